@@ -1,0 +1,73 @@
+"""Choosing where a task is read, and refusing judgements that are not the table's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from exabench.collections import COLLECTIONS, ORDER, Collection
+from exabench.errors import BadInput, MissingExtra, OutsideFailed
+from exabench.files import json_text, read_json, write
+from exabench.nouns import Qrels, Task
+from exabench.qrels import count, qrels_digest
+
+
+def open_collection(task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> Collection:
+    """The first place of ORDER that can serve the task; a local folder is taken without asking the network.
+
+    Raises BadInput where no place is known, OutsideFailed where every known one failed, with all reasons.
+    """
+    failures: list[str] = []
+    for name in ORDER:
+        try:
+            place: Collection = COLLECTIONS[name](task, data, lock)
+            if not place.there():
+                continue
+            if name != "beir_folder":
+                next(iter(place.queries()))
+            return place
+        except (OutsideFailed, MissingExtra) as error:
+            failures.append(str(error))
+    if failures:
+        raise OutsideFailed(f"task {task.name} cannot be read: {' | '.join(failures)}; or give --data DIR")
+    licence = f" It needs {task.needs_licence}." if task.needs_licence else ""
+    raise BadInput(
+        f"task {task.name} is not in a folder given by --data or EXABENCH_DATA, and no public source is known."
+        f"{licence} Put it at DIR/{task.name}/ in BEIR layout"
+    )
+
+
+def checked_qrels(task: Task, collection: Collection, lock: str | Path | None = None) -> dict[str, dict[str, int]]:
+    """The judgements of the task's split, held against the table's counts and digest.
+
+    Where the table has no digest, the first one seen is written to the lock file and held against from then on.
+    Raises BadInput for any difference: silently other judgements make silently other numbers.
+    """
+    qrels = collection.qrels(task.split)
+    _check(task, collection.source, "queries", len(qrels), [task.queries])
+    allowed = [task.judgements, *(int(number) for number in task.also_judgements)]
+    _check(task, collection.source, "judgements", count(qrels), allowed)
+    digest = qrels_digest(qrels)
+    expected = task.qrels_digest or _locked(task, qrels, digest, lock)
+    _check(task, collection.source, "judgements of digest", digest, [expected])
+    return qrels
+
+
+def _check(task: Task, source: str, what: str, found: object, allowed: list[Any]) -> None:
+    known = [value for value in allowed if value is not None]
+    if known and found not in known:
+        raise BadInput(
+            f"task {task.name} from {source} has {found} {what} where the table says {' or '.join(map(str, known))}; "
+            "these are not the judgements that published numbers were made with"
+        )
+
+
+def _locked(task: Task, qrels: Qrels, digest: str, lock: str | Path | None) -> str:
+    if lock is None:
+        return digest
+    entries: dict[str, Any] = read_json(lock) if Path(lock).is_file() else {}
+    key = f"{task.name}/{count(qrels)}"  # other honest copies have other counts
+    if key not in entries.setdefault("qrels", {}):
+        entries["qrels"][key] = digest
+        write(lock, json_text(entries))
+    return str(entries["qrels"][key])

@@ -1,0 +1,71 @@
+"""The error tree: one root, one line each, and the exit code the command line gives.
+
+    ExabenchError          2
+    +- BadInput            2   a file, an id, an option or a recipe is wrong
+    |  +- UnknownName      2   a name is not on its shelf or in its table
+    +- MissingExtra        2   a part needs a package that is not installed
+    +- CannotWrite         2   a full disk, no permission, or somebody else is writing here
+    +- CheckFailed         1   a check ran and did not hold
+    +- OutsideFailed       3   a service outside this machine failed
+
+Every message says what is wrong, where, and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class ExabenchError(Exception):
+    """Root of everything exabench raises on purpose; a caller that catches this one catches all."""
+
+    exit_code = 2
+
+
+class BadInput(ExabenchError):
+    """Something that was handed in is wrong; `file`, `line` and `id` say where."""
+
+    def __init__(
+        self, what: str, *, file: str | Path | None = None, line: int | None = None, id: str | None = None
+    ) -> None:
+        place = ":".join(printable(str(part)) for part in (file, line) if part is not None)
+        about = f" (id {printable(id)!r})" if id is not None else ""
+        super().__init__(f"{place + ': ' if place else ''}{what}{about}")
+
+
+class UnknownName(BadInput):
+    """A name that nothing answers to; the message lists the nearest or all choices."""
+
+    def __init__(self, kind: str, name: str, choices: Iterable[str], *, file: str | Path | None = None) -> None:
+        known = sorted(choices)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"choose from: {', '.join(known) or 'none'}"
+        super().__init__(f"unknown {kind} {printable(name)!r}; {hint}", file=file)
+
+
+class MissingExtra(ExabenchError):
+    """A part of a shelf needs a package that is not installed; the message holds the pip line."""
+
+
+class CannotWrite(ExabenchError):
+    """The disk is full or read-only, or another process holds the folder."""
+
+
+class CheckFailed(ExabenchError):
+    """A check (verify, board check) ran to its end and found something wrong."""
+
+    exit_code = 1
+
+
+class OutsideFailed(ExabenchError):
+    """A service outside this machine (a Hub, a download) failed or cannot be reached."""
+
+    exit_code = 3
+
+
+def printable(text: str, limit: int = 120) -> str:
+    """`text` made safe for one line of a terminal: control characters escaped, long text cut."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."

@@ -1,0 +1,351 @@
+"""Evaluation: Submission x Task x Candidates -> Run -> Result."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exabench.catalogue import expand, single_task
+from exabench.collections import Collection
+from exabench.collections._choose import checked_qrels, open_collection
+from exabench.errors import BadInput
+from exabench.ledger import Ledger, read_result
+from exabench.metrics._measure import mean, measure
+from exabench.metrics._ties import tie_report
+from exabench.nouns import Candidates, Convention, Measurement, Passage, Qrels, Query, Result, Run, Submission, Task
+from exabench.qrels import positives_only, qrels_digest, read_qrels
+from exabench.rerankers import RERANKERS, Reranker
+from exabench.retrievers import RETRIEVERS, Retriever
+from exabench.runs import completed, read_run, run_digest, run_of, top, without_self_matches
+from exabench.statistics import bootstrap_intervals, paired_test
+
+METRICS = ("nDCG@10", "RR@10", "AP@100", "R@100", "P@10", "Success@5", "Judged@10")
+TIE_WARNING = 0.01
+Progress = Callable[[int, int, str], None]
+
+
+def silent(done: int, total: int, what: str) -> None:
+    """The progress report of those who want none."""
+
+
+# -- one run ---------------------------------------------------------------------------------------------------
+
+
+def score(
+    run: str | Path | Run,
+    *,
+    task: str | None = None,
+    qrels: str | Path | Qrels | None = None,
+    data: str | Path | None = None,
+    metrics: Sequence[str] = (),
+    threshold: int = 1,
+    lock: str | Path | None = None,
+) -> Measurement:
+    """Measure a run against a task of the table (`task`, read from `data` or its public source) or any qrels.
+
+    `metrics` default to the task's headline and METRICS; `threshold` (with `qrels` only) is the lowest grade
+    that counts as relevant. Raises BadInput or OutsideFailed.
+    """
+    if (task is None) == (qrels is None):
+        raise BadInput("give either a task or qrels")
+    read = run if isinstance(run, Run) else read_run(run)
+    if task is not None:
+        found = single_task(task)
+        judged: Qrels = checked_qrels(found, open_collection(found, data, lock), lock)
+        return measurement(read, judged, found.convention, metrics or metrics_of(found), task=task)
+    assert qrels is not None
+    judged = read_qrels(qrels) if isinstance(qrels, str | Path) else qrels
+    return measurement(read, judged, Convention(relevance_threshold=threshold), metrics or METRICS)
+
+
+def metrics_of(task: Task) -> tuple[str, ...]:
+    """The task's headline metric first, then the others that every result carries."""
+    return tuple(dict.fromkeys((task.headline, *METRICS)))
+
+
+def measurement(
+    run: Run, qrels: Qrels, convention: Convention, metrics: Sequence[str], *, task: str | None = None
+) -> Measurement:
+    """Values, intervals and ties of one run under one convention."""
+    notes: list[str] = []
+    if convention.self_match == "drop":
+        kept = without_self_matches(run)
+        if len(kept.scores) < len(run.scores):
+            notes.append(f"{len(run.scores) - len(kept.scores)} self-matches (passage id = query id) were dropped")
+        run = kept
+    threshold = convention.relevance_threshold
+    if positives_only(qrels):
+        metrics = [name for name in metrics if not name.lower().startswith("judged@")] or list(metrics)
+    query_ids, values = measure(qrels, run, metrics, threshold=threshold)
+    intervals = bootstrap_intervals(np.stack(list(values.values())))
+    return Measurement(
+        run=run.name,
+        task=task,
+        convention=convention,
+        headline=next(iter(values)),
+        metrics={name: mean(row) for name, row in values.items()},
+        intervals={name: (float(low), float(high)) for name, (low, high) in zip(values, intervals, strict=True)},
+        queries=len(query_ids),
+        missing_queries=len(set(query_ids) - set(run.query_ids)),
+        extra_queries=len(set(run.query_ids) - set(query_ids)),
+        ties=(ties := tie_report(qrels, run, "nDCG@10", threshold=threshold)),
+        per_query={name: dict(zip(query_ids, row.tolist(), strict=True)) for name, row in values.items()},
+        notes=tuple(notes + _warnings(run, qrels, ties)),
+    )
+
+
+def _warnings(run: Run, qrels: Qrels, ties: Mapping[str, float]) -> list[str]:
+    notes = []
+    if not set(run.query_ids) & set(qrels):
+        notes.append("no query of the run is judged: are these the right judgements?")
+    if ties["rate"] > TIE_WARNING:
+        notes.append(
+            f"{ties['rate']:.1%} of the ranked passages tie in single precision; nDCG@10 lies between "
+            f"{ties['worst']:.4f} and {ties['best']:.4f} depending on how ties fall (export logits, not probabilities)"
+        )
+    judged = {passage_id for row in qrels.values() for passage_id in row}
+    composed = {unicodedata.normalize("NFC", passage_id) for passage_id in judged if not passage_id.isascii()}
+    if composed:
+        odd = {p for p in set(run.passage_ids.to_pylist()) - judged if unicodedata.normalize("NFC", p) in composed}
+        if odd:
+            notes.append(f"{len(odd)} passage ids meet a judged one only after Unicode NFC; they count as unjudged")
+    return notes
+
+
+# -- candidates ------------------------------------------------------------------------------------------------
+
+
+def make_candidates(
+    task: Task,
+    retriever: str,
+    depth: int,
+    *,
+    data: str | Path | None = None,
+    lock: str | Path | None = None,
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[Candidates, Run]:
+    """Run a first stage over a task's judged queries and freeze its best `depth` passages each.
+
+    Self-matches go before the cut, where the task's convention says so. Raises BadInput where the collection
+    at hand holds fewer passages than the task (a pool can be reranked, not searched).
+    """
+    if depth < 1:
+        raise BadInput(f"depth must be at least 1, not {depth}")
+    collection = open_collection(task, data, lock)
+    qrels = checked_qrels(task, collection, lock)
+    first_stage = _retriever(task, retriever, collection, options or {})
+    drop = task.convention.self_match == "drop"
+    queries = [query for query in collection.queries() if query.id in qrels]
+    found = first_stage.search(queries, depth + 1 if drop else depth)
+    name = name or f"{retriever.replace('_', '-')}-{depth}"
+    run = top(without_self_matches(found) if drop else found, depth, name)
+    _, recall = measure(qrels, run, [f"R@{depth}"], threshold=task.convention.relevance_threshold)
+    candidates = Candidates(
+        name=name,
+        task=task.name,
+        retriever=retriever,
+        parameters=dict(first_stage.parameters),
+        depth=depth,
+        digest=run_digest(run),
+        queries=len(run),
+        recall=mean(recall[f"R@{depth}"]),
+        source=collection.source,
+        qrels_digest=qrels_digest(qrels),
+        convention_digest=task.convention.digest,
+        licence=task.licence,
+    )
+    return candidates, run
+
+
+def _retriever(task: Task, name: str, collection: Collection, options: Mapping[str, Any]) -> Retriever:
+    part = RETRIEVERS[name]
+    passages: Iterable[Passage] = collection.passages() if part.whole else ()
+    if part.whole and task.documents is not None:
+        passages = list(passages)
+        if len(passages) < task.documents:
+            raise BadInput(
+                f"task {task.name} has {task.documents} passages, {collection.source} holds {len(passages)}: "
+                "such a pool can be reranked but not searched; give a published run with --from RUN"
+            )
+    try:
+        made: Retriever = part(passages, task.convention.text_fields, **options)
+    except TypeError as error:
+        raise BadInput(f"retriever {name} does not take these options ({error})") from error
+    return made
+
+
+# -- results ---------------------------------------------------------------------------------------------------
+
+
+def rerank(
+    reranker: Reranker, candidates: Run, queries: Mapping[str, Query], passages: Mapping[str, Passage], name: str
+) -> Run:
+    """The candidates scored by a reranker, query by query."""
+    scores = {}
+    for query_id in candidates.query_ids:
+        ids = candidates.ranking(query_id)
+        given = [passages.get(passage_id) or Passage(passage_id, "") for passage_id in ids]
+        values = reranker.score(queries.get(query_id) or Query(query_id, ""), given)
+        scores[query_id] = dict(zip(ids, values, strict=True))
+    return run_of(name, scores)
+
+
+def evaluate(
+    reranker: str | Reranker,
+    tasks: Sequence[str],
+    *,
+    retriever: str = "bm25",
+    depth: int = 100,
+    data: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Result]:
+    """Rerank a first stage's candidates with a reranker (a part's name, or an object with `score`), per task."""
+    results = {}
+    for name in expand(list(tasks)):
+        task = single_task(name)
+        candidates, run = make_candidates(task, retriever, depth, data=data, options=options)
+        stage = _Stage(task, candidates, run, data, None)
+        label = reranker if isinstance(reranker, str) else type(reranker).__name__.lower()
+        ranked = stage.reranked(RERANKERS[reranker] if isinstance(reranker, str) else reranker, label)
+        results[name] = stage.result(label, "reproduced", ranked, f"exabench.evaluate({label!r}, [{name!r}])")
+    return results
+
+
+def run_board(
+    board: str | Path,
+    *,
+    slugs: Sequence[str] = (),
+    task: str | None = None,
+    candidates: str | None = None,
+    data: str | Path | None = None,
+    progress: Progress = silent,
+) -> list[Path]:
+    """Compute the results of the filed submissions (all, or `slugs`), one file each; those still true are kept.
+
+    A baseline is run on every candidate list of the board, a run is measured on the list it was filed for.
+    Returns the result files, new and kept.
+    """
+    ledger = Ledger(Path(board))
+    filed = ledger.submissions()
+    for slug in slugs:
+        if slug not in filed:
+            raise BadInput(f"no submission {slug!r} is filed there; choose from: {', '.join(filed) or 'none'}", file=board)
+    work: dict[tuple[str, str], list[Submission]] = {}
+    for submission in (filed[slug] for slug in (slugs or filed)):
+        for pair in _pairs(ledger, submission):
+            if task in (None, pair[0]) and candidates in (None, pair[1]):
+                work.setdefault(pair, []).append(submission)
+    total, written = sum(map(len, work.values())), []
+    for pair, submissions in sorted(work.items()):
+        frozen = ledger.one_candidates(*pair)
+        stage = _Stage(single_task(pair[0]), frozen, ledger.candidates_run(frozen), data, ledger.lock)
+        for submission in submissions:
+            written.append(_result_file(ledger, stage, submission))
+            progress(len(written), total, f"{submission.slug} on {pair[0]} ({pair[1]})")
+    return written
+
+
+def _pairs(ledger: Ledger, submission: Submission) -> list[tuple[str, str]]:
+    if submission.kind == "run":
+        return ledger.runs(submission.slug)
+    return [(candidates.task, candidates.name) for candidates in ledger.candidates()]
+
+
+def _result_file(ledger: Ledger, stage: _Stage, submission: Submission) -> Path:
+    names = (submission.slug, stage.task.name, stage.candidates.name)
+    if submission.kind == "run":
+        run, state = read_run(ledger.run_file(*names), submission.slug), "re-computed"
+    else:
+        run, state = stage.reranked(RERANKERS[submission.reranker], submission.slug), "reproduced"
+        ledger.add_run(*names, run)
+    command = f"exabench bench run {names[0]} --task {names[1]} --candidates {names[2]}"
+    result = stage.result(submission.slug, state, run, command)
+    file = ledger.folder / "results" / names[0] / f"{names[1]}.{names[2]}.json"
+    if file.is_file() and _still_true(file, result):
+        return file
+    return ledger.add_result(result)
+
+
+def _still_true(file: Path, result: Result) -> bool:
+    """Is the filed result the same but for its date? An edited one never is."""
+    try:
+        filed = read_result(file)
+    except BadInput:
+        return False
+    return {**vars(filed), "created": ""} == {**vars(result), "created": ""}
+
+
+class _Stage:
+    """A task with one frozen candidate list: judgements, bounds, and what rerankers are given, read once."""
+
+    def __init__(self, task: Task, candidates: Candidates, run: Run, data: str | Path | None, lock: Path | None) -> None:
+        self.task, self.candidates, self.run = task, candidates, run
+        self._collection = open_collection(task, data, lock)
+        self.qrels = checked_qrels(task, self._collection, lock)
+        if candidates.qrels_digest != qrels_digest(self.qrels) or candidates.convention_digest != task.convention.digest:
+            raise BadInput(
+                f"candidates {candidates.name} of {task.name} were frozen with other judgements or another convention; "
+                "make them again under another name"
+            )
+        self._first_stage = self._bound("unchanged")
+        self._ceiling = self._bound("oracle")
+
+    def reranked(self, reranker: Any, name: str) -> Run:
+        """The candidates in the order that a reranker (an object, or a class of the shelf) gives them."""
+        if isinstance(reranker, type):
+            reranker = reranker(self.qrels) if reranker.reads == "judgements" else reranker()
+        queries, passages = {}, {}
+        if getattr(reranker, "reads", "texts") == "texts":
+            wanted = set(self.run.passage_ids.to_pylist())
+            queries = {query.id: query for query in self._collection.queries()}
+            passages = {passage.id: passage for passage in self._collection.passages() if passage.id in wanted}
+            if missing := wanted - set(passages):
+                raise BadInput(f"{self._collection.source} holds no text for a candidate", id=min(missing))
+        return rerank(reranker, self.run, queries, passages, name)
+
+    def result(self, slug: str, state: str, run: Run, command: str) -> Result:
+        """Measure a run over these candidates."""
+        metrics = metrics_of(self.task)
+        whole, added = completed(run, self.run)
+        measured = measurement(whole, self.qrels, self.task.convention, metrics, task=self.task.name)
+        ties = tie_report(self.qrels, run, "nDCG@10", threshold=self.task.convention.relevance_threshold)
+        per_query = np.array(list(measured.per_query[measured.headline].values()))
+        values = vars(measured) | {"run": run.name, "ties": ties, "notes": tuple(_warnings(run, self.qrels, ties))}
+        return Result(
+            submission=slug,
+            state=state,
+            candidates=self.candidates,
+            measurement=Measurement(**values),
+            first_stage={name: mean(row) for name, row in self._first_stage.items()},
+            ceiling={name: mean(row) for name, row in self._ceiling.items()},
+            gain=paired_test([per_query], [self._first_stage[measured.headline]]).as_json(),
+            run_digest=run_digest(run, slug),
+            completed=added,
+            qrels_digest=qrels_digest(self.qrels),
+            qrels_source=self._collection.source,
+            versions={"exabench": version("exabench"), "numpy": np.__version__, "python": platform.python_version()},
+            command=command,
+            created=today(),
+        )
+
+    def _bound(self, reranker: str) -> dict[str, np.ndarray]:
+        """Per-query values of every metric for one of the rerankers that need no model."""
+        ranked = self.reranked(RERANKERS[reranker], reranker)
+        threshold = self.task.convention.relevance_threshold
+        return measure(self.qrels, ranked, metrics_of(self.task), threshold=threshold)[1]
+
+
+def today() -> str:
+    """The date, UTC; SOURCE_DATE_EPOCH overrides it, so that a rebuild can give the same bytes."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    moment = datetime.datetime.fromtimestamp(int(epoch), datetime.UTC) if epoch else datetime.datetime.now(datetime.UTC)
+    return moment.date().isoformat()

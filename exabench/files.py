@@ -1,0 +1,147 @@
+"""Reading and writing files: whole or not at all, digests, and one writer to a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import gzip
+import hashlib
+import json
+import os
+import socket
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from exabench.errors import BadInput, CannotWrite
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a file; a gzip file (known by its first two bytes) is unpacked. Raises BadInput."""
+    try:
+        data = Path(path).read_bytes()
+        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    except (EOFError, gzip.BadGzipFile, ValueError) as error:
+        raise BadInput(f"is not a whole gzip file ({error})", file=path) from error
+    except OSError as error:
+        raise BadInput(f"cannot be read ({error.strerror or error})", file=path) from error
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a UTF-8 file, gzip or plain, without a byte-order mark. Raises BadInput with the line."""
+    data = read_bytes(path)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise BadInput("is not UTF-8 text", file=path, line=line) from error
+
+
+def read_json(path: str | Path) -> Any:
+    """A JSON file as Python values; NaN and infinity are refused. Raises BadInput."""
+    try:
+        return json.loads(read_text(path), parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise BadInput(f"is not JSON ({error.msg})", file=path, line=error.lineno) from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"is not JSON ({error})", file=path) from error
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """A TOML file as a dict. Raises BadInput."""
+    try:
+        return tomllib.loads(read_text(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise BadInput(f"is not TOML ({error})", file=path) from error
+
+
+def json_text(value: object) -> str:
+    """The one way exabench writes JSON for people: sorted keys, two spaces, a final newline."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def digest_of(value: bytes | str | object) -> str:
+    """`sha256:...` of bytes, of text, or of anything JSON can hold (sorted keys, no spaces)."""
+    if not isinstance(value, bytes | str):
+        value = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    data = value if isinstance(value, bytes) else value.encode()
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def packed(data: bytes) -> bytes:
+    """`data` as gzip, the same bytes on every call: no name and no time in the header."""
+    return gzip.compress(data, compresslevel=6, mtime=0)
+
+
+def write(path: str | Path, data: bytes | str) -> bool:
+    """Put `data` at `path` whole or not at all (temp file, fsync, rename); False if it was there already.
+
+    Raises CannotWrite on a full or read-only disk; what stood at `path` before is then still there.
+    """
+    path, data = Path(path), data.encode() if isinstance(data, str) else data
+    with writing(path):
+        if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    return True
+
+
+@contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn the system's complaint about writing at `path` into one CannotWrite line."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "the disk is full: make room and run again" if full else error.strerror or str(error)
+        raise CannotWrite(f"{path}: cannot be written ({advice})") from error
+
+
+@contextlib.contextmanager
+def only_writer(folder: str | Path) -> Iterator[None]:
+    """Hold `folder` for this process alone; the kernel lets go of it however the process ends.
+
+    Raises CannotWrite naming the holder's process and host when somebody else is writing there.
+    """
+    folder = Path(folder)
+    lock = folder.parent / f".{folder.name}.lock"
+    with writing(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = open(lock, "a+", encoding="utf-8")  # noqa: SIM115  (held for the whole block below)
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise CannotWrite(f"{folder}: {holder} is writing here; wait for it to end") from error
+        with writing(lock):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+        yield
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,201 @@
+"""The ledger: a leaderboard's folder on disk, and the only code that knows its layout.
+
+    board.toml                             title and tasks
+    submissions/<slug>.toml                what was sent
+    candidates/<task>/<name>.trec.gz .json the frozen lists that everybody reranks
+    runs/<slug>/<task>.<candidates>.trec.gz
+    results/<slug>/<task>.<candidates>.json
+    reported/*.csv                         numbers printed elsewhere
+    lock.json                              commits and digests resolved at first use
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from exabench.errors import BadInput, UnknownName
+from exabench.files import digest_of, json_text, packed, read_bytes, read_json, read_toml, write
+from exabench.nouns import Candidates, Convention, Measurement, Result, Run, Submission
+from exabench.runs import read_run, run_text
+from exabench.submissions import read_submission, submission_text
+
+FORMAT = 1
+_CANDIDATES_NAME = re.compile(r"[a-z0-9][a-z0-9+-]{0,62}-\d{1,6}")
+_BOARD_KEYS = ("title", "tasks", "url")
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """A leaderboard folder. Nothing is cached: every call reads what is there."""
+
+    folder: Path
+
+    @property
+    def lock(self) -> Path:
+        """Where commits and digests looked up at first use are kept."""
+        return self.folder / "lock.json"
+
+    def settings(self) -> dict[str, Any]:
+        """board.toml: title, tasks, url."""
+        file = self.folder / "board.toml"
+        if not file.is_file():
+            raise BadInput("is not a leaderboard: board.toml is missing (exabench demo --to DIR makes one)", file=self.folder)
+        values = read_toml(file)
+        for key in values:
+            if key not in _BOARD_KEYS:
+                raise UnknownName("key", key, _BOARD_KEYS, file=file)
+        if not isinstance(values.get("tasks"), list) or not isinstance(values.get("title"), str):
+            raise BadInput("needs a title and a list of tasks or suites", file=file)
+        return values
+
+    def create(self, title: str, tasks: list[str], url: str = "") -> None:
+        """A fresh board.toml, unless one is there."""
+        if not (self.folder / "board.toml").is_file():
+            names = ", ".join(f'"{name}"' for name in tasks)
+            link = f'url = "{url}"\n' if url else ""
+            write(self.folder / "board.toml", f'title = "{title}"\ntasks = [{names}]\n{link}')
+
+    # -- submissions ---------------------------------------------------------------------------------------
+
+    def submissions(self) -> dict[str, Submission]:
+        """Every submission by slug, in the order of the slugs."""
+        found = {}
+        for file in sorted((self.folder / "submissions").glob("*.toml")):
+            submission = read_submission(file)
+            if submission.slug != file.stem:
+                raise BadInput(f"holds {submission.name}, so it must be called {submission.slug}.toml", file=file)
+            found[file.stem] = submission
+        return found
+
+    def add_submission(self, submission: Submission) -> Path:
+        """File a submission. Raises BadInput for a name that differs from a filed one in case only."""
+        file = self.folder / "submissions" / f"{submission.slug}.toml"
+        for other in (self.folder / "submissions").glob("*.toml"):
+            if other.stem != submission.slug and other.stem.lower() == submission.slug.lower():
+                raise BadInput(f"{submission.name} differs from the filed {other.stem} in case only; take another name")
+        write(file, submission_text(submission))
+        return file
+
+    # -- candidates ----------------------------------------------------------------------------------------
+
+    def candidates(self, task: str | None = None) -> list[Candidates]:
+        """Every candidate list (of one task), in the order of task and name."""
+        pattern = f"{task or '*'}/*.json"
+        return [self._read_candidates(file) for file in sorted((self.folder / "candidates").glob(pattern))]
+
+    def one_candidates(self, task: str, name: str) -> Candidates:
+        """The list called `name` for `task`. Raises UnknownName with those that are there."""
+        found = {candidates.name: candidates for candidates in self.candidates(task)}
+        if name not in found:
+            raise UnknownName(f"candidates for {task}", name, found, file=self.folder)
+        return found[name]
+
+    def candidates_run(self, candidates: Candidates) -> Run:
+        """The ranking of a candidate list. Raises BadInput where the file is not the one of the digest."""
+        file = self.folder / "candidates" / candidates.task / f"{candidates.name}.trec.gz"
+        _same_digest(file, candidates.digest, "candidate list")
+        return read_run(file, candidates.name)
+
+    def add_candidates(self, candidates: Candidates, run: Run) -> Path:
+        """Freeze a list; the JSON comes last, so that a list is there whole or not at all."""
+        if not _CANDIDATES_NAME.fullmatch(candidates.name):
+            raise BadInput(f"candidates {candidates.name!r} must be called <retriever>-<depth> in a-z, 0-9, + and -")
+        file = self.folder / "candidates" / candidates.task / f"{candidates.name}.json"
+        if file.is_file() and self._read_candidates(file).digest != candidates.digest:
+            raise BadInput(
+                "is frozen with another digest; results name it, so give the new list another name (--name)", file=file
+            )
+        write(file.with_name(f"{candidates.name}.trec.gz"), packed(run_text(run, candidates.name)))
+        write(file, json_text(candidates.as_json()))
+        return file
+
+    def _read_candidates(self, file: Path) -> Candidates:
+        values = _keyed(read_json(file), {field.name for field in fields(Candidates)}, file)
+        candidates = Candidates(**values)
+        if (candidates.task, candidates.name) != (file.parent.name, file.stem):
+            raise BadInput(f"describes {candidates.task}/{candidates.name}: its place and its content differ", file=file)
+        return candidates
+
+    # -- runs and results ----------------------------------------------------------------------------------
+
+    def runs(self, slug: str) -> list[tuple[str, str]]:
+        """The (task, candidates) pairs for which a run of `slug` is filed."""
+        files = sorted((self.folder / "runs" / slug).glob("*.trec.gz"))
+        return [_pair(file.name.removesuffix(".trec.gz"), file) for file in files]
+
+    def run_file(self, slug: str, task: str, candidates: str) -> Path:
+        """Where a run is kept."""
+        return self.folder / "runs" / slug / f"{task}.{candidates}.trec.gz"
+
+    def add_run(self, slug: str, task: str, candidates: str, run: Run) -> Path:
+        """Keep a run."""
+        file = self.run_file(slug, task, candidates)
+        write(file, packed(run_text(run, slug)))
+        return file
+
+    def result_files(self, slug: str = "*") -> list[Path]:
+        """Every result file (of one submission), sorted."""
+        return sorted((self.folder / "results").glob(f"{slug}/*.json"))
+
+    def results(self, slug: str = "*") -> Iterator[Result]:
+        """Every result, in the order of the files."""
+        for file in self.result_files(slug):
+            yield read_result(file)
+
+    def add_result(self, result: Result) -> Path:
+        """Keep a result."""
+        name = f"{result.task}.{result.candidates.name}.json"
+        file = self.folder / "results" / result.submission / name
+        write(file, json_text(result_json(result)))
+        return file
+
+
+def result_json(result: Result) -> dict[str, Any]:
+    """A Result as its file holds it; `digest` covers every other byte of meaning in it."""
+    body = {
+        "format": FORMAT,
+        **{key: value for key, value in asdict(result).items() if key not in ("candidates", "measurement")},
+        "candidates": result.candidates.as_json(),
+        "measurement": result.measurement.as_json(),
+    }
+    return body | {"digest": digest_of(body)}
+
+
+def read_result(file: Path) -> Result:
+    """Read one result and hold it against its own digest. Raises BadInput for an edited byte."""
+    values = _keyed(read_json(file), {field.name for field in fields(Result)} | {"format", "digest"}, file)
+    digest = values.pop("digest")
+    if digest_of(values) != digest:
+        raise BadInput("was edited: its digest does not fit its content; run `exabench bench run` again", file=file)
+    if values.pop("format") != FORMAT:
+        raise BadInput(f"is not a result of format {FORMAT}", file=file)
+    measured = values.pop("measurement")
+    convention = {key: value for key, value in measured.pop("convention").items() if key != "digest"}
+    convention["text_fields"] = tuple(convention["text_fields"])
+    measured["intervals"] = {name: (low, high) for name, (low, high) in measured["intervals"].items()}
+    measurement = Measurement(convention=Convention(**convention), **measured | {"notes": tuple(measured["notes"])})
+    return Result(measurement=measurement, candidates=Candidates(**values.pop("candidates")), **values)
+
+
+def _keyed(values: Any, wanted: set[str], file: Path) -> dict[str, Any]:
+    if not isinstance(values, dict) or set(values) != wanted:
+        differing = sorted(set(values) ^ wanted) if isinstance(values, dict) else []
+        raise BadInput(f"does not hold the fields that belong there ({', '.join(differing)[:200]})", file=file)
+    return values
+
+
+def _pair(stem: str, file: Path) -> tuple[str, str]:
+    task, dot, candidates = stem.partition(".")
+    if not dot:
+        raise BadInput("must be called <task>.<candidates>.trec.gz", file=file)
+    return task, candidates
+
+
+def _same_digest(file: Path, digest: str, what: str) -> None:
+    found = digest_of(read_bytes(file))
+    if found != digest:
+        raise BadInput(f"is not the {what} of digest {digest[:19]}...: it has {found[:19]}...", file=file)

@@ -1,0 +1,37 @@
+"""What a run's ties are worth: how many there are, and the best and worst value they allow."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from exabench.metrics._graded import UNJUDGED, Graded, cells, grade
+from exabench.metrics._measure import MetricName, mean
+from exabench.nouns import Qrels, Run
+
+
+def tie_report(qrels: Qrels, run: Run, metric: str = "nDCG@10", *, threshold: int = 1) -> dict[str, float]:
+    """`rate`: share of the ranked passages that tie with another of the same query (single precision);
+    `worst` and `best`: the mean of `metric` when every tie is broken against, or in favour of, the system.
+    """
+    graded = grade(qrels, run, threshold=threshold)
+    place = {query_id: i for i, query_id in enumerate(run.query_ids)}
+    run_rows = np.array([place.get(query_id, -1) for query_id in graded.query_ids], np.int64)
+    query, rank, row = cells(run, run_rows, None)
+    if not len(row):
+        return {"rate": 0.0, "worst": 0.0, "best": 0.0}
+    scores = run.scores[row]
+    same = (scores[1:] == scores[:-1]) & (query[1:] == query[:-1])
+    tied = np.concatenate([[False], same]) | np.concatenate([same, [False]])
+    group = np.cumsum(np.concatenate([[True], ~same]))  # passages of one tie share a number
+    name = MetricName.parse(metric)
+    extremes = [mean(name.values(_reordered(graded, query, rank, group, sign))) for sign in (1, -1)]
+    return {"rate": float(tied.mean()), "worst": extremes[0], "best": extremes[1]}
+
+
+def _reordered(graded: Graded, query: np.ndarray, rank: np.ndarray, group: np.ndarray, sign: int) -> Graded:
+    """The same rankings with every tie sorted by grade, lowest first for sign 1, highest first for sign -1."""
+    gains = np.maximum(graded.grades[query, rank].astype(np.int64), np.iinfo(np.int32).min)
+    order = np.lexsort((sign * gains, group))
+    grades = np.full_like(graded.grades, UNJUDGED)
+    grades[query, rank] = graded.grades[query[order], rank[order]]
+    return Graded(graded.query_ids, grades, graded.ideal, graded.threshold)

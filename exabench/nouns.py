@@ -1,0 +1,247 @@
+"""The nouns that every part of exabench shares, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from exabench.files import digest_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+Qrels: TypeAlias = Mapping[str, Mapping[str, int]]
+"""`{query_id: {passage_id: grade}}`; a grade of 0 or less is a judged passage that is not relevant."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query: id and text."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A passage: id, text and, where the collection has one, a title."""
+
+    id: str
+    text: str
+    title: str = ""
+
+    def flat(self, fields: tuple[str, ...] = ("title", "text")) -> str:
+        """The named fields in one string, joined by a blank; empty ones leave no trace."""
+        return " ".join(part for name in fields if (part := str(getattr(self, name))))
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How a number was made. Its digest goes into every Result, so that unlike numbers never meet unseen."""
+
+    gain: str = "linear"
+    discount: str = "log2(rank + 1)"
+    relevance_threshold: int = 1
+    self_match: str = "keep"
+    missing_queries: str = "count 0"
+    text_fields: tuple[str, ...] = ("title", "text")
+    ties: str = "scores as float32, then score descending, then document id descending as a string"
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all fields."""
+        return digest_of(asdict(self))
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields and the digest, as JSON holds them."""
+        return asdict(self) | {"text_fields": list(self.text_fields), "digest": self.digest}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A test collection by name: where it is read, what it must hold, and the convention of its numbers."""
+
+    name: str
+    title: str
+    convention: Convention = field(default_factory=Convention)
+    headline: str = "nDCG@10"
+    split: str = "test"
+    queries: int | None = None
+    judgements: int | None = None
+    also_judgements: Mapping[str, str] = field(default_factory=dict)
+    qrels_md5: str | None = None
+    qrels_digest: str | None = None
+    documents: int | None = None
+    ir_datasets: str | None = None
+    hub: Mapping[str, str] | None = None
+    licence: str | None = None
+    needs_licence: str | None = None
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A ranking of passages for each query, always in the one ranking order (exabench.runs makes them).
+
+    `passage_ids` and `scores` are columns over all queries; `offsets[i]:offsets[i + 1]` are the rows of
+    `query_ids[i]`, best first. `query_ids` is sorted. As a mapping it reads `{query_id: {passage_id: score}}`.
+    """
+
+    name: str
+    query_ids: tuple[str, ...]
+    offsets: np.ndarray[Any, np.dtype[np.int64]]
+    passage_ids: pa.StringArray
+    scores: np.ndarray[Any, np.dtype[np.float32]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.query_ids)
+
+    def __len__(self) -> int:
+        return len(self.query_ids)
+
+    def __getitem__(self, query_id: str) -> dict[str, float]:
+        rows = self.rows(query_id)
+        if rows is None:
+            raise KeyError(query_id)
+        return dict(zip(self.passage_ids[rows].to_pylist(), self.scores[rows].tolist(), strict=True))
+
+    def rows(self, query_id: str) -> slice | None:
+        """The rows of a query, or None where the run does not answer it."""
+        place = self._places.get(query_id)
+        return None if place is None else slice(int(self.offsets[place]), int(self.offsets[place + 1]))
+
+    def ranking(self, query_id: str) -> list[str]:
+        """The passage ids of a query, best first; empty where the run does not answer it."""
+        rows = self.rows(query_id)
+        return [] if rows is None else self.passage_ids[rows].to_pylist()
+
+    @property
+    def _places(self) -> dict[str, int]:
+        if "places" not in self.__dict__:
+            self.__dict__["places"] = {query_id: i for i, query_id in enumerate(self.query_ids)}
+        places: dict[str, int] = self.__dict__["places"]
+        return places
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """A frozen first-stage Run for a Task at a depth: what everybody reranks, known by its digest."""
+
+    name: str
+    task: str
+    retriever: str
+    parameters: Mapping[str, Any]
+    depth: int
+    digest: str
+    queries: int
+    recall: float
+    source: str
+    qrels_digest: str
+    convention_digest: str
+    licence: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Every field, as JSON holds it."""
+        return asdict(self) | {"parameters": dict(self.parameters)}
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A run (or a reranker that needs no model) that someone wants on the board."""
+
+    name: str
+    kind: str
+    licence: str
+    link: str
+    contact: str
+    training_data: tuple[str, ...] | str
+    description: str = ""
+    reranker: str = ""
+    date: str = ""
+
+    @property
+    def slug(self) -> str:
+        """The name as a file name: `owner/model` becomes `owner--model`."""
+        return self.name.replace("/", "--")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a run is worth on a set of judgements: values, intervals, per-query values, ties, conventions."""
+
+    run: str
+    task: str | None
+    convention: Convention
+    headline: str
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    queries: int
+    missing_queries: int
+    extra_queries: int
+    ties: Mapping[str, float]
+    per_query: Mapping[str, Mapping[str, float]]
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, metric: str) -> float:
+        return self.metrics[metric]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the headline metric."""
+        return self.intervals[self.headline]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `bench score --json` prints."""
+        return {
+            "run": self.run,
+            "task": self.task,
+            "convention": self.convention.as_json(),
+            "headline": self.headline,
+            "metrics": dict(self.metrics),
+            "intervals": {name: list(bounds) for name, bounds in self.intervals.items()},
+            "queries": self.queries,
+            "missing_queries": self.missing_queries,
+            "extra_queries": self.extra_queries,
+            "ties": dict(self.ties),
+            "per_query": {name: dict(values) for name, values in self.per_query.items()},
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one Submission got on one Task and Candidates, with everything needed to make it again.
+
+    `first_stage` and `ceiling` are the same metrics of the candidates as they were and in their best order;
+    `gain` is the paired test of the headline metric against the first stage (statistics.PairedTest).
+    """
+
+    submission: str
+    state: str
+    candidates: Candidates
+    measurement: Measurement
+    first_stage: Mapping[str, float]
+    ceiling: Mapping[str, float]
+    gain: Mapping[str, Any]
+    run_digest: str
+    completed: int
+    qrels_digest: str
+    qrels_source: str
+    versions: Mapping[str, str]
+    command: str
+    created: str
+
+    def __getitem__(self, metric: str) -> float:
+        return self.measurement.metrics[metric]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the headline metric."""
+        return self.measurement.interval
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.candidates.task

@@ -1,0 +1,166 @@
+"""Verification: recompute every number of a leaderboard from its stored run, and check every file of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from exabench.catalogue import expand, single_task
+from exabench.collections._choose import checked_qrels, open_collection
+from exabench.errors import BadInput, ExabenchError, OutsideFailed
+from exabench.files import digest_of, read_bytes, read_text
+from exabench.ledger import Ledger, read_result
+from exabench.metrics._measure import mean, measure
+from exabench.nouns import Result
+from exabench.qrels import qrels_digest
+from exabench.runs import completed, read_run, without_self_matches
+
+EXACT = 1e-9
+CLOSE = 5e-4
+REPORTED = ("system", "dataset", "first_stage", "topk", "metric", "value", "source")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One recomputed number: `verdict` is OK, off by ..., or FAIL with the reason."""
+
+    submission: str
+    task: str
+    candidates: str
+    metric: str
+    filed: float | None
+    found: float | None
+    verdict: str
+
+    @property
+    def holds(self) -> bool:
+        """True for OK alone."""
+        return self.verdict == "OK"
+
+
+def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -> Iterator[Cell]:
+    """Recompute the filed results (of one submission) from stored runs, candidates and judgements, cell by cell."""
+    ledger = Ledger(Path(board))
+    files = ledger.result_files(slug)
+    if not files:
+        raise BadInput(f"holds no result{'' if slug == '*' else f' of {slug}'}", file=ledger.folder / "results")
+    for file in files:
+        task, _, candidates = file.stem.partition(".")
+        try:
+            result = read_result(file)
+            found = _recomputed(ledger, result, data)
+        except OutsideFailed:
+            raise
+        except ExabenchError as error:
+            yield Cell(file.parent.name, task, candidates, "-", None, None, f"FAIL: {error}")
+            continue
+        for metric, filed in result.measurement.metrics.items():
+            value = mean(found[metric].values())
+            per_query = result.measurement.per_query.get(metric, {})
+            verdict = _verdict(filed, value, per_query, found[metric])
+            yield Cell(result.submission, task, candidates, metric, filed, value, verdict)
+
+
+def _recomputed(ledger: Ledger, result: Result, data: str | Path | None) -> dict[str, dict[str, float]]:
+    task, names = single_task(result.task), (result.submission, result.task, result.candidates.name)
+    if ledger.one_candidates(*names[1:]) != result.candidates:
+        raise BadInput("the result was made with another candidate list than the one filed under that name")
+    file = ledger.run_file(*names)
+    if digest_of(read_bytes(file)) != result.run_digest:
+        raise BadInput("is not the run that the result was made from", file=file)
+    qrels = checked_qrels(task, open_collection(task, data, ledger.lock), ledger.lock)
+    if qrels_digest(qrels) != result.qrels_digest:
+        raise BadInput(f"task {task.name} now has other judgements than the result was made with")
+    run, _ = completed(read_run(file, result.submission), ledger.candidates_run(result.candidates))
+    convention = result.measurement.convention
+    run = without_self_matches(run) if convention.self_match == "drop" else run
+    ids, values = measure(qrels, run, list(result.measurement.metrics), threshold=convention.relevance_threshold)
+    return {name: dict(zip(ids, row.tolist(), strict=True)) for name, row in values.items()}
+
+
+def _verdict(filed: float, found: float, filed_each: Mapping[str, float], found_each: Mapping[str, float]) -> str:
+    off = abs(filed - found)
+    if set(filed_each) != set(found_each):
+        return "FAIL: other queries"
+    if off <= EXACT and all(abs(filed_each[q] - found_each[q]) <= EXACT for q in found_each):
+        return "OK"
+    return f"off by {off:.6f}" if off <= CLOSE else f"FAIL: off by {off:.4f}"
+
+
+def check(board: str | Path) -> list[str]:
+    """Every problem of every file under a leaderboard's folder, one line each; an empty list is a good board."""
+    ledger = Ledger(Path(board))
+    problems: list[str] = []
+    known: set[Path] = {ledger.folder / name for name in ("board.toml", "lock.json", "README.md", ".gitignore")}
+
+    def attempt(file: Path, action: object) -> None:
+        known.add(file)
+        try:
+            action()  # type: ignore[operator]
+        except ExabenchError as error:
+            problems.append(str(error))
+
+    attempt(ledger.folder / "board.toml", lambda: expand(ledger.settings()["tasks"]))
+    attempt(ledger.folder / "submissions", ledger.submissions)
+    known |= set((ledger.folder / "submissions").glob("*.toml"))
+    for file in sorted((ledger.folder / "candidates").glob("*/*.json")):
+        attempt(file, lambda: ledger.candidates_run(ledger.one_candidates(file.parent.name, file.stem)))  # noqa: B023
+        known.add(file.with_name(f"{file.stem}.trec.gz"))
+    for file in sorted((ledger.folder / "runs").glob("*/*.trec.gz")):
+        attempt(file, lambda: _check_run(ledger, file))  # noqa: B023
+    for file in ledger.result_files():
+        attempt(file, lambda: _check_result(ledger, file))  # noqa: B023
+    for file in sorted((ledger.folder / "reported").glob("*.csv")):
+        attempt(file, lambda: _check_reported(file))  # noqa: B023
+    return problems + _strangers(ledger.folder, known)
+
+
+def _check_run(ledger: Ledger, file: Path) -> None:
+    task, _, candidates = file.name.removesuffix(".trec.gz").partition(".")
+    if not (ledger.folder / "submissions" / f"{file.parent.name}.toml").is_file():
+        raise BadInput("belongs to no submission", file=file)
+    completed(read_run(file), ledger.candidates_run(ledger.one_candidates(task, candidates)))
+
+
+def _check_result(ledger: Ledger, file: Path) -> None:
+    result = read_result(file)
+    names = (result.submission, result.task, result.candidates.name)
+    if (file.parent.name, file.stem) != (names[0], f"{names[1]}.{names[2]}"):
+        raise BadInput("lies under another name than its content says", file=file)
+    run = ledger.run_file(*names)
+    if digest_of(read_bytes(run)) != result.run_digest:
+        raise BadInput(f"was not made from {run.name} as it is now", file=file)
+    if ledger.one_candidates(*names[1:]) != result.candidates:
+        raise BadInput("was made with another candidate list than the one filed", file=file)
+
+
+def _check_reported(file: Path) -> None:
+    text = read_text(file)
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    if not rows:
+        raise BadInput("holds no row", file=file)
+    if tuple(rows[0]) != REPORTED:
+        return  # notes and statistics beside the numbers have columns of their own
+    for number, row in enumerate(rows, 2):
+        try:
+            float(row["value"])
+        except (TypeError, ValueError):
+            raise BadInput(f"value {row['value']!r} is not a number", file=file, line=number) from None
+        if not row["source"]:
+            raise BadInput("a reported number needs its source", file=file, line=number)
+
+
+def _strangers(folder: Path, known: set[Path]) -> list[str]:
+    problems = []
+    for file in sorted(folder.rglob("*")):
+        inside = file.relative_to(folder).parts
+        if inside[0] in ("site",) or file.is_dir() and not file.is_symlink():
+            continue
+        if file.is_symlink():
+            problems.append(f"{file}: is a link; a leaderboard holds plain files only")
+        elif file not in known:
+            problems.append(f"{file}: does not belong to a leaderboard")
+    return problems

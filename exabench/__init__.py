@@ -1,1 +1,67 @@
-"""exabench"""
+"""exabench: datasets, training and an honest leaderboard for neural rerankers.
+
+    import exabench
+
+    exabench.score("my-run.trec", task="scifact", data="collections")["nDCG@10"]
+    exabench.evaluate("unchanged", ["mini"])["mini"].interval
+    exabench.render(exabench.Board.read("leaderboard"), "leaderboard/site")
+
+Every name below is imported at first use, so that `import exabench` itself costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from exabench.board import Board as Board
+    from exabench.comparison import compare as compare
+    from exabench.comparison import comparison_table as comparison_table
+    from exabench.errors import ExabenchError as ExabenchError
+    from exabench.evaluation import evaluate as evaluate
+    from exabench.evaluation import make_candidates as make_candidates
+    from exabench.evaluation import run_board as run_board
+    from exabench.evaluation import score as score
+    from exabench.nouns import Candidates as Candidates
+    from exabench.nouns import Convention as Convention
+    from exabench.nouns import Measurement as Measurement
+    from exabench.nouns import Passage as Passage
+    from exabench.nouns import Query as Query
+    from exabench.nouns import Result as Result
+    from exabench.nouns import Run as Run
+    from exabench.nouns import Submission as Submission
+    from exabench.nouns import Task as Task
+    from exabench.pages import render as render
+    from exabench.qrels import read_qrels as read_qrels
+    from exabench.qrels import write_qrels as write_qrels
+    from exabench.runs import read_run as read_run
+    from exabench.runs import run_of as run_of
+    from exabench.runs import write_run as write_run
+    from exabench.submitting import submit as submit
+    from exabench.verification import check as check
+    from exabench.verification import verify as verify
+
+_HOME = {
+    "board": ["Board"],
+    "comparison": ["compare", "comparison_table"],
+    "errors": ["ExabenchError"],
+    "evaluation": ["evaluate", "make_candidates", "run_board", "score"],
+    "nouns": ["Candidates", "Convention", "Measurement", "Passage", "Query", "Result", "Run", "Submission", "Task"],
+    "pages": ["render"],
+    "qrels": ["read_qrels", "write_qrels"],
+    "runs": ["read_run", "run_of", "write_run"],
+    "submitting": ["submit"],
+    "verification": ["check", "verify"],
+}
+_NAMES = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module 'exabench' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"exabench.{_NAMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_NAMES])

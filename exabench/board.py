@@ -131,7 +131,9 @@ class Board:
         return index
 
 
-def _rows(tasks: tuple[Task, ...], submissions: Mapping[str, Submission], results: tuple[Result, ...]) -> tuple[Row, ...]:
+def _rows(
+    tasks: tuple[Task, ...], submissions: Mapping[str, Submission], results: tuple[Result, ...]
+) -> tuple[Row, ...]:
     """The overview's lines, best mean first, lines without a mean after them; bounds are left to the task pages."""
     grouped: dict[tuple[str, str], dict[str, Result]] = {}
     for result in results:
@@ -153,7 +155,9 @@ def _rows(tasks: tuple[Task, ...], submissions: Mapping[str, Submission], result
     return tuple(ranked + incomplete)
 
 
-def _row(tasks: tuple[Task, ...], submission: Submission, by_task: Mapping[str, Result]) -> tuple[Row, list[np.ndarray]]:
+def _row(
+    tasks: tuple[Task, ...], submission: Submission, by_task: Mapping[str, Result]
+) -> tuple[Row, list[np.ndarray]]:
     values: dict[str, float] = {}
     arrays: list[np.ndarray] = []
     for t in tasks:

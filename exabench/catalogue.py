@@ -52,8 +52,6 @@ def expand(names: list[str] | tuple[str, ...]) -> list[str]:
 
 def _task(name: str, values: dict[str, Any]) -> Task:
     fields = tuple(values.pop("text_fields", ("title", "text")))
-    convention = Convention(
-        text_fields=fields, **{key: values.pop(key) for key in _OF_CONVENTION if key in values}
-    )
+    convention = Convention(text_fields=fields, **{key: values.pop(key) for key in _OF_CONVENTION if key in values})
     members = tuple(values.pop("members", ()))
     return Task(name=name, convention=convention, members=members, **values)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import os
 import platform
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -18,17 +17,16 @@ from exabench.collections import Collection
 from exabench.collections._choose import checked_qrels, open_collection
 from exabench.errors import BadInput
 from exabench.ledger import Ledger, read_result
+from exabench.measuring import METRICS, measurement, metrics_of, run_notes
 from exabench.metrics._measure import mean, measure
 from exabench.metrics._ties import tie_report
 from exabench.nouns import Candidates, Convention, Measurement, Passage, Qrels, Query, Result, Run, Submission, Task
-from exabench.qrels import positives_only, qrels_digest, read_qrels
+from exabench.qrels import qrels_digest, read_qrels
 from exabench.rerankers import RERANKERS, Reranker
 from exabench.retrievers import RETRIEVERS, Retriever
 from exabench.runs import completed, read_run, run_digest, run_of, top, without_self_matches
-from exabench.statistics import bootstrap_intervals, paired_test
+from exabench.statistics import paired_test
 
-METRICS = ("nDCG@10", "RR@10", "AP@100", "R@100", "P@10", "Success@5", "Judged@10")
-TIE_WARNING = 0.01
 Progress = Callable[[int, int, str], None]
 
 
@@ -66,65 +64,11 @@ def score(
     return measurement(read, judged, Convention(relevance_threshold=threshold), metrics or METRICS)
 
 
-def metrics_of(task: Task) -> tuple[str, ...]:
-    """The task's headline metric first, then the others that every result carries."""
-    return tuple(dict.fromkeys((task.headline, *METRICS)))
-
-
-def measurement(
-    run: Run, qrels: Qrels, convention: Convention, metrics: Sequence[str], *, task: str | None = None
-) -> Measurement:
-    """Values, intervals and ties of one run under one convention."""
-    notes: list[str] = []
-    if convention.self_match == "drop":
-        kept = without_self_matches(run)
-        if len(kept.scores) < len(run.scores):
-            notes.append(f"{len(run.scores) - len(kept.scores)} self-matches (passage id = query id) were dropped")
-        run = kept
-    threshold = convention.relevance_threshold
-    if positives_only(qrels):
-        metrics = [name for name in metrics if not name.lower().startswith("judged@")] or list(metrics)
-    query_ids, values = measure(qrels, run, metrics, threshold=threshold)
-    intervals = bootstrap_intervals(np.stack(list(values.values())))
-    return Measurement(
-        run=run.name,
-        task=task,
-        convention=convention,
-        headline=next(iter(values)),
-        metrics={name: mean(row) for name, row in values.items()},
-        intervals={name: (float(low), float(high)) for name, (low, high) in zip(values, intervals, strict=True)},
-        queries=len(query_ids),
-        missing_queries=len(set(query_ids) - set(run.query_ids)),
-        extra_queries=len(set(run.query_ids) - set(query_ids)),
-        ties=(ties := tie_report(qrels, run, "nDCG@10", threshold=threshold)),
-        per_query={name: dict(zip(query_ids, row.tolist(), strict=True)) for name, row in values.items()},
-        notes=tuple(notes + _warnings(run, qrels, ties)),
-    )
-
-
-def _warnings(run: Run, qrels: Qrels, ties: Mapping[str, float]) -> list[str]:
-    notes = []
-    if not set(run.query_ids) & set(qrels):
-        notes.append("no query of the run is judged: are these the right judgements?")
-    if ties["rate"] > TIE_WARNING:
-        notes.append(
-            f"{ties['rate']:.1%} of the ranked passages tie in single precision; nDCG@10 lies between "
-            f"{ties['worst']:.4f} and {ties['best']:.4f} depending on how ties fall (export logits, not probabilities)"
-        )
-    judged = {passage_id for row in qrels.values() for passage_id in row}
-    composed = {unicodedata.normalize("NFC", passage_id) for passage_id in judged if not passage_id.isascii()}
-    if composed:
-        odd = {p for p in set(run.passage_ids.to_pylist()) - judged if unicodedata.normalize("NFC", p) in composed}
-        if odd:
-            notes.append(f"{len(odd)} passage ids meet a judged one only after Unicode NFC; they count as unjudged")
-    return notes
-
-
 # -- candidates ------------------------------------------------------------------------------------------------
 
 
 def make_candidates(
-    task: Task,
+    task: str | Task,
     retriever: str,
     depth: int,
     *,
@@ -138,6 +82,7 @@ def make_candidates(
     Self-matches go before the cut, where the task's convention says so. Raises BadInput where the collection
     at hand holds fewer passages than the task (a pool can be reranked, not searched).
     """
+    task = single_task(task) if isinstance(task, str) else task
     if depth < 1:
         raise BadInput(f"depth must be at least 1, not {depth}")
     collection = open_collection(task, data, lock)
@@ -177,7 +122,7 @@ def _retriever(task: Task, name: str, collection: Collection, options: Mapping[s
                 "such a pool can be reranked but not searched; give a published run with --from RUN"
             )
     try:
-        made: Retriever = part(passages, task.convention.text_fields, **options)
+        made: Retriever = part(passages, **{"fields": task.convention.text_fields, **options})
     except TypeError as error:
         raise BadInput(f"retriever {name} does not take these options ({error})") from error
     return made
@@ -215,7 +160,7 @@ def evaluate(
         candidates, run = make_candidates(task, retriever, depth, data=data, options=options)
         stage = _Stage(task, candidates, run, data, None)
         label = reranker if isinstance(reranker, str) else type(reranker).__name__.lower()
-        ranked = stage.reranked(RERANKERS[reranker] if isinstance(reranker, str) else reranker, label)
+        ranked = stage.reranked(stage.part(reranker) if isinstance(reranker, str) else reranker, label)
         results[name] = stage.result(label, "reproduced", ranked, f"exabench.evaluate({label!r}, [{name!r}])")
     return results
 
@@ -238,7 +183,9 @@ def run_board(
     filed = ledger.submissions()
     for slug in slugs:
         if slug not in filed:
-            raise BadInput(f"no submission {slug!r} is filed there; choose from: {', '.join(filed) or 'none'}", file=board)
+            raise BadInput(
+                f"no submission {slug!r} is filed there; choose from: {', '.join(filed) or 'none'}", file=board
+            )
     work: dict[tuple[str, str], list[Submission]] = {}
     for submission in (filed[slug] for slug in (slugs or filed)):
         for pair in _pairs(ledger, submission):
@@ -265,7 +212,7 @@ def _result_file(ledger: Ledger, stage: _Stage, submission: Submission) -> Path:
     if submission.kind == "run":
         run, state = read_run(ledger.run_file(*names), submission.slug), "re-computed"
     else:
-        run, state = stage.reranked(RERANKERS[submission.reranker], submission.slug), "reproduced"
+        run, state = stage.reranked(stage.part(submission.reranker), submission.slug), "reproduced"
         ledger.add_run(*names, run)
     command = f"exabench bench run {names[0]} --task {names[1]} --candidates {names[2]}"
     result = stage.result(submission.slug, state, run, command)
@@ -287,11 +234,16 @@ def _still_true(file: Path, result: Result) -> bool:
 class _Stage:
     """A task with one frozen candidate list: judgements, bounds, and what rerankers are given, read once."""
 
-    def __init__(self, task: Task, candidates: Candidates, run: Run, data: str | Path | None, lock: Path | None) -> None:
+    def __init__(
+        self, task: Task, candidates: Candidates, run: Run, data: str | Path | None, lock: Path | None
+    ) -> None:
         self.task, self.candidates, self.run = task, candidates, run
         self._collection = open_collection(task, data, lock)
         self.qrels = checked_qrels(task, self._collection, lock)
-        if candidates.qrels_digest != qrels_digest(self.qrels) or candidates.convention_digest != task.convention.digest:
+        if (
+            candidates.qrels_digest != qrels_digest(self.qrels)
+            or candidates.convention_digest != task.convention.digest
+        ):
             raise BadInput(
                 f"candidates {candidates.name} of {task.name} were frozen with other judgements or another convention; "
                 "make them again under another name"
@@ -299,11 +251,16 @@ class _Stage:
         self._first_stage = self._bound("unchanged")
         self._ceiling = self._bound("oracle")
 
-    def reranked(self, reranker: Any, name: str) -> Run:
-        """The candidates in the order that a reranker (an object, or a class of the shelf) gives them."""
-        if isinstance(reranker, type):
-            reranker = reranker(self.qrels) if reranker.reads == "judgements" else reranker()
-        queries, passages = {}, {}
+    def part(self, name: str) -> Reranker:
+        """The reranker called `name`, made for this task."""
+        kind = RERANKERS[name]
+        made: Reranker = kind(self.qrels) if kind.reads == "judgements" else kind()
+        return made
+
+    def reranked(self, reranker: Reranker, name: str) -> Run:
+        """The candidates in the order that a reranker gives them."""
+        queries: dict[str, Query] = {}
+        passages: dict[str, Passage] = {}
         if getattr(reranker, "reads", "texts") == "texts":
             wanted = set(self.run.passage_ids.to_pylist())
             queries = {query.id: query for query in self._collection.queries()}
@@ -319,7 +276,7 @@ class _Stage:
         measured = measurement(whole, self.qrels, self.task.convention, metrics, task=self.task.name)
         ties = tie_report(self.qrels, run, "nDCG@10", threshold=self.task.convention.relevance_threshold)
         per_query = np.array(list(measured.per_query[measured.headline].values()))
-        values = vars(measured) | {"run": run.name, "ties": ties, "notes": tuple(_warnings(run, self.qrels, ties))}
+        values = vars(measured) | {"run": run.name, "ties": ties, "notes": tuple(run_notes(run, self.qrels, ties))}
         return Result(
             submission=slug,
             state=state,
@@ -339,7 +296,7 @@ class _Stage:
 
     def _bound(self, reranker: str) -> dict[str, np.ndarray]:
         """Per-query values of every metric for one of the rerankers that need no model."""
-        ranked = self.reranked(RERANKERS[reranker], reranker)
+        ranked = self.reranked(self.part(reranker), reranker)
         threshold = self.task.convention.relevance_threshold
         return measure(self.qrels, ranked, metrics_of(self.task), threshold=threshold)[1]
 

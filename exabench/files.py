@@ -8,10 +8,12 @@ import fcntl
 import gzip
 import hashlib
 import json
+import math
 import os
 import socket
 import tempfile
 import tomllib
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,12 @@ def read_bytes(path: str | Path) -> bytes:
     """The bytes of a file; a gzip file (known by its first two bytes) is unpacked. Raises BadInput."""
     try:
         data = Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BadInput(f"cannot be read ({getattr(error, 'strerror', None) or error})", file=path) from error
+    try:
         return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-    except (EOFError, gzip.BadGzipFile, ValueError) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadInput(f"is not a whole gzip file ({error})", file=path) from error
-    except OSError as error:
-        raise BadInput(f"cannot be read ({error.strerror or error})", file=path) from error
 
 
 def read_text(path: str | Path) -> str:
@@ -43,22 +46,35 @@ def read_text(path: str | Path) -> str:
 def read_json(path: str | Path) -> Any:
     """A JSON file as Python values; NaN and infinity are refused. Raises BadInput."""
     try:
-        return json.loads(read_text(path), parse_constant=_no_constant)
+        return from_json(read_text(path))
     except json.JSONDecodeError as error:
         raise BadInput(f"is not JSON ({error.msg})", file=path, line=error.lineno) from error
     except (ValueError, RecursionError) as error:
         raise BadInput(f"is not JSON ({error})", file=path) from error
 
 
+def from_json(text: str) -> Any:
+    """JSON text as Python values. Raises ValueError also for NaN, infinity and halves of surrogate pairs."""
+    value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+    if "\\ud" in text or "\\uD" in text:
+        json.dumps(value, ensure_ascii=False).encode()  # a half cannot be encoded, so it could never be written
+    return value
+
+
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    """1e999 is a JSON number that Python reads as infinity, which no JSON that we write can hold."""
+    return value if math.isfinite(value := float(text)) else _no_constant(text)
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
     """A TOML file as a dict. Raises BadInput."""
     try:
         return tomllib.loads(read_text(path))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer of thousands of digits
         raise BadInput(f"is not TOML ({error})", file=path) from error
 
 

@@ -1,16 +1,17 @@
 """The ledger: a leaderboard's folder on disk, and the only code that knows its layout.
 
-    board.toml                             title and tasks
-    submissions/<slug>.toml                what was sent
-    candidates/<task>/<name>.trec.gz .json the frozen lists that everybody reranks
-    runs/<slug>/<task>.<candidates>.trec.gz
-    results/<slug>/<task>.<candidates>.json
-    reported/*.csv                         numbers printed elsewhere
-    lock.json                              commits and digests resolved at first use
+board.toml                             title and tasks
+submissions/<slug>.toml                what was sent
+candidates/<task>/<name>.trec.gz .json the frozen lists that everybody reranks
+runs/<slug>/<task>.<candidates>.trec.gz
+results/<slug>/<task>.<candidates>.json
+reported/*.csv                         numbers printed elsewhere
+lock.json                              commits and digests resolved at first use
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -18,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from exabench.errors import BadInput, UnknownName
-from exabench.files import digest_of, json_text, packed, read_bytes, read_json, read_toml, write
+from exabench.files import digest_of, json_text, read_bytes, read_json, read_toml, write
 from exabench.nouns import Candidates, Convention, Measurement, Result, Run, Submission
-from exabench.runs import read_run, run_text
+from exabench.runs import read_run, write_run
 from exabench.submissions import read_submission, submission_text
 
 FORMAT = 1
@@ -43,7 +44,9 @@ class Ledger:
         """board.toml: title, tasks, url."""
         file = self.folder / "board.toml"
         if not file.is_file():
-            raise BadInput("is not a leaderboard: board.toml is missing (exabench demo --to DIR makes one)", file=self.folder)
+            raise BadInput(
+                "is not a leaderboard: board.toml is missing (exabench demo --to DIR makes one)", file=self.folder
+            )
         values = read_toml(file)
         for key in values:
             if key not in _BOARD_KEYS:
@@ -55,9 +58,9 @@ class Ledger:
     def create(self, title: str, tasks: list[str], url: str = "") -> None:
         """A fresh board.toml, unless one is there."""
         if not (self.folder / "board.toml").is_file():
-            names = ", ".join(f'"{name}"' for name in tasks)
-            link = f'url = "{url}"\n' if url else ""
-            write(self.folder / "board.toml", f'title = "{title}"\ntasks = [{names}]\n{link}')
+            values = {"title": title, "tasks": tasks} | ({"url": url} if url else {})  # JSON strings are TOML strings
+            lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items()]
+            write(self.folder / "board.toml", "".join(lines))
 
     # -- submissions ---------------------------------------------------------------------------------------
 
@@ -109,7 +112,7 @@ class Ledger:
             raise BadInput(
                 "is frozen with another digest; results name it, so give the new list another name (--name)", file=file
             )
-        write(file.with_name(f"{candidates.name}.trec.gz"), packed(run_text(run, candidates.name)))
+        write_run(run, file.with_name(f"{candidates.name}.trec.gz"), candidates.name)
         write(file, json_text(candidates.as_json()))
         return file
 
@@ -117,7 +120,9 @@ class Ledger:
         values = _keyed(read_json(file), {field.name for field in fields(Candidates)}, file)
         candidates = Candidates(**values)
         if (candidates.task, candidates.name) != (file.parent.name, file.stem):
-            raise BadInput(f"describes {candidates.task}/{candidates.name}: its place and its content differ", file=file)
+            raise BadInput(
+                f"describes {candidates.task}/{candidates.name}: its place and its content differ", file=file
+            )
         return candidates
 
     # -- runs and results ----------------------------------------------------------------------------------
@@ -134,7 +139,7 @@ class Ledger:
     def add_run(self, slug: str, task: str, candidates: str, run: Run) -> Path:
         """Keep a run."""
         file = self.run_file(slug, task, candidates)
-        write(file, packed(run_text(run, slug)))
+        write_run(run, file, slug)
         return file
 
     def result_files(self, slug: str = "*") -> list[Path]:
@@ -173,9 +178,19 @@ def read_result(file: Path) -> Result:
         raise BadInput("was edited: its digest does not fit its content; run `exabench bench run` again", file=file)
     if values.pop("format") != FORMAT:
         raise BadInput(f"is not a result of format {FORMAT}", file=file)
+    try:
+        return _result(values)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"does not hold what a result holds ({type(error).__name__}: {error})", file=file) from error
+
+
+def _result(values: dict[str, Any]) -> Result:
     measured = values.pop("measurement")
     convention = {key: value for key, value in measured.pop("convention").items() if key != "digest"}
     convention["text_fields"] = tuple(convention["text_fields"])
+    for value in (*measured["metrics"].values(), *(v for row in measured["per_query"].values() for v in row.values())):
+        if not isinstance(value, int | float):
+            raise TypeError(f"{value!r} is not a number")
     measured["intervals"] = {name: (low, high) for name, (low, high) in measured["intervals"].items()}
     measurement = Measurement(convention=Convention(**convention), **measured | {"notes": tuple(measured["notes"])})
     return Result(measurement=measurement, candidates=Candidates(**values.pop("candidates")), **values)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from exabench.errors import BadInput, printable
-from exabench.files import digest_of, read_text
+from exabench.files import digest_of, packed, read_text, write
 from exabench.nouns import Qrels
 
 _GRADE = re.compile(r"[+-]?\d{1,9}")
@@ -46,7 +46,9 @@ def _checked(words: tuple[str, ...], width: int, path: str | Path, number: int) 
     query, passage, grade = words[0], words[-2], words[-1]
     for id in (query, passage):
         if not id or any(c.isspace() or not c.isprintable() and c.isascii() for c in id):
-            raise BadInput("an id may not be empty nor hold blanks or control characters", file=path, line=number, id=id)
+            raise BadInput(
+                "an id may not be empty nor hold blanks or control characters", file=path, line=number, id=id
+            )
     if not _GRADE.fullmatch(grade):
         raise BadInput(f"grade {printable(grade)!r} is not an integer", file=path, line=number, id=passage)
     return query, passage, int(grade)
@@ -55,6 +57,15 @@ def _checked(words: tuple[str, ...], width: int, path: str | Path, number: int) 
 def qrels_text(qrels: Qrels) -> str:
     """Judgements as a TREC qrels file, sorted by query and document."""
     return "".join(f"{q} 0 {p} {grade}\n" for q in sorted(qrels) for p, grade in sorted(qrels[q].items()))
+
+
+def write_qrels(qrels: Qrels, path: str | Path) -> bool:
+    """Write judgements whole or not at all: BEIR layout for .tsv, TREC else; gzip where the name ends in .gz."""
+    text = qrels_text(qrels)
+    if str(path).removesuffix(".gz").endswith(".tsv"):
+        rows = [line.split(" ") for line in text.splitlines()]
+        text = "\t".join(_BEIR_HEADER) + "\n" + "".join(f"{q}\t{p}\t{grade}\n" for q, _, p, grade in rows)
+    return write(path, packed(text.encode()) if str(path).endswith(".gz") else text)
 
 
 def qrels_digest(qrels: Qrels) -> str:

@@ -33,9 +33,7 @@ def recipe_names(kind: str) -> list[str]:
     return sorted(path.stem for path in (FOLDER / kind).glob("*.toml"))
 
 
-def read_recipe(
-    kind: str, name: str | Path, keys: Mapping[str, type], overrides: Iterable[str] = ()
-) -> Recipe:
+def read_recipe(kind: str, name: str | Path, keys: Mapping[str, type], overrides: Iterable[str] = ()) -> Recipe:
     """Read recipe `name` of `kind` (a name in recipes/, or a path) and apply `key=value` overrides.
 
     `keys` names every key that this kind of recipe may hold, with its type. Raises UnknownName for a recipe
@@ -64,6 +62,6 @@ def settings(pairs: Iterable[str]) -> dict[str, Any]:
             raise BadInput(f"--set {pair!r} must read key=value")
         try:
             result[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             result[key.strip()] = text
     return result

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from exabench.errors import BadInput
-from exabench.files import digest_of, read_bytes
+from exabench.files import digest_of, packed, read_bytes, write
 from exabench.nouns import Run
 
 _COLUMNS = ("query", "q0", "passage", "rank", "score", "tag")
@@ -38,7 +38,9 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     if table is not None and table.num_rows:
         queries = table.column("query").unify_dictionaries().combine_chunks()
         passages, scores = table.column("passage").combine_chunks(), table.column("score").to_numpy()
-        if np.isfinite(scores.astype(np.float32)).all() and not _may_hold_duplicates(queries, passages):
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(scores.astype(np.float32)).all()
+        if finite and not _may_hold_duplicates(queries, passages):
             return _ranked(name, queries, passages, scores)
     # Something is unusual or wrong: the slow reader takes any white space, and knows every line by number.
     listed_queries, listed_passages, listed_scores = _read_lines(data, path)
@@ -141,6 +143,12 @@ def run_text(run: Run, tag: str) -> bytes:
     return "".join(lines).encode()
 
 
+def write_run(run: Run, path: str | Path, tag: str | None = None) -> bool:
+    """Write a TREC run file, gzip where the name ends in .gz; whole or not at all. False if it was there already."""
+    text = run_text(run, tag or run.name)
+    return write(path, packed(text) if str(path).endswith(".gz") else text)
+
+
 def run_digest(run: Run, tag: str | None = None) -> str:
     """sha256 of the run as it is stored: what `gunzip -c FILE | sha256sum` prints."""
     return digest_of(run_text(run, tag or run.name))
@@ -184,14 +192,15 @@ def completed(run: Run, candidates: Run) -> tuple[Run, int]:
     rankings, added = {}, 0
     for query_id in run.query_ids:
         known, given = candidates.ranking(query_id), run.ranking(query_id)
-        strangers = set(given) - set(known)
+        strangers = set(given).difference(known)
         if strangers:
             raise BadInput(
                 f"run {run.name!r} ranks a passage for query {query_id!r} that is not among the candidates "
                 f"{candidates.name!r}; rerank only what the candidates hold",
                 id=min(strangers),
             )
-        left_out = [passage_id for passage_id in known if passage_id not in set(given)]
+        answered = set(given)
+        left_out = [passage_id for passage_id in known if passage_id not in answered]
         rankings[query_id], added = given + left_out, added + len(left_out)
     return run_in_order(run.name, rankings), added
 
@@ -203,6 +212,8 @@ def _short(score: np.float32) -> str:
 def _read_columns(data: bytes) -> pa.Table | None:
     """Query, passage and score columns by Arrow's reader; None where a line is not six plain columns."""
     delimiter = "\t" if b"\t" in data[: data.find(b"\n") + 1] else " "
+    if not _one_delimiter(data, delimiter):
+        return None
     words = pa.dictionary(pa.int32(), pa.string())
     types = {"query": words, "passage": pa.string(), "score": pa.float64()}
     try:
@@ -216,6 +227,14 @@ def _read_columns(data: bytes) -> pa.Table | None:
         )
     except pa.ArrowInvalid:
         return None
+
+
+def _one_delimiter(data: bytes, delimiter: str) -> bool:
+    """Does white space stand alone, as a line end or as the delimiter? Only then are columns words."""
+    blank = np.frombuffer(data, np.uint8) <= 32
+    together = np.count_nonzero(blank[1:] & blank[:-1])
+    other = b" " if delimiter == "\t" else b"\t"
+    return other not in data and together == data.count(b"\r\n") and data[:1] > b" " and data[-1:] not in b" \t"
 
 
 def _read_lines(data: bytes, path: str | Path) -> tuple[list[str], list[str], list[float]]:
@@ -283,5 +302,5 @@ def _is_blank_inside(word: str) -> bool:
 def _check_id(id: object) -> None:
     if not isinstance(id, str):
         raise BadInput(f"ids are strings, not {type(id).__name__}", id=str(id))
-    if not id or any(c.isspace() or c < " " or "\x7f" <= c <= "\x9f" for c in id):
+    if not id or any(c.isspace() or c < " " or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in id):
         raise BadInput("an id may not be empty nor hold blanks or control characters", id=id)

@@ -56,10 +56,10 @@ def paired_test(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> PairedTest:
     """Compare two systems on the same queries, given as one array of values for each task.
 
     The difference is the mean over tasks of the mean over queries. The t-test is Student's paired test, two
-    sided, with the tasks' variances pooled as for stratified means; the randomisation test flips the sign of each query's
-    difference 10,000 times (Smucker, Allan and Carterette, CIKM 2007), seeded; its p-value counts the
-    observed labelling, so it is never 0. The effect size is the mean difference over the standard deviation
-    of the differences (Cohen's d for pairs).
+    sided; over several tasks it takes the variance of the mean of means. The randomisation test flips the sign
+    of each query's difference 10,000 times (Smucker, Allan and Carterette, CIKM 2007), seeded; its p-value
+    counts the observed labelling, so it is never 0. The effect size is the mean difference over the standard
+    deviation of the differences (Cohen's d for pairs).
     """
     differences = [np.asarray(x, np.float64) - np.asarray(y, np.float64) for x, y in zip(a, b, strict=True)]
     every = np.concatenate(differences)

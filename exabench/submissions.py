@@ -54,7 +54,10 @@ def _problems(values: dict[str, Any]) -> list[str]:
             near = difflib.get_close_matches(key, _FIELDS, n=1)
             problems.append(f"unknown key {printable(key)!r}" + (f" (did you mean {near[0]}?)" if near else ""))
     checks = {
-        "name": (NAME, "must read owner/name in ASCII letters, digits and ._- (at most 96 each, no other sign at the ends)"),
+        "name": (
+            NAME,
+            "must read owner/name in ASCII letters, digits and ._- (at most 96 each, no other sign at the ends)",
+        ),
         "licence": (_LICENCE, "must be an SPDX identifier such as apache-2.0, or unknown"),
         "link": (_LINK, "must be an https:// address"),
         "contact": (_CONTACT, "must be an e-mail address, an @handle or an https:// address"),

@@ -79,9 +79,13 @@ def _fitting(ledger: Ledger, given: str) -> tuple[str, str, Run]:
     fitting = [candidates.name for candidates in lists if _fits(run, ledger.candidates_run(candidates))]
     if not fitting:
         names = ", ".join(candidates.name for candidates in lists) or "none"
-        raise BadInput(f"ranks passages outside every candidate list of {task} on this board ({names})", file=match["file"])
+        raise BadInput(
+            f"ranks passages outside every candidate list of {task} on this board ({names})", file=match["file"]
+        )
     if len(fitting) > 1:
-        raise BadInput(f"fits {' and '.join(fitting)}; say which with --run {task}@{fitting[0]}=RUN", file=match["file"])
+        raise BadInput(
+            f"fits {' and '.join(fitting)}; say which with --run {task}@{fitting[0]}=RUN", file=match["file"]
+        )
     return task, fitting[0], run
 
 

@@ -76,6 +76,8 @@ def _recomputed(ledger: Ledger, result: Result, data: str | Path | None) -> dict
         raise BadInput(f"task {task.name} now has other judgements than the result was made with")
     run, _ = completed(read_run(file, result.submission), ledger.candidates_run(result.candidates))
     convention = result.measurement.convention
+    if convention != task.convention:
+        raise BadInput("the result was made under another convention than the task's")
     run = without_self_matches(run) if convention.self_match == "drop" else run
     ids, values = measure(qrels, run, list(result.measurement.metrics), threshold=convention.relevance_threshold)
     return {name: dict(zip(ids, row.tolist(), strict=True)) for name, row in values.items()}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import exabench.qrels
 from exabench.errors import BadInput
-from exabench.files import read_text
+from exabench.files import from_json, read_text
 from exabench.nouns import Passage, Query, Task
+from exabench.qrels import read_qrels
 
 EMBEDDED = Path(__file__).parents[1]
 
@@ -40,7 +39,7 @@ class BeirFolder:
 
     def qrels(self, split: str) -> dict[str, dict[str, int]]:
         """qrels/<split>.tsv."""
-        return exabench.qrels.read_qrels(self.folder / "qrels" / f"{split}.tsv")
+        return read_qrels(self.folder / "qrels" / f"{split}.tsv")
 
     def _rows(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         file, seen = self.folder / name, set[str]()
@@ -48,8 +47,8 @@ class BeirFolder:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
+                row = from_json(line)
+            except (ValueError, RecursionError) as error:
                 raise BadInput("is not JSON", file=file, line=number) from error
             id = row.get("_id") if isinstance(row, dict) else None
             if not isinstance(id, str) or not id or not isinstance(row.get("text"), str):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from exabench import hub
+from exabench.hub import pinned, rows
 from exabench.nouns import Passage, Query, Task
 
 
@@ -43,6 +43,6 @@ class Hub:
         return qrels
 
     def _rows(self, config: str, split: str) -> Iterator[dict[str, Any]]:
-        commit = hub.pinned(self._place["repo"], self._place.get("revision"), self._lock)
+        commit = pinned(self._place["repo"], self._place.get("revision"), self._lock)
         self.source = f"Hub dataset {self._place['repo']}@{commit}"
-        return hub.rows(self._place["repo"], config, split, commit)
+        return rows(self._place["repo"], config, split, commit)

@@ -14,9 +14,7 @@ def tie_report(qrels: Qrels, run: Run, metric: str = "nDCG@10", *, threshold: in
     `worst` and `best`: the mean of `metric` when every tie is broken against, or in favour of, the system.
     """
     graded = grade(qrels, run, threshold=threshold)
-    place = {query_id: i for i, query_id in enumerate(run.query_ids)}
-    run_rows = np.array([place.get(query_id, -1) for query_id in graded.query_ids], np.int64)
-    query, rank, row = cells(run, run_rows, None)
+    query, rank, row = cells(run, graded.query_ids, None)
     if not len(row):
         return {"rate": 0.0, "worst": 0.0, "best": 0.0}
     scores = run.scores[row]
@@ -30,8 +28,7 @@ def tie_report(qrels: Qrels, run: Run, metric: str = "nDCG@10", *, threshold: in
 
 def _reordered(graded: Graded, query: np.ndarray, rank: np.ndarray, group: np.ndarray, sign: int) -> Graded:
     """The same rankings with every tie sorted by grade, lowest first for sign 1, highest first for sign -1."""
-    gains = np.maximum(graded.grades[query, rank].astype(np.int64), np.iinfo(np.int32).min)
-    order = np.lexsort((sign * gains, group))
+    order = np.lexsort((sign * np.maximum(graded.grades[query, rank], 0), group))
     grades = np.full_like(graded.grades, UNJUDGED)
     grades[query, rank] = graded.grades[query[order], rank[order]]
     return Graded(graded.query_ids, grades, graded.ideal, graded.threshold)

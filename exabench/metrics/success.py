@@ -9,4 +9,4 @@ from exabench.metrics._graded import Graded
 
 def Success(graded: Graded, k: int | None) -> np.ndarray:
     """trec_eval's success."""
-    return graded.relevant(k).any(axis=1).astype(np.float64)
+    return np.asarray(graded.relevant(k).any(axis=1), np.float64)

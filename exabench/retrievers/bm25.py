@@ -31,11 +31,22 @@ class Bm25:
     whole = True
 
     def __init__(
-        self, passages: Iterable[Passage], fields: tuple[str, ...] = ("title", "text"), *, k1: float = 0.9, b: float = 0.4
+        self,
+        passages: Iterable[Passage],
+        fields: tuple[str, ...] = ("title", "text"),
+        *,
+        k1: float = 0.9,
+        b: float = 0.4,
     ) -> None:
         if not (k1 >= 0 and 0 <= b <= 1):
             raise BadInput(f"BM25 needs k1 >= 0 and 0 <= b <= 1, not k1 {k1} and b {b}")
-        self.parameters: dict[str, Any] = {"k1": k1, "b": b, "stemmer": "porter", "stop words": "Lucene, 33", "text": " + ".join(fields)}
+        self.parameters: dict[str, Any] = {
+            "k1": k1,
+            "b": b,
+            "stemmer": "porter",
+            "stop words": "Lucene, 33",
+            "text": " + ".join(fields),
+        }
         self._stemmer = Stemmer.Stemmer("porter")
         self._ids: list[str] = []
         self._index = bm25s.BM25(method="lucene", k1=k1, b=b)
@@ -63,6 +74,11 @@ class Bm25:
     def _tokens(self, texts: list[str]) -> list[list[str]]:
         plain = [_POSSESSIVE.sub("", text) for text in texts]
         tokens: list[list[str]] = bm25s.tokenize(
-            plain, token_pattern=WORD, stopwords=STOP_WORDS, stemmer=self._stemmer, return_ids=False, show_progress=False
+            plain,
+            token_pattern=WORD,
+            stopwords=STOP_WORDS,
+            stemmer=self._stemmer,
+            return_ids=False,
+            show_progress=False,
         )
         return tokens

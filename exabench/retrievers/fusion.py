@@ -13,7 +13,6 @@ from exabench.files import digest_of, read_bytes
 from exabench.nouns import Passage, Query, Run
 from exabench.runs import read_run, run_of, select_queries, top
 
-
 METHODS = ("rrf", "isr", "log_isr")  # those that look at ranks alone and need no training
 
 
@@ -32,7 +31,7 @@ class Fusion:
         k: int = 60,
     ) -> None:
         if len(runs) < 2:
-            raise BadInput("fusion needs at least two runs, as in --set 'runs=[\"a.trec\", \"b.trec\"]'")
+            raise BadInput('fusion needs at least two runs, as in --set \'runs=["a.trec", "b.trec"]\'')
         if method not in METHODS:
             raise UnknownName("fusion method", method, METHODS)
         self._runs = [read_run(file) for file in runs]

@@ -1,0 +1,159 @@
+"""`exabench demo`: a board recipe carried through the whole thread, from first stage to page."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from exabench.cli._output import data_option, json_option, note, progress, set_option, show, show_json, table
+
+if TYPE_CHECKING:
+    from exabench.board import Board
+    from exabench.ledger import Ledger
+    from exabench.recipe import Recipe
+
+KEYS: Mapping[str, type] = {"title": str, "tasks": list, "first_stages": dict, "published": dict}
+Report = Callable[[int, int, str], None]
+
+
+@click.command()
+@click.option("--to", type=click.Path(path_type=Path), default=Path("exabench-demo"), show_default=True)
+@click.option("--recipe", help="A board recipe; else mini, or collections with --data.")
+@set_option
+@data_option
+@json_option
+def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None, as_json: bool) -> None:
+    """Run the whole thread on the embedded collection (or on the collections of --data) into a leaderboard.
+
+    First stages, rerankers that need no model, fusion, published runs, results, verification, pages.
+    """
+    from exabench.board import Board
+    from exabench.errors import CheckFailed
+    from exabench.evaluation import run_board
+    from exabench.files import only_writer
+    from exabench.ledger import Ledger
+    from exabench.pages import render
+    from exabench.recipe import read_recipe
+    from exabench.submitting import add_baselines
+    from exabench.verification import verify
+
+    given = click.get_current_context().get_parameter_source("data") is click.core.ParameterSource.COMMANDLINE
+    page = read_recipe("board", recipe or ("collections" if given else "mini"), KEYS, pairs)
+    ledger = Ledger(to)
+    with only_writer(to), progress("demo") as report:
+        ledger.create(page.values["title"], page.values["tasks"])
+        _copy_reported(to)
+        _freeze(page, ledger, data, report)
+        add_baselines(to)
+        _submit_published(page, ledger, data, report)
+        files = run_board(to, data=data, progress=report)
+        cells = list(verify(to, data=data))
+    board = Board.read(to)
+    with progress("pages") as report:
+        render(board, to / "site", progress=report)
+    wrong = [cell for cell in cells if not cell.holds]
+    index = (to / "site" / "index.html").resolve()
+    if as_json:
+        show_json(
+            {"board": str(to), "page": str(index), "results": len(files), "numbers": len(cells), "wrong": len(wrong)}
+        )
+    else:
+        show(_summary(board))
+        note(
+            f"{len(files)} results; {len(cells)} numbers recomputed from their stored runs, "
+            f"{len(wrong)} of them do not hold"
+        )
+        show(f"page: {index}")
+    if wrong:
+        raise CheckFailed(f"{to}: {len(wrong)} numbers do not hold; exabench bench verify --board {to} names them")
+
+
+def _copy_reported(to: Path) -> None:
+    """The tables of printed numbers travel along from a checkout."""
+    for file in sorted(Path("leaderboard/reported").glob("*.csv")):
+        (to / "reported").mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, to / "reported" / file.name)
+
+
+def _freeze(page: Recipe, ledger: Ledger, data: Path | None, report: Report) -> None:
+    """Candidates of every first stage on every task, published runs first: fusion builds on the others."""
+    from exabench.catalogue import expand
+    from exabench.evaluation import make_candidates
+
+    work = list(_published_first_stages(page, data)) if data else []
+    for name, stage in page.values["first_stages"].items():
+        options = {key: value for key, value in stage.items() if key not in ("retriever", "depth", "tasks")}
+        for task in expand(stage.get("tasks", page.values["tasks"])):
+            if stage["retriever"] == "fusion":
+                runs = [str(ledger.folder / "candidates" / task / f"{run}.trec.gz") for run in stage["runs"]]
+                options = {**options, "runs": runs}
+            work.append((task, name, stage["retriever"], stage["depth"], options))
+    for done, (task, name, retriever, depth, options) in enumerate(work, 1):
+        report(done - 1, len(work), f"first stage {name} on {task}")
+        made = make_candidates(task, retriever, depth, data=data, lock=ledger.lock, name=name, options=options)
+        ledger.add_candidates(*made)
+        report(done, len(work), f"first stage {name} on {task}")
+
+
+def _published_first_stages(page: Recipe, data: Path) -> Iterator[tuple[str, str, str, int, dict[str, Any]]]:
+    from exabench.catalogue import expand
+
+    depth = int(page.values.get("published", {}).get("depth", 100))
+    for task in expand(page.values["tasks"]):
+        for file in sorted((data / task / "runs").glob("*.trec")):
+            yield task, f"{file.stem}-{depth}", "run_file", depth, {"file": str(file)}
+
+
+def _submit_published(page: Recipe, ledger: Ledger, data: Path | None, report: Report) -> None:
+    """Every system's samples as submissions of their own, each with its runs over all tasks and first stages."""
+    from exabench.catalogue import expand
+    from exabench.nouns import Submission
+    from exabench.submissions import submission_text
+    from exabench.submitting import submit
+
+    published = page.values.get("published")
+    if not published or data is None:
+        return
+    found: dict[str, list[str]] = {}
+    for task in expand(page.values["tasks"]):
+        for file in sorted((data / task / "rerank_runs").glob("*.trec")):
+            first_stage, _, system = file.stem.partition("+")
+            found.setdefault(system, []).append(f"{task}@{first_stage}-{published['depth']}={file}")
+    for done, (system, runs) in enumerate(sorted(found.items()), 1):
+        about = published["systems"].get(re.sub(r"\.\d+$", "", system))
+        if about is None:
+            note(f"left out: the recipe says nothing of {system}")
+            continue
+        submission = Submission(
+            name=f"{about['owner']}/{system}",
+            kind="run",
+            licence="unknown",
+            link=about["link"],
+            contact=about["link"],
+            training_data=about["training_data"]
+            if isinstance(about["training_data"], str)
+            else tuple(about["training_data"]),
+            description=about["description"],
+        )
+        draft = ledger.folder / "submissions" / f"{submission.slug}.toml"
+        draft.write_text(submission_text(submission), encoding="utf-8")
+        submit(draft, runs, ledger.folder)
+        report(done, len(found), submission.name)
+
+
+def _summary(board: Board) -> str:
+    """The overview as plain columns, values times 100 as on the page."""
+    names = [task.name for task in board.tasks]
+    rows = []
+    for row in board.rows:
+        name = f"first stage {row.candidates}" if row.is_first_stage else f"{row.submission.name} ({row.candidates})"
+        mean = f"{100 * row.mean:.1f}" if row.mean is not None else f"{row.finished}/{row.wanted}"
+        interval = "[{:.1f}, {:.1f}]".format(*(100 * bound for bound in row.interval)) if row.interval else ""
+        cells = [f"{100 * row.values[n]:.1f}" if n in row.values else "" for n in names]
+        rows.append((name, row.group or "", mean, interval, *cells))
+    return table((board.title, "group", "mean", "95 %", *names), rows)

@@ -1,0 +1,189 @@
+"""The house keeps its shape: floors, shelves, one room for each outside library, and a start that loads nothing."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "exabench"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+FLOORS = {
+    0: {"nouns", "shelf", "recipe", "files", "errors", "catalogue"},
+    1: {"metrics", "statistics", "runs", "qrels", "submissions", "hub"},
+    2: {"collections", "retrievers", "rerankers", "ledger", "measuring"},
+    3: {"evaluation", "submitting", "comparison", "verification", "board", "pages"},
+    4: {"__init__", "__main__", "cli"},
+}
+FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
+SHELVES = ("collections", "metrics", "rerankers", "retrievers")
+HEAVY = {
+    *("torch", "transformers", "vllm", "pyserini", "ranx", "datasets", "huggingface_hub", "pyarrow", "numpy"),
+    *("pandas", "jinja2", "scipy", "bm25s", "ir_datasets", "numba", "rich"),
+}
+ONLY_IN = {  # an outside library and the rooms that may know it
+    "huggingface_hub": {"hub"},
+    "datasets": {"hub"},
+    "jinja2": {"pages"},
+    "ir_datasets": {"collections"},
+    "bm25s": {"retrievers"},
+    "ranx": {"retrievers", "comparison"},
+    "rich": {"cli"},
+    "click": {"cli"},
+}
+
+
+def room_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(file: Path) -> Iterator[tuple[str, bool]]:
+    """Every module a file imports at run time, and whether it does so at the top."""
+
+    def walk(node: ast.AST, top: bool) -> Iterator[tuple[str, bool]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+                continue
+            if isinstance(child, ast.Import):
+                yield from ((alias.name, top) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{file}: relative imports hide the floors"
+                yield child.module or "", top
+            yield from walk(child, top and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
+
+    yield from walk(ast.parse(file.read_text(encoding="utf-8")), True)
+
+
+def inner(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[1] if parts[0] == "exabench" and len(parts) > 1 else None
+
+
+def functions(file: Path) -> Iterator[ast.FunctionDef]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            yield node
+
+
+def body_lines(node: ast.FunctionDef) -> int:
+    documented = isinstance(node.body[0], ast.Expr) and isinstance(node.body[0].value, ast.Constant)
+    first = node.body[1] if documented and len(node.body) > 1 else node.body[0]
+    return (node.end_lineno or 0) - first.lineno + 1
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_imports_point_down_and_never_sideways(file: Path) -> None:
+    room = room_of(file)
+    assert room in FLOOR_OF, f"{room} has no floor: give it one in FLOORS"
+    for module, top in imports(file):
+        other = inner(module)
+        assert module != "exabench", f"{file.name} imports the package root, which ties every module into one knot"
+        if other is None or other == room:
+            continue
+        assert other in FLOOR_OF, f"{file.name} imports {module}, which has no floor"
+        down = FLOOR_OF[other] < FLOOR_OF[room]
+        same_ground = FLOOR_OF[room] == FLOOR_OF[other] == 0
+        assert down or same_ground, f"{file.name} (floor {FLOOR_OF[room]}) imports {module} (floor {FLOOR_OF[other]})"
+        if room == "cli":
+            assert FLOOR_OF[other] == 0 or not top, f"{file.name} imports {module} at the top: --help would load it"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_the_ground_floor_needs_the_standard_library_alone(file: Path) -> None:
+    if FLOOR_OF[room_of(file)] == 0:
+        outside = {m.split(".")[0] for m, _ in imports(file)} - set(sys.stdlib_module_names) - {"exabench"}
+        assert not outside, f"{file.name} imports {outside}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_every_outside_library_has_one_room(file: Path) -> None:
+    for module, _ in imports(file):
+        rooms = ONLY_IN.get(module.split(".")[0])
+        assert rooms is None or room_of(file) in rooms, f"{file.name} imports {module}; only {rooms} may"
+
+
+@pytest.mark.parametrize("shelf", SHELVES)
+def test_no_part_of_a_shelf_knows_a_sibling(shelf: str) -> None:
+    for file in (PACKAGE / shelf).glob("*.py"):
+        for module, _ in imports(file):
+            parts = module.split(".")
+            if parts[:2] == ["exabench", shelf] and len(parts) > 2:
+                assert parts[2].startswith("_"), f"{file.name} imports its sibling {module}"
+
+
+@pytest.mark.parametrize("shelf", SHELVES)
+def test_a_shelf_is_thirty_lines_of_protocol_and_no_table_of_parts(shelf: str) -> None:
+    source = (PACKAGE / shelf / "__init__.py").read_text(encoding="utf-8")
+    lines = [line for line in source.splitlines() if line.strip()]
+    assert "Protocol" in source and "Shelf(" in source and len(lines) <= 35
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_files_and_functions_stay_small_and_say_what_they_are(file: Path) -> None:
+    source = file.read_text(encoding="utf-8")
+    assert source.count("\n") <= 400
+    assert ast.get_docstring(ast.parse(source)), "a module opens with one sentence"
+    assert file.stem not in {"utils", "helpers", "common", "base", "core", "manager", "config"}
+    for function in functions(file):
+        assert body_lines(function) <= 60, f"{function.name} has {body_lines(function)} lines"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_public_names_are_typed_and_documented(file: Path) -> None:
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{node.name} has no docstring"
+    for function in functions(file):
+        assert function.returns is not None, f"{function.name} has no return type"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_only_the_command_line_prints(file: Path) -> None:
+    calls = [n.func for n in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+    assert not any(isinstance(f, ast.Name) and f.id == "print" for f in calls)
+    if room_of(file) != "cli":
+        assert not any(isinstance(f, ast.Attribute) and f.attr == "echo" for f in calls)
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    code = f"import sys; from exabench.cli import main; main({list(arguments)!r}); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in done.stderr.split()}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["bench", "--help"],
+        ["bench", "score", "--help"],
+        ["board", "build", "--help"],
+        ["demo", "--help"],
+        ["bench", "tasks", "--json"],
+    ],
+    ids=" ".join,
+)
+def test_help_loads_no_heavy_library(arguments: list[str]) -> None:
+    assert not loaded_by(*arguments) & HEAVY
+
+
+def test_importing_the_package_loads_nothing_of_it_but_its_face() -> None:
+    code = "import sys, exabench; print(*[m for m in sys.modules if m.startswith('exabench')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["exabench"]
+
+
+def test_every_name_of_the_face_is_there_and_is_listed() -> None:
+    import exabench
+
+    for name in exabench._NAMES:
+        assert getattr(exabench, name) is not None
+        assert name in dir(exabench)
+    with pytest.raises(AttributeError):
+        exabench.nothing_of_the_kind  # noqa: B018

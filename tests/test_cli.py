@@ -1,0 +1,222 @@
+"""The command line: contracts that scripts rely on, and one line for everything that can go wrong."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from exabench.cli import main
+from exabench.evaluation import make_candidates
+from exabench.runs import run_of, write_run
+
+GOOD = 'name = "me/mine"\nkind = "run"\nlicence = "mit"\nlink = "https://x.org"\ncontact = "@me"\ntraining_data = []\n'
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Path:
+    folder = tmp_path / "board"
+    (folder).mkdir()
+    (folder / "board.toml").write_text('title = "Test"\ntasks = ["mini"]\n')
+    assert main(["bench", "candidates", "mini", "--depth", "20", "--board", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def bm25(tmp_path: Path) -> Path:
+    file = tmp_path / "bm25.trec"
+    write_run(make_candidates("mini", "bm25", 20)[1], file)
+    return file
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
+def test_score_prints_the_contract_as_one_json_object(bm25: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "score", str(bm25), "--task", "mini", "--json"]) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    wanted = {"run", "task", "convention", "metrics", "intervals", "queries", "missing_queries", "extra_queries"}
+    assert wanted | {"ties", "per_query"} <= set(found)
+    assert found["queries"] == 24 and found["missing_queries"] == 0 and set(found["ties"]) == {"rate", "worst", "best"}
+    low, high = found["intervals"]["nDCG@10"]
+    assert 0 <= low < found["metrics"]["nDCG@10"] < high <= 1
+    mean = sum(found["per_query"]["nDCG@10"].values()) / 24
+    assert mean == pytest.approx(found["metrics"]["nDCG@10"], abs=1e-12)
+
+
+def test_score_takes_judgements_of_ones_own_and_the_metrics_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "qrels").write_text("q 0 a 1\nq 0 b 2\n")
+    (tmp_path / "run.trec.gz").write_bytes(gzip.compress(b"q Q0 a 1 2.0 x\nq Q0 b 2 1.0 x\n"))
+    arguments = ["--qrels", str(tmp_path / "qrels"), "--threshold", "2", "--metric", "rr@10", "--json"]
+    assert main(["bench", "score", str(tmp_path / "run.trec.gz"), *arguments]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"] == {"RR@10": 0.5}
+
+
+def test_tasks_and_suites_come_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "tasks", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["tasks"]["trec-dl-2019"]["convention"]["relevance_threshold"] == 2
+    assert len(listed["suites"]["beir-18"]) == 18
+
+
+def test_the_whole_thread_runs_and_holds(board: Path, bm25: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(GOOD)
+    assert main(["bench", "submit", str(tmp_path / "s.toml"), "--run", f"mini={bm25}", "--board", str(board)]) == 0
+    assert main(["bench", "run", "--board", str(board)]) == 0
+    assert main(["bench", "verify", "--board", str(board)]) == 0
+    assert main(["board", "check", "--board", str(board)]) == 0
+    assert main(["board", "build", "--board", str(board)]) == 0
+    assert (board / "site/submissions/me--mine.html").is_file()
+    assert main(["bench", "compare", "me/mine", "exabench/reversed", "--board", str(board)]) == 0
+
+
+def test_an_edited_result_makes_verify_and_check_end_with_one(board: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "run", "--board", str(board)]) == 0
+    file = board / "results/exabench--unchanged/mini.bm25-20.json"
+    file.write_text(file.read_text().replace("0.7", "0.8", 1))
+    assert main(["bench", "verify", "exabench--unchanged", "--board", str(board)]) == 1
+    assert main(["board", "check", "--board", str(board)]) == 1
+    assert "mini.bm25-20.json" in capsys.readouterr().out
+
+
+BAD_RUNS = {
+    "empty": b"",
+    "blank lines": b"\n\n",
+    "five columns": b"q1 Q0 d1 1 2.0\n",
+    "not a number": b"q1 Q0 d1 1 NaN x\n",
+    "infinite": b"q1 Q0 d1 1 inf x\n",
+    "too large for float32": b"q1 Q0 d1 1 1e39 x\n",
+    "a document twice": b"q1 Q0 d1 1 2.0 x\nq1 Q0 d1 2 1.0 x\n",
+    "a control character": b"q1 Q0 d\x01 1 2.0 x\n",
+    "a blank of Unicode": "q1 Q0 d\u00a0e 1 2.0 x\n".encode(),
+    "not UTF-8": b"q1 Q0 d\xff 1 2.0 x\n",
+    "a torn gzip file": gzip.compress(b"q1 Q0 d1 1 2.0 x\n")[:-9],
+}
+
+
+@pytest.mark.parametrize("content", BAD_RUNS.values(), ids=BAD_RUNS)
+def test_a_bad_run_is_one_line_that_names_the_file_and_ends_with_two(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.trec").write_bytes(content)
+    before = snapshot(tmp_path)
+    assert main(["bench", "score", str(tmp_path / "bad.trec"), "--task", "mini"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.count("\n") == 1 and "bad.trec" in printed.err
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["bench", "score", "no-such-file", "--task", "mini"], "no-such-file: cannot be read"),
+        (["bench", "score", ".", "--task", "mini"], "cannot be read"),
+        (["bench", "score", "x", "--task", "scifcat"], "cannot be read"),
+        (["bench", "candidates", "scifcat"], "did you mean scifact"),
+        (["bench", "candidates", "cqadupstack"], "name one of them"),
+        (["bench", "candidates", "mini", "--retriever", "bm52"], "did you mean bm25"),
+        (["bench", "candidates", "mini", "--set", "k2=1"], "does not take these options"),
+        (["bench", "candidates", "mini", "--set", "k1=-1"], "BM25 needs"),
+        (["bench", "candidates", "mini", "--set", "k1"], "must read key=value"),
+        (["bench", "verify", "--board", "nowhere"], "holds no result"),
+        (["board", "build", "--board", "nowhere"], "board.toml is missing"),
+        (["bench", "submit", "nothing.toml", "--board", "nowhere"], "board.toml is missing"),
+        (["demo", "--recipe", "mimi", "--to", "out"], "did you mean mini"),
+        (["demo", "--set", "titel=1", "--to", "out"], "did you mean title"),
+        (["bensh"], "did you mean bench"),
+        (["parts", "metrcs"], "did you mean metrics"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_not_known_is_one_line_with_a_hint_and_writes_nothing(
+    arguments: list[str], hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EXABENCH_DATA", raising=False)
+    (tmp_path / "leaderboard").mkdir()
+    (tmp_path / "leaderboard/board.toml").write_text('title = "T"\ntasks = ["mini"]\n')
+    before = snapshot(tmp_path)
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert hint in printed.err and "Traceback" not in printed.err and printed.out == ""
+    assert {name: data for name, data in snapshot(tmp_path).items() if not name.endswith(".lock")} == before
+
+
+def test_an_unknown_metric_lists_what_there_is(bm25: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "score", str(bm25), "--task", "mini", "--metric", "ndgc@10"]) == 2
+    assert "did you mean ndcg" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/../b", "<b>/x", "me/mine\n", "me", "me//x", "con/x", "é/x", "a/" + "b" * 200]
+)
+def test_a_hostile_name_is_refused_and_nothing_is_filed(
+    name: str, board: Path, bm25: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.toml").write_text(GOOD.replace('"me/mine"', json.dumps(name)))
+    before = snapshot(tmp_path)
+    assert main(["bench", "submit", str(tmp_path / "s.toml"), "--run", f"mini={bm25}", "--board", str(board)]) == 2
+    assert "name" in capsys.readouterr().err
+    assert snapshot(tmp_path) == before
+
+
+def test_all_problems_of_a_submission_are_named_at_once(
+    board: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(run_of("x", {"q03": {"no-such-passage": 1.0}}), tmp_path / "foreign.trec")
+    (tmp_path / "s.toml").write_text('name = "x"\nkind = "modle"\nlicense = "mit"\n')
+    runs = ["--run", f"mini={tmp_path / 'foreign.trec'}", "--run", "scifcat=x"]
+    assert main(["bench", "submit", str(tmp_path / "s.toml"), *runs, "--board", str(board)]) == 2
+    said = capsys.readouterr().err
+    for part in ("name", "kind", "did you mean licence", "link", "contact", "training_data", "foreign.trec", "scifact"):
+        assert part in said
+
+
+def test_other_candidates_under_a_frozen_name_are_refused(board: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = snapshot(board)
+    arguments = ["bench", "candidates", "mini", "--depth", "20", "--set", "k1=1.2", "--board", str(board)]
+    assert main(arguments) == 2
+    assert "frozen with another digest" in capsys.readouterr().err
+    assert snapshot(board) == before
+
+
+def test_a_service_that_cannot_be_reached_ends_with_three_and_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "run.trec").write_text("1 Q0 a 1 1.0 x\n")
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hf"), "http_proxy": "http://127.0.0.1:9"}
+    quick = {"https_proxy": "http://127.0.0.1:9", "IR_DATASETS_HOME": str(tmp_path / "ir"), "IR_DATASETS_DL_TRIES": "1"}
+    environment = {key: value for key, value in os.environ.items() if key != "EXABENCH_DATA"} | nowhere | quick
+    command = [sys.executable, "-m", "exabench", "bench", "score", str(tmp_path / "run.trec"), "--task", "fiqa"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr and done.stdout == ""
+    assert "fiqa cannot be read" in done.stderr.splitlines()[-1]
+
+
+def test_the_demo_shows_a_page_and_every_number_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--to", str(tmp_path / "demo"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert Path(told["page"]).is_file() and told["wrong"] == 0 and told["numbers"] > 100
+    before = snapshot(tmp_path / "demo")
+    assert main(["demo", "--to", str(tmp_path / "demo"), "--json"]) == 0
+    assert snapshot(tmp_path / "demo") == before
+
+
+@pytest.mark.real_data
+def test_the_demo_on_real_collections_reaches_the_published_figures(
+    real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--to", str(tmp_path / "demo"), "--data", str(real_data)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    [splade] = [line.split() for line in lines if line.startswith("first stage splade-pp-ed-100")]
+    assert splade[-2:] == ["73.1", "72.0"]
+    [vicuna] = [line.split() for line in lines if line.startswith("castorini/rankvicuna-7b.1 (splade-pp-ed-100)")]
+    assert vicuna[-2:] == ["73.2", "75.5"]  # RankLLM prints .7325 and .7458 for another run of the same model

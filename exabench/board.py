@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from exabench.statistics import mean_interval, rank_groups
 
 FIRST_STAGE = "exabench--unchanged"
 AUDIT = "audit_discrepancies"
+ALL = "All tasks"
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,16 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """The overview of some of the board's tasks: its own means, intervals and rank groups over those tasks alone."""
+
+    title: str
+    slug: str
+    tasks: tuple[Task, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
 class Reported:
     """Numbers printed elsewhere: one CSV file, as it is."""
 
@@ -82,6 +94,7 @@ class Board:
     results: tuple[Result, ...]
     rows: tuple[Row, ...]
     reported: tuple[Reported, ...]
+    rankings: tuple[Ranking, ...] = ()
     entries: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
 
     @classmethod
@@ -100,6 +113,7 @@ class Board:
             candidates=tuple(ledger.candidates()),
             results=results,
             rows=_rows(tasks, submissions, results),
+            rankings=tuple(_rankings(settings.get("views", {}), tasks, submissions, results)),
             reported=tuple(_reported(file) for file in sorted((ledger.folder / "reported").glob("*.csv"))),
             entries={t.name: _entries(t, submissions, results) for t in single},
         )
@@ -129,6 +143,19 @@ class Board:
             object.__setattr__(self, "index", keyed)
         index: dict[tuple[str, str, str], Result] = self.__dict__["index"]
         return index
+
+
+def _rankings(
+    views: Mapping[str, list[str]],
+    tasks: tuple[Task, ...],
+    submissions: Mapping[str, Submission],
+    results: tuple[Result, ...],
+) -> Iterator[Ranking]:
+    """The board's views in its own order, then all its tasks."""
+    for title, names in {**views, ALL: [t.name for t in tasks]}.items():
+        chosen = tuple(task(name) for name in expand(names))
+        slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "view"
+        yield Ranking(title, slug, chosen, _rows(chosen, submissions, results))
 
 
 def _rows(

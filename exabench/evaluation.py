@@ -27,6 +27,7 @@ from exabench.retrievers import RETRIEVERS, Retriever
 from exabench.runs import completed, read_run, run_digest, run_of, top, without_self_matches
 from exabench.statistics import paired_test
 
+FROM_FILES = ("run_file", "fusion")  # first stages that exabench read and did not run itself
 Progress = Callable[[int, int, str], None]
 
 
@@ -212,7 +213,8 @@ def _result_file(ledger: Ledger, stage: _Stage, submission: Submission) -> Path:
     if submission.kind == "run":
         run, state = read_run(ledger.run_file(*names), submission.slug), "re-computed"
     else:
-        run, state = stage.reranked(stage.part(submission.reranker), submission.slug), "reproduced"
+        run = stage.reranked(stage.part(submission.reranker), submission.slug)
+        state = "re-computed" if stage.candidates.retriever in FROM_FILES else "reproduced"
         ledger.add_run(*names, run)
     command = f"exabench bench run {names[0]} --task {names[1]} --candidates {names[2]}"
     result = stage.result(submission.slug, state, run, command)

@@ -14,7 +14,7 @@ import socket
 import tempfile
 import tomllib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,13 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 def json_text(value: object) -> str:
     """The one way exabench writes JSON for people: sorted keys, two spaces, a final newline."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def toml_text(value: str | Sequence[str]) -> str:
+    """A text, or a list of texts, as TOML writes it."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return "[" + ", ".join(map(toml_text, value)) + "]"
 
 
 def digest_of(value: bytes | str | object) -> str:

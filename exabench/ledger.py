@@ -11,22 +11,21 @@ lock.json                              commits and digests resolved at first use
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from exabench.errors import BadInput, UnknownName
-from exabench.files import digest_of, json_text, read_bytes, read_json, read_toml, write
+from exabench.files import digest_of, json_text, read_bytes, read_json, read_toml, toml_text, write
 from exabench.nouns import Candidates, Convention, Measurement, Result, Run, Submission
 from exabench.runs import read_run, write_run
 from exabench.submissions import read_submission, submission_text
 
 FORMAT = 1
 _CANDIDATES_NAME = re.compile(r"[a-z0-9][a-z0-9+-]{0,62}-\d{1,6}")
-_BOARD_KEYS = ("title", "tasks", "url")
+_BOARD_KEYS = ("title", "tasks", "url", "views")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Ledger:
         return self.folder / "lock.json"
 
     def settings(self) -> dict[str, Any]:
-        """board.toml: title, tasks, url."""
+        """board.toml: title, tasks, url, views."""
         file = self.folder / "board.toml"
         if not file.is_file():
             raise BadInput(
@@ -51,16 +50,20 @@ class Ledger:
         for key in values:
             if key not in _BOARD_KEYS:
                 raise UnknownName("key", key, _BOARD_KEYS, file=file)
-        if not isinstance(values.get("tasks"), list) or not isinstance(values.get("title"), str):
+        if not _are_names(values.get("tasks")) or not isinstance(values.get("title"), str):
             raise BadInput("needs a title and a list of tasks or suites", file=file)
+        views = values.get("views", {})
+        if not isinstance(views, dict) or not all(map(_are_names, views.values())):
+            raise BadInput("each of its views needs a list of tasks or suites", file=file)
         return values
 
-    def create(self, title: str, tasks: list[str], url: str = "") -> None:
-        """A fresh board.toml, unless one is there."""
+    def create(self, title: str, tasks: list[str], views: Mapping[str, list[str]] | None = None) -> None:
+        """A fresh board.toml, unless one is there; `views` are overviews over some of the tasks, by title."""
         if not (self.folder / "board.toml").is_file():
-            values = {"title": title, "tasks": tasks} | ({"url": url} if url else {})  # JSON strings are TOML strings
-            lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items()]
-            write(self.folder / "board.toml", "".join(lines))
+            lines = [f"title = {toml_text(title)}", f"tasks = {toml_text(tasks)}"]
+            if views:
+                lines += ["", "[views]", *(f"{toml_text(name)} = {toml_text(names)}" for name, names in views.items())]
+            write(self.folder / "board.toml", "\n".join(lines) + "\n")
 
     # -- submissions ---------------------------------------------------------------------------------------
 
@@ -194,6 +197,10 @@ def _result(values: dict[str, Any]) -> Result:
     measured["intervals"] = {name: (low, high) for name, (low, high) in measured["intervals"].items()}
     measurement = Measurement(convention=Convention(**convention), **measured | {"notes": tuple(measured["notes"])})
     return Result(measurement=measurement, candidates=Candidates(**values.pop("candidates")), **values)
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _keyed(values: Any, wanted: set[str], file: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exabench.errors import BadInput, printable
-from exabench.files import read_toml
+from exabench.files import read_toml, toml_text
 from exabench.nouns import Submission
 
 KINDS = ("run", "baseline")
@@ -35,16 +35,8 @@ def read_submission(path: str | Path) -> Submission:
 
 def submission_text(submission: Submission) -> str:
     """A submission as the TOML that `read_submission` reads back."""
-    data = submission.training_data
-    quoted = _quoted(data) if isinstance(data, str) else "[" + ", ".join(map(_quoted, data)) + "]"
-    lines = []
-    for key in _FIELDS:
-        value = getattr(submission, key)
-        if key == "training_data":
-            lines.append(f"{key} = {quoted}")
-        elif value:
-            lines.append(f"{key} = {_quoted(value)}")
-    return "\n".join(lines) + "\n"
+    values = {key: getattr(submission, key) for key in _FIELDS}
+    return "".join(f"{key} = {toml_text(v)}\n" for key, v in values.items() if v or key == "training_data")
 
 
 def _problems(values: dict[str, Any]) -> list[str]:
@@ -100,7 +92,3 @@ def _other_problems(values: dict[str, Any]) -> list[str]:
 
 def _is_plain(text: str, limit: int) -> bool:
     return len(text) <= limit and text.isprintable()
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -158,8 +158,8 @@ def _check_reported(file: Path) -> None:
 def _strangers(folder: Path, known: set[Path]) -> list[str]:
     problems = []
     for file in sorted(folder.rglob("*")):
-        inside = file.relative_to(folder).parts
-        if inside[0] in ("site",) or file.is_dir() and not file.is_symlink():
+        built = file.relative_to(folder).parts[0] == "site" or file.name == ".site.lock"
+        if built or file.is_dir() and not file.is_symlink():
             continue
         if file.is_symlink():
             problems.append(f"{file}: is a link; a leaderboard holds plain files only")

@@ -18,7 +18,8 @@ FLOORS = {
     1: {"metrics", "statistics", "runs", "qrels", "submissions", "hub"},
     2: {"collections", "retrievers", "rerankers", "ledger", "measuring"},
     3: {"evaluation", "submitting", "comparison", "verification", "board", "pages"},
-    4: {"__init__", "__main__", "cli"},
+    4: {"__init__", "cli"},
+    5: {"__main__"},
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 SHELVES = ("collections", "metrics", "rerankers", "retrievers")

@@ -36,12 +36,12 @@ def board_option(command: Command) -> Command:
     )(command)
 
 
-def ready(board: Path) -> Path:
-    """The board's folder; the default one is made where it is missing, for users without a checkout."""
-    if board == Path("leaderboard") and not board.exists():
+def ready(board: Path, tasks: Sequence[str] = ()) -> Path:
+    """The board's folder. The default one, or any for which `tasks` are given, is made where it is missing."""
+    if not board.exists() and (tasks or board == Path("leaderboard")):
         from exabench.ledger import Ledger
 
-        Ledger(board).create("My leaderboard", ["mini"])
+        Ledger(board).create("My leaderboard", list(tasks) or ["mini"])
         note(f"made a fresh leaderboard in {board}/ (board.toml names its tasks)")
     return board
 

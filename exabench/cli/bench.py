@@ -75,6 +75,8 @@ def candidates(
     as_json: bool,
 ) -> None:
     """Freeze the list of passages for TASK that everybody reranks: a run, and a JSON file that describes it."""
+    from exabench.catalogue import expand, single_task
+    from exabench.catalogue import task as task_of
     from exabench.evaluation import make_candidates
     from exabench.ledger import Ledger
     from exabench.recipe import settings
@@ -83,12 +85,15 @@ def candidates(
     if run is not None:
         retriever, options = "run_file", {"file": str(run), **options}
         name = name or f"{_plain_name(run)}-{depth}"
-    ledger = Ledger(ready(board))
+    ledger = Ledger(ready(board, [single_task(task).name]))
     made, ranked = make_candidates(task, retriever, depth, data=data, lock=ledger.lock, name=name, options=options)
     file = ledger.add_candidates(made, ranked)
     if as_json:
         show_json(made.as_json())
         return
+    listed = [name for name in expand(ledger.settings()["tasks"]) for name in (task_of(name).members or (name,))]
+    if task not in listed:
+        note(f"{board / 'board.toml'} does not list {task}: add it to tasks, and the pages will show it")
     note(f"{made.queries} queries, recall@{depth} {made.recall:.4f}, {made.digest}")
     show(str(file))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,11 @@ import click
 from exabench.cli._output import data_option, json_option, note, progress, set_option, show, show_json, table
 
 if TYPE_CHECKING:
-    from exabench.board import Board
+    from exabench.board import Board, Ranking
     from exabench.ledger import Ledger
     from exabench.recipe import Recipe
 
-KEYS: Mapping[str, type] = {"title": str, "tasks": list, "first_stages": dict, "published": dict}
+KEYS: Mapping[str, type] = {"title": str, "tasks": list, "views": dict, "first_stages": dict, "published": dict}
 Report = Callable[[int, int, str], None]
 
 
@@ -46,7 +46,7 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
     page = read_recipe("board", recipe or ("collections" if given else "mini"), KEYS, pairs)
     ledger = Ledger(to)
     with only_writer(to), progress("demo") as report:
-        ledger.create(page.values["title"], page.values["tasks"])
+        ledger.create(page.values["title"], page.values["tasks"], page.values.get("views"))
         _copy_reported(to)
         _freeze(page, ledger, data, report)
         add_baselines(to)
@@ -75,9 +75,10 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
 
 def _copy_reported(to: Path) -> None:
     """The tables of printed numbers travel along from a checkout."""
+    from exabench.files import write
+
     for file in sorted(Path("leaderboard/reported").glob("*.csv")):
-        (to / "reported").mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, to / "reported" / file.name)
+        write(to / "reported" / file.name, file.read_bytes())
 
 
 def _freeze(page: Recipe, ledger: Ledger, data: Path | None, report: Report) -> None:
@@ -140,20 +141,27 @@ def _submit_published(page: Recipe, ledger: Ledger, data: Path | None, report: R
             else tuple(about["training_data"]),
             description=about["description"],
         )
-        draft = ledger.folder / "submissions" / f"{submission.slug}.toml"
-        draft.write_text(submission_text(submission), encoding="utf-8")
-        submit(draft, runs, ledger.folder)
+        with tempfile.TemporaryDirectory() as folder:  # `submit` reads a file, as it does from anybody else
+            draft = Path(folder) / "submission.toml"
+            draft.write_text(submission_text(submission), encoding="utf-8")
+            submit(draft, runs, ledger.folder)
         report(done, len(found), submission.name)
 
 
 def _summary(board: Board) -> str:
-    """The overview as plain columns, values times 100 as on the page."""
-    names = [task.name for task in board.tasks]
+    """The overviews as plain columns, values times 100 as on the page."""
+    views = [view for view in board.rankings if any(row.mean is not None for row in view.rows)]
+    return "\n\n".join(_columns(view) for view in views)
+
+
+def _columns(view: Ranking) -> str:
+    names = [task.name for task in view.tasks]
     rows = []
-    for row in board.rows:
+    for row in view.rows:
+        if row.mean is None or row.interval is None:
+            continue
         name = f"first stage {row.candidates}" if row.is_first_stage else f"{row.submission.name} ({row.candidates})"
-        mean = f"{100 * row.mean:.1f}" if row.mean is not None else f"{row.finished}/{row.wanted}"
-        interval = "[{:.1f}, {:.1f}]".format(*(100 * bound for bound in row.interval)) if row.interval else ""
-        cells = [f"{100 * row.values[n]:.1f}" if n in row.values else "" for n in names]
-        rows.append((name, row.group or "", mean, interval, *cells))
-    return table((board.title, "group", "mean", "95 %", *names), rows)
+        interval = "[{:.1f}, {:.1f}]".format(*(100 * bound for bound in row.interval))
+        cells = [f"{100 * row.values[n]:.1f}" for n in names]
+        rows.append((name, row.group, f"{100 * row.mean:.1f}", interval, *cells))
+    return table((view.title, "group", "mean", "95 %", *names), rows)

@@ -1,0 +1,112 @@
+"""How values read on a page: numbers, p-values, digests, and text from strangers made harmless."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from exabench.nouns import Candidates, Submission
+
+MINUS = "\N{MINUS SIGN}"
+NOTHING = "\N{EN DASH}"
+
+# What HTML and XML forbid, and the marks that turn text around or hide in it: shown, but without their effect.
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_PLANES = range(0x10000, 0x110000, 0x10000)
+_BEYOND = re.compile("[" + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in _PLANES) + "]")
+_TURNING = re.compile(r"[\u061c\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u2069\ufeff]")
+_HTTPS = re.compile(r"https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]*)?")
+
+
+def clean(text: str) -> str:
+    """`text` without a character that a page cannot hold or that would turn the text around it."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = _BEYOND.sub("\N{REPLACEMENT CHARACTER}", _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text))
+    return _TURNING.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
+
+
+def harmless(value: Any) -> Any:
+    """What every template expression passes through before it is escaped."""
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def score(value: float | None) -> str:
+    """A fraction as points with one decimal: 0.5924 reads 59.2."""
+    return NOTHING if value is None else f"{100 * value:.1f}".replace("-", MINUS)
+
+
+def signed(value: float | None) -> str:
+    """A difference of fractions as points with its sign; what rounds to nothing has none."""
+    if value is None:
+        return NOTHING
+    text = f"{100 * value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", MINUS)
+
+
+def span(bounds: Iterable[float] | None) -> str:
+    """An interval of scores."""
+    return NOTHING if bounds is None else NOTHING.join(map(score, bounds))
+
+
+def signed_span(bounds: Iterable[float]) -> str:
+    """An interval of differences."""
+    return " to ".join(map(signed, bounds))
+
+
+def p_value(value: float) -> str:
+    """A p-value with three decimals, or the bound below which nobody reads them."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def percent(value: float) -> str:
+    """A share: 0.1234 reads 12.3 %."""
+    return f"{100 * value:.1f} %"
+
+
+def effect(value: float) -> str:
+    """An effect size with its sign."""
+    return f"{value:+.2f}".replace("-", MINUS)
+
+
+def count(value: int | None) -> str:
+    """A whole number with thousands apart."""
+    return NOTHING if value is None else f"{value:,}"
+
+
+def https(link: str) -> str:
+    """`link` where it is a plain https address, otherwise nothing: no other scheme becomes a link."""
+    return link if _HTTPS.fullmatch(link) else ""
+
+
+def training(submission: Submission) -> str:
+    """The training data in one line."""
+    data = submission.training_data
+    return data if isinstance(data, str) else ", ".join(data) or "none"
+
+
+def first_stage(candidates: Candidates | str) -> str:
+    """The first stage that a candidate list's name begins with: `bm25-100` reads bm25."""
+    name = candidates if isinstance(candidates, str) else candidates.name
+    return re.sub(r"-\d+$", "", name)
+
+
+def parameters(candidates: Candidates) -> str:
+    """The retriever's parameters in one line."""
+    return ", ".join(f"{key} = {value}" for key, value in sorted(candidates.parameters.items())) or "none"
+
+
+def newest(versions: Iterable[Mapping[str, str]]) -> str:
+    """The highest exabench version among those that results were made with."""
+    found = {str(made.get("exabench", "")) for made in versions} - {""}
+    return max(found, key=lambda text: ([int(n) for n in re.findall(r"\d+", text)], text), default="")
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        score, signed, span, signed_span, p_value, percent, effect, count, https, training, first_stage, parameters
+    )
+}  # fmt: skip

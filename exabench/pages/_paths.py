@@ -1,0 +1,60 @@
+"""Where each page lies in the site; a name that could lead elsewhere is refused."""
+
+from __future__ import annotations
+
+import re
+
+from exabench.errors import BadInput
+from exabench.nouns import Result
+
+FIRST_STAGE = "exabench--unchanged"  # the slug of the candidates' own order
+MANIFEST = "files.json"
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}")
+
+
+def is_safe(path: str) -> bool:
+    """Is it a relative path of plain names, the same on every system and in every address?"""
+    return all(_PART.fullmatch(part) for part in path.split("/"))
+
+
+def submission_page(slug: str) -> str:
+    """The page of a submission."""
+    return _checked(f"submissions/{_part(slug)}.html")
+
+
+def result_page(result: Result) -> str:
+    """The page of a result."""
+    return _checked(f"results/{_stem(result)}.html")
+
+
+def result_data(result: Result) -> str:
+    """The per-query values of a result."""
+    return _checked(f"data/results/{_stem(result)}.json")
+
+
+def task_page(name: str) -> str:
+    """The page of a task."""
+    return _checked(f"tasks/{_part(name)}.html")
+
+
+def reported_page(name: str) -> str:
+    """The page of a table of reported numbers; `index` is the page that lists them."""
+    if name.lower() == "index":
+        raise BadInput("cannot be the name of a reported table; give the file another", id=name)
+    return _checked(f"reported/{_part(name)}.html")
+
+
+def _stem(result: Result) -> str:
+    return f"{_part(result.submission)}/{_part(result.task)}.{_part(result.candidates.name)}"
+
+
+def _part(name: str) -> str:
+    if "/" in name:
+        raise BadInput("cannot be the name of a page: it holds a slash", id=name)
+    return name
+
+
+def _checked(path: str) -> str:
+    if not is_safe(path):
+        raise BadInput("cannot be the name of a page: use letters, digits and . _ + - (at most 200)", id=path)
+    return path

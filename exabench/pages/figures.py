@@ -1,0 +1,231 @@
+"""The figures, as SVG text: same numbers in, same bytes out; colours and fonts come from style.css."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from markupsafe import Markup
+
+from exabench.pages._format import clean, score, signed
+
+BARS = 720  # bars in a plot of differences; of more queries every so-manieth is drawn
+_STEPS = (0.005, 0.02, 0.05, 0.10)  # differences where the heat map takes its next colour
+
+
+@dataclass(frozen=True)
+class Band:
+    """One line of the heat map: a submission over one candidate list, a difference or a gap for each task."""
+
+    label: str
+    detail: str
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """What one candidate list shows in a panel: its own score, its ceiling, and those who reranked it."""
+
+    label: str
+    detail: str
+    first_stage: float | None
+    ceiling: float | None
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One line of a ladder: from the first stage over the submission to the ceiling."""
+
+    label: str
+    detail: str
+    first_stage: float
+    own: float
+    interval: tuple[float, float]
+    ceiling: float
+
+
+def heat_map(key: str, columns: Sequence[str], bands: Sequence[Band], about: str) -> Markup:
+    """Differences to the first stage: a coloured cell with its number, a hatched one where there is none."""
+    aside = 18 + 6.2 * min(18, max((len(band.detail) for band in bands), default=0))
+    left = aside + 10 + 7.4 * min(30, max((len(band.label) for band in bands), default=0))
+    top, wide, high = 84, 74, 26
+    legend = top + high * len(bands) + 14
+    parts = [_hatch(key)]
+    for i, column in enumerate(columns):
+        x = left + wide * i + wide / 2 - 8
+        parts.append(_text(x, top - 8, column, "lab", f'transform="rotate(-24 {x:.1f} {top - 8})"', limit=24))
+    for j, band in enumerate(bands):
+        y = top + high * j
+        parts.append(_text(left - aside, y + 16.5, band.label, "lab end", limit=30))
+        parts.append(_text(left - 12, y + 16.5, band.detail, "small end", limit=18))
+        parts += [_cell(key, left + wide * i, y, wide - 2, high - 2, value) for i, value in enumerate(band.values)]
+    parts += _heat_legend(key, left, legend)
+    wide_enough = max(left + wide * len(columns) + 60, left + 560)
+    return _svg(key, wide_enough, legend + 40, "Difference to the first stage on every task", about, parts)
+
+
+def shade(value: float) -> int:
+    """The colour step of a difference, -4 to 4."""
+    step = sum(abs(value) >= limit for limit in _STEPS)
+    return step if value > 0 else -step
+
+
+def panels(key: str, figures: Sequence[tuple[str, Sequence[Group]]], title: str, about: str) -> Markup:
+    """Small multiples: for each task, scores over each candidate list between its own score and its ceiling."""
+    wide = max(210 if len(figures) > 1 else 380, 60 + 62 * max((len(groups) for _, groups in figures), default=1))
+    high, across = 214, max(1, min(len(figures), 940 // wide))
+    parts = _panel_legend()
+    for i, (name, groups) in enumerate(figures):
+        inner = "".join(_panel(name, groups, wide))
+        parts.append(f'<g transform="translate({i % across * wide} {30 + i // across * high})">{inner}</g>')
+    rows = -(-len(figures) // across)
+    return _svg(key, max(wide * across, 480), 30 + rows * high, title, about, parts)
+
+
+def ladder(key: str, rungs: Sequence[Rung], about: str) -> Markup:
+    """For each result a line from the first stage over the submission (with its interval) to the ceiling."""
+    longest = max((max(len(rung.label[:30]) * 7.4, len(rung.detail[:34]) * 6.2) for rung in rungs), default=0)
+    left, wide, high, top = 20 + longest, 480, 34, 54
+    bottom = top + high * len(rungs)
+    parts = _ladder_legend(left)
+    for tick in range(0, 101, 20):
+        x = left + wide * tick / 100
+        parts.append(_line("grid", f"M{x:.1f} {top - 6}V{bottom}") + _text(x, bottom + 18, str(tick), "num mid"))
+    for i, rung in enumerate(rungs):
+        parts += _rung(rung, left, wide, top + high * i + high / 2)
+    return _svg(key, left + wide + 40, bottom + 28, "First stage, submission and ceiling on every task", about, parts)
+
+
+def bars(key: str, differences: Sequence[float], about: str) -> Markup:
+    """Per-query differences, largest gain first, as two areas around a zero line."""
+    left, wide, middle, tall = 44, 720, 108, 90
+    drawn = sorted(differences, reverse=True)
+    if len(drawn) > BARS:
+        drawn = [drawn[i * (len(drawn) - 1) // (BARS - 1)] for i in range(BARS)]
+    width = wide / max(1, len(drawn))
+    gap = min(1.0, width / 5)
+    parts = []
+    for tick in (1.0, 0.5, 0.0, -0.5, -1.0):
+        y = middle - tall * tick
+        parts.append(_line("grid" if tick else "axis", f"M{left} {y:.1f}H{left + wide}"))
+        parts.append(_text(left - 8, y + 4, signed(tick)[:-2], "num end"))
+    for kind in ("gain", "loss"):
+        shape = "".join(
+            f"M{left + i * width:.2f} {middle}v{-tall * d:.2f}h{width - gap:.2f}V{middle}z"
+            for i, d in enumerate(drawn)
+            if (d > 0 if kind == "gain" else d < 0)
+        )
+        parts.append(_line(kind, shape) if shape else "")
+    return _svg(key, left + wide + 10, 2 * middle, "Difference to the first stage, query by query", about, parts)
+
+
+def _svg(key: str, wide: float, high: float, title: str, about: str, parts: Sequence[str]) -> Markup:
+    names = f'<title id="{key}-title">{_safe(title)}</title><desc id="{key}-desc">{_safe(about)}</desc>'
+    size = f'viewBox="0 0 {wide:.0f} {high:.0f}" width="{wide:.0f}" height="{high:.0f}"'
+    head = f'<svg class="fig" {size} role="img" aria-labelledby="{key}-title {key}-desc">'
+    return Markup(head + names + "".join(parts) + "</svg>")
+
+
+def _safe(text: str) -> str:
+    return escape(clean(text))
+
+
+def _text(x: float, y: float, text: str, kind: str, more: str = "", limit: int = 200) -> str:
+    shown = text if len(text) <= limit else text[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{more and " " + more}>{_safe(shown)}</text>'
+
+
+def _line(kind: str, path: str) -> str:
+    return f'<path class="{kind}" d="{path}"/>'
+
+
+def _dot(kind: str, x: float, y: float, radius: float) -> str:
+    return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>'
+
+
+def _hatch(key: str) -> str:
+    lines, size = _line("hatch", "M0 6L6 0"), 'width="6" height="6" patternUnits="userSpaceOnUse"'
+    return f'<defs><pattern id="{key}-hatch" {size}>{lines}</pattern></defs>'
+
+
+def _cell(key: str, x: float, y: float, wide: float, high: float, value: float | None) -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" width="{wide}" height="{high}" rx="2"'
+    if value is None:
+        return f'<rect class="none" {place}/><rect fill="url(#{key}-hatch)" {place}/>'
+    number = _text(x + wide / 2, y + high / 2 + 4.5, signed(value), "num mid")
+    return f'<rect class="{_step_class(shade(value))}" {place}/>{number}'
+
+
+def _step_class(step: int) -> str:
+    return f"up{step}" if step > 0 else f"down{-step}" if step < 0 else "level"
+
+
+def _heat_legend(key: str, left: float, y: float) -> list[str]:
+    limits = [f"{100 * limit:g}" for limit in _STEPS]
+    names = {4: f"+{limits[3]} and more", -4: f"\N{MINUS SIGN}{limits[3]} and less", 0: f"within {limits[0]}"}
+    parts = []
+    for i, step in enumerate(range(-4, 5)):
+        parts.append(f'<rect class="{_step_class(step)}" x="{left + 44 * i}" y="{y}" width="43" height="10"/>')
+        if step in names:
+            parts.append(_text(left + 44 * i + 21, y + 25, names[step], "small mid"))
+    parts.append(f'<rect class="none" x="{left + 452}" y="{y}" width="43" height="10"/>')
+    parts.append(f'<rect fill="url(#{key}-hatch)" x="{left + 452}" y="{y}" width="43" height="10"/>')
+    return [*parts, _text(left + 473, y + 25, "no result", "small mid")]
+
+
+def _panel_legend() -> list[str]:
+    return [
+        _dot("own", 8, 10, 4) + _text(18, 14, "submission", "small"),
+        _line("first", "M102 10h18") + _text(126, 14, "first stage, not reranked", "small"),
+        _line("ceiling", "M284 10h18") + _text(308, 14, "ceiling: best possible order", "small"),
+    ]
+
+
+def _panel(name: str, groups: Sequence[Group], wide: float) -> list[str]:
+    left, right, top, bottom = 30, wide - 14, 28, 164
+    parts = [_text(left, 14, name, "head", limit=int(wide / 7.5))]
+    for tick in range(0, 101, 25):
+        y = bottom - (bottom - top) * tick / 100
+        parts.append(_line("grid", f"M{left} {y:.1f}H{right:.1f}") + _text(left - 6, y + 4, str(tick), "num end"))
+    for i, group in enumerate(groups):
+        x = left + (right - left) * (i + 0.5) / len(groups)
+        parts += _group(group, x, top, bottom)
+    return parts
+
+
+def _group(group: Group, x: float, top: float, bottom: float) -> list[str]:
+    parts = []
+    for kind, value in (("ceiling", group.ceiling), ("first", group.first_stage)):
+        if value is not None:
+            parts.append(_line(kind, f"M{x - 14:.1f} {bottom - (bottom - top) * value:.1f}h28"))
+    for i, value in enumerate(sorted(group.values)):
+        aside = 6 * ((i + 1) // 2 % 3) * (-1 if i % 2 else 1)  # neighbours step aside so that none hides another
+        parts.append(_dot("own", x + aside, bottom - (bottom - top) * value, 4))
+    parts.append(_text(x, bottom + 17, group.label, "lab mid", limit=12))
+    return [*parts, _text(x, bottom + 32, group.detail, "small mid", limit=12)]
+
+
+def _ladder_legend(left: float) -> list[str]:
+    x = left
+    return [
+        _dot("hollow", x + 5, 14, 4.5) + _text(x + 16, 18, "first stage", "small"),
+        _dot("own", x + 106, 14, 5) + _text(x + 117, 18, "submission, with 95 % interval", "small"),
+        _line("ceiling", f"M{x + 312:.1f} 6v16") + _text(x + 321, 18, "ceiling", "small"),
+    ]
+
+
+def _rung(rung: Rung, left: float, wide: float, y: float) -> list[str]:
+    first, own, end = (left + wide * value for value in (rung.first_stage, rung.own, rung.ceiling))
+    low, high = (left + wide * bound for bound in rung.interval)
+    return [
+        _text(left - 14, y - 1, rung.label, "lab end", limit=30),
+        _text(left - 14, y + 12, rung.detail, "small end", limit=34),
+        _line("track", f"M{first:.1f} {y:.1f}H{end:.1f}"),
+        _line("interval", f"M{low:.1f} {y:.1f}H{high:.1f}"),
+        _line("ceiling", f"M{end:.1f} {y - 8:.1f}v16"),
+        _dot("hollow", first, y, 4.5),
+        _dot("own", own, y, 5),
+        _text(own, y - 8, score(rung.own), "num mid"),
+    ]

@@ -1,0 +1,55 @@
+"""What the tests share: real collections where they are at hand, and a small finished leaderboard over `mini`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+os.environ["NUMBA_DISABLE_JIT"] = "1"  # ranx would compile for a minute; read when numba is first imported
+
+from toys import TIME, finished_board  # noqa: E402
+
+settings.register_profile("exabench", deadline=None, derandomize=True, database=None, max_examples=60)
+settings.load_profile("exabench")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "real_data: needs real collections in the folder that EXABENCH_DATA names")
+    config.addinivalue_line("markers", "slow: takes more than ten seconds")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not os.environ.get("EXABENCH_DATA"):
+        left = [item for item in items if item.get_closest_marker("real_data")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real collections; only tests marked real_data may ask for it."""
+    return Path(os.environ["EXABENCH_DATA"])
+
+
+@pytest.fixture(autouse=True)
+def _same_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", TIME)
+
+
+@pytest.fixture(scope="session")
+def _board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("board") / "board"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", TIME)
+        finished_board(folder)
+    return folder
+
+
+@pytest.fixture
+def board(_board: Path, tmp_path: Path) -> Path:
+    """A leaderboard over `mini` with five baselines and the run `acme/good`, all measured; the test's own copy."""
+    return Path(shutil.copytree(_board, tmp_path / "board"))

@@ -1,0 +1,164 @@
+"""The board joins and ranks results; it invents no number."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from toys import contents
+
+from exabench.board import Board
+from exabench.catalogue import task
+from exabench.errors import BadInput
+from exabench.files import json_text
+from exabench.ledger import Ledger, read_result, result_json
+from exabench.nouns import Submission
+
+RNG = np.random.default_rng(3)
+
+
+def add(board, name: str, values: dict[str, np.ndarray], kind: str = "run") -> None:
+    """File a submission with made-up nDCG@10 values for some tasks."""
+    ledger = Ledger(board)
+    pattern = read_result(board / "results" / "acme--good" / "mini.bm25-20.json")
+    submission = dataclasses.replace(ledger.submissions()["acme--good"], name=name, kind=kind)
+    ledger.add_submission(submission)
+    for task_name, row in values.items():
+        measured = dataclasses.replace(
+            pattern.measurement, task=task_name, queries=len(row), missing_queries=0,
+            metrics={"nDCG@10": float(row.mean())},
+            per_query={"nDCG@10": {f"q{i:03}": float(v) for i, v in enumerate(row)}},
+        )  # fmt: skip
+        candidates = dataclasses.replace(pattern.candidates, task=task_name, queries=len(row))
+        ledger.add_result(
+            dataclasses.replace(pattern, submission=submission.slug, candidates=candidates, measurement=measured)
+        )
+
+
+def settings(board, *tasks: str) -> None:
+    (board / "board.toml").unlink()
+    Ledger(board).create("T", list(tasks))
+
+
+def around(mean: float, size: int = 24) -> np.ndarray:
+    return np.clip(RNG.normal(mean, 0.03, size), 0, 1)
+
+
+def test_rows_are_ranked_by_mean_and_bounds_stay_out(board):
+    add(board, "acme/best", {"mini": around(0.95)})
+    add(board, "acme/worst", {"mini": around(0.05)})
+    rows = Board.read(board).rows
+    assert [row.submission.name for row in rows][0] == "acme/best"
+    assert [row.submission.name for row in rows][-1] == "acme/worst"
+    assert {row.submission.name for row in rows} == {"acme/best", "acme/good", "acme/worst", "exabench/unchanged"}
+    assert [row.mean for row in rows] == sorted((row.mean for row in rows), reverse=True)
+    assert [row.group for row in rows][0] == 1 < rows[-1].group
+    assert [row.submission.name for row in rows if row.is_first_stage] == ["exabench/unchanged"]
+
+
+def test_a_row_holds_its_results_value_and_interval(board):
+    row = next(row for row in Board.read(board).rows if row.submission.name == "acme/good")
+    result = read_result(board / "results" / "acme--good" / "mini.bm25-20.json")
+    assert row.values == {"mini": result["nDCG@10"]}
+    assert row.mean == result["nDCG@10"]
+    assert row.interval == pytest.approx(result.interval, abs=1e-9)
+    assert (row.candidates, row.retriever, row.depth, row.states) == ("bm25-20", "bm25", 20, ("re-computed",))
+
+
+def test_a_row_without_all_tasks_has_no_mean(board):
+    settings(board, "mini", "scifact")
+    add(board, "acme/all", {"mini": around(0.2), "scifact": around(0.4, 300)})
+    rows = Board.read(board).rows
+    assert (rows[0].submission.name, rows[0].group) == ("acme/all", 1)
+    assert rows[0].mean == pytest.approx((rows[0].values["mini"] + rows[0].values["scifact"]) / 2)
+    assert rows[0].interval[0] < rows[0].mean < rows[0].interval[1]
+    assert all((row.mean, row.interval, row.group, row.finished) == (None, None, None, 1) for row in rows[1:])
+
+
+def test_cqadupstack_counts_as_one_and_every_forum_weighs_the_same(board):
+    settings(board, "mini", "cqadupstack")
+    forums = {name: around(0.1 + 0.05 * i, 20 * (i + 1)) for i, name in enumerate(task("cqadupstack").members)}
+    add(board, "acme/forums", {"mini": around(0.5), **forums})
+    row = Board.read(board).rows[0]
+    assert row.submission.name == "acme/forums"
+    assert row.values["cqadupstack"] == pytest.approx(np.mean([values.mean() for values in forums.values()]))
+    assert row.mean == pytest.approx((row.values["mini"] + row.values["cqadupstack"]) / 2)
+    assert row.interval[0] < row.mean < row.interval[1]
+    assert row.wanted == 2
+
+
+def test_a_view_has_means_and_groups_over_its_own_tasks(board):
+    (board / "board.toml").write_text('title = "T"\ntasks = ["mini", "scifact"]\n[views]\n"Small & quick" = ["mini"]\n')
+    add(board, "acme/best", {"mini": around(0.9)})
+    view, whole = Board.read(board).rankings
+    assert (view.title, view.slug, [t.name for t in view.tasks]) == ("Small & quick", "small-quick", ["mini"])
+    assert (view.rows[0].submission.name, view.rows[0].mean) == ("acme/best", view.rows[0].values["mini"])
+    assert whole.rows == Board.read(board).rows
+    assert [row.mean for row in whole.rows] == [None] * 3
+
+
+def test_a_forum_that_is_missing_leaves_cqadupstack_open(board):
+    settings(board, "cqadupstack")
+    add(board, "acme/eleven", {name: around(0.5) for name in task("cqadupstack").members[1:]})
+    assert all(row.mean is None and "cqadupstack" not in row.values for row in Board.read(board).rows)
+
+
+def test_a_task_page_ranks_everything_and_groups_what_competes(board):
+    entries = Board.read(board).entries["mini"]
+    values = [entry.result["nDCG@10"] for entry in entries]
+    assert values == sorted(values, reverse=True)
+    assert entries[0].submission.name == "exabench/oracle"
+    grouped = {entry.submission.name for entry in entries if entry.group is not None}
+    assert grouped == {"acme/good", "exabench/unchanged"}
+
+
+def test_results_are_found_by_name(board):
+    read = Board.read(board)
+    assert read.result("acme--good", "mini", "bm25-20").submission == "acme--good"
+    assert read.result("acme--good", "mini", "bm25-99") is None
+    assert [result.task for result in read.results_of("acme--good")] == ["mini"]
+    assert read.updated == "2023-11-14"
+
+
+def test_reading_a_board_changes_nothing(board):
+    before = contents(board)
+    Board.read(board)
+    assert contents(board) == before
+
+
+def test_reported_numbers_are_carried_as_they_are(board):
+    (board / "reported").mkdir()
+    (board / "reported" / "table.csv").write_text('system,value\n"a, b",0.5\n\n"multi\nline",0.6\n')
+    (board / "reported" / "audit_discrepancies.csv").write_text("source,printed\nx,1\n")
+    read = Board.read(board)
+    assert read.reported[1].rows == (("a, b", "0.5"), ("multi\nline", "0.6"))
+    assert read.audit.columns == ("source", "printed")
+
+
+def test_an_empty_board_is_a_board(tmp_path):
+    Ledger(tmp_path / "new").create("New", ["mini"])
+    read = Board.read(tmp_path / "new")
+    assert (read.rows, read.results, read.entries, read.updated, read.audit) == (
+        (),
+        (),
+        {"mini": ()},
+        "1970-01-01",
+        None,
+    )
+
+
+def test_an_edited_result_stops_the_board(board):
+    file = board / "results" / "acme--good" / "mini.bm25-20.json"
+    values = result_json(read_result(file))
+    values["created"] = "2026-01-01"
+    file.write_text(json_text(values))
+    with pytest.raises(BadInput, match="was edited"):
+        Board.read(board)
+
+
+def test_a_submission_without_results_has_no_row(board):
+    Ledger(board).add_submission(Submission("acme/idle", "run", "mit", "https://x.org", "@acme", ()))
+    read = Board.read(board)
+    assert "acme--idle" in read.submissions
+    assert "acme/idle" not in {row.submission.name for row in read.rows}

@@ -1,0 +1,105 @@
+"""The table of tasks says of every collection what was counted on its published judgements."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from exabench.catalogue import expand, single_task, suites, task, tasks
+from exabench.errors import BadInput, UnknownName
+from exabench.metrics._measure import MetricName
+
+STATS = Path(__file__).parents[1] / "leaderboard" / "reported" / "qrels_stats.csv"
+PRINTED = {"dl19-passage": "trec-dl-2019", "dl20-passage": "trec-dl-2020", "msmarco-passage.dev-subset": "msmarco-dev"}
+NOT_OURS = {"dl21-passage", "dl23-passage"}
+SINGLE = [entry for entry in tasks().values() if not entry.members]
+
+
+def counted() -> dict[str, dict[str, str]]:
+    with STATS.open(encoding="utf-8", newline="") as file:
+        rows = {row["dataset"]: row for row in csv.DictReader(file)}
+    shown = {name: re.fullmatch(r"beir-v1\.0\.0-(.+)\.test", name) for name in rows}
+    return {PRINTED.get(name, match[1] if (match := shown[name]) else name): row for name, row in rows.items()}
+
+
+@pytest.mark.parametrize("name", sorted(set(counted()) - NOT_OURS))
+def test_every_task_fits_what_was_counted_on_its_qrels(name):
+    entry, row = task(name), counted()[name]
+    assert (entry.queries, entry.judgements, entry.qrels_md5) == (
+        int(row["queries"]),
+        int(row["judgements"]),
+        row["md5"],
+    )
+
+
+def test_every_task_was_counted_but_two():
+    assert {entry.name for entry in SINGLE} - set(counted()) == {"mini", "robust04"}
+
+
+@pytest.mark.parametrize(
+    ("suite", "size"), [("beir-18", 18), ("beir-17", 17), ("beir-15", 15), ("beir-public", 14), ("trec-dl", 2)]
+)
+def test_a_suite_has_the_size_of_its_name_and_known_tasks(suite, size):
+    assert len(set(suites()[suite])) == len(suites()[suite]) == size
+    assert set(suites()[suite]) <= set(tasks())
+
+
+def test_the_suites_are_subsets_as_their_titles_say():
+    whole = set(suites()["beir-18"])
+    assert whole - set(suites()["beir-17"]) == {"cqadupstack"}
+    assert whole - set(suites()["beir-15"]) == {"cqadupstack", "robust04", "trec-news"}
+    assert whole - set(suites()["beir-public"]) == {"bioasq", "robust04", "signal1m", "trec-news"}
+    assert set(suites()) == {"beir-18", "beir-17", "beir-15", "beir-public", "trec-dl"}
+
+
+def test_what_needs_a_licence_is_what_is_not_public():
+    licensed = {entry.name for entry in tasks().values() if entry.needs_licence}
+    assert licensed == set(suites()["beir-18"]) - set(suites()["beir-public"])
+
+
+def test_cqadupstack_is_twelve_forums():
+    members = task("cqadupstack").members
+    assert len(set(members)) == 12
+    assert set(members) <= set(tasks())
+    with pytest.raises(BadInput, match="is the mean of 12 tasks.*cqadupstack-android"):
+        single_task("cqadupstack")
+
+
+@pytest.mark.parametrize("entry", SINGLE, ids=lambda entry: entry.name)
+def test_every_task_is_pinned_and_readable(entry):
+    assert entry.title
+    assert str(MetricName.parse(entry.headline)) == entry.headline
+    assert entry.convention.relevance_threshold in (1, 2)
+    assert entry.convention.self_match in ("keep", "drop")
+    assert set(entry.convention.text_fields) <= {"title", "text"}
+    assert entry.hub is None or re.fullmatch(r"[0-9a-f]{40}", entry.hub["revision"])
+    assert entry.ir_datasets or entry.hub or entry.needs_licence or entry.name == "mini"
+    assert entry.qrels_digest is None or re.fullmatch(r"sha256:[0-9a-f]{64}", entry.qrels_digest)
+
+
+def test_the_conventions_of_the_field_are_kept():
+    dropping = {name for name, entry in tasks().items() if entry.convention.self_match == "drop"}
+    assert dropping == {"arguana", "quora"}
+    assert {name for name, entry in tasks().items() if entry.convention.relevance_threshold == 2} == set(
+        suites()["trec-dl"]
+    )
+    assert task("msmarco-dev").headline == "RR@10"
+
+
+def test_unlike_conventions_have_unlike_digests():
+    assert task("arguana").convention.digest != task("mini").convention.digest
+    assert task("nfcorpus").convention.digest == task("mini").convention.digest
+
+
+def test_an_unknown_task_is_answered_with_the_nearest():
+    with pytest.raises(UnknownName, match="unknown task 'scifacts'; did you mean scifact"):
+        task("scifacts")
+    with pytest.raises(UnknownName, match="unknown task 'no-suite'"):
+        expand(["mini", "no-suite"])
+
+
+def test_suites_expand_in_order_each_task_once():
+    assert expand(["trec-dl-2020", "trec-dl", "mini", "mini"]) == ["trec-dl-2020", "trec-dl-2019", "mini"]

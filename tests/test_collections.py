@@ -1,0 +1,317 @@
+"""Collections are the same from a folder, from ir_datasets and from the Hub, and are held to the table."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from hub_double import HubDouble
+from toys import Given, write_beir
+
+import exabench.collections.beir_folder
+from exabench.catalogue import task
+from exabench.collections._choose import checked_qrels, open_collection
+from exabench.collections.beir_folder import BeirFolder
+from exabench.errors import BadInput
+from exabench.files import read_json
+from exabench.nouns import Passage, Query, Task
+from exabench.qrels import qrels_digest, qrels_text
+
+MINI = Path(exabench.collections.beir_folder.EMBEDDED) / "mini"
+TWO = Given(
+    [Query("q1", "first é"), Query("q2", "second")],
+    [Passage("d1", "text one", "title"), Passage("d2", "text two")],
+    {"q1": {"d1": 1, "d2": 0}, "q2": {"d2": 2}},
+)
+TOY = Task(name="toy", title="Toy")
+
+
+def all_of(collection, split="test"):
+    return list(collection.queries()), list(collection.passages()), collection.qrels(split)
+
+
+# -- folders ---------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_gives_back_what_was_put_in(tmp_path):
+    write_beir(tmp_path / "toy", TWO)
+    assert all_of(open_collection(TOY, tmp_path)) == all_of(TWO)
+
+
+BAD_LINES = {
+    "not JSON": ("{", "is not JSON"),
+    "a list": ("[1]", 'needs a text "_id"'),
+    "no id": ('{"text": "x"}', 'needs a text "_id"'),
+    "a number for an id": ('{"_id": 7, "text": "x"}', 'needs a text "_id"'),
+    "an empty id": ('{"_id": "", "text": "x"}', 'needs a text "_id"'),
+    "no text": ('{"_id": "d9"}', 'needs a text "_id" and a text "text"'),
+    "a null text": ('{"_id": "d9", "text": null}', 'needs a text "_id" and a text "text"'),
+    "an id twice": ('{"_id": "d1", "text": "x"}', "stands twice.*'d1'"),
+    "nesting without end": ("[" * 100_000, "is not JSON"),
+    "a number without end": ('{"_id": "d9", "text": "x", "n": ' + "1" * 5000 + "}", "is not JSON"),
+    "half a surrogate pair": ('{"_id": "d\\ud800", "text": "x"}', "is not JSON"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LINES)
+def test_a_bad_line_of_a_corpus_is_refused_with_its_number(tmp_path, case):
+    line, message = BAD_LINES[case]
+    folder = write_beir(tmp_path / "toy", TWO)
+    (folder / "corpus.jsonl").write_text((folder / "corpus.jsonl").read_text() + "\n" + line)
+    with pytest.raises(BadInput, match=f"corpus.jsonl:4: {message}"):
+        list(BeirFolder(TOY, tmp_path).passages())
+
+
+def test_text_that_is_not_utf8_is_refused_with_its_line(tmp_path):
+    folder = write_beir(tmp_path / "toy", TWO)
+    (folder / "queries.jsonl").write_bytes(b'{"_id": "q1", "text": "x"}\n{"_id": "q2", "text": "\xe9"}\n')
+    with pytest.raises(BadInput, match="queries.jsonl:2: is not UTF-8"):
+        list(BeirFolder(TOY, tmp_path).queries())
+
+
+def test_a_split_that_is_not_there_is_named(tmp_path):
+    write_beir(tmp_path / "toy", TWO)
+    with pytest.raises(BadInput, match=r"dev\.tsv: cannot be read"):
+        BeirFolder(TOY, tmp_path).qrels("dev")
+
+
+@pytest.mark.parametrize("missing", ["corpus.jsonl", "qrels"])
+def test_a_folder_without_its_files_is_not_there(tmp_path, missing):
+    folder = write_beir(tmp_path / "toy", TWO)
+    assert BeirFolder(TOY, tmp_path).there()
+    (folder / missing).rename(folder / "elsewhere")
+    assert not BeirFolder(TOY, tmp_path).there()
+
+
+def test_the_working_folder_is_never_taken_unasked(tmp_path, monkeypatch):
+    write_beir(tmp_path / "toy", TWO)
+    monkeypatch.chdir(tmp_path)
+    assert not BeirFolder(TOY).there()
+    assert BeirFolder(TOY, ".").there()
+
+
+# -- choosing ----------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_taken_before_any_network(tmp_path):
+    write_beir(tmp_path / "toy", TWO)
+    everywhere = dataclasses.replace(TOY, ir_datasets="no/such/id", hub={"repo": "no/such", "revision": "0" * 40})
+    assert isinstance(open_collection(everywhere, tmp_path), BeirFolder)
+
+
+def test_mini_comes_with_exabench_whatever_the_data_folder_holds(tmp_path):
+    write_beir(tmp_path / "mini", TWO)
+    assert len(list(open_collection(task("mini"), tmp_path).passages())) == 240
+
+
+def test_a_task_that_no_place_serves_says_where_to_put_it(tmp_path):
+    with pytest.raises(BadInput, match=r"task toy is not in a folder .* Put it at DIR/toy/ in BEIR layout"):
+        open_collection(TOY, tmp_path)
+    with pytest.raises(BadInput, match="It needs a signed agreement"):
+        open_collection(task("bioasq"))
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """mini under another name, in a folder that may be changed."""
+    shutil.copytree(MINI, tmp_path / "copy")
+    return dataclasses.replace(task("mini"), name="copy"), tmp_path
+
+
+def changed(folder: Path, old: str, new: str) -> None:
+    file = folder / "copy" / "qrels" / "test.tsv"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
+def test_the_judgements_of_the_table_are_accepted(copied):
+    entry, folder = copied
+    assert qrels_digest(checked_qrels(entry, open_collection(entry, folder))) == entry.qrels_digest
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("q03\tbats-09\t3\n", "", "has 350 judgements where the table says 351"),
+        ("q03\tbats-09\t3\n", "q03\tbats-09\t3\nq99\tbats-09\t3\n", "has 25 queries where the table says 24"),
+        ("q03\tbats-09\t3\n", "q03\tbats-09\t2\n", "has sha256:.* judgements of digest where the table says sha256:"),
+    ],
+)
+def test_other_judgements_than_the_tables_are_refused(copied, old, new, message):
+    entry, folder = copied
+    changed(folder, old, new)
+    with pytest.raises(BadInput, match=message):
+        checked_qrels(entry, open_collection(entry, folder))
+
+
+def test_another_honest_count_is_accepted_where_the_table_knows_it(copied):
+    entry, folder = copied
+    entry = dataclasses.replace(entry, judgements=999, also_judgements={"351": "without one"}, qrels_digest=None)
+    assert checked_qrels(entry, open_collection(entry, folder))
+
+
+def test_where_the_table_has_no_digest_the_first_one_seen_is_kept(copied):
+    entry, folder = copied
+    entry, lock = dataclasses.replace(entry, qrels_digest=None), folder / "lock.json"
+    checked_qrels(entry, open_collection(entry, folder), lock)
+    assert read_json(lock) == {"qrels": {"copy/351": task("mini").qrels_digest}}
+    before = lock.read_bytes()
+    checked_qrels(entry, open_collection(entry, folder), lock)
+    changed(folder, "q03\tbats-09\t3", "q03\tbats-09\t2")
+    with pytest.raises(BadInput, match="judgements of digest"):
+        checked_qrels(entry, open_collection(entry, folder), lock)
+    assert lock.read_bytes() == before
+
+
+# -- ir_datasets -------------------------------------------------------------------------------------------------
+
+READ = """
+import json, sys
+from exabench.catalogue import task
+from exabench.collections._choose import checked_qrels, open_collection
+entry = task("scifact")
+place = open_collection(entry)
+qrels = checked_qrels(entry, place)
+queries = [[q.id, q.text] for q in place.queries()]
+print(json.dumps([place.source, queries, [[p.id, p.text, p.title] for p in place.passages()], qrels]))
+"""
+
+
+@pytest.mark.real_data
+def test_ir_datasets_gives_what_the_folder_gives(real_data, tmp_path):
+    (tmp_path / "beir" / "scifact").mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "beir" / "scifact" / "source.zip", "w") as whole:  # where its download would lie
+        for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv", "qrels/train.tsv"):
+            whole.write(real_data / "scifact" / name, f"scifact/{name}")
+    done = subprocess.run(
+        [sys.executable, "-c", READ],
+        env=os.environ | {"IR_DATASETS_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    source, queries, passages, qrels = json.loads(done.stdout)
+    folder = open_collection(task("scifact"), real_data)
+    judged = folder.qrels("test")
+    assert source == "ir_datasets beir/scifact/test"
+    assert qrels == judged
+    assert sorted(queries) == sorted([q.id, q.text] for q in folder.queries() if q.id in judged)
+    assert passages == [[p.id, p.text, p.title] for p in folder.passages()]
+
+
+def test_ir_datasets_holds_one_split(monkeypatch):
+    from exabench.collections.ir_datasets import IrDatasets
+
+    with pytest.raises(BadInput, match="holds the split 'test', not 'train'"):
+        IrDatasets(task("scifact")).qrels("train")
+
+
+# -- the Hub -----------------------------------------------------------------------------------------------------
+
+REPO = "owner/mini"
+CARD = """---
+configs:
+- config_name: corpus
+  data_files:
+  - split: corpus
+    path: corpus.jsonl
+- config_name: queries
+  data_files:
+  - split: queries
+    path: queries.jsonl
+- config_name: default
+  data_files:
+  - split: test
+    path: data/test.jsonl
+---
+# mini
+"""
+CLIENT = """
+import dataclasses, json, sys
+from exabench.catalogue import task
+from exabench.collections._choose import checked_qrels, open_collection
+from exabench.errors import ExabenchError
+lock, revision = sys.argv[1] or None, sys.argv[2] or None
+entry = dataclasses.replace(task("mini"), name="elsewhere", hub={"repo": "owner/mini", "revision": revision})
+try:
+    place = open_collection(entry, None, lock)
+    queries, passages = [[q.id, q.text] for q in place.queries()], [[p.id, p.text, p.title] for p in place.passages()]
+    print(json.dumps([place.source, queries, passages, checked_qrels(entry, place, lock)]))
+except ExabenchError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+"""
+
+
+def hub_files(last_title: str = "") -> dict[str, bytes]:
+    """mini as the repositories of the table are laid out; `last_title` changes a passage."""
+    folder = BeirFolder(task("mini"))
+    passages = [{"_id": p.id, "title": p.title, "text": p.text} for p in folder.passages()]
+    passages[-1]["title"] = last_title or passages[-1]["title"]
+    queries = [{"_id": q.id, "text": q.text} for q in folder.queries()]
+    rows = [
+        {"query-id": q, "corpus-id": p, "score": grade}
+        for q, row in folder.qrels("test").items()
+        for p, grade in row.items()
+    ]
+    files = {"corpus.jsonl": passages, "queries.jsonl": queries, "data/test.jsonl": rows}
+    lines = {name: "".join(json.dumps(row) + "\n" for row in table).encode() for name, table in files.items()}
+    return {"README.md": CARD.encode(), **lines}
+
+
+def client(home: Path, url: str, lock: Path | str = "", revision: str = "") -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    asked = {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    asked |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    command = [sys.executable, "-c", CLIENT, str(lock), revision]
+    return subprocess.run(command, env=kept | asked, capture_output=True, text=True, timeout=120)
+
+
+def test_the_hub_gives_what_the_folder_gives_and_a_new_head_changes_nothing(tmp_path):
+    lock, home = tmp_path / "lock.json", tmp_path / "home"
+    with HubDouble() as hub:
+        first = hub.commit(REPO, hub_files())
+        done = client(home, hub.url, lock)
+        assert done.returncode == 0, done.stderr[-2000:]
+        source, queries, passages, qrels = json.loads(done.stdout)
+        folder = BeirFolder(task("mini"))
+        assert source == f"Hub dataset {REPO}@{first}"
+        assert queries == [[q.id, q.text] for q in folder.queries()]
+        assert passages == [[p.id, p.text, p.title] for p in folder.passages()]
+        assert qrels_text(qrels) == qrels_text(folder.qrels("test"))
+        assert read_json(lock) == {"hub": {f"{REPO}@main": first}}
+        assert (
+            sum(
+                "/revision/" in path or path.endswith(f"/api/datasets/{REPO}")
+                for path in hub.requests
+                if first not in path
+            )
+            == 1
+        )
+
+        second = hub.commit(REPO, hub_files("Another title"))
+        again = client(home, hub.url, lock)
+        assert again.stdout == done.stdout  # the lock file says which commit, not the repository's head
+        pinned = client(home, hub.url, tmp_path / "other.json", second)
+        assert json.loads(pinned.stdout)[2][-1][2] == "Another title"
+        assert not (tmp_path / "other.json").exists()  # a commit needs no lock
+
+
+def test_a_hub_that_fails_is_one_line_and_exit_code_3(tmp_path):
+    with HubDouble() as hub:
+        unknown = client(tmp_path / "home", hub.url)
+    closed = client(tmp_path / "home", hub.url, tmp_path / "lock.json")  # nobody listens there any more
+    for done in (unknown, closed):
+        assert done.returncode == 3, done.stderr[-2000:]
+        assert "Traceback" not in done.stderr
+        assert done.stderr.strip().split("\n")[-1].startswith(f"task elsewhere cannot be read: Hub dataset {REPO}")
+    assert not (tmp_path / "lock.json").exists()

@@ -1,0 +1,58 @@
+"""Errors say what is wrong and where, in one line, and carry the exit code of the command line."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from exabench import errors
+from exabench.errors import BadInput, ExabenchError, UnknownName, printable
+
+CODES = {
+    "ExabenchError": 2,
+    "BadInput": 2,
+    "UnknownName": 2,
+    "MissingExtra": 2,
+    "CannotWrite": 2,
+    "CheckFailed": 1,
+    "OutsideFailed": 3,
+}
+
+
+def test_every_error_has_the_exit_code_of_the_tree():
+    found = {name: cls for name, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, Exception)}
+    assert {name: cls.exit_code for name, cls in found.items()} == CODES
+    assert all(issubclass(cls, ExabenchError) for cls in found.values())
+
+
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [
+        ({}, "is wrong"),
+        ({"file": "a.trec"}, "a.trec: is wrong"),
+        ({"file": "a.trec", "line": 7}, "a.trec:7: is wrong"),
+        ({"file": "a.trec", "line": 7, "id": "d1"}, "a.trec:7: is wrong (id 'd1')"),
+        ({"id": "d\x1b[31m\n"}, r"is wrong (id 'd\\x1b[31m\\n')"),
+        ({"file": "a\nb"}, r"a\nb: is wrong"),
+    ],
+)
+def test_bad_input_names_file_line_and_id(where, text):
+    assert str(BadInput("is wrong", **where)) == text
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_ones():
+    assert str(UnknownName("task", "scifcat", ["scifact", "mini"])) == "unknown task 'scifcat'; did you mean scifact?"
+
+
+def test_a_name_near_to_nothing_is_answered_with_all_choices():
+    assert str(UnknownName("task", "zzz", ["b", "a"])) == "unknown task 'zzz'; choose from: a, b"
+    assert str(UnknownName("task", "zzz", [])).endswith("choose from: none")
+
+
+def test_printable_text_holds_no_control_character_and_is_cut():
+    shown = printable("a\x1b]0;x\x07\u202e\n" + "b" * 500)
+    assert shown.isprintable()
+    assert len(shown) == 120
+    assert shown.endswith("...")
+    assert printable("plain é 日") == "plain é 日"

@@ -1,0 +1,240 @@
+"""From candidates to results: bounds hold, nothing depends on the day, and every loss is shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+from toys import Given, ShortestFirst, contents, good_run, write_beir, write_run, write_submission
+
+import exabench.collections.beir_folder
+from exabench.board import Board
+from exabench.catalogue import task
+from exabench.collections._choose import open_collection
+from exabench.errors import BadInput
+from exabench.evaluation import evaluate, make_candidates, rerank, run_board, score, today
+from exabench.ledger import Ledger, read_result
+from exabench.measuring import measurement, metrics_of
+from exabench.nouns import Convention, Passage, Query, Task
+from exabench.rerankers import RERANKERS
+from exabench.runs import run_digest, run_in_order, run_text, select_queries, top
+from exabench.submitting import submit
+
+QRELS = open_collection(task("mini")).qrels("test")
+
+
+def filed(board: Path, slug: str):
+    return read_result(board / "results" / slug / "mini.bm25-20.json")
+
+
+def first_stage(board: Path):
+    return Ledger(board).candidates_run(Ledger(board).one_candidates("mini", "bm25-20"))
+
+
+# -- score -----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_scored_against_a_task_or_any_qrels(tmp_path):
+    run = write_run(tmp_path / "good.trec", run_in_order("good", {q: list(row) for q, row in QRELS.items()}))
+    by_task = score(run, task="mini")
+    file = Path(exabench.collections.beir_folder.EMBEDDED) / "mini" / "qrels" / "test.tsv"
+    by_qrels = score(run, qrels=file)
+    assert (by_task.task, by_task.headline, by_qrels.task) == ("mini", "nDCG@10", None)
+    assert by_task.metrics == by_qrels.metrics == score(run, qrels=QRELS).metrics
+
+
+@pytest.mark.parametrize("given", [{}, {"task": "mini", "qrels": QRELS}])
+def test_a_score_needs_one_kind_of_judgements(given):
+    with pytest.raises(BadInput, match="give either a task or qrels"):
+        score(run_in_order("run", {}), **given)
+
+
+def test_metrics_and_threshold_can_be_chosen():
+    run, qrels = run_in_order("run", {"q": ["a", "b"]}), {"q": {"a": 1, "b": 2}}
+    assert score(run, qrels=qrels, metrics=["rr@10"]).metrics == {"RR@10": 1.0}
+    assert score(run, qrels=qrels, metrics=["rr@10"], threshold=2).metrics == {"RR@10": 0.5}
+
+
+# -- the bounds ------------------------------------------------------------------------------------------------
+
+
+def test_unchanged_is_the_first_stage_exactly(board):
+    unchanged = filed(board, "exabench--unchanged")
+    direct = measurement(first_stage(board), QRELS, task("mini").convention, metrics_of(task("mini")))
+    assert unchanged.measurement.metrics == direct.metrics == dict(unchanged.first_stage)
+    assert unchanged.gain["difference"] == 0
+    assert (unchanged.gain["wins"], unchanged.gain["losses"]) == (0, 0)
+
+
+def test_the_oracle_is_the_ceiling_of_every_result(board):
+    oracle = filed(board, "exabench--oracle")
+    for file in Ledger(board).result_files():
+        result = read_result(file)
+        assert dict(result.ceiling) == oracle.measurement.metrics
+        for metric in ("nDCG@10", "RR@10", "AP@100", "P@10", "Success@5"):
+            assert result[metric] <= oracle[metric] + 1e-12
+            for query_id, value in result.measurement.per_query[metric].items():
+                assert value <= oracle.measurement.per_query[metric][query_id] + 1e-12
+
+
+def test_the_bounds_stand_in_their_order(board):
+    values = {
+        name: filed(board, f"exabench--{name}")["nDCG@10"]
+        for name in ("unchanged", "oracle", "random", "reversed", "constant")
+    }
+    assert values["oracle"] > values["unchanged"] > max(values["random"], values["constant"]) > values["reversed"]
+    assert (
+        len({filed(board, f"exabench--{name}")["R@100"] for name in ("unchanged", "oracle", "random", "reversed")}) == 1
+    )
+
+
+def test_the_constant_scorer_shows_its_ties(board):
+    constant, unchanged = (
+        filed(board, "exabench--constant").measurement,
+        filed(board, "exabench--unchanged").measurement,
+    )
+    assert (constant.ties["rate"], unchanged.ties["rate"]) == (1.0, 0.0)
+    assert constant.ties["worst"] < constant["nDCG@10"] < constant.ties["best"]
+    assert constant.ties["best"] == pytest.approx(filed(board, "exabench--oracle")["nDCG@10"])
+
+
+# -- runs over candidates ----------------------------------------------------------------------------------------
+
+
+def submitted(board: Path, run, name: str = "acme/new"):
+    sent = board.parent / name.replace("/", "-")
+    submit(write_submission(sent, name=name), [f"mini={write_run(sent / 'run.trec', run)}"], board)
+    run_board(board)
+    return filed(board, name.replace("/", "--"))
+
+
+def test_what_a_run_leaves_out_follows_in_first_stage_order(board):
+    first = first_stage(board)
+    result = submitted(board, top(first, 3))
+    assert result.completed == sum(len(first.ranking(q)) - 3 for q in first)
+    assert result.measurement.metrics == filed(board, "exabench--unchanged").measurement.metrics
+    best = top(Ledger(board).candidates_run(Ledger(board).candidates()[0]), 1)
+    assert submitted(board, best, "acme/one")["R@100"] == result["R@100"]
+
+
+def test_a_query_that_a_run_leaves_out_counts_0_and_marks_the_row(board):
+    first = first_stage(board)
+    gone = first.query_ids[0]
+    result = submitted(board, select_queries(first, set(first.query_ids[1:])))
+    assert result.measurement.missing_queries == 1 + len(set(QRELS) - set(first))
+    assert result.measurement.per_query["nDCG@10"][gone] == 0
+    whole = filed(board, "exabench--unchanged")
+    assert result["nDCG@10"] == pytest.approx(whole["nDCG@10"] - whole.measurement.per_query["nDCG@10"][gone] / 24)
+    row = next(row for row in Board.read(board).rows if row.submission.name == "acme/new")
+    assert (row.mean, row.interval, row.group, row.finished, row.wanted) == (None, None, None, 0, 1)
+
+
+def test_a_result_names_everything_it_was_made_of(board):
+    result, entry = filed(board, "acme--good"), task("mini")
+    assert (result.state, filed(board, "exabench--oracle").state) == ("re-computed", "reproduced")
+    assert result.qrels_digest == entry.qrels_digest == result.candidates.qrels_digest
+    assert result.measurement.convention == entry.convention
+    assert result.candidates == Ledger(board).one_candidates("mini", "bm25-20")
+    assert (result.created, set(result.versions)) == ("2023-11-14", {"exabench", "numpy", "python"})
+    assert result.gain["queries"] == 24
+    assert result.measurement.metrics.keys() == result.ceiling.keys() == result.first_stage.keys()
+
+
+# -- running a board -------------------------------------------------------------------------------------------
+
+
+def test_running_a_board_again_changes_no_byte_and_touches_no_result(board):
+    before = contents(board)
+    stamps = {file: file.stat().st_mtime_ns for file in board.rglob("*") if file.is_file()}
+    run_board(board)
+    assert contents(board) == before
+    assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
+
+
+def test_results_are_the_same_bytes_when_made_again_from_nothing(board):
+    before = contents(board)
+    shutil.rmtree(board / "results")
+    run_board(board)
+    assert contents(board) == before
+
+
+def test_on_another_day_true_results_keep_their_date(board, monkeypatch):
+    before = contents(board)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1800000000")
+    assert today() == "2027-01-15"
+    run_board(board)
+    assert contents(board) == before
+
+
+def test_an_edited_result_is_made_again(board):
+    before = contents(board)
+    file = board / "results" / "acme--good" / "mini.bm25-20.json"
+    file.write_text(file.read_text().replace('"missing_queries": 0', '"missing_queries": 5'))
+    assert contents(board) != before
+    run_board(board)
+    assert contents(board) == before
+
+
+def test_one_submission_can_be_run_alone(board):
+    shutil.rmtree(board / "results")
+    done = []
+    files = run_board(board, slugs=["acme--good"], progress=lambda i, n, what: done.append((i, n, what)))
+    assert [str(file.relative_to(board)) for file in files] == ["results/acme--good/mini.bm25-20.json"]
+    assert done == [(1, 1, "acme--good on mini (bm25-20)")]
+    assert run_board(board, task="scifact") == run_board(board, candidates="bm25-99") == []
+
+
+def test_an_unknown_submission_is_refused(board):
+    with pytest.raises(BadInput, match="no submission 'acme--bad' is filed there; choose from: acme--good"):
+        run_board(board, slugs=["acme--bad"])
+
+
+def test_candidates_of_other_judgements_are_refused(board):
+    ledger = Ledger(board)
+    candidates = dataclasses.replace(ledger.one_candidates("mini", "bm25-20"), name="odd-20", qrels_digest="sha256:0")
+    run = ledger.candidates_run(ledger.one_candidates("mini", "bm25-20"))
+    ledger.add_candidates(dataclasses.replace(candidates, digest=run_digest(run, "odd-20")), run)
+    with pytest.raises(BadInput, match="odd-20 of mini were frozen with other judgements"):
+        run_board(board)
+
+
+# -- evaluate ----------------------------------------------------------------------------------------------------
+
+
+def test_a_reranker_of_ones_own_is_evaluated_in_one_call():
+    result = evaluate(ShortestFirst(), ["mini"], depth=20)["mini"]
+    texts = {passage.id: len(passage.text) for passage in open_collection(task("mini")).passages()}
+    _, run = make_candidates(task("mini"), "bm25", 20)
+    expected = {q: sorted(run.ranking(q), key=lambda p: (-texts[p], p), reverse=True) for q in run}
+    direct = measurement(run_in_order("shortest", expected), QRELS, task("mini").convention, ["nDCG@10"])
+    assert result["nDCG@10"] == pytest.approx(direct["nDCG@10"], abs=1e-12)
+    assert (result.submission, result.state) == ("shortestfirst", "reproduced")
+
+
+def test_a_part_is_evaluated_by_name_as_on_the_board(board):
+    result = evaluate("reversed", ["mini"], depth=20)["mini"]
+    assert result.measurement.metrics == filed(board, "exabench--reversed").measurement.metrics
+
+
+def test_a_candidate_without_text_is_named(tmp_path):
+    (tmp_path / "first.trec").write_text("q03 Q0 no-such-passage 1 1 t\n")
+    with pytest.raises(BadInput, match="holds no text for a candidate .*'no-such-passage'"):
+        evaluate(ShortestFirst(), ["mini"], retriever="run_file", options={"file": str(tmp_path / "first.trec")})
+
+
+def test_in_arguanas_way_a_self_match_helps_nobody(tmp_path):
+    passages = [Passage("d1", "red fish"), Passage("d2", "red fish swim"), Passage("d3", "one red fish")]
+    write_beir(tmp_path / "twin", Given([Query("d1", "red fish")], passages, {"d1": {"d2": 1}}))
+    entry = Task(name="twin", title="Twin", convention=Convention(self_match="drop"))
+    _, run = make_candidates(entry, "bm25", 2, data=tmp_path)
+    oracle = rerank(RERANKERS["oracle"]({"d1": {"d2": 1}}), run, {}, {}, "oracle")
+    assert "d1" not in run.ranking("d1")
+    assert measurement(oracle, {"d1": {"d2": 1}}, entry.convention, ["RR@10"])["RR@10"] == 1.0
+
+
+def test_the_good_run_of_the_tests_is_a_permutation(board):
+    first = first_stage(board)
+    assert run_text(good_run(first), "t") != run_text(first, "t")
+    assert filed(board, "acme--good").completed == 0

@@ -1,0 +1,150 @@
+"""The ledger reads back what it wrote, and refuses what was edited or lies in the wrong place."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from exabench.errors import BadInput, UnknownName
+from exabench.files import digest_of, json_text
+from exabench.ledger import Ledger, read_result, result_json
+
+RESULT = "results/acme--good/mini.bm25-20.json"
+
+
+def forged(file, change) -> None:
+    """Change a result and give it the digest that fits, as somebody who knows the format would."""
+    values = json.loads(file.read_text())
+    del values["digest"]
+    change(values)
+    file.write_text(json_text(values | {"digest": digest_of(values)}))
+
+
+def test_a_result_reads_back_as_it_was_written(board):
+    for file in Ledger(board).result_files():
+        result = read_result(file)
+        assert json_text(result_json(result)) == file.read_text()
+        assert Ledger(board).add_result(result) == file
+
+
+def test_no_byte_of_a_result_can_be_changed_unseen(board):
+    file = board / RESULT
+    original = file.read_bytes()
+    meaning = json.loads(original)
+    seen = 0
+    for place in range(0, len(original), 7):
+        for flip in (0x01, 0x10):
+            file.write_bytes(original[:place] + bytes([original[place] ^ flip]) + original[place + 1 :])
+            try:
+                read_result(file)
+            except BadInput:
+                seen += 1
+            else:  # nothing but white space or the writing of one and the same number
+                assert json.loads(file.read_bytes()) == meaning
+    assert seen > 0.75 * 2 * len(original) / 7
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: v.update(measurement=[]),
+        lambda v: v.update(measurement={}),
+        lambda v: v["measurement"].pop("convention"),
+        lambda v: v["measurement"].update(extra=1),
+        lambda v: v["measurement"]["metrics"].update({"nDCG@10": "0.9"}),
+        lambda v: v["measurement"]["per_query"].update({"nDCG@10": 3}),
+        lambda v: v["measurement"]["intervals"].update({"nDCG@10": [0.1]}),
+        lambda v: v["measurement"]["convention"].update(gain=[], other=1),
+        lambda v: v["candidates"].pop("digest"),
+        lambda v: v.update(candidates="bm25-20"),
+        lambda v: v.update(format=2),
+        lambda v: v.pop("gain"),
+        lambda v: v.update(extra=1),
+    ],
+)
+def test_a_forged_result_of_another_shape_is_bad_input(board, change):
+    forged(board / RESULT, change)
+    with pytest.raises(BadInput, match=r"mini\.bm25-20\.json: (does not hold|is not a result of format)"):
+        read_result(board / RESULT)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"digest": 1e999}', '{"a": "\\ud800"}', "not json"])
+def test_what_is_no_result_is_bad_input(board, text):
+    (board / RESULT).write_text(text)
+    with pytest.raises(BadInput, match="mini.bm25-20.json"):
+        read_result(board / RESULT)
+
+
+def test_an_edited_candidate_list_is_refused_by_name(board):
+    ledger = Ledger(board)
+    file = board / "candidates" / "mini" / "bm25-20.trec.gz"
+    file.write_bytes(ledger.run_file("acme--good", "mini", "bm25-20").read_bytes())
+    with pytest.raises(BadInput, match="bm25-20.trec.gz: is not the candidate list of digest sha256:"):
+        ledger.candidates_run(ledger.one_candidates("mini", "bm25-20"))
+
+
+def test_candidates_in_the_wrong_place_are_refused(board):
+    folder = board / "candidates" / "mini"
+    (folder / "bm25-99.json").write_bytes((folder / "bm25-20.json").read_bytes())
+    with pytest.raises(BadInput, match="bm25-99.json: describes mini/bm25-20"):
+        Ledger(board).candidates()
+
+
+def test_a_submission_under_another_name_is_refused(board):
+    folder = board / "submissions"
+    (folder / "acme--good.toml").rename(folder / "acme--other.toml")
+    with pytest.raises(BadInput, match="holds acme/good, so it must be called acme--good.toml"):
+        Ledger(board).submissions()
+
+
+def test_a_run_file_without_candidates_in_its_name_is_refused(board):
+    (board / "runs" / "acme--good" / "mini.trec.gz").write_bytes(b"")
+    with pytest.raises(BadInput, match="must be called <task>.<candidates>.trec.gz"):
+        Ledger(board).runs("acme--good")
+
+
+@pytest.mark.parametrize(
+    "title", ["plain", 'quotes " and \\ strokes', "é 日 😀", "two\nlines", "\x7f\x1b", "]\ntasks = []"]
+)
+def test_a_board_may_have_any_title(tmp_path, title):
+    ledger = Ledger(tmp_path / "new")
+    ledger.create(title, ["mini", "trec-dl"], {title: ["mini"]})
+    assert ledger.settings() == {"title": title, "tasks": ["mini", "trec-dl"], "views": {title: ["mini"]}}
+    ledger.create("another", [])
+    assert ledger.settings()["title"] == title  # an existing board is left as it is
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('title = "x"\ntasks = [1]', "needs a title and a list"),
+        ('title = "x"\ntasks = [["mini"]]', "needs a title and a list"),
+        ("title = 1\ntasks = []", "needs a title and a list"),
+        ('title = "x"\ntasks = []\nviews = "mini"', "each of its views needs a list"),
+        ('title = "x"\ntasks = []\n[views]\nA = "mini"', "each of its views needs a list"),
+        ('titel = "x"', "unknown key 'titel'; did you mean title"),
+        ('title = "x"', "needs a title and a list"),
+        ("tasks = [", "is not TOML"),
+    ],
+)
+def test_bad_settings_are_refused(tmp_path, text, message):
+    (tmp_path / "board.toml").write_text(text)
+    with pytest.raises(BadInput, match=message):
+        Ledger(tmp_path).settings()
+
+
+def test_an_unknown_key_is_an_unknown_name(tmp_path):
+    (tmp_path / "board.toml").write_text('title = "x"\ntasks = []\nsuites = []\n')
+    with pytest.raises(UnknownName):
+        Ledger(tmp_path).settings()
+
+
+def test_every_field_of_a_result_is_under_its_digest(board):
+    result = read_result(board / RESULT)
+    digests = {
+        result_json(dataclasses.replace(result, **{name: "other"}))["digest"]
+        for name in ("state", "command", "created", "run_digest")
+    }
+    assert len(digests | {result_json(result)["digest"]}) == 5

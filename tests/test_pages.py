@@ -1,0 +1,552 @@
+"""The site: what is on it, that nothing on it acts, and that it is there whole or as it was."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import errno
+import io
+import json
+import os
+import random
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pyarrow.parquet as pq
+import pytest
+from toys import contents, good_run, write_run, write_submission
+
+from exabench.board import Board, Reported
+from exabench.errors import BadInput, CannotWrite
+from exabench.evaluation import run_board
+from exabench.files import digest_of, only_writer
+from exabench.ledger import Ledger
+from exabench.pages import figures, render
+from exabench.pages._format import clean, effect, https, p_value, score, signed, span
+from exabench.submitting import submit
+
+VOID = {"meta", "link", "input", "br", "img", "hr", "area", "base", "col", "embed", "source", "track", "wbr"}
+ATOM = "{http://www.w3.org/2005/Atom}"
+
+
+@dataclasses.dataclass
+class Element:
+    tag: str
+    attributes: dict[str, str]
+    parts: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.parts)
+
+
+class Page(HTMLParser):
+    """A page as a flat list of elements; the text of an element holds that of all inside it."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[Element] = []
+        self._open: list[Element] = []
+        self.feed(data.decode())
+        self.close()
+        assert not self._open, f"{self._open[-1].tag} is never closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len({name for name, _ in attrs}) == len(attrs), f"an attribute of {tag} stands twice"
+        element = Element(tag, {name: value or "" for name, value in attrs})
+        self.elements.append(element)
+        if tag not in VOID:
+            self._open.append(element)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self._open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open and self._open[-1].tag == tag, f"{tag} is closed where it is not open"
+        self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        for element in self._open:
+            element.parts.append(data)
+
+    def all(self, *tags: str) -> list[Element]:
+        return [element for element in self.elements if element.tag in tags]
+
+    def links(self) -> Iterator[str]:
+        for element in self.elements:
+            yield from (element.attributes[key] for key in ("href", "src", "xlink:href") if key in element.attributes)
+
+
+def pages(site: Path) -> dict[str, Page]:
+    return {str(file.relative_to(site)): Page(file.read_bytes()) for file in sorted(site.rglob("*.html"))}
+
+
+@pytest.fixture
+def mini_board(board: Path) -> Path:
+    """The small board with a table of reported numbers and an audit beside it."""
+    (board / "reported").mkdir()
+    (board / "reported" / "audit_discrepancies.csv").write_text(
+        "source,cell,printed,recomputed,reading\nA,b,48.5,49.02,c\n"
+    )
+    line = "system,dataset,first_stage,topk,metric,value,source\nmonoT5,mini,bm25,100,nDCG@10,0.735,Somewhere 2020\n"
+    (board / "reported" / "some_table.csv").write_text(line)
+    return board
+
+
+@pytest.fixture
+def site(mini_board: Path) -> Path:
+    """The small board, built."""
+    render(Board.read(mini_board), mini_board / "site")
+    return mini_board / "site"
+
+
+def add_submission(board: Path, name: str = "acme/other") -> None:
+    ledger = Ledger(board)
+    run = good_run(ledger.candidates_run(ledger.one_candidates("mini", "bm25-20")))
+    sent = board.parent / "sent-later"
+    submit(write_submission(sent, name=name), [f"mini={write_run(sent / 'run.trec', run)}"], board)
+    run_board(board)
+
+
+# -- what is there ---------------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_page_is_there(site: Path) -> None:
+    wanted = {
+        *("index.html", "about.html", "downloads.html", "feed.atom", "files.json"),
+        *("submissions/acme--good.html", "submissions/exabench--oracle.html"),
+        *("results/acme--good/mini.bm25-20.html", "tasks/mini.html"),
+        *("reported/index.html", "reported/some_table.html", "reported/audit_discrepancies.html"),
+        *("data/board.json", "data/rows.csv", "data/results.csv", "data/results.parquet"),
+        *("data/results/acme--good/mini.bm25-20.json", "static/style.css", "static/board.js"),
+    }
+    assert wanted <= set(contents(site))
+
+
+def test_every_link_leads_to_a_file_of_the_site_or_to_what_a_submission_names(site: Path) -> None:
+    files = contents(site)
+    for name, page in pages(site).items():
+        for link in page.links():
+            target, _, place = link.partition("#")
+            if link.startswith("https://"):
+                assert name.startswith("submissions/")
+                continue
+            assert not re.match(r"[a-z]+:|/", link), f"{name}: {link} is not relative"
+            inside = os.path.normpath(os.path.join(os.path.dirname(name), target)) if target else name
+            assert inside in files, f"{name}: {link} leads nowhere"
+            if place:
+                assert place in {e.attributes.get("id") for e in Page(files[inside]).elements}, f"{name}: {link}"
+
+
+def test_the_manifest_names_every_file_with_its_digest(site: Path) -> None:
+    listed = json.loads((site / "files.json").read_text())["files"]
+    found = {name: digest_of(data) for name, data in contents(site).items() if name != "files.json"}
+    assert listed == found
+
+
+def test_the_same_board_gives_the_same_bytes(mini_board: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    render(Board.read(mini_board), first)
+    render(Board.read(mini_board), second)
+    assert contents(first) == contents(second)
+
+
+def test_an_empty_board_and_one_with_a_mean_of_tasks_have_all_their_pages(tmp_path: Path) -> None:
+    Ledger(tmp_path / "board").create("Nothing yet", ["mini", "cqadupstack"])
+    render(Board.read(tmp_path / "board"), tmp_path / "site")
+    assert "12" in Page((tmp_path / "site" / "tasks" / "cqadupstack.html").read_bytes()).all("main")[0].text
+    assert "No results yet" in (tmp_path / "site" / "index.html").read_text()
+    assert (tmp_path / "site" / "tasks" / "cqadupstack-tex.html").is_file()
+
+
+# -- rebuilding ------------------------------------------------------------------------------------------------
+
+
+def test_a_rebuild_touches_nothing(mini_board: Path, site: Path) -> None:
+    before = {file: file.stat().st_mtime_ns for file in site.rglob("*")}
+    assert render(Board.read(mini_board), site) == []
+    assert {file: file.stat().st_mtime_ns for file in site.rglob("*")} == before
+
+
+def test_a_new_submission_touches_only_the_files_it_enters(
+    mini_board: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1800000000")  # years later: a date must not creep into other pages
+    add_submission(mini_board)
+    changed = {str(file.relative_to(site)) for file in render(Board.read(mini_board), site)}
+    assert changed == {
+        *("index.html", "tasks/mini.html", "feed.atom", "files.json"),
+        *("data/board.json", "data/rows.csv", "data/results.csv", "data/results.parquet"),
+        *("submissions/acme--other.html", "results/acme--other/mini.bm25-20.html"),
+        "data/results/acme--other/mini.bm25-20.json",
+    }
+
+
+def test_an_incremental_build_is_the_full_build(mini_board: Path, site: Path, tmp_path: Path) -> None:
+    add_submission(mini_board)
+    render(Board.read(mini_board), site)
+    render(Board.read(mini_board), tmp_path / "fresh")
+    assert contents(site) == contents(tmp_path / "fresh")
+
+
+def test_pages_of_a_removed_submission_go_and_other_peoples_files_stay(mini_board: Path, site: Path) -> None:
+    foreign = {site / "CNAME": "board.example", site / "results" / "acme--good" / "notes.txt": "mine"}
+    for file, text in foreign.items():
+        file.write_text(text)
+    (mini_board / "submissions" / "acme--good.toml").unlink()
+    shutil.rmtree(mini_board / "results" / "acme--good")
+    render(Board.read(mini_board), site)
+    assert not [name for name in contents(site) if "acme--good" in name and not name.endswith("notes.txt")]
+    assert not (site / "data" / "results" / "acme--good").exists()
+    assert {file: file.read_text() for file in foreign} == foreign
+
+
+def test_a_folder_of_somebody_else_is_refused(mini_board: Path, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("years of work")
+    with pytest.raises(BadInput, match=r"no files\.json"):
+        render(Board.read(mini_board), tmp_path / "home")
+    assert contents(tmp_path / "home") == {"thesis.tex": b"years of work"}
+
+
+def test_a_link_in_the_site_that_leads_out_is_refused(mini_board: Path, site: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    shutil.move(site / "tasks", outside)
+    (site / "tasks").symlink_to(outside)
+    before = contents(outside)
+    with pytest.raises(BadInput, match="is a link"):
+        render(Board.read(mini_board), site)
+    assert contents(outside) == before
+
+
+def test_a_manifest_that_names_files_outside_removes_none(mini_board: Path, site: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("keep")
+    (site / "files.json").write_text(json.dumps({"format": 1, "files": {"../../precious": "sha256:0"}}))
+    with pytest.raises(BadInput, match="not a list of files"):
+        render(Board.read(mini_board), site)
+    assert (tmp_path / "precious").read_text() == "keep"
+
+
+# -- a full disk, two builders ---------------------------------------------------------------------------------
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, call: str, *, until: float = float("inf")) -> list[None]:
+    """Let a call of the system work so often and then find the disk full; the list grows with each call."""
+    real, calls = getattr(os, call), []
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        calls.append(None)
+        if len(calls) >= until:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(os, call, counting)
+    return calls
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "link"])
+def test_a_full_disk_leaves_the_old_site_as_it_was(
+    mini_board: Path, site: Path, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_submission(mini_board)
+    (mini_board / "reported" / "some_table.csv").unlink()  # so that a page has to go as well
+    board, before, places = Board.read(mini_board), contents(site), sorted(site.rglob("*"))
+    with monkeypatch.context() as patch:
+        calls = counted(patch, call)
+        render(board, Path(shutil.copytree(site, tmp_path / "copy")))
+    for point in sorted({1, len(calls) // 3, len(calls) // 2, len(calls) // 2 + 2, len(calls) - 1, len(calls)} - {0}):
+        with monkeypatch.context() as patch, pytest.raises(CannotWrite, match="disk is full"):
+            counted(patch, call, until=point)
+            render(board, site)
+        assert contents(site) == before and sorted(site.rglob("*")) == places, f"{call} number {point}"
+        assert not (mini_board / ".site.staging").exists()
+
+
+def test_of_two_builders_the_second_is_told_who_is_first(mini_board: Path, site: Path) -> None:
+    before = contents(site)
+    with only_writer(site), pytest.raises(CannotWrite, match=f"process {os.getpid()}"):
+        render(Board.read(mini_board), site)
+    assert contents(site) == before
+
+
+def test_what_a_killed_build_left_does_not_stand_in_the_way(mini_board: Path, site: Path) -> None:
+    staging = mini_board / ".site.staging"
+    (staging / "new").mkdir(parents=True)
+    (staging / "new" / "index.html").write_text("half")
+    assert render(Board.read(mini_board), site) == []
+    assert not staging.exists()
+
+
+# -- the numbers -----------------------------------------------------------------------------------------------
+
+
+def test_scores_on_pages_are_those_of_the_results(mini_board: Path, site: Path) -> None:
+    board = Board.read(mini_board)
+    result = board.result("acme--good", "mini", "bm25-20")
+    assert result is not None
+    shown = f"{100 * result['nDCG@10']:.1f}"
+    for name in (
+        "index.html",
+        "submissions/acme--good.html",
+        "results/acme--good/mini.bm25-20.html",
+        "tasks/mini.html",
+    ):
+        assert shown in Page((site / name).read_bytes()).all("main")[0].text, name
+    text = Page((site / "results/acme--good/mini.bm25-20.html").read_bytes()).all("main")[0].text
+    for metric, value in result.measurement.metrics.items():
+        assert metric in text and score(value) in text
+    for query, value in result.measurement.per_query["nDCG@10"].items():
+        assert query in text and score(value) in text
+
+
+def test_the_data_files_hold_the_numbers_in_full(mini_board: Path, site: Path) -> None:
+    board = Board.read(mini_board)
+    wanted = {(r.submission.replace("--", "/"), r.task): r["nDCG@10"] for r in board.results}
+    lines = list(csv.DictReader(io.StringIO((site / "data" / "results.csv").read_text())))
+    assert {(line["submission"], line["task"]): float(line["nDCG@10"]) for line in lines} == wanted
+    table = pq.read_table(site / "data" / "results.parquet").to_pylist()
+    assert {(line["submission"], line["task"]): line["nDCG@10"] for line in table} == wanted
+    whole = json.loads((site / "data" / "board.json").read_text())
+    assert {(line["submission"], line["task"]): line["nDCG@10"] for line in whole["results"]} == wanted
+    one = json.loads((site / "data" / "results" / "acme--good" / "mini.bm25-20.json").read_text())
+    result = board.result("acme--good", "mini", "bm25-20")
+    assert result is not None and one["measurement"]["per_query"] == result.measurement.as_json()["per_query"]
+
+
+def test_an_incomplete_line_never_shows_a_mean(mini_board: Path) -> None:
+    (mini_board / "board.toml").write_text('title = "Two tasks"\ntasks = ["mini", "scifact"]\n')
+    render(Board.read(mini_board), mini_board / "site")
+    text = (mini_board / "site" / "index.html").read_text()
+    rows = re.findall(r"<tr[^>]*data-stage.*?</tr>", text, re.DOTALL)
+    assert rows and all("1/2 tasks" in row and "<b>" not in row and "data-whole" not in row for row in rows)
+    lines = list(csv.DictReader(io.StringIO((mini_board / "site" / "data" / "rows.csv").read_text())))
+    assert all(line["mean"] == line["low"] == line["difference"] == line["scifact"] == "" for line in lines)
+
+
+def test_reported_values_stand_as_they_are_printed(site: Path) -> None:
+    cells = [element.text for element in Page((site / "reported" / "some_table.html").read_bytes()).all("th", "td")]
+    assert cells[-7:] == ["monoT5", "mini", "bm25", "100", "nDCG@10", "0.735", "Somewhere 2020"]
+    assert "not measured here" in (site / "reported" / "some_table.html").read_text()
+
+
+def test_the_feed_is_atom_newest_first(mini_board: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1800000000")
+    add_submission(mini_board, "zeta/newest")
+    render(Board.read(mini_board), site)
+    feed = ElementTree.fromstring((site / "feed.atom").read_bytes())
+    entries = feed.findall(f"{ATOM}entry")
+    titles = [entry.findtext(f"{ATOM}title") for entry in entries]
+    assert titles[0] == "zeta/newest" and titles[1:] == sorted(titles[1:], key=str)
+    assert feed.findtext(f"{ATOM}updated") == "2027-01-15T00:00:00Z"
+    identities = [entry.findtext(f"{ATOM}id") or "" for entry in (feed, *entries)]
+    assert len(set(identities)) == len(identities) and all(text.startswith("tag:") for text in identities)
+
+
+@pytest.mark.parametrize(
+    ("shown", "wanted"),
+    [
+        (score(0.59241), "59.2"),
+        (score(None), "–"),
+        (signed(0.1), "+10.0"),
+        (signed(-0.0312), "−3.1"),
+        (signed(-0.0004), "0.0"),
+        (span((0.5, 0.75)), "50.0–75.0"),
+        (p_value(0.0001), "< 0.001"),
+        (p_value(0.0494), "0.049"),
+        (effect(-0.5), "−0.50"),
+        (https("javascript:alert(1)"), ""),
+        (https("https://example.org/a?b=c"), "https://example.org/a?b=c"),
+        (https("https://example.org/\nx"), ""),
+        (clean("a\x00b\u202ec\r\nd"), "a\ufffdb<U+202E>c\nd"),
+    ],
+)
+def test_values_read_well(shown: str, wanted: str) -> None:
+    assert shown == wanted
+
+
+# -- hostile text ----------------------------------------------------------------------------------------------
+
+ATTACKS = (
+    "<script>alert({n})</script>",
+    "<img src=x onerror=alert({n})>",
+    '"\' onmouseover=alert({n}) x="',
+    "</td></tr></table></main><iframe srcdoc=x>{n}",
+    "javascript:alert({n})",
+    "{{{{7*7}}}}{n}",
+    "{{% for x in y %}}{n}{{% endfor %}}",
+    "{{# {n} #}}",
+    "a\x00b\x08c\x1bd\x7f\x85{n}",
+    "\u202egnp.exe{n}\u2066",
+    "--><!--{n}",
+    "]]>{n}&lt;&#60;&amp",
+    "=HYPERLINK(1){n}",
+    "../../../etc/passwd{n}",
+    "\ud83d\ude00 \u05d0\u0627 \ufffe{n}".encode("utf-16", "surrogatepass").decode("utf-16"),
+    "two\nlines\r\n\ttabs{n}",
+    "x" * 3000 + "{n}",
+)
+
+
+def hostile_strings(count: int) -> Iterable[str]:
+    draw = random.Random(7)
+    for n in range(count):
+        yield "".join(draw.choice(ATTACKS[:16] if n % 100 else ATTACKS).format(n=n) for _ in range(draw.choice((1, 2))))
+
+
+def test_ten_thousand_hostile_names_are_text_and_nothing_else(mini_board: Path, tmp_path: Path) -> None:
+    names = list(hostile_strings(10_000))
+    rows = tuple((name, names[-1 - i], "0.5") for i, name in enumerate(names))
+    board = dataclasses.replace(
+        Board.read(mini_board), reported=(Reported("hostile", ("system", "first", "value"), rows),)
+    )
+    before = contents(tmp_path)
+    render(board, tmp_path / "out" / "site")
+    found = {name: data for name, data in contents(tmp_path).items() if name not in before}
+    assert all(name.startswith(("out/site/", "out/.site.lock")) for name in found)
+    page = Page((tmp_path / "out" / "site" / "reported" / "hostile.html").read_bytes())
+    count = Counter(element.tag for element in page.elements)
+    assert count["script"] == 1 and not count["img"] and not count["iframe"] and count["tr"] == len(names) + 1
+    assert not any(key.startswith("on") or key == "style" for e in page.elements for key in e.attributes)
+    assert [cell.text for cell in page.all("th")[3:]] == [clean(name) for name in names]
+    assert json.loads((tmp_path / "out/site/data/board.json").read_text())["reported"][0]["rows"][0][0] == names[0]
+
+
+def test_hostile_words_of_a_submission_and_a_board_are_text(mini_board: Path, tmp_path: Path) -> None:
+    board = Board.read(mini_board)
+    good = board.submissions["acme--good"]
+    kinds = [Counter(e.tag for e in page.elements) for page in built(board, tmp_path / "plain")]
+    for n, attack in enumerate(attack.format(n=0) for attack in ATTACKS):
+        bad = dataclasses.replace(
+            good, description=attack, link=attack, contact=attack, licence=attack, training_data=(attack,), reranker=""
+        )
+        rows = tuple(dataclasses.replace(row, submission=bad) if row.submission == good else row for row in board.rows)
+        hostile = dataclasses.replace(board, submissions={**board.submissions, good.slug: bad}, rows=rows, title=attack)
+        pages_now = list(built(hostile, tmp_path / str(n)))
+        # One page gains a line for the description and loses the link, which is no https address; no tag else comes.
+        for page, plain in zip(pages_now, kinds, strict=True):
+            now = Counter(e.tag for e in page.elements)
+            assert {tag for tag in now if now[tag] != plain[tag]} <= {"p", "bdi", "a"}
+            assert not any(key.startswith("on") for e in page.elements for key in e.attributes)
+            assert not any(re.match(r"(?i)\s*(javascript|data|vbscript):", link) for link in page.links())
+        assert any(clean(attack) in element.text for page in pages_now for element in page.all("p"))
+        ElementTree.fromstring((tmp_path / str(n) / "feed.atom").read_bytes())
+
+
+def built(board: Board, to: Path) -> Iterator[Page]:
+    render(board, to)
+    return iter(pages(to).values())
+
+
+@pytest.mark.parametrize("name", ["../../evil", "a/b", "..", "a b", 'x"><script>', "ü", "", "a" * 400])
+def test_a_name_that_leads_out_of_the_site_is_refused(mini_board: Path, tmp_path: Path, name: str) -> None:
+    board = Board.read(mini_board)
+    first = board.results[0]
+    named = dataclasses.replace(first, candidates=dataclasses.replace(first.candidates, name=name))
+    boards = [dataclasses.replace(board, reported=(Reported(name, ("a",), (("b",),)),))]
+    boards += (
+        [dataclasses.replace(board, results=(named,))] if name.strip(".") else []
+    )  # "mini....html" is odd but inside
+    for hostile in boards:
+        with pytest.raises(BadInput, match="name"):
+            render(hostile, tmp_path / "out" / "site")
+        assert not contents(tmp_path / "out").keys() - {".site.lock"}
+
+
+def test_text_in_figures_is_escaped() -> None:
+    figure = figures.heat_map("k", ["<script>"], [figures.Band('"><img>', "&", (None,))], "<b>")
+    assert "<script>" not in figure and "<img>" not in figure and "<b>" not in figure
+    ElementTree.fromstring(figure)
+
+
+def test_a_cell_that_a_spreadsheet_would_run_is_disarmed(mini_board: Path, tmp_path: Path) -> None:
+    board = Board.read(mini_board)
+    bad = dataclasses.replace(board.submissions["acme--good"], training_data=("=HYPERLINK(1)",))
+    rows = tuple(
+        dataclasses.replace(row, submission=bad) if row.submission.slug == bad.slug else row for row in board.rows
+    )
+    render(dataclasses.replace(board, rows=rows), tmp_path / "site")
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "site" / "data" / "rows.csv").read_text())))
+    assert "'=HYPERLINK(1)" in {line["training_data"] for line in lines}
+
+
+# -- access ----------------------------------------------------------------------------------------------------
+
+
+def test_every_page_can_be_read_by_everybody(site: Path) -> None:
+    for name, page in pages(site).items():
+        assert page.all("html")[0].attributes["lang"] == "en", name
+        levels = [int(element.tag[1]) for element in page.all("h1", "h2", "h3", "h4", "h5", "h6")]
+        assert levels.count(1) == 1 and levels[0] == 1, name
+        assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False)), name
+        assert all(h.text.strip() for h in page.all("h1", "h2", "h3", "h4", "th", "caption", "title")), name
+        ids = [element.attributes["id"] for element in page.elements if "id" in element.attributes]
+        assert len(set(ids)) == len(ids), name
+        for element in page.elements:
+            check_element(name, element, set(ids), page)
+        assert sum("aria-current" in e.attributes for e in page.all("a")) <= 1, name
+        assert page.all("a")[0].attributes["href"] == "#main", name
+
+
+def check_element(name: str, element: Element, ids: set[str], page: Page) -> None:
+    given = element.attributes
+    if element.tag == "th":
+        assert given.get("scope") in {"col", "row", "rowgroup"}, name
+    if element.tag in {"input", "select"}:
+        assert given["id"] in {label.attributes["for"] for label in page.all("label")}, name
+    if element.tag == "svg":
+        assert given["role"] == "img", name
+    if given.get("role") == "region":
+        assert given["tabindex"] == "0" and ("aria-label" in given or "aria-labelledby" in given), name
+    for reference in ("aria-labelledby", "aria-describedby", "for"):
+        assert set(given.get(reference, "").split()) <= ids, f"{name}: {reference}"
+    assert int(given.get("tabindex", "0")) <= 0, name
+    assert "style" not in given and not any(key.startswith("on") for key in given), name
+
+
+def test_the_policy_lets_only_the_sites_own_files_in(site: Path) -> None:
+    for name, page in pages(site).items():
+        metas = [e.attributes for e in page.all("meta") if e.attributes.get("http-equiv") == "Content-Security-Policy"]
+        assert len(metas) == 1 and metas[0]["content"].startswith("default-src 'none'; style-src 'self'"), name
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground_in_both_schemes(scheme: str) -> None:
+    css = (Path(figures.__file__).parent / "static" / "style.css").read_text()
+    tokens = [
+        dict(re.findall(r"--([a-z0-9-]+):\s*(#[0-9a-f]{3,6})", block))
+        for block in re.findall(r":root \{(.*?)\}", css, re.DOTALL)
+    ]
+    colours = tokens[0] if scheme == "light" else tokens[0] | tokens[1]
+    steps = [f"{way}{n}" for way in ("up", "down") for n in range(1, 5)]
+    for ink, ground in [
+        *(("ink", ground) for ground in ("bg", "tint", "accent-tint", "level", *steps)),
+        *((ink, ground) for ink in ("soft", "accent") for ground in ("bg", "tint")),
+    ]:
+        assert contrast(colours[ink], colours[ground]) >= 4.5, f"{ink} on {ground}"
+    for shape in ("accent", "gain", "loss", "soft"):
+        assert contrast(colours[shape], colours["bg"]) >= 3, shape
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_script_and_style_stay_small(site: Path) -> None:
+    assert (site / "static" / "board.js").stat().st_size < 15_000
+    assert (site / "static" / "style.css").stat().st_size < 12_000

@@ -1,0 +1,106 @@
+"""Judgements read the same from every layout, and every bad line is refused with its number."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exabench.catalogue import task
+from exabench.errors import BadInput
+from exabench.qrels import count, positives_only, qrels_digest, qrels_text, read_qrels
+
+IDS = st.text(st.characters(min_codepoint=33, exclude_categories=("Cc", "Cs", "Z", "Cn")), min_size=1, max_size=8)
+QRELS = st.dictionaries(IDS, st.dictionaries(IDS, st.integers(-9, 9), min_size=1, max_size=5), min_size=1, max_size=5)
+JUDGED = {"q1": {"d1": 1, "d2": 0}, "q2": {"d1": -2}}
+LAYOUTS = {
+    "TREC": "q1 0 d1 1\nq1 0 d2 0\nq2 0 d1 -2\n",
+    "TREC with tabs": "q1\t0\td1\t1\nq1\t0\td2\t0\nq2\t0\td1\t-2\n",
+    "TREC, other order and blanks": "q2   Q0 d1  -2 \n\nq1 0 d2 0\r\nq1 0 d1 +1",
+    "BEIR": "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td2\t0\nq2\td1\t-2\n",
+    "BEIR, CRLF": "query-id\tcorpus-id\tscore\r\nq1\td1\t1\r\nq1\td2\t0\r\nq2\td1\t-2\r\n",
+    "BEIR, byte-order mark": "\ufeffquery-id\tcorpus-id\tscore\nq2\td1\t-2\nq1\td1\t1\nq1\td2\t0\n",
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_every_layout_reads_the_same(tmp_path, layout, pack):
+    file = tmp_path / "qrels"
+    file.write_bytes(pack(LAYOUTS[layout].encode()))
+    assert read_qrels(file) == JUDGED
+    assert qrels_digest(read_qrels(file)) == qrels_digest(JUDGED)
+
+
+@given(QRELS)
+def test_judgements_read_back_as_they_were_written(tmp_path_factory, qrels):
+    folder = tmp_path_factory.mktemp("qrels")
+    (folder / "trec").write_text(qrels_text(qrels), encoding="utf-8")
+    rows = [f"{q}\t{p}\t{grade}\n" for q, row in qrels.items() for p, grade in row.items()]
+    (folder / "beir").write_text("query-id\tcorpus-id\tscore\n" + "".join(rows), encoding="utf-8")
+    assert read_qrels(folder / "trec") == read_qrels(folder / "beir") == qrels
+
+
+@given(QRELS)
+def test_the_digest_does_not_depend_on_order_but_on_every_grade(qrels):
+    turned = {q: dict(reversed(row.items())) for q, row in reversed(qrels.items())}
+    assert qrels_digest(turned) == qrels_digest(qrels)
+    query, row = next(iter(qrels.items()))
+    passage, grade = next(iter(row.items()))
+    assert qrels_digest(qrels | {query: row | {passage: grade + 1}}) != qrels_digest(qrels)
+
+
+BAD = {
+    "": "holds no judgement",
+    "\n \n": "columns|holds no judgement",
+    "query-id\tcorpus-id\tscore\n": "holds no judgement",
+    "q1 0 d1 1\nq1 0 d2 1.0\n": ":2: grade '1.0' is not an integer.*'d2'",
+    "q1 0 d1 1\nq1 0 d2 yes\n": ":2: grade 'yes' is not an integer.*'d2'",
+    "q1 0 d1 1\nq1 0 d2 12345678901\n": ":2: grade",
+    "q1 0 d1 1\nq1 d2 1\n": ":2: has 3 columns where qrels have 4",
+    "q1 0 d1 1\nq1 0 d2 1 x\n": ":2: has 5 columns where qrels have 4",
+    "query-id\tcorpus-id\tscore\nq1\t0\td1\t1\n": ":2: has 4 columns where qrels have 3",
+    "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td1\t1\n": ":3: judged twice for query 'q1'.*'d1'",
+    "q1 0 d1 1\nq2 0 d1 1\nq1 0 d1 0\n": ":3: judged twice for query 'q1'.*'d1'",
+    "q1\t0\td 1\t1\n": ":1: an id may not be empty nor hold blanks.*'d 1'",
+    "q1\t0\t\t1\n": ":1: an id may not be empty",
+    "q1\t0\td\x001\t1\n": ":1: an id may not be empty nor hold blanks or control",
+    "q1 Q0 d1 1 2.5 run\n": ":1: has 6 columns",
+}
+
+
+@pytest.mark.parametrize("text", BAD, ids=[message[:40] for message in BAD.values()])
+def test_bad_judgements_are_refused_with_file_and_line(tmp_path, text):
+    file = tmp_path / "qrels.tsv"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput, match=BAD[text]) as caught:
+        read_qrels(file)
+    assert str(caught.value).startswith(str(file))
+
+
+def test_counts_and_positives():
+    assert count(JUDGED) == 3
+    assert not positives_only(JUDGED)
+    assert positives_only({"q": {"d": 1}})
+
+
+# How the files of castorini/anserini-tools were laid out, so that their md5 can be recomputed from ours.
+LINES = {
+    "scifact": "%s 0 %s %s\n",
+    "nfcorpus": "%s 0 %s %s\n",
+    "trec-dl-2019": "%s Q0 %s %s\n",
+    "trec-dl-2020": "%s 0 %s %s\n",
+}
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", LINES)
+def test_real_judgements_are_those_of_the_table(real_data, name):
+    entry, qrels = task(name), read_qrels(real_data / name / "qrels" / "test.tsv")
+    text = "".join(LINES[name] % (q, p, grade) for q, row in qrels.items() for p, grade in row.items())
+    assert (len(qrels), count(qrels)) == (entry.queries, entry.judgements)
+    assert qrels_digest(qrels) == entry.qrels_digest
+    assert hashlib.md5(text.encode()).hexdigest() == entry.qrels_md5

@@ -1,0 +1,265 @@
+"""First stages: BM25 is Lucene's, fusion is the formula, a run file is what it says, and a pool is not searched."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+from toys import Alphabet, Given, write_beir, write_run
+
+from exabench.catalogue import task
+from exabench.collections._choose import open_collection
+from exabench.errors import BadInput, UnknownName
+from exabench.evaluation import make_candidates
+from exabench.measuring import measurement
+from exabench.nouns import Convention, Passage, Query, Task
+from exabench.qrels import read_qrels
+from exabench.retrievers import RETRIEVERS
+from exabench.retrievers.bm25 import Bm25
+from exabench.retrievers.fusion import METHODS, Fusion
+from exabench.retrievers.run_file import RunFile
+from exabench.runs import run_in_order, run_text
+
+TEXTS = {"a": "red fish blue fish", "b": "one fish", "c": "a red, red rose by any other name", "d": "nothing here"}
+PASSAGES = [Passage(id, text) for id, text in TEXTS.items()]
+
+
+def searched(text: str, passages=PASSAGES, depth: int = 10, **options) -> dict[str, float]:
+    run = Bm25(passages, **options).search([Query("q", text)], depth)
+    return run["q"] if len(run) else {}
+
+
+# -- BM25 --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("k1", "b"), [(0.9, 0.4), (1.2, 0.75), (2.0, 0.0)])
+def test_bm25_is_the_formula_of_lucene(k1, b):
+    words = {
+        "a": ["red", "fish", "blue", "fish"],
+        "b": ["one", "fish"],
+        "c": ["red"] * 2 + ["rose", "any", "other", "name"],
+        "d": ["nothing", "here"],
+    }
+    length, expected = sum(map(len, words.values())) / 4, {}
+    for id, tokens in words.items():
+        for word in ("red", "fish"):
+            holding, times = sum(word in other for other in words.values()), tokens.count(word)
+            idf = math.log(1 + (4 - holding + 0.5) / (holding + 0.5))
+            if times:
+                part = idf * times / (times + k1 * (1 - b + b * len(tokens) / length))
+                expected[id] = expected.get(id, 0) + part
+    assert searched("red fish", k1=k1, b=b) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_passage_that_shares_no_word_is_never_returned():
+    assert "d" not in searched("red fish")
+    assert searched("unheard of") == searched("") == searched("the of and") == {}
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("running", "he runs"),
+        ("U.S.A.", "the u.s.a is"),
+        ("dog's", "DOG"),
+        ("3.5", "about 3.5 grams"),
+        ("日本", "日本"),
+        ("caf\u00e9", "Caf\u00e9"),
+    ],
+)
+def test_words_meet_as_lucene_cuts_and_stems_them(query, text):
+    assert "x" in searched(query, [Passage("x", text), Passage("y", "other words")])
+
+
+@pytest.mark.parametrize(("query", "text"), [("35", "3.5"), ("the", "the"), ("a", "a b")])
+def test_words_that_are_others_do_not_meet(query, text):
+    assert searched(query, [Passage("x", text), Passage("y", "more words")]) == {}
+
+
+def test_ties_at_the_cut_go_by_id_not_by_place():
+    passages = [Passage(id, "same words") for id in ("b", "e", "a", "d", "c")]
+    for order in (passages, passages[::-1]):
+        run = Bm25(order).search([Query("q", "same")], 2)
+        assert run.ranking("q") == ["e", "d"]
+
+
+def test_bm25_gives_the_same_bytes_in_every_order_of_passages_and_queries():
+    collection = open_collection(task("mini"))
+    passages, queries = list(collection.passages()), list(collection.queries())
+    first = Bm25(passages).search(queries, 50)
+    assert run_text(Bm25(passages[::-1]).search(queries[::-1], 50), "t") == run_text(first, "t")
+
+
+def test_title_and_text_are_one_field_and_can_be_chosen():
+    passages = [Passage("x", "body", "heading"), Passage("y", "heading body")]
+    assert set(searched("heading", passages)) == {"x", "y"}
+    assert set(searched("heading", passages, fields=("text",))) == {"y"}
+
+
+@pytest.mark.parametrize("options", [{"k1": -1}, {"b": 1.5}, {"b": -0.1}, {"k1": float("nan")}])
+def test_impossible_parameters_are_refused(options):
+    with pytest.raises(BadInput, match="BM25 needs k1 >= 0 and 0 <= b <= 1"):
+        Bm25(PASSAGES, **options)
+
+
+def test_an_empty_collection_is_refused():
+    with pytest.raises(BadInput, match="no passage"):
+        Bm25([])
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("name", "published"), [("scifact", 0.6789), ("nfcorpus", 0.3218)])
+def test_bm25_is_within_half_a_point_of_anserini(real_data, name, published):
+    _, run = make_candidates(task(name), "bm25", 1000, data=real_data)
+    qrels = read_qrels(real_data / name / "qrels" / "test.tsv")
+    assert measurement(run, qrels, Convention(), ["nDCG@10"])["nDCG@10"] == pytest.approx(published, abs=0.005)
+
+
+# -- other runs ----------------------------------------------------------------------------------------------------
+
+A = {"q": ["a", "b", "c"], "only a": ["x", "y"]}
+B = {"q": ["c", "d"], "only b": ["z"]}
+QUERIES = [Query(id, "") for id in ("q", "only-a", "only-b", "nobody")]
+
+
+@pytest.fixture
+def two_runs(tmp_path):
+    first, second = ({id.replace(" ", "-"): ids for id, ids in run.items()} for run in (A, B))
+    return [
+        str(write_run(tmp_path / "a.trec", run_in_order("a", first))),
+        str(write_run(tmp_path / "b.trec", run_in_order("b", second))),
+    ]
+
+
+def rrf(rankings: list[list[str]], k: int) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for ids in rankings:
+        for rank, id in enumerate(ids, 1):
+            found[id] = found.get(id, 0) + 1 / (k + rank)
+    return found
+
+
+@pytest.mark.parametrize("k", [60, 1])
+def test_fusion_is_the_sum_of_reciprocal_ranks(two_runs, k):
+    run = Fusion(runs=two_runs, k=k).search(QUERIES, 10)
+    assert run["q"] == pytest.approx(rrf([A["q"], B["q"]], k), rel=1e-6)
+    assert run.query_ids == ("only-a", "only-b", "q")
+    assert (run.ranking("only-a"), run.ranking("only-b")) == (["x", "y"], ["z"])  # answered by one run: its order
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_fusion_method_keeps_what_both_agree_on(tmp_path, method):
+    files = [
+        str(write_run(tmp_path / f"{name}.trec", run_in_order(name, {"q": ids})))
+        for name, ids in (("a", "abc"), ("b", "acb"))
+    ]
+    assert Fusion(runs=files, method=method).search([Query("q", "")], 10).ranking("q")[0] == "a"
+
+
+def test_fusion_does_not_look_at_scores_or_names(tmp_path, two_runs):
+    (tmp_path / "scaled.trec").write_text("q Q0 c 1 1e30 t\nq Q0 d 2 -5 t\nonly-b Q0 z 1 0 t\n")
+    scaled = Fusion(runs=[two_runs[0], str(tmp_path / "scaled.trec")]).search(QUERIES, 10)
+    assert run_text(scaled, "t") == run_text(Fusion(runs=two_runs).search(QUERIES, 10), "t")
+
+
+def test_fusion_is_the_same_when_compiled(two_runs):
+    script = "import sys; from exabench.retrievers.fusion import Fusion; from exabench.nouns import Query\n"
+    script += "print(Fusion(runs=sys.argv[1:]).search([Query('q', '')], 10)['q'])"
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *two_runs], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == str(Fusion(runs=two_runs).search(QUERIES, 10)["q"]), done.stderr[-500:]
+
+
+def test_fusion_needs_two_runs_and_a_known_method(two_runs):
+    with pytest.raises(BadInput, match="at least two runs"):
+        Fusion(runs=two_runs[:1])
+    with pytest.raises(UnknownName, match="unknown fusion method 'rff'; did you mean rrf"):
+        Fusion(runs=two_runs, method="rff")
+
+
+def test_a_run_file_is_cut_to_queries_and_depth(two_runs):
+    stage = RunFile(file=two_runs[0])
+    run = stage.search([Query("q", ""), Query("nobody", "")], 2)
+    assert {q: run.ranking(q) for q in run} == {"q": ["a", "b"]}
+    assert stage.parameters["file"] == "a.trec"
+
+
+# -- candidates ------------------------------------------------------------------------------------------------------
+
+
+def test_every_retriever_says_whether_it_needs_the_whole_collection():
+    assert {name: RETRIEVERS[name].whole for name in RETRIEVERS} == {"bm25": True, "fusion": False, "run_file": False}
+
+
+@pytest.mark.parametrize(
+    ("retriever", "options"),
+    [("bm25", {"k2": 1}), ("bm25", {"file": "x"}), ("run_file", {"k1": 1}), ("fusion", {"depth": 3})],
+)
+def test_an_unknown_option_is_bad_input(retriever, options):
+    with pytest.raises(BadInput, match=f"retriever {retriever} does not take these options .*{next(iter(options))}"):
+        make_candidates(task("mini"), retriever, 10, options=options)
+
+
+def test_an_unknown_retriever_is_bad_input():
+    with pytest.raises(UnknownName, match="unknown retriever 'bm52'; did you mean bm25"):
+        make_candidates(task("mini"), "bm52", 10)
+
+
+@pytest.mark.parametrize("depth", [0, -1])
+def test_a_depth_below_one_is_refused(depth):
+    with pytest.raises(BadInput, match="depth must be at least 1"):
+        make_candidates(task("mini"), "bm25", depth)
+
+
+def test_a_pool_is_not_searched_but_may_be_reranked(tmp_path):
+    larger = dataclasses.replace(task("mini"), documents=241)
+    with pytest.raises(BadInput, match="has 241 passages, folder mini in BEIR layout holds 240: .* --from RUN"):
+        make_candidates(larger, "bm25", 10)
+    _, run = make_candidates(task("mini"), "bm25", 10)
+    file = write_run(tmp_path / "first.trec", run)
+    candidates, same = make_candidates(larger, "run_file", 10, options={"file": str(file)})
+    assert run_text(same, "t") == run_text(run, "t")
+    assert candidates.parameters["file"] == "first.trec"
+
+
+def test_candidates_carry_what_is_needed_to_make_them_again():
+    candidates, run = make_candidates(task("mini"), "bm25", 5, options={"k1": 1.2})
+    assert (candidates.name, candidates.depth, candidates.queries) == ("bm25-5", 5, len(run))
+    assert candidates.parameters["k1"] == 1.2
+    assert (candidates.qrels_digest, candidates.convention_digest) == (
+        task("mini").qrels_digest,
+        task("mini").convention.digest,
+    )
+    assert make_candidates(task("mini"), "bm25", 5, options={"k1": 1.2})[0] == candidates
+
+
+def test_recall_is_that_of_the_candidates():
+    candidates, run = make_candidates(task("mini"), "bm25", 5)
+    qrels = open_collection(task("mini")).qrels("test")
+    each = [
+        sum(g > 0 and p in run.ranking(q) for p, g in row.items()) / sum(g > 0 for g in row.values())
+        for q, row in qrels.items()
+    ]
+    assert candidates.recall == pytest.approx(sum(each) / len(each))
+
+
+def test_a_self_match_is_dropped_before_the_cut(tmp_path):
+    same = [Query("d1", "red fish"), Query("q", "red fish")]
+    passages = [Passage("d1", "red fish"), Passage("d2", "red fish swim"), Passage("d3", "one red fish swims")]
+    write_beir(tmp_path / "twin", Given(same, passages, {"d1": {"d2": 1}, "q": {"d2": 1}}))
+    kept = Task(name="twin", title="Twin")
+    dropped = dataclasses.replace(kept, convention=Convention(self_match="drop"))
+    rankings = [make_candidates(entry, "bm25", 2, data=tmp_path)[1] for entry in (kept, dropped)]
+    assert rankings[0].ranking("d1") == rankings[1].ranking("q") == ["d1", "d2"]
+    assert rankings[1].ranking("d1") == ["d2", "d3"]  # still two: the third moves up
+
+
+def test_a_retriever_is_one_class_with_one_verb():
+    stage = Alphabet(PASSAGES, backwards=True)
+    assert stage.search([Query("q", "")], 2).ranking("q") == ["d", "c"]

@@ -1,0 +1,391 @@
+"""Runs are read in one ranking order, whatever their layout, and every bad one is refused with its line."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import exabench.runs
+from exabench.errors import BadInput
+from exabench.nouns import Run
+from exabench.runs import (
+    completed,
+    read_run,
+    run_digest,
+    run_in_order,
+    run_of,
+    run_text,
+    select_queries,
+    top,
+    without_self_matches,
+)
+
+LETTERS = st.characters(exclude_categories=("Cc", "Cs", "Z", "Cn"))
+IDS = st.text(LETTERS, min_size=1, max_size=12).filter(lambda text: not any(c.isspace() for c in text))
+SINGLES = st.floats(width=32, allow_nan=False, allow_infinity=False)
+SCORES = st.dictionaries(IDS, st.dictionaries(IDS, SINGLES, min_size=1, max_size=8), min_size=1, max_size=5)
+
+
+def same(a: Run, b: Run) -> bool:
+    return (
+        (a.query_ids, a.offsets.tolist()) == (b.query_ids, b.offsets.tolist())
+        and a.passage_ids.to_pylist() == b.passage_ids.to_pylist()
+        and a.scores.tobytes() == b.scores.tobytes()
+    )
+
+
+def read(folder: Path, data: bytes | str) -> Run:
+    file = folder / "run.trec"
+    file.write_bytes(data.encode() if isinstance(data, str) else data)
+    return read_run(file)
+
+
+# -- the ranking rule ------------------------------------------------------------------------------------------
+
+
+@given(SCORES)
+def test_a_run_is_sorted_by_query_then_score_then_id_downwards(scores):
+    run = run_of("run", scores)
+    assert run.query_ids == tuple(sorted(scores))
+    for query_id, row in scores.items():
+        single = {passage: float(np.float32(score)) for passage, score in row.items()}
+        # UTF-8 bytes sort as code points do, so this is what trec_eval's strcmp does
+        expected = sorted(single, key=lambda p: (single[p], p.encode()), reverse=True)
+        assert run.ranking(query_id) == expected
+        assert run[query_id] == single
+
+
+def test_scores_that_differ_only_beyond_single_precision_tie():
+    run = run_of("run", {"q": {"a": 10.0 + 1e-7, "b": 10.0}})
+    assert run.ranking("q") == ["b", "a"]
+
+
+def test_numbers_as_ids_are_compared_as_strings():
+    assert run_of("run", {"q": dict.fromkeys(["10", "9", "100", "1"], 1.0)}).ranking("q") == ["9", "100", "10", "1"]
+
+
+def test_minus_zero_ties_with_zero():
+    assert run_of("run", {"q": {"a": 0.0, "b": -0.0, "c": 0.0}}).ranking("q") == ["c", "b", "a"]
+
+
+def test_the_smallest_and_greatest_singles_keep_their_order():
+    values = [3.4028234663852886e38, 1.0, 1e-45, 0.0, -1e-45, -1.0, -3.4028234663852886e38]
+    run = run_of("run", {"q": {f"d{i}": value for i, value in enumerate(values)}})
+    assert run.ranking("q") == [f"d{i}" for i in range(len(values))]
+
+
+def test_ids_in_two_unicode_forms_are_two_ids():
+    assert len(run_of("run", {"q": {"\u00e9": 1.0, "e\u0301": 1.0}}).ranking("q")) == 2
+
+
+@given(SCORES, st.randoms(use_true_random=False))
+def test_the_order_of_lines_does_not_matter(tmp_path_factory, scores, shuffled):
+    folder = tmp_path_factory.mktemp("order")
+    lines = run_text(run_of("run", scores), "tag").decode().splitlines(keepends=True)
+    straight = read(folder, "".join(lines))
+    shuffled.shuffle(lines)  # so queries interleave, too
+    assert same(straight, read(folder, "".join(lines)))
+
+
+# -- reading and writing ---------------------------------------------------------------------------------------
+
+
+@given(SCORES)
+@example({"q": {"a": 3.4028234663852886e38, "b": -3.4028234663852886e38, "c": 1e-45, "d": -0.0, "e": 16777217.0}})
+@example({"q": {"a": 9.999999e-5, "b": 1e-4, "c": 1e9, "d": 999999940.0, "e": 0.1}})
+def test_a_run_reads_back_exactly_as_it_was_written(tmp_path_factory, scores):
+    run = run_of("run", scores)
+    assert same(read(tmp_path_factory.mktemp("trip"), run_text(run, "tag")), run)
+
+
+LINES = "q1 Q0 a 1 2.5 t\nq1 Q0 b 2 1 t\nq2 Q0 a 1 -3 t\n"
+LAYOUTS = {
+    "gzip": gzip.compress(LINES.encode()),
+    "tabs": LINES.replace(" ", "\t"),
+    "mixed": LINES.replace(" ", "\t", 9),
+    "tabs in the second line only": LINES.replace("q1 Q0 b 2", "q1\tQ0\tb\t2"),
+    "several blanks": LINES.replace(" ", "   "),
+    "blanks and tabs around words": LINES.replace(" ", " \t "),
+    "blanks before": "  " + LINES.replace("\n", "\n  "),
+    "blanks after": LINES.replace("\n", "  \n"),
+    "CRLF": LINES.replace("\n", "\r\n"),
+    "byte-order mark": b"\xef\xbb\xbf" + LINES.encode(),
+    "blank lines": "\n" + LINES.replace("\n", "\n\n"),
+    "no last newline": LINES.rstrip("\n"),
+    "interleaved": "q1 Q0 b 9 1 t\nq2 Q0 a 1 -3 t\nq1 Q0 a 9 2.5 t\n",
+    "other numbers": LINES.replace("2.5", "+25e-1").replace(" 1 t", " 1.000 t").replace("-3", "-3.E0"),
+    "ranks that are none": LINES.replace(" 1 2.5", " first 2.5"),
+    "unicode tag": LINES.replace(" t\n", " \u00e9\n"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_of_a_run_reads_the_same(tmp_path, layout):
+    assert same(read(tmp_path, LAYOUTS[layout]), run_of("x", {"q1": {"a": 2.5, "b": 1.0}, "q2": {"a": -3.0}}))
+
+
+def test_quotes_and_signs_belong_to_ids(tmp_path):
+    run = read(tmp_path, 'q"1 Q0 "a\'#,;\\ 1 1 t\n')
+    assert run['q"1'] == {"\"a'#,;\\": 1.0}
+
+
+def test_a_run_is_named_after_its_file(tmp_path):
+    for name in ("bm25.trec", "bm25.trec.gz", "bm25.txt", "bm25"):
+        (tmp_path / name).write_text(LINES)
+        assert read_run(tmp_path / name).name == "bm25"
+    assert read_run(tmp_path / "bm25", "other").name == "other"
+
+
+def test_the_digest_is_that_of_the_stored_text(tmp_path):
+    run = read(tmp_path, LINES)
+    assert run_digest(run, "x") == exabench.runs.digest_of(b"q1 Q0 a 1 2.5 x\nq1 Q0 b 2 1.0 x\nq2 Q0 a 1 -3.0 x\n")
+
+
+GOOD = b"".join(b"q1 Q0 d%d %d %d t\n" % (i, i, -i) for i in range(1, 5))
+BAD = {
+    "no file": (None, "cannot be read"),
+    "empty": (b"", "holds no ranking"),
+    "blank lines only": (b"\n \n\r\n", "holds no ranking"),
+    "only a byte-order mark": (b"\xef\xbb\xbf", "holds no ranking"),
+    "five columns": (GOOD + b"q1 Q0 d9 9 1\n", ":5: has 5 columns"),
+    "five columns and two blanks": (GOOD + b"q1 Q0  d9 9 1\n", ":5: has 5 columns"),
+    "five columns and a blank after": (GOOD + b"q1 Q0 d9 9 1 \n", ":5: has 5 columns"),
+    "five columns and a blank before": (GOOD + b" q1 Q0 d9 9 1\n", ":5: has 5 columns"),
+    "five columns everywhere": (GOOD.replace(b" t\n", b"\n"), ":1: has 5 columns"),
+    "five columns everywhere and two blanks": (
+        GOOD.replace(b" t\n", b"\n").replace(b"Q0 ", b"Q0  "),
+        ":1: has 5 columns",
+    ),
+    "seven columns": (GOOD + b"q1 Q0 d9 9 1 t x\n", ":5: has 7 columns"),
+    "a blank in an id between tabs": (GOOD.replace(b" ", b"\t") + b"q 1\tQ0\td9\t9\t1\tt\n", ":5: has 7 columns"),
+    "a tab in an id between blanks": (GOOD + b"q1 Q0 d\t9 9 1 t\n", ":5: has 7 columns"),
+    "qrels": (b"q1 0 d1 1\n", ":1: has 4 columns"),
+    "JSON": (b'{"q1": {"d1": 1.0}}\n', ":1: has 3 columns"),
+    "NaN": (GOOD + b"q1 Q0 d9 9 nan t\n", ":5: score 'nan' of query 'q1' is not a finite number.*'d9'"),
+    "inf": (GOOD + b"q1 Q0 d9 9 -inf t\n", ":5: score '-inf'.*'d9'"),
+    "Infinity": (GOOD + b"q1 Q0 d9 9 Infinity t\n", ":5: score 'Infinity'.*'d9'"),
+    "too great for single precision": (GOOD + b"q1 Q0 d9 9 3.5e38 t\n", ":5: score '3.5e38'.*'d9'"),
+    "too great for double precision": (GOOD + b"q1 Q0 d9 9 1e999 t\n", ":5: score '1e999'.*'d9'"),
+    "a word for a score": (GOOD + b"q1 Q0 d9 9 high t\n", ":5: score 'high'.*'d9'"),
+    "a hexadecimal score": (GOOD + b"q1 Q0 d9 9 0x1p3 t\n", ":5: score '0x1p3'"),
+    "a score with an underscore": (GOOD + b"q1 Q0 d9 9 1_0 t\n", ":5: score '1_0'"),
+    "a score with a comma": (GOOD + b"q1 Q0 d9 9 1,5 t\n", ":5: score '1,5'"),
+    "a score in other digits": (GOOD + "q1 Q0 d9 9 ٣ t\n".encode(), ":5: score '٣'"),
+    "a document twice": (GOOD + b"q1 Q0 d2 9 1 t\n", r":5: .*twice for query 'q1' \(first on line 2\).*'d2'"),
+    "a document twice with one score": (GOOD + b"q1 Q0 d2 2 -2 t\n", r":5: .*first on line 2"),
+    "a document twice after others": (GOOD + b"q2 Q0 d2 1 1 t\nq1 Q0 d1 1 1 t\n", r":6: .*first on line 1.*'d1'"),
+    "NUL": (GOOD + b"q1 Q0 d\x009 9 1 t\n", ":5: holds a control character"),
+    "escape": (GOOD + b"q1 Q0 \x1b[31m 9 1 t\n", ":5: holds a control character"),
+    "delete": (GOOD + b"q1 Q0 d\x7f 9 1 t\n", ":5: holds a control character"),
+    "form feed": (GOOD + b"q1 Q0 d9\x0c9 9 1 t\n", ":5: holds a control character"),
+    "a bare carriage return": (GOOD + b"q1 Q0 d\r9 9 1 t\n", ":5: holds a control character"),
+    "a no-break space": (GOOD + "q1 Q0 d\u00a09 9 1 t\n".encode(), ":5: holds a blank or control"),
+    "an ideographic space": (GOOD + "q1 Q0 d\u30009 9 1 t\n".encode(), ":5: holds a blank or control"),
+    "a line separator": (GOOD + "q1 Q0 d\u20289 9 1 t\n".encode(), ":5: holds a blank or control"),
+    "next line": (GOOD + "q1 Q0 d\u00859 9 1 t\n".encode(), ":5: holds a blank or control"),
+    "a C1 control": (GOOD + "q1 Q0 d\u009b9 9 1 t\n".encode(), ":5: holds a blank or control"),
+    "Latin-1": (GOOD + b"q1 Q0 d\xe9 9 1 t\n", ":5: is not UTF-8 text"),
+    "UTF-16": (GOOD.decode().encode("utf-16"), ":1: "),
+    "half a gzip file": (gzip.compress(GOOD * 9)[:40], "is not a whole gzip file"),
+    "gzip with a changed byte": (
+        gzip.compress(GOOD)[:-6] + b"\0" + gzip.compress(GOOD)[-5:],
+        "is not a whole gzip file",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_run_is_refused_with_file_line_and_id(tmp_path, case):
+    data, message = BAD[case]
+    file = tmp_path / "bad.trec"
+    if data is not None:
+        file.write_bytes(data)
+    with pytest.raises(BadInput, match=message) as caught:
+        read_run(file)
+    assert str(caught.value).startswith(str(file))
+    assert str(caught.value).isprintable()
+
+
+def test_a_folder_is_no_run(tmp_path):
+    with pytest.raises(BadInput, match="cannot be read"):
+        read_run(tmp_path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_score_too_great_raises_nothing_but_bad_input(tmp_path):
+    with pytest.raises(BadInput, match="not a finite number"):
+        read(tmp_path, "q Q0 d 1 1e300 t\n")
+
+
+# -- the fast reader and the slow one --------------------------------------------------------------------------
+
+PIECES = [
+    "q1",
+    "d1",
+    "d1",
+    "d2",
+    "Q0",
+    "1",
+    "1",
+    "2.5",
+    "-0",
+    "nan",
+    "1e39",
+    " ",
+    " ",
+    "  ",
+    "\t",
+    "\n",
+    "\r\n",
+    "é",
+    '"',
+    "t",
+]
+
+
+def by(reader: str, file: Path, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patch:
+        if reader == "slow":
+            patch.setattr(exabench.runs, "_read_columns", lambda data: None)
+        try:
+            return read_run(file)
+        except BadInput as error:
+            return str(error)
+
+
+def test_the_fast_reader_and_the_slow_one_agree_on_anything(tmp_path, monkeypatch):
+    rng, file, read_well = random.Random(5), tmp_path / "x.trec", 0
+    for _ in range(1500):
+        delimiter = rng.choice([" ", "\t"])
+        lines = [
+            [rng.choice("qr"), "Q0", rng.choice("abcdefgh") + rng.choice("é1"), "1", rng.choice("123"), "t"]
+            for _ in range(3)
+        ]
+        text = "".join(delimiter.join(line) + "\n" for line in lines)
+        for _ in range(rng.choice([0, 1, 1, 2])):  # spoil it a little
+            place = rng.randrange(len(text))
+            text = text[:place] + rng.choice(PIECES) + text[place + rng.randrange(2) :]
+        file.write_text(text, encoding="utf-8", newline="")
+        fast, slow = by("fast", file, monkeypatch), by("slow", file, monkeypatch)
+        if isinstance(fast, Run):
+            read_well += 1
+            assert isinstance(slow, Run) and same(fast, slow), repr(text)
+        else:
+            assert fast == slow, repr(text)
+    assert 300 < read_well < 1400  # both kinds were met
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["q", "r", "qq"]), st.text("ab\u00e9", min_size=1, max_size=40)),
+        min_size=2,
+        max_size=40,
+    ),
+    st.data(),
+)
+def test_no_duplicate_is_ever_missed(pairs, data):
+    unique = list(dict.fromkeys(pairs))
+    again = data.draw(st.sampled_from(unique))
+    columns = [*unique, again]
+    data.draw(st.randoms(use_true_random=False)).shuffle(columns)
+    assert exabench.runs._may_hold_duplicates(*_columns(columns))
+
+
+@pytest.mark.parametrize("length", range(1, 41))
+def test_a_duplicate_of_any_length_is_seen_and_a_near_one_is_none(length):
+    ids = ["x" * length, "x" * (length - 1) + "y", "y" + "x" * (length - 1), "x" * (length + 1)]
+    pairs = list(dict.fromkeys(("q", id) for id in ids)) + [("r", ids[0])]
+    assert not exabench.runs._may_hold_duplicates(*_columns(pairs))
+    assert exabench.runs._may_hold_duplicates(*_columns([*pairs, ("q", ids[0])]))
+    sliced = _columns([("z", "z" * 3), *pairs, ("q", ids[0])])  # a column that starts inside its buffer
+    assert exabench.runs._may_hold_duplicates(sliced[0][1:], sliced[1][1:])
+
+
+def test_repeats_are_found_among_many_keys_of_one_bucket():
+    rng = np.random.default_rng(0)
+    keys = (np.uint64(77) << np.uint64(42)) | rng.permutation(5000).astype(np.uint64)
+    assert not exabench.runs._repeats(keys)
+    for place in (0, 1, 2500, 4999):
+        assert exabench.runs._repeats(np.concatenate([keys, keys[place : place + 1]]))
+    assert not exabench.runs._repeats(keys[:1])
+
+
+def _columns(pairs):
+    queries = pa.array([q for q, _ in pairs], pa.string()).dictionary_encode()
+    return queries, pa.array([p for _, p in pairs], pa.string())
+
+
+# -- making and cutting runs -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf, 3.5e38])
+def test_a_score_that_is_not_finite_is_refused_by_name(score):
+    with pytest.raises(BadInput, match="query 'q' is not a finite number.*'d'"):
+        run_of("run", {"q": {"d": score}})
+
+
+@pytest.mark.parametrize("bad", ["", "a b", "a\tb", "a\n", "a\u00a0b", "a\x00", "a\x7f", "a\x9b", "\ud800", 7])
+def test_a_bad_id_is_refused(bad):
+    with pytest.raises(BadInput, match="id"):
+        run_of("run", {"q": {bad: 1.0}})
+    with pytest.raises(BadInput, match="id"):
+        run_of("run", {bad: {"d": 1.0}})
+
+
+def test_an_empty_run_is_a_run():
+    run = run_of("run", {})
+    assert (len(run), run_text(run, "t"), run.ranking("q")) == (0, b"", [])
+    for cut in (top(run, 3), without_self_matches(run), select_queries(run, {"q"}), completed(run, run)[0]):
+        assert len(cut) == 0
+
+
+def test_a_run_reads_as_a_mapping():
+    run = run_of("run", {"q": {"a": 1.0}})
+    assert (list(run), len(run), run["q"], run.rows("x")) == (["q"], 1, {"a": 1.0}, None)
+    with pytest.raises(KeyError):
+        run["x"]
+
+
+@given(SCORES, st.integers(1, 9))
+def test_a_cut_run_is_the_top_of_every_query(scores, depth):
+    run = run_of("run", scores)
+    cut = top(run, depth)
+    assert {q: cut.ranking(q) for q in cut} == {q: run.ranking(q)[:depth] for q in run}
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), st.dictionaries(st.sampled_from("abcd"), SINGLES, min_size=1), min_size=1)
+)
+def test_self_matches_go_and_nothing_else(scores):
+    run = run_of("run", scores)
+    left = without_self_matches(run)
+    expected = {q: [p for p in run.ranking(q) if p != q] for q in run}
+    assert {q: left.ranking(q) for q in left} == {q: ids for q, ids in expected.items() if ids}
+
+
+def test_selected_queries_keep_their_rankings():
+    run = run_in_order("run", {"a": ["x", "y"], "b": ["y"], "c": ["z"]})
+    left = select_queries(run, {"a", "c", "unknown"})
+    assert {q: left.ranking(q) for q in left} == {"a": ["x", "y"], "c": ["z"]}
+
+
+def test_left_out_candidates_follow_in_first_stage_order():
+    candidates = run_in_order("first", {"q": ["a", "b", "c", "d", "e"], "r": ["a"]})
+    whole, added = completed(run_in_order("run", {"q": ["d", "b"]}), candidates)
+    assert (whole.ranking("q"), added) == (["d", "b", "a", "c", "e"], 3)
+    assert list(whole) == ["q"]  # a query that is not answered stays missing
+
+
+@pytest.mark.parametrize(("query", "passage"), [("q", "stranger"), ("unknown", "a")])
+def test_a_passage_outside_the_candidates_is_refused_by_name(query, passage):
+    candidates = run_in_order("first", {"q": ["a", "b"]})
+    with pytest.raises(BadInput, match=f"query '{query}' .* not among the candidates 'first'.*'{passage}'"):
+        completed(run_in_order("run", {query: ["a", passage] if passage != "a" else ["a"]}), candidates)

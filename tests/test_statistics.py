@@ -1,0 +1,173 @@
+"""Intervals cover, tests agree with scipy and with exact enumeration, groups separate what differs."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exabench.statistics import (
+    RESAMPLES,
+    bootstrap_intervals,
+    holm,
+    mean_interval,
+    paired_test,
+    rank_groups,
+)
+
+RNG = np.random.default_rng(0)
+P_VALUES = st.lists(st.floats(0, 1), max_size=8)
+
+
+def test_holm_gives_the_textbook_answer():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(P_VALUES, st.randoms(use_true_random=False))
+def test_holm_never_lowers_a_p_value_and_keeps_their_order(values, rng):
+    adjusted = holm(values)
+    assert all(p <= q <= 1 for p, q in zip(values, adjusted, strict=True))
+    for (p, a), (q, b) in itertools.combinations(zip(values, adjusted, strict=True), 2):
+        assert (p <= q) <= (a <= b)
+    order = rng.sample(range(len(values)), len(values))
+    assert holm([values[i] for i in order]) == [adjusted[i] for i in order]
+
+
+@pytest.mark.parametrize("size", [2, 5, 43, 300])
+def test_the_t_test_is_scipys(size):
+    a, b = RNG.random(size), RNG.random(size)
+    assert paired_test([a], [b]).t_test == pytest.approx(scipy.stats.ttest_rel(a, b).pvalue, rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 10])
+def test_the_randomisation_test_is_near_the_exact_one(size):
+    for _ in range(4):
+        differences = RNG.normal(0.4, 1, size).round(1)
+        sums = [
+            abs(sum(s * d for s, d in zip(signs, differences, strict=True)))
+            for signs in itertools.product((-1, 1), repeat=size)
+        ]
+        exact = np.mean(np.array(sums) >= abs(differences.sum()) - 1e-9)
+        found = paired_test([differences], [np.zeros(size)]).randomisation
+        assert found == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / RESAMPLES) + 2 / RESAMPLES)
+
+
+def test_a_p_value_is_never_0():
+    assert paired_test([np.ones(200)], [np.zeros(200)]).randomisation == 1 / (RESAMPLES + 1)
+
+
+def test_a_paired_test_counts_and_measures():
+    test = paired_test([np.array([1.0, 0.5, 0.0, 0.5])], [np.array([0.0, 0.5, 0.5, 0.0])])
+    differences = np.array([1.0, 0.0, -0.5, 0.5])
+    assert (test.queries, test.wins, test.losses, test.ties) == (4, 2, 1, 1)
+    assert test.difference == pytest.approx(0.25)
+    assert test.effect_size == pytest.approx(differences.mean() / differences.std(ddof=1))
+    assert test.interval[0] <= 0.25 <= test.interval[1]
+
+
+def test_equal_systems_do_not_differ():
+    a = RNG.random(30)
+    test = paired_test([a], [a])
+    assert (test.difference, test.t_test, test.randomisation, test.effect_size) == (0.0, 1.0, 1.0, 0.0)
+    assert test.interval == (0.0, 0.0)
+
+
+def test_turning_the_pair_around_turns_the_signs_only():
+    a, b = RNG.random(40), RNG.random(40)
+    one, other = paired_test([a], [b]), paired_test([b], [a])
+    assert (one.difference, one.wins, one.losses) == (-other.difference, other.losses, other.wins)
+    assert (one.t_test, one.randomisation) == (other.t_test, other.randomisation)
+
+
+def test_over_several_tasks_every_task_weighs_the_same():
+    a, b = [np.full(10, 0.5), np.full(1000, 0.2)], [np.zeros(10), np.zeros(1000)]
+    assert paired_test(a, b).difference == pytest.approx(0.35)
+    assert mean_interval(a) == pytest.approx((0.35, 0.35))
+
+
+def test_the_t_test_over_tasks_keeps_its_level():
+    p_values = []
+    for _ in range(60):
+        a = [RNG.normal(0, 1, 40), RNG.normal(0, 3, 12)]
+        p_values.append(paired_test(a, [np.zeros(40), np.zeros(12)]).t_test)
+    assert np.mean(np.array(p_values) < 0.05) < 0.12
+
+
+@pytest.mark.parametrize("size", [1, 2, 50])
+def test_constant_values_have_an_interval_of_no_width(size):
+    low, high = bootstrap_intervals(np.full((1, size), 0.3))[0]
+    assert (low, high) == pytest.approx((0.3, 0.3), abs=1e-12)
+
+
+def test_no_queries_have_an_interval_of_zeros():
+    assert bootstrap_intervals(np.zeros((2, 0))).tolist() == [[0, 0], [0, 0]]
+
+
+def test_intervals_hold_their_mean_and_cover_the_truth():
+    covered = 0
+    for _ in range(60):
+        values = RNG.beta(2, 3, 60)  # mean 0.4
+        low, high = bootstrap_intervals(values[None])[0]
+        assert low < values.mean() < high
+        covered += low <= 0.4 <= high
+    assert 52 <= covered <= 60
+
+
+def test_an_interval_narrows_with_the_root_of_the_queries():
+    few, many = RNG.random(50), RNG.random(800)
+    widths = [np.diff(bootstrap_intervals(values[None])[0])[0] for values in (few, many)]
+    assert widths[0] / widths[1] == pytest.approx(4, rel=0.3)
+
+
+def test_every_metric_has_the_interval_it_has_alone_every_time():
+    table = RNG.random((3, 40))
+    together = bootstrap_intervals(table)
+    assert together.tolist() == bootstrap_intervals(table).tolist()
+    for row, bounds in zip(table, together, strict=True):
+        assert bootstrap_intervals(row[None])[0] == pytest.approx(bounds, abs=1e-12)
+        assert mean_interval([row]) == pytest.approx(tuple(bounds), abs=1e-12)
+
+
+def system(mean: float, noise: float = 0.02, size: int = 60) -> list[np.ndarray]:
+    return [np.clip(mean + RNG.normal(0, noise, size), 0, 1)]
+
+
+def test_clear_differences_make_a_group_each():
+    assert rank_groups([system(0.8), system(0.6), system(0.4)]) == [1, 2, 3]
+
+
+def test_identical_systems_are_one_group():
+    same = system(0.5)
+    assert rank_groups([same] * 5) == [1] * 5
+
+
+def test_systems_that_cannot_be_told_apart_share_a_group():
+    best = system(0.7, 0.1)
+    near = [best[0] + RNG.normal(0, 0.2, 60)]
+    assert rank_groups([best, near, system(0.2)]) == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("systems", "groups"), [([], []), ([[np.array([0.5])]], [1]), ([[np.array([0.9])], [np.array([0.1])]], [1, 1])]
+)
+def test_few_systems_or_queries_make_few_groups(systems, groups):
+    assert rank_groups(systems) == groups
+
+
+def test_the_order_of_queries_does_not_matter_for_means_and_t_tests():
+    a, b, rng = RNG.random(50), RNG.random(50), random.Random(1)
+    straight = paired_test([a], [b])
+    for _ in range(5):
+        order = rng.sample(range(50), 50)
+        turned = paired_test([a[order]], [b[order]])
+        assert turned.difference == straight.difference
+        assert turned.t_test == pytest.approx(straight.t_test, rel=1e-9)
+        assert turned.randomisation == pytest.approx(straight.randomisation, abs=0.03)
+        assert turned.interval == pytest.approx(straight.interval, abs=0.02)

@@ -1,0 +1,157 @@
+"""What may be sent: the grammar of a submission, all problems at once, and names that are safe as file names."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from toys import SUBMISSION, toml, write_submission
+
+from exabench.errors import BadInput
+from exabench.nouns import Submission
+from exabench.submissions import read_submission, submission_text
+
+PLAIN = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "), max_size=40).filter(
+    str.isprintable
+)
+PARTS = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9_]{0,20}[A-Za-z0-9])?", fullmatch=True).filter(lambda p: len(p) > 4)
+LONG = "a" * 96
+
+
+@pytest.mark.parametrize(
+    "name", ["acme/good", "a/b", "A9/x.y_z-1", f"{LONG}/{LONG}", "meta-llama/Llama-3.1-8B", "con-artist/nully", "0/0"]
+)
+def test_good_names_are_taken(tmp_path, name):
+    submission = read_submission(write_submission(tmp_path, name=name))
+    assert submission.slug == name.replace("/", "--")
+
+
+BAD_NAMES = [
+    "", "a", "/", "a/", "/b", "a//b", "a/b/c", "../x", "a/..", "a/../b", "..", "./x", "a/.b", "a/b.", "a/-b", "a/b-",
+    "a/_b", "a/b..c", "a/b--c", "a--b/c", "a/b c", " a/b", "a/b ", "a/b\n", "a/b\0", "a\\b", "a/b\\c", "C:/x", "~/x",
+    "a/<b>", "<script>alert(1)</script>/x", "a/\"b\"", "a/b&c", "a/b?c", "a/b#c", "a/b%2fc", "a/é", "a/日本",
+    "a/\u202eb", "а/cyrillic", "con/x", "a/CON", "a/nul.txt", "a/com1", "LPT9/x", "aux.b/c", f"{LONG}a/b",
+    f"a/{LONG}a", "a" * 5000 + "/b", "a/b\u0301", "\uff0e\uff0e/x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=[ascii(name)[:30] for name in BAD_NAMES])
+def test_bad_names_are_refused_in_one_printable_line(tmp_path, name):
+    with pytest.raises(BadInput, match="name ") as caught:
+        read_submission(write_submission(tmp_path, name=name))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
+
+
+BAD_VALUES = {
+    "kind": ["model", "", 1, ["run"]],
+    "licence": ["", "MIT or so", "<b>", "a" * 65, 3],
+    "link": [
+        "http://example.org",
+        "javascript:alert(1)",
+        "https://",
+        'https://x/"onload',
+        "https://x y",
+        "https://x/<b>",
+        1,
+    ],
+    "contact": ["", "somebody", "a b@c", "javascript:x", "https://", "@a b"],
+    "training_data": ["some", "", 1, ["a\nb"], [1], ["x" * 201], {"a": 1}],
+    "description": ["two\nlines", "x" * 2001, 1, "bell\u0007", "turn\u202earound"],
+    "reranker": ["two\nlines", 1],
+    "date": ["2026-1-1", "yesterday", 20260101],
+}
+CASES = [(key, value) for key, values in BAD_VALUES.items() for value in values]
+
+
+def toml_of(value) -> str:
+    return "{a = 1}" if isinstance(value, dict) else json.dumps(value)
+
+
+@pytest.mark.parametrize(("key", "value"), CASES, ids=[f"{key}-{ascii(value)[:24]}" for key, value in CASES])
+def test_a_bad_value_is_refused_by_its_key(tmp_path, key, value):
+    file = tmp_path / "s.toml"
+    file.write_text("".join(f"{k} = {toml_of(v)}\n" for k, v in (SUBMISSION | {key: value}).items()))
+    with pytest.raises(BadInput, match=f"s.toml: {key} must") as caught:
+        read_submission(file)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("key", ["name", "kind", "licence", "link", "contact", "training_data"])
+def test_what_is_missing_is_named(tmp_path, key):
+    file = tmp_path / "s.toml"
+    file.write_text(toml({k: v for k, v in SUBMISSION.items() if k != key}))
+    with pytest.raises(BadInput, match=f"s.toml: {key} must"):
+        read_submission(file)
+
+
+def test_all_problems_are_told_at_once(tmp_path):
+    file = tmp_path / "s.toml"
+    file.write_text('name = "../x"\nkind = "model"\nlicense = "mit"\nlink = "ftp://x"\ndate = "now"\n')
+    with pytest.raises(BadInput) as caught:
+        read_submission(file)
+    for told in (
+        "name must",
+        "kind must",
+        "unknown key 'license' (did you mean licence?)",
+        "licence must",
+        "link must",
+    ):
+        assert told in str(caught.value)
+    for told in ("contact must", "training_data must", "date must"):
+        assert told in str(caught.value)
+
+
+@given(
+    owner=PARTS, model=PARTS, description=PLAIN,
+    data=st.just("unknown") | st.lists(PLAIN, max_size=3).map(tuple),
+    kind=st.sampled_from(["run", "baseline"]), reranker=st.sampled_from(["", "oracle"]),
+    date=st.sampled_from(["", "2026-01-31"]),
+)  # fmt: skip
+def test_a_submission_reads_back_as_it_was_written(
+    tmp_path_factory, owner, model, description, data, kind, reranker, date
+):
+    submission = Submission(
+        name=f"{owner}/{model}", kind=kind, licence="apache-2.0", link="https://example.org/x?y=1#z", contact="a@b.org",
+        training_data=data, description=description, reranker=reranker, date=date,
+    )  # fmt: skip
+    file = tmp_path_factory.mktemp("trip") / "s.toml"
+    file.write_text(submission_text(submission), encoding="utf-8")
+    assert read_submission(file) == submission
+
+
+def hostile(rng: random.Random) -> str:
+    """A name put together from what has broken other systems."""
+    pieces = [
+        "a", "B", "0", "acme", "model", "x" * 90, ".", "-", "/", "/", "_", "con", "..", "--", " ", "\\", ":", "~",
+        "%2e%2e", "<script>", "&amp;", "'", "\t", "\u0000", "\n", "é", "日", "\u202e", "\u2215", "\uff0f", "nul",
+        "aux", "COM1", ".toml", ".git", "*", "?", "|", "$(id)", "`",
+    ]  # fmt: skip
+    pieces = pieces[: rng.choice([8, 13, len(pieces)])]  # some with the mild ones alone: these may be accepted
+    return "".join(rng.choice(pieces) for _ in range(rng.choice([1, 1, 2, 3, 5, 7])))
+
+
+def test_of_10000_hostile_names_none_leaves_the_folder(tmp_path):
+    from exabench.submissions import _problems
+
+    rng, accepted, lower = random.Random(1), set(), set()
+    for attempt in range(10_000):
+        name = hostile(rng) if attempt % 2 else f"{hostile(rng)}/{hostile(rng)}"
+        if _problems(SUBMISSION | {"name": name}):
+            continue
+        if name.lower() in lower:
+            continue  # a twin in another case: add_submission refuses it
+        accepted.add(name)
+        lower.add(name.lower())
+        slug = Submission(**SUBMISSION | {"name": name}).slug
+        assert slug == Path(slug).name
+        assert slug.isascii() and slug.isprintable() and not set(slug) & set("/\\:*?\"<>|&%$`'~ ")
+        assert not slug.startswith(".") and not slug.endswith(".") and len(slug) <= 194
+        assert (tmp_path / f"{slug}.toml").resolve().parent == tmp_path.resolve()
+        (tmp_path / f"{slug}.toml").write_text("")  # the file system takes it, too
+    assert len(accepted) > 50
+    assert len(list(tmp_path.iterdir())) == len({name.replace("/", "--") for name in accepted}) == len(accepted)

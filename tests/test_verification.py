@@ -1,0 +1,227 @@
+"""Verification recomputes every number, and nothing on a board can be edited without its saying so."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+
+import pytest
+
+from exabench.errors import BadInput
+from exabench.files import digest_of, json_text, packed
+from exabench.verification import check, verify
+
+RESULT = "results/acme--good/mini.bm25-20.json"
+RUN = "runs/acme--good/mini.bm25-20.trec.gz"
+LIST = "candidates/mini/bm25-20.trec.gz"
+
+
+def forge(board, change) -> None:
+    """Change a result and give it the digest that fits."""
+    values = json.loads((board / RESULT).read_text())
+    del values["digest"]
+    change(values)
+    (board / RESULT).write_text(json_text(values | {"digest": digest_of(values)}))
+
+
+def verdicts(board) -> dict[str, str]:
+    return {cell.metric: cell.verdict for cell in verify(board, "acme--good")}
+
+
+def test_a_good_board_holds(board):
+    cells = list(verify(board))
+    assert len(cells) == 6 * 7
+    assert all(cell.holds for cell in cells), [cell for cell in cells if not cell.holds]
+    assert check(board) == []
+
+
+def test_every_flipped_byte_of_a_result_is_a_failure(board):
+    original = (board / RESULT).read_bytes()
+    meaning = json.loads(original)
+    for place in range(3, len(original), len(original) // 40):
+        (board / RESULT).write_bytes(original[:place] + bytes([original[place] ^ 0x04]) + original[place + 1 :])
+        failed = not all(cell.holds for cell in verify(board, "acme--good"))
+        try:
+            same = json.loads((board / RESULT).read_bytes()) == meaning
+        except ValueError:
+            same = False
+        assert failed != same, original[place - 20 : place + 20]
+        assert bool(check(board)) != same
+
+
+def test_a_forged_mean_is_told(board):
+    forge(board, lambda v: v["measurement"]["metrics"].update({"nDCG@10": 0.99}))
+    found = verdicts(board)
+    assert found["nDCG@10"].startswith("FAIL: off by 0.")
+    assert found["RR@10"] == "OK"
+
+
+def test_a_mean_forged_by_very_little_is_told(board):
+    value = json.loads((board / RESULT).read_text())["measurement"]["metrics"]["nDCG@10"]
+    forge(board, lambda v: v["measurement"]["metrics"].update({"nDCG@10": value + 1e-4}))
+    assert verdicts(board)["nDCG@10"] == "off by 0.000100"
+    assert not all(cell.holds for cell in verify(board))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda v: v["measurement"]["per_query"]["nDCG@10"].update(q03=0.123456), "off by 0.0000"),
+        (lambda v: v["measurement"]["per_query"]["nDCG@10"].pop("q03"), "FAIL: other queries"),
+        (lambda v: v["measurement"]["per_query"].pop("nDCG@10"), "FAIL: other queries"),
+        (lambda v: v["measurement"]["per_query"]["nDCG@10"].update(extra=1.0), "FAIL: other queries"),
+    ],
+)
+def test_a_forged_query_is_told(board, change, told):
+    forge(board, change)
+    assert verdicts(board)["nDCG@10"].startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda v: v.update(run_digest="sha256:0"), "is not the run that the result was made from"),
+        (lambda v: v.update(qrels_digest="sha256:0"), "other judgements"),
+        (lambda v: v["candidates"].update(recall=1.0), "another candidate list"),
+        (lambda v: v["candidates"].update(name="bm25-99"), "unknown candidates"),
+        (lambda v: v["candidates"].update(task="no-task"), "unknown task"),
+        (lambda v: v["measurement"]["convention"].update(relevance_threshold=3), "another convention"),
+        (lambda v: v["measurement"]["convention"].update(self_match="drop"), "another convention"),
+        (lambda v: v["measurement"].update(metrics={"no_such": 1.0}), "unknown metric"),
+        (lambda v: v.update(submission="acme--other"), "cannot be read"),
+    ],
+)
+def test_a_result_of_other_things_than_the_filed_ones_fails(board, change, told):
+    forge(board, change)
+    [cell] = list(verify(board, "acme--good"))
+    assert cell.verdict.startswith("FAIL: ")
+    assert told in cell.verdict
+    assert (cell.filed, cell.found, cell.holds) == (None, None, False)
+
+
+@pytest.mark.parametrize("file", [RUN, LIST])
+@pytest.mark.parametrize("how", ["a score", "a line less", "not gzip", "gone"])
+def test_an_edited_run_or_list_is_named(board, file, how):
+    text = gzip.decompress((board / file).read_bytes())
+    lines = text.splitlines(keepends=True)
+    if how == "a score":
+        words = lines[0].split(b" ")
+        edited = packed(b" ".join([*words[:4], b"99.5", *words[5:]]) + b"".join(lines[1:]))
+    else:
+        edited = packed(b"".join(lines[1:])) if how == "a line less" else b"nothing"
+    (board / file).write_bytes(edited)
+    if how == "gone":
+        (board / file).unlink()
+    [cell] = list(verify(board, "acme--good"))
+    assert cell.verdict.startswith("FAIL: ")
+    assert "mini.bm25-20.trec.gz" in cell.verdict or "bm25-20.trec.gz" in cell.verdict
+    assert any(file.split("/")[-1] in problem for problem in check(board))
+
+
+def test_a_run_packed_in_another_way_is_the_same_run(board):
+    (board / RUN).write_bytes(gzip.compress(gzip.decompress((board / RUN).read_bytes()), 1))
+    assert set(verdicts(board).values()) == {"OK"}
+
+
+def test_a_board_without_results_cannot_be_verified(board):
+    with pytest.raises(BadInput, match="holds no result of acme--nobody"):
+        list(verify(board, "acme--nobody"))
+    shutil.rmtree(board / "results")
+    with pytest.raises(BadInput, match="holds no result"):
+        list(verify(board))
+
+
+# -- check -------------------------------------------------------------------------------------------------------
+
+
+def only_problem(board) -> str:
+    problems = check(board)
+    assert len(problems) == 1, problems
+    return problems[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "notes.txt",
+        "runs/acme--good/old.trec",
+        "results/stray.json",
+        "candidates/mini/x.trec.gz",
+        "submissions/a.txt",
+        ".hidden",
+        "a/b/c",
+    ],
+)
+def test_a_file_that_does_not_belong_is_found(board, name):
+    (board / name).parent.mkdir(parents=True, exist_ok=True)
+    (board / name).write_text("x")
+    assert only_problem(board) == f"{board / name}: does not belong to a leaderboard"
+
+
+def test_the_pages_and_a_readme_may_be_there(board):
+    (board / "site" / "deep").mkdir(parents=True)
+    (board / "site" / "deep" / "index.html").write_text("x")
+    (board / "README.md").write_text("x")
+    (board / ".gitignore").write_text("x")
+    assert check(board) == []
+
+
+@pytest.mark.parametrize("target", ["elsewhere", "nowhere"])
+def test_a_link_is_found(board, tmp_path, target):
+    (tmp_path / "elsewhere").write_text("x")
+    (board / "runs" / "link.trec.gz").symlink_to(tmp_path / target)
+    assert only_problem(board).endswith("is a link; a leaderboard holds plain files only")
+
+
+def test_a_link_in_the_place_of_a_good_file_is_found(board, tmp_path):
+    (board / RUN).rename(tmp_path / "run")
+    (board / RUN).symlink_to(tmp_path / "run")
+    assert only_problem(board).endswith("is a link; a leaderboard holds plain files only")
+
+
+def test_a_result_under_another_name_is_found(board):
+    (board / "results" / "acme--bad").mkdir()
+    (board / RESULT).rename(board / "results" / "acme--bad" / "mini.bm25-20.json")
+    assert "lies under another name than its content says" in only_problem(board)
+
+
+def test_a_run_of_nobody_is_found(board):
+    shutil.copytree(board / "runs" / "acme--good", board / "runs" / "nobody--x")
+    assert "belongs to no submission" in only_problem(board)
+
+
+def test_a_bad_submission_and_bad_settings_are_found(board):
+    (board / "submissions" / "acme--good.toml").write_text("name = 1")
+    (board / "board.toml").write_text('title = "T"\ntasks = ["minni"]\n')
+    problems = check(board)
+    assert any("unknown task 'minni'" in problem for problem in problems)
+    assert any("acme--good.toml: name must" in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "holds no row"),
+        (
+            "system,dataset,first_stage,topk,metric,value,source\na,b,c,100,nDCG@10,high,x\n",
+            "table.csv:2: value 'high' is not a number",
+        ),
+        (
+            "system,dataset,first_stage,topk,metric,value,source\na,b,c,100,nDCG@10,0.5,\n",
+            "table.csv:2: a reported number needs its source",
+        ),
+        ("system,dataset,first_stage,topk,metric,value,source\na,b,c\n", "table.csv:2: value None is not a number"),
+    ],
+)
+def test_a_bad_reported_number_is_found(board, text, told):
+    (board / "reported").mkdir()
+    (board / "reported" / "table.csv").write_text(text)
+    assert told in only_problem(board)
+
+
+def test_all_problems_are_found_at_once(board):
+    (board / "stray").write_text("x")
+    (board / RESULT).write_text("{}")
+    (board / LIST).unlink()
+    assert len(check(board)) >= 3

@@ -1,0 +1,327 @@
+// What a reader does with the overview: sort, search, filter, share the address, print, read it without scripts.
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import { address, launch, newPage, pageTypes, visibleRows } from "./lib.mjs";
+
+const INDEX = address("plain", "index.html");
+
+let browser, page;
+before(async () => { browser = await launch(); });
+after(() => browser?.close());
+beforeEach(async () => {
+  page = await newPage(browser);
+  await page.goto(INDEX);
+});
+afterEach(() => page?.context().close());
+
+const search = () => page.getByRole("searchbox").or(page.getByRole("textbox")).first();
+const reset = () => page.getByRole("link", { name: /reset/i }).or(page.getByRole("button", { name: /reset/i })).first();
+const headers = () => page.locator("table").first().locator("thead th:has(button)");
+const sorted = () => page.locator("table").first().locator("th[aria-sort='ascending'], th[aria-sort='descending']");
+const hash = () => decodeURIComponent(new URL(page.url()).hash);
+
+// The page may wait a moment for the reader to end typing, so that counts are waited for.
+async function untilRows(wanted, message) {
+  await page.waitForFunction((n) =>
+    [...document.querySelector("table").querySelectorAll("tbody tr")].filter((row) => row.checkVisibility()).length === n,
+  wanted, { timeout: 3000 }).catch(() => {});
+  assert.equal((await visibleRows(page)).length, wanted, message);
+}
+
+// Sorting follows the address, which the browser reports a moment later.
+async function pressed(head, options = {}) {
+  const before = await head.getAttribute("aria-sort");
+  await head.getByRole("button").first().click(options);
+  return changed(head, before);
+}
+
+async function changed(head, before) {
+  for (let i = 0; i < 40 && (await head.getAttribute("aria-sort")) === before; i++) await page.waitForTimeout(25);
+  return head.getAttribute("aria-sort");
+}
+
+async function saysHowMany(shown, all) {
+  const text = await page.locator("main, body").first().innerText();
+  assert.match(text, new RegExp(`\\b${shown} of ${all}\\b`), `"${shown} of ${all}" is not on the page`);
+}
+
+// The visible texts of one column, top to bottom.
+function column(index) {
+  return page.locator("table").first().locator("tbody tr").evaluateAll((rows, i) =>
+    rows.filter((row) => row.checkVisibility()).map((row) => row.cells[i].innerText.trim()), index);
+}
+
+describe("Sorting the overview", () => {
+  test("by a click turns every column up and down, says so in aria-sort, and keeps every row", async () => {
+    const before = [...await visibleRows(page)].sort();
+    assert.ok(before.length >= 4);
+    const count = await headers().count();
+    assert.ok(count >= 4, "the heads hold buttons");
+    for (let i = 0; i < count; i++) {
+      const head = headers().nth(i);
+      const label = (await head.innerText()).trim();
+      const at = await head.evaluate((th) => th.cellIndex);
+      const seen = {};
+      for (let click = 0; click < 2; click++) {
+        const direction = await pressed(head);
+        assert.equal(await sorted().count(), 1, `${label}: one head alone carries the sort`);
+        assert.ok(["ascending", "descending"].includes(direction), `${label}: aria-sort is ${direction}`);
+        seen[direction] = await column(at);
+        assert.deepEqual([...await visibleRows(page)].sort(), before, `${label}: a row came or went`);
+      }
+      assert.deepEqual(Object.keys(seen).sort(), ["ascending", "descending"], `${label}: the second click turns the order`);
+      const missing = (text) => /^(–|-|)$/.test(text);
+      for (const [direction, cells] of Object.entries(seen)) {
+        const first = cells.findIndex(missing);
+        assert.ok(first < 0 || cells.slice(first).every(missing), `${label}: a missing value is not last, ${direction}`);
+      }
+      // Numbers must be in the order of the numbers ("9.1" before "10.2"); a date is none.
+      const cells = seen.ascending.filter((text) => !missing(text)).map((text) => text.replace("\u2212", "-"));
+      if (cells.every((text) => /^[-+]?\d+(\.\d+)?(\s.*)?$/s.test(text))) {
+        const numbers = cells.map(parseFloat);
+        assert.deepEqual(numbers, [...numbers].sort((a, b) => a - b), `${label}: not in the order of the numbers`);
+      }
+      if (new Set(seen.ascending).size > 1) assert.notDeepEqual(seen.ascending, seen.descending, `${label}: both orders are one`);
+    }
+  });
+
+  test("by the keyboard alone works, and the focus stays on the head", async () => {
+    const focused = () => page.evaluate(() => document.activeElement.closest("th")?.innerText ?? "");
+    for (let i = 0; i < 60 && !(await focused()); i++) await page.keyboard.press("Tab");
+    const label = await focused();
+    assert.ok(label, "Tab reaches a head of the table");
+    const directions = [];
+    for (const key of ["Enter", "Space"]) {
+      const head = page.locator("th", { has: page.locator("button:focus") });
+      const before = await head.getAttribute("aria-sort");
+      await page.keyboard.press(key);
+      directions.push(await changed(head, before));
+      assert.equal(await focused(), label);
+    }
+    assert.deepEqual(directions.sort(), ["ascending", "descending"]);
+  });
+
+  test("is announced to those who cannot see it", async () => {
+    await headers().nth(1).getByRole("button").click();
+    await page.waitForTimeout(300);
+    const said = await page.locator("[aria-live], [role=status], output").allInnerTexts();
+    assert.match(said.join(" "), /sorted|ascending|descending|order/i);
+  });
+
+  test("by a second column, with Shift, orders what the first leaves equal", async () => {
+    await pressed(headers().filter({ hasText: "Depth" }).first());
+    await headers().filter({ hasText: "Submission" }).first().getByRole("button").click({ modifiers: ["Shift"] });
+    await page.waitForTimeout(200);
+    const cells = async (name) => column(await headers().filter({ hasText: name }).first().evaluate((th) => th.cellIndex));
+    const depths = await cells("Depth"), names = await cells("Submission");
+    const pairs = depths.map((depth, i) => [Number(depth), names[i]]);
+    const up = (await headers().filter({ hasText: "Depth" }).first().getAttribute("aria-sort")) === "ascending" ? 1 : -1;
+    assert.deepEqual(pairs, [...pairs].sort((a, b) => up * (a[0] - b[0]) || a[1].localeCompare(b[1])));
+  });
+
+  test("keeps every row where none has a mean", async () => {
+    await page.goto(address("gaps", "index.html"));
+    const rows = [...await visibleRows(page)].sort();
+    for (let i = 0; i < await headers().count(); i++) {
+      await pressed(headers().nth(i));
+      assert.deepEqual([...await visibleRows(page)].sort(), rows);
+    }
+    assert.deepEqual(page.troubles, []);
+  });
+});
+
+describe("Searching and filtering the overview", () => {
+  test("shows the rows that hold the words, says how many of how many, and puts it in the address", async () => {
+    const all = (await visibleRows(page)).length;
+    await search().fill("halved");
+    await untilRows(1);
+    assert.match((await visibleRows(page))[0], /halved/);
+    await saysHowMany(1, all);
+    assert.match(hash(), /halved/);
+  });
+
+  test("ignores the case of the letters", async () => {
+    await search().fill("HALVED");
+    await untilRows(1);
+  });
+
+  test("says so when nothing is left, and the way back is in sight", async () => {
+    const all = (await visibleRows(page)).length;
+    await search().fill("no such model");
+    await untilRows(0);
+    await saysHowMany(0, all);
+    await reset().click();
+    await untilRows(all);
+    assert.equal(await search().inputValue(), "");
+    assert.doesNotMatch(hash(), /no such/);
+  });
+
+  test("by each select narrows the rows, and its address alone gives the same view in a new window", async () => {
+    const all = (await visibleRows(page)).length;
+    const count = await page.getByRole("combobox").count();
+    assert.ok(count >= 3, "first stage, depth and state can be chosen");
+    for (let i = 0; i < count; i++) {
+      const select = page.getByRole("combobox").nth(i);
+      const options = await select.locator("option").evaluateAll((found) => found.map((option) => option.value));
+      for (const value of options.slice(1)) {
+        await select.selectOption(value);
+        await page.waitForTimeout(50);
+        const rows = await visibleRows(page);
+        assert.ok(rows.length > 0, `an offered choice (${value}) finds nothing`);
+        await saysHowMany(rows.length, all);
+        const other = await newPage(browser);
+        await other.goto(page.url());
+        assert.deepEqual(await visibleRows(other), rows, `${page.url()} gives another view`);
+        await other.context().close();
+      }
+      await reset().click();
+      await untilRows(all);
+    }
+  });
+
+  test("keeps the view, order included, when the address is loaded again and when the reader comes back", async () => {
+    await page.getByRole("combobox").nth(1).selectOption({ index: 1 });
+    await page.waitForTimeout(400);
+    await search().fill("tester");
+    await page.waitForTimeout(400);
+    await pressed(headers().nth(1));
+    await pressed(headers().nth(1));
+    const rows = await visibleRows(page);
+    const order = await sorted().first().innerText();
+    assert.ok(rows.length > 0);
+    const same = async (when) => {
+      await page.waitForTimeout(200);
+      assert.deepEqual(await visibleRows(page), rows, when);
+      assert.equal(await search().inputValue(), "tester", when);
+      assert.equal(await sorted().first().innerText(), order, when);
+    };
+    await page.reload();
+    await same("after loading again");
+    const view = page.url();
+    await page.locator("table").first().locator("tbody tr:visible a").first().click();
+    await page.waitForLoadState();
+    assert.notEqual(page.url(), view);
+    await page.goBack();
+    await same("after coming back");
+  });
+
+  test("keeps the words of a reader who types and at once does something else", async () => {
+    const others = [
+      () => headers().nth(1).getByRole("button").click(),
+      () => page.getByRole("combobox").nth(0).selectOption({ index: 1 }),
+    ];
+    for (const other of others) {
+      await page.goto("about:blank");
+      await page.goto(INDEX);
+      await search().fill("halved");
+      await other();
+      await untilRows(1);
+      assert.equal(await search().inputValue(), "halved");
+      assert.match(hash(), /halved/);
+    }
+  });
+
+  test("is undone choice by choice with the back button", async () => {
+    const all = (await visibleRows(page)).length;
+    const select = page.getByRole("combobox").nth(1);
+    const index = (await select.locator("option").count()) - 1;
+    await select.selectOption({ index });
+    await page.waitForTimeout(200);
+    assert.ok((await visibleRows(page)).length < all);
+    await page.goBack();
+    await untilRows(all);
+    assert.equal(await select.inputValue(), "");
+  });
+
+  test("follows the address when it is changed by hand", async () => {
+    const all = (await visibleRows(page)).length;
+    await search().fill("halved");
+    await untilRows(1);
+    await page.waitForTimeout(400);
+    await page.evaluate(() => { location.hash = ""; });
+    await untilRows(all);
+  });
+
+  test("can hide the incomplete rows", async () => {
+    await page.goto(address("gaps", "index.html"));
+    const all = (await visibleRows(page)).length;
+    assert.ok(all > 0, "incomplete rows are shown at first");
+    await page.getByRole("checkbox").first().check();
+    await untilRows(0);
+    await saysHowMany(0, all);
+    await page.reload();
+    await untilRows(0, "after loading again");
+    assert.ok(await reset().isVisible());
+  });
+
+  for (const odd of ["#%", "#q=%E0%A4%A", "#sort=__proto__", "#sort=999&q", "#__proto__=1&constructor=2", "#=&&==", "#main"]) {
+    test(`is not put out by the address ${odd}`, async () => {
+      const all = (await visibleRows(page)).length;
+      const other = await newPage(browser);
+      await other.goto(INDEX + odd);
+      assert.deepEqual(other.troubles, []);
+      assert.ok(all > 0);
+      assert.ok(await other.locator("table").first().isVisible());
+      await other.context().close();
+    });
+  }
+});
+
+describe("An incomplete row", () => {
+  test("shows no plain mean: it says how many tasks of how many are there", async () => {
+    await page.goto(address("gaps", "index.html"));
+    for (const row of await visibleRows(page)) assert.match(row, /\b1\s*(of|\/)\s*2\b/);
+  });
+});
+
+describe("Without scripts", () => {
+  let plain;
+  beforeEach(async () => { plain = await newPage(browser, { javaScriptEnabled: false }); });
+  afterEach(() => plain?.context().close());
+
+  test("the overview holds every row, a caption and its heads", async () => {
+    const rows = await visibleRows(page);
+    await plain.goto(INDEX);
+    assert.equal(await plain.locator("table").first().locator("tbody tr:visible").count(), rows.length);
+    for (const name of ["tester/random", "tester/halved"]) {
+      assert.ok(await plain.getByRole("link", { name }).first().isVisible(), `${name} is missing`);
+    }
+    const heads = await plain.locator("table").first().locator("thead th").allInnerTexts();
+    assert.ok(heads.length > 3 && heads.every((text) => text.trim()), `a head is empty: ${heads}`);
+    assert.ok((await plain.locator("table caption").first().innerText()).trim());
+  });
+
+  test("the overview offers no control that does nothing", async () => {
+    await plain.goto(INDEX);
+    assert.equal(await plain.locator("input:visible, select:visible").count(), 0);
+  });
+});
+
+describe("On a narrow screen of 360 pixels", () => {
+  for (const [site, name] of [
+    ...pageTypes("plain").map((page) => ["plain", page]),
+    ["gaps", "index.html"], ["hostile", "index.html"], ["hostile", "submissions/tester--hostile.html"], ["hostile", "reported/hostile_1.html"],
+  ]) {
+    test(`${name} of ${site} does not scroll sideways`, async () => {
+      await page.setViewportSize({ width: 360, height: 740 });
+      await page.goto(address(site, name));
+      const found = await page.evaluate(() => ({
+        width: document.documentElement.scrollWidth,
+        wide: [...document.body.querySelectorAll("*")].filter((node) => node.getBoundingClientRect().right > 361)
+          .slice(0, 3).map((node) => node.outerHTML.slice(0, 120)),
+      }));
+      assert.ok(found.width <= 360, `${found.width} wide: ${found.wide.join(" | ")}`);
+    });
+  }
+});
+
+describe("On paper", () => {
+  test("the filter bar is gone, the whole table is there, and dark readers get dark text on white", async () => {
+    const rows = await visibleRows(page);
+    await page.emulateMedia({ media: "print", colorScheme: "dark" });
+    assert.equal(await page.locator("input:visible, select:visible").count(), 0);
+    assert.deepEqual(await visibleRows(page), rows);
+    const ink = await page.evaluate(() => getComputedStyle(document.body).color.match(/\d+(\.\d+)?/g).map(Number));
+    assert.ok(ink.slice(0, 3).every((part) => part < 100), `the text is printed in ${ink}`);
+  });
+});

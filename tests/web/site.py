@@ -1,0 +1,172 @@
+"""Make the leaderboards that the browser tests look at, from the embedded collection alone.
+
+    python tests/web/site.py DIR      ->  DIR/plain/site, DIR/gaps/site and DIR/hostile/site
+
+`plain` is a finished board, `gaps` wants a task that nobody ran, `hostile` is full of text that attacks the page.
+"""
+
+from __future__ import annotations
+
+import csv
+import random
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from exabench.board import Board
+from exabench.catalogue import single_task
+from exabench.evaluation import make_candidates, rerank, run_board
+from exabench.ledger import Ledger
+from exabench.pages import render
+from exabench.rerankers import RERANKERS
+from exabench.runs import run_text
+from exabench.submitting import add_baselines, submit
+
+REPORTED = Path(__file__).resolve().parents[2] / "leaderboard" / "reported"
+COLUMNS = ("system", "dataset", "first_stage", "topk", "metric", "value", "source")
+HOSTILE_NAMES, SEED = 10_000, 20_260_101
+HOSTILE_FILES = ("hostile_1", "hostile_2", "hostile_3", "hostile_4")
+
+# Each sets window.__pwned, opens a dialog or asks for a file, so that a test sees it if a browser obeys.
+ATTACKS = (
+    "<script>window.__pwned={n}</script>",
+    "</script><script>window.__pwned={n}</script>",
+    "</td></tr></table><script>window.__pwned={n}</script>",
+    "--><script>window.__pwned={n}</script><!--",
+    "]]><script>window.__pwned={n}</script>",
+    "</title><script>window.__pwned={n}</script>",
+    "</style><style>body{{display:none}}</style>",
+    "<img src=x{n} onerror=window.__pwned={n}>",
+    '"><img src="stolen-{n}.png" onerror="alert({n})">',
+    "'><svg onload=window.__pwned={n}>",
+    '" onmouseover="window.__pwned={n}" x="',
+    "' onfocus='window.__pwned={n}' autofocus tabindex=1 x='",
+    "` onclick=`window.__pwned={n}`",
+    "<iframe srcdoc='<script>parent.__pwned={n}</script>'></iframe>",
+    "<object data='javascript:window.__pwned={n}'></object>",
+    "<a href='javascript:window.__pwned={n}'>x</a>",
+    "javascript:window.__pwned={n}",
+    "JaVaScRiPt:window.__pwned={n}//",
+    "data:text/html,<script>window.__pwned={n}</script>",
+    'https://example.org/"onclick="window.__pwned={n}',
+    "<base href='https://evil.example/{n}/'>",
+    "<meta http-equiv=refresh content='0;url=https://evil.example/{n}'>",
+    "<link rel=stylesheet href=//evil.example/{n}.css>",
+    "<form action=//evil.example/{n}><input name=q autofocus onfocus=alert({n})>",
+    "<math><mtext><table><mglyph><style><img src=x onerror=window.__pwned={n}>",
+    "<details open ontoggle=window.__pwned={n}>",
+    "<template><script>window.__pwned={n}</script></template>",
+    "{{{{ config.__class__.__init__.__globals__ }}}} {n}",
+    "{{% for x in ().__class__.__base__.__subclasses__() %}}{{{{ x }}}}{{% endfor %}} {n}",
+    "{{{{ 7 * {n} }}}}",
+    "${{7*{n}}} #{{7*{n}}} <%= 7*{n} %>",
+    "$& $1 \\1 %s %n {n}",
+    "&lt;script&gt;window.__pwned={n}&lt;/script&gt;",
+    "&#60;script&#62;window.__pwned={n}",
+    "\\u003cscript\\u003ewindow.__pwned={n}",
+    "__proto__",
+    "constructor",
+    "../../../../etc/passwd%00{n}",
+    '=HYPERLINK("https://evil.example/{n}")',
+    "\u202egnp.txt{n}",
+    "\u2066\u202dabc{n}",
+    "\u05d0\u05d1\u05d2 \u0627\u0644 {n}",
+    "a\u0000b\u0001c\u0008d\u001be\u007ff\u0085g{n}",
+    "\u2028window.__pwned={n}\u2029",
+    "two\nlines\r\nand\ttabs {n}",
+    "\ufeff\u200b\u200d\u00ad\ufffe\uffff{n}",
+    "Z\u0351\u0352\u0353\u0354\u0355algo{n}",
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467 {n}",
+    "W" * 300 + "{n}",
+    " {n} ",
+)
+# A submission's own text must be printable and on one line; everything else goes.
+DESCRIPTION = (
+    '</p></td><script>window.__pwned=1</script><img src=x onerror=window.__pwned=2> " onmouseover="alert(3)" '
+    "' onfocus='alert(4)' {{ 7 * 7 }} {% include '/etc/passwd' %} ${7*7} javascript:alert(5) --> ]]> &lt;b&gt; "
+    "&amp; \\1 </script></style></title></textarea><base href=//evil.example/>"
+)
+
+
+def main(folder: Path) -> None:
+    """Make the three boards and render each."""
+    plain = _board(folder / "plain", "Browser tests", ["mini"])
+    _run(plain, "tester/random")
+    _run(plain, "tester/halved", description="Random scores over the shorter list only", names=("bm25-20",))
+    shutil.copytree(REPORTED, plain / "reported")
+    gaps = _board(folder / "gaps", "Unfinished", ["mini", "scifact"])
+    _run(gaps, "tester/random")
+    hostile = _board(folder / "hostile", "<b>Hostile</b> & <script>window.__pwned=0</script> {{ 7 * 7 }}", ["mini"])
+    _run(hostile, "tester/hostile", description=DESCRIPTION, training_data=DESCRIPTION[:200])
+    _hostile_tables(hostile / "reported")
+    for board in (plain, gaps, hostile):
+        run_board(board)
+        render(Board.read(board), board / "site")
+
+
+def _board(folder: Path, title: str, tasks: list[str]) -> Path:
+    ledger = Ledger(folder)
+    ledger.create(title, tasks)
+    for depth in (100, 20):
+        ledger.add_candidates(*make_candidates(single_task("mini"), "bm25", depth, lock=ledger.lock))
+    add_baselines(folder)
+    return folder
+
+
+def _run(
+    board: Path,
+    name: str,
+    *,
+    description: str = "",
+    training_data: str = "",
+    names: tuple[str, ...] = ("bm25-100", "bm25-20"),
+) -> None:
+    """File a run made by lot, as a person would: a TOML file and one run file for each candidate list."""
+    ledger = Ledger(board)
+    with tempfile.TemporaryDirectory() as temporary:
+        runs = []
+        for candidates in names:
+            given = ledger.candidates_run(ledger.one_candidates("mini", candidates))
+            ranked = rerank(RERANKERS["random"](), given, {}, {}, name)
+            file = Path(temporary, f"{candidates}.trec")
+            file.write_bytes(run_text(ranked, "lot"))
+            runs.append(f"mini@{candidates}={file}")
+        lines = {
+            "name": name,
+            "kind": "run",
+            "licence": "apache-2.0",
+            "link": "https://example.org/model?a=1&b='2'",
+            "contact": "@tester",
+            "description": description,
+        }
+        text = "".join(f"{key} = {_toml(value)}\n" for key, value in lines.items())
+        text += f"training_data = [{_toml(training_data) if training_data else ''}]\n"
+        Path(temporary, "submission.toml").write_text(text, encoding="utf-8")
+        submit(Path(temporary, "submission.toml"), runs, board)
+
+
+def _toml(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _hostile_tables(folder: Path) -> None:
+    """10,000 different names, each an attack or a mixture of two, over a few files."""
+    draw = random.Random(SEED)
+    names = []
+    for n in range(HOSTILE_NAMES):
+        parts = [draw.choice(ATTACKS).format(n=n) for _ in range(draw.choice((1, 1, 2)))]
+        names.append(draw.choice(("", " ", "x")).join(parts))
+    folder.mkdir(parents=True)
+    for i, title in enumerate(HOSTILE_FILES):
+        with (folder / f"{title}.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            for name in names[i :: len(HOSTILE_FILES)]:
+                other = draw.choice(ATTACKS).format(n=-1)
+                value = draw.choice(("0.5123", "NaN", "-1e999", "<b>1</b>", "", "javascript:alert(1)"))
+                writer.writerow((name, other, draw.choice(("bm25", other)), "100", "nDCG@10", value, other))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from exabench.catalogue import expand, task
+from exabench.errors import BadInput
 from exabench.files import read_text
 from exabench.ledger import Ledger
 from exabench.metrics._measure import mean
-from exabench.nouns import Candidates, Result, Submission, Task
+from exabench.nouns import FIRST_STAGE, Candidates, Result, Submission, Task
 from exabench.statistics import mean_interval, rank_groups
 
-FIRST_STAGE = "exabench--unchanged"
 AUDIT = "audit_discrepancies"
 ALL = "All tasks"
 
@@ -151,10 +151,14 @@ def _rankings(
     submissions: Mapping[str, Submission],
     results: tuple[Result, ...],
 ) -> Iterator[Ranking]:
-    """The board's views in its own order, then all its tasks."""
+    """The board's views in its own order, then all its tasks. Raises BadInput where two would share a page."""
+    slugs = set[str]()
     for title, names in {**views, ALL: [t.name for t in tasks]}.items():
         chosen = tuple(task(name) for name in expand(names))
         slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "view"
+        if slug in slugs:
+            raise BadInput(f"two views of the board would be called {slug}; give them other titles")
+        slugs.add(slug)
         yield Ranking(title, slug, chosen, _rows(chosen, submissions, results))
 
 

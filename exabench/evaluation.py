@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import datetime
-import os
-import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from exabench.catalogue import expand, single_task
 from exabench.collections import Collection
 from exabench.collections._choose import checked_qrels, open_collection
 from exabench.errors import BadInput
 from exabench.ledger import Ledger, read_result
-from exabench.measuring import METRICS, measurement, metrics_of, run_notes
+from exabench.measuring import METRICS, Stage, measurement, metrics_of
 from exabench.metrics._measure import mean, measure
-from exabench.metrics._ties import tie_report
 from exabench.nouns import Candidates, Convention, Measurement, Passage, Qrels, Query, Result, Run, Submission, Task
 from exabench.qrels import qrels_digest, read_qrels
 from exabench.rerankers import RERANKERS, Reranker
 from exabench.retrievers import RETRIEVERS, Retriever
-from exabench.runs import completed, read_run, run_digest, run_of, top, without_self_matches
-from exabench.statistics import paired_test
+from exabench.runs import read_run, run_digest, run_of, top, without_self_matches
 
-FROM_FILES = ("run_file", "fusion")  # first stages that exabench read and did not run itself
 Progress = Callable[[int, int, str], None]
 
 
@@ -159,10 +150,10 @@ def evaluate(
     for name in expand(list(tasks)):
         task = single_task(name)
         candidates, run = make_candidates(task, retriever, depth, data=data, options=options)
-        stage = _Stage(task, candidates, run, data, None)
+        stage = _Reranking(task, candidates, run, data, None)
         label = reranker if isinstance(reranker, str) else type(reranker).__name__.lower()
         ranked = stage.reranked(stage.part(reranker) if isinstance(reranker, str) else reranker, label)
-        results[name] = stage.result(label, "reproduced", ranked, f"exabench.evaluate({label!r}, [{name!r}])")
+        results[name] = stage.result(label, "model", ranked, f"exabench.evaluate({label!r}, [{name!r}])")
     return results
 
 
@@ -195,7 +186,7 @@ def run_board(
     total, written = sum(map(len, work.values())), []
     for pair, submissions in sorted(work.items()):
         frozen = ledger.one_candidates(*pair)
-        stage = _Stage(single_task(pair[0]), frozen, ledger.candidates_run(frozen), data, ledger.lock)
+        stage = _Reranking(single_task(pair[0]), frozen, ledger.candidates_run(frozen), data, ledger.lock)
         for submission in submissions:
             written.append(_result_file(ledger, stage, submission))
             progress(len(written), total, f"{submission.slug} on {pair[0]} ({pair[1]})")
@@ -208,16 +199,14 @@ def _pairs(ledger: Ledger, submission: Submission) -> list[tuple[str, str]]:
     return [(candidates.task, candidates.name) for candidates in ledger.candidates()]
 
 
-def _result_file(ledger: Ledger, stage: _Stage, submission: Submission) -> Path:
+def _result_file(ledger: Ledger, stage: _Reranking, submission: Submission) -> Path:
     names = (submission.slug, stage.task.name, stage.candidates.name)
     if submission.kind == "run":
-        run, state = read_run(ledger.run_file(*names), submission.slug), "re-computed"
+        run = read_run(ledger.run_file(*names), submission.slug)
     else:
         run = stage.reranked(stage.part(submission.reranker), submission.slug)
-        state = "re-computed" if stage.candidates.retriever in FROM_FILES else "reproduced"
         ledger.add_run(*names, run)
-    command = f"exabench bench run {names[0]} --task {names[1]} --candidates {names[2]}"
-    result = stage.result(submission.slug, state, run, command)
+    result = stage.result(submission.slug, submission.kind, run)
     file = ledger.folder / "results" / names[0] / f"{names[1]}.{names[2]}.json"
     if file.is_file() and _still_true(file, result):
         return file
@@ -233,25 +222,15 @@ def _still_true(file: Path, result: Result) -> bool:
     return {**vars(filed), "created": ""} == {**vars(result), "created": ""}
 
 
-class _Stage:
-    """A task with one frozen candidate list: judgements, bounds, and what rerankers are given, read once."""
+class _Reranking(Stage):
+    """A stage together with the collection it came from: what rerankers are given, read once."""
 
     def __init__(
         self, task: Task, candidates: Candidates, run: Run, data: str | Path | None, lock: Path | None
     ) -> None:
-        self.task, self.candidates, self.run = task, candidates, run
         self._collection = open_collection(task, data, lock)
-        self.qrels = checked_qrels(task, self._collection, lock)
-        if (
-            candidates.qrels_digest != qrels_digest(self.qrels)
-            or candidates.convention_digest != task.convention.digest
-        ):
-            raise BadInput(
-                f"candidates {candidates.name} of {task.name} were frozen with other judgements or another convention; "
-                "make them again under another name"
-            )
-        self._first_stage = self._bound("unchanged")
-        self._ceiling = self._bound("oracle")
+        qrels = checked_qrels(task, self._collection, lock)
+        super().__init__(task, candidates, run, qrels, self._collection.source)
 
     def part(self, name: str) -> Reranker:
         """The reranker called `name`, made for this task."""
@@ -270,41 +249,3 @@ class _Stage:
             if missing := wanted - set(passages):
                 raise BadInput(f"{self._collection.source} holds no text for a candidate", id=min(missing))
         return rerank(reranker, self.run, queries, passages, name)
-
-    def result(self, slug: str, state: str, run: Run, command: str) -> Result:
-        """Measure a run over these candidates."""
-        metrics = metrics_of(self.task)
-        whole, added = completed(run, self.run)
-        measured = measurement(whole, self.qrels, self.task.convention, metrics, task=self.task.name)
-        ties = tie_report(self.qrels, run, "nDCG@10", threshold=self.task.convention.relevance_threshold)
-        per_query = np.array(list(measured.per_query[measured.headline].values()))
-        values = vars(measured) | {"run": run.name, "ties": ties, "notes": tuple(run_notes(run, self.qrels, ties))}
-        return Result(
-            submission=slug,
-            state=state,
-            candidates=self.candidates,
-            measurement=Measurement(**values),
-            first_stage={name: mean(row) for name, row in self._first_stage.items()},
-            ceiling={name: mean(row) for name, row in self._ceiling.items()},
-            gain=paired_test([per_query], [self._first_stage[measured.headline]]).as_json(),
-            run_digest=run_digest(run, slug),
-            completed=added,
-            qrels_digest=qrels_digest(self.qrels),
-            qrels_source=self._collection.source,
-            versions={"exabench": version("exabench"), "numpy": np.__version__, "python": platform.python_version()},
-            command=command,
-            created=today(),
-        )
-
-    def _bound(self, reranker: str) -> dict[str, np.ndarray]:
-        """Per-query values of every metric for one of the rerankers that need no model."""
-        ranked = self.reranked(self.part(reranker), reranker)
-        threshold = self.task.convention.relevance_threshold
-        return measure(self.qrels, ranked, metrics_of(self.task), threshold=threshold)[1]
-
-
-def today() -> str:
-    """The date, UTC; SOURCE_DATE_EPOCH overrides it, so that a rebuild can give the same bytes."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    moment = datetime.datetime.fromtimestamp(int(epoch), datetime.UTC) if epoch else datetime.datetime.now(datetime.UTC)
-    return moment.date().isoformat()

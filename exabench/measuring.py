@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import datetime
+import os
+import platform
 import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import version
 
 import numpy as np
 
+from exabench.errors import BadInput
 from exabench.metrics._measure import mean, measure
-from exabench.metrics._ties import tie_report
-from exabench.nouns import Convention, Measurement, Qrels, Run, Task
-from exabench.qrels import positives_only
-from exabench.runs import without_self_matches
-from exabench.statistics import bootstrap_intervals
+from exabench.metrics._ties import ceiling, tie_report
+from exabench.nouns import Candidates, Convention, Measurement, Qrels, Result, Run, Task
+from exabench.qrels import positives_only, qrels_digest
+from exabench.runs import completed, run_digest, without_self_matches
+from exabench.statistics import bootstrap_intervals, paired_test
 
 METRICS = ("nDCG@10", "RR@10", "AP@100", "R@100", "P@10", "Success@5", "Judged@10")
 TIE_WARNING = 0.01
+FROM_FILES = ("run_file", "fusion")  # first stages that exabench read and did not run itself
 
 
 def metrics_of(task: Task) -> tuple[str, ...]:
@@ -71,3 +78,62 @@ def run_notes(run: Run, qrels: Qrels, ties: Mapping[str, float]) -> list[str]:
         if odd:
             notes.append(f"{len(odd)} passage ids meet a judged one only after Unicode NFC; they count as unjudged")
     return notes
+
+
+class Stage:
+    """A task's judgements and one frozen candidate list: whatever is ranked over it is measured here.
+
+    Raises BadInput where the list was frozen with other judgements or under another convention.
+    """
+
+    def __init__(self, task: Task, candidates: Candidates, run: Run, qrels: Qrels, source: str) -> None:
+        self.task, self.candidates, self.run, self.qrels, self.source = task, candidates, run, qrels, source
+        frozen = (candidates.qrels_digest, candidates.convention_digest)
+        if frozen != (qrels_digest(qrels), task.convention.digest):
+            raise BadInput(
+                f"candidates {candidates.name} of {task.name} were frozen with other judgements or another convention; "
+                "make them again under another name"
+            )
+
+    def result(self, submission: str, kind: str, run: Run, command: str | None = None) -> Result:
+        """Measure a run over these candidates; `kind` is the submission's."""
+        metrics, threshold = metrics_of(self.task), self.task.convention.relevance_threshold
+        whole, added = completed(run, self.run)
+        measured = measurement(whole, self.qrels, self.task.convention, metrics, task=self.task.name)
+        ties = tie_report(self.qrels, run, "nDCG@10", threshold=threshold)
+        values = vars(measured) | {"run": run.name, "ties": ties, "notes": tuple(run_notes(run, self.qrels, ties))}
+        per_query = np.array(list(measured.per_query[measured.headline].values()))
+        names = f"{submission} --task {self.task.name} --candidates {self.candidates.name}"
+        return Result(
+            submission=submission,
+            state="re-computed" if kind == "run" or self.candidates.retriever in FROM_FILES else "reproduced",
+            candidates=self.candidates,
+            measurement=Measurement(**values),
+            first_stage={name: mean(row) for name, row in self._first_stage.items()},
+            ceiling=self._ceiling,
+            gain=paired_test([per_query], [self._first_stage[measured.headline]]).as_json(),
+            run_digest=run_digest(run, submission),
+            completed=added,
+            qrels_digest=qrels_digest(self.qrels),
+            qrels_source=self.source,
+            versions={"exabench": version("exabench"), "numpy": np.__version__, "python": platform.python_version()},
+            command=command or f"exabench bench run {names}",
+            created=today(),
+        )
+
+    @cached_property
+    def _first_stage(self) -> dict[str, np.ndarray]:
+        threshold = self.task.convention.relevance_threshold
+        return measure(self.qrels, self.run, metrics_of(self.task), threshold=threshold)[1]
+
+    @cached_property
+    def _ceiling(self) -> dict[str, float]:
+        threshold = self.task.convention.relevance_threshold
+        return ceiling(self.qrels, self.run, metrics_of(self.task), threshold=threshold)
+
+
+def today() -> str:
+    """The date, UTC; SOURCE_DATE_EPOCH overrides it, so that a rebuild can give the same bytes."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    moment = datetime.datetime.fromtimestamp(int(epoch), datetime.UTC) if epoch else datetime.datetime.now(datetime.UTC)
+    return moment.date().isoformat()

@@ -16,6 +16,10 @@ Qrels: TypeAlias = Mapping[str, Mapping[str, int]]
 """`{query_id: {passage_id: grade}}`; a grade of 0 or less is a judged passage that is not relevant."""
 
 
+FIRST_STAGE = "exabench--unchanged"
+"""The slug of the baseline that keeps the candidates' own order: the first stage itself, as a line of the board."""
+
+
 @dataclass(frozen=True)
 class Query:
     """A query: id and text."""

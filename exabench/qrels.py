@@ -45,7 +45,7 @@ def _checked(words: tuple[str, ...], width: int, path: str | Path, number: int) 
         raise BadInput(f"has {len(words)} columns where qrels have {width} ({layout})", file=path, line=number)
     query, passage, grade = words[0], words[-2], words[-1]
     for id in (query, passage):
-        if not id or any(c.isspace() or not c.isprintable() and c.isascii() for c in id):
+        if not id or any(c.isspace() or c < " " or "\x7f" <= c <= "\x9f" for c in id):
             raise BadInput(
                 "an id may not be empty nor hold blanks or control characters", file=path, line=number, id=id
             )

@@ -231,10 +231,11 @@ def _read_columns(data: bytes) -> pa.Table | None:
 
 def _one_delimiter(data: bytes, delimiter: str) -> bool:
     """Does white space stand alone, as a line end or as the delimiter? Only then are columns words."""
-    blank = np.frombuffer(data, np.uint8) <= 32
-    together = np.count_nonzero(blank[1:] & blank[:-1])
-    other = b" " if delimiter == "\t" else b"\t"
-    return other not in data and together == data.count(b"\r\n") and data[:1] > b" " and data[-1:] not in b" \t"
+    if (b" " if delimiter == "\t" else b"\t") in data or data[:1] <= b" " or data[-1:] in (b" ", b"\t"):
+        return False
+    content = np.frombuffer(data, np.uint8)
+    together = np.count_nonzero(np.maximum(content[1:], content[:-1]) <= 32)
+    return together == 0 or together == data.count(b"\r\n")
 
 
 def _read_lines(data: bytes, path: str | Path) -> tuple[list[str], list[str], list[float]]:

@@ -30,7 +30,9 @@ def submit(file: str | Path, runs: list[str], board: str | Path) -> tuple[Submis
         submission = read_submission(file)
     except ExabenchError as error:
         problems.append(str(error))
-    if submission and submission.kind == "run" and not runs:
+    if submission and submission.kind == "baseline":
+        problems.append(f"{file}: kind baseline is exabench's own; send the ranking as kind run")
+    elif submission and not runs:
         problems.append("a submission of kind run needs at least one --run TASK=RUN")
     found: dict[tuple[str, str], Run] = {}
     for given in runs:

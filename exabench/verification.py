@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from exabench.catalogue import expand, single_task
 from exabench.collections._choose import checked_qrels, open_collection
 from exabench.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.files import digest_of, read_bytes, read_text
-from exabench.ledger import Ledger, read_result
-from exabench.metrics._measure import mean, measure
-from exabench.nouns import Result
-from exabench.qrels import qrels_digest
-from exabench.runs import completed, read_run, without_self_matches
+from exabench.ledger import Ledger, read_result, result_json
+from exabench.measuring import Stage
+from exabench.nouns import Result, Submission
+from exabench.runs import completed, read_run
 
 EXACT = 1e-9
 CLOSE = 5e-4
@@ -47,46 +48,74 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
     files = ledger.result_files(slug)
     if not files:
         raise BadInput(f"holds no result{'' if slug == '*' else f' of {slug}'}", file=ledger.folder / "results")
+    stage_of = functools.cache(lambda task, candidates: _stage(ledger, task, candidates, data))
+    filed = ledger.submissions()
     for file in files:
         task, _, candidates = file.stem.partition(".")
         try:
             result = read_result(file)
-            found = _recomputed(ledger, result, data)
+            found = _recomputed(ledger, result, filed, stage_of(result.task, result.candidates.name))
         except OutsideFailed:
             raise
         except ExabenchError as error:
             yield Cell(file.parent.name, task, candidates, "-", None, None, f"FAIL: {error}")
             continue
-        for metric, filed in result.measurement.metrics.items():
-            value = mean(found[metric].values())
-            per_query = result.measurement.per_query.get(metric, {})
-            verdict = _verdict(filed, value, per_query, found[metric])
-            yield Cell(result.submission, task, candidates, metric, filed, value, verdict)
+        for metric, value in result.measurement.metrics.items():
+            each = [r.measurement.per_query.get(metric, {}) for r in (result, found)]
+            again = found.measurement.metrics.get(metric)
+            yield Cell(result.submission, task, candidates, metric, value, again, _verdict(value, again, *each))
+        yield Cell(result.submission, task, candidates, "everything else", None, None, _record(result, found))
 
 
-def _recomputed(ledger: Ledger, result: Result, data: str | Path | None) -> dict[str, dict[str, float]]:
-    task, names = single_task(result.task), (result.submission, result.task, result.candidates.name)
-    if ledger.one_candidates(*names[1:]) != result.candidates:
+def _stage(ledger: Ledger, task_name: str, name: str, data: str | Path | None) -> Stage:
+    task, candidates = single_task(task_name), ledger.one_candidates(task_name, name)
+    collection = open_collection(task, data, ledger.lock)
+    qrels = checked_qrels(task, collection, ledger.lock)
+    return Stage(task, candidates, ledger.candidates_run(candidates), qrels, collection.source)
+
+
+def _recomputed(ledger: Ledger, result: Result, filed: Mapping[str, Submission], stage: Stage) -> Result:
+    """The whole result again, from the stored run, the candidates and the judgements."""
+    if result.submission not in filed:
+        raise BadInput(f"{result.submission} is not a submission of this board")
+    if stage.candidates != result.candidates:
         raise BadInput("the result was made with another candidate list than the one filed under that name")
-    file = ledger.run_file(*names)
+    file = ledger.run_file(result.submission, result.task, result.candidates.name)
     if digest_of(read_bytes(file)) != result.run_digest:
         raise BadInput("is not the run that the result was made from", file=file)
-    qrels = checked_qrels(task, open_collection(task, data, ledger.lock), ledger.lock)
-    if qrels_digest(qrels) != result.qrels_digest:
-        raise BadInput(f"task {task.name} now has other judgements than the result was made with")
-    run, _ = completed(read_run(file, result.submission), ledger.candidates_run(result.candidates))
-    convention = result.measurement.convention
-    if convention != task.convention:
-        raise BadInput("the result was made under another convention than the task's")
-    run = without_self_matches(run) if convention.self_match == "drop" else run
-    ids, values = measure(qrels, run, list(result.measurement.metrics), threshold=convention.relevance_threshold)
-    return {name: dict(zip(ids, row.tolist(), strict=True)) for name, row in values.items()}
+    return stage.result(result.submission, filed[result.submission].kind, read_run(file, result.submission))
 
 
-def _verdict(filed: float, found: float, filed_each: Mapping[str, float], found_each: Mapping[str, float]) -> str:
-    off = abs(filed - found)
+def _record(filed: Result, found: Result) -> str:
+    """Intervals, bounds, tests, counts, digests, state: all but what names the day and the machine."""
+    ignored = {"created", "versions", "qrels_source", "digest"}
+    records = [{key: value for key, value in result_json(r).items() if key not in ignored} for r in (filed, found)]
+    differing = _differences(records[0], records[1])
+    return f"FAIL: differs in {', '.join(differing[:5])}" if differing else "OK"
+
+
+def _differences(filed: Any, found: Any, path: str = "") -> list[str]:
+    """Where two JSON values differ, as paths; numbers may be EXACT apart, and the metrics have cells of their own."""
+    if path in ("measurement.metrics", "measurement.per_query"):
+        return []
+    if isinstance(filed, dict) and isinstance(found, dict) and set(filed) == set(found):
+        return [p for key in filed for p in _differences(filed[key], found[key], f"{path}.{key}".lstrip("."))]
+    if isinstance(filed, list) and isinstance(found, list) and len(filed) == len(found):
+        pairs = enumerate(zip(filed, found, strict=True))
+        return [p for i, (x, y) in pairs for p in _differences(x, y, f"{path}[{i}]")]
+    if type(filed) is type(found) is float:
+        return [] if abs(filed - found) <= EXACT else [path]
+    return [] if filed == found else [path]
+
+
+def _verdict(
+    filed: float, found: float | None, filed_each: Mapping[str, float], found_each: Mapping[str, float]
+) -> str:
+    if found is None:
+        return "FAIL: not a metric of this task"
     if set(filed_each) != set(found_each):
         return "FAIL: other queries"
+    off = abs(filed - found)
     if off <= EXACT and all(abs(filed_each[q] - found_each[q]) <= EXACT for q in found_each):
         return "OK"
     return f"off by {off:.6f}" if off <= CLOSE else f"FAIL: off by {off:.4f}"
@@ -96,7 +125,7 @@ def check(board: str | Path) -> list[str]:
     """Every problem of every file under a leaderboard's folder, one line each; an empty list is a good board."""
     ledger = Ledger(Path(board))
     problems: list[str] = []
-    known: set[Path] = {ledger.folder / name for name in ("board.toml", "lock.json", "README.md", ".gitignore")}
+    known = {ledger.folder / name for name in ("board.toml", "lock.json", "README.md", ".gitignore")}
 
     def attempt(file: Path, action: object) -> None:
         known.add(file)
@@ -158,7 +187,7 @@ def _check_reported(file: Path) -> None:
 def _strangers(folder: Path, known: set[Path]) -> list[str]:
     problems = []
     for file in sorted(folder.rglob("*")):
-        built = file.relative_to(folder).parts[0] == "site" or file.name == ".site.lock"
+        built = file.relative_to(folder).parts[0] == "site" or file.relative_to(folder).parts[0].startswith(".site.")
         if built or file.is_dir() and not file.is_symlink():
             continue
         if file.is_symlink():

@@ -14,9 +14,9 @@ from exabench.board import Board
 from exabench.catalogue import task
 from exabench.collections._choose import open_collection
 from exabench.errors import BadInput
-from exabench.evaluation import evaluate, make_candidates, rerank, run_board, score, today
+from exabench.evaluation import evaluate, make_candidates, rerank, run_board, score
 from exabench.ledger import Ledger, read_result
-from exabench.measuring import measurement, metrics_of
+from exabench.measuring import measurement, metrics_of, today
 from exabench.nouns import Convention, Passage, Query, Task
 from exabench.rerankers import RERANKERS
 from exabench.runs import run_digest, run_in_order, run_text, select_queries, top
@@ -238,3 +238,11 @@ def test_the_good_run_of_the_tests_is_a_permutation(board):
     first = first_stage(board)
     assert run_text(good_run(first), "t") != run_text(first, "t")
     assert filed(board, "acme--good").completed == 0
+
+
+def test_the_ceiling_is_what_the_oracle_gets_on_every_metric():
+    result = evaluate("oracle", ["mini"], depth=20)["mini"]
+    assert result.ceiling == pytest.approx(dict(result.measurement.metrics), abs=1e-12)
+    assert result.first_stage == pytest.approx(
+        dict(evaluate("unchanged", ["mini"], depth=20)["mini"].measurement.metrics), abs=1e-12
+    )

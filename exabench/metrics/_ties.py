@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from exabench.metrics._graded import UNJUDGED, Graded, cells, grade
@@ -24,6 +26,14 @@ def tie_report(qrels: Qrels, run: Run, metric: str = "nDCG@10", *, threshold: in
     name = MetricName.parse(metric)
     extremes = [mean(name.values(_reordered(graded, query, rank, group, sign))) for sign in (1, -1)]
     return {"rate": float(tied.mean()), "worst": extremes[0], "best": extremes[1]}
+
+
+def ceiling(qrels: Qrels, run: Run, metrics: Sequence[str], *, threshold: int = 1) -> dict[str, float]:
+    """The mean of each metric if the run's passages stood in their best order: what no reranker can exceed."""
+    graded = grade(qrels, run, threshold=threshold)
+    query, rank, _ = cells(run, graded.query_ids, None)
+    best = _reordered(graded, query, rank, query, -1)
+    return {str(name): mean(name.values(best)) for name in map(MetricName.parse, metrics)}
 
 
 def _reordered(graded: Graded, query: np.ndarray, rank: np.ndarray, group: np.ndarray, sign: int) -> Graded:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from exabench.nouns import FIRST_STAGE
 from exabench.pages import _task_views, _views, downloads
 from exabench.pages._format import FILTERS, harmless
-from exabench.pages._paths import FIRST_STAGE, reported_page, result_data, result_page, submission_page, task_page
+from exabench.pages._paths import ranking_page, reported_page, result_data, result_page, submission_page, task_page
 from exabench.pages._publish import Progress, publish
 from exabench.pages._views import View
 from exabench.statistics import ALPHA, RESAMPLES
@@ -44,7 +45,8 @@ def pages_of(board: Board) -> dict[str, Callable[[], bytes]]:
     def add(path: str, template: str, make: Callable[..., Mapping[str, Any]], *given: Any) -> None:
         pages[path] = lambda: _page(environment, board, path, template, make(view, *given))
 
-    add("index.html", "overview.html", _views.overview)
+    for ranking in board.rankings:
+        add(ranking_page(board, ranking), "overview.html", _views.overview, ranking)
     add("about.html", "about.html", _about)
     add("downloads.html", "downloads.html", _downloads)
     add("reported/index.html", "reported_index.html", _task_views.reported_index)
@@ -91,7 +93,7 @@ def _environment() -> Environment:
         finalize=harmless,
     )
     environment.filters.update(FILTERS)
-    paths = (submission_page, result_page, result_data, task_page, reported_page)
+    paths = (ranking_page, submission_page, result_page, result_data, task_page, reported_page)
     environment.globals.update({function.__name__: function for function in paths})
     environment.globals["FIRST_STAGE"] = FIRST_STAGE
     return environment

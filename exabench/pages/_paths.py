@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from exabench.errors import BadInput
 from exabench.nouns import Result
 
-FIRST_STAGE = "exabench--unchanged"  # the slug of the candidates' own order
+if TYPE_CHECKING:
+    from exabench.board import Board, Ranking
+
 MANIFEST = "files.json"
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}")
 
@@ -15,6 +18,11 @@ _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}")
 def is_safe(path: str) -> bool:
     """Is it a relative path of plain names, the same on every system and in every address?"""
     return all(_PART.fullmatch(part) for part in path.split("/"))
+
+
+def ranking_page(board: Board, ranking: Ranking) -> str:
+    """The page of an overview; the board's first one is the front page."""
+    return "index.html" if ranking == board.rankings[0] else _checked(f"views/{_part(ranking.slug)}.html")
 
 
 def submission_page(slug: str) -> str:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from exabench.catalogue import task
-from exabench.nouns import Candidates, Result, Task
+from exabench.nouns import FIRST_STAGE, Candidates, Result, Task
 from exabench.pages import figures
 from exabench.pages._format import first_stage
-from exabench.pages._paths import FIRST_STAGE
 from exabench.pages._views import View, headline_values, stamp
 
 if TYPE_CHECKING:
@@ -71,6 +70,7 @@ def _single(view: View, one: Task) -> dict[str, Any]:
         "frozen": _frozen(view, one),
         "ranked": ranked,
         "bounds": [entry for entry in entries if entry.group is None],
+        "read_from": sorted({entry.result.qrels_source for entry in entries}),
         "hardest": _hardest(entries),
         "scores": _scores(one, ranked) if ranked else None,
         "part_of": [t for t in view.board.tasks if one.name in t.members],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +11,13 @@ from markupsafe import Markup
 
 from exabench.catalogue import task
 from exabench.metrics._measure import mean
-from exabench.nouns import Result, Submission, Task
+from exabench.nouns import FIRST_STAGE, Result, Submission, Task
 from exabench.pages import figures
 from exabench.pages._format import count, first_stage, newest, score
-from exabench.pages._paths import FIRST_STAGE
 from exabench.statistics import holm
 
 if TYPE_CHECKING:
-    from exabench.board import Board, Row
+    from exabench.board import Board, Ranking, Row
 
 DRAWN = 40  # lines in the overview's figures; its table holds all
 EXTREMES = 5
@@ -157,10 +156,12 @@ def stamp(results: Iterable[Result]) -> tuple[str, str]:
     return max((result.created for result in listed), default=""), newest(result.versions for result in listed)
 
 
-def overview(view: View) -> dict[str, Any]:
-    """The front page."""
+def overview(whole: View, ranking: Ranking) -> dict[str, Any]:
+    """An overview: the board seen through the tasks of one ranking."""
+    view = View(replace(whole.board, tasks=ranking.tasks, rows=ranking.rows))
     lines, rows = view.lines, view.board.rows
     return {
+        "ranking": ranking,
         "lines": lines,
         "tasks": view.board.tasks,
         "stages": sorted({line.stage for line in lines}),
@@ -170,7 +171,7 @@ def overview(view: View) -> dict[str, Any]:
         "heat_map": _heat_map(view),
         "scores": _scores(view),
         "drawn": min(DRAWN, len(lines)),
-        "stamp": stamp(view.results),
+        "stamp": stamp(result for row in rows for result in row.results),
     }
 
 

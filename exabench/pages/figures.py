@@ -11,6 +11,7 @@ from markupsafe import Markup
 from exabench.pages._format import clean, score, signed
 
 BARS = 720  # bars in a plot of differences; of more queries every so-manieth is drawn
+GROUP, LABEL = 94, 15  # a candidate list in a panel: units wide, signs of its name
 _STEPS = (0.005, 0.02, 0.05, 0.10)  # differences where the heat map takes its next colour
 
 
@@ -74,7 +75,7 @@ def shade(value: float) -> int:
 
 def panels(key: str, figures: Sequence[tuple[str, Sequence[Group]]], title: str, about: str) -> Markup:
     """Small multiples: for each task, scores over each candidate list between its own score and its ceiling."""
-    wide = max(210 if len(figures) > 1 else 380, 60 + 62 * max((len(groups) for _, groups in figures), default=1))
+    wide = max(210 if len(figures) > 1 else 380, 60 + GROUP * max((len(groups) for _, groups in figures), default=1))
     high, across = 214, max(1, min(len(figures), 940 // wide))
     parts = _panel_legend()
     for i, (name, groups) in enumerate(figures):
@@ -203,7 +204,7 @@ def _group(group: Group, x: float, top: float, bottom: float) -> list[str]:
     for i, value in enumerate(sorted(group.values)):
         aside = 6 * ((i + 1) // 2 % 3) * (-1 if i % 2 else 1)  # neighbours step aside so that none hides another
         parts.append(_dot("own", x + aside, bottom - (bottom - top) * value, 4))
-    parts.append(_text(x, bottom + 17, group.label, "lab mid", limit=12))
+    parts.append(_text(x, bottom + 17, group.label, "lab mid", limit=LABEL))
     return [*parts, _text(x, bottom + 32, group.detail, "small mid", limit=12)]
 
 

@@ -21,6 +21,7 @@ from exabench.nouns import Run
 
 _COLUMNS = ("query", "q0", "passage", "rank", "score", "tag")
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_PIECE = 1 << 17
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r")) + b"\x7f"
 
 
@@ -32,9 +33,9 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     inside ids, text that is not UTF-8.
     """
     data = read_bytes(path).removeprefix(b"\xef\xbb\xbf")
-    _refuse_control_characters(data, path)
+    _refuse_blanks_beyond_ascii(data, path)
     name = name or Path(path).name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt")
-    table = _read_columns(data)
+    table = _read_columns(data) if _is_tidy(data) else None
     if table is not None and table.num_rows:
         queries = table.column("query").unify_dictionaries().combine_chunks()
         passages, scores = table.column("passage").combine_chunks(), table.column("score").to_numpy()
@@ -43,6 +44,7 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
         if finite and not _may_hold_duplicates(queries, passages):
             return _ranked(name, queries, passages, scores)
     # Something is unusual or wrong: the slow reader takes any white space, and knows every line by number.
+    _refuse_control_characters(data, path)
     listed_queries, listed_passages, listed_scores = _read_lines(data, path)
     queries = pa.array(listed_queries, pa.string()).dictionary_encode()
     return _ranked(name, queries, pa.array(listed_passages, pa.string()), np.array(listed_scores))
@@ -107,15 +109,25 @@ def _may_hold_duplicates(queries: pa.DictionaryArray, passages: pa.StringArray) 
     starts = np.frombuffer(offsets, np.int32)[passages.offset : passages.offset + len(passages) + 1].astype(np.int64)
     padded = np.concatenate([np.frombuffer(content, np.uint8), np.zeros(8, np.uint8)])
     words = np.ndarray((len(padded) - 7,), "<u8", padded.data, strides=(1,))  # the eight bytes from each place on
+    query = queries.indices.to_numpy()
+    keys = np.empty(len(passages), np.uint64)
+    for start in range(0, len(keys), _PIECE // 8):
+        rows = slice(start, start + _PIECE // 8)
+        keys[rows] = _hashes(words, starts[start : rows.stop + 1], query[rows])
+    return _repeats(keys)
+
+
+def _hashes(words: np.ndarray, starts: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """64 well-mixed bits for each pair of a query and the bytes from one start to the next."""
     left = np.diff(starts)
-    key = queries.indices.to_numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + left.astype(np.uint64)
+    key = query.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + left.astype(np.uint64)
     for block in range(int(left.max(initial=0) + 7) // 8):
         size = np.clip(left - 8 * block, 0, 8).astype(np.uint64)
         mask = ~np.uint64(0) >> (np.uint64(64) - np.maximum(size, 1) * np.uint64(8))
         word = words[np.minimum(starts[:-1] + 8 * block, len(words) - 1)] & np.where(size, mask, np.uint64(0))
         key = (key ^ word) * np.uint64(0xD6E8FEB86659FD93)
         key ^= key >> np.uint64(32)
-    return _repeats(key)
+    return key
 
 
 def _repeats(keys: np.ndarray) -> bool:
@@ -212,8 +224,6 @@ def _short(score: np.float32) -> str:
 def _read_columns(data: bytes) -> pa.Table | None:
     """Query, passage and score columns by Arrow's reader; None where a line is not six plain columns."""
     delimiter = "\t" if b"\t" in data[: data.find(b"\n") + 1] else " "
-    if not _one_delimiter(data, delimiter):
-        return None
     words = pa.dictionary(pa.int32(), pa.string())
     types = {"query": words, "passage": pa.string(), "score": pa.float64()}
     try:
@@ -229,13 +239,22 @@ def _read_columns(data: bytes) -> pa.Table | None:
         return None
 
 
-def _one_delimiter(data: bytes, delimiter: str) -> bool:
-    """Does white space stand alone, as a line end or as the delimiter? Only then are columns words."""
-    if (b" " if delimiter == "\t" else b"\t") in data or data[:1] <= b" " or data[-1:] in (b" ", b"\t"):
-        return False
+def _is_tidy(data: bytes) -> bool:
+    """Does one blank (or one tab) stand between words, a line end after each line, and no other control character?
+
+    Only then are Arrow's columns the words of a line. One pass, in pieces that stay in the processor's cache.
+    """
     content = np.frombuffer(data, np.uint8)
-    together = np.count_nonzero(np.maximum(content[1:], content[:-1]) <= 32)
-    return together == 0 or together == data.count(b"\r\n")
+    low = ends = pairs = 0
+    for start in range(0, len(content), _PIECE):
+        piece = content[start : start + _PIECE + 1]
+        pairs += int(np.count_nonzero(np.maximum(piece[1:], piece[:-1]) <= 32))
+        low += int(np.count_nonzero(piece[:_PIECE] < 32))
+        ends += int(np.count_nonzero(piece[:_PIECE] == 10))
+    tabs = data.count(b"\t") if low > ends else 0
+    returns = data.count(b"\r\n") if low > ends + tabs else 0
+    plain = low == ends + tabs + returns and pairs == returns and b"\x7f" not in data
+    return plain and not (tabs and b" " in data) and data[:1] > b" " and data[-1:] not in (b" ", b"\t")
 
 
 def _read_lines(data: bytes, path: str | Path) -> tuple[list[str], list[str], list[float]]:
@@ -283,17 +302,19 @@ def _checked_words(words: list[bytes], path: str | Path, number: int) -> tuple[s
 
 
 def _refuse_control_characters(data: bytes, path: str | Path) -> None:
-    """Ids may hold no control character, and no blank from outside ASCII either."""
-    content = np.frombuffer(data, np.uint8)
-    if np.count_nonzero(content < 32) != np.count_nonzero(content == 10) or b"\x7f" in data:
-        wrong = re.search(rb"\r(?!\n)|[" + re.escape(_CONTROL) + rb"]", data)
-        if wrong:
-            raise BadInput("holds a control character", file=path, line=data.count(b"\n", 0, wrong.start()) + 1)
-    if not data.isascii():
-        for number, line in enumerate(data.decode(errors="replace").split("\n"), 1):
-            for word in re.split(r"[ \t\r]", line):
-                if _is_blank_inside(word):
-                    raise BadInput("holds a blank or control character inside a word", file=path, line=number, id=word)
+    wrong = re.search(rb"\r(?!\n)|[" + re.escape(_CONTROL) + rb"]", data)
+    if wrong:
+        raise BadInput("holds a control character", file=path, line=data.count(b"\n", 0, wrong.start()) + 1)
+
+
+def _refuse_blanks_beyond_ascii(data: bytes, path: str | Path) -> None:
+    """A no-break space and its like are part of a word to a parser and invisible to a reader."""
+    if data.isascii():
+        return
+    for number, line in enumerate(data.decode(errors="replace").split("\n"), 1):
+        for word in re.split(r"[ \t\r]", line):
+            if _is_blank_inside(word):
+                raise BadInput("holds a blank or control character inside a word", file=path, line=number, id=word)
 
 
 def _is_blank_inside(word: str) -> bool:

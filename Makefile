@@ -18,6 +18,7 @@ check: .venv/.ready
 	$(BIN)/ruff format --check exabench tests
 	$(BIN)/mypy exabench
 	$(BIN)/exabench board check
+	$(BIN)/exabench bench verify > /dev/null
 
 # A real Chromium, axe-core and the Nu HTML checker over every kind of page.
 test-web: .venv/.ready

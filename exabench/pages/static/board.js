@@ -66,7 +66,7 @@
   function key(item, place) {
     if (item.keys[place] === undefined) {
       var text = item.row.cells[place] ? item.row.cells[place].textContent.trim() : "";
-      item.keys[place] = heads[place].dataset.kind ? number(text) : text;
+      item.keys[place] = heads[place].dataset.kind ? number(text) : text.replace(/^\u2013$/, "");
     }
     return item.keys[place];
   }

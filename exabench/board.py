@@ -167,8 +167,9 @@ def _rows(
 ) -> tuple[Row, ...]:
     """The overview's lines, best mean first, lines without a mean after them; bounds are left to the task pages."""
     grouped: dict[tuple[str, str], dict[str, Result]] = {}
+    wanted = {name for t in tasks for name in (t.members or (t.name,))}
     for result in results:
-        submission = submissions.get(result.submission)
+        submission = submissions.get(result.submission) if result.task in wanted else None
         if submission and (submission.kind != "baseline" or result.submission == FIRST_STAGE):
             grouped.setdefault((result.submission, result.candidates.name), {})[result.task] = result
     complete: list[tuple[Row, list[np.ndarray]]] = []

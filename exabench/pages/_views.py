@@ -24,8 +24,8 @@ EXTREMES = 5
 
 STATES = {
     "reproduced": "exabench ran the reranker itself, on the frozen candidates, and measured the ranking it got.",
-    "re-computed": "Somebody sent the ranking. exabench held it against the frozen candidates and computed every "
-    "number from it; how the ranking was made is the submitter's word.",
+    "re-computed": "The ranking, or the first stage under it, came as a file. exabench held it against the frozen "
+    "candidates and computed every number from it; how the file was made is its sender's word.",
     "reported": "Printed elsewhere and not measured here. Such numbers stay on pages of their own.",
 }
 

@@ -2,6 +2,7 @@
 # make test   the tests; make check, test-web and benchmark are the other gates
 PYTHON ?= python3
 BIN := .venv/bin
+# Test collections beside the checkout, where there are any; tests that need them are left out elsewhere.
 EXABENCH_DATA ?= $(wildcard ../shared/data)
 export EXABENCH_DATA
 

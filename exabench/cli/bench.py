@@ -256,7 +256,7 @@ def compare(
                 f"{one.b:.4f}",
                 f"{one.test.difference:+.4f} [{low:+.4f}, {high:+.4f}]",
             )
-            + (counts, f"{one.test.effect_size:+.2f}", f"{one.test.t_test:.4f}", f"{one.corrected:.4f}", one.verdict)
+            + (counts, f"{one.test.effect_size:+.2f}", _p(one.test.t_test), _p(one.corrected), one.verdict)
         )
     header = (
         "task",
@@ -275,6 +275,10 @@ def compare(
         ordered = sorted(one.per_query.items(), key=lambda item: (-abs(item[1][0] - item[1][1]), item[0]))
         lines = [(q, f"{x:.4f}", f"{y:.4f}", f"{x - y:+.4f}") for q, (x, y) in ordered]
         show("\n" + table((one.task, "A", "B", "A - B"), lines))
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 @bench.command()

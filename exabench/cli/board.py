@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from exabench.cli._output import board_option, note, progress, ready, show
+from exabench.cli._output import board_option, json_option, note, progress, ready, show, show_json
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -23,23 +23,26 @@ def board() -> None:
 
 @board.command()
 @board_option
-def check(board: Path) -> None:
+@json_option
+def check(board: Path, as_json: bool) -> None:
     """Validate every file of a leaderboard; prints one line for each problem."""
     from exabench.errors import CheckFailed
     from exabench.verification import check as problems_of
 
     problems = problems_of(ready(board))
-    for problem in problems:
-        show(problem)
+    if as_json:
+        show_json({"holds": not problems, "problems": problems})
+    else:
+        show("\n".join(problems) or f"{board}: every file is in order")
     if problems:
         raise CheckFailed(f"{board}: {len(problems)} problems")
-    show(f"{board}: every file is in order")
 
 
 @board.command()
 @board_option
 @click.option("--to", type=click.Path(path_type=Path), help="Where the pages go; else BOARD/site.")
-def build(board: Path, to: Path | None) -> None:
+@json_option
+def build(board: Path, to: Path | None, as_json: bool) -> None:
     """Write the static pages from the committed files alone; only what changed is touched."""
     from exabench.board import Board
     from exabench.pages import render
@@ -47,6 +50,9 @@ def build(board: Path, to: Path | None) -> None:
     site = to or board / "site"
     with progress("pages") as report:
         changed = render(Board.read(ready(board)), site, progress=report)
+    if as_json:
+        show_json({"page": str(site / "index.html"), "changed": [str(path) for path in changed]})
+        return
     note(f"{len(changed)} files changed")
     show(str(site / "index.html"))
 

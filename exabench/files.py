@@ -147,10 +147,10 @@ def only_writer(folder: str | Path) -> Iterator[None]:
     """
     folder = Path(folder)
     lock = folder.parent / f".{folder.name}.lock"
-    with writing(lock):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = open(lock, "a+", encoding="utf-8")  # noqa: SIM115  (held for the whole block below)
-    with file:
+    with contextlib.ExitStack() as held:
+        with writing(lock):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context(open(lock, "a+", encoding="utf-8"))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,27 +126,35 @@ def check(board: str | Path) -> list[str]:
     ledger = Ledger(Path(board))
     problems: list[str] = []
     known = {ledger.folder / name for name in ("board.toml", "lock.json", "README.md", ".gitignore")}
-
-    def attempt(file: Path, action: object) -> None:
+    for file, look in _looks(ledger):
         known.add(file)
         try:
-            action()  # type: ignore[operator]
+            look(ledger, file)
         except ExabenchError as error:
             problems.append(str(error))
-
-    attempt(ledger.folder / "board.toml", lambda: expand(ledger.settings()["tasks"]))
-    attempt(ledger.folder / "submissions", ledger.submissions)
+    known |= {file.with_name(f"{file.stem}.trec.gz") for file in known if file.parent.parent.name == "candidates"}
     known |= set((ledger.folder / "submissions").glob("*.toml"))
-    for file in sorted((ledger.folder / "candidates").glob("*/*.json")):
-        attempt(file, lambda: ledger.candidates_run(ledger.one_candidates(file.parent.name, file.stem)))  # noqa: B023
-        known.add(file.with_name(f"{file.stem}.trec.gz"))
-    for file in sorted((ledger.folder / "runs").glob("*/*.trec.gz")):
-        attempt(file, lambda: _check_run(ledger, file))  # noqa: B023
-    for file in ledger.result_files():
-        attempt(file, lambda: _check_result(ledger, file))  # noqa: B023
-    for file in sorted((ledger.folder / "reported").glob("*.csv")):
-        attempt(file, lambda: _check_reported(file))  # noqa: B023
     return problems + _strangers(ledger.folder, known)
+
+
+def _looks(ledger: Ledger) -> Iterator[tuple[Path, Callable[[Ledger, Path], object]]]:
+    """Every file that belongs to a leaderboard, with what is to be looked at in it."""
+    folder = ledger.folder
+    yield folder / "board.toml", _check_settings
+    yield folder / "submissions", lambda ledger, _: ledger.submissions()
+    kinds = {"candidates/*/*.json": _check_candidates, "runs/*/*.trec.gz": _check_run}
+    for pattern, look in {**kinds, "results/*/*.json": _check_result, "reported/*.csv": _check_reported}.items():
+        yield from ((file, look) for file in sorted(folder.glob(pattern)))
+
+
+def _check_settings(ledger: Ledger, file: Path) -> None:
+    settings = ledger.settings()
+    for names in (settings["tasks"], *settings.get("views", {}).values()):
+        expand(names)
+
+
+def _check_candidates(ledger: Ledger, file: Path) -> None:
+    ledger.candidates_run(ledger.one_candidates(file.parent.name, file.stem))
 
 
 def _check_run(ledger: Ledger, file: Path) -> None:
@@ -168,7 +176,7 @@ def _check_result(ledger: Ledger, file: Path) -> None:
         raise BadInput("was made with another candidate list than the one filed", file=file)
 
 
-def _check_reported(file: Path) -> None:
+def _check_reported(ledger: Ledger, file: Path) -> None:
     text = read_text(file)
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     if not rows:

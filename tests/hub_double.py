@@ -57,7 +57,7 @@ class Answer(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: HubDouble
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self.server.requests.append(f"{self.command} {self.path}")
         path = urlsplit(self.path).path
         if path.startswith("/api/datasets/"):
@@ -69,9 +69,9 @@ class Answer(BaseHTTPRequestHandler):
         else:
             self._refuse(404, "EntryNotFound", "Not found")
 
-    do_HEAD = do_GET  # noqa: N815
+    do_HEAD = do_GET
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         self.server.requests.append(f"POST {self.path}")
         asked = parse_qs(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode())
         parts = [unquote(part) for part in urlsplit(self.path).path.removeprefix("/api/datasets/").split("/")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from exabench.cli._output import (
     show_json,
     table,
 )
+
+if TYPE_CHECKING:
+    from exabench.comparison import TaskComparison
 
 FILE = click.Path(path_type=Path)
 task_option = click.option("--task", help="A task of the table (exabench bench tasks).")
@@ -225,56 +228,32 @@ def compare(
     from exabench.comparison import compare as of_runs
     from exabench.comparison import compare_submissions, comparison_table
 
-    about: dict[str, Any] = {
-        "task": task,
-        "qrels": qrels,
-        "data": data,
-        "threshold": threshold,
-        "lock": _lock_of_here(),
-    }
+    about: dict[str, Any] = {"task": task, "qrels": qrels, "data": data, "threshold": threshold}
+    about["lock"] = _lock_of_here()
     if latex:
         show(comparison_table([a, b], metrics=[metric or "nDCG@10"], **about).to_latex())
         return
-    of_files = qrels is not None or Path(a).is_file() or Path(b).is_file()
-    found = (
-        of_runs(a, b, metric=metric, **about)
-        if of_files
-        else compare_submissions(a, b, board, task=task, metric=metric)
-    )
+    if qrels is not None or Path(a).is_file() or Path(b).is_file():
+        found = of_runs(a, b, metric=metric, **about)
+    else:
+        found = compare_submissions(a, b, board, task=task, metric=metric)
     if as_json:
         show_json({"a": a, "b": b, "tasks": [comparison.as_json() for comparison in found]})
         return
-    rows = []
-    for one in found:
-        low, high = one.test.interval
-        counts = f"{one.test.wins}/{one.test.ties}/{one.test.losses}"
-        rows.append(
-            (
-                one.task,
-                one.metric,
-                f"{one.a:.4f}",
-                f"{one.b:.4f}",
-                f"{one.test.difference:+.4f} [{low:+.4f}, {high:+.4f}]",
-            )
-            + (counts, f"{one.test.effect_size:+.2f}", _p(one.test.t_test), _p(one.corrected), one.verdict)
-        )
-    header = (
-        "task",
-        "metric",
-        "A",
-        "B",
-        "A - B [95 %]",
-        "win/tie/loss",
-        "effect",
-        "t-test p",
-        "rand. p (Holm)",
-        "verdict",
-    )
-    show(table(header, rows))
+    header = "task|metric|A|B|A - B [95 %]|win/tie/loss|effect|t-test p|rand. p (Holm)|verdict"
+    show(table(header.split("|"), [_line(one) for one in found]))
     for one in found if per_query else []:
         ordered = sorted(one.per_query.items(), key=lambda item: (-abs(item[1][0] - item[1][1]), item[0]))
         lines = [(q, f"{x:.4f}", f"{y:.4f}", f"{x - y:+.4f}") for q, (x, y) in ordered]
         show("\n" + table((one.task, "A", "B", "A - B"), lines))
+
+
+def _line(one: TaskComparison) -> tuple[str, ...]:
+    low, high = one.test.interval
+    difference = f"{one.test.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
+    counts = f"{one.test.wins}/{one.test.ties}/{one.test.losses}"
+    tests = (f"{one.test.effect_size:+.2f}", _p(one.test.t_test), _p(one.corrected))
+    return (one.task, one.metric, f"{one.a:.4f}", f"{one.b:.4f}", difference, counts, *tests, one.verdict)
 
 
 def _p(value: float) -> str:

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,6 @@ class Row:
 
     submission: Submission
     candidates: str
-    retriever: str
     depth: int
     values: Mapping[str, float]
     results: tuple[Result, ...]
@@ -104,6 +104,7 @@ class Board:
         settings = ledger.settings()
         tasks = tuple(task(name) for name in expand(settings["tasks"]))
         submissions, results = ledger.submissions(), tuple(ledger.results())
+        rankings = tuple(_rankings(settings.get("views", {}), tasks, submissions, results))
         single = [task(name) for t in tasks for name in (t.members or (t.name,))]
         return cls(
             title=settings["title"],
@@ -112,9 +113,9 @@ class Board:
             submissions=submissions,
             candidates=tuple(ledger.candidates()),
             results=results,
-            rows=_rows(tasks, submissions, results),
-            rankings=tuple(_rankings(settings.get("views", {}), tasks, submissions, results)),
-            reported=tuple(_reported(file) for file in sorted((ledger.folder / "reported").glob("*.csv"))),
+            rows=rankings[-1].rows,
+            rankings=rankings,
+            reported=tuple(_reported(file) for file in ledger.reported_files()),
             entries={t.name: _entries(t, submissions, results) for t in single},
         )
 
@@ -132,17 +133,9 @@ class Board:
         """One result, or None."""
         return self._index.get((slug, task, candidates))
 
-    def results_of(self, slug: str) -> list[Result]:
-        """All results of one submission, by task and candidates."""
-        return [result for result in self.results if result.submission == slug]
-
-    @property
+    @cached_property
     def _index(self) -> dict[tuple[str, str, str], Result]:
-        if "index" not in self.__dict__:
-            keyed = {(r.submission, r.task, r.candidates.name): r for r in self.results}
-            object.__setattr__(self, "index", keyed)
-        index: dict[tuple[str, str, str], Result] = self.__dict__["index"]
-        return index
+        return {(r.submission, r.task, r.candidates.name): r for r in self.results}
 
 
 def _rankings(
@@ -202,7 +195,6 @@ def _row(
     row = Row(
         submission=submission,
         candidates=first.name,
-        retriever=first.retriever,
         depth=first.depth,
         values=values,
         results=tuple(by_task[name] for name in sorted(by_task)),

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from exabench.catalogue import single_task
-from exabench.collections._choose import checked_qrels, open_collection
+from exabench.collections._choose import judgements_of
 from exabench.errors import BadInput
 from exabench.ledger import Ledger
 from exabench.measuring import measurement, metrics_of
 from exabench.metrics._measure import MetricName
-from exabench.nouns import Convention, Measurement, Qrels, Run
-from exabench.qrels import read_qrels
-from exabench.runs import read_run
+from exabench.nouns import Measurement, Qrels, Run
+from exabench.runs import rank_scores, read_run
 from exabench.statistics import ALPHA, PairedTest, holm, paired_test
 
 
@@ -68,7 +67,7 @@ def compare(
     lock: str | Path | None = None,
 ) -> list[TaskComparison]:
     """Compare two runs on a task or on any qrels. Raises BadInput or OutsideFailed."""
-    judged, convention, name = _judgements(task, qrels, data, threshold, lock)
+    judged, convention, name = judgements_of(task, qrels, data, threshold, lock)
     metric = metric or (metrics_of(single_task(task))[0] if task else "nDCG@10")
     measured = [measurement(_run(run), judged, convention, [metric], task=task) for run in (a, b)]
     return _corrected([(name, measured[0], measured[1])], metric)
@@ -107,7 +106,7 @@ def comparison_table(
     """
     import ranx
 
-    judged, convention, _ = _judgements(task, qrels, data, threshold, lock)
+    judged, convention, _ = judgements_of(task, qrels, data, threshold, lock)
     threshold = convention.relevance_threshold
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numba on integer casts inside ranx
@@ -144,12 +143,10 @@ def _as_ranx(run: Run, judged: Qrels) -> Any:
     """Falling scores make ranx's own sort agree with the ranking rule."""
     import ranx
 
-    rankings = {query_id: run.ranking(query_id) for query_id in run if query_id in judged}
-    if not rankings:
+    answered = {query_id: rank_scores(run.ranking(query_id)) for query_id in run if query_id in judged}
+    if not answered:
         raise BadInput(f"run {run.name!r} answers no judged query")
-    return ranx.Run(
-        {q: {p: float(len(ids) - i) for i, p in enumerate(ids)} for q, ids in rankings.items()}, name=run.name
-    )
+    return ranx.Run(answered, name=run.name)
 
 
 def _corrected(pairs: Sequence[tuple[str, Measurement, Measurement]], metric: str | None) -> list[TaskComparison]:
@@ -164,23 +161,6 @@ def _corrected(pairs: Sequence[tuple[str, Measurement, Measurement]], metric: st
         tests.append((name, chosen, first[chosen], second[chosen], paired_test([values[:, 0]], [values[:, 1]]), each))
     corrected = holm([test[4].randomisation for test in tests])
     return [TaskComparison(*t[:5], p, t[5]) for t, p in zip(tests, corrected, strict=True)]
-
-
-def _judgements(
-    task: str | None, qrels: str | Path | Qrels | None, data: str | Path | None, threshold: int, lock: str | Path | None
-) -> tuple[Qrels, Convention, str]:
-    if (task is None) == (qrels is None):
-        raise BadInput("give either a task or qrels")
-    if task is not None:
-        found = single_task(task)
-        return checked_qrels(found, open_collection(found, data, lock), lock), found.convention, found.name
-    assert qrels is not None
-    judged = read_qrels(qrels) if isinstance(qrels, str | Path) else qrels
-    return (
-        judged,
-        Convention(relevance_threshold=threshold),
-        Path(qrels).name if isinstance(qrels, str | Path) else "qrels",
-    )
 
 
 def _run(run: str | Path | Run) -> Run:

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from exabench.catalogue import expand, single_task
 from exabench.collections import Collection
-from exabench.collections._choose import checked_qrels, open_collection
+from exabench.collections._choose import checked_qrels, judgements_of, open_collection
 from exabench.errors import BadInput
 from exabench.ledger import Ledger, read_result
 from exabench.measuring import METRICS, Stage, measurement, metrics_of
 from exabench.metrics._measure import mean, measure
-from exabench.nouns import Candidates, Convention, Measurement, Passage, Qrels, Query, Result, Run, Submission, Task
-from exabench.qrels import qrels_digest, read_qrels
+from exabench.nouns import (
+    Candidates,
+    Measurement,
+    Passage,
+    Progress,
+    Qrels,
+    Query,
+    Result,
+    Run,
+    Submission,
+    Task,
+    silent,
+)
+from exabench.qrels import qrels_digest
 from exabench.rerankers import RERANKERS, Reranker
 from exabench.retrievers import RETRIEVERS, Retriever
 from exabench.runs import read_run, run_digest, run_of, top, without_self_matches
-
-Progress = Callable[[int, int, str], None]
-
-
-def silent(done: int, total: int, what: str) -> None:
-    """The progress report of those who want none."""
-
 
 # -- one run ---------------------------------------------------------------------------------------------------
 
@@ -44,16 +49,10 @@ def score(
     `metrics` default to the task's headline and METRICS; `threshold` (with `qrels` only) is the lowest grade
     that counts as relevant. Raises BadInput or OutsideFailed.
     """
-    if (task is None) == (qrels is None):
-        raise BadInput("give either a task or qrels")
     read = run if isinstance(run, Run) else read_run(run)
-    if task is not None:
-        found = single_task(task)
-        judged: Qrels = checked_qrels(found, open_collection(found, data, lock), lock)
-        return measurement(read, judged, found.convention, metrics or metrics_of(found), task=task)
-    assert qrels is not None
-    judged = read_qrels(qrels) if isinstance(qrels, str | Path) else qrels
-    return measurement(read, judged, Convention(relevance_threshold=threshold), metrics or METRICS)
+    judged, convention, _ = judgements_of(task, qrels, data, threshold, lock)
+    defaults = metrics_of(single_task(task)) if task else METRICS
+    return measurement(read, judged, convention, metrics or defaults, task=task)
 
 
 # -- candidates ------------------------------------------------------------------------------------------------
@@ -207,7 +206,7 @@ def _result_file(ledger: Ledger, stage: _Reranking, submission: Submission) -> P
         run = stage.reranked(stage.part(submission.reranker), submission.slug)
         ledger.add_run(*names, run)
     result = stage.result(submission.slug, submission.kind, run)
-    file = ledger.folder / "results" / names[0] / f"{names[1]}.{names[2]}.json"
+    file = ledger.result_file(*names)
     if file.is_file() and _still_true(file, result):
         return file
     return ledger.add_result(result)

@@ -69,13 +69,15 @@ class Ledger:
 
     def submissions(self) -> dict[str, Submission]:
         """Every submission by slug, in the order of the slugs."""
-        found = {}
-        for file in sorted((self.folder / "submissions").glob("*.toml")):
-            submission = read_submission(file)
-            if submission.slug != file.stem:
-                raise BadInput(f"holds {submission.name}, so it must be called {submission.slug}.toml", file=file)
-            found[file.stem] = submission
-        return found
+        files = sorted((self.folder / "submissions").glob("*.toml"))
+        return {file.stem: self.submission(file) for file in files}
+
+    def submission(self, file: Path) -> Submission:
+        """One filed submission. Raises BadInput where the file does not carry its slug."""
+        submission = read_submission(file)
+        if submission.slug != file.stem:
+            raise BadInput(f"holds {submission.name}, so it must be called {submission.slug}.toml", file=file)
+        return submission
 
     def add_submission(self, submission: Submission) -> Path:
         """File a submission. Raises BadInput for a name that differs from a filed one in case only."""
@@ -102,9 +104,13 @@ class Ledger:
 
     def candidates_run(self, candidates: Candidates) -> Run:
         """The ranking of a candidate list. Raises BadInput where the file is not the one of the digest."""
-        file = self.folder / "candidates" / candidates.task / f"{candidates.name}.trec.gz"
+        file = self.candidates_file(candidates.task, candidates.name)
         _same_digest(file, candidates.digest, "candidate list")
         return read_run(file, candidates.name)
+
+    def candidates_file(self, task: str, name: str) -> Path:
+        """Where a list's ranking is kept."""
+        return self.folder / "candidates" / task / f"{name}.trec.gz"
 
     def add_candidates(self, candidates: Candidates, run: Run) -> Path:
         """Freeze a list; the JSON comes last, so that a list is there whole or not at all."""
@@ -115,8 +121,9 @@ class Ledger:
             raise BadInput(
                 "is frozen with another digest; results name it, so give the new list another name (--name)", file=file
             )
-        write_run(run, file.with_name(f"{candidates.name}.trec.gz"), candidates.name)
-        write(file, json_text(candidates.as_json()))
+        write_run(run, self.candidates_file(candidates.task, candidates.name), candidates.name)
+        if not file.is_file():  # results hold the description too: the first one stays, wherever the task is read next
+            write(file, json_text(candidates.as_json()))
         return file
 
     def _read_candidates(self, file: Path) -> Candidates:
@@ -145,6 +152,10 @@ class Ledger:
         write_run(run, file, slug)
         return file
 
+    def result_file(self, slug: str, task: str, candidates: str) -> Path:
+        """Where a result is kept."""
+        return self.folder / "results" / slug / f"{task}.{candidates}.json"
+
     def result_files(self, slug: str = "*") -> list[Path]:
         """Every result file (of one submission), sorted."""
         return sorted((self.folder / "results").glob(f"{slug}/*.json"))
@@ -156,10 +167,27 @@ class Ledger:
 
     def add_result(self, result: Result) -> Path:
         """Keep a result."""
-        name = f"{result.task}.{result.candidates.name}.json"
-        file = self.folder / "results" / result.submission / name
+        file = self.result_file(result.submission, result.task, result.candidates.name)
         write(file, json_text(result_json(result)))
         return file
+
+    # -- the whole folder ----------------------------------------------------------------------------------
+
+    def reported_files(self) -> list[Path]:
+        """The tables of numbers printed elsewhere."""
+        return sorted((self.folder / "reported").glob("*.csv"))
+
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Every file that belongs here, with its kind; it need not be in order, nor (board, lock) be there."""
+        yield "board", self.folder / "board.toml"
+        yield from (("note", self.folder / name) for name in ("lock.json", "README.md", ".gitignore"))
+        yield from (("submission", file) for file in sorted((self.folder / "submissions").glob("*.toml")))
+        for file in sorted((self.folder / "candidates").glob("*/*.json")):
+            yield "candidates", file
+            yield "note", self.candidates_file(file.parent.name, file.stem)
+        yield from (("run", file) for file in sorted((self.folder / "runs").glob("*/*.trec.gz")))
+        yield from (("result", file) for file in self.result_files())
+        yield from (("reported", file) for file in self.reported_files())
 
 
 def result_json(result: Result) -> dict[str, Any]:

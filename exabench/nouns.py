@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from exabench.files import digest_of
@@ -16,8 +17,15 @@ Qrels: TypeAlias = Mapping[str, Mapping[str, int]]
 """`{query_id: {passage_id: grade}}`; a grade of 0 or less is a judged passage that is not relevant."""
 
 
+Progress: TypeAlias = Callable[[int, int, str], None]
+"""What long work calls as it goes: pieces done, pieces in all, the piece just done."""
+
 FIRST_STAGE = "exabench--unchanged"
 """The slug of the baseline that keeps the candidates' own order: the first stage itself, as a line of the board."""
+
+
+def silent(done: int, total: int, what: str) -> None:
+    """The Progress of those who want none."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +129,9 @@ class Run:
         rows = self.rows(query_id)
         return [] if rows is None else self.passage_ids[rows].to_pylist()
 
-    @property
+    @cached_property
     def _places(self) -> dict[str, int]:
-        if "places" not in self.__dict__:
-            self.__dict__["places"] = {query_id: i for i, query_id in enumerate(self.query_ids)}
-        places: dict[str, int] = self.__dict__["places"]
-        return places
+        return {query_id: i for i, query_id in enumerate(self.query_ids)}
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,12 @@ def run_of(name: str, scores: Mapping[str, Mapping[str, float]]) -> Run:
 
 def run_in_order(name: str, rankings: Mapping[str, Sequence[str]]) -> Run:
     """A Run that ranks passages as listed, best first, with the scores n, n - 1, ..., 1."""
-    return run_of(name, {q: {p: float(len(ids) - i) for i, p in enumerate(ids)} for q, ids in rankings.items()})
+    return run_of(name, {query_id: rank_scores(ids) for query_id, ids in rankings.items()})
+
+
+def rank_scores(ranking: Sequence[str]) -> dict[str, float]:
+    """The scores n, n - 1, ..., 1 for a ranking, best first: what any tool sorts back into the same order."""
+    return {passage_id: float(len(ranking) - i) for i, passage_id in enumerate(ranking)}
 
 
 def _ranked(name: str, queries: pa.DictionaryArray, passages: pa.StringArray, scores: np.ndarray) -> Run:

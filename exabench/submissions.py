@@ -15,7 +15,7 @@ KINDS = ("run", "baseline")
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 NAME = re.compile(rf"{_PART}/{_PART}")
 _LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
-_LINK = re.compile(r"https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]*)?")
+LINK = re.compile(r"https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]*)?")
 _CONTACT = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+|@[A-Za-z0-9-]+|https://\S+")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _WINDOWS = {"con", "prn", "aux", "nul", *(f"{device}{i}" for device in ("com", "lpt") for i in range(1, 10))}
@@ -51,7 +51,7 @@ def _problems(values: dict[str, Any]) -> list[str]:
             "must read owner/name in ASCII letters, digits and ._- (at most 96 each, no other sign at the ends)",
         ),
         "licence": (_LICENCE, "must be an SPDX identifier such as apache-2.0, or unknown"),
-        "link": (_LINK, "must be an https:// address"),
+        "link": (LINK, "must be an https:// address"),
         "contact": (_CONTACT, "must be an e-mail address, an @handle or an https:// address"),
     }
     for key, (grammar, advice) in checks.items():

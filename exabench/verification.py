@@ -47,7 +47,7 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
     ledger = Ledger(Path(board))
     files = ledger.result_files(slug)
     if not files:
-        raise BadInput(f"holds no result{'' if slug == '*' else f' of {slug}'}", file=ledger.folder / "results")
+        raise BadInput(f"holds no result{'' if slug == '*' else f' of {slug}'}", file=board)
     stage_of = functools.cache(lambda task, candidates: _stage(ledger, task, candidates, data))
     filed = ledger.submissions()
     for file in files:
@@ -125,26 +125,15 @@ def check(board: str | Path) -> list[str]:
     """Every problem of every file under a leaderboard's folder, one line each; an empty list is a good board."""
     ledger = Ledger(Path(board))
     problems: list[str] = []
-    known = {ledger.folder / name for name in ("board.toml", "lock.json", "README.md", ".gitignore")}
-    for file, look in _looks(ledger):
+    known: set[Path] = set()
+    for kind, file in ledger.files():
         known.add(file)
         try:
-            look(ledger, file)
+            if kind in LOOKS:
+                LOOKS[kind](ledger, file)
         except ExabenchError as error:
             problems.append(str(error))
-    known |= {file.with_name(f"{file.stem}.trec.gz") for file in known if file.parent.parent.name == "candidates"}
-    known |= set((ledger.folder / "submissions").glob("*.toml"))
     return problems + _strangers(ledger.folder, known)
-
-
-def _looks(ledger: Ledger) -> Iterator[tuple[Path, Callable[[Ledger, Path], object]]]:
-    """Every file that belongs to a leaderboard, with what is to be looked at in it."""
-    folder = ledger.folder
-    yield folder / "board.toml", _check_settings
-    yield folder / "submissions", lambda ledger, _: ledger.submissions()
-    kinds = {"candidates/*/*.json": _check_candidates, "runs/*/*.trec.gz": _check_run}
-    for pattern, look in {**kinds, "results/*/*.json": _check_result, "reported/*.csv": _check_reported}.items():
-        yield from ((file, look) for file in sorted(folder.glob(pattern)))
 
 
 def _check_settings(ledger: Ledger, file: Path) -> None:
@@ -153,13 +142,17 @@ def _check_settings(ledger: Ledger, file: Path) -> None:
         expand(names)
 
 
+def _check_submission(ledger: Ledger, file: Path) -> None:
+    ledger.submission(file)
+
+
 def _check_candidates(ledger: Ledger, file: Path) -> None:
     ledger.candidates_run(ledger.one_candidates(file.parent.name, file.stem))
 
 
 def _check_run(ledger: Ledger, file: Path) -> None:
     task, _, candidates = file.name.removesuffix(".trec.gz").partition(".")
-    if not (ledger.folder / "submissions" / f"{file.parent.name}.toml").is_file():
+    if file.parent.name not in ledger.submissions():
         raise BadInput("belongs to no submission", file=file)
     completed(read_run(file), ledger.candidates_run(ledger.one_candidates(task, candidates)))
 
@@ -203,3 +196,13 @@ def _strangers(folder: Path, known: set[Path]) -> list[str]:
         elif file not in known:
             problems.append(f"{file}: does not belong to a leaderboard")
     return problems
+
+
+LOOKS: Mapping[str, Callable[[Ledger, Path], None]] = {
+    "board": _check_settings,
+    "submission": _check_submission,
+    "candidates": _check_candidates,
+    "run": _check_run,
+    "result": _check_result,
+    "reported": _check_reported,
+}

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from toys import TIME, finished_board
 
 os.environ["NUMBA_DISABLE_JIT"] = "1"  # ranx would compile for a minute; read when numba is first imported
-
-from toys import TIME, finished_board  # noqa: E402
 
 settings.register_profile("exabench", deadline=None, derandomize=True, database=None, max_examples=60)
 settings.load_profile("exabench")
@@ -19,7 +18,6 @@ settings.load_profile("exabench")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "real_data: needs real collections in the folder that EXABENCH_DATA names")
-    config.addinivalue_line("markers", "slow: takes more than ten seconds")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

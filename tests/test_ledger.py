@@ -8,6 +8,7 @@ import json
 import pytest
 
 from exabench.errors import BadInput, UnknownName
+from exabench.evaluation import make_candidates
 from exabench.files import digest_of, json_text
 from exabench.ledger import Ledger, read_result, result_json
 
@@ -148,3 +149,13 @@ def test_every_field_of_a_result_is_under_its_digest(board):
         for name in ("state", "command", "created", "run_digest")
     }
     assert len(digests | {result_json(result)["digest"]}) == 5
+
+
+def test_a_frozen_list_keeps_its_first_description(tmp_path):
+    ledger = Ledger(tmp_path)
+    candidates, run = make_candidates("mini", "bm25", 5)
+    file = ledger.add_candidates(candidates, run)
+    before = file.read_bytes()
+    ledger.add_candidates(dataclasses.replace(candidates, source="somewhere else"), run)
+    assert file.read_bytes() == before
+    assert ledger.candidates_run(candidates).ranking("q03") == run.ranking("q03")

@@ -59,9 +59,9 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
     wrong = [cell for cell in cells if not cell.holds]
     index = (to / "site" / "index.html").resolve()
     if as_json:
-        show_json(
-            {"board": str(to), "page": str(index), "results": len(files), "numbers": len(cells), "wrong": len(wrong)}
-        )
+        counts = {"results": len(files), "numbers": len(cells), "wrong": len(wrong)}
+        made = {"recipe": page.name, "fingerprint": page.fingerprint}
+        show_json({"board": str(to), "page": str(index), **made, **counts})
     else:
         show(_summary(board))
         note(
@@ -91,7 +91,7 @@ def _freeze(page: Recipe, ledger: Ledger, data: Path | None, report: Report) -> 
         options = {key: value for key, value in stage.items() if key not in ("retriever", "depth", "tasks")}
         for task in expand(stage.get("tasks", page.values["tasks"])):
             if stage["retriever"] == "fusion":
-                runs = [str(ledger.folder / "candidates" / task / f"{run}.trec.gz") for run in stage["runs"]]
+                runs = [str(ledger.candidates_file(task, run)) for run in stage["runs"]]
                 options = {**options, "runs": runs}
             work.append((task, name, stage["retriever"], stage["depth"], options))
     for done, (task, name, retriever, depth, options) in enumerate(work, 1):

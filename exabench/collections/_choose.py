@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from exabench.catalogue import single_task
 from exabench.collections import COLLECTIONS, ORDER, Collection
 from exabench.errors import BadInput, MissingExtra, OutsideFailed
 from exabench.files import json_text, read_json, write
-from exabench.nouns import Qrels, Task
-from exabench.qrels import count, qrels_digest
+from exabench.nouns import Convention, Qrels, Task
+from exabench.qrels import count, qrels_digest, read_qrels
 
 
 def open_collection(task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> Collection:
@@ -35,6 +36,21 @@ def open_collection(task: Task, data: str | Path | None = None, lock: str | Path
         f"task {task.name} is not in a folder given by --data or EXABENCH_DATA, and no public source is known."
         f"{licence} Put it at DIR/{task.name}/ in BEIR layout"
     )
+
+
+def judgements_of(
+    task: str | None, qrels: str | Path | Qrels | None, data: str | Path | None, threshold: int, lock: str | Path | None
+) -> tuple[Qrels, Convention, str]:
+    """Judgements, convention and name of a task of the table, or of any qrels (`threshold` is for these alone)."""
+    if task is not None and qrels is None:
+        found = single_task(task)
+        return checked_qrels(found, open_collection(found, data, lock), lock), found.convention, found.name
+    if task is not None or qrels is None:
+        raise BadInput("give either a task or qrels")
+    convention = Convention(relevance_threshold=threshold)
+    if isinstance(qrels, str | Path):
+        return read_qrels(qrels), convention, Path(qrels).name
+    return qrels, convention, "qrels"
 
 
 def checked_qrels(task: Task, collection: Collection, lock: str | Path | None = None) -> dict[str, dict[str, int]]:

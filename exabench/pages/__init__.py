@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from exabench.nouns import FIRST_STAGE
+from exabench.nouns import FIRST_STAGE, Progress, silent
 from exabench.pages import _task_views, _views, downloads
 from exabench.pages._format import FILTERS, harmless
 from exabench.pages._paths import ranking_page, reported_page, result_data, result_page, submission_page, task_page
-from exabench.pages._publish import Progress, publish
+from exabench.pages._publish import publish
 from exabench.pages._views import View
 from exabench.statistics import ALPHA, RESAMPLES
 
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _STATIC = ("style.css", "board.js", "icon.svg")
-
-
-def silent(done: int, total: int, what: str) -> None:
-    """The progress report of those who want none."""
 
 
 def render(board: Board, to: str | Path, *, progress: Progress = silent) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from exabench.nouns import Candidates, Submission
+from exabench.submissions import LINK
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
@@ -18,7 +19,6 @@ _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd
 _PLANES = range(0x10000, 0x110000, 0x10000)
 _BEYOND = re.compile("[" + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in _PLANES) + "]")
 _TURNING = re.compile(r"[\u061c\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u2069\ufeff]")
-_HTTPS = re.compile(r"https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]*)?")
 
 
 def clean(text: str) -> str:
@@ -78,7 +78,7 @@ def count(value: int | None) -> str:
 
 def https(link: str) -> str:
     """`link` where it is a plain https address, otherwise nothing: no other scheme becomes a link."""
-    return link if _HTTPS.fullmatch(link) else ""
+    return link if LINK.fullmatch(link) else ""
 
 
 def training(submission: Submission) -> str:

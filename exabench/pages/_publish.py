@@ -10,10 +10,10 @@ from typing import Any
 
 from exabench.errors import BadInput
 from exabench.files import digest_of, json_text, only_writer, read_json, write, writing
+from exabench.nouns import Progress
 from exabench.pages._paths import MANIFEST, is_safe
 
 FORMAT = 1
-Progress = Callable[[int, int, str], None]
 
 
 def publish(pages: Mapping[str, Callable[[], bytes]], to: Path, progress: Progress) -> list[Path]:

@@ -11,7 +11,7 @@ import ranx
 from exabench.errors import BadInput, UnknownName
 from exabench.files import digest_of, read_bytes
 from exabench.nouns import Passage, Query, Run
-from exabench.runs import read_run, run_of, select_queries, top
+from exabench.runs import rank_scores, read_run, run_of, select_queries, top
 
 METHODS = ("rrf", "isr", "log_isr")  # those that look at ranks alone and need no training
 
@@ -63,4 +63,4 @@ class Fusion:
 
 def _falling(run: Run) -> dict[str, dict[str, float]]:
     """Scores n, n - 1, ..., 1: then ranx's own sort agrees with the ranking rule."""
-    return {q: {p: float(len(ids) - i) for i, p in enumerate(ids)} for q in run if (ids := run.ranking(q))}
+    return {query_id: rank_scores(run.ranking(query_id)) for query_id in run}

@@ -25,6 +25,22 @@ ALL = "All tasks"
 
 
 @dataclass(frozen=True)
+class Spent:
+    """What a line of the overview took for a query: means over its tasks, each of the same weight.
+
+    A first stage reranked nothing and spent 0. What is not known is None, and `why` says why FLOPs are not. `p50` is
+    the mean of the tasks' median seconds, where all were taken on the same `hardware`.
+    """
+
+    flops_exact: float | None = None
+    flops_paper: float | None = None
+    parameters: int | None = None
+    p50: float | None = None
+    hardware: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of the overview: a submission over one kind of candidates (first stage and depth), on all tasks.
 
@@ -42,6 +58,7 @@ class Row:
     mean: float | None
     interval: tuple[float, float] | None
     group: int | None
+    spent: Spent = Spent()
 
     @property
     def is_first_stage(self) -> bool:
@@ -191,6 +208,7 @@ def _row(
             values[t.name] = mean(result[result.measurement.headline] for result in found)
             arrays.append(_per_query(found))
     whole = len(values) == len(tasks) and bool(tasks)
+    parts = [[by_task[name] for name in (t.members or (t.name,)) if name in by_task] for t in tasks]
     first = next(iter(by_task.values())).candidates
     row = Row(
         submission=submission,
@@ -203,8 +221,41 @@ def _row(
         mean=mean(values.values()) if whole else None,
         interval=mean_interval(arrays) if whole else None,
         group=None,
+        spent=_spent(submission, parts, whole),
     )
     return row, arrays
+
+
+def _spent(submission: Submission, parts: list[list[Result]], whole: bool) -> Spent:
+    if submission.slug == FIRST_STAGE:
+        return Spent(0.0, 0.0, why="the first stage itself: nothing was reranked")
+    if submission.kind == "run":
+        return Spent(why="the ranking was sent in: what it took was not seen")
+    costs = [[result.cost for result in part if result.cost] for part in parts]
+    if any(len(own) < len(part) for own, part in zip(costs, parts, strict=True)):
+        return Spent(why="a result says nothing about its cost")
+    sizes = {cost.parameters for own in costs for cost in own}
+    parameters = sizes.pop() if len(sizes) == 1 else None
+    if not whole:
+        return Spent(parameters=parameters, why="tasks are missing: a mean over the others is another number")
+    timings = [[cost.timing for cost in own if cost.timing] for own in costs]
+    places = {timing.hardware for own in timings for timing in own}
+    timed = len(places) == 1 and all(len(a) == len(b) for a, b in zip(timings, costs, strict=True))
+    exact = _mean_of_means([[cost.flops_exact for cost in own] for own in costs])
+    return Spent(
+        flops_exact=exact,
+        flops_paper=_mean_of_means([[cost.flops_paper for cost in own] for own in costs]),
+        parameters=parameters,
+        p50=_mean_of_means([[timing.p50 for timing in own] for own in timings]) if timed else None,
+        hardware=places.pop() if timed else "",
+        why="" if exact is not None else "the model behind its server is not known",
+    )
+
+
+def _mean_of_means(tasks: list[list[float | None]]) -> float | None:
+    """None where one value is."""
+    known = [[value for value in values if value is not None] for values in tasks]
+    return mean(map(mean, known)) if list(map(len, known)) == list(map(len, tasks)) else None
 
 
 def _per_query(results: list[Result]) -> np.ndarray:
@@ -224,7 +275,7 @@ def _entries(t: Task, submissions: Mapping[str, Submission], results: tuple[Resu
     """The results on one task, best first; bounds carry no group."""
     mine = [result for result in results if result.task == t.name and result.submission in submissions]
     mine.sort(key=lambda r: (-r[r.measurement.headline], r.submission, r.candidates.name))
-    ranked = [r for r in mine if submissions[r.submission].kind == "run" or r.submission == FIRST_STAGE]
+    ranked = [r for r in mine if submissions[r.submission].kind != "baseline" or r.submission == FIRST_STAGE]
     groups = rank_groups([[_per_query([result])] for result in ranked])
     numbered = {id(result): group for result, group in zip(ranked, groups, strict=True)}
     return tuple(Entry(submissions[r.submission], r, numbered.get(id(r))) for r in mine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from exabench.files import digest_of
@@ -47,6 +48,88 @@ class Passage:
     def flat(self, fields: tuple[str, ...] = ("title", "text")) -> str:
         """The named fields in one string, joined by a blank; empty ones leave no trace."""
         return " ".join(part for name in fields if (part := str(getattr(self, name))))
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model on disk, pinned: `revision` is a Hub commit, or the digest of the folder's files."""
+
+    name: str
+    path: Path
+    revision: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a teacher is asked: chat turns of (role, text), and how its answer is sampled."""
+
+    id: str
+    turns: tuple[tuple[str, str], ...]
+    max_tokens: int = 256
+    temperature: float = 0.0
+    sample: int = 0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a teacher answered to the prompt of that id; `finish` is "stop" or "length"."""
+
+    id: str
+    text: str
+    finish: str
+    prompt_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What ranking one query took. FLOPs are None where the model behind a server is not known.
+
+    `prompts` counts forwards (pairs, comparisons or windows); `repairs` counts what a listwise answer needed.
+    """
+
+    prompts: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    flops_paper: float | None = None
+    flops_exact: float | None = None
+    cut_passages: int = 0
+    cut_queries: int = 0
+    repairs: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How fast, and on what: seconds per query (each alone, `sample` queries) and pairs per second (batched)."""
+
+    p50: float
+    p95: float
+    sample: int
+    pairs_per_second: float | None
+    hardware: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the reranking behind a Result took. Tokens and FLOPs are means per query, the counts totals.
+
+    `rpp` and `qpp` are the E2R-FLOPs pair (headline metric per PFLOP, queries per PFLOP) under the `paper` and the
+    `exact` estimate; what cannot be known is None.
+    """
+
+    prompts: float
+    input_tokens: float
+    output_tokens: float
+    flops_paper: float | None
+    flops_exact: float | None
+    rpp: Mapping[str, float | None]
+    qpp: Mapping[str, float | None]
+    cut_passages: int
+    cut_queries: int
+    repairs: Mapping[str, int]
+    precision: str
+    parameters: int | None
+    timing: Timing | None
 
 
 @dataclass(frozen=True)
@@ -158,7 +241,11 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Submission:
-    """A run (or a reranker that needs no model) that someone wants on the board."""
+    """A run, a model or a reranker that needs none, which someone wants on the board.
+
+    Of kind `model`: `reranker` is a part of the shelf, `model` a Hub id or a local folder at `revision`, and
+    `options` what else the part is to be told (strategy, precision, ...).
+    """
 
     name: str
     kind: str
@@ -168,6 +255,9 @@ class Submission:
     training_data: tuple[str, ...] | str
     description: str = ""
     reranker: str = ""
+    model: str = ""
+    revision: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
     date: str = ""
 
     @property
@@ -224,7 +314,8 @@ class Result:
     """What one Submission got on one Task and Candidates, with everything needed to make it again.
 
     `first_stage` and `ceiling` are the same metrics of the candidates as they were and in their best order;
-    `gain` is the paired test of the headline metric against the first stage (statistics.PairedTest).
+    `gain` is the paired test of the headline metric against the first stage (statistics.PairedTest). `model` is
+    the reranker as it was loaded (name, revision, template, strategy, precision), empty where there was none.
     """
 
     submission: str
@@ -241,6 +332,8 @@ class Result:
     versions: Mapping[str, str]
     command: str
     created: str
+    model: Mapping[str, Any] = field(default_factory=dict)
+    cost: Cost | None = None
 
     def __getitem__(self, metric: str) -> float:
         return self.measurement.metrics[metric]

@@ -6,7 +6,7 @@ import csv
 import functools
 import io
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from exabench.catalogue import expand, single_task
 from exabench.collections._choose import checked_qrels, open_collection
 from exabench.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.files import digest_of, read_bytes, read_text
+from exabench.flops import qpp
 from exabench.ledger import Ledger, read_result, result_json
 from exabench.measuring import Stage
-from exabench.nouns import Result, Submission
+from exabench.nouns import Cost, Result, Submission
 from exabench.runs import completed, read_run
 
 EXACT = 1e-9
@@ -83,7 +84,20 @@ def _recomputed(ledger: Ledger, result: Result, filed: Mapping[str, Submission],
     file = ledger.run_file(result.submission, result.task, result.candidates.name)
     if digest_of(read_bytes(file)) != result.run_digest:
         raise BadInput("is not the run that the result was made from", file=file)
-    return stage.result(result.submission, filed[result.submission].kind, read_run(file, result.submission))
+    kind, run = filed[result.submission].kind, read_run(file, result.submission)
+    sent = kind == "run"  # exabench did not make such a ranking: it knows of no model and of no cost
+    model, cost = ({}, None) if sent else (result.model, result.cost and _consistent(result.cost))
+    return replace(stage.result(result.submission, kind, run), model=model, cost=cost)
+
+
+def _consistent(cost: Cost) -> Cost:
+    """What follows of a cost from the rest of it; the counts and times were taken while the reranker ran."""
+    known = {"paper": cost.flops_paper, "exact": cost.flops_exact}
+    return replace(
+        cost,
+        qpp={name: None if flops is None else qpp({"mean": flops}) for name, flops in known.items()},
+        rpp={name: cost.rpp[name] if flops else None for name, flops in known.items()},
+    )
 
 
 def _record(filed: Result, found: Result) -> str:

@@ -8,21 +8,23 @@ import numpy as np
 import pytest
 from toys import contents
 
-from exabench.board import Board
+from exabench.board import Board, Spent
 from exabench.catalogue import task
+from exabench.costs import cost_of
 from exabench.errors import BadInput
 from exabench.files import json_text
 from exabench.ledger import Ledger, read_result, result_json
-from exabench.nouns import Submission
+from exabench.nouns import Cost, Submission, Timing, Usage
 
 RNG = np.random.default_rng(3)
 
 
-def add(board, name: str, values: dict[str, np.ndarray], kind: str = "run") -> None:
-    """File a submission with made-up nDCG@10 values for some tasks."""
+def add(board, name: str, values: dict[str, np.ndarray], costs: dict[str, Cost | None] | None = None) -> None:
+    """File a submission with made-up nDCG@10 values for some tasks; with `costs` it is one of a model."""
     ledger = Ledger(board)
     pattern = read_result(board / "results" / "acme--good" / "mini.bm25-20.json")
-    submission = dataclasses.replace(ledger.submissions()["acme--good"], name=name, kind=kind)
+    model = {"kind": "model", "reranker": "monot5", "model": name, "revision": "4f" * 20} if costs is not None else {}
+    submission = dataclasses.replace(ledger.submissions()["acme--good"], name=name, **model)
     ledger.add_submission(submission)
     for task_name, row in values.items():
         measured = dataclasses.replace(
@@ -31,9 +33,19 @@ def add(board, name: str, values: dict[str, np.ndarray], kind: str = "run") -> N
             per_query={"nDCG@10": {f"q{i:03}": float(v) for i, v in enumerate(row)}},
         )  # fmt: skip
         candidates = dataclasses.replace(pattern.candidates, task=task_name, queries=len(row))
-        ledger.add_result(
-            dataclasses.replace(pattern, submission=submission.slug, candidates=candidates, measurement=measured)
-        )
+        cost = (costs or {}).get(task_name)
+        named = {"submission": submission.slug, "candidates": candidates, "measurement": measured, "cost": cost}
+        ledger.add_result(dataclasses.replace(pattern, **named))
+
+
+def cost(flops: float | None, p50: float | None = None, hardware: str = "here", parameters: int = 60) -> Cost:
+    usage = Usage(20, 900, 20, None if flops is None else flops / 2, flops)
+    timing = None if p50 is None else Timing(p50, 2 * p50, 10, None, hardware)
+    return cost_of({"q": usage}, {"q": 0.5}, precision="float32", parameters=parameters, timing=timing)
+
+
+def spent(board, name: str) -> Spent:
+    return next(row.spent for row in Board.read(board).rows if row.submission.name == name)
 
 
 def settings(board, *tasks: str) -> None:
@@ -161,3 +173,60 @@ def test_a_submission_without_results_has_no_row(board):
     read = Board.read(board)
     assert "acme--idle" in read.submissions
     assert "acme/idle" not in {row.submission.name for row in read.rows}
+
+
+# -- what a line took --------------------------------------------------------------------------------------------
+
+
+def test_a_models_line_says_what_it_took(board):
+    add(board, "acme/model", {"mini": around(0.8)}, {"mini": cost(4e12, 0.25)})
+    found = spent(board, "acme/model")
+    assert found == Spent(4e12, 2e12, 60, 0.25, "here", "")
+    assert any(entry.submission.name == "acme/model" and entry.group for entry in Board.read(board).entries["mini"])
+
+
+def test_every_task_weighs_the_same_in_what_a_line_took(board):
+    settings(board, "mini", "cqadupstack")
+    forums = task("cqadupstack").members
+    values = {"mini": around(0.5), **{name: around(0.5) for name in forums}}
+    costs = {"mini": cost(9e12, 3.0), **{name: cost(i * 1e12, float(i)) for i, name in enumerate(forums)}}
+    add(board, "acme/model", values, costs)
+    found = spent(board, "acme/model")
+    assert found.flops_exact == pytest.approx((9e12 + 5.5e12) / 2)
+    assert found.p50 == pytest.approx((3.0 + 5.5) / 2)
+
+
+@pytest.mark.parametrize(
+    ("costs", "why"),
+    [
+        ({"mini": cost(1e12), "scifact": None}, "says nothing about its cost"),
+        ({"mini": cost(1e12), "scifact": cost(None)}, "behind its server is not known"),
+    ],
+)
+def test_what_is_unknown_on_one_task_is_unknown_and_says_why(board, costs, why):
+    settings(board, "mini", "scifact")
+    add(board, "acme/model", {"mini": around(0.5), "scifact": around(0.5)}, costs)
+    found = spent(board, "acme/model")
+    assert found.flops_exact is None and why in found.why
+
+
+def test_a_line_with_missing_tasks_has_no_mean_cost_either(board):
+    settings(board, "mini", "scifact")
+    add(board, "acme/model", {"mini": around(0.5)}, {"mini": cost(1e12, 0.2)})
+    found = spent(board, "acme/model")
+    assert (found.flops_exact, found.p50, found.parameters) == (None, None, 60) and "tasks are missing" in found.why
+
+
+def test_seconds_of_two_machines_make_no_mean(board):
+    settings(board, "mini", "scifact")
+    costs = {"mini": cost(1e12, 0.2, "here"), "scifact": cost(1e12, 0.2, "there")}
+    add(board, "acme/model", {"mini": around(0.5), "scifact": around(0.5)}, costs)
+    found = spent(board, "acme/model")
+    assert (found.p50, found.hardware, found.flops_exact) == (None, "", 1e12)
+
+
+def test_a_first_stage_reranks_for_nothing_and_a_run_that_was_sent_in_was_not_seen(board):
+    first = spent(board, "exabench/unchanged")
+    assert (first.flops_exact, first.flops_paper, first.parameters, first.p50) == (0.0, 0.0, None, None)
+    sent = spent(board, "acme/good")
+    assert sent.flops_exact is None and "was not seen" in sent.why

@@ -7,10 +7,12 @@ import json
 
 import pytest
 
+from exabench.costs import cost_of
 from exabench.errors import BadInput, UnknownName
 from exabench.evaluation import make_candidates
 from exabench.files import digest_of, json_text
-from exabench.ledger import Ledger, read_result, result_json
+from exabench.ledger import FORMAT, Ledger, read_result, result_json
+from exabench.nouns import Timing, Usage
 
 RESULT = "results/acme--good/mini.bm25-20.json"
 
@@ -60,7 +62,8 @@ def test_no_byte_of_a_result_can_be_changed_unseen(board):
         lambda v: v["measurement"]["convention"].update(gain=[], other=1),
         lambda v: v["candidates"].pop("digest"),
         lambda v: v.update(candidates="bm25-20"),
-        lambda v: v.update(format=2),
+        lambda v: v.update(format=1),
+        lambda v: v.update(format=None),
         lambda v: v.pop("gain"),
         lambda v: v.update(extra=1),
     ],
@@ -68,6 +71,69 @@ def test_no_byte_of_a_result_can_be_changed_unseen(board):
 def test_a_forged_result_of_another_shape_is_bad_input(board, change):
     forged(board / RESULT, change)
     with pytest.raises(BadInput, match=r"mini\.bm25-20\.json: (does not hold|is not a result of format)"):
+        read_result(board / RESULT)
+
+
+def costly(result):
+    """The same result of a model, with a cost and a timing."""
+    usages = {"q03": Usage(20, 900, 20, 1e12, None, 1, 0, {"missing": 2}), "q04": Usage(20, 800, 20, 2e12, None)}
+    timing = Timing(0.25, 0.5, 10, None, "some processor, 2 cores")
+    cost = cost_of(usages, {"q03": 0.5, "q04": 1.0}, precision="int8", parameters=22_000_000, timing=timing)
+    return dataclasses.replace(result, model={"name": "acme/m", "revision": "4f2c", "max_tokens": 512}, cost=cost)
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_model_and_its_cost_read_back_as_they_were_written(board, timed):
+    result = costly(read_result(board / RESULT))
+    if not timed:
+        result = dataclasses.replace(result, cost=dataclasses.replace(result.cost, timing=None))
+    file = Ledger(board).add_result(result)
+    assert read_result(file) == result
+    assert json_text(result_json(read_result(file))) == file.read_text()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: v.update(model="acme/m"),
+        lambda v: v.update(model=None),
+        lambda v: v.update(cost=[]),
+        lambda v: v.update(cost={}),
+        lambda v: v["cost"].pop("timing"),
+        lambda v: v["cost"].update(extra=1),
+        lambda v: v["cost"].update(prompts="many"),
+        lambda v: v["cost"].update(prompts=True),
+        lambda v: v["cost"].update(input_tokens=-1),
+        lambda v: v["cost"].update(input_tokens=None),
+        lambda v: v["cost"].update(flops_paper="1e12"),
+        lambda v: v["cost"].update(flops_exact=-1.0),
+        lambda v: v["cost"].update(rpp={"paper": 1.0}),
+        lambda v: v["cost"].update(qpp={"paper": 1.0, "exact": "none"}),
+        lambda v: v["cost"].update(cut_passages=1.5),
+        lambda v: v["cost"].update(repairs={"missing": None}),
+        lambda v: v["cost"].update(precision=16),
+        lambda v: v["cost"].update(parameters=2.5),
+        lambda v: v["cost"]["timing"].update(p50=None),
+        lambda v: v["cost"]["timing"].update(sample="10"),
+        lambda v: v["cost"]["timing"].update(hardware={}),
+        lambda v: v["cost"]["timing"].pop("p95"),
+        lambda v: v["cost"].update(timing=[1]),
+    ],
+)
+def test_a_forged_model_or_cost_of_another_shape_is_bad_input(board, change):
+    file = Ledger(board).add_result(costly(read_result(board / RESULT)))
+    forged(file, change)
+    with pytest.raises(BadInput, match=r"mini\.bm25-20\.json: does not hold"):
+        read_result(file)
+
+
+def test_a_result_of_the_format_before_says_what_to_do(board):
+    def older(values):
+        del values["model"], values["cost"]
+        values["format"] = 1
+
+    forged(board / RESULT, older)
+    with pytest.raises(BadInput, match=rf"format {FORMAT} but of 1; take it away and run `exabench bench run` again"):
         read_result(board / RESULT)
 
 
@@ -147,8 +213,8 @@ def test_every_field_of_a_result_is_under_its_digest(board):
     digests = {
         result_json(dataclasses.replace(result, **{name: "other"}))["digest"]
         for name in ("state", "command", "created", "run_digest")
-    }
-    assert len(digests | {result_json(result)["digest"]}) == 5
+    } | {result_json(costly(result))["digest"]}
+    assert len(digests | {result_json(result)["digest"]}) == 6
 
 
 def test_a_frozen_list_keeps_its_first_description(tmp_path):

@@ -23,12 +23,17 @@ import pytest
 from toys import contents, good_run, write_run, write_submission
 
 from exabench.board import Board, Reported
+from exabench.costs import cost_of
 from exabench.errors import BadInput, CannotWrite
 from exabench.evaluation import run_board
 from exabench.files import digest_of, only_writer
-from exabench.ledger import Ledger
+from exabench.ledger import Ledger, read_result
+from exabench.nouns import Timing, Usage
 from exabench.pages import figures, render
-from exabench.pages._format import clean, effect, https, p_value, score, signed, span
+from exabench.pages._efficiency import pareto
+from exabench.pages._format import clean, effect, https, millions, p_value, score, signed, span, tera, three
+from exabench.pages._views import View
+from exabench.submissions import submission_text
 from exabench.submitting import submit
 
 VOID = {"meta", "link", "input", "br", "img", "hr", "area", "base", "col", "embed", "source", "track", "wbr"}
@@ -121,7 +126,7 @@ def add_submission(board: Path, name: str = "acme/other") -> None:
 
 def test_every_kind_of_page_is_there(site: Path) -> None:
     wanted = {
-        *("index.html", "about.html", "downloads.html", "feed.atom", "files.json"),
+        *("index.html", "efficiency.html", "about.html", "downloads.html", "feed.atom", "files.json"),
         *("submissions/acme--good.html", "submissions/exabench--oracle.html"),
         *("results/acme--good/mini.bm25-20.html", "tasks/mini.html"),
         *("reported/index.html", "reported/some_table.html", "reported/audit_discrepancies.html"),
@@ -183,7 +188,7 @@ def test_a_new_submission_touches_only_the_files_it_enters(
     add_submission(mini_board)
     changed = {str(file.relative_to(site)) for file in render(Board.read(mini_board), site)}
     assert changed == {
-        *("index.html", "tasks/mini.html", "feed.atom", "files.json"),
+        *("index.html", "efficiency.html", "tasks/mini.html", "feed.atom", "files.json"),
         *("data/board.json", "data/rows.csv", "data/results.csv", "data/results.parquet"),
         *("submissions/acme--other.html", "results/acme--other/mini.bm25-20.html"),
         "data/results/acme--other/mini.bm25-20.json",
@@ -362,6 +367,13 @@ def test_the_feed_is_atom_newest_first(mini_board: Path, site: Path, monkeypatch
         (p_value(0.0001), "< 0.001"),
         (p_value(0.0494), "0.049"),
         (effect(-0.5), "−0.50"),
+        (three(None), "–"),
+        (three(0), "0"),
+        (three(0.03124), "0.0312"),
+        (three(4.7), "4.70"),
+        (three(1250.4), "1,250"),
+        (tera(3.12e11), "0.312"),
+        (millions(22_713_601), "22.7"),
         (https("javascript:alert(1)"), ""),
         (https("https://example.org/a?b=c"), "https://example.org/a?b=c"),
         (https("https://example.org/\nx"), ""),
@@ -370,6 +382,148 @@ def test_the_feed_is_atom_newest_first(mini_board: Path, site: Path, monkeypatch
 )
 def test_values_read_well(shown: str, wanted: str) -> None:
     assert shown == wanted
+
+
+# -- what ranking took -----------------------------------------------------------------------------------------
+
+
+def add_model(
+    board: Path, name: str, mean: float, flops: float | None, *, seconds: float | None = None, on: str = "a processor"
+) -> None:
+    """File the result of a model with made-up values that all equal `mean`, and what they took."""
+    ledger, pattern = Ledger(board), read_result(board / "results" / "acme--good" / "mini.bm25-20.json")
+    sent = ledger.submissions()["acme--good"]
+    made = dataclasses.replace(sent, name=name, kind="model", reranker="listwise", model=name, revision="4f" * 20)
+    (board / "submissions" / f"{made.slug}.toml").write_text(submission_text(made))
+    per_query = dict.fromkeys(pattern.measurement.per_query["nDCG@10"], mean)
+    measured = dataclasses.replace(
+        pattern.measurement,
+        metrics={**pattern.measurement.metrics, "nDCG@10": mean},
+        per_query={**pattern.measurement.per_query, "nDCG@10": per_query},
+        intervals={**pattern.measurement.intervals, "nDCG@10": (mean - 0.02, mean + 0.02)},
+    )
+    usage = Usage(9, 31_000, 512, None if flops is None else flops / 2, flops, 3, 1, {"missing": 1, "out_of_range": 2})
+    timing = None if seconds is None else Timing(seconds, 3 * seconds, 10, 12.5, on)
+    usages = dict.fromkeys(per_query, usage)
+    cost = cost_of(usages, per_query, precision="bfloat16", parameters=22_713_601, timing=timing)
+    model = {"name": name, "revision": "4f" * 20, "window": 20}
+    result = dataclasses.replace(pattern, submission=made.slug, measurement=measured, model=model, cost=cost)
+    ledger.add_result(dataclasses.replace(result, state="reproduced"))
+
+
+@pytest.fixture
+def models(mini_board: Path) -> Path:
+    """The small board with four models: two that nothing cheaper beats, one that is beaten, one behind a server."""
+    add_model(mini_board, "acme/cheap", 0.5, 1e11, seconds=0.25)
+    add_model(mini_board, "acme/dear", 0.75, 5e13, seconds=8.0)
+    add_model(mini_board, "acme/beaten", 0.4, 2e12, seconds=0.01, on="another processor")
+    add_model(mini_board, "acme/hidden", 0.7, None)
+    render(Board.read(mini_board), mini_board / "site")
+    return mini_board
+
+
+def table_of(page: Page) -> dict[str, list[str]]:
+    """The rows of a page's table `sortable` by their heading cell."""
+    rows: dict[str, list[str]] = {}
+    cells = page.elements[next(i for i, e in enumerate(page.elements) if e.attributes.get("id") == "sortable") :]
+    row: list[Element] = []
+    for element in [*cells, Element("tr", {})]:
+        if element.tag == "tr":
+            name = next((cell.text for cell in row if cell.attributes.get("scope") == "row"), "")
+            rows[name] = [cell.text for cell in row]
+            row = []
+        row += [element] if element.tag in ("td", "th") else []
+    return rows
+
+
+def test_the_overview_says_what_each_line_takes(models: Path) -> None:
+    rows = table_of(Page((models / "site" / "index.html").read_bytes()))
+    assert rows["acme/cheap"][7:10] == ["0.100", "22.7", "0.250"]
+    assert rows["acme/hidden"][7:10] == ["–", "22.7", "–"]
+    assert rows["first stage: bm25"][7:10] == ["0", "–", "–"]
+    assert rows["acme/good"][7:10] == ["–", "–", "–"]
+    titles = {e.attributes.get("title", "") for e in Page((models / "site" / "index.html").read_bytes()).all("abbr")}
+    assert {"the model behind its server is not known", "0.0500 as E2R-FLOPs estimates them"} <= titles
+
+
+def test_the_front_holds_those_that_nothing_cheaper_beats(models: Path) -> None:
+    lines = View(Board.read(models)).lines
+    assert [line.name for line in pareto(lines, lambda spent: spent.flops_exact)] == ["acme/cheap", "acme/dear"]
+    by_seconds = [line.name for line in pareto(lines, lambda spent: spent.p50)]
+    assert by_seconds == ["acme/beaten", "acme/cheap", "acme/dear"]
+    page = Page((models / "site" / "efficiency.html").read_bytes())
+    rows = table_of(page)
+    assert {name: row[8] for name, row in rows.items() if row and name} | {} == {
+        "acme/dear": "exact, paper, parameters, latency",
+        "acme/cheap": "exact, paper, latency",
+        "acme/beaten": "latency-2",
+        "acme/hidden": "–",
+        "acme/good": "–",
+        "first stage: bm25": "–",
+    }
+    assert [e.text for e in page.all("h2")][3:5] == ["Latency on a processor", "Latency on another processor"]
+
+
+def test_every_point_of_the_figures_is_named_and_in_the_table(models: Path) -> None:
+    page = Page((models / "site" / "efficiency.html").read_bytes())
+    figures_there = [e for e in page.all("svg") if e.attributes["class"] == "fig"]
+    assert len(figures_there) == 5
+    points = [e.text for e in page.all("title")[1:] if " over bm25-20: " in e.text]
+    assert points.count("acme/cheap over bm25-20: 50.0") == 4 and len(points) == 3 + 3 + 4 + 2 + 1
+    names = {name for name in table_of(page) if name}
+    assert {point.split(" over ")[0] for point in points} <= names
+
+
+def test_a_result_page_says_what_the_model_was_and_took(models: Path) -> None:
+    text = Page((models / "site" / "results" / "acme--dear" / "mini.bm25-20.html").read_bytes()).all("main")[0].text
+    for part in (
+        *("acme/dear", "4f" * 20, "bfloat16", "22,713,601", "31,000 read, 512 written", "a processor"),
+        *("missing 24, out of range 48", "72 passages, 24 queries", "median 8.00, 95th percentile 24.0", "12.5"),
+        *("50.0", "25.0", "15.0", "30.0", "20.0", "40.0"),  # TFLOPs, nDCG per PFLOP, queries per PFLOP
+    ):
+        assert part in text, part
+    sent = Page((models / "site" / "results" / "acme--good" / "mini.bm25-20.html").read_bytes()).all("main")[0].text
+    assert "what it took was not seen" in sent
+
+
+def test_the_data_files_hold_the_costs(models: Path) -> None:
+    lines = {
+        line["submission"]: line for line in csv.DictReader(io.StringIO((models / "site/data/rows.csv").read_text()))
+    }
+    assert float(lines["acme/cheap"]["flops_exact"]) == 1e11 and lines["acme/hidden"]["flops_exact"] == ""
+    table = pq.read_table(models / "site" / "data" / "results.parquet")
+    rows = {row["submission"]: row for row in table.to_pylist()}
+    dear = rows["acme/dear"]
+    assert (dear["flops_exact"], dear["qpp_exact"], dear["rpp_paper"]) == (5e13, 20.0, pytest.approx(30.0))
+    assert (dear["p50"], dear["timed_queries"], dear["repairs"], dear["cut_passages"]) == (8.0, 10, 72, 72)
+    assert json.loads(dear["model"])["window"] == 20 and rows["acme/good"]["model"] == ""
+    one = json.loads((models / "site/data/results/acme--dear/mini.bm25-20.json").read_text())
+    assert one["cost"]["repairs"] == {"missing": 24, "out_of_range": 48} and one["model"]["name"] == "acme/dear"
+
+
+def test_a_column_of_costs_that_nobody_knows_has_its_type(site: Path) -> None:
+    schema = pq.read_schema(site / "data" / "results.parquet")
+    types = {name: str(schema.field(name).type) for name in ("flops_exact", "parameters", "hardware", "p50")}
+    assert types == {"flops_exact": "double", "parameters": "int64", "hardware": "string", "p50": "double"}
+
+
+def test_a_board_without_costs_says_so(site: Path) -> None:
+    page = Page((site / "efficiency.html").read_bytes())
+    assert not page.all("svg") and page.all("main")[0].text.count("No line with a mean says") == 4
+
+
+def test_points_far_apart_and_on_one_spot_are_drawn_inside_the_figure() -> None:
+    for costs in ([1e-9, 1e6], [3.0], [2.0, 2.0, 2.0000001], [10.0**k for k in range(-8, 9)]):
+        points = [figures.Point(f"p{i}", f"p{i}", cost, 0.5, (0.0, 1.0), True) for i, cost in enumerate(costs)]
+        tree = ElementTree.fromstring(figures.frontier("k", points, [("<b>", 0.9)], axis="x", title="t", about="a"))
+        wide, high = (float(tree.attrib[key]) for key in ("width", "height"))
+        for mark in tree.iter():
+            for key, limit in (("cx", wide), ("x", wide), ("cy", high), ("y", high)):
+                assert 0 <= float(mark.attrib.get(key, 0)) <= limit, mark.attrib
+        ticks = sorted(float(mark.attrib["x"]) for mark in tree.iter() if mark.attrib.get("class") == "num mid")
+        assert 1 <= len(ticks) <= 9 and all(
+            after - before > 50 for before, after in zip(ticks, ticks[1:], strict=False)
+        )
 
 
 # -- hostile text ----------------------------------------------------------------------------------------------
@@ -443,6 +597,24 @@ def test_hostile_words_of_a_submission_and_a_board_are_text(mini_board: Path, tm
 def built(board: Board, to: Path) -> Iterator[Page]:
     render(board, to)
     return iter(pages(to).values())
+
+
+def test_hostile_words_of_a_model_are_text(models: Path, tmp_path: Path) -> None:
+    board, attack = Board.read(models), " ".join(attack.format(n=0) for attack in ATTACKS)
+    results = []
+    for one in board.results:
+        cost = one.cost and dataclasses.replace(one.cost, precision=attack, repairs={attack: 1, "b": 2})
+        if cost and cost.timing:
+            cost = dataclasses.replace(cost, timing=dataclasses.replace(cost.timing, hardware=attack))
+        model = {"name": attack, "revision": "x", "window": 1, attack: attack} if one.model else {}
+        results.append(dataclasses.replace(one, model=model, cost=cost))
+    plain = [Counter(e.tag for e in page.elements) for page in built(board, tmp_path / "plain")]
+    pages_now = list(built(dataclasses.replace(board, results=tuple(results)), tmp_path / "hostile"))
+    for page, before in zip(pages_now, plain, strict=True):
+        now = Counter(e.tag for e in page.elements)
+        assert {tag for tag in now if now[tag] != before[tag]} <= {"dt", "dd", "bdi"}
+        assert not any(key.startswith("on") for e in page.elements for key in e.attributes)
+    assert any(clean(attack) in element.text for page in pages_now for element in page.all("dd"))
 
 
 @pytest.mark.parametrize("name", ["../../evil", "a/b", "..", "a b", 'x"><script>', "ü", "", "a" * 400])

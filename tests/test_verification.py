@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import shutil
 
 import pytest
 
+from exabench.costs import cost_of
 from exabench.errors import BadInput
 from exabench.files import digest_of, json_text, packed
+from exabench.ledger import Ledger, read_result
+from exabench.nouns import Usage
+from exabench.submissions import submission_text
 from exabench.verification import check, verify
 
 RESULT = "results/acme--good/mini.bm25-20.json"
@@ -120,6 +125,53 @@ def test_whatever_else_a_result_says_is_recomputed_too(board, change, where):
     found = verdicts(board)
     wrong = found["P@20"] if not where else found["everything else"]
     assert wrong.startswith("FAIL: ") and where in wrong
+
+
+def make_it_a_models(board) -> None:
+    """Turn the run that was sent in into the ranking of a model that was run here, with what it took."""
+    ledger, result = Ledger(board), read_result(board / RESULT)
+    sent = ledger.submissions()["acme--good"]
+    model = dataclasses.replace(sent, kind="model", reranker="monot5", model="acme/good", revision="4f" * 20)
+    (board / "submissions" / "acme--good.toml").write_text(submission_text(model))
+    per_query = result.measurement.per_query["nDCG@10"]
+    usages = {query_id: Usage(20, 900 + i, 20, 1e12 + i, 2e12 + 7 * i) for i, query_id in enumerate(per_query)}
+    cost = cost_of(usages, per_query, precision="float32", parameters=60_000_000)
+    identity = {"name": "acme/good", "revision": "4f" * 20}
+    ledger.add_result(dataclasses.replace(result, state="reproduced", model=identity, cost=cost))
+
+
+def test_a_models_result_is_recomputed_from_its_stored_run(board):
+    make_it_a_models(board)
+    assert set(verdicts(board).values()) == {"OK"}
+    assert check(board) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (lambda v: v["cost"]["qpp"].update(exact=1e9), "cost.qpp.exact"),
+        (lambda v: v["cost"]["qpp"].update(paper=None), "cost.qpp.paper"),
+        (lambda v: v["cost"].update(flops_exact=1.0), "cost.qpp.exact"),
+        (lambda v: v["cost"].update(flops_paper=None), "cost.rpp.paper"),
+        (lambda v: v.update(state="re-computed"), "state"),
+    ],
+)
+def test_a_cost_that_contradicts_itself_is_told(board, change, where):
+    make_it_a_models(board)
+    forge(board, change)
+    found = verdicts(board)
+    assert found.pop("everything else").startswith("FAIL: differs in ") and set(found.values()) == {"OK"}
+    assert where in verdicts(board)["everything else"]
+
+
+@pytest.mark.parametrize("field", ["model", "cost"])
+def test_a_run_that_was_sent_in_has_no_model_and_no_cost(board, field):
+    sent = (board / "submissions" / "acme--good.toml").read_text()
+    make_it_a_models(board)
+    (board / "submissions" / "acme--good.toml").write_text(sent)
+    other = {"cost": None} if field == "model" else {"model": {}}
+    forge(board, lambda v: v.update({"state": "re-computed", **other}))
+    assert verdicts(board)["everything else"].startswith(f"FAIL: differs in {field}")
 
 
 @pytest.mark.parametrize("file", [RUN, LIST])

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from exabench.nouns import FIRST_STAGE, Progress, silent
-from exabench.pages import _task_views, _views, downloads
+from exabench.pages import _efficiency, _task_views, _views, downloads
 from exabench.pages._format import FILTERS, harmless
-from exabench.pages._paths import ranking_page, reported_page, result_data, result_page, submission_page, task_page
+from exabench.pages._paths import (
+    efficiency_page,
+    ranking_page,
+    reported_page,
+    result_data,
+    result_page,
+    submission_page,
+    task_page,
+)
 from exabench.pages._publish import publish
 from exabench.pages._views import View
 from exabench.statistics import ALPHA, RESAMPLES
@@ -43,6 +51,7 @@ def pages_of(board: Board) -> dict[str, Callable[[], bytes]]:
 
     for ranking in board.rankings:
         add(ranking_page(board, ranking), "overview.html", _views.overview, ranking)
+        add(efficiency_page(board, ranking), "efficiency.html", _efficiency.efficiency, ranking)
     add("about.html", "about.html", _about)
     add("downloads.html", "downloads.html", _downloads)
     add("reported/index.html", "reported_index.html", _task_views.reported_index)
@@ -89,7 +98,7 @@ def _environment() -> Environment:
         finalize=harmless,
     )
     environment.filters.update(FILTERS)
-    paths = (ranking_page, submission_page, result_page, result_data, task_page, reported_page)
+    paths = (ranking_page, efficiency_page, submission_page, result_page, result_data, task_page, reported_page)
     environment.globals.update({function.__name__: function for function in paths})
     environment.globals["FIRST_STAGE"] = FIRST_STAGE
     return environment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -76,6 +77,24 @@ def count(value: int | None) -> str:
     return NOTHING if value is None else f"{value:,}"
 
 
+def three(value: float | None) -> str:
+    """An amount with three digits that count, and thousands apart: 0.0312, 4.70, 1,250."""
+    if value is None:
+        return NOTHING
+    places = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:,.{places}f}".replace("-", MINUS)
+
+
+def tera(flops: float | None) -> str:
+    """FLOPs as TFLOPs."""
+    return three(None if flops is None else flops / 1e12)
+
+
+def millions(parameters: float | None) -> str:
+    """A number of weights in millions."""
+    return three(None if parameters is None else parameters / 1e6)
+
+
 def https(link: str) -> str:
     """`link` where it is a plain https address, otherwise nothing: no other scheme becomes a link."""
     return link if LINK.fullmatch(link) else ""
@@ -85,6 +104,14 @@ def training(submission: Submission) -> str:
     """The training data in one line."""
     data = submission.training_data
     return data if isinstance(data, str) else ", ".join(data) or "none"
+
+
+def training_shortly(submission: Submission) -> str:
+    """The first of the training data, and how many more there are: for a table's cell."""
+    data = submission.training_data
+    if isinstance(data, str) or len(data) <= 4:
+        return training(submission)
+    return f"{', '.join(data[:3])} and {len(data) - 3} more"
 
 
 def first_stage(candidates: Candidates | str) -> str:
@@ -107,6 +134,7 @@ def newest(versions: Iterable[Mapping[str, str]]) -> str:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        score, signed, span, signed_span, p_value, percent, effect, count, https, training, first_stage, parameters
+        score, signed, span, signed_span, p_value, percent, effect, count, three, tera, millions, https, training,
+        training_shortly, first_stage, parameters
     )
 }  # fmt: skip

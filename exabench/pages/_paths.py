@@ -25,6 +25,11 @@ def ranking_page(board: Board, ranking: Ranking) -> str:
     return "index.html" if ranking == board.rankings[0] else _checked(f"views/{_part(ranking.slug)}.html")
 
 
+def efficiency_page(board: Board, ranking: Ranking) -> str:
+    """The page of an overview's effectiveness against its cost."""
+    return "efficiency.html" if ranking == board.rankings[0] else _checked(f"efficiency/{_part(ranking.slug)}.html")
+
+
 def submission_page(slug: str) -> str:
     """The page of a submission."""
     return _checked(f"submissions/{_part(slug)}.html")

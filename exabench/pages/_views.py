@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -167,7 +168,7 @@ def overview(whole: View, ranking: Ranking) -> dict[str, Any]:
         "stages": sorted({line.stage for line in lines}),
         "depths": sorted({row.depth for row in rows}),
         "states": sorted({state for row in rows for state in row.states}),
-        "submissions": sum(s.kind == "run" for s in view.board.submissions.values()),
+        "submissions": sum(s.kind != "baseline" for s in view.board.submissions.values()),
         "heat_map": _heat_map(view),
         "scores": _scores(view),
         "drawn": min(DRAWN, len(lines)),
@@ -259,8 +260,17 @@ def result(view: View, one: Result) -> dict[str, Any]:
         "alone": () if changes else sorted(headline_values(one).items()),
         "bars": _bars(one, changes) if changes else None,
         "about_state": STATES.get(one.state, ""),
+        "identity": identity(one.model),
         "stamp": stamp([one]),
     }
+
+
+def identity(model: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a result says of its model, name and revision first, values that are no text as JSON."""
+    first = [key for key in ("name", "model", "revision") if key in model]
+    keys = [*first, *sorted(set(model) - set(first))]
+    said = ((key, model[key]) for key in keys if model[key] not in ("", None))
+    return [(key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) for key, value in said]
 
 
 def _bars(one: Result, changes: Sequence[Change]) -> Markup:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
@@ -12,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from exabench.files import digest_of, json_text
-from exabench.nouns import Result, Submission
+from exabench.nouns import Cost, Result, Submission
 from exabench.pages._format import clean, first_stage, score, training
 from exabench.pages._paths import result_data, submission_page
 from exabench.pages._views import View, headline_values, stamp
@@ -24,12 +26,26 @@ if TYPE_CHECKING:
 FORMAT = 1
 NEVER = "1970-01-01"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBERS: tuple[str, ...] = ("prompts", "input_tokens", "output_tokens", "flops_exact", "flops_paper")
+_NUMBERS += ("rpp_exact", "rpp_paper", "qpp_exact", "qpp_paper", "p50", "p95", "pairs_per_second")
+_COUNTS = ("parameters", "cut_passages", "cut_queries", "repairs", "timed_queries")
+_COST: Mapping[str, pa.DataType] = {  # typed, because a column that nobody knows has no type of its own
+    "precision": pa.string(),
+    **dict.fromkeys(_NUMBERS, pa.float64()),
+    **dict.fromkeys(_COUNTS, pa.int64()),
+    "hardware": pa.string(),
+}
 _TESTED = ("difference", "t_test", "randomisation", "effect_size", "wins", "losses", "ties")
 
 
 def as_json(value: object) -> bytes:
     """Any value as JSON; a half of a character, which UTF-8 cannot hold, becomes a question mark."""
     return json_text(value).encode("utf-8", "replace")
+
+
+def compact_json(value: Mapping[str, Any]) -> str:
+    """A mapping in one line, for a cell of a table; nothing for an empty one."""
+    return json.dumps(dict(value), sort_keys=True, ensure_ascii=False) if value else ""
 
 
 def board_json(view: View) -> bytes:
@@ -71,6 +87,8 @@ def result_json(view: View, result: Result) -> bytes:
             "qrels_source": result.qrels_source,
             "completed": result.completed,
             "versions": dict(result.versions),
+            "model": dict(result.model),
+            "cost": asdict(result.cost) if result.cost else None,
             "command": result.command,
             "created": result.created,
         }
@@ -92,7 +110,11 @@ def results_csv(view: View) -> bytes:
 def results_parquet(view: View) -> bytes:
     """The same table with typed columns."""
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(result_records(view)), buffer, compression="zstd")
+    table = pa.Table.from_pylist(result_records(view))
+    for place, name in enumerate(table.column_names):
+        if name in _COST:
+            table = table.set_column(place, name, table[name].cast(_COST[name]))
+    pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
 
 
@@ -134,10 +156,25 @@ def _result(submission: Submission, one: Result, metrics: Sequence[str], correct
         "candidates_digest": one.candidates.digest,
         "qrels_digest": one.qrels_digest,
         "convention_digest": one.measurement.convention.digest,
+        "model": compact_json(one.model),
+        **_cost(one.cost),
         "created": one.created,
         "data": result_data(one),
     }
     return {key: clean(value) if isinstance(value, str) else value for key, value in record.items()}
+
+
+def _cost(cost: Cost | None) -> dict[str, Any]:
+    """A cost in flat columns, all there whether it is known or not; FLOPs and tokens are means per query."""
+    if cost is None:
+        return dict.fromkeys(_COST)
+    kept = {key: getattr(cost, key) for key in ("precision", "parameters", "prompts", "input_tokens", "output_tokens")}
+    counts = {"cut_passages": cost.cut_passages, "cut_queries": cost.cut_queries}
+    seen = {"flops_exact": cost.flops_exact, "flops_paper": cost.flops_paper, "repairs": sum(cost.repairs.values())}
+    quotients = {f"{name}_{key}": getattr(cost, name)[key] for name in ("rpp", "qpp") for key in ("exact", "paper")}
+    timing = vars(cost.timing) if cost.timing else {}
+    record = {**kept, **seen, **quotients, **counts, **timing, "timed_queries": timing.get("sample")}
+    return {key: record.get(key) for key in _COST}
 
 
 def _row_records(view: View) -> list[dict[str, Any]]:
@@ -158,6 +195,10 @@ def _row(row: Row, gain: float | None) -> dict[str, Any]:
         "low": low,
         "high": high,
         "difference": gain,
+        "flops_exact": row.spent.flops_exact,
+        "flops_paper": row.spent.flops_paper,
+        "parameters": row.spent.parameters,
+        "seconds_p50": row.spent.p50,
         "finished": row.finished,
         "wanted": row.wanted,
         "licence": row.submission.licence,

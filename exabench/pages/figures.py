@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TypeAlias
 
 from markupsafe import Markup
 
@@ -12,6 +14,7 @@ from exabench.pages._format import clean, score, signed
 
 BARS = 720  # bars in a plot of differences; of more queries every so-manieth is drawn
 GROUP, LABEL = 94, 15  # a candidate list in a panel: units wide, signs of its name
+VALUE = "Mean nDCG@10 x 100"  # what a frontier's vertical axis shows
 _STEPS = (0.005, 0.02, 0.05, 0.10)  # differences where the heat map takes its next colour
 
 
@@ -45,6 +48,21 @@ class Rung:
     own: float
     interval: tuple[float, float]
     ceiling: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a frontier: what it cost (above 0) and what it got; `best` where nothing cheaper is as good.
+
+    `short` is written beside the best, `label` is what the point says of itself.
+    """
+
+    label: str
+    short: str
+    cost: float
+    value: float
+    interval: tuple[float, float]
+    best: bool
 
 
 def heat_map(key: str, columns: Sequence[str], bands: Sequence[Band], about: str) -> Markup:
@@ -120,6 +138,35 @@ def bars(key: str, differences: Sequence[float], about: str) -> Markup:
         )
         parts.append(_line(kind, shape) if shape else "")
     return _svg(key, left + wide + 10, 2 * middle, "Difference to the first stage, query by query", about, parts)
+
+
+def frontier(
+    key: str, points: Sequence[Point], levels: Sequence[tuple[str, float]], *, axis: str, title: str, about: str
+) -> Markup:
+    """Value against cost, the cost on a logarithmic axis, with the front of those that nothing cheaper beats.
+
+    `levels` are named values that cost nothing, which a logarithmic axis has no place for: lines across.
+    """
+    field = _Field.around(points, [value for _, value in levels])
+    ordered = sorted(points, key=lambda point: (point.best, point.cost, point.value, point.label))
+    names: list[_Box] = []
+    parts = _axes(field, axis)
+    for name, value in sorted(levels, key=lambda level: -level[1]):
+        y = field.y(value)
+        parts.append(_line("ceiling", f"M{field.left} {y:.1f}H{field.right}"))
+        parts += _name(name, "small", [(field.right - 4, y - 5, "end"), (field.right - 4, y + 13, "end")], names)
+    front = [(field.x(point.cost), field.y(point.value)) for point in ordered if point.best]
+    if front:
+        stairs = "".join(f"H{x:.1f}V{y:.1f}" for x, y in front[1:])
+        parts.append(_line("front", f"M{front[0][0]:.1f} {front[0][1]:.1f}{stairs}"))
+    for point in ordered:
+        parts += _mark(point, field)
+    for point in reversed(ordered):
+        if point.best:
+            x, y = field.x(point.cost), field.y(point.value)
+            around = [(x - 9, y - 8, "end"), (x + 9, y + 17, ""), (x + 9, y - 8, ""), (x - 9, y + 17, "end")]
+            parts += _name(point.short, "lab", around, names)
+    return _svg(key, field.right + 24, field.bottom + 52, title, about, parts)
 
 
 def _svg(key: str, wide: float, high: float, title: str, about: str, parts: Sequence[str]) -> Markup:
@@ -230,3 +277,84 @@ def _rung(rung: Rung, left: float, wide: float, y: float) -> list[str]:
         _dot("own", own, y, 5),
         _text(own, y - 8, score(rung.own), "num mid"),
     ]
+
+
+_Box: TypeAlias = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class _Field:
+    """The drawing area of a frontier: costs from `cheap` to `dear`, values from `low` to `high`."""
+
+    cheap: float
+    dear: float
+    low: float
+    high: float
+    left: float = 48
+    right: float = 760
+    top: float = 30
+    bottom: float = 360
+
+    @classmethod
+    def around(cls, points: Sequence[Point], levels: Sequence[float]) -> _Field:
+        costs = [point.cost for point in points]
+        values = [*levels, *(bound for point in points for bound in (point.value, *point.interval))]
+        room = 1.6  # a factor of cost on both sides, so that nothing sits on the edge
+        low = max(0.0, math.floor(20 * min(values)) / 20)
+        return cls(min(costs) / room, max(costs) * room, low, max(math.ceil(20 * max(values)) / 20, low + 0.05))
+
+    def x(self, cost: float) -> float:
+        across = math.log(cost / self.cheap) / math.log(self.dear / self.cheap)
+        return self.left + (self.right - self.left) * across
+
+    def y(self, value: float) -> float:
+        return self.bottom - (self.bottom - self.top) * (value - self.low) / (self.high - self.low)
+
+
+def _axes(field: _Field, axis: str) -> list[str]:
+    parts = []
+    step = 5 if field.high - field.low <= 0.4 else 10 if field.high - field.low <= 0.8 else 20
+    for tick in range(-(-round(100 * field.low) // step) * step, round(100 * field.high) + 1, step):
+        y = field.y(tick / 100)
+        parts += [
+            _line("grid", f"M{field.left} {y:.1f}H{field.right}"),
+            _text(field.left - 8, y + 4, str(tick), "num end"),
+        ]
+    for cost in _log_ticks(field.cheap, field.dear):
+        x = field.x(cost)
+        parts += [_line("grid", f"M{x:.1f} {field.top}V{field.bottom}")]
+        parts += [_text(x, field.bottom + 18, f"{cost:,.12f}".rstrip("0").rstrip("."), "num mid")]
+    parts.append(_text((field.left + field.right) / 2, field.bottom + 42, axis, "small mid"))
+    return [*parts, _text(field.left, field.top - 10, VALUE, "small")]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten between the two, with 2 and 5 times them where these are few, and not all where they are many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    digits = (1, 2, 5) if high / low < 1000 else (1,)
+    every = [float(f"{digit}e{power}") for power in powers for digit in digits]
+    found = [tick for tick in every if low <= tick <= high]
+    return found[:: -(-len(found) // 9)]
+
+
+def _mark(point: Point, field: _Field) -> list[str]:
+    x, (top, end) = field.x(point.cost), (field.y(bound) for bound in reversed(point.interval))
+    said = _safe(f"{point.label}: {score(point.value)}")
+    place = f'cx="{x:.1f}" cy="{field.y(point.value):.1f}" r="5"'
+    circle = f'<circle class="{"own" if point.best else "hollow"}" {place}><title>{said}</title></circle>'
+    return [_line("interval", f"M{x:.1f} {top:.1f}V{end:.1f}"), circle]
+
+
+def _name(text: str, kind: str, places: Sequence[tuple[float, float, str]], taken: list[_Box]) -> list[str]:
+    """A text at the first place where it meets no other and stays inside; nothing where there is none."""
+    shown = text if len(text) <= 36 else text[:35] + "\N{HORIZONTAL ELLIPSIS}"
+    wide = 6.6 * len(shown)
+    for x, y, side in places:
+        start = x - wide if side else x
+        box = (start, y - 11, start + wide, y + 3)
+        apart = all(box[2] < b[0] or b[2] < box[0] or box[3] < b[1] or b[3] < box[1] for b in taken)
+        if apart and start > 2 and box[2] < 782:
+            taken.append(box)
+            ground = f'<rect class="ground" x="{start:.1f}" y="{y - 10:.1f}" width="{wide:.1f}" height="13"/>'
+            return [ground, _text(x, y, shown, f"{kind} {side}".strip())]
+    return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,19 @@ def finished_board(folder: Path) -> None:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder with its bytes."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def scored_jobs(model: str, store: str) -> tuple[list[list[float]], int]:
+    """A fixed run scored by a cross-encoder over the store: its scores, and how many of them were computed now."""
+    from exabench.systems import reranker
+
+    rng = random.Random(1)
+    passages = [Passage(str(i), " ".join(rng.choices("sky blue light wave sun".split(), k=i % 40))) for i in range(60)]
+    part = reranker("cross_encoder", model=model, scores=store, batch_tokens=128)
+    scores = [values for values, _ in part.score_many((Query(str(i), f"query {i}"), passages) for i in range(25))]
+    return scores, part._engine.computed
+
+
+def killed_scoring(model: str, store: str) -> None:
+    """The same, for a process that is about to be killed."""
+    scored_jobs(model, store)

@@ -1,0 +1,190 @@
+"""Heads: a loaded model as the engine sees it, token ids in and a few numbers for each item out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+
+class Head(Protocol):
+    """One model on one device. An attention mask is always given, and padding stands at the end."""
+
+    @property
+    def limit(self) -> int:
+        """The most tokens that one item may have."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of the vocabulary (or labels) computed for each item."""
+
+    @property
+    def pad(self) -> int:
+        """The id that fills up shorter items."""
+
+    def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
+        """float32 `[n, columns]` of `ids` int64 and `mask` bool, both `[n, length]`, and token types where known."""
+
+    def on(self, device: str) -> Head:
+        """This head, or a replica of it, on another device."""
+
+    def only(self, rows: tuple[int, ...]) -> Head:
+        """The same model, but only these rows of its vocabulary are computed: they are the columns then."""
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A transformers model with what every head keeps of it; `chosen` are the vocabulary rows (empty: all)."""
+
+    model: Any
+    limit: int
+    pad: int
+    chosen: tuple[int, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return len(self.chosen) or int(self._weight.shape[0])
+
+    @property
+    def device(self) -> torch.device:
+        return next(_tensors(self.model)).device
+
+    def on(self, device: str) -> Any:
+        there = torch.device(device)
+        if there.type == self.device.type and (there.index or 0) == (self.device.index or 0):
+            return self
+        return replace(self, model=_replica(self.model, there))
+
+    def only(self, rows: tuple[int, ...]) -> Any:
+        return replace(self, chosen=rows)
+
+    @cached_property
+    def _weight(self) -> Tensor:
+        """The needed rows of the output embedding, in float32: scores that differ by little must stay different."""
+        weight = self.model.get_output_embeddings().weight
+        return (weight[list(self.chosen)] if self.chosen else weight).float()
+
+
+@dataclass(frozen=True)
+class Seq2Seq(_Model):
+    """A T5: one encoder pass and one decoder step give the logits of the first token it would write."""
+
+    def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
+        """The first token's logits."""
+        states = self.model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
+        start = ids.new_full((len(ids), 1), self.model.config.decoder_start_token_id or 0)
+        step = self.model.get_decoder()(
+            input_ids=start, encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False
+        )
+        return linear(self._scaled(step.last_hidden_state[:, 0].float()), self._weight)
+
+    def written(self, ids: Tensor, most: int) -> Tensor:
+        """The token ids `[1, <= most + 1]` that the model writes greedily after one input `[1, length]`."""
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        told = {"max_new_tokens": most, "do_sample": False, "num_beams": 1, "pad_token_id": self.pad}
+        return self.model.generate(input_ids=ids, attention_mask=mask, **told)
+
+    def _scaled(self, state: Tensor) -> Tensor:
+        """T5 v1.0 shares its embedding with its output and scales for it; v1.1, flan and mT5 have their own output."""
+        config = self.model.config
+        tied = {"t5": "scale_decoder_outputs", "umt5": "tie_word_embeddings"}.get(config.model_type, "")
+        return state * config.d_model**-0.5 if getattr(config, tied, False) else state
+
+
+@dataclass(frozen=True)
+class Decoder(_Model):
+    """A causal language model: the logits of the token that follows the last real one.
+
+    Padding stands at the end, where a causal model never looks back from, so positions are those of the item alone.
+    """
+
+    def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
+        """The next token's logits, scaled and capped as the model itself does it (Granite, Gemma 2)."""
+        states = self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        last = states[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1]
+        config = self.model.config
+        logits = linear(last.float(), self._weight) / (getattr(config, "logits_scaling", None) or 1.0)
+        cap = getattr(config, "final_logit_softcapping", None)
+        return logits if not cap else cap * torch.tanh(logits / cap)
+
+
+@dataclass(frozen=True)
+class Classifier(_Model):
+    """A model with a classification head of one or two labels."""
+
+    @property
+    def rows(self) -> int:
+        """The number of labels."""
+        return int(self.model.config.num_labels)
+
+    def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
+        """The labels' logits."""
+        return self.model(input_ids=ids, attention_mask=mask, **_typed(self.model, types)).logits.float()
+
+
+@dataclass(frozen=True)
+class Pooled(_Model):
+    """An encoder whose states are pooled into one vector (`first`, `mean`, `max` or `last` token).
+
+    The vector is the output, at length 1 where `normal`; or, with `dense`, the one number (RankT5's encoder) that its
+    product with `dense[0]` `[1, width]` plus `dense[1]` `[1]` makes.
+    """
+
+    pooling: str = "mean"
+    normal: bool = False
+    dense: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def rows(self) -> int:
+        """One with `dense`; without it nothing is multiplied after the last layer."""
+        return 1 if self.dense else 0
+
+    def on(self, device: str) -> Any:
+        moved = super().on(device)
+        dense = None if self.dense is None else (self.dense[0].to(device), self.dense[1].to(device))
+        return replace(moved, dense=dense)
+
+    def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
+        """The vectors `[n, width]`, or the numbers `[n, 1]`."""
+        states = self.model(input_ids=ids, attention_mask=mask, **_typed(self.model, types)).last_hidden_state.float()
+        vectors = _pooled(states, mask, self.pooling)
+        if self.dense is not None:
+            return linear(vectors, *self.dense)
+        return nn.functional.normalize(vectors, dim=-1) if self.normal else vectors
+
+
+def _typed(model: Any, types: Tensor | None) -> dict[str, Tensor]:
+    """Token types for a model that tells them apart, whatever its tokenizer gives."""
+    known = types is not None and (getattr(model.config, "type_vocab_size", 0) or 0) > 1
+    return {"token_type_ids": types} if known and types is not None else {}
+
+
+def _pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    real = mask[..., None]
+    if pooling == "first":
+        return states[:, 0]
+    if pooling == "last":
+        return states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]
+    if pooling == "max":
+        return states.masked_fill(~real, -torch.inf).amax(1)
+    return (states * real).sum(1) / real.sum(1)
+
+
+def _tensors(model: Any) -> Iterator[Tensor]:
+    return chain(model.parameters(), model.buffers())
+
+
+def _replica(model: Any, device: torch.device) -> Any:
+    """A deep copy whose tensors are copied once, straight to `device`; those that were shared still are."""
+    memo: dict[int, Any] = {}
+    for tensor in _tensors(model):
+        moved = tensor.detach().to(device)
+        memo[id(tensor)] = nn.Parameter(moved, requires_grad=False) if isinstance(tensor, nn.Parameter) else moved
+    return copy.deepcopy(model, memo).to(device)

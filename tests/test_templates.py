@@ -1,0 +1,285 @@
+"""Templates: what is glued from texts tokenised one by one is what the whole text gives, and no cue is ever cut."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from models import bert_tokenizer, bpe_tokenizer, real_t5_tokenizer, t5_tokenizer, texts
+
+from exabench.errors import BadInput
+from exabench.rerankers import RERANKERS
+from exabench.rerankers._answers import answer_ids, answer_words, spellings
+from exabench.rerankers._templates import FIELDS, ids_of, pair_template, text_template
+
+MONOT5 = "Query: {query} Document: {passage} Relevant:"
+TWOLAR = MONOT5 + " "
+EXARANKER = 'Is the question: "{query}" answered by the document: "{passage}"? Give an explanation.'
+DUOT5 = "Query: {query} Document0: {passage} Document1: {passage_b} Relevant:"
+T5_TEMPLATES = (MONOT5, TWOLAR, EXARANKER, DUOT5, "Query: {query} Document: {passage}")
+YES_NO = "Passage: {passage}\nQuery: {query}\nDoes the passage answer the query?\nAnswer:"
+
+anything = st.text(max_size=60)
+words = st.lists(st.sampled_from(["The", "sky", "is", "blue.", "e\u0301", "(1)", "<extra_id_3>", "</s>", "東京", "\n"]))
+written = st.one_of(anything, words.map(" ".join))
+UNLIKE = (
+    "",
+    " ",
+    "  two  blanks ",
+    "\n",
+    '"',
+    "\u0301x",
+    "😀",
+    "[SEP] x",
+    "</s>",
+    "\u200bzero",
+    "a\u2028b",
+    "é",
+    "▁",
+    "?",
+)
+
+
+@cache
+def made_once(text):
+    return text_template(text, t5_tokenizer())
+
+
+def fields_of(template, tokenizer, *filled):
+    return [np.array(ids_of(tokenizer, text), np.int32) for text in template.dressed(filled)]
+
+
+def glued(template, tokenizer, *filled, limit=1 << 30):
+    return template.build(fields_of(template, tokenizer, *filled), limit)
+
+
+def whole(text, tokenizer, filled):
+    """The reference: the whole text, tokenised at once with its special tokens."""
+    values = {"{" + name + "}": value for name, value in zip(FIELDS, filled, strict=False)}
+    text = "".join(values.get(part, part) for part in re.split(r"(\{\w+\})", text))
+    return tokenizer(text)["input_ids"]
+
+
+# -- glued is whole --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def own_t5(request, tmp_path_factory):
+    data = request.getfixturevalue("real_data")
+    return real_t5_tokenizer(data, tmp_path_factory.mktemp("t5"))
+
+
+def check_t5(tokenizer, template, filled):
+    assert glued(template, tokenizer, *filled).ids.tolist() == whole(template.text, tokenizer, filled)
+
+
+@pytest.mark.parametrize("text", T5_TEMPLATES)
+def test_t5_templates_glue_to_the_whole_text(text):
+    tokenizer = t5_tokenizer()
+    template = text_template(text, tokenizer)
+    for filled in itertools.product(UNLIKE, UNLIKE):
+        check_t5(tokenizer, template, (*filled, "second passage"))
+    some = list(texts())
+    for query, passage in zip(some[::7], some, strict=False):
+        check_t5(tokenizer, template, (query, passage, query))
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("text", T5_TEMPLATES)
+@settings(max_examples=150)
+@given(st.data())
+def test_t5s_own_tokenizer_glues_to_the_whole_text(own_t5, text, data):
+    template = text_template(text, own_t5)
+    check_t5(own_t5, template, [data.draw(written) for _ in FIELDS])
+
+
+@pytest.mark.real_data
+def test_t5s_own_tokenizer_glues_real_passages_and_the_strange_ones(own_t5, real_data):
+    made = [text_template(text, own_t5) for text in T5_TEMPLATES]
+    with open(real_data / "scifact" / "corpus.jsonl", encoding="utf-8") as file:
+        passages = [json.loads(line)["text"] for line in itertools.islice(file, 300)]
+    for template in made:
+        for left, right in zip(passages, passages[1:], strict=False):
+            check_t5(own_t5, template, (left[:80], right, left))
+        for filled in itertools.product(UNLIKE, UNLIKE):
+            check_t5(own_t5, template, (*filled, "x"))
+
+
+@pytest.mark.real_data
+def test_t5s_own_ids_are_those_the_papers_name(own_t5):
+    assert answer_ids(own_t5, ("true", "false", "<extra_id_10>")) == (1176, 6136, 32089)
+    assert glued(text_template(MONOT5, own_t5), own_t5, "a", "b").ids.tolist() == [
+        *(3, 27569, 10, 3, 9),
+        *(11167, 10, 3, 115),
+        *(31484, 17, 10, 1),
+    ]
+    twolar = glued(text_template(TWOLAR, own_t5), own_t5, "a", "b").ids.tolist()
+    assert twolar == glued(text_template(MONOT5, own_t5), own_t5, "a", "b").ids.tolist(), "a trailing blank is nothing"
+
+
+@settings(max_examples=150)
+@given(written, written)
+@example("", "")
+@example("😀", "\u0301")
+def test_a_pair_is_the_tokenizers_own_pair(query, passage):
+    tokenizer = bert_tokenizer()
+    made, own = glued(pair_template(tokenizer), tokenizer, query, passage), tokenizer([query], [passage])
+    assert [made.ids.tolist()] == own["input_ids"]
+    assert made.types is not None and [made.types.tolist()] == own["token_type_ids"]
+    assert (made.ids.dtype, made.types.dtype) == (np.int32, np.int8)
+
+
+@settings(max_examples=150)
+@given(written.map(str.strip), written.map(str.strip))
+@example("", "")
+@example("Is it.", "Yes.\n\nNo?")
+def test_a_byte_level_vocabulary_glues_to_the_whole_text_of_stripped_fields(query, passage):
+    tokenizer = bpe_tokenizer()
+    template = text_template(YES_NO, tokenizer)
+    assert glued(template, tokenizer, f" {query}\n", passage).ids.tolist() == whole(YES_NO, tokenizer, (query, passage))
+
+
+def test_a_chat_template_glues_too():
+    tokenizer = bpe_tokenizer()
+    turns = [{"role": "user", "content": YES_NO}]
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    made = glued(text_template(text, tokenizer, special=False), tokenizer, "why?", "because. {query}")
+    filled = YES_NO.replace("{query}", "why?").replace("{passage}", "because. {query}")
+    turns = [{"role": "user", "content": filled}]
+    own = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)["input_ids"]
+    assert made.ids.tolist() == own
+
+
+# -- what is cut -----------------------------------------------------------------------------------------------
+
+lengths = st.integers(0, 40)
+
+
+@pytest.mark.parametrize("text", [MONOT5, EXARANKER, DUOT5])
+@given(query=lengths, first=lengths, second=lengths, room=st.integers(8, 90))
+def test_what_is_cut_fits_and_keeps_every_literal_and_the_querys_end(text, query, first, second, room):
+    tokenizer = t5_tokenizer()
+    template = made_once(text)
+    limit = template.fixed + room
+    filled = [" ".join(["the"] * query), " ".join(["sky"] * first), " ".join(["blue"] * second)]
+    fields = fields_of(template, tokenizer, *filled)
+    made, full = template.build(fields, limit), template.build(fields, 1 << 30)
+    assert len(made.ids) == min(limit, len(full.ids))
+    assert (made.cut_passage or made.cut_query) == (len(full.ids) > limit)
+    literals = [i for piece in template.pieces if not isinstance(piece, int) for i in piece]
+    kept = list(made.ids)
+    for i in literals:
+        assert i in kept, "a literal is gone"
+        kept = kept[kept.index(i) + 1 :] if text != EXARANKER else kept
+
+
+@pytest.mark.parametrize("text", [MONOT5, DUOT5])
+@given(query=lengths, first=lengths, second=lengths, room=st.integers(8, 90))
+def test_a_query_gives_way_only_to_a_quarter_of_the_room_that_passages_can_fill(text, query, first, second, room):
+    template = made_once(text)
+    fields = [np.full(n, -1 - i, np.int32) for i, n in enumerate((query, first, second))]
+    made = template.build(fields, template.fixed + room)
+    ids = made.ids.tolist()
+    passages = [field for field in template.fields if field]
+    share = room // (4 * len(passages))
+    for field in passages:
+        assert ids.count(-1 - field) >= min(share, len(fields[field])), "a passage vanished"
+    if made.cut_query:
+        assert all(ids.count(-1 - field) <= max(share, 1) for field in passages), "the query was cut before the passage"
+        assert ids.count(-1) == room - sum(ids.count(-1 - field) for field in passages)
+
+
+def test_the_passage_is_cut_at_its_end_and_the_quotation_mark_stays():
+    tokenizer = t5_tokenizer()
+    template = text_template(EXARANKER, tokenizer)
+    made = glued(template, tokenizer, "why", "sky " * 100, limit=template.fixed + 20)
+    said = tokenizer.decode(made.ids)
+    assert made.cut_passage and not made.cut_query and len(made.ids) == template.fixed + 20
+    assert said.replace(" ", "").endswith('sky"?Giveanexplanation.</s>')
+
+
+def test_a_query_is_cut_last_and_from_its_beginning():
+    tokenizer = t5_tokenizer()
+    for text in (MONOT5, EXARANKER):
+        limit = made_once(text).fixed + 20
+        made = glued(made_once(text), tokenizer, "the " * 99 + "end", "sky " * 50, limit=limit)
+        said = tokenizer.decode(made.ids)
+        assert made.cut_passage and made.cut_query and len(made.ids) == limit
+        assert "end" in said and "sk" in said
+
+
+def test_two_passages_are_cut_to_the_same_length_and_a_short_one_stays_whole():
+    template = made_once(DUOT5)
+    a, b = -1, -2  # no ids of the tokenizer
+    for lengths, kept in (((60, 60), (10, 10)), ((60, 4), (16, 4)), ((4, 60), (4, 16)), ((4, 5), (4, 5))):
+        fields = [np.full(n, i, np.int32) for n, i in zip((3, *lengths), (-3, a, b), strict=True)]
+        ids = template.build(fields, template.fixed + 3 + 20).ids.tolist()
+        assert (ids.count(-3), ids.count(a), ids.count(b)) == (3, *kept)
+
+
+def test_a_template_longer_than_the_limit_is_refused():
+    template = text_template(EXARANKER, t5_tokenizer())
+    with pytest.raises(BadInput, match="max_length 9 is shorter than the template"):
+        glued(template, t5_tokenizer(), "why", "because", limit=9)
+
+
+@pytest.mark.parametrize("text", ["no field", "{query} {query} {passage}", "{question}"])
+def test_a_template_without_its_fields_is_refused(text):
+    with pytest.raises(BadInput, match="each once"):
+        text_template(text, t5_tokenizer())
+
+
+def test_fields_that_touch_are_refused():
+    with pytest.raises(BadInput, match="put blanks between"):
+        text_template("{query}{passage}", t5_tokenizer())
+
+
+# -- answer words ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reranker", "model", "positive_first"),
+    [
+        ("monot5", "castorini/monot5-base-msmarco-10k", ("true", "false")),
+        ("monot5", "Dundalia/TWOLAR-xl", ("true", "false")),
+        ("monot5", "unicamp-dl/mt5-base-mmarco-v2", ("yes", "no")),
+        ("monot5", "unicamp-dl/ptt5-base-pt-msmarco-100k-v2", ("sim", "não")),
+        ("monot5", "unicamp-dl/monoptt5-3b", ("Sim", "Não")),
+        ("monot5", "unicamp-dl/mt5-13b-mmarco-100k", ("▁true", "▁")),
+        ("monot5", "/home/me/folder", ("true", "false")),
+        ("exaranker", "any/thing", ("true", "false")),
+        ("rankt5", "Soyoung97/RankT5-base", ("<extra_id_10>",)),
+        ("yes_no", "any/thing", ("yes", "no")),
+    ],
+)
+def test_the_registry_knows_the_words_of_a_family(reranker, model, positive_first):
+    assert answer_words(reranker, model) == positive_first
+    assert (
+        answer_words(reranker, model, ("good", "bad")) == ("good", "bad") == answer_words(reranker, model, "good, bad")
+    )
+    assert reranker in RERANKERS
+
+
+def test_an_answer_must_be_one_token():
+    tokenizer = t5_tokenizer()
+    assert tokenizer.convert_ids_to_tokens(answer_ids(tokenizer, ("sim", "▁"))) == ["▁sim", "▁"]
+    for word in ("incomprehensibilities", "", "▁incomprehensibilities", "😀"):
+        with pytest.raises(BadInput, match="is not one token"):
+            answer_ids(tokenizer, (word,))
+
+
+def test_an_answer_of_a_byte_level_vocabulary_is_the_token_that_follows_the_cue():
+    tokenizer = bpe_tokenizer()
+    assert tokenizer.convert_ids_to_tokens(answer_ids(tokenizer, (" yes", " no"), after="Answer:")) == ["Ġyes", "Ġno"]
+
+
+def test_every_spelling_of_a_token_is_found():
+    tokenizer = t5_tokenizer()
+    (false,) = answer_ids(tokenizer, ("false",))
+    assert set(tokenizer.convert_ids_to_tokens(spellings(tokenizer, false))) == {"▁false", "▁False"}

@@ -1,0 +1,58 @@
+"""Tokens: each text is tokenised once, and its ids come back from the file as they were."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from exabench.rerankers._tokens import Tokens, text_key
+
+
+class Letters:
+    """A tokenizer: one token for each letter; it counts what it is given."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def __call__(self, texts: list[str], **_: Any) -> dict[str, list[list[int]]]:
+        self.seen += texts
+        return {"input_ids": [[ord(letter) for letter in text] for text in texts]}
+
+
+def keyed(*texts: str) -> dict[bytes, str]:
+    return {text_key(text): text for text in texts}
+
+
+def test_ids_come_back_as_the_tokenizer_gave_them() -> None:
+    tokens = Tokens(Letters())
+    tokens.add(keyed("ab", "", "\U0001f600c"))
+    assert tokens[text_key("ab")].tolist() == [97, 98]
+    assert tokens[text_key("")].tolist() == []
+    assert tokens[text_key("\U0001f600c")].tolist() == [0x1F600, 99]
+
+
+def test_a_text_is_tokenised_once_however_often_it_comes() -> None:
+    letters = Letters()
+    tokens = Tokens(letters)
+    for _ in range(3):
+        tokens.add(keyed("one", "two"))
+    tokens.add(keyed("two", "three"))
+    assert letters.seen == ["one", "two", "three"] and len(tokens) == 3
+
+
+def test_of_a_long_text_no_more_is_kept_than_a_model_could_read() -> None:
+    tokens = Tokens(Letters())
+    tokens.add(keyed("word " * 100_000), keep=512)
+    assert len(tokens[text_key("word " * 100_000)]) == 512
+
+
+def test_half_a_surrogate_pair_is_a_text_like_any_other() -> None:
+    tokens = Tokens(Letters())
+    tokens.add(keyed("a\ud800b"))
+    assert tokens[text_key("a\ud800b")].tolist() == [97, 63, 98]
+
+
+def test_more_texts_than_one_chunk_keep_their_places() -> None:
+    tokens = Tokens(Letters())
+    texts = [f"text {number}" for number in range(2500)]
+    tokens.add(keyed(*texts))
+    assert all(len(tokens[text_key(text)]) == len(text) for text in texts)

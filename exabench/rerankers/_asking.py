@@ -1,0 +1,119 @@
+"""How a reranker asks a language model: many queries' conversations at once, every reply matched and counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import count
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from exabench.errors import BadInput, OutsideFailed, printable
+from exabench.flops import Shape, exact, paper, shape_of
+from exabench.nouns import Prompt, Reply, Usage
+
+AT_ONCE = 1024
+"""Prompts that are handed to the teacher together, and so what memory holds (one query's may be more)."""
+
+
+class Answerer(Protocol):
+    """What a reranker needs of a teacher (exabench.teachers.Teacher, which this floor does not know)."""
+
+    identity: Mapping[str, Any]
+    config: Mapping[str, Any] | None
+
+    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
+        """One reply for each prompt, matched by id, in any order."""
+
+
+Outcome: TypeAlias = tuple[list[float], Usage]
+Conversation: TypeAlias = Generator[list[Prompt], list[Reply], Outcome]
+"""The ranking of one query: yields the prompts to ask next, is sent their replies in that order, ends in an Outcome."""
+
+
+def outcomes(teacher: Answerer, conversations: Iterable[Conversation]) -> Iterator[Outcome]:
+    """The outcome of each conversation, in order; what all open ones want to ask next is one batch to the teacher."""
+    source = zip(count(), conversations)  # noqa: B905  (count has no end)
+    open_: dict[int, tuple[Conversation, list[Prompt]]] = {}
+    done: dict[int, Outcome] = {}
+    told = 0
+    while True:
+        while told in done:
+            yield done.pop(told)
+            told += 1
+        started = False
+        while len(open_) + len(done) < AT_ONCE and sum(len(prompts) for _, prompts in open_.values()) < AT_ONCE:
+            if (following := next(source, None)) is None:
+                break
+            started = True
+            _go_on(*following, None, open_, done)
+        if not open_ and not started:
+            return
+        if open_:
+            replies = ask(teacher, [prompt for number in open_ for prompt in _numbered(number, open_[number][1])])
+            for number, (conversation, prompts) in list(open_.items()):
+                own = [replies[prompt.id] for prompt in _numbered(number, prompts)]
+                _go_on(number, conversation, own, open_, done)
+
+
+def _go_on(
+    number: int,
+    conversation: Conversation,
+    replies: list[Reply] | None,
+    open_: dict[int, tuple[Conversation, list[Prompt]]],
+    done: dict[int, Outcome],
+) -> None:
+    try:
+        prompts = next(conversation) if replies is None else conversation.send(replies)
+        open_[number] = (conversation, prompts)
+    except StopIteration as end:
+        open_.pop(number, None)
+        done[number] = end.value
+
+
+def _numbered(number: int, prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts under ids that no other conversation has, though it be about the same query."""
+    return [replace(prompt, id=f"{prompt.id}#{number}") for prompt in prompts]
+
+
+def ask(teacher: Answerer, prompts: Sequence[Prompt]) -> dict[str, Reply]:
+    """The reply to each prompt, by id. Raises OutsideFailed for one that is missing, not asked for, or doubled."""
+    wanted = {prompt.id for prompt in prompts}
+    replies: dict[str, Reply] = {}
+    for reply in teacher.complete(prompts):
+        if reply.id not in wanted or reply.id in replies:
+            wrong = "twice" if reply.id in replies else "though nobody asked it"
+            raise OutsideFailed(f"the teacher answered prompt {printable(reply.id)} {wrong}; ask again")
+        replies[reply.id] = reply
+    for prompt in prompts:
+        if prompt.id not in replies:
+            raise OutsideFailed(f"the teacher gave no answer to prompt {printable(prompt.id)}; ask again")
+    return replies
+
+
+def known_shape(teacher: Answerer) -> Shape | None:
+    """The shape of the teacher's model for counting FLOPs; None where it, or how to count it, is not known."""
+    try:
+        return shape_of(teacher.config) if teacher.config else None
+    except BadInput:
+        return None
+
+
+def usage(replies: Sequence[Reply], shape: Shape | None, cut: int, repairs: Iterable[Mapping[str, int]]) -> Usage:
+    """What the replies to one query took, `cut` of its passages shown in part, its answers repaired so often."""
+    counts: Counter[str] = Counter()
+    for one in repairs:
+        counts.update(one)
+    read = np.array([reply.prompt_tokens for reply in replies], np.int64)
+    written = np.array([reply.output_tokens for reply in replies], np.int64)
+    return Usage(
+        prompts=len(replies),
+        input_tokens=int(read.sum()),
+        output_tokens=int(written.sum()),
+        flops_paper=float(np.sum(paper(shape, read, written))) if shape else None,
+        flops_exact=float(np.sum(exact(shape, read, written, rows=shape.vocabulary))) if shape else None,
+        cut_passages=cut,
+        repairs=dict(counts),
+    )

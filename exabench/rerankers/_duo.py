@@ -1,0 +1,69 @@
+"""duoT5: a T5 that was trained to say whether the first of two passages is the better one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import permutations
+from pathlib import Path
+from typing import Unpack
+
+from exabench.nouns import Passage, Query, Usage
+from exabench.rerankers._answers import answer_ids, answer_words, chosen
+from exabench.rerankers._models import devices, load
+from exabench.rerankers._pointwise import Options, Pointwise
+from exabench.rerankers._templates import text_template
+
+TEMPLATE = "Query: {query} Document0: {passage} Document1: {passage_b} Relevant:"
+
+
+class DuoT5(Pointwise):
+    """p(a, b) is the probability of `true` against `false`; a passage's score is the sum of p(a, b) + 1 - p(b, a).
+
+    Over all other passages b, n x (n - 1) pairs in all: SYM-SUM of Pradeep et al. 2021, arXiv 2101.05667. A list of
+    one scores 0. In the usage each pair is a prompt, and a passage is cut as often as it is cut in a pair.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        answers: Sequence[str] = (),
+        revision: str = "",
+        precision: str = "float32",
+        lock: str | Path | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        options["devices"] = devices(options.get("devices", ()), precision)
+        device = options["devices"][0]
+        loaded = load(model, "seq2seq", revision=revision, precision=precision, device=device, lock=lock)
+        ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
+        narrowed, columns = chosen(loaded, "softmax", ids)
+        super().__init__(narrowed, text_template(TEMPLATE, loaded.tokenizer), "softmax", columns, **options)
+
+    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
+        """One score for each passage, in the order given."""
+        return _summed(super().score(query, passages), len(passages)) if len(passages) > 1 else [0.0] * len(passages)
+
+    def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
+        """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""
+        sizes: list[int] = []
+
+        def counted() -> Iterator[tuple[Query, Sequence[Passage]]]:
+            for query, passages in jobs:
+                sizes.append(len(passages))
+                yield query, passages
+
+        for place, (probabilities, usage) in enumerate(super().score_many(counted())):
+            yield _summed(probabilities, sizes[place]), usage
+
+    def _texts(self, query: Query, passages: Sequence[Passage]) -> list[tuple[str, ...]]:
+        return [(query.text, *pair) for pair in permutations([p.flat(self._fields) for p in passages], 2)]
+
+
+def _summed(probabilities: Sequence[float], n: int) -> list[float]:
+    """The scores of `n` passages from p(a, b) of every ordered pair, in the order of itertools.permutations."""
+    scores = [0.0] * n
+    for (a, b), probability in zip(permutations(range(n), 2), probabilities, strict=True):
+        scores[a] += probability
+        scores[b] += 1 - probability
+    return scores

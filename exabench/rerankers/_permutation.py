@@ -1,0 +1,73 @@
+"""A language model's listwise answer, read as a permutation: strictly first, repaired second, repairs counted.
+
+Strict are `[2] > [1] > [3]` (RankGPT) and `[PASSAGE2, PASSAGE1]`, with or without quotes (LRL), blanks around them
+aside, where they name each of 1..n once. Anything else is repaired. RankGPT (sunnweiwei/RankGPT) takes any number in
+the answer for an id, so that "20 passages are provided." puts passage 20 first. Here the ids of a broken answer are
+
+1. the numbers in brackets, and those that a `>` links (`17 > [4]`: models lose a bracket); where there are none,
+2. the numbers that a word labels (`PASSAGE3`, `Document 3`); where there are none,
+3. all numbers, if the answer has no words at all (`3, 1, 2`).
+
+Of these the first mention of each of 1..n counts, and what is missing follows in its original order, as in RankGPT.
+Digits are ASCII digits. Every pattern here runs in linear time: runs of digits and blanks are never given back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+KINDS = ("malformed", "repeated", "missing", "out_of_range")
+
+_STRICT = (
+    re.compile(r"\[[0-9]++\](?: > \[[0-9]++\])*+"),
+    re.compile(r'\[(?:PASSAGE[0-9]++|"PASSAGE[0-9]++"|\'PASSAGE[0-9]++\')(?:, ?["\']?PASSAGE[0-9]++["\']?)*+\]'),
+)
+_LABEL = r"(?:passage|document|doc)[\s_#]*+"
+_LINKED = re.compile(
+    rf"\[\s*+(?:{_LABEL})?+([0-9]++)\s*+\]"  # [3] or [PASSAGE3]
+    r"|(?<![0-9])([0-9]++)(?=\s*+\]?+\s*+>)"  # 3 > or 3] >
+    rf"|>\s*+(?:{_LABEL})?+([0-9]++)(?=\]?+\.?+\s*+\Z)",  # > 3 at the end
+    re.IGNORECASE,
+)
+_LABELLED = re.compile(rf"{_LABEL}([0-9]++)", re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9]++")
+_WORD = re.compile(r"[^\W\d_]")
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """`order` is a permutation of 0..n-1, best first; `repairs` what the answer needed, by kind, none left out.
+
+    `malformed` is 1 for an answer that was not in the strict form; `repeated` and `out_of_range` count the mentions
+    that were dropped, `missing` the passages that were appended. An answer without repairs was perfect.
+    """
+
+    order: tuple[int, ...]
+    repairs: Mapping[str, int]
+
+
+def read_permutation(answer: str, n: int) -> Permutation:
+    """The permutation of `n` passages that `answer` says. Never raises; linear in the answer and `n`."""
+    repairs = dict.fromkeys(KINDS, 0)
+    repairs["malformed"] = int(not any(form.fullmatch(answer.strip()) for form in _STRICT))
+    order: dict[int, None] = {}
+    for digits in _mentions(answer):
+        place = int(digits) - 1 if len(digits) < 10 else n  # int() refuses the digits of a huge number
+        if not 0 <= place < n:
+            repairs["out_of_range"] += 1
+        elif place in order:
+            repairs["repeated"] += 1
+        else:
+            order[place] = None
+    repairs["missing"] = n - len(order)
+    return Permutation((*order, *(place for place in range(n) if place not in order)), repairs)
+
+
+def _mentions(answer: str) -> Iterator[str]:
+    """The numbers of an answer that are ids, as they are written."""
+    for pattern in (_LINKED, _LABELLED):
+        if pattern.search(answer):
+            return (match[match.lastindex or 0] for match in pattern.finditer(answer))
+    return iter(()) if _WORD.search(answer) else (match[0] for match in _NUMBER.finditer(answer))

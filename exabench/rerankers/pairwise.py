@@ -1,0 +1,69 @@
+"""Compares passages two by two: a language model is asked for the better one (PRP), or duoT5 says how likely it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exabench.errors import BadInput, MissingExtra
+from exabench.nouns import Passage, Query, Usage
+from exabench.rerankers._asking import Answerer
+from exabench.rerankers._prompted import Prompted
+
+if TYPE_CHECKING:
+    from exabench.rerankers._duo import DuoT5
+
+
+class Pairwise:
+    """With a `teacher`, PRP (_prompted.py: `method` "allpairs" or "sliding", `k`, `words`); with a `model`, duoT5.
+
+    Qin et al. 2023, arXiv 2306.17563; Pradeep et al. 2021, arXiv 2101.05667 (_duo.py: `revision`, `precision`,
+    `answers`, `max_length`, `batch_tokens`, `devices`). Raises BadInput without either or with both.
+    """
+
+    reads = "texts"
+    asks = "teacher"
+    local = True
+
+    def __init__(
+        self,
+        teacher: Answerer | None = None,
+        *,
+        model: str = "",
+        fields: Sequence[str] = ("title", "text"),
+        lock: str | Path | None = None,
+        scores: str | None = None,
+        **options: Any,
+    ) -> None:
+        if (teacher is None) == (not model):
+            raise BadInput("pairwise needs a teacher (PRP) or a model (duoT5), one of the two")
+        self._way: Prompted | DuoT5
+        if teacher is not None:
+            self._way = Prompted(teacher, fields=fields, **options)
+        else:
+            self._way = _duo_t5()(model, fields=fields, lock=lock, scores=scores, **options)
+        self.identity: Mapping[str, Any] = {**self._way.identity, "reranker": "pairwise"}
+        self.precision, self.parameters = self._way.precision, self._way.parameters
+
+    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
+        """One score for each passage, in the order given."""
+        return self._way.score(query, passages)
+
+    def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
+        """Scores and usage of each job, in order; comparisons of many queries are made together."""
+        return self._way.score_many(jobs)
+
+    @property
+    def pairs_per_second(self) -> float | None:
+        """How fast duoT5 compared; None where a teacher did, or where all came from the store."""
+        return getattr(self._way, "pairs_per_second", None)
+
+
+def _duo_t5() -> type[DuoT5]:
+    """The class, imported only here: a teacher on a server needs no torch."""
+    try:
+        from exabench.rerankers._duo import DuoT5
+    except ModuleNotFoundError as error:
+        raise MissingExtra("reranker 'pairwise' with a model needs packages: pip install 'exabench[models]'") from error
+    return DuoT5

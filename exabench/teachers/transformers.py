@@ -1,0 +1,157 @@
+"""A language model in this process, run by transformers' generate: small models, any machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
+
+from exabench.errors import BadInput
+from exabench.hub import model_folder
+from exabench.nouns import Prompt, Reply
+from exabench.teachers._chat import first_line, model_config, refusal, seed_of, template_of, token_ids, too_long
+
+READ_AHEAD = 512
+"""Prompts that are tokenised, sorted by length and cut into batches together: what memory holds."""
+
+Asked: TypeAlias = tuple[Prompt, list[int]]
+
+
+class Transformers:
+    """A causal or encoder-decoder model in safetensors; no code of the model's own is run.
+
+    Temperature 0 is greedy; above it the model's whole distribution is sampled (no top-k or top-p, whatever
+    generation_config.json says), with a seed that depends on the batch's prompts. A batch holds at most
+    `batch_tokens` tokens, padding and the room for answers included. `precision` is a dtype of torch (empty: bfloat16
+    on a GPU, float32 elsewhere), `device` a device of torch (empty: the GPU where there is one).
+    """
+
+    def __init__(
+        self,
+        model: str,
+        revision: str = "",
+        *,
+        precision: str = "",
+        device: str = "",
+        batch_tokens: int = 16_384,
+        seed: int = 0,
+        lock: str | Path | None = None,
+    ) -> None:
+        folder = model_folder(model, revision, lock)
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        precision = precision or ("float32" if self._device.type == "cpu" else "bfloat16")
+        if precision not in ("float32", "bfloat16", "float16"):
+            raise BadInput(f"precision={precision!r} is none of float32, bfloat16, float16")
+        self._tokenizer, self._model = _loaded(folder.path, getattr(torch, precision), self._device)
+        self._generates = self._model.generation_config
+        self._seq2seq = bool(self._model.config.is_encoder_decoder)
+        limit = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        self._limit = None if self._seq2seq else limit
+        self._batch_tokens, self._seed = batch_tokens, seed
+        self.parameters = int(self._model.num_parameters())
+        self.config: Mapping[str, Any] | None = model_config(folder.path)
+        self.identity: Mapping[str, Any] = {
+            "engine": "transformers",
+            "model": folder.name,
+            "revision": folder.revision,
+            "precision": precision,
+            "template": template_of(self._tokenizer),
+            "seed": seed,
+        }
+
+    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
+        """Replies batch by batch. Prompts that do not fit the model raise BadInput once all others are answered."""
+        refused: list[tuple[str, str]] = []
+        source = iter(prompts)
+        while ahead := list(islice(source, READ_AHEAD)):
+            asked: list[Asked] = []
+            for prompt in ahead:
+                ids = token_ids(self._tokenizer, prompt)
+                if self._limit and len(ids) + prompt.max_tokens > self._limit:
+                    refused.append((prompt.id, too_long(prompt, len(ids), self._limit)))
+                else:
+                    asked.append((prompt, ids))
+            for batch in self._batches(asked):
+                yield from self._answers(batch)
+        if refused:
+            raise refusal(refused)
+
+    def _batches(self, asked: list[Asked]) -> Iterator[list[Asked]]:
+        """Batches of one temperature and one room for answers, longest prompts first, within the token budget."""
+        batch: list[Asked] = []
+        for one in sorted(asked, key=lambda item: (item[0].temperature, item[0].max_tokens, -len(item[1]))):
+            prompt, longest = batch[0] if batch else one
+            alike = (prompt.temperature, prompt.max_tokens) == (one[0].temperature, one[0].max_tokens)
+            if batch and not (alike and (len(batch) + 1) * (len(longest) + prompt.max_tokens) <= self._batch_tokens):
+                yield batch
+                batch = []
+            batch.append(one)
+        if batch:
+            yield batch
+
+    def _answers(self, batch: Sequence[Asked]) -> Iterator[Reply]:
+        try:
+            written = self._generated(batch)
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise BadInput("does not fit the device's memory with the model", id=batch[0][0].id) from None
+            torch.cuda.empty_cache()
+            yield from self._answers(batch[: len(batch) // 2])
+            yield from self._answers(batch[len(batch) // 2 :])
+            return
+        for (prompt, ids), tokens in zip(batch, written, strict=True):
+            ends = [place for place, token in enumerate(tokens) if token in self._stops]
+            tokens = tokens[: ends[0] + 1] if ends else tokens
+            text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+            yield Reply(prompt.id, text, "stop" if ends else "length", len(ids), len(tokens))
+
+    def _generated(self, batch: Sequence[Asked]) -> list[list[int]]:
+        """The new tokens of each row, whatever follows the end included."""
+        prompt, width = batch[0][0], max(len(ids) for _, ids in batch)
+        sampled = {"temperature": prompt.temperature, "top_k": 0, "top_p": 1.0} if prompt.temperature > 0 else {}
+        ids, mask = (torch.full((len(batch), width), fill) for fill in (self._generates.pad_token_id, 0))
+        for row, (_, own) in enumerate(batch):
+            place = slice(0, len(own)) if self._seq2seq else slice(width - len(own), width)
+            ids[row, place], mask[row, place] = torch.tensor(own), 1
+        with torch.inference_mode(), torch.random.fork_rng(enabled=bool(sampled)):
+            if sampled:
+                torch.manual_seed(sum(seed_of(asked, self._seed) for asked, _ in batch))
+            rows = self._model.generate(
+                input_ids=ids.to(self._device),
+                attention_mask=mask.to(self._device),
+                max_new_tokens=prompt.max_tokens,
+                do_sample=bool(sampled),
+                **sampled,
+            )
+        return [row[1 if self._seq2seq else width :] for row in rows.tolist()]
+
+    @property
+    def _stops(self) -> frozenset[int]:
+        ends = self._generates.eos_token_id
+        return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
+
+
+def _loaded(folder: Path, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
+    """Tokenizer and model, whose generation_config keeps nothing but its special tokens. Raises BadInput."""
+    offline = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        config = AutoConfig.from_pretrained(folder, **offline)
+        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        tokenizer = AutoTokenizer.from_pretrained(folder, **offline)
+        model = kind.from_pretrained(folder, dtype=dtype, use_safetensors=True, **offline).to(device).eval()
+    except Exception as error:
+        raise BadInput(f"cannot be loaded as a language model ({first_line(error)})", file=folder) from error
+    own = model.generation_config
+    end = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
+    pads = [own.pad_token_id, tokenizer.pad_token_id, *(end if isinstance(end, list) else [end]), 0]
+    model.generation_config = GenerationConfig(
+        bos_token_id=own.bos_token_id,
+        eos_token_id=end,
+        pad_token_id=next(pad for pad in pads if pad is not None),
+        decoder_start_token_id=own.decoder_start_token_id,
+    )
+    return tokenizer, model

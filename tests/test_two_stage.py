@@ -1,0 +1,146 @@
+"""Two stages: the first one's best in the reranker's order, nothing else kept, and both parts told on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import pytest
+from toys import Alphabet, ShortestFirst
+
+from exabench.catalogue import task
+from exabench.collections._choose import open_collection
+from exabench.errors import BadInput
+from exabench.files import json_text
+from exabench.nouns import Passage, Query, Run, Usage
+from exabench.rerankers.constant import Constant
+from exabench.rerankers.oracle import Oracle
+from exabench.rerankers.random import Random
+from exabench.retrievers import RETRIEVERS
+from exabench.retrievers.bm25 import Bm25
+from exabench.retrievers.two_stage import TwoStage
+from exabench.runs import run_text, top
+
+PASSAGES = [Passage(id, "x" * length) for id, length in zip("abcdef", (6, 5, 4, 3, 2, 1), strict=True)]
+QUERIES = [Query("q2", "two"), Query("q1", "one"), Query("q3", "three")]
+
+
+class Counting(Iterable[Passage]):
+    """A collection that counts how often it is read."""
+
+    def __init__(self, passages: Sequence[Passage]) -> None:
+        self.passages, self.times = passages, 0
+
+    def __iter__(self) -> Iterator[Passage]:
+        self.times += 1
+        return iter(self.passages)
+
+
+class Many(ShortestFirst):
+    """The same scores, all queries at once; a query must be scored alone no more."""
+
+    identity = {"model": "acme/shortest", "revision": "4f2c9ab"}
+
+    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
+        raise AssertionError("score_many is there")
+
+    def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
+        for query, passages in jobs:
+            yield ShortestFirst().score(query, passages), Usage(prompts=len(passages))
+
+
+def two(passages: Iterable[Passage] = PASSAGES, reranker: object = None, **options: object) -> TwoStage:
+    return TwoStage(passages, first_stage=Alphabet(PASSAGES), reranker=reranker or ShortestFirst(), **options)
+
+
+@pytest.mark.parametrize("reranker", [ShortestFirst(), Many()])
+def test_the_best_of_the_first_stage_come_in_the_rerankers_order(reranker):
+    run = two(reranker=reranker, first_depth=4).search(QUERIES, 3)
+    assert {query: run.ranking(query) for query in run} == {query.id: ["d", "c", "b"] for query in QUERIES}
+    assert run["q1"] == {"d": -3.0, "c": -4.0, "b": -5.0}
+
+
+def test_what_is_below_first_depth_is_dropped():
+    run = two(first_depth=2).search(QUERIES, 100)
+    assert {query: run.ranking(query) for query in run} == {query.id: ["b", "a"] for query in QUERIES}
+
+
+def test_a_first_stage_that_gives_more_than_asked_is_cut():
+    class Generous(Alphabet):
+        def search(self, queries: Sequence[Query], depth: int) -> Run:
+            return super().search(queries, depth + 3)
+
+    stage = TwoStage(PASSAGES, first_stage=Generous(PASSAGES), reranker=ShortestFirst(), first_depth=2)
+    assert stage.search(QUERIES, 10).ranking("q1") == ["b", "a"]
+
+
+def test_passages_are_read_once_for_all_queries_and_not_at_all_for_ids():
+    counting = Counting(PASSAGES)
+    two(counting).search(QUERIES, 10)
+    assert counting.times == 1
+    counting = Counting(PASSAGES)
+    stage = two(counting, Random())
+    assert len(stage.search(QUERIES, 10)) == 3
+    assert counting.times == 0
+
+
+def test_passages_that_can_be_read_once_serve_every_search():
+    stage = two(iter(PASSAGES))
+    assert run_text(stage.search(QUERIES, 10), "t") == run_text(stage.search(QUERIES, 10), "t")
+
+
+def test_queries_that_find_nothing_are_not_answered():
+    stage = TwoStage(PASSAGES, first_stage=Bm25([Passage("a", "fish")]), reranker=ShortestFirst())
+    assert stage.search([Query("q", "fish"), Query("z", "fowl")], 10).query_ids == ("q",)
+    assert len(stage.search([], 10)) == 0
+
+
+def test_equal_scores_fall_to_the_ranking_rule():
+    assert two(reranker=Constant()).search(QUERIES, 10).ranking("q1") == list("fedcba")
+
+
+def test_reranking_bm25_is_reranking_its_candidates():
+    collection = open_collection(task("mini"))
+    passages, queries = list(collection.passages()), list(collection.queries())
+    bm25 = Bm25(passages)
+    run = TwoStage(passages, first_stage=bm25, reranker=Random(), first_depth=20).search(queries, 20)
+    first = top(bm25.search(queries, 20), 20)
+    assert run.query_ids == first.query_ids
+    for query in first:
+        assert set(run.ranking(query)) == set(first.ranking(query))
+        scores = dict(
+            zip(first.ranking(query), Random().score(Query(query, ""), passages_of(first, query)), strict=True)
+        )
+        assert run[query] == scores
+
+
+def passages_of(run: Run, query: str) -> list[Passage]:
+    return [Passage(id, "") for id in run.ranking(query)]
+
+
+def test_both_parts_stand_on_the_page():
+    stage = TwoStage(PASSAGES, first_stage=Bm25(PASSAGES, k1=1.2), reranker=Many(), first_depth=7)
+    assert stage.parameters["first_depth"] == 7
+    assert stage.parameters["first_stage"] | {"part": "bm25", "k1": 1.2} == stage.parameters["first_stage"]
+    assert stage.parameters["reranker"] == {"part": "many", "model": "acme/shortest", "revision": "4f2c9ab"}
+    assert json_text(stage.parameters)
+
+
+def test_it_is_on_the_shelf_and_says_that_it_is_made_of_parts():
+    assert RETRIEVERS["two_stage"] is TwoStage
+    assert TwoStage.whole and TwoStage.composes
+
+
+def test_a_reranker_that_sees_the_judgements_is_no_first_stage():
+    with pytest.raises(BadInput, match="may not see the judgements"):
+        two(reranker=Oracle({}))
+
+
+@pytest.mark.parametrize("depth", [0, -1])
+def test_a_first_depth_below_one_is_refused(depth):
+    with pytest.raises(BadInput, match="first_depth must be at least 1"):
+        two(first_depth=depth)
+
+
+def test_a_found_passage_that_the_collection_lacks_is_named():
+    with pytest.raises(BadInput, match="not in the collection .id 'a'"):
+        two(PASSAGES[1:]).search(QUERIES, 10)

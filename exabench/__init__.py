@@ -4,6 +4,7 @@
 
     exabench.score("my-run.trec", task="scifact", data="collections")["nDCG@10"]
     exabench.evaluate("unchanged", ["mini"])["mini"].interval
+    exabench.reranker("monot5", model="castorini/monot5-base-msmarco").score(query, passages)
     exabench.render(exabench.Board.read("leaderboard"), "leaderboard/site")
 
 Every name below is imported at first use, so that `import exabench` itself costs nothing.
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from exabench.runs import run_of as run_of
     from exabench.runs import write_run as write_run
     from exabench.submitting import submit as submit
+    from exabench.systems import reranker as reranker
+    from exabench.systems import retriever as retriever
+    from exabench.systems import teacher as teacher
     from exabench.verification import check as check
     from exabench.verification import verify as verify
 
@@ -52,6 +56,7 @@ _HOME = {
     "qrels": ["read_qrels", "write_qrels"],
     "runs": ["read_run", "run_of", "write_run"],
     "submitting": ["submit"],
+    "systems": ["reranker", "retriever", "teacher"],
     "verification": ["check", "verify"],
 }
 _NAMES = {name: module for module, names in _HOME.items() for name in names}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from exabench.collections import Collection
 from exabench.collections._choose import checked_qrels, judgements_of, open_collection
 from exabench.errors import BadInput
 from exabench.ledger import Ledger, read_result
-from exabench.measuring import METRICS, Stage, measurement, metrics_of
+from exabench.measuring import METRICS, measurement, metrics_of
 from exabench.metrics._measure import mean, measure
 from exabench.nouns import (
     Candidates,
@@ -19,7 +21,6 @@ from exabench.nouns import (
     Passage,
     Progress,
     Qrels,
-    Query,
     Result,
     Run,
     Submission,
@@ -27,9 +28,12 @@ from exabench.nouns import (
     silent,
 )
 from exabench.qrels import qrels_digest
-from exabench.rerankers import RERANKERS, Reranker
-from exabench.retrievers import RETRIEVERS, Retriever
-from exabench.runs import read_run, run_digest, run_of, top, without_self_matches
+from exabench.rerankers import Reranker
+from exabench.reranking import Reranking
+from exabench.retrievers import RETRIEVERS
+from exabench.runs import read_run, run_digest, top, without_self_matches
+from exabench.systems import reranker as reranker_of
+from exabench.systems import retriever as retriever_of
 
 # -- one run ---------------------------------------------------------------------------------------------------
 
@@ -78,7 +82,14 @@ def make_candidates(
         raise BadInput(f"depth must be at least 1, not {depth}")
     collection = open_collection(task, data, lock)
     qrels = checked_qrels(task, collection, lock)
-    first_stage = _retriever(task, retriever, collection, options or {})
+    part, passages = RETRIEVERS[retriever], _Passages(collection)
+    if part.whole and task.documents is not None and (held := sum(1 for _ in passages)) < task.documents:
+        raise BadInput(
+            f"task {task.name} has {task.documents} passages, {collection.source} holds {held}: "
+            "such a pool can be reranked but not searched; give a published run with --from RUN"
+        )
+    given = {"fields": task.convention.text_fields, "lock": lock, **(options or {})}
+    first_stage = retriever_of(retriever, passages if part.whole else (), **given)
     drop = task.convention.self_match == "drop"
     queries = [query for query in collection.queries() if query.id in qrels]
     found = first_stage.search(queries, depth + 1 if drop else depth)
@@ -102,37 +113,17 @@ def make_candidates(
     return candidates, run
 
 
-def _retriever(task: Task, name: str, collection: Collection, options: Mapping[str, Any]) -> Retriever:
-    part = RETRIEVERS[name]
-    passages: Iterable[Passage] = collection.passages() if part.whole else ()
-    if part.whole and task.documents is not None:
-        passages = list(passages)
-        if len(passages) < task.documents:
-            raise BadInput(
-                f"task {task.name} has {task.documents} passages, {collection.source} holds {len(passages)}: "
-                "such a pool can be reranked but not searched; give a published run with --from RUN"
-            )
-    try:
-        made: Retriever = part(passages, **{"fields": task.convention.text_fields, **options})
-    except TypeError as error:
-        raise BadInput(f"retriever {name} does not take these options ({error})") from error
-    return made
+class _Passages:
+    """A collection's passages, as often as they are wanted and never all at once."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+
+    def __iter__(self) -> Iterator[Passage]:
+        return self._collection.passages()
 
 
 # -- results ---------------------------------------------------------------------------------------------------
-
-
-def rerank(
-    reranker: Reranker, candidates: Run, queries: Mapping[str, Query], passages: Mapping[str, Passage], name: str
-) -> Run:
-    """The candidates scored by a reranker, query by query."""
-    scores = {}
-    for query_id in candidates.query_ids:
-        ids = candidates.ranking(query_id)
-        given = [passages.get(passage_id) or Passage(passage_id, "") for passage_id in ids]
-        values = reranker.score(queries.get(query_id) or Query(query_id, ""), given)
-        scores[query_id] = dict(zip(ids, values, strict=True))
-    return run_of(name, scores)
 
 
 def evaluate(
@@ -142,17 +133,25 @@ def evaluate(
     retriever: str = "bm25",
     depth: int = 100,
     data: str | Path | None = None,
-    options: Mapping[str, Any] | None = None,
+    retriever_options: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+    **options: Any,
 ) -> dict[str, Result]:
-    """Rerank a first stage's candidates with a reranker (a part's name, or an object with `score`), per task."""
+    """Rerank a first stage's candidates with a reranker (a part's name, or an object with `score`), per task.
+
+    `options` are the part's own: `model`, `revision`, `strategy`, `precision`, `teacher`, ...
+    """
     results = {}
+    label = reranker if isinstance(reranker, str) else type(reranker).__name__.lower()
+    part = None if isinstance(reranker, str) else reranker
     for name in expand(list(tasks)):
         task = single_task(name)
-        candidates, run = make_candidates(task, retriever, depth, data=data, options=options)
-        stage = _Reranking(task, candidates, run, data, None)
-        label = reranker if isinstance(reranker, str) else type(reranker).__name__.lower()
-        ranked = stage.reranked(stage.part(reranker) if isinstance(reranker, str) else reranker, label)
-        results[name] = stage.result(label, "model", ranked, f"exabench.evaluate({label!r}, [{name!r}])")
+        candidates, run = make_candidates(task, retriever, depth, data=data, options=retriever_options)
+        stage = Reranking(task, candidates, run, data, None)
+        if part is None or getattr(part, "reads", "") == "judgements":
+            part = reranker_of(label, qrels=stage.qrels, progress=progress, **options)
+        result, _ = stage.measured(part, label, "model", f"exabench.evaluate({label!r}, [{name!r}])")
+        results[name] = stage.timed(result, part)
     return results
 
 
@@ -177,19 +176,32 @@ def run_board(
             raise BadInput(
                 f"no submission {slug!r} is filed there; choose from: {', '.join(filed) or 'none'}", file=board
             )
-    work: dict[tuple[str, str], list[Submission]] = {}
-    for submission in (filed[slug] for slug in (slugs or filed)):
-        for pair in _pairs(ledger, submission):
-            if task in (None, pair[0]) and candidates in (None, pair[1]):
-                work.setdefault(pair, []).append(submission)
-    total, written = sum(map(len, work.values())), []
-    for pair, submissions in sorted(work.items()):
-        frozen = ledger.one_candidates(*pair)
-        stage = _Reranking(single_task(pair[0]), frozen, ledger.candidates_run(frozen), data, ledger.lock)
-        for submission in submissions:
-            written.append(_result_file(ledger, stage, submission))
-            progress(len(written), total, f"{submission.slug} on {pair[0]} ({pair[1]})")
+    work = [
+        (submission, pair)
+        for submission in (filed[slug] for slug in (slugs or filed))
+        for pair in _pairs(ledger, submission)
+        if task in (None, pair[0]) and candidates in (None, pair[1])
+    ]
+    stage_of = functools.cache(lambda task, name: _stage(ledger, task, name, data))
+    made: dict[str, Reranker] = {}
+    written: list[Path] = []
+    for submission, pair in work:
+        if submission.kind == "model" and submission.slug not in made:  # one model in memory at a time
+            made = {submission.slug: _loaded(submission, ledger, progress)}
+        written.append(_result_file(ledger, stage_of(*pair), submission, made.get(submission.slug)))
+        progress(len(written), len(work), f"{submission.slug} on {pair[0]} ({pair[1]})")
     return written
+
+
+def _stage(ledger: Ledger, task: str, name: str, data: str | Path | None) -> Reranking:
+    frozen = ledger.one_candidates(task, name)
+    return Reranking(single_task(task), frozen, ledger.candidates_run(frozen), data, ledger.lock)
+
+
+def _loaded(submission: Submission, ledger: Ledger, progress: Progress) -> Reranker:
+    pinned = {"revision": submission.revision} if submission.revision else {}
+    options = {"model": submission.model, **pinned, **submission.options}
+    return reranker_of(submission.reranker, lock=ledger.lock, progress=progress, **options)
 
 
 def _pairs(ledger: Ledger, submission: Submission) -> list[tuple[str, str]]:
@@ -198,53 +210,26 @@ def _pairs(ledger: Ledger, submission: Submission) -> list[tuple[str, str]]:
     return [(candidates.task, candidates.name) for candidates in ledger.candidates()]
 
 
-def _result_file(ledger: Ledger, stage: _Reranking, submission: Submission) -> Path:
+def _result_file(ledger: Ledger, stage: Reranking, submission: Submission, model: Reranker | None) -> Path:
     names = (submission.slug, stage.task.name, stage.candidates.name)
-    if submission.kind == "run":
-        run = read_run(ledger.run_file(*names), submission.slug)
-    else:
-        run = stage.reranked(stage.part(submission.reranker), submission.slug)
-        ledger.add_run(*names, run)
-    result = stage.result(submission.slug, submission.kind, run)
     file = ledger.result_file(*names)
-    if file.is_file() and _still_true(file, result):
-        return file
-    return ledger.add_result(result)
+    if submission.kind == "run":
+        result = stage.result(submission.slug, submission.kind, read_run(ledger.run_file(*names), submission.slug))
+        return file if _still_true(file, result) else ledger.add_result(result)
+    reranker = model or reranker_of(submission.reranker, qrels=stage.qrels)
+    result, run = stage.measured(reranker, submission.slug, submission.kind)
+    ledger.add_run(*names, run)
+    return file if _still_true(file, result) else ledger.add_result(stage.timed(result, reranker))
 
 
 def _still_true(file: Path, result: Result) -> bool:
-    """Is the filed result the same but for its date? An edited one never is."""
+    """Is the filed result the same but for its date and its timing? An edited one never is."""
     try:
-        filed = read_result(file)
+        return file.is_file() and _undated(read_result(file)) == _undated(result)
     except BadInput:
         return False
-    return {**vars(filed), "created": ""} == {**vars(result), "created": ""}
 
 
-class _Reranking(Stage):
-    """A stage together with the collection it came from: what rerankers are given, read once."""
-
-    def __init__(
-        self, task: Task, candidates: Candidates, run: Run, data: str | Path | None, lock: Path | None
-    ) -> None:
-        self._collection = open_collection(task, data, lock)
-        qrels = checked_qrels(task, self._collection, lock)
-        super().__init__(task, candidates, run, qrels, self._collection.source)
-
-    def part(self, name: str) -> Reranker:
-        """The reranker called `name`, made for this task."""
-        kind = RERANKERS[name]
-        made: Reranker = kind(self.qrels) if kind.reads == "judgements" else kind()
-        return made
-
-    def reranked(self, reranker: Reranker, name: str) -> Run:
-        """The candidates in the order that a reranker gives them."""
-        queries: dict[str, Query] = {}
-        passages: dict[str, Passage] = {}
-        if getattr(reranker, "reads", "texts") == "texts":
-            wanted = set(self.run.passage_ids.to_pylist())
-            queries = {query.id: query for query in self._collection.queries()}
-            passages = {passage.id: passage for passage in self._collection.passages() if passage.id in wanted}
-            if missing := wanted - set(passages):
-                raise BadInput(f"{self._collection.source} holds no text for a candidate", id=min(missing))
-        return rerank(reranker, self.run, queries, passages, name)
+def _undated(result: Result) -> dict[str, Any]:
+    cost = replace(result.cost, timing=None) if result.cost else None
+    return {**vars(result), "created": "", "cost": cost}

@@ -14,7 +14,7 @@ import socket
 import tempfile
 import tomllib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,25 @@ def read_text(path: str | Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise BadInput("is not UTF-8 text", file=path, line=line) from error
+
+
+def lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """The lines of a UTF-8 file, gzip or plain, with their numbers from 1; one at a time, whatever the file's size.
+
+    Raises BadInput with the line.
+    """
+    number = 0
+    try:
+        with open(path, "rb") as raw:
+            stream = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
+            for number, line in enumerate(stream, 1):
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise BadInput("is not UTF-8 text", file=path, line=number) from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadInput(f"is not a whole gzip file ({error})", file=path) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BadInput(f"cannot be read ({getattr(error, 'strerror', None) or error})", file=path) from error
 
 
 def read_json(path: str | Path) -> Any:
@@ -78,16 +97,24 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise BadInput(f"is not TOML ({error})", file=path) from error
 
 
+def cache_folder(name: str) -> Path:
+    """Where what can be made again is kept between runs: EXABENCH_CACHE, else the user's cache folder."""
+    users = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("EXABENCH_CACHE") or Path(users) / "exabench") / name
+
+
 def json_text(value: object) -> str:
     """The one way exabench writes JSON for people: sorted keys, two spaces, a final newline."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def toml_text(value: str | Sequence[str]) -> str:
-    """A text, or a list of texts, as TOML writes it."""
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return "[" + ", ".join(map(toml_text, value)) + "]"
+def toml_text(value: object) -> str:
+    """A text, number, truth value, list or table as TOML writes it (a table in one line)."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{toml_text(str(key))} = {toml_text(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml_text, value)) + "]"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def digest_of(value: bytes | str | object) -> str:

@@ -61,10 +61,11 @@ def _folded(name: str) -> str:
 
 
 def _pip_line(module: str) -> str:
-    """The pip command that brings `module`: an extra of exabench where one lists it."""
+    """The pip command that brings `module`: an extra of exabench where one lists it (faiss comes as faiss-cpu)."""
     wanted = module.split(".")[0].replace("_", "-").lower()
     for requirement in importlib.metadata.requires("exabench") or []:
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
-        if extra and re.split(r"[^\w.-]", requirement)[0].lower() == wanted:
+        package = re.split(r"[^\w.-]", requirement)[0].lower()
+        if extra and (package == wanted or package in (f"{wanted}-cpu", f"py{wanted}")):
             return f"pip install 'exabench[{extra[1]}]'"
     return f"pip install {wanted}"

@@ -11,7 +11,7 @@ from exabench.errors import BadInput, printable
 from exabench.files import read_toml, toml_text
 from exabench.nouns import Submission
 
-KINDS = ("run", "baseline")
+KINDS = ("run", "model", "baseline")
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 NAME = re.compile(rf"{_PART}/{_PART}")
 _LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
@@ -19,7 +19,10 @@ LINK = re.compile(r"https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~:/?#@!$&'()*+,;=
 _CONTACT = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+|@[A-Za-z0-9-]+|https://\S+")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _WINDOWS = {"con", "prn", "aux", "nul", *(f"{device}{i}" for device in ("com", "lpt") for i in range(1, 10))}
-_FIELDS = ("name", "kind", "licence", "link", "contact", "training_data", "description", "reranker", "date")
+_PART_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_REVISION = re.compile(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}")
+_TEXTS = ("name", "kind", "licence", "link", "contact", "description", "reranker", "model", "revision", "date")
+_FIELDS = ("training_data", *_TEXTS, "options")
 
 
 def read_submission(path: str | Path) -> Submission:
@@ -29,13 +32,14 @@ def read_submission(path: str | Path) -> Submission:
     if problems:
         raise BadInput("; ".join(problems), file=path)
     data = values["training_data"]
-    fields = {key: str(values.get(key, "")) for key in _FIELDS if key != "training_data"}
-    return Submission(**fields, training_data=data if isinstance(data, str) else tuple(data))
+    fields: dict[str, Any] = {key: values.get(key, "") for key in _TEXTS}
+    data = data if isinstance(data, str) else tuple(data)
+    return Submission(**fields, training_data=data, options=values.get("options", {}))
 
 
 def submission_text(submission: Submission) -> str:
     """A submission as the TOML that `read_submission` reads back."""
-    values = {key: getattr(submission, key) for key in _FIELDS}
+    values = {key: getattr(submission, key) for key in (*_TEXTS, "training_data", "options")}
     return "".join(f"{key} = {toml_text(v)}\n" for key, v in values.items() if v or key == "training_data")
 
 
@@ -58,7 +62,7 @@ def _problems(values: dict[str, Any]) -> list[str]:
         value = values.get(key)
         if not isinstance(value, str) or len(value) > 500 or not grammar.fullmatch(value):
             problems.append(f"{key} {advice}" + (f", not {printable(str(value), 60)!r}" if value is not None else ""))
-    return problems + _name_problems(values.get("name")) + _other_problems(values)
+    return problems + _name_problems(values.get("name")) + _other_problems(values) + _model_problems(values)
 
 
 def _name_problems(name: object) -> list[str]:
@@ -81,12 +85,29 @@ def _other_problems(values: dict[str, Any]) -> list[str]:
     listed = isinstance(data, list) and all(isinstance(x, str) and _is_plain(x, 200) for x in data)
     if not (listed or data == "unknown"):
         problems.append('training_data must list data sets by name, [] for none, or be "unknown"')
-    for key in ("description", "reranker"):
+    for key in ("description", "reranker", "model"):
         if not isinstance(values.get(key, ""), str) or not _is_plain(values.get(key, ""), 2000):
             problems.append(f"{key} must be text on one line")
     date = values.get("date", "")
     if date != "" and not (isinstance(date, str) and _DATE.fullmatch(date)):
         problems.append('date must read "2026-01-31"')
+    return problems
+
+
+def _model_problems(values: dict[str, Any]) -> list[str]:
+    """What a submission of kind model must say, and the others must not."""
+    problems = []
+    if values.get("revision", "") != "" and not _REVISION.fullmatch(str(values["revision"])):
+        problems.append("revision must be a commit (40 hex digits) or a folder's digest (sha256:...), never a branch")
+    if not isinstance(values.get("options", {}), dict) or len(str(values.get("options", ""))) > 4000:
+        problems.append("options must be a table of what the reranker is to be told")
+    if values.get("kind") != "model":
+        given = [key for key in ("model", "revision", "options") if values.get(key)]
+        return problems + ([f"{', '.join(given)} belong to a submission of kind model"] if given else [])
+    if not _PART_NAME.fullmatch(str(values.get("reranker", ""))):
+        problems.append("reranker must name a part (exabench parts rerankers) that loads the model")
+    if not values.get("model"):
+        problems.append("model must be a Hub id (owner/name), a local folder or pypi:<package>")
     return problems
 
 

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 from exabench.catalogue import single_task
-from exabench.errors import BadInput, ExabenchError
+from exabench.errors import BadInput, ExabenchError, UnknownName
 from exabench.ledger import Ledger
 from exabench.nouns import Run, Submission
+from exabench.rerankers import RERANKERS
 from exabench.runs import completed, read_run
 from exabench.submissions import read_submission
 
@@ -32,6 +33,8 @@ def submit(file: str | Path, runs: list[str], board: str | Path) -> tuple[Submis
         problems.append(str(error))
     if submission and submission.kind == "baseline":
         problems.append(f"{file}: kind baseline is exabench's own; send the ranking as kind run")
+    elif submission and submission.kind == "model":
+        problems += _model_problems(submission, runs)
     elif submission and not runs:
         problems.append("a submission of kind run needs at least one --run TASK=RUN")
     found: dict[tuple[str, str], Run] = {}
@@ -48,6 +51,15 @@ def submit(file: str | Path, runs: list[str], board: str | Path) -> tuple[Submis
     files = [ledger.add_submission(submission)]
     files += [ledger.add_run(submission.slug, *pair, run) for pair, run in found.items()]
     return submission, files
+
+
+def _model_problems(submission: Submission, runs: list[str]) -> list[str]:
+    problems = ["a submission of kind model is run by exabench itself: leave --run out"] if runs else []
+    if submission.reranker in BASELINES:
+        problems.append(f"reranker {submission.reranker} needs no model: it is a baseline of every board")
+    elif submission.reranker not in RERANKERS:
+        problems.append(str(UnknownName("reranker", submission.reranker, RERANKERS)))
+    return problems
 
 
 def add_baselines(board: str | Path) -> None:

@@ -15,17 +15,18 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = {
     0: {"nouns", "shelf", "recipe", "files", "errors", "catalogue"},
-    1: {"metrics", "statistics", "runs", "qrels", "submissions", "hub"},
-    2: {"collections", "retrievers", "rerankers", "ledger", "measuring"},
-    3: {"evaluation", "submitting", "comparison", "verification", "board", "pages"},
-    4: {"__init__", "cli"},
-    5: {"__main__"},
+    1: {"metrics", "statistics", "runs", "qrels", "submissions", "hub", "flops", "strategies"},
+    2: {"collections", "retrievers", "rerankers", "teachers", "ledger", "measuring", "costs"},
+    3: {"systems", "reranking"},
+    4: {"evaluation", "submitting", "comparison", "verification", "board", "pages"},
+    5: {"__init__", "cli"},
+    6: {"__main__"},
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
-SHELVES = ("collections", "metrics", "rerankers", "retrievers")
+SHELVES = ("collections", "metrics", "rerankers", "retrievers", "strategies", "teachers")
 HEAVY = {
     *("torch", "transformers", "vllm", "pyserini", "ranx", "datasets", "huggingface_hub", "pyarrow", "numpy"),
-    *("pandas", "jinja2", "scipy", "bm25s", "ir_datasets", "numba", "rich"),
+    *("pandas", "jinja2", "scipy", "bm25s", "ir_datasets", "numba", "rich", "sentence_transformers", "faiss", "openai"),
 }
 ONLY_IN = {  # an outside library and the rooms that may know it
     "huggingface_hub": {"hub"},
@@ -35,6 +36,14 @@ ONLY_IN = {  # an outside library and the rooms that may know it
     "bm25s": {"retrievers"},
     "ranx": {"retrievers", "comparison"},
     "rich": {"cli"},
+    "vllm": {"teachers"},
+    "openai": {"teachers"},
+    "pyserini": {"retrievers"},
+    "jnius": {"retrievers"},
+    "sentence_transformers": {"retrievers"},
+    "faiss": {"retrievers"},
+    "torch": {"strategies", "rerankers", "retrievers", "teachers"},
+    "transformers": {"rerankers", "retrievers", "teachers"},
     "click": {"cli"},
 }
 

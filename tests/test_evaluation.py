@@ -14,11 +14,12 @@ from exabench.board import Board
 from exabench.catalogue import task
 from exabench.collections._choose import open_collection
 from exabench.errors import BadInput
-from exabench.evaluation import evaluate, make_candidates, rerank, run_board, score
+from exabench.evaluation import evaluate, make_candidates, run_board, score
 from exabench.ledger import Ledger, read_result
 from exabench.measuring import measurement, metrics_of, today
 from exabench.nouns import Convention, Passage, Query, Task
 from exabench.rerankers import RERANKERS
+from exabench.reranking import rerank
 from exabench.runs import run_digest, run_in_order, run_text, select_queries, top
 from exabench.submitting import submit
 
@@ -221,7 +222,8 @@ def test_a_part_is_evaluated_by_name_as_on_the_board(board):
 def test_a_candidate_without_text_is_named(tmp_path):
     (tmp_path / "first.trec").write_text("q03 Q0 no-such-passage 1 1 t\n")
     with pytest.raises(BadInput, match="holds no text for a candidate .*'no-such-passage'"):
-        evaluate(ShortestFirst(), ["mini"], retriever="run_file", options={"file": str(tmp_path / "first.trec")})
+        given = {"file": str(tmp_path / "first.trec")}
+        evaluate(ShortestFirst(), ["mini"], retriever="run_file", retriever_options=given)
 
 
 def test_in_arguanas_way_a_self_match_helps_nobody(tmp_path):
@@ -229,7 +231,7 @@ def test_in_arguanas_way_a_self_match_helps_nobody(tmp_path):
     write_beir(tmp_path / "twin", Given([Query("d1", "red fish")], passages, {"d1": {"d2": 1}}))
     entry = Task(name="twin", title="Twin", convention=Convention(self_match="drop"))
     _, run = make_candidates(entry, "bm25", 2, data=tmp_path)
-    oracle = rerank(RERANKERS["oracle"]({"d1": {"d2": 1}}), run, {}, {}, "oracle")
+    oracle, _ = rerank(RERANKERS["oracle"]({"d1": {"d2": 1}}), run, {}, {}, "oracle")
     assert "d1" not in run.ranking("d1")
     assert measurement(oracle, {"d1": {"d2": 1}}, entry.convention, ["RR@10"])["RR@10"] == 1.0
 

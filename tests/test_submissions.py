@@ -48,7 +48,7 @@ def test_bad_names_are_refused_in_one_printable_line(tmp_path, name):
 
 
 BAD_VALUES = {
-    "kind": ["model", "", 1, ["run"]],
+    "kind": ["docker", "", 1, ["run"]],
     "licence": ["", "MIT or so", "<b>", "a" * 65, 3],
     "link": [
         "http://example.org",
@@ -63,6 +63,8 @@ BAD_VALUES = {
     "training_data": ["some", "", 1, ["a\nb"], [1], ["x" * 201], {"a": 1}],
     "description": ["two\nlines", "x" * 2001, 1, "bell\u0007", "turn\u202earound"],
     "reranker": ["two\nlines", 1],
+    "revision": ["main", "v1.0.0", 7, "sha256:short"],
+    "options": ["fast", 3],
     "date": ["2026-1-1", "yesterday", 20260101],
 }
 CASES = [(key, value) for key, values in BAD_VALUES.items() for value in values]
@@ -91,7 +93,7 @@ def test_what_is_missing_is_named(tmp_path, key):
 
 def test_all_problems_are_told_at_once(tmp_path):
     file = tmp_path / "s.toml"
-    file.write_text('name = "../x"\nkind = "model"\nlicense = "mit"\nlink = "ftp://x"\ndate = "now"\n')
+    file.write_text('name = "../x"\nkind = "docker"\nlicense = "mit"\nlink = "ftp://x"\ndate = "now"\n')
     with pytest.raises(BadInput) as caught:
         read_submission(file)
     for told in (
@@ -155,3 +157,35 @@ def test_of_10000_hostile_names_none_leaves_the_folder(tmp_path):
         (tmp_path / f"{slug}.toml").write_text("")  # the file system takes it, too
     assert len(accepted) > 50
     assert len(list(tmp_path.iterdir())) == len({name.replace("/", "--") for name in accepted}) == len(accepted)
+
+
+MODEL = SUBMISSION | {"kind": "model", "reranker": "monot5", "model": "castorini/monot5-base-msmarco"}
+
+
+def test_a_model_reads_back_with_its_revision_and_options(tmp_path):
+    file = tmp_path / "s.toml"
+    options = {"strategy": "difference", "max_length": 256, "teacher": {"part": "openai", "timeout": 2.5}, "fast": True}
+    given = Submission(
+        name="acme/tiny", kind="model", licence="mit", link="https://example.org", contact="@acme", training_data=(),
+        reranker="monot5", model="castorini/monot5-base-msmarco", revision="a" * 40, options=options,
+    )  # fmt: skip
+    file.write_text(submission_text(given))
+    assert read_submission(file) == given
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"reranker": ""}, "reranker must name a part"),
+        ({"reranker": "../monot5"}, "reranker must name a part"),
+        ({"model": ""}, "model must be a Hub id"),
+        ({"revision": "main"}, "never a branch"),
+        ({"kind": "run"}, "model belong to a submission of kind model"),
+    ],
+    ids=str,
+)
+def test_what_a_model_needs_is_told(tmp_path, changes, told):
+    file = tmp_path / "s.toml"
+    file.write_text("".join(f"{k} = {toml_of(v)}\n" for k, v in (MODEL | changes).items() if v != ""))
+    with pytest.raises(BadInput, match=told):
+        read_submission(file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from exabench.ledger import Ledger
     from exabench.recipe import Recipe
 
-KEYS: Mapping[str, type] = {"title": str, "tasks": list, "views": dict, "first_stages": dict, "published": dict}
+KEYS: Mapping[str, type] = {
+    "title": str,
+    "tasks": list,
+    "views": dict,
+    "first_stages": dict,
+    "published": dict,
+    "models": dict,
+}
 Report = Callable[[int, int, str], None]
 
 
@@ -30,7 +37,7 @@ Report = Callable[[int, int, str], None]
 def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None, as_json: bool) -> None:
     """Run the whole thread on the embedded collection (or on the collections of --data) into a leaderboard.
 
-    First stages, rerankers that need no model, fusion, published runs, results, verification, pages.
+    First stages and their fusion, rerankers with and without a model, published runs, results, verification, pages.
     """
     from exabench.board import Board
     from exabench.errors import CheckFailed
@@ -51,6 +58,8 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
         _freeze(page, ledger, data, report)
         add_baselines(to)
         _submit_published(page, ledger, data, report)
+        for name, about in page.values.get("models", {}).items():
+            _submit(ledger, {"name": name, "kind": "model", **about})
         files = run_board(to, data=data, progress=report)
         cells = list(verify(to, data=data))
     board = Board.read(to)
@@ -113,9 +122,6 @@ def _published_first_stages(page: Recipe, data: Path) -> Iterator[tuple[str, str
 def _submit_published(page: Recipe, ledger: Ledger, data: Path | None, report: Report) -> None:
     """Every system's samples as submissions of their own, each with its runs over all tasks and first stages."""
     from exabench.catalogue import expand
-    from exabench.nouns import Submission
-    from exabench.submissions import submission_text
-    from exabench.submitting import submit
 
     published = page.values.get("published")
     if not published or data is None:
@@ -130,22 +136,21 @@ def _submit_published(page: Recipe, ledger: Ledger, data: Path | None, report: R
         if about is None:
             note(f"left out: the recipe says nothing of {system}")
             continue
-        submission = Submission(
-            name=f"{about['owner']}/{system}",
-            kind="run",
-            licence="unknown",
-            link=about["link"],
-            contact=about["link"],
-            training_data=about["training_data"]
-            if isinstance(about["training_data"], str)
-            else tuple(about["training_data"]),
-            description=about["description"],
-        )
-        with tempfile.TemporaryDirectory() as folder:  # `submit` reads a file, as it does from anybody else
-            draft = Path(folder) / "submission.toml"
-            draft.write_text(submission_text(submission), encoding="utf-8")
-            submit(draft, runs, ledger.folder)
-        report(done, len(found), submission.name)
+        name = f"{about['owner']}/{system}"
+        known = {key: about[key] for key in ("link", "training_data", "description")}
+        _submit(ledger, {"name": name, "kind": "run", "licence": "unknown", "contact": about["link"], **known}, runs)
+        report(done, len(found), name)
+
+
+def _submit(ledger: Ledger, values: Mapping[str, Any], runs: Sequence[str] = ()) -> None:
+    """Send what a recipe says as anybody else would: as a file."""
+    from exabench.files import toml_text
+    from exabench.submitting import submit
+
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "submission.toml"
+        draft.write_text("".join(f"{key} = {toml_text(value)}\n" for key, value in values.items()), encoding="utf-8")
+        submit(draft, list(runs), ledger.folder)
 
 
 def _summary(board: Board) -> str:

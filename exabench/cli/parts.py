@@ -14,6 +14,8 @@ SHELVES = {
     "metrics": "METRICS",
     "rerankers": "RERANKERS",
     "retrievers": "RETRIEVERS",
+    "strategies": "STRATEGIES",
+    "teachers": "TEACHERS",
 }
 
 

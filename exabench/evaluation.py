@@ -71,6 +71,7 @@ def make_candidates(
     lock: str | Path | None = None,
     name: str | None = None,
     options: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
 ) -> tuple[Candidates, Run]:
     """Run a first stage over a task's judged queries and freeze its best `depth` passages each.
 
@@ -88,7 +89,7 @@ def make_candidates(
             f"task {task.name} has {task.documents} passages, {collection.source} holds {held}: "
             "such a pool can be reranked but not searched; give a published run with --from RUN"
         )
-    given = {"fields": task.convention.text_fields, "lock": lock, **(options or {})}
+    given = {"fields": task.convention.text_fields, "lock": lock, "progress": progress, **(options or {})}
     first_stage = retriever_of(retriever, passages if part.whole else (), **given)
     drop = task.convention.self_match == "drop"
     queries = [query for query in collection.queries() if query.id in qrels]
@@ -146,7 +147,9 @@ def evaluate(
     part = None if isinstance(reranker, str) else reranker
     for name in expand(list(tasks)):
         task = single_task(name)
-        candidates, run = make_candidates(task, retriever, depth, data=data, options=retriever_options)
+        candidates, run = make_candidates(
+            task, retriever, depth, data=data, options=retriever_options, progress=progress
+        )
         stage = Reranking(task, candidates, run, data, None)
         if part is None or getattr(part, "reads", "") == "judgements":
             part = reranker_of(label, qrels=stage.qrels, progress=progress, **options)

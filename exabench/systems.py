@@ -60,25 +60,31 @@ def retriever(
     *,
     fields: tuple[str, ...] = ("title", "text"),
     lock: str | Path | None = None,
+    progress: Progress = silent,
     **options: Any,
 ) -> Retriever:
     """The first stage called `name` over `passages`, ready to search; those made of two stages get both."""
     part = RETRIEVERS[name]
     if getattr(part, "composes", False):
         passages = list(passages) if isinstance(passages, Iterator) else passages  # both stages read them
-        for key, make in (("first_stage", _stage_maker(passages, fields, lock)), ("reranker", _reranker_maker(lock))):
+        known = {"lock": lock, "progress": progress}
+        for key, make in (
+            ("first_stage", _stage_maker(passages, {"fields": fields, **known})),
+            ("reranker", _reranker_maker(known)),
+        ):
             if key not in options:
                 raise BadInput(f"retriever {name} needs {key}, as in --set {key}=...")
             options[key] = make(*_named(options[key], key))
-    return _made(f"retriever {name}", part, {"fields": fields, "lock": lock}, options, passages)
+    given = {"fields": fields, "lock": lock, "progress": progress}
+    return _made(f"retriever {name}", part, given, options, passages)
 
 
-def _stage_maker(passages: Iterable[Passage], fields: tuple[str, ...], lock: Any) -> Callable[..., Retriever]:
-    return lambda name, own: retriever(name, passages, **{"fields": fields, "lock": lock, **own})
+def _stage_maker(passages: Iterable[Passage], known: Mapping[str, Any]) -> Callable[..., Retriever]:
+    return lambda name, own: retriever(name, passages, **{**known, **own})
 
 
-def _reranker_maker(lock: Any) -> Callable[..., Reranker]:
-    return lambda name, own: reranker(name, **{"lock": lock, **own})
+def _reranker_maker(known: Mapping[str, Any]) -> Callable[..., Reranker]:
+    return lambda name, own: reranker(name, **{**known, **own})
 
 
 def _named(part: object, what: str) -> tuple[str, dict[str, Any]]:

@@ -19,13 +19,17 @@ settings.load_profile("exabench")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "real_data: needs real collections in the folder that EXABENCH_DATA names")
+    config.addinivalue_line("markers", "slow: takes minutes; run by make test-slow alone")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not os.environ.get("EXABENCH_DATA"):
-        left = [item for item in items if item.get_closest_marker("real_data")]
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in left]
+    unwanted = {
+        "real_data": not os.environ.get("EXABENCH_DATA"),
+        "slow": "slow" not in config.getoption("markexpr"),
+    }
+    left = [item for item in items if any(off and item.get_closest_marker(name) for name, off in unwanted.items())]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
 
 
 @pytest.fixture(scope="session")

@@ -32,5 +32,12 @@ def test_padding_of_real_lengths_is_a_few_percent() -> None:
     assert computed / lengths.sum() < 1.02
 
 
+@given(LENGTHS)
+def test_no_batch_is_more_than_a_seventh_padding(lengths: list[int]) -> None:
+    for batch in batches(lengths, 1_000_000):
+        some = [lengths[i] for i in batch]
+        assert sum(some) >= 0.85 * len(some) * max(some)
+
+
 def test_rows_are_padded_at_their_end() -> None:
     assert padded([np.array([5, 6, 7]), np.array([8])], 0).tolist() == [[5, 6, 7], [8, 0, 0]]

@@ -89,7 +89,9 @@ def candidates(
         retriever, options = "run_file", {"file": str(run), **options}
         name = name or f"{_plain_name(run)}-{depth}"
     ledger = Ledger(ready(board, [single_task(task).name]))
-    made, ranked = make_candidates(task, retriever, depth, data=data, lock=ledger.lock, name=name, options=options)
+    given: dict[str, Any] = {"data": data, "lock": ledger.lock, "name": name, "options": options}
+    with progress("first stage") as report:
+        made, ranked = make_candidates(task, retriever, depth, progress=report, **given)
     file = ledger.add_candidates(made, ranked)
     if as_json:
         show_json(made.as_json())

@@ -105,7 +105,8 @@ def _freeze(page: Recipe, ledger: Ledger, data: Path | None, report: Report) -> 
             work.append((task, name, stage["retriever"], stage["depth"], options))
     for done, (task, name, retriever, depth, options) in enumerate(work, 1):
         report(done - 1, len(work), f"first stage {name} on {task}")
-        made = make_candidates(task, retriever, depth, data=data, lock=ledger.lock, name=name, options=options)
+        given: dict[str, Any] = {"data": data, "lock": ledger.lock, "name": name, "options": options}
+        made = make_candidates(task, retriever, depth, progress=report, **given)
         ledger.add_candidates(*made)
         report(done, len(work), f"first stage {name} on {task}")
 

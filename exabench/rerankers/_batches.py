@@ -6,6 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+REAL = 0.85  # of a batch's tokens at least: in a short list a fuller batch would compute more padding than it saves
+
+CPU_TOKENS = 2_048  # what the caches hold: more is slower, and pads more
+GPU_TOKENS = 65_536
+
+
+def budget_of(device: str) -> int:
+    """The padded tokens of a batch on a device, unless somebody says otherwise."""
+    return GPU_TOKENS if device.startswith("cuda") else CPU_TOKENS
+
 
 def batches(lengths: Sequence[int] | np.ndarray, budget: int, most: int = 4096) -> list[np.ndarray]:
     """Positions of items, longest first, in batches of at most `budget` padded tokens and `most` items.
@@ -18,9 +28,11 @@ def batches(lengths: Sequence[int] | np.ndarray, budget: int, most: int = 4096) 
     cut: list[np.ndarray] = []
     start = 0
     while start < len(order):
-        size = max(1, min(most, budget // max(1, int(lengths[order[start]]))))
-        cut.append(order[start : start + size])
-        start += size
+        longest = max(1, int(lengths[order[start]]))
+        some = order[start : start + max(1, min(most, budget // longest))]
+        real = np.cumsum(lengths[some]) / (longest * np.arange(1, len(some) + 1))  # falls as the batch grows
+        cut.append(some[: max(1, int((real >= REAL).sum()))])
+        start += len(cut[-1])
     return cut
 
 

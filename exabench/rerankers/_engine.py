@@ -20,7 +20,7 @@ import torch
 
 from exabench.errors import BadInput
 from exabench.nouns import Progress, silent
-from exabench.rerankers._batches import batches, padded
+from exabench.rerankers._batches import batches, budget_of, padded
 from exabench.rerankers._store import Scored, Store
 from exabench.rerankers._tokens import Tokens, text_key
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from exabench.strategies import Strategy
 
 WINDOW = 16_384  # items that are sorted and batched together: what memory holds at a time
-CPU_BATCH_TOKENS = 4_096
-GPU_BATCH_TOKENS = 65_536
 # How far a score may move with its batch, in parts of the largest score: rounding, not a mask that was forgotten.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2, "int8": 1e-1}
 _PROBES = ("why", "the sky is blue", "because light of short waves is scattered more than light of long waves " * 6)
@@ -76,8 +74,7 @@ class Engine:
         self._loaded, self._template, self._strategy, self._answers = loaded, template, strategy, answers
         self.max_length = min(max_length or 512, loaded.head.limit)
         heads = _replicas(loaded.head, devices)
-        on_gpu = any(device.startswith("cuda") for device, _ in heads)
-        self._budget = batch_tokens or (GPU_BATCH_TOKENS if on_gpu else CPU_BATCH_TOKENS)
+        self._budget = batch_tokens or max(budget_of(device) for device, _ in heads)
         self._free: SimpleQueue[tuple[str, Head]] = SimpleQueue()
         # A GPU is lent to two threads at a time: one copies its batch while the other computes.
         lent = [pair for pair in heads for _ in range(2 if pair[0].startswith("cuda") else 1)]

@@ -14,6 +14,7 @@ from exabench.errors import UnknownName
 from exabench.flops import exact, paper, shape_of
 from exabench.nouns import Passage, Query, Usage
 from exabench.rerankers import _models
+from exabench.rerankers._batches import budget_of
 from exabench.rerankers._templates import text_template
 from exabench.rerankers._vectors import Embedded, Vectors
 
@@ -55,7 +56,7 @@ class BiEncoder:
         if similarity == "cosine":
             head: Any = loaded.head  # a Pooled
             loaded = replace(loaded, head=replace(head, normal=True))
-        limit, budget = min(max_length or 512, loaded.head.limit), batch_tokens or 4_096
+        limit, budget = min(max_length or 512, loaded.head.limit), batch_tokens or budget_of(device)
         prompts = {"query": query_prompt + "{query}", "passage": passage_prompt + "{passage}"}
         templates = [text_template(text, loaded.tokenizer, needs=(name,)) for name, text in prompts.items()]
         self._queries, self._passages = (

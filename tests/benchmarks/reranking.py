@@ -34,7 +34,7 @@ from exabench.systems import reranker
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from models import classifier_folder, minilm_folder, real_t5_tokenizer, t5_tokenizer  # noqa: E402
 
-PAIRS, T5_PAIRS, ROUNDS = 400, 60, 3
+PAIRS, T5_PAIRS, ROUNDS = 215, 16, 3
 Job = tuple[Query, list[Passage]]
 
 
@@ -159,7 +159,7 @@ def against_one_pair_per_forward(folder: Path, jobs: Sequence[Job]) -> None:
 def union(folder: Path) -> None:
     """Six first stages of TREC-DL 2019 one after the other, beside the union of their pairs."""
     runs = ("bm25", "bm25-rm3", "splade-pp-ed", "distilbert-kd-tasb", "openai-ada2", "repllama")
-    grid = [[(query, passages[:30]) for query, passages in jobs_of("trec-dl-2019", name)[:6]] for name in runs]
+    grid = [[(query, passages[:20]) for query, passages in jobs_of("trec-dl-2019", name)[:4]] for name in runs]
     whole: dict[str, tuple[Query, dict[str, Passage]]] = {}
     for jobs in grid:
         for query, passages in jobs:
@@ -208,9 +208,9 @@ def peak_of(folder: str, copies: int, answer: Any) -> None:
 
 
 def memory(folder: Path) -> None:
-    """The resident size after 5,000, 20,000 and 80,000 pairs, each in a process of its own."""
+    """The resident size after 5,000, 20,000 and 60,000 pairs, each in a process of its own."""
     context = multiprocessing.get_context("spawn")
-    for copies in (1, 4, 16):
+    for copies in (1, 4, 12):
         answer: Any = context.Queue()
         process = context.Process(target=peak_of, args=(str(folder), copies, answer))
         process.start()

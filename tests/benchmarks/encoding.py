@@ -1,0 +1,135 @@
+"""Encoding passages, against sentence-transformers' own encode in the same process on the same passages.
+
+Prints ratios (theirs / ours in seconds, paired rounds), how long exact search takes by either backend, and the peak
+memory of encoding and searching growing collections, each in a process of its own. Equal vectors are asserted
+(1e-5), speeds are not. Uses SciFact where EXABENCH_DATA has it, else the embedded collection.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from sentence_transformers import SentenceTransformer
+
+from exabench.catalogue import single_task
+from exabench.collections._choose import open_collection
+from exabench.hub import model_folder
+from exabench.nouns import Passage, Query
+from exabench.retrievers._biencoder import BiEncoder
+from exabench.retrievers.dense import BACKENDS, Dense
+from exabench.retrievers.splade import Splade
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from models import MINILM, bert_tokenizer  # noqa: E402
+
+PASSAGES, ROUNDS = 64, 3
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+
+
+def timed(action: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
+    start = time.perf_counter()
+    value = action(*arguments)
+    return time.perf_counter() - start, value
+
+
+def against_sentence_transformers(task: str) -> None:
+    """MiniLM on passages as they come, batch_size 32 there and a budget of tokens here; vectors must agree."""
+    collection = open_collection(single_task(task), os.environ.get("EXABENCH_DATA") or None)
+    texts = [passage.flat() for passage, _ in zip(collection.passages(), range(PASSAGES), strict=False)]
+    folder = model_folder(MINILM)
+    encoder = BiEncoder(folder, torch.device("cpu"), unit=True)
+    theirs = SentenceTransformer(str(folder.path), device="cpu")
+    timed(encoder.encode, texts[:8])
+    ratios = []
+    for _ in range(ROUNDS):
+        their_time, expected = timed(lambda: theirs.encode(texts, batch_size=32))
+        our_time, vectors = timed(encoder.encode, texts)
+        assert np.abs(vectors - expected).max() < 1e-5
+        ratios.append(their_time / our_time)
+    print(
+        f"{len(texts)} passages of {task}: sentence-transformers {len(texts) / their_time:.1f} passages/s, exabench "
+        f"{len(texts) / our_time:.1f}; ratio median {statistics.median(ratios):.2f} "
+        f"(min {min(ratios):.2f}, max {max(ratios):.2f})"
+    )
+
+
+def backends() -> None:
+    """Scores of 256 queries against a shard of 4,096 passages in 384 dimensions, once the floor is known."""
+    drawn = np.random.default_rng(0)
+    queries, block = (drawn.normal(size=(n, 384)).astype(np.float32) for n in (256, 4096))
+    floors = np.sort(queries @ block.T, axis=1)[:, -100]
+    for name, made in BACKENDS.items():
+        multiply = made(torch.device("cpu"))
+        seconds = [timed(multiply, queries, block, floors, 100)[0] for _ in range(5)]
+        print(f"exact search by {name}: {256 * 4096 / statistics.median(seconds) / 1e6:.0f} million scores/s")
+
+
+def synthetic(count: int) -> Iterator[Passage]:
+    for i in range(count):
+        yield Passage(f"p{i}", f"passage number {i} has {i % 97} words " + "and more " * (i % 5))
+
+
+def peak_of(part: str, folder: str, count: int, answer: Any) -> None:
+    """Encode and search `count` short passages and say the peak resident size in MiB."""
+    with tempfile.TemporaryDirectory() as cache:
+        if part == "dense":
+            stage: Any = Dense(synthetic(count), model=folder, cache=cache)
+        else:
+            stage = Splade(synthetic(count), model=folder, cache=cache, terms=64, shard=128)
+        run = stage.search([Query(str(i), f"number {i * 31}") for i in range(64)], 100)
+        assert len(run.scores) == 6400
+    answer.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def memory(work: Path) -> None:
+    """The same model over collections that grow; what grows with them is the disk alone."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["exabench.retrievers.dense", "exabench.retrievers.splade"])
+    for part, sizes in (("dense", (5_000, 20_000, 80_000)), ("splade", (256, 1_024))):
+        for count in sizes:
+            answer: Any = context.Queue()
+            process = context.Process(target=peak_of, args=(part, str(work / part), count, answer))
+            process.start()
+            print(f"{part}: peak memory over {count:>6} passages: {answer.get():.0f} MiB")
+            process.join()
+
+
+def tiny_models(work: Path) -> None:
+    """A bi-encoder and a masked language model of random weights."""
+    told = {**SIZES, "vocab_size": 30_522, "initializer_range": 0.3}
+    for part, kind in (("dense", transformers.AutoModel), ("splade", transformers.AutoModelForMaskedLM)):
+        torch.manual_seed(0)
+        model = kind.from_config(transformers.BertConfig(**told))
+        if part == "splade":
+            torch.nn.init.constant_(model.get_output_embeddings().bias, -3.0)
+        model.save_pretrained(work / part)
+        bert_tokenizer().save_pretrained(work / part)
+
+
+def main() -> int:
+    """Everything, in about a minute on two free cores."""
+    there = (Path(os.environ.get("EXABENCH_DATA", "")) / "scifact").is_dir()
+    against_sentence_transformers("scifact" if there else "mini")
+    if there:
+        against_sentence_transformers("mini")
+    backends()
+    with tempfile.TemporaryDirectory() as work:
+        tiny_models(Path(work))
+        memory(Path(work))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

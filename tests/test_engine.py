@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import random
+import signal
 import sqlite3
 import time
 from collections.abc import Callable
@@ -163,33 +165,33 @@ def test_a_copy_of_a_model_in_another_folder_shares_its_scores(tmp_path) -> None
 
 def test_twenty_kills_lose_nothing_repeat_nothing_and_move_no_bit(folder, tmp_path) -> None:
     expected = scored_jobs(str(folder), str(tmp_path / "undisturbed"))[0]
+    pairs = stored(tmp_path / "undisturbed")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["toys", "exabench.rerankers.cross_encoder"])
     rng = random.Random(7)
-    kills = 0
-    for _ in range(60):
-        store = str(tmp_path / f"scores{kills // 4}")  # several kills in a row on one store, then a fresh one
-        process = context.Process(target=killed_scoring, args=(str(folder), store))
-        process.start()
-        process.join(0.5 + 2.5 * rng.random())
-        if process.is_alive():
+    for number in range(5):  # four kills in a row on each of five stores
+        store = tmp_path / f"scores{number}"
+        for mark in sorted(rng.sample(range(1, pairs * 3 // 4), 4)):
+            process = context.Process(target=killed_scoring, args=(str(folder), str(store)))
+            process.start()
+            while process.is_alive() and stored(store) < mark:
+                time.sleep(0.002)
             process.kill()
-            kills += 1
-        process.join()
-        if kills == 20:
-            break
-    for number in range(5):
-        store = str(tmp_path / f"scores{number}")
+            process.join()
+            assert process.exitcode == -signal.SIGKILL, "it was done before it could be killed"
         kept = stored(store)
-        found, computed = scored_jobs(str(folder), store)
+        found, computed = scored_jobs(str(folder), str(store))
         assert found == expected, "a resumed score differs in some bit"
-        assert computed == stored(store) - kept, "a finished pair was scored again"
-    assert kills == 20
+        assert computed == pairs - kept > 0, "a finished pair was scored again"
 
 
-def stored(folder: str) -> int:
-    bases = [sqlite3.connect(file) for file in Path(folder).glob("*.sqlite")]
-    return sum(base.execute("SELECT count(*) FROM pairs").fetchone()[0] for base in bases)
+def stored(folder: Path) -> int:
+    """The pairs of a score store that somebody may be writing at this moment, or about to create."""
+    count = 0
+    for file in folder.glob("*.sqlite"):
+        with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(file)) as base:
+            count += base.execute("SELECT count(*) FROM pairs").fetchone()[0]
+    return count
 
 
 class Narrow:

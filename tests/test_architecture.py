@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = {
     0: {"nouns", "shelf", "recipe", "files", "errors", "catalogue"},
-    1: {"metrics", "statistics", "runs", "qrels", "submissions", "hub", "flops", "strategies"},
+    1: {"metrics", "statistics", "runs", "qrels", "submissions", "hub", "flops", "strategies", "batches", "models"},
     2: {"collections", "retrievers", "rerankers", "teachers", "ledger", "measuring", "costs"},
     3: {"systems", "reranking"},
     4: {"evaluation", "submitting", "comparison", "verification", "board", "pages"},
@@ -42,8 +42,8 @@ ONLY_IN = {  # an outside library and the rooms that may know it
     "jnius": {"retrievers"},
     "sentence_transformers": {"retrievers"},
     "faiss": {"retrievers"},
-    "torch": {"strategies", "rerankers", "retrievers", "teachers"},
-    "transformers": {"rerankers", "retrievers", "teachers"},
+    "torch": {"strategies", "models", "rerankers", "retrievers", "teachers"},
+    "transformers": {"models", "rerankers", "retrievers", "teachers"},
     "click": {"cli"},
 }
 

@@ -191,7 +191,7 @@ def test_batches_hold_every_text_once_longest_first_within_the_budget():
     seen, widths, real = [], [], sum(map(len, rows))
     for some, features in _encoders.in_batches(tokenizer, rows, torch.device("cpu")):
         ids, mask = features["input_ids"].numpy(), features["attention_mask"].numpy()
-        assert ids.size <= _encoders.BATCH_TOKENS["cpu"] or len(some) == 1
+        assert ids.size <= _encoders.CPU_TOKENS or len(some) == 1
         for i, line, kept in zip(some, ids, mask, strict=True):
             np.testing.assert_array_equal(line[kept == 1], rows[i])
         seen += some.tolist()
@@ -339,5 +339,5 @@ def test_a_folder_without_tokenizer_or_with_weights_missing_is_refused(tiny, tmp
     weights = load_file(lacking / "model.safetensors")
     del weights["encoder.layer.1.output.dense.weight"]
     save_file(weights, lacking / "model.safetensors", {"format": "pt"})
-    with pytest.raises(BadInput, match="encoder.layer.1.output.dense.weight is missing"):
+    with pytest.raises(BadInput, match="holds no weights for encoder.layer.1.output.dense.weight"):
         dense(lacking, cache)

@@ -256,7 +256,7 @@ def test_the_wrong_kind_of_model_is_refused(t5, bert, tmp_path):
 
 def test_a_model_without_its_head_is_refused_and_not_given_a_random_one(tmp_path):
     said = refused(MINILM, "classifier")
-    assert "holds no weights for classifier.bias and 1 more: it was not trained as a classifier" in said
+    assert "holds no weights for classifier.bias and 1 more: it is not a BERT with a classification head" in said
     encoder = rankt5_folder(tmp_path / "encoder", t5_tokenizer())
     assert "holds no weights for" in refused(edited(encoder, architectures=["T5ForConditionalGeneration"]))
     t5 = edited(t5_folder(tmp_path / "t5", t5_tokenizer()), architectures=["T5EncoderModel"])
@@ -304,4 +304,4 @@ def test_pickles_are_never_opened(copy):
 
 def test_options_that_cannot_be_are_refused(t5):
     assert "unknown precision 'fp8'" in refused(t5, precision="fp8")
-    assert "int8 runs on the CPU" in refused(t5, precision="int8", device="cuda:0")
+    assert "int8 runs on the CPU" in refused(t5, precision="int8", devices=["cuda:0"])

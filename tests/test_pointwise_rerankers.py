@@ -364,7 +364,7 @@ def test_what_is_cut_is_counted(folders):
         ("monot5", "t5", {"template": "{query}"}, "must name {query} and {passage}"),
         ("monot5", "bert", {}, "is of type bert (encoder)"),
         ("monot5", MINILM, {}, "is of type bert (encoder)"),
-        ("cross_encoder", MINILM, {}, "it was not trained as a classifier"),
+        ("cross_encoder", MINILM, {}, "it is not a BERT with a class"),
         ("cross_encoder", "bert", {"strategy": "difference"}, "does not fit a model with 1 answer and no vocabulary"),
         (
             "cross_encoder",

@@ -19,6 +19,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+import safetensors.torch
 import torch
 import transformers
 from models import t5_folder, t5_tokenizer
@@ -163,11 +164,27 @@ def broken_weights(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"nothing")
 
 
-@pytest.mark.parametrize("damage", [no_tokenizer, unknown_architecture, broken_weights])
-def test_a_folder_that_is_no_language_model_is_one_line(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+def missing_weights(folder: Path) -> None:
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    del weights["model.norm.weight"]
+    safetensors.torch.save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (no_tokenizer, "holds no tokenizer"),
+        (unknown_architecture, "cannot be loaded as a language model"),
+        (broken_weights, "cannot be loaded as a language model"),
+        (missing_weights, "holds no weights for model.norm.weight: it is not a language model"),
+    ],
+)
+def test_a_folder_that_is_no_language_model_is_one_line(
+    tmp_path: Path, damage: Callable[[Path], None], said: str
+) -> None:
     other = tiny_llama(tmp_path / "llama")
     damage(other)
-    with pytest.raises(BadInput, match="cannot be loaded as a language model") as told:
+    with pytest.raises(BadInput, match=said) as told:
         TEACHERS["transformers"](str(other))
     assert "\n" not in str(told.value)
 

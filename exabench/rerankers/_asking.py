@@ -12,7 +12,8 @@ import numpy as np
 
 from exabench.errors import BadInput, OutsideFailed, printable
 from exabench.flops import Shape, exact, paper, shape_of
-from exabench.nouns import Prompt, Reply, Usage
+from exabench.nouns import Passage, Prompt, Query, Reply, Usage
+from exabench.rerankers._prompts import PromptText, shown
 
 AT_ONCE = 1024
 """Prompts that are handed to the teacher together, and so what memory holds (one query's may be more)."""
@@ -33,7 +34,68 @@ Conversation: TypeAlias = Generator[list[Prompt], list[Reply], Outcome]
 """The ranking of one query: yields the prompts to ask next, is sent their replies in that order, ends in an Outcome."""
 
 
-def outcomes(teacher: Answerer, conversations: Iterable[Conversation]) -> Iterator[Outcome]:
+class Asking:
+    """A reranker that asks a teacher: what it is made of, and its two verbs. A part holds one query's conversation."""
+
+    reads = "texts"
+    asks = "teacher"
+    name = ""
+
+    def __init__(
+        self, teacher: Answerer, prompt: PromptText, strategy: str, *, words: int, fields: Sequence[str]
+    ) -> None:
+        self._teacher, self._prompt, self._shape = teacher, prompt, _shape_of(teacher)
+        self._words, self._fields = words, tuple(fields)
+        self.precision = str(teacher.identity.get("precision", "unknown"))
+        self.parameters: int | None = getattr(teacher, "parameters", None)
+        self.identity: dict[str, Any] = {
+            "reranker": self.name,
+            "model": teacher.identity.get("model", ""),
+            "revision": teacher.identity.get("revision", ""),
+            "prompt": prompt.label,
+            "strategy": strategy,
+            "precision": self.precision,
+            "words": words,
+            "fields": list(self._fields),
+            "teacher": dict(teacher.identity),
+        }
+
+    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
+        """One score for each passage, in the order given."""
+        return next(self.score_many([(query, passages)]))[0]
+
+    def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
+        """Scores and usage of each job, in order; what many queries have to ask next is asked together."""
+        return _outcomes(self._teacher, (self._ranking(query, passages) for query, passages in jobs))
+
+    def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation:
+        raise NotImplementedError
+
+    def _shown(self, passages: Sequence[Passage]) -> tuple[list[str], int]:
+        """The passages as the prompt shows them, and how many of them are cut."""
+        texts = [shown(passage, self._fields, self._words) for passage in passages]
+        return [text for text, _ in texts], sum(cut for _, cut in texts)
+
+    def _usage(self, replies: Sequence[Reply], cut: int, repairs: Iterable[Mapping[str, int]]) -> Usage:
+        """What the replies to one query took, `cut` of its passages shown in part, its answers repaired so often."""
+        counts: Counter[str] = Counter()
+        for one in repairs:
+            counts.update(one)
+        shape = self._shape
+        read = np.array([reply.prompt_tokens for reply in replies], np.int64)
+        written = np.array([reply.output_tokens for reply in replies], np.int64)
+        return Usage(
+            prompts=len(replies),
+            input_tokens=int(read.sum()),
+            output_tokens=int(written.sum()),
+            flops_paper=float(np.sum(paper(shape, read, written))) if shape else None,
+            flops_exact=float(np.sum(exact(shape, read, written, rows=shape.vocabulary))) if shape else None,
+            cut_passages=cut,
+            repairs=dict(counts),
+        )
+
+
+def _outcomes(teacher: Answerer, conversations: Iterable[Conversation]) -> Iterator[Outcome]:
     """The outcome of each conversation, in order; what all open ones want to ask next is one batch to the teacher."""
     source = zip(count(), conversations)  # noqa: B905  (count has no end)
     open_: dict[int, tuple[Conversation, list[Prompt]]] = {}
@@ -93,27 +155,9 @@ def ask(teacher: Answerer, prompts: Sequence[Prompt]) -> dict[str, Reply]:
     return replies
 
 
-def known_shape(teacher: Answerer) -> Shape | None:
+def _shape_of(teacher: Answerer) -> Shape | None:
     """The shape of the teacher's model for counting FLOPs; None where it, or how to count it, is not known."""
     try:
         return shape_of(teacher.config) if teacher.config else None
     except BadInput:
         return None
-
-
-def usage(replies: Sequence[Reply], shape: Shape | None, cut: int, repairs: Iterable[Mapping[str, int]]) -> Usage:
-    """What the replies to one query took, `cut` of its passages shown in part, its answers repaired so often."""
-    counts: Counter[str] = Counter()
-    for one in repairs:
-        counts.update(one)
-    read = np.array([reply.prompt_tokens for reply in replies], np.int64)
-    written = np.array([reply.output_tokens for reply in replies], np.int64)
-    return Usage(
-        prompts=len(replies),
-        input_tokens=int(read.sum()),
-        output_tokens=int(written.sum()),
-        flops_paper=float(np.sum(paper(shape, read, written))) if shape else None,
-        flops_exact=float(np.sum(exact(shape, read, written, rows=shape.vocabulary))) if shape else None,
-        cut_passages=cut,
-        repairs=dict(counts),
-    )

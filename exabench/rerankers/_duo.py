@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations
-from pathlib import Path
 from typing import Unpack
 
 from exabench.nouns import Passage, Query, Usage
 from exabench.rerankers._answers import answer_ids, answer_words, chosen
-from exabench.rerankers._models import devices, load
-from exabench.rerankers._pointwise import Options, Pointwise
+from exabench.rerankers._models import load
+from exabench.rerankers._pointwise import Options, Pointwise, parted
 from exabench.rerankers._templates import text_template
 
 TEMPLATE = "Query: {query} Document0: {passage} Document1: {passage_b} Relevant:"
@@ -28,17 +27,13 @@ class DuoT5(Pointwise):
         model: str,
         *,
         answers: Sequence[str] = (),
-        revision: str = "",
-        precision: str = "float32",
-        lock: str | Path | None = None,
         **options: Unpack[Options],
     ) -> None:
-        options["devices"] = devices(options.get("devices", ()), precision)
-        device = options["devices"][0]
-        loaded = load(model, "seq2seq", revision=revision, precision=precision, device=device, lock=lock)
+        origin, scoring = parted(options)
+        loaded = load(model, "seq2seq", **origin)
         ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
         narrowed, columns = chosen(loaded, "softmax", ids)
-        super().__init__(narrowed, text_template(TEMPLATE, loaded.tokenizer), "softmax", columns, **options)
+        super().__init__(narrowed, text_template(TEMPLATE, loaded.tokenizer), "softmax", columns, **scoring)
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given."""

@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from exabench.batches import batches, budget_of
 from exabench.errors import BadInput
 from exabench.nouns import Progress, silent
-from exabench.rerankers._batches import batches, budget_of, padded
+from exabench.rerankers._heads import inputs_of
 from exabench.rerankers._store import Scored, Store
 from exabench.rerankers._tokens import Tokens, text_key
 
 if TYPE_CHECKING:
-    from exabench.rerankers._models import Head, Loaded
+    from exabench.rerankers._heads import Head
+    from exabench.rerankers._models import Loaded
     from exabench.rerankers._templates import Item, Template
     from exabench.strategies import Strategy
 
@@ -66,14 +68,13 @@ class Engine:
         *,
         max_length: int = 0,
         batch_tokens: int = 0,
-        devices: Sequence[str] = (),
         scores: str | None = None,
         progress: Progress = silent,
         identity: Mapping[str, Any],
     ) -> None:
         self._loaded, self._template, self._strategy, self._answers = loaded, template, strategy, answers
         self.max_length = min(max_length or 512, loaded.head.limit)
-        heads = _replicas(loaded.head, devices)
+        heads = [(device, loaded.head.on(device)) for device in loaded.devices]
         self._budget = batch_tokens or max(budget_of(device) for device, _ in heads)
         self._free: SimpleQueue[tuple[str, Head]] = SimpleQueue()
         # A GPU is lent to two threads at a time: one copies its batch while the other computes.
@@ -229,15 +230,7 @@ class Engine:
         return np.concatenate([self._fitting(device, score, part) for part in parts])
 
     def _scores(self, head: Head, device: str, items: Sequence[Item]) -> np.ndarray:
-        ids = torch.from_numpy(padded([item.ids for item in items], head.pad))
-        lengths = torch.tensor([len(item.ids) for item in items])
-        mask = torch.arange(ids.shape[1])[None, :] < lengths[:, None]
-        types = None
-        if items[0].types is not None:
-            types = torch.from_numpy(padded([item.types for item in items if item.types is not None], 0))
-        if device.startswith("cuda"):
-            ids, mask = (tensor.pin_memory().to(device, non_blocking=True) for tensor in (ids, mask))
-            types = None if types is None else types.pin_memory().to(device, non_blocking=True)
+        ids, mask, types = inputs_of(items, head.pad, device)
         with torch.inference_mode():
             scores = self._strategy(head.logits(ids, mask, types), self._answers)
             return np.asarray(scores.float().cpu().numpy(), np.float32)
@@ -267,13 +260,6 @@ class Engine:
                 "is padding masked?"
             )
         return moved
-
-
-def _replicas(head: Head, devices: Sequence[str]) -> list[tuple[str, Head]]:
-    if not devices:
-        count = torch.cuda.device_count()
-        devices = [f"cuda:{i}" for i in range(count)] or ["cpu"]
-    return [(device, head.on(device)) for device in devices]
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
+
+from exabench.batches import padded
+
+if TYPE_CHECKING:
+    from exabench.rerankers._templates import Item
 
 
 class Head(Protocol):
@@ -37,6 +42,21 @@ class Head(Protocol):
 
     def only(self, rows: tuple[int, ...]) -> Head:
         """The same model, but only these rows of its vocabulary are computed: they are the columns then."""
+
+
+def inputs_of(items: Sequence[Item], pad: int, device: str) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Items as one batch on a device: ids int64, mask bool (both `[n, longest]`) and, where they have them, types."""
+    ids = torch.from_numpy(padded([item.ids for item in items], pad))
+    lengths = torch.tensor([len(item.ids) for item in items])
+    mask = torch.arange(ids.shape[1])[None, :] < lengths[:, None]
+    kinds = [item.types for item in items if item.types is not None]
+    types = torch.from_numpy(padded(kinds, 0)) if kinds else None
+    return _there(ids, device), _there(mask, device), None if types is None else _there(types, device)
+
+
+def _there(tensor: Tensor, device: str) -> Tensor:
+    """Pinned first where it goes to a GPU, so that the copy overlaps with what is computed there."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else tensor
 
 
 @dataclass(frozen=True)

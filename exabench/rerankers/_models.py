@@ -1,17 +1,11 @@
-"""Models from disk: loaded whole and in safetensors, or refused in one line that says what is wrong with the folder.
-
-Never code from a model's repository, never a pickle, and never a weight that the folder does not hold: transformers
-would start a missing classification head at random, and the scores would look like scores.
-"""
+"""Rerankers' models: a folder of the right kind, loaded whole (exabench/models.py), as a head on its devices."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 import transformers
@@ -21,17 +15,13 @@ from exabench.errors import BadInput, UnknownName
 from exabench.files import read_json
 from exabench.flops import shape_of
 from exabench.hub import model_folder
+from exabench.models import PRECISIONS, check_vocabulary, loading, positions_of, tokenizer_of, weights_of
 from exabench.nouns import ModelFolder
 from exabench.rerankers._heads import Classifier, Decoder, Head, Pooled, Seq2Seq
 
 __all__ = ["Head", "Loaded", "load"]
 
-PRECISIONS = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "int8": torch.float32,  # loaded so, then quantised
-}
+INT8 = "int8"  # loaded in float32, then quantised
 KINDS = {  # kind: the transformers class, the family of flops.shape_of, and an example to name
     "seq2seq": (transformers.AutoModelForSeq2SeqLM, "encoder-decoder", "a T5"),
     "classifier": (transformers.AutoModelForSequenceClassification, "encoder", "a BERT with a classification head"),
@@ -39,7 +29,6 @@ KINDS = {  # kind: the transformers class, the family of flops.shape_of, and an 
     "bi_encoder": (transformers.AutoModel, "encoder", "a BERT"),
     "encoder": (transformers.T5EncoderModel, "encoder", "the encoder of a T5"),
 }
-TOKENIZERS = ("tokenizer.json", "spiece.model", "spm.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.txt")
 ANY_LENGTH = 1 << 20  # relative positions: a T5 reads what memory holds
 _POOLING = {  # sentence-transformers' names, until its version 5 and since
     **{"cls_token": "first", "mean_tokens": "mean", "max_tokens": "max", "lasttoken": "last"},
@@ -57,6 +46,7 @@ class Loaded:
     config: Mapping[str, Any]
     parameters: int
     precision: str
+    devices: tuple[str, ...]
     rows: tuple[int, ...] = ()
 
     def only(self, rows: tuple[int, ...]) -> Loaded:
@@ -64,10 +54,13 @@ class Loaded:
         return replace(self, head=self.head.only(rows), rows=rows)
 
 
-def devices(asked: Sequence[str], precision: str) -> tuple[str, ...]:
-    """Where to work: as asked, else on every GPU, else (and in int8) on the CPU."""
-    gpus = () if precision == "int8" else tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
-    return tuple(asked) or gpus or ("cpu",)
+class Origin(TypedDict, total=False):
+    """Where a model is read and how it is held: `revision` as in hub.model_folder, one worker on each of `devices`."""
+
+    revision: str
+    precision: str
+    devices: Sequence[str]
+    lock: str | Path | None
 
 
 def load(
@@ -76,39 +69,38 @@ def load(
     *,
     revision: str = "",
     precision: str = "float32",
-    device: str = "",
-    rows: tuple[int, ...] = (),
+    devices: Sequence[str] = (),
     lock: str | Path | None = None,
 ) -> Loaded:
-    """The model of a folder, a package or the Hub (see hub.model_folder) as a head of `kind`, on `device`.
+    """The model of a folder, a package or the Hub (see hub.model_folder) as a head of `kind`, on the first device.
 
     `kind` is seq2seq, classifier, decoder, bi_encoder, or encoder (a T5 encoder with one dense layer); `precision`
-    float32, bfloat16, float16, or int8 (linear layers of a model on the CPU). Without a device: the first GPU, else
-    the CPU. Raises BadInput, in one line, for a folder without tokenizer, another architecture, weights that are
-    missing or damaged, or more than two labels.
+    float32, bfloat16, float16, or int8 (linear layers of a model on the CPU). Without devices: every GPU, else (and
+    in int8) the CPU. Raises BadInput, in one line, for a folder without tokenizer, another architecture, weights that
+    are missing or damaged, or more than two labels.
     """
-    if precision not in PRECISIONS:
-        raise UnknownName("precision", precision, PRECISIONS)
-    device = device or devices((), precision)[0]
+    if precision not in (*PRECISIONS, INT8):
+        raise UnknownName("precision", precision, (*PRECISIONS, INT8))
+    gpus = () if precision == INT8 else tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+    devices = tuple(devices) or gpus or ("cpu",)
     folder = model_folder(model, revision, lock)
     config = read_json(folder.path / "config.json")
-    _check(config, kind, folder)
-    with _quietly(), _in_one_line(folder):
-        tokenizer = _tokenizer(folder)
-        loaded = _weights(folder, kind, precision)
+    family, what, unread = _checked_kind(config, kind, folder)
+    with loading(folder, what):
+        tokenizer = tokenizer_of(folder)
+        loaded = weights_of(family, folder, what, PRECISIONS.get(precision, torch.float32), unread=unread)
+        check_vocabulary(tokenizer, loaded, folder)
+        if kind == "classifier" and loaded.config.num_labels > 2:
+            raise BadInput(f"has {loaded.config.num_labels} labels; a reranker has one or two", file=folder.path)
         parameters = sum(tensor.numel() for tensor in loaded.parameters())
-        _check_loaded(loaded, kind, tokenizer, folder)
-        loaded = _quantised(loaded, device) if precision == "int8" else loaded.to(device)
+        loaded = _quantised(loaded, devices[0]) if precision == INT8 else loaded.to(devices[0])
         head = _head(kind, loaded, tokenizer, folder)
-    made = Loaded(folder, tokenizer, head, config, parameters, precision)
-    return made.only(rows) if rows else made
+    return Loaded(folder, tokenizer, head, config, parameters, precision, devices)
 
 
-# -- refusals --------------------------------------------------------------------------------------------------
-
-
-def _check(config: Mapping[str, Any], kind: str, folder: ModelFolder) -> None:
-    _, family, example = KINDS[kind]
+def _checked_kind(config: Mapping[str, Any], kind: str, folder: ModelFolder) -> tuple[Any, str, str]:
+    """The transformers class of `kind`, what to call it, and which weights it never reads. Raises BadInput."""
+    family, wanted, example = KINDS[kind]
     file = folder.path / "config.json"
     if not isinstance(config, Mapping):
         raise BadInput("is not the description of a model", file=file)
@@ -117,73 +109,9 @@ def _check(config: Mapping[str, Any], kind: str, folder: ModelFolder) -> None:
         found = shape_of(config).family
     except BadInput as error:
         raise BadInput(f"architecture {name!r} is not supported ({error})", file=file) from error
-    if found != family:
-        raise BadInput(f"is of type {name} ({found}), but this reranker needs {example} ({family})", file=file)
-    if not any((folder.path / tokenizer).is_file() for tokenizer in (*TOKENIZERS, "vocab.json")):
-        raise BadInput(f"holds no tokenizer (none of {', '.join(TOKENIZERS)})", file=folder.path)
-
-
-def _check_loaded(model: Any, kind: str, tokenizer: Any, folder: ModelFolder) -> None:
-    held = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > held:
-        raise BadInput(f"its tokenizer has {len(tokenizer)} tokens, but the model only {held}", file=folder.path)
-    if kind == "classifier" and model.config.num_labels > 2:
-        raise BadInput(f"has {model.config.num_labels} labels; a reranker has one or two", file=folder.path)
-
-
-@contextmanager
-def _in_one_line(folder: ModelFolder) -> Iterator[None]:
-    """Whatever transformers says about a folder that it cannot read, as one BadInput."""
-    try:
-        yield
-    except BadInput:
-        raise
-    except Exception as error:
-        reason = (str(error).strip() or "no reason given").split("\n")[0][:200]
-        raise BadInput(f"cannot be loaded ({type(error).__name__}: {reason})", file=folder.path) from error
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without transformers' warnings and progress bars: what matters of them is an error here."""
-    log = transformers.utils.logging
-    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity(log.CRITICAL)
-    log.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.set_verbosity(level)
-        if bars:
-            log.enable_progress_bar()
-
-
-# -- pieces ----------------------------------------------------------------------------------------------------
-
-
-def _tokenizer(folder: ModelFolder) -> Any:
-    return transformers.AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
-
-
-def _weights(folder: ModelFolder, kind: str, precision: str) -> Any:
-    """The model with all its weights, those that nothing here reads (a pooler) aside."""
-    told = {} if kind == "encoder" else {"trust_remote_code": False}
-    model, report = KINDS[kind][0].from_pretrained(
-        folder.path,
-        dtype=PRECISIONS[precision],
-        use_safetensors=True,
-        local_files_only=True,
-        output_loading_info=True,
-        **told,
-    )
-    unread = "pooler." if kind == "bi_encoder" else "\0"
-    missing = sorted(key for key in report["missing_keys"] if unread not in key)
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise BadInput(f"holds no weights for {missing[0]}{more}: it was not trained as a {kind}", file=folder.path)
-    return model.eval().requires_grad_(False)
+    if found != wanted:
+        raise BadInput(f"is of type {name} ({found}), but this reranker needs {example} ({wanted})", file=file)
+    return family, example, "pooler." if kind == "bi_encoder" else "\0"
 
 
 def _quantised(model: Any, device: str) -> Any:
@@ -203,7 +131,7 @@ def _quantised(model: Any, device: str) -> Any:
 def _head(kind: str, model: Any, tokenizer: Any, folder: ModelFolder) -> Head:
     pads = (tokenizer.pad_token_id, model.config.pad_token_id, 0)
     pad = int(next(id for id in pads if isinstance(id, int)))
-    limit = _limit(kind, model, tokenizer)
+    limit = _limit(model, tokenizer)
     if kind == "encoder":
         device = next(model.parameters()).device
         weight, bias = _dense(folder)
@@ -216,14 +144,10 @@ def _head(kind: str, model: Any, tokenizer: Any, folder: ModelFolder) -> Head:
     return heads[kind](model, limit, pad)
 
 
-def _limit(kind: str, model: Any, tokenizer: Any) -> int:
+def _limit(model: Any, tokenizer: Any) -> int:
     """What the positions allow, and the tokenizer where it says less; a T5 has no end."""
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if not positions:
-        return ANY_LENGTH
-    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
-    first = getattr(table, "padding_idx", None)  # RoBERTa counts its positions from there
-    return int(min(positions - (0 if first is None else first + 1), tokenizer.model_max_length))
+    positions = positions_of(model)
+    return ANY_LENGTH if positions is None else int(min(positions, tokenizer.model_max_length))
 
 
 def _dense(folder: ModelFolder) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,28 +10,37 @@ import numpy as np
 from exabench.flops import exact, paper, shape_of
 from exabench.nouns import Passage, Progress, Query, Usage, silent
 from exabench.rerankers._engine import Engine
+from exabench.rerankers._models import Loaded, Origin
 from exabench.rerankers._store import Scored
 from exabench.strategies import STRATEGIES
 
 if TYPE_CHECKING:
-    from exabench.rerankers._models import Loaded
     from exabench.rerankers._templates import Template
 
 
-class Options(TypedDict, total=False):
-    """What every such part takes besides its model.
+class Scoring(TypedDict, total=False):
+    """How a loaded model scores.
 
     `fields` of a passage, `max_length` in tokens (0: 512 or what the model holds), `batch_tokens` for each forward,
-    `devices` (one worker each; empty: every GPU, else the CPU), `scores`: folder of the score store,
-    `progress`: told of pairs as they are scored.
+    `scores`: folder of the score store, `progress`: told of pairs as they are scored.
     """
 
     fields: Sequence[str]
     max_length: int
     batch_tokens: int
-    devices: Sequence[str]
     scores: str | None
     progress: Progress
+
+
+class Options(Origin, Scoring, total=False):
+    """What every such part takes besides its model."""
+
+
+def parted(options: Options) -> tuple[Origin, Scoring]:
+    """Options for `load`, and those for `Pointwise`."""
+    origin: Any = {key: value for key, value in options.items() if key in Origin.__annotations__}
+    scoring: Any = {key: value for key, value in options.items() if key not in origin}
+    return origin, scoring
 
 
 class Pointwise:
@@ -52,7 +61,6 @@ class Pointwise:
         fields: Sequence[str] = ("title", "text"),
         max_length: int = 0,
         batch_tokens: int = 0,
-        devices: Sequence[str] = (),
         scores: str | None = None,
         progress: Progress = silent,
     ) -> None:
@@ -78,7 +86,6 @@ class Pointwise:
             answers,
             max_length=max_length,
             batch_tokens=batch_tokens,
-            devices=devices,
             scores=scores,
             progress=progress,
             identity={key: value for key, value in self.identity.items() if key not in ("model", "fields")},

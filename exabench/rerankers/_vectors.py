@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from exabench.batches import batches
 from exabench.errors import BadInput
-from exabench.rerankers._batches import batches, padded
+from exabench.rerankers._heads import inputs_of
 from exabench.rerankers._tokens import Tokens, text_key
 
 if TYPE_CHECKING:
@@ -70,14 +71,8 @@ class Vectors:
 
     def _embedded(self, items: Sequence[Item]) -> np.ndarray:
         head = self._loaded.head
-        ids = torch.from_numpy(padded([item.ids for item in items], head.pad)).to(self._device)
-        lengths = torch.tensor([len(item.ids) for item in items], device=self._device)
-        mask = torch.arange(ids.shape[1], device=self._device)[None, :] < lengths[:, None]
-        types = None
-        if items[0].types is not None:
-            types = torch.from_numpy(padded([item.types for item in items if item.types is not None], 0))
         with torch.inference_mode():
-            vectors = head.logits(ids, mask, None if types is None else types.to(self._device))
+            vectors = head.logits(*inputs_of(items, head.pad, self._device))
         return np.asarray(vectors.cpu().numpy(), np.float32)
 
     def _keep(self, keys: Sequence[bytes], items: Sequence[Item], vectors: np.ndarray) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from exabench.batches import budget_of
 from exabench.errors import UnknownName
 from exabench.flops import exact, paper, shape_of
 from exabench.nouns import Passage, Query, Usage
-from exabench.rerankers import _models
-from exabench.rerankers._batches import budget_of
+from exabench.rerankers._models import load
 from exabench.rerankers._templates import text_template
 from exabench.rerankers._vectors import Embedded, Vectors
 
@@ -51,8 +51,8 @@ class BiEncoder:
     ) -> None:
         if similarity not in SIMILARITIES:
             raise UnknownName("similarity", similarity, SIMILARITIES)
-        device = _models.devices(devices, precision)[0]
-        loaded = _models.load(model, "bi_encoder", revision=revision, precision=precision, device=device, lock=lock)
+        loaded = load(model, "bi_encoder", revision=revision, precision=precision, devices=devices, lock=lock)
+        device = loaded.devices[0]
         if similarity == "cosine":
             head: Any = loaded.head  # a Pooled
             loaded = replace(loaded, head=replace(head, normal=True))

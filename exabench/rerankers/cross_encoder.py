@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Unpack
 
 from exabench.rerankers._answers import suited
-from exabench.rerankers._models import devices, load
-from exabench.rerankers._pointwise import Options, Pointwise
+from exabench.rerankers._models import load
+from exabench.rerankers._pointwise import Options, Pointwise, parted
 from exabench.rerankers._templates import pair_template
 
 
@@ -23,15 +22,11 @@ class CrossEncoder(Pointwise):
         model: str,
         *,
         strategy: str = "",
-        revision: str = "",
-        precision: str = "float32",
-        lock: str | Path | None = None,
         **options: Unpack[Options],
     ) -> None:
-        options["devices"] = devices(options.get("devices", ()), precision)
-        device = options["devices"][0]
-        loaded = load(model, "classifier", revision=revision, precision=precision, device=device, lock=lock)
+        origin, scoring = parted(options)
+        loaded = load(model, "classifier", **origin)
         one = loaded.head.rows == 1
         strategy = strategy or ("logit" if one else "log_softmax")
         suited(strategy, loaded.head.rows, rows=("answers",))
-        super().__init__(loaded, pair_template(loaded.tokenizer), strategy, (0,) if one else (1, 0), **options)
+        super().__init__(loaded, pair_template(loaded.tokenizer), strategy, (0,) if one else (1, 0), **scoring)

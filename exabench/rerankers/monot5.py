@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Unpack
 
 from exabench.rerankers._answers import answer_ids, answer_words, chosen
-from exabench.rerankers._models import devices, load
-from exabench.rerankers._pointwise import Options, Pointwise
+from exabench.rerankers._models import load
+from exabench.rerankers._pointwise import Options, Pointwise, parted
 from exabench.rerankers._templates import text_template
 
 TEMPLATE = "Query: {query} Document: {passage} Relevant:"
@@ -28,14 +27,10 @@ class MonoT5(Pointwise):
         strategy: str = "log_softmax",
         template: str = TEMPLATE,
         answers: Sequence[str] = (),
-        revision: str = "",
-        precision: str = "float32",
-        lock: str | Path | None = None,
         **options: Unpack[Options],
     ) -> None:
-        options["devices"] = devices(options.get("devices", ()), precision)
-        device = options["devices"][0]
-        loaded = load(model, "seq2seq", revision=revision, precision=precision, device=device, lock=lock)
+        origin, scoring = parted(options)
+        loaded = load(model, "seq2seq", **origin)
         ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
         narrowed, columns = chosen(loaded, strategy, ids)
-        super().__init__(narrowed, text_template(template, loaded.tokenizer), strategy, columns, **options)
+        super().__init__(narrowed, text_template(template, loaded.tokenizer), strategy, columns, **scoring)

@@ -9,8 +9,8 @@ from typing import Unpack
 from exabench.files import read_json
 from exabench.hub import model_folder
 from exabench.rerankers._answers import answer_ids, answer_words, chosen, suited
-from exabench.rerankers._models import devices, load
-from exabench.rerankers._pointwise import Options, Pointwise
+from exabench.rerankers._models import load
+from exabench.rerankers._pointwise import Options, Pointwise, parted
 from exabench.rerankers._templates import text_template
 
 TEMPLATE = "Query: {query} Document: {passage}"
@@ -30,22 +30,18 @@ class RankT5(Pointwise):
         strategy: str = "logit",
         template: str = TEMPLATE,
         answers: Sequence[str] = (),
-        revision: str = "",
-        precision: str = "float32",
-        lock: str | Path | None = None,
         **options: Unpack[Options],
     ) -> None:
-        options["devices"] = devices(options.get("devices", ()), precision)
-        device = options["devices"][0]
-        kind = _kind(model, revision, lock)
-        loaded = load(model, kind, revision=revision, precision=precision, device=device, lock=lock)
+        origin, scoring = parted(options)
+        kind = _kind(model, origin.get("revision", ""), origin.get("lock"))
+        loaded = load(model, kind, **origin)
         columns: tuple[int, ...] = (0,)
         if kind == "seq2seq":
             ids = answer_ids(loaded.tokenizer, answer_words("rankt5", model, answers))
             loaded, columns = chosen(loaded, strategy, ids)
         else:
             suited(strategy, 1, rows=("answers",))
-        super().__init__(loaded, text_template(template, loaded.tokenizer), strategy, columns, **options)
+        super().__init__(loaded, text_template(template, loaded.tokenizer), strategy, columns, **scoring)
 
 
 def _kind(model: str, revision: str, lock: str | Path | None) -> str:

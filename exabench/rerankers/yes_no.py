@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Unpack
 
 from exabench.errors import BadInput
 from exabench.rerankers._answers import answer_ids, answer_words, chosen
-from exabench.rerankers._models import devices, load
-from exabench.rerankers._pointwise import Options, Pointwise
+from exabench.rerankers._models import load
+from exabench.rerankers._pointwise import Options, Pointwise, parted
 from exabench.rerankers._templates import Template, text_template
 
 TEMPLATE = (
@@ -32,18 +31,14 @@ class YesNo(Pointwise):
         template: str = TEMPLATE,
         chat: bool = False,
         answers: Sequence[str] = (),
-        revision: str = "",
-        precision: str = "float32",
-        lock: str | Path | None = None,
         **options: Unpack[Options],
     ) -> None:
-        options["devices"] = devices(options.get("devices", ()), precision)
-        device = options["devices"][0]
-        loaded = load(model, "decoder", revision=revision, precision=precision, device=device, lock=lock)
+        origin, scoring = parted(options)
+        loaded = load(model, "decoder", **origin)
         made = _template(template, loaded.tokenizer, chat)
         words = [word if chat else f" {word}" for word in answer_words("yes_no", model, answers)]
         narrowed, columns = chosen(loaded, strategy, answer_ids(loaded.tokenizer, words, after=_cue(made.text)))
-        super().__init__(narrowed, made, strategy, columns, **options)
+        super().__init__(narrowed, made, strategy, columns, **scoring)
 
 
 def _template(text: str, tokenizer: Any, chat: bool) -> Template:

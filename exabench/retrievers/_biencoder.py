@@ -12,8 +12,9 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 
 from exabench.errors import BadInput, UnknownName
 from exabench.files import read_json
+from exabench.models import dtype_of, loading, weights_of
 from exabench.nouns import ModelFolder
-from exabench.retrievers._encoders import dtype_of, in_batches, loading, token_limit, tokenised
+from exabench.retrievers._encoders import in_batches, token_limit, tokenised
 
 POOLINGS = ("cls", "mean", "lasttoken")
 SIMILARITIES = ("dot", "cosine")
@@ -43,10 +44,12 @@ class BiEncoder:
             raise UnknownName("pooling", pooling, POOLINGS)
         self.folder, self._device, self._unit = folder, device, unit
         with loading(folder, "a bi-encoder"):
-            self._model = _loaded(folder, pooling, {"use_safetensors": True, "dtype": dtype_of(precision)}, device)
-            self._tokenizer = self._model.tokenizer
-            _refuse_missing(folder, type(self._model.transformers_model))
-            self.max_length = token_limit(self._tokenizer, self._model.transformers_model, max_length)
+            dtype = dtype_of(precision)
+            self._model = _loaded(folder, pooling, {"use_safetensors": True, "dtype": dtype}, device)
+            self._tokenizer, encoder = self._model.tokenizer, self._model.transformers_model
+            # Once more for its refusals: sentence-transformers says nothing of weights that a folder lacks.
+            weights_of(type(encoder), folder, "a bi-encoder", dtype, unread="pooler")  # never read here
+            self.max_length = token_limit(self._tokenizer, encoder, folder, max_length)
         poolings = [str(module.pooling_mode) for module in self._model if isinstance(module, Pooling)]
         self.about = {
             "model": folder.name,
@@ -117,14 +120,6 @@ def _modules(folder: ModelFolder) -> list[tuple[str, str]]:
         if kind.endswith(".Dense") and not (folder.path / path / "model.safetensors").is_file():
             raise BadInput(f"module {path!r} holds no model.safetensors (pickles are never loaded)", file=file)
     return [(kind.split(".")[-1], path) for kind, path in found]
-
-
-def _refuse_missing(folder: ModelFolder, kind: Any) -> None:
-    """Load once more for the report alone: what a folder lacks, transformers makes up at random."""
-    _, report = kind.from_pretrained(folder.path, use_safetensors=True, local_files_only=True, output_loading_info=True)
-    missing = sorted(name for name in report["missing_keys"] if "pooler" not in name)  # a pooler is never read here
-    if missing:
-        raise BadInput(f"does not hold the weights of its architecture: {missing[0]} is missing", file=folder.path)
 
 
 def _loaded(folder: ModelFolder, pooling: str, options: Mapping[str, Any], device: torch.device) -> SentenceTransformer:

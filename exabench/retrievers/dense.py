@@ -15,10 +15,11 @@ import torch
 from exabench.errors import BadInput, UnknownName
 from exabench.files import cache_folder
 from exabench.hub import model_folder
+from exabench.models import device_of
 from exabench.nouns import Passage, Progress, Query, Run, silent
 from exabench.retrievers._best import Best, columns
 from exabench.retrievers._biencoder import SIMILARITIES, BiEncoder, prompt_of, similarity_of
-from exabench.retrievers._encoders import device_of, refuse_not_finite
+from exabench.retrievers._encoders import refuse_not_finite
 from exabench.retrievers._vectors import SHARD, Vectors
 from exabench.runs import run_of, top
 

@@ -10,22 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix, vstack
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForMaskedLM
 
 from exabench.errors import BadInput
 from exabench.files import cache_folder, read_json
 from exabench.hub import model_folder
+from exabench.models import device_of, dtype_of, loading, tokenizer_of, weights_of
 from exabench.nouns import ModelFolder, Passage, Progress, Query, Run, silent
 from exabench.retrievers._best import Best, columns
-from exabench.retrievers._encoders import (
-    device_of,
-    dtype_of,
-    in_batches,
-    loading,
-    refuse_not_finite,
-    token_limit,
-    tokenised,
-)
+from exabench.retrievers._encoders import in_batches, refuse_not_finite, token_limit, tokenised
 from exabench.retrievers._vectors import SHARD, Vectors
 from exabench.runs import run_of, top
 
@@ -116,17 +109,11 @@ class SparseEncoder:
     def __init__(self, folder: ModelFolder, device: torch.device, max_length: int, precision: str) -> None:
         self._device = device
         _refuse_other_formulas(folder)
-        options = {"local_files_only": True, "trust_remote_code": False}
         with loading(folder, "a masked language model"):
-            self._tokenizer = AutoTokenizer.from_pretrained(folder.path, **options)
-            model, report = AutoModelForMaskedLM.from_pretrained(
-                folder.path, dtype=dtype_of(precision), use_safetensors=True, output_loading_info=True, **options
-            )
-            if report["missing_keys"]:  # transformers would go on with random weights
-                missing = min(report["missing_keys"])
-                raise BadInput(f"is no masked language model: it holds no {missing}", file=folder.path)
-            self.max_length = token_limit(self._tokenizer, model, max_length)
-        self._model = model.to(device).eval()
+            self._tokenizer = tokenizer_of(folder)
+            model = weights_of(AutoModelForMaskedLM, folder, "a masked language model", dtype_of(precision))
+            self.max_length = token_limit(self._tokenizer, model, folder, max_length)
+        self._model = model.to(device)
         self.about = {
             "model": folder.name,
             "revision": folder.revision,

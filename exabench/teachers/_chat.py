@@ -1,16 +1,20 @@
-"""What teachers with a tokenizer of their own share: prompts as token ids, one seed for one prompt, one refusal."""
+"""What teachers with a tokenizer of their own share: prompts as token ids, one seed for one prompt, what fits."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from exabench.errors import BadInput, printable
 from exabench.files import digest_of, read_json
 from exabench.nouns import Prompt
+
+Asked: TypeAlias = tuple[Prompt, list[int]]
+"""A prompt and its token ids."""
 
 
 def token_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
@@ -57,9 +61,25 @@ def seed_of(prompt: Prompt, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(asked.encode()).digest()[:4], "big") >> 1
 
 
-def too_long(prompt: Prompt, tokens: int, limit: int) -> str:
-    """Why a prompt cannot be asked, as `refusal` tells it."""
-    return f"{tokens} tokens and {prompt.max_tokens} for the answer do not fit the model's {limit}"
+def fitting(tokenizer: Any, prompts: Iterable[Prompt], limit: int | None, at_once: int) -> Iterator[list[Asked]]:
+    """Prompts with their token ids, `at_once` of them at a time, without those that do not fit the model's `limit`.
+
+    For these it raises BadInput, in one line, once all others have been taken.
+    """
+    refused: list[tuple[str, str]] = []
+    source = iter(prompts)
+    while ahead := list(islice(source, at_once)):
+        asked: list[Asked] = []
+        for prompt in ahead:
+            ids = token_ids(tokenizer, prompt)
+            if limit is None or len(ids) + prompt.max_tokens <= limit:
+                asked.append((prompt, ids))
+            else:
+                why = f"{len(ids)} tokens and {prompt.max_tokens} for the answer do not fit the model's {limit}"
+                refused.append((prompt.id, why))
+        yield asked
+    if refused:
+        raise refusal(refused)
 
 
 def refusal(refused: Sequence[tuple[str, str]]) -> BadInput:

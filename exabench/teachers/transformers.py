@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
 
 from exabench.errors import BadInput
 from exabench.hub import model_folder
-from exabench.nouns import Prompt, Reply
-from exabench.teachers._chat import first_line, model_config, refusal, seed_of, template_of, token_ids, too_long
+from exabench.models import check_vocabulary, device_of, dtype_of, loading, tokenizer_of, weights_of
+from exabench.nouns import ModelFolder, Prompt, Reply
+from exabench.teachers._chat import Asked, fitting, model_config, seed_of, template_of
 
 READ_AHEAD = 512
 """Prompts that are tokenised, sorted by length and cut into batches together: what memory holds."""
-
-Asked: TypeAlias = tuple[Prompt, list[int]]
 
 
 class Transformers:
@@ -42,11 +40,10 @@ class Transformers:
         lock: str | Path | None = None,
     ) -> None:
         folder = model_folder(model, revision, lock)
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._device = device_of(device)
         precision = precision or ("float32" if self._device.type == "cpu" else "bfloat16")
-        if precision not in ("float32", "bfloat16", "float16"):
-            raise BadInput(f"precision={precision!r} is none of float32, bfloat16, float16")
-        self._tokenizer, self._model = _loaded(folder.path, getattr(torch, precision), self._device)
+        self._tokenizer, self._model = _loaded(folder, dtype_of(precision))
+        self._model.to(self._device)
         self._generates = self._model.generation_config
         self._seq2seq = bool(self._model.config.is_encoder_decoder)
         limit = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
@@ -65,20 +62,9 @@ class Transformers:
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
         """Replies batch by batch. Prompts that do not fit the model raise BadInput once all others are answered."""
-        refused: list[tuple[str, str]] = []
-        source = iter(prompts)
-        while ahead := list(islice(source, READ_AHEAD)):
-            asked: list[Asked] = []
-            for prompt in ahead:
-                ids = token_ids(self._tokenizer, prompt)
-                if self._limit and len(ids) + prompt.max_tokens > self._limit:
-                    refused.append((prompt.id, too_long(prompt, len(ids), self._limit)))
-                else:
-                    asked.append((prompt, ids))
+        for asked in fitting(self._tokenizer, prompts, self._limit, READ_AHEAD):
             for batch in self._batches(asked):
                 yield from self._answers(batch)
-        if refused:
-            raise refusal(refused)
 
     def _batches(self, asked: list[Asked]) -> Iterator[list[Asked]]:
         """Batches of one temperature and one room for answers, longest prompts first, within the token budget."""
@@ -135,16 +121,13 @@ class Transformers:
         return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
 
 
-def _loaded(folder: Path, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
+def _loaded(folder: ModelFolder, dtype: torch.dtype) -> tuple[Any, Any]:
     """Tokenizer and model, whose generation_config keeps nothing but its special tokens. Raises BadInput."""
-    offline = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        config = AutoConfig.from_pretrained(folder, **offline)
+    with loading(folder, "a language model"):
+        config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        tokenizer = AutoTokenizer.from_pretrained(folder, **offline)
-        model = kind.from_pretrained(folder, dtype=dtype, use_safetensors=True, **offline).to(device).eval()
-    except Exception as error:
-        raise BadInput(f"cannot be loaded as a language model ({first_line(error)})", file=folder) from error
+        tokenizer, model = tokenizer_of(folder), weights_of(kind, folder, "a language model", dtype)
+        check_vocabulary(tokenizer, model, folder)
     own = model.generation_config
     end = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
     pads = [own.pad_token_id, tokenizer.pad_token_id, *(end if isinstance(end, list) else [end]), 0]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from exabench.errors import BadInput, OutsideFailed
 from exabench.hub import model_folder
 from exabench.nouns import Prompt, Reply
-from exabench.teachers._chat import first_line, model_config, refusal, seed_of, template_of, token_ids, too_long
+from exabench.teachers._chat import Asked, first_line, fitting, model_config, seed_of, template_of
 
 # Standard output belongs to the command line; vLLM reads this when it is imported.
 os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
@@ -72,21 +71,10 @@ class Vllm:
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
         """Replies in order. Prompts that do not fit the model raise BadInput once all others are answered."""
-        refused: list[tuple[str, str]] = []
-        source = iter(prompts)
-        while ahead := list(islice(source, READ_AHEAD)):
-            asked: list[tuple[Prompt, list[int]]] = []
-            for prompt in ahead:
-                ids = token_ids(self._tokenizer, prompt)
-                if len(ids) + prompt.max_tokens > self._limit:
-                    refused.append((prompt.id, too_long(prompt, len(ids), self._limit)))
-                else:
-                    asked.append((prompt, ids))
+        for asked in fitting(self._tokenizer, prompts, self._limit, READ_AHEAD):
             yield from self._answers(asked)
-        if refused:
-            raise refusal(refused)
 
-    def _answers(self, asked: list[tuple[Prompt, list[int]]]) -> Iterator[Reply]:
+    def _answers(self, asked: list[Asked]) -> Iterator[Reply]:
         inputs = [{"prompt_token_ids": ids} for _, ids in asked]
         try:
             outputs = self._engine.generate(inputs, [self._sampling(prompt) for prompt, _ in asked], use_tqdm=False)

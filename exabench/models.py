@@ -1,0 +1,111 @@
+"""Models from disk: loaded whole and in safetensors, or refused in one line that says what is wrong with the folder.
+
+Never code from a model's repository, never a pickle, and never a weight that the folder does not hold: transformers
+would start what is missing at random, and what comes out would look like scores, vectors or answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import transformers
+
+from exabench.errors import BadInput, UnknownName, printable
+from exabench.nouns import ModelFolder
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+TOKENIZERS = (
+    *("tokenizer.json", "spiece.model", "spm.model", "sentencepiece.bpe.model", "tokenizer.model"),
+    *("vocab.txt", "vocab.json"),
+)
+
+
+def device_of(name: str) -> torch.device:
+    """The device of that name; none means a GPU where there is one. Raises BadInput for one that is not there."""
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BadInput(f"device {name!r} cannot be used here ({_reason(error)})") from error
+    return device
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """The dtype of that name. Raises UnknownName."""
+    if precision not in PRECISIONS:
+        raise UnknownName("precision", precision, PRECISIONS)
+    return PRECISIONS[precision]
+
+
+@contextlib.contextmanager
+def loading(folder: ModelFolder, what: str) -> Iterator[None]:
+    """Load `what` ("a T5") in silence; whatever a library says of a folder it cannot load becomes one BadInput.
+
+    A folder without tokenizer is refused first: transformers would make an empty one up.
+    """
+    if not any((folder.path / name).is_file() for name in TOKENIZERS):
+        raise BadInput(f"holds no tokenizer (none of {', '.join(TOKENIZERS)})", file=folder.path)
+    log = transformers.utils.logging
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity(log.CRITICAL)
+    log.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except BadInput:
+        raise
+    except Exception as error:  # what a strange folder makes a library raise is anybody's guess
+        raise BadInput(f"cannot be loaded as {what} ({_reason(error)})", file=folder.path) from error
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()
+
+
+def tokenizer_of(folder: ModelFolder) -> Any:
+    """The folder's tokenizer."""
+    return transformers.AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
+
+
+def weights_of(kind: Any, folder: ModelFolder, what: str, precision: torch.dtype, *, unread: str = "\0") -> Any:
+    """The folder's model as the transformers class `kind`, in evaluation mode and with every weight it needs.
+
+    Weights whose names hold `unread` may be missing: nothing here reads them. Raises BadInput that names the first.
+    """
+    auto = {"trust_remote_code": False} if kind.__name__.startswith("Auto") else {}
+    model, report = kind.from_pretrained(
+        folder.path, dtype=precision, use_safetensors=True, local_files_only=True, output_loading_info=True, **auto
+    )
+    if missing := sorted(key for key in report["missing_keys"] if unread not in key):
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise BadInput(
+            f"holds no weights for {missing[0]}{more}: it is not {what}, or not all of one", file=folder.path
+        )
+    return model.eval().requires_grad_(False)
+
+
+def check_vocabulary(tokenizer: Any, model: Any, folder: ModelFolder) -> None:
+    """Raises BadInput where the tokenizer has words that the model has not."""
+    held = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > held:
+        raise BadInput(f"its tokenizer has {len(tokenizer)} tokens, but the model only {held}", file=folder.path)
+
+
+def positions_of(model: Any) -> int | None:
+    """How many tokens the model has positions for; None where they are relative and have no end (T5)."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if not positions:
+        return None
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    first = getattr(table, "padding_idx", None)  # RoBERTa and its kin count their positions from there
+    return int(positions - (0 if first is None else first + 1))
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().split("\n")
+    return f"{type(error).__name__}: {printable(lines[0], 200) or 'no reason given'}"

@@ -14,11 +14,20 @@ PACKAGE = Path(__file__).parents[1] / "exabench"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = {
-    0: {"nouns", "shelf", "recipe", "files", "errors", "catalogue"},
-    1: {"metrics", "statistics", "runs", "qrels", "submissions", "hub", "flops", "strategies", "batches", "models"},
-    2: {"collections", "retrievers", "rerankers", "teachers", "ledger", "measuring", "costs"},
+    0: {"nouns", "rows", "shelf", "recipe", "files", "errors", "catalogue"},
+    1: {
+        *("metrics", "statistics", "runs", "qrels", "submissions", "hub", "flops", "strategies"),
+        *("batches", "models", "prompting"),
+    },
+    2: {
+        *("collections", "retrievers", "rerankers", "teachers", "ledger", "measuring", "costs"),
+        *("pairs", "queries", "builders", "replies", "releases", "cards"),
+    },
     3: {"systems", "reranking"},
-    4: {"evaluation", "submitting", "comparison", "verification", "board", "pages"},
+    4: {
+        *("evaluation", "submitting", "comparison", "verification", "board", "pages"),
+        *("building", "publishing", "auditing"),
+    },
     5: {"__init__", "cli"},
     6: {"__main__"},
 }
@@ -30,8 +39,8 @@ HEAVY = {
 }
 ONLY_IN = {  # an outside library and the rooms that may know it
     "huggingface_hub": {"hub"},
-    "datasets": {"hub"},
-    "jinja2": {"pages"},
+    "datasets": {"hub", "releases"},
+    "jinja2": {"pages", "prompting", "cards"},
     "ir_datasets": {"collections"},
     "bm25s": {"retrievers"},
     "ranx": {"retrievers", "comparison"},

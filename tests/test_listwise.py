@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from exabench.errors import BadInput, OutsideFailed
 from exabench.flops import exact, paper, shape_of
 from exabench.nouns import Passage, Prompt, Query, Reply, Usage
-from exabench.rerankers._prompts import prompt_text, shown
+from exabench.prompting import prompt_file, shown
 from exabench.rerankers._windows import windows
 from exabench.rerankers.listwise import Listwise
 
@@ -197,7 +197,7 @@ def test_passages_are_cut_and_counted_once_each() -> None:
 
 
 def test_rankgpt_is_a_conversation_in_which_each_passage_is_acknowledged() -> None:
-    turns = prompt_text("rankgpt").turns("why {n}?", ["blue {query}", "[2] > [1]"])
+    turns = prompt_file("rankgpt").turns(query="why {n}?", passages=["blue {query}", "[2] > [1]"])
     assert [role for role, _ in turns] == [
         "system",
         "user",
@@ -213,7 +213,7 @@ def test_rankgpt_is_a_conversation_in_which_each_passage_is_acknowledged() -> No
 
 
 def test_lrl_is_one_turn_of_assignments() -> None:
-    [(role, text)] = prompt_text("lrl").turns("why?", ["blue", "red"])
+    [(role, text)] = prompt_file("lrl").turns(query="why?", passages=["blue", "red"])
     assert role == "user"
     assert text.splitlines()[1:4] == ['PASSAGE1 = "blue"', 'PASSAGE2 = "red"', 'QUESTION = "why?"']
 

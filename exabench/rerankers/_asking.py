@@ -13,7 +13,7 @@ import numpy as np
 from exabench.errors import BadInput, OutsideFailed, printable
 from exabench.flops import Shape, exact, paper, shape_of
 from exabench.nouns import Passage, Prompt, Query, Reply, Usage
-from exabench.rerankers._prompts import PromptText, shown
+from exabench.prompting import PromptFile, shown
 
 AT_ONCE = 1024
 """Prompts that are handed to the teacher together, and so what memory holds (one query's may be more)."""
@@ -42,7 +42,7 @@ class Asking:
     name = ""
 
     def __init__(
-        self, teacher: Answerer, prompt: PromptText, strategy: str, *, words: int, fields: Sequence[str]
+        self, teacher: Answerer, prompt: PromptFile, strategy: str, *, words: int, fields: Sequence[str]
     ) -> None:
         self._teacher, self._prompt, self._shape = teacher, prompt, _shape_of(teacher)
         self._words, self._fields = words, tuple(fields)

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import TypeAlias, TypeVar
 
 from exabench.nouns import Prompt, Query, Reply
-from exabench.rerankers._prompts import PromptText
+from exabench.prompting import PromptFile
 
 T = TypeVar("T")
 Asks: TypeAlias = Generator[list[Prompt], list[Reply], T]
@@ -20,7 +20,7 @@ _ANSWER = re.compile(r"\W*+passage[\s_]*+([ab])\W*+", re.IGNORECASE)
 class Duels:
     """Comparisons between the passages of one query; keeps the replies, and how many said neither A nor B."""
 
-    def __init__(self, prompt: PromptText, query: Query, texts: Sequence[str]) -> None:
+    def __init__(self, prompt: PromptFile, query: Query, texts: Sequence[str]) -> None:
         self._prompt, self._query, self._texts = prompt, query, texts
         self.replies: list[Reply] = []
         self.malformed = 0
@@ -36,9 +36,9 @@ class Duels:
         return [pair["AB".index(one)] if {one, other} == {"A", "B"} else None for pair, one, other in both]
 
     def _asked(self, first: int, second: int) -> Prompt:
-        turns = self._prompt.turns(self._query.text, [self._texts[first], self._texts[second]])
+        turns = self._prompt.turns(query=self._query.text, passages=[self._texts[first], self._texts[second]])
         name = f"{self._query.id}:{first + 1},{second + 1}:{len(self.replies)}"
-        return Prompt(name, turns, self._prompt.answer_tokens_per_passage * 2)
+        return Prompt(name, turns, self._prompt.number("answer_tokens_per_passage") * 2)
 
     def _read(self, reply: Reply) -> str:
         match = _ANSWER.fullmatch(reply.text)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from exabench.errors import BadInput, UnknownName
 from exabench.nouns import Passage, Query
+from exabench.prompting import prompt_file
 from exabench.rerankers._asking import Answerer, Asking, Conversation
 from exabench.rerankers._duels import Duels, by_points, by_sliding
-from exabench.rerankers._prompts import prompt_text
 
 _METHODS = ("allpairs", "sliding")
 
@@ -39,7 +39,7 @@ class Prompted(Asking):
             raise BadInput(f"k={k}, words={words} compares nothing; both are at least 1")
         self._method, self._k = method, k
         strategy = f"sliding, {k} passes" if method == "sliding" else method
-        super().__init__(teacher, prompt_text("prp"), strategy, words=words, fields=fields)
+        super().__init__(teacher, prompt_file("prp"), strategy, words=words, fields=fields)
 
     def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation:
         texts, cut = self._shown(passages)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from exabench.errors import UnknownName
 from exabench.nouns import Passage, Prompt, Query, Reply
+from exabench.prompting import prompt_file
 from exabench.rerankers._asking import Answerer, Asking, Conversation
 from exabench.rerankers._permutation import Permutation, read_permutation
-from exabench.rerankers._prompts import prompt_text
 from exabench.rerankers._windows import check_windows, windows
 
 _STYLES = ("rankgpt", "lrl")
@@ -41,7 +41,7 @@ class Listwise(Asking):
         check_windows(window, step, passes, words)
         self._window, self._step, self._passes = window, step, passes
         strategy = f"windows of {window}, step {step}, {passes} pass{'es' * (passes > 1)}"
-        super().__init__(teacher, prompt_text(style), strategy, words=words, fields=fields)
+        super().__init__(teacher, prompt_file(style), strategy, words=words, fields=fields)
 
     def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation:
         texts, cut = self._shown(passages)
@@ -50,8 +50,8 @@ class Listwise(Asking):
         readings: list[Permutation] = []
         for start, end in windows(len(passages), self._window, self._step, self._passes):
             inside = order[start:end]
-            turns = self._prompt.turns(query.text, [texts[place] for place in inside])
-            room = self._prompt.answer_tokens_per_passage * len(inside)
+            turns = self._prompt.turns(query=query.text, passages=[texts[place] for place in inside])
+            room = self._prompt.number("answer_tokens_per_passage") * len(inside)
             [reply] = yield [Prompt(f"{query.id}:{start + 1}-{end}:{len(replies)}", turns, room)]
             replies.append(reply)
             readings.append(read_permutation(reply.text, len(inside)))

@@ -38,6 +38,7 @@ benchmark: .venv/.tools
 	$(BIN)/python tests/benchmarks/scoring.py
 	$(BIN)/python tests/benchmarks/encoding.py
 	$(BIN)/python tests/benchmarks/reranking.py
+	$(BIN)/python tests/benchmarks/asking.py
 
 wheel: .venv/.tools
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

@@ -3,6 +3,7 @@
     ExabenchError          2
     +- BadInput            2   a file, an id, an option or a recipe is wrong
     |  +- UnknownName      2   a name is not on its shelf or in its table
+    |  +- Refused          2   prompts that a teacher does not take, however often it is asked
     +- MissingExtra        2   a part needs a package that is not installed
     +- CannotWrite         2   a full disk, no permission, or somebody else is writing here
     +- CheckFailed         1   a check ran and did not hold
@@ -14,7 +15,7 @@ Every message says what is wrong, where, and what to do next.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
@@ -43,6 +44,16 @@ class UnknownName(BadInput):
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"choose from: {', '.join(known) or 'none'}"
         super().__init__(f"unknown {kind} {printable(name)!r}; {hint}", file=file)
+
+
+class Refused(BadInput):
+    """Prompts that their teacher does not take (too long, against its rules): `reasons` by prompt id."""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        id, reason = next(iter(reasons.items()))
+        others = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+        super().__init__(f"prompt {printable(id)!r}{others} cannot be asked: {reason}; show fewer passages or words")
+        self.reasons = dict(reasons)
 
 
 class MissingExtra(ExabenchError):

@@ -16,9 +16,11 @@ import tomllib
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from exabench.errors import BadInput, CannotWrite
+
+_UNFINISHED = ".unfinished"
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -125,6 +127,15 @@ def digest_of(value: bytes | str | object) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+def file_digest(path: str | Path) -> str:
+    """`sha256:...` of a file's bytes, read piece by piece. Raises BadInput."""
+    try:
+        with open(path, "rb") as stream:
+            return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise BadInput(f"cannot be read ({error.strerror})", file=path) from error
+
+
 def packed(data: bytes) -> bytes:
     """`data` as gzip, the same bytes on every call: no name and no time in the header."""
     return gzip.compress(data, compresslevel=6, mtime=0)
@@ -139,11 +150,24 @@ def write(path: str | Path, data: bytes | str) -> bool:
     with writing(path):
         if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
             return False
+    with replacing(path) as file:
+        file.write(data)
+    return True
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[IO[bytes]]:
+    """A file to write that stands at `path` when the block ends well, and nowhere when it does not.
+
+    Temp file, fsync, rename: what stood at `path` before stays until the new file is whole. Raises CannotWrite.
+    """
+    path = Path(path)
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
+        descriptor, temporary = tempfile.mkstemp(_UNFINISHED, f".{path.name[:64]}.", path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(temporary, 0o666 & ~_umask())
@@ -152,7 +176,6 @@ def write(path: str | Path, data: bytes | str) -> bool:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-    return True
 
 
 @contextlib.contextmanager
@@ -170,6 +193,7 @@ def writing(path: str | Path) -> Iterator[None]:
 def only_writer(folder: str | Path) -> Iterator[None]:
     """Hold `folder` for this process alone; the kernel lets go of it however the process ends.
 
+    Files that a killed writer was in the middle of are removed.
     Raises CannotWrite naming the holder's process and host when somebody else is writing there.
     """
     folder = Path(folder)
@@ -188,6 +212,8 @@ def only_writer(folder: str | Path) -> Iterator[None]:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
+            for left in folder.rglob(f".*{_UNFINISHED}"):
+                left.unlink()
         yield
 
 

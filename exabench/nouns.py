@@ -156,7 +156,10 @@ class Convention:
 
 @dataclass(frozen=True)
 class Task:
-    """A test collection by name: where it is read, what it must hold, and the convention of its numbers."""
+    """A test collection by name: where it is read, what it must hold, and the convention of its numbers.
+
+    One that is no `benchmark` is what training sets are made of.
+    """
 
     name: str
     title: str
@@ -174,6 +177,7 @@ class Task:
     licence: str | None = None
     needs_licence: str | None = None
     members: tuple[str, ...] = ()
+    benchmark: bool = True
 
 
 @dataclass(frozen=True, eq=False)

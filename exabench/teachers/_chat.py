@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from exabench.errors import BadInput, printable
+from exabench.errors import BadInput, Refused, printable
 from exabench.files import digest_of, read_json
 from exabench.nouns import Prompt
 
@@ -64,9 +64,9 @@ def seed_of(prompt: Prompt, seed: int) -> int:
 def fitting(tokenizer: Any, prompts: Iterable[Prompt], limit: int | None, at_once: int) -> Iterator[list[Asked]]:
     """Prompts with their token ids, `at_once` of them at a time, without those that do not fit the model's `limit`.
 
-    For these it raises BadInput, in one line, once all others have been taken.
+    For these it raises Refused once all others have been taken.
     """
-    refused: list[tuple[str, str]] = []
+    refused: dict[str, str] = {}
     source = iter(prompts)
     while ahead := list(islice(source, at_once)):
         asked: list[Asked] = []
@@ -76,17 +76,10 @@ def fitting(tokenizer: Any, prompts: Iterable[Prompt], limit: int | None, at_onc
                 asked.append((prompt, ids))
             else:
                 why = f"{len(ids)} tokens and {prompt.max_tokens} for the answer do not fit the model's {limit}"
-                refused.append((prompt.id, why))
+                refused[prompt.id] = why
         yield asked
     if refused:
-        raise refusal(refused)
-
-
-def refusal(refused: Sequence[tuple[str, str]]) -> BadInput:
-    """The one line for prompts that could not be asked, as (id, reason), raised when all others are answered."""
-    (id, reason), more = refused[0], len(refused) - 1
-    others = f" and {more} more" if more else ""
-    return BadInput(f"prompt {printable(id)!r}{others} cannot be asked: {reason}; show fewer passages or words")
+        raise Refused(refused)
 
 
 def model_config(folder: Path) -> dict[str, Any]:

@@ -10,11 +10,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-from openai import APIConnectionError, APIStatusError, APITimeoutError
-
 from exabench.errors import BadInput, OutsideFailed, printable
 from exabench.nouns import Reply
 from exabench.teachers._chat import first_line
+from exabench.teachers._http import Status
 
 LONGEST_BREAK = 30.0
 _PROMPT_IS_BAD = (400, 413, 422)
@@ -49,10 +48,11 @@ class Line:
             if self.closed:
                 raise OutsideFailed(f"{self._server} was given up before it answered prompt {printable(id)!r}")
             try:
-                return await asyncio.wait_for(request(), self._timeout)
-            except APIStatusError as error:
+                async with asyncio.timeout(self._timeout):
+                    return await request()
+            except Status as error:
                 self._for_good(id, error)
-                last, asked_for, slowed = self._told(error), _retry_after(error), error.status_code == 429
+                last, asked_for, slowed = self._told(error), _retry_after(error), error.status == 429
             except Exception as error:  # connection, time-out, an answer of another shape
                 last, asked_for, slowed = self._told(error), None, False
             refusals, failures = refusals + slowed, failures + (not slowed)
@@ -74,14 +74,14 @@ class Line:
             await asyncio.sleep(left)
         return time.monotonic() - started
 
-    def _for_good(self, id: str, error: APIStatusError) -> None:
+    def _for_good(self, id: str, error: Status) -> None:
         """Raises for an answer that will not change however often one asks."""
-        status, said = error.status_code, self._told(error)
+        status, said = error.status, self._told(error)
         if status in _PROMPT_IS_BAD:
             raise BadPrompt(id, f"{self._server} said {said}") from None
         if error.code == "insufficient_quota":
             raise OutsideFailed(f"{self._server} has no quota left for this key: {said}") from None
-        if 400 <= status < 500 and status != 429 and status not in _AGAIN:
+        if 300 <= status < 500 and status != 429 and status not in _AGAIN:
             raise BadInput(f"{self._server} refuses: {said}; check base_url, model and key") from None
 
     def _gave_up(self, id: str, failures: int, refusals: int, last: str) -> str:
@@ -89,11 +89,9 @@ class Line:
         return f"{self._server} gives no answer to prompt {printable(id)!r} after {tries} (last: {last}); is it up?"
 
     def _told(self, error: BaseException) -> str:
-        """An error in one line: its innermost cause, and never the key."""
-        if isinstance(error, TimeoutError | APITimeoutError):
+        """An error in one line, and never the key."""
+        if isinstance(error, TimeoutError):
             return f"no answer within {self._timeout:g} s"
-        while isinstance(error, APIConnectionError) and error.__cause__ is not None:
-            error = error.__cause__
         return first_line(error, secret=self._key if len(self._key) > 7 else "")
 
 
@@ -102,9 +100,9 @@ def _break(times: int) -> float:
     return min(LONGEST_BREAK, 0.5 * 2 ** min(times - 1, 10)) * random.uniform(0.75, 1.25)
 
 
-def _retry_after(error: APIStatusError) -> float | None:
+def _retry_after(error: Status) -> float | None:
     """The seconds that the server asks for, given as a number or a date."""
-    said = error.response.headers.get("retry-after", "")
+    said = error.headers.get("retry-after", "")
     try:
         return max(0.0, float(said))
     except ValueError:

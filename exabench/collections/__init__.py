@@ -18,6 +18,10 @@ class Collection(Protocol):
 
     source: str
 
+    @property
+    def revision(self) -> str:
+        """What pins the texts: a commit, a digest of files, or the version of the package that keeps them."""
+
     def there(self) -> bool:
         """Could this place serve the task?"""
 
@@ -32,4 +36,4 @@ class Collection(Protocol):
 
 
 COLLECTIONS = Shelf("collection", __name__, __file__)
-ORDER = ("beir_folder", "ir_datasets", "hub")
+ORDER = ("beir_folder", "medquad", "ir_datasets", "hub")

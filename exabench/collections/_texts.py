@@ -6,8 +6,9 @@ import json
 import os
 import tempfile
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
+from exabench.collections import Collection
 from exabench.nouns import Passage
 
 _FIELDS = ("text", "title")
@@ -17,7 +18,7 @@ class Texts(Mapping[str, Passage]):
     """Those of `passages` whose ids are `wanted`, by id, with the named fields; read once, never held in memory."""
 
     def __init__(
-        self, passages: Iterable[Passage], wanted: Collection[str], fields: Collection[str] = ("title", "text")
+        self, passages: Iterable[Passage], wanted: Container[str], fields: Container[str] = ("title", "text")
     ) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the object
         self._places: dict[str, int] = {}
@@ -41,3 +42,13 @@ class Texts(Mapping[str, Passage]):
 
     def __len__(self) -> int:
         return len(self._places)
+
+
+class Passages:
+    """A collection's passages, as often as they are wanted and never all at once."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+
+    def __iter__(self) -> Iterator[Passage]:
+        return self._collection.passages()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from exabench.errors import BadInput
-from exabench.files import from_json, lines
+from exabench.files import digest_of, file_digest, from_json, lines
 from exabench.nouns import Passage, Query, Task
 from exabench.qrels import read_qrels
 
@@ -22,6 +22,11 @@ class BeirFolder:
         self.folder = own if (own / "corpus.jsonl").is_file() else Path(data or "") / task.name
         self._given = self.folder == own or data is not None
         self.source = f"folder {task.name} in BEIR layout"
+
+    @property
+    def revision(self) -> str:
+        """The digest of corpus.jsonl and queries.jsonl."""
+        return digest_of([file_digest(self.folder / name) for name in ("corpus.jsonl", "queries.jsonl")])
 
     def there(self) -> bool:
         """True where the folder holds the three files."""

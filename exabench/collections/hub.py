@@ -21,6 +21,11 @@ class Hub:
     def _place(self) -> dict[str, str]:
         return dict(self._task.hub or {})
 
+    @property
+    def revision(self) -> str:
+        """The commit."""
+        return pinned(self._place["repo"], self._place.get("revision"), self._lock)
+
     def there(self) -> bool:
         """True where the task has a Hub repository."""
         return self._task.hub is not None
@@ -43,6 +48,6 @@ class Hub:
         return qrels
 
     def _rows(self, config: str, split: str) -> Iterator[dict[str, Any]]:
-        commit = pinned(self._place["repo"], self._place.get("revision"), self._lock)
+        commit = self.revision
         self.source = f"Hub dataset {self._place['repo']}@{commit}"
         return rows(self._place["repo"], config, split, commit)

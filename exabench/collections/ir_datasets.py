@@ -19,6 +19,11 @@ class IrDatasets:
         self._task = task
         self.source = f"ir_datasets {task.ir_datasets}"
 
+    @property
+    def revision(self) -> str:
+        """The package's version: it fixes what is downloaded by checksums of its own."""
+        return f"ir_datasets {ir_datasets.__version__}"
+
     def there(self) -> bool:
         """True where the task has an ir_datasets id."""
         return self._task.ir_datasets is not None
@@ -43,6 +48,11 @@ class IrDatasets:
         for judgement in self._read("qrels_iter"):
             qrels.setdefault(judgement.query_id, {})[judgement.doc_id] = int(judgement.relevance)
         return qrels
+
+    def triples(self) -> Iterator[tuple[str, str, str]]:
+        """Training triples by id (query, relevant passage, other passage), in the package's order."""
+        for triple in self._read("docpairs_iter"):
+            yield triple.query_id, triple.doc_id_a, triple.doc_id_b
 
     def _read(self, what: str) -> Iterator[Any]:
         try:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from exabench.errors import UnknownName
 from exabench.nouns import Passage, Prompt, Query, Reply
+from exabench.permutation import Permutation, read_permutation
 from exabench.prompting import prompt_file
 from exabench.rerankers._asking import Answerer, Asking, Conversation
-from exabench.rerankers._permutation import Permutation, read_permutation
 from exabench.rerankers._windows import check_windows, windows
 
 _STYLES = ("rankgpt", "lrl")
@@ -20,7 +20,7 @@ class Listwise(Asking):
     `style` is "rankgpt" (a conversation, answered `[2] > [1]`) or "lrl" (assignments, answered `[PASSAGE2,
     PASSAGE1]`), `words` how much of a passage is shown, `passes` how often the list is gone through. A score is the
     number of passages at or below the final place. Answers that are no permutation are repaired, and the repairs
-    counted by kind (_permutation.py). Sun et al. 2023, arXiv 2304.09542; Ma et al. 2023, arXiv 2305.02156.
+    counted by kind (permutation.py). Sun et al. 2023, arXiv 2304.09542; Ma et al. 2023, arXiv 2305.02156.
     """
 
     name = "listwise"

@@ -1,0 +1,70 @@
+"""MedQuAD: 16,407 questions and answers of health sites (Ben Abacha and Demner-Fushman 2019), from one JSONL file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from exabench.errors import BadInput
+from exabench.files import file_digest, from_json, lines
+from exabench.nouns import Passage, Query, Task
+
+_TEXTS = ("uid", "focus", "question", "answer")
+
+
+class Medquad:
+    """`DATA/medquad/medquad.jsonl`, one pair a line, its `uid` the id of both query and passage.
+
+    A passage is an answer under the title of what it is about (`focus`), since hundreds of answers read the same but
+    for the disease that they do not name. A question is answered by its own answer and by those to the very same
+    question; nothing else has been judged.
+    """
+
+    def __init__(self, task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> None:
+        self._named = task.name == "medquad" and data is not None
+        self.file = Path(data or "") / "medquad" / "medquad.jsonl"
+        self.source = "MedQuAD (medquad.jsonl)"
+
+    @property
+    def revision(self) -> str:
+        """The digest of the file."""
+        return file_digest(self.file)
+
+    def there(self) -> bool:
+        """True for the task medquad where the file is there."""
+        return self._named and self.file.is_file()
+
+    def queries(self) -> Iterator[Query]:
+        """Every question."""
+        for row in self._rows():
+            yield Query(row["uid"], row["question"])
+
+    def passages(self) -> Iterator[Passage]:
+        """Every answer."""
+        for row in self._rows():
+            yield Passage(row["uid"], row["answer"], row["focus"])
+
+    def qrels(self, split: str) -> dict[str, dict[str, int]]:
+        """Grade 1 for all answers to the question; there is one split, `test`. Raises BadInput for another."""
+        if split != "test":
+            raise BadInput(f"MedQuAD holds the split 'test', not {split!r}", file=self.file)
+        answers: dict[str, dict[str, int]] = {}
+        asked = {query.id: query.text for query in self.queries()}
+        for id, question in asked.items():
+            answers.setdefault(question, {})[id] = 1
+        return {id: dict(answers[question]) for id, question in asked.items()}
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        seen = set[str]()
+        for number, line in lines(self.file):
+            try:
+                row = from_json(line)
+            except (ValueError, RecursionError) as error:
+                raise BadInput("is not JSON", file=self.file, line=number) from error
+            if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in _TEXTS):
+                raise BadInput(f"needs the texts {', '.join(_TEXTS)}", file=self.file, line=number)
+            if not row["uid"] or row["uid"] in seen:
+                raise BadInput("needs a uid of its own", file=self.file, line=number, id=row["uid"])
+            seen.add(row["uid"])
+            yield row

@@ -1,0 +1,137 @@
+"""Does a release hold what its manifest says? And its rows, handed out only when it does."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from exabench.errors import BadInput, UnknownName, printable
+from exabench.releases._manifest import place_of, read
+from exabench.releases._tables import ROWS_PER_GROUP, fields_of
+from exabench.rows import FAMILIES, DataFile, Release, Row, Table
+
+
+def verify(folder: str | Path) -> list[str]:
+    """What is wrong with a release on disk, a line each; nothing where every file is the one of the manifest.
+
+    Sizes, sha256, row counts and schemas must fit, and below data/ there is no file that the manifest does not list.
+    """
+    folder = Path(folder)
+    try:
+        release = read(folder)
+    except BadInput as error:
+        return [str(error)]
+    problems = {file.path: _problem(folder, file) for file in release.all_files}
+    for name, table in release.tables.items():
+        for file in (file for files in table.splits.values() for file in files if not problems[file.path]):
+            problems[file.path] = _misfit(folder, name, table, file)
+    found = [f"{path}: {problem}" for path, problem in problems.items() if problem]
+    return found + [f"{printable(path)}: is not in the manifest" for path in _unlisted(folder, release)]
+
+
+def rows(folder: str | Path, table: str, split: str) -> Iterator[Row]:
+    """The rows of a split in their order, one row group in memory at a time.
+
+    Every file is checked before this returns: a byte that changed is refused before any row is handed out.
+    Raises BadInput with the file, UnknownName for a table or a split that is not there.
+    """
+    chosen = chosen_table(read(folder), table, split, folder)
+    return _rows(batches(Path(folder), table, chosen, split))
+
+
+def chosen_table(release: Release, table: str, split: str, folder: str | Path) -> Table:
+    """A table that has the split. Raises UnknownName."""
+    if table not in release.tables:
+        raise UnknownName("table", table, release.tables, file=folder)
+    if split not in release.tables[table].splits:
+        raise UnknownName(f"split of {table}", split, release.tables[table].splits, file=folder)
+    return release.tables[table]
+
+
+def contract(name: str, table: Table) -> Mapping[str, str]:
+    """Field and type of a table: what its manifest recorded, else its family's. Raises BadInput where neither is."""
+    found = table.fields or FAMILIES.get(table.family)
+    if not found:
+        raise BadInput(f"table {name} is of the unknown family {table.family!r} and lists no fields")
+    return found
+
+
+def checked_files(folder: Path, name: str, table: Table, split: str) -> list[Path]:
+    """The files of a split, all of them as the manifest says. Raises BadInput with the first that is not."""
+    places = []
+    for file in table.splits[split]:
+        if problem := _problem(folder, file) or _misfit(folder, name, table, file):
+            raise BadInput(f"{file.path} {problem}; fetch or build the release again", file=folder)
+        places.append(place_of(folder, file.path))
+    return places
+
+
+def batches(
+    folder: Path, name: str, table: Table, split: str, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """A split as arrow batches, all columns or some; its files are checked before this returns."""
+    files = checked_files(folder, name, table, split)
+    return (
+        batch
+        for file in files
+        for batch in pq.ParquetFile(file).iter_batches(ROWS_PER_GROUP, columns=columns, use_threads=False)
+    )
+
+
+def _rows(batches: Iterator[pa.RecordBatch]) -> Iterator[Row]:
+    for batch in batches:
+        yield from batch.to_pylist()
+
+
+def _problem(folder: Path, file: DataFile) -> str:
+    """What is wrong with the bytes of a file, or nothing."""
+    try:
+        place = place_of(folder, file.path)
+        if not place.is_file():
+            return "is missing"
+        if (size := place.stat().st_size) != file.bytes:
+            return f"holds {size} bytes where the manifest says {file.bytes}"
+        with open(place, "rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except BadInput:
+        return "is a link or lies behind one; a release holds plain files"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return (
+        ""
+        if digest == file.sha256
+        else f"is not the manifest's file: sha256 {digest[:12]}..., not {file.sha256[:12]}..."
+    )
+
+
+def _misfit(folder: Path, name: str, table: Table, file: DataFile) -> str:
+    """Where a file's footer and the manifest disagree, or nothing."""
+    try:
+        with pq.ParquetFile(place_of(folder, file.path)) as parquet:
+            count, found = parquet.metadata.num_rows, fields_of(parquet.schema_arrow)
+        wanted = contract(name, table)
+    except (OSError, pa.ArrowException) as error:
+        return f"is not a Parquet file ({str(error).splitlines()[0]})"
+    except BadInput as error:
+        return str(error)
+    if count != file.rows:
+        return f"holds {count} rows where the manifest says {file.rows}"
+    ordered = table.family in FAMILIES
+    if (list(found.items()) if ordered else found) != (list(wanted.items()) if ordered else wanted):
+        odd = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+        return f"has other fields than the manifest: {printable(', '.join(odd)) or 'another order'}"
+    return ""
+
+
+def _unlisted(folder: Path, release: Release) -> list[str]:
+    listed = {file.path for file in release.all_files}
+    there: set[str] = set()
+    for parent, folders, files in os.walk(folder / "data"):
+        links = [name for name in folders if (Path(parent) / name).is_symlink()]
+        there.update((Path(parent) / name).relative_to(folder).as_posix() for name in files + links)
+    return sorted(there - listed)

@@ -1,0 +1,465 @@
+"""Cards say what the Release says, no value of it is ever markup, and what people wrote stays as they wrote it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from exabench.cards import card, changelog, croissant, template_for
+from exabench.cards._front_matter import computed, written
+from exabench.cards._markdown import code, figures, plain, table
+from exabench.errors import BadInput
+from exabench.files import from_json, json_text
+from exabench.rows import FAMILIES, DataFile, Release, Table
+
+GOLDEN = Path(__file__).parent / "golden"
+TEMPLATES = ("exaranker-open", "twolar-distill", "domain-contrastive", "exabench-mini", "default")
+DIGEST = "3f" * 32
+HOSTILE = (
+    *("<script>alert(1)</script>", "a | b", "<!-- /exabench -->", "x\n\n# y", "```", "[a](b)", "{{ 1 }}", "---\nx: 1"),
+    *(
+        "no",
+        "1e5",
+        "0o7",
+        "null",
+        "~",
+        "2024-01-01",
+        "\\|",
+        "`a|b`",
+        "<!-- exabench: figures -->",
+        "x\n---\n",
+        "- a: b",
+    ),
+)
+NASTY = (
+    st.text(
+        st.sampled_from(
+            ": # - ' \" { } | ` < > & * _ [ ] ~ $ ! \\ \n \r \t \x85 \u2028 \u202e \x00 א 語 é 0 1 e".split(" ")
+        )
+    )
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+    | st.sampled_from(HOSTILE)
+)
+
+
+def a_table(name: str, family: str, **changes: Any) -> Table:
+    def file(split: str, part: int, of: int, rows: int) -> DataFile:
+        return DataFile(f"data/{name}/{split}-{part:05d}-of-{of:05d}.parquet", DIGEST, 1000 + rows, rows)
+
+    spread = {"mean": 6.25, "p5": 3, "p50": 6, "p95": 11, "min": 2, "max": 17}
+    values: dict[str, Any] = {
+        "family": family,
+        "licence": "cc-by-4.0",
+        "recipe": {"title": "A small set", "builder": "twolar", "options": {"documents": 30, "leave_out": ["bm25"]}},
+        "fingerprint": f"sha256:{'5a' * 32}",
+        "counts": {
+            **{"input": 15250, "good": 15007, "quarantined": 201, "skipped": 42},
+            "reasons": {"rejected: empty reply": 201, "skipped: near duplicate": 42},
+        },
+        "teacher": {
+            **{"engine": "vllm", "model": "acme/teacher-7b", "revision": "4f" * 20, "seed": 7},
+            "server": "http://10.1.2.3:8000/v1",
+        },
+        "prompt": f"explain@sha256:{'7b' * 32}",
+        "tokens": {"replies": 15208, "prompt_tokens": 9876543, "output_tokens": 765432},
+        "replayable": True,
+        "report": {
+            **{"rows": 15007, "query words": spread, "passage words": spread | {"mean": 60.123456}},
+            "labels": {"relevant": 0.5, "not relevant": 0.5},
+            "leaks": {"rows": 12, "rate": 0.0008, "benchmarks": {"scifact": {"rows": 12, "query text": 12}}},
+            "overlap": {"cropped": {"queries": 10, "rates": {"bm25": {"splade": 0.2, "dragon": 0.29}}}},
+            "something_new": {"a": [1, 2], "b": None},
+        },
+        "splits": {
+            "validation": (file("validation", 0, 1, 7),),
+            "train": (file("train", 0, 2, 10000), file("train", 1, 2, 5000)),
+        },
+    }
+    return Table(**values | changes)
+
+
+def a_release(name: str = "twolar-distill", **changes: Any) -> Release:
+    tables = {
+        "listwise-20k": a_table("listwise-20k", "listwise"),
+        "by-people": a_table("by-people", "explanations", teacher={}, prompt="", licence="cc0-1.0", tokens={}),
+    }
+    replies = DataFile("replies/listwise-20k.parquet", DIGEST, 5)
+    return dataclasses.replace(Release(name, "1.2.0", tables, (replies,)), **changes)
+
+
+def made(release: Release, existing: str = "") -> str:
+    return card(release, template_for(release.name), existing=existing)
+
+
+def front(text: str) -> dict[str, Any]:
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+def tokens(text: str) -> list[Token]:
+    return MarkdownIt("commonmark").enable("table").parse(text.split("---\n", 2)[2])
+
+
+def cells(text: str) -> Iterator[list[str]]:
+    """The rows of every table, as a reader of Markdown sees their cells."""
+    row: list[str] = []
+    for token, following in zip(found := tokens(text), found[1:], strict=False):
+        if token.type == "tr_open":
+            row = []
+        if token.type in ("td_open", "th_open"):
+            row.append("".join(part.content for part in following.children or ()))
+        if token.type == "tr_close":
+            yield row
+
+
+def html(text: str) -> set[str]:
+    inner = [child for token in tokens(text) for child in token.children or ()]
+    return {token.content.strip() for token in [*tokens(text), *inner] if token.type.startswith("html")}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_cards_are_the_golden_ones(name: str) -> None:
+    golden, text = GOLDEN / f"card-{name}.md", made(a_release(name))
+    if os.environ.get("REFRESH_GOLDEN"):
+        golden.write_text(text, encoding="utf-8")
+    told = "if this is meant: REFRESH_GOLDEN=1 python -m pytest tests/test_cards.py"
+    assert golden.is_file() and golden.read_text(encoding="utf-8") == text, told
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_no_template_types_a_figure_or_holds_html_but_our_marks(name: str) -> None:
+    prose = re.sub(r"^---\n.*?^---\n", "", template_for(name), flags=re.DOTALL | re.MULTILINE)
+    prose = re.sub(
+        r"```bibtex.*?```|\[arXiv \S+\]\(\S+\)|CC0 1\.0|Table 1|Llama-2|from 0|from 1", "", prose, flags=re.DOTALL
+    )
+    assert not re.findall(r"\d+", prose)
+    assert all(
+        re.fullmatch(r"<!-- (exabench: \w+|/exabench) -->", line) for line in _lines(html(made(a_release(name))))
+    )
+
+
+def _lines(texts: set[str]) -> list[str]:
+    return [line for text in texts for line in text.splitlines() if line]
+
+
+def test_what_the_hub_reads_is_the_release() -> None:
+    release = a_release()
+    seen = front(made(release))
+    assert seen["pretty_name"] == "TWOLAR listwise distillation"
+    assert seen["license"] == ["cc-by-4.0", "cc0-1.0"] and "license_name" not in seen
+    assert seen["size_categories"] == ["10K<n<100K"]
+    assert [config["config_name"] for config in seen["configs"]] == ["by-people", "listwise-20k"]
+    listed = [path for each in seen["configs"] for split in each["data_files"] for path in _paths(split["path"])]
+    assert listed == [
+        f"data/{name}/{file}.parquet"
+        for name in ("by-people", "listwise-20k")
+        for file in ("train-00000-of-00002", "train-00001-of-00002", "validation-00000-of-00001")
+    ]
+    for info in seen["dataset_info"]:
+        splits = {split["name"]: (split["num_examples"], split["num_bytes"]) for split in info["splits"]}
+        assert splits == {"train": (15000, 17000), "validation": (7, 1007)}
+        assert info["dataset_size"] == info["download_size"] == 18007
+        family = FAMILIES[release.tables[info["config_name"]].family]
+        assert [feature["name"] for feature in info["features"]] == list(family)
+
+
+def _paths(path: str | list[str]) -> list[str]:
+    return [path] if isinstance(path, str) else path
+
+
+@pytest.mark.parametrize(
+    ("rows", "size"),
+    [(0, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (9_999_999, "1M<n<10M"), (10**11, "100B<n<1T"), (10**12, "n>1T")],
+)
+def test_the_size_category_follows_from_the_rows(rows: int, size: str) -> None:
+    only = a_table("a", "listwise", splits={"train": (DataFile("data/a/train-0.parquet", DIGEST, 1, rows),)})
+    assert computed(a_release(tables={"a": only}))["size_categories"] == [size]
+
+
+def test_a_licence_that_the_hub_does_not_know_is_other_and_named_and_none_is_refused() -> None:
+    def licensed(*licences: str) -> dict[str, Any]:
+        tables = {str(i): a_table("a", "listwise", licence=licence) for i, licence in enumerate(licences)}
+        return computed(a_release(tables=tables))
+
+    assert licensed("MIT", "mit")["license"] == "mit"
+    found = licensed("MS MARCO (non-commercial)", "cc0-1.0")
+    assert found["license"] == ["cc0-1.0", "other"] and found["license_name"] == "ms-marco-non-commercial"
+    with pytest.raises(BadInput, match="no licence"):
+        licensed(" ")
+
+
+def test_every_figure_of_the_release_stands_in_the_card() -> None:
+    text = made(a_release())
+    rows = list(cells(text))
+    assert ["listwise-20k", "listwise", "15,007", "18,007", "train 15,000, validation 7", "cc-by-4.0"] in rows
+    assert ["all", "", "30,014", "36,014", "", ""] in rows
+    for row in [
+        ["teacher", "acme/teacher-7b"],
+        ["teacher's revision", "4f" * 20],
+        ["prompt", f"explain@sha256:{'7b' * 32}"],
+        ["recipe's fingerprint", f"sha256:{'5a' * 32}"],
+        ["prompt tokens, in all", "9,876,543"],
+        ["rejected: empty reply", "201"],
+        ["skipped: near duplicate", "42"],
+        ["Passage words", "60.12", "2", "3", "6", "11", "17"],
+        ["relevant", "0.5"],
+        ["rate", "0.0008"],
+        ["scifact", "12", "12"],
+        ["bm25", "0.29", "0.2"],
+        ["Rows", "15,007"],
+    ]:
+        assert row in rows
+    assert "Of 15,250 inputs, 15,007 became rows, 201 were put in quarantine and 42 were skipped." in text
+    assert "none: no language model was asked" in text
+    assert "10.1.2.3" not in text  # where the teacher's server stood is nobody's business
+
+
+def test_a_card_does_not_hang_on_the_order_of_mappings() -> None:
+    release = a_release()
+    again = from_json(json_text(dataclasses.asdict(release)))  # keys sorted, as a manifest has them
+    tables = {
+        name: Table(**each | {"splits": {k: tuple(DataFile(**f) for f in v) for k, v in each["splits"].items()}})
+        for name, each in again["tables"].items()
+    }
+    assert made(dataclasses.replace(release, tables=tables)) == made(release)
+
+
+@given(NASTY, NASTY, NASTY)
+def test_front_matter_parses_back_to_what_was_written(title: str, tag: str, licence: str) -> None:
+    values = {"pretty_name": title, "tags": [tag, "a"], licence or "x": {"b": [title, 1, None, True]}}
+    block = written(values)
+    assert yaml.safe_load(block) == values
+    assert "\n---" not in f"\n{block}" and len(block.splitlines()) == block.count("\n")
+
+
+@settings(max_examples=15)  # each one makes and reads two whole cards
+@given(NASTY, NASTY, NASTY, NASTY)
+def test_no_text_of_a_release_is_ever_markup(title: str, reason: str, key: str, value: str) -> None:
+    hostile = a_table(
+        "t",
+        "listwise",
+        recipe={"title": title, "note": value, key or "k": [value, {"x": reason}]},
+        counts={"input": 3, "good": 1, "quarantined": 1, "skipped": 1, "reasons": {reason: 1, value: 1}},
+        teacher={"model": value, "revision": key, key: title},
+        prompt=reason,
+        report={key: value, "matrix": {title: {reason: 1, "n": value}, "z": {"n": 2}}, "list": [title, value]},
+    )
+    release = a_release(name=title or "n", tables={"t": hostile}, files=())
+    text = card(release, template_for("default"))
+    assert front(text)["pretty_name"] == (title or "n")
+    allowed = re.compile(r"<!-- (exabench: \w+|/exabench) -->")
+    assert all(allowed.fullmatch(line) for line in _lines(html(text)))
+    kinds = {token.type for token in tokens(text)} | {c.type for t in tokens(text) for c in t.children or ()}
+    assert not kinds & {"link_open", "image", "em_open", "blockquote_open", "hr", "ordered_list_open"}
+    assert [t.content for t in tokens(text) if t.type == "fence"][0].count("\n") == len(hostile.recipe)
+    assert card(release, template_for("default"), existing=text) == text
+
+
+@given(st.lists(st.lists(NASTY, min_size=3, max_size=3), max_size=4))
+def test_rows_of_a_table_keep_their_cells(rows: list[list[str]]) -> None:
+    text = table(["a", "b", "c"], rows)
+    found = list(cells(f"---\n---\n{text}\n"))
+    assert len(found) == len(rows) + 1 and all(len(row) == 3 for row in found)
+    assert [[" ".join(_visible(cell).split()) for cell in row] for row in rows] == found[1:]
+
+
+def _visible(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_known_tricks_stay_text(text: str) -> None:
+    for shown in (plain(text), code(text)):
+        assert "<" not in shown and "\n" not in shown
+        assert MarkdownIt("commonmark").enable("table").render(f"x {shown}").startswith("<p>x ")
+
+
+def test_numbers_are_shown_exactly_or_to_four_digits() -> None:
+    assert [plain(n) for n in (1234567, 0.123456, 12345.678, True, None)] == [
+        "1,234,567",
+        "0.1235",
+        "12,345.7",
+        "yes",
+        "-",
+    ]
+    assert figures({}) == "" and "none" in figures({"empty": {}})
+
+
+def test_what_people_wrote_survives_any_number_of_refreshes_byte_for_byte() -> None:
+    first = made(a_release())
+    ours = re.compile(r"^<!-- exabench: .*?^<!-- /exabench -->$", re.DOTALL | re.MULTILINE)
+    written_by_hand = "\r\n## Mine  \r\n\r\n<b>bold</b>\ttext | $x$ \u2028 {{ no template }}\n\n---\n\n"
+    edited = first.replace("## Known limits", written_by_hand + "## Known limits").replace(
+        "language:", "# why: see the paper\nlanguage:\n- fr  # checked by hand\nmine:\n  x: !!str 1e5\nold_language:"
+    )
+    old = edited
+    for number in range(3):
+        release = a_release(version=f"1.{number + 3}.0")
+        new = made(release, old)
+        assert ours.split(new.split("---\n", 2)[2]) == ours.split(edited.split("---\n", 2)[2])
+        assert "# why: see the paper\nlanguage:\n- fr  # checked by hand\nmine:\n  x: !!str 1e5\n" in new
+        assert f"Version 1.{number + 3}.0 in figures" in new and made(release, new) == new
+        old = new
+
+
+def test_a_card_without_our_marks_gets_our_sections_added_and_loses_nothing() -> None:
+    theirs = "---\nlicense: mit\ndataset_info:\n  x: 1\n# about tags\ntags: [a]\n---\n# Their card\n\nTheir words."
+    new = made(a_release(), theirs)
+    assert new.split("---\n", 2)[2].startswith("# Their card\n\nTheir words.\n\n<!-- exabench: figures -->\n")
+    assert front(new)["tags"] == ["a"] and front(new)["license"] == ["cc-by-4.0", "cc0-1.0"]
+    assert "# about tags\ntags: [a]\n" in new and "x: 1" not in new
+    assert made(a_release(), new) == new
+    assert made(a_release(), "only words").count("only words") == 1
+
+
+@given(st.text(st.sampled_from("ab\n\r-# <>!|é`"), max_size=80), st.text(st.sampled_from("ab\n\r# é"), max_size=40))
+def test_any_words_around_our_sections_stay(before: str, after: str) -> None:
+    template = "<!-- exabench: figures -->\nVersion {{ release.version }}\n<!-- /exabench -->\n"
+    new = card(a_release(tables={}), template, existing=f"---\nx: 1\n---\nwords {before}")
+    assert new.split("---\n", 2)[2].startswith(f"words {before}") and "\nVersion 1.2.0\n" in new
+    again = card(a_release(tables={}, version="2.0.0"), template, existing=new + after)
+    assert again == new.replace("Version 1.2.0", "Version 2.0.0") + after
+
+
+def test_tables_that_left_the_release_leave_the_card() -> None:
+    old = made(a_release())
+    fewer = a_release(tables={"by-people": a_release().tables["by-people"]})
+    assert "listwise-20k" not in made(fewer, old).replace("replies/listwise-20k.parquet", "")
+    assert front(made(fewer, old))["dataset_info"]["config_name"] == "by-people"
+
+
+@pytest.mark.parametrize(
+    ("existing", "said"),
+    [
+        ("<!-- exabench: figures -->\nno end", "has no <!-- /exabench -->"),
+        ("<!-- exabench: a -->\n<!-- exabench: b -->\n<!-- /exabench -->", "has no <!-- /exabench -->"),
+        ("---\na: [1\n---\n", "not YAML"),
+        ("---\n- a\n---\n", "key: value"),
+        ("---\n{a: 1}\n---\n", "key: value"),
+        ("---\na: 1\na: 2\n---\n", "twice"),
+        ("---\nconfigs: &c [1]\nmine: *c\n---\n", "front matter"),
+    ],
+)
+def test_an_existing_card_that_cannot_be_told_apart_is_refused(existing: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        made(a_release(), existing)
+
+
+@pytest.mark.parametrize("template", ["{{ nothing }}", "{% if %}", "{{ release.name.__class__.mro() }}", "{{ 1 / 0 }}"])
+def test_a_template_that_cannot_be_filled_in_is_one_line_and_no_traceback(template: str) -> None:
+    with pytest.raises(BadInput, match="cannot be filled in"):
+        card(a_release(), template)
+
+
+def test_templates_are_found_by_name_and_the_default_serves_all_others() -> None:
+    assert template_for("acme/twolar-distill") == template_for("twolar-distill") != template_for("default")
+    for other in ("unheard-of", "_figures", "../README", ""):
+        assert template_for(other) == template_for("default")
+
+
+def test_the_changelog_has_one_entry_a_version_newest_first_and_keeps_what_people_wrote() -> None:
+    first = changelog(a_release(version="1.0.0"), [])
+    assert first == "# Changelog\n\n## 1.0.0\n\n<!-- exabench: 1.0.0 -->\n- First version.\n<!-- /exabench -->\n"
+    noted = first.replace("## 1.0.0\n", "## 1.0.0\n\nWe were happy.\n")
+    second = changelog(a_release(version="1.10.0"), ["table a: 3 rows added: <b>, x|y"], noted)
+    third = changelog(a_release(version="1.9.0"), [], second)
+    assert re.findall(r"^## (.*)$", third, re.MULTILINE) == ["1.10.0", "1.9.0", "1.0.0"]
+    assert "We were happy." in third and "- table a: 3 rows added: &lt;b&gt;, x\\|y\n" in third
+    assert changelog(a_release(version="1.9.0"), [], third) == third
+    fixed = changelog(a_release(version="1.10.0"), ["another line"], third)
+    assert "3 rows" not in fixed and fixed.replace("another line", "table a: 3 rows added: &lt;b&gt;, x\\|y") == third
+
+
+def test_a_changelog_of_somebody_s_own_is_added_to() -> None:
+    theirs = "# History\n\nWords.\n\n## 2.0.0 (soon)\n\n* a plan\n\n## v1.0.0\nold"
+    new = changelog(a_release(version="1.5.0"), ["x"], theirs)
+    section = "<!-- exabench: 1.5.0 -->\n- x\n<!-- /exabench -->"
+    assert new == theirs.replace("## v1.0.0", f"## 1.5.0\n\n{section}\n\n## v1.0.0")
+    own = changelog(a_release(version="2.0.0"), ["x"], theirs)
+    assert own.count("2.0.0 (soon)") == 1 and "## 2.0.0 (soon)\n\n<!-- exabench: 2.0.0 -->\n- x\n" in own
+    with pytest.raises(BadInput, match="CHANGELOG.md"):
+        changelog(a_release(), [], "<!-- exabench: 1.0.0 -->\n")
+
+
+def test_croissant_lists_every_file_with_its_digest_and_every_field() -> None:
+    release = a_release()
+    document = json.loads(croissant(release))
+    assert document["conformsTo"] == "http://mlcommons.org/croissant/1.0" and document["version"] == "1.2.0"
+    files = [entry for entry in document["distribution"] if entry["@type"] == "cr:FileObject"]
+    assert {(f["contentUrl"], f["sha256"]) for f in files} == {
+        (f.path, f.sha256) for each in release.tables.values() for files in each.splits.values() for f in files
+    }
+    ids = [entry["@id"] for entry in [*document["distribution"], *document["recordSet"]]]
+    ids += [field["@id"] for records in document["recordSet"] for field in records["field"]]
+    assert len(set(ids)) == len(ids) and not any(re.search(r"\s", each) for each in ids)
+    for records in document["recordSet"]:
+        family = FAMILIES[release.tables[records["@id"]].family]
+        assert [field["name"] for field in records["field"]] == ["split", *family]
+        assert {f["name"] for f in records["field"] if f.get("repeated")} == {
+            n for n, k in family.items() if "list" in k
+        }
+
+
+def _value(kind: str, row: int) -> Any:
+    simple = {"string": f"text {row}", "bool": row % 2 == 0, "int64": row}
+    return simple.get(kind) if kind in simple else [simple[kind[5:-1]]] * (row % 3)
+
+
+def write_release(folder: Path) -> Release:
+    """A release of a table of each family, its Parquet files written by hand."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {"string": pa.string(), "bool": pa.bool_(), "int64": pa.int64()}
+    tables = {}
+    for family, fields in FAMILIES.items():
+        schema = pa.schema({n: kinds.get(k) or pa.list_(kinds[k[5:-1]]) for n, k in fields.items()})
+        splits: dict[str, list[DataFile]] = {"train": [], "validation": []}
+        for split, part, of, count in (("train", 0, 2, 5), ("train", 1, 2, 4), ("validation", 0, 1, 3)):
+            file = DataFile(f"data/{family}/{split}-{part:05d}-of-{of:05d}.parquet", DIGEST, 0, count)
+            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
+            rows = [{name: _value(kind, row) for name, kind in fields.items()} for row in range(count)]
+            pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / file.path)
+            splits[split].append(dataclasses.replace(file, bytes=(folder / file.path).stat().st_size))
+        tables[family] = a_table(family, family, splits={name: tuple(files) for name, files in splits.items()})
+    return Release("tiny", "1.0.0", tables)
+
+
+def test_datasets_reads_the_folder_by_its_card_streaming_and_not(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    folder = tmp_path / "tiny"
+    release = write_release(folder)
+    (folder / "README.md").write_text(made(release), encoding="utf-8")
+    stale = folder / "data" / "listwise" / "train-00002-of-00003.parquet"  # of an earlier version: not to be read
+    stale.write_bytes((folder / "data" / "contrastive" / "train-00000-of-00002.parquet").read_bytes())
+    assert datasets.get_dataset_config_names(str(folder)) == sorted(FAMILIES)
+    for family, fields in FAMILIES.items():
+        info = datasets.load_dataset_builder(str(folder), family, cache_dir=str(tmp_path / "cache")).info
+        assert list(info.features) == list(fields)
+        assert {name: split.num_examples for name, split in info.splits.items()} == {"train": 9, "validation": 3}
+        found = datasets.load_dataset(str(folder), family, cache_dir=str(tmp_path / "cache"))
+        assert {name: rows.num_rows for name, rows in found.items()} == {"train": 9, "validation": 3}
+        assert found["train"].features == info.features
+        streamed = datasets.load_dataset(str(folder), family, split="train", streaming=True)
+        assert list(streamed) == found["train"].to_list()
+
+
+def test_the_hub_s_own_parser_reads_the_card() -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    for name in TEMPLATES:
+        text = made(a_release(name))
+        parsed = hub.DatasetCard(text)
+        assert parsed.data.to_dict() == {key: value for key, value in front(text).items() if value is not None}
+        assert parsed.text == text.split("---\n", 2)[2]
+        assert set(parsed.data.task_categories) == {"text-ranking", "text-retrieval"}

@@ -1,0 +1,277 @@
+"""A release is read by `datasets` with nothing of ours: every family, every text, streaming and not, old and new."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from hub_double import HubDouble
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exabench import releases
+from exabench.errors import BadInput, UnknownName
+from exabench.rows import FAMILIES, Release, Row, Table
+
+datasets.disable_progress_bars()
+
+REPO = "acme/small"
+# What any Python with `datasets` and nothing of ours says of a folder: a digest of the rows of each table and split.
+WITNESS = """
+import hashlib, json, sys, tempfile
+import datasets
+
+datasets.disable_progress_bars()
+found = {}
+for table, split in json.loads(sys.argv[2]):
+    with tempfile.TemporaryDirectory() as cache:
+        kept = datasets.load_dataset(sys.argv[1], table, split=split, cache_dir=cache)
+        streamed = datasets.load_dataset(sys.argv[1], table, split=split, streaming=True, cache_dir=cache)
+        for way, rows in (("kept", kept), ("streamed", streamed)):
+            text = json.dumps([list(row.items()) for row in rows])
+            found[f"{table} {split} {way}"] = hashlib.sha256(text.encode()).hexdigest()
+print(json.dumps({"version": datasets.__version__, "rows": found}))
+"""
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.sampled_from(
+    [
+        "",
+        " ",
+        "\n",
+        "\r\n",
+        "\x00",
+        "a\u2028b",
+        "\ufeff",
+        "NaN",
+        "null",
+        "None",
+        "\U0001f600",
+        "ñ",
+        "n\u0303",
+        "x" * 5000,
+    ]
+)
+values = {
+    "string": texts,
+    "bool": st.booleans(),
+    "int64": st.integers(-(2**63), 2**63 - 1),
+    "list<string>": st.lists(texts, max_size=4),
+    "list<int64>": st.lists(st.integers(-(2**63), 2**63 - 1), max_size=4),
+}
+
+
+def rows_of(family: str) -> st.SearchStrategy[list[Row]]:
+    row = st.fixed_dictionaries({name: values[kind] for name, kind in FAMILIES[family].items()})
+    return st.lists(row, min_size=1, max_size=6, unique_by=lambda row: row["id"])
+
+
+def some_rows(family: str, count: int, start: int = 0) -> list[Row]:
+    """Rows that differ in every field, with an empty list among them."""
+    made = {
+        "string": lambda i: f"zeile {i}\n“ü” \U0001f600",
+        "bool": lambda i: i % 2 == 0,
+        "int64": lambda i: -i,
+        "list<string>": lambda i: [f"p{n}" for n in range(i % 3)],
+        "list<int64>": lambda i: [2**62 + n for n in range(i % 3)],
+    }
+    rows = [{name: made[kind](i) for name, kind in FAMILIES[family].items()} for i in range(start, start + count)]
+    return [row | {"id": f"{family}-{start + place}"} for place, row in enumerate(rows)]
+
+
+def release_of(folder: Path, tables: dict[str, tuple[str, dict[str, list[Row]]]], version: str = "1.0.0") -> Release:
+    """A release on disk with a card that says no more than where the tables lie."""
+    made = {}
+    for name, (family, rows) in tables.items():
+        files = releases.write_table(folder, name, family, rows, rows_per_file=3)
+        made[name] = Table(family, "mit", {}, "f", {}, {}, "", {}, False, {}, files, dict(FAMILIES[family]))
+    release = Release("acme/small", version, made)
+    releases.save(release, folder)
+    lines = ["---", "configs:"]
+    for name, table in made.items():
+        lines += [f"- config_name: {name}", "  data_files:"]
+        for split in table.splits:
+            lines += [f"  - split: {split}", f"    path: data/{name}/{split}-*.parquet"]
+    (folder / "README.md").write_text("\n".join([*lines, "---", "", "# Small", ""]), encoding="utf-8")
+    return release
+
+
+def every_family(folder: Path) -> dict[str, tuple[str, dict[str, list[Row]]]]:
+    tables = {
+        f"a.{family}-2b": (family, {"train": some_rows(family, 8), "validation": some_rows(family, 2, 8)})
+        for family in FAMILIES
+    }
+    release_of(folder, tables)
+    return tables
+
+
+def pythons() -> list[str]:
+    """This Python, and those of other versions of `datasets` that EXABENCH_DATASETS_PYTHONS names (as PATH does)."""
+    return [sys.executable, *filter(None, os.environ.get("EXABENCH_DATASETS_PYTHONS", "").split(os.pathsep))]
+
+
+@pytest.mark.parametrize("python", pythons())
+def test_every_family_is_loaded_equal_by_a_python_without_exabench(tmp_path: Path, python: str) -> None:
+    tables = every_family(tmp_path / "release")
+    asked = [(name, split) for name, (_, rows) in tables.items() for split in rows]
+    done = subprocess.run(
+        [python, "-P", "-c", WITNESS, str(tmp_path / "release"), json.dumps(asked)],
+        **{"capture_output": True, "text": True, "timeout": 120, "check": False, "cwd": tmp_path},
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    wanted = {}
+    for name, split in asked:
+        text = json.dumps([list(row.items()) for row in tables[name][1][split]])
+        for way in ("kept", "streamed"):
+            wanted[f"{name} {split} {way}"] = hashlib.sha256(text.encode()).hexdigest()
+    assert json.loads(done.stdout.splitlines()[-1])["rows"] == wanted
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_any_rows_are_read_as_they_were_written(tmp_path_factory: pytest.TempPathFactory, family: str) -> None:
+    @given(rows=rows_of(family))
+    @settings(max_examples=12)
+    def holds(rows: list[Row]) -> None:
+        folder = tmp_path_factory.mktemp("release")
+        release_of(folder, {"t": (family, {"train": rows})})
+        cache = str(folder / "cache")
+        kept = datasets.load_dataset(str(folder), "t", split="train", cache_dir=cache)
+        streamed = datasets.load_dataset(str(folder), "t", split="train", streaming=True, cache_dir=cache)
+        assert kept.features == streamed.features == releases.features(family)
+        assert kept.to_list() == list(streamed) == list(releases.rows(folder, "t", "train")) == rows
+        assert releases.verify(folder) == []
+        shutil.rmtree(folder)
+
+    holds()
+
+
+def test_load_gives_the_rows_with_their_release_beside_them(tmp_path: Path) -> None:
+    tables = every_family(tmp_path)
+    rows = releases.load(tmp_path, "a.listwise-2b", "validation", version="1.0.0")
+    assert isinstance(rows, datasets.Dataset) and rows.features == releases.features("listwise")
+    assert rows.to_list() == tables["a.listwise-2b"][1]["validation"]
+    assert rows.release == releases.read(tmp_path)
+
+
+def test_load_says_what_it_cannot_do(tmp_path: Path) -> None:
+    every_family(tmp_path)
+    for told, kind, options in [
+        ("did you mean a.listwise-2b", UnknownName, {"table": "a.listwise"}),
+        ("split of a.listwise-2b 'test'", UnknownName, {"split": "test"}),
+        ("holds version 1.0.0, not 1.0.1", BadInput, {"version": "1.0.1"}),
+        ("major.minor.patch", BadInput, {"version": "v1.0.0"}),
+        ("not both", BadInput, {"version": "1.0.0", "revision": "main"}),
+        ("no revision 'main'", BadInput, {"revision": "main"}),
+        ("no release folder here and no Hub id", BadInput, {"place": "no/such/folder"}),
+        ("manifest.json is missing", BadInput, {"place": tmp_path / "data"}),
+    ]:
+        with pytest.raises(kind, match=told):
+            releases.load(**{"place": tmp_path, "table": "a.listwise-2b", **options})  # type: ignore[arg-type]
+
+
+def test_a_release_that_was_written_anew_is_not_loaded_from_what_the_old_one_left(tmp_path: Path) -> None:
+    for start in (0, 50):
+        rows = some_rows("explanations", 3, start)
+        release = release_of(tmp_path, {"t": ("explanations", {"train": rows})})
+        for file in release.all_files:
+            os.utime(tmp_path / file.path, (1, 1))
+        assert releases.load(tmp_path, "t").to_list() == rows
+
+
+def test_links_of_the_hubs_cache_into_its_blobs_are_followed_and_no_others(tmp_path: Path) -> None:
+    release = release_of(tmp_path / "made", {"t": ("explanations", {"train": some_rows("explanations", 2)})})
+    cache = tmp_path / "datasets--acme--small"
+    folder = cache / "snapshots" / ("a" * 40)
+    (cache / "blobs").mkdir(parents=True)
+    for path in [file.path for file in release.all_files] + ["manifest.json"]:
+        blob = cache / "blobs" / hashlib.sha256(path.encode()).hexdigest()
+        shutil.copy(tmp_path / "made" / path, blob)
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).symlink_to(os.path.relpath(blob, (folder / path).parent))
+    assert releases.verify(folder) == [] and len(releases.load(folder, "t")) == 2
+    [file] = release.all_files
+    (folder / file.path).unlink()
+    (folder / file.path).symlink_to(tmp_path / "made" / file.path)
+    assert "is a link" in releases.verify(folder)[0]
+    with pytest.raises(BadInput, match="is a link"):
+        releases.load(folder, "t")
+
+
+FROM_THE_HUB = """
+import json, os, sys
+import datasets
+from exabench import releases
+from exabench.errors import ExabenchError
+
+datasets.disable_progress_bars()
+for options in json.loads(sys.argv[1]):
+    if torn := options.pop("torn", None):  # flip the last byte of what the client keeps
+        for parent, _, files in os.walk(os.environ["HF_HOME"]):
+            for name in files:
+                if name.endswith(torn):
+                    place = os.path.realpath(os.path.join(parent, name))
+                    data = open(place, "rb").read()
+                    open(place, "wb").write(data[:-1] + bytes([data[-1] ^ 1]))
+    try:
+        rows = releases.load("acme/small", "t", **options)
+        print(json.dumps([rows.release.version, [row["id"] for row in rows]]))
+    except ExabenchError as error:
+        print(json.dumps(str(error)))
+"""
+
+
+def loaded_from(hub: HubDouble, home: Path, *calls: dict[str, Any]) -> list[Any]:
+    """What each call of `load` gives in a Python of its own (the client reads where its Hub is when imported)."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    asked = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    asked |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", FROM_THE_HUB, json.dumps(calls)],
+        **{"capture_output": True, "text": True, "timeout": 120, "check": False, "env": kept | asked},
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_a_version_is_loaded_from_the_hub_at_its_commit_and_a_tag_that_moved_is_seen(tmp_path: Path) -> None:
+    def made(name: str, version: str, count: int) -> dict[str, bytes]:
+        rows = some_rows("explanations", count)
+        other = some_rows("explanations", 2)
+        tables = {"t": ("explanations", {"train": rows}), "other": ("explanations", {"train": other})}
+        release_of(tmp_path / name, tables, version)
+        return tree(tmp_path / name)
+
+    ids = [row["id"] for row in some_rows("explanations", 4)]
+    lock = str(tmp_path / "lock.json")
+    with HubDouble() as hub:
+        first = hub.commit(REPO, made("one", "1.0.0", 2))
+        second = hub.commit(REPO, made("two", "1.1.0", 4))
+        hub.repo(REPO).tags |= {"v1.0.0": first, "v1.1.0": second}
+        got = loaded_from(
+            hub, tmp_path / "home", {"version": "1.0.0", "lock": lock}, {"revision": second}, {}, {"split": "test"}
+        )
+        assert got[:3] == [["1.0.0", ids[:2]], ["1.1.0", ids], ["1.1.0", ids]]
+        assert "split of t 'test'" in got[3]
+        assert not any("data/other" in path for path in hub.requests), "only the files of the table are fetched"
+        hub.repo(REPO).tags |= {"v1.0.0": second}  # somebody deleted the tag and made it anew
+        moved, locked, torn = loaded_from(
+            hub,
+            tmp_path / "home",
+            {"version": "1.0.0"},
+            {"version": "1.0.0", "lock": lock},
+            {"revision": first, "torn": ".parquet"},
+        )
+        assert "holds version 1.1.0, not 1.0.0" in moved and locked == ["1.0.0", ids[:2]]
+        assert "data/t/train-00000-of-00001.parquet is not the manifest's file" in torn

@@ -1,0 +1,410 @@
+"""Doubles, leaks and figures of rows: known answers, exact Jaccard as the witness, and real collections."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exabench.catalogue import task
+from exabench.collections._judged import at_hand, benchmarks
+from exabench.nouns import Passage, Query
+from exabench.quality import Duplicates, Leaks, Report, collection_of
+from exabench.quality._languages import language
+from exabench.quality._texts import grams, passages_of, words
+from exabench.quality.duplicates import _Buckets
+from exabench.rows import FAMILIES, checked_row
+
+EMPTY = {"string": "", "bool": False, "int64": 0}
+VOCABULARY = [f"word{i}" for i in range(3000)]
+
+
+def row(family: str = "explanations", **given):
+    """A row of a family: what is given, and nothing in every other field."""
+    fields = {name: EMPTY.get(kind, []) for name, kind in FAMILIES[family].items()}
+    return checked_row(family, {**fields, **given})
+
+
+def text(rng: random.Random, n: int) -> str:
+    return " ".join(rng.choices(VOCABULARY, k=n))
+
+
+def shingles(passage: str) -> set[tuple[str, ...]]:
+    found = words(passage)
+    return {found[i : i + 5] for i in range(max(1, len(found) - 4))}
+
+
+def jaccard(one: set, other: set) -> float:
+    return len(one & other) / len(one | other)
+
+
+# -- words and grams -----------------------------------------------------------------------------------------------
+
+
+def test_words_are_lower_case_without_punctuation_in_any_script():
+    assert words("The U.S. won't, e-mail_me: 2x!") == ("the", "u", "s", "won", "t", "e", "mail", "me", "2x")
+    assert words("Ärzte heißen ÄRZTE") == ("ärzte", "heißen", "ärzte")
+    assert words("東京は big") == ("東", "京", "は", "big")
+    assert words(" \n—…") == ()
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_the_fast_way_over_ascii_gives_the_same_words(value):
+    assert words(value) == words(value + " é")[:-1]
+
+
+@given(st.lists(st.sampled_from(["a", "b", "ab", "é", "東"]), max_size=30), st.integers(1, 14))
+def test_grams_are_equal_where_the_words_are_and_only_there(listed, n):
+    found = words(" ".join(listed))
+    slices = [found[i : i + n] for i in range(max(1, len(found) - n + 1))] if found else []
+    hashes = grams(" ".join(listed), n).tolist()
+    assert len(hashes) == len(slices)
+    assert len(set(hashes)) == len(set(slices)) == len(set(zip(hashes, slices, strict=True)))
+
+
+def test_a_gram_is_the_same_wherever_it_stands_and_however_long_the_text():
+    rng = random.Random(1)
+    inner, long = text(rng, 13), text(rng, 3000)
+    assert len(long) > 4096
+    [alone] = grams(inner, 13)
+    assert alone in grams(f"{long} {inner}, {long}", 13) and alone not in grams(long, 13)
+
+
+def test_no_two_of_a_million_grams_meet():
+    rng = random.Random(2)
+    found = np.concatenate([grams(text(rng, 1000), 13) for _ in range(1000)])
+    assert len(np.unique(found)) == len(found)
+
+
+def test_hashes_are_the_same_on_every_machine_and_every_day():
+    assert grams("What causes Lyme disease?", 13).tolist() == [KNOWN]
+
+
+KNOWN = 14855399189013704538
+
+
+# -- duplicates ----------------------------------------------------------------------------------------------------
+
+
+def test_the_first_of_equal_rows_stays_and_case_and_punctuation_do_not_count():
+    doubles = Duplicates()
+    assert doubles.seen(row(id="a", query="What is X?", passage="X is a letter.")) is None
+    assert doubles.seen(row(id="b", query="what is x", passage="X is a  LETTER")) == "a"
+    assert doubles.seen(row(id="c", query="what is y", passage="X is a letter.")) is None
+    assert doubles.seen(row(id="d", query="What is X?", passage="X is a letter")) == "a"
+    assert (doubles.exact, doubles.near) == (2, 0)
+
+
+def test_a_title_is_part_of_the_passage():
+    doubles = Duplicates()
+    assert doubles.seen(row(id="a", query="q", title="Letters", passage="X is one.")) is None
+    assert doubles.seen(row(id="b", query="q", title="", passage="Letters X is one.")) == "a"
+
+
+def test_rows_without_texts_are_doubles_of_one_another():
+    doubles = Duplicates()
+    assert [doubles.seen(row(id=id)) for id in "abc"] == [None, "a", "a"]
+
+
+def test_many_queries_on_one_passage_and_many_passages_for_one_query_are_no_doubles():
+    rng = random.Random(3)
+    doubles, passage, query = Duplicates(), text(rng, 300), text(rng, 9)
+    assert [doubles.seen(row(id=f"q{i}", query=text(rng, 9), passage=passage)) for i in range(200)] == [None] * 200
+    assert [doubles.seen(row(id=f"p{i}", query=query, passage=text(rng, 60))) for i in range(200)] == [None] * 200
+
+
+def test_a_word_more_in_a_long_passage_is_a_near_double_unless_only_exact_ones_are_asked_for():
+    rng = random.Random(4)
+    passage = text(rng, 200)
+    for near, found in ((0.9, "a"), (0, None)):
+        doubles = Duplicates(near)
+        assert doubles.seen(row(id="a", query="one query", passage=passage)) is None
+        assert doubles.seen(row(id="b", query="One query!", passage=f"{passage} more")) == found
+        assert (doubles.exact, doubles.near) == (0, int(bool(near)))
+
+
+def test_a_listwise_row_is_all_its_passages_and_a_contrastive_one_its_positive():
+    rng = random.Random(5)
+    texts = [text(rng, 50) for _ in range(4)]
+    lists = Duplicates(near=0)
+    for id, order, found in (("a", texts[:3], None), ("b", texts[:3], "a"), ("c", [texts[0], *texts[2:]], None)):
+        ids = [str(i) for i in range(3)]
+        given = {"passage_ids": ids, "titles": [""] * 3, "passages": order, "first_stage_ranks": [1, 2, 3]}
+        assert lists.seen(row("listwise", id=id, query="q", **given)) == found
+    pairs = Duplicates()
+    for id, positive, negative, found in (("a", 0, 1, None), ("b", 0, 2, "a"), ("c", 1, 2, None)):
+        given = {"negative_ids": ["n"], "negative_titles": [""], "negatives": [texts[negative]]}
+        given |= {"positive": texts[positive], "negative_sources": ["bm25"]}
+        assert pairs.seen(row("contrastive", id=id, query="q", **given)) == found
+
+
+def edited(rng: random.Random, passage: str, share: float) -> str:
+    return " ".join(rng.choice(VOCABULARY) if rng.random() < share else word for word in passage.split())
+
+
+def test_near_doubles_are_those_that_exact_jaccard_finds_but_for_the_error_of_the_estimate():
+    rng = random.Random(6)
+    doubles, found, sure_miss, sure_hit = Duplicates(), Counter(), 0, 0
+    for i in range(1500):
+        passage = text(rng, 150)
+        other = edited(rng, passage, rng.choice((0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.2)))
+        doubles.seen(row(id=f"{i}", query=f"query {i}", passage=passage))
+        hit = doubles.seen(row(id=f"{i}b", query=f"query {i}", passage=other)) == f"{i}"
+        similar = jaccard(shingles(passage), shingles(other))
+        found[hit, similar >= 0.9] += 1
+        sure_miss += hit and similar < 0.78
+        sure_hit += not hit and similar > 0.98
+    assert sure_miss == sure_hit == 0
+    assert found[True, True] / (found[True, True] + found[False, True]) > 0.93  # recall
+    assert found[True, True] / (found[True, True] + found[True, False]) > 0.93  # precision
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=40))
+def test_without_near_doubles_a_row_is_dropped_if_and_only_if_an_equal_one_came_before(pairs):
+    doubles, first = Duplicates(), {}
+    for i, (query, passage) in enumerate(pairs):
+        given = {"query": f"q{query}", "passage": f"passage of quite another kind {passage} " * 2}
+        assert doubles.seen(row(id=str(i), **given)) == first.get((query, passage))
+        first.setdefault((query, passage), str(i))
+
+
+def test_rows_are_found_however_long_ago_they_came():
+    buckets, rng = _Buckets(), np.random.default_rng(7)
+    buckets.NEWEST = 64
+    keys = rng.integers(0, 500, (3000, 4), dtype=np.uint64)
+    for i, some in enumerate(keys):
+        expected = np.flatnonzero((keys[:i, :, None] == some).any(axis=(1, 2)))
+        assert np.array_equal(buckets.rows(some), expected)
+        buckets.add(some, i)
+    assert len(buckets._runs) <= np.log2(3000 / 64) + 1
+
+
+# -- leaks ---------------------------------------------------------------------------------------------------------
+
+LONG = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+
+
+def known(name: str = "scifact") -> Leaks:
+    leaks = Leaks()
+    leaks.add(task(name), [Query("7", "What is X?"), Query("8", LONG)], [Passage("12", f"a {LONG} b", "Title")])
+    return leaks
+
+
+def test_ids_count_within_their_own_collection_only():
+    leaks = known()
+    here, there = "folder scifact in BEIR layout", "folder nfcorpus in BEIR layout"
+    assert leaks.marks(row(query_id="7", passage_id="3", source=here)) == {"scifact": ["query id"]}
+    assert leaks.marks(row(query_id="1", passage_id="12", source=here)) == {"scifact": ["passage id"]}
+    assert leaks.marks(row(query_id="12", passage_id="7", source=here)) == {}
+    assert leaks.marks(row(query_id="7", passage_id="12", source=there)) == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "collection"),
+    [
+        ("trec-dl-2020", "msmarco-passage"),
+        ("folder trec-dl-2019 in BEIR layout", "msmarco-passage"),
+        ("ir_datasets msmarco-passage/train/judged", "msmarco-passage"),
+        ("ir_datasets beir/msmarco/train", "msmarco-passage"),
+        ("Hub dataset mteb/msmarco@c5a29a104738b98a9e76336939199e264163d4a0", "msmarco-passage"),
+        ("folder scifact in BEIR layout with evidence.jsonl", "beir/scifact"),
+        ("ir_datasets beir/scifact/train", "beir/scifact"),
+        ("cqadupstack-android", "beir/cqadupstack/android"),
+        ("ir_datasets beir/cqadupstack/unix", "beir/cqadupstack/unix"),
+        ("MedQuAD (medquad.jsonl)", "MedQuAD (medquad.jsonl)"),
+        ("mini", "mini"),
+        ("", ""),
+    ],
+)
+def test_a_collection_has_one_name_wherever_it_was_read(source, collection):
+    assert collection_of(source) == collection
+
+
+def test_thirteen_words_in_a_row_are_a_leak_and_twelve_are_none():
+    leaks = known()
+    thirteen, twelve = " ".join(LONG.split()[:13]), " ".join(LONG.split()[:12])
+    both = {"scifact": ["query text", "passage text"]}
+    assert leaks.marks(row(passage=f"some words, {thirteen.upper()}. And more")) == both
+    assert leaks.marks(row(query=thirteen)) == both
+    assert leaks.marks(row(passage=f"some words, {twelve}. And more")) == {}
+    assert leaks.marks(row(passage="before " + " ".join(["a", *LONG.split()[:12]]))) == {"scifact": ["passage text"]}
+
+
+def test_a_short_query_leaks_where_the_whole_of_it_is_the_same():
+    leaks = known()
+    assert leaks.of(row(query="what is x")) == ["scifact"]
+    assert leaks.of(row(query="what is x and y")) == leaks.of(row(passage="He asked what is X and left.")) == []
+
+
+def test_a_row_can_leak_several_benchmarks_and_any_of_its_passages_will_do():
+    leaks = known()
+    leaks.add(task("nfcorpus"), [Query("7", "what is x")], [])
+    given = {"negative_ids": ["n1", "n2"], "negative_titles": ["", ""], "negatives": ["harmless", LONG]}
+    found = leaks.marks(row("contrastive", query="What is X?", positive_id="p", negative_sources=["b", "b"], **given))
+    assert found == {"scifact": ["query text", "passage text"], "nfcorpus": ["query text"]}
+
+
+def test_nothing_leaks_where_no_benchmark_is_known_and_empty_texts_never_do():
+    assert Leaks().of(row(query="what is x")) == []
+    leaks = Leaks()
+    leaks.add(task("scifact"), [Query("1", "")], [Passage("2", "")])
+    assert leaks.of(row(query_id="q", passage_id="p", source="scifact")) == []
+    assert leaks.of(row(passage_id="2", source="scifact")) == ["scifact"]
+
+
+@given(st.permutations([("scifact", "1", "alpha beta"), ("nfcorpus", "2", LONG), ("fiqa", "3", LONG)]))
+def test_what_leaks_does_not_depend_on_the_order_of_benchmarks(benchmarks):
+    leaks = Leaks()
+    for name, id, said in benchmarks:
+        leaks.add(task(name), [Query(id, said)], [Passage(id, said)])
+    rows = [row(query="Alpha, beta"), row(passage=f"x {LONG} y"), row(query_id="3", source="fiqa")]
+    assert [sorted(leaks.of(each)) for each in rows] == [["scifact"], ["fiqa", "nfcorpus"], ["fiqa"]]
+
+
+def test_mini_is_known_everywhere_and_knows_its_own():
+    assert list(at_hand(None)) == ["mini"]
+    leaks = Leaks()
+    for name, queries, passages in benchmarks(None):
+        queries, passages = list(queries), list(passages)
+        leaks.add(name, queries, passages)
+    assert leaks.tasks == ["mini"]
+    assert leaks.of(row(query=queries[0].text)) == leaks.of(row(passage=passages[0].text)) == ["mini"]
+
+
+@pytest.mark.real_data
+def test_scifact_train_shares_passages_with_its_test_set_and_no_query(real_data):
+    assert {"mini", "scifact", "nfcorpus", "trec-dl-2019", "trec-dl-2020"} <= set(at_hand(real_data))
+    leaks = Leaks()
+    leaks.add(*next(known for known in benchmarks(real_data) if known[0].name == "scifact"))
+    place = at_hand(real_data)["scifact"]
+    judged = {id for judgements in place.qrels("test").values() for id in judgements}
+    texts = {passage.id: passage for passage in place.passages()}
+    queries = {query.id: query.text for query in place.queries()}
+    train, marked = place.qrels("train"), Counter()
+    for query_id, judgements in train.items():
+        for passage_id in judgements:
+            passage = texts[passage_id]
+            given = {"query": queries[query_id], "title": passage.title, "passage": passage.text}
+            each = row(query_id=query_id, passage_id=passage_id, source=place.source, **given)
+            found = leaks.marks(each)
+            kinds = found.get("scifact", [])
+            marked.update(kinds)
+            assert ("passage id" in kinds) == (passage_id in judged) <= ("passage text" in kinds)
+    assert marked["query id"] == 0 and marked["passage id"] > 0
+
+
+# -- figures -------------------------------------------------------------------------------------------------------
+
+
+def explanations(n: int) -> list:
+    rng = random.Random(8)
+    return [
+        row(
+            id=str(i),
+            query=f"what is the {text(rng, 2)}",
+            passage=text(rng, i + 1),
+            relevant=i % 4 == 0,
+            explanation="a",
+        )
+        for i in range(n)
+    ]
+
+
+def figures(rows, leaks=None) -> dict:
+    report = Report()
+    for each in rows:
+        report.add(each, leaks)
+    return report.figures()
+
+
+def test_figures_of_explanations_are_known():
+    found = figures(explanations(100))
+    assert found["rows"] == 100
+    assert found["labels"] == {"not relevant": 0.75, "relevant": 0.25}
+    assert found["passage words"] == {"mean": 50.5, "p5": 5, "p50": 50, "p95": 95, "min": 1, "max": 100}
+    assert found["explanation words"] == {"mean": 1.0, "p5": 1, "p50": 1, "p95": 1, "min": 1, "max": 1}
+    assert found["query languages"] == {"en": 1.0}
+    assert "leaks" not in found and "repairs" not in found
+
+
+def test_figures_of_lists_count_repairs_by_kind_and_repaired_lists():
+    names = {"passage_ids": ["a", "b"], "titles": ["", ""], "passages": ["x", "y z"], "first_stage_ranks": [2, 1]}
+    whole = row("listwise", first_stage="bm25", query_source="cropped", **names)
+    broken = row("listwise", first_stage="splade", query_source="cropped", **names, missing=3, repeated=1)
+    found = figures([whole, broken, whole, whole])
+    assert found["repairs"] == {"malformed": 0, "repeated": 1, "missing": 3, "out_of_range": 0}
+    assert found["lists"] == {"repaired": 0.25, "whole": 0.75}
+    assert found["first stages"] == {"bm25": 0.75, "splade": 0.25} and found["query sources"] == {"cropped": 1.0}
+    assert found["list"]["mean"] == 2
+
+
+def test_figures_of_contrastive_rows_count_negatives_and_where_they_come_from():
+    given = {"negative_ids": ["a", "b"], "negative_titles": ["", ""], "negatives": ["x", "y"]}
+    some = row("contrastive", positive="p", negative_sources=["bm25", "dense"], **given)
+    none = row("contrastive", positive="p")
+    found = figures([some, none])
+    assert found["negatives"]["mean"] == 1 and found["negative sources"] == {"bm25": 1, "dense": 1}
+
+
+def test_leaks_are_counted_by_row_benchmark_and_kind():
+    report = Report()
+    for marks in ({}, {"scifact": ["query id", "query text"]}, {"scifact": ["query id"], "nfcorpus": ["passage text"]}):
+        report.add(row(), marks)
+    scifact = {"rows": 2, "query id": 2, "query text": 1}
+    assert report.figures()["leaks"] == {
+        "rows": 2,
+        "rate": 0.666667,
+        "benchmarks": {"nfcorpus": {"rows": 1, "passage text": 1}, "scifact": scifact},
+    }
+
+
+@given(st.randoms())
+def test_figures_do_not_depend_on_the_order_of_rows(rng):
+    rows = explanations(40)
+    before = figures(rows, {})
+    rng.shuffle(rows)
+    assert repr(figures(rows, {})) == repr(before)
+
+
+def test_a_report_of_nothing_is_a_report():
+    assert Report().figures() == {"rows": 0}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("What is the capital of France?", "en"),
+        ("Was ist die Hauptstadt von Frankreich und wie groß ist sie?", "de"),
+        ("Quelle est la capitale de la France et qui est le maire ?", "fr"),
+        ("¿Cuál es la capital de Francia y por qué es tan grande?", "es"),
+        ("Qual è la capitale della Francia e come si vive?", "it"),
+        ("Não sei qual é a capital da França, mas é uma cidade grande.", "pt"),
+        ("Wat is de hoofdstad van Frankrijk en hoe groot is het?", "nl"),
+        ("フランスの首都はどこですか", "Jpan"),
+        ("法国的首都是哪里", "Hani"),
+        ("프랑스의 수도는 어디입니까", "Kore"),
+        ("Какой город является столицей Франции?", "Cyrl"),
+        ("ما هي عاصمة فرنسا", "Arab"),
+        ("anthrax causes", "und"),
+        ("", "und"),
+    ],
+)
+def test_languages_are_told_where_they_can_be(said, expected):
+    assert language(said) == expected
+
+
+@pytest.mark.real_data
+def test_real_english_passages_are_english(real_data):
+    found = Counter(language(passage.text) for passage in at_hand(real_data)["scifact"].passages())
+    assert found["en"] / found.total() > 0.99
+
+
+def test_passages_come_in_the_order_of_the_row():
+    given = {"positive_id": "p", "positive": "yes", "negative_ids": ["n"], "negative_titles": [""], "negatives": ["no"]}
+    assert [p.id for p in passages_of(row("contrastive", **given, negative_sources=["b"]))] == ["p", "n"]
+    assert [p.id for p in passages_of(row(passage_id="x"))] == ["x"]
+    assert passages_of(row("listwise")) == []

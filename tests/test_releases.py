@@ -1,0 +1,618 @@
+"""Releases on disk: what is written is read, what changed is seen, and a byte that changed is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toys import contents
+
+from exabench import releases
+from exabench.errors import BadInput, CannotWrite, UnknownName
+from exabench.releases import _tables
+from exabench.rows import FAMILIES, DataFile, Release, Row, Table
+
+
+def a_row(id: str, family: str = "explanations", **changes: Any) -> Row:
+    """A row of a family, good but for the changes."""
+    blank = {"string": "", "bool": True, "int64": 0, "list<string>": [], "list<int64>": []}
+    return {**{name: blank[kind] for name, kind in FAMILIES[family].items()}, "id": id, **changes}
+
+
+def many(count: int, family: str = "explanations", start: int = 0) -> list[Row]:
+    return [a_row(f"r{i}", family, query=f"query {i}") for i in range(start, start + count)]
+
+
+def table_of(splits: Any, family: str = "explanations", **changes: Any) -> Table:
+    values: dict[str, Any] = {
+        **{"family": family, "licence": "mit", "recipe": {"name": "r", "limit": 2, "nested": {"a": [1, 2.5, None]}}},
+        **{"fingerprint": "sha256:00", "counts": {"input": 2, "good": 2, "reasons": {}}, "teacher": {"model": "t"}},
+        **{"prompt": "p@1", "tokens": {"replies": 2, "read": 10}, "replayable": True, "report": {"rows": 2}},
+    }
+    return Table(**{**values, "splits": splits, "fields": dict(FAMILIES[family]), **changes})
+
+
+def a_release(
+    folder: Path, rows: Any = None, *, version: str = "1.0.0", family: str = "explanations", **changes: Any
+) -> Release:
+    """A release with one table on disk; `rows` is a list (train) or lists by split."""
+    rows = many(7, family) if rows is None else rows
+    splits = rows if isinstance(rows, dict) else {"train": rows}
+    files = releases.write_table(folder, "small", family, splits, rows_per_file=3)
+    release = Release("toys/small", version, {"small": table_of(files, family, **changes)})
+    releases.save(release, folder)
+    return release
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_files_of_a_family_have_its_fields_in_the_order_of_the_contract(tmp_path: Path, family: str) -> None:
+    files = releases.write_table(tmp_path, "t", family, {"train": many(2, family)})
+    found = pq.read_schema(tmp_path / files["train"][0].path)
+    assert list(_tables.fields_of(found).items()) == list(FAMILIES[family].items())
+    assert found.equals(releases.features(family).arrow_schema)
+    assert json.loads(found.metadata[b"huggingface"])["info"]["features"].keys() == FAMILIES[family].keys()
+
+
+def test_rows_are_cut_into_files_whose_names_say_how_many_there_are(tmp_path: Path) -> None:
+    files = releases.write_table(tmp_path, "t", "listwise", {"train": iter(many(7, "listwise"))}, rows_per_file=3)
+    assert [(file.path, file.rows) for file in files["train"]] == [
+        ("data/t/train-00000-of-00003.parquet", 3),
+        ("data/t/train-00001-of-00003.parquet", 3),
+        ("data/t/train-00002-of-00003.parquet", 1),
+    ]
+    assert sorted(path.name for path in (tmp_path / "data" / "t").iterdir()) == [
+        Path(file.path).name for file in files["train"]
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 6])
+def test_a_full_last_file_is_followed_by_no_empty_one(tmp_path: Path, count: int) -> None:
+    files = releases.write_table(tmp_path, "t", "listwise", {"train": many(count, "listwise")}, rows_per_file=3)
+    assert [file.rows for file in files["train"]] == [min(3, count - start) for start in range(0, count, 3)]
+
+
+def test_row_groups_are_of_one_size_whatever_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_tables, "ROWS_PER_GROUP", 4)
+    [file] = releases.write_table(tmp_path, "t", "explanations", {"train": many(10)})["train"]
+    parquet = pq.ParquetFile(tmp_path / file.path).metadata
+    assert [parquet.row_group(i).num_rows for i in range(parquet.num_row_groups)] == [4, 4, 2]
+
+
+def test_the_same_rows_give_the_same_bytes_from_a_list_and_from_a_stream(tmp_path: Path) -> None:
+    first = releases.write_table(tmp_path / "a", "t", "explanations", {"train": many(9)}, rows_per_file=4)
+    again = releases.write_table(tmp_path / "b", "t", "explanations", {"train": iter(many(9))}, rows_per_file=4)
+    assert first == again
+    for file in first["train"]:
+        assert (tmp_path / "a" / file.path).read_bytes() == (tmp_path / "b" / file.path).read_bytes()
+
+
+def test_a_split_without_rows_is_left_out_and_a_table_without_rows_leaves_nothing(tmp_path: Path) -> None:
+    files = releases.write_table(tmp_path, "t", "explanations", {"train": many(1), "validation": []})
+    assert list(files) == ["train"]
+    assert releases.write_table(tmp_path, "t", "explanations", {"train": []}) == {}
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_writing_a_table_again_takes_the_place_of_the_old_files(tmp_path: Path) -> None:
+    releases.write_table(tmp_path, "t", "explanations", {"train": many(9), "test": many(1, start=20)}, rows_per_file=2)
+    [file] = releases.write_table(tmp_path, "t", "explanations", {"train": many(2)})["train"]
+    assert [path.name for path in (tmp_path / "data" / "t").iterdir()] == [Path(file.path).name]
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / "data" / ".t.new").mkdir(parents=True)
+    (tmp_path / "data" / ".t.new" / "train-00007").write_bytes(b"torn")
+    releases.write_table(tmp_path, "t", "explanations", {"train": many(2)})
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["t"]
+
+
+class Killed(BaseException):
+    """The process is gone: whatever it would still have done to the disk is not done."""
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_at_every_fsync_and_rename_the_old_table_or_the_new_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    count = 0
+
+    def counted(real: Any, at: int) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == at or (killed and count > at > 0):
+                raise Killed if killed else OSError(5, "Input/output error")
+            return real(*args, **kwargs)
+
+        return call
+
+    def write(folder: Path, rows: list[Row], at: int = 0) -> None:
+        nonlocal count
+        count = 0
+        with monkeypatch.context() as patch:
+            for module, name in ((os, "fsync"), (os, "rename"), (shutil, "rmtree")):
+                patch.setattr(module, name, counted(getattr(module, name), at))
+            releases.write_table(folder, "t", "explanations", {"train": rows}, rows_per_file=2)
+
+    write(tmp_path / "old", many(3))
+    write(tmp_path / "new", many(5))
+    old, new = (contents(tmp_path / name / "data" / "t") for name in ("old", "new"))
+    shutil.copytree(tmp_path / "old", tmp_path / "whole")
+    write(tmp_path / "whole", many(5))
+    calls = count
+    assert calls > 9 and contents(tmp_path / "whole" / "data") == {f"t/{name}": data for name, data in new.items()}
+    for at in range(1, calls + 1):
+        folder = tmp_path / str(at)
+        shutil.copytree(tmp_path / "old", folder)
+        with pytest.raises((Killed, CannotWrite)) if killed else contextlib.suppress(CannotWrite, OSError):
+            write(folder, many(5), at)
+        found = contents(folder / "data" / "t")
+        assert found in (old, new) or (killed and not found and contents(folder / "data" / ".t.old") == old)
+        write(folder, many(5))
+        assert contents(folder / "data") == {f"t/{name}": data for name, data in new.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"relevant": "yes"}, "relevant must be bool"),
+        ({"replies": [1]}, "replies must be list<string>"),
+        ({"extra": 1}, "extra"),
+        ({"query": "\ud800"}, "cannot be stored"),
+    ],
+)
+def test_a_bad_row_is_refused_with_its_id_and_the_old_table_stays(tmp_path: Path, change: Row, told: str) -> None:
+    before = releases.write_table(tmp_path, "t", "explanations", {"train": many(2)})
+    with pytest.raises(BadInput, match=told) as error:
+        releases.write_table(tmp_path, "t", "explanations", {"train": [*many(5), a_row("bad", **change)]})
+    assert "'bad'" in str(error.value)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["t"]
+    assert pq.read_table(tmp_path / before["train"][0].path).num_rows == 2
+
+
+def test_a_number_that_64_bits_cannot_hold_is_refused_with_the_id(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="'big'"):
+        releases.write_table(tmp_path, "t", "listwise", {"train": [a_row("big", "listwise", malformed=2**63)]})
+
+
+@pytest.mark.parametrize("splits", [{"train": [*many(5), *many(1, start=3)]}, {"a": many(5), "b": many(1, start=3)}])
+def test_two_rows_of_a_table_never_have_one_id(tmp_path: Path, splits: dict[str, list[Row]]) -> None:
+    with pytest.raises(BadInput, match="two rows have one id.*'r3'"):
+        releases.write_table(tmp_path, "t", "explanations", splits, rows_per_file=2)
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "a*", "a\nb", "ä"])
+def test_a_table_whose_name_cannot_be_a_path_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInput, match="name it with"):
+        releases.write_table(tmp_path, name, "explanations", {"train": many(1)})
+
+
+@pytest.mark.parametrize("split", ["", "train-2", "Train", "a b", "../x"])
+def test_a_split_whose_name_cannot_be_a_path_is_refused(tmp_path: Path, split: str) -> None:
+    with pytest.raises(BadInput, match="name it with"):
+        releases.write_table(tmp_path, "t", "explanations", {split: many(1)})
+
+
+def test_what_the_rows_themselves_raise_comes_through_and_nothing_stays(tmp_path: Path) -> None:
+    def torn() -> Iterator[Row]:
+        yield from many(3)
+        raise ConnectionError("the source went away")
+
+    with pytest.raises(ConnectionError, match="went away"):
+        releases.write_table(tmp_path, "t", "explanations", {"train": torn()})
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_disk_that_fills_up_is_one_line_and_leaves_the_old_table(tmp_path: Path) -> None:
+    before = releases.write_table(tmp_path, "small", "explanations", {"train": many(2)})
+    code = """
+import resource, sys, random
+from exabench import releases
+from exabench.errors import CannotWrite
+from test_releases import a_row
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+rng = random.Random(1)
+rows = (a_row(str(i), explanation=rng.randbytes(300).hex()) for i in range(5000))
+try:
+    releases.write_table(sys.argv[1], "small", "explanations", {"train": rows})
+except CannotWrite as error:
+    sys.exit(f"one line: {error}")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1 and done.stderr.startswith("one line: ") and done.stderr.count("\n") == 1, done.stderr
+    assert "cannot be written" in done.stderr
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["small"]
+    assert pq.read_table(tmp_path / before["train"][0].path).num_rows == 2
+
+
+def test_a_folder_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file where a folder should be")
+    with pytest.raises(CannotWrite, match="cannot be written"):
+        releases.write_table(tmp_path, "t", "explanations", {"train": many(1)})
+
+
+# -- the manifest -----------------------------------------------------------------------------------------------------
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@given(recipe=st.dictionaries(st.text(max_size=5), json_values, max_size=4), name=st.text(max_size=9))
+@settings(max_examples=40)
+def test_a_release_comes_back_from_its_manifest_exactly(
+    tmp_path_factory: pytest.TempPathFactory, recipe: dict[str, Any], name: str
+) -> None:
+    folder = tmp_path_factory.mktemp("release")
+    files = {"train": (DataFile("data/a.b-c/train-00000-of-00001.parquet", "0" * 64, 10, 2),)}
+    table = table_of(files, recipe=recipe, report=recipe)
+    release = Release(name, "12.0.3", {"a.b-c": table}, (DataFile("CHANGELOG.md", "f" * 64, 0),))
+    releases.save(release, folder)
+    again = releases.read(folder)
+    assert again == release and again.content == release.content
+    assert list(again.tables["a.b-c"].fields) == list(FAMILIES["explanations"])
+
+
+def test_the_same_release_is_the_same_manifest(tmp_path: Path) -> None:
+    release = a_release(tmp_path)
+    before = (tmp_path / "manifest.json").read_bytes()
+    releases.save(releases.read(tmp_path), tmp_path)
+    assert (tmp_path / "manifest.json").read_bytes() == before
+    assert manifest(tmp_path)["format"] == 1 and release.version == "1.0.0"
+
+
+@pytest.mark.parametrize("value", [float("nan"), {1, 2}, "\ud800", Path("x")])
+def test_a_release_that_json_cannot_hold_is_not_written(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(BadInput, match="JSON"):
+        releases.save(Release("n", "1.0.0", {"t": table_of({}, recipe={"odd": value})}), tmp_path)
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def set_in(value: dict[str, Any], path: str, item: Any) -> None:
+    *parents, last = path.split("/")
+    for key in parents:
+        value = value[int(key)] if isinstance(value, list) else value[key]
+    if item is None:
+        value.pop(last)
+    else:
+        value[last] = item
+
+
+FILE = "tables/small/splits/train/0"
+
+
+@pytest.mark.parametrize(
+    ("path", "item", "told"),
+    [
+        ("format", 2, "format 1 but of 2"),
+        ("format", None, "format 1 but of None"),
+        ("format", True, "format 1 but of True"),
+        ("name", None, "name"),
+        ("extra", 1, "extra"),
+        ("version", "1.0", "major.minor.patch"),
+        ("version", "01.0.0", "major.minor.patch"),
+        ("version", 1, "version of the manifest must be str"),
+        ("tables", [], "tables of the manifest"),
+        ("tables/../x", {}, "table .*JSON object|keys"),
+        ("tables/small/licence", None, "licence"),
+        ("tables/small/tokens", {"a": "b"}, "tokens of table small"),
+        ("tables/small/fields", {"id": 1}, "fields of table small"),
+        ("tables/small/replayable", 1, "replayable of table small"),
+        ("tables/small/splits/train", [], "must list its files"),
+        ("tables/small/splits/train-x", [], "split 'train-x'"),
+        (f"{FILE}/path", "../../etc/passwd", "no plain path"),
+        (f"{FILE}/path", "/etc/passwd", "no plain path"),
+        (f"{FILE}/path", "data//small/train-00000-of-00003.parquet", "no plain path"),
+        (f"{FILE}/path", "data\\small", "no plain path"),
+        (f"{FILE}/path", "data/small/a\nb", "no plain path"),
+        (f"{FILE}/path", "data/other/train-00000-of-00003.parquet", "in place of data/small/train-00000"),
+        (f"{FILE}/sha256", "zz", "64 hex"),
+        (f"{FILE}/bytes", -1, "counts from 0"),
+        (f"{FILE}/rows", 1.5, "rows of a file"),
+        (f"{FILE}/rows", True, "rows of a file"),
+        ("files", [{"path": "manifest.json", "sha256": "0" * 64, "bytes": 0, "rows": 0}], "no plain path"),
+        ("files", [{"path": "a", "sha256": "0" * 64, "bytes": 0, "rows": 0}] * 2, "lists a twice"),
+        ("files", ["a"], "JSON object"),
+    ],
+)
+def test_an_odd_manifest_is_one_line_that_names_the_file(tmp_path: Path, path: str, item: Any, told: str) -> None:
+    a_release(tmp_path)
+    value = manifest(tmp_path)
+    set_in(value, path, item) if ".." not in path.split("/") else value["tables"].update({"../x": item})
+    (tmp_path / "manifest.json").write_text(json.dumps(value))
+    with pytest.raises(BadInput, match=told) as error:
+        releases.read(tmp_path)
+    assert "manifest.json" in str(error.value) and "\n" not in str(error.value)
+    assert releases.verify(tmp_path) == [str(error.value)]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '"x"', "null", '{"format": 1}', "[" * 100_000, "\ud800"])
+def test_no_text_in_place_of_a_manifest_gives_a_traceback(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(BadInput, match="manifest.json"):
+        releases.read(tmp_path)
+
+
+def test_a_folder_without_a_manifest_is_no_release(tmp_path: Path) -> None:
+    assert "manifest.json is missing" in releases.verify(tmp_path)[0]
+    assert "manifest.json is missing" in releases.verify(tmp_path / "nowhere")[0]
+
+
+# -- verifying --------------------------------------------------------------------------------------------------------
+
+
+def test_a_whole_release_has_no_problems_and_gives_its_rows_back(tmp_path: Path) -> None:
+    splits = {"train": many(7), "validation": many(2, start=7)}
+    a_release(tmp_path, splits)
+    assert releases.verify(tmp_path) == []
+    for split, rows in splits.items():
+        assert list(releases.rows(tmp_path, "small", split)) == rows
+
+
+def test_a_flipped_byte_anywhere_is_found_by_verify_and_refused_before_any_row(tmp_path: Path) -> None:
+    release = a_release(tmp_path, many(4))
+    rng = random.Random(5)
+    for file in release.tables["small"].splits["train"]:
+        place = tmp_path / file.path
+        good = place.read_bytes()
+        for position in [0, len(good) - 1, *rng.sample(range(len(good)), 40)]:
+            torn = bytearray(good)
+            torn[position] ^= 1 << rng.randrange(8)
+            place.write_bytes(torn)
+            [problem] = releases.verify(tmp_path)
+            assert problem.startswith(f"{file.path}: is not the manifest's file")
+            with pytest.raises(BadInput, match=Path(file.path).name):
+                releases.rows(tmp_path, "small", "train")
+            with pytest.raises(BadInput, match=Path(file.path).name):
+                releases.load(tmp_path, "small")
+        place.write_bytes(good)
+    assert releases.verify(tmp_path) == []
+
+
+def test_each_way_that_a_release_can_be_wrong_is_a_line_that_names_the_file(tmp_path: Path) -> None:
+    release = a_release(tmp_path)
+    first, second, third = release.tables["small"].splits["train"]
+    (tmp_path / first.path).unlink()
+    with open(tmp_path / second.path, "ab") as file:
+        file.write(b"more")
+    shutil.copy(tmp_path / third.path, tmp_path / "elsewhere")
+    (tmp_path / third.path).unlink()
+    (tmp_path / third.path).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "small" / "train-00003-of-00003.parquet").write_bytes(b"PAR1")
+    (tmp_path / "data" / "linked").symlink_to("/")
+    problems = releases.verify(tmp_path)
+    assert [problem.split(": ")[0] for problem in problems] == [
+        *(first.path, second.path, third.path),
+        *("data/linked", "data/small/train-00003-of-00003.parquet"),
+    ]
+    told = ["is missing", "bytes where the manifest says", "is a link", "is not in the manifest", "is not in the"]
+    assert all(words in problem for words, problem in zip(told, problems, strict=True))
+
+
+def test_files_beside_the_tables_are_checked_too(tmp_path: Path) -> None:
+    release = a_release(tmp_path)
+    (tmp_path / "CHANGELOG.md").write_text("first\n")
+    digest = "a1b2" * 16
+    releases.save(replace(release, files=(DataFile("CHANGELOG.md", digest, 6),)), tmp_path)
+    [problem] = releases.verify(tmp_path)
+    assert problem.startswith("CHANGELOG.md: is not the manifest's file")
+
+
+def a_foreign_table(folder: Path, release: Release, table: pa.Table, rows: int = 7) -> None:
+    """Put another Parquet file in place of the only one, and vouch for it in the manifest."""
+    import hashlib
+
+    [file] = release.tables["small"].splits["train"]
+    pq.write_table(table, folder / file.path)
+    data = (folder / file.path).read_bytes()
+    told = replace(file, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), rows=rows)
+    releases.save(replace(release, tables={"small": table_of({"train": (told,)})}), folder)
+
+
+def test_a_file_whose_footer_contradicts_the_manifest_is_a_problem(tmp_path: Path) -> None:
+    release = a_release(tmp_path, many(3))
+    good = pq.read_table(tmp_path / release.tables["small"].splits["train"][0].path)
+    a_foreign_table(tmp_path, release, good)
+    assert "holds 3 rows where the manifest says 7" in releases.verify(tmp_path)[0]
+    a_foreign_table(tmp_path, release, good.drop_columns(["title"]), 3)
+    assert "other fields than the manifest: title" in releases.verify(tmp_path)[0]
+    a_foreign_table(tmp_path, release, good.set_column(6, "relevant", pa.array(["a"] * 3)), 3)
+    assert "other fields than the manifest: relevant" in releases.verify(tmp_path)[0]
+    a_foreign_table(tmp_path, release, good.select(sorted(good.column_names)), 3)
+    assert "another order" in releases.verify(tmp_path)[0]
+    with pytest.raises(BadInput, match="another order"):
+        releases.rows(tmp_path, "small", "train")
+
+
+def test_a_file_that_is_no_parquet_is_a_problem_though_its_digest_fits(tmp_path: Path) -> None:
+    import hashlib
+
+    release = a_release(tmp_path, many(2))
+    [file] = release.tables["small"].splits["train"]
+    (tmp_path / file.path).write_bytes(b"PAR1 no table PAR1")
+    told = replace(file, sha256=hashlib.sha256(b"PAR1 no table PAR1").hexdigest(), bytes=18)
+    releases.save(replace(release, tables={"small": table_of({"train": (told,)})}), tmp_path)
+    assert "is not a Parquet file" in releases.verify(tmp_path)[0]
+
+
+def test_a_table_or_split_that_is_not_there_is_named_with_the_choices(tmp_path: Path) -> None:
+    a_release(tmp_path)
+    with pytest.raises(UnknownName, match="did you mean small"):
+        releases.rows(tmp_path, "smal", "train")
+    with pytest.raises(UnknownName, match="split of small 'test'; choose from: train"):
+        releases.rows(tmp_path, "small", "test")
+
+
+# -- what changed -----------------------------------------------------------------------------------------------------
+
+
+def changes(tmp_path: Path, old: Any, new: Any) -> releases.Diff:
+    for name, rows in (("old", old), ("new", new)):
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
+        a_release(tmp_path / name, rows)
+    return releases.diff(tmp_path / "old", tmp_path / "new")
+
+
+def test_rows_added_removed_and_changed_are_counted_and_named(tmp_path: Path) -> None:
+    new = [*many(7)[2:], a_row("new")]
+    new[0] |= {"query": "another", "relevant": False}
+    found = changes(tmp_path, many(7), new)
+    assert found.lines() == [
+        "table small: 1 row added: new",
+        "table small: 2 rows removed: r0, r1",
+        "table small: 1 row changed: r2 (query, relevant)",
+    ]
+    assert json.loads(json.dumps(found.as_json()))["tables"]["small"]["changed_ids"] == {"r2": ["query", "relevant"]}
+    assert not found.breaking
+
+
+def test_only_examples_are_named_but_all_rows_are_counted(tmp_path: Path) -> None:
+    [line] = changes(tmp_path, many(1), many(40)).lines()
+    assert line == "table small: 39 rows added: r1, r2, r3, r4, r5, ..."
+
+
+def test_rows_in_another_order_or_in_other_files_are_the_same_rows(tmp_path: Path) -> None:
+    found = changes(tmp_path, many(7), many(7)[::-1])
+    assert found.lines() == [] and found.tables == {}
+    before, after = releases.read(tmp_path / "old"), releases.read(tmp_path / "new")
+    assert releases.next_version(before, after, found) == "1.0.1"
+
+
+def test_a_row_that_moves_to_another_split_is_a_changed_row(tmp_path: Path) -> None:
+    found = changes(tmp_path, {"train": many(3)}, {"train": many(2), "validation": many(1, start=2)})
+    assert found.lines() == [
+        "table small: split validation added",
+        "table small: 1 row changed: r2 (split)",
+    ]
+    back = releases.diff(tmp_path / "new", tmp_path / "old")
+    assert back.breaking and "table small: split validation removed" in back.lines()
+
+
+def test_a_field_that_comes_does_not_make_every_row_a_changed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        fields = {name: kind for name, kind in FAMILIES["explanations"].items() if name != "title"}
+        patch.setitem(FAMILIES, "explanations", {**fields, "prompt": "list<string>"})  # type: ignore[arg-type]
+        old = [{name: value for name, value in row.items() if name != "title"} | {"prompt": []} for row in many(4)]
+        a_release(tmp_path / "old", old)
+    a_release(tmp_path / "new", many(4))
+    found = releases.diff(tmp_path / "old", tmp_path / "new")
+    assert found.lines() == [
+        "table small: field title added (string)",
+        "table small: field prompt was list<string>, is string",
+    ]
+    assert found.breaking
+    back = releases.diff(tmp_path / "new", tmp_path / "old")
+    assert "table small: field title removed" in back.lines() and back.breaking
+    assert releases.verify(tmp_path / "old") == []  # it is held against what its own manifest promised
+
+
+def test_tables_that_come_and_go_are_named(tmp_path: Path) -> None:
+    old = a_release(tmp_path / "old")
+    files = releases.write_table(tmp_path / "new", "other", "listwise", {"train": many(2, "listwise")})
+    new = Release(old.name, "1.0.0", {"other": table_of(files, "listwise")})
+    releases.save(new, tmp_path / "new")
+    found = releases.diff(tmp_path / "old", tmp_path / "new")
+    assert found.lines() == ["table other: added (2 rows)", "table small: removed (7 rows)"]
+    assert releases.next_version(old, new, found) == "2.0.0"
+
+
+def test_a_table_with_the_same_files_is_not_read_and_need_not_be_there(tmp_path: Path) -> None:
+    a_release(tmp_path / "old")
+    shutil.copytree(tmp_path / "old", tmp_path / "new")
+    shutil.rmtree(tmp_path / "old" / "data")
+    assert releases.diff(tmp_path / "old", tmp_path / "new").lines() == []
+
+
+def test_releases_with_a_changed_byte_are_not_compared(tmp_path: Path) -> None:
+    changes(tmp_path, many(3), many(4))
+    [file] = (tmp_path / "old" / "data" / "small").iterdir()
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(BadInput, match=file.name):
+        releases.diff(tmp_path / "old", tmp_path / "new")
+
+
+ids = st.dictionaries(st.sampled_from("abcdefghij"), st.sampled_from(["x", "y"]), max_size=8)
+
+
+@given(old=ids, new=ids)
+@settings(max_examples=40)
+def test_a_diff_counts_what_two_dicts_tell_apart(
+    tmp_path_factory: pytest.TempPathFactory, old: dict[str, str], new: dict[str, str]
+) -> None:
+    folder = tmp_path_factory.mktemp("diff")
+    for name, rows in (("old", old), ("new", new)):
+        files = releases.write_table(folder / name, "t", "explanations", {"train": [a_row("0"), *made(rows)]})
+        releases.save(Release("n", "1.0.0", {"t": table_of(files)}), folder / name)
+    found = releases.diff(folder / "old", folder / "new").tables.get("t")
+    counts = (found.rows_added, found.rows_removed, found.rows_changed) if found else (0, 0, 0)
+    changed = sum(old[id] != new[id] for id in old.keys() & new.keys())
+    assert counts == (len(new.keys() - old.keys()), len(old.keys() - new.keys()), changed)
+
+
+def made(rows: dict[str, str]) -> list[Row]:
+    return [a_row(id, query=text) for id, text in rows.items()]
+
+
+# -- versions ---------------------------------------------------------------------------------------------------------
+
+
+def test_versions_follow_from_what_changed(tmp_path: Path) -> None:
+    old = replace(a_release(tmp_path / "old"), version="2.3.4")
+    same = releases.diff(tmp_path / "old", tmp_path / "old")
+    assert releases.next_version(None, old, None) == "1.0.0"
+    assert releases.next_version(old, replace(old, version="1.0.0"), same) == "2.3.4"
+    licence = {"small": replace(old.tables["small"], licence="cc0-1.0")}
+    assert releases.next_version(old, replace(old, tables=licence), same) == "2.3.5"
+    new = a_release(tmp_path / "new", many(8))
+    assert releases.next_version(old, new, releases.diff(tmp_path / "old", tmp_path / "new")) == "2.4.0"
+    with pytest.raises(BadInput, match="compare the two first"):
+        releases.next_version(old, new, None)
+
+
+def test_a_person_may_raise_a_version_and_never_lower_it() -> None:
+    assert releases.raised("1.2.3", "1.2.3") == "1.2.3"
+    assert releases.raised("1.9.0", "1.10.0") == "1.10.0"
+    with pytest.raises(BadInput, match="may only be raised"):
+        releases.raised("1.10.0", "1.9.9")
+
+
+@pytest.mark.parametrize(
+    "wanted", ["", "v2.0.0", "2.0", "2.0.0.0", "2.0.0-rc1", "02.0.0", "2.0.0\n", "².0.0", "9" * 40]
+)
+def test_a_version_is_three_plain_numbers(wanted: str) -> None:
+    with pytest.raises(BadInput, match="major.minor.patch"):
+        releases.raised("1.0.0", wanted)

@@ -1,0 +1,34 @@
+"""Builders: how each kind of dataset is planned, and how the teacher's replies become its rows.
+
+A builder is one file that holds one class of the file's name with three verbs: `items()` plans, `row(item, replies)`
+makes, `report(items)` counts. To add one, add its file. Its constructor takes options, and parts that are already
+made under the names `pairs`, `queries`, `collection` and `retrievers`; it imports no other engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from exabench.nouns import Reply
+from exabench.rows import Item, Row
+from exabench.shelf import Shelf
+
+
+class Builder(Protocol):
+    """Makes rows of one `family` (exabench.rows); `prompt` is the label of what it asks, or "" if it asks nothing."""
+
+    family: str
+    prompt: str
+
+    def items(self) -> Iterator[Item]:
+        """What the dataset is made of, piece by piece: the same every time."""
+
+    def row(self, item: Item, replies: Sequence[Reply]) -> Row:
+        """The row without what building adds to all (`teacher`, `prompt`, `replies`). Raises rows.Rejected."""
+
+    def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
+        """Figures about a plan for the dataset's card, as JSON holds them; empty where there is nothing to say."""
+
+
+BUILDERS = Shelf("builder", __name__, __file__)

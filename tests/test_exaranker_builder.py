@@ -1,0 +1,352 @@
+"""An explanation set: what the teacher is asked, what becomes of any reply, and the authors' own files."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exabench.builders import BUILDERS
+from exabench.builders._exaranker_format import input_text, repeated, rows_from_tsv, target_text, to_tsv
+from exabench.builders.exaranker import Exaranker, explanation_of, fault
+from exabench.collections.beir_folder import EMBEDDED, BeirFolder
+from exabench.errors import BadInput
+from exabench.files import read_toml
+from exabench.nouns import Passage, Prompt, Query, Reply, Task
+from exabench.pairs import PAIRS
+from exabench.pairs.judged import Judged
+from exabench.recipe import FOLDER
+from exabench.rows import Item, Pair, Rejected, checked_row
+
+RECIPES = sorted(file for file in (FOLDER / "data").glob("*.toml") if read_toml(file)["builder"] == "exaranker")
+GIVEN_BY_BUILDING = {"teacher": "human", "teacher_revision": "", "prompt": "", "replies": []}
+SKY = Passage("p1", "Air scatters blue light.", "The sky")
+
+
+class These:
+    """A source that holds what it was given."""
+
+    source, source_revision = "memory", "1"
+
+    def __init__(self, *pairs: Pair) -> None:
+        self._pairs = pairs
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self._pairs)
+
+
+PAIR = Pair(Query("q1", "why is the sky blue"), SKY, True)
+OTHER = Pair(Query("q2", "why is grass green"), SKY, False)
+HUMAN = Pair(Query("q1", "why is the sky blue"), SKY, True, "Air scatters\nblue light.")
+
+
+def item(pair: Pair = PAIR, **options: object) -> tuple[Exaranker, Item]:
+    builder = Exaranker(These(pair), **options)  # type: ignore[arg-type]
+    return builder, next(builder.items())
+
+
+def reply(text: str, finish: str = "stop", id: str = "q1/p1") -> Reply:
+    return Reply(id, text, finish, 100, 10)
+
+
+# -- what the teacher is asked ---------------------------------------------------------------------------------
+
+
+def test_an_item_is_a_pair_and_one_prompt_of_its_id():
+    builder, made = item()
+    assert (builder.family, builder.prompt.split("@")[0]) == ("explanations", "explain")
+    assert made.id == "q1/p1" and [prompt.id for prompt in made.prompts] == ["q1/p1"]
+    assert (made.prompts[0].max_tokens, made.prompts[0].temperature) == (256, 0.0)
+    assert made.data["relevant"] is True and made.data["source"] == "memory"
+
+
+@pytest.mark.parametrize(("pair", "answer"), [(PAIR, "is relevant"), (OTHER, "is not relevant")])
+def test_the_prompt_gives_query_passage_and_answer_and_leaves_the_explanation_open(pair, answer):
+    ((role, text),) = item(pair)[1].prompts[0].turns
+    eighth = text.rpartition("Example 8:")[2]
+    assert role == "user" and eighth.split("\n\n") == [
+        *("", f"Question: {pair.query.text}", "Passage: Title: The sky Content: Air scatters blue light."),
+        *(f"Final Answer: The passage {answer} to the question.", "Explanation:"),
+    ]
+
+
+def test_the_seven_worked_examples_have_the_published_structure():
+    text = item()[1].prompts[0].turns[0][1].split("###\nExample ")[1:8]
+    blocks = [dict(part.split(": ", 1) for part in example.strip().split("\n\n")[1:]) for example in text]
+    assert all(list(block) == ["Question", "Passage", "Final Answer", "Explanation"] for block in blocks)
+    labels = [" not " not in block["Final Answer"] for block in blocks]
+    assert [i for i, relevant in enumerate(labels, 1) if relevant] == [1, 3, 6, 7]
+    assert blocks[1]["Passage"] == blocks[6]["Passage"] and blocks[1]["Question"] != blocks[6]["Question"]
+    for block, relevant in zip(blocks, labels, strict=True):
+        assert fault(block["Explanation"], relevant, 256) == ""
+
+
+def test_a_long_passage_is_cut_in_the_prompt_and_whole_in_the_row():
+    long = Pair(Query("q1", "what"), Passage("p1", "word " * 900), True)
+    builder, made = item(long, words=50)
+    assert made.prompts[0].turns[0][1].split("Example 8:")[1].count("word") == 50
+    assert builder.row(made, [reply("Fine.")])["input"].count("word") == 900
+
+
+def test_what_a_person_explained_needs_no_prompt_and_no_teacher():
+    builder, made = item(HUMAN, prompt="")
+    assert (builder.prompt, made.prompts) == ("", ())
+    row = builder.row(made, [])
+    assert row["explanation"] == "Air scatters\nblue light."
+    assert row["target"] == "true. Explanation: Air scattersblue light."
+    assert builder.report([made]) == {"explained by people": 1}
+    with pytest.raises(BadInput, match="has no rationale and there is no prompt"):
+        item(PAIR, prompt="")
+    assert item(HUMAN)[1].prompts == ()
+
+
+def test_a_prompt_of_the_user_s_says_its_tokens_or_the_recipe_does(tmp_path):
+    file = tmp_path / "mine.jinja"
+    file.write_text("{{ query }}|{{ passage }}|{{ relevant }}", encoding="utf-8")
+    with pytest.raises(BadInput, match="answer_tokens"):
+        item(prompt=file)
+    made = item(prompt=file, max_tokens=9)[1]
+    assert made.prompts[0].turns == (
+        ("user", "why is the sky blue|Title: The sky Content: Air scatters blue light.|True"),
+    )
+
+
+def test_several_samples_are_asked_for_at_a_temperature_and_the_first_usable_one_is_taken():
+    builder, made = item(samples=3, temperature=0.7)
+    assert [(prompt.id, prompt.sample) for prompt in made.prompts] == [(f"q1/p1:{n}", n) for n in range(3)]
+    row = builder.row(made, [reply(""), reply("It says so.", "length"), reply("It names the scattering.")])
+    assert row["explanation"] == "It names the scattering."
+    with pytest.raises(Rejected, match="empty reply"):
+        builder.row(made, [reply(""), reply("x", "length")])
+    with pytest.raises(BadInput, match="temperature above 0"):
+        item(samples=2)
+    with pytest.raises(BadInput, match="samples is 0"):
+        item(samples=0)
+
+
+# -- what becomes of a reply -----------------------------------------------------------------------------------
+
+
+def test_input_and_target_are_the_published_strings():
+    assert input_text("a", "b") == 'Is the question: "a" answered by the document: "b"? Give an explanation.'
+    assert target_text(True, "Because.") == "true. Explanation: Because."
+    assert target_text(False, " It is\n\nnot. ") == "false. Explanation: It isnot."
+    assert target_text(False, "It is\r\n\r\nnot.", " ") == "false. Explanation: It is not."
+
+
+def test_a_row_has_the_fields_of_its_family():
+    builder, made = item(line_breaks=" ")
+    row = checked_row("explanations", builder.row(made, [reply(" It says\nwhy. ")]) | GIVEN_BY_BUILDING)
+    assert row["input"] == (
+        'Is the question: "why is the sky blue" answered by the document: "The sky Air scatters blue light."? '
+        "Give an explanation."
+    )
+    assert (row["explanation"], row["target"]) == ("It says\nwhy.", "true. Explanation: It says why.")
+    assert (row["source"], row["source_revision"], row["title"]) == ("memory", "1", "The sky")
+
+
+def test_the_rankers_part_reads_what_the_builder_writes():
+    template = (Path(EMBEDDED) / "rerankers" / "exaranker.py").read_text(encoding="utf-8")
+    assert input_text("{query}", "{passage}") in template
+
+
+FAULTS = [
+    ("", "empty reply"),
+    (" \n\t ", "empty reply"),
+    ("Explanation: ", "empty reply"),
+    ("x" * 40 + "word " * 9000, "longer than max_tokens can be"),
+    ("It is \ufffd\ufffd.", "garbled characters"),
+    ("It is \x00 so.", "garbled characters"),
+    ("It is \ud800 so.", "garbled characters"),
+    ("I'm sorry, but I cannot help with that.", "refuses to answer"),
+    ("I cannot provide an explanation.", "refuses to answer"),
+    ("As an AI language model, I have no view.", "refuses to answer"),
+    ("False. The passage is about light.", "contradicts the label"),
+    ("The passage is not relevant to the question.", "contradicts the label"),
+    ("This document is irrelevant, since it is short.", "contradicts the label"),
+    ("It says so.\n\nExample 9:\n\nQuestion: why", "goes on with the prompt's examples"),
+    ("It says so.\n\n###\nmore", "goes on with the prompt's examples"),
+    ("Passage: Air scatters blue light.", "goes on with the prompt's examples"),
+    ("because " * 20, "repeats itself"),
+    ("It is so. " + "The passage says why. " * 6, "repeats itself"),
+    ("It says why" + "!" * 60, "repeats itself"),
+    ("天空很蓝" * 30, "repeats itself"),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), FAULTS, ids=[f"{reason} {n}" for n, (_, reason) in enumerate(FAULTS)])
+def test_what_is_no_explanation_is_rejected_with_its_reason(text, reason):
+    builder, made = item()
+    with pytest.raises(Rejected) as rejected:
+        builder.row(made, [reply(text)])
+    assert rejected.value.reason == reason
+
+
+def test_an_answer_that_was_cut_off_and_one_that_never_came_are_rejected():
+    builder, made = item()
+    for replies, reason in (([reply("It is", "length")], "cut at max_tokens"), ([], "no reply")):
+        with pytest.raises(Rejected, match=reason):
+            builder.row(made, replies)
+
+
+@pytest.mark.parametrize("text", ["True, it is.", "The passage is relevant to the question.", "Relevant. It says so."])
+def test_a_pair_that_is_not_relevant_is_not_explained_as_relevant(text):
+    assert fault(text, False, 256) == "contradicts the label"
+    assert fault(text, True, 256) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "relevant"),
+    [
+        ("The passage is relevant to the question because it names the scattering of light.", True),
+        ("The passage is not relevant, since it is about the sky and the question is about grass.", False),
+        ("I cannot find grass anywhere in the passage, which is about the sky.", False),
+        ("Falsehoods about the sky are corrected: very, very, very little light is green.", True),
+        ("Nothing is said of grass.\nThe sky alone is explained.", False),
+        ("**Explanation:** It says how air scatters light – « bleu » 青 🙂.", True),
+    ],
+)
+def test_what_may_be_an_explanation_is_kept_as_it_is(text, relevant):
+    builder, made = item(PAIR if relevant else OTHER)
+    row = builder.row(made, [reply(text)])
+    assert row["explanation"] == text.removeprefix("**Explanation:** ")
+
+
+@given(
+    st.text() | st.text(alphabet='"#:.\n ExampleQuestion9ntrufals\ud800\x00', max_size=60), st.booleans(), st.booleans()
+)
+def test_any_reply_gives_a_row_or_a_reason(text, relevant, stopped):
+    builder, made = item(PAIR if relevant else OTHER)
+    try:
+        row = checked_row(
+            "explanations", builder.row(made, [reply(text, "stop" if stopped else "length")]) | GIVEN_BY_BUILDING
+        )
+    except Rejected as rejected:
+        assert rejected.reason
+        return
+    assert row["explanation"] and row["explanation"] == explanation_of(text)
+    assert "\n" not in row["target"] and row["target"].startswith(("true. Explanation: ", "false. Explanation: "))
+    json.dumps(row, ensure_ascii=False).encode()
+
+
+@given(st.text(alphabet="ab ", max_size=200))
+def test_whatever_stands_four_times_running_over_forty_characters_is_found(text):
+    unit = f"{text[:15]}x"
+    assert fault("It is so: " + unit * (60 // len(unit) + 5), True, 256) == "repeats itself"
+
+
+def test_a_planned_item_makes_the_same_row_after_its_way_through_json():
+    builder, made = item()
+    back = json.loads(json.dumps(asdict(made)))
+    prompts = tuple(Prompt(**{**prompt, "turns": tuple(map(tuple, prompt["turns"]))}) for prompt in back["prompts"])
+    assert Item(back["id"], prompts, back["data"]) == made
+    assert builder.row(Item(back["id"], prompts, back["data"]), [reply("So.")]) == builder.row(made, [reply("So.")])
+
+
+# -- the authors' files ----------------------------------------------------------------------------------------
+
+NO = (
+    '0\t"Is the question: ""a ""b"" c"" answered by the document: ""d, e""? Give an explanation."\t'
+    "false. Explanation:No."
+)
+YES = '1\t"Is the question: ""a"" answered by the document: ""d""? Give an explanation."\ttrue. Explanation:Yes.'
+LINES = ["label\tinput\toutput", NO, YES, YES]
+
+
+def tsv(folder: Path, *rows: str) -> Path:
+    file = folder / "authors.tsv"
+    file.write_bytes("".join(f"{row}\r\n" for row in rows).encode())
+    return file
+
+
+def test_the_authors_files_are_read_with_query_and_passage_and_repeated_rows_are_counted(tmp_path):
+    rows = list(rows_from_tsv(tsv(tmp_path, *LINES), teacher="text-davinci-002"))
+    assert [checked_row("explanations", row) for row in rows] == rows
+    assert [(r["query"], r["passage"], r["relevant"], r["explanation"]) for r in rows] == [
+        ('a "b" c', "d, e", False, "No."),
+        *[("a", "d", True, "Yes.")] * 2,
+    ]
+    assert [row["id"] for row in rows] == ["line2", "line3", "line4"]
+    assert repeated(rows) == 1 and rows[1]["query_id"] == rows[2]["query_id"] != rows[0]["query_id"]
+    assert "".join(to_tsv(rows)).encode() == (tmp_path / "authors.tsv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "1\ttext\ttrue. Explanation: x",
+        LINES[2].replace("1\t", "2\t", 1),
+        LINES[2].replace("true.", "false."),
+        LINES[2].replace('""d""', '""d"" answered by the document: ""e""'),
+        "1\ttwo columns",
+        LINES[2] + "\tfour",
+    ],
+)
+def test_a_row_of_another_form_is_refused_by_its_line(tmp_path, line):
+    with pytest.raises(BadInput, match=r"authors\.tsv:3: "):
+        list(rows_from_tsv(tsv(tmp_path, *LINES[:2], line), teacher="t"))
+
+
+texts = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters='"\t\n'), min_size=1).filter(
+    lambda text: text.strip() and "answered by the document" not in text
+)
+
+
+@given(st.lists(st.tuples(texts, texts, st.booleans(), texts), max_size=6))
+def test_rows_survive_the_way_through_such_a_file(tmp_path_factory, given):
+    rows = []
+    for query, passage, relevant, explanation in given:
+        builder, made = item(Pair(Query("q", query), Passage("p", passage), relevant, explanation), prompt="")
+        rows.append(builder.row(made, []) | GIVEN_BY_BUILDING)
+    file = tmp_path_factory.mktemp("tsv") / "rows.tsv"
+    file.write_text("".join(to_tsv(rows)), encoding="utf-8", newline="")
+    same = ("query", "passage", "relevant", "input", "target")
+    back = list(rows_from_tsv(file, teacher="human"))
+    assert [[row[key] for key in same] for row in back] == [[row[key] for key in same] for row in rows]
+
+
+# -- recipes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_a_recipe_s_options_are_those_of_its_parts(file):
+    page = read_toml(file)
+    options = dict(page["options"])
+    pairs = dict(options.pop("pairs"))
+    options.pop("task", None)
+    assert pairs.keys() - {"part"} <= set(inspect.signature(PAIRS[pairs["part"]]).parameters)
+    assert options.keys() <= set(inspect.signature(BUILDERS[page["builder"]]).parameters)
+    assert page["licence"] and page["title"] and ("teacher" in page) == (options["prompt"] != "")
+    assert page["licence"] != "other" or "MS MARCO" in page["note"]
+
+
+def test_the_demo_s_every_pair_has_a_recorded_reply_that_makes_a_row():
+    page = read_toml(FOLDER / "data" / "mini-explanations.toml")
+    lines = (EMBEDDED / page["teacher"]["file"]).read_text(encoding="utf-8").splitlines()
+    said = {line["id"]: line["text"] for line in map(json.loads, lines)}
+    assert len(said) == len(lines)
+    options = {key: value for key, value in page["options"]["pairs"].items() if key != "part"}
+    builder = Exaranker(Judged(BeirFolder(Task("mini", "mini")), **options))
+    rows = [builder.row(made, [reply(said[made.id])]) for made in builder.items()]
+    assert Counter(row["relevant"] for row in rows) == {True: 60, False: 60}
+    assert len({row["explanation"] for row in rows}) == 120
+    assert all(re.search(r"[.]$", row["explanation"]) for row in rows)
+
+
+def test_the_recorded_replies_are_the_written_explanations_and_some_of_what_is_not_relevant():
+    written = (EMBEDDED / "mini" / "explanations.jsonl").read_text(encoding="utf-8").splitlines()
+    people = {f"{row['query_id']}/{row['passage_id']}": row["explanation"] for row in map(json.loads, written)}
+    lines = (EMBEDDED / "mini" / "replies-explain.jsonl").read_text(encoding="utf-8").splitlines()
+    said = {line["id"]: line["text"] for line in map(json.loads, lines)}
+    assert len(people) == 201 and people.items() <= said.items()
+    qrels = BeirFolder(Task("mini", "mini")).qrels("train")
+    others = [id.split("/") for id in said.keys() - people.keys()]
+    assert len(others) == 60 and all(qrels[query][passage] == 0 for query, passage in others)

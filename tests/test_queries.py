@@ -1,0 +1,343 @@
+"""Query sources: the seed and the texts decide what is sampled, every query has its origin, bad answers are counted."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exabench.catalogue import single_task
+from exabench.collections._choose import open_collection
+from exabench.errors import BadInput, OutsideFailed, Refused
+from exabench.nouns import Passage, Prompt, Query, Reply
+from exabench.queries import QUERIES
+from exabench.queries._sampling import lowest, rank
+from exabench.queries._sentences import sentences
+from exabench.queries.cropped import Cropped
+from exabench.queries.docquery import Docquery
+from exabench.queries.given import Given
+
+
+class Memory:
+    """A collection that holds what it was given."""
+
+    source, revision = "memory", "1"
+
+    def __init__(
+        self, passages: Iterable[Passage] = (), queries: Iterable[Query] = (), judged: Mapping[str, Any] | None = None
+    ) -> None:
+        self._passages, self._queries, self._judged = list(passages), list(queries), judged or {}
+
+    def passages(self) -> Iterator[Passage]:
+        return iter(self._passages)
+
+    def queries(self) -> Iterator[Query]:
+        return iter(self._queries)
+
+    def qrels(self, split: str) -> dict[str, dict[str, int]]:
+        return dict(self._judged[split])
+
+
+class Writer:
+    """A teacher that answers with a function of the prompt, last prompt first, and knows keys as a reply store does."""
+
+    def __init__(self, answer: Callable[[Prompt], str | Reply]) -> None:
+        self.identity: Mapping[str, Any] = {"engine": "toy", "model": "writer", "revision": "1", "server": "here"}
+        self._answer, self.asked = answer, list[Prompt]()
+
+    def key(self, prompt: Prompt) -> str:
+        return f"key of {prompt.id}"
+
+    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
+        batch = list(prompts)
+        self.asked += batch
+        for prompt in reversed(batch):
+            said = self._answer(prompt)
+            yield said if isinstance(said, Reply) else Reply(prompt.id, said, "stop", 9, 3)
+
+
+def mini() -> Memory:
+    found = open_collection(single_task("mini"))
+    return Memory(found.passages(), found.queries(), {"test": found.qrels("test")})
+
+
+def shuffled(collection: Memory, seed: int = 1) -> Memory:
+    passages, queries = list(collection.passages()), list(collection.queries())
+    random.Random(seed).shuffle(passages)
+    random.Random(seed).shuffle(queries)
+    return Memory(passages, queries, collection._judged)
+
+
+# -- sentences -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
+        ("Dr. Smith met J. R. Jones in the U.S. embassy. They spoke.", None),
+        ("It costs 3.5 dollars, e.g. in Rome. Not more.", None),
+        ('He said "Stop." Then he left.', ['He said "Stop."', "Then he left."]),
+        ("so it ended... and went on. New", ["so it ended... and went on.", "New"]),
+        ("A heading\n\nA text that\nis wrapped. More", ["A heading", "A text that is wrapped.", "More"]),
+        ("Ends (here.) Next", ["Ends (here.)", "Next"]),
+        ("  ", []),
+        ("...", ["..."]),
+        ("5 mg. 10 mg is more.", ["5 mg.", "10 mg is more."]),
+    ],
+)
+def test_sentences_end_where_the_rules_say(text: str, expected: list[str] | None) -> None:
+    found = list(sentences(text))
+    assert found == expected if expected is not None else len(found) == 2
+
+
+@given(st.text(st.sampled_from("aA1.!?… \n\"')(é日"), max_size=200))
+def test_no_letter_is_lost_and_no_sentence_is_empty(text: str) -> None:
+    found = list(sentences(text))
+    assert "".join("".join(found).split()) == "".join(text.split())
+    assert all(sentence == " ".join(sentence.split()) != "" for sentence in found)
+
+
+@pytest.mark.parametrize(
+    "text", ["." * 10**6, ". " * 10**5, "a. " * 10**5, "\n " * 10**5, "A" * 10**6 + ". B", " " * 10**6]
+)
+def test_long_texts_take_time_in_proportion(text: str) -> None:
+    started = time.process_time()
+    list(sentences(text))
+    assert time.process_time() - started < 10
+
+
+# -- samples ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.text(max_size=2)), max_size=40), st.integers(0, 10))
+def test_the_lowest_ranks_are_kept_whatever_the_order(items: list[tuple[int, str]], count: int) -> None:
+    least = {number: min(word for other, word in items if other == number) for number, _ in items}
+    expected = [(least[number],) for number in sorted(least)[:count]]
+    for order in (items, items[::-1], sorted(items)):
+        assert lowest(((number, (word,)) for number, word in order), count) == expected
+
+
+def test_a_sample_is_even() -> None:
+    taken = sum(rank(seed, f"passage {i}") < 2**126 for seed in range(20) for i in range(500))
+    assert abs(taken - 2500) < 5 * (10_000 * 0.25 * 0.75) ** 0.5  # a quarter, within five deviations
+
+
+# -- cropped ---------------------------------------------------------------------------------------------------------
+
+
+def test_cropped_queries_are_sentences_of_the_passage_that_their_origin_names() -> None:
+    texts = {passage.id: passage.text for passage in mini().passages()}
+    found = list(Cropped(mini(), count=100))
+    assert len(found) == len({query.id for query, _ in found}) == len({query.text for query, _ in found}) == 100
+    for query, origin in found:
+        number = int(query.id.removeprefix(f"c-{origin['passage_id']}-"))
+        assert list(sentences(texts[origin["passage_id"]]))[number - 1] == query.text
+        assert origin == {"kind": "cropped", "passage_id": origin["passage_id"], "replies": []}
+
+
+def test_the_same_sentences_are_cropped_in_any_order_of_passages() -> None:
+    first = list(Cropped(mini(), count=50, seed=3))
+    assert list(Cropped(shuffled(mini()), count=50, seed=3)) == first
+    assert list(Cropped(mini(), count=50, seed=4)) != first
+    assert list(Cropped(mini(), count=60, seed=3))[:50] == first, "a larger sample holds the smaller"
+
+
+def test_a_sentence_of_many_passages_is_one_query_of_the_least() -> None:
+    both = [Passage("b", "Click here. Blue."), Passage("a", "Red. Click here.")]
+    for passages in (both, both[::-1]):
+        assert {query.id for query, _ in Cropped(Memory(passages), count=3)} == {"c-a-1", "c-a-2", "c-b-2"}
+
+
+def test_too_few_sentences_are_refused() -> None:
+    with pytest.raises(BadInput, match="has 1 different sentences of 2 words or more, fewer than count = 2"):
+        list(Cropped(Memory([Passage("a", "One. Two words.")]), count=2, fewest_words=2))
+    with pytest.raises(BadInput, match="at least 1"):
+        Cropped(Memory(), count=0)
+
+
+# -- docquery --------------------------------------------------------------------------------------------------------
+
+
+def what_is(prompt: Prompt) -> str:
+    return f"what is {prompt.turns[-1][1].split()[-1]} {prompt.sample}"
+
+
+def test_generated_queries_carry_their_passage_and_the_key_of_their_reply() -> None:
+    writer = Writer(what_is)
+    found = list(Docquery(mini(), writer, count=20, per_passage=2))
+    assert len(found) == 20 and len({origin["passage_id"] for _, origin in found}) == 10
+    assert [query.text for query, _ in found] == [what_is(prompt) for prompt in writer.asked], "in the order asked"
+    for query, origin in found:
+        assert query.id.removeprefix(f"g-{origin['passage_id']}-") in ("1", "2")
+        assert origin["kind"] == "generated" and origin["replies"] == [f"key of {query.id}"]
+    assert {(prompt.max_tokens, prompt.temperature) for prompt in writer.asked} == {(64, 1.0)}
+    passage = next(p for p in mini().passages() if p.id == found[0][1]["passage_id"])
+    assert writer.asked[0].turns == (("user", f"Title: {passage.title} Content: {' '.join(passage.text.split())}"),)
+
+
+def test_generated_queries_do_not_depend_on_the_order_of_passages() -> None:
+    assert list(Docquery(shuffled(mini()), Writer(what_is), count=30)) == list(
+        Docquery(mini(), Writer(what_is), count=30)
+    )
+
+
+def test_a_source_that_is_read_twice_asks_once() -> None:
+    writer = Writer(what_is)
+    source = Docquery(mini(), writer, count=5)
+    assert list(source) == list(source) and len(writer.asked) == 5
+
+
+def test_answers_that_are_no_queries_are_left_out_and_counted() -> None:
+    answers = [
+        "",
+        "\n \n",
+        "why",
+        "what is a bat",
+        "what  is a bat",
+        "how\nExample 2: more",
+        "cut short he",
+        "first\ncut",
+    ]
+
+    def answer(prompt: Prompt) -> Reply:
+        text = answers[prompt.sample]
+        return Reply(prompt.id, text, "length" if "cut" in text else "stop", 1, 1)
+
+    source = Docquery(Memory([Passage("a", "bats")]), Writer(answer), count=8, per_passage=8)
+    assert [query.text for query, _ in source] == ["why", "what is a bat", "how", "first"]
+    report = source.report()
+    assert report["left_out"] == {"cut short": 1, "empty": 2, "said before": 1}
+    assert (report["asked"], report["given"]) == (8, 4)
+    assert "server" not in report["teacher"] and report["prompt"].startswith("doct5query@")
+    strict = Docquery(Memory([Passage("a", "bats")]), Writer(answer), count=8, per_passage=8, fewest_words=2)
+    assert [query.text for query, _ in strict] == ["what is a bat"]
+    assert strict.report()["left_out"]["too short"] == 3
+
+
+class Refusing(Writer):
+    """A teacher that does not take some prompts, and says so in the end."""
+
+    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
+        batch = list(prompts)
+        yield from super().complete(batch[1:])
+        raise Refused({batch[0].id: "too long"})
+
+
+def test_a_prompt_that_the_teacher_refuses_costs_one_query() -> None:
+    source = Docquery(mini(), Refusing(what_is), count=5)
+    assert len(list(source)) == 4
+    assert source.report()["left_out"] == {"refused by the teacher": 1}
+
+
+@pytest.mark.parametrize(
+    ("replies", "message"),
+    [
+        (lambda prompts: [Reply(prompt.id, "x", "stop", 1, 1) for prompt in prompts[1:]], "gave no answer"),
+        (lambda prompts: [Reply("nobody", "x", "stop", 1, 1)], "though nobody asked it"),
+        (lambda prompts: [Reply(prompts[0].id, "x", "stop", 1, 1)] * 2, "twice"),
+    ],
+)
+def test_replies_that_are_missing_doubled_or_strange_are_errors(replies: Any, message: str) -> None:
+    writer = Writer(what_is)
+    writer.complete = lambda prompts: iter(replies(list(prompts)))  # type: ignore[method-assign]
+    with pytest.raises(OutsideFailed, match=message):
+        list(Docquery(mini(), writer, count=3))
+
+
+def test_impossible_options_of_docquery_are_refused() -> None:
+    with pytest.raises(BadInput, match="temperature 0 every sample is the same"):
+        Docquery(mini(), Writer(what_is), count=4, per_passage=2, temperature=0.0)
+    with pytest.raises(BadInput, match="has 1 passages with a text, fewer than the 2"):
+        list(Docquery(Memory([Passage("a", "x"), Passage("b", " ")]), Writer(what_is), count=2))
+    with pytest.raises(BadInput, match="at least 1"):
+        Docquery(mini(), Writer(what_is), count=0)
+
+
+# -- given -----------------------------------------------------------------------------------------------------------
+
+
+def test_given_queries_keep_their_ids_and_may_be_those_of_a_split() -> None:
+    all_of_them = dict(Given(mini()))
+    assert {query.id for query in all_of_them} == {query.id for query in mini().queries()}
+    assert {query.id for query, _ in Given(mini(), split="test")} == set(mini().qrels("test"))
+    assert list(Given(shuffled(mini()), count=7, seed=2)) == list(Given(mini(), count=7, seed=2))
+    assert len(list(Given(mini(), count=7))) == 7
+    assert set(map(str, all_of_them.values())) == {str({"kind": "given", "passage_id": "", "replies": []})}
+
+
+def test_given_queries_can_be_a_file(tmp_path: Any) -> None:
+    rows = [("1", "red fish"), ("2", "blue fish")]
+    tsv, jsonl = tmp_path / "q.tsv", tmp_path / "q.jsonl.gz"
+    tsv.write_text("".join(f"{id}\t{text}\n" for id, text in rows) + "\n")
+    jsonl.write_bytes(gzip.compress("\n".join(json.dumps({"_id": id, "text": text}) for id, text in rows).encode()))
+    for file in (tsv, jsonl):
+        source = Given(Memory(), file=str(file))
+        assert {query.id: query.text for query, _ in source} == dict(rows)
+        assert source.source == file.name and source.source_revision.startswith("sha256:")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("q.tsv", "1\tred\n1\tblue\n", r"q.tsv:2: stands twice"),
+        ("q.tsv", "red fish\n", r"q.tsv:1: is no query"),
+        ("q.tsv", "1\t \n", r"q.tsv:1: is no query"),
+        ("q.jsonl", "{", r"q.jsonl:1: is no query"),
+        ("q.jsonl", '{"_id": 1, "text": "red"}', r"q.jsonl:1: is no query"),
+        ("q.jsonl", '"red"', r"q.jsonl:1: is no query"),
+        ("q.tsv", "", "has 0 queries"),
+    ],
+)
+def test_a_file_that_holds_no_queries_is_refused(tmp_path: Any, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(BadInput, match=message):
+        list(Given(Memory(), file=str(tmp_path / name)))
+
+
+def test_a_split_or_a_file_not_both_and_no_more_than_there_are() -> None:
+    with pytest.raises(BadInput, match="not both"):
+        Given(mini(), split="test", file="x.tsv")
+    with pytest.raises(BadInput, match="fewer than count = 1000"):
+        list(Given(mini(), count=1000))
+
+
+def test_every_source_says_what_it_was_made_of() -> None:
+    assert {"cropped", "docquery", "given"} <= set(QUERIES)
+    for source in (Cropped(mini(), count=1), Docquery(mini(), Writer(what_is), count=1), Given(mini())):
+        assert (source.source, source.source_revision) == ("memory", "1")
+
+
+@pytest.mark.real_data
+def test_ten_thousand_sentences_are_cropped_from_a_real_collection(real_data: Any) -> None:
+    collection = open_collection(single_task("scifact"), real_data)
+    found = list(Cropped(collection, count=10_000))
+    assert len({query.id for query, _ in found}) == len({query.text for query, _ in found}) == 10_000
+    words = sorted(len(query.text.split()) for query, _ in found)
+    assert 15 < words[5000] < 35
+
+
+def test_a_t5_in_this_process_reads_the_passage_alone_and_writes(tmp_path: Path) -> None:
+    """A random T5 stands for a docT5query checkpoint: what it writes is noise, and every answer is accounted for."""
+    transformers = pytest.importorskip("transformers")
+    from models import t5_folder, t5_tokenizer
+
+    from exabench.teachers._chat import token_ids
+    from exabench.teachers.transformers import Transformers
+
+    folder = t5_folder(tmp_path / "t5", t5_tokenizer())
+    sources = [Docquery(mini(), Transformers(str(folder)), count=4, per_passage=2, words=20) for _ in range(2)]
+    assert list(sources[0]) == list(sources[1])
+    report = sources[0].report()
+    assert report["given"] + sum(report["left_out"].values()) == 4
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    prompt = Prompt("x", sources[0]._prompt.turns(passage="bats hear echoes"))
+    assert token_ids(tokenizer, prompt) == tokenizer("bats hear echoes")["input_ids"], "with </s>, as docT5query reads"

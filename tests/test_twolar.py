@@ -1,0 +1,437 @@
+"""Listwise sets: queries are dealt out evenly, lists are permutations, bad answers are rejected, orders are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from toys import Alphabet
+
+from exabench.builders import BUILDERS
+from exabench.builders._recorded import recorded_answer, recorded_replies
+from exabench.builders._sources import blocks, in_turn, overlap
+from exabench.builders._twolar_format import PADDING, rows_from_jsonl, to_jsonl
+from exabench.builders.twolar import Twolar
+from exabench.catalogue import single_task
+from exabench.collections._choose import open_collection
+from exabench.errors import BadInput
+from exabench.measuring import measurement
+from exabench.nouns import Convention, Passage, Query, Reply
+from exabench.prompting import prompt_file
+from exabench.qrels import read_qrels
+from exabench.queries.cropped import Cropped
+from exabench.queries.given import Given
+from exabench.retrievers.bm25 import Bm25
+from exabench.retrievers.run_file import RunFile
+from exabench.rows import Item, Rejected, Row, checked_row
+from exabench.runs import read_run, run_in_order
+
+PROVENANCE = {"teacher": "toy", "teacher_revision": "1", "prompt": "rankgpt@1", "replies": ["key"]}
+
+
+class Memory:
+    """A collection that holds what it was given."""
+
+    source, revision = "memory", "1"
+
+    def __init__(self, passages: Sequence[Passage], queries: Sequence[Query] = ()) -> None:
+        self._passages, self._queries = list(passages), list(queries)
+
+    def passages(self) -> Iterator[Passage]:
+        return iter(self._passages)
+
+    def queries(self) -> Iterator[Query]:
+        return iter(self._queries)
+
+    def qrels(self, split: str) -> dict[str, dict[str, int]]:
+        return {}
+
+
+class Typed:
+    """A query source that holds what it was given."""
+
+    source, source_revision = "typed", "1"
+
+    def __init__(self, *queries: Query, passage_id: str = "") -> None:
+        self._queries, self._passage_id = queries, passage_id
+
+    def __iter__(self) -> Iterator[tuple[Query, Mapping[str, Any]]]:
+        for query in self._queries:
+            yield query, {"kind": "given", "passage_id": self._passage_id, "replies": [f"made {query.id}"]}
+
+
+def mini(seed: int | None = None) -> Memory:
+    """The collection `mini`, its passages and queries shuffled where there is a seed."""
+    found = open_collection(single_task("mini"))
+    passages, queries = list(found.passages()), list(found.queries())
+    if seed is not None:
+        random.Random(seed).shuffle(passages)
+        random.Random(seed).shuffle(queries)
+    return Memory(passages, queries)
+
+
+def on_mini(order: int | None = None, **options: Any) -> Twolar:
+    """Cropped and given queries over BM25 and two orders of the alphabet."""
+    collection = mini(order)
+    passages = list(collection.passages())
+    stages = {"bm25": Bm25(passages), "a-z": Alphabet(passages), "z-a": Alphabet(passages, backwards=True)}
+    queries = {"given": Given(collection), "cropped": Cropped(collection, count=48)}
+    return Twolar(collection, queries, stages, **{"documents": 10, **options})
+
+
+def one_item(n: int = 4, **options: Any) -> tuple[Twolar, Item]:
+    """A builder with one query over n passages, and its item."""
+    passages = [Passage(f"p{i}", f"text {i}", f"title {i}") for i in range(n)]
+    builder = Twolar(Memory(passages), {"typed": Typed(Query("q", "why"))}, {"az": Alphabet(passages)}, **options)
+    [item] = builder.items()
+    return builder, item
+
+
+def answered(item: Item, text: str, finish: str = "stop") -> list[Reply]:
+    return [Reply(item.prompts[0].id, text, finish, 5, 5)]
+
+
+def as_stored(item: Item) -> Item:
+    """The item as it comes back from a plan on disk."""
+    data = json.loads(json.dumps(dataclasses.asdict(item)))["data"]
+    return Item(item.id, item.prompts, data)
+
+
+# -- the plan --------------------------------------------------------------------------------------------------------
+
+
+@given(st.sets(st.text("abc123", min_size=1, max_size=4)), st.integers(1, 5), st.integers(0, 3))
+def test_blocks_are_disjoint_equal_and_hold_every_query(ids: set[str], stages: int, seed: int) -> None:
+    found = blocks(ids, [str(i) for i in range(stages)], seed)
+    assert sorted(id for block in found.values() for id in block) == sorted(ids)
+    sizes = [len(block) for block in found.values()]
+    assert max(sizes) - min(sizes) <= 1 and len(sizes) == stages
+    assert blocks(sorted(ids, reverse=True), [str(i) for i in range(stages)], seed) == found
+
+
+@given(st.lists(st.lists(st.integers()), max_size=5))
+def test_taking_turns_loses_nothing_and_keeps_each_order(lists: list[list[int]]) -> None:
+    tagged = [[(place, one) for one in ones] for place, ones in enumerate(lists)]
+    mixed = in_turn(tagged)
+    assert [[one for one in mixed if one[0] == place] for place in range(len(lists))] == tagged
+
+
+def test_every_query_is_asked_once_of_one_stage() -> None:
+    items = list(on_mini().items())
+    assert len(items) == 96 == len({item.id for item in items})
+    counts = Counter((item.data["query_source"], item.data["first_stage"]) for item in items)
+    assert set(counts.values()) == {16} and len(counts) == 6
+    by_kind = {item.id: item.data["origin"]["kind"] for item in items}
+    assert all((kind == "cropped") == id.startswith("c-") for id, kind in by_kind.items())
+
+
+def test_the_head_of_a_plan_is_mixed_as_the_whole_is() -> None:
+    head = [(item.data["query_source"], item.data["first_stage"]) for item in on_mini().items()][:12]
+    assert set(Counter(head).values()) == {2}
+
+
+def test_the_plan_is_the_same_in_any_order_of_passages_queries_and_parts() -> None:
+    builder = on_mini(order=5)
+    builder._stages = dict(reversed(list(builder._stages.items())))
+    assert list(builder.items()) == list(on_mini().items())
+    other = {item.id: item.data["first_stage"] for item in on_mini(seed=1).items()}
+    assert other != {item.id: item.data["first_stage"] for item in on_mini().items()}
+
+
+def parts() -> tuple[Any, Any, Any]:
+    builder = on_mini()
+    return builder._collection, builder._queries, builder._stages
+
+
+def test_a_list_is_what_the_stage_found_in_its_order_and_all_of_it_is_one_prompt() -> None:
+    collection, passages = mini(), list(mini().passages())
+    stage, query = Bm25(passages), next(collection.queries())
+    [item] = Twolar(collection, Typed(query), {"bm25": stage}, documents=30, words=20).items()
+    assert item.data["passage_ids"] == stage.search([query], 30).ranking(query.id)
+    texts = {passage.id: passage for passage in passages}
+    assert item.data["passages"] == [texts[id].text for id in item.data["passage_ids"]]
+    assert item.data["titles"] == [texts[id].title for id in item.data["passage_ids"]]
+    n = len(item.data["passage_ids"])
+    [prompt] = item.prompts
+    assert (prompt.id, prompt.max_tokens, prompt.temperature) == (item.id, 8 * n, 0.0)
+    shown = [text for role, text in prompt.turns if role == "user" and text.startswith("[")]
+    assert len(shown) == n and all(len(text.split()) == 21 for text in shown), "20 words and the number"
+    assert item.data["cut"] == n and item.data["query_source"] == "typed"
+    assert item.data["replies"] == [f"made {query.id}"], "what the query cost is part of the row's replies"
+
+
+def test_the_ablations_are_options() -> None:
+    collection, queries, stages = parts()
+    assert {len(item.data["passage_ids"]) for item in Twolar(collection, queries, {"az": stages["a-z"]}).items()} == {
+        30
+    }
+    short = Twolar(collection, {"cropped": queries["cropped"]}, {"az": stages["a-z"]}, documents=20, count=7)
+    assert [(len(item.data["passage_ids"]), item.data["query_source"]) for item in short.items()] == [
+        (20, "cropped")
+    ] * 7
+    half = Counter(item.data["query_source"] for item in Twolar(collection, queries, stages, count=25).items())
+    assert half == {"cropped": 13, "given": 12}
+
+
+def test_a_share_that_a_source_cannot_fill_is_refused() -> None:
+    with pytest.raises(BadInput, match="queries cropped gives 48, fewer than its share 50 of count 100"):
+        list(on_mini(count=100).items())
+
+
+def test_the_passage_of_a_cropped_query_stays_unless_it_is_told_to_go() -> None:
+    passages = [Passage(f"p{i}", "same text") for i in range(5)]
+    for keep, expected in ((True, ["p0", "p1", "p2"]), (False, ["p0", "p2", "p3"])):
+        source = Typed(Query("q", "same"), passage_id="p1")
+        options: dict[str, Any] = {"documents": 3, "keep_origin": keep}
+        [item] = Twolar(Memory(passages), source, {"az": Alphabet(passages)}, **options).items()
+        assert item.data["passage_ids"] == expected
+
+
+def test_ids_of_two_queries_and_unknown_passages_are_refused() -> None:
+    passages = [Passage("a", "x"), Passage("b", "y")]
+    stage, query = Alphabet(passages), Query("q", "why")
+    with pytest.raises(BadInput, match="two sources of queries give this id"):
+        list(Twolar(Memory(passages), {"a": Typed(query), "b": Typed(query)}, {"az": stage}).items())
+    with pytest.raises(BadInput, match="queries a gives this id twice"):
+        list(Twolar(Memory(passages), {"a": Typed(query, query)}, {"az": stage}).items())
+    with pytest.raises(BadInput, match=r"a first stage found a passage that memory lacks \(id 'b'\)"):
+        list(Twolar(Memory(passages[:1]), Typed(query), {"az": stage}).items())
+
+
+@pytest.mark.parametrize("options", [{"documents": 1}, {"words": 0}, {"count": -1}, {"overlap_queries": -1}])
+def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="twolar needs documents of at least 2"):
+        on_mini(**options)
+    with pytest.raises(BadInput, match="needs a source of queries and a first stage"):
+        Twolar(mini(), {}, {})
+
+
+# -- rows ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_is_the_list_in_the_teachers_order() -> None:
+    builder, item = one_item()
+    row = builder.row(as_stored(item), answered(item, "[3] > [1] > [4] > [2]"))
+    assert row["passage_ids"] == ["p2", "p0", "p3", "p1"] and row["first_stage_ranks"] == [3, 1, 4, 2]
+    assert row["passages"] == ["text 2", "text 0", "text 3", "text 1"] and row["titles"][0] == "title 2"
+    assert (row["query_id"], row["query"], row["query_source"], row["first_stage"]) == ("q", "why", "typed", "az")
+    assert (row["source"], row["source_revision"]) == ("memory", "1")
+    assert checked_row("listwise", row | PROVENANCE)["malformed"] == 0
+
+
+def test_repairs_are_counted_in_the_row() -> None:
+    builder, item = one_item()
+    row = builder.row(item, answered(item, "Sure: [2] > [2] > [9] > [4]"))
+    assert row["passage_ids"] == ["p1", "p3", "p0", "p2"]
+    assert [row[kind] for kind in ("malformed", "repeated", "missing", "out_of_range")] == [1, 1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "reason"),
+    [
+        ("", "stop", "the answer names no passage"),
+        ("I cannot rank these.", "stop", "the answer names no passage"),
+        ("[9] > [0]", "stop", "the answer names no passage"),
+        ("{}", "stop", "the answer names no passage"),
+        ("[3] > [1] > [4] > [2]", "length", "the answer is cut short"),
+        ("[3] > [3] > " * 50, "length", "the answer is cut short"),
+    ],
+)
+def test_answers_that_order_nothing_are_rejected(text: str, finish: str, reason: str) -> None:
+    builder, item = one_item()
+    with pytest.raises(Rejected) as rejected:
+        builder.row(item, answered(item, text, finish))
+    assert rejected.value.reason == reason
+
+
+def test_how_many_repairs_are_too_many_is_an_option() -> None:
+    for most, good in ((0, False), (1, False), (2, True), (None, True)):
+        builder, item = one_item(most_repairs=most)
+        replies = answered(item, "[1]>[2]>[3]")  # malformed, and one is missing
+        if good:
+            assert builder.row(item, replies)["missing"] == 1
+        else:
+            with pytest.raises(Rejected, match="more repairs than are allowed"):
+                builder.row(item, replies)
+    builder, item = one_item(most_repairs=0)
+    assert builder.row(item, answered(item, "[4] > [3] > [2] > [1]"))["first_stage_ranks"] == [4, 3, 2, 1]
+
+
+def test_a_list_of_less_than_two_asks_nobody_and_is_rejected() -> None:
+    passages = [Passage("a", "red fish"), Passage("b", "blue")]
+    source = Typed(Query("one", "fish"), Query("none", "unheard"), Query("two", "red blue"))
+    builder = Twolar(Memory(passages), source, {"bm25": Bm25(passages)})
+    items = {item.id: item for item in builder.items()}
+    assert {id: len(item.prompts) for id, item in items.items()} == {"one": 0, "none": 0, "two": 1}
+    for id in ("one", "none"):
+        with pytest.raises(Rejected, match="fewer than two passages"):
+            builder.row(items[id], [])
+
+
+@given(st.text(st.sampled_from("[]> ,0123456789PASGEpasge\n"), max_size=80), st.integers(2, 12))
+def test_every_row_is_a_permutation_of_its_list(answer: str, n: int) -> None:
+    builder, item = one_item(n)
+    try:
+        row = builder.row(item, answered(item, answer))
+    except Rejected:
+        return
+    assert sorted(row["passage_ids"]) == sorted(item.data["passage_ids"])
+    assert sorted(row["first_stage_ranks"]) == list(range(1, n + 1))
+    assert [item.data["passage_ids"][rank - 1] for rank in row["first_stage_ranks"]] == row["passage_ids"]
+    assert row["missing"] < n
+
+
+# -- Table 1 ---------------------------------------------------------------------------------------------------------
+
+
+def test_overlap_is_the_papers_formula() -> None:
+    found = {
+        "bm25": {"q1": ["a", "b", "c"], "q2": ["a"]},
+        "dragon": {"q1": ["c", "b", "x"], "q2": ["y"]},
+        "splade": {"q1": ["a", "b", "c"]},
+    }
+    assert overlap(found, ["q1", "q2"], 3) == {
+        "bm25": {"dragon": pytest.approx(2 / 6), "splade": pytest.approx(3 / 6)},
+        "dragon": {"splade": pytest.approx(2 / 6)},
+    }
+    assert overlap(found, [], 3) == {"bm25": {"dragon": 0.0, "splade": 0.0}, "dragon": {"splade": 0.0}}
+
+
+def test_the_report_of_a_build_holds_its_blocks_and_table_1() -> None:
+    builder = on_mini(overlap_queries=20)
+    report = builder.report(map(as_stored, builder.items()))
+    assert json.loads(json.dumps(report)) == report
+    assert report["blocks"] == {source: {"a-z": 16, "bm25": 16, "z-a": 16} for source in ("cropped", "given")}
+    assert report["overlap"]["given"]["rates"]["a-z"]["z-a"] == 0.0, "240 passages, ten from either end"
+    assert report["overlap"]["cropped"]["queries"] == 20 and report["overlap"]["cropped"]["documents"] == 10
+    assert report["queries"]["cropped"] == {"source": "memory", "source_revision": "1"}
+
+
+def test_table_1_is_counted_over_the_same_queries_for_every_stage() -> None:
+    builder = on_mini()
+    items = list(builder.items())
+    found = {
+        name: builder._stages[name].search([Query(i.id, i.data["query"]) for i in items], 10)
+        for name in ("bm25", "a-z")
+    }
+    for source in ("cropped", "given"):
+        ids = [item.id for item in items if item.data["query_source"] == source]
+        shared = [len(set(found["bm25"].ranking(id)) & set(found["a-z"].ranking(id))) / 10 for id in ids]
+        rates = builder.report(items)["overlap"][source]["rates"]
+        assert rates["a-z"]["bm25"] == pytest.approx(sum(shared) / 48)
+
+
+# -- recorded orders -------------------------------------------------------------------------------------------------
+
+
+@given(st.permutations([f"p{i}" for i in range(6)]))
+def test_a_recorded_order_is_read_back_as_it_was(order: list[str]) -> None:
+    builder, item = one_item(6)
+    [reply] = recorded_replies([item], run_in_order("recorded", {"q": order}))
+    row = builder.row(item, [reply])
+    assert row["passage_ids"] == order
+    assert not any(row[kind] for kind in ("malformed", "repeated", "missing", "out_of_range"))
+
+
+def test_what_a_record_lacks_is_missing_and_what_it_has_beyond_is_left_out() -> None:
+    assert recorded_answer(["a", "b", "c"], ["x", "c", "a"]) == "[3] > [1]"
+    builder, item = one_item()
+    [reply] = recorded_replies([item], run_in_order("recorded", {"another": ["p1"]}))
+    with pytest.raises(Rejected, match="names no passage"):
+        builder.row(item, [reply])
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    "run", ["bm25+rankgpt-gpt-3.5-turbo.1", "bm25+rankvicuna-7b.1", "splade-pp-ed+rankvicuna-7b.1"]
+)
+def test_the_rows_of_a_recorded_teacher_are_worth_what_its_run_is(real_data: Path, run: str) -> None:
+    folder = real_data / "trec-dl-2020"
+    first = run.partition("+")[0]
+    collection = open_collection(single_task("trec-dl-2020"), real_data)
+    stages = {first: RunFile(file=str(folder / "runs" / f"{first}.trec"))}
+    builder = Twolar(collection, Given(collection, split="test"), stages, documents=100)
+    items, recorded = list(builder.items()), read_run(folder / "rerank_runs" / f"{run}.trec")
+    replies = {reply.id: reply for reply in recorded_replies(items, recorded)}
+    rows = [checked_row("listwise", builder.row(item, [replies[item.id]]) | PROVENANCE) for item in items]
+    assert len(rows) == 54 and {len(row["passage_ids"]) for row in rows} == {100}
+    assert sum(row[kind] for row in rows for kind in ("malformed", "repeated", "missing", "out_of_range")) == 0
+    qrels = read_qrels(folder / "qrels" / "test.tsv")
+    orders = run_in_order("rows", {row["query_id"]: row["passage_ids"] for row in rows})
+    scores = [measurement(one, qrels, Convention(), ["nDCG@10"])["nDCG@10"] for one in (orders, recorded)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-12)
+
+
+# -- the authors' files ----------------------------------------------------------------------------------------------
+
+
+def authors_line(**changes: Any) -> dict[str, Any]:
+    listed = [{"docid": str(i), "text": f"text {i}"} for i in (7, 3)]
+    return {"query": "why", "positive_passages": [], "retrieved_passages": listed} | changes
+
+
+def write_lines(file: Path, *rows: object) -> Path:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def test_the_authors_lines_become_rows_of_our_family(tmp_path: Path) -> None:
+    padded = authors_line()["retrieved_passages"] + [{"docid": "", "text": PADDING}] * 3
+    twins = (authors_line(query_id=0), authors_line(query_id=0, query="how", retrieved_passages=padded))
+    file = write_lines(tmp_path / "train.jsonl", *twins)
+    rows = list(rows_from_jsonl(file, teacher="gpt-3.5-turbo-16k-0613", query_source="cropped"))
+    assert [row["query_id"] for row in rows] == ["train-1", "train-2"], "their numbers stand for two queries each"
+    assert all(row["passage_ids"] == ["7", "3"] and row["passages"] == ["text 7", "text 3"] for row in rows)
+    assert {row["teacher"] for row in rows} == {"gpt-3.5-turbo-16k-0613"}
+    assert rows[0]["source_revision"].startswith("sha256:") and rows[0]["missing"] == -1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (authors_line(query=3), 'needs a text "query"'),
+        (authors_line(retrieved_passages=[{"docid": "1", "text": "a"}] * 2), "each once"),
+        (authors_line(retrieved_passages=[{"docid": "1", "text": "a"}]), "two or more"),
+        (authors_line(retrieved_passages=[{"docid": "1"}, {"docid": "2", "text": "a"}]), "two or more"),
+        (authors_line(retrieved_passages="none"), "two or more"),
+        ([1], 'needs a text "query"'),
+    ],
+)
+def test_lines_that_are_not_the_authors_are_refused(tmp_path: Path, line: object, message: str) -> None:
+    file = write_lines(tmp_path / "train.jsonl", authors_line(), line)
+    with pytest.raises(BadInput, match=rf"train.jsonl:2: .*{message}"):
+        list(rows_from_jsonl(file, teacher="x"))
+
+
+def test_a_file_that_names_no_teacher_needs_one_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="names no teacher"):
+        list(rows_from_jsonl(write_lines(tmp_path / "a.jsonl", authors_line())))
+    [row] = rows_from_jsonl(write_lines(tmp_path / "b.jsonl", authors_line(teacher="theirs")))
+    assert row["teacher"] == "theirs"
+    (tmp_path / "c.jsonl").write_text("{\n")
+    with pytest.raises(BadInput, match=r"c.jsonl:1: is not JSON"):
+        list(rows_from_jsonl(tmp_path / "c.jsonl", teacher="x"))
+
+
+def test_our_rows_are_read_as_the_authors_code_reads_them(tmp_path: Path) -> None:
+    builder, item = one_item()
+    ours: Row = builder.row(item, answered(item, "[3] > [1] > [4] > [2]"))
+    assert to_jsonl([ours], tmp_path / "out.jsonl") == 1
+    [line] = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    assert list(line) == ["query", "positive_passages", "retrieved_passages"]
+    assert line["retrieved_passages"][0] == {"docid": "p2", "text": "title 2 text 2"}
+    [back] = rows_from_jsonl(tmp_path / "out.jsonl", teacher="toy")
+    assert (back["query"], back["passage_ids"]) == (ours["query"], ours["passage_ids"])
+
+
+def test_twolar_is_on_the_shelf() -> None:
+    assert BUILDERS["twolar"] is Twolar and Twolar.family == "listwise"
+    assert on_mini().prompt == prompt_file("rankgpt").label

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
+import os
 import re
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,9 @@ from exabench.files import digest_of, json_text, read_json, write
 from exabench.nouns import ModelFolder
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+# What nobody else may see: a token, and in a URL a password before the host or a signature behind the question mark.
+_SECRET = re.compile(r"(?<=://)[^/@\s]+@|(?<=\?)[^\s'\"]+|\bhf_\w+|(?<=Bearer )\S+")
 # What is read of a model: weights as safetensors, and texts. A pickle is never fetched and never opened.
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 
@@ -109,6 +114,192 @@ def rows(repo: str, config: str, split: str, commit: str) -> Iterator[dict[str, 
     return iter(loaded)
 
 
+def is_repo(name: str) -> bool:
+    """Whether a text can be the name of a repository: owner/name, in ASCII letters, digits and `._-`."""
+    return _REPO.fullmatch(name) is not None
+
+
+def dataset_snapshot(
+    repo: str, revision: str | None, lock: str | Path | None = None, *, only: Sequence[str] = (), to: Path | None = None
+) -> tuple[Path, str]:
+    """The files of a dataset (all, or `only` these paths) in a folder, and the commit that they are of (see `pinned`).
+
+    The folder is the client's cache, or a fresh copy at `to`. Nothing here looks into the files. Raises OutsideFailed.
+    """
+    from huggingface_hub import snapshot_download
+
+    commit = pinned(repo, revision, lock)
+    only = [re.sub(r"([*?[])", r"[\1]", path) for path in only]
+    try:
+        folder = snapshot_download(
+            repo, repo_type="dataset", revision=commit, allow_patterns=only or None, local_dir=to, max_workers=4
+        )
+    except Exception as error:
+        raise _failed(f"dataset {repo}@{commit}", error) from error
+    return Path(folder), commit
+
+
+# -- publishing: every call asks once, and what it says of success is to be checked by reading again ------------------
+
+
+def head(repo: str) -> str | None:
+    """The commit that a dataset's main branch is at, or None where no such dataset is to be seen.
+
+    Raises OutsideFailed, and BadInput where the Hub refuses the token.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        return str(HfApi().repo_info(repo, repo_type="dataset").sha)
+    except RepositoryNotFoundError:
+        return None
+    except Exception as error:
+        raise _refused(f"dataset {repo}", error) from error
+
+
+def read_file(repo: str, path: str, commit: str) -> bytes | None:
+    """The bytes of a small file of a dataset at a commit, never from a cache; None where the commit has no such file.
+
+    Raises OutsideFailed, and BadInput where the Hub refuses the token.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            file = hf_hub_download(repo, path, repo_type="dataset", revision=commit, local_dir=folder)
+            return Path(file).read_bytes()
+    except RemoteEntryNotFoundError:
+        return None
+    except Exception as error:
+        raise _refused(f"dataset {repo}@{commit}: {path}", error) from error
+
+
+def commit(
+    repo: str,
+    files: Mapping[str, Path | bytes],
+    message: str,
+    parent: str,
+    *,
+    delete: Sequence[str] = (),
+    pull_request: bool = False,
+) -> str:
+    """Put files into a dataset and delete others, in one commit on `parent`; its sha, or its pull request's address.
+
+    Nothing happens where the head is no longer `parent`. An error does not say that nothing happened: read the head.
+    Raises OutsideFailed, and BadInput where the Hub refuses the token or the card.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    # The client sends its token wherever the answer about uploads says that they are to be confirmed.
+    adds = [CommitOperationAdd(path, file) for path, file in sorted(files.items())]
+    deletes = [CommitOperationDelete(path, is_folder=False) for path in sorted(delete)]
+    try:
+        with _token_stays_here():
+            done = HfApi().create_commit(
+                repo,
+                [*deletes, *adds],
+                commit_message=message,
+                repo_type="dataset",
+                parent_commit=parent,
+                create_pr=pull_request,
+            )
+    except Exception as error:
+        raise _refused(f"dataset {repo}: commit", error) from error
+    return str(done.pr_url if pull_request else done.oid)
+
+
+@contextlib.contextmanager
+def _token_stays_here() -> Iterator[None]:
+    """Take the token out of every request of the client's that goes to another host than the Hub's."""
+    from huggingface_hub import constants, get_session
+
+    def guarded(request: Any) -> None:
+        if str(request.url.copy_with(path="/", query=None)) != home:
+            request.headers.pop("authorization", None)
+
+    session = get_session()
+    home = str(type(session.base_url)(constants.ENDPOINT).copy_with(path="/", query=None))
+    hooks = session.event_hooks
+    session.event_hooks = {**hooks, "request": [*hooks["request"], guarded]}
+    try:
+        yield
+    finally:
+        session.event_hooks = hooks
+
+
+def tags(repo: str) -> dict[str, str]:
+    """The tags of a dataset and the commits they are at. Raises OutsideFailed, BadInput as `head` does."""
+    from huggingface_hub import HfApi
+
+    try:
+        found = HfApi().list_repo_refs(repo, repo_type="dataset").tags
+    except Exception as error:
+        raise _refused(f"dataset {repo}: tags", error) from error
+    return {tag.name: tag.target_commit for tag in found}
+
+
+def tag(repo: str, name: str, commit: str) -> None:
+    """Tag a commit of a dataset. Raises BadInput where the tag is at another one: tags never move. OutsideFailed."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().create_tag(repo, tag=name, revision=commit, repo_type="dataset")
+    except HfHubHTTPError as error:
+        if error.response.status_code != 409 or (there := tags(repo).get(name)) is None:
+            raise _refused(f"dataset {repo}: tag {name}", error) from error
+        if there != commit:
+            raise BadInput(f"dataset {repo}: tag {name} is at {there}, not at {commit}, and tags never move") from error
+    except Exception as error:
+        raise _refused(f"dataset {repo}: tag {name}", error) from error
+
+
+def create(repo: str) -> None:
+    """Make a dataset, if it is not there. Raises OutsideFailed, and BadInput where the token may not."""
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().create_repo(repo, repo_type="dataset", exist_ok=True)
+    except Exception as error:
+        raise _refused(f"dataset {repo}: create", error) from error
+
+
+def pull_requests(repo: str) -> dict[str, str]:
+    """The open pull requests of a dataset: address and the revision to read each at. Raises as `head` does."""
+    from huggingface_hub import HfApi
+
+    try:
+        found = HfApi().get_repo_discussions(
+            repo, discussion_type="pull_request", discussion_status="open", repo_type="dataset"
+        )
+        return {one.url: str(one.git_reference) for one in found}
+    except Exception as error:
+        raise _refused(f"dataset {repo}: pull requests", error) from error
+
+
+def page(repo: str, revision: str) -> str:
+    """The address at which a person finds a dataset at a commit or a tag."""
+    from huggingface_hub import constants
+
+    return f"{_SECRET.sub('', constants.ENDPOINT)}/datasets/{repo}/tree/{revision}"
+
+
+def _refused(what: str, error: Exception) -> BadInput | OutsideFailed:
+    """What the Hub will answer again however often it is asked is the asker's mistake; all else may pass."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (400, 401, 403, 404) or str(error).startswith("Invalid metadata in README.md"):
+        return BadInput(f"Hub {what}: refused ({_said(error)}); check the name, the token and what it may do")
+    return _failed(what, error)
+
+
 def _failed(what: str, error: Exception) -> OutsideFailed:
-    reason = (str(error).strip() or type(error).__name__).split("\n")[0][:200]
-    return OutsideFailed(f"Hub {what}: {type(error).__name__}: {reason}; check the network and try again")
+    return OutsideFailed(f"Hub {what}: {type(error).__name__}: {_said(error)}; check the network and try again")
+
+
+def _said(error: Exception) -> str:
+    """What an error says, in one line and without any secret that it may quote."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = text.replace(os.environ.get("HF_TOKEN") or "\0", "...")
+    return _SECRET.sub("...", text)[:200]

@@ -1,47 +1,123 @@
-"""A read-only Hub on this machine: dataset repositories with commits, answered as huggingface.co answers."""
+"""A Hub on this machine that the real client publishes to and loads from: data sets and models, in memory.
+
+It answers as huggingface.co was seen to answer the client (whoami, create, validate-yaml, preupload, LFS, commit, tags,
+refs, history, pull requests, listings, resolve), and fails on command (hub_faults). Its limit: Xet, which the client
+prefers where the package hf-xet is installed, is not answered, so the client must run with HF_HUB_DISABLE_XET=1, and
+uploads take the older LFS path. A card's YAML is looked at no further than its two fences.
+"""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import math
 import threading
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass, field
+from http.server import ThreadingHTTPServer
 from types import TracebackType
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from hub_faults import Faults, Faulty
+
 DATE = "2024-01-01T00:00:00.000Z"
+LARGE = (".parquet", ".safetensors", ".bin", ".gz", ".zip", ".sqlite")
+USER = "tester"
+Files = Mapping[str, bytes]
+
+
+@dataclass
+class Commit:
+    """The whole tree of one commit."""
+
+    sha: str
+    parent: str
+    title: str
+    files: Files
+
+
+@dataclass
+class Repo:
+    """A repository: every commit, where its branches, pull requests and tags point, and its pull requests."""
+
+    commits: dict[str, Commit] = field(default_factory=dict)
+    refs: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, files: Files, title: str, ref: str, parent: str) -> Commit:
+        """One more commit, at which `ref` then points."""
+        content = b"".join(name.encode() + b"\0" + data + b"\0" for name, data in sorted(files.items()))
+        sha = hashlib.sha1(parent.encode() + str(len(self.commits)).encode() + content).hexdigest()
+        self.commits[sha] = Commit(sha, parent, title, dict(files))
+        self.refs[ref] = sha
+        return self.commits[sha]
+
+    def at(self, revision: str) -> Commit | None:
+        """The commit of a branch, a tag, refs/pr/N or a whole sha."""
+        return self.commits.get(self.refs.get(revision) or self.tags.get(revision) or revision)
+
+    def history(self, commit: Commit | None) -> list[Commit]:
+        """A commit and those before it, newest first."""
+        found = []
+        while commit is not None:
+            found.append(commit)
+            commit = self.commits.get(commit.parent)
+        return found
 
 
 class HubDouble(ThreadingHTTPServer):
-    """`commit(repo, files)` makes a new head and returns its sha; `requests` lists every `METHOD path` asked."""
+    """The server; `requests` lists every `METHOD path` asked, `headers` the headers of each in the same order.
+
+    Writing needs a token, any token. With `chunk` (bytes) larger objects are uploaded in parts of that size.
+    """
 
     daemon_threads = True
+    request_queue_size = 64
 
-    def __init__(self) -> None:
+    def __init__(self, chunk: int = 0) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
-        self.commits: dict[str, dict[str, Mapping[str, bytes]]] = {}
-        self.heads: dict[str, str] = {}
+        self.repos: dict[str, Repo] = {}
+        self.objects: dict[str, bytes] = {}
         self.requests: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        self.faults, self.chunk, self.lock = Faults(), chunk, threading.RLock()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def commit(self, repo: str, files: Mapping[str, bytes]) -> str:
-        content = b"".join(name.encode() + b"\0" + data for name, data in sorted(files.items()))
-        sha = hashlib.sha1(self.heads.get(repo, "").encode() + content).hexdigest()
-        self.commits.setdefault(repo, {})[sha] = dict(files)
-        self.heads[repo] = sha
-        return sha
+    @property
+    def store(self) -> str:
+        """Where large files are read: another host than the Hub, as far as a client can see."""
+        return f"http://localhost:{self.server_address[1]}"
 
-    def resolved(self, repo: str, revision: str) -> str | None:
-        """The commit that a revision stands for: `main` or a whole sha."""
-        sha = self.heads.get(repo) if revision == "main" else revision
-        return sha if sha in self.commits.get(repo, {}) else None
+    def repo(self, name: str) -> Repo:
+        """The data set of that name (`models/owner/name`: the model)."""
+        return self.repos[name if name.count("/") == 2 else f"datasets/{name}"]
+
+    def commit(self, name: str, files: Files, title: str = "By hand") -> str:
+        """Make `files` the whole tree of a new head, and return its sha; the repository need not be there."""
+        with self.lock:
+            repo = self.repos.setdefault(name if name.count("/") == 2 else f"datasets/{name}", Repo())
+            return repo.add(files, title, "main", repo.refs.get("main", "")).sha
+
+    def merge(self, name: str, number: int) -> str:
+        """Merge a pull request that nothing has overtaken."""
+        repo = self.repo(name)
+        repo.refs["main"], repo.requests[number - 1]["status"] = repo.refs[f"refs/pr/{number}"], "merged"
+        return repo.refs["main"]
+
+    def overtake(self) -> None:
+        """Somebody else commits to every repository, without touching a file that is published."""
+        for name, repo in self.repos.items():
+            files = repo.commits[repo.refs["main"]].files
+            self.commit(name, {**files, "notes.txt": files.get("notes.txt", b"") + b"."}, "Overtaken")
 
     def __enter__(self) -> HubDouble:
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(
@@ -51,108 +127,261 @@ class HubDouble(ThreadingHTTPServer):
         self.server_close()
 
 
-class Answer(BaseHTTPRequestHandler):
+class Answer(Faulty):
     """One request."""
 
-    protocol_version = "HTTP/1.1"
     server: HubDouble
 
-    def do_GET(self) -> None:
-        self.server.requests.append(f"{self.command} {self.path}")
-        path = urlsplit(self.path).path
-        if path.startswith("/api/datasets/"):
-            self._api([unquote(part) for part in path.removeprefix("/api/datasets/").split("/")])
-        elif path.startswith("/datasets/") and "/resolve/" in path:
-            repo, rest = path.removeprefix("/datasets/").split("/resolve/", 1)
-            revision, _, name = rest.partition("/")
-            self._file(repo, unquote(revision), unquote(name))
-        else:
-            self._refuse(404, "EntryNotFound", "Not found")
+    def _answer(self) -> None:
+        with self.server.lock:
+            self.server.requests.append(f"{self.command} {self.path}")
+            self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
+        self.body, self.faults, url = self._read(), self.server.faults, urlsplit(self.path)
+        self.query = parse_qs(url.query)
+        if self.meets():
+            return
+        with self.server.lock:
+            if self.fault == "overtaken":
+                self.server.overtake()
+            parts = [unquote(part) for part in url.path.strip("/").split("/")]
+            if parts[0] == "api":
+                self._api(parts[1:], self.command)
+            elif parts[0] == "lfs":
+                self._object(parts[1], parts[2:])
+            elif url.path.endswith(".git/info/lfs/objects/batch"):
+                self._batch()
+            elif "resolve" in parts:
+                self._resolve(parts if parts[0] == "datasets" else ["models", *parts])
+            else:
+                self.refuse(404, "EntryNotFound", "Not found")
 
-    do_HEAD = do_GET
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _answer
 
-    def do_POST(self) -> None:
-        self.server.requests.append(f"POST {self.path}")
-        asked = parse_qs(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode())
-        parts = [unquote(part) for part in urlsplit(self.path).path.removeprefix("/api/datasets/").split("/")]
-        files = self._files("/".join(parts[:2]), parts[3] if len(parts) > 3 else "")
-        if files is None or parts[2] != "paths-info":
-            return self._refuse(404, "RevisionNotFound", "Invalid rev id")
-        entries = {entry["path"]: entry for entry in _tree(files, "", recursive=True)}
-        self._json([entries[path] for path in asked.get("paths", []) if path in entries])
+    def _read(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        data = b""
+        while size := int(self.rfile.readline(), 16):
+            data += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return data
 
-    def _api(self, parts: list[str]) -> None:
-        repo, what = "/".join(parts[:2]), parts[2] if len(parts) > 2 else "revision"
-        revision = parts[3] if len(parts) > 3 else "main"
-        if repo not in self.server.heads:
-            return self._refuse(401, "RepoNotFound", "Invalid username or password.")
-        files = self._files(repo, revision)
-        if files is None:
-            return self._refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
-        if what == "revision":
-            self._json(self._info(repo, revision, files))
-        elif what == "tree":
-            query = parse_qs(urlsplit(self.path).query)
-            recursive = query.get("recursive", ["false"])[0].lower() in ("true", "1")
-            entries = _tree(files, "/".join(parts[4:]), recursive=recursive)
-            self._json(entries) if entries else self._refuse(404, "EntryNotFound", "does not exist on this revision")
-        else:
-            self._refuse(404, "EntryNotFound", f"{what} is not answered here")
+    def json(self, value: object, status: int = 200) -> None:
+        self.send(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
-    def _info(self, repo: str, revision: str, files: Mapping[str, bytes]) -> dict[str, object]:
-        return {
-            "_id": "0" * 24, "id": repo, "author": repo.split("/")[0], "sha": self.server.resolved(repo, revision),
+    def refuse(self, status: int, code: str, message: str, **headers: str) -> None:
+        about = {"X-Error-Code": code, "X-Error-Message": message, "Content-Type": "application/json", **headers}
+        self.send(status, json.dumps({"error": message}).encode(), about)
+
+    # -- the API -------------------------------------------------------------------------------------------------------
+
+    def _api(self, parts: list[str], method: str) -> None:
+        known = "Authorization" in self.headers
+        if method not in ("GET", "HEAD") and "paths-info" not in parts and not known:
+            return self.refuse(401, "", "Invalid username or password.")
+        if parts == ["whoami-v2"]:
+            access = {"displayName": "test", "role": "write"}
+            return self.json({"name": USER, "type": "user", "orgs": [], "auth": {"accessToken": access}})
+        if parts == ["validate-yaml"]:
+            return self._validate(json.loads(self.body)["content"])
+        if parts == ["repos", "create"]:
+            return self._create(json.loads(self.body))
+        repo, what = self.server.repos.get("/".join(parts[:3])), parts[3] if len(parts) > 3 else "revision"
+        if repo is None:
+            return self.refuse(404 if known else 401, "RepoNotFound", "Repository not found")
+        if what in ("refs", "discussions"):
+            return self._refs(repo) if what == "refs" else self._discussions(parts[:3], repo)
+        if what == "tag" and method == "DELETE":
+            return self.json({} if repo.tags.pop(parts[4], "") else {"error": "no such tag"})
+        revision = parts[4] if len(parts) > 4 else "main"
+        if (commit := repo.at(revision)) is None:
+            return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        answer = {
+            **{"revision": self._info, "tree": self._tree, "paths-info": self._paths, "commits": self._commits},
+            **{"preupload": self._preupload, "commit": self._commit, "tag": self._tag},
+        }.get(what)
+        if answer is None:
+            return self.refuse(404, "EntryNotFound", f"{what} is not answered here")
+        answer(parts, repo, commit)
+
+    def _validate(self, card: str) -> None:
+        if card.startswith("---\n") and "\n---\n" not in card[3:]:
+            return self.json({"errors": [{"message": "front matter has no end"}], "warnings": []}, 400)
+        self.json({"errors": [], "warnings": []})
+
+    def _create(self, asked: Mapping[str, Any]) -> None:
+        name = f"{asked.get('type', 'model')}s/{asked.get('organization') or USER}/{asked['name']}"
+        there = name in self.server.repos
+        if not there:
+            self.server.commit(name, {".gitattributes": b"*.parquet filter=lfs diff=lfs merge=lfs -text\n"}, "initial")
+        self.json({"url": f"{self.server.url}/{name.removeprefix('models/')}"}, 409 if there else 200)
+
+    def _refs(self, repo: Repo) -> None:
+        def listed(names: Mapping[str, str], before: str) -> list[dict[str, str]]:
+            return [{"name": name, "ref": before + name, "targetCommit": sha} for name, sha in names.items()]
+
+        requests = {name: sha for name, sha in repo.refs.items() if name.startswith("refs/")}
+        branches = {name: sha for name, sha in repo.refs.items() if name not in requests}
+        answer = {"branches": listed(branches, "refs/heads/"), "tags": listed(repo.tags, "refs/tags/"), "converts": []}
+        self.json(answer | ({"pullRequests": listed(requests, "")} if "include_prs" in self.query else {}))
+
+    def _discussions(self, parts: list[str], repo: Repo) -> None:
+        about = {"repo": {"name": "/".join(parts[1:3]), "type": parts[0].removesuffix("s")}}
+        wanted = self.query.get("status", ["all"])[0]
+        shown = [about | request for request in repo.requests if wanted in ("all", request["status"])]
+        self.json({"count": len(shown), "start": 0, "discussions": shown})
+
+    def _info(self, parts: list[str], repo: Repo, commit: Commit) -> None:
+        listed = self._listing(repo, commit)
+        siblings = [{"rfilename": name, **_blob_info(name, data)} for name, data in sorted(listed.files.items())]
+        if "blobs" not in self.query:
+            siblings = [{"rfilename": file["rfilename"]} for file in siblings]
+        self.json({
+            "_id": "0" * 24, "id": "/".join(parts[1:3]), "author": parts[1], "sha": commit.sha, "siblings": siblings,
             "lastModified": DATE, "createdAt": DATE, "private": False, "gated": False, "disabled": False, "tags": [],
-            "downloads": 0, "likes": 0, "siblings": [{"rfilename": name} for name in sorted(files)],
-        }  # fmt: skip
+            "downloads": 0, "likes": 0,
+        })  # fmt: skip
 
-    def _files(self, repo: str, revision: str) -> Mapping[str, bytes] | None:
-        sha = self.server.resolved(repo, revision)
-        return None if sha is None else self.server.commits[repo][sha]
+    def _listing(self, repo: Repo, commit: Commit) -> Commit:
+        return repo.commits.get(commit.parent, commit) if self.fault == "stale listing" else commit
 
-    def _file(self, repo: str, revision: str, name: str) -> None:
-        sha, files = self.server.resolved(repo, revision), self._files(repo, revision)
-        if files is None:
-            return self._refuse(404, "RevisionNotFound", "Invalid rev id")
-        if name not in files:
-            return self._refuse(404, "EntryNotFound", "Entry not found", {"X-Repo-Commit": str(sha)})
-        data, status, headers = files[name], 200, {"Accept-Ranges": "bytes"}
-        if wanted := self.headers.get("Range"):
-            first, _, last = wanted.removeprefix("bytes=").partition("-")
-            start, end = int(first), min(int(last) + 1 if last else len(data), len(data))
-            headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
-            data, status = data[start:end], 206
-        headers |= {
-            "X-Repo-Commit": str(sha),
-            "ETag": f'"{_blob(files[name])}"',
-            "Content-Type": "application/octet-stream",
-        }
-        self._send(status, data, headers)
+    def _tree(self, parts: list[str], repo: Repo, commit: Commit) -> None:
+        recursive = self.query.get("recursive", ["false"])[0].lower() in ("true", "1")
+        entries = _tree(self._listing(repo, commit).files, "/".join(parts[5:]), recursive=recursive)
+        self.json(entries) if entries else self.refuse(404, "EntryNotFound", "does not exist on this revision")
 
-    def _json(self, value: object) -> None:
-        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+    def _paths(self, parts: list[str], repo: Repo, commit: Commit) -> None:
+        entries = {entry["path"]: entry for entry in _tree(commit.files, "", recursive=True)}
+        self.json([entries[path] for path in parse_qs(self.body.decode()).get("paths", []) if path in entries])
 
-    def _refuse(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
-        about = {"X-Error-Code": code, "X-Error-Message": message, "Content-Type": "application/json"}
-        self._send(status, json.dumps({"error": message}).encode(), {**about, **(headers or {})})
+    def _commits(self, parts: list[str], repo: Repo, commit: Commit) -> None:
+        about = {"message": "", "authors": [{"user": USER}], "date": DATE}
+        self.json([{"id": one.sha, "title": one.title, **about} for one in repo.history(commit)])
 
-    def _send(self, status: int, data: bytes, headers: Mapping[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(data))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
+    def _preupload(self, parts: list[str], repo: Repo, commit: Commit) -> None:
+        files = []
+        for asked in json.loads(self.body)["files"]:
+            path, there = asked["path"], commit.files.get(asked["path"])
+            large = path.endswith(LARGE) or asked["size"] > 10 << 20
+            files.append({"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False})
+            if there is not None:
+                files[-1]["oid"] = hashlib.sha256(there).hexdigest() if large else _git_oid(there)
+        self.json({"files": files})
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+    def _commit(self, parts: list[str], repo: Repo, head: Commit) -> None:
+        lines = [json.loads(line) for line in self.body.splitlines()]
+        header, request = lines[0]["value"], "create_pr" in self.query
+        start = repo.at(header.get("parentCommit", head.sha))
+        if start is None or (start is not head and not request):
+            return self.refuse(412, "", "A commit has happened since. Please refresh and try again.")
+        try:
+            files = self._changed(dict(start.files), lines[1:])
+        except KeyError as missing:
+            return self.refuse(404, "EntryNotFound", f"A file with this name doesn't exist: {missing}")
+        number = len(repo.requests) + 1
+        done = repo.add(files, header["summary"], f"refs/pr/{number}" if request else parts[4], start.sha)
+        page = f"{self.server.url}/{'/'.join(parts[:3]).removeprefix('models/')}"
+        answer = {"success": True, "commitOid": done.sha, "commitUrl": f"{page}/commit/{done.sha}", "hookOutput": ""}
+        if request:
+            about = {"title": header["summary"], "author": {"name": USER}, "createdAt": DATE, "status": "open"}
+            repo.requests.append({"num": number, "isPullRequest": True, **about})
+            answer["pullRequestUrl"] = f"{page}/discussions/{number}"
+        self.json(answer)
+
+    def _changed(self, files: dict[str, bytes], lines: list[dict[str, Any]]) -> Files:
+        for line in lines:
+            value, path = line["value"], line["value"]["path"]
+            if line["key"] == "file":
+                files[path] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                files[path] = self.server.objects[value["oid"]]
+            elif line["key"] == "deletedFile":
+                del files[path]
+            else:
+                files = {name: data for name, data in files.items() if not name.startswith(path.rstrip("/") + "/")}
+        return files
+
+    def _tag(self, parts: list[str], repo: Repo, commit: Commit) -> None:
+        tag = json.loads(self.body)["tag"]
+        if tag in repo.tags:
+            return self.refuse(409, "", f"Tag reference exists already: {tag}")
+        repo.tags[tag] = commit.sha
+        self.json({})
+
+    # -- large objects -------------------------------------------------------------------------------------------------
+
+    def _batch(self) -> None:
+        objects = []
+        for asked in json.loads(self.body)["objects"]:
+            oid, size, here = asked["oid"], asked["size"], f"{self.server.url}/lfs/{asked['oid']}"
+            actions = {"upload": {"href": here}, "verify": {"href": f"{here}/verify"}}
+            if self.server.chunk and size > self.server.chunk:
+                parts = {str(n): f"{here}/{n}" for n in range(1, math.ceil(size / self.server.chunk) + 1)}
+                actions["upload"]["header"] = {"chunk_size": str(self.server.chunk), **parts}
+            stored = oid in self.server.objects
+            objects.append({"oid": oid, "size": size} | ({} if stored else {"actions": actions}))
+        self.json({"transfer": "basic", "objects": objects})
+
+    def _object(self, oid: str, rest: list[str]) -> None:
+        objects = self.server.objects
+        if self.command in ("GET", "HEAD"):
+            return self._bytes(objects[oid], {"ETag": f'"{oid}"'})
+        if self.command == "PUT":
+            flip = self.fault == "damaged object" and self.body
+            data = bytes([self.body[0] ^ 1]) + self.body[1:] if flip else self.body
+            objects[f"{oid}/{rest[0]}" if rest else oid] = data
+            return self.send(200, b"", {"ETag": f'"{hashlib.md5(data).hexdigest()}"'})
+        if not rest:  # the parts are all there
+            parts = [objects.pop(f"{oid}/{part['partNumber']}") for part in json.loads(self.body)["parts"]]
+            objects[oid] = b"".join(parts)
+        elif hashlib.sha256(objects.get(oid, b"")).hexdigest() != oid:
+            objects.pop(oid, None)
+            return self.refuse(422, "", "The object is not what its name says")
+        self.json({})
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def _resolve(self, parts: list[str]) -> None:
+        repo, name = self.server.repos.get("/".join(parts[:3])), "/".join(parts[5:])
+        if repo is None:
+            known = "Authorization" in self.headers
+            return self.refuse(404 if known else 401, "RepoNotFound", "Repository not found")
+        if (commit := repo.at(parts[4])) is None:
+            return self.refuse(404, "RevisionNotFound", "Invalid rev id")
+        if name not in commit.files:
+            return self.refuse(404, "EntryNotFound", "Entry not found", **{"X-Repo-Commit": commit.sha})
+        data = commit.files[name]
+        headers = {"X-Repo-Commit": commit.sha, "ETag": f'"{_git_oid(data)}"'}
+        if not name.endswith(LARGE):
+            return self._bytes(data, headers)
+        oid = hashlib.sha256(data).hexdigest()
+        self.server.objects[oid] = data
+        linked = {"X-Linked-ETag": f'"{oid}"', "X-Linked-Size": str(len(data))}
+        self.send(302, b"", headers | linked | {"Location": f"{self.server.store}/lfs/{oid}"})
+
+    def _bytes(self, data: bytes, headers: Mapping[str, str]) -> None:
+        headers = {**headers, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
+        if not (wanted := self.headers.get("Range")):
+            return self.send(200, data, headers)
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        start, end = int(first), min(int(last) + 1 if last else len(data), len(data))
+        self.send(206, data[start:end], {**headers, "Content-Range": f"bytes {start}-{end - 1}/{len(data)}"})
 
 
-def _blob(data: bytes) -> str:
+def _git_oid(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
-def _tree(files: Mapping[str, bytes], under: str, *, recursive: bool) -> list[dict[str, object]]:
+def _blob_info(name: str, data: bytes) -> dict[str, Any]:
+    about: dict[str, Any] = {"size": len(data), "blobId": _git_oid(data)}
+    if name.endswith(LARGE):
+        about["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
+        about["lfs"]["sha256"] = about["lfs"]["oid"]
+    return about
+
+
+def _tree(files: Files, under: str, *, recursive: bool) -> list[dict[str, Any]]:
     prefix, entries = f"{under}/" if under else "", {}
     for name, data in sorted(files.items()):
         if not name.startswith(prefix):
@@ -162,5 +391,7 @@ def _tree(files: Mapping[str, bytes], under: str, *, recursive: bool) -> list[di
             folder = prefix + "/".join(inner[:depth])
             entries[folder] = {"type": "directory", "oid": "0" * 40, "size": 0, "path": folder}
         if recursive or len(inner) == 1:
-            entries[name] = {"type": "file", "oid": _blob(data), "size": len(data), "path": name}
+            about = _blob_info(name, data)
+            about["oid"] = about.pop("blobId")
+            entries[name] = {"type": "file", "path": name, **about}
     return list(entries.values())

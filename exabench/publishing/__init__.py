@@ -1,0 +1,279 @@
+"""Publishing: a Release joins what a repository or a folder holds, in one commit, under a version that never moves.
+
+What a place holds is read before and after: a commit counts as landed when the head's manifest says so, whatever the
+reply to it was. So a lost reply makes no second commit, and a release that is there already makes none at all.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from exabench.cards import card, changelog, croissant, template_for
+from exabench.errors import BadInput, CheckFailed, OutsideFailed
+from exabench.files import file_digest, write
+from exabench.nouns import Progress, silent
+from exabench.publishing._places import Place, place
+from exabench.releases import MANIFEST, diff, next_version, raised, read, save, verify
+from exabench.rows import DataFile, Release
+
+RETRIES = 5
+"""How often a commit is tried again while the head stands still."""
+OVERTAKEN = 40
+"""How often it is tried again because somebody else's commit came first."""
+PAUSE = 1.0
+"""Seconds before the first of them, doubled each time up to eightfold, give or take a half."""
+CARD, CHANGES, CROISSANT = "README.md", "CHANGELOG.md", "croissant.json"
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where a release is: repository or folder, version, commit (or pull request), address; `changed`: by this call."""
+
+    to: str
+    version: str
+    commit: str
+    url: str
+    changed: bool
+
+
+def publish(
+    folder: str | Path,
+    to: str | Path,
+    *,
+    version: str = "",
+    pull_request: bool = False,
+    dry_run: bool = False,
+    progress: Progress = silent,
+) -> Published:
+    """Put the Release in `folder` where `to` says: `owner/name` on the Hub, or the path of a folder.
+
+    Its tables take the place of those of their names, all others stay; the version is computed (`version` may raise
+    it) and tagged. `pull_request` opens one, without a tag. `dry_run` says what would be done. Raises BadInput for a
+    release that is damaged or lacks a licence, a tag that is elsewhere, and what the Hub refuses; OutsideFailed after
+    the last retry, when nothing of the release is visible, or all of it; CannotWrite.
+    """
+    there, folder = place(to, pull_request=pull_request), Path(folder)
+    progress(0, 3, "checking the release")
+    publication = _Publication(folder, _checked(folder, to), there, version, progress, writes=not dry_run)
+    return publication.run()
+
+
+def _checked(folder: Path, to: str | Path) -> Release:
+    release = read(folder)
+    if problems := verify(folder):
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise BadInput(f"is not what its manifest says: {problems[0]}{more}; build it again", file=folder)
+    if nameless := [name for name, table in release.tables.items() if not table.licence.strip()]:
+        raise BadInput(f"table {nameless[0]} has no licence; give its recipe one and build again", file=folder)
+    paths = [Path(to).expanduser().resolve(), folder.resolve()]
+    if paths[0].is_relative_to(paths[1]) or paths[1].is_relative_to(paths[0]):
+        raise BadInput("is the release itself, or inside it, or around it; publish to another folder", file=to)
+    return release
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What one commit would do."""
+
+    release: Release
+    files: dict[str, Path | bytes]
+    delete: tuple[str, ...]
+
+    @property
+    def tag(self) -> str:
+        return f"v{self.release.version}"
+
+
+@dataclass
+class _Publication:
+    """One release on its way to one place: what was seen there last, and how often it went wrong."""
+
+    folder: Path
+    release: Release
+    place: Place
+    version: str
+    progress: Progress
+    writes: bool = True
+    head: str | None = None
+    old: Release | None = None
+    made: bool = False
+    sent: str | None = None  # a commit was tried; its name, where the reply told
+    failures: int = 0
+    overtaken: int = 0
+
+    def run(self) -> Published:
+        """Look and send until a look finds it there. Raises OutsideFailed after the last retry."""
+        error: OutsideFailed | None = None
+        while self.failures <= RETRIES + 1 and self.overtaken <= OVERTAKEN:
+            before = self.head
+            try:
+                if (done := self.looked()) is not None:
+                    return done
+                if self.failures > RETRIES:
+                    break
+                plan = self.planned()
+                if not self.writes:
+                    return Published(self.place.name, plan.release.version, "", self.place.url(plan.tag), True)
+                self._send(plan)
+            except OutsideFailed as trouble:
+                error = trouble
+                self._wait(moved=before != self.head and before is not None)
+        tries = self.failures + self.overtaken
+        raise OutsideFailed(
+            f"{self.place.name}: the release was not seen there after {tries} tries; all of it is there or nothing, so "
+            f"run it again (a token that may only open pull requests needs --pr): {error}"
+        ) from error
+
+    def _wait(self, moved: bool) -> None:
+        """Before the next try. One that somebody else's commit foiled is not counted with those that nobody did."""
+        self.failures, self.overtaken = (0, self.overtaken + 1) if moved else (self.failures + 1, self.overtaken)
+        time.sleep(PAUSE * min(2 ** (self.failures + self.overtaken - 1), 8) * random.uniform(0.5, 1.5))
+
+    def looked(self) -> Published | None:
+        """What the place holds now, if that is the release already; its tag is then seen to. Else None."""
+        self.progress(1, 3, "reading what is published")
+        self.head = self.place.head()
+        self.old = self._held(self.head) if self.head else None
+        if self.old is not None and self._merged().content == self.old.content:
+            return self._landed(str(self.head), self.old)
+        if self.sent and self.sent == self.head:
+            raise CheckFailed(f"{self.place.name}: commit {self.head} holds something else than was sent; look at it")
+        return self._requested()
+
+    def _landed(self, head: str, old: Release) -> Published:
+        tag, changed = f"v{old.version}", self.sent is not None
+        if self.writes and not self.place.pull_request:
+            there = self.place.tags().get(tag)
+            if there is None:
+                self.place.tag(tag, head)
+            elif there != head:
+                found = self._held(there)
+                if found is None or (found.content, found.version) != (old.content, old.version):
+                    raise self._misplaced(tag, there)
+        return Published(self.place.name, old.version, head, self.place.url(tag), changed)
+
+    def _misplaced(self, tag: str, there: str) -> BadInput:
+        found = self._held(there)
+        what = f"version {found.version} with other content" if found else "no release"
+        return BadInput(
+            f"{self.place.name}: tag {tag} is at {there}, where the manifest holds {what}; tags never move: "
+            "raise the version (--version)"
+        )
+
+    def _requested(self) -> Published | None:
+        """The open pull request that holds the release already, if one is asked for."""
+        if not self.place.pull_request or self.head is None:
+            return None
+        wanted = self._merged().content
+        for url, revision in self.place.pull_requests().items():
+            found = self._held(revision)
+            if found is not None and found.content == wanted:
+                return Published(self.place.name, found.version, revision, url, self.sent is not None)
+        if self.sent:  # a second one would be worse than none
+            raise OutsideFailed(f"{self.place.name}: {self.sent} was opened, and does not hold the release")
+        return None
+
+    def _send(self, plan: _Plan) -> None:
+        """One commit on the head that was looked at; a version that landed without its tag gets it first."""
+        if self.head is None and not self.made:
+            if self.place.pull_request:
+                raise BadInput(f"{self.place.name} is not there, or not for this token; nothing to open a request on")
+            self.place.create()
+            self.made = True
+            return  # somebody else may have made and filled it: look again
+        if not self.place.pull_request:
+            tags = self.place.tags()
+            if self.old and self.head and f"v{self.old.version}" not in tags:
+                self.place.tag(f"v{self.old.version}", self.head)
+            if plan.tag in tags:
+                if self.place.head() != self.head:
+                    return
+                raise self._misplaced(plan.tag, tags[plan.tag])
+        self.progress(2, 3, f"version {plan.release.version}")
+        self.sent = ""
+        tables = ", ".join(sorted(self.release.tables))
+        message = f"{self.release.name} {plan.release.version}: {tables}"
+        self.sent = self.place.commit(plan.files, message, self.head, plan.delete)
+
+    def planned(self) -> _Plan:
+        """The files of the next commit: tables and replies as they were built, what people read made anew."""
+        merged, lines = self._merged(), []
+        with tempfile.TemporaryDirectory() as folder:
+            changes = diff(self._former(Path(folder)), self.folder) if self.old else None
+            computed = next_version(self.old, merged, changes)
+            merged = replace(merged, version=raised(computed, self.version) if self.version else computed)
+            lines = changes.lines() if changes else []
+            manifest = save(merged, Path(folder) / "new").read_bytes()
+        texts = {
+            CARD: card(merged, template_for(merged.name), existing=self._text(CARD, self.folder / CARD)),
+            CHANGES: changelog(merged, lines, self._text(CHANGES)),
+            CROISSANT: croissant(merged),
+        }
+        files: dict[str, Path | bytes] = {file.path: self.folder / file.path for file in self.release.all_files}
+        files |= {path: text.encode() for path, text in texts.items()} | {MANIFEST: manifest}
+        gone = {file.path for file in self.old.all_files} if self.old else set()
+        return _Plan(merged, files, tuple(sorted(gone - {file.path for file in merged.all_files})))
+
+    def _merged(self) -> Release:
+        """The tables of the place with those of the release in their place; a file of a table goes with it."""
+        old, new = self.old, self.release
+        if old is None:
+            return replace(new, files=_sorted(new.files))
+        if old.name != new.name:
+            raise BadInput(
+                f"{self.place.name} holds the dataset {old.name}, and this is {new.name}; publish it elsewhere"
+            )
+        kept = [file for file in old.files if not _parts(file.path) & new.tables.keys()]
+        taken = {file.path for file in new.files}
+        files = _sorted([*(file for file in kept if file.path not in taken), *new.files])
+        return replace(new, version=old.version, tables={**old.tables, **new.tables}, files=files)
+
+    def _former(self, folder: Path) -> Path:
+        """A folder with the tables that the release replaces, as the place holds them; equal files are not fetched."""
+        assert self.old is not None and self.head is not None
+        both = {name: table for name, table in self.old.tables.items() if name in self.release.tables}
+        save(replace(self.old, tables=both, files=()), folder)
+        other = [table for name, table in both.items() if table.splits != self.release.tables[name].splits]
+        files = [file for table in other for split in table.splits.values() for file in split]
+        if files:
+            self.place.fetch([file.path for file in files], self.head, folder)
+        for file in files:
+            place = folder / file.path
+            if not place.is_file() or file_digest(place) != f"sha256:{file.sha256}":
+                raise OutsideFailed(f"{self.place.name}@{self.head}: {file.path} is not the file of its manifest")
+        return folder
+
+    def _held(self, commit: str) -> Release | None:
+        data = self.place.read(MANIFEST, commit)
+        if data is None:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            write(Path(folder) / MANIFEST, data)
+            try:
+                return read(folder)
+            except BadInput as error:
+                said = str(error).replace(f"{folder}/", "")
+                raise BadInput(f"{self.place.name}@{commit} cannot be added to: {said}") from error
+
+    def _text(self, path: str, otherwise: Path | None = None) -> str:
+        """A text of the head, or else of a file."""
+        data = self.place.read(path, self.head) if self.head else None
+        if data is None and otherwise is not None and otherwise.is_file():
+            data = otherwise.read_bytes()
+        try:
+            return (data or b"").decode()
+        except UnicodeDecodeError as error:
+            raise BadInput(f"{self.place.name}: {path} is not UTF-8 text") from error
+
+
+def _sorted(files: list[DataFile] | tuple[DataFile, ...]) -> tuple[DataFile, ...]:
+    return tuple(sorted(files, key=lambda file: file.path))
+
+
+def _parts(path: str) -> set[str]:
+    """The names in a path, the last without its suffix: a file that bears a table's name is that table's."""
+    return set(PurePosixPath(path).with_suffix("").parts)

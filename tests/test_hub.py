@@ -1,0 +1,192 @@
+"""The one door to the Hub: what the real client does behind it, and that no secret ever comes out of it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub_client import CANARY, point_at
+from hub_double import HubDouble
+from hub_faults import KINDS, seeded
+from huggingface_hub import HfApi, hf_hub_download
+
+from exabench import hub
+from exabench.errors import BadInput, OutsideFailed
+
+REPO = "owner/set"
+TABLE = "data/t/train-00000-of-00001.parquet"
+
+
+@pytest.fixture
+def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
+    with HubDouble() as server:
+        point_at(server.url, tmp_path / "home", monkeypatch)
+        yield server
+
+
+def test_a_data_set_is_made_committed_to_read_and_tagged(double, tmp_path):
+    assert hub.head(REPO) is None
+    hub.create(REPO)
+    hub.create(REPO)  # a second time changes nothing
+    first = hub.head(REPO)
+    (tmp_path / "table").write_bytes(b"PAR1" * 1000)
+    second = hub.commit(REPO, {TABLE: tmp_path / "table", "README.md": b"# Set\n"}, "one", first)
+    assert hub.head(REPO) == second != first
+    assert hub.read_file(REPO, "README.md", second) == b"# Set\n"
+    assert hub.read_file(REPO, TABLE, second) == b"PAR1" * 1000
+    assert hub.read_file(REPO, "README.md", first) is None
+    hub.tag(REPO, "v1.0.0", second)
+    hub.tag(REPO, "v1.0.0", second)  # it is there, where it should be
+    third = hub.commit(REPO, {"README.md": b"# Other\n"}, "two", second, delete=[TABLE])
+    assert sorted(double.repo(REPO).at("main").files) == [".gitattributes", "README.md"]
+    with pytest.raises(BadInput, match="tags never move"):
+        hub.tag(REPO, "v1.0.0", third)
+    assert hub.tags(REPO) == {"v1.0.0": second}
+
+
+def test_a_commit_on_a_head_that_moved_does_nothing(double):
+    first = double.commit(REPO, {"a.txt": b"a"})
+    moved = double.commit(REPO, {"a.txt": b"b"})
+    with pytest.raises(OutsideFailed, match="412"):
+        hub.commit(REPO, {"c.txt": b"c"}, "late", first)
+    assert hub.head(REPO) == moved
+
+
+def test_a_commit_is_sent_once_whatever_the_answer(double):
+    head = double.commit(REPO, {"a.txt": b"a"})
+    for kind in ("500", "503", "429", "no answer", "lost reply", "500 after"):
+        double.faults.arm(rest=("/commit/", kind))
+        with pytest.raises(OutsideFailed):
+            hub.commit(REPO, {"a.txt": kind.encode()}, kind, hub.head(REPO))
+        assert sum("/commit/" in request for request in double.faults.seen) == 1
+    titles = [commit.title for commit in double.repo(REPO).history(double.repo(REPO).at("main"))]
+    assert titles == ["500 after", "lost reply", "By hand"] and hub.head(REPO) != head
+
+
+def test_large_files_go_in_parts_where_the_hub_wants_parts(tmp_path, monkeypatch):
+    data = bytes(range(256)) * 40
+    with HubDouble(chunk=1000) as double:
+        point_at(double.url, tmp_path, monkeypatch)
+        head = double.commit(REPO, {})
+        commit = hub.commit(REPO, {TABLE: data}, "parts", head)
+        assert hub.read_file(REPO, TABLE, commit) == data
+        assert sum(request.startswith("PUT /lfs/") for request in double.requests) == 11
+
+
+def test_uploads_carry_no_token_and_a_store_elsewhere_sees_none(double):
+    head = double.commit(REPO, {})
+    hub.read_file(REPO, TABLE, hub.commit(REPO, {TABLE: b"PAR1"}, "one", head))
+    asked = list(zip(double.requests, double.headers, strict=True))
+    stored = [headers for request, headers in asked if request.startswith(("PUT /lfs/", "GET /lfs/"))]
+    assert len(stored) == 2 and not any("authorization" in headers for headers in stored)
+    assert all(headers["authorization"] == f"Bearer {CANARY}" for request, headers in asked if "/api/" in request)
+
+
+def test_an_answer_that_sends_uploads_elsewhere_does_not_send_the_token_there(double, monkeypatch):
+    head = double.commit(REPO, {})
+    with HubDouble() as elsewhere:
+        double.faults.elsewhere = elsewhere.store
+        double.faults.arm(rest=("objects/batch", "307"))
+        with monkeypatch.context() as patch:
+            patch.setattr(hub, "_token_stays_here", contextlib.nullcontext)
+            with pytest.raises(BadInput):
+                hub.commit(REPO, {TABLE: b"PAR0"}, "one", head)
+        bare = [headers for headers in elsewhere.headers if "authorization" in headers]
+        elsewhere.headers.clear()
+        with pytest.raises(BadInput):  # the object is not where the Hub looks for it
+            hub.commit(REPO, {TABLE: b"PAR1"}, "two", head)
+        assert bare, "the client alone is careful now: the guard may go"
+        assert elsewhere.headers and not any("authorization" in headers for headers in elsewhere.headers)
+    double.faults.arm()
+    assert hub.commit(REPO, {TABLE: b"PAR2"}, "three", head)
+
+
+def test_a_snapshot_is_pinned_to_a_commit_and_can_be_of_some_files(double, tmp_path):
+    first = double.commit(REPO, {"a.txt": b"a", "b[1].txt": b"b", TABLE: b"PAR1"})
+    folder, commit = hub.dataset_snapshot(REPO, None, tmp_path / "lock.json")
+    assert commit == first and (folder / TABLE).read_bytes() == b"PAR1"
+    double.commit(REPO, {"a.txt": b"new"})
+    assert hub.dataset_snapshot(REPO, None, tmp_path / "lock.json") == (folder, first)
+    some, _ = hub.dataset_snapshot(REPO, first, only=["b[1].txt"], to=tmp_path / "some")
+    assert [file.name for file in some.iterdir() if file.is_file()] == ["b[1].txt"]
+    with pytest.raises(OutsideFailed, match="no/where"):
+        hub.dataset_snapshot("no/where", None)
+
+
+@pytest.mark.parametrize("kind", ["429", "429 with headers", "503", "no answer", "cut", "truncated", "slow"])
+def test_what_passes_is_read_whole_in_the_end_or_not_at_all(double, kind):
+    commit = double.commit(REPO, {TABLE: b"0123456789" * 50})
+    for number in range(3):
+        double.faults.arm({number: kind})
+        try:
+            assert hub.read_file(REPO, TABLE, commit) == b"0123456789" * 50
+        except OutsideFailed as error:
+            assert "\n" not in str(error)
+
+
+def test_what_the_hub_will_never_take_is_the_askers_mistake_in_one_line(double, monkeypatch):
+    head = double.commit(REPO, {})
+    with pytest.raises(BadInput, match="front matter has no end"):
+        hub.commit(REPO, {"README.md": b"---\nlicense: mit\n"}, "card", head)
+    with pytest.raises(BadInput, match="check the name, the token"):
+        hub.commit("owner/none", {"a": b"a"}, "nowhere", head)
+    monkeypatch.delenv("HF_TOKEN")
+    for ask in (lambda: hub.create("owner/new"), lambda: hub.tag(REPO, "v1", head)):
+        with pytest.raises(BadInput, match="refused") as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+
+
+def test_no_secret_is_in_an_error(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "plain-secret-token")
+    quoted = (
+        "500 for url https://me:pass-word@hub.example/lfs?X-Amz-Signature=abc123&x=1 "
+        "with Bearer hf_other99 or hf_another77 or plain-secret-token\nAuthorization: more"
+    )
+    for error in (hub._failed("commit", RuntimeError(quoted)), hub._refused("commit", OSError(quoted))):
+        for secret in ("pass-word", "abc123", "hf_other99", "hf_another77", "plain-secret-token", "\n"):
+            assert secret not in str(error)
+    assert hub.page(REPO, "v1.0.0") == f"https://huggingface.co/datasets/{REPO}/tree/v1.0.0"
+
+
+# -- the double itself, asked by the client that it stands in for ------------------------------------------------------
+
+
+def test_the_double_answers_the_client_as_the_hub_does(double):
+    api = HfApi()
+    assert api.whoami()["name"] == "tester"
+    assert api.create_repo("owner/model").repo_type == "model"
+    done = api.upload_file(path_or_fileobj=b"{}", path_in_repo="a/config.json", repo_id="owner/model")
+    assert [commit.title for commit in api.list_repo_commits("owner/model")][-1] == "initial"
+    assert Path(hf_hub_download("owner/model", "a/config.json")).read_bytes() == b"{}"
+    assert [entry.path for entry in api.list_repo_tree("owner/model", recursive=True)] == [
+        ".gitattributes",
+        "a",
+        "a/config.json",
+    ]
+    head = double.commit(REPO, {TABLE: b"PAR1", "a.txt": b"a"})
+    info = api.dataset_info(REPO, files_metadata=True)
+    table = next(file for file in info.siblings if file.rfilename == TABLE)
+    assert info.sha == head and table.lfs.sha256 == hashlib.sha256(b"PAR1").hexdigest()
+    assert [entry.size for entry in api.get_paths_info(REPO, [TABLE, "none"], repo_type="dataset")] == [4]
+    again = api.upload_file(path_or_fileobj=b"a", path_in_repo="a.txt", repo_id=REPO, repo_type="dataset")
+    assert again.oid == head  # the same file makes no commit
+    assert done.oid != head
+
+
+def test_a_request_stays_off_the_head_until_it_is_merged(double):
+    head = double.commit(REPO, {"a.txt": b"a"})
+    url = hub.commit(REPO, {"a.txt": b"b"}, "please", head, pull_request=True)
+    assert url.endswith("/discussions/1") and hub.head(REPO) == head
+    assert hub.pull_requests(REPO) == {url: "refs/pr/1"}
+    assert hub.read_file(REPO, "a.txt", "refs/pr/1") == b"b"
+    double.merge(REPO, 1)
+    assert hub.pull_requests(REPO) == {} and hub.read_file(REPO, "a.txt", hub.head(REPO)) == b"b"
+
+
+def test_a_plan_of_faults_is_the_same_for_the_same_seed():
+    assert seeded(1, 200, 0.3) == seeded(1, 200, 0.3) != seeded(2, 200, 0.3)
+    assert set(seeded(3, 2000, 0.5).values()) == set(KINDS)

@@ -1,0 +1,525 @@
+"""Publishing: one commit and one tag whatever the Hub does meanwhile, nothing lost, and no secret let out."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub_client import CANARY, environment, point_at, write_release
+from hub_double import HubDouble
+from hub_faults import KINDS
+from toys import contents
+
+from exabench import publishing
+from exabench.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed
+from exabench.publishing import Published, publish
+from exabench.releases import read, rows, save, verify
+from exabench.rows import Release
+
+REPO = "owner/toy"
+
+
+@pytest.fixture
+def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
+    monkeypatch.setattr(publishing, "PAUSE", 0.0)
+    with HubDouble() as server:
+        point_at(server.url, tmp_path / "home", monkeypatch)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release of one table."""
+    folder = tmp_path_factory.mktemp("one")
+    write_release(folder, {"first": ["sky", "sea"]})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same table with another row and without replies, and a second one."""
+    folder = tmp_path_factory.mktemp("two")
+    write_release(folder, {"first": ["sky", "sea", "sun"], "second": ["wave"]}, replies=False)
+    return folder
+
+
+def head(double: HubDouble) -> dict[str, bytes]:
+    return dict(double.repo(REPO).at("main").files)
+
+
+def titles(double: HubDouble) -> list[str]:
+    repo = double.repo(REPO)
+    return [commit.title for commit in repo.history(repo.at("main"))][::-1]
+
+
+def manifest(files: dict[str, bytes], folder: Path) -> Release:
+    """What a tree is, with every file that its manifest lists."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for path, data in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    assert verify(folder) == []
+    return read(folder)
+
+
+def writes(requests: list[str]) -> list[str]:
+    """The requests that change a repository (uploads of large files, and asking where to, are none)."""
+    return [r for r in requests if any(part in r for part in ("repos/create", "/commit/", "POST /api/datasets")) and
+            "preupload" not in r]  # fmt: skip
+
+
+def test_a_release_is_one_commit_and_one_tag(double, one, tmp_path):
+    done = publish(one, REPO)
+    repo = double.repo(REPO)
+    assert done == Published(REPO, "1.0.0", repo.refs["main"], f"{double.url}/datasets/{REPO}/tree/v1.0.0", True)
+    assert titles(double) == ["initial", "toy 1.0.0: first"] and repo.tags == {"v1.0.0": repo.refs["main"]}
+    assert len(writes(double.requests)) == 3  # create, commit, tag
+    found = manifest(head(double), tmp_path / "tree")
+    assert found.content == read(one).content and found.version == "1.0.0"
+    assert sorted(head(double)) == [
+        *(".gitattributes", "CHANGELOG.md", "README.md", "croissant.json"),
+        *("data/first/train-00000-of-00001.parquet", "manifest.json", "replies/first.parquet"),
+    ]
+
+
+def test_what_is_there_already_makes_no_commit_but_gets_a_tag_that_was_lost(double, one):
+    first = publish(one, REPO)
+    double.requests.clear()
+    assert publish(one, REPO) == dataclasses.replace(first, changed=False)
+    assert writes(double.requests) == []
+    double.repo(REPO).tags.clear()
+    publish(one, REPO)
+    assert double.repo(REPO).tags == {"v1.0.0": first.commit} and len(titles(double)) == 2
+
+
+def test_tables_join_those_that_are_there_and_take_the_place_of_their_namesakes(double, one, two, tmp_path):
+    publish(one, REPO)
+    files = head(double)
+    files["README.md"] = files["README.md"].replace(b"license: mit", b"thanks: to all\nlicense: mit") + b"\nBy hand.\n"
+    double.commit(REPO, files | {"notes.txt": b"mine"})
+    double.requests.clear()
+    done = publish(two, REPO)
+    assert done.version == "1.1.0" and titles(double)[-1] == "toy 1.1.0: first, second"
+    assert len(writes(double.requests)) == 2  # commit, tag
+    found = manifest(head(double), tmp_path / "tree")
+    assert [found.tables["first"], found.tables["second"]] == list(read(two).tables.values())
+    assert "replies/first.parquet" not in head(double) and found.files == ()  # they were the old table's
+    page = head(double)["README.md"].decode()
+    assert "thanks: to all" in page and "By hand." in page and "config_name: second" in page
+    changes = head(double)["CHANGELOG.md"].decode()
+    assert changes.index("## 1.1.0") < changes.index("table first: 1 row") < changes.index("## 1.0.0")
+    assert head(double)["notes.txt"] == b"mine"
+    third = write_release(tmp_path / "third", {"third": ["moon"]})
+    assert publish(tmp_path / "third", REPO).version == "1.2.0"
+    after = manifest(head(double), tmp_path / "tree")
+    assert after.tables == {**found.tables, **third.tables} and len(double.repo(REPO).tags) == 3
+
+
+def test_a_version_is_computed_and_may_be_raised_alone(double, one, two, tmp_path):
+    publish(one, REPO)
+    with pytest.raises(BadInput, match="below 1.1.0"):
+        publish(two, REPO, version="1.0.9")
+    assert publish(two, REPO, version="3.0.0").version == "3.0.0"
+    assert sorted(double.repo(REPO).tags) == ["v1.0.0", "v3.0.0"]
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(double, one, two, tmp_path):
+    assert publish(one, REPO, dry_run=True).changed and double.repos == {}
+    publish(one, REPO)
+    double.repo(REPO).tags.clear()
+    double.requests.clear()
+    assert publish(two, REPO, dry_run=True).version == "1.1.0"
+    assert publish(one, REPO, dry_run=True).changed is False
+    assert publish(two, tmp_path / "new", dry_run=True).version == "1.0.0"
+    assert writes(double.requests) == [] and not (tmp_path / "new").exists()
+
+
+# -- faults ------------------------------------------------------------------------------------------------------------
+
+
+class Scene:
+    """A repository with the first release, to which the second is published again and again."""
+
+    def __init__(self, double: HubDouble, one: Path, two: Path) -> None:
+        publish(one, REPO)
+        self.double, self.two = double, two
+        self.old, self.before, self.stored = head(double), copy.deepcopy(double.repos), dict(double.objects)
+        double.faults.arm()
+        publish(two, REPO)
+        self.new, self.requests = head(double), list(double.faults.seen)
+
+    def reset(self) -> None:
+        """As it was when the first release alone was there."""
+        self.double.repos.clear()
+        self.double.repos.update(copy.deepcopy(self.before))
+        self.double.objects.clear()
+        self.double.objects.update(self.stored)
+
+    def check_whole(self) -> bool:
+        """Whether the head is the new version; it must be that or the old one, but for what others added."""
+        now = {name: data for name, data in head(self.double).items() if name != "notes.txt"}
+        assert now in (self.old, self.new)
+        return now == self.new
+
+    def check_done_once(self) -> None:
+        """The new version is there, by one commit and under one tag."""
+        assert self.check_whole()
+        ours = [title for title in titles(self.double) if title.startswith("toy")]
+        assert ours == ["toy 1.0.0: first", "toy 1.1.0: first, second"]
+        repo = self.double.repo(REPO)
+        assert sorted(repo.tags) == ["v1.0.0", "v1.1.0"]
+        tagged = repo.at("v1.1.0").files
+        assert {name: data for name, data in tagged.items() if name != "notes.txt"} == self.new
+
+    def meet(self, kind: str, number: int) -> None:
+        """A fault may be overcome, or end in one line; a second call then always ends well."""
+        self.reset()
+        self.double.faults.arm({number: kind})
+        try:
+            publish(self.two, REPO)
+        except ExabenchError as error:
+            assert "\n" not in str(error) and CANARY not in str(error), (kind, self.requests[number])
+            self.check_whole()
+            self.double.faults.arm()
+            publish(self.two, REPO)
+        self.check_done_once()
+
+
+def test_a_fault_at_any_request_leaves_the_old_version_or_the_whole_new_one(double, one, two):
+    scene = Scene(double, one, two)
+    some = ("503", "lost reply", "truncated", "412", "no answer", "cut", "500 after", "wrong etag", "damaged object")
+    for number in range(len(scene.requests)):
+        scene.meet(some[number % len(some)], number)
+
+
+def test_a_fault_at_the_commit_is_overcome(double, one, two):
+    scene = Scene(double, one, two)
+    number = next(number for number, request in enumerate(scene.requests) if "/commit/" in request)
+    for kind in ("412", "409", "429 with headers", "500 after", "lost reply", "no answer", "overtaken"):
+        scene.meet(kind, number)
+
+
+@pytest.mark.slow
+def test_every_kind_of_fault_at_every_request(double, one, two):
+    with HubDouble() as elsewhere:
+        double.faults.elsewhere = elsewhere.url.replace("127.0.0.1", "localhost")
+        scene = Scene(double, one, two)
+        for number in range(len(scene.requests)):
+            for kind in KINDS:
+                scene.meet(kind, number)
+        assert elsewhere.requests
+        assert not any("authorization" in headers for headers in elsewhere.headers)
+
+
+def test_a_hub_that_goes_away_at_any_request_is_no_half_version(double, one, two):
+    scene = Scene(double, one, two)
+    for number in range(0, len(scene.requests), 4):
+        kind = ("503", "no answer")[number // 4 % 2]
+        scene.reset()
+        double.faults.arm(rest=(number, kind))
+        with pytest.raises(OutsideFailed, match="all of it is there or nothing") as caught:
+            publish(two, REPO)
+        assert "\n" not in str(caught.value)
+        scene.check_whole()
+        double.faults.arm()
+        publish(two, REPO)
+        scene.check_done_once()
+
+
+@pytest.mark.parametrize("kind", ["lost reply", "500 after"])
+@pytest.mark.parametrize("at", ["/commit/", "/tag/", "repos/create"])
+def test_a_lost_reply_makes_no_second_commit_and_no_second_tag(double, one, kind, at):
+    double.faults.arm(rest=(at, kind))
+    assert publish(one, REPO).changed
+    assert titles(double) == ["initial", "toy 1.0.0: first"]
+    assert double.repo(REPO).tags == {"v1.0.0": double.repo(REPO).refs["main"]}
+
+
+def test_retries_end_with_one_clear_line(double, one, two, monkeypatch):
+    monkeypatch.setattr(publishing, "OVERTAKEN", 5)
+    publish(one, REPO)
+    before = head(double)
+    double.faults.arm(rest=("/commit/", "412"))  # as a token is answered that may only open pull requests
+    with pytest.raises(OutsideFailed, match="only open pull requests needs --pr") as caught:
+        publish(two, REPO)
+    assert sum("/commit/" in request for request in double.faults.seen) == publishing.RETRIES + 1
+    assert "\n" not in str(caught.value) and head(double) == before
+    double.faults.arm(rest=("/preupload/", "overtaken"))  # somebody else is always faster
+    with pytest.raises(OutsideFailed, match="was not seen there after"):
+        publish(two, REPO)
+    assert sum("/commit/" in request for request in double.faults.seen) <= publishing.OVERTAKEN + 2
+
+
+# -- many publishers ---------------------------------------------------------------------------------------------------
+
+
+def _one_of_eight(url: str, home: str, folder: str, to: str) -> str:
+    import huggingface_hub.constants as constants
+
+    constants.ENDPOINT, constants.HF_HUB_DISABLE_XET = url, True
+    constants.HUGGINGFACE_CO_URL_TEMPLATE = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    constants.HF_HUB_CACHE, constants.HF_HUB_DISABLE_TELEMETRY = home, True
+    os.environ["HF_TOKEN"], publishing.PAUSE = CANARY, 0.2
+    return publish(folder, to).version
+
+
+def test_eight_publishers_at_once_lose_nothing(double, tmp_path):
+    names = [f"table-{number}" for number in range(8)]
+    for name in names:
+        write_release(tmp_path / name, {name: [name]})
+    context = multiprocessing.get_context("forkserver")
+    client = ("hf_api", "_commit_api", "lfs", "file_download", "_snapshot_download", "utils._detect_agent")
+    context.set_forkserver_preload(["test_publishing", *(f"huggingface_hub.{name}" for name in client)])
+    with context.Pool(8) as pool:
+        tasks = [(double.url, str(tmp_path / "home"), str(tmp_path / name), REPO) for name in names]
+        versions = pool.starmap(_one_of_eight, tasks, chunksize=1)
+    found = manifest(head(double), tmp_path / "tree")
+    assert sorted(found.tables) == names and found.version == "1.7.0"
+    assert len(titles(double)) == 1 + 8  # no commit twice
+    assert sorted(double.repo(REPO).tags) == [f"v1.{number}.0" for number in range(8)]
+    assert set(versions) <= {f"1.{number}.0" for number in range(8)}
+    page = head(double)["README.md"].decode()
+    for name in names:
+        assert f"config_name: {name}\n" in page
+        assert [row["id"] for row in rows(tmp_path / "tree", name, "train")] == [f"{name}-0"]
+
+
+def test_a_repository_that_somebody_else_makes_and_fills_first_is_joined(double, one, tmp_path):
+    write_release(tmp_path / "other", {"other": ["tide"]})
+    publish(tmp_path / "other", "owner/twin")
+    theirs = dict(double.repo("owner/twin").at("main").files)
+    double.faults.arm()
+    publish(one, REPO)
+    looked_again = 1 + next(number for number, request in enumerate(double.faults.seen) if "repos/create" in request)
+    del double.repos[f"datasets/{REPO}"]
+    double.overtake = lambda: double.commit(REPO, theirs)
+    double.faults.arm({looked_again: "overtaken"})
+    publish(one, REPO)
+    assert sorted(manifest(head(double), tmp_path / "tree").tables) == ["first", "other"]
+
+
+# -- pull requests -----------------------------------------------------------------------------------------------------
+
+
+def test_a_pull_request_is_opened_once_and_tagged_when_it_is_merged(double, one, two):
+    with pytest.raises(BadInput, match="is not there"):
+        publish(one, REPO, pull_request=True)
+    start = publish(one, REPO)
+    for kind in ("lost reply", ""):
+        double.faults.arm(rest=("/commit/", kind) if kind else None)
+        asked = publish(two, REPO, pull_request=True)
+        assert asked.url == f"{double.url}/datasets/{REPO}/discussions/1" and asked.version == "1.1.0"
+    assert len(double.repo(REPO).requests) == 1 and asked.changed is False
+    assert double.repo(REPO).refs["main"] == start.commit and list(double.repo(REPO).tags) == ["v1.0.0"]
+    merged = double.merge(REPO, 1)
+    assert publish(two, REPO) == Published(
+        REPO, "1.1.0", merged, f"{double.url}/datasets/{REPO}/tree/v1.1.0", changed=False
+    )
+    assert double.repo(REPO).tags["v1.1.0"] == merged
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
+def test_a_tag_that_stands_elsewhere_is_said_and_never_moved(double, one, two):
+    first = publish(one, REPO).commit
+    double.repo(REPO).tags["v1.1.0"] = first
+    with pytest.raises(BadInput, match=f"tag v1.1.0 is at {first}, where the manifest holds version 1.0.0"):
+        publish(two, REPO)
+    assert double.repo(REPO).refs["main"] == first
+    assert publish(two, REPO, version="1.2.0").version == "1.2.0"
+    double.repo(REPO).tags["v1.2.0"] = first  # made again, at another commit
+    with pytest.raises(BadInput, match="tags never move"):
+        publish(two, REPO)
+
+
+def test_a_release_that_is_damaged_or_has_no_licence_is_refused_before_anything_is_asked(double, one, tmp_path):
+    damaged = Path(shutil.copytree(one, tmp_path / "damaged"))
+    file = next(damaged.glob("data/*/*.parquet"))
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(BadInput, match="train-00000-of-00001.parquet"):
+        publish(damaged, REPO)
+    bare = Path(shutil.copytree(one, tmp_path / "bare"))
+    release = read(bare)
+    tables = {name: dataclasses.replace(table, licence=" ") for name, table in release.tables.items()}
+    save(dataclasses.replace(release, tables=tables), bare)
+    with pytest.raises(BadInput, match="table first has no licence"):
+        publish(bare, REPO)
+    assert double.requests == []
+
+
+def test_a_place_that_holds_something_else_is_refused(double, one, tmp_path):
+    double.commit(REPO, {"manifest.json": b"{}"})
+    with pytest.raises(BadInput, match="cannot be added to") as caught:
+        publish(one, REPO)
+    assert "/tmp" not in str(caught.value)
+    write_release(tmp_path / "other", {"first": ["x"]}, name="other")
+    publish(tmp_path / "other", "owner/other")
+    with pytest.raises(BadInput, match="holds the dataset other, and this is toy"):
+        publish(one, "owner/other")
+
+
+def test_a_repository_made_by_hand_keeps_its_card(double, one):
+    double.commit(REPO, {"README.md": "---\nlanguage: en\n---\n# Mine, über alles\n".encode()})
+    publish(one, REPO)
+    assert b"language: en" in head(double)["README.md"] and "# Mine, über alles" in head(double)["README.md"].decode()
+
+
+# -- folders -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_holds_what_the_hub_holds(double, one, two, tmp_path):
+    place = tmp_path / "place"
+    assert publish(one, place).version == "1.0.0"
+    (place / "notes.txt").write_text("mine")
+    done = publish(two, place)
+    assert (done.to, done.version, done.changed) == (str(place), "1.1.0", True) and verify(place) == []
+    assert publish(two, place) == dataclasses.replace(done, changed=False)
+    assert contents(place).pop("notes.txt") == b"mine"
+    publish(one, REPO)
+    publish(two, REPO)
+    on_the_hub = {path: data for path, data in head(double).items() if path != ".gitattributes"}
+    assert {path: data for path, data in contents(place).items() if path != "notes.txt"} == on_the_hub
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".place.lock", "place"]  # no tree left on its way
+
+
+@pytest.mark.parametrize("step", range(0, 14, 2))
+def test_a_publisher_killed_at_any_step_leaves_a_folder_whole(one, two, tmp_path, monkeypatch, step):
+    place, left = tmp_path / "place", [step]
+    publish(one, place)
+    old = contents(place)
+    publish(two, shutil.copytree(place, tmp_path / "twin"))
+    new = contents(tmp_path / "twin")
+
+    class Killed(BaseException):
+        pass
+
+    def dying(function):
+        def step(*arguments, **options):
+            if left[0] == 0:
+                raise Killed
+            left[0] -= 1
+            return function(*arguments, **options)
+
+        return step
+
+    with monkeypatch.context() as patch:
+        for name in ("rename", "link", "fsync", "replace"):
+            patch.setattr(os, name, dying(getattr(os, name)))
+        try:
+            publish(two, place)
+            assert left[0] >= 0
+        except Killed:
+            pass
+    seen = publish(two, place, dry_run=True)  # a look puts the old tree back, where it was on its way
+    assert contents(place) == (old if seen.changed else new)
+    publish(two, place)
+    assert contents(place) == new
+
+
+def test_a_folder_that_is_no_dataset_is_left_alone(one, tmp_path, monkeypatch):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("dear")
+    with pytest.raises(BadInput, match="publish to a new or empty folder"):
+        publish(one, tmp_path / "full")
+    for wrong in (one, one / "data" / "deeper", one.parent):
+        with pytest.raises(BadInput, match="publish to another folder"):
+            publish(one, wrong)
+    with pytest.raises(BadInput, match="a folder has no pull requests"):
+        publish(one, tmp_path / "new", pull_request=True)
+    (tmp_path / "owner" / "toy").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match="write ./owner/toy for the folder"):
+        publish(one, "owner/toy")
+    assert publish(one, "./owner/toy").to == str(tmp_path / "owner" / "toy")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(one, tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    publish(one, tmp_path / "place")
+    before = contents(tmp_path / "place")
+    write_release(tmp_path / "more", {"more": ["x"]})
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", full)
+        with pytest.raises(CannotWrite, match="the disk is full"):
+            publish(tmp_path / "more", tmp_path / "place")
+    assert contents(tmp_path / "place") == before
+    assert publish(tmp_path / "more", tmp_path / "place").version == "1.1.0"
+
+
+# -- readers with nothing of ours installed ----------------------------------------------------------------------------
+
+READER = """
+import json, socket, sys
+hosts, ask = set(), socket.getaddrinfo
+def noted(host, *rest, **options):
+    hosts.add(host if isinstance(host, str) else host.decode())
+    return ask(host, *rest, **options)
+socket.getaddrinfo = noted
+sys.modules["exabench"] = None  # an import of ours would fail
+import datasets
+def loaded(place, table, **options):
+    whole = datasets.load_dataset(place, table, split="train", **options)
+    streamed = list(datasets.load_dataset(place, table, split="train", streaming=True, **options))
+    assert list(whole) == streamed
+    return streamed
+repo, tag, folder, *tables = sys.argv[1:]
+hub = {table: loaded(repo, table, revision=tag) for table in tables}
+print(json.dumps([hub, {table: loaded(folder, table) for table in tables}, sorted(hosts)]))
+"""
+
+
+def test_load_dataset_reads_a_tag_and_a_folder_alike_and_streaming(double, one, two, tmp_path):
+    publish(one, REPO)
+    publish(two, REPO)
+    publish(one, tmp_path / "place")
+    publish(two, tmp_path / "place")
+
+    command = [sys.executable, "-c", READER, REPO, "v1.1.0", str(tmp_path / "place"), "first", "second"]
+    away = environment(double.url, tmp_path / "reader")
+    done = subprocess.run(command, env=away, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert CANARY not in done.stdout + done.stderr
+    hub, folder, hosts = json.loads(done.stdout)
+    assert hub == folder == {name: list(rows(two, name, "train")) for name in ("first", "second")}
+    assert set(hosts) <= {"127.0.0.1", "localhost"}  # the parquet-export service has a host of its own
+    assert not any("datasets-server" in headers.get("host", "") for headers in double.headers)
+
+
+# -- secrets -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_token_comes_out_nowhere(double, one, two, tmp_path, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    said = []
+    with HubDouble() as elsewhere:
+        double.faults.elsewhere = elsewhere.url.replace("127.0.0.1", "localhost")
+        for at in ("/commit/", "manifest.json", "/tag/", "/lfs/", "/preupload/", "/refs"):
+            double.faults.arm(rest=(at, "307"))
+            try:
+                publish(one, REPO)
+            except ExabenchError as error:
+                said.append(str(error))
+        assert len(said) >= 4 and elsewhere.requests
+        assert not any("authorization" in headers for headers in elsewhere.headers)
+        assert CANARY not in "".join(elsewhere.requests)
+    double.faults.arm()
+    publish(one, REPO, progress=lambda done, total, what: said.append(what))
+    publish(two, tmp_path / "place")
+    assert any(headers.get("authorization") == f"Bearer {CANARY}" for headers in double.headers)
+    kept = {**{str(file): data for file, data in contents(tmp_path).items()}, **head(double)}
+    assert not any(CANARY.encode() in data for data in kept.values())
+    out = capfd.readouterr()
+    assert CANARY not in "\n".join([*said, caplog.text, out.out, out.err, *double.requests])

@@ -5,6 +5,8 @@
     exabench.score("my-run.trec", task="scifact", data="collections")["nDCG@10"]
     exabench.evaluate("unchanged", ["mini"])["mini"].interval
     exabench.reranker("monot5", model="castorini/monot5-base-msmarco").score(query, passages)
+    exabench.build("mini-explanations", "work").tables["explanations"].counts
+    exabench.load("work/release", "explanations").release.version
     exabench.render(exabench.Board.read("leaderboard"), "leaderboard/site")
 
 Every name below is imported at first use, so that `import exabench` itself costs nothing.
@@ -16,7 +18,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from exabench.auditing import audit as audit
     from exabench.board import Board as Board
+    from exabench.building import build as build
     from exabench.comparison import compare as compare
     from exabench.comparison import comparison_table as comparison_table
     from exabench.errors import ExabenchError as ExabenchError
@@ -34,8 +38,11 @@ if TYPE_CHECKING:
     from exabench.nouns import Submission as Submission
     from exabench.nouns import Task as Task
     from exabench.pages import render as render
+    from exabench.publishing import publish as publish
     from exabench.qrels import read_qrels as read_qrels
     from exabench.qrels import write_qrels as write_qrels
+    from exabench.releases import load as load
+    from exabench.rows import Release as Release
     from exabench.runs import read_run as read_run
     from exabench.runs import run_of as run_of
     from exabench.runs import write_run as write_run
@@ -47,13 +54,18 @@ if TYPE_CHECKING:
     from exabench.verification import verify as verify
 
 _HOME = {
+    "auditing": ["audit"],
     "board": ["Board"],
+    "building": ["build"],
     "comparison": ["compare", "comparison_table"],
     "errors": ["ExabenchError"],
     "evaluation": ["evaluate", "make_candidates", "run_board", "score"],
     "nouns": ["Candidates", "Convention", "Measurement", "Passage", "Query", "Result", "Run", "Submission", "Task"],
     "pages": ["render"],
+    "publishing": ["publish"],
     "qrels": ["read_qrels", "write_qrels"],
+    "releases": ["load"],
+    "rows": ["Release"],
     "runs": ["read_run", "run_of", "write_run"],
     "submitting": ["submit"],
     "systems": ["reranker", "retriever", "teacher"],

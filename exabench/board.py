@@ -18,6 +18,8 @@ from exabench.files import read_text
 from exabench.ledger import Ledger
 from exabench.metrics._measure import mean
 from exabench.nouns import FIRST_STAGE, Candidates, Result, Submission, Task
+from exabench.releases import read as read_release
+from exabench.rows import Release
 from exabench.statistics import mean_interval, rank_groups
 
 AUDIT = "audit_discrepancies"
@@ -112,6 +114,7 @@ class Board:
     rows: tuple[Row, ...]
     reported: tuple[Reported, ...]
     rankings: tuple[Ranking, ...] = ()
+    datasets: tuple[Release, ...] = ()
     entries: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
 
     @classmethod
@@ -132,6 +135,7 @@ class Board:
             results=results,
             rows=rankings[-1].rows,
             rankings=rankings,
+            datasets=tuple(read_release(file.parent) for file in sorted(ledger.datasets.glob("*/manifest.json"))),
             reported=tuple(_reported(file) for file in ledger.reported_files()),
             entries={t.name: _entries(t, submissions, results) for t in single},
         )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from exabench.catalogue import expand, single_task
-from exabench.collections import Collection
 from exabench.collections._choose import checked_qrels, judgements_of, open_collection
+from exabench.collections._texts import Passages
 from exabench.errors import BadInput
 from exabench.ledger import Ledger, read_result
 from exabench.measuring import METRICS, measurement, metrics_of
@@ -18,7 +18,6 @@ from exabench.metrics._measure import mean, measure
 from exabench.nouns import (
     Candidates,
     Measurement,
-    Passage,
     Progress,
     Qrels,
     Result,
@@ -83,7 +82,7 @@ def make_candidates(
         raise BadInput(f"depth must be at least 1, not {depth}")
     collection = open_collection(task, data, lock)
     qrels = checked_qrels(task, collection, lock)
-    part, passages = RETRIEVERS[retriever], _Passages(collection)
+    part, passages = RETRIEVERS[retriever], Passages(collection)
     if part.whole and task.documents is not None and (held := sum(1 for _ in passages)) < task.documents:
         raise BadInput(
             f"task {task.name} has {task.documents} passages, {collection.source} holds {held}: "
@@ -112,16 +111,6 @@ def make_candidates(
         licence=task.licence,
     )
     return candidates, run
-
-
-class _Passages:
-    """A collection's passages, as often as they are wanted and never all at once."""
-
-    def __init__(self, collection: Collection) -> None:
-        self._collection = collection
-
-    def __iter__(self) -> Iterator[Passage]:
-        return self._collection.passages()
 
 
 # -- results ---------------------------------------------------------------------------------------------------

@@ -177,6 +177,11 @@ class Ledger:
         """The tables of numbers printed elsewhere."""
         return sorted((self.folder / "reported").glob("*.csv"))
 
+    @property
+    def datasets(self) -> Path:
+        """Where published datasets lie, one folder each."""
+        return self.folder / "datasets"
+
     def files(self) -> Iterator[tuple[str, Path]]:
         """Every file that belongs here, with its kind; it need not be in order, nor (board, lock) be there."""
         yield "board", self.folder / "board.toml"
@@ -188,6 +193,7 @@ class Ledger:
         yield from (("run", file) for file in sorted((self.folder / "runs").glob("*/*.trec.gz")))
         yield from (("result", file) for file in self.result_files())
         yield from (("reported", file) for file in self.reported_files())
+        yield from (("note", file) for file in sorted(self.datasets.rglob("*")) if file.is_file())
 
 
 def result_json(result: Result) -> dict[str, Any]:

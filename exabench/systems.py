@@ -1,4 +1,4 @@
-"""Systems: retrievers, rerankers and teachers made from names and options, each given the parts it needs.
+"""Systems: retrievers, rerankers, teachers and builders made from names and options, each given the parts it needs.
 
 A part's option may be a part itself: a name, or a table that names it as `part` beside its own options, as in
 `reranker = { part = "monot5", model = "castorini/monot5-base-msmarco-10k" }`.
@@ -11,11 +11,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from exabench.builders import BUILDERS, Builder
+from exabench.catalogue import single_task
+from exabench.collections import Collection
+from exabench.collections._choose import open_collection
+from exabench.collections._texts import Passages
 from exabench.errors import BadInput
 from exabench.files import cache_folder
 from exabench.nouns import Passage, Progress, Qrels, silent
+from exabench.pairs import PAIRS
+from exabench.queries import QUERIES
 from exabench.rerankers import RERANKERS, Reranker
 from exabench.retrievers import RETRIEVERS, Retriever
+from exabench.shelf import Shelf
 from exabench.teachers import TEACHERS, Teacher
 
 
@@ -109,3 +117,88 @@ def _made(
         if "argument" not in str(error):
             raise
         raise BadInput(f"{what} does not take these options ({error})") from error
+
+
+class Parts:
+    """A builder's parts, made from tables: collections, pairs, query sources, first stages, teachers, rerankers.
+
+    A table names its part as `part` beside its options; `task` stands for the collection that a part reads, and what
+    a table does not say of it is said by the table around it. First stages are made when they are first asked for.
+    `sources` collects the revision of everything that was read.
+    """
+
+    def __init__(
+        self, data: str | Path | None, lock: str | Path | None, remember: Callable[[Mapping[str, Any]], Teacher | None]
+    ) -> None:
+        self._data, self._lock, self._remember = data, lock, remember
+        self.sources: dict[str, str] = {}
+
+    def builder(self, name: str, options: Mapping[str, Any], teacher: Teacher | None) -> Builder:
+        """The builder called `name`. Raises UnknownName, BadInput for options that it or a part does not take."""
+        made: Builder = self._filled(f"builder {name}", BUILDERS[name], options, {"teacher": teacher, "task": ""})
+        return made
+
+    def _filled(
+        self, what: str, part: Callable[..., Any], options: Mapping[str, Any], around: Mapping[str, Any]
+    ) -> Any:
+        """`part` with its options, in which every table of a part has become that part."""
+        options, takes = dict(options), inspect.signature(part).parameters
+        here = {**around, "task": options.get("task", around["task"])}
+        if "task" not in takes:
+            options.pop("task", None)
+        if "teacher" in options:
+            here["teacher"] = options["teacher"] = self._remember(options["teacher"])
+        for slot, shelf in (("pairs", PAIRS), ("queries", QUERIES)):
+            if slot in options:
+                options[slot] = self._from_shelf(slot, shelf, options[slot], here)
+        if "retrievers" in options:
+            options["retrievers"] = _Later(options["retrievers"], lambda table: self._retriever(table, here))
+        if "reranker" in options:
+            stage, own = _named(options["reranker"], "reranker")
+            options["reranker"] = reranker(stage, lock=self._lock, **own)
+        given = {"data": self._data, "lock": self._lock, "teacher": here["teacher"]}
+        if "collection" in takes:
+            given["collection"] = self._collection(here["task"], what)
+        return _made(what, part, given, options)
+
+    def _from_shelf(self, slot: str, shelf: Shelf, table: Any, here: Mapping[str, Any]) -> Any:
+        if isinstance(table, Mapping) and "part" not in table:  # several, by names of the recipe's own
+            return {name: self._from_shelf(slot, shelf, one, here) for name, one in table.items()}
+        name, own = _named(table, slot)
+        made = self._filled(f"{shelf.kind} {name}", shelf[name], own, here)
+        self.sources[made.source] = made.source_revision
+        return made
+
+    def _retriever(self, table: Any, here: Mapping[str, Any]) -> Retriever:
+        name, own = _named(table, "retrievers")
+        if "file" in own and self._data and (found := Path(self._data) / own["file"]).is_file():
+            own["file"] = str(found)  # a published run among the collections
+        task = single_task(here["task"])
+        passages = Passages(self._collection(task.name, f"retriever {name}"))
+        return retriever(name, passages, fields=task.convention.text_fields, lock=self._lock, **own)
+
+    def _collection(self, task: str, what: str) -> Collection:
+        if not task:
+            raise BadInput(f'{what} reads a collection: say which in the recipe\'s options, as in task = "mini"')
+        found = open_collection(single_task(task), self._data, self._lock)
+        self.sources[found.source] = found.revision
+        return found
+
+
+class _Later(Mapping[str, Any]):
+    """Parts that are made when they are first asked for: a build that goes on needs no index any more."""
+
+    def __init__(self, tables: Mapping[str, Any], make: Callable[[Any], Any]) -> None:
+        self._tables, self._make = tables, make
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = self._make(self._tables[name])
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)

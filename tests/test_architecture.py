@@ -17,11 +17,11 @@ FLOORS = {
     0: {"nouns", "rows", "shelf", "recipe", "files", "errors", "catalogue"},
     1: {
         *("metrics", "statistics", "runs", "qrels", "submissions", "hub", "flops", "strategies"),
-        *("batches", "models", "prompting"),
+        *("batches", "models", "prompting", "quality", "permutation", "prices"),
     },
     2: {
         *("collections", "retrievers", "rerankers", "teachers", "ledger", "measuring", "costs"),
-        *("pairs", "queries", "builders", "replies", "releases", "cards"),
+        *("pairs", "queries", "builders", "replies", "releases", "cards", "shards"),
     },
     3: {"systems", "reranking"},
     4: {
@@ -32,10 +32,24 @@ FLOORS = {
     6: {"__main__"},
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
-SHELVES = ("collections", "metrics", "rerankers", "retrievers", "strategies", "teachers")
+SHELVES = (
+    *("builders", "collections", "metrics", "pairs", "queries", "rerankers", "retrievers", "strategies", "teachers"),
+)
 HEAVY = {
     *("torch", "transformers", "vllm", "pyserini", "ranx", "datasets", "huggingface_hub", "pyarrow", "numpy"),
-    *("pandas", "jinja2", "scipy", "bm25s", "ir_datasets", "numba", "rich", "sentence_transformers", "faiss", "openai"),
+    *(
+        "pandas",
+        "jinja2",
+        "scipy",
+        "bm25s",
+        "ir_datasets",
+        "numba",
+        "rich",
+        "sentence_transformers",
+        "faiss",
+        "aiohttp",
+        "yaml",
+    ),
 }
 ONLY_IN = {  # an outside library and the rooms that may know it
     "huggingface_hub": {"hub"},
@@ -46,7 +60,7 @@ ONLY_IN = {  # an outside library and the rooms that may know it
     "ranx": {"retrievers", "comparison"},
     "rich": {"cli"},
     "vllm": {"teachers"},
-    "openai": {"teachers"},
+    "aiohttp": {"teachers"},
     "pyserini": {"retrievers"},
     "jnius": {"retrievers"},
     "sentence_transformers": {"retrievers"},
@@ -54,6 +68,7 @@ ONLY_IN = {  # an outside library and the rooms that may know it
     "torch": {"strategies", "models", "rerankers", "retrievers", "teachers"},
     "transformers": {"models", "rerankers", "retrievers", "teachers"},
     "click": {"cli"},
+    "yaml": {"cards"},
 }
 
 
@@ -184,6 +199,8 @@ def loaded_by(*arguments: str) -> set[str]:
         ["bench", "score", "--help"],
         ["board", "build", "--help"],
         ["demo", "--help"],
+        ["data", "--help"],
+        ["data", "build", "--help"],
         ["bench", "tasks", "--json"],
     ],
     ids=" ".join,

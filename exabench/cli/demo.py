@@ -13,6 +13,7 @@ import click
 from exabench.cli._output import data_option, json_option, note, progress, set_option, show, show_json, table
 
 if TYPE_CHECKING:
+    from exabench.auditing import Audit
     from exabench.board import Board, Ranking
     from exabench.ledger import Ledger
     from exabench.recipe import Recipe
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 KEYS: Mapping[str, type] = {
     "title": str,
     "tasks": list,
+    "datasets": list,
     "views": dict,
     "first_stages": dict,
     "published": dict,
@@ -62,6 +64,8 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
             _submit(ledger, {"name": name, "kind": "model", **about})
         files = run_board(to, data=data, progress=report)
         cells = list(verify(to, data=data))
+    with only_writer(to), progress("datasets") as report:
+        audits = [_dataset(name, ledger, data, report) for name in page.values.get("datasets", ())]
     board = Board.read(to)
     with progress("pages") as report:
         render(board, to / "site", progress=report)
@@ -69,7 +73,7 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
     index = (to / "site" / "index.html").resolve()
     if as_json:
         counts = {"results": len(files), "numbers": len(cells), "wrong": len(wrong)}
-        made = {"recipe": page.name, "fingerprint": page.fingerprint}
+        made = {"recipe": page.name, "fingerprint": page.fingerprint, "datasets": [one.as_json() for one in audits]}
         show_json({"board": str(to), "page": str(index), **made, **counts})
     else:
         show(_summary(board))
@@ -77,6 +81,8 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
             f"{len(files)} results; {len(cells)} numbers recomputed from their stored runs, "
             f"{len(wrong)} of them do not hold"
         )
+        for name in page.values.get("datasets", ()):
+            show(f"dataset: {name} (exabench data audit {to / 'builds' / name / 'release'})")
         show(f"page: {index}")
     if wrong:
         raise CheckFailed(f"{to}: {len(wrong)} numbers do not hold; exabench bench verify --board {to} names them")
@@ -152,6 +158,18 @@ def _submit(ledger: Ledger, values: Mapping[str, Any], runs: Sequence[str] = ())
         draft = Path(folder) / "submission.toml"
         draft.write_text("".join(f"{key} = {toml_text(value)}\n" for key, value in values.items()), encoding="utf-8")
         submit(draft, list(runs), ledger.folder)
+
+
+def _dataset(name: str, ledger: Ledger, data: Path | None, report: Report) -> Audit:
+    """A recipe of recorded replies, built, published to the board's own folder of datasets, and audited."""
+    from exabench.auditing import audit
+    from exabench.building import Sources, build
+    from exabench.publishing import publish
+
+    work = ledger.folder / "builds" / name
+    release = build(name, work, sources=Sources(data, work.parent / "replies.sqlite"), progress=report)
+    publish(work / "release", ledger.datasets / release.name, progress=report)
+    return audit(work / "release", data=data, progress=report)
 
 
 def _summary(board: Board) -> str:

@@ -10,8 +10,11 @@ from exabench.cli._output import show
 from exabench.errors import UnknownName
 
 SHELVES = {
+    "builders": "BUILDERS",
     "collections": "COLLECTIONS",
     "metrics": "METRICS",
+    "pairs": "PAIRS",
+    "queries": "QUERIES",
     "rerankers": "RERANKERS",
     "retrievers": "RETRIEVERS",
     "strategies": "STRATEGIES",

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from exabench.nouns import FIRST_STAGE, Progress, silent
-from exabench.pages import _efficiency, _task_views, _views, downloads
+from exabench.pages import _dataset_views, _efficiency, _task_views, _views, downloads
 from exabench.pages._format import FILTERS, harmless
 from exabench.pages._paths import (
+    dataset_page,
     efficiency_page,
     ranking_page,
     reported_page,
@@ -64,6 +65,10 @@ def pages_of(board: Board) -> dict[str, Callable[[], bytes]]:
         add(task_page(task.name), "composite.html" if task.members else "task.html", _task_views.task_page, task)
     for table in board.reported:
         add(reported_page(table.name), "reported.html", _task_views.reported_page, table)
+    if board.datasets:
+        add("datasets/index.html", "datasets.html", _dataset_views.datasets)
+    for release in board.datasets:
+        add(dataset_page(release.name), "dataset.html", _dataset_views.dataset, release)
     return pages | _data_files(view) | {f"static/{name}": (_HERE / "static" / name).read_bytes for name in _STATIC}
 
 
@@ -98,7 +103,16 @@ def _environment() -> Environment:
         finalize=harmless,
     )
     environment.filters.update(FILTERS)
-    paths = (ranking_page, efficiency_page, submission_page, result_page, result_data, task_page, reported_page)
+    paths = (
+        dataset_page,
+        ranking_page,
+        efficiency_page,
+        submission_page,
+        result_page,
+        result_data,
+        task_page,
+        reported_page,
+    )
     environment.globals.update({function.__name__: function for function in paths})
     environment.globals["FIRST_STAGE"] = FIRST_STAGE
     return environment

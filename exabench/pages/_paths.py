@@ -57,6 +57,13 @@ def reported_page(name: str) -> str:
     return _checked(f"reported/{_part(name)}.html")
 
 
+def dataset_page(name: str) -> str:
+    """The page of a dataset; `index` is the page that lists them."""
+    if name.lower() == "index":
+        raise BadInput("cannot be the name of a dataset; give it another", id=name)
+    return _checked(f"datasets/{_part(name)}.html")
+
+
 def _stem(result: Result) -> str:
     return f"{_part(result.submission)}/{_part(result.task)}.{_part(result.candidates.name)}"
 

@@ -16,12 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from exabench.board import Board
+from exabench.building import Sources, build
 from exabench.catalogue import single_task
 from exabench.costs import cost_of
 from exabench.evaluation import make_candidates, run_board
 from exabench.ledger import Ledger
 from exabench.nouns import Timing, Usage
 from exabench.pages import render
+from exabench.publishing import publish
 from exabench.rerankers import RERANKERS
 from exabench.reranking import rerank
 from exabench.runs import run_text
@@ -111,6 +113,8 @@ def main(folder: Path) -> None:
     _model(plain, "tester/large-with-a-long-name-that-has-no-room", "tester--random", flops=5e13, seconds=4.2)
     _model(plain, "tester/behind-a-server", "tester--halved", flops=None, seconds=None)
     _model(hostile, "tester/model", "tester--hostile", flops=1e12, seconds=1.0, words=DESCRIPTION)
+    for recipe in ("mini-explanations", "mini-listwise", "mini-contrastive"):
+        _dataset(plain, recipe)
     for board in (plain, gaps, hostile):
         render(Board.read(board), board / "site")
 
@@ -174,6 +178,12 @@ def _model(board: Path, name: str, of: str, *, flops: float | None, seconds: flo
             words or "strategy": "x",
         }
         ledger.add_result(replace(result, submission=sent.slug, state="reproduced", model=model, cost=cost))
+
+
+def _dataset(board: Path, recipe: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        release = build(recipe, folder, sources=Sources(replies=Path(folder) / "replies.sqlite"))
+        publish(Path(folder) / "release", Ledger(board).datasets / release.name)
 
 
 def _toml(text: str) -> str:

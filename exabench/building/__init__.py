@@ -1,0 +1,140 @@
+"""Building: a recipe, its plan, a teacher's replies, rows, a Release. Stopped anywhere, it goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+
+from exabench.builders._recorded import recorded_replies
+from exabench.building._making import Making
+from exabench.building._releasing import released
+from exabench.errors import BadInput
+from exabench.files import only_writer, write
+from exabench.nouns import Progress, silent
+from exabench.recipe import Recipe, read_recipe
+from exabench.rows import Release
+from exabench.runs import read_run
+from exabench.shards import WorkFolder
+from exabench.systems import Parts
+
+KEYS = {
+    **{"builder": str, "dataset": str, "table": str, "title": str, "licence": str, "note": str},
+    **{"seed": int, "shard": int, "validation": int},
+    **{"teacher": dict, "options": dict, "quality": dict},
+}
+SHARD = 500
+"""Items that are planned, kept and lost together, where a recipe does not say."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where a build finds what it needs: test collections, the reply store (None: the user's), and how much to spend.
+
+    `budget` is a hard stop in teacher tokens, prompts and answers together (0: none).
+    """
+
+    data: Path | None = None
+    replies: Path | None = None
+    budget: int = 0
+
+
+def data_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe of a table, by name or path. Raises UnknownName, BadInput."""
+    return read_recipe("data", name, KEYS, overrides)
+
+
+def build(
+    recipe: Recipe | str | Path,
+    to: str | Path,
+    *,
+    sources: Sources | None = None,
+    limit: int = 0,
+    workers: int = 1,
+    progress: Progress = silent,
+) -> Release:
+    """Build the table that `recipe` describes in the work folder `to`; `to`/release is the result.
+
+    `limit` builds the first so many items alone; `workers` processes share the shards. Run again after any stop it
+    goes on, and what a teacher answered is never asked again. The bytes depend on recipe and replies alone. Raises
+    BadInput where the folder holds another build, CannotWrite where somebody else builds there, and what the teacher
+    raises.
+    """
+    page = recipe if isinstance(recipe, Recipe) else data_recipe(recipe)
+    sources = sources or Sources()
+    with only_writer(to):
+        work, making, shards = _planned(page, to, sources, limit, progress)
+        todo = [number for number in range(shards) if work.finished(number) is None]
+        if workers > 1 and len(todo) > 1:
+            _by_processes(page, to, sources, todo, workers)
+        else:
+            making.finish(todo, lambda done: progress(shards - len(todo) + done, shards, "shards"))
+        return released(page, work, making, sources.data, progress)
+
+
+def planned(
+    recipe: Recipe, to: str | Path, *, sources: Sources | None = None, limit: int = 0, progress: Progress = silent
+) -> dict[str, int]:
+    """What a build would do, without doing it: items, prompts, and how many of these were answered before.
+
+    The plan itself is written, so that the build goes on from it. (A builder whose queries a teacher writes asks for
+    these: what it will ask about them cannot be known before.)
+    """
+    sources = sources or Sources()
+    with only_writer(to):
+        work, making, shards = _planned(recipe, to, sources, limit, progress)
+        counts = {"items": 0, "prompts": 0, "answered before": 0}
+        for number in range(shards):
+            items = work.items(number)
+            keys = {making.teacher.key(p) for item in items for p in item.prompts} if making.teacher else set()
+            counts["items"] += len(items)
+            counts["prompts"] += sum(len(item.prompts) for item in items)
+            counts["answered before"] += len(making.store.known(sorted(keys)))
+        return counts
+
+
+def record(recipe: Recipe, run_file: str | Path, to: str | Path, *, sources: Sources | None = None) -> int:
+    """Write the order of a published run as replies to the lists of a recipe, for the teacher `replay`; how many.
+
+    Nothing is built: `to` is a JSONL file. A query that the run does not rank has no reply. Raises BadInput for a
+    recipe whose items are no lists.
+    """
+    sources = sources or Sources()
+    if recipe.values.get("builder") != "twolar":
+        raise BadInput("a run orders lists: give a recipe of the builder twolar", file=recipe.file)
+    parts = Parts(sources.data, None, lambda table: None)
+    run = read_run(run_file)
+    replies = recorded_replies(parts.builder("twolar", recipe.values.get("options", {}), None).items(), run)
+    told = [
+        json.dumps({"id": reply.id, "text": reply.text}, ensure_ascii=False) + "\n" for reply in replies if reply.text
+    ]
+    write(to, "".join(told))
+    return len(told)
+
+
+def _planned(
+    page: Recipe, to: str | Path, sources: Sources, limit: int, progress: Progress
+) -> tuple[WorkFolder, Making, int]:
+    work = WorkFolder(to)
+    making = Making(page, work, data=sources.data, replies=sources.replies, budget=sources.budget)
+    work.agree(making.about | {"limit": limit})
+    if work.planned() is None:
+        progress(0, 1, "the plan")
+        work.plan(islice(making.builder.items(), limit or None), page.values.get("shard", SHARD))
+    return work, making, work.planned() or 0
+
+
+def _by_processes(page: Recipe, to: str | Path, sources: Sources, todo: Sequence[int], workers: int) -> None:
+    """Every process makes every so-manyth shard, with a teacher of its own; the reply store is one."""
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        list(pool.map(partial(_share, page, str(to), sources), [todo[i::workers] for i in range(workers)]))
+
+
+def _share(page: Recipe, to: str, sources: Sources, numbers: Sequence[int]) -> None:
+    work = WorkFolder(to)
+    Making(page, work, data=sources.data, replies=sources.replies, budget=sources.budget).finish(numbers)

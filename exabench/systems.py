@@ -147,7 +147,8 @@ class Parts:
         if "task" not in takes:
             options.pop("task", None)
         if "teacher" in options:
-            here["teacher"] = options["teacher"] = self._remember(options["teacher"])
+            name, own = _named(options["teacher"], "teacher")
+            here["teacher"] = options["teacher"] = self._remember({"part": name, **own})
         for slot, shelf in (("pairs", PAIRS), ("queries", QUERIES)):
             if slot in options:
                 options[slot] = self._from_shelf(slot, shelf, options[slot], here)

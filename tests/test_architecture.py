@@ -69,6 +69,7 @@ ONLY_IN = {  # an outside library and the rooms that may know it
     "transformers": {"models", "rerankers", "retrievers", "teachers"},
     "click": {"cli"},
     "yaml": {"cards"},
+    "ray": {"building"},
 }
 
 

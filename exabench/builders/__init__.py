@@ -25,7 +25,7 @@ class Builder(Protocol):
         """What the dataset is made of, piece by piece: the same every time."""
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
-        """The row without what building adds to all (`teacher`, `prompt`, `replies`). Raises rows.Rejected."""
+        """The row; where it says nothing of `teacher`, `prompt`, `replies`, building does. Raises rows.Rejected."""
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """Figures about a plan for the dataset's card, as JSON holds them; empty where there is nothing to say."""

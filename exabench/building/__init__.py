@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from exabench.builders._recorded import recorded_replies
 from exabench.building._making import Making
+from exabench.building._ray import by_ray
 from exabench.building._releasing import released
 from exabench.errors import BadInput
 from exabench.files import only_writer, write
@@ -43,6 +44,11 @@ class Sources:
     replies: Path | None = None
     budget: int = 0
 
+    def absolute(self) -> Sources:
+        """The same from any working folder."""
+        data, replies = (place and Path(place).resolve() for place in (self.data, self.replies))
+        return replace(self, data=data, replies=replies)
+
 
 def data_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """The recipe of a table, by name or path. Raises UnknownName, BadInput."""
@@ -56,21 +62,25 @@ def build(
     sources: Sources | None = None,
     limit: int = 0,
     workers: int = 1,
+    engine: str = "local",
     progress: Progress = silent,
 ) -> Release:
     """Build the table that `recipe` describes in the work folder `to`; `to`/release is the result.
 
-    `limit` builds the first so many items alone; `workers` processes share the shards. Run again after any stop it
-    goes on, and what a teacher answered is never asked again. The bytes depend on recipe and replies alone. Raises
-    BadInput where the folder holds another build, CannotWrite where somebody else builds there, and what the teacher
-    raises.
+    `limit` builds the first so many items alone; `workers` share the shards: processes here, or with the `engine` "ray"
+    actors on the cluster that RAY_ADDRESS names. Run again after any stop it goes on, and what a teacher answered is
+    never asked again. The bytes depend on recipe and replies alone. Raises BadInput where the folder holds another
+    build, CannotWrite where somebody else builds there, and what the teacher raises.
     """
     page = recipe if isinstance(recipe, Recipe) else data_recipe(recipe)
     sources = sources or Sources()
     with only_writer(to):
         work, making, shards = _planned(page, to, sources, limit, progress)
         todo = [number for number in range(shards) if work.finished(number) is None]
-        if workers > 1 and len(todo) > 1:
+        if engine == "ray":
+            nodes = by_ray(partial(_share, page, str(Path(to).resolve()), sources.absolute()), todo, workers)
+            progress(shards, shards, f"shards, made on {nodes} nodes")
+        elif workers > 1 and len(todo) > 1:
             _by_processes(page, to, sources, todo, workers)
         else:
             making.finish(todo, lambda done: progress(shards - len(todo) + done, shards, "shards"))

@@ -130,7 +130,7 @@ class Making:
             try:
                 if reasons := [refused[prompt.id] for prompt in item.prompts if prompt.id in refused]:
                     raise Rejected(f"the teacher refuses the prompt: {reasons[0]}")
-                row = self.builder.row(item, replies) | self._provenance(item, keys)
+                row = self._provenance(item, keys) | self.builder.row(item, replies)
             except Rejected as error:
                 said = [{"id": reply.id, "text": reply.text, "finish": reply.finish} for reply in replies]
                 yield {"rejected": {"id": item.id, "reason": error.reason, "replies": said}, "keys": keys}

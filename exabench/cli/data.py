@@ -56,8 +56,9 @@ def show_(recipe: str, pairs: tuple[str, ...]) -> None:
 @click.option("--to", type=FILE, help="Work folder; else exabench-data/<recipe>. Run again, it goes on there.")
 @click.option("--limit", type=click.IntRange(0), default=0, help="Build the first so many items alone.")
 @click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that share the shards."
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Processes here, or Ray."
 )
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="How many share the shards.")
 @click.option(
     "--budget", type=click.IntRange(0), default=0, help="Stop when the teacher has read and written so many tokens."
 )
@@ -79,7 +80,15 @@ def build(recipe: str, to: Path | None, pairs: tuple[str, ...], data: Path | Non
         show_json(plan) if as_json else show("\n".join(f"{key}: {value}" for key, value in plan.items()))
         return
     with progress(page.name) as report:
-        made = build(page, to, sources=sources, limit=given["limit"], workers=given["workers"], progress=report)
+        made = build(
+            page,
+            to,
+            sources=sources,
+            limit=given["limit"],
+            workers=given["workers"],
+            engine=given["engine"],
+            progress=report,
+        )
     _told(made, to / "release", as_json)
 
 
@@ -221,6 +230,20 @@ def record(recipe: str, run: Path, to: Path, pairs: tuple[str, ...], data: Path 
     from exabench.building import Sources, data_recipe, record
 
     show(f"{record(data_recipe(recipe, pairs), run, to, sources=Sources(data))} replies: {to}")
+
+
+@data.command()
+@click.argument("folder", type=FOLDER)
+@click.argument("table")
+@click.option("--split", default="train", show_default=True)
+@click.option("--format", "layout", type=click.Choice(["exaranker", "twolar"]), required=True)
+@click.option("--to", type=FILE, required=True, help="The file: TSV for exaranker, JSON lines for twolar.")
+def export(folder: Path, table: str, split: str, layout: str, to: Path) -> None:
+    """Write TABLE of the release in FOLDER as ExaRanker's or TWOLAR's own training code reads it."""
+    from exabench.builders.imported import export
+    from exabench.releases import rows
+
+    show(f"{export(rows(folder, table, split), layout, to)} rows: {to}")
 
 
 @data.group()

@@ -29,7 +29,7 @@ class Status(Exception):
         with suppress(ValueError, RecursionError, AttributeError, KeyError, TypeError):
             error = json.loads(answer.body)["error"]
             self.code, said = str(error.get("code")), str(error["message"])
-        super().__init__(f"{answer.status}, {said.strip() or 'without a word'}")
+        super().__init__(f"{answer.status} {said.strip() or 'without a word'}")
 
 
 class Server:

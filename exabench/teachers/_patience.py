@@ -92,6 +92,9 @@ class Line:
         """An error in one line, and never the key."""
         if isinstance(error, TimeoutError):
             return f"no answer within {self._timeout:g} s"
+        if isinstance(error, Status):
+            said = str(error).replace(self._key, "***") if len(self._key) > 7 else str(error)
+            return printable(said, 200)
         return first_line(error, secret=self._key if len(self._key) > 7 else "")
 
 

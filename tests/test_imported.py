@@ -1,0 +1,74 @@
+"""Sets that others published come in, and ours go out, in the files that their training code reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from exabench.builders.imported import export
+from exabench.building import Sources, build
+from exabench.cli.data import data
+from exabench.errors import BadInput, UnknownName
+from exabench.recipe import Recipe
+from exabench.releases import rows, verify
+
+SAME = {
+    "exaranker": ("explanations", ("query", "relevant", "explanation", "input", "target")),
+    "twolar": ("listwise", ("query", "passage_ids")),
+}
+
+
+def imported(file: Path, layout: str) -> Recipe:
+    values: dict[str, Any] = {"builder": "imported", "dataset": "theirs", "table": "theirs", "licence": "other"}
+    options = {"file": str(file), "format": layout, "made_by": "text-davinci-002"}
+    return Recipe("theirs", {**values, "shard": 40, "options": options}, file)
+
+
+@pytest.mark.parametrize("layout", SAME)
+def test_what_goes_out_comes_back_the_same(tmp_path: Path, layout: str) -> None:
+    table, fields = SAME[layout]
+    sources = Sources(replies=tmp_path / "replies.sqlite")
+    build(f"mini-{table}", tmp_path / "ours", sources=sources)
+    ours = list(rows(tmp_path / "ours" / "release", table, "train"))
+    file = tmp_path / "theirs.txt"
+    asked = ["export", str(tmp_path / "ours" / "release"), table, "--format", layout, "--to", str(file)]
+    assert f"{len(ours)} rows" in CliRunner().invoke(data, asked, catch_exceptions=False).output
+    release = build(imported(file, layout), tmp_path / "theirs", sources=sources)
+    back = list(rows(tmp_path / "theirs" / "release", "theirs", "train"))
+    assert [[row[name] for name in fields] for row in back] == [[row[name] for name in fields] for row in ours]
+    assert {row["teacher"] for row in back} == {"text-davinci-002"} and not any(row["replies"] for row in back)
+    assert release.tables["theirs"].counts["good"] == len(ours) and verify(tmp_path / "theirs" / "release") == []
+
+
+def test_doubles_in_a_file_are_counted_and_left_out(tmp_path: Path) -> None:
+    line = (
+        '1\tIs the question: "{q}" answered by the document: "{p}"? Give an explanation.\ttrue. Explanation: Because.\n'
+    )
+    file = tmp_path / "theirs.tsv"
+    texts = [
+        ("why is the sky blue", "Air scatters blue light more."),
+        ("who wrote Faust", "Goethe wrote Faust, in two parts."),
+    ]
+    file.write_text(
+        "".join(line.format(q=q, p=p) for q, p in [*texts, texts[0]])
+        .replace('"', '""')
+        .replace("\tIs", '\t"Is')
+        .replace("explanation.\t", 'explanation."\t')
+    )
+    counts = (
+        build(imported(file, "exaranker"), tmp_path / "work", sources=Sources(replies=tmp_path / "r.sqlite"))
+        .tables["theirs"]
+        .counts
+    )
+    assert counts == {"input": 3, "good": 2, "quarantined": 0, "skipped": 1, "reasons": {"skipped: exact duplicate": 1}}
+
+
+def test_a_layout_that_nobody_knows_or_other_rows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="twolar"):
+        build(imported(tmp_path / "x", "twolr"), tmp_path / "work", sources=Sources(replies=tmp_path / "r.sqlite"))
+    with pytest.raises(BadInput, match="no row of listwise"):
+        export([{"id": "a", "input": "b"}], "twolar", tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()

@@ -55,4 +55,4 @@ wheel: .venv/.tools
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-vllm exabench-demo leaderboard/site dist tests/web/node_modules
+	rm -rf .venv .venv-vllm exabench-demo exabench-demo-builds leaderboard/site dist tests/web/node_modules

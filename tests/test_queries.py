@@ -16,14 +16,16 @@ from hypothesis import strategies as st
 
 from exabench.catalogue import single_task
 from exabench.collections._choose import open_collection
-from exabench.errors import BadInput, OutsideFailed, Refused
+from exabench.errors import BadInput
 from exabench.nouns import Passage, Prompt, Query, Reply
+from exabench.prompting import prompt_file
 from exabench.queries import QUERIES
 from exabench.queries._sampling import lowest, rank
 from exabench.queries._sentences import sentences
 from exabench.queries.cropped import Cropped
-from exabench.queries.docquery import Docquery
 from exabench.queries.given import Given
+from exabench.queries.llm_queries import LlmQueries
+from exabench.replies import Remembered, Replies
 
 
 class Memory:
@@ -164,104 +166,6 @@ def test_too_few_sentences_are_refused() -> None:
         Cropped(Memory(), count=0)
 
 
-# -- docquery --------------------------------------------------------------------------------------------------------
-
-
-def what_is(prompt: Prompt) -> str:
-    return f"what is {prompt.turns[-1][1].split()[-1]} {prompt.sample}"
-
-
-def test_generated_queries_carry_their_passage_and_the_key_of_their_reply() -> None:
-    writer = Writer(what_is)
-    found = list(Docquery(mini(), writer, count=20, per_passage=2))
-    assert len(found) == 20 and len({origin["passage_id"] for _, origin in found}) == 10
-    assert [query.text for query, _ in found] == [what_is(prompt) for prompt in writer.asked], "in the order asked"
-    for query, origin in found:
-        assert query.id.removeprefix(f"g-{origin['passage_id']}-") in ("1", "2")
-        assert origin["kind"] == "generated" and origin["replies"] == [f"key of {query.id}"]
-    assert {(prompt.max_tokens, prompt.temperature) for prompt in writer.asked} == {(64, 1.0)}
-    passage = next(p for p in mini().passages() if p.id == found[0][1]["passage_id"])
-    assert writer.asked[0].turns == (("user", f"Title: {passage.title} Content: {' '.join(passage.text.split())}"),)
-
-
-def test_generated_queries_do_not_depend_on_the_order_of_passages() -> None:
-    assert list(Docquery(shuffled(mini()), Writer(what_is), count=30)) == list(
-        Docquery(mini(), Writer(what_is), count=30)
-    )
-
-
-def test_a_source_that_is_read_twice_asks_once() -> None:
-    writer = Writer(what_is)
-    source = Docquery(mini(), writer, count=5)
-    assert list(source) == list(source) and len(writer.asked) == 5
-
-
-def test_answers_that_are_no_queries_are_left_out_and_counted() -> None:
-    answers = [
-        "",
-        "\n \n",
-        "why",
-        "what is a bat",
-        "what  is a bat",
-        "how\nExample 2: more",
-        "cut short he",
-        "first\ncut",
-    ]
-
-    def answer(prompt: Prompt) -> Reply:
-        text = answers[prompt.sample]
-        return Reply(prompt.id, text, "length" if "cut" in text else "stop", 1, 1)
-
-    source = Docquery(Memory([Passage("a", "bats")]), Writer(answer), count=8, per_passage=8)
-    assert [query.text for query, _ in source] == ["why", "what is a bat", "how", "first"]
-    report = source.report()
-    assert report["left_out"] == {"cut short": 1, "empty": 2, "said before": 1}
-    assert (report["asked"], report["given"]) == (8, 4)
-    assert "server" not in report["teacher"] and report["prompt"].startswith("doct5query@")
-    strict = Docquery(Memory([Passage("a", "bats")]), Writer(answer), count=8, per_passage=8, fewest_words=2)
-    assert [query.text for query, _ in strict] == ["what is a bat"]
-    assert strict.report()["left_out"]["too short"] == 3
-
-
-class Refusing(Writer):
-    """A teacher that does not take some prompts, and says so in the end."""
-
-    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
-        batch = list(prompts)
-        yield from super().complete(batch[1:])
-        raise Refused({batch[0].id: "too long"})
-
-
-def test_a_prompt_that_the_teacher_refuses_costs_one_query() -> None:
-    source = Docquery(mini(), Refusing(what_is), count=5)
-    assert len(list(source)) == 4
-    assert source.report()["left_out"] == {"refused by the teacher": 1}
-
-
-@pytest.mark.parametrize(
-    ("replies", "message"),
-    [
-        (lambda prompts: [Reply(prompt.id, "x", "stop", 1, 1) for prompt in prompts[1:]], "gave no answer"),
-        (lambda prompts: [Reply("nobody", "x", "stop", 1, 1)], "though nobody asked it"),
-        (lambda prompts: [Reply(prompts[0].id, "x", "stop", 1, 1)] * 2, "twice"),
-    ],
-)
-def test_replies_that_are_missing_doubled_or_strange_are_errors(replies: Any, message: str) -> None:
-    writer = Writer(what_is)
-    writer.complete = lambda prompts: iter(replies(list(prompts)))  # type: ignore[method-assign]
-    with pytest.raises(OutsideFailed, match=message):
-        list(Docquery(mini(), writer, count=3))
-
-
-def test_impossible_options_of_docquery_are_refused() -> None:
-    with pytest.raises(BadInput, match="temperature 0 every sample is the same"):
-        Docquery(mini(), Writer(what_is), count=4, per_passage=2, temperature=0.0)
-    with pytest.raises(BadInput, match="has 1 passages with a text, fewer than the 2"):
-        list(Docquery(Memory([Passage("a", "x"), Passage("b", " ")]), Writer(what_is), count=2))
-    with pytest.raises(BadInput, match="at least 1"):
-        Docquery(mini(), Writer(what_is), count=0)
-
-
 # -- given -----------------------------------------------------------------------------------------------------------
 
 
@@ -311,8 +215,8 @@ def test_a_split_or_a_file_not_both_and_no_more_than_there_are() -> None:
 
 
 def test_every_source_says_what_it_was_made_of() -> None:
-    assert {"cropped", "docquery", "given"} <= set(QUERIES)
-    for source in (Cropped(mini(), count=1), Docquery(mini(), Writer(what_is), count=1), Given(mini())):
+    assert {"cropped", "given", "llm_queries"} == set(QUERIES)
+    for source in (Cropped(mini(), count=1), Given(mini())):
         assert (source.source, source.source_revision) == ("memory", "1")
 
 
@@ -334,10 +238,15 @@ def test_a_t5_in_this_process_reads_the_passage_alone_and_writes(tmp_path: Path)
     from exabench.teachers.transformers import Transformers
 
     folder = t5_folder(tmp_path / "t5", t5_tokenizer())
-    sources = [Docquery(mini(), Transformers(str(folder)), count=4, per_passage=2, words=20) for _ in range(2)]
-    assert list(sources[0]) == list(sources[1])
-    report = sources[0].report()
-    assert report["given"] + sum(report["left_out"].values()) == 4
+    setting = {"prompt": "doct5query", "per_passage": 2, "temperature": 1.0, "words": 20, "min_words": 1}
+
+    def written() -> LlmQueries:
+        teacher = Remembered(Transformers(str(folder), top_k=10), Replies(tmp_path / "replies.sqlite"))
+        return LlmQueries(mini(), teacher, count=2, **setting)
+
+    source = written()
+    assert list(source) == list(written())
+    assert len(list(source)) + len(source.quarantined) == 4
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    prompt = Prompt("x", sources[0]._prompt.turns(passage="bats hear echoes"))
+    prompt = Prompt("x", prompt_file("doct5query").turns(passage="bats hear echoes"))
     assert token_ids(tokenizer, prompt) == tokenizer("bats hear echoes")["input_ids"], "with </s>, as docT5query reads"

@@ -82,7 +82,7 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
             f"{len(wrong)} of them do not hold"
         )
         for name in page.values.get("datasets", ()):
-            show(f"dataset: {name} (exabench data audit {to / 'builds' / name / 'release'})")
+            show(f"dataset: {name} (exabench data audit {_builds(to) / name / 'release'})")
         show(f"page: {index}")
     if wrong:
         raise CheckFailed(f"{to}: {len(wrong)} numbers do not hold; exabench bench verify --board {to} names them")
@@ -166,10 +166,15 @@ def _dataset(name: str, ledger: Ledger, data: Path | None, report: Report) -> Au
     from exabench.building import Sources, build
     from exabench.publishing import publish
 
-    work = ledger.folder / "builds" / name
+    work = _builds(ledger.folder) / name
     release = build(name, work, sources=Sources(data, work.parent / "replies.sqlite"), progress=report)
     publish(work / "release", ledger.datasets / release.name, progress=report)
     return audit(work / "release", data=data, progress=report)
+
+
+def _builds(board: Path) -> Path:
+    """Work folders lie beside the board, which holds only what belongs to it."""
+    return board.parent / f"{board.name}-builds"
 
 
 def _summary(board: Board) -> str:

@@ -29,8 +29,9 @@ class LlmQueries:
     """`per_passage` queries for each of `count` passages, as "q-<passage id>-<n>"; the same whatever their order.
 
     `prompt` is a prompt file that is given `passage` (its first `words` words) and what `values` holds: query,
-    inpars, inpars_gbq, promptagator (whose `values` are an instruction and examples), or one of the user's. Of an
-    answer the first line is read; `min_words` and `max_words` bound it (InPars, arXiv 2202.05144: at least 3 words).
+    doct5query (the passage alone, for such a checkpoint), inpars, inpars_gbq, promptagator (whose `values` are an
+    instruction and examples), or one of the user's. Of an answer the first line is read; `min_words` and `max_words`
+    bound it (InPars, arXiv 2202.05144: at least 3 words).
     Several queries of a passage need a `temperature`. Passages of fewer than `passage_words` words are not asked about.
     `round_trip` = k keeps the queries with which a first stage of `retrievers` finds their passage among its best k;
     `keep_top` = n then keeps the n that `reranker` scores highest with their passages.

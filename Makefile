@@ -14,7 +14,7 @@ demo: .venv/.ready
 test: .venv/.tools
 	$(BIN)/python -m pytest tests
 
-# What takes minutes: the demo on real collections, which encodes two corpora.
+# What takes minutes: the demo on real collections, 200 kills of a build, every fault of publishing, two Ray nodes.
 test-slow: .venv/.tools
 	$(BIN)/python -m pytest tests -m slow
 

@@ -61,13 +61,17 @@ class ModelFolder:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a teacher is asked: chat turns of (role, text), and how its answer is sampled."""
+    """What a teacher is asked: chat turns of (role, text), and how its answer is sampled.
+
+    `pattern` is a regular expression for the whole answer; an engine that can be guided writes nothing else.
+    """
 
     id: str
     turns: tuple[tuple[str, str], ...]
     max_tokens: int = 256
     temperature: float = 0.0
     sample: int = 0
+    pattern: str = ""
 
 
 @dataclass(frozen=True)

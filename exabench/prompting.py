@@ -56,11 +56,25 @@ class PromptFile:
 
     def number(self, name: str) -> int:
         """What the file says for its reader, as in `{% set answer_tokens = 256 %}`. Raises BadInput."""
+        value = self._settings.get(name)
+        if not isinstance(value, int):
+            raise BadInput(f"does not say {{% set {name} = ... %}}", file=self.file)
+        return value
+
+    @property
+    def pattern(self) -> str:
+        """The regular expression that a whole answer matches, where the file says `answer_pattern`; else empty."""
+        return str(self._settings.get("answer_pattern", ""))
+
+    @functools.cached_property
+    def _settings(self) -> dict[str, Any]:
         with self._complaints():
-            for node in _JINJA.parse(self.text).find_all(nodes.Assign):
-                if getattr(node.target, "name", "") == name and isinstance(node.node, nodes.Const):
-                    return int(node.node.value)
-        raise BadInput(f"does not say {{% set {name} = ... %}}", file=self.file)
+            assigned = _JINJA.parse(self.text).find_all(nodes.Assign)
+            return {
+                str(getattr(node.target, "name", "")): node.node.value
+                for node in assigned
+                if isinstance(node.node, nodes.Const)
+            }
 
     @functools.cached_property
     def _template(self) -> jinja2.Template:

@@ -70,7 +70,7 @@ def test_every_row_names_the_replies_it_was_made_of(tmp_path: Path) -> None:
         assert row["explanation"] == replies[key]["text"] and row["query"] in replies[key]["turns"][-1]["content"]
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [2, 8])
 def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path, whole: dict[str, bytes], workers: int) -> None:
     made(tmp_path, workers=workers)
     assert bytes_of(tmp_path / "work" / "release") == whole
@@ -293,6 +293,37 @@ def test_a_reply_that_was_never_recorded_puts_its_item_in_quarantine(tmp_path: P
     assert counts["input"] == 120 == counts["good"] + counts["quarantined"]
     assert {one["id"] for one in quarantined} <= left_out and len(quarantined) == counts["quarantined"] > 20
     assert all("no reply to it was recorded" in one["reason"] for one in quarantined)
+
+
+POISON: tuple[tuple[str, str], ...] = (
+    ("", "stop"),
+    ("   \n\t ", "stop"),
+    ("The passage explains how", "length"),
+    ("bat " * 400, "stop"),
+    ("I am sorry, but I cannot help with that.", "stop"),
+    ("\ufffd\ufffd\ufffd\ufffd \x00\x01", "stop"),
+    ("Question: who?\nPassage: nobody\nFinal Answer: The passage is relevant", "stop"),
+    ("Example 9:\nQuestion: why?", "stop"),
+    ("###", "stop"),
+    ("true. " * 300, "stop"),
+    ("\u202e\u2066" * 50, "stop"),
+    ('{"answer": ', "length"),
+)
+
+
+def test_replies_poisoned_in_twelve_ways_are_counted_and_end_nothing(tmp_path: Path) -> None:
+    some = [json.loads(line) for line in (Path(building.__file__).parents[1] / "mini" / "replies-explain.jsonl").open()]
+    for number, one in enumerate(some):
+        text, finish = POISON[number % len(POISON)] if number % 5 == 0 else (one["text"], "stop")
+        one |= {"text": text, "finish": finish}
+    file = tmp_path / "poisoned.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in some))
+    poisoned = {one["id"] for one in some[::5]}
+    counts = made(tmp_path, changed(teacher={"part": "replay", "file": str(file)})).tables["explanations"].counts
+    quarantined = [json.loads(line) for line in (tmp_path / "work" / "quarantine.jsonl").open()]
+    assert counts["input"] == 120 == counts["good"] + counts["quarantined"] + counts["skipped"]
+    assert {one["id"] for one in quarantined} <= poisoned and len(quarantined) == counts["quarantined"] > 10
+    assert all(one["reason"] and len(one["replies"]) == 1 for one in quarantined)
 
 
 @pytest.mark.parametrize("missing", ["builder", "dataset", "table", "licence"])

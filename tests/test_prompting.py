@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,12 @@ def test_a_broken_prompt_is_one_line(text: str, said: str) -> None:
     with pytest.raises(BadInput, match=said) as told:
         made(text).turns()
     assert "\n" not in str(told.value)
+
+
+def test_a_prompt_may_say_what_its_answers_look_like() -> None:
+    pattern = re.compile(prompt_file("rankgpt").pattern)
+    assert pattern.fullmatch("[2] > [10] > [1]") and not pattern.fullmatch("[2] > [10], I think")
+    assert made("x").pattern == ""
 
 
 def test_an_unknown_prompt_or_number_is_named() -> None:

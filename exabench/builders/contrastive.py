@@ -195,4 +195,4 @@ class Contrastive:
 
     def _prompt(self, query: Query, passage: Passage) -> Prompt:
         turns = self._file.turns(query=query.text, passage=shown(passage, self._fields, self._words)[0])
-        return Prompt(f"{query.id}/{passage.id}", turns, self._tokens)
+        return Prompt(f"{query.id}/{passage.id}", turns, self._tokens, pattern=self._file.pattern)

@@ -183,7 +183,9 @@ class Twolar:
         if len(passages) < 2:
             return Item(query.id, (), data)
         turns = self._prompt_file.turns(query=query.text, passages=[text for text, _ in views])
-        return Item(query.id, (Prompt(query.id, turns, self._room * len(passages)),), data)
+        return Item(
+            query.id, (Prompt(query.id, turns, self._room * len(passages), pattern=self._prompt_file.pattern),), data
+        )
 
 
 def _rankings(stage: FirstStage, queries: Sequence[Query], depth: int) -> dict[str, list[str]]:

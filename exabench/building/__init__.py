@@ -37,7 +37,7 @@ SHARD = 500
 class Sources:
     """Where a build finds what it needs: test collections, the reply store (None: the user's), and how much to spend.
 
-    `budget` is a hard stop in teacher tokens, prompts and answers together (0: none).
+    `budget` is a hard stop in teacher tokens, prompts and answers together (0: none); each process counts its own.
     """
 
     data: Path | None = None

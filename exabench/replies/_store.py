@@ -39,8 +39,8 @@ _ENDS = ("stop", "length")
 _MARK = 0x65786272  # says of an SQLite file that it is a reply store
 _COLUMNS = (
     "key TEXT PRIMARY KEY, engine TEXT, model TEXT, revision TEXT, identity TEXT, turns TEXT, max_tokens INTEGER, "
-    "temperature REAL, sample INTEGER, text TEXT, finish TEXT, prompt_tokens INTEGER, output_tokens INTEGER, "
-    "seconds REAL, asked TEXT, checksum BLOB"
+    "temperature REAL, sample INTEGER, pattern TEXT, text TEXT, finish TEXT, prompt_tokens INTEGER, "
+    "output_tokens INTEGER, seconds REAL, asked TEXT, checksum BLOB"
 )
 _PLACES = {column.split()[0]: place for place, column in enumerate(_COLUMNS.split(", "))}
 _ANSWER = [_PLACES[name] for name in ("key", "text", "finish", "prompt_tokens", "output_tokens")]
@@ -52,6 +52,7 @@ SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("key", "engine", "model", "revision", "identity")),
         ("turns", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
         *(("max_tokens", pa.int64()), ("temperature", pa.float64()), ("sample", pa.int64())),
+        ("pattern", pa.string()),
         *(("text", pa.string()), ("finish", pa.string())),
         *(("prompt_tokens", pa.int64()), ("output_tokens", pa.int64())),
     ]
@@ -78,6 +79,7 @@ def call_key(identity: Mapping[str, Any], prompt: Prompt) -> str:
         "max_tokens": prompt.max_tokens,
         "temperature": prompt.temperature + 0.0,  # 0, 0.0 and -0.0 are one temperature
         "sample": prompt.sample,
+        "pattern": prompt.pattern,
     }
     try:
         return digest_of(question).removeprefix("sha256:")
@@ -243,7 +245,7 @@ class Replies:
 def _row(key: str, who: Mapping[str, Any], prompt: Prompt, reply: Reply, came: tuple[float, str]) -> _Row:
     row = (
         *(key, *(str(who.get(name, "")) for name in ("engine", "model", "revision")), _written(who)),
-        *(_written(prompt.turns), prompt.max_tokens, prompt.temperature + 0.0, prompt.sample),
+        *(_written(prompt.turns), prompt.max_tokens, prompt.temperature + 0.0, prompt.sample, prompt.pattern),
         *(reply.text, reply.finish, reply.prompt_tokens, reply.output_tokens, *came),
     )
     return (*row, _checksum(row))
@@ -298,7 +300,7 @@ def _taken(values: Mapping[str, Any], file: str | Path, number: int) -> _Row:
     try:
         who = from_json(values["identity"])
         turns = tuple((turn["role"], turn["content"]) for turn in values["turns"])
-        prompt = Prompt("", turns, values["max_tokens"], values["temperature"], values["sample"])
+        prompt = Prompt("", turns, values["max_tokens"], values["temperature"], values["sample"], values["pattern"])
         reply = checked(Reply(*(values[name] for name in ("key", *SCHEMA.names[-4:]))))
         row = _row(call_key(who, prompt), filed(who), prompt, reply, (0.0, ""))
         good = _exported(row) == values

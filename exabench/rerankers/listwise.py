@@ -52,7 +52,9 @@ class Listwise(Asking):
             inside = order[start:end]
             turns = self._prompt.turns(query=query.text, passages=[texts[place] for place in inside])
             room = self._prompt.number("answer_tokens_per_passage") * len(inside)
-            [reply] = yield [Prompt(f"{query.id}:{start + 1}-{end}:{len(replies)}", turns, room)]
+            [reply] = yield [
+                Prompt(f"{query.id}:{start + 1}-{end}:{len(replies)}", turns, room, pattern=self._prompt.pattern)
+            ]
             replies.append(reply)
             readings.append(read_permutation(reply.text, len(inside)))
             order[start:end] = [inside[place] for place in readings[-1].order]

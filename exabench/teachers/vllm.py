@@ -17,6 +17,7 @@ os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 
 from vllm import LLM, SamplingParams  # noqa: E402
+from vllm.sampling_params import StructuredOutputsParams  # noqa: E402
 
 READ_AHEAD = 2048
 """Prompts that the engine is given at a time: enough to keep it busy, and what memory holds."""
@@ -27,7 +28,8 @@ class Vllm:
 
     `max_model_len` bounds prompt and answer together (0: what the model says), `tensor_parallel_size` is the number
     of GPUs, `dtype` a dtype of torch or "auto", `enforce_eager` does without compiling. Above temperature
-    0 the `top_k` likeliest tokens are sampled (0: all). Each prompt is sampled with a
+    0 the `top_k` likeliest tokens are sampled (0: all); `guided` holds answers to the pattern that their
+    prompts ask for. Each prompt is sampled with a
     seed of its own; batching may still change an answer in the last bits (vllm-project/vllm#5898).
     """
 
@@ -40,6 +42,7 @@ class Vllm:
         tensor_parallel_size: int = 1,
         dtype: str = "auto",
         top_k: int = 0,
+        guided: bool = False,
         seed: int = 0,
         enforce_eager: bool = False,
         lock: str | Path | None = None,
@@ -59,6 +62,7 @@ class Vllm:
         except Exception as error:
             raise BadInput(f"vLLM cannot run this model ({first_line(error)})", file=folder.path) from error
         self._tokenizer, self._top_k, self._seed = self._engine.get_tokenizer(), top_k, seed
+        self._guided = guided
         made = self._engine.model_config
         self._limit = int(made.max_model_len)
         self.config: Mapping[str, Any] | None = model_config(folder.path)
@@ -70,6 +74,7 @@ class Vllm:
             "template": template_of(self._tokenizer),
             "seed": seed,
             **({"top_k": top_k} if top_k else {}),
+            **({"guided": True} if guided else {}),
         }
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
@@ -90,5 +95,7 @@ class Vllm:
 
     def _sampling(self, prompt: Prompt) -> Any:
         seed = seed_of(prompt, self._seed) if prompt.temperature > 0 else None
-        sampling = {"temperature": prompt.temperature, "top_k": self._top_k, "seed": seed}
+        sampling: dict[str, Any] = {"temperature": prompt.temperature, "top_k": self._top_k, "seed": seed}
+        if self._guided and prompt.pattern:
+            sampling["structured_outputs"] = StructuredOutputsParams(regex=prompt.pattern)
         return SamplingParams(max_tokens=prompt.max_tokens, **sampling)

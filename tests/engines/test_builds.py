@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from exabench.building import Sources, build, data_recipe
@@ -40,6 +42,16 @@ def test_a_server_of_a_random_model_fills_the_quarantine_and_stops_nothing(
     release = build(page, tmp_path, sources=Sources(replies=tmp_path / "replies.sqlite"), limit=16)
     counts = whole(tmp_path, release)
     assert counts["quarantined"] > 0, "a random model writes nothing of use"
+
+
+def test_a_guided_vllm_writes_orders_and_nothing_else(model: Path, tmp_path: Path) -> None:
+    engine = {"part": "vllm", "model": str(model), "max_model_len": 8192, "dtype": "float32", "enforce_eager": True}
+    command = [sys.executable, "-m", "exabench", "data", "build", "mini-listwise", "--json", "--limit", "8"]
+    command += ["--set", f"teacher={toml_text({**engine, 'guided': True})}", "--to", str(tmp_path / "work")]
+    done = subprocess.run([*command, "--replies", str(tmp_path / "r")], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    answers = pq.read_table(tmp_path / "work" / "release" / "replies" / "listwise.parquet")["text"].to_pylist()
+    assert len(answers) == 8 and all(re.fullmatch(r"(\[[0-9]{1,3}\]( > )?)*[\[0-9 >]*", answer) for answer in answers)
 
 
 def test_vllm_in_the_process_builds_and_a_second_build_asks_nothing(model: Path, tmp_path: Path) -> None:

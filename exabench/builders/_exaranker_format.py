@@ -31,8 +31,8 @@ def target_text(relevant: bool, explanation: str, line_breaks: str = "") -> str:
 def rows_from_tsv(file: str | Path, *, teacher: str, teacher_revision: str = "", prompt: str = "") -> Iterator[Row]:
     """The rows of a file of the authors', plain or gzip: columns label, input and output, quoted as CSV.
 
-    Query and passage are cut out of the input. Ids are of texts and lines, since the file has none; repeated rows are
-    kept (`repeated` counts them). Raises BadInput with the line for a row that is not of the authors' form.
+    Query and passage are cut out of the input. Ids are of texts and lines, since the file has none; rows that double
+    others are kept. Raises BadInput with the line for a row that is not of the authors' form.
     """
     reader = csv.reader((f"{line}\n" for _, line in lines(file)), delimiter="\t")
     try:
@@ -57,17 +57,6 @@ def to_tsv(rows: Iterable[Row]) -> Iterator[str]:
         text = io.StringIO()
         csv.writer(text, delimiter="\t").writerow(record)
         yield text.getvalue()
-
-
-def repeated(rows: Iterable[Row]) -> int:
-    """How many rows say what an earlier one said: same input, same target."""
-    seen: set[str] = set()
-    count = 0
-    for row in rows:
-        key = digest_of([row["input"], row["target"]])[-32:]
-        count += key in seen
-        seen.add(key)
-    return count
 
 
 def _row(line: int, label: str, text: str, target: str) -> Row | None:

@@ -258,4 +258,7 @@ def import_(file: Path, replies: Path | None) -> None:
     """Take over the replies of a release (FILE is its replies/<table>.parquet), so that nobody pays for them again."""
     from exabench.replies import Replies
 
-    show(f"{Replies(replies).take_in(file)} replies are new")
+    store = Replies(replies)
+    show(f"{store.take_in(file)} replies are new")
+    if store.disputed:
+        note(f"{store.disputed} calls were answered otherwise before; those answers stay")

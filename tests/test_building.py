@@ -70,6 +70,12 @@ def test_every_row_names_the_replies_it_was_made_of(tmp_path: Path) -> None:
         assert row["explanation"] == replies[key]["text"] and row["query"] in replies[key]["turns"][-1]["content"]
 
 
+def test_validation_holds_as_many_rows_of_each_label(tmp_path: Path) -> None:
+    made(tmp_path)
+    labels = [row["relevant"] for row in rows(tmp_path / "work" / "release", "explanations", "validation")]
+    assert (labels.count(True), labels.count(False)) == (6, 6)
+
+
 @pytest.mark.parametrize("workers", [2, 8])
 def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path, whole: dict[str, bytes], workers: int) -> None:
     made(tmp_path, workers=workers)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import heapq
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from exabench.collections._judged import benchmarks
 from exabench.errors import BadInput
@@ -17,6 +18,8 @@ from exabench.recipe import Recipe
 from exabench.rows import Row
 from exabench.shards import WorkFolder
 
+Drawn: TypeAlias = list[tuple[int, int]]
+"""(negated digest, place) of rows."""
 TRAIN, VALIDATION, LEFT_OUT = 0, 1, 2
 QUALITY: Mapping[str, Any] = {"near": 0.9, "leaks": "report"}
 """`near`: from which Jaccard similarity on two rows are one (0: only exact doubles); `leaks`: "report" or "drop"."""
@@ -27,7 +30,7 @@ class Review:
 
     Rejected items are written to quarantine.jsonl with their reason and the raw replies. `counts` says where every
     item went, `report` what the good rows are like. Which rows are for validation depends on their ids alone: those
-    whose digests are smallest.
+    whose digests are smallest, as many of each label or source of queries.
     """
 
     def __init__(self, page: Recipe, work: WorkFolder, data: Path | None) -> None:
@@ -39,7 +42,8 @@ class Review:
         for task, queries, passages in benchmarks(data):
             self._leaks.add(task, queries, passages)
         self._report, self._reasons = Report(), Counter[str]()
-        drawn: list[tuple[int, int]] = []  # the smallest digests so far, negated: a heap whose top is the largest
+        most = page.values.get("validation", 0)
+        drawn: dict[str, Drawn] = {}
         with replacing(work.quarantine) as quarantine:
             for line in work.lines():
                 if "rejected" in line:
@@ -49,11 +53,13 @@ class Review:
                     self._reasons[why] += 1
                     self._places.append(LEFT_OUT)
                 else:
-                    _offer(drawn, line["row"]["id"], len(self._places), page.values.get("validation", 0))
+                    kind = str(line["row"].get("query_source", line["row"].get("relevant")))
+                    _offer(drawn.setdefault(kind, []), line["row"]["id"], len(self._places), most)
                     self._places.append(TRAIN)
-        for _, place in drawn:
+        chosen = list(islice(_in_turn([sorted(drawn[kind], reverse=True) for kind in sorted(drawn)]), most))
+        for _, place in chosen:
             self._places[place] = VALIDATION
-        self.validation = len(drawn)
+        self.validation = len(chosen)
 
     def _why_not(self, row: Row) -> str:
         """Why a good row is skipped all the same; one that is not, and what it leaks, goes into the report."""
@@ -99,7 +105,14 @@ class Review:
             yield from line["keys"]
 
 
-def _offer(drawn: list[tuple[int, int]], id: str, place: int, most: int) -> None:
+def _in_turn(lists: Sequence[Drawn]) -> Iterator[tuple[int, int]]:
+    """The first of each list, then the second of each, and so on."""
+    for some in zip_longest(*lists):
+        yield from (one for one in some if one is not None)
+
+
+def _offer(drawn: Drawn, id: str, place: int, most: int) -> None:
+    """Keep the rows with the smallest digests: a heap of these, negated, whose top is the largest."""
     entry = (-int(digest_of(id)[-15:], 16), place)
     if len(drawn) < most:
         heapq.heappush(drawn, entry)

@@ -154,7 +154,7 @@ def test_a_teacher_who_says_the_contrary_never_agrees(tmp_path, mini):
 def test_another_query_under_a_judged_id_and_another_collection_are_held_against_nobody(tmp_path, mini):
     rows = explained(mini, lambda grade: True)
     other_text = [{**each, "query": f"{each['query']} indeed"} for each in rows]
-    other_place = [{**each, "source": "MedQuAD (medquad.jsonl)"} for each in rows]
+    other_place = [{**each, "source": "medquad"} for each in rows]
     for number, some in enumerate((other_text, other_place)):
         found = audit(release(tmp_path / str(number), "explanations", {"train": some}))
         assert "against people" not in found.tables["set"]

@@ -360,7 +360,7 @@ def test_medquad_is_there_for_its_task_alone(tmp_path):
     medquad(tmp_path, pair("1"))
     assert not Medquad(Task("mini", "mini"), tmp_path).there()
     assert not Medquad(Task("medquad", "MedQuAD")).there()
-    assert open_collection(task("medquad"), tmp_path).source == "MedQuAD (medquad.jsonl)"
+    assert open_collection(task("medquad"), tmp_path).source == "medquad"
 
 
 class Rules:

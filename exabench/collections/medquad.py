@@ -24,7 +24,7 @@ class Medquad:
     def __init__(self, task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> None:
         self._named = task.name == "medquad" and data is not None
         self.file = Path(data or "") / "medquad" / "medquad.jsonl"
-        self.source = "MedQuAD (medquad.jsonl)"
+        self.source = task.name
 
     @property
     def revision(self) -> str:

@@ -215,7 +215,7 @@ def test_ids_count_within_their_own_collection_only():
         ("ir_datasets beir/scifact/train", "beir/scifact"),
         ("cqadupstack-android", "beir/cqadupstack/android"),
         ("ir_datasets beir/cqadupstack/unix", "beir/cqadupstack/unix"),
-        ("medquad", "MedQuAD (medquad.jsonl)"),
+        ("medquad", "medquad"),
         ("mini", "mini"),
         ("", ""),
     ],

@@ -202,7 +202,7 @@ RUNS = ["bm25+rankgpt-gpt-3.5-turbo.1", "splade-pp-ed+rankvicuna-7b.1"]
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", RUNS)
 def test_recorded_orders_are_worth_what_their_runs_score(tmp_path, real_data, name):
-    folder, data = real_data / "trec-dl-2020", tmp_path / "data"
+    folder, data = (real_data / "trec-dl-2020").resolve(), tmp_path / "data"
     data.mkdir()
     (data / "trec-dl-2020").symlink_to(folder)  # this collection alone: others only take time
     stage = name.partition("+")[0]

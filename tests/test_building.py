@@ -353,6 +353,7 @@ def by_endpoint(server: Endpoint) -> Recipe:
     return changed(teacher={**asked, "concurrency": 32, "retries": 20})
 
 
+@pytest.mark.slow
 def test_a_server_that_fails_half_the_time_gives_the_same_rows_and_each_is_paid_once(tmp_path: Path) -> None:
     with endpoint() as server:
         calm = made(tmp_path, by_endpoint(server), name="calm").tables["explanations"]

@@ -14,6 +14,7 @@ CODES = {
     "BadInput": 2,
     "UnknownName": 2,
     "MissingExtra": 2,
+    "Refused": 2,
     "CannotWrite": 2,
     "CheckFailed": 1,
     "OutsideFailed": 3,

@@ -21,6 +21,7 @@ from exabench.files import cache_folder
 from exabench.nouns import Passage, Progress, Qrels, silent
 from exabench.pairs import PAIRS
 from exabench.queries import QUERIES
+from exabench.replies import Remembered, Replies
 from exabench.rerankers import RERANKERS, Reranker
 from exabench.retrievers import RETRIEVERS, Retriever
 from exabench.shelf import Shelf
@@ -33,14 +34,16 @@ def reranker(
     qrels: Qrels | None = None,
     lock: str | Path | None = None,
     scores: str | Path | None = None,
+    replies: str | Path | None = None,
     progress: Progress = silent,
     **options: Any,
 ) -> Reranker:
     """The reranker called `name` with its options (`model`, `revision`, `strategy`, ...), ready to score.
 
     A model on a teacher engine is given by `teacher`: an engine's name or table; `model` and `revision` are then
-    the teacher's. `scores` is the folder of the score store (default: in the user's cache folder). Raises
-    UnknownName, BadInput for options that the part does not take, MissingExtra.
+    the teacher's. `scores` is the folder of the score store, `replies` the file of the reply store (default: the
+    user's): neither a pair nor a call is paid for twice. Raises UnknownName, BadInput for options that the part does
+    not take, MissingExtra.
     """
     part = RERANKERS[name]
     if part.reads == "judgements":
@@ -51,7 +54,7 @@ def reranker(
         if "teacher" not in options:
             raise BadInput(f"reranker {name} asks a language model: say which engine, as in teacher=openai")
         own = {key: options.pop(key) for key in ("model", "revision") if key in options}
-        options["teacher"] = teacher(options["teacher"], lock=lock, **own)
+        options["teacher"] = Remembered(teacher(options["teacher"], lock=lock, **own), Replies(replies))
     given = {"lock": lock, "scores": str(scores or cache_folder("scores")), "progress": progress}
     return _made(f"reranker {name}", part, given, options)
 

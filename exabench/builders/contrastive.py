@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from exabench.builders._labels import Labels, labels
 from exabench.errors import BadInput
@@ -19,32 +19,10 @@ from exabench.nouns import Passage, Prompt, Query, Reply, Run
 from exabench.prompting import prompt_file, shown
 from exabench.rows import Item, Rejected, Row
 
-
-class Corpus(Protocol):
-    """Where the texts are read."""
-
-    def passages(self) -> Iterator[Passage]:
-        """Every passage."""
-
-
-class Queries(Protocol):
-    """Queries with their origins."""
-
-    source: str
-
-    @property
-    def source_revision(self) -> str:
-        """What pins the source."""
-
-    def __iter__(self) -> Iterator[tuple[Query, Mapping[str, Any]]]:
-        """Every query once."""
-
-
-class FirstStage(Protocol):
-    """What brings the candidates."""
-
-    def search(self, queries: Sequence[Query], depth: int) -> Run:
-        """The best `depth` passages of every query."""
+if TYPE_CHECKING:
+    from exabench.collections import Collection
+    from exabench.queries import QuerySource
+    from exabench.retrievers import Retriever
 
 
 class Contrastive:
@@ -60,9 +38,9 @@ class Contrastive:
 
     def __init__(
         self,
-        collection: Corpus,
-        queries: Queries,
-        retrievers: Mapping[str, FirstStage],
+        collection: Collection,
+        queries: QuerySource,
+        retrievers: Mapping[str, Retriever],
         *,
         prompt: str = "judge",
         negatives: int = 7,

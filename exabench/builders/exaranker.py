@@ -6,13 +6,16 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from exabench.builders._exaranker_format import input_text, target_text
 from exabench.errors import BadInput
 from exabench.nouns import Passage, Prompt, Reply
 from exabench.prompting import PromptFile, prompt_file, shown
 from exabench.rows import Item, Pair, Rejected, Row
+
+if TYPE_CHECKING:
+    from exabench.pairs import Pairs
 
 _SUBJECT = r"(?:final answer:\s*)?(?:(?:the|this) (?:passage|document|text) is\s+)?"
 _OPPOSITE: Mapping[bool, re.Pattern[str]] = {
@@ -30,14 +33,6 @@ _CUE = re.compile(r"\**explanation\**\s*:\**\s*", re.IGNORECASE)  # the prompt's
 _NO_TEXT = ("Cc", "Cs", "Co")  # control characters, halves of surrogate pairs, private characters
 
 
-class _Pairs(Protocol):
-    @property
-    def source(self) -> str: ...
-    @property
-    def source_revision(self) -> str: ...
-    def __iter__(self) -> Iterator[Pair]: ...
-
-
 class Exaranker:
     """Rows of explanations, one for each pair of `pairs` (Ferraretto et al. 2023; unicamp-dl/ExaRanker).
 
@@ -52,7 +47,7 @@ class Exaranker:
 
     def __init__(
         self,
-        pairs: _Pairs,
+        pairs: Pairs,
         *,
         prompt: str | Path = "explain",
         max_tokens: int | None = None,

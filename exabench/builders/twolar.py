@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from exabench.builders._parts import Collection, FirstStage, Queries, texts_of
+from exabench.builders._parts import texts_of
 from exabench.builders._sources import AT_ONCE, blocks, in_turn, overlap
 from exabench.errors import BadInput
 from exabench.files import digest_of
@@ -14,6 +14,11 @@ from exabench.nouns import Passage, Prompt, Query, Reply
 from exabench.permutation import read_permutation
 from exabench.prompting import prompt_file, shown
 from exabench.rows import Item, Rejected, Row
+
+if TYPE_CHECKING:
+    from exabench.collections import Collection
+    from exabench.queries import QuerySource
+    from exabench.retrievers import Retriever
 
 _Asked: TypeAlias = tuple[Query, Mapping[str, Any], str, str]
 """A query, its origin, its source and its first stage."""
@@ -38,8 +43,8 @@ class Twolar:
     def __init__(
         self,
         collection: Collection,
-        queries: Mapping[str, Queries] | Queries,
-        retrievers: Mapping[str, FirstStage],
+        queries: Mapping[str, QuerySource] | QuerySource,
+        retrievers: Mapping[str, Retriever],
         *,
         documents: int = 30,
         count: int = 0,
@@ -188,7 +193,7 @@ class Twolar:
         )
 
 
-def _rankings(stage: FirstStage, queries: Sequence[Query], depth: int) -> dict[str, list[str]]:
+def _rankings(stage: Retriever, queries: Sequence[Query], depth: int) -> dict[str, list[str]]:
     """The passage ids that a first stage finds for each query, best first; none where it does not answer."""
     found: dict[str, list[str]] = {}
     for start in range(0, len(queries), AT_ONCE):

@@ -5,31 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Container, Iterable, Iterator
 from itertools import chain, islice
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from exabench.errors import BadInput
-from exabench.nouns import Passage, Query
+from exabench.nouns import Passage
+
+if TYPE_CHECKING:
+    from exabench.collections import Collection
 
 _T = TypeVar("_T")
-
-
-class Collection(Protocol):
-    """What sources of pairs need of a collection (exabench.collections)."""
-
-    source: str
-
-    @property
-    def revision(self) -> str:
-        """What pins the texts."""
-
-    def queries(self) -> Iterator[Query]:
-        """Every query."""
-
-    def passages(self) -> Iterator[Passage]:
-        """Every passage, one at a time."""
-
-    def qrels(self, split: str) -> dict[str, dict[str, int]]:
-        """The judgements of a split."""
 
 
 def place(seed: int, *ids: str) -> bytes:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exabench.errors import BadInput
-from exabench.pairs._drawing import Collection, counted, passages_of
+from exabench.pairs._drawing import counted, passages_of
 from exabench.pairs._walk import Walk
 from exabench.rows import Pair
+
+if TYPE_CHECKING:
+    from exabench.collections import Collection
 
 Ids = tuple[str, str]
 

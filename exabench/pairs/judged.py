@@ -5,11 +5,15 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from exabench.errors import BadInput
 from exabench.nouns import Qrels
-from exabench.pairs._drawing import Collection, by_turns, counted, passages_of, place
+from exabench.pairs._drawing import by_turns, counted, passages_of, place
 from exabench.rows import Pair
+
+if TYPE_CHECKING:
+    from exabench.collections import Collection
 
 CLASSES = ("balanced", "relevant")
 Ids = tuple[str, str]

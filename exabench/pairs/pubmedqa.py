@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exabench.errors import BadInput
 from exabench.files import digest_of, file_digest, from_json, lines
-from exabench.pairs._drawing import Collection, counted, passages_of, place
+from exabench.pairs._drawing import counted, passages_of, place
 from exabench.rows import Pair
+
+if TYPE_CHECKING:
+    from exabench.collections import Collection
 
 
 class PubMedQA:

@@ -8,10 +8,14 @@ round trip of Promptagator (arXiv 2209.11755: the query must bring its passage b
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from exabench.nouns import Passage, Query, Run
+from exabench.nouns import Passage, Query
+
+if TYPE_CHECKING:
+    from exabench.rerankers import Reranker
+    from exabench.retrievers import Retriever
 
 _LEAD = re.compile(
     r"^(?:[-*#>\u2022]+(?:\s+|$)"  # a bullet
@@ -24,20 +28,6 @@ _REFUSAL = re.compile(
 )
 _WRAPS = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "`": "`", "*": "*", "_": "_"}
 _COPY = 8  # so many words of the passage in a row are no longer a term of the field
-
-
-class Searches(Protocol):
-    """What the round trip needs of a first stage."""
-
-    def search(self, queries: Sequence[Query], depth: int) -> Run:
-        """The best `depth` passages of every query."""
-
-
-class Scores(Protocol):
-    """What score filtering needs of a reranker."""
-
-    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
-        """One score for each passage."""
 
 
 def first_line(answer: str) -> tuple[str, bool]:
@@ -71,14 +61,14 @@ def fault(text: str, passage: Passage, least: int, most: int) -> str:
     return ""
 
 
-def found_again(made: Mapping[Query, Passage], first_stages: Mapping[str, Searches], depth: int) -> set[str]:
+def found_again(made: Mapping[Query, Passage], first_stages: Mapping[str, Retriever], depth: int) -> set[str]:
     """The ids of the queries for which at least one first stage finds their own passage among its best `depth`."""
     queries = list(made)
     runs = [first_stage.search(queries, depth) for first_stage in first_stages.values()] if queries else []
     return {query.id for query, passage in made.items() if any(passage.id in run.ranking(query.id) for run in runs)}
 
 
-def best(made: Mapping[Query, Passage], reranker: Scores, keep: int) -> set[str]:
+def best(made: Mapping[Query, Passage], reranker: Reranker, keep: int) -> set[str]:
     """The ids of the `keep` queries that `reranker` scores highest with their own passages; equal ones by id."""
     scores = {query.id: float(reranker.score(query, [passage])[0]) for query, passage in made.items()}
     return set(sorted(scores, key=lambda id: (-scores[id], id))[:keep])

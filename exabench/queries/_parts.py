@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from exabench.errors import OutsideFailed, Refused, printable
-from exabench.nouns import Passage, Prompt, Query, Reply
+from exabench.nouns import Prompt, Reply
+
+if TYPE_CHECKING:
+    from exabench.teachers import Teacher
 
 
-class Collection(Protocol):
-    """A collection of exabench.collections."""
-
-    @property
-    def source(self) -> str:
-        """The place that it is read from."""
-
-    @property
-    def revision(self) -> str:
-        """What pins its texts."""
-
-    def passages(self) -> Iterator[Passage]:
-        """Every passage, one at a time."""
-
-    def queries(self) -> Iterator[Query]:
-        """Every query, judged or not."""
-
-    def qrels(self, split: str) -> dict[str, dict[str, int]]:
-        """The judgements of a split."""
-
-
-class Answerer(Protocol):
-    """A teacher; where its replies are kept, it also has `key(prompt)`, the name that one is kept under."""
-
-    identity: Mapping[str, Any]
-
-    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
-        """One reply for each prompt, matched by id, in any order."""
-
-
-def replies_of(teacher: Answerer, prompts: list[Prompt]) -> dict[str, Reply]:
+def replies_of(teacher: Teacher, prompts: list[Prompt]) -> dict[str, Reply]:
     """The replies by prompt id; a prompt that the teacher refuses has none.
 
     Raises OutsideFailed for a reply that is missing, that nobody asked for, or that comes twice.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exabench.errors import BadInput
 from exabench.nouns import Query
-from exabench.queries._parts import Collection
 from exabench.queries._sampling import lowest, rank
 from exabench.queries._sentences import sentences
+
+if TYPE_CHECKING:
+    from exabench.collections import Collection
 
 
 class Cropped:

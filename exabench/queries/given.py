@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exabench.errors import BadInput
 from exabench.files import file_digest, from_json, lines
 from exabench.nouns import Query
-from exabench.queries._parts import Collection
 from exabench.queries._sampling import lowest, rank
+
+if TYPE_CHECKING:
+    from exabench.collections import Collection
 
 
 class Given:

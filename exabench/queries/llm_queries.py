@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from exabench.errors import BadInput
 from exabench.files import digest_of
 from exabench.nouns import Passage, Prompt, Query, Reply
 from exabench.prompting import prompt_file, shown
-from exabench.queries._filters import Scores, Searches, best, fault, first_line, found_again
-from exabench.queries._parts import Answerer, Collection, replies_of
+from exabench.queries._filters import best, fault, first_line, found_again
+from exabench.queries._parts import replies_of
 from exabench.queries._sampling import lowest
+
+if TYPE_CHECKING:
+    from exabench.collections import Collection
+    from exabench.rerankers import Reranker
+    from exabench.retrievers import Retriever
+    from exabench.teachers import Teacher
 
 
 class _Made(NamedTuple):
@@ -40,7 +46,7 @@ class LlmQueries:
     def __init__(
         self,
         collection: Collection,
-        teacher: Answerer,
+        teacher: Teacher,
         *,
         count: int,
         seed: int = 0,
@@ -53,9 +59,9 @@ class LlmQueries:
         min_words: int = 3,
         max_words: int = 48,
         fields: Sequence[str] = ("title", "text"),
-        retrievers: Mapping[str, Searches] | None = None,
+        retrievers: Mapping[str, Retriever] | None = None,
         round_trip: int = 0,
-        reranker: Scores | None = None,
+        reranker: Reranker | None = None,
         keep_top: int = 0,
     ) -> None:
         if min(count, per_passage, words, passage_words, min_words) < 1 or max_words < min_words:

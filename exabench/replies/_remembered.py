@@ -16,24 +16,17 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from exabench.errors import BadInput, ExabenchError, OutsideFailed, Refused, printable
 from exabench.nouns import Prompt, Reply
 from exabench.replies._store import AT_ONCE, Call, Replies, call_key, checked, filed
 
+if TYPE_CHECKING:
+    from exabench.teachers import Teacher
+
 HELD = 4096
 """So many answers may wait to be given out while prompts are read for the engine; then it is let run dry."""
-
-
-class Engine(Protocol):
-    """What is asked: a Teacher, as seen from here."""
-
-    identity: Mapping[str, Any]
-    config: Mapping[str, Any] | None
-
-    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
-        """One reply for each prompt, matched by id."""
 
 
 class Remembered:
@@ -47,21 +40,26 @@ class Remembered:
 
     def __init__(
         self,
-        engine: Engine | Callable[[], Engine],
+        engine: Teacher | Callable[[], Teacher],
         replies: Replies,
         *,
         identity: Mapping[str, Any] | None = None,
         budget: int = 0,
     ) -> None:
         self.replies, self._budget = replies, budget
-        self._engine: Engine | None = None
+        self._engine: Teacher | None = None
         self.config: Mapping[str, Any] | None = None
         self.identity: Mapping[str, Any] = identity or {}
         self.asked = self.found = self.prompt_tokens = self.output_tokens = 0
         self._lock = threading.Lock()
-        self._make: Callable[[], Engine] = engine if callable(engine) else lambda: engine
+        self._make: Callable[[], Teacher] = engine if callable(engine) else lambda: engine
         if identity is None:
             self.identity = self._made().identity
+
+    @property
+    def engine(self) -> Teacher:
+        """The engine itself, which remembers nothing."""
+        return self._made()
 
     def key(self, prompt: Prompt) -> str:
         """What the store files this prompt's reply under."""
@@ -116,7 +114,7 @@ class Remembered:
         yield from calls.ready()
         calls.ended(failed)
 
-    def _made(self) -> Engine:
+    def _made(self) -> Teacher:
         with self._lock:
             if self._engine is None:
                 made = self._make()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,18 +16,11 @@ from exabench.flops import Shape, exact, paper, shape_of
 from exabench.nouns import Passage, Prompt, Query, Reply, Usage
 from exabench.prompting import PromptFile, shown
 
+if TYPE_CHECKING:
+    from exabench.teachers import Teacher
+
 AT_ONCE = 1024
 """Prompts that are handed to the teacher together, and so what memory holds (one query's may be more)."""
-
-
-class Answerer(Protocol):
-    """What a reranker needs of a teacher (exabench.teachers.Teacher, which this floor does not know)."""
-
-    identity: Mapping[str, Any]
-    config: Mapping[str, Any] | None
-
-    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
-        """One reply for each prompt, matched by id, in any order."""
 
 
 Outcome: TypeAlias = tuple[list[float], Usage]
@@ -34,7 +28,7 @@ Conversation: TypeAlias = Generator[list[Prompt], list[Reply], Outcome]
 """The ranking of one query: yields the prompts to ask next, is sent their replies in that order, ends in an Outcome."""
 
 
-class Asking:
+class Asking(ABC):
     """A reranker that asks a teacher: what it is made of, and its two verbs. A part holds one query's conversation."""
 
     reads = "texts"
@@ -42,12 +36,13 @@ class Asking:
     name = ""
 
     def __init__(
-        self, teacher: Answerer, prompt: PromptFile, strategy: str, *, words: int, fields: Sequence[str]
+        self, teacher: Teacher, prompt: PromptFile, strategy: str, *, words: int, fields: Sequence[str]
     ) -> None:
         self._teacher, self._prompt, self._shape = teacher, prompt, _shape_of(teacher)
         self._words, self._fields = words, tuple(fields)
         self.precision = str(teacher.identity.get("precision", "unknown"))
-        self.parameters: int | None = getattr(teacher, "parameters", None)
+        self._engine: Teacher = getattr(teacher, "engine", teacher)  # of one that remembers: what really answers
+        self.parameters: int | None = getattr(self._engine, "parameters", None)
         self.identity: dict[str, Any] = {
             "reranker": self.name,
             "model": teacher.identity.get("model", ""),
@@ -61,15 +56,16 @@ class Asking:
         }
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
-        """One score for each passage, in the order given."""
-        return next(self.score_many([(query, passages)]))[0]
+        """One score for each passage, in the order given; the engine is asked afresh, so that it can be timed."""
+        return next(_outcomes(self._engine, [self._ranking(query, passages)]))[0]
 
     def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
         """Scores and usage of each job, in order; what many queries have to ask next is asked together."""
         return _outcomes(self._teacher, (self._ranking(query, passages) for query, passages in jobs))
 
+    @abstractmethod
     def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation:
-        raise NotImplementedError
+        """The conversation that ranks one query's passages."""
 
     def _shown(self, passages: Sequence[Passage]) -> tuple[list[str], int]:
         """The passages as the prompt shows them, and how many of them are cut."""
@@ -95,7 +91,7 @@ class Asking:
         )
 
 
-def _outcomes(teacher: Answerer, conversations: Iterable[Conversation]) -> Iterator[Outcome]:
+def _outcomes(teacher: Teacher, conversations: Iterable[Conversation]) -> Iterator[Outcome]:
     """The outcome of each conversation, in order; what all open ones want to ask next is one batch to the teacher."""
     source = zip(count(), conversations)  # noqa: B905  (count has no end)
     open_: dict[int, tuple[Conversation, list[Prompt]]] = {}
@@ -140,7 +136,7 @@ def _numbered(number: int, prompts: Sequence[Prompt]) -> list[Prompt]:
     return [replace(prompt, id=f"{prompt.id}#{number}") for prompt in prompts]
 
 
-def ask(teacher: Answerer, prompts: Sequence[Prompt]) -> dict[str, Reply]:
+def ask(teacher: Teacher, prompts: Sequence[Prompt]) -> dict[str, Reply]:
     """The reply to each prompt, by id. Raises OutsideFailed for one that is missing, not asked for, or doubled."""
     wanted = {prompt.id for prompt in prompts}
     replies: dict[str, Reply] = {}
@@ -155,7 +151,7 @@ def ask(teacher: Answerer, prompts: Sequence[Prompt]) -> dict[str, Reply]:
     return replies
 
 
-def _shape_of(teacher: Answerer) -> Shape | None:
+def _shape_of(teacher: Teacher) -> Shape | None:
     """The shape of the teacher's model for counting FLOPs; None where it, or how to count it, is not known."""
     try:
         return shape_of(teacher.config) if teacher.config else None

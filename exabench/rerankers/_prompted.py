@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from exabench.errors import BadInput, UnknownName
 from exabench.nouns import Passage, Query
 from exabench.prompting import prompt_file
-from exabench.rerankers._asking import Answerer, Asking, Conversation
+from exabench.rerankers._asking import Asking, Conversation
 from exabench.rerankers._duels import Duels, by_points, by_sliding
+
+if TYPE_CHECKING:
+    from exabench.teachers import Teacher
 
 _METHODS = ("allpairs", "sliding")
 
@@ -26,7 +30,7 @@ class Prompted(Asking):
 
     def __init__(
         self,
-        teacher: Answerer,
+        teacher: Teacher,
         *,
         method: str = "allpairs",
         k: int = 10,

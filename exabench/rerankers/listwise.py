@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from exabench.errors import UnknownName
 from exabench.nouns import Passage, Prompt, Query, Reply
 from exabench.permutation import Permutation, read_permutation
 from exabench.prompting import prompt_file
-from exabench.rerankers._asking import Answerer, Asking, Conversation
+from exabench.rerankers._asking import Asking, Conversation
 from exabench.rerankers._windows import check_windows, windows
+
+if TYPE_CHECKING:
+    from exabench.teachers import Teacher
 
 _STYLES = ("rankgpt", "lrl")
 
@@ -27,7 +31,7 @@ class Listwise(Asking):
 
     def __init__(
         self,
-        teacher: Answerer,
+        teacher: Teacher,
         *,
         style: str = "rankgpt",
         window: int = 20,

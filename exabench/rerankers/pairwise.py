@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from exabench.errors import BadInput, MissingExtra
 from exabench.nouns import Passage, Query, Usage
-from exabench.rerankers._asking import Answerer
 from exabench.rerankers._prompted import Prompted
 
 if TYPE_CHECKING:
     from exabench.rerankers._duo import DuoT5
+    from exabench.teachers import Teacher
 
 
 class Pairwise:
@@ -28,7 +28,7 @@ class Pairwise:
 
     def __init__(
         self,
-        teacher: Answerer | None = None,
+        teacher: Teacher | None = None,
         *,
         model: str = "",
         fields: Sequence[str] = ("title", "text"),

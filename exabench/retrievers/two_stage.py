@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from exabench.errors import BadInput
 from exabench.nouns import Passage, Query, Run
 from exabench.retrievers import Retriever
 from exabench.runs import run_of, top
 
-
-class Scorer(Protocol):
-    """What this needs of a reranker; one that has `score_many` is given all queries at once."""
-
-    reads: str
-
-    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
-        """One finite score for each passage, in the order given; higher is better."""
+if TYPE_CHECKING:
+    from exabench.rerankers import Reranker
 
 
 class TwoStage:
@@ -37,7 +31,7 @@ class TwoStage:
         fields: tuple[str, ...] = ("title", "text"),
         *,
         first_stage: Retriever,
-        reranker: Scorer,
+        reranker: Reranker,
         first_depth: int = 100,
     ) -> None:
         if first_depth < 1:

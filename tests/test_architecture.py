@@ -17,23 +17,25 @@ FLOORS = {
     0: {"nouns", "rows", "shelf", "recipe", "files", "errors", "catalogue"},
     1: {
         *("metrics", "statistics", "runs", "qrels", "submissions", "hub", "flops", "strategies"),
-        *("batches", "models", "prompting", "quality", "permutation", "prices"),
+        *("batches", "models", "prompting", "quality", "permutation", "prices", "losses"),
     },
     2: {
         *("collections", "retrievers", "rerankers", "teachers", "ledger", "measuring", "costs"),
         *("pairs", "queries", "builders", "replies", "releases", "cards", "shards"),
     },
-    3: {"systems", "reranking"},
-    4: {
+    3: {"systems"},
+    4: {"reranking"},
+    5: {
         *("evaluation", "submitting", "comparison", "verification", "board", "pages"),
-        *("building", "publishing", "auditing"),
+        *("building", "publishing", "auditing", "training"),
     },
-    5: {"__init__", "cli"},
-    6: {"__main__"},
+    6: {"__init__", "cli"},
+    7: {"__main__"},
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 SHELVES = (
-    *("builders", "collections", "metrics", "pairs", "queries", "rerankers", "retrievers", "strategies", "teachers"),
+    *("builders", "collections", "losses", "metrics", "pairs", "queries", "rerankers", "retrievers", "strategies"),
+    "teachers",
 )
 HEAVY = {
     *("torch", "transformers", "vllm", "pyserini", "ranx", "datasets", "huggingface_hub", "pyarrow", "numpy"),
@@ -65,8 +67,9 @@ ONLY_IN = {  # an outside library and the rooms that may know it
     "jnius": {"retrievers"},
     "sentence_transformers": {"retrievers"},
     "faiss": {"retrievers"},
-    "torch": {"strategies", "models", "rerankers", "retrievers", "teachers"},
-    "transformers": {"models", "rerankers", "retrievers", "teachers"},
+    "torch": {"losses", "strategies", "models", "rerankers", "retrievers", "teachers", "training"},
+    "transformers": {"models", "rerankers", "retrievers", "teachers", "training"},
+    "accelerate": {"training"},
     "click": {"cli"},
     "yaml": {"cards"},
     "ray": {"building"},

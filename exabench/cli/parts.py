@@ -12,6 +12,7 @@ from exabench.errors import UnknownName
 SHELVES = {
     "builders": "BUILDERS",
     "collections": "COLLECTIONS",
+    "losses": "LOSSES",
     "metrics": "METRICS",
     "pairs": "PAIRS",
     "queries": "QUERIES",

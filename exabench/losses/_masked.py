@@ -1,0 +1,52 @@
+"""Arithmetic on groups of unlike sizes: cells outside the mask are replaced before anything is computed from them.
+
+Replacing comes first because a NaN times 0 is still NaN, in the gradient too. Sums and means of nothing are 0.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def raised(values: Tensor) -> Tensor:
+    """The values in float32, or as they are in float64."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def filled(scores: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores and labels in one precision, float32 at least, with 0 in every cell outside the mask."""
+    scores = raised(scores)
+    return torch.where(mask, scores, 0.0), torch.where(mask, labels.to(scores.dtype), 0.0)
+
+
+def lowest(values: Tensor, mask: Tensor) -> Tensor:
+    """The values, and outside the mask the least finite number: no maximum, no part of a softmax, and never a NaN."""
+    return values.masked_fill(~mask, torch.finfo(values.dtype).min)
+
+
+def log_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Logarithm of the softmax over the cells within the mask; 0 in all others."""
+    return torch.where(mask, lowest(scores, mask).log_softmax(-1), 0.0)
+
+
+def best(labels: Tensor, mask: Tensor) -> Tensor:
+    """Which cells hold the highest label of their group."""
+    labels = lowest(labels, mask)
+    return mask & (labels == labels.amax(-1, keepdim=True))
+
+
+def differences(values: Tensor) -> Tensor:
+    """`[groups, n, n]`: value i less value j."""
+    return values[:, :, None] - values[:, None, :]
+
+
+def ordered_pairs(labels: Tensor, mask: Tensor) -> Tensor:
+    """`[groups, n, n]`: passages i and j are there, and i has the higher label."""
+    return mask[:, :, None] & mask[:, None, :] & (differences(labels) > 0)
+
+
+def mean_where(chosen: Tensor, values: Tensor) -> Tensor:
+    """`[groups]`: mean of the chosen values of each group, 0 where none is chosen."""
+    chosen, values = chosen.flatten(1), values.flatten(1)
+    return torch.where(chosen, values, 0.0).sum(-1) / chosen.sum(-1).clamp(min=1)

@@ -1,0 +1,549 @@
+"""Losses: cases worked out by hand, each formula again in plain loops, and a contract that every loss keeps."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.autograd import gradcheck
+
+from exabench.errors import BadInput, UnknownName
+from exabench.losses import LOSSES
+
+GROUP_LOSSES = sorted(name for name in LOSSES if LOSSES[name].needs != "targets")
+RANKING = sorted(name for name in GROUP_LOSSES if LOSSES[name].needs != "binary")
+VARIANTS = [
+    *((name, {}) for name in GROUP_LOSSES),
+    ("ranknet", {"sigma": 2.0, "weights": "difference"}),
+    ("lce", {"temperature": 0.5}),
+    ("softmax_ce", {"normalised": True}),
+    ("listnet", {"temperature": 2.0}),
+    ("lambda_ndcg", {"weighting": "lambdarank", "k": 1}),
+    ("lambda_ndcg", {"weighting": "ndcg2", "gain": "linear", "log": "natural", "sigma": 0.5}),
+    ("lambda_ndcg", {"k": 3, "mu": 4.0}),
+    ("margin_mse", {"pairs": "best"}),
+    ("kl", {"temperature": 3.0, "squared": True}),
+    ("contrastive", {"temperature": 0.1}),
+]
+each_variant = pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
+each_loss = pytest.mark.parametrize("name", GROUP_LOSSES)
+
+
+def made(name, **options):
+    return LOSSES[name](**options)
+
+
+def value(loss, scores, labels):
+    """One group's loss, in double precision, as a number."""
+    scores, labels = (torch.tensor([list(cells)], dtype=torch.float64) for cells in (scores, labels))
+    (number,) = loss(scores, labels, torch.ones_like(scores, dtype=torch.bool)).tolist()
+    return number
+
+
+def slope(loss, scores, labels, mask=None, dtype=torch.float32):
+    """Values of groups and the gradient of their sum."""
+    scores = torch.tensor(scores, dtype=dtype, requires_grad=True)
+    mask = torch.ones_like(scores, dtype=torch.bool) if mask is None else torch.tensor(mask)
+    values = loss(scores, torch.tensor(labels, dtype=torch.float32), mask)
+    values.sum().backward()
+    return values.detach(), scores.grad
+
+
+LABELS = {
+    "binary": lambda n: st.lists(st.sampled_from([0.0, 1.0]), min_size=n, max_size=n),
+    "positive": lambda n: st.permutations([1.0] + [0.0] * (n - 1)),
+    "order": lambda n: st.lists(st.integers(0, 4).map(float), min_size=n, max_size=n).filter(lambda v: len({*v}) > 1),
+    "scores": lambda n: st.lists(st.integers(-40, 40).map(lambda i: i / 8), min_size=n, max_size=n, unique=True),
+}
+
+
+@st.composite
+def groups(draw, needs, largest=7):
+    """Scores, no two alike (a rank must be one), and labels of the kind a loss needs."""
+    n = draw(st.integers(1 if needs == "binary" else 2, largest))
+    scores = draw(st.lists(st.integers(-64, 64).map(lambda i: i / 8), min_size=n, max_size=n, unique=True))
+    return scores, list(draw(LABELS[needs](n)))
+
+
+# Hand-computed cases: every number was worked out with a pocket calculator from the equation in the docstring.
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "scores", "labels", "expected"),
+    [
+        ("ranknet", {}, (2, 1, 0), (3, 2, 1), (0.3132617 + 0.1269280 + 0.3132617) / 3),
+        ("ranknet", {}, (0, 1, 2), (3, 2, 1), (1.3132617 + 2.1269280 + 1.3132617) / 3),
+        ("ranknet", {}, (2, 1, 0), (1, 0, 0), (0.3132617 + 0.1269280) / 2),
+        ("ranknet", {"sigma": 2.0}, (1, 0), (1, 0), 0.1269280),
+        ("ranknet", {"weights": "difference"}, (2, 1, 0), (3, 2, 1), (0.3132617 + 2 * 0.1269280 + 0.3132617) / 3),
+        ("lce", {}, (1, 0, -1), (1, 0, 0), 0.4076060),
+        ("lce", {}, (0, 1, -1), (0, 1, 0), 0.4076060),
+        ("lce", {"temperature": 0.5}, (1, 0), (1, 0), 0.1269280),
+        ("softmax_ce", {}, (1, 0, -1), (1, 0, 0), 0.4076060),
+        ("softmax_ce", {}, (1, 0, -1), (1, 1, 0), 0.4076060 + 1.4076060),
+        ("softmax_ce", {"normalised": True}, (1, 0, -1), (1, 1, 0), 0.9076060),
+        ("listnet", {}, (0, 0), (1, 0), 0.6931472),
+        ("listnet", {}, (1, 0), (1, 0), 0.5822031),
+        ("listnet", {"temperature": 0.5}, (0, 0), (9, 1), 0.6931472),
+        ("lambda_ndcg", {"weighting": "lambdarank"}, (0, 1), (1, 0), 0.3690702 * 1.8946361),
+        ("lambda_ndcg", {"weighting": "ndcg2"}, (0, 1), (1, 0), 0.3690702 * 1.8946361),
+        ("lambda_ndcg", {}, (0, 1), (1, 0), 11 * 0.3690702 * 1.8946361),
+        ("lambda_ndcg", {"log": "natural"}, (0, 1), (1, 0), 11 * 0.3690702 * 1.3132617),
+        (
+            *("lambda_ndcg", {"weighting": "lambdarank", "k": 1}, (0, 1, 2), (2, 1, 0)),
+            (0.5 * 1 * 3.0685085 + 0.3690702 / 3 * 1.8946361) / 2,
+        ),
+        ("pointwise", {}, (0,), (1,), 0.6931472),
+        ("pointwise", {}, (2, -1), (1, 0), (0.1269280 + 0.3132617) / 2),
+        ("margin_mse", {}, (3, 1), (5, 4), 1.0),
+        ("margin_mse", {}, (3, 1, 0), (5, 4, 0), (1 + 4 + 9) / 3),
+        ("margin_mse", {"pairs": "best"}, (3, 1, 0), (5, 4, 0), (1 + 4) / 2),
+        ("kl", {}, (0, 0), (1, 0), 0.1109441),
+        ("kl", {}, (7, 6), (1, 0), 0.0),
+        ("kl", {"temperature": 2.0, "squared": True}, (0, 0), (2, 0), 4 * 0.1109441),
+        ("contrastive", {}, (1, 0, -1), (1, 1, 0), (0.1269280 + 0.3132617) / 2),
+        ("contrastive", {"temperature": 0.5}, (1, 0), (1, 0), 0.1269280),
+    ],
+)
+def test_values_are_those_worked_out_by_hand(name, options, scores, labels, expected):
+    assert value(made(name, **options), scores, labels) == pytest.approx(expected, abs=2e-6)
+
+
+# Every formula again, in plain loops over Python floats.
+
+
+def softmax(values, temperature=1.0):
+    top = max(values)
+    powers = [math.exp((v - top) / temperature) for v in values]
+    return [power / sum(powers) for power in powers]
+
+
+def logistic(x):
+    """log(1 + exp(-x))."""
+    return math.log1p(math.exp(-x)) if x > 0 else -x + math.log1p(math.exp(x))
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+def better(labels):
+    return [(i, j) for i, a in enumerate(labels) for j, b in enumerate(labels) if a > b]
+
+
+def ranknet(s, y, sigma=1.0, weights="none"):
+    return mean([logistic(sigma * (s[i] - s[j])) * (y[i] - y[j] if weights != "none" else 1) for i, j in better(y)])
+
+
+def lce(s, y, temperature=1.0):
+    return -math.log(softmax(s, temperature)[y.index(max(y))])
+
+
+def softmax_ce(s, y, normalised=False):
+    total = sum(y) if normalised else 1.0
+    return -sum(label / total * math.log(p) for label, p in zip(y, softmax(s), strict=True))
+
+
+def listnet(s, y, temperature=1.0):
+    return -sum(p * math.log(q) for p, q in zip(softmax(y, temperature), softmax(s), strict=True))
+
+
+def lambda_ndcg(s, y, weighting="ndcg2pp", k=None, gain="exponential", mu=10.0, sigma=1.0, log="binary"):
+    gains = [2**label - 1 if gain == "exponential" else label for label in y]
+    ideal = sum(g / math.log2(r + 2) for r, g in enumerate(sorted(gains, reverse=True)[:k]))
+    rank = [sorted(s, reverse=True).index(score) + 1 for score in s]
+    cut = len(s) if k is None else k
+    losses = []
+    for i, j in better(y):
+        if min(rank[i], rank[j]) <= cut:
+            rho = abs(1 / math.log2(1 + rank[i]) - 1 / math.log2(1 + rank[j]))
+            apart = abs(rank[i] - rank[j])
+            delta = abs(1 / math.log2(1 + apart) - 1 / math.log2(2 + apart))
+            weight = {"lambdarank": rho, "ndcg2": delta, "ndcg2pp": rho + mu * delta}[weighting]
+            losses.append(weight * abs(gains[i] - gains[j]) / ideal * logistic(sigma * (s[i] - s[j])))
+    return mean(losses) / (math.log(2) if log == "binary" else 1)
+
+
+def pointwise(s, y):
+    return mean([label * logistic(score) + (1 - label) * logistic(-score) for score, label in zip(s, y, strict=True)])
+
+
+def margin_mse(s, y, pairs="all"):
+    n, best = len(s), y.index(max(y))
+    chosen = [(i, j) for i in range(n) for j in range(n) if (i < j if pairs == "all" else i == best != j)]
+    return mean([((s[i] - s[j]) - (y[i] - y[j])) ** 2 for i, j in chosen])
+
+
+def kl(s, y, temperature=1.0, squared=False):
+    teacher, student = softmax(y, temperature), softmax(s, temperature)
+    divergence = sum(p * math.log(p / q) for p, q in zip(teacher, student, strict=True))
+    return divergence * (temperature**2 if squared else 1)
+
+
+def contrastive(s, y, temperature=1.0):
+    positives = [score for score, label in zip(s, y, strict=True) if label == max(y)]
+    negatives = [score for score, label in zip(s, y, strict=True) if label < max(y)]
+    return mean([-math.log(softmax([p, *negatives], temperature)[0]) for p in positives])
+
+
+REFERENCE = {
+    **{"ranknet": ranknet, "lce": lce, "softmax_ce": softmax_ce, "listnet": listnet, "lambda_ndcg": lambda_ndcg},
+    **{"pointwise": pointwise, "margin_mse": margin_mse, "kl": kl, "contrastive": contrastive},
+}
+
+
+def test_every_loss_has_its_formula_here():
+    assert set(REFERENCE) == set(GROUP_LOSSES) and set(LOSSES) - set(REFERENCE) == {"lm"}
+
+
+@each_variant
+def test_a_loss_is_its_formula(name, options):
+    loss = made(name, **options)
+
+    @settings(max_examples=40, deadline=None)
+    @given(groups(loss.needs))
+    def holds(group):
+        scores, labels = group
+        assert value(loss, scores, labels) == pytest.approx(REFERENCE[name](scores, labels, **options), rel=1e-9)
+
+    holds()
+
+
+# The contract: what holds for every loss of the shelf, one that is added tomorrow too.
+
+FOUR = {"binary": [1, 0, 0, 1], "positive": [0, 1, 0, 0], "order": [3, 0, 1, 1], "scores": [2.5, -1.0, 0.5, 4.0]}
+TWO = {"binary": [0, 1], "positive": [1, 0], "order": [0, 2], "scores": [-1.0, 1.5]}
+
+
+def padded(name, rest=0.0):
+    """A group of four, a group of two, and an empty one; `rest` fills what is masked, in scores and labels."""
+    four, two = FOUR[LOSSES[name].needs], TWO[LOSSES[name].needs]
+    scores = [[0.5, -1.0, 2.0, 0.25], [1.0, 0.5, rest, rest], [rest] * 4]
+    return scores, [four, [*two, rest, rest], [rest] * 4], [[True] * 4, [True, True, False, False], [False] * 4]
+
+
+@each_loss
+def test_a_loss_says_what_it_needs_and_what_it_is(name):
+    assert made(name).needs in {"binary", "positive", "order", "scores"}
+    assert LOSSES.summary(name).endswith(".") and LOSSES[name].__doc__
+
+
+@each_variant
+def test_gradients_are_those_of_finite_differences(name, options):
+    scores, labels, mask = padded(name)
+    scores = torch.tensor(scores, dtype=torch.float64, requires_grad=True)
+    labels, mask = torch.tensor(labels, dtype=torch.float64), torch.tensor(mask)
+    assert gradcheck(lambda s: made(name, **options)(s, labels, mask), (scores,))
+
+
+@each_variant
+@pytest.mark.parametrize("rest", [math.nan, -math.inf, 1e30])
+def test_masked_cells_change_nothing_whatever_they_hold(name, options, rest):
+    values, gradient = slope(made(name, **options), *padded(name, rest))
+    clean_values, clean_gradient = slope(made(name, **options), *padded(name))
+    assert torch.equal(values, clean_values) and torch.equal(gradient, clean_gradient)
+    assert (gradient[~torch.tensor(padded(name)[2])] == 0).all()
+    alone, alone_gradient = slope(made(name, **options), [[1.0, 0.5]], [TWO[LOSSES[name].needs]])
+    torch.testing.assert_close(values[1:2], alone)
+    torch.testing.assert_close(gradient[1:2, :2], alone_gradient)
+
+
+@each_variant
+def test_an_empty_group_is_exactly_nothing(name, options):
+    values, gradient = slope(made(name, **options), *padded(name, math.nan))
+    assert values[2] == 0 and (gradient[2] == 0).all()
+    assert values[0] != 0 and (gradient[0] != 0).any()
+
+
+@each_variant
+def test_the_order_of_passages_in_a_group_does_not_matter(name, options):
+    loss = made(name, **options)
+
+    @settings(max_examples=25, deadline=None)
+    @given(groups(loss.needs), st.randoms(use_true_random=False))
+    def holds(group, random):
+        cells = list(zip(*group, strict=True))
+        random.shuffle(cells)
+        assert value(loss, *zip(*cells, strict=True)) == pytest.approx(value(loss, *group), rel=1e-9, abs=1e-12)
+
+    holds()
+
+
+@pytest.mark.parametrize(("name", "options"), [v for v in VARIANTS if v[0] in RANKING], ids=str)
+def test_a_ranking_loss_sees_only_differences_of_scores(name, options):
+    loss = made(name, **options)
+
+    @settings(max_examples=25, deadline=None)
+    @given(groups(loss.needs), st.integers(-100, 100))
+    def holds(group, shift):
+        scores, labels = group
+        moved = value(loss, [score + shift for score in scores], labels)
+        assert moved == pytest.approx(value(loss, scores, labels), rel=1e-8, abs=1e-10)
+
+    holds()
+
+
+@each_variant
+@pytest.mark.parametrize("scores", [[1e4, -1e4, 0.0, -1e4], [-1e4, 1e4, -1e4, 1e4], [1e4] * 4])
+def test_extreme_scores_have_finite_values_and_gradients(name, options, scores):
+    values, gradient = slope(made(name, **options), [scores], [FOUR[LOSSES[name].needs]])
+    assert values.isfinite().all() and gradient.isfinite().all()
+
+
+@each_variant
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_scores_of_low_precision_are_raised_before_anything_else(name, options, dtype):
+    low, _ = slope(made(name, **options), *padded(name), dtype=dtype)
+    full, _ = slope(made(name, **options), *padded(name))  # these scores are exact in eight bits
+    assert low.dtype == torch.float32 and torch.equal(low, full)
+
+
+@each_variant
+def test_from_equal_scores_the_best_is_pushed_up_and_the_worst_down(name, options):
+    labels = FOUR[LOSSES[name].needs]
+    _, gradient = slope(made(name, **options), [[0.0] * 4], [labels])
+    assert gradient[0, labels.index(max(labels))] < 0 < gradient[0, labels.index(min(labels))]
+
+
+@pytest.mark.parametrize("name", ["ranknet", "lambda_ndcg", "lce", "contrastive", "pointwise"])
+def test_raising_the_best_passage_lowers_the_loss(name):
+    options = {"weighting": "lambdarank"} if name == "lambda_ndcg" else {}
+    loss = made(name, **options)
+
+    @settings(max_examples=40, deadline=None)
+    @given(groups("positive"))
+    def holds(group):
+        scores, labels = group
+        best = labels.index(1.0)
+        _, gradient = slope(loss, [scores], [labels])
+        assert gradient[0, best] < 0
+        assert all(gradient[0, other] >= 0 for other in range(len(labels)) if other != best)
+
+    holds()
+
+
+@each_variant
+def test_following_the_gradient_puts_the_best_first(name, options):
+    labels = torch.tensor([FOUR[LOSSES[name].needs]], dtype=torch.float32)
+    scores = torch.tensor([[0.0, 1.0, 0.5, -1.0]], requires_grad=True)
+    descent = torch.optim.Adam([scores], lr=0.1)
+    for _ in range(100):
+        descent.zero_grad()
+        made(name, **options)(scores, labels, torch.ones_like(labels, dtype=torch.bool)).mean().backward()
+        descent.step()
+    wins = labels == labels.max()
+    assert scores[wins].min() > scores[~wins].max()
+
+
+# What single losses promise.
+
+
+@settings(max_examples=40, deadline=None)
+@given(groups("positive"))
+def test_lce_softmax_ce_and_contrastive_are_one_where_there_is_one_positive(group):
+    expected = value(made("lce"), *group)
+    assert value(made("softmax_ce"), *group) == pytest.approx(expected)
+    assert value(made("softmax_ce", normalised=True), *group) == pytest.approx(expected)
+    assert value(made("contrastive"), *group) == pytest.approx(expected)
+
+
+def test_contrastive_does_not_set_positives_against_each_other():
+    _, gradient = slope(made("contrastive"), [[9.0, 0.0, 0.0]], [[1, 1, 0]])
+    _, other = slope(made("softmax_ce"), [[9.0, 0.0, 0.0]], [[1, 1, 0]])
+    assert gradient[0, 0] < 0 < other[0, 0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(groups("scores"))
+def test_kl_has_the_gradient_of_listnet_and_is_zero_at_the_teacher(group):
+    scores, labels = group
+    _, gradient = slope(made("kl"), [scores], [labels])
+    _, other = slope(made("listnet"), [scores], [labels])
+    torch.testing.assert_close(gradient, other, atol=1e-6, rtol=1e-4)
+    assert value(made("kl"), labels, labels) == 0 <= value(made("kl"), scores, labels) + 1e-12
+
+
+def test_pointwise_on_differences_is_the_two_way_softmax_of_monot5():
+    logits = torch.randn(6, 2, generator=torch.Generator().manual_seed(3))  # of "true" and of "false"
+    relevant = torch.tensor([1.0, 0, 0, 1, 1, 0])
+    two_way = torch.nn.functional.cross_entropy(logits, (1 - relevant).long())
+    difference = (logits[:, 0] - logits[:, 1])[None]
+    ours = made("pointwise")(difference, relevant[None], torch.ones(1, 6, dtype=torch.bool))
+    torch.testing.assert_close(ours[0], two_way)
+
+
+def test_thirty_ordered_passages_make_435_pairs_of_equal_weight():
+    labels = torch.arange(30, 0, -1.0)[None]
+    tied = made("ranknet")(torch.zeros(1, 30), labels, torch.ones(1, 30, dtype=torch.bool))
+    assert tied.item() == pytest.approx(math.log(2))
+    first, *_ = slope(made("ranknet"), [[0.0] * 30], [labels[0].tolist()])[1][0].tolist()
+    assert first == pytest.approx(-0.5 * 29 / 435)
+
+
+def test_gains_of_long_lists_do_not_overflow():
+    n = 300
+    labels = torch.arange(n, 0, -1.0)[None]
+    scores = torch.zeros(1, n, requires_grad=True)
+    loss = made("lambda_ndcg", k=10)(scores, labels, torch.ones(1, n, dtype=torch.bool))
+    loss.sum().backward()
+    assert loss.isfinite().all() and loss > 0 and scores.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["softmax_ce", "lambda_ndcg"])
+def test_labels_below_zero_are_refused_where_they_are_gains(name):
+    with pytest.raises(BadInput, match="0 or more"):
+        value(made(name), [1.0, 2.0], [1.0, -1.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("lce", {"temperature": 0}, "temperature of a loss must be a number above 0, not 0"),
+        ("kl", {"temperature": -1.0}, "temperature"),
+        ("ranknet", {"sigma": "1"}, "sigma"),
+        ("contrastive", {"temperature": math.nan}, "temperature"),
+        ("lambda_ndcg", {"k": 0}, "k of a loss must be a whole number from 1"),
+        ("lambda_ndcg", {"k": 2.5}, "k of a loss must be a whole number from 1"),
+        ("lm", {"label_weight": math.inf}, "label_weight"),
+    ],
+)
+def test_an_option_out_of_range_is_refused(name, options, message):
+    with pytest.raises(BadInput, match=message):
+        made(name, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("ranknet", {"weights": "diference"}),
+        ("lambda_ndcg", {"weighting": "ndcg3"}),
+        ("lambda_ndcg", {"gain": "square"}),
+        ("lambda_ndcg", {"log": "ten"}),
+        ("margin_mse", {"pairs": "some"}),
+    ],
+)
+def test_an_unknown_choice_names_the_others(name, options):
+    with pytest.raises(UnknownName, match="of a loss"):
+        made(name, **options)
+
+
+# The one loss on tokens.
+
+
+def tokens(seed=5, dtype=torch.float64):
+    """Logits of two targets of three tokens over seven words, the targets, and weights: 4 for the label, 0 padding."""
+    logits = torch.randn(2, 3, 7, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+    return logits, torch.tensor([[1, 5, 2], [3, 6, -100]]), torch.tensor([[4.0, 1, 1], [4, 1, 0]])
+
+
+def test_lm_sums_weighted_tokens():
+    logits, weights = torch.zeros(1, 3, 4), torch.tensor([[2.0, 1.0, 0.0]])
+    assert made("lm")(logits, torch.tensor([[0, 3, -100]]), weights).tolist() == pytest.approx([3 * 1.3862944])
+
+
+def test_lm_is_its_formula():
+    logits, targets, weights = tokens()
+    expected = [
+        -sum(
+            weight * math.log(softmax(row.tolist())[target])
+            for row, target, weight in zip(*item, strict=True)
+            if weight > 0
+        )
+        for item in zip(logits, targets.tolist(), weights.tolist(), strict=True)
+    ]
+    assert made("lm")(logits, targets, weights).tolist() == pytest.approx(expected)
+
+
+def test_lm_over_the_sum_of_weights_is_the_mean_that_transformers_take():
+    logits, targets, weights = tokens()
+    weights = (weights > 0).double()
+    theirs = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
+    torch.testing.assert_close(made("lm")(logits, targets, weights).sum() / weights.sum(), theirs)
+
+
+def test_lm_has_the_gradient_of_finite_differences():
+    logits, targets, weights = tokens()
+    assert gradcheck(lambda z: made("lm")(z, targets, weights.double()), (logits.requires_grad_(),))
+
+
+@pytest.mark.parametrize("rest", [math.nan, math.inf, -1e30])
+def test_lm_does_not_look_where_the_weight_is_zero(rest):
+    results = []
+    for fill in (0.0, rest):
+        logits, targets, weights = tokens()
+        logits[1, 2] = fill
+        logits.requires_grad_()
+        values = made("lm")(logits, targets, weights)
+        values.sum().backward()
+        results.append((values.detach(), logits.grad))
+    assert torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1], results[1][1])
+    assert (results[1][1][1, 2] == 0).all()
+
+
+def test_lm_of_padding_alone_is_exactly_nothing():
+    logits = torch.full((2, 3, 5), math.nan, requires_grad=True)
+    values = made("lm")(logits, torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 3))
+    values.sum().backward()
+    assert values.tolist() == [0, 0] and (logits.grad == 0).all()
+
+
+def test_lm_raises_low_precision_and_bears_extreme_logits():
+    logits, targets, weights = tokens(dtype=torch.float32)
+    low = made("lm")(logits.bfloat16(), targets, weights)
+    assert low.dtype == torch.float32
+    assert torch.equal(low, made("lm")(logits.bfloat16().float(), targets, weights))
+    extreme = (logits * 1e4).requires_grad_()
+    values = made("lm")(extreme, targets, weights)
+    values.sum().backward()
+    assert values.isfinite().all() and extreme.grad.isfinite().all()
+
+
+def test_lm_keeps_the_label_weight_for_the_loop():
+    assert made("lm").label_weight == 1.0 and made("lm", label_weight=8).label_weight == 8
+
+
+# Against the losses of sentence-transformers, one group at a time (theirs is a mean over the pairs of a whole batch).
+
+
+class Echo:
+    """The least that a loss of sentence-transformers asks of a cross-encoder: the passage's text is its score."""
+
+    num_labels, device = 1, torch.device("cpu")
+
+    def preprocess(self, pairs, **_):
+        return {"scores": torch.tensor([float(text) for _, text in pairs])}
+
+    def __call__(self, features):
+        return features
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "theirs"),
+    [
+        ("ranknet", {}, lambda losses: losses.RankNetLoss(Echo(), reduction_log="natural")),
+        ("ranknet", {"sigma": 2.0}, lambda losses: losses.RankNetLoss(Echo(), reduction_log="natural", sigma=2.0)),
+        ("listnet", {}, lambda losses: losses.ListNetLoss(Echo())),
+        ("lambda_ndcg", {}, lambda losses: losses.LambdaLoss(Echo())),
+        ("lambda_ndcg", {"k": 2}, lambda losses: losses.LambdaLoss(Echo(), k=2)),
+        (
+            *("lambda_ndcg", {"weighting": "lambdarank", "log": "natural"}),
+            lambda losses: losses.LambdaLoss(Echo(), losses.LambdaRankScheme(), reduction_log="natural"),
+        ),
+        ("lambda_ndcg", {"weighting": "ndcg2"}, lambda losses: losses.LambdaLoss(Echo(), losses.NDCGLoss2Scheme())),
+    ],
+    ids=str,
+)
+def test_values_are_those_of_sentence_transformers(name, options, theirs):
+    loss = theirs(pytest.importorskip("sentence_transformers.cross_encoder.losses"))
+
+    @settings(max_examples=25, deadline=None)
+    @given(groups("order"))
+    def holds(group):
+        scores, labels = group
+        expected = loss([["query"], [[str(score) for score in scores]]], [torch.tensor(labels)]).item()
+        assert value(made(name, **options), scores, labels) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+    holds()

@@ -1,0 +1,170 @@
+"""Curves: a resumed run leaves the bytes of one that was never killed, and the figure says what the file holds."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exabench.errors import BadInput, CannotWrite
+from exabench.training._curves import COLUMNS, Curves, Point, svg
+
+HEADER = "step,epoch,groups,loss,rate,gradient_norm,dev\n"
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def point(step: int) -> Point:
+    dev = 0.5 + step / 1000 if step % 5 == 0 else None
+    return Point(step, step / 30, 8 * step, 1 / step + 0.1 * (step % 3), 5e-5 * min(1, step / 10), 1.5 + step % 2, dev)
+
+
+def trained(file: Path, steps: int, *, start: int = 0) -> bytes:
+    curves = Curves(file)
+    curves.resume(start)
+    for step in range(start + 1, steps + 1):
+        curves.add(point(step))
+    return file.read_bytes()
+
+
+def test_the_file_has_a_line_for_each_step_and_no_time(tmp_path):
+    data = trained(tmp_path / "curves.csv", 5).decode()
+    assert data.startswith(HEADER) and tuple(HEADER.strip().split(",")) == COLUMNS
+    assert data.splitlines()[1] == "1,0.03333333333333333,8,1.1,5e-06,2.5,"
+    assert data.splitlines()[5].endswith(",0.505") and len(data.splitlines()) == 6
+    assert list(Curves(tmp_path / "curves.csv")) == [point(step) for step in range(1, 6)]
+
+
+@pytest.mark.parametrize("checkpoint", [0, 1, 10, 23])
+def test_a_run_killed_at_any_byte_and_resumed_leaves_the_bytes_of_one_that_was_not(tmp_path, checkpoint):
+    whole = trained(tmp_path / "whole.csv", 30)
+    ends = [found.end() for found in re.finditer(b"\n", whole)]
+    for cut in range(ends[checkpoint], len(whole) + 1, 7):
+        (tmp_path / "killed.csv").write_bytes(whole[:cut])
+        assert trained(tmp_path / "killed.csv", 30, start=checkpoint) == whole
+
+
+@given(
+    st.lists(
+        st.tuples(
+            *(st.floats(0, 100), st.floats(-1e30, 1e30), st.floats(0, 1), st.floats(0, 1e30)),
+            st.one_of(st.none(), st.floats(0, 1)),
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_every_number_is_read_back_as_it_was(tmp_path_factory, rows):
+    file = tmp_path_factory.mktemp("curves") / "curves.csv"
+    curves = Curves(file)
+    curves.resume()
+    points = [Point(i, row[0], 2 * i, *row[1:]) for i, row in enumerate(rows, 1)]
+    for one in points:
+        curves.add(one)
+    data = file.read_bytes()
+    assert list(curves) == points
+    curves.resume(len(points))
+    assert file.read_bytes() == data
+
+
+def test_whole_numbers_and_numbers_of_numpy_are_written_like_any_other(tmp_path):
+    import numpy as np
+
+    curves = Curves(tmp_path / "curves.csv")
+    curves.resume()
+    curves.add(Point(1, 0, 8, np.float64(0.5), 1, np.float32(2), None))
+    data = curves.file.read_bytes()
+    assert data.decode() == HEADER + "1,0.0,8,0.5,1.0,2.0,\n"
+    curves.resume(1)
+    assert curves.file.read_bytes() == data
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_is_refused_with_its_step(tmp_path, value):
+    curves = Curves(tmp_path / "curves.csv")
+    curves.resume()
+    with pytest.raises(BadInput, match="loss of step 7 is"):
+        curves.add(Point(7, 1, 8, value, 1e-5, 1.0))
+    assert curves.file.read_text() == HEADER
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("step,loss\n1,2\n", "curves.csv:1: must begin with step,epoch"),
+        (HEADER + "1,0,8,0.5,1e-5,1,\nx\n", "curves.csv:3: is no step of"),
+        (HEADER + "2,0,8,0.5,1e-5,1,\n2,0,8,0.5,1e-5,1,\n", "step 2 stands behind step 2"),
+    ],
+)
+def test_a_file_that_is_no_curves_is_one_line(tmp_path, text, said):
+    (tmp_path / "curves.csv").write_text(text)
+    with pytest.raises(BadInput, match=said):
+        Curves(tmp_path / "curves.csv").resume(2)
+
+
+def test_lines_that_a_checkpoint_needs_and_that_are_lost_are_missed(tmp_path):
+    trained(tmp_path / "curves.csv", 5)
+    with pytest.raises(BadInput, match="ends at step 5, before step 9; resume from an older checkpoint"):
+        Curves(tmp_path / "curves.csv").resume(9)
+    with pytest.raises(BadInput, match="cannot be read"):
+        Curves(tmp_path / "none.csv").resume(1)
+
+
+def test_a_disk_that_is_full_is_one_line_and_resume_mends_what_it_left(tmp_path):
+    curves = Curves("/dev/full")
+    with pytest.raises(CannotWrite, match="the disk is full"):
+        curves.add(point(1))
+
+
+# -- the figure --------------------------------------------------------------------------------------------------------
+
+
+def texts(figure: ElementTree.Element, name: str) -> list[str]:
+    return [element.text or "" for element in figure.iter(f"{SVG}{name}")]
+
+
+def test_the_figure_stands_alone_says_itself_in_words_and_runs_nothing():
+    drawn = svg([point(step) for step in range(1, 41)], "nDCG@10")
+    figure = ElementTree.fromstring(drawn)
+    assert figure.get("role") == "img" and figure.get("aria-labelledby") == "curves-title curves-desc"
+    assert texts(figure, "title")[0] == "Training curves"
+    said = texts(figure, "desc")[0]
+    assert said.startswith("Over 40 steps the smoothed loss goes from ")
+    assert "the learning rate is at most 5e-05; nDCG@10 is best at step 40 with 0.5400, of 8 measurements." in said
+    assert "prefers-color-scheme: dark" in drawn
+    assert not re.search(r"script|onload|href|url\(|@import|http://(?!www\.w3\.org/2000/svg)", drawn)
+    labels = texts(figure, "text")
+    assert {"Loss by step, and smoothed", "Learning rate by step", "nDCG@10 by step"} <= set(labels)
+    assert drawn.count('class="dot best"') == 1 and drawn.count('class="dot') == 8
+
+
+def test_the_same_file_is_the_same_figure(tmp_path):
+    trained(tmp_path / "curves.csv", 30)
+    curves = Curves(tmp_path / "curves.csv")
+    assert svg(curves) == svg(curves) == svg([point(step) for step in range(1, 31)])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 50, 4000])
+def test_every_point_lies_inside_whatever_the_number_of_steps(steps):
+    figure = ElementTree.fromstring(svg([point(step) for step in range(1, steps + 1)]))
+    for path in figure.iter(f"{SVG}path"):
+        if path.get("class") in ("each", "line"):
+            places = [tuple(map(float, pair.split())) for pair in path.get("d")[1:].split("L")]
+            assert 1 <= len(places) <= 600
+            assert all(76 <= x <= 756 and -0.05 <= y <= 150.05 for x, y in places)
+
+
+def test_a_run_without_dev_metric_has_no_panel_for_it_and_a_level_one_is_drawn():
+    level = [Point(step, 0.0, step, 0.0, 1e-5, 0.0) for step in range(1, 5)]
+    figure = ElementTree.fromstring(svg(level))
+    assert "dev metric by step" not in texts(figure, "text")
+    with pytest.raises(BadInput, match="no step to draw"):
+        svg([])
+
+
+def test_a_metric_of_any_name_stays_text():
+    figure = ElementTree.fromstring(svg([point(5)], '<script>&"'))
+    assert '<script>&" by step' in texts(figure, "text")

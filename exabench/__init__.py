@@ -6,6 +6,7 @@
     exabench.evaluate("unchanged", ["mini"])["mini"].interval
     exabench.reranker("monot5", model="castorini/monot5-base-msmarco").score(query, passages)
     exabench.build("mini-explanations", "work").tables["explanations"].counts
+    exabench.train("mini-minilm", "work").folder
     exabench.load("work/release", "explanations").release.version
     exabench.render(exabench.Board.read("leaderboard"), "leaderboard/site")
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from exabench.comparison import comparison_table as comparison_table
     from exabench.errors import ExabenchError as ExabenchError
     from exabench.evaluation import evaluate as evaluate
-    from exabench.evaluation import make_candidates as make_candidates
     from exabench.evaluation import run_board as run_board
     from exabench.evaluation import score as score
     from exabench.nouns import Candidates as Candidates
@@ -39,9 +39,11 @@ if TYPE_CHECKING:
     from exabench.nouns import Task as Task
     from exabench.pages import render as render
     from exabench.publishing import publish as publish
+    from exabench.publishing import publish_model as publish_model
     from exabench.qrels import read_qrels as read_qrels
     from exabench.qrels import write_qrels as write_qrels
     from exabench.releases import load as load
+    from exabench.reranking import make_candidates as make_candidates
     from exabench.rows import Release as Release
     from exabench.runs import read_run as read_run
     from exabench.runs import run_of as run_of
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from exabench.systems import reranker as reranker
     from exabench.systems import retriever as retriever
     from exabench.systems import teacher as teacher
+    from exabench.training import train as train
     from exabench.verification import check as check
     from exabench.verification import verify as verify
 
@@ -59,16 +62,18 @@ _HOME = {
     "building": ["build"],
     "comparison": ["compare", "comparison_table"],
     "errors": ["ExabenchError"],
-    "evaluation": ["evaluate", "make_candidates", "run_board", "score"],
+    "evaluation": ["evaluate", "run_board", "score"],
     "nouns": ["Candidates", "Convention", "Measurement", "Passage", "Query", "Result", "Run", "Submission", "Task"],
     "pages": ["render"],
-    "publishing": ["publish"],
+    "publishing": ["publish", "publish_model"],
     "qrels": ["read_qrels", "write_qrels"],
     "releases": ["load"],
+    "reranking": ["make_candidates"],
     "rows": ["Release"],
     "runs": ["read_run", "run_of", "write_run"],
     "submitting": ["submit"],
     "systems": ["reranker", "retriever", "teacher"],
+    "training": ["train"],
     "verification": ["check", "verify"],
 }
 _NAMES = {name: module for module, names in _HOME.items() for name in names}

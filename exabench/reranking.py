@@ -1,4 +1,4 @@
-"""Reranking: a reranker over one frozen candidate list -> the run, what each query took, and how long."""
+"""Reranking: a first stage frozen as candidates; a reranker over them -> the run, what a query took, and how long."""
 
 from __future__ import annotations
 
@@ -11,17 +11,74 @@ from typing import Any
 
 import numpy as np
 
+from exabench.catalogue import single_task
 from exabench.collections._choose import checked_qrels, open_collection
-from exabench.collections._texts import Texts
+from exabench.collections._texts import Passages, Texts
 from exabench.costs import cost_of, hardware
 from exabench.errors import BadInput
 from exabench.measuring import Stage
-from exabench.nouns import Candidates, Passage, Query, Result, Run, Task, Timing, Usage
+from exabench.metrics._measure import mean, measure
+from exabench.nouns import Candidates, Passage, Progress, Query, Result, Run, Task, Timing, Usage, silent
+from exabench.qrels import qrels_digest
 from exabench.rerankers import Reranker
-from exabench.runs import run_of
+from exabench.retrievers import RETRIEVERS
+from exabench.runs import run_digest, run_of, top, without_self_matches
+from exabench.systems import retriever as retriever_of
 
 TIMED_QUERIES = 10  # each scored alone, for the latency of a result
 TIMED_SECONDS = 5.0  # no further query is begun after that
+
+
+def make_candidates(
+    task: str | Task,
+    retriever: str,
+    depth: int,
+    *,
+    data: str | Path | None = None,
+    lock: str | Path | None = None,
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> tuple[Candidates, Run]:
+    """Run a first stage over a task's judged queries and freeze its best `depth` passages each.
+
+    Self-matches go before the cut, where the task's convention says so. Raises BadInput where the collection
+    at hand holds fewer passages than the task (a pool can be reranked, not searched).
+    """
+    task = single_task(task) if isinstance(task, str) else task
+    if depth < 1:
+        raise BadInput(f"depth must be at least 1, not {depth}")
+    collection = open_collection(task, data, lock)
+    qrels = checked_qrels(task, collection, lock)
+    part, passages = RETRIEVERS[retriever], Passages(collection)
+    if part.whole and task.documents is not None and (held := sum(1 for _ in passages)) < task.documents:
+        raise BadInput(
+            f"task {task.name} has {task.documents} passages, {collection.source} holds {held}: "
+            "such a pool can be reranked but not searched; give a published run with --from RUN"
+        )
+    given = {"fields": task.convention.text_fields, "lock": lock, "progress": progress, **(options or {})}
+    first_stage = retriever_of(retriever, passages if part.whole else (), **given)
+    drop = task.convention.self_match == "drop"
+    queries = [query for query in collection.queries() if query.id in qrels]
+    found = first_stage.search(queries, depth + 1 if drop else depth)
+    name = name or f"{retriever.replace('_', '-')}-{depth}"
+    run = top(without_self_matches(found) if drop else found, depth, name)
+    _, recall = measure(qrels, run, [f"R@{depth}"], threshold=task.convention.relevance_threshold)
+    candidates = Candidates(
+        name=name,
+        task=task.name,
+        retriever=retriever,
+        parameters=dict(first_stage.parameters),
+        depth=depth,
+        digest=run_digest(run),
+        queries=len(run),
+        recall=mean(recall[f"R@{depth}"]),
+        source=collection.source,
+        qrels_digest=qrels_digest(qrels),
+        convention_digest=task.convention.digest,
+        licence=task.licence,
+    )
+    return candidates, run
 
 
 def rerank(

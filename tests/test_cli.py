@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from exabench.cli import main
-from exabench.evaluation import make_candidates
+from exabench.reranking import make_candidates
 from exabench.runs import run_of, write_run
 
 GOOD = 'name = "me/mine"\nkind = "run"\nlicence = "mit"\nlink = "https://x.org"\ncontact = "@me"\ntraining_data = []\n'

@@ -16,8 +16,8 @@ from sentence_transformers import SentenceTransformer
 from exabench.catalogue import task
 from exabench.collections._choose import open_collection
 from exabench.errors import BadInput, UnknownName
-from exabench.evaluation import make_candidates
 from exabench.nouns import Passage, Query
+from exabench.reranking import make_candidates
 from exabench.retrievers import _encoders
 from exabench.retrievers.dense import Dense
 from exabench.runs import run_of, run_text, top

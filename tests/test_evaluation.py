@@ -14,12 +14,12 @@ from exabench.board import Board
 from exabench.catalogue import task
 from exabench.collections._choose import open_collection
 from exabench.errors import BadInput
-from exabench.evaluation import evaluate, make_candidates, run_board, score
+from exabench.evaluation import evaluate, run_board, score
 from exabench.ledger import Ledger, read_result
 from exabench.measuring import measurement, metrics_of, today
 from exabench.nouns import Convention, Passage, Query, Task
 from exabench.rerankers import RERANKERS
-from exabench.reranking import rerank
+from exabench.reranking import make_candidates, rerank
 from exabench.runs import run_digest, run_in_order, run_text, select_queries, top
 from exabench.submitting import submit
 

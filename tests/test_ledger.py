@@ -9,10 +9,10 @@ import pytest
 
 from exabench.costs import cost_of
 from exabench.errors import BadInput, UnknownName
-from exabench.evaluation import make_candidates
 from exabench.files import digest_of, json_text
 from exabench.ledger import FORMAT, Ledger, read_result, result_json
 from exabench.nouns import Timing, Usage
+from exabench.reranking import make_candidates
 
 RESULT = "results/acme--good/mini.bm25-20.json"
 

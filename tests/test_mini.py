@@ -12,9 +12,9 @@ import pytest
 import exabench.collections.beir_folder
 from exabench.catalogue import task
 from exabench.collections._choose import checked_qrels, open_collection
-from exabench.evaluation import make_candidates
 from exabench.measuring import measurement
 from exabench.qrels import count, qrels_digest
+from exabench.reranking import make_candidates
 
 MINI = task("mini")
 FOLDER = Path(exabench.collections.beir_folder.EMBEDDED) / "mini"

@@ -14,10 +14,10 @@ from toys import Alphabet, Given, write_beir, write_run
 from exabench.catalogue import task
 from exabench.collections._choose import open_collection
 from exabench.errors import BadInput, UnknownName
-from exabench.evaluation import make_candidates
 from exabench.measuring import measurement
 from exabench.nouns import Convention, Passage, Query, Task
 from exabench.qrels import read_qrels
+from exabench.reranking import make_candidates
 from exabench.retrievers import RETRIEVERS
 from exabench.retrievers.bm25 import Bm25
 from exabench.retrievers.fusion import METHODS, Fusion

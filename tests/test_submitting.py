@@ -9,8 +9,8 @@ from toys import contents, good_run, write_run, write_submission
 
 from exabench.catalogue import task
 from exabench.errors import BadInput, UnknownName
-from exabench.evaluation import make_candidates
 from exabench.ledger import Ledger
+from exabench.reranking import make_candidates
 from exabench.runs import read_run, run_in_order, run_of, run_text, top
 from exabench.submitting import BASELINES, submit
 

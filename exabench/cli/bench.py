@@ -80,9 +80,9 @@ def candidates(
     """Freeze the list of passages for TASK that everybody reranks: a run, and a JSON file that describes it."""
     from exabench.catalogue import expand, single_task
     from exabench.catalogue import task as task_of
-    from exabench.evaluation import make_candidates
     from exabench.ledger import Ledger
     from exabench.recipe import settings
+    from exabench.reranking import make_candidates
 
     options = settings(pairs)
     if run is not None:

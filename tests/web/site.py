@@ -19,7 +19,8 @@ from exabench.board import Board
 from exabench.building import Sources, build
 from exabench.catalogue import single_task
 from exabench.costs import cost_of
-from exabench.evaluation import make_candidates, run_board
+from exabench.evaluation import run_board
+from exabench.reranking import make_candidates
 from exabench.ledger import Ledger
 from exabench.nouns import Timing, Usage
 from exabench.pages import render

@@ -168,7 +168,7 @@ def _names(source: str, task: Task) -> bool:
 
 @dataclass
 class _Grades:
-    """A teacher's labels and orders beside one task's grades; a listwise row is a query of its own."""
+    """A teacher's labels and orders beside one task's grades; a row with a list is a query of its own."""
 
     task: Task
     pairs: Counter[tuple[bool, bool]] = field(default_factory=Counter)
@@ -184,10 +184,11 @@ class _Grades:
                 self.pairs[label, grades[passage_id] >= self.task.convention.relevance_threshold] += 1
         if "passage_ids" in row:
             name, ids = str(len(self.orders)), list(row["passage_ids"])
-            ranked = sorted(zip(row["first_stage_ranks"], ids, strict=True))
-            self.qrels[name], self.orders[name], self.first[name] = grades, ids, [id for _, id in ranked]
-            self.stages.setdefault(row["first_stage"], []).append(name)
+            self.qrels[name], self.orders[name] = grades, ids
             self.judged += sum(id in grades for id in ids)
+            if "first_stage" in row:  # a scored row is of several first stages, and holds the order of none
+                self.first[name] = [id for _, id in sorted(zip(row["first_stage_ranks"], ids, strict=True))]
+                self.stages.setdefault(row["first_stage"], []).append(name)
 
     def figures(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -205,6 +206,8 @@ class _Grades:
         found: dict[str, Any] = {"lists": len(names)}
         qrels = {name: self.qrels[name] for name in names}
         for what, orders in (("teacher", self.orders), ("first stage", self.first)):
+            if not orders:
+                continue
             run = run_in_order(what, {name: orders[name] for name in names})
             threshold = self.task.convention.relevance_threshold
             found[f"{what} {METRIC}"] = mean(measure(qrels, run, [METRIC], threshold=threshold)[1][METRIC])
@@ -212,7 +215,7 @@ class _Grades:
 
 
 def _labels(row: Row) -> list[tuple[str, bool]]:
-    """What a row says of its passages: relevant or not. A listwise row says neither."""
+    """What a row says of its passages: relevant or not. A row with a list says neither."""
     if "passage_id" in row:
         return [(row["passage_id"], row["relevant"])]
     if "positive_id" in row:

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import re
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,16 @@ _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _SECRET = re.compile(r"(?<=://)[^/@\s]+@|(?<=\?)[^\s'\"]+|\bhf_\w+|(?<=Bearer )\S+")
 # What is read of a model: weights as safetensors, and texts. A pickle is never fetched and never opened.
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+# What stands beside them and nobody reads to score: reports of a training, which name the digest of what they are of.
+REPORTS = ("manifest.json", "training.json")
+_PICKLES = {".bin", ".ckpt", ".dill", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
 
 
 def model_folder(model: str, revision: str = "", lock: str | Path | None = None) -> ModelFolder:
     """A model on disk: a local folder, `pypi:<package>` (a folder inside an installed package) or a Hub id.
 
-    A local folder is pinned by the digest of its files, a Hub id by its commit (looked up once, then locked).
+    A local folder is pinned by the digest of its files (all that is read of a model, so its REPORTS are not among
+    them), a Hub id by its commit (looked up once, then locked); one that is given by a digest is held against it too.
     Raises BadInput for a folder that is not a model in safetensors or is not at `revision`, OutsideFailed.
     """
     if model.startswith("pypi:"):
@@ -35,8 +40,12 @@ def model_folder(model: str, revision: str = "", lock: str | Path | None = None)
     elif Path(model).is_dir():
         folder = Path(model)
     elif _REPO.fullmatch(model) and not model.startswith("."):
-        commit = pinned(model, revision or None, lock, kind="model")
-        return ModelFolder(model, _checked(_snapshot(model, commit)), commit)
+        digest = revision if revision.startswith("sha256:") else ""
+        commit = pinned(model, None if digest else revision or None, lock, kind="model")
+        there = _checked(_snapshot(model, commit))
+        if digest and (found := _folder_digest(there)) != digest:
+            raise BadInput(f"model {model}@{commit} is not at revision {digest[:19]}... but at {found}")
+        return ModelFolder(model, there, commit)
     else:
         raise BadInput(f"model {model!r} is no folder here and no Hub id (owner/name); give one of the two")
     digest = _folder_digest(_checked(folder))
@@ -65,11 +74,31 @@ def _checked(folder: Path) -> Path:
 
 def _folder_digest(folder: Path) -> str:
     files = {file for pattern in MODEL_FILES for file in folder.rglob(pattern) if file.is_file()}
+    files -= {folder / name for name in REPORTS}
     digests = {}
     for file in files:
         with open(file, "rb") as stream:
             digests[file.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
     return digest_of(digests)
+
+
+def pickles(folder: str | Path) -> list[str]:
+    """The files of a folder that may be pickles, by name or by how they begin: loading one runs whatever it says."""
+    files = (file for file in sorted(Path(folder).rglob("*")) if file.is_file())
+    return [file.relative_to(folder).as_posix() for file in files if _may_be_pickle(file)]
+
+
+def _may_be_pickle(file: Path) -> bool:
+    if file.suffix.lower() in _PICKLES:
+        return True
+    with open(file, "rb") as stream:
+        start = stream.read(9)
+    if file.suffix == ".safetensors" and start[8:] == b"{":  # its first eight bytes are a length, and may be any
+        return False
+    if start[:4] == b"PK\x03\x04" and zipfile.is_zipfile(file):  # torch.save
+        with zipfile.ZipFile(file) as archive:
+            return any(name.endswith(".pkl") for name in archive.namelist())
+    return start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
 
 
 def _snapshot(repo: str, commit: str) -> Path:
@@ -142,8 +171,8 @@ def dataset_snapshot(
 # -- publishing: every call asks once, and what it says of success is to be checked by reading again ------------------
 
 
-def head(repo: str) -> str | None:
-    """The commit that a dataset's main branch is at, or None where no such dataset is to be seen.
+def head(repo: str, *, kind: str = "dataset") -> str | None:
+    """The commit that a repository's main branch is at, or None where no such repository is to be seen.
 
     Raises OutsideFailed, and BadInput where the Hub refuses the token.
     """
@@ -151,15 +180,15 @@ def head(repo: str) -> str | None:
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
-        return str(HfApi().repo_info(repo, repo_type="dataset").sha)
+        return str(HfApi().repo_info(repo, repo_type=kind).sha)
     except RepositoryNotFoundError:
         return None
     except Exception as error:
-        raise _refused(f"dataset {repo}", error) from error
+        raise _refused(f"{kind} {repo}", error) from error
 
 
-def read_file(repo: str, path: str, commit: str) -> bytes | None:
-    """The bytes of a small file of a dataset at a commit, never from a cache; None where the commit has no such file.
+def read_file(repo: str, path: str, commit: str, *, kind: str = "dataset") -> bytes | None:
+    """The bytes of a small file of a repository at a commit, never from a cache; None where there is no such file.
 
     Raises OutsideFailed, and BadInput where the Hub refuses the token.
     """
@@ -168,12 +197,12 @@ def read_file(repo: str, path: str, commit: str) -> bytes | None:
 
     try:
         with tempfile.TemporaryDirectory() as folder:
-            file = hf_hub_download(repo, path, repo_type="dataset", revision=commit, local_dir=folder)
+            file = hf_hub_download(repo, path, repo_type=kind, revision=commit, local_dir=folder)
             return Path(file).read_bytes()
     except RemoteEntryNotFoundError:
         return None
     except Exception as error:
-        raise _refused(f"dataset {repo}@{commit}: {path}", error) from error
+        raise _refused(f"{kind} {repo}@{commit}: {path}", error) from error
 
 
 def commit(
@@ -184,8 +213,9 @@ def commit(
     *,
     delete: Sequence[str] = (),
     pull_request: bool = False,
+    kind: str = "dataset",
 ) -> str:
-    """Put files into a dataset and delete others, in one commit on `parent`; its sha, or its pull request's address.
+    """Put files into a repository and delete others, in one commit on `parent`; its sha, or its pull request's address.
 
     Nothing happens where the head is no longer `parent`. An error does not say that nothing happened: read the head.
     Raises OutsideFailed, and BadInput where the Hub refuses the token or the card.
@@ -201,12 +231,12 @@ def commit(
                 repo,
                 [*deletes, *adds],
                 commit_message=message,
-                repo_type="dataset",
+                repo_type=kind,
                 parent_commit=parent,
                 create_pr=pull_request,
             )
     except Exception as error:
-        raise _refused(f"dataset {repo}: commit", error) from error
+        raise _refused(f"{kind} {repo}: commit", error) from error
     return str(done.pr_url if pull_request else done.oid)
 
 
@@ -229,61 +259,62 @@ def _token_stays_here() -> Iterator[None]:
         session.event_hooks = hooks
 
 
-def tags(repo: str) -> dict[str, str]:
-    """The tags of a dataset and the commits they are at. Raises OutsideFailed, BadInput as `head` does."""
+def tags(repo: str, *, kind: str = "dataset") -> dict[str, str]:
+    """The tags of a repository and the commits they are at. Raises OutsideFailed, BadInput as `head` does."""
     from huggingface_hub import HfApi
 
     try:
-        found = HfApi().list_repo_refs(repo, repo_type="dataset").tags
+        found = HfApi().list_repo_refs(repo, repo_type=kind).tags
     except Exception as error:
-        raise _refused(f"dataset {repo}: tags", error) from error
+        raise _refused(f"{kind} {repo}: tags", error) from error
     return {tag.name: tag.target_commit for tag in found}
 
 
-def tag(repo: str, name: str, commit: str) -> None:
-    """Tag a commit of a dataset. Raises BadInput where the tag is at another one: tags never move. OutsideFailed."""
+def tag(repo: str, name: str, commit: str, *, kind: str = "dataset") -> None:
+    """Tag a commit of a repository. Raises BadInput where the tag is at another one: tags never move. OutsideFailed."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        HfApi().create_tag(repo, tag=name, revision=commit, repo_type="dataset")
+        HfApi().create_tag(repo, tag=name, revision=commit, repo_type=kind)
     except HfHubHTTPError as error:
-        if error.response.status_code != 409 or (there := tags(repo).get(name)) is None:
-            raise _refused(f"dataset {repo}: tag {name}", error) from error
+        if error.response.status_code != 409 or (there := tags(repo, kind=kind).get(name)) is None:
+            raise _refused(f"{kind} {repo}: tag {name}", error) from error
         if there != commit:
-            raise BadInput(f"dataset {repo}: tag {name} is at {there}, not at {commit}, and tags never move") from error
+            raise BadInput(f"{kind} {repo}: tag {name} is at {there}, not at {commit}, and tags never move") from error
     except Exception as error:
-        raise _refused(f"dataset {repo}: tag {name}", error) from error
+        raise _refused(f"{kind} {repo}: tag {name}", error) from error
 
 
-def create(repo: str) -> None:
-    """Make a dataset, if it is not there. Raises OutsideFailed, and BadInput where the token may not."""
+def create(repo: str, *, kind: str = "dataset") -> None:
+    """Make a repository, if it is not there. Raises OutsideFailed, and BadInput where the token may not."""
     from huggingface_hub import HfApi
 
     try:
-        HfApi().create_repo(repo, repo_type="dataset", exist_ok=True)
+        HfApi().create_repo(repo, repo_type=kind, exist_ok=True)
     except Exception as error:
-        raise _refused(f"dataset {repo}: create", error) from error
+        raise _refused(f"{kind} {repo}: create", error) from error
 
 
-def pull_requests(repo: str) -> dict[str, str]:
-    """The open pull requests of a dataset: address and the revision to read each at. Raises as `head` does."""
+def pull_requests(repo: str, *, kind: str = "dataset") -> dict[str, str]:
+    """The open pull requests of a repository: address and the revision to read each at. Raises as `head` does."""
     from huggingface_hub import HfApi
 
     try:
         found = HfApi().get_repo_discussions(
-            repo, discussion_type="pull_request", discussion_status="open", repo_type="dataset"
+            repo, discussion_type="pull_request", discussion_status="open", repo_type=kind
         )
         return {one.url: str(one.git_reference) for one in found}
     except Exception as error:
-        raise _refused(f"dataset {repo}: pull requests", error) from error
+        raise _refused(f"{kind} {repo}: pull requests", error) from error
 
 
-def page(repo: str, revision: str) -> str:
-    """The address at which a person finds a dataset at a commit or a tag."""
+def page(repo: str, revision: str = "", *, kind: str = "dataset") -> str:
+    """The address at which a person finds a repository, at a commit or a tag where one is given."""
     from huggingface_hub import constants
 
-    return f"{_SECRET.sub('', constants.ENDPOINT)}/datasets/{repo}/tree/{revision}"
+    place = f"{_SECRET.sub('', constants.ENDPOINT)}/{'datasets/' if kind == 'dataset' else ''}{repo}"
+    return f"{place}/tree/{revision}" if revision else place
 
 
 def _refused(what: str, error: Exception) -> BadInput | OutsideFailed:

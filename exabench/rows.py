@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from typing import Any, TypeAlias
 
 from exabench.errors import BadInput
@@ -16,7 +17,7 @@ Row: TypeAlias = dict[str, Any]
 _PROVENANCE = {
     "source": "string",  # the collection that query and passages were read from
     "source_revision": "string",  # its commit or digest
-    "teacher": "string",  # the model that answered ("human" where people did)
+    "teacher": "string",  # the model that answered, or the rule that scored ("human" where people did)
     "teacher_revision": "string",
     "prompt": "string",  # name@digest
     "replies": "list<string>",  # keys of the reply store
@@ -45,14 +46,25 @@ FAMILIES: Mapping[str, Mapping[str, str]] = {
         "negative_sources": "list<string>",  # the first stage that brought each negative
         **_PROVENANCE,
     },
+    "scored": {
+        **{"id": "string", "query_id": "string", "query": "string", "query_source": "string"},
+        # The teacher's order, best first, with the score of each passage: finite, falling, on a scale of the teacher's.
+        **{"passage_ids": "list<string>", "titles": "list<string>", "passages": "list<string>"},
+        "scores": "list<double>",
+        "first_stages": "list<string>",  # the first stage, or several with commas between, that brought each passage
+        **_PROVENANCE,
+    },
 }
 """The contract with those who load a dataset: field and type, in the order of the columns."""
 
-_TYPES: Mapping[str, type] = {"string": str, "bool": bool, "int64": int}
+_TYPES: Mapping[str, type] = {"string": str, "bool": bool, "int64": int, "double": float}
 
 
 def checked_row(family: str, row: Row) -> Row:
-    """The row with its fields in the family's order. Raises BadInput for a field that is missing, new or mistyped."""
+    """The row with its fields in the family's order.
+
+    Raises BadInput for a field that is missing, new or mistyped, and for a number that is not finite.
+    """
     fields = FAMILIES[family]
     if row.keys() != fields.keys():
         odd = sorted(row.keys() ^ fields.keys())
@@ -65,6 +77,8 @@ def checked_row(family: str, row: Row) -> Row:
             good = type(value) is list and all(type(item) is _TYPES[kind[5:-1]] for item in value)
         if not good:
             raise BadInput(f"field {name} must be {kind}", id=row["id"])
+        if kind == "list<double>" and not all(map(isfinite, value)):
+            raise BadInput(f"field {name} holds a number that is not finite", id=row["id"])
     return {name: row[name] for name in fields}
 
 

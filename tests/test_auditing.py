@@ -22,7 +22,7 @@ from exabench.releases import save, write_table
 from exabench.rows import FAMILIES, Release, Row, Table, checked_row
 from exabench.runs import read_run
 
-EMPTY = {"string": "", "bool": False, "int64": 0}
+EMPTY = {"string": "", "bool": False, "int64": 0, "double": 0.0}
 MINI = "folder mini in BEIR layout"
 
 

@@ -22,7 +22,7 @@ from exabench.recipe import Recipe
 from exabench.releases import read, rows, verify
 from exabench.rows import Release
 
-RECIPES = ("mini-explanations", "mini-listwise", "mini-contrastive")
+RECIPES = ("mini-explanations", "mini-listwise", "mini-contrastive", "mini-scored")
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["exabench.building", "exabench.builders.exaranker", "exabench.teachers.replay"])
 

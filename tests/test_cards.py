@@ -25,7 +25,10 @@ from exabench.files import from_json, json_text
 from exabench.rows import FAMILIES, DataFile, Release, Table
 
 GOLDEN = Path(__file__).parent / "golden"
-TEMPLATES = ("exaranker-open", "twolar-distill", "domain-contrastive", "exabench-mini", "default")
+TEMPLATES = (
+    *("exaranker-open", "twolar-distill", "domain-contrastive", "contrastive-human", "scored-rrf"),
+    *("exabench-mini", "default"),
+)
 DIGEST = "3f" * 32
 HOSTILE = (
     *("<script>alert(1)</script>", "a | b", "<!-- /exabench -->", "x\n\n# y", "```", "[a](b)", "{{ 1 }}", "---\nx: 1"),
@@ -412,7 +415,7 @@ def test_croissant_lists_every_file_with_its_digest_and_every_field() -> None:
 
 
 def _value(kind: str, row: int) -> Any:
-    simple = {"string": f"text {row}", "bool": row % 2 == 0, "int64": row}
+    simple = {"string": f"text {row}", "bool": row % 2 == 0, "int64": row, "double": 1 / (1 + row)}
     return simple.get(kind) if kind in simple else [simple[kind[5:-1]]] * (row % 3)
 
 
@@ -421,7 +424,7 @@ def write_release(folder: Path) -> Release:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {"string": pa.string(), "bool": pa.bool_(), "int64": pa.int64()}
+    kinds = {"string": pa.string(), "bool": pa.bool_(), "int64": pa.int64(), "double": pa.float64()}
     tables = {}
     for family, fields in FAMILIES.items():
         schema = pa.schema({n: kinds.get(k) or pa.list_(kinds[k[5:-1]]) for n, k in fields.items()})

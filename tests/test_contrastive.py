@@ -336,8 +336,18 @@ def test_medquad_is_answers_under_what_they_are_about(tmp_path):
     assert list(found.passages())[2] == Passage("3", "Because.", "Why")
     assert list(found.queries())[0] == Query("1", "What is it?")
     assert found.qrels("test") == {"1": {"1": 1, "2": 1}, "2": {"1": 1, "2": 1}, "3": {"3": 1}}
-    with pytest.raises(BadInput, match="holds the split 'test'"):
-        found.qrels("train")
+    with pytest.raises(BadInput, match="holds the splits test, train, held_out, not 'dev'"):
+        found.qrels("dev")
+
+
+def test_medquad_holds_out_whole_subjects_whatever_their_case(tmp_path):
+    some = [pair(f"{i}{case}", f"Question {i}{case}?", focus=f"{case} {i}") for i in range(200) for case in "aA"]
+    found = medquad(tmp_path, *some)
+    train, held_out = found.qrels("train"), found.qrels("held_out")
+    assert train.keys() | held_out.keys() == found.qrels("test").keys() and not train.keys() & held_out.keys()
+    assert 10 < len(held_out) < 80
+    subjects = [{id.casefold() for id in split} for split in (train, held_out)]
+    assert not subjects[0] & subjects[1]
 
 
 @pytest.mark.parametrize(
@@ -361,6 +371,7 @@ def test_medquad_is_there_for_its_task_alone(tmp_path):
     assert not Medquad(Task("mini", "mini"), tmp_path).there()
     assert not Medquad(Task("medquad", "MedQuAD")).there()
     assert open_collection(task("medquad"), tmp_path).source == "medquad"
+    assert open_collection(task("medquad-held-out"), tmp_path).source == "medquad"
 
 
 class Rules:
@@ -396,6 +407,8 @@ def test_medquad_holds_what_the_table_says(real_data):
     ids = [passage.id for passage in found.passages()]
     assert len(ids) == len(set(ids)) == entry.documents == 16407
     assert sum(map(len, checked_qrels(entry, found).values())) == entry.judgements
+    held_out = checked_qrels(task("medquad-held-out"), found)
+    assert (len(held_out), sum(map(len, held_out.values()))) == (1651, 2017)
 
 
 @pytest.mark.real_data

@@ -65,6 +65,7 @@ values = {
     "int64": st.integers(-(2**63), 2**63 - 1),
     "list<string>": st.lists(texts, max_size=4),
     "list<int64>": st.lists(st.integers(-(2**63), 2**63 - 1), max_size=4),
+    "list<double>": st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=4),
 }
 
 
@@ -81,6 +82,7 @@ def some_rows(family: str, count: int, start: int = 0) -> list[Row]:
         "int64": lambda i: -i,
         "list<string>": lambda i: [f"p{n}" for n in range(i % 3)],
         "list<int64>": lambda i: [2**62 + n for n in range(i % 3)],
+        "list<double>": lambda i: [1 / (60 + n) for n in range(i % 3)],
     }
     rows = [{name: made[kind](i) for name, kind in FAMILIES[family].items()} for i in range(start, start + count)]
     return [row | {"id": f"{family}-{start + place}"} for place, row in enumerate(rows)]

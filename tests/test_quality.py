@@ -19,7 +19,7 @@ from exabench.quality._texts import grams, passages_of, words
 from exabench.quality.duplicates import _Buckets
 from exabench.rows import FAMILIES, checked_row
 
-EMPTY = {"string": "", "bool": False, "int64": 0}
+EMPTY = {"string": "", "bool": False, "int64": 0, "double": 0.0}
 VOCABULARY = [f"word{i}" for i in range(3000)]
 
 

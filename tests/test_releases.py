@@ -29,7 +29,7 @@ from exabench.rows import FAMILIES, DataFile, Release, Row, Table
 
 def a_row(id: str, family: str = "explanations", **changes: Any) -> Row:
     """A row of a family, good but for the changes."""
-    blank = {"string": "", "bool": True, "int64": 0, "list<string>": [], "list<int64>": []}
+    blank = {"string": "", "bool": True, "int64": 0, "list<string>": [], "list<int64>": [], "list<double>": []}
     return {**{name: blank[kind] for name, kind in FAMILIES[family].items()}, "id": id, **changes}
 
 

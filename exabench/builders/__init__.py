@@ -2,7 +2,8 @@
 
 A builder is one file that holds one class of the file's name with three verbs: `items()` plans, `row(item, replies)`
 makes, `report(items)` counts. To add one, add its file. Its constructor takes options, and parts that are already
-made under the names `pairs`, `queries`, `collection` and `retrievers`; it imports no other engine.
+made under the names `pairs`, `queries`, `collection`, `retrievers` and `reranker`; it imports no other engine. One
+whose rows are scored by something else than people or a language model says what by `identity` (model, revision).
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from exabench.builders._parts import texts_of
-from exabench.builders._sources import AT_ONCE, blocks, in_turn, overlap
+from exabench.builders._ranked import rankings
+from exabench.builders._sources import blocks, in_turn, overlap
 from exabench.errors import BadInput
 from exabench.files import digest_of
 from exabench.nouns import Passage, Prompt, Query, Reply
@@ -135,7 +136,7 @@ class Twolar:
         }
 
     def _overlap(self, queries: list[Query]) -> Mapping[str, Any]:
-        found = {stage: _rankings(self._stages[stage], queries, self._documents) for stage in self._stages}
+        found = {stage: rankings(self._stages[stage], queries, self._documents) for stage in self._stages}
         rates = overlap(found, [query.id for query in queries], self._documents)
         return {"queries": len(queries), "documents": self._documents, "rates": rates}
 
@@ -170,10 +171,10 @@ class Twolar:
     def _found(self, stage: str, asked: Sequence[_Asked]) -> dict[str, list[str]]:
         """What the stage answers to each, best first, cut to the number of documents."""
         depth = self._documents + (not self._keep_origin)
-        rankings = _rankings(self._stages[stage], [query for query, *_ in asked], depth)
+        lists = rankings(self._stages[stage], [query for query, *_ in asked], depth)
         origins = {} if self._keep_origin else {query.id: origin["passage_id"] for query, origin, *_ in asked}
         return {
-            query.id: [id for id in rankings[query.id] if id != origins.get(query.id)][: self._documents]
+            query.id: [id for id in lists[query.id] if id != origins.get(query.id)][: self._documents]
             for query, *_ in asked
         }
 
@@ -191,13 +192,3 @@ class Twolar:
         return Item(
             query.id, (Prompt(query.id, turns, self._room * len(passages), pattern=self._prompt_file.pattern),), data
         )
-
-
-def _rankings(stage: Retriever, queries: Sequence[Query], depth: int) -> dict[str, list[str]]:
-    """The passage ids that a first stage finds for each query, best first; none where it does not answer."""
-    found: dict[str, list[str]] = {}
-    for start in range(0, len(queries), AT_ONCE):
-        some = queries[start : start + AT_ONCE]
-        run = stage.search(some, depth)
-        found |= {query.id: run.ranking(query.id)[:depth] for query in some}
-    return found

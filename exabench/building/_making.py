@@ -70,6 +70,15 @@ class Making:
             )
         return self.teachers[name]
 
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Who the release names as its teacher: who was asked, else who the builder says it is; empty for people."""
+        return filed(self.teacher.identity) if self.teacher is not None else self._own_identity
+
+    @property
+    def _own_identity(self) -> Mapping[str, Any]:
+        return getattr(self.builder, "identity", {})
+
     # -- shards --------------------------------------------------------------------------------------------
 
     def finish(self, numbers: Iterable[int], told: Callable[[int], None] = lambda done: None) -> None:
@@ -142,7 +151,7 @@ class Making:
         return self.teacher.key(prompt)
 
     def _provenance(self, item: Item, keys: Sequence[str]) -> dict[str, Any]:
-        identity = self.teacher.identity if self.teacher is not None and item.prompts else {}
+        identity = self.teacher.identity if self.teacher is not None and item.prompts else self._own_identity
         return {
             "teacher": str(identity.get("model", "human")),
             "teacher_revision": str(identity.get("revision", "")),

@@ -11,7 +11,6 @@ from exabench.files import file_digest, read_text, write
 from exabench.nouns import Progress
 from exabench.recipe import Recipe
 from exabench.releases import save, write_table
-from exabench.replies import filed
 from exabench.rows import FAMILIES, DataFile, Release, Table
 from exabench.shards import WorkFolder
 
@@ -37,7 +36,7 @@ def released(page: Recipe, work: WorkFolder, making: Making, data: Path | None, 
         recipe=dict(page.values),
         fingerprint=making.about["fingerprint"],
         counts=review.counts,
-        teacher=filed(making.teacher.identity) if making.teacher else {},
+        teacher=dict(making.identity),
         prompt=making.builder.prompt,
         tokens=making.store.tokens(review.keys()),
         replayable=True,

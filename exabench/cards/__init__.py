@@ -1,4 +1,4 @@
-"""What a published dataset says of itself: its card, its changelog and its Croissant file, made from the Release.
+"""What a dataset or a model says of itself: a card, and a dataset's changelog and Croissant file, made from its facts.
 
 No figure is typed: a card's prose is a Jinja template of dataset_cards/, its figures come from the Release alone.
 What stands between `<!-- exabench: NAME -->` and `<!-- /exabench -->` is ours and is written anew each time;
@@ -8,6 +8,8 @@ everything else of a card or a changelog that is there already is kept byte for 
 from __future__ import annotations
 
 from exabench.cards._croissant import croissant as croissant
+from exabench.cards._model import model_card as model_card
+from exabench.cards._model import model_template as model_template
 from exabench.cards._pages import card as card
 from exabench.cards._pages import changelog as changelog
 from exabench.cards._templates import template_for as template_for

@@ -9,7 +9,7 @@ from exabench.cards._tables import fields_of, files_of, rows_in, splits_of
 from exabench.files import json_text
 from exabench.rows import DataFile, Release, Table
 
-_TYPES = {"string": "sc:Text", "bool": "sc:Boolean", "int64": "cr:Int64"}
+_TYPES = {"string": "sc:Text", "bool": "sc:Boolean", "int64": "cr:Int64", "double": "cr:Float64"}
 _PARQUET = "application/x-parquet"
 _TERMS = (
     "citeAs column conformsTo data dataType equivalentProperty examples extract field fileObject fileProperty fileSet "

@@ -16,7 +16,7 @@ OURS = ("license", "license_name", "size_categories", "configs", "dataset_info")
 """The keys that are computed; all others belong to whoever writes the card."""
 
 # What the Hub knows (huggingface/hub-docs, docs/hub/repositories-licenses.md); any other licence is "other" there.
-_HUB_LICENCES = frozenset(
+HUB_LICENCES = frozenset(
     "apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 bigcode-openrail-m "
     "afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc cc0-1.0 cc-by-2.0 "
     "cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 "
@@ -104,7 +104,7 @@ def _licence(release: Release) -> dict[str, Any]:
         if not table.licence.strip():
             raise BadInput("has no licence; a table is published under the licence its recipe names", id=name)
     named = sorted({table.licence.strip() for table in release.tables.values()})
-    others = [name for name in named if name.lower() not in _HUB_LICENCES]
+    others = [name for name in named if name.lower() not in HUB_LICENCES]
     known = sorted({name.lower() if name not in others else "other" for name in named})
     slugs = [re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") or "other" for name in others]
     return {
@@ -136,8 +136,8 @@ def _info(name: str, table: Table) -> dict[str, Any]:
 
 def _feature(name: str, kind: str) -> dict[str, str]:
     """A list is a `sequence`: the one word for it that every version of `datasets` knows (2 to 5)."""
-    inner = kind.removeprefix("list<").removesuffix(">")
-    return {"name": name, "dtype" if kind == inner else "sequence": inner}
+    inner = kind.removeprefix("list<").removesuffix(">").replace("double", "float64")
+    return {"name": name, "sequence" if kind.startswith("list<") else "dtype": inner}
 
 
 def _kept(block: str) -> str:

@@ -27,7 +27,7 @@ def card(release: Release, template_text: str, *, existing: str = "") -> str:
     given, body = split(template_text)
     old, old_body = split(existing)
     own = {key: filled_value(value, values) for key, value in parsed(given, "the card's template").items()}
-    return f"---\n{front_matter(release, own, old)}---\n{_merged(filled(body, values), old_body)}"
+    return f"---\n{front_matter(release, own, old)}---\n{merged(filled(body, values), old_body)}"
 
 
 def changelog(release: Release, diff_lines: Sequence[str], existing: str = "") -> str:
@@ -52,15 +52,15 @@ def changelog(release: Release, diff_lines: Sequence[str], existing: str = "") -
     return _spaced(existing[:place] or "# Changelog\n") + entry_text + ("\n" if older else "") + existing[place:]
 
 
-def _merged(new: str, old: str) -> str:
+def merged(new: str, old: str) -> str:
     """The old text with its sections as they are in the new one, and behind it those that it lacks."""
     sections = {found[1]: found[0] for found in _sections(new, "the card's template")}
     there = {found[1] for found in _sections(old, "README.md")}
     if not old.strip():
         return new
-    merged = _SECTION.sub(lambda found: sections.get(found[1], ""), old)
+    kept = _SECTION.sub(lambda found: sections.get(found[1], ""), old)
     missing = [text for name, text in sections.items() if name not in there]
-    return _spaced(merged) + "\n\n".join(missing) + "\n" if missing else merged
+    return _spaced(kept) + "\n\n".join(missing) + "\n" if missing else kept
 
 
 def _sections(text: str, file: str) -> list[re.Match[str]]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from exabench.errors import BadInput
-from exabench.files import file_digest, from_json, lines
+from exabench.files import digest_of, file_digest, from_json, lines
 from exabench.nouns import Passage, Query, Task
 
 _TEXTS = ("uid", "focus", "question", "answer")
+SPLITS = ("test", "train", "held_out")
 
 
 class Medquad:
@@ -19,12 +20,16 @@ class Medquad:
     A passage is an answer under the title of what it is about (`focus`), since hundreds of answers read the same but
     for the disease that they do not name. A question is answered by its own answer and by those to the very same
     question; nothing else has been judged.
+
+    Its splits are "test" (every question) and, for those who train on it, "train" and "held_out", which share no focus:
+    a focus (letter case and blanks aside) is held out where its digest falls into the first tenth of all digests. All
+    splits are over the same answers. Nobody published a split; this one is exabench's own.
     """
 
     def __init__(self, task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> None:
-        self._named = task.name == "medquad" and data is not None
+        self._named = task.name in ("medquad", "medquad-held-out") and data is not None
         self.file = Path(data or "") / "medquad" / "medquad.jsonl"
-        self.source = task.name
+        self.source = "medquad"
 
     @property
     def revision(self) -> str:
@@ -46,13 +51,15 @@ class Medquad:
             yield Passage(row["uid"], row["answer"], row["focus"])
 
     def qrels(self, split: str) -> dict[str, dict[str, int]]:
-        """Grade 1 for all answers to the question; there is one split, `test`. Raises BadInput for another."""
-        if split != "test":
-            raise BadInput(f"MedQuAD holds the split 'test', not {split!r}", file=self.file)
+        """Grade 1 for all answers to the question. Raises BadInput for a split that is none of SPLITS."""
+        if split not in SPLITS:
+            raise BadInput(f"MedQuAD holds the splits {', '.join(SPLITS)}, not {split!r}", file=self.file)
         answers: dict[str, dict[str, int]] = {}
-        asked = {query.id: query.text for query in self.queries()}
-        for id, question in asked.items():
-            answers.setdefault(question, {})[id] = 1
+        asked: dict[str, str] = {}
+        for row in self._rows():
+            answers.setdefault(row["question"], {})[row["uid"]] = 1
+            if split == "test" or is_held_out(row["focus"]) == (split == "held_out"):
+                asked[row["uid"]] = row["question"]
         return {id: dict(answers[question]) for id, question in asked.items()}
 
     def _rows(self) -> Iterator[dict[str, Any]]:
@@ -68,3 +75,8 @@ class Medquad:
                 raise BadInput("needs a uid of its own", file=self.file, line=number, id=row["uid"])
             seen.add(row["uid"])
             yield row
+
+
+def is_held_out(focus: str) -> bool:
+    """Are the questions about this kept from training?"""
+    return int(digest_of(" ".join(focus.casefold().split()))[-8:], 16) < 0x1_0000_0000 // 10

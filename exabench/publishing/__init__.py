@@ -6,9 +6,8 @@ reply to it was. So a lost reply makes no second commit, and a release that is t
 
 from __future__ import annotations
 
-import random
 import tempfile
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -16,28 +15,14 @@ from exabench.cards import card, changelog, croissant, template_for
 from exabench.errors import BadInput, CheckFailed, OutsideFailed
 from exabench.files import file_digest, write
 from exabench.nouns import Progress, silent
-from exabench.publishing._places import Place, place
+from exabench.publishing._models import publish_model as publish_model
+from exabench.publishing._places import place
+from exabench.publishing._sending import OVERTAKEN, PAUSE, RETRIES, Patience, Plan, Sending
+from exabench.publishing._sending import Published as Published
 from exabench.releases import MANIFEST, diff, next_version, raised, read, save, verify
 from exabench.rows import DataFile, Release
 
-RETRIES = 5
-"""How often a commit is tried again while the head stands still."""
-OVERTAKEN = 40
-"""How often it is tried again because somebody else's commit came first."""
-PAUSE = 1.0
-"""Seconds before the first of them, doubled each time up to eightfold, give or take a half."""
 CARD, CHANGES, CROISSANT = "README.md", "CHANGELOG.md", "croissant.json"
-
-
-@dataclass(frozen=True)
-class Published:
-    """Where a release is: repository or folder, version, commit (or pull request), address; `changed`: by this call."""
-
-    to: str
-    version: str
-    commit: str
-    url: str
-    changed: bool
 
 
 def publish(
@@ -58,7 +43,15 @@ def publish(
     """
     there, folder = place(to, pull_request=pull_request), Path(folder)
     progress(0, 3, "checking the release")
-    publication = _Publication(folder, _checked(folder, to), there, version, progress, writes=not dry_run)
+    publication = _Publication(
+        folder=folder,
+        release=_checked(folder, to),
+        version=version,
+        place=there,
+        progress=progress,
+        patience=Patience(RETRIES, OVERTAKEN, PAUSE),
+        writes=not dry_run,
+    )
     return publication.run()
 
 
@@ -75,63 +68,14 @@ def _checked(folder: Path, to: str | Path) -> Release:
     return release
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What one commit would do."""
-
-    release: Release
-    files: dict[str, Path | bytes]
-    delete: tuple[str, ...]
-
-    @property
-    def tag(self) -> str:
-        return f"v{self.release.version}"
-
-
-@dataclass
-class _Publication:
-    """One release on its way to one place: what was seen there last, and how often it went wrong."""
+@dataclass(kw_only=True)
+class _Publication(Sending):
+    """One release on its way to one place."""
 
     folder: Path
     release: Release
-    place: Place
     version: str
-    progress: Progress
-    writes: bool = True
-    head: str | None = None
     old: Release | None = None
-    made: bool = False
-    sent: str | None = None  # a commit was tried; its name, where the reply told
-    failures: int = 0
-    overtaken: int = 0
-
-    def run(self) -> Published:
-        """Look and send until a look finds it there. Raises OutsideFailed after the last retry."""
-        error: OutsideFailed | None = None
-        while self.failures <= RETRIES + 1 and self.overtaken <= OVERTAKEN:
-            before = self.head
-            try:
-                if (done := self.looked()) is not None:
-                    return done
-                if self.failures > RETRIES:
-                    break
-                plan = self.planned()
-                if not self.writes:
-                    return Published(self.place.name, plan.release.version, "", self.place.url(plan.tag), True)
-                self._send(plan)
-            except OutsideFailed as trouble:
-                error = trouble
-                self._wait(moved=before != self.head and before is not None)
-        tries = self.failures + self.overtaken
-        raise OutsideFailed(
-            f"{self.place.name}: the release was not seen there after {tries} tries; all of it is there or nothing, so "
-            f"run it again (a token that may only open pull requests needs --pr): {error}"
-        ) from error
-
-    def _wait(self, moved: bool) -> None:
-        """Before the next try. One that somebody else's commit foiled is not counted with those that nobody did."""
-        self.failures, self.overtaken = (0, self.overtaken + 1) if moved else (self.failures + 1, self.overtaken)
-        time.sleep(PAUSE * min(2 ** (self.failures + self.overtaken - 1), 8) * random.uniform(0.5, 1.5))
 
     def looked(self) -> Published | None:
         """What the place holds now, if that is the release already; its tag is then seen to. Else None."""
@@ -153,10 +97,10 @@ class _Publication:
             elif there != head:
                 found = self._held(there)
                 if found is None or (found.content, found.version) != (old.content, old.version):
-                    raise self._misplaced(tag, there)
+                    raise self.misplaced(tag, there)
         return Published(self.place.name, old.version, head, self.place.url(tag), changed)
 
-    def _misplaced(self, tag: str, there: str) -> BadInput:
+    def misplaced(self, tag: str, there: str) -> BadInput:
         found = self._held(there)
         what = f"version {found.version} with other content" if found else "no release"
         return BadInput(
@@ -177,29 +121,12 @@ class _Publication:
             raise OutsideFailed(f"{self.place.name}: {self.sent} was opened, and does not hold the release")
         return None
 
-    def _send(self, plan: _Plan) -> None:
-        """One commit on the head that was looked at; a version that landed without its tag gets it first."""
-        if self.head is None and not self.made:
-            if self.place.pull_request:
-                raise BadInput(f"{self.place.name} is not there, or not for this token; nothing to open a request on")
-            self.place.create()
-            self.made = True
-            return  # somebody else may have made and filled it: look again
-        if not self.place.pull_request:
-            tags = self.place.tags()
-            if self.old and self.head and f"v{self.old.version}" not in tags:
-                self.place.tag(f"v{self.old.version}", self.head)
-            if plan.tag in tags:
-                if self.place.head() != self.head:
-                    return
-                raise self._misplaced(plan.tag, tags[plan.tag])
-        self.progress(2, 3, f"version {plan.release.version}")
-        self.sent = ""
-        tables = ", ".join(sorted(self.release.tables))
-        message = f"{self.release.name} {plan.release.version}: {tables}"
-        self.sent = self.place.commit(plan.files, message, self.head, plan.delete)
+    def tagged_first(self, tags: Mapping[str, str]) -> None:
+        """Tag the version of the head, where that was lost."""
+        if self.old and self.head and f"v{self.old.version}" not in tags:
+            self.place.tag(f"v{self.old.version}", self.head)
 
-    def planned(self) -> _Plan:
+    def planned(self) -> Plan:
         """The files of the next commit: tables and replies as they were built, what people read made anew."""
         merged, lines = self._merged(), []
         with tempfile.TemporaryDirectory() as folder:
@@ -216,7 +143,13 @@ class _Publication:
         files: dict[str, Path | bytes] = {file.path: self.folder / file.path for file in self.release.all_files}
         files |= {path: text.encode() for path, text in texts.items()} | {MANIFEST: manifest}
         gone = {file.path for file in self.old.all_files} if self.old else set()
-        return _Plan(merged, files, tuple(sorted(gone - {file.path for file in merged.all_files})))
+        return Plan(
+            version=merged.version,
+            tag=f"v{merged.version}",
+            message=f"{self.release.name} {merged.version}: {', '.join(sorted(self.release.tables))}",
+            files=files,
+            delete=tuple(sorted(gone - {file.path for file in merged.all_files})),
+        )
 
     def _merged(self) -> Release:
         """The tables of the place with those of the release in their place; a file of a table goes with it."""

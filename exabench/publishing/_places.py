@@ -1,4 +1,4 @@
-"""Where a dataset is published, the Hub or a folder: one head, read at a commit, moved by one commit at a time."""
+"""Where something is published, the Hub or a folder: one head, read at a commit, moved by one commit at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import exabench.hub
 from exabench.errors import BadInput, OutsideFailed
@@ -56,44 +56,47 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class Hub:
-    """A dataset repository on the Hub."""
+    """A repository on the Hub: of kind "dataset" or "model"."""
 
     name: str
     pull_request: bool = False
+    kind: str = "dataset"
 
     def head(self) -> str | None:
-        return exabench.hub.head(self.name)
+        return exabench.hub.head(self.name, kind=self.kind)
 
     def create(self) -> None:
-        exabench.hub.create(self.name)
+        exabench.hub.create(self.name, kind=self.kind)
 
     def read(self, path: str, commit: str) -> bytes | None:
-        return exabench.hub.read_file(self.name, path, commit)
+        return exabench.hub.read_file(self.name, path, commit, kind=self.kind)
 
     def fetch(self, paths: Sequence[str], commit: str, to: Path) -> None:
         exabench.hub.dataset_snapshot(self.name, commit, only=paths, to=to)
 
     def commit(self, files: Mapping[str, Path | bytes], message: str, parent: str | None, delete: Sequence[str]) -> str:
         if parent is None:
-            raise OutsideFailed(f"Hub dataset {self.name}: was made, and is not there yet")
-        return exabench.hub.commit(self.name, files, message, parent, delete=delete, pull_request=self.pull_request)
+            raise OutsideFailed(f"Hub {self.kind} {self.name}: was made, and is not there yet")
+        options: Any = {"delete": delete, "pull_request": self.pull_request, "kind": self.kind}
+        return exabench.hub.commit(self.name, files, message, parent, **options)
 
     def tags(self) -> Mapping[str, str]:
-        return exabench.hub.tags(self.name)
+        return exabench.hub.tags(self.name, kind=self.kind)
 
     def tag(self, name: str, commit: str) -> None:
-        exabench.hub.tag(self.name, name, commit)
+        exabench.hub.tag(self.name, name, commit, kind=self.kind)
 
     def url(self, revision: str) -> str:
-        return exabench.hub.page(self.name, revision)
+        return exabench.hub.page(self.name, revision, kind=self.kind)
 
     def pull_requests(self) -> Mapping[str, str]:
-        return exabench.hub.pull_requests(self.name)
+        return exabench.hub.pull_requests(self.name, kind=self.kind)
 
 
 @dataclass(frozen=True)
 class Folder:
     """A folder that `load_dataset` reads as it reads a repository. It holds one version; its commit is its manifest's.
+    One of kind "model" has no versions.
 
     A new version is a new tree, put in place of the old one by two renames: a process killed between them leaves the
     old tree beside the place, and the next look puts it back.
@@ -101,6 +104,7 @@ class Folder:
 
     path: Path
     pull_request: bool = False
+    kind: str = "dataset"
 
     @property
     def name(self) -> str:
@@ -160,7 +164,7 @@ class Folder:
 
     def tags(self) -> Mapping[str, str]:
         head = self.head()
-        return {} if head is None else {f"v{read(self.path).version}": head}
+        return {} if head is None or self.kind == "model" else {f"v{read(self.path).version}": head}
 
     def tag(self, name: str, commit: str) -> None:
         """Nothing to do: the manifest holds the version."""
@@ -177,19 +181,19 @@ class Folder:
         return self.path.with_name(f".{self.path.name}.old")
 
 
-def place(to: str | Path, *, pull_request: bool = False) -> Place:
+def place(to: str | Path, *, pull_request: bool = False, kind: str = "dataset") -> Place:
     """What `to` names: the text `owner/name` a repository, a Path and any other text a folder. Raises BadInput."""
     repo = isinstance(to, str) and exabench.hub.is_repo(to)
     if repo and Path(to).exists():
         raise BadInput(f"{to} may be a repository, and is a folder here; write ./{to} for the folder")
     if repo:
-        return Hub(str(to), pull_request)
+        return Hub(str(to), pull_request, kind)
     if pull_request:
         raise BadInput(f"{to} is a folder, and a folder has no pull requests; leave that out, or name a repository")
     path = Path(to).expanduser().resolve()
     if not path.name:
         raise BadInput("is no folder to publish to", file=path)
-    return Folder(path)
+    return Folder(path, kind=kind)
 
 
 def _link(source: str, target: str) -> None:

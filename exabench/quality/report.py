@@ -42,6 +42,9 @@ class Report:
             self._count("negative sources", row["negative_sources"])
         if "first_stage" in row:
             self._listwise(row)
+        if "first_stages" in row:
+            self._length("list", len(row["passage_ids"]))
+            self._count("first stages", row["first_stages"])
         if "query_source" in row:
             self._share("query sources", row["query_source"])
         if leaks is not None:

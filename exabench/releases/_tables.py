@@ -29,7 +29,8 @@ ROWS_PER_GROUP = 1_000  # what a reader holds at once: some 20 MB of the widest 
 ROWS_PER_FILE = 100_000
 _TABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _SPLIT = re.compile(r"[a-z][a-z0-9_]{0,63}")  # no hyphen: the glob <split>-*.parquet never meets another split
-_TYPES = {"string": pa.string(), "bool": pa.bool_(), "int64": pa.int64()}
+_TYPES = {"string": pa.string(), "bool": pa.bool_(), "int64": pa.int64(), "double": pa.float64()}
+_NOTED = {"double": "float64"}  # a type that `datasets` calls otherwise
 _FORMAT: Mapping[str, Any] = {
     "version": "2.6",
     "compression": "zstd",
@@ -54,7 +55,7 @@ def schema(family: str) -> pa.Schema:
     noted: dict[str, Any] = {}
     for name, kind in FAMILIES[family].items():
         inner = kind.removeprefix("list<").removesuffix(">")
-        value = {"dtype": inner, "_type": "Value"}
+        value = {"dtype": _NOTED.get(inner, inner), "_type": "Value"}
         fields[name] = _TYPES[inner] if kind == inner else pa.list_(_TYPES[inner])
         noted[name] = value if kind == inner else {"feature": value, "_type": "Sequence"}
     return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": noted}})})

@@ -1,0 +1,314 @@
+"""Publishing a model: one commit and one tag whatever the Hub does, what people wrote kept, no pickle sent."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub_client import CANARY, point_at, write_release
+from hub_double import HubDouble
+from models import classifier_folder
+from test_model_folder import finished
+from toys import contents
+
+from exabench import hub
+from exabench.errors import BadInput, ExabenchError, OutsideFailed
+from exabench.files import file_digest, json_text
+from exabench.publishing import Published, publish_model
+from exabench.publishing._sending import Patience
+from exabench.submissions import read_submission
+from exabench.training._folder import write_folder
+
+REPO = "owner/small"
+HASTE = Patience(pause=0.0)
+
+
+@pytest.fixture
+def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
+    with HubDouble() as server:
+        point_at(server.url, tmp_path / "home", monkeypatch)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A model folder, and what another training left: other weights, in two files."""
+    folder = tmp_path_factory.mktemp("models")
+    release = write_release(folder / "release", {"first": ["sky", "sea"]})
+    first = write_folder(folder / "one", finished(classifier_folder(folder / "a"), release, folder / "curves.csv"))
+    weights = classifier_folder(folder / "b", seed=1)
+    (weights / "extra.safetensors").write_bytes((weights / "model.safetensors").read_bytes())
+    second = write_folder(folder / "two", finished(weights, release, folder / "curves.csv", seed=8))
+    return first, second
+
+
+@pytest.fixture
+def one(models: tuple[Path, Path]) -> Path:
+    return models[0]
+
+
+@pytest.fixture
+def two(models: tuple[Path, Path]) -> Path:
+    return models[1]
+
+
+def publish(folder: Path, to: str | Path, **options: object) -> Published:
+    return publish_model(folder, to, patience=HASTE, **options)
+
+
+def head(double: HubDouble) -> dict[str, bytes]:
+    files = dict(double.repo(f"models/{REPO}").at("main").files)
+    files.pop(".gitattributes", None)
+    return files
+
+
+def titles(double: HubDouble) -> list[str]:
+    repo = double.repo(f"models/{REPO}")
+    return [commit.title for commit in repo.history(repo.at("main"))][::-1]
+
+
+def writes(requests: list[str]) -> list[str]:
+    changing = ("repos/create", "/commit/", "/tag/")
+    return [request for request in requests if any(part in request for part in changing)]
+
+
+def revision(folder: Path) -> str:
+    return read_submission(folder / "submission.toml").revision
+
+
+def test_a_model_is_one_commit_and_one_tag(double, one):
+    done = publish(one, REPO)
+    repo = double.repo(f"models/{REPO}")
+    assert done == Published(REPO, "v1", repo.refs["main"], f"{double.url}/{REPO}/tree/v1", True)
+    assert titles(double) == ["initial", f"{REPO} v1: model at {revision(one)}"]
+    assert repo.tags == {"v1": repo.refs["main"]} and len(writes(double.requests)) == 3  # create, commit, tag
+    assert set(head(double)) == set(contents(one)) and not any("datasets" in request for request in double.requests)
+
+
+def test_what_is_published_bears_the_name_of_its_place_and_can_be_run_from_there(double, one, tmp_path):
+    publish(one, REPO)
+    files = head(double)
+    (tmp_path / "submission.toml").write_bytes(files["submission.toml"])
+    submission = read_submission(tmp_path / "submission.toml")
+    assert (submission.name, submission.model, submission.revision) == (REPO, REPO, revision(one))
+    assert b'from_pretrained("owner/small")' in files["README.md"] and b"local/small" not in files["README.md"]
+    changed = {name for name, data in contents(one).items() if files[name] != data}
+    assert changed == {"README.md", "manifest.json", "submission.toml"}
+    listed = json.loads(files["manifest.json"])["files"]
+    for name in files.keys() - {"README.md", "manifest.json"}:
+        (tmp_path / "file").write_bytes(files[name])
+        assert listed[name] == file_digest(tmp_path / "file")
+    read = hub.model_folder(submission.model, submission.revision, tmp_path / "lock.json")
+    assert read.revision == double.repo(f"models/{REPO}").refs["main"]
+    assert (read.path / "model.safetensors").read_bytes() == (one / "model.safetensors").read_bytes()
+
+
+def test_a_submission_whose_model_has_changed_on_the_hub_is_refused(double, one, two):
+    publish(one, REPO)
+    publish(two, REPO)
+    with pytest.raises(BadInput, match=f"model {REPO}@.* is not at revision sha256"):
+        hub.model_folder(REPO, revision(one))
+    assert hub.model_folder(REPO, revision(two)).path.is_dir()
+
+
+def test_what_is_there_already_makes_no_commit_but_gets_a_tag_that_was_lost(double, one):
+    first = publish(one, REPO)
+    double.requests.clear()
+    assert publish(one, REPO) == dataclasses.replace(first, changed=False)
+    assert writes(double.requests) == []
+    double.repo(f"models/{REPO}").tags.clear()
+    assert publish(one, REPO) == dataclasses.replace(first, changed=False)
+    assert double.repo(f"models/{REPO}").tags == {"v1": first.commit} and len(titles(double)) == 2
+
+
+def test_another_training_takes_the_place_of_the_one_before_it_and_what_people_wrote_stays(double, one, two):
+    publish(two, REPO)
+    files = dict(double.repo(f"models/{REPO}").at("main").files)
+    files["README.md"] = files["README.md"].replace(b"language: en", b"thanks: all") + b"\n## By hand\n\nMine.\n"
+    double.commit(f"models/{REPO}", {**files, "notes.txt": b"mine"})
+    assert publish(two, REPO).changed is False  # a card that people wrote into is still the card
+    done = publish(one, REPO)
+    assert (done.version, done.changed) == ("v2", True)
+    assert head(double)["notes.txt"] == b"mine" and "extra.safetensors" not in head(double)
+    page = head(double)["README.md"].decode()
+    assert "Mine." in page and "thanks: all" in page and revision(one) not in page
+    repo = double.repo(f"models/{REPO}")
+    assert "extra.safetensors" in repo.at("v1").files and repo.tags["v2"] == repo.refs["main"]
+
+
+def test_a_card_that_people_wrote_into_before_publishing_goes_with_it(double, one, tmp_path):
+    folder = Path(shutil.copytree(one, tmp_path / "edited"))
+    (folder / "README.md").write_text((folder / "README.md").read_text() + "\n## Thanks\n\nTo all.\n")
+    publish(folder, REPO)
+    assert b"To all." in head(double)["README.md"]
+
+
+def test_a_tag_may_be_named_and_never_moves(double, one, two):
+    assert publish(one, REPO, tag="paper").version == "paper"
+    assert publish(one, REPO, tag="paper").changed is False
+    with pytest.raises(BadInput, match="tag paper is at .* which is not this model; tags never move"):
+        publish(two, REPO, tag="paper")
+    assert len(titles(double)) == 2
+    assert publish(two, REPO).version == "v1" and publish(two, REPO, tag="final").changed is False
+    tags = double.repo(f"models/{REPO}").tags
+    assert sorted(tags) == ["final", "paper", "v1"] and tags["final"] == tags["v1"] != tags["paper"]
+    with pytest.raises(BadInput, match="must be of ASCII letters"):
+        publish(one, REPO, tag="a b")
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(double, one, two, tmp_path):
+    assert publish(one, REPO, dry_run=True) == Published(REPO, "v1", "", f"{double.url}/{REPO}/tree/v1", True)
+    publish(one, REPO)
+    double.requests.clear()
+    assert publish(two, REPO, dry_run=True).version == "v2" and publish(one, REPO, dry_run=True).changed is False
+    assert publish(one, tmp_path / "new", dry_run=True).changed and not (tmp_path / "new").exists()
+    assert writes(double.requests) == []
+
+
+# -- faults ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["lost reply", "500 after", "overtaken"])
+@pytest.mark.parametrize("at", ["/commit/", "/tag/", "repos/create"])
+def test_a_lost_reply_makes_no_second_commit_and_no_second_tag(double, one, kind, at):
+    double.faults.arm({}, rest=(at, kind) if kind != "overtaken" else None)
+    assert publish(one, REPO).changed
+    assert len(titles(double)) == 2
+    assert double.repo(f"models/{REPO}").tags == {"v1": double.repo(f"models/{REPO}").refs["main"]}
+
+
+def test_a_fault_at_any_request_leaves_the_old_model_or_the_whole_new_one(double, one, two):
+    publish(one, REPO)
+    old, before, stored = head(double), copy.deepcopy(double.repos), dict(double.objects)
+    double.faults.arm()
+    publish(two, REPO)
+    new, number = head(double), len(double.faults.seen)
+    kinds = ("503", "lost reply", "412", "no answer", "500 after", "damaged object", "overtaken")
+    for at in range(0, number, 2):
+        double.repos.clear()
+        double.repos.update(copy.deepcopy(before))
+        double.objects.clear()
+        double.objects.update(stored)
+        double.faults.arm({at: kinds[at // 2 % len(kinds)]})
+        try:
+            publish(two, REPO)
+        except ExabenchError as error:
+            assert "\n" not in str(error) and CANARY not in str(error)
+            assert {**head(double), "notes.txt": b""} in ({**old, "notes.txt": b""}, {**new, "notes.txt": b""})
+            double.faults.arm()
+            publish(two, REPO)
+        found = head(double)
+        found.pop("notes.txt", None)
+        assert found == new, (at, double.faults.struck)
+        assert [title for title in titles(double) if title.startswith(REPO)] == [
+            f"{REPO} v1: model at {revision(one)}",
+            f"{REPO} v2: model at {revision(two)}",
+        ]
+        tags = double.repo(f"models/{REPO}").tags
+        assert sorted(tags) == ["v1", "v2"]
+        assert double.repo(f"models/{REPO}").at("v2").files["model.safetensors"] == new["model.safetensors"]
+
+
+def test_a_hub_that_goes_away_is_one_line(double, one):
+    double.faults.arm(rest=("/commit/", "503"))
+    with pytest.raises(OutsideFailed, match="the model was not seen there after .* all of it is there or nothing"):
+        publish(one, REPO)
+    assert set(head(double)) <= {".gitattributes"}
+
+
+# -- pull requests -----------------------------------------------------------------------------------------------------
+
+
+def test_a_pull_request_is_opened_once_and_tagged_when_it_is_merged(double, one, two):
+    with pytest.raises(BadInput, match="is not there"):
+        publish(one, REPO, pull_request=True)
+    publish(one, REPO)
+    for kind in ("lost reply", ""):
+        double.faults.arm(rest=("/commit/", kind) if kind else None)
+        asked = publish(two, REPO, pull_request=True)
+        assert asked.url == f"{double.url}/{REPO}/discussions/1" and asked.changed is bool(kind)
+    assert len(double.repo(f"models/{REPO}").requests) == 1 and len(titles(double)) == 2
+    double.faults.arm()
+    merged = double.merge(f"models/{REPO}", 1)
+    assert publish(two, REPO, pull_request=True).commit == merged
+    assert publish(two, REPO) == Published(REPO, "v2", merged, f"{double.url}/{REPO}/tree/v2", changed=False)
+
+
+# -- folders -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_holds_what_the_training_left(one, two, tmp_path):
+    place = tmp_path / "place"
+    assert publish(two, place) == Published(str(place), "", file_digest(place / "manifest.json"), str(place), True)
+    assert contents(place) == contents(two)
+    (place / "notes.txt").write_text("mine")
+    done = publish(one, place)
+    assert done.changed and publish(one, place) == dataclasses.replace(done, changed=False)
+    found = contents(place)
+    assert found.pop("notes.txt") == b"mine" and found == contents(one)
+    with pytest.raises(BadInput, match="a folder has no tags"):
+        publish(one, place, tag="v1")
+    for wrong in (one, one / "deeper", one.parent):
+        with pytest.raises(BadInput, match="publish to another folder"):
+            publish(one, wrong)
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("optimizer.pt", b"any", r"holds a pickle \(optimizer.pt\)"),
+        ("state.dat", b"\x80\x04K\x01.", r"holds a pickle \(state.dat\)"),
+        ("model.safetensors", b"other", "model.safetensors: is not what manifest.json says"),
+        ("notes.txt", b"mine", "notes.txt is not listed in manifest.json"),
+        ("curves.csv", None, "curves.csv is missing, but listed in manifest.json"),
+        ("training.json", None, "is no model folder: manifest.json or training.json is missing"),
+        ("manifest.json", b"{}", "manifest.json: is no manifest of a model"),
+        ("manifest.json", b'{"kind": "model", "format": 1, "files": {"../x": "sha256:"}}', "is no manifest of a model"),
+    ],
+)
+def test_a_folder_that_is_not_what_the_training_left_is_refused_before_anything_is_asked(
+    double, one, tmp_path, name, data, said
+):
+    folder = Path(shutil.copytree(one, tmp_path / "folder"))
+    (folder / name).unlink(missing_ok=True)
+    if data is not None:
+        (folder / name).write_bytes(data)
+    with pytest.raises(BadInput, match=said):
+        publish(folder, REPO)
+    assert double.requests == []
+
+
+def test_a_submission_of_other_weights_is_refused(double, one, tmp_path):
+    folder = Path(shutil.copytree(one, tmp_path / "folder"))
+    file = folder / "submission.toml"
+    file.write_text(file.read_text().replace(revision(one), "sha256:" + "0" * 64))
+    listed = json.loads((folder / "manifest.json").read_text())
+    listed["files"]["submission.toml"] = file_digest(file)
+    (folder / "manifest.json").write_text(json_text(listed))
+    with pytest.raises(BadInput, match="submission.toml: names another revision than the folder's"):
+        publish(folder, REPO)
+    assert double.requests == []
+
+
+def test_a_place_that_holds_something_else_is_refused(double, one):
+    double.commit(f"models/{REPO}", {"manifest.json": b'{"format": 1, "tables": {}}'})
+    with pytest.raises(BadInput, match="owner/small@.*: manifest.json: is no manifest of a model"):
+        publish(one, REPO)
+    double.commit(f"models/{REPO}", {"manifest.json": b"\xff"})
+    with pytest.raises(BadInput, match="publish elsewhere"):
+        publish(one, REPO)
+
+
+def test_a_repository_made_by_hand_keeps_its_card(double, one):
+    double.commit(f"models/{REPO}", {"README.md": b"---\nlanguage: pt\n---\n# Mine\n"})
+    publish(one, REPO)
+    page = head(double)["README.md"].decode()
+    assert "language: pt" in page and "# Mine" in page and "## Results" in page and publish(one, REPO).changed is False

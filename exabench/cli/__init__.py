@@ -51,6 +51,7 @@ class LazyGroup(click.Group):
     lazy={
         "demo": ("exabench.cli.demo", "The whole thread on the embedded collection: no network, no GPU."),
         "data": ("exabench.cli.data", "Build, check, compare and publish training sets."),
+        "train": ("exabench.cli.train", "Fit reference rerankers, and publish what came out."),
         "bench": ("exabench.cli.bench", "Tasks, candidates, submissions, results, scores, comparisons."),
         "board": ("exabench.cli.board", "Check, build and show a leaderboard."),
         "parts": ("exabench.cli.parts", "What is on the shelves."),

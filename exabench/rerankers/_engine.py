@@ -22,6 +22,7 @@ from exabench.batches import batches, budget_of
 from exabench.errors import BadInput
 from exabench.nouns import Progress, silent
 from exabench.rerankers._heads import inputs_of
+from exabench.rerankers._learning import Learner
 from exabench.rerankers._store import Scored, Store
 from exabench.rerankers._tokens import Tokens, text_key
 
@@ -108,6 +109,11 @@ class Engine:
         for batch in batches([len(item.ids) for item in window.items.values()], self._budget):
             found |= dict(self._batch([keys[i] for i in batch], window.items))
         return [found[key] for key in window.groups[0]]
+
+    def learner(self, fields: tuple[str, ...]) -> Learner:
+        """The model to be fitted, under this engine's template, strategy and cut."""
+        given = (self._loaded, self._template, self._strategy, self._answers)
+        return Learner(*given, max_length=self.max_length, fields=fields)
 
     # -- windows -------------------------------------------------------------------------------------------
 

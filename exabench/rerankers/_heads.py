@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from exabench.batches import padded
 
@@ -85,10 +84,17 @@ class _Model:
     def only(self, rows: tuple[int, ...]) -> Any:
         return replace(self, chosen=rows)
 
-    @cached_property
+    @property
     def _weight(self) -> Tensor:
         """The needed rows of the output embedding, in float32: scores that differ by little must stay different."""
         weight = self.model.get_output_embeddings().weight
+        return self._read(weight) if weight.requires_grad else self._kept  # one that learns is never the same twice
+
+    @cached_property
+    def _kept(self) -> Tensor:
+        return self._read(self.model.get_output_embeddings().weight)
+
+    def _read(self, weight: Tensor) -> Tensor:
         return (weight[list(self.chosen)] if self.chosen else weight).float()
 
 
@@ -103,13 +109,19 @@ class Seq2Seq(_Model):
         step = self.model.get_decoder()(
             input_ids=start, encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False
         )
-        return linear(self._scaled(step.last_hidden_state[:, 0].float()), self._weight)
+        return _linear(self._scaled(step.last_hidden_state[:, 0].float()), self._weight)
 
     def written(self, ids: Tensor, most: int) -> Tensor:
         """The token ids `[1, <= most + 1]` that the model writes greedily after one input `[1, length]`."""
         mask = torch.ones_like(ids, dtype=torch.bool)
         told = {"max_new_tokens": most, "do_sample": False, "num_beams": 1, "pad_token_id": self.pad}
         return self.model.generate(input_ids=ids, attention_mask=mask, **told)
+
+    def written_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
+        """Logits `[n, t, vocabulary]` of each target token after those before it (`targets` int64 `[n, t]`)."""
+        before = targets.new_full(targets.shape, self.model.config.decoder_start_token_id or 0)
+        before[:, 1:] = targets[:, :-1].clamp(min=0)  # behind a target's end nothing is learnt, so any id will do
+        return self.model(input_ids=ids, attention_mask=mask, decoder_input_ids=before, use_cache=False).logits
 
     def _scaled(self, state: Tensor) -> Tensor:
         """T5 v1.0 shares its embedding with its output and scales for it; v1.1, flan and mT5 have their own output."""
@@ -130,9 +142,19 @@ class Decoder(_Model):
         states = self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
         last = states[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1]
         config = self.model.config
-        logits = linear(last.float(), self._weight) / (getattr(config, "logits_scaling", None) or 1.0)
+        logits = _linear(last.float(), self._weight) / (getattr(config, "logits_scaling", None) or 1.0)
         cap = getattr(config, "final_logit_softcapping", None)
         return logits if not cap else cap * torch.tanh(logits / cap)
+
+    def written_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
+        """Logits `[n, t, vocabulary]` of each target token after the item and the targets before it."""
+        lengths, steps = mask.sum(1), torch.arange(targets.shape[1], device=ids.device)
+        places = lengths[:, None] + steps  # where each target token stands, right behind the last real one
+        whole = nn.functional.pad(ids, (0, targets.shape[1]), value=self.pad)
+        whole = whole.scatter(1, places, targets.clamp(min=0))
+        seen = torch.arange(whole.shape[1], device=ids.device) < (lengths + (targets >= 0).sum(1))[:, None]
+        logits = self.model(input_ids=whole, attention_mask=seen, use_cache=False).logits
+        return logits[torch.arange(len(ids), device=ids.device)[:, None], places - 1]
 
 
 @dataclass(frozen=True)
@@ -176,8 +198,14 @@ class Pooled(_Model):
         states = self.model(input_ids=ids, attention_mask=mask, **_typed(self.model, types)).last_hidden_state.float()
         vectors = _pooled(states, mask, self.pooling)
         if self.dense is not None:
-            return linear(vectors, *self.dense)
+            return _linear(vectors, *self.dense)
         return nn.functional.normalize(vectors, dim=-1) if self.normal else vectors
+
+
+def _linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The product in the precision that it is given in, autocast or not."""
+    with torch.autocast(states.device.type, enabled=False):
+        return nn.functional.linear(states, weight, bias)
 
 
 def _typed(model: Any, types: Tensor | None) -> dict[str, Tensor]:

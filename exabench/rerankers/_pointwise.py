@@ -15,6 +15,7 @@ from exabench.rerankers._store import Scored
 from exabench.strategies import STRATEGIES
 
 if TYPE_CHECKING:
+    from exabench.rerankers._learning import Learner
     from exabench.rerankers._templates import Template
 
 
@@ -50,6 +51,7 @@ class Pointwise:
     """
 
     reads = "texts"
+    head = ""  # "classifier": one that is drawn by seed where training starts from a model without
 
     def __init__(
         self,
@@ -100,6 +102,10 @@ class Pointwise:
         """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""
         for group in self._engine.scored(self._texts(query, passages) for query, passages in jobs):
             yield [scored.score for scored in group], self._usage(group)
+
+    def learner(self) -> Learner:
+        """Its model, to be fitted: what it learns is what this reranker scores by."""
+        return self._engine.learner(self._fields)
 
     @property
     def pairs_per_second(self) -> float | None:

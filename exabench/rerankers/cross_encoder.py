@@ -17,6 +17,8 @@ class CrossEncoder(Pointwise):
     `strategy` overrides how two labels become a score ("softmax", "difference").
     """
 
+    head = "classifier"
+
     def __init__(
         self,
         model: str,

@@ -17,7 +17,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,10 +155,16 @@ def optimiser_tensors(
 
 
 def restore_optimiser(
-    optimiser: Optimizer, names: Mapping[str, Tensor], tensors: Mapping[str, Tensor], plain: Mapping[str, Any]
+    optimiser: Optimizer,
+    names: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    plain: Mapping[str, Any],
+    *,
+    part: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> None:
     """Put back what `optimiser_tensors` took, bit for bit: state, and options of the groups (rate, betas, ...).
 
+    `part` makes of a whole tensor, and its parameter, what is held of it here (sharded over ranks).
     Not by `load_state_dict`: that would round Adafactor's float32 moments to the type of a bfloat16 parameter.
     Raises BadInput where the optimiser has other parameters or groups.
     """
@@ -179,6 +185,7 @@ def restore_optimiser(
                 if torch.is_tensor(value):
                     device = value.device if key == "step" and counts_on_cpu else names[name].device
                     value = value.to(device, copy=True)
+                    value = part(value, names[name]) if part else value
                 optimiser.state[names[name]][key] = value
 
 

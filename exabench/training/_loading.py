@@ -1,0 +1,52 @@
+"""Loading: the groups of each step as token ids, made ahead by threads while the step before is computed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from exabench.training._steps import Encoded
+
+if TYPE_CHECKING:
+    from exabench.rerankers._learning import Learner
+    from exabench.training._groups import Group, Groups
+    from exabench.training._order import Order
+    from exabench.training._ranks import Ranks
+
+
+class Loading:
+    """Groups in the order of an Order, encoded; `loaders` threads (0: none) change when, and never what."""
+
+    def __init__(self, learner: Learner, groups: Groups, order: Order, *, written: bool, loaders: int) -> None:
+        self._learner, self._groups, self._order = learner, groups, order
+        self._written, self._loaders = written, loaders
+
+    def encoded(self, group: Group) -> Encoded:
+        """One group as the model reads it."""
+        items = self._learner.items(group.query, group.passages)
+        targets = self._learner.written(group.targets) if self._written else ()
+        return Encoded(group.id, items, group.labels, targets)
+
+    def steps(self, begin: int, end: int, ranks: Ranks) -> Iterator[list[Encoded]]:
+        """This rank's groups of each step from `begin` up to `end`."""
+        steps = range(begin, end)
+        shares = ((self._order.mine(step, ranks.rank, ranks.count), self._order.epoch(step)) for step in steps)
+        if not self._loaders:
+            yield from (self._share(*share) for share in shares)
+            return
+        with ThreadPoolExecutor(self._loaders, thread_name_prefix="loader") as pool:
+            coming: deque[Future[list[Encoded]]] = deque()
+            try:
+                for share in shares:
+                    coming.append(pool.submit(self._share, *share))
+                    if len(coming) > 2 * self._loaders:
+                        yield coming.popleft().result()
+                while coming:
+                    yield coming.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _share(self, numbers: tuple[int, ...], epoch: int) -> list[Encoded]:
+        return [self.encoded(self._groups.seen(number, epoch)) for number in numbers]

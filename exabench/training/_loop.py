@@ -1,0 +1,186 @@
+"""The loop: of each step its groups, a gradient, an optimiser step, a point of the curve; now and then dev and disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from exabench.errors import BadInput
+from exabench.nouns import Progress
+from exabench.training import _checkpoints as checkpoints
+from exabench.training._curves import Curves, Point
+from exabench.training._optimisers import optimiser_of, rate_at
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from exabench.rerankers._learning import Learner
+    from exabench.training._dev import Dev
+    from exabench.training._loading import Loading
+    from exabench.training._order import Order
+    from exabench.training._plan import Plan
+    from exabench.training._ranks import Ranks
+    from exabench.training._steps import Encoded, Gradient
+
+KEPT = 10  # checkpoints of a run that is not evaluated on its way
+NAMED = 32  # groups of a step that went wrong
+WEIGHTS = "model"
+
+
+@dataclass
+class Journal:
+    """What a run has seen of itself: dev values by step, the best of them, and how often it did no better since."""
+
+    dev: dict[str, float] = field(default_factory=dict)
+    best: int | None = None
+    stale: int = 0
+
+    def saw(self, step: int, value: float) -> None:
+        """One more evaluation; that of step 0 is of the model it began as, and never the best."""
+        self.dev[str(step)] = value
+        if step and (self.best is None or value > self.dev[str(self.best)]):
+            self.best, self.stale = step, 0
+        elif step:
+            self.stale += 1
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finished fit: optimiser steps done, the weights to keep (the best by dev, else the last), and the journal.
+
+    `skipped` names the checkpoints that were not whole when it was resumed.
+    """
+
+    steps: int
+    weights: Mapping[str, Tensor]
+    journal: Journal
+    skipped: tuple[str, ...] = ()
+
+
+class Fit:
+    """One run in a folder of its own. Killed anywhere, it goes on from its newest whole checkpoint to the same bits."""
+
+    def __init__(self, plan: Plan, learner: Learner, gradient: Gradient, folder: Path, ranks: Ranks) -> None:
+        self._plan, self._learner, self._gradient, self._ranks = plan, learner, gradient, ranks
+        self._folder, self._curves = folder / "checkpoints", Curves(folder / "curves.csv")
+        self._names = dict(learner.module.named_parameters())
+        self._optimiser = optimiser_of(plan.steps, self._names.values())
+        self._skipped: tuple[str, ...] = ()
+        self._saved = 0  # the step of the newest whole checkpoint
+        self.journal = Journal()
+
+    def run(self, loading: Loading, order: Order, dev: Dev | None, progress: Progress) -> Fitted:
+        """Every step that is not done yet, then the weights to keep.
+
+        Raises BadInput where loss, gradient, weights or dev are no finite numbers; nothing of that step is saved.
+        """
+        total = self._plan.steps.steps or order.steps(self._plan.steps.epochs)
+        begin = done = self._resumed()
+        for line in self._skipped:
+            progress(begin, total, f"passed over: {line}")
+        if dev and not begin:
+            self._evaluate(dev, 0)
+        end = begin if self._out_of_patience else total
+        self._learner.module.train()
+        for done, groups in enumerate(loading.steps(begin, end, self._ranks), begin + 1):
+            point = self._step(done, groups, order, total)
+            measured = dev is not None and (done == total or done % self._plan.dev.every == 0)
+            kept = measured or done == total or (dev is None and done % max(1, total // KEPT) == 0)
+            if kept:
+                self._check_weights(done, groups)
+            if dev and measured:
+                point = replace(point, dev=self._evaluate(dev, done))
+            if self._ranks.first:
+                self._curves.add(point)
+            if kept:
+                self._save(done)
+            progress(done, total, f"loss {point.loss:.4f}")
+            if self._out_of_patience:
+                break
+        return Fitted(done, self._kept(done), self.journal, self._skipped)
+
+    def _step(self, step: int, groups: list[Encoded], order: Order, total: int) -> Point:
+        """Step number `step` (from 1)."""
+        loss = self._gradient(step, groups, len(order.groups(step - 1)))
+        norm = self._ranks.clipped(list(self._names.values()), self._plan.steps.clip or math.inf)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise self._diverged(step, f"loss {loss}, gradient norm {norm}", groups)
+        rate = rate_at(self._plan.steps, step - 1, total)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        self._optimiser.step()
+        epochs, place = divmod(step - 1, order.steps_per_epoch)
+        seen = epochs * order.count + min(order.count, (place + 1) * order.batch)
+        return Point(step, seen / order.count, seen, loss, rate, norm)
+
+    def _check_weights(self, step: int, groups: list[Encoded]) -> None:
+        """Before they are evaluated or saved: a finite gradient times a large rate may have made them infinite."""
+        bad = sum(not bool(torch.isfinite(weight).all()) for weight in self._names.values())
+        if self._ranks.sum(bad):
+            raise self._diverged(step, "weights that are no finite numbers", groups)
+
+    def _diverged(self, step: int, what: str, groups: list[Encoded] | None = None) -> BadInput:
+        ids = self._ranks.names([group.id for group in groups or ()])
+        on = f", on groups {', '.join(ids[:NAMED])}{' ...' if len(ids) > NAMED else ''}" if ids else ""
+        last = f"step-{self._saved:06d}"
+        good = f"the last good checkpoint is {self._folder / last}" if self._saved else "there is no checkpoint yet"
+        return BadInput(f"step {step}: {what}{on}; {good}; lower steps.rate, or look at these rows")
+
+    @property
+    def _out_of_patience(self) -> bool:
+        return 0 < self._plan.dev.patience <= self.journal.stale
+
+    def _evaluate(self, dev: Dev, step: int) -> float:
+        """The dev value, measured by the first rank (by all, where each holds a part) and told to the others."""
+        value = dev() if self._ranks.first or self._ranks.sharded else 0.0
+        value = self._ranks.sum(value if self._ranks.first else 0.0)
+        if not math.isfinite(value):
+            raise self._diverged(step, f"{dev.metric} is {value}")
+        self.journal.saw(step, value)
+        return value
+
+    # -- checkpoints ---------------------------------------------------------------------------------------
+
+    def _save(self, step: int) -> None:
+        weights = self._ranks.whole(self._learner.module.state_dict(keep_vars=True))
+        tensors, plain = checkpoints.optimiser_tensors(self._optimiser, self._names)
+        tensors = self._ranks.whole(tensors)
+        if self._ranks.first:
+            self._curves.sync()
+            state = {"optimiser": plain, "journal": vars(self.journal), "micro": self._gradient.micro}
+            protect = () if self.journal.best is None else (self.journal.best,)
+            given, fingerprint = {WEIGHTS: weights, "optimiser": tensors}, self._plan.recipe.fingerprint
+            checkpoints.save(self._folder, step, given, state, fingerprint=fingerprint, protect=protect)
+        self._ranks.wait()
+        self._saved = step
+
+    def _resumed(self) -> int:
+        """The steps that are done: those of the newest whole checkpoint, whose state is put back."""
+        found = checkpoints.load_newest(self._folder, self._plan.recipe.fingerprint)
+        if found is not None:
+            self._ranks.load(self._learner.module, found.tensors[WEIGHTS])
+            checkpoints.restore_optimiser(
+                self._optimiser,
+                self._names,
+                found.tensors["optimiser"],
+                found.state["optimiser"],
+                part=self._ranks.part,
+            )
+            self.journal = Journal(**found.state["journal"])
+            self._skipped, self._saved = found.skipped, found.step
+            self._gradient.micro = found.state["micro"]
+        begin = found.step if found else 0
+        if self._ranks.first:
+            self._curves.resume(begin)
+        return begin
+
+    def _kept(self, last: int) -> dict[str, Tensor]:
+        best: Any = self.journal.best
+        if best is None or best == last:
+            return self._ranks.whole(self._learner.module.state_dict(keep_vars=True))
+        return dict(checkpoints.read(self._folder / f"step-{best:06d}").tensors[WEIGHTS])

@@ -1,0 +1,313 @@
+"""Small trainings: releases with rows of each family, a recipe over them, and runs that stop when they are told to."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from models import classifier_folder, decoder_folder, rankt5_folder, t5_folder, t5_tokenizer
+
+from exabench.files import toml_text
+from exabench.losses import LOSSES
+from exabench.nouns import silent
+from exabench.releases import save, write_table
+from exabench.rows import FAMILIES, Release, Row, Table
+from exabench.systems import reranker
+from exabench.training import train
+from exabench.training._dev import dev_of
+from exabench.training._groups import groups_of
+from exabench.training._loading import Loading
+from exabench.training._loop import Fit
+from exabench.training._order import Order
+from exabench.training._plan import Steps, train_recipe
+from exabench.training._ranks import Ranks
+from exabench.training._starting import start
+from exabench.training._steps import Encoded, Gradient
+
+torch.set_num_threads(1)  # the models are so small that a second one mostly waits, and it would move the last bits
+WORDS = "sky blue light wave sun star red dust cloud night moon rain snow wind storm sea".split()
+BLANK: Mapping[str, Any] = {"string": "toy", "bool": False, "int64": 0}
+
+
+def _text(rng: random.Random, words: int) -> str:
+    return " ".join(rng.choices(WORDS, k=words))
+
+
+def _row(family: str, **values: Any) -> Row:
+    """A row whose other fields hold nothing in particular."""
+    return {name: values.get(name, BLANK.get(kind, [])) for name, kind in FAMILIES[family].items()}
+
+
+def _query(number: int) -> dict[str, Any]:
+    return {"id": f"row-{number}", "query_id": f"q{number}", "query": WORDS[number % len(WORDS)]}
+
+
+def _passages(rng: random.Random, count: int, prefix: str = "p") -> tuple[list[str], list[str], list[str]]:
+    ids = [f"{prefix}{i}" for i in range(count)]
+    return ids, [""] * count, [_text(rng, rng.randint(2, 14)) for _ in ids]
+
+
+def listwise(count: int = 8, *, sizes: Sequence[int] = (3, 4, 2), seed: int = 0) -> list[Row]:
+    """Rows whose lists have these sizes in turn."""
+    rng, rows = random.Random(seed), []
+    for number in range(count):
+        ids, titles, passages = _passages(rng, sizes[number % len(sizes)])
+        given = {"passage_ids": ids, "titles": titles, "passages": passages}
+        rows.append(_row("listwise", **_query(100 * seed + number), **given))
+    return rows
+
+
+def scored(count: int = 8, *, sizes: Sequence[int] = (3, 4, 2), seed: int = 0) -> list[Row]:
+    """The same with scores that fall by a half."""
+    rows = listwise(count, sizes=sizes, seed=seed)
+    falling = ([2.0 - i / 2 for i in range(len(row["passage_ids"]))] for row in rows)
+    return [_row("scored", **{**row, "scores": scores}) for row, scores in zip(rows, falling, strict=True)]
+
+
+def contrastive(count: int = 8, *, negatives: int = 2, seed: int = 0) -> list[Row]:
+    """A positive, and so many negatives."""
+    rng, rows = random.Random(seed), []
+    for number in range(count):
+        ids, titles, passages = _passages(rng, negatives, "n")
+        given = {"positive_id": "good", "positive_title": "", "positive": f"{WORDS[number % 16]} {_text(rng, 4)}"}
+        given |= {"negative_ids": ids, "negative_titles": titles, "negatives": passages}
+        rows.append(_row("contrastive", **_query(100 * seed + number), **given))
+    return rows
+
+
+def explanations(count: int = 8, *, seed: int = 0) -> list[Row]:
+    """Pairs that are relevant in turn, and why."""
+    rng, rows = random.Random(seed), []
+    for number in range(count):
+        good = number % 2 == 0
+        why = f"It {'is' if good else 'is not'} about {WORDS[number % 16]}."
+        given = {"passage_id": f"p{number}", "title": "", "passage": _text(rng, rng.randint(3, 9)), "relevant": good}
+        given |= {"explanation": why, "target": f"{'true' if good else 'false'}. Explanation: {why}"}
+        rows.append(_row("explanations", **_query(100 * seed + number), **given))
+    return rows
+
+
+ROWS = {"listwise": listwise, "scored": scored, "contrastive": contrastive, "explanations": explanations}
+FAMILY_FOR = {"targets": "explanations", "binary": "explanations", "positive": "contrastive"}
+FAMILY_FOR |= {"order": "listwise", "scores": "scored"}
+
+
+def write_release(folder: Path, tables: Mapping[str, tuple[str, Mapping[str, Sequence[Row]]]]) -> Path:
+    """A release of tables, each with its family and the rows of its splits."""
+    found = {}
+    for name, (family, splits) in tables.items():
+        files = write_table(folder, name, family, splits)
+        count = sum(file.rows for parts in files.values() for file in parts)
+        found[name] = Table(
+            family=family,
+            licence="mit",
+            recipe={"dataset": "toy", "table": name, "licence": "mit", "builder": "toy"},
+            fingerprint="sha256:" + "0" * 64,
+            counts={"input": count, "good": count, "quarantined": 0, "skipped": 0, "reasons": {}},
+            teacher={"model": "nobody", "revision": "0"},
+            prompt="",
+            tokens={"replies": 0, "prompt_tokens": 0, "output_tokens": 0},
+            replayable=False,
+            report={},
+            splits=files,
+            fields=dict(FAMILIES[family]),
+        )
+    save(Release("toy", "1.0.0", found, ()), folder)
+    return folder
+
+
+def recipe(file: Path, data: Sequence[Mapping[str, Any]], **changes: Any) -> Path:
+    """A training recipe, good but for the changes; a table among them is laid over the one that is there."""
+    values: dict[str, Any] = {
+        **{"title": "Toy", "reranker": "cross_encoder", "model": "acme/none", "licence": "mit", "note": "", "seed": 3},
+        **{"options": {"max_length": 32}, "loss": {"part": "ranknet"}, "data": list(data)},
+        "steps": {"epochs": 2, "groups": 3, "rate": 1e-3, "schedule": "linear", "batch_tokens": 64},
+    }
+    for key, value in changes.items():
+        merged = key != "loss" and isinstance(value, Mapping) and isinstance(values.get(key), Mapping)
+        values[key] = {**values[key], **value} if merged else value
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(f"{key} = {toml_text(value)}\n" for key, value in values.items()), encoding="utf-8")
+    return file
+
+
+# -- one step by hand ----------------------------------------------------------------------------------------------
+
+
+KINDS = {
+    "bert": ("cross_encoder", lambda folder: classifier_folder(folder)),
+    "t5": ("monot5", lambda folder: t5_folder(folder, t5_tokenizer())),
+    "rankt5": ("rankt5", lambda folder: rankt5_folder(folder, t5_tokenizer())),
+    "decoder": ("yes_no", lambda folder: decoder_folder(folder)),
+}
+
+
+def learner_of(folder: Path, part: str, **options: Any) -> Any:
+    """A fresh learner of the model in a folder, in training mode."""
+    given = {"devices": ("cpu",), "max_length": 48, **options}
+    made = reranker(part, model=str(folder), **given).learner()
+    made.module.train()
+    return made
+
+
+def gradient_of(learner: Any, loss: str, *, ranks: Any = None, options: Mapping[str, Any] | None = None, **steps: Any):
+    """The engine of a step."""
+    return Gradient(learner, LOSSES[loss](**(options or {})), Steps(**steps), ranks or Ranks(), seed=5)
+
+
+def encoded(learner: Any, groups: Sequence[Any], *, written: bool = False) -> list[Encoded]:
+    """Groups as the model reads them."""
+    rows = ((group, learner.items(group.query, group.passages)) for group in groups)
+    return [
+        Encoded(group.id, items, group.labels, learner.written(group.targets) if written else ())
+        for group, items in rows
+    ]
+
+
+def gradients(learner: Any) -> dict[str, np.ndarray]:
+    """The gradient of every weight by name, 0 where there is none."""
+    rows = learner.module.named_parameters()
+    return {name: (torch.zeros_like(p) if p.grad is None else p.grad).detach().numpy().copy() for name, p in rows}
+
+
+def apart(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> float:
+    """How far two gradients are from each other, against the length of the first."""
+    gap = sum(float(((one[name] - other[name]).astype(np.float64) ** 2).sum()) for name in one)
+    return float(np.sqrt(gap / sum(float((row.astype(np.float64) ** 2).sum()) for row in one.values())))
+
+
+# -- a fit without its folder's lock, its card and its checks ----------------------------------------------------------
+
+
+class Watched:
+    """A Gradient that keeps the ids of the groups of each step."""
+
+    def __init__(self, gradient: Gradient) -> None:
+        self.gradient, self.seen = gradient, list[tuple[str, ...]]()
+
+    def __call__(self, step: int, groups: Sequence[Encoded], count: int) -> float:
+        self.seen.append(tuple(group.id for group in groups))
+        return self.gradient(step, groups, count)
+
+    @property
+    def micro(self) -> int:
+        return self.gradient.micro
+
+    @micro.setter
+    def micro(self, tokens: int) -> None:
+        self.gradient.micro = tokens
+
+
+@dataclass
+class Parts:
+    """What `train` puts together, for a test to change one of them."""
+
+    plan: Any
+    learner: Any
+    loss: Any
+    groups: Any
+    held: Any
+    to: Path
+    dev: Any = None
+
+    def run(self, progress: Any = silent) -> Any:
+        """Fit; `seen` is then the ids of each step's groups."""
+        order = Order(len(self.groups), self.plan.seed, self.plan.steps.groups)
+        written = self.loss.needs == "targets"
+        loading = Loading(self.learner, self.groups, order, written=written, loaders=self.plan.steps.loaders)
+        gradient = Gradient(self.learner, self.loss, self.plan.steps, Ranks(), self.plan.seed)
+        watched = Watched(gradient)
+        self.seen = watched.seen
+        dev = self.dev or dev_of(self.plan, self.learner, self.held, loading, gradient, None)
+        self.fit = Fit(self.plan, self.learner, watched, self.to, Ranks())
+        return self.fit.run(loading, order, dev, progress)
+
+
+def parts(file: Path, to: Path, **changes: Any) -> Parts:
+    """The parts of a recipe's fit in the folder `to`."""
+    plan = train_recipe(file)
+    to.mkdir(parents=True, exist_ok=True)
+    loss = LOSSES[plan.loss["part"]](**{key: value for key, value in plan.loss.items() if key != "part"})
+    groups, held, _ = groups_of(plan, loss.needs)
+    learner = start(plan, to, to / "lock.json", ("cpu",)).reranker.learner()
+    return replace(Parts(plan, learner, loss, groups, held, to), **changes)
+
+
+# -- runs that end before their time ---------------------------------------------------------------------------------
+
+
+class Stopped(Exception):
+    """Somebody pressed control-C."""
+
+
+def stops_at(step: int):
+    """A Progress that ends the run behind a step."""
+
+    def progress(done: int, total: int, text: str = "") -> None:
+        if done == step and "passed over" not in text:
+            raise Stopped
+
+    return progress
+
+
+def kill() -> None:
+    """As if the machine went down."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dies_at_step(file: Path, to: Path, step: int) -> None:
+    """Train until the process is killed behind a step."""
+
+    def progress(done: int, total: int, text: str = "") -> None:
+        if done == step:
+            kill()
+
+    train(file, to, progress=progress)
+
+
+def at_sync(number: int, fault: Callable[[], None]) -> Callable[[int], None]:
+    """An `os.fsync` at whose call of that number something happens."""
+    calls, fsync = [0], os.fsync
+
+    def counted(descriptor: int) -> None:
+        calls[0] += 1
+        if calls[0] == number:
+            fault()
+        fsync(descriptor)
+
+    return counted
+
+
+def dies_at_sync(file: Path, to: Path, number: int) -> None:
+    """Train until the process is killed when it syncs a file or a folder for the `number`th time."""
+    os.fsync = at_sync(number, kill)
+    train(file, to)
+
+
+def killed(target: Callable[..., None], *args: Any) -> bool:
+    """Whether a process that calls `target` is killed on its way; it is born of one that has all libraries loaded."""
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for the first one, which the others are forked from
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fits"])
+    process = context.Process(target=target, args=args)
+    process.start()
+    process.join(120)
+    return process.exitcode == -signal.SIGKILL
+
+
+def weights(to: Path) -> bytes:
+    """The weights that a run ended with."""
+    return (to / "model" / "model.safetensors").read_bytes()
+
+
+def outcome(to: Path) -> tuple[bytes, bytes]:
+    """The final weights and the curve."""
+    return weights(to), (to / "curves.csv").read_bytes()

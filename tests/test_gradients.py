@@ -1,0 +1,358 @@
+"""The gradient of a step: the same however it is cut, whatever is cached, and when memory ran out on the way."""
+
+from __future__ import annotations
+
+import random
+from types import SimpleNamespace
+
+import pytest
+import torch
+from fits import KINDS, apart, encoded, gradient_of, gradients, learner_of
+from models import CLASSIFIERS, DECODERS, classifier_folder, decoder_folder
+
+from exabench.errors import BadInput
+from exabench.losses import LOSSES
+from exabench.nouns import Passage, Query
+from exabench.systems import reranker
+from exabench.training._dev import scores_of
+from exabench.training._groups import Group
+from exabench.training._ranks import Ranks
+
+GROUP_LOSSES = sorted(name for name in LOSSES if LOSSES[name].needs != "targets")
+WORDS = "sky blue light wave sun star red dust cloud night".split()
+
+
+def groups(loss: str = "ranknet", sizes: tuple[int, ...] = (3, 5, 1, 2, 4), seed: int = 0) -> list[Group]:
+    """Groups of unlike sizes with passages of unlike lengths, and labels that the loss is defined for."""
+    rng, made = random.Random(seed), []
+    needs = LOSSES[loss].needs
+    for number, size in enumerate(sizes):
+        n = size if needs in ("binary", "targets") else max(size, 2)
+        passages = tuple(Passage(f"p{i}", " ".join(rng.choices(WORDS, k=rng.randint(1, 30)))) for i in range(n))
+        best = (1.0, *[0.0] * (n - 1))
+        labels = best if needs in ("positive", "binary") else tuple(float(n - i) for i in range(n))
+        targets = tuple(f"true {' '.join(rng.choices(WORDS, k=rng.randint(0, 6)))}" for _ in passages)
+        made.append(Group(f"g{number}", Query(f"q{number}", rng.choice(WORDS)), passages, labels, targets))
+    return made
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    place = tmp_path_factory.mktemp("models")
+    return {kind: (part, make(place / kind)) for kind, (part, make) in KINDS.items()}
+
+
+@pytest.fixture
+def bert(folders):
+    return learner_of(folders["bert"][1], "cross_encoder")
+
+
+def step(learner, loss, given, *, micro, mode, dropout=False, **options):
+    """Loss and gradients of a step."""
+    made = gradient_of(learner, loss, gradients=mode, batch_tokens=micro, dropout=dropout, **options)
+    rows = encoded(learner, given, written=LOSSES[loss].needs == "targets")
+    value = made(1, rows, len(rows))
+    return value, gradients(learner), made
+
+
+# -- cached and plain ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", GROUP_LOSSES)
+def test_cached_gradients_are_the_plain_ones_for_any_budget(bert, loss):
+    given = groups(loss)
+    value, plain, _ = step(bert, loss, given, micro=100_000, mode="plain")
+    assert max(float(abs(row).max()) for row in plain.values()) > 1e-4
+    for micro, mode in ((60, "cached"), (60, "plain"), (100, "auto"), (100_000, "cached")):
+        other, found, _ = step(bert, loss, given, micro=micro, mode=mode)
+        assert other == pytest.approx(value, rel=1e-5)
+        assert apart(plain, found) < 1e-5, (micro, mode)
+
+
+@pytest.mark.parametrize("loss", GROUP_LOSSES)
+def test_with_dropout_both_passes_of_the_cache_see_the_same_masks(bert, loss):
+    """The plain gradient through the very micro-batches of the cache, all of their graphs alive."""
+    given = encoded(bert, groups(loss))
+    for micro in (60, 100_000):
+        made = gradient_of(bert, loss, gradients="cached", batch_tokens=micro)
+        cached, found = made(7, given, len(given)), gradients(bert)
+        bert.module.zero_grad(set_to_none=True)
+        plain, wanted = made._plain((7, 0), given, len(given)), gradients(bert)
+        assert cached == pytest.approx(plain, rel=1e-5)
+        assert apart(wanted, found) < 1e-5
+    still = step(bert, loss, groups(loss), micro=100_000, mode="cached")[1]
+    assert apart(wanted, still) > 1e-3  # dropout was on
+
+
+@pytest.mark.parametrize("kind", ["t5", "rankt5", "decoder"])
+def test_every_kind_of_model_has_one_gradient(folders, kind):
+    part, folder = folders[kind]
+    value, plain, _ = step(learner_of(folder, part), "ranknet", groups(), micro=100_000, mode="plain")
+    other, found, _ = step(learner_of(folder, part), "ranknet", groups(), micro=80, mode="cached")
+    assert other == pytest.approx(value, rel=1e-5)
+    assert apart(plain, found) < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["t5", "decoder"])
+def test_texts_have_one_gradient_however_the_step_is_cut(folders, kind):
+    part, folder = folders[kind]
+    learner = learner_of(folder, part)
+    value, whole, _ = step(learner, "lm", groups("lm"), micro=100_000, mode="auto", options={"label_weight": 3.0})
+    for micro in (1, 90, 300):
+        other, found, _ = step(learner, "lm", groups("lm"), micro=micro, mode="auto", options={"label_weight": 3.0})
+        assert other == pytest.approx(value, rel=1e-5)
+        assert apart(whole, found) < 1e-5
+
+
+def test_the_loss_of_texts_is_the_mean_over_tokens_with_the_label_as_heavy_as_it_is_told(folders):
+    learner = learner_of(folders["t5"][1], "monot5")
+    one, two = groups("lm", sizes=(1, 1))
+
+    def loss(*given, weight):
+        return step(learner, "lm", given, micro=100_000, mode="auto", options={"label_weight": weight})[0]
+
+    rows = encoded(learner, [one, two], written=True)
+    for weight in (1.0, 4.0):
+        weights = [len(row.targets[0]) - 1 + weight for row in rows]
+        alone = [loss(one, weight=weight), loss(two, weight=weight)]
+        mean = sum(w * value for w, value in zip(weights, alone, strict=True)) / sum(weights)
+        assert loss(one, two, weight=weight) == pytest.approx(mean, rel=1e-5)
+    # Of the label alone and of all other tokens, from two weights of the label.
+    model, target = learner.module.model, torch.tensor(rows[0].targets[0])[None]
+    logits = model(input_ids=torch.tensor(rows[0].items[0].ids)[None].long(), labels=target).logits
+    each = torch.nn.functional.cross_entropy(logits[0], target[0], reduction="none")
+    assert loss(one, weight=4.0) == pytest.approx(((each.sum() + 3 * each[0]) / (len(each) + 3)).item(), rel=1e-5)
+
+
+def test_a_group_longer_than_the_budget_is_cached_and_a_short_one_is_not(bert, monkeypatch):
+    made = gradient_of(bert, "ranknet", gradients="auto", batch_tokens=150)
+    seen = []
+    for name in ("_plain", "_cached"):
+        call = getattr(made, name)
+        monkeypatch.setattr(made, name, lambda *args, call=call, name=name: seen.append(name) or call(*args))
+    short, long = encoded(bert, groups(sizes=(2,))), encoded(bert, groups(sizes=(12,)))
+    assert short[0].tokens <= 150 < long[0].tokens
+    made(1, short, 1)
+    made(1, long, 1)
+    assert seen == ["_plain", "_cached"]
+
+
+def test_a_share_of_a_step_is_divided_by_the_groups_of_all_ranks(bert):
+    """Two ranks' losses and gradients add up to those of the one large batch, each with its own dropout off."""
+    given = groups()
+    value, whole, _ = step(bert, "ranknet", given, micro=90, mode="cached")
+    made = gradient_of(bert, "ranknet", gradients="cached", batch_tokens=90, dropout=False)
+    rows, total, parts = encoded(bert, given), 0.0, []
+    for share in (rows[0::2], rows[1::2], []):
+        total += made(1, share, len(rows))
+        parts.append(gradients(bert))
+    summed = {name: sum(part[name] for part in parts) for name in whole}
+    assert total == pytest.approx(value, rel=1e-5)
+    assert apart(whole, summed) < 1e-5
+
+
+def test_the_loss_without_a_gradient_is_the_same_and_leaves_the_model_as_it_was(folders):
+    for kind, loss in (("bert", "ranknet"), ("t5", "lm")):
+        part, folder = folders[kind]
+        learner = learner_of(folder, part)
+        options = {"label_weight": 2.0} if loss == "lm" else {}
+        value, _, made = step(learner, loss, groups(loss), micro=100_000, mode="plain", options=options)
+        assert made.value(encoded(learner, groups(loss), written=loss == "lm")) == pytest.approx(value, rel=1e-5)
+        assert learner.module.training
+
+
+# -- dropout, precision, attention, checkpointing --------------------------------------------------------------------
+
+
+def test_masks_belong_to_seed_rank_step_and_micro_batch(bert):
+    given = encoded(bert, groups())
+
+    def of(step=1, seed=5, rank=0):
+        ranks = Ranks()
+        ranks.rank = rank
+        made = gradient_of(bert, "ranknet", ranks=ranks, batch_tokens=90)
+        made._seed = seed
+        torch.manual_seed(random.randrange(1 << 30))  # what was drawn before does not matter
+        made(step, given, len(given))
+        return gradients(bert)
+
+    first = of()
+    assert apart(first, of()) == 0
+    assert all(apart(first, other) > 1e-3 for other in (of(step=2), of(seed=6), of(rank=1)))
+
+
+@pytest.mark.parametrize("kind", [*CLASSIFIERS, *DECODERS, "t5", "rankt5"])
+def test_dropout_false_switches_off_every_dropout_of_every_architecture(tmp_path, folders, kind):
+    if kind in folders:
+        part, folder = folders[kind]
+    elif kind in CLASSIFIERS:
+        part, folder = "cross_encoder", classifier_folder(tmp_path / kind, kind)
+    else:
+        part, folder = "yes_no", decoder_folder(tmp_path / kind, kind)
+    learner = learner_of(folder, part)
+    for module in learner.module.modules():  # some have none by default, and all can have one
+        for name, value in vars(module).items():
+            if "dropout" in name and isinstance(value, float):
+                setattr(module, name, 0.1)
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.1
+    items = encoded(learner, groups(sizes=(4,)))[0].items
+
+    def twice():
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            yield learner.module(*learner.inputs(items)).detach()
+
+    one, other = twice()
+    assert not torch.equal(one, other)
+    gradient_of(learner, "ranknet", dropout=False)
+    one, other = twice()
+    assert learner.module.training and torch.equal(one, other)
+    learner.module.eval()
+    torch.testing.assert_close(learner.module(*learner.inputs(items)), one, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("mode", ["plain", "cached"])
+def test_gradient_checkpointing_gives_equal_gradients_with_dropout_on(folders, kind, mode):
+    part, folder = folders[kind]
+    found = []
+    for checkpointing in (False, True):
+        learner = learner_of(folder, part)
+        options = {"micro": 120, "mode": mode, "dropout": True, "checkpointing": checkpointing}
+        found.append(step(learner, "ranknet", groups(), **options))
+        layers = [layer for layer in learner.module.modules() if hasattr(layer, "gradient_checkpointing")]
+        assert {layer.gradient_checkpointing for layer in layers} == {checkpointing}
+    assert found[0][0] == found[1][0]
+    assert apart(found[0][1], found[1][1]) < 1e-6
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_two_implementations_of_attention_agree(folders, kind):
+    part, folder = folders[kind]
+    found = []
+    for attention in ("eager", "sdpa"):
+        learner = learner_of(folder, part)
+        found.append(step(learner, "ranknet", groups(), micro=120, mode="cached", attention=attention))
+        assert learner.module.model.config._attn_implementation == attention
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    assert apart(found[0][1], found[1][1]) < 1e-5
+
+
+def test_an_attention_that_cannot_be_had_is_one_line(tmp_path, bert):
+    with pytest.raises(BadInput, match="flash_attention_2.*leave steps.attention out"):
+        gradient_of(bert, "ranknet", attention="flash_attention_2")
+    learner = learner_of(classifier_folder(tmp_path / "deberta", "deberta"), "cross_encoder")
+    with pytest.raises(BadInput, match="sdpa"):
+        gradient_of(learner, "ranknet", attention="sdpa")
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_bfloat16_autocast_stays_near_float32_and_weights_stay_float32(folders, kind):
+    part, folder = folders[kind]
+    loss = "lm" if kind == "t5" else "ranknet"
+    value, exact, _ = step(learner_of(folder, part), loss, groups(loss), micro=200, mode="auto")
+    learner = learner_of(folder, part)
+    lower, found, _ = step(learner, loss, groups(loss), micro=200, mode="auto", autocast="bfloat16")
+    assert lower == pytest.approx(value, rel=0.05) and lower != value
+    assert apart(exact, found) < 0.2
+    assert {p.dtype for p in learner.module.parameters()} == {torch.float32}
+
+
+@pytest.mark.slow
+def test_a_compiled_model_has_the_same_gradient(bert):
+    value, plain, _ = step(bert, "ranknet", groups(), micro=200, mode="cached")
+    other, found, _ = step(bert, "ranknet", groups(), micro=200, mode="cached", compile=True)
+    assert other == pytest.approx(value, rel=1e-5)
+    assert apart(plain, found) < 1e-5
+    assert set(bert.state()) == set(dict(bert.module.named_parameters()))
+
+
+# -- what learns is what scores --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_learner_scores_as_its_reranker_does(folders, kind):
+    part, folder = folders[kind]
+    given = groups(sizes=(6,))[0]
+    learner = learner_of(folder, part)
+    wanted = reranker(part, model=str(folder), devices=("cpu",), max_length=48).score(given.query, given.passages)
+    assert scores_of(learner, learner.items(given.query, given.passages)).tolist() == pytest.approx(wanted, abs=1e-5)
+    assert learner.module.training
+
+
+# -- memory ----------------------------------------------------------------------------------------------------------
+
+
+def poor(learner, tokens, error=torch.OutOfMemoryError):
+    """The device holds no batch of more than so many padded tokens."""
+
+    def check(module, args):
+        if args[0].numel() > tokens:
+            raise error("out of memory: tried to allocate more than there is")
+
+    return learner.module.register_forward_pre_hook(check)
+
+
+@pytest.mark.parametrize("loss", ["ranknet", "lm"])
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
+def test_out_of_memory_halves_the_micro_batch_and_the_step_is_that_of_the_small_budget(folders, loss, error):
+    part, folder = folders["t5"]
+    found = []
+    for micro, limit in ((800, 130), (100, 800)):
+        learner = learner_of(folder, part, max_length=40)
+        poor(learner, limit, error)
+        found.append(step(learner, loss, groups(loss), micro=micro, mode="auto", dropout=True))
+    assert found[0][2].micro == 100
+    assert found[0][0] == found[1][0]
+    assert apart(found[0][1], found[1][1]) == 0  # to the bit, dropout and all
+
+
+def test_memory_that_runs_out_on_the_way_back_leaves_no_gradient_of_the_first_try(bert):
+    """Half of the micro-batches have gone back before the device is full."""
+    value, wanted, _ = step(bert, "ranknet", groups(), micro=100, mode="cached")
+    calls = []
+
+    def full(module, args):
+        calls.append(args[0].numel())
+        if len(calls) == 6:
+            raise torch.OutOfMemoryError("no room")
+
+    handle = bert.module.register_forward_pre_hook(full)
+    other, found, made = step(bert, "ranknet", groups(), micro=200, mode="cached")
+    handle.remove()
+    assert made.micro == 100 and len(calls) > 6
+    assert other == value and apart(wanted, found) == 0
+
+
+def test_an_input_that_never_fits_is_one_line(bert, folders):
+    poor(bert, 10)
+    with pytest.raises(BadInput, match=r"cpu has no memory for one input of 3\d tokens; lower max_length"):
+        step(bert, "ranknet", groups(), micro=512, mode="cached")
+    with pytest.raises(BadInput, match='no memory for one group; give steps.gradients = "cached"'):
+        step(bert, "ranknet", groups(), micro=512, mode="plain")
+    learner = learner_of(folders["t5"][1], "monot5")
+    poor(learner, 10)
+    with pytest.raises(BadInput, match="no memory for one input"):
+        step(learner, "lm", groups("lm"), micro=512, mode="auto")
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(bert):
+    def broken(module, args):
+        raise RuntimeError("shapes do not fit")
+
+    bert.module.register_forward_pre_hook(broken)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        step(bert, "ranknet", groups(), micro=100, mode="cached")
+
+
+def test_ranks_that_hold_parts_of_one_model_do_not_halve_alone(bert):
+    alone = Ranks()
+    shared = SimpleNamespace(
+        **{"sharded": True, "count": 2, "rank": 0, "scale": 1.0, "wrapped": alone.wrapped, "sum": float},
+        **{"most": alone.most, "add_gradients": lambda module: None},
+    )
+    made = gradient_of(bert, "ranknet", ranks=shared, batch_tokens=512)
+    poor(bert, 10)
+    with pytest.raises(BadInput, match="lower steps.batch_tokens"):
+        made(1, encoded(bert, groups()), 5)

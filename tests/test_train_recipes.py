@@ -1,0 +1,239 @@
+"""The training recipes: every part, table, task and published number that they name is there, and says the same."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exabench.builders import BUILDERS
+from exabench.builders._sources import blocks
+from exabench.builders.imported import FORMATS
+from exabench.building import data_recipe
+from exabench.catalogue import single_task
+from exabench.losses import LOSSES
+from exabench.metrics._measure import MetricName
+from exabench.recipe import Recipe, recipe_names
+from exabench.rerankers import RERANKERS
+from exabench.rerankers._pointwise import Scoring
+from exabench.strategies import STRATEGIES
+from exabench.training._groups import FITS
+from exabench.training._plan import Check, Plan, train_recipe
+
+REPORTED = Path(__file__).parents[1] / "leaderboard" / "reported"
+NAMES = recipe_names("train")
+DATA = {(r.values["dataset"], r.values["table"]): r for r in map(data_recipe, recipe_names("data"))}
+UNBUILT = {
+    ("msmarco-triples", "triples-small"): "contrastive",
+    ("msmarco-lists", "lists-36"): "contrastive",
+    ("msmarco-scored", "bert-cat-ensemble"): "scored",
+    ("rankgpt-distill", "gpt-3.5-turbo-10k"): "listwise",
+}
+"""Tables that recipes name and that no data recipe builds yet, with the family that they must be of."""
+PRINTED = {
+    **{"Touche-2020": "webis-touche2020", "DBPedia": "dbpedia-entity", "Signal-1M": "signal1m"},
+    **{"dl19": "trec-dl-2019", "dl20": "trec-dl-2020"},
+}
+"""How the reported tables spell a task, where it is not the task's name but for its case."""
+ABLATIONS: Mapping[str, Mapping[str, Any]] = {
+    "extra-id": {"options": {"strategy": "logit", "answers": ["<extra_id_10>"], "max_length": 500}},
+    "softmax": {"options": {"strategy": "softmax", "max_length": 500}},
+    "20-documents": {"data": {"passages": 20}},
+    "10-documents": {"data": {"passages": 10}},
+    "without-bm25": {"data": {"table": "gpt-3.5-turbo-16k-without-bm25"}},
+    "without-splade": {"data": {"table": "gpt-3.5-turbo-16k-without-splade"}},
+    "without-dragon": {"data": {"table": "gpt-3.5-turbo-16k-without-dragon"}},
+    "without-monot5": {"data": {"table": "gpt-3.5-turbo-16k-without-monot5"}},
+    "sentences": {"data": {"table": "gpt-3.5-turbo-16k-sentences"}},
+    "doct5query": {"data": {"table": "gpt-3.5-turbo-16k-doct5query"}},
+    "mixed": {"data": {"limit": 9500}},
+}
+"""The rows of TWOLAR's Table 5 (and its code's third score): all that they change in twolar-small."""
+each = pytest.mark.parametrize("name", NAMES)
+
+
+def tables(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Dataset and table of everything that a plan learns from."""
+    return ((data.release.rsplit("/", 1)[-1], data.table) for data in plan.data)
+
+
+def family(key: tuple[str, str]) -> str:
+    if key in UNBUILT:
+        return UNBUILT[key]
+    builder, options = DATA[key].values["builder"], DATA[key].values["options"]
+    return FORMATS[options["format"]] if builder == "imported" else str(BUILDERS[builder].family)
+
+
+def judged_queries(key: tuple[str, str]) -> set[str]:
+    """The tasks whose very test queries a table is made of."""
+    options = DATA[key].values["options"] if key in DATA else {}
+    task, queries = options.get("task"), options.get("queries", {})
+    given = [one for one in (queries, *queries.values(), options, options.get("pairs")) if isinstance(one, Mapping)]
+    return {task} if task and single_task(task).split in {one.get("split") for one in given} else set()
+
+
+def cells(check: Check) -> list[str]:
+    """What the reported table says of the check's system, task, first stage, depth and metric."""
+    with (REPORTED / check.source.removeprefix("reported/")).open(encoding="utf-8") as file:
+        return [
+            row["value"]
+            for row in csv.DictReader(file)
+            if row["system"] == check.system
+            and PRINTED.get(row["dataset"], row["dataset"].lower()) == check.task
+            and f"{row['first_stage']} ".startswith(f"{check.candidates} ")
+            and row["topk"] == str(check.depth)
+            and row["metric"].replace("MRR", "RR") == check.metric
+        ]
+
+
+def unlike(one: Recipe, other: Recipe) -> set[str]:
+    """The keys whose values two recipes do not share."""
+    keys = one.values.keys() | other.values.keys()
+    return {key for key in keys if one.values.get(key) != other.values.get(key)}
+
+
+# -- every recipe --------------------------------------------------------------------------------------------------
+
+
+def test_the_published_rerankers_all_have_recipes():
+    wanted = {f"monot5-{size}" for size in ("small", "base", "large", "3b")}
+    wanted |= {f"rankt5-{size}" for size in ("base", "large", "3b")}
+    wanted |= {f"twolar-{size}" for size in ("small", "large", "xl")}
+    wanted |= {f"twolar-small-{what}" for what in ABLATIONS}
+    teachers = ["gpt-3.5", *(f"llama-2-{size}-chat-{rows}" for size in ("7b", "70b") for rows in ("15k", "50k"))]
+    wanted |= {f"exaranker-{teacher}{end}" for teacher in teachers for end in ("", "-bin")}
+    wanted |= {"rankgpt-deberta", "monobert-large", "minilm-l6", "medquad-lce", "mini-minilm", "scifact-minilm"}
+    wanted |= {"nfcorpus-minilm", "trec-dl-2019-minilm", "trec-dl-2020-minilm", "medquad-minilm"}
+    assert wanted <= set(NAMES)
+
+
+@each
+def test_every_key_of_a_recipe_is_known_and_those_that_a_card_shows_are_there(name):
+    plan = train_recipe(name)
+    assert plan.title and plan.licence != "unknown" and plan.note and plan.steps.groups and plan.checks
+    assert plan.recipe.file.read_text(encoding="utf-8").startswith("# ")
+
+
+@each
+def test_reranker_options_and_strategy_exist_and_fit(name):
+    plan = train_recipe(name)
+    part = RERANKERS[plan.reranker]
+    assert plan.options.keys() <= inspect.signature(part).parameters.keys() | Scoring.__annotations__.keys()
+    assert plan.options.get("strategy", "softmax") in STRATEGIES
+    assert hasattr(part, "learner"), f"{plan.reranker} cannot be trained"
+
+
+@each
+def test_the_loss_takes_its_options_and_every_table_has_what_it_needs(name):
+    plan = train_recipe(name)
+    options = {key: value for key, value in plan.loss.items() if key != "part"}
+    loss = LOSSES[plan.loss["part"]](**options)
+    assert {family(key) for key in tables(plan)} <= set(FITS[loss.needs])
+
+
+def test_every_table_has_a_data_recipe_and_those_that_have_none_are_listed():
+    named = {key for name in NAMES for key in tables(train_recipe(name))}
+    assert named - DATA.keys() == UNBUILT.keys()
+
+
+@each
+def test_only_a_table_with_a_validation_split_needs_no_groups_held_out(name):
+    plan = train_recipe(name)
+    if plan.dev.every:
+        assert plan.dev.groups or all(DATA[key].values.get("validation") for key in tables(plan))
+        assert MetricName.parse(plan.dev.metric or "nDCG@10").metric == "nDCG"
+
+
+@each
+def test_every_check_names_a_task_and_a_metric(name):
+    for check in train_recipe(name).checks:
+        assert single_task(check.task).name == check.task
+        assert str(MetricName.parse(check.metric)) == check.metric
+
+
+@each
+def test_a_value_is_the_cell_that_it_names_and_a_recipe_without_one_says_so(name):
+    plan = train_recipe(name)
+    for check in plan.checks:
+        assert (check.value is None) == (check.source == "") == (check.system == "")
+        if check.value is not None:
+            assert [float(cell) for cell in cells(check)] == [check.value], check
+    without = any(check.value is None for check in plan.checks)
+    assert without == plan.note.startswith("No published number is claimed.")
+
+
+@each
+def test_nothing_is_checked_on_the_queries_that_were_learnt_from(name):
+    plan = train_recipe(name)
+    assert not {check.task for check in plan.checks} & {task for key in tables(plan) for task in judged_queries(key)}
+
+
+def test_the_tables_of_judged_queries_are_known_as_such():
+    found = {table: judged_queries((dataset, table)) for dataset, table in DATA}
+    assert found["trec-dl-2020-rankgpt"] == {"trec-dl-2020"} and found["trec-dl-2019-rankgpt"] == {"trec-dl-2019"}
+    assert not found["scifact-mined"] and not found["medquad-questions"] and not found["gpt-3.5-turbo-16k"]
+
+
+# -- those that differ in one thing --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ABLATIONS)
+def test_an_ablation_of_twolar_changes_what_it_ablates_and_nothing_else(what):
+    whole, ablation = train_recipe("twolar-small").recipe, train_recipe(f"twolar-small-{what}").recipe
+    changes = ABLATIONS[what]
+    assert unlike(whole, ablation) - {"title", "check", "note"} == changes.keys()
+    if "data" in changes:
+        assert ablation.values["data"] == [{**whole.values["data"][0], **changes["data"]}]
+    else:
+        assert ablation.values["options"] == changes["options"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("-bin")])
+def test_a_baseline_without_explanations_differs_by_its_input_and_its_target_alone(name):
+    with_them, without = train_recipe(name.removesuffix("-bin")), train_recipe(name)
+    assert unlike(with_them.recipe, without.recipe) == {"title", "options", "data"}
+    assert [data.explanations for data in (*with_them.data, *without.data)] == [True, False]
+    own = inspect.getmodule(RERANKERS["exaranker"]).TEMPLATE
+    assert f"{without.options['template']} Give an explanation." == own
+
+
+@pytest.mark.parametrize("size", ["large", "xl"])
+def test_the_sizes_of_twolar_differ_by_their_model_alone(size):
+    small, larger = train_recipe("twolar-small").recipe, train_recipe(f"twolar-{size}").recipe
+    assert unlike(small, larger) == {"title", "model", "check"}
+
+
+# -- the data of the ablations -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "gone"),
+    [
+        ("twolar-without-bm25", "retrievers", "bm25"),
+        ("twolar-without-splade", "retrievers", "splade"),
+        ("twolar-without-dragon", "retrievers", "dragon"),
+        ("twolar-without-monot5", "retrievers", "bm25-monot5"),
+        ("twolar-sentences", "queries", "generated"),
+        ("twolar-doct5query", "queries", "cropped"),
+    ],
+)
+def test_a_data_recipe_of_an_ablation_is_twolars_without_one_source(name, key, gone):
+    whole, less = data_recipe("twolar-gpt-3.5"), data_recipe(name)
+    assert unlike(whole, less) == {"title", "table", "validation", "options"}
+    options, left = dict(whole.values["options"]), dict(less.values["options"])
+    assert left[key] == {source: part for source, part in options[key].items() if source != gone}
+    share = len(left[key]) / len(options[key])
+    assert left["count"] == options["count"] * share and less.values["validation"] == whole.values["validation"] * share
+    assert {k for k in options if options[k] != left.get(k)} == {key, "count"} and options.keys() == left.keys()
+
+
+def test_without_splade_every_query_keeps_the_first_stage_that_it_has_in_the_whole_set():
+    stages = sorted(data_recipe("twolar-gpt-3.5").values["options"]["retrievers"])
+    ids = [f"q{number}" for number in range(400)]
+    whole = blocks(ids, stages, 0)
+    head = [id for stage in stages[:3] for id in whole[stage]]
+    assert stages[3] == "splade" and blocks(head, stages[:3], 0) == {stage: whole[stage] for stage in stages[:3]}

@@ -1,0 +1,610 @@
+"""A training: stopped anywhere it ends with the same bytes; what goes wrong stops it in one line and spoils nothing."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import math
+import os
+import random
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from fits import (
+    KINDS,
+    Stopped,
+    at_sync,
+    contrastive,
+    dies_at_step,
+    dies_at_sync,
+    explanations,
+    killed,
+    listwise,
+    outcome,
+    parts,
+    recipe,
+    scored,
+    stops_at,
+    weights,
+    write_release,
+)
+from hub_client import point_at
+from hub_double import HubDouble
+from models import CLASSIFIERS, bert_tokenizer, classifier_folder, rankt5_folder, t5_folder, t5_tokenizer
+from safetensors.torch import load_file, save_file
+
+from exabench.errors import BadInput, CannotWrite, OutsideFailed, UnknownName
+from exabench.files import only_writer, read_json
+from exabench.losses import LOSSES
+from exabench.nouns import Passage, Query
+from exabench.systems import reranker
+from exabench.training import train
+from exabench.training._curves import Curves
+from exabench.training._dev import _gains, _ndcg, scores_of
+from exabench.training._loading import Loading
+from exabench.training._optimisers import rate_at
+from exabench.training._order import Order
+from exabench.training._plan import Steps, train_recipe
+from exabench.training._ranks import Ranks
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Two T5s and a release of every family, with a recipe for RankNet over its lists: eight steps, dropout on."""
+    folder = tmp_path_factory.mktemp("training")
+    rankt5_folder(folder / "rankt5", t5_tokenizer())
+    t5_folder(folder / "t5", t5_tokenizer())
+    tables = {
+        "lists": ("listwise", {"train": listwise(12), "validation": listwise(3, seed=1)}),
+        "pairs": ("contrastive", {"train": contrastive(6)}),
+        "texts": ("explanations", {"train": explanations(8)}),
+        "soft": ("scored", {"train": scored(6)}),
+    }
+    write_release(folder / "release", tables)
+    made(folder, folder / "recipe.toml")
+    return folder
+
+
+def made(place, file, table="lists", **changes):
+    """The recipe of the fixture, changed."""
+    part = "monot5" if table == "texts" else "rankt5"  # the encoder alone, which is quicker
+    model = place / ("t5" if table == "texts" else "rankt5")
+    options = {"model": str(model), "reranker": part, "dev": {"every": 2}, **changes}
+    return recipe(file, [{"release": str(place / "release"), "table": table}], **options)
+
+
+@pytest.fixture(scope="module")
+def whole(place):
+    """How the run ends that nothing interrupts."""
+    done = train(place / "recipe.toml", place / "whole")
+    assert done.steps == 8 and not done.skipped
+    return outcome(place / "whole")
+
+
+def stopped(file, to, step):
+    with pytest.raises(Stopped):
+        train(file, to, progress=stops_at(step))
+
+
+# -- stopped, and taken up again -------------------------------------------------------------------------------------
+
+
+def test_dropout_is_on_in_the_runs_that_are_compared(place, whole, tmp_path):
+    train(made(place, tmp_path / "recipe.toml", steps={"dropout": False}), tmp_path / "still")
+    assert outcome(tmp_path / "still") != whole
+
+
+def test_a_run_that_is_killed_behind_a_step_ends_with_the_same_bytes(place, whole, tmp_path):
+    assert killed(dies_at_step, place / "recipe.toml", tmp_path / "run", 5)
+    assert train(place / "recipe.toml", tmp_path / "run").steps == 8
+    assert outcome(tmp_path / "run") == whole
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_inside_a_checkpoint_ends_with_the_same_bytes(place, whole, tmp_path):
+    """The second checkpoint has half of its files on the disk."""
+    assert killed(dies_at_sync, place / "recipe.toml", tmp_path / "run", 14)
+    folder = tmp_path / "run" / "checkpoints"
+    assert [path.name for path in folder.glob("step-*")] == ["step-000002"] and len(list(folder.iterdir())) == 2
+    train(place / "recipe.toml", tmp_path / "run")
+    assert outcome(tmp_path / "run") == whole
+
+
+def test_any_number_of_loaders_and_any_stop_give_the_same_bytes(place, whole, tmp_path):
+    for loaders, step in ((0, 3), (1, 1), (4, 6)):
+        file, to = made(place, tmp_path / f"{loaders}.toml", steps={"loaders": loaders}), tmp_path / str(loaders)
+        stopped(file, to, step)
+        train(file, to)
+        assert outcome(to) == whole
+
+
+def test_a_finished_run_is_not_run_again(place, whole, tmp_path):
+    shutil.copytree(place / "whole", tmp_path / "again")
+    told = []
+    done = train(place / "recipe.toml", tmp_path / "again", progress=lambda *args: told.append(args))
+    assert (done.steps, told) == (8, [])
+    assert outcome(tmp_path / "again") == whole
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "adafactor"])
+def test_texts_and_a_run_without_dev_are_taken_up_too(place, tmp_path, optimiser):
+    changes = {"loss": {"part": "lm", "label_weight": 2.0}, "dev": {}, "steps": {"optimiser": optimiser, "loaders": 2}}
+    file = made(place, tmp_path / "recipe.toml", "texts", **changes)
+    train(file, tmp_path / "one")
+    stopped(file, tmp_path / "two", 4)
+    train(file, tmp_path / "two")
+    assert outcome(tmp_path / "one") == outcome(tmp_path / "two")
+
+
+def test_a_torn_newest_checkpoint_is_named_and_passed_over(place, whole, tmp_path):
+    stopped(place / "recipe.toml", tmp_path / "run", 7)
+    torn = tmp_path / "run" / "checkpoints" / "step-000006" / "optimiser.safetensors"
+    torn.write_bytes(torn.read_bytes()[:-9])
+    told = []
+    done = train(place / "recipe.toml", tmp_path / "run", progress=lambda *args: told.append(args))
+    assert len(done.skipped) == 1 and str(torn) in done.skipped[0]
+    assert told[0][0] == 4 and str(torn) in told[0][2] and told[1][0] == 5
+    assert outcome(tmp_path / "run") == whole
+
+
+def test_curves_that_were_cut_off_in_the_middle_of_a_line_are_mended(place, whole, tmp_path):
+    stopped(place / "recipe.toml", tmp_path / "run", 5)
+    curves = tmp_path / "run" / "curves.csv"
+    curves.write_bytes(curves.read_bytes()[:-7])
+    train(place / "recipe.toml", tmp_path / "run")
+    assert outcome(tmp_path / "run") == whole
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_steps_and_loaders(place, whole, tmp_path):
+    rng = random.Random(11)
+    for number in range(20):
+        to = tmp_path / str(number)
+        file = made(place, tmp_path / f"{number}.toml", steps={"loaders": rng.choice([0, 1, 4])})
+        for step in sorted(rng.sample(range(1, 9), rng.choice([1, 2, 3]))):
+            assert killed(dies_at_step, file, to, step) or step <= 8
+        train(file, to)
+        assert outcome(to) == whole, number
+
+
+@pytest.mark.slow
+def test_a_kill_at_every_file_of_every_checkpoint_and_of_the_model(place, tmp_path):
+    file = made(place, tmp_path / "recipe.toml", steps={"steps": 4})
+    train(file, tmp_path / "whole")
+    for number in itertools.count(1):
+        to = tmp_path / str(number)
+        died = killed(dies_at_sync, file, to, number)
+        train(file, to)
+        assert outcome(to) == outcome(tmp_path / "whole"), number
+        if not died:
+            break
+        shutil.rmtree(to)
+    assert number > 15
+
+
+# -- a full disk, and a folder that is not ours ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [4, 15])
+def test_a_full_disk_stops_the_run_and_with_room_again_it_ends_with_the_same_bytes(
+    place, whole, tmp_path, monkeypatch, number
+):
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", at_sync(number, full))
+        with pytest.raises(CannotWrite, match="the disk is full: make room and run again") as error:
+            train(place / "recipe.toml", tmp_path / "run")
+    assert error.value.exit_code == 2 and "\n" not in str(error.value)
+    train(place / "recipe.toml", tmp_path / "run")
+    assert outcome(tmp_path / "run") == whole
+
+
+def test_a_folder_is_fitted_in_by_one_process_at_a_time(place, tmp_path):
+    with only_writer(tmp_path / "run"), pytest.raises(CannotWrite, match="is writing here; wait for it to end"):
+        train(place / "recipe.toml", tmp_path / "run")
+
+
+def test_a_folder_holds_one_recipes_run(place, whole, tmp_path):
+    other = made(place, tmp_path / "other.toml", seed=4)
+    shutil.copytree(place / "whole", tmp_path / "run")
+    with pytest.raises(BadInput, match="another recipe"):
+        train(other, tmp_path / "run")
+    (tmp_path / "run" / "recipe.lock.json").unlink()  # and its checkpoints know it too
+    with pytest.raises(BadInput, match="is of another recipe"):
+        train(other, tmp_path / "run")
+
+
+# -- numbers that are none -------------------------------------------------------------------------------------------
+
+
+class Spoilt:
+    """RankNet, but at one of its calls the loss, or only its gradient, is no number."""
+
+    needs = "order"
+
+    def __init__(self, at: int, *, gradient: bool = False) -> None:
+        self.calls, self.at, self.gradient, self.good = 0, at, gradient, LOSSES["ranknet"]()
+
+    def __call__(self, scores, labels, mask):
+        self.calls += 1
+        value = self.good(scores, labels, mask)
+        if self.calls != self.at:
+            return value
+        return value + (scores.sum() - scores.detach().sum()) * math.inf if self.gradient else value * math.nan
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("dev", [{}, {"every": 2}])
+def test_a_loss_or_gradient_that_is_no_number_stops_before_the_weights_are_touched(place, tmp_path, gradient, dev):
+    file = made(place, tmp_path / "recipe.toml", dev=dev, steps={"gradients": "cached"})
+    run = parts(file, tmp_path / "run", loss=Spoilt(6, gradient=gradient))
+    with pytest.raises(BadInput) as error:
+        run.run()
+    said = str(error.value)
+    last = "step-000004" if dev else "step-000005"
+    assert said.startswith("step 6: loss ") and "\n" not in said
+    assert f"on groups {', '.join(run.seen[5])};" in said
+    assert f"the last good checkpoint is {tmp_path / 'run' / 'checkpoints' / last}" in said
+    assert sorted(path.name for path in run.fit._folder.iterdir())[-1] == last
+    assert [point.step for point in Curves(tmp_path / "run" / "curves.csv")] == [1, 2, 3, 4, 5]
+    assert all(torch.isfinite(weight).all() for weight in run.learner.module.parameters())
+    again = parts(file, tmp_path / "run")  # the same groups without the fault: it goes on, and ends
+    assert again.run().steps == 8 and again.seen[0] == run.seen[4 if dev else 5]
+
+
+def test_before_the_first_checkpoint_it_says_so(place, tmp_path):
+    run = parts(place / "recipe.toml", tmp_path / "run", loss=Spoilt(1))
+    with pytest.raises(BadInput, match="^step 1: loss nan.*there is no checkpoint yet; lower steps.rate"):
+        run.run()
+    assert not run.fit._folder.exists()
+
+
+def test_weights_that_became_infinite_are_neither_saved_nor_evaluated(place, tmp_path):
+    """The gradient was finite; the step with it was too large."""
+    changes = {"dev": {"every": 1}, "steps": {"rate": 1.0, "decay": 1e39}}
+    run = parts(made(place, tmp_path / "recipe.toml", **changes), tmp_path / "run")
+    with pytest.raises(BadInput, match="^step 1: weights that are no finite numbers, on groups .*no checkpoint yet"):
+        run.run()
+    assert not run.fit._folder.exists() and run.fit.journal.dev.keys() == {"0"}
+
+
+# -- a device that is full -------------------------------------------------------------------------------------------
+
+
+def fitted(place, file, to, full=None, **options):
+    """The weights of a run whose device holds 40 tokens in some of the steps."""
+    run = parts(made(place, file, dev={}, **options), to)
+
+    def check(module, args):
+        if full and len(run.seen) in full and args[0].numel() > 40:
+            raise torch.OutOfMemoryError("no room")
+
+    run.learner.module.register_forward_pre_hook(check)
+    return {name: tensor.clone() for name, tensor in run.run().weights.items()}, run
+
+
+def test_memory_that_runs_out_in_the_first_step_gives_the_run_that_began_small(place, tmp_path):
+    small, _ = fitted(place, tmp_path / "small.toml", tmp_path / "small", steps={"batch_tokens": 32})
+    halved, run = fitted(place, tmp_path / "large.toml", tmp_path / "large", full=range(1, 9))
+    assert run.fit._gradient.micro == 32 and len(run.seen) == 8
+    assert all(torch.equal(small[name], halved[name]) for name in small)  # with dropout
+    assert (tmp_path / "small" / "curves.csv").read_bytes() == (tmp_path / "large" / "curves.csv").read_bytes()
+
+
+def test_memory_that_runs_out_later_changes_no_gradient_and_is_remembered(place, tmp_path):
+    steps = {"dropout": False}
+    plenty, _ = fitted(place, tmp_path / "a.toml", tmp_path / "a", steps=steps)
+    halved, run = fitted(place, tmp_path / "b.toml", tmp_path / "b", full=range(4, 9), steps=steps)
+    assert run.fit._gradient.micro == 32
+    for name in plenty:
+        torch.testing.assert_close(plenty[name], halved[name], rtol=1e-4, atol=1e-6)
+    again = parts(tmp_path / "b.toml", tmp_path / "b")
+    again.run()
+    assert again.fit._gradient.micro == 32
+
+
+# -- which groups, and when ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loaders", [0, 4])
+def test_each_step_gets_the_groups_of_the_order_and_never_one_that_is_held_out(place, tmp_path, loaders):
+    run = parts(made(place, tmp_path / "recipe.toml", steps={"loaders": loaders}), tmp_path / "run")
+    run.run()
+    order = Order(12, 3, 3)
+    assert run.seen == [tuple(f"row-{n}" for n in order.groups(step)) for step in range(8)]
+    assert not {id for ids in run.seen for id in ids} & {run.held[n].id for n in range(len(run.held))}
+
+
+def test_the_folder_tells_the_digest_of_the_order(place, whole):
+    assert read_json(place / "whole" / "model" / "training.json")["order"] == Order(12, 3, 3).digest(8)
+
+
+def test_ranks_share_each_step_between_them(place, tmp_path):
+    run = parts(place / "recipe.toml", tmp_path / "run")
+    order = Order(len(run.groups), 3, 5)
+    loading = Loading(run.learner, run.groups, order, written=False, loaders=1)
+    ranks = [Ranks(), Ranks()]
+    for number, one in enumerate(ranks):
+        one.rank, one.count = number, 2
+    shares = [[[group.id for group in step] for step in loading.steps(0, 4, one)] for one in ranks]
+    for step in range(4):
+        both = itertools.chain.from_iterable(itertools.zip_longest(shares[0][step], shares[1][step]))
+        assert [id for id in both if id] == [f"row-{n}" for n in order.groups(step)]
+
+
+def test_a_loader_that_fails_is_heard_and_leaves_no_thread(place, tmp_path):
+    run = parts(place / "recipe.toml", tmp_path / "run")
+
+    class Broken:
+        def seen(self, number, epoch):
+            raise BadInput("this row cannot be read", id=str(number))
+
+    loading = Loading(run.learner, Broken(), Order(9, 0, 3), written=False, loaders=3)
+    with pytest.raises(BadInput, match="this row cannot be read"):
+        list(loading.steps(0, 3, Ranks()))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
+
+
+# -- the optimiser ---------------------------------------------------------------------------------------------------
+
+
+def test_rates_are_those_worked_out_by_hand():
+    def rates(**options):
+        steps = Steps(rate=8.0, **options)
+        return [rate_at(steps, step, 8) for step in range(8)]
+
+    assert rates() == [8.0] * 8
+    assert rates(warmup=4) == [2, 4, 6, 8, 8, 8, 8, 8]
+    assert rates(schedule="linear") == [8, 7, 6, 5, 4, 3, 2, 1]
+    assert rates(schedule="linear", warmup=4) == [2, 4, 6, 8, 8, 6, 4, 2]
+    cosine = [8, 8 * (1 + math.sqrt(0.5)) / 2, 4, 8 * (1 - math.sqrt(0.5)) / 2]
+    assert rates(schedule="cosine", warmup=4)[4:] == pytest.approx(cosine)
+
+
+def test_the_curve_says_what_each_step_did(place, whole):
+    points = list(Curves(place / "whole" / "curves.csv"))
+    assert [point.rate for point in points] == [rate_at(Steps(rate=1e-3, schedule="linear"), n, 8) for n in range(8)]
+    assert [point.groups for point in points] == list(range(3, 25, 3))
+    assert [point.epoch for point in points] == [n / 4 for n in range(1, 9)]
+    assert [point.step for point in points if point.dev is not None] == [2, 4, 6, 8]
+
+
+def test_gradients_are_clipped_to_their_norm_and_the_curve_holds_the_norm_before(place, tmp_path):
+    for clip in (0.5, 1000.0, 0.0):
+        file = made(place, tmp_path / f"{clip}.toml", dev={}, steps={"steps": 1, "clip": clip})
+        run = parts(file, tmp_path / str(clip))
+        run.run()
+        norm = math.sqrt(sum(float((p.grad**2).sum()) for p in run.learner.module.parameters() if p.grad is not None))
+        (point,) = Curves(tmp_path / str(clip) / "curves.csv")
+        assert point.gradient_norm > 0.5
+        assert norm == pytest.approx(min(point.gradient_norm, clip or math.inf), rel=1e-4)
+
+
+def test_an_epoch_may_be_cut_and_steps_win_over_epochs(place, tmp_path):
+    for number, (steps, count) in enumerate([({"epochs": 0.5}, 2), ({"epochs": 3, "steps": 5}, 5), ({"epochs": 1}, 4)]):
+        file = made(place, tmp_path / f"{number}.toml", dev={}, steps=steps)
+        assert parts(file, tmp_path / str(number)).run().steps == count
+
+
+# -- dev -------------------------------------------------------------------------------------------------------------
+
+
+class Scripted:
+    """A dev whose values are known beforehand."""
+
+    metric = "scripted"
+
+    def __init__(self, *values: float) -> None:
+        self.values = iter(values)
+
+    def __call__(self) -> float:
+        return next(self.values)
+
+
+def test_without_gain_it_stops_and_the_best_step_is_kept_and_not_the_last(place, tmp_path):
+    file = made(place, tmp_path / "recipe.toml", dev={"every": 1, "patience": 2})
+    run = parts(file, tmp_path / "run", dev=Scripted(0.9, 0.1, 0.5, 0.7, 0.7, 0.6))
+    done = run.run()
+    assert (done.steps, done.journal.best, done.journal.stale) == (5, 3, 2)
+    assert done.journal.dev == {"0": 0.9, "1": 0.1, "2": 0.5, "3": 0.7, "4": 0.7, "5": 0.6}
+    straight = parts(made(place, tmp_path / "s.toml", dev={"every": 1}), tmp_path / "s", dev=Scripted(*[0.0] * 9))
+    with pytest.raises(Stopped):
+        straight.run(stops_at(3))
+    third = straight.learner.state()
+    assert all(torch.equal(done.weights[name], third[name]) for name in third)
+    again = parts(file, tmp_path / "run", dev=Scripted())  # it has nothing to do, and says the same
+    ended = again.run()
+    assert (ended.steps, ended.journal, again.seen) == (5, done.journal, [])
+    assert all(torch.equal(done.weights[name], ended.weights[name]) for name in third)
+
+
+def test_the_best_step_is_kept_however_long_it_is_ago(place, tmp_path):
+    run = parts(
+        made(place, tmp_path / "r.toml", dev={"every": 1}), tmp_path / "r", dev=Scripted(*[0.0, 0.9], *[0.5] * 7)
+    )
+    done = run.run()
+    assert (done.steps, done.journal.best) == (8, 1)
+    assert sorted(path.name for path in run.fit._folder.iterdir()) == ["step-000001", "step-000007", "step-000008"]
+
+
+def test_a_dev_value_that_is_no_number_stops_the_run(place, tmp_path):
+    run = parts(place / "recipe.toml", tmp_path / "run", dev=Scripted(0.1, math.nan))
+    with pytest.raises(BadInput, match="step 2: scripted is nan; there is no checkpoint yet"):
+        run.run()
+
+
+def test_ndcg_of_held_out_groups_by_hand():
+    assert _gains((4.0, 2.0, 2.0, 1.0)).tolist() == [1, 1 / 2, 1 / 2, 1 / 4]
+    assert _gains((0.0, 1.0, 1.0)).tolist() == [0, 1, 1]
+    discounts = 1 / np.log2([2, 3, 4])
+    gains = np.array([1.0, 0.5, 1 / 3])
+    assert _ndcg(np.array([3.0, 2.0, 1.0]), gains, 10) == pytest.approx(1)
+    worst = float((gains[::-1] * discounts).sum() / (gains * discounts).sum())
+    assert _ndcg(np.array([1.0, 2.0, 3.0]), gains, None) == pytest.approx(worst)
+    assert _ndcg(np.zeros(3), gains, 10) == pytest.approx(worst)  # equal scores in their worst order
+    assert _ndcg(np.array([1.0, 2.0, 3.0]), np.array([1.0, 0, 0]), 2) == 0
+    assert _ndcg(np.array([1.0, 2.0]), np.zeros(2), 10) == 0
+
+
+def test_single_passages_are_held_out_by_their_loss(place, tmp_path):
+    changes = {"loss": {"part": "lm"}, "dev": {"every": 3, "groups": 2}}
+    run = parts(made(place, tmp_path / "r.toml", "texts", **changes), tmp_path / "r")
+    done = run.run()
+    assert len(run.held) == 2 and max(done.journal.dev.values()) < 0
+    assert not {id for ids in run.seen for id in ids} & {"row-6", "row-7"}
+
+
+def test_dev_on_a_task_never_reads_what_boards_test_on(place, tmp_path):
+    with pytest.raises(BadInput, match="split test of mini is what boards test on"):
+        parts(made(place, tmp_path / "r.toml", dev={"every": 2, "task": "mini", "split": "test"}), tmp_path / "r").run()
+    dev = {"every": 4, "task": "mini", "split": "train", "depth": 5, "queries": 6}
+    run = parts(made(place, tmp_path / "s.toml", dev=dev), tmp_path / "s")
+    done = run.run()
+    assert done.journal.dev.keys() == {"0", "4", "8"} and all(0 < value < 1 for value in done.journal.dev.values())
+
+
+def test_dev_with_nothing_held_out_is_one_line(place, tmp_path):
+    with pytest.raises(BadInput, match="no rows are held out; give dev.groups or dev.task"):
+        parts(made(place, tmp_path / "r.toml", "soft", loss={"part": "kl"}), tmp_path / "r").run()
+
+
+# -- what it starts from ---------------------------------------------------------------------------------------------
+
+
+def encoder(folder: Path, kind: str = "bert") -> Path:
+    """A pretrained encoder without a head for scores."""
+    classifier_folder(folder / "whole", kind)
+    model = transformers.AutoModel.from_pretrained(folder / "whole")
+    model.save_pretrained(folder / kind)
+    bert_tokenizer().save_pretrained(folder / kind)
+    return folder / kind
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_a_head_that_is_missing_is_drawn_from_the_seed_and_the_body_is_kept(place, tmp_path, kind):
+    model = encoder(tmp_path, kind)
+    heads = []
+    for run, seed in (("a", 1), ("b", 1), ("c", 2)):
+        torch.manual_seed(ord(run))
+        options = {"reranker": "cross_encoder", "model": str(model), "seed": seed}
+        parts(made(place, tmp_path / f"{run}.toml", **options), tmp_path / run)
+        heads.append(load_file(tmp_path / run / "start" / "model.safetensors"))
+    assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
+    assert not all(torch.equal(heads[0][name], heads[2][name]) for name in heads[0])
+    body = load_file(model / "model.safetensors")
+    prefix = {"deberta-v2": "deberta", "modernbert": "model"}.get(kind, kind)
+    shared = [name for name in body if f"{prefix}.{name}" in heads[0]]
+    assert len(shared) > len(body) / 2
+    assert all(torch.equal(body[name], heads[0][f"{prefix}.{name}"]) for name in shared)
+
+
+@pytest.mark.parametrize("kind", ["bert", "deberta-v2", "modernbert"])
+def test_a_body_with_a_hole_is_no_model_to_start_from(place, tmp_path, kind):
+    model = encoder(tmp_path, kind)
+    held = load_file(model / "model.safetensors")
+    gone = next(name for name in sorted(held) if "layer" in name and name.endswith("weight"))
+    save_file(
+        {name: tensor for name, tensor in held.items() if name != gone}, model / "model.safetensors", {"format": "pt"}
+    )
+    file = made(place, tmp_path / "r.toml", reranker="cross_encoder", model=str(model))
+    with pytest.raises(BadInput, match="holds no weights for"):
+        parts(file, tmp_path / "r")
+    assert not (tmp_path / "r" / "start").exists()
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_kind_of_model_comes_back_from_its_folder_as_it_was_fitted(place, tmp_path, kind):
+    part, make = KINDS[kind]
+    changes = {"reranker": part, "model": str(make(tmp_path / "m")), "dev": {}, "options": {"max_length": 64}}
+    run = parts(made(place, tmp_path / "r.toml", steps={"steps": 3}, **changes), tmp_path / "r")
+    done = run.run()
+    query, passages = Query("q", "blue sky"), [Passage("a", "light waves"), Passage("b", "sun and moon " * 9)]
+    now = scores_of(run.learner, run.learner.items(query, passages)).tolist()
+    run.learner.save(tmp_path / "saved", dict(done.weights))
+    read = reranker(part, model=str(tmp_path / "saved"), devices=("cpu",), max_length=64).score(query, passages)
+    assert read == pytest.approx(now, abs=1e-5)
+    before = reranker(part, model=str(tmp_path / "m"), devices=("cpu",), max_length=64).score(query, passages)
+    assert max(abs(one - other) for one, other in zip(before, now, strict=True)) > 1e-3
+
+
+# -- one line for what is wrong --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "said"),
+    [
+        ({"reranker": "bm25"}, UnknownName, "unknown reranker 'bm25'"),
+        ({"reranker": "random"}, BadInput, "reranker random cannot be trained; take one of cross_encoder"),
+        ({"model": "/nowhere/at/all"}, BadInput, "is no folder here and no Hub id"),
+        ({"loss": {"part": "ranknett"}}, UnknownName, "did you mean ranknet"),
+        ({"loss": {"part": "ranknet", "sgima": 2}}, BadInput, "loss ranknet does not take these options"),
+        ({"loss": {"part": "ranknet", "sigma": -1}}, BadInput, "sigma of a loss must be a number above 0"),
+        ({"loss": {"part": "lce"}}, BadInput, "table lists holds listwise, but loss lce needs contrastive"),
+        ({"options": {"tempalte": "x"}}, BadInput, "tempalte"),
+        ({"precision": "int8"}, UnknownName, "precision 'int8'"),
+        ({"reranker": "cross_encoder"}, BadInput, "encoder"),
+        ({"steps": {"attention": "fast"}}, UnknownName, "steps.attention 'fast'"),
+        ({"dev": {"every": 1, "metric": "nDGC@10"}}, UnknownName, "did you mean ndcg"),
+    ],
+)
+def test_a_wrong_recipe_is_one_line_before_a_step_is_done(place, tmp_path, changes, kind, said):
+    with pytest.raises(kind, match=said) as error:
+        train(made(place, tmp_path / "recipe.toml", **changes), tmp_path / "run")
+    assert error.value.exit_code == 2 and "\n" not in str(error.value)
+    assert not (tmp_path / "run" / "curves.csv").exists()
+
+
+def test_a_language_model_loss_needs_a_model_that_writes(place, tmp_path):
+    model = classifier_folder(tmp_path / "bert")
+    changes = {"reranker": "cross_encoder", "model": str(model), "loss": {"part": "lm"}, "dev": {}}
+    with pytest.raises(BadInput, match="writes no text: loss lm needs a T5 or a causal language model"):
+        train(made(place, tmp_path / "recipe.toml", "texts", **changes), tmp_path / "run")
+
+
+def test_a_model_that_is_only_a_pickle_is_refused_unopened(place, tmp_path):
+    model = t5_folder(tmp_path / "model", t5_tokenizer())
+    (model / "model.safetensors").unlink()
+    (model / "pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n(S'touch /tmp/opened'\ntR.")
+    with pytest.raises(BadInput, match="holds no weights in safetensors") as error:
+        train(made(place, tmp_path / "recipe.toml", model=str(model)), tmp_path / "run")
+    assert "\n" not in str(error.value)
+
+
+def test_a_pickle_among_the_checkpoints_is_refused_unopened(place, whole, tmp_path):
+    shutil.copytree(place / "whole", tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "step-000008" / "optimiser.pt").write_bytes(b"\x80\x04.")
+    with pytest.raises(BadInput, match="neither safetensors nor JSON"):
+        train(place / "recipe.toml", tmp_path / "run")
+
+
+def test_a_model_that_changed_is_not_taken_for_the_one_that_was_pinned(place, whole, tmp_path):
+    revision = read_json(place / "whole" / "model" / "training.json")["base"]["revision"]
+    model = Path(shutil.copytree(place / "rankt5", tmp_path / "model"))
+    file = made(place, tmp_path / "recipe.toml", model=str(model), revision=revision, steps={"steps": 1})
+    train(file, tmp_path / "run")
+    (model / "config.json").write_text((model / "config.json").read_text() + " ")
+    with pytest.raises(BadInput, match="is not at revision"):
+        train(file, tmp_path / "other")
+
+
+def test_a_revision_that_no_longer_resolves_is_one_line(place, tmp_path, monkeypatch):
+    with HubDouble() as hub:
+        point_at(hub.url, tmp_path / "home", monkeypatch)
+        hub.commit("models/acme/t5", {file.name: file.read_bytes() for file in (place / "t5").iterdir()})
+        options = {"model": "acme/t5", "reranker": "monot5", "dev": {}, "steps": {"steps": 1}}
+        for revision in ("v9", "0" * 40):
+            file = made(place, tmp_path / f"{revision}.toml", revision=revision, **options)
+            with pytest.raises(OutsideFailed, match="acme/t5") as error:
+                train(file, tmp_path / revision)
+            assert error.value.exit_code == 3 and "\n" not in str(error.value)
+        train(made(place, tmp_path / "good.toml", **options), tmp_path / "good")
+        commit = hub.repo("models/acme/t5").refs["main"]
+    assert read_json(tmp_path / "good" / "recipe.lock.json")["hub"] == {"model acme/t5@main": commit}
+    assert train_recipe(tmp_path / "good.toml").model == "acme/t5" and weights(tmp_path / "good")

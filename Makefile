@@ -41,6 +41,9 @@ benchmark: .venv/.tools
 	$(BIN)/python tests/benchmarks/reranking.py
 	$(BIN)/python tests/benchmarks/asking.py
 
+benchmark-training: .venv/.tools
+	$(BIN)/python tests/benchmarks/training.py
+
 wheel: .venv/.tools
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
 

@@ -149,12 +149,12 @@ def test_a_trained_decoder_scores_alike_in_transformers_one_prompt_at_a_time(tra
 
 @pytest.mark.parametrize("name", ["bert", "deberta"])
 def test_a_trained_cross_encoder_scores_alike_in_sentence_transformers(trained, name):
-    """CrossEncoder puts a sigmoid over a model with one label, unless its caller says otherwise."""
+    """CrossEncoder puts a sigmoid over a model with one label, unless its config.json says otherwise."""
     from sentence_transformers import CrossEncoder
 
     folder = trained(name)
     theirs = CrossEncoder(str(folder), device="cpu")
-    scores = theirs.predict(PAIRS, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+    scores = theirs.predict(PAIRS, show_progress_bar=False)
     found = ours(name, folder)
     np.testing.assert_allclose(found, scores, **ALIKE)
     squeezed = theirs.predict(PAIRS, activation_fn=torch.nn.Sigmoid(), show_progress_bar=False)

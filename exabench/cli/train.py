@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from exabench.cli._output import data_option, json_option, note, progress, set_option, show, show_json, table
+from exabench.nouns import silent
 
 if TYPE_CHECKING:
     from exabench.training import Trained
@@ -63,12 +66,15 @@ def run(recipe: str, to: Path | None, pairs: tuple[str, ...], data: Path | None,
         show_json(found) if as_json else show("\n".join(f"{key}: {value}" for key, value in found.items()))
         return
     devices = [given["device"]] if given["device"] else []
-    with progress(plan.recipe.name) as report:
+    alone = os.environ.get("RANK", "0") == "0"  # torchrun's name for this process
+    with progress(plan.recipe.name) if alone else nullcontext(silent) as report:
         made = train(plan.recipe, to, data=data, devices=devices, who=Who(given["owner"]), progress=report)
     _told(made, as_json)
 
 
 def _told(made: Trained, as_json: bool) -> None:
+    if made.rank:  # the first process speaks for all
+        return
     for line in made.skipped:
         note(f"a checkpoint was not whole and was passed over: {line}")
     if as_json:

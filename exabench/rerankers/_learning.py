@@ -122,6 +122,8 @@ class Learner:
         weights = self.state() if state is None else state
         own = {name.removeprefix("model."): tensor for name, tensor in weights.items() if name.startswith("model.")}
         model: Any = self.module.model
+        if self.kind == "classifier" and self._head.rows == 1:  # else CrossEncoder puts a sigmoid over its scores
+            model.config.sentence_transformers = {"activation_fn": "torch.nn.modules.linear.Identity"}
         with without_bars():
             model.save_pretrained(folder, state_dict=own)
         self.tokenizer.save_pretrained(folder)

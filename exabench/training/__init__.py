@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 class Trained:
     """A finished run: its model folder, the optimiser steps done and the best one, dev values by step, checks.
 
-    `skipped` names checkpoints that were not whole when the run was taken up again.
+    `skipped` names checkpoints that were not whole when the run was taken up again. Of several processes that of `rank`
+    0 has the checks, and speaks for all.
     """
 
     folder: Path
@@ -49,6 +50,7 @@ class Trained:
     dev: Mapping[int, float]
     checks: Sequence[Check]
     skipped: tuple[str, ...] = ()
+    rank: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def train(
                 write_folder(folder / "model", replace(finished, checks=checks))
     values = {int(step): value for step, value in fitted.journal.dev.items()}
     best = fitted.steps if fitted.journal.best is None else fitted.journal.best
-    return Trained(folder / "model", fitted.steps, best, values, checks, fitted.skipped)
+    return Trained(folder / "model", fitted.steps, best, values, checks, fitted.skipped, ranks.rank)
 
 
 def planned(plan: Plan) -> dict[str, Any]:

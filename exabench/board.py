@@ -21,6 +21,7 @@ from exabench.nouns import FIRST_STAGE, Candidates, Result, Submission, Task
 from exabench.releases import read as read_release
 from exabench.rows import Release
 from exabench.statistics import mean_interval, rank_groups
+from exabench.submissions import Training
 
 AUDIT = "audit_discrepancies"
 ALL = "All tasks"
@@ -115,6 +116,7 @@ class Board:
     reported: tuple[Reported, ...]
     rankings: tuple[Ranking, ...] = ()
     datasets: tuple[Release, ...] = ()
+    trainings: Mapping[str, Training] = field(default_factory=dict)
     entries: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
 
     @classmethod
@@ -136,6 +138,7 @@ class Board:
             rows=rankings[-1].rows,
             rankings=rankings,
             datasets=tuple(read_release(file.parent) for file in sorted(ledger.datasets.glob("*/manifest.json"))),
+            trainings={slug: made for slug, made in ledger.trainings().items() if slug in submissions},
             reported=tuple(_reported(file) for file in ledger.reported_files()),
             entries={t.name: _entries(t, submissions, results) for t in single},
         )

@@ -5,6 +5,8 @@ submissions/<slug>.toml                what was sent
 candidates/<task>/<name>.trec.gz .json the frozen lists that everybody reranks
 runs/<slug>/<task>.<candidates>.trec.gz
 results/<slug>/<task>.<candidates>.json
+models/<slug>/training.json ...        how a trained model was trained: its report, never its weights
+datasets/<name>/                       published datasets
 reported/*.csv                         numbers printed elsewhere
 lock.json                              commits and digests resolved at first use
 """
@@ -18,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from exabench.errors import BadInput, UnknownName, printable
-from exabench.files import digest_of, json_text, read_bytes, read_json, read_toml, toml_text, write
+from exabench.files import digest_of, json_text, read_bytes, read_json, read_toml, toml_text, write, writing
 from exabench.nouns import Candidates, Convention, Cost, Measurement, Result, Run, Submission, Timing
 from exabench.runs import read_run, write_run
-from exabench.submissions import read_submission, submission_text
+from exabench.submissions import TRAINING_FILES, Training, read_submission, read_training, submission_text
 
 FORMAT = 2  # 2: results carry the model and what it cost
 _CANDIDATES_NAME = re.compile(r"[a-z0-9][a-z0-9+-]{0,62}-\d{1,6}")
@@ -87,6 +89,29 @@ class Ledger:
                 raise BadInput(f"{submission.name} differs from the filed {other.stem} in case only; take another name")
         write(file, submission_text(submission))
         return file
+
+    def trainings(self) -> dict[str, Training]:
+        """The reports of trained models by slug. Raises BadInput for one that could not have been filed."""
+        files = sorted((self.folder / "models").glob(f"*/{TRAINING_FILES[0]}"))
+        return {file.parent.name: read_training(file.parent) for file in files}
+
+    def training_folder(self, slug: str) -> Path:
+        """Where the report of a submission's training is kept."""
+        return self.folder / "models" / slug
+
+    def add_training(self, slug: str, training: Training | None) -> list[Path]:
+        """Keep how `slug` was trained, in place of what was known of it; None forgets that. Returns the files."""
+        folder = self.training_folder(slug)
+        files = {folder / name: data for name, data in training.files.items()} if training else {}
+        with writing(folder):
+            for file in (folder / name for name in TRAINING_FILES):
+                if file not in files:
+                    file.unlink(missing_ok=True)
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        for file in reversed(files):  # training.json comes last: without it nothing is taken for a report
+            write(file, files[file])
+        return [*files]
 
     # -- candidates ----------------------------------------------------------------------------------------
 
@@ -192,6 +217,9 @@ class Ledger:
             yield "note", self.candidates_file(file.parent.name, file.stem)
         yield from (("run", file) for file in sorted((self.folder / "runs").glob("*/*.trec.gz")))
         yield from (("result", file) for file in self.result_files())
+        for file in sorted((self.folder / "models").glob("*/*")):
+            if file.name in TRAINING_FILES:
+                yield ("training" if file.name == TRAINING_FILES[0] else "note"), file
         yield from (("reported", file) for file in self.reported_files())
         yield from (("note", file) for file in sorted(self.datasets.rglob("*")) if file.is_file())
 

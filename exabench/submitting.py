@@ -1,8 +1,9 @@
-"""Submitting: a TOML file and its runs -> checked, all problems at once -> filed on a leaderboard."""
+"""Submitting: a TOML file, its runs or its training's report -> checked, all problems at once -> filed on a board."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from exabench.catalogue import single_task
@@ -11,7 +12,7 @@ from exabench.ledger import Ledger
 from exabench.nouns import Run, Submission
 from exabench.rerankers import RERANKERS
 from exabench.runs import completed, read_run
-from exabench.submissions import read_submission
+from exabench.submissions import TRAINING_FILES, Training, read_submission, read_training
 
 BASELINES = ("unchanged", "oracle", "reversed", "random", "constant")
 _RUN = re.compile(r"(?P<task>[^=@]+)(?:@(?P<candidates>[^=]+))?=(?P<file>.+)", re.DOTALL)
@@ -20,15 +21,18 @@ _RUN = re.compile(r"(?P<task>[^=@]+)(?:@(?P<candidates>[^=]+))?=(?P<file>.+)", r
 def submit(file: str | Path, runs: list[str], board: str | Path) -> tuple[Submission, list[Path]]:
     """Check a submission and its runs (`TASK=RUN` or `TASK@CANDIDATES=RUN`) and file them under `board`.
 
-    Where no candidates are named, the run must fit exactly one list of the board. Raises BadInput that lists
-    every problem; nothing is filed unless everything is in order. Returns the submission and the files.
+    Where no candidates are named, the run must fit exactly one list of the board. The model "." is the folder that
+    the file lies in, and of a trained one the report beside it is filed too. Raises BadInput that lists every problem;
+    nothing is filed unless everything is in order. Returns the submission and the files.
     """
     ledger = Ledger(Path(board))
     ledger.settings()
     problems: list[str] = []
     submission: Submission | None = None
+    training: Training | None = None
     try:
-        submission = read_submission(file)
+        submission = _placed(read_submission(file), Path(file).parent)
+        training = _training(submission, Path(file).parent)
     except ExabenchError as error:
         problems.append(str(error))
     if submission and submission.kind == "baseline":
@@ -48,9 +52,27 @@ def submit(file: str | Path, runs: list[str], board: str | Path) -> tuple[Submis
             problems.append(str(error))
     if problems or submission is None:
         raise BadInput("\n".join(problems))
-    files = [ledger.add_submission(submission)]
+    files = [ledger.add_submission(submission), *ledger.add_training(submission.slug, training)]
     files += [ledger.add_run(submission.slug, *pair, run) for pair, run in found.items()]
     return submission, files
+
+
+def _placed(submission: Submission, folder: Path) -> Submission:
+    """The submission with the model "." as a path from where the board is used, one without this machine if it can."""
+    if submission.model != ".":
+        return submission
+    here, there = Path.cwd(), folder.resolve()
+    inside = here in there.parents
+    model = (there.relative_to(here) if inside else there).as_posix()
+    if not model.isprintable():
+        raise BadInput("cannot stand on a page: its path holds a sign that does not print; rename it", file=folder)
+    return replace(submission, model=model)
+
+
+def _training(submission: Submission, folder: Path) -> Training | None:
+    """The report beside a submission's file, where exabench trained the model."""
+    there = submission.kind == "model" and (folder / TRAINING_FILES[0]).exists()
+    return read_training(folder) if there else None
 
 
 def _model_problems(submission: Submission, runs: list[str]) -> list[str]:

@@ -19,6 +19,7 @@ from exabench.ledger import Ledger, read_result, result_json
 from exabench.measuring import Stage
 from exabench.nouns import Cost, Result, Submission
 from exabench.runs import completed, read_run
+from exabench.submissions import read_training
 
 EXACT = 1e-9
 CLOSE = 5e-4
@@ -160,6 +161,12 @@ def _check_submission(ledger: Ledger, file: Path) -> None:
     ledger.submission(file)
 
 
+def _check_training(ledger: Ledger, file: Path) -> None:
+    if file.parent.name not in ledger.submissions():
+        raise BadInput("belongs to no submission", file=file)
+    read_training(file.parent)
+
+
 def _check_candidates(ledger: Ledger, file: Path) -> None:
     ledger.candidates_run(ledger.one_candidates(file.parent.name, file.stem))
 
@@ -219,4 +226,5 @@ LOOKS: Mapping[str, Callable[[Ledger, Path], None]] = {
     "run": _check_run,
     "result": _check_result,
     "reported": _check_reported,
+    "training": _check_training,
 }

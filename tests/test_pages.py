@@ -20,7 +20,9 @@ from xml.etree import ElementTree
 
 import pyarrow.parquet as pq
 import pytest
+from hub_client import write_release
 from toys import contents, good_run, write_run, write_submission
+from trained import model_folder
 
 from exabench.board import Board, Reported
 from exabench.costs import cost_of
@@ -615,6 +617,125 @@ def test_hostile_words_of_a_model_are_text(models: Path, tmp_path: Path) -> None
         assert {tag for tag in now if now[tag] != before[tag]} <= {"dt", "dd", "bdi"}
         assert not any(key.startswith("on") for e in page.elements for key in e.attributes)
     assert any(clean(attack) in element.text for page in pages_now for element in page.all("dd"))
+
+
+# -- datasets and the models that were trained on them -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def _chain(_board: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("chain")
+    board = Path(shutil.copytree(_board, work / "board"))
+    add_model(board, "acme/dear", 0.75, 5e13, seconds=8.0)
+    release = write_release(board / "datasets" / "toy", {"listwise": ["sky", "sea"]})
+    folder = model_folder(work / "training", release, "listwise", name="acme/dear")
+    submit(folder / "submission.toml", [], board)
+    render(Board.read(board), board / "site")
+    return board
+
+
+@pytest.fixture
+def chain(_chain: Path, tmp_path: Path) -> Path:
+    """The small board with a dataset, a model that was trained on it, and that model's result; the test's own copy."""
+    return Path(shutil.copytree(_chain, tmp_path / "board"))
+
+
+def links_of(site: Path, name: str) -> set[str]:
+    """The files of the site that a page's own text leads to."""
+    text = (site / name).read_text()
+    inner = Page(text[text.index("<h1") : text.index("</main>")].encode())
+    return {os.path.normpath(os.path.join(os.path.dirname(name), link.partition("#")[0])) for link in inner.links()}
+
+
+def test_dataset_model_run_and_page_lead_to_each_other(chain: Path) -> None:
+    site = chain / "site"
+    dataset, model, sent = "datasets/toy.html", "models/acme--dear.html", "submissions/acme--dear.html"
+    result = "results/acme--dear/mini.bm25-20.html"
+    for one, others in {
+        "models/index.html": {dataset, model, sent},
+        dataset: {model, sent},
+        model: {dataset, sent, result, "tasks/mini.html"},
+        sent: {dataset, model, result},
+        result: {model},
+    }.items():
+        assert others <= links_of(site, one), one
+    assert 'href="../models/index.html"' in (site / dataset).read_text()
+    test_every_link_leads_to_a_file_of_the_site_or_to_what_a_submission_names(site)
+
+
+def test_the_page_of_a_model_holds_what_its_training_reports(chain: Path) -> None:
+    site, told = chain / "site", json.loads((chain / "models/acme--dear/training.json").read_text())
+    page = Page((site / "models" / "acme--dear.html").read_bytes())
+    text = page.all("main")[0].text
+    release = told["data"][0]
+    for part in ("owner/start", "a" * 40, "mit", told["fingerprint"], told["order"], release["content"], "nobody at 0"):
+        assert part in text, part
+    cells = [element.text.strip() for element in page.all("th", "td")]
+    assert {"loss.part", "ranknet", "steps.rate", "5e-05", "v1.0.0", "nobody looked"} <= set(cells)
+    mini = cells.index("37.5 30.0–45.0")
+    row = ["37.5 30.0–45.0", "50.0", "−12.5 −20.0 to −5.0", "0.020", "25.0", "+12.5 +5.0 to +20.0", "< 0.001"]
+    assert cells[mini : mini + 7] == row
+    assert cells[(at := cells.index("Somewhere 2020")) - 2 : at + 1] == ["40.0", "37.5", "Somewhere 2020"]
+    [image] = page.all("img")
+    assert image.attributes["src"] == "../models/acme--dear/curves.svg" and "nDCG@10" in image.attributes["alt"]
+    for name in ("curves.svg", "curves.csv", "recipe.toml", "training.json"):
+        assert (site / "models/acme--dear" / name).read_bytes() == (chain / "models/acme--dear" / name).read_bytes()
+    assert not (site / "models" / "acme--dear" / "README.md").exists()
+
+
+def test_a_dataset_that_has_changed_since_is_not_taken_for_the_one_learnt_from(chain: Path) -> None:
+    write_release(chain / "datasets" / "toy", {"listwise": ["sky", "sea", "sand"]})
+    render(Board.read(chain), chain / "site")
+    assert "with another content" in (chain / "site" / "models" / "acme--dear.html").read_text()
+    assert "one with another content" in (chain / "site" / "datasets" / "toy.html").read_text()
+
+
+def test_data_that_the_board_does_not_publish_are_named_and_not_linked(chain: Path) -> None:
+    shutil.rmtree(chain / "datasets")
+    render(Board.read(chain), chain / "site")
+    page = Page((chain / "site" / "models" / "acme--dear.html").read_bytes())
+    assert "toy" in [element.text.strip() for element in page.all("th")]
+    assert "datasets" not in "".join(links_of(chain / "site", "models/acme--dear.html"))
+    assert "toy@1.0.0" in Page((chain / "site" / "submissions" / "acme--dear.html").read_bytes()).all("main")[0].text
+
+
+def test_a_report_without_its_submission_has_no_page(chain: Path) -> None:
+    (chain / "submissions" / "acme--dear.toml").unlink()
+    render(Board.read(chain), chain / "site")
+    assert not (chain / "site" / "models").exists()
+
+
+def test_a_report_that_was_spoilt_on_the_board_is_not_published(chain: Path) -> None:
+    before = contents(chain / "site")
+    (chain / "models/acme--dear/curves.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>")
+    with pytest.raises(BadInput, match="curves.svg: is not a figure"):
+        render(Board.read(chain), chain / "site")
+    assert contents(chain / "site") == before
+
+
+def spoilt(value: Any, attack: str) -> Any:
+    """The same values, but every text and every key of a free table an attack."""
+    if isinstance(value, dict):
+        return {key: spoilt(inner, attack) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [spoilt(inner, attack) for inner in value]
+    return attack if isinstance(value, str) else value
+
+
+def test_hostile_words_of_a_training_are_text(chain: Path, tmp_path: Path) -> None:
+    board, attack = Board.read(chain), " ".join(attack.format(n=0) for attack in ATTACKS)
+    report = board.trainings["acme--dear"]
+    values = spoilt(dict(report.values), attack)
+    free = {attack: {attack: attack}}
+    values |= {"recipe": free, "options": free, "versions": free}
+    values["data"][0] |= {"name": "toy", "leaks": free, "teacher": {"model": free}}
+    hostile = dataclasses.replace(board, trainings={"acme--dear": dataclasses.replace(report, values=values)})
+    plain = [Counter(e.tag for e in page.elements) for page in built(board, tmp_path / "plain")]
+    for page, before in zip(built(hostile, tmp_path / "hostile"), plain, strict=True):
+        now = Counter(e.tag for e in page.elements)
+        assert {tag for tag in now if now[tag] > before[tag]} <= {"dt", "dd", "bdi", "span"}
+        assert not any(key.startswith("on") for e in page.elements for key in e.attributes)
+        assert not any(re.match(r"(?i)\s*(javascript|data|vbscript):", link) for link in page.links())
 
 
 @pytest.mark.parametrize("name", ["../../evil", "a/b", "..", "a b", 'x"><script>', "ü", "", "a" * 400])

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
+from pathlib import Path
 
 import pytest
+from hub_client import write_release
 from toys import contents, good_run, write_run, write_submission
+from trained import model_folder
 
 from exabench.catalogue import task
 from exabench.errors import BadInput, UnknownName
 from exabench.ledger import Ledger
 from exabench.reranking import make_candidates
 from exabench.runs import read_run, run_in_order, run_of, run_text, top
+from exabench.submissions import TRAINING_FILES, read_training
 from exabench.submitting import BASELINES, submit
 
 
@@ -158,3 +164,118 @@ def test_a_candidate_list_has_a_plain_name(board, name):
     candidates, run = make_candidates(task("mini"), "bm25", 10)
     with pytest.raises(BadInput, match="must be called <retriever>-<depth>"):
         Ledger(board).add_candidates(dataclasses.replace(candidates, name=name), run)
+
+
+# -- trained models ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """The folder of a trained model, where the tests work."""
+    monkeypatch.chdir(tmp_path)
+    release = write_release(tmp_path / "toy", {"listwise": ["sky", "sea"]})
+    return model_folder(tmp_path / "work", release, "listwise")
+
+
+def test_a_trained_model_is_filed_with_its_report_and_without_its_weights(board, trained):
+    before = contents(board)
+    submission, files = submit(trained / "submission.toml", [], board)
+    added = {name: data for name, data in contents(board).items() if name not in before}
+    reports = {f"models/acme--small/{name}": (trained / name).read_bytes() for name in TRAINING_FILES}
+    assert added.keys() == {*reports, "submissions/acme--small.toml"}
+    assert reports.items() <= added.items()
+    assert {str(path.relative_to(board)) for path in files} == added.keys()
+    assert (submission.model, submission.revision[:7]) == ("work/model", "sha256:")
+    assert Ledger(board).submissions()["acme--small"] == submission
+    assert Ledger(board).trainings()["acme--small"].values["steps"] == 8
+    assert {Path(path) for _, path in Ledger(board).files()} >= {board / name for name in added}
+
+
+def test_a_model_beside_its_file_elsewhere_is_named_by_its_whole_path(board, trained, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    for place in (tmp_path / "here", trained):
+        monkeypatch.chdir(place)
+        submission, _ = submit(os.path.relpath(trained / "submission.toml"), [], board)
+        assert submission.model == str(trained.resolve())
+
+
+def test_a_model_that_comes_without_a_report_takes_the_old_one_away(board, trained):
+    submit(trained / "submission.toml", [], board)
+    (trained / "training.json").unlink()
+    submit(trained / "submission.toml", [], board)
+    assert not Ledger(board).trainings() and not (board / "models" / "acme--small").exists()
+
+
+def edited(file, *path, value=None):
+    """Put a value into training.json, or take a key out of it."""
+    values = inner = json.loads(file.read_text())
+    for key in path[:-1]:
+        inner = inner[key]
+    if value is None:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = value
+    file.write_text(json.dumps(values))
+
+
+def nested(levels):
+    return {"a": nested(levels - 1)} if levels else 1
+
+
+def drawn(folder, old, new):
+    text = (folder / "curves.svg").read_text()
+    assert old in text
+    (folder / "curves.svg").write_text(text.replace(old, new, 1))
+
+
+BROKEN = {
+    "a key is missing": (lambda folder: edited(folder / "training.json", "steps"), "it must hold"),
+    "a key too many": (lambda folder: edited(folder / "training.json", "more", value=1), "it must hold"),
+    "a number is text": (lambda folder: edited(folder / "training.json", "seed", value="1"), "it.seed must be a whole"),
+    "a number is huge": (lambda folder: edited(folder / "training.json", "epochs", value=1e30), "it.epochs"),
+    "a truth is no number": (lambda folder: edited(folder / "training.json", "best", value=True), "it.best"),
+    "a table is too deep": (
+        lambda folder: edited(folder / "training.json", "data", 0, "leaks", value=nested(40)),
+        r"it.data\[0\].leaks must be a table",
+    ),
+    "an interval of one": (
+        lambda folder: edited(folder / "training.json", "checks", 0, "interval", value=[1.0]), "must be a list of 2"
+    ),
+    "another format": (lambda folder: edited(folder / "training.json", "format", value=2), "format must be 1"),
+    "another recipe": (lambda folder: (folder / "recipe.toml").write_text("seed = 8\n"), "holds another recipe"),
+    "no JSON": (lambda folder: (folder / "training.json").write_text("{" * 5000), "cannot be read"),
+    "no text": (lambda folder: (folder / "README.md").write_bytes(b"\xff"), "is not UTF-8 text"),
+    "no card": (lambda folder: (folder / "README.md").unlink(), "must be a plain file"),
+    "a formula": (lambda folder: (folder / "curves.csv").write_text("=cmd()\n"), "is not a table of the steps"),
+    "a script": (lambda folder: drawn(folder, "</svg>", "<script>1</script></svg>"), "it holds .*script"),
+    "a handler": (lambda folder: drawn(folder, "<svg ", '<svg onload="alert(1)" '), "svg has onload"),
+    "a link": (lambda folder: drawn(folder, "</svg>", '<a href="https://x.org">x</a></svg>'), "it holds .*}a"),
+    "an entity": (lambda folder: drawn(folder, "<svg ", '<!DOCTYPE svg [<!ENTITY a "b">]><svg '), "a declaration"),
+    "a foreign colour": (lambda folder: drawn(folder, ".curves path {", ".x { fill: url(//x.org) } .y {"), "its style"),
+    "a foreign style": (lambda folder: drawn(folder, "<style>", '<style>@import "//x.org";'), "its style"),
+    "another picture": (lambda folder: (folder / "curves.svg").write_text("<html/>"), "it holds html"),
+    "half a picture": (lambda folder: drawn(folder, "</svg>", ""), "no element found"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_report_that_exabench_did_not_write_is_refused_and_nothing_is_filed(board, trained, case):
+    spoil, told = BROKEN[case]
+    spoil(trained)
+    before = contents(board)
+    with pytest.raises(BadInput, match=told):
+        submit(trained / "submission.toml", [], board)
+    assert contents(board) == before
+
+
+def test_a_report_that_is_a_link_or_too_large_is_refused(board, trained, tmp_path):
+    card = trained / "README.md"
+    card.write_bytes(b" " * (2**24 + 1))
+    with pytest.raises(BadInput, match="is larger than"):
+        read_training(trained)
+    (tmp_path / "secret").write_text("a password")
+    card.unlink()
+    card.symlink_to(tmp_path / "secret")
+    with pytest.raises(BadInput, match="must be a plain file"):
+        submit(trained / "submission.toml", [], board)
+    assert not (board / "models").exists()

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from exabench.auditing import Audit
     from exabench.board import Board, Ranking
     from exabench.ledger import Ledger
+    from exabench.nouns import Submission
     from exabench.recipe import Recipe
+    from exabench.training._plan import Plan
 
 KEYS: Mapping[str, type] = {
     "title": str,
@@ -26,6 +28,7 @@ KEYS: Mapping[str, type] = {
     "first_stages": dict,
     "published": dict,
     "models": dict,
+    "trained": list,
 }
 Report = Callable[[int, int, str], None]
 
@@ -39,11 +42,11 @@ Report = Callable[[int, int, str], None]
 def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None, as_json: bool) -> None:
     """Run the whole thread on the embedded collection (or on the collections of --data) into a leaderboard.
 
-    First stages and their fusion, rerankers with and without a model, published runs, results, verification, pages.
+    First stages and their fusion, datasets, a model trained on one of them, rerankers with and without a model,
+    published runs, results, verification, pages.
     """
     from exabench.board import Board
     from exabench.errors import CheckFailed
-    from exabench.evaluation import run_board
     from exabench.files import only_writer
     from exabench.ledger import Ledger
     from exabench.pages import render
@@ -54,18 +57,21 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
     given = click.get_current_context().get_parameter_source("data") is click.core.ParameterSource.COMMANDLINE
     page = read_recipe("board", recipe or ("collections" if given else "mini"), KEYS, pairs)
     ledger = Ledger(to)
-    with only_writer(to), progress("demo") as report:
+    with only_writer(to):
         ledger.create(page.values["title"], page.values["tasks"], page.values.get("views"))
         _copy_reported(to)
-        _freeze(page, ledger, data, report)
-        add_baselines(to)
-        _submit_published(page, ledger, data, report)
-        for name, about in page.values.get("models", {}).items():
-            _submit(ledger, {"name": name, "kind": "model", **about})
-        files = run_board(to, data=data, progress=report)
-        cells = list(verify(to, data=data))
-    with only_writer(to), progress("datasets") as report:
-        audits = [_dataset(name, ledger, data, report) for name in page.values.get("datasets", ())]
+        with progress("demo") as report:
+            _freeze(page, ledger, data, report)
+            add_baselines(to)
+            _submit_published(page, ledger, data, report)
+            for name, about in page.values.get("models", {}).items():
+                _submit(ledger, {"name": name, "kind": "model", **about})
+        with progress("datasets") as report:
+            audits = [_dataset(name, ledger, data, report) for name in page.values.get("datasets", ())]
+        trained = [_trained(name, ledger, data) for name in page.values.get("trained", ())]
+        with progress("results") as report:
+            files = _results(ledger, trained, data, report)
+            cells = list(verify(to, data=data))
     board = Board.read(to)
     with progress("pages") as report:
         render(board, to / "site", progress=report)
@@ -83,6 +89,8 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
         )
         for name in page.values.get("datasets", ()):
             show(f"dataset: {name} (exabench data audit {_builds(to) / name / 'release'})")
+        for plan, _ in trained:
+            show(f"model: {plan.recipe.name} ({_builds(to) / plan.recipe.name / 'model'})")
         show(f"page: {index}")
     if wrong:
         raise CheckFailed(f"{to}: {len(wrong)} numbers do not hold; exabench bench verify --board {to} names them")
@@ -99,7 +107,7 @@ def _copy_reported(to: Path) -> None:
 def _freeze(page: Recipe, ledger: Ledger, data: Path | None, report: Report) -> None:
     """Candidates of every first stage on every task, published runs first: fusion builds on the others."""
     from exabench.catalogue import expand
-    from exabench.evaluation import make_candidates
+    from exabench.reranking import make_candidates
 
     work = list(_published_first_stages(page, data)) if data else []
     for name, stage in page.values["first_stages"].items():
@@ -170,6 +178,50 @@ def _dataset(name: str, ledger: Ledger, data: Path | None, report: Report) -> Au
     release = build(name, work, sources=Sources(data, work.parent / "replies.sqlite"), progress=report)
     publish(work / "release", ledger.datasets / release.name, progress=report)
     return audit(work / "release", data=data, progress=report)
+
+
+def _trained(name: str, ledger: Ledger, data: Path | None) -> tuple[Plan, Submission]:
+    """A training recipe, fitted on the board's own datasets and sent in as anybody would: by its submission.toml."""
+    from exabench.recipe import Recipe
+    from exabench.submitting import submit
+    from exabench.training import Who, train, train_recipe
+
+    plan = train_recipe(name)
+    tables = [_from_the_board(table, ledger) for table in plan.recipe.values["data"]]
+    recipe = Recipe(plan.recipe.name, {**plan.recipe.values, "data": tables}, plan.recipe.file)
+    note(f"training {recipe.name} on {' and '.join(table['release'] for table in tables)}")
+    who = Who("exabench", "https://github.com/exabench/exabench", "https://github.com/exabench/exabench/issues")
+    with progress("training") as report:
+        made = train(recipe, _builds(ledger.folder) / recipe.name, data=data, who=who, progress=report)
+    note(f"trained {recipe.name}: step {made.best} of {made.steps} is kept; it is sent in from {made.folder}")
+    return plan, submit(made.folder / "submission.toml", [], ledger.folder)[0]
+
+
+def _results(
+    ledger: Ledger, trained: Sequence[tuple[Plan, Submission]], data: Path | None, report: Report
+) -> list[Path]:
+    """Every submission on every list of candidates, but a model that was trained here on those its recipe checks."""
+    from exabench.evaluation import run_board
+
+    ours = {submission.slug: plan for plan, submission in trained}
+    others = [slug for slug in ledger.submissions() if slug not in ours]
+    files = run_board(ledger.folder, slugs=others, data=data, progress=report)
+    for slug, check in ((slug, check) for slug, plan in ours.items() for check in plan.checks):
+        lists = {"task": check.task, "candidates": f"{check.candidates}-{check.depth}"}
+        files += run_board(ledger.folder, slugs=[slug], data=data, progress=report, **lists)
+    return files
+
+
+def _from_the_board(table: Mapping[str, Any], ledger: Ledger) -> dict[str, Any]:
+    """A recipe's table of training data, with its release read from the board where the board publishes it.
+
+    However --to is spelt, it is one path: a training goes on only where its recipe has not changed.
+    """
+    published, here = (ledger.datasets / Path(table["release"]).name).resolve(), Path.cwd()
+    if not published.is_dir():
+        return dict(table)
+    inside = here in published.parents
+    return {**table, "release": (published.relative_to(here) if inside else published).as_posix()}
 
 
 def _builds(board: Path) -> Path:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from exabench.nouns import FIRST_STAGE, Progress, silent
-from exabench.pages import _dataset_views, _efficiency, _task_views, _views, downloads
+from exabench.pages import _dataset_views, _efficiency, _model_views, _task_views, _views, downloads
 from exabench.pages._format import FILTERS, harmless
 from exabench.pages._paths import (
     dataset_page,
     efficiency_page,
+    model_file,
+    model_page,
     ranking_page,
     reported_page,
     result_data,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from exabench.board import Board
 
 _HERE = Path(__file__).parent
+REPORTS = ("curves.csv", "curves.svg", "recipe.toml", "training.json")  # of a training; its card is for elsewhere
 _STATIC = ("style.css", "board.js", "icon.svg")
 
 
@@ -57,7 +60,7 @@ def pages_of(board: Board) -> dict[str, Callable[[], bytes]]:
     add("downloads.html", "downloads.html", _downloads)
     add("reported/index.html", "reported_index.html", _task_views.reported_index)
     for slug in sorted(board.submissions):
-        add(submission_page(slug), "submission.html", _views.submission, board.submissions[slug])
+        add(submission_page(slug), "submission.html", _model_views.submission, board.submissions[slug])
     for result in view.results:
         add(result_page(result), "result.html", _views.result, result)
         pages[result_data(result)] = partial(downloads.result_json, view, result)
@@ -69,6 +72,12 @@ def pages_of(board: Board) -> dict[str, Callable[[], bytes]]:
         add("datasets/index.html", "datasets.html", _dataset_views.datasets)
     for release in board.datasets:
         add(dataset_page(release.name), "dataset.html", _dataset_views.dataset, release)
+    if board.trainings:
+        add("models/index.html", "models.html", _model_views.models)
+    for slug in sorted(board.trainings):
+        add(model_page(slug), "model.html", _model_views.model, slug)
+    sent = {model_file(slug, name): one.files[name] for slug, one in board.trainings.items() for name in REPORTS}
+    pages |= {path: partial(bytes, data) for path, data in sent.items()}
     return pages | _data_files(view) | {f"static/{name}": (_HERE / "static" / name).read_bytes for name in _STATIC}
 
 
@@ -105,6 +114,8 @@ def _environment() -> Environment:
     environment.filters.update(FILTERS)
     paths = (
         dataset_page,
+        model_page,
+        model_file,
         ranking_page,
         efficiency_page,
         submission_page,

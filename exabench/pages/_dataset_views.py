@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from exabench.files import toml_text
+from exabench.pages._format import told, words
+from exabench.pages._model_views import learnt_from
 from exabench.pages._views import View
 from exabench.rows import Release, Table
 
@@ -31,7 +33,8 @@ def datasets(view: View) -> dict[str, Any]:
 
 def dataset(view: View, release: Release) -> dict[str, Any]:
     """One dataset."""
-    return {"release": release, "tables": _tables(release), "stamp": ("", view.version)}
+    shown = {"release": release, "tables": _tables(release), "models": learnt_from(view, release)}
+    return {**shown, "stamp": ("", view.version)}
 
 
 def _tables(release: Release) -> list[Shown]:
@@ -42,27 +45,8 @@ def _tables(release: Release) -> list[Shown]:
             rows={split: sum(file.rows for file in files) for split, files in table.splits.items()},
             recipe=[(key, toml_text(value)) for key, value in table.recipe.items()],
             report=[
-                (_said(title), _told(value)) for title, value in sorted(table.report.items()) if value not in ({}, [])
+                (words(title), told(value)) for title, value in sorted(table.report.items()) if value not in ({}, [])
             ],
         )
         for name, table in sorted(release.tables.items())
     ]
-
-
-def _told(value: Any) -> str:
-    """`{"a": {"b": 0.5}, "c": 1}` as "a b 0.5, c 1": whatever a builder reports can be read."""
-    return ", ".join(f"{what} {figure}".strip() for what, figure in _figures(value))
-
-
-def _figures(value: Any, before: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            yield from _figures(part, f"{before} {_said(str(key))}".strip())
-    elif isinstance(value, list):
-        yield before, " ".join(map(str, value))
-    else:
-        yield before, f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _said(name: str) -> str:
-    return name.replace("_", " ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -112,6 +112,26 @@ def training_shortly(submission: Submission) -> str:
     if isinstance(data, str) or len(data) <= 4:
         return training(submission)
     return f"{', '.join(data[:3])} and {len(data) - 3} more"
+
+
+def words(name: str) -> str:
+    """The name of a key as words."""
+    return name.replace("_", " ")
+
+
+def told(value: Any) -> str:
+    """`{"a": {"b": 0.5}, "c": 1}` as "a b 0.5, c 1": whatever a report holds can be read."""
+    return ", ".join(f"{what} {figure}".strip() for what, figure in _figures(value))
+
+
+def _figures(value: Any, before: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _figures(part, f"{before} {words(str(key))}".strip())
+    elif isinstance(value, list):
+        yield before, " ".join(map(str, value))
+    else:
+        yield before, f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def first_stage(candidates: Candidates | str) -> str:

@@ -64,6 +64,16 @@ def dataset_page(name: str) -> str:
     return _checked(f"datasets/{_part(name)}.html")
 
 
+def model_page(slug: str) -> str:
+    """The page of a trained model: the report of its training."""
+    return _checked(f"models/{_part(slug)}.html")
+
+
+def model_file(slug: str, name: str) -> str:
+    """A file of the report of a training, as it was sent."""
+    return _checked(f"models/{_part(slug)}/{name}")
+
+
 def _stem(result: Result) -> str:
     return f"{_part(result.submission)}/{_part(result.task)}.{_part(result.candidates.name)}"
 

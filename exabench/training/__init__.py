@@ -106,7 +106,7 @@ def train(
             checks = list(checked(plan, folder / "model", lock, collections, progress))
             if checks:
                 write_folder(folder / "model", replace(finished, checks=checks))
-    values = {int(step): value for step, value in fitted.journal.dev.items()}
+    values = dict(sorted((int(step), value) for step, value in fitted.journal.dev.items()))
     best = fitted.steps if fitted.journal.best is None else fitted.journal.best
     return Trained(folder / "model", fitted.steps, best, values, checks, fitted.skipped, ranks.rank)
 
@@ -135,7 +135,8 @@ def _about(
         **{"base": began.model, "base_revision": began.revision, "data": learnt},
         **{"steps": fitted.steps, "epochs": fitted.steps / order.steps_per_epoch, "groups": order.count},
         **{"order": order.digest(fitted.steps), "best": journal.best or fitted.steps, "hardware": hardware()},
-        **{"dev": tuple((int(step), value) for step, value in journal.dev.items()), "dev_metric": dev_metric},
+        **{"dev": sorted((int(step), value) for step, value in journal.dev.items()), "dev_metric": dev_metric},
+        "dev_source": f"split {plan.dev.split} of {plan.dev.task}" if plan.dev.task else "rows held out",
     }
 
 

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 import shutil
 import sys
@@ -20,16 +21,19 @@ from exabench.building import Sources, build
 from exabench.catalogue import single_task
 from exabench.costs import cost_of
 from exabench.evaluation import run_board
-from exabench.reranking import make_candidates
 from exabench.ledger import Ledger
 from exabench.nouns import Timing, Usage
 from exabench.pages import render
 from exabench.publishing import publish
+from exabench.releases import read as read_release
 from exabench.rerankers import RERANKERS
-from exabench.reranking import rerank
+from exabench.reranking import make_candidates, rerank
 from exabench.runs import run_text
 from exabench.submissions import submission_text
 from exabench.submitting import add_baselines, submit
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from trained import model_folder  # noqa: E402 (a test's own module, beside this folder)
 
 REPORTED = Path(__file__).resolve().parents[2] / "leaderboard" / "reported"
 COLUMNS = ("system", "dataset", "first_stage", "topk", "metric", "value", "source")
@@ -116,6 +120,9 @@ def main(folder: Path) -> None:
     _model(hostile, "tester/model", "tester--hostile", flops=1e12, seconds=1.0, words=DESCRIPTION)
     for recipe in ("mini-explanations", "mini-listwise", "mini-contrastive"):
         _dataset(plain, recipe)
+    _dataset(hostile, "mini-listwise")
+    _trained(plain, "tester/small")
+    _trained(hostile, "tester/model", DESCRIPTION)
     for board in (plain, gaps, hostile):
         render(Board.read(board), board / "site")
 
@@ -185,6 +192,22 @@ def _dataset(board: Path, recipe: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         release = build(recipe, folder, sources=Sources(replies=Path(folder) / "replies.sqlite"))
         publish(Path(folder) / "release", Ledger(board).datasets / release.name)
+
+
+def _trained(board: Path, name: str, words: str = "") -> None:
+    """Send the report of a training that never was beside a model's results; every text of it may be an attack."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = read_release(Ledger(board).datasets / "exabench-mini")
+        about = dict.fromkeys(("title", "note", "licence", "hardware", "base", "base_licence", "dev_metric"), words)
+        options = {words: words, "max_length": 128} if words else {"max_length": 128}
+        changes = {**about, "options": options, "licence": "apache-2.0"} if words else {}
+        work = model_folder(Path(folder), made, "listwise", name=name, **changes)
+        submit(work / "submission.toml", [], board)
+        report = Ledger(board).training_folder(name.replace("/", "--")) / "training.json"
+        if words:
+            values = json.loads(report.read_text(encoding="utf-8"))
+            values["data"][0] |= {"teacher": {"model": words}, "leaks": {words: words}, "licence": words}
+            report.write_text(json.dumps(values | {"licence": words, "versions": {words: words}}), encoding="utf-8")
 
 
 def _toml(text: str) -> str:

@@ -1,0 +1,54 @@
+"""A model folder as `exabench train` leaves one behind, made without training, for the tests of what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from exabench.files import digest_of
+from exabench.rows import Release
+from exabench.training._curves import Curves, Point
+from exabench.training._folder import Against, Check, Finished, Learnt, write_folder
+
+RECIPE: Mapping[str, Any] = {
+    "title": "A toy",
+    "reranker": "cross_encoder",
+    "model": "owner/start",
+    "data": [{"release": "toy", "table": "listwise"}],
+    "loss": {"part": "ranknet", "sigma": 1.0},
+    "steps": {"rate": 5e-5, "steps": 8},
+}
+
+
+def _save(folder: Path) -> None:
+    (folder / "config.json").write_text("{}")
+    header = b"{}"
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+
+
+def model_folder(work: Path, release: Release, table: str, **changes: Any) -> Path:
+    """The folder work/model of a model that was trained on a table of a release, but for the changes."""
+    work.mkdir(parents=True, exist_ok=True)
+    curves = Curves(work / "curves.csv")
+    curves.resume()
+    for step in range(1, 9):
+        curves.add(Point(step, step / 4, 8 * step, 1 / step, 5e-5, 1.0, 0.1 * step if step % 4 == 0 else None))
+    first = Against(0.5, -0.125, (-0.2, -0.05), 0.01)
+    begun = Against(0.25, 0.125, (0.05, 0.2), 0.0001)
+    published = {"value": 0.4, "source": "Somewhere 2020"}
+    checks = [
+        Check("mini", "bm25-100", 100, "nDCG@10", 24, 0.375, (0.3, 0.45), first, begun),
+        Check("nfcorpus", "bm25-100", 100, "nDCG@10", 9, 0.375, (0.3, 0.45), first, None, published),
+    ]
+    values: dict[str, Any] = {
+        **{"name": "acme/small", "title": "A toy", "note": "Nothing was fitted.", "kind": "classifier"},
+        **{"reranker": "cross_encoder", "options": {"max_length": 128}, "licence": "apache-2.0"},
+        **{"link": "https://example.org/small", "contact": "@acme", "hardware": "a processor, 2 cores"},
+        **{"recipe": RECIPE, "fingerprint": digest_of(dict(RECIPE)), "order": digest_of("order")},
+        **{"base": "owner/start", "base_revision": "a" * 40, "base_licence": "mit"},
+        **{"seed": 7, "steps": 8, "epochs": 2.0, "groups": 32, "best": 8, "data": [Learnt.of(release, table, 2)]},
+        **{"dev": [(4, 0.4), (8, 0.8)], "dev_metric": "nDCG@10", "dev_source": "4 held-out groups"},
+        **{"checks": checks, "versions": {"python": "3.11"}},
+    }
+    return write_folder(work / "model", Finished(save=_save, curves=curves.file, **{**values, **changes}))

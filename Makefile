@@ -6,7 +6,7 @@ BIN := .venv/bin
 EXABENCH_DATA ?= $(wildcard ../shared/data)
 export EXABENCH_DATA
 
-.PHONY: demo test test-slow check test-web test-vllm benchmark wheel clean
+.PHONY: demo test test-slow check test-web test-vllm benchmark benchmark-models wheel clean
 
 demo: .venv/.ready
 	@EXABENCH_DATA= $(BIN)/exabench demo
@@ -37,11 +37,11 @@ test-vllm:
 # Ratios against a rival in the same process; nothing here fails because a machine is slow.
 benchmark: .venv/.tools
 	$(BIN)/python tests/benchmarks/scoring.py
+
+benchmark-models: .venv/.tools
 	$(BIN)/python tests/benchmarks/encoding.py
 	$(BIN)/python tests/benchmarks/reranking.py
 	$(BIN)/python tests/benchmarks/asking.py
-
-benchmark-training: .venv/.tools
 	$(BIN)/python tests/benchmarks/training.py
 
 wheel: .venv/.tools

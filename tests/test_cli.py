@@ -214,6 +214,7 @@ check = [{ task = "mini", candidates = "bm25", depth = 20 }]
 """
 
 
+@pytest.mark.slow  # CI runs `make demo` itself
 def test_the_demo_shows_a_page_and_every_number_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "tiny.toml").write_text(TINY)
     command = ["demo", "--to", str(tmp_path / "demo"), "--json", "--set", "models={}"]

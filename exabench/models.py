@@ -49,22 +49,35 @@ def loading(folder: ModelFolder, what: str) -> Iterator[None]:
     """
     if not any((folder.path / name).is_file() for name in TOKENIZERS):
         raise BadInput(f"holds no tokenizer (none of {', '.join(TOKENIZERS)})", file=folder.path)
-    log = transformers.utils.logging
-    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity(log.CRITICAL)
-    log.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
+        with silence(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except BadInput:
         raise
     except Exception as error:  # what a strange folder makes a library raise is anybody's guess
         raise BadInput(f"cannot be loaded as {what} ({_reason(error)})", file=folder.path) from error
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Have transformers log nothing and draw no progress bars; what it did before it does again afterwards."""
+    log = transformers.utils.logging
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity(log.CRITICAL)
+    log.disable_progress_bar()
+    try:
+        yield
     finally:
         log.set_verbosity(level)
         if bars:
             log.enable_progress_bar()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a device, or the machine, has run out of memory; a CPU's allocator has no type of its own for that."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or ("memory" in text and "alloc" in text)
 
 
 def tokenizer_of(folder: ModelFolder) -> Any:

@@ -20,6 +20,7 @@ import torch
 
 from exabench.batches import batches, budget_of
 from exabench.errors import BadInput
+from exabench.models import out_of_memory
 from exabench.nouns import Progress, silent
 from exabench.rerankers._heads import inputs_of
 from exabench.rerankers._learning import Learner
@@ -218,7 +219,7 @@ class Engine:
         try:
             return score(items)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             if len(items) == 1:
                 raise BadInput(
@@ -266,8 +267,3 @@ class Engine:
                 "is padding masked?"
             )
         return moved
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "memory" in text and "alloc" in text

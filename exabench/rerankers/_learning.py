@@ -5,23 +5,23 @@ What is fitted is what will rank: the same tokens, the same cut, the same logits
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from exabench.batches import padded
 from exabench.errors import BadInput
+from exabench.models import silence
 from exabench.nouns import Passage, Query
 from exabench.rerankers._heads import Decoder, Pooled, Seq2Seq, inputs_of
 from exabench.rerankers._templates import Item, ids_of
+from exabench.rerankers._tokens import bare_ids
 
 if TYPE_CHECKING:
     from exabench.rerankers._heads import Head
@@ -59,7 +59,7 @@ class Scorer(nn.Module):  # type: ignore[misc]  # torch is not typed for mypy he
 
 
 class Learner:
-    """A reranker's model while it learns, on one device. `name` and `revision` are of the model it began as."""
+    """A reranker's model while it learns, on one device."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Learner:
         max_length: int,
         fields: tuple[str, ...],
     ) -> None:
-        self.name, self.revision, self.tokenizer = loaded.folder.name, loaded.folder.revision, loaded.tokenizer
+        self.name, self.tokenizer = loaded.folder.name, loaded.tokenizer
         self.device, self.pad, self.max_length = loaded.devices[0], loaded.head.pad, max_length
         self._head, self._template, self._fields = loaded.head, template, fields
         self.module = Scorer(loaded.head, strategy, answers)
@@ -91,7 +91,8 @@ class Learner:
     def items(self, query: Query, passages: Sequence[Passage]) -> list[Item]:
         """One input of the model for each passage, as scoring would make it."""
         texts = [self._template.dressed((query.text, passage.flat(self._fields))) for passage in passages]
-        ids = _Ids(self.tokenizer, [text for pair in texts for text in dict.fromkeys(pair)])
+        every = list(dict.fromkeys(text for pair in texts for text in pair))
+        ids = dict(zip(every, bare_ids(self.tokenizer, every), strict=True))
         return [self._template.build([ids[text] for text in pair], self.max_length) for pair in texts]
 
     def written(self, texts: Sequence[str], most: int = 512) -> list[np.ndarray]:
@@ -124,40 +125,10 @@ class Learner:
         model: Any = self.module.model
         if self.kind == "classifier" and self._head.rows == 1:  # else CrossEncoder puts a sigmoid over its scores
             model.config.sentence_transformers = {"activation_fn": "torch.nn.modules.linear.Identity"}
-        with without_bars():
+        with silence():
             model.save_pretrained(folder, state_dict=own)
         self.tokenizer.save_pretrained(folder)
         if "dense_weight" in weights:
             file = folder / "model.safetensors"
             dense = {f"dense.{part}": weights[f"dense_{part}"].detach().cpu() for part in ("weight", "bias")}
             save_file({**load_file(file), **dense}, file, metadata={"format": "pt"})
-
-
-@contextlib.contextmanager
-def without_bars() -> Iterator[None]:
-    """Have transformers draw no progress bars."""
-    log = transformers.utils.logging
-    drawn = log.is_progress_bar_enabled()
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if drawn:
-            log.enable_progress_bar()
-
-
-class _Ids:
-    """The ids of some texts, tokenised in one call: the tokenizer's own threads do it, off Python's lock."""
-
-    def __init__(self, tokenizer: Any, texts: Sequence[str]) -> None:
-        known = list(dict.fromkeys(texts))
-        options = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
-        rows = tokenizer([_plain(text) for text in known], verbose=False, **options)["input_ids"]
-        self._rows = {text: np.array(row, np.int32) for text, row in zip(known, rows, strict=True)}
-
-    def __getitem__(self, text: str) -> np.ndarray:
-        return self._rows[text]
-
-
-def _plain(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -46,8 +46,7 @@ class Tokens:
             self._add(new[start : start + CHUNK], keep)
 
     def _add(self, texts: Sequence[tuple[bytes, str]], keep: int | None) -> None:
-        plain = [text if text.isascii() else text.encode("utf-8", "replace").decode() for _, text in texts]
-        rows = [np.array(ids[:keep], np.int32) for ids in self._tokenizer(plain, **_BARE)["input_ids"]]
+        rows = [ids[:keep] for ids in bare_ids(self._tokenizer, [text for _, text in texts])]
         self._file.seek(0, os.SEEK_END)
         self._file.write(b"".join(row.tobytes() for row in rows))
         self._file.flush()
@@ -57,3 +56,9 @@ class Tokens:
 
 
 _BARE = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False, "verbose": False}
+
+
+def bare_ids(tokenizer: Any, texts: Sequence[str]) -> list[np.ndarray]:
+    """The ids int32 of each text, without special tokens; halves of surrogate pairs are read as question marks."""
+    plain = [text if text.isascii() else text.encode("utf-8", "replace").decode() for text in texts]
+    return [np.array(ids, np.int32) for ids in tokenizer(plain, **_BARE)["input_ids"]]

@@ -14,10 +14,9 @@ import transformers
 from exabench.errors import BadInput
 from exabench.files import read_json, writing
 from exabench.hub import model_folder
-from exabench.models import dtype_of, loading, tokenizer_of
+from exabench.models import dtype_of, loading, silence, tokenizer_of
 from exabench.nouns import ModelFolder
 from exabench.rerankers import RERANKERS
-from exabench.rerankers._learning import without_bars
 from exabench.systems import reranker
 
 if TYPE_CHECKING:
@@ -27,12 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Start:
-    """The reranker to fit, and the model that it was made of: name, revision, and whether its head is new."""
+    """The reranker to fit, and the model that it was made of."""
 
     reranker: Pointwise
     model: str
     revision: str
-    new_head: bool
 
 
 def start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...] = ()) -> Start:
@@ -46,14 +44,13 @@ def start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...] = ()) -> St
         raise BadInput(f"reranker {plan.reranker} cannot be trained; take one of {fitting}", file=plan.recipe.file)
     dtype_of(plan.precision)  # int8 learns nothing
     found = model_folder(plan.model, plan.revision, lock)
-    new_head = part.head == "classifier" and not _classifies(found)
     options: dict[str, Any] = {"precision": plan.precision, "devices": devices, **plan.options}
-    if new_head:
+    if part.head == "classifier" and not _classifies(found):
         made: Any = reranker(plan.reranker, model=str(_with_head(found, plan, to / "start")), lock=lock, **options)
     else:
         options["revision"] = found.revision
         made = reranker(plan.reranker, model=plan.model, lock=lock, **options)
-    return Start(made, found.name, found.revision, new_head)
+    return Start(made, found.name, found.revision)
 
 
 def _classifies(folder: ModelFolder) -> bool:
@@ -81,7 +78,7 @@ def _with_head(folder: ModelFolder, plan: Plan, to: Path) -> Path:
     if body:
         raise BadInput(f"holds no weights for {min(body)}: it is not {what}", file=folder.path)
     unfinished = to.with_name(".start.unfinished")
-    with writing(to), without_bars():
+    with writing(to), silence():
         shutil.rmtree(unfinished, ignore_errors=True)
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)

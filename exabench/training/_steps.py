@@ -20,6 +20,7 @@ from torch import Tensor
 
 from exabench.batches import batches, budget_of
 from exabench.errors import BadInput
+from exabench.models import out_of_memory
 from exabench.training._preparing import prepared
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Gradient:
 
     def _check_room(self, error: BaseException, groups: Sequence[Encoded]) -> None:
         """Raises what is no lack of memory, and what half a micro-batch could not mend."""
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise error
         device = self._learner.device
         if self._ranks.sharded:
@@ -249,8 +250,3 @@ def _by_tokens(tokens: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 def _seed(*numbers: int) -> int:
     return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=7).digest(), "big")
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or ("memory" in text and "alloc" in text)

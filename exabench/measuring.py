@@ -7,6 +7,7 @@ import os
 import platform
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 
@@ -94,6 +95,11 @@ class Stage:
                 f"candidates {candidates.name} of {task.name} were frozen with other judgements or another convention; "
                 "make them again under another name"
             )
+
+    def by(self, metric: str) -> Stage:
+        """The same with another headline metric."""
+        task = replace(self.task, headline=metric)
+        return Stage(task, self.candidates, self.run, self.qrels, self.source)
 
     def result(self, submission: str, kind: str, run: Run, command: str | None = None) -> Result:
         """Measure a run over these candidates; `kind` is the submission's."""

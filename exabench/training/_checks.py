@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exabench.catalogue import single_task
 from exabench.errors import BadInput, ExabenchError
-from exabench.nouns import Progress
+from exabench.nouns import Progress, Run
 from exabench.reranking import Reranking, make_candidates
 from exabench.retrievers import RETRIEVERS
 from exabench.systems import reranker
-from exabench.training._folder import Check
+from exabench.training._folder import Checked
 
 if TYPE_CHECKING:
-    from exabench.training import _plan
-    from exabench.training._plan import Plan
+    from exabench.training._plan import Check, Plan
 
 
-def checked(plan: Plan, model: Path, lock: Path, data: Path | None, progress: Progress) -> Iterator[Check]:
+def checked(plan: Plan, model: Path, lock: Path, data: Path | None, progress: Progress) -> Iterator[Checked]:
     """Every check of the plan as measured, the model read from its folder as others will read it.
 
-    One whose collection is not at hand is left out, which `progress` says: a finished training is not lost for it.
+    Checks that differ by their metric alone share one ranking. One whose collection is not at hand is left out, which
+    `progress` says: a finished training is not lost for it.
     """
-    fitted: Any = None
-    began: Any = None
+    models: list[Any] = []
+    ranked: dict[Hashable, tuple[Reranking, list[Run]]] = {}
     for done, check in enumerate(plan.checks, 1):
+        over = (check.task, check.candidates, check.depth)
         try:
-            stage = _stage(check, lock, data)
+            stage = ranked[over][0] if over in ranked else _stage(check, lock, data)
         except ExabenchError as error:
             progress(done, len(plan.checks), f"check on {check.task} left out: {error}")
             continue
-        fitted = fitted or reranker(plan.reranker, model=str(model), **plan.options)
-        began = began or _start(plan, lock)
-        result, before = (stage.measured(one, plan.recipe.name, "model")[0] for one in (fitted, began))
+        models = models or [reranker(plan.reranker, model=str(model), **plan.options), _start(plan, lock)]
+        if over not in ranked:
+            ranked[over] = stage, [stage.ranked(one, plan.recipe.name)[0] for one in models]
+        measured = stage.by(check.metric)
+        result, before = (measured.result(plan.recipe.name, "model", run) for run in ranked[over][1])
         published = None if check.value is None else {"value": check.value, "source": check.source}
-        yield Check.of(result, before, published)
+        yield Checked.of(result, before, published)
         progress(done, len(plan.checks), f"checked on {check.task}")
 
 
-def _stage(check: _plan.Check, lock: Path, data: Path | None) -> Reranking:
+def _stage(check: Check, lock: Path, data: Path | None) -> Reranking:
     """The task with its candidates: a published run beside the collection, else what a first stage finds in it."""
     task, depth = single_task(check.task), check.depth
     file = Path(data or ".") / task.name / "runs" / f"{check.candidates}.trec"

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from exabench.builders import BUILDERS
-from exabench.builders._sources import blocks
 from exabench.builders.imported import FORMATS
 from exabench.building import data_recipe
 from exabench.catalogue import single_task
@@ -44,12 +43,12 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "softmax": {"options": {"strategy": "softmax", "max_length": 500}},
     "20-documents": {"data": {"passages": 20}},
     "10-documents": {"data": {"passages": 10}},
-    "without-bm25": {"data": {"table": "gpt-3.5-turbo-16k-without-bm25"}},
-    "without-splade": {"data": {"table": "gpt-3.5-turbo-16k-without-splade"}},
-    "without-dragon": {"data": {"table": "gpt-3.5-turbo-16k-without-dragon"}},
-    "without-monot5": {"data": {"table": "gpt-3.5-turbo-16k-without-monot5"}},
-    "sentences": {"data": {"table": "gpt-3.5-turbo-16k-sentences"}},
-    "doct5query": {"data": {"table": "gpt-3.5-turbo-16k-doct5query"}},
+    "without-bm25": {"data": {"only": {"first_stage": ["splade", "dragon", "bm25-monot5"]}}},
+    "without-splade": {"data": {"only": {"first_stage": ["bm25", "dragon", "bm25-monot5"]}}},
+    "without-dragon": {"data": {"only": {"first_stage": ["bm25", "splade", "bm25-monot5"]}}},
+    "without-monot5": {"data": {"only": {"first_stage": ["bm25", "splade", "dragon"]}}},
+    "sentences": {"data": {"only": {"query_source": ["cropped"]}}},
+    "doct5query": {"data": {"only": {"query_source": ["generated"]}}},
     "mixed": {"data": {"limit": 9500}},
 }
 """The rows of TWOLAR's Table 5 (and its code's third score): all that they change in twolar-small."""
@@ -210,30 +209,13 @@ def test_the_sizes_of_twolar_differ_by_their_model_alone(size):
 # -- the data of the ablations -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "key", "gone"),
-    [
-        ("twolar-without-bm25", "retrievers", "bm25"),
-        ("twolar-without-splade", "retrievers", "splade"),
-        ("twolar-without-dragon", "retrievers", "dragon"),
-        ("twolar-without-monot5", "retrievers", "bm25-monot5"),
-        ("twolar-sentences", "queries", "generated"),
-        ("twolar-doct5query", "queries", "cropped"),
-    ],
-)
-def test_a_data_recipe_of_an_ablation_is_twolars_without_one_source(name, key, gone):
-    whole, less = data_recipe("twolar-gpt-3.5"), data_recipe(name)
-    assert unlike(whole, less) == {"title", "table", "validation", "options"}
-    options, left = dict(whole.values["options"]), dict(less.values["options"])
-    assert left[key] == {source: part for source, part in options[key].items() if source != gone}
-    share = len(left[key]) / len(options[key])
-    assert left["count"] == options["count"] * share and less.values["validation"] == whole.values["validation"] * share
-    assert {k for k in options if options[k] != left.get(k)} == {key, "count"} and options.keys() == left.keys()
+@pytest.mark.parametrize(("column", "key"), [("first_stage", "retrievers"), ("query_source", "queries")])
+def test_an_ablation_of_twolar_keeps_the_lists_of_sources_that_its_table_has(column, key):
+    given = set(data_recipe("twolar-gpt-3.5").values["options"][key])
+    kept = [set(change["data"]["only"][column]) for change in ABLATIONS.values() if column in _only(change)]
+    assert all(sources < given for sources in kept)
+    assert sorted(next(iter(given - one)) for one in kept) == sorted(given)  # each of them is left out once
 
 
-def test_without_splade_every_query_keeps_the_first_stage_that_it_has_in_the_whole_set():
-    stages = sorted(data_recipe("twolar-gpt-3.5").values["options"]["retrievers"])
-    ids = [f"q{number}" for number in range(400)]
-    whole = blocks(ids, stages, 0)
-    head = [id for stage in stages[:3] for id in whole[stage]]
-    assert stages[3] == "splade" and blocks(head, stages[:3], 0) == {stage: whole[stage] for stage in stages[:3]}
+def _only(change: Mapping[str, Any]) -> Mapping[str, Any]:
+    return change.get("data", {}).get("only", {})

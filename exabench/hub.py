@@ -25,6 +25,7 @@ _SECRET = re.compile(r"(?<=://)[^/@\s]+@|(?<=\?)[^\s'\"]+|\bhf_\w+|(?<=Bearer )\
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 # What stands beside them and nobody reads to score: reports of a training, which name the digest of what they are of.
 REPORTS = ("manifest.json", "training.json")
+CARD = "README.md"  # read for the licence alone: a word changed on it makes no other model
 _PICKLES = {".bin", ".ckpt", ".dill", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
 
 
@@ -105,7 +106,7 @@ def _snapshot(repo: str, commit: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(repo, revision=commit, allow_patterns=list(MODEL_FILES)))
+        return Path(snapshot_download(repo, revision=commit, allow_patterns=[*MODEL_FILES, CARD]))
     except Exception as error:
         raise _failed(f"model {repo}@{commit}", error) from error
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from models import classifier_folder, decoder_folder, rankt5_folder, t5_folder, t5_tokenizer
+from models import classifier_folder, decoder_folder, encoder_folder, rankt5_folder, t5_folder, t5_tokenizer
 
 from exabench.files import toml_text
 from exabench.losses import LOSSES
@@ -146,6 +146,7 @@ KINDS = {
     "bert": ("cross_encoder", lambda folder: classifier_folder(folder)),
     "t5": ("monot5", lambda folder: t5_folder(folder, t5_tokenizer())),
     "rankt5": ("rankt5", lambda folder: rankt5_folder(folder, t5_tokenizer())),
+    "bi_encoder": ("bi_encoder", lambda folder: encoder_folder(folder)),
     "decoder": ("yes_no", lambda folder: decoder_folder(folder)),
 }
 

@@ -184,6 +184,16 @@ def classifier_folder(folder: Path, kind: str = "bert", *, labels: int = 1, seed
     return folder
 
 
+def encoder_folder(folder: Path, kind: str = "bert", *, seed: int = 0) -> Path:
+    """An encoder with no head, and nothing that says how its states are pooled."""
+    torch.manual_seed(seed)
+    tokenizer = bert_tokenizer()
+    told = {**_SMALL, "vocab_size": len(tokenizer), "initializer_range": 0.3, **_ENCODERS[kind]}
+    transformers.AutoModel.from_config(transformers.AutoConfig.for_model(kind, **told)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def decoder_folder(folder: Path, kind: str = "llama", *, seed: int = 0) -> Path:
     """A causal language model on a byte-level vocabulary."""
     torch.manual_seed(seed)

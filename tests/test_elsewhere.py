@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from models import classifier_folder, decoder_folder, rankt5_folder, t5_folder, t5_tokenizer
+from models import classifier_folder, decoder_folder, encoder_folder, rankt5_folder, t5_folder, t5_tokenizer
 from safetensors.torch import load_file
 
 from exabench.catalogue import single_task
@@ -29,6 +29,7 @@ RUNS: dict[str, tuple[str, Any, str, str]] = {  # reranker, a model to begin wit
     "t5": ("monot5", lambda folder: t5_folder(folder, t5_tokenizer()), "lm", "explanations"),
     "flan": ("rankt5", lambda folder: t5_folder(folder, t5_tokenizer(), tied=False, gated=True), "kl", "scored"),
     "encoder": ("rankt5", lambda folder: rankt5_folder(folder, t5_tokenizer()), "softmax_ce", "listwise"),
+    "minilm": ("bi_encoder", encoder_folder, "contrastive", "contrastive"),
     "llama": ("yes_no", decoder_folder, "lce", "contrastive"),
 }
 
@@ -159,6 +160,23 @@ def test_a_trained_cross_encoder_scores_alike_in_sentence_transformers(trained, 
     np.testing.assert_allclose(found, scores, **ALIKE)
     squeezed = theirs.predict(PAIRS, activation_fn=torch.nn.Sigmoid(), show_progress_bar=False)
     np.testing.assert_allclose(1 / (1 + np.exp(-found)), squeezed, **ALIKE)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"similarity": "dot"}, {"query_prompt": "query: ", "passage_prompt": "text: "}]
+)
+def test_a_trained_bi_encoder_scores_alike_in_sentence_transformers(trained, tmp_path, options):
+    """Its pooling, its prompts and how two vectors are compared are written beside the weights."""
+    from sentence_transformers import SentenceTransformer
+
+    folder = trained("minilm")
+    if options:
+        reranker("bi_encoder", model=str(folder), **options).learner().save(tmp_path)
+        folder = tmp_path
+    theirs = SentenceTransformer(str(folder), device="cpu")
+    vectors = theirs.encode_query(QUERY.text), theirs.encode_document([text for _, text in PAIRS])
+    found = reranker("bi_encoder", model=str(folder), **options).score(QUERY, PASSAGES)
+    np.testing.assert_allclose(found, theirs.similarity(*vectors)[0].numpy(), **ALIKE)
 
 
 # -- rerankers ----------------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def test_with_dropout_both_passes_of_the_cache_see_the_same_masks(bert, loss):
     assert apart(wanted, still) > 1e-3  # dropout was on
 
 
-@pytest.mark.parametrize("kind", ["t5", "rankt5", "decoder"])
+@pytest.mark.parametrize("kind", ["t5", "rankt5", "bi_encoder", "decoder"])
 def test_every_kind_of_model_has_one_gradient(folders, kind):
     part, folder = folders[kind]
     value, plain, _ = step(learner_of(folder, part), "ranknet", groups(), micro=100_000, mode="plain")

@@ -31,7 +31,7 @@ from exabench.rows import Release
 from exabench.submissions import read_submission
 from exabench.submitting import submit
 from exabench.training._curves import Curves, Point
-from exabench.training._folder import Against, Check, Finished, Learnt, recipe_text, training_of, write_folder
+from exabench.training._folder import Against, Checked, Finished, Learnt, recipe_text, training_of, write_folder
 
 RECIPE: dict[str, Any] = {
     "title": "A small cross-encoder",
@@ -63,10 +63,10 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     return dataclasses.replace(made, tables=tables)
 
 
-def check(task: str, p: float, start: float | None = None) -> Check:
+def check(task: str, p: float, start: float | None = None) -> Checked:
     first = Against(0.5, 0.125, (0.05, 0.2), p)
     other = None if start is None else Against(0.25, 0.375, (0.3, 0.4), start)
-    return Check(task, "bm25-100", 100, "nDCG@10", 20, 0.625, (0.55, 0.7), first, other)
+    return Checked(task, "bm25-100", 100, "nDCG@10", 20, 0.625, (0.55, 0.7), first, other)
 
 
 def finished(weights: Path, release: Release, curves: Path, **changes: Any) -> Finished:
@@ -266,20 +266,20 @@ def test_a_recipe_is_read_back_as_it_was(values):
 
 def test_a_check_says_how_much_is_gained_over_the_first_stage_and_over_the_start():
     best, first, worst = (evaluate(name, ["mini"])["mini"] for name in ("oracle", "unchanged", "reversed"))
-    found = Check.of(best, first, {"value": 0.9, "source": "a paper"})
+    found = Checked.of(best, first, {"value": 0.9, "source": "a paper"})
     assert found.value == best[found.metric] and found.interval == best.interval
     assert found.first_stage == found.start  # the start left everything as it was
     assert found.first_stage.difference == pytest.approx(best[found.metric] - first[found.metric])
     assert 0 < found.first_stage.p < 0.05
-    lost = Check.of(worst, best)
+    lost = Checked.of(worst, best)
     assert (
         lost.start.difference == pytest.approx(worst[found.metric] - best[found.metric])
         and lost.start.value == best[found.metric]
     )
-    assert Check.of(best).start is None
+    assert Checked.of(best).start is None
     other = evaluate("unchanged", ["mini"], depth=5)["mini"]
     with pytest.raises(BadInput, match="measured on different candidates"):
-        Check.of(best, other)
+        Checked.of(best, other)
 
 
 def test_p_values_are_corrected_over_all_checks(start, release, tmp_path):

@@ -54,25 +54,29 @@ def explained() -> list[Group]:
 
 def bert(folder: Path, _: Path | None) -> Path:
     tokenizer = bert_tokenizer()
-    return written(folder, "SequenceClassification", tokenizer, "bert", **WIDE, num_labels=1, initializer_range=0.2)
+    return written(folder, "ForSequenceClassification", tokenizer, "bert", **WIDE, num_labels=1, initializer_range=0.2)
 
 
 def t5(folder: Path, data: Path | None) -> Path:
     """With T5's own tokenizer where the data has it."""
     tokenizer = real_t5_tokenizer(data, folder / "tokenizer") if data else t5_tokenizer()
     sizes = {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 1, "num_heads": 4, "decoder_start_token_id": 0}
-    return written(folder, "Seq2SeqLM", tokenizer, "t5", **sizes)
+    return written(folder, "ForSeq2SeqLM", tokenizer, "t5", **sizes)
+
+
+def encoder(folder: Path, _: Path | None) -> Path:
+    return written(folder, "", bert_tokenizer(), "bert", **WIDE, initializer_range=0.2)
 
 
 def decoder(folder: Path, _: Path | None) -> Path:
     own = {"num_key_value_heads": 2, "pad_token_id": 0, "initializer_range": 0.1}
-    return written(folder, "CausalLM", bpe_tokenizer(), "llama", **WIDE, **own)
+    return written(folder, "ForCausalLM", bpe_tokenizer(), "llama", **WIDE, **own)
 
 
 def written(folder: Path, head: str, tokenizer: Any, kind: str, **sizes: Any) -> Path:
     torch.manual_seed(1)
     config = transformers.AutoConfig.for_model(kind, vocab_size=len(tokenizer) + (-len(tokenizer)) % 64, **sizes)
-    getattr(transformers, f"AutoModelFor{head}").from_config(config).save_pretrained(folder)
+    getattr(transformers, f"AutoModel{head}").from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -80,6 +84,7 @@ def written(folder: Path, head: str, tokenizer: Any, kind: str, **sizes: Any) ->
 MODELS: Mapping[str, tuple[str, Callable[[Path, Path | None], Path], float, Mapping[str, Any]]] = {
     "bert": ("cross_encoder", bert, 3e-3, {}),
     "t5": ("monot5", t5, 3e-3, {"strategy": "difference"}),
+    "bi_encoder": ("bi_encoder", encoder, 3e-3, {"similarity": "dot"}),
     "decoder": ("yes_no", decoder, 1e-2, {}),
 }
 """Reranker, folder, learning rate and options of each kind."""
@@ -119,7 +124,7 @@ def test_a_bert_learns_32_groups_to_an_ndcg_of_1(tmp_path, loss):
     assert learnt("bert", loss, tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["t5", "decoder"])
+@pytest.mark.parametrize("kind", ["t5", "bi_encoder", "decoder"])
 def test_other_models_learn_them_too(tmp_path, kind):
     assert learnt(kind, "ranknet", tmp_path)
 
@@ -133,7 +138,7 @@ def test_labels_and_explanations_are_learnt_word_by_word(tmp_path, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["t5", "decoder"])
+@pytest.mark.parametrize("kind", ["t5", "bi_encoder", "decoder"])
 @pytest.mark.parametrize("loss", GROUP_LOSSES)
 def test_every_kind_of_model_learns_them_with_every_loss(tmp_path, kind, loss):
     assert learnt(kind, loss, tmp_path)

@@ -9,7 +9,7 @@ from typing import Any
 from exabench.files import digest_of
 from exabench.rows import Release
 from exabench.training._curves import Curves, Point
-from exabench.training._folder import Against, Check, Finished, Learnt, write_folder
+from exabench.training._folder import Against, Checked, Finished, Learnt, write_folder
 
 RECIPE: Mapping[str, Any] = {
     "title": "A toy",
@@ -38,8 +38,8 @@ def model_folder(work: Path, release: Release, table: str, **changes: Any) -> Pa
     begun = Against(0.25, 0.125, (0.05, 0.2), 0.0001)
     published = {"value": 0.4, "source": "Somewhere 2020"}
     checks = [
-        Check("mini", "bm25-100", 100, "nDCG@10", 24, 0.375, (0.3, 0.45), first, begun),
-        Check("nfcorpus", "bm25-100", 100, "nDCG@10", 9, 0.375, (0.3, 0.45), first, None, published),
+        Checked("mini", "bm25-100", 100, "nDCG@10", 24, 0.375, (0.3, 0.45), first, begun),
+        Checked("nfcorpus", "bm25-100", 100, "nDCG@10", 9, 0.375, (0.3, 0.45), first, None, published),
     ]
     values: dict[str, Any] = {
         **{"name": "acme/small", "title": "A toy", "note": "Nothing was fitted.", "kind": "classifier"},

@@ -8,7 +8,9 @@ everything else of a card or a changelog that is there already is kept byte for 
 from __future__ import annotations
 
 from exabench.cards._croissant import croissant as croissant
+from exabench.cards._front_matter import licence_in as licence_in
 from exabench.cards._model import model_card as model_card
+from exabench.cards._model import model_settings as model_settings
 from exabench.cards._model import model_template as model_template
 from exabench.cards._pages import card as card
 from exabench.cards._pages import changelog as changelog

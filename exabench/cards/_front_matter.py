@@ -47,6 +47,17 @@ def parsed(block: str, file: str = "README.md") -> dict[str, Any]:
     return values or {}
 
 
+def licence_in(card: str) -> str:
+    """The licence that a card's front matter names, in its own words; empty where it names none that can be read."""
+    try:
+        values = parsed(split(card)[0])
+    except BadInput:
+        return ""
+    named = values.get("license_name") if values.get("license") == "other" else None
+    found = named or values.get("license")
+    return found if isinstance(found, str) else ""
+
+
 def front_matter(release: Release, template: Mapping[str, Any], existing: str) -> str:
     """The YAML block of a card: the existing one's own keys, the template's where it lacks them, and the computed ones.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from exabench.cards._markdown import Markdown, code, figure, plain, table
 from exabench.cards._pages import merged
 from exabench.cards._templates import filled
 from exabench.errors import BadInput
-from exabench.files import read_text, toml_text
+from exabench.files import dotted, read_text, toml_text
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _OURS = (
@@ -57,6 +57,11 @@ def _block(computed: Mapping[str, Any], template: Mapping[str, Any], old: str) -
         return old
     kept = {key: value for key, value in there.items() if key not in _OURS}
     return written({**computed, **({} if ours else template), **kept})
+
+
+def model_settings(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a recipe sets, as dotted names and values; what a report says in other places is left out."""
+    return [*dotted({key: value for key, value in recipe.items() if key not in _NOT_SETTINGS})]
 
 
 def front_matter(training: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -175,23 +180,14 @@ def _run(training: Mapping[str, Any]) -> Markdown:
         rows.append(["kept", f"step {figure(training['best'])}, {dev['metric']} {figure(value)} on {dev['source']}"])
     versions = ", ".join(f"{name} {version}" for name, version in sorted(training["versions"].items()))
     head = [
-        *(["optimiser steps", training["steps"]], ["groups seen", training["groups"]], ["seed", training["seed"]]),
+        *(["optimiser steps", training["steps"]], ["groups", training["groups"]], ["seed", training["seed"]]),
         ["digest of the order of the groups", code(training["order"])],
     ]
     return table(["", ""], [*head, *rows, ["hardware", training["hardware"]], ["software", versions]])
 
 
 def _settings(recipe: Mapping[str, Any]) -> Markdown:
-    kept = {key: value for key, value in recipe.items() if key not in _NOT_SETTINGS}
-    return table(["setting", "value"], [[code(key), code(value)] for key, value in _flat(kept)])
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    for key in sorted(values):
-        if isinstance(values[key], Mapping):
-            yield from _flat(values[key], f"{before}{key}.")
-        else:
-            yield f"{before}{key}", values[key] if isinstance(values[key], str) else toml_text(values[key])
+    return table(["setting", "value"], [[code(key), code(value)] for key, value in model_settings(recipe)])
 
 
 def _results(checks: Sequence[Mapping[str, Any]]) -> Markdown:

@@ -19,6 +19,7 @@ from exabench.batches import padded
 from exabench.errors import BadInput
 from exabench.models import silence
 from exabench.nouns import Passage, Query
+from exabench.rerankers._apart import Compared, Sides, write_modules
 from exabench.rerankers._heads import Decoder, Pooled, Seq2Seq, inputs_of
 from exabench.rerankers._templates import Item, ids_of
 from exabench.rerankers._tokens import bare_ids
@@ -64,7 +65,7 @@ class Learner:
     def __init__(
         self,
         loaded: Loaded,
-        template: Template,
+        template: Template | Sides,
         strategy: Strategy,
         answers: tuple[int, ...],
         *,
@@ -79,14 +80,14 @@ class Learner:
 
     @property
     def kind(self) -> str:
-        """How transformers loads what `save` writes: "classifier", "seq2seq", "decoder" or "encoder"."""
-        kinds = ((Seq2Seq, "seq2seq"), (Decoder, "decoder"), (Pooled, "encoder"))
+        """How transformers loads what `save` writes: "classifier", "seq2seq", "decoder", "encoder", "bi_encoder"."""
+        kinds = ((Seq2Seq, "seq2seq"), (Decoder, "decoder"), (Compared, "bi_encoder"), (Pooled, "encoder"))
         return next((name for kind, name in kinds if isinstance(self._head, kind)), "classifier")
 
     @property
     def blank(self) -> Item:
-        """An input of one token, for a rank that has no item left."""
-        return Item(np.array([self.pad], np.int32), None, False, False)
+        """An input of two tokens, one of each type, for a rank that has no item left."""
+        return Item(np.array([self.pad] * 2, np.int32), np.array([0, 1], np.int8), False, False)
 
     def items(self, query: Query, passages: Sequence[Passage]) -> list[Item]:
         """One input of the model for each passage, as scoring would make it."""
@@ -128,6 +129,8 @@ class Learner:
         with silence():
             model.save_pretrained(folder, state_dict=own)
         self.tokenizer.save_pretrained(folder)
+        if isinstance(self._head, Compared) and isinstance(self._template, Sides):
+            write_modules(folder, self._head, self._template)
         if "dense_weight" in weights:
             file = folder / "model.safetensors"
             dense = {f"dense.{part}": weights[f"dense_{part}"].detach().cpu() for part in ("weight", "bias")}

@@ -14,9 +14,12 @@ from exabench.batches import budget_of
 from exabench.errors import UnknownName
 from exabench.flops import exact, paper, shape_of
 from exabench.nouns import Passage, Query, Usage
+from exabench.rerankers._apart import Compared, Sides
+from exabench.rerankers._learning import Learner
 from exabench.rerankers._models import load
 from exabench.rerankers._templates import text_template
 from exabench.rerankers._vectors import Embedded, Vectors
+from exabench.strategies import STRATEGIES
 
 WINDOW = 8_192  # pairs whose texts are embedded together
 SIMILARITIES = ("cosine", "dot")
@@ -33,6 +36,7 @@ class BiEncoder:
     """
 
     reads = "texts"
+    head = "bi_encoder"
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class BiEncoder:
             Vectors(loaded, device, template, field, limit=limit, budget=budget)
             for field, template in enumerate(templates)
         )
+        self._loaded, self._sides, self._limit = loaded, Sides(*templates), limit
         self._fields, self._shape = tuple(fields), shape_of(loaded.config)
         self.precision, self.parameters = loaded.precision, loaded.parameters
         self._pairs, self._seconds = 0, 0.0
@@ -93,6 +98,14 @@ class BiEncoder:
                 yield from self._window(window)
                 window, pairs = [], 0
         yield from self._window(window)
+
+    def learner(self) -> Learner:
+        """Its model, to be fitted: the products that it learns are those that this reranker ranks by."""
+        head: Any = self._loaded.head
+        head.model.pooler = None  # where there is one, it has no part in any vector
+        made = Compared(head.model, self._limit, head.pad, pooling=head.pooling, normal=head.normal)
+        loaded, strategy = replace(self._loaded, head=made), STRATEGIES["logit"]()
+        return Learner(loaded, self._sides, strategy, (0,), max_length=self._limit, fields=self._fields)
 
     @property
     def pairs_per_second(self) -> float | None:

@@ -21,7 +21,7 @@ from exabench.nouns import Progress, silent
 from exabench.recipe import Recipe
 from exabench.training._checks import checked
 from exabench.training._dev import dev_of
-from exabench.training._folder import Check, Finished, Learnt, write_folder
+from exabench.training._folder import Checked, Finished, Learnt, write_folder
 from exabench.training._groups import Source, groups_of
 from exabench.training._loading import Loading
 from exabench.training._loop import Fit, Fitted
@@ -48,7 +48,7 @@ class Trained:
     steps: int
     best: int
     dev: Mapping[int, float]
-    checks: Sequence[Check]
+    checks: Sequence[Checked]
     skipped: tuple[str, ...] = ()
     rank: int = 0
 
@@ -94,7 +94,7 @@ def train(
         with ranks.first_does():
             dev = dev_of(plan, learner, held, loading, gradient, collections)
         fitted = Fit(plan, learner, gradient, folder, ranks).run(loading, order, dev, progress)
-        checks: list[Check] = []
+        checks: list[Checked] = []
         if ranks.first:
             about = _about(plan, began, learner, sources, order, fitted, dev.metric if dev else "")
             who = who or Who()
@@ -132,7 +132,7 @@ def _about(
         **{"kind": learner.kind, "reranker": plan.reranker, "options": dict(plan.options)},
         **{"title": plan.title, "note": plan.note, "licence": plan.licence, "seed": plan.seed},
         **{"recipe": dict(plan.recipe.values), "fingerprint": plan.recipe.fingerprint},
-        **{"base": began.model, "base_revision": began.revision, "data": learnt},
+        **{"base": began.model, "base_revision": began.revision, "base_licence": began.licence, "data": learnt},
         **{"steps": fitted.steps, "epochs": fitted.steps / order.steps_per_epoch, "groups": order.count},
         **{"order": order.digest(fitted.steps), "best": journal.best or fitted.steps, "hardware": hardware()},
         **{"dev": sorted((int(step), value) for step, value in journal.dev.items()), "dev_metric": dev_metric},

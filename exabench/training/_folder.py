@@ -90,7 +90,7 @@ class Against:
 
 
 @dataclass(frozen=True)
-class Check:
+class Checked:
     """What the model got over one frozen list of candidates, against their own order and its own starting point.
 
     `published` is the number that the recipe is to reproduce: `value` and `source`.
@@ -108,7 +108,7 @@ class Check:
     published: Mapping[str, Any] | None = None
 
     @classmethod
-    def of(cls, result: Result, start: Result | None = None, published: Mapping[str, Any] | None = None) -> Check:
+    def of(cls, result: Result, start: Result | None = None, published: Mapping[str, Any] | None = None) -> Checked:
         """The headline metric of a Result. Raises BadInput for a `start` that was measured on something else."""
         measured, gain = result.measurement, result.gain
         metric = measured.headline
@@ -140,10 +140,10 @@ def _against(result: Result, start: Result) -> Against:
 class Finished:
     """A training that has come to its end, as plain values but for `save`, which puts model and tokenizer in a folder.
 
-    `name` is owner/model; `kind` how the model is loaded: classifier, seq2seq, decoder or encoder; `reranker` and
-    `options` the part that scores with it; `base` a Hub id, a package or a folder; `order` the digest of the order in
-    which groups were learnt; `best` the step whose weights these are; `dev` the dev metric by step, measured on
-    `dev_source`.
+    `name` is owner/model; `kind` how the model is loaded: classifier, seq2seq, decoder, encoder or bi_encoder;
+    `reranker` and `options` the part that scores with it; `base` a Hub id, a package or a folder; `order` the digest of
+    the order in which groups were learnt; `best` the step whose weights these are; `dev` the dev metric by step,
+    measured on `dev_source`.
     """
 
     save: Callable[[Path], object]
@@ -158,6 +158,7 @@ class Finished:
     fingerprint: str
     base: str
     base_revision: str
+    base_licence: str
     data: Sequence[Learnt]
     seed: int
     steps: int
@@ -166,14 +167,13 @@ class Finished:
     order: str
     best: int
     hardware: str
-    base_licence: str = ""
     title: str = ""
     note: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     dev: Sequence[tuple[int, float]] = ()
     dev_metric: str = ""
     dev_source: str = ""
-    checks: Sequence[Check] = ()
+    checks: Sequence[Checked] = ()
     versions: Mapping[str, str] = field(default_factory=lambda: versions())
 
 
@@ -245,7 +245,7 @@ def training_of(finished: Finished) -> dict[str, Any]:
     return dict(_portable({**values, "dev": dev, "base": base, "format": FORMAT}))
 
 
-def _corrected(checks: Sequence[Check]) -> list[Check]:
+def _corrected(checks: Sequence[Checked]) -> list[Checked]:
     """Holm's correction over the checks: once for all first stages, once for all starts."""
     first = holm([check.first_stage.p for check in checks])
     done = [replace(c, first_stage=replace(c.first_stage, p_holm=p)) for c, p in zip(checks, first, strict=True)]

@@ -6,31 +6,40 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import transformers
 
+from exabench.cards import licence_in
 from exabench.errors import BadInput
 from exabench.files import read_json, writing
-from exabench.hub import model_folder
+from exabench.hub import CARD, model_folder
 from exabench.models import dtype_of, loading, silence, tokenizer_of
 from exabench.nouns import ModelFolder
 from exabench.rerankers import RERANKERS
 from exabench.systems import reranker
 
 if TYPE_CHECKING:
-    from exabench.rerankers._pointwise import Pointwise
+    from exabench.rerankers._learning import Learner
     from exabench.training._plan import Plan
+
+
+class Fittable(Protocol):
+    """A reranker whose model can be fitted."""
+
+    def learner(self) -> Learner:
+        """Its model, while it learns."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """The reranker to fit, and the model that it was made of."""
+    """The reranker to fit, and the model that it was made of, with the licence that its card names (or none)."""
 
-    reranker: Pointwise
+    reranker: Fittable
     model: str
     revision: str
+    licence: str
 
 
 def start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...] = ()) -> Start:
@@ -50,7 +59,9 @@ def start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...] = ()) -> St
     else:
         options["revision"] = found.revision
         made = reranker(plan.reranker, model=plan.model, lock=lock, **options)
-    return Start(made, found.name, found.revision)
+    card = found.path / CARD
+    licence = licence_in(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else ""
+    return Start(made, found.name, found.revision, licence)
 
 
 def _classifies(folder: ModelFolder) -> bool:

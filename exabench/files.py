@@ -119,6 +119,15 @@ def toml_text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
 
 
+def dotted(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Tables in tables as lines of (dotted name, value), by name: texts as they are, all else as TOML writes it."""
+    for key, value in sorted(table.items()):
+        if isinstance(value, Mapping):
+            yield from dotted(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value if isinstance(value, str) else toml_text(value)
+
+
 def digest_of(value: bytes | str | object) -> str:
     """`sha256:...` of bytes, of text, or of anything JSON can hold (sorted keys, no spaces)."""
     if not isinstance(value, bytes | str):

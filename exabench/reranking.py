@@ -18,10 +18,10 @@ from exabench.costs import cost_of, hardware
 from exabench.errors import BadInput
 from exabench.measuring import Stage
 from exabench.metrics._measure import mean, measure
-from exabench.nouns import Candidates, Passage, Progress, Query, Result, Run, Task, Timing, Usage, silent
+from exabench.nouns import Candidates, Convention, Passage, Progress, Query, Result, Run, Task, Timing, Usage, silent
 from exabench.qrels import qrels_digest
 from exabench.rerankers import Reranker
-from exabench.retrievers import RETRIEVERS
+from exabench.retrievers import RETRIEVERS, Retriever
 from exabench.runs import run_digest, run_of, top, without_self_matches
 from exabench.systems import retriever as retriever_of
 
@@ -58,11 +58,9 @@ def make_candidates(
         )
     given = {"fields": task.convention.text_fields, "lock": lock, "progress": progress, **(options or {})}
     first_stage = retriever_of(retriever, passages if part.whole else (), **given)
-    drop = task.convention.self_match == "drop"
     queries = [query for query in collection.queries() if query.id in qrels]
-    found = first_stage.search(queries, depth + 1 if drop else depth)
     name = name or f"{retriever.replace('_', '-')}-{depth}"
-    run = top(without_self_matches(found) if drop else found, depth, name)
+    run = searched(first_stage, queries, depth, task.convention, name)
     _, recall = measure(qrels, run, [f"R@{depth}"], threshold=task.convention.relevance_threshold)
     candidates = Candidates(
         name=name,
@@ -79,6 +77,13 @@ def make_candidates(
         licence=task.licence,
     )
     return candidates, run
+
+
+def searched(first_stage: Retriever, queries: Sequence[Query], depth: int, convention: Convention, name: str) -> Run:
+    """The best `depth` passages of each query; self-matches go before the cut, where the convention says so."""
+    drop = convention.self_match == "drop"
+    found = first_stage.search(queries, depth + 1 if drop else depth)
+    return top(without_self_matches(found) if drop else found, depth, name)
 
 
 def rerank(

@@ -6,12 +6,17 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from exabench.errors import BadInput
 from exabench.files import json_text
+
+if TYPE_CHECKING:
+    from exabench.publishing import Published
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -34,6 +39,34 @@ def board_option(command: Command) -> Command:
         show_default=True,
         help="Leaderboard folder.",
     )(command)
+
+
+def place_options(command: Command) -> Command:
+    """Where to publish (one of --repo and --to), and whether as a pull request or not at all."""
+    for option in (
+        click.option("--dry-run", is_flag=True, help="Say what would be published."),
+        click.option("--pr", is_flag=True, help="Open a pull request instead of committing."),
+        click.option("--to", type=click.Path(path_type=Path), help="A folder instead, which loads the same way."),
+        click.option("--repo", help="Repository on the Hub (owner/name)."),
+    ):
+        command = option(command)
+    return command
+
+
+def place_of(repo: str | None, to: Path | None) -> str | Path:
+    """The one place that was given. Raises BadInput for none and for both."""
+    where = repo or to
+    if where is None or repo and to:
+        raise BadInput("say where to publish: --repo owner/name or --to FOLDER, one of the two")
+    return where
+
+
+def show_published(done: Published, as_json: bool) -> None:
+    """What a publication came to."""
+    if as_json:
+        show_json(asdict(done))
+    else:
+        show(f"{done.to} {done.version}: {'published' if done.changed else 'nothing has changed'} ({done.commit})")
 
 
 def ready(board: Path, tasks: Sequence[str] = ()) -> Path:

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from exabench.cli._output import data_option, json_option, note, progress, set_option, show, show_json, table
+from exabench.cli._output import (
+    data_option,
+    json_option,
+    note,
+    place_of,
+    place_options,
+    progress,
+    set_option,
+    show,
+    show_json,
+    show_published,
+    table,
+)
 
 if TYPE_CHECKING:
     from exabench.rows import Release
@@ -173,30 +185,19 @@ def verify(folder: Path, as_json: bool) -> None:
 
 @data.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--repo", help="Dataset repository on the Hub (owner/name).")
-@click.option("--to", type=FILE, help="A folder instead, which load_dataset reads the same way.")
+@place_options
 @click.option("--version", default="", help="At least the computed one.")
-@click.option("--pr", is_flag=True, help="Open a pull request instead of committing.")
-@click.option("--dry-run", is_flag=True, help="Say what would be published.")
 @json_option
 def publish(
     folder: Path, repo: str | None, to: Path | None, version: str, pr: bool, dry_run: bool, as_json: bool
 ) -> None:
     """Publish the release in FOLDER: one commit with data, card and manifest, then its tag."""
-    from dataclasses import asdict
-
-    from exabench.errors import BadInput
     from exabench.publishing import publish
 
-    where = repo or to
-    if where is None or repo and to:
-        raise BadInput("say where to publish: --repo owner/name or --to FOLDER, one of the two")
+    where = place_of(repo, to)
     with progress("publish") as report:
         done = publish(folder, where, version=version, pull_request=pr, dry_run=dry_run, progress=report)
-    if as_json:
-        show_json(asdict(done))
-    else:
-        show(f"{done.to} {done.version}: {'published' if done.changed else 'nothing has changed'} ({done.commit})")
+    show_published(done, as_json)
 
 
 @data.command()

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from exabench.cli._output import data_option, json_option, note, progress, set_option, show, show_json, table
+from exabench.cli._output import (
+    data_option,
+    json_option,
+    note,
+    place_of,
+    place_options,
+    progress,
+    set_option,
+    show,
+    show_json,
+    show_published,
+    table,
+)
 from exabench.nouns import silent
 
 if TYPE_CHECKING:
@@ -96,28 +108,15 @@ def _told(made: Trained, as_json: bool) -> None:
 
 @train.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--repo", help="Model repository on the Hub (owner/name).")
-@click.option("--to", type=FOLDER, help="A folder instead.")
+@place_options
 @click.option("--tag", default="", help="Else v1.0.0, and one more with every change.")
-@click.option("--pr", is_flag=True, help="Open a pull request instead of committing.")
-@click.option("--dry-run", is_flag=True, help="Say what would be published.")
 @json_option
 def publish(folder: Path, repo: str | None, to: Path | None, tag: str, pr: bool, dry_run: bool, as_json: bool) -> None:
     """Publish the model in FOLDER (a run's, or its model/): one commit with weights, card and curves, then its tag."""
-    from dataclasses import asdict
-
-    from exabench.errors import BadInput
     from exabench.publishing import publish_model
 
-    where = repo or to
-    if where is None or repo and to:
-        raise BadInput("say where to publish: --repo owner/name or --to FOLDER, one of the two")
-    inner = folder / "model"
+    where, inner = place_of(repo, to), folder / "model"
+    folder = inner if inner.is_dir() else folder
     with progress("publish") as report:
-        done = publish_model(
-            inner if inner.is_dir() else folder, where, tag=tag, pull_request=pr, dry_run=dry_run, progress=report
-        )
-    if as_json:
-        show_json(asdict(done))
-    else:
-        show(f"{done.to} {done.version}: {'published' if done.changed else 'nothing has changed'} ({done.commit})")
+        done = publish_model(folder, where, tag=tag, pull_request=pr, dry_run=dry_run, progress=report)
+    show_published(done, as_json)

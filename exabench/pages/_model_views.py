@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exabench.files import toml_text
+from exabench.cards import model_settings
+from exabench.files import dotted
 from exabench.nouns import Result, Submission
 from exabench.pages import _views
 from exabench.pages._format import told
 from exabench.pages._views import View
 from exabench.rows import Release
-
-_SHOWN_ABOVE = ("title", "note", "data", "check", "licence", "model", "revision", "reranker")
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,12 @@ def models(view: View) -> dict[str, Any]:
 def model(view: View, slug: str) -> dict[str, Any]:
     """The report of one training."""
     one = _model(view, slug)
-    recipe = {key: value for key, value in one.training["recipe"].items() if key not in _SHOWN_ABOVE}
     kept = next((value for step, value in one.training["dev"]["values"] if step == one.training["best"]), None)
     return {
         "model": one,
         "t": one.training,
-        "settings": list(_flat(recipe)),
-        "options": list(_flat(one.training["options"])),
+        "settings": model_settings(one.training["recipe"]),
+        "options": list(dotted(one.training["options"])),
         "kept": kept,
         "dev": sorted(one.training["dev"]["values"]),
         "published": [check for check in one.training["checks"] if check["published"]],
@@ -117,13 +115,3 @@ def _model(view: View, slug: str) -> Model:
 
 def _release(view: View, name: str) -> Release | None:
     return next((release for release in view.board.datasets if release.name == name), None)
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """Tables in tables as lines of (dotted name, value)."""
-    for key in sorted(values):
-        value = values[key]
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", value if isinstance(value, str) else toml_text(value)

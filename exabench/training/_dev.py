@@ -15,6 +15,7 @@ from exabench.collections._choose import open_collection
 from exabench.collections._texts import Passages, Texts
 from exabench.errors import BadInput
 from exabench.metrics._measure import MetricName, mean, measure
+from exabench.reranking import searched
 from exabench.runs import run_of
 from exabench.systems import retriever
 
@@ -105,7 +106,7 @@ class TaskDev:
         queries: Mapping[str, Query] = {q.id: q for q in collection.queries() if q.id in self._qrels}
         fields = task.convention.text_fields
         first_stage = retriever(dev.retriever, Passages(collection), fields=fields)
-        run: Run = first_stage.search(list(queries.values()), dev.depth)
+        run: Run = searched(first_stage, list(queries.values()), dev.depth, task.convention, "dev")
         wanted = set(run.passage_ids.to_pylist())
         passages: Mapping[str, Passage] = Texts(collection.passages(), wanted, fields)
         self._rankings = {query_id: run.ranking(query_id) for query_id in run.query_ids}

@@ -29,6 +29,10 @@ class Loading:
         targets = self._learner.written(group.targets) if self._written else ()
         return Encoded(group.id, items, group.labels, targets)
 
+    def ids(self, step: int) -> list[str]:
+        """The ids of all groups of a step, whichever rank has them."""
+        return [self._groups[number].id for number in self._order.groups(step)]
+
     def steps(self, begin: int, end: int, ranks: Ranks) -> Iterator[list[Encoded]]:
         """This rank's groups of each step from `begin` up to `end`."""
         steps = range(begin, end)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,11 +88,11 @@ class Fit:
         end = begin if self._out_of_patience else total
         self._learner.module.train()
         for done, groups in enumerate(loading.steps(begin, end, self._ranks), begin + 1):
-            point = self._step(done, groups, order, total)
+            point = self._step(done, groups, order, total, loading)
             measured = dev is not None and (done == total or done % self._plan.dev.every == 0)
             kept = measured or done == total or (dev is None and done % max(1, total // KEPT) == 0)
             if kept:
-                self._check_weights(done, groups)
+                self._check_weights(done, loading)
             if dev and measured:
                 point = replace(point, dev=self._evaluate(dev, done))
             if self._ranks.first:
@@ -104,12 +104,12 @@ class Fit:
                 break
         return Fitted(done, self._kept(done), self.journal, self._skipped)
 
-    def _step(self, step: int, groups: list[Encoded], order: Order, total: int) -> Point:
+    def _step(self, step: int, groups: list[Encoded], order: Order, total: int, loading: Loading) -> Point:
         """Step number `step` (from 1)."""
         loss = self._gradient(step, groups, len(order.groups(step - 1)))
         norm = self._ranks.clipped(list(self._names.values()), self._plan.steps.clip or math.inf)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise self._diverged(step, f"loss {loss}, gradient norm {norm}", groups)
+            raise self._diverged(step, f"loss {loss}, gradient norm {norm}", loading.ids(step - 1))
         rate = rate_at(self._plan.steps, step - 1, total)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
@@ -118,14 +118,13 @@ class Fit:
         seen = epochs * order.count + min(order.count, (place + 1) * order.batch)
         return Point(step, seen / order.count, seen, loss, rate, norm)
 
-    def _check_weights(self, step: int, groups: list[Encoded]) -> None:
+    def _check_weights(self, step: int, loading: Loading) -> None:
         """Before they are evaluated or saved: a finite gradient times a large rate may have made them infinite."""
         bad = sum(not bool(torch.isfinite(weight).all()) for weight in self._names.values())
         if self._ranks.sum(bad):
-            raise self._diverged(step, "weights that are no finite numbers", groups)
+            raise self._diverged(step, "weights that are no finite numbers", loading.ids(step - 1))
 
-    def _diverged(self, step: int, what: str, groups: list[Encoded] | None = None) -> BadInput:
-        ids = self._ranks.names([group.id for group in groups or ()])
+    def _diverged(self, step: int, what: str, ids: Sequence[str] = ()) -> BadInput:
         on = f", on groups {', '.join(ids[:NAMED])}{' ...' if len(ids) > NAMED else ''}" if ids else ""
         last = f"step-{self._saved:06d}"
         good = f"the last good checkpoint is {self._folder / last}" if self._saved else "there is no checkpoint yet"

@@ -136,13 +136,6 @@ class Ranks:
         """The forwards that this rank must go through: its own, or sharded, as many as any rank has."""
         return int(self._reduced(value, dist.ReduceOp.MAX)) if self.sharded else value
 
-    def names(self, mine: Sequence[str]) -> list[str]:
-        """What the ranks name, one after the other."""
-        found: list[list[str]] = [list(mine)] * self.count
-        if self.count > 1:
-            dist.all_gather_object(found, list(mine))
-        return [name for names in found for name in names]
-
     def first_does(self) -> AbstractContextManager[Any]:
         """The first rank goes through a block alone, the others after it."""
         made: AbstractContextManager[Any] = self._state.main_process_first()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from exabench.builders.imported import export
+from exabench.builders.imported import Imported, export
 from exabench.building import Sources, build
 from exabench.cli.data import data
 from exabench.errors import BadInput, UnknownName
@@ -72,3 +73,46 @@ def test_a_layout_that_nobody_knows_or_other_rows_are_refused(tmp_path: Path) ->
     with pytest.raises(BadInput, match="no row of listwise"):
         export([{"id": "a", "input": "b"}], "twolar", tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
+
+
+LINES = [
+    {"query": f"query {n}", "retrieved_passages": [{"docid": f"{n}-{i}", "text": f"text {i}"} for i in range(3)]}
+    for n in range(2)
+]
+
+
+def rankgpt(folder: Path, answers: object) -> Recipe:
+    """A recipe of RankGPT's two files: lists in a first stage's order, and an answer for each."""
+    (folder / "lists.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LINES))
+    (folder / "answers.json").write_text(json.dumps(answers))
+    made = imported(folder / "lists.jsonl", "twolar")
+    options = {**made.values["options"], "answers": str(folder / "answers.json")}
+    return Recipe("theirs", {**made.values, "options": options}, made.file)
+
+
+def test_lists_and_answers_in_two_files_are_put_together_and_repairs_counted(tmp_path: Path) -> None:
+    build(rankgpt(tmp_path, ["[3] > [1] > [2]", "[2] > [2] > [9]"]), tmp_path / "work", sources=Sources())
+    first, second = rows(tmp_path / "work" / "release", "theirs", "train")
+    assert (first["passage_ids"], first["first_stage_ranks"]) == (["0-2", "0-0", "0-1"], [3, 1, 2])
+    assert (second["passage_ids"], second["first_stage_ranks"]) == (["1-1", "1-0", "1-2"], [2, 1, 3])
+    kinds = ("malformed", "repeated", "missing", "out_of_range")
+    assert [[row[kind] for kind in kinds] for row in (first, second)] == [[0, 0, 0, 0], [0, 1, 2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        (["[1] > [2] > [3]"], r"lists.jsonl:2: .*answers.json ends before this line's answer"),
+        (["[1]"] * 3, r"answers.json has more answers than this file has lines"),
+        ({"a": "[1]"}, "answers.json: is no JSON list of answers"),
+        ([1, 2], "answers.json: is no JSON list of answers"),
+    ],
+)
+def test_answers_that_do_not_go_with_the_lists_are_refused(tmp_path: Path, answers: object, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        build(rankgpt(tmp_path, answers), tmp_path / "work", sources=Sources())
+
+
+def test_answers_order_lists_alone(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="answers order lists of passages"):
+        Imported(file="a.tsv", format="exaranker", made_by="someone", answers="b.json")

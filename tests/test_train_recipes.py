@@ -26,12 +26,7 @@ from exabench.training._plan import Check, Plan, train_recipe
 REPORTED = Path(__file__).parents[1] / "leaderboard" / "reported"
 NAMES = recipe_names("train")
 DATA = {(r.values["dataset"], r.values["table"]): r for r in map(data_recipe, recipe_names("data"))}
-UNBUILT = {
-    ("msmarco-triples", "triples-small"): "contrastive",
-    ("msmarco-lists", "lists-36"): "contrastive",
-    ("msmarco-scored", "bert-cat-ensemble"): "scored",
-    ("rankgpt-distill", "gpt-3.5-turbo-10k"): "listwise",
-}
+UNBUILT = {("msmarco-scored", "bert-cat-ensemble"): "scored"}
 """Tables that recipes name and that no data recipe builds yet, with the family that they must be of."""
 PRINTED = {
     **{"Touche-2020": "webis-touche2020", "DBPedia": "dbpedia-entity", "Signal-1M": "signal1m"},

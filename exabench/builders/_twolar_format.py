@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from exabench.errors import BadInput
-from exabench.files import file_digest, from_json, lines, replacing
+from exabench.files import file_digest, from_json, lines, read_json, replacing
+from exabench.permutation import KINDS, read_permutation
 from exabench.rows import Row, checked_row
 
 PADDING = "<padding_passage>"
@@ -21,14 +22,21 @@ PADDING = "<padding_passage>"
 
 
 def rows_from_jsonl(
-    file: str | Path, *, teacher: str = "", teacher_revision: str = "", query_source: str = ""
+    file: str | Path,
+    *,
+    teacher: str = "",
+    teacher_revision: str = "",
+    query_source: str = "",
+    answers: str | Path | None = None,
 ) -> Iterator[Row]:
     """The lines as rows of the family `listwise`; what the file does not say is empty, and repairs are -1 (not known).
 
-    `teacher` is for lines that name none themselves. Ids are `<file's name>-<line>`, the source is the file and its
-    digest. Raises BadInput with the line where something is missing, or a list names a passage twice.
+    `teacher` is for lines that name none themselves. With `answers` (a JSON list of a listwise answer for each line, as
+    RankGPT's authors publish theirs) passages stand in the first stage's order, and the answers order them. Ids are
+    `<file's name>-<line>`, the source is the file and its digest. Raises BadInput with the line where something is
+    missing, or a list names a passage twice, and where there are not as many answers as lines.
     """
-    path = Path(file)
+    path, told_of = Path(file), None if answers is None else _answers(Path(answers))
     about = {"source": path.name, "source_revision": file_digest(path)}
     for number, text in lines(path):
         if not text.strip():
@@ -46,7 +54,12 @@ def rows_from_jsonl(
         if not isinstance(by, str) or not by:
             raise BadInput("names no teacher; say who made these orders, as in teacher=NAME", file=path, line=number)
         told = {"query": query, "query_source": query_source, "teacher": by, "teacher_revision": teacher_revision}
-        yield _row(f"{path.name.partition('.')[0]}-{number}", passages, told | about)
+        answer = None if told_of is None else next(told_of, None)
+        if told_of is not None and answer is None:
+            raise BadInput(f"{answers} ends before this line's answer", file=path, line=number)
+        yield _row(f"{path.name.partition('.')[0]}-{number}", passages, told | about, answer)
+    if told_of is not None and next(told_of, None) is not None:
+        raise BadInput(f"{answers} has more answers than this file has lines", file=path)
 
 
 def to_jsonl(rows: Iterable[Row], file: str | Path) -> int:
@@ -74,12 +87,24 @@ def _passages(listed: object) -> list[tuple[str, str]]:
     return found
 
 
-def _row(id: str, passages: list[tuple[str, str]], told: Mapping[str, Any]) -> Row:
+def _answers(file: Path) -> Iterator[str]:
+    listed = read_json(file)
+    if not isinstance(listed, list) or not all(isinstance(answer, str) for answer in listed):
+        raise BadInput("is no JSON list of answers, one text for each line", file=file)
+    return iter(listed)
+
+
+def _row(id: str, passages: list[tuple[str, str]], told: Mapping[str, Any], answer: str | None) -> Row:
+    ordered, ranks, repairs = passages, list[int](), dict.fromkeys(KINDS, -1)
+    if answer is not None:
+        found = read_permutation(answer, len(passages))
+        ordered, ranks = [passages[place] for place in found.order], [place + 1 for place in found.order]
+        repairs = dict(found.repairs)
     row = {
-        **{"id": id, "query_id": id, "first_stage": "", "first_stage_ranks": [], "prompt": "", "replies": []},
-        **{"passage_ids": [id for id, _ in passages], "titles": ["" for _ in passages]},
-        **{"passages": [text for _, text in passages]},
-        **dict.fromkeys(("malformed", "repeated", "missing", "out_of_range"), -1),
+        **{"id": id, "query_id": id, "first_stage": "", "first_stage_ranks": ranks, "prompt": "", "replies": []},
+        **{"passage_ids": [id for id, _ in ordered], "titles": ["" for _ in ordered]},
+        **{"passages": [text for _, text in ordered]},
+        **repairs,
         **told,
     }
     return checked_row("listwise", row)

@@ -22,7 +22,8 @@ class Imported:
     """Every row of `file` (a path, or one below --data) as an item; `made_by` is the model that wrote them.
 
     `format` is "exaranker" (a TSV of label, input, output) or "twolar" (JSON lines of a query and its passages in the
-    teacher's order). Nothing is asked, so a release of these rows carries no replies.
+    teacher's order; where `answers` names a JSON file of listwise answers beside it, in a first stage's, and these
+    order them: so RankGPT's authors publish theirs). Nothing is asked, so a release of these rows carries no replies.
     """
 
     prompt = ""
@@ -34,15 +35,18 @@ class Imported:
         format: str,
         made_by: str,
         made_by_revision: str = "",
+        answers: str = "",
         data: str | Path | None = None,
     ) -> None:
         if format not in FORMATS:
             raise UnknownName("format", format, FORMATS)
         self.family = FORMATS[format]
-        own = Path(data or "") / file
-        path = own if own.is_file() else Path(file)
+        if answers and format != "twolar":
+            raise BadInput(f"answers order lists of passages, which {format} files do not hold; leave them out")
+        path, told = (_found(name, data) for name in (file, answers))
         read: Callable[..., Iterator[Row]] = rows_from_tsv if format == "exaranker" else rows_from_jsonl
-        self._rows = partial(read, path, teacher=made_by, teacher_revision=made_by_revision)
+        more = {"answers": told} if answers else {}
+        self._rows = partial(read, path, teacher=made_by, teacher_revision=made_by_revision, **more)
 
     def items(self) -> Iterator[Item]:
         """One for each row, in the file's order."""
@@ -56,6 +60,12 @@ class Imported:
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """Nothing: the file does not say how it was planned."""
         return {}
+
+
+def _found(name: str, data: str | Path | None) -> Path:
+    """A file below --data, or where it is."""
+    own = Path(data or "") / name
+    return own if own.is_file() else Path(name)
 
 
 def export(rows: Iterable[Row], format: str, file: str | Path) -> int:

@@ -66,7 +66,8 @@ def show_published(done: Published, as_json: bool) -> None:
     if as_json:
         show_json(asdict(done))
     else:
-        show(f"{done.to} {done.version}: {'published' if done.changed else 'nothing has changed'} ({done.commit})")
+        name = f"{done.to} {done.version}".strip()  # a folder keeps no versions
+        show(f"{name}: {'published' if done.changed else 'nothing has changed'} ({done.commit})")
 
 
 def ready(board: Path, tasks: Sequence[str] = ()) -> Path:

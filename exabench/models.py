@@ -80,6 +80,17 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or ("memory" in text and "alloc" in text)
 
 
+@contextlib.contextmanager
+def room(what: str, otherwise: str) -> Iterator[None]:
+    """Where memory runs out in the block: BadInput that there is none for `what`, and what to do `otherwise`."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise BadInput(f"there is no memory for {what}; {otherwise}") from error
+
+
 def tokenizer_of(folder: ModelFolder) -> Any:
     """The folder's tokenizer."""
     return transformers.AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)

@@ -440,6 +440,22 @@ def test_a_dev_value_that_is_no_number_stops_the_run(place, tmp_path):
         run.run()
 
 
+def test_no_memory_for_the_moments_or_for_dev_is_one_line_that_says_what_to_do(place, tmp_path, monkeypatch):
+    class Full:
+        metric = "dev"
+
+        def __call__(self) -> float:
+            raise torch.OutOfMemoryError("no room")
+
+    run = parts(place / "recipe.toml", tmp_path / "dev", dev=Full())
+    with pytest.raises(BadInput, match="no memory for dev beside the training; lower options.max_length"):
+        run.run()
+    run = parts(place / "recipe.toml", tmp_path / "moments")
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_: Full()())
+    with pytest.raises(BadInput, match="no memory for the optimiser's moments; take steps.optimiser adafactor"):
+        run.run()
+
+
 def test_ndcg_of_held_out_groups_by_hand():
     assert _gains((4.0, 2.0, 2.0, 1.0)).tolist() == [1, 1 / 2, 1 / 2, 1 / 4]
     assert _gains((0.0, 1.0, 1.0)).tolist() == [0, 1, 1]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from exabench.errors import BadInput
+from exabench.models import room
 from exabench.nouns import Progress
 from exabench.training import _checkpoints as checkpoints
 from exabench.training._curves import Curves, Point
@@ -113,7 +114,8 @@ class Fit:
         rate = rate_at(self._plan.steps, step - 1, total)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        self._optimiser.step()
+        with room("the optimiser's moments", "take steps.optimiser adafactor, or more ranks and steps.sharded"):
+            self._optimiser.step()
         epochs, place = divmod(step - 1, order.steps_per_epoch)
         seen = epochs * order.count + min(order.count, (place + 1) * order.batch)
         return Point(step, seen / order.count, seen, loss, rate, norm)
@@ -136,7 +138,8 @@ class Fit:
 
     def _evaluate(self, dev: Dev, step: int) -> float:
         """The dev value, measured by the first rank (by all, where each holds a part) and told to the others."""
-        value = dev() if self._ranks.first or self._ranks.sharded else 0.0
+        with room(f"{dev.metric} beside the training", "lower options.max_length, or leave dev.every out"):
+            value = dev() if self._ranks.first or self._ranks.sharded else 0.0
         value = self._ranks.sum(value if self._ranks.first else 0.0)
         if not math.isfinite(value):
             raise self._diverged(step, f"{dev.metric} is {value}")

@@ -11,9 +11,9 @@ export EXABENCH_DATA
 demo: .venv/.ready
 	@EXABENCH_DATA= $(BIN)/exabench demo
 
-# One thread: the models of the tests are so small that a second one mostly waits.
+# A process for each core, and one thread in each: the models of the tests are so small that a second one mostly waits.
 test: .venv/.tools
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --numprocesses logical --dist loadfile
 
 # What takes minutes: the demo on real collections, 200 kills of a build, every fault of publishing, two Ray nodes.
 test-slow: .venv/.tools

@@ -176,7 +176,9 @@ def encoded(learner: Any, groups: Sequence[Any], *, written: bool = False) -> li
 def gradients(learner: Any) -> dict[str, np.ndarray]:
     """The gradient of every weight by name, 0 where there is none."""
     rows = learner.module.named_parameters()
-    return {name: (torch.zeros_like(p) if p.grad is None else p.grad).detach().numpy().copy() for name, p in rows}
+    return {
+        name: (torch.zeros_like(p) if p.grad is None else p.grad.to_dense()).detach().numpy().copy() for name, p in rows
+    }
 
 
 def apart(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> float:

@@ -411,6 +411,7 @@ def test_medquad_holds_what_the_table_says(real_data):
     assert (len(held_out), sum(map(len, held_out.values()))) == (1651, 2017)
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_a_contrastive_set_from_medquad_with_bm25_and_a_rule_for_a_judge(real_data):
     collection = open_collection(task("medquad"), real_data)

@@ -455,6 +455,7 @@ def test_anserinis_published_figures_to_four_decimals(real_data, cache, name, in
     assert [round(metrics[metric], 4) for metric in METRICS] == list(PUBLISHED[name, index])
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", ["scifact", "nfcorpus"])
 def test_bm25_ranks_every_real_query_as_lucene_does(real_data, cache, name):

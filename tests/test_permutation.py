@@ -156,6 +156,7 @@ def real_answers(real_data: Path) -> list[dict[str, object]]:
         return [json.loads(line) for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_a_hundred_thousand_injured_real_answers_become_permutations(real_answers: list[dict[str, object]]) -> None:
     assert set(fuzz([str(row["response"]) for row in real_answers], 100_000)) == set(KINDS)

@@ -167,6 +167,7 @@ def test_fusion_does_not_look_at_scores_or_names(tmp_path, two_runs):
     assert run_text(scaled, "t") == run_text(Fusion(runs=two_runs).search(QUERIES, 10), "t")
 
 
+@pytest.mark.slow
 def test_fusion_is_the_same_when_compiled(two_runs):
     script = "import sys; from exabench.retrievers.fusion import Fusion; from exabench.nouns import Query\n"
     script += "print(Fusion(runs=sys.argv[1:]).search([Query('q', '')], 10)['q'])"

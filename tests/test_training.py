@@ -557,7 +557,7 @@ def test_every_kind_of_model_comes_back_from_its_folder_as_it_was_fitted(place, 
     ("changes", "kind", "said"),
     [
         ({"reranker": "bm25"}, UnknownName, "unknown reranker 'bm25'"),
-        ({"reranker": "random"}, BadInput, "reranker random cannot be trained; take one of cross_encoder"),
+        ({"reranker": "random"}, BadInput, "reranker random cannot be trained; take one of bi_encoder, cross_encoder"),
         ({"model": "/nowhere/at/all"}, BadInput, "is no folder here and no Hub id"),
         ({"loss": {"part": "ranknett"}}, UnknownName, "did you mean ranknet"),
         ({"loss": {"part": "ranknet", "sgima": 2}}, BadInput, "loss ranknet does not take these options"),

@@ -85,12 +85,12 @@ MODELS: Mapping[str, tuple[str, Callable[[Path, Path | None], Path], float, Mapp
     "bert": ("cross_encoder", bert, 3e-3, {}),
     "t5": ("monot5", t5, 3e-3, {"strategy": "difference"}),
     "bi_encoder": ("bi_encoder", encoder, 3e-3, {"similarity": "dot"}),
-    "decoder": ("yes_no", decoder, 1e-2, {}),
+    "decoder": ("yes_no", decoder, 3e-3, {}),
 }
 """Reranker, folder, learning rate and options of each kind."""
 
 
-def learnt(kind: str, loss: str, folder: Path, data: Path | None = None, *, steps: int = 150) -> bool:
+def learnt(kind: str, loss: str, folder: Path, data: Path | None = None, *, steps: int = 300) -> bool:
     """Whether some steps over all groups at once are enough: for an nDCG of 1, or to write every word of a target."""
     part, make, rate, options = MODELS[kind]
     learner = fits.learner_of(make(folder, data), part, **options)

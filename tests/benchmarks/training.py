@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
+import re
 import statistics
 import sys
 import tempfile
@@ -149,9 +149,15 @@ def peak_of(folder: str, mode: str, count: int, answer: Any) -> None:
     ours = mode in ("plain", "cached")
     step: Any = Ours(Path(folder), "ranknet", groups, gradients=mode) if ours else None
     step = step or Theirs(Path(folder), "ranknet", groups, MINI_BATCHES[mode])
-    loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    loaded = most_held()
     step()
-    answer.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - loaded) / 1024)
+    answer.put((most_held() - loaded) / 1024)
+
+
+def most_held() -> int:
+    """The largest resident size of this process so far, in KiB; getrusage would begin with that of its parent."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
 
 
 def memory(folder: Path, count: int = 4) -> float:

@@ -18,6 +18,9 @@ import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+PATH = 4096
+"""The longest path that Linux has: where something is wrong is said in full."""
+
 
 class ExabenchError(Exception):
     """Root of everything exabench raises on purpose; a caller that catches this one catches all."""
@@ -31,7 +34,7 @@ class BadInput(ExabenchError):
     def __init__(
         self, what: str, *, file: str | Path | None = None, line: int | None = None, id: str | None = None
     ) -> None:
-        place = ":".join(printable(str(part)) for part in (file, line) if part is not None)
+        place = ":".join(printable(str(part), PATH) for part in (file, line) if part is not None)
         about = f" (id {printable(id)!r})" if id is not None else ""
         super().__init__(f"{place + ': ' if place else ''}{what}{about}")
 

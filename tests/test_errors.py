@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,11 @@ def test_an_unknown_name_is_answered_with_the_nearest_ones():
 def test_a_name_near_to_nothing_is_answered_with_all_choices():
     assert str(UnknownName("task", "zzz", ["b", "a"])) == "unknown task 'zzz'; choose from: a, b"
     assert str(UnknownName("task", "zzz", [])).endswith("choose from: none")
+
+
+def test_a_long_path_is_said_in_full():
+    path = Path("/" + "/".join(["a-folder-with-a-name"] * 20)) / "file.toml"
+    assert str(BadInput("is wrong", file=path, line=3)) == f"{path}:3: is wrong"
 
 
 def test_printable_text_holds_no_control_character_and_is_cut():

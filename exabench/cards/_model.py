@@ -72,7 +72,7 @@ def front_matter(training: Mapping[str, Any], name: str) -> dict[str, Any]:
         **_licence(training["licence"]),
         **({"base_model": base, "base_model_relation": "finetune"} if _is_repository(base) else {}),
         **({"datasets": [*datasets]} if datasets else {}),
-        "library_name": "transformers",
+        "library_name": "sentence-transformers" if training["kind"] == "bi_encoder" else "transformers",
         "pipeline_tag": "text-ranking",
         **({"model-index": [{"name": name, "results": _index(training["checks"])}]} if training["checks"] else {}),
     }

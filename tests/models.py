@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
@@ -65,19 +67,22 @@ def texts() -> Iterator[str]:
 
 @cache
 def t5_tokenizer() -> Any:
-    """A T5 tokenizer in all but its vocabulary, which is learnt from `mini`."""
-    made = Tokenizer(vocabularies.Unigram())
+    """A T5 tokenizer in all but its vocabulary, which are the signs and the frequent words of `mini`."""
+    words = Counter(f"▁{word}" for text in texts() for word in text.split())
+    pieces: Counter[str] = Counter()  # of words, by count: a training of tokenizers is not the same twice
+    for word, count in words.items():
+        for start in range(len(word)):
+            for end in range(start + 1, min(start + 9, len(word)) + 1):
+                pieces[word[start:end]] += count
+    often = sorted(pieces, key=lambda piece: (-pieces[piece] * (len(piece) - 1), piece))[:800]
+    signs = sorted(piece for piece in pieces if len(piece) == 1)
+    said = ("▁true", "▁false", "▁True", "▁False", "▁yes", "▁no", "▁sim", "▁não", "▁", '▁"', '"')
+    scores = {piece: math.log(pieces[piece] / pieces.total()) for piece in [*signs, *often]}
+    scores |= {word: -4.0 for word in said if word not in scores}
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0), *scores.items()]
+    made = Tokenizer(vocabularies.Unigram(vocabulary, unk_id=2))
     made.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()])
     made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
-    special = ["<pad>", "</s>", "<unk>"]
-    made.train_from_iterator(
-        texts(), trainers.UnigramTrainer(vocab_size=900, special_tokens=special, unk_token="<unk>", show_progress=False)
-    )
-    state = json.loads(made.to_str())
-    have = {piece for piece, _ in state["model"]["vocab"]}
-    words = ("▁true", "▁false", "▁True", "▁False", "▁yes", "▁no", "▁sim", "▁não", "▁", '▁"', '"')
-    state["model"]["vocab"] += [[word, -4.0] for word in words if word not in have]
-    made = Tokenizer.from_str(json.dumps(state))
     made.decoder = decoders.Metaspace()
     made.post_processor = processors.TemplateProcessing(
         single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from exabench.batches import batches, budget_of
 from exabench.errors import BadInput
 from exabench.models import out_of_memory
+from exabench.training._dropout import CheapDropout
 from exabench.training._preparing import prepared
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
     from exabench.training._ranks import Ranks
 
 
-CPU_TOKENS = 512
+CPU_TOKENS = 1024
 """Padded tokens that a forward with a graph is fastest with on a CPU."""
 
-CPU_ALIVE = 16
+CPU_ALIVE = 8
 """So many of those may have their graphs alive together there, before a longer group is cached."""
 
 Pair: TypeAlias = "tuple[Item, np.ndarray]"
@@ -75,6 +76,8 @@ class Gradient:
         self.module = ranks.wrapped(prepared(learner, steps), steps.sharded)
         on_cpu = learner.device == "cpu"
         self._table = _looked_up(learner) if on_cpu and not (steps.sharded or steps.compile) else None
+        again = steps.compile or steps.checkpointing  # torch's own masks, where torch runs the code once more
+        self._drop: Any = CheapDropout if on_cpu and not again else contextlib.nullcontext
         small = on_cpu and not steps.batch_tokens
         self.micro = CPU_TOKENS if small else steps.batch_tokens or budget_of(learner.device)
         self._alive = CPU_ALIVE if small else 1
@@ -90,7 +93,8 @@ class Gradient:
             if self._table is not None:
                 self._table.grad = torch.zeros_like(self._table)  # each micro-batch adds the rows of its words
             try:
-                value = self._written(step, groups, whole) if self._writes else self._ranked(step, groups, count)
+                with self._drop():
+                    value = self._written(step, groups, whole) if self._writes else self._ranked(step, groups, count)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 self._check_room(error, groups)
                 short = True

@@ -6,7 +6,7 @@ BIN := .venv/bin
 EXABENCH_DATA ?= $(wildcard ../shared/data)
 export EXABENCH_DATA
 
-.PHONY: demo test test-slow check test-web test-vllm benchmark benchmark-models wheel clean
+.PHONY: demo test test-slow check test-web test-sandbox test-vllm benchmark benchmark-models wheel clean
 
 demo: .venv/.ready
 	@EXABENCH_DATA= $(BIN)/exabench demo
@@ -30,6 +30,10 @@ check: .venv/.tools
 test-web: .venv/.tools
 	PYTHON=$(abspath $(BIN)/python) tests/web/run.sh
 
+# Hostile submissions in a real bubblewrap: nothing gets out, each is refused in time, and the honest one is scored.
+test-sandbox: .venv/.tools
+	PYTHON=$(abspath $(BIN)/python) tests/sandbox/run.sh
+
 # The real vLLM engine and real servers on loopback, in an environment of their own (.venv-vllm).
 test-vllm:
 	PYTHON=$(PYTHON) tests/engines/run.sh
@@ -43,6 +47,7 @@ benchmark-models: .venv/.tools
 	$(BIN)/python tests/benchmarks/reranking.py
 	$(BIN)/python tests/benchmarks/asking.py
 	$(BIN)/python tests/benchmarks/training.py
+	$(BIN)/python tests/benchmarks/board.py
 
 wheel: .venv/.tools
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

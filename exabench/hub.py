@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from exabench.errors import BadInput, OutsideFailed
+from exabench.errors import BadInput, OutsideFailed, printable
 from exabench.files import digest_of, json_text, read_json, write
 from exabench.nouns import ModelFolder
 
@@ -43,7 +43,7 @@ def model_folder(model: str, revision: str = "", lock: str | Path | None = None)
     elif _REPO.fullmatch(model) and not model.startswith("."):
         digest = revision if revision.startswith("sha256:") else ""
         commit = pinned(model, None if digest else revision or None, lock, kind="model")
-        there = _checked(_snapshot(model, commit))
+        there = _checked(snapshot(model, commit))
         if digest and (found := _folder_digest(there)) != digest:
             raise BadInput(f"model {model}@{commit} is not at revision {digest[:19]}... but at {found}")
         return ModelFolder(model, there, commit)
@@ -70,7 +70,22 @@ def _checked(folder: Path) -> Path:
         raise BadInput("is not a model folder: config.json is missing", file=folder)
     if not any(folder.glob("*.safetensors")):
         raise BadInput("holds no weights in safetensors; convert them first (pickles are never loaded)", file=folder)
+    for index in sorted(folder.rglob("*.index.json")):
+        _check_shards(index)
     return folder
+
+
+def _check_shards(index: Path) -> None:
+    """Every shard that an index names lies beside it: transformers would open whatever path stands there."""
+    value = read_json(index)
+    table = value.get("weight_map") if isinstance(value, dict) else None
+    if not isinstance(table, dict):
+        raise BadInput("has no weight_map", file=index)
+    for shard in sorted({str(shard) for shard in table.values()}):
+        if Path(shard).name != shard or "\\" in shard or not shard.isprintable():
+            raise BadInput(f"names the shard {printable(shard)!r}, which is no name of a file beside it", file=index)
+        if shard.endswith(".safetensors") and not (index.parent / shard).is_file():
+            raise BadInput(f"names the shard {printable(shard)!r}, which is not there", file=index)
 
 
 def _folder_digest(folder: Path) -> str:
@@ -102,13 +117,50 @@ def _may_be_pickle(file: Path) -> bool:
     return start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
 
 
-def _snapshot(repo: str, commit: str) -> Path:
+def snapshot(repo: str, commit: str, only: Sequence[str] = (), to: Path | None = None) -> Path:
+    """What is read of a model at a commit, in the client's cache; or `only` these files, as a fresh copy at `to`.
+
+    Raises OutsideFailed.
+    """
     from huggingface_hub import snapshot_download
 
+    wanted = [re.sub(r"([*?[])", r"[\1]", path) for path in only] or [*MODEL_FILES, CARD]
     try:
-        return Path(snapshot_download(repo, revision=commit, allow_patterns=[*MODEL_FILES, CARD]))
+        return Path(snapshot_download(repo, revision=commit, allow_patterns=wanted, local_dir=to, max_workers=4))
     except Exception as error:
         raise _failed(f"model {repo}@{commit}", error) from error
+
+
+def model_files(repo: str, commit: str) -> dict[str, int]:
+    """The files of a model at a commit, and their bytes. Raises OutsideFailed, BadInput as `head` does."""
+    from huggingface_hub import HfApi
+
+    try:
+        listed = HfApi().list_repo_tree(repo, recursive=True, revision=commit)
+        return {str(entry.path): int(entry.size) for entry in listed if hasattr(entry, "size")}
+    except Exception as error:
+        raise _refused(f"model {repo}@{commit}: files", error) from error
+
+
+def file_part(repo: str, path: str, commit: str, start: int, end: int) -> bytes:
+    """The bytes `start` to `end` of a file of a model; no more is read. Raises as `model_files` does."""
+    from huggingface_hub import get_session, get_token, hf_hub_url
+
+    headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
+    headers |= {"Authorization": f"Bearer {token}"} if (token := get_token()) else {}
+    found = b""
+    try:
+        with get_session().stream("GET", hf_hub_url(repo, path, revision=commit), headers=headers) as answer:
+            answer.raise_for_status()
+            if answer.status_code != 206 and start:
+                raise OSError("the server gives no parts of files")
+            for piece in answer.iter_raw():
+                found += piece
+                if len(found) >= end - start:
+                    break
+    except Exception as error:
+        raise _refused(f"model {repo}@{commit}: {path}", error) from error
+    return found[: end - start]
 
 
 def pinned(repo: str, revision: str | None, lock: str | Path | None, *, kind: str = "dataset") -> str:
@@ -215,6 +267,7 @@ def commit(
     delete: Sequence[str] = (),
     pull_request: bool = False,
     kind: str = "dataset",
+    body: str = "",
 ) -> str:
     """Put files into a repository and delete others, in one commit on `parent`; its sha, or its pull request's address.
 
@@ -232,6 +285,7 @@ def commit(
                 repo,
                 [*deletes, *adds],
                 commit_message=message,
+                commit_description=body,
                 repo_type=kind,
                 parent_commit=parent,
                 create_pr=pull_request,
@@ -292,7 +346,8 @@ def create(repo: str, *, kind: str = "dataset") -> None:
     from huggingface_hub import HfApi
 
     try:
-        HfApi().create_repo(repo, repo_type=kind, exist_ok=True)
+        static = "static" if kind == "space" else None
+        HfApi().create_repo(repo, repo_type=kind, exist_ok=True, space_sdk=static)
     except Exception as error:
         raise _refused(f"{kind} {repo}: create", error) from error
 
@@ -314,7 +369,7 @@ def page(repo: str, revision: str = "", *, kind: str = "dataset") -> str:
     """The address at which a person finds a repository, at a commit or a tag where one is given."""
     from huggingface_hub import constants
 
-    place = f"{_SECRET.sub('', constants.ENDPOINT)}/{'datasets/' if kind == 'dataset' else ''}{repo}"
+    place = f"{_SECRET.sub('', constants.ENDPOINT)}/{'' if kind == 'model' else f'{kind}s/'}{repo}"
     return f"{place}/tree/{revision}" if revision else place
 
 
@@ -324,6 +379,9 @@ def _refused(what: str, error: Exception) -> BadInput | OutsideFailed:
     if status in (400, 401, 403, 404) or str(error).startswith("Invalid metadata in README.md"):
         return BadInput(f"Hub {what}: refused ({_said(error)}); check the name, the token and what it may do")
     return _failed(what, error)
+
+
+refusal = _refused
 
 
 def _failed(what: str, error: Exception) -> OutsideFailed:

@@ -249,10 +249,13 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Submission:
-    """A run, a model or a reranker that needs none, which someone wants on the board.
+    """What someone wants on the board: a model, runs, runs made by calling an API, or a baseline of exabench's own.
 
     Of kind `model`: `reranker` is a part of the shelf, `model` a Hub id or a local folder at `revision`, and
-    `options` what else the part is to be told (strategy, precision, ...).
+    `options` what else the part is to be told. Of kind `api`: `reranker` calls `endpoint` for `model`, on the sender's
+    machine. `family`, `strategy`, `template`, `precision` say what was, or is to be, run; `training_data` and
+    `synthetic_data` name data sets, or are "unknown", and `teacher` is who wrote the synthetic ones. `withdrawn` is the
+    reason why it no longer counts, empty while it does.
     """
 
     name: str
@@ -267,11 +270,39 @@ class Submission:
     revision: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     date: str = ""
+    family: str = ""
+    strategy: str = ""
+    template: str = ""
+    precision: str = ""
+    synthetic_data: tuple[str, ...] | str = ()
+    teacher: str = ""
+    endpoint: str = ""
+    bibtex: str = ""
+    withdrawn: str = ""
 
     @property
     def slug(self) -> str:
         """The name as a file name: `owner/model` becomes `owner--model`."""
         return self.name.replace("/", "--")
+
+    @property
+    def owner(self) -> str:
+        """Who sends it: the name up to the slash."""
+        return self.name.partition("/")[0]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One line of a board's change log: a number that came, changed or went (None), when and why."""
+
+    date: str
+    submission: str
+    task: str
+    candidates: str
+    metric: str
+    before: float | None
+    after: float | None
+    reason: str
 
 
 @dataclass(frozen=True)

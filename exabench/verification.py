@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import io
@@ -15,11 +16,14 @@ from exabench.collections._choose import checked_qrels, open_collection
 from exabench.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.files import digest_of, read_bytes, read_text
 from exabench.flops import qpp
-from exabench.ledger import Ledger, read_result, result_json
+from exabench.ledger import Cell as LedgerCell
+from exabench.ledger import Ledger, last_values, read_result, result_json
 from exabench.measuring import Stage
 from exabench.nouns import Cost, Result, Submission
+from exabench.releases import verify as release_problems
 from exabench.runs import completed, read_run
-from exabench.submissions import read_training
+from exabench.showing import read_shown
+from exabench.submissions import SENT_IN, read_training
 
 EXACT = 1e-9
 CLOSE = 5e-4
@@ -45,13 +49,17 @@ class Cell:
 
 
 def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -> Iterator[Cell]:
-    """Recompute the filed results (of one submission) from stored runs, candidates and judgements, cell by cell."""
+    """Recompute the filed results (of one submission) from stored runs, candidates and judgements, cell by cell.
+
+    Each headline number is held against the change log, too; without a `slug` also every file that no result is
+    recomputed from: submissions, reports of trainings, lists and what is shown of them, the change log, datasets.
+    """
     ledger = Ledger(Path(board))
     files = ledger.result_files(slug)
     if not files:
         raise BadInput(f"holds no result{'' if slug == '*' else f' of {slug}'}", file=board)
     stage_of = functools.cache(lambda task, candidates: _stage(ledger, task, candidates, data))
-    filed = ledger.submissions()
+    filed, logged = _filed(ledger), _logged(ledger)
     for file in files:
         task, _, candidates = file.stem.partition(".")
         try:
@@ -67,6 +75,69 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
             again = found.measurement.metrics.get(metric)
             yield Cell(result.submission, task, candidates, metric, value, again, _verdict(value, again, *each))
         yield Cell(result.submission, task, candidates, "everything else", None, None, _record(result, found))
+        yield _in_the_log(result, logged)
+    if slug == "*":
+        yield from _gone(files, logged)
+        yield from _other_files(ledger)
+
+
+def _filed(ledger: Ledger) -> dict[str, Submission]:
+    """The submissions that can be read; the others are named with the files."""
+    found = {}
+    for file in sorted((ledger.folder / "submissions").glob("*.toml")):
+        with contextlib.suppress(ExabenchError):
+            found[file.stem] = ledger.submission(file)
+    return found
+
+
+def _logged(ledger: Ledger) -> Mapping[LedgerCell, float | None] | None:
+    """The numbers as the change log has them last; None where it cannot be read."""
+    try:
+        return last_values(ledger.changes())
+    except ExabenchError:
+        return None
+
+
+def _in_the_log(result: Result, logged: Mapping[LedgerCell, float | None] | None) -> Cell:
+    metric = result.measurement.headline
+    place = (result.submission, result.task, result.candidates.name)
+    value, last = result[metric], (logged or {}).get((*place, metric))
+    if logged is None:
+        verdict = "FAIL: the change log cannot be read"
+    elif last is None:
+        verdict = "FAIL: the number has no line in the change log; run `exabench bench run`"
+    else:
+        verdict = "OK" if abs(value - last) <= EXACT else "FAIL: the number changed without a line in the change log"
+    return Cell(*place, f"{metric} in the change log", value, last, verdict)
+
+
+def _gone(files: list[Path], logged: Mapping[LedgerCell, float | None] | None) -> Iterator[Cell]:
+    """Numbers that the change log still has and no result holds."""
+    there = {(file.parent.name, *file.stem.partition(".")[::2]) for file in files}
+    for (slug, task, candidates, metric), value in (logged or {}).items():
+        if value is not None and (slug, task, candidates) not in there:
+            verdict = "FAIL: the number went without a line in the change log; run `exabench bench run`"
+            yield Cell(slug, task, candidates, f"{metric} in the change log", None, value, verdict)
+
+
+def _other_files(ledger: Ledger) -> Iterator[Cell]:
+    """The files that no result is recomputed from, each as a cell of its own; a dataset is one."""
+    kinds = ("board", "submission", "training", "candidates", "shown", "changes")
+    for kind, file in ledger.files():
+        if kind not in kinds:
+            continue
+        try:
+            LOOKS[kind](ledger, file)
+            verdict = "OK"
+        except OutsideFailed:
+            raise
+        except ExabenchError as error:
+            verdict = f"FAIL: {error}"
+        yield Cell("-", "-", "-", file.relative_to(ledger.folder).as_posix(), None, None, verdict)
+    for folder in sorted(file.parent for file in ledger.datasets.glob("*/manifest.json")):
+        problems = release_problems(folder)
+        verdict = f"FAIL: {'; '.join(problems[:3])}" if problems else "OK"
+        yield Cell("-", "-", "-", folder.relative_to(ledger.folder).as_posix(), None, None, verdict)
 
 
 def _stage(ledger: Ledger, task_name: str, name: str, data: str | Path | None) -> Stage:
@@ -86,7 +157,8 @@ def _recomputed(ledger: Ledger, result: Result, filed: Mapping[str, Submission],
     if digest_of(read_bytes(file)) != result.run_digest:
         raise BadInput("is not the run that the result was made from", file=file)
     kind, run = filed[result.submission].kind, read_run(file, result.submission)
-    sent = kind == "run"  # exabench did not make such a ranking: it knows of no model and of no cost
+    sent = kind in SENT_IN  # exabench did not make such a ranking: it knows of no model and of no cost
+    kind = "run" if sent else kind
     model, cost = ({}, None) if sent else (result.model, result.cost and _consistent(result.cost))
     return replace(stage.result(result.submission, kind, run), model=model, cost=cost)
 
@@ -171,6 +243,19 @@ def _check_candidates(ledger: Ledger, file: Path) -> None:
     ledger.candidates_run(ledger.one_candidates(file.parent.name, file.stem))
 
 
+def _check_shown(ledger: Ledger, file: Path) -> None:
+    values = read_shown(file)
+    task, name = file.parent.name, file.name.removesuffix(".shown.json.gz")
+    if (values["task"], values["candidates"]) != (task, name):
+        raise BadInput("lies under another name than its content says", file=file)
+    if ledger.one_candidates(task, name).digest != values["candidates_digest"]:
+        raise BadInput("shows another candidate list than the one filed; freeze the list again", file=file)
+
+
+def _check_changes(ledger: Ledger, file: Path) -> None:
+    ledger.changes()
+
+
 def _check_run(ledger: Ledger, file: Path) -> None:
     task, _, candidates = file.name.removesuffix(".trec.gz").partition(".")
     if file.parent.name not in ledger.submissions():
@@ -227,4 +312,6 @@ LOOKS: Mapping[str, Callable[[Ledger, Path], None]] = {
     "result": _check_result,
     "reported": _check_reported,
     "training": _check_training,
+    "shown": _check_shown,
+    "changes": _check_changes,
 }

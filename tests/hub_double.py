@@ -1,9 +1,9 @@
 """A Hub on this machine that the real client publishes to and loads from: data sets and models, in memory.
 
 It answers as huggingface.co was seen to answer the client (whoami, create, validate-yaml, preupload, LFS, commit, tags,
-refs, history, pull requests, listings, resolve), and fails on command (hub_faults). Its limit: Xet, which the client
-prefers where the package hf-xet is installed, is not answered, so the client must run with HF_HUB_DISABLE_XET=1, and
-uploads take the older LFS path. A card's YAML is looked at no further than its two fences.
+refs, history, pull requests and what is said on them, listings, resolve), and fails on command (hub_faults). Its
+limit: Xet, which the client prefers where the package hf-xet is installed, is not answered, so the client must run with
+HF_HUB_DISABLE_XET=1, and uploads take the older LFS path. A card's YAML is looked at no further than its two fences.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from hub_faults import Faults, Faulty
 DATE = "2024-01-01T00:00:00.000Z"
 LARGE = (".parquet", ".safetensors", ".bin", ".gz", ".zip", ".sqlite")
 USER = "tester"
+PAGE = 50
 Files = Mapping[str, bytes]
 
 
@@ -110,6 +111,11 @@ class HubDouble(ThreadingHTTPServer):
         repo.refs["main"], repo.requests[number - 1]["status"] = repo.refs[f"refs/pr/{number}"], "merged"
         return repo.refs["main"]
 
+    def said(self, name: str, number: int) -> list[str]:
+        """The comments on a pull request, oldest first."""
+        events = self.repo(name).requests[number - 1]["events"]
+        return [event["data"]["latest"]["raw"] for event in events if event["type"] == "comment"]
+
     def overtake(self) -> None:
         """Somebody else commits to every repository, without touching a file that is published."""
         for name, repo in self.repos.items():
@@ -151,7 +157,7 @@ class Answer(Faulty):
             elif url.path.endswith(".git/info/lfs/objects/batch"):
                 self._batch()
             elif "resolve" in parts:
-                self._resolve(parts if parts[0] == "datasets" else ["models", *parts])
+                self._resolve(parts if parts[0] in ("datasets", "spaces") else ["models", *parts])
             else:
                 self.refuse(404, "EntryNotFound", "Not found")
 
@@ -191,7 +197,7 @@ class Answer(Faulty):
         if repo is None:
             return self.refuse(404 if known else 401, "RepoNotFound", "Repository not found")
         if what in ("refs", "discussions"):
-            return self._refs(repo) if what == "refs" else self._discussions(parts[:3], repo)
+            return self._refs(repo) if what == "refs" else self._discussions(parts, repo, method)
         if what == "tag" and method == "DELETE":
             return self.json({} if repo.tags.pop(parts[4], "") else {"error": "no such tag"})
         revision = parts[4] if len(parts) > 4 else "main"
@@ -226,11 +232,47 @@ class Answer(Faulty):
         answer = {"branches": listed(branches, "refs/heads/"), "tags": listed(repo.tags, "refs/tags/"), "converts": []}
         self.json(answer | ({"pullRequests": listed(requests, "")} if "include_prs" in self.query else {}))
 
-    def _discussions(self, parts: list[str], repo: Repo) -> None:
+    def _discussions(self, parts: list[str], repo: Repo, method: str) -> None:
         about = {"repo": {"name": "/".join(parts[1:3]), "type": parts[0].removesuffix("s")}}
-        wanted = self.query.get("status", ["all"])[0]
-        shown = [about | request for request in repo.requests if wanted in ("all", request["status"])]
-        self.json({"count": len(shown), "start": 0, "discussions": shown})
+        if len(parts) == 4:
+            wanted, page = self.query.get("status", ["all"])[0], int(self.query.get("p", ["0"])[0])
+            shown = [about | one for one in reversed(repo.requests) if wanted in ("all", one["status"])]
+            start = page * PAGE
+            listed = [
+                {key: value for key, value in one.items() if key != "events"} for one in shown[start : start + PAGE]
+            ]
+            return self.json({"count": len(shown), "start": start, "discussions": listed})
+        number = int(parts[4])
+        if not 0 < number <= len(repo.requests):
+            return self.refuse(404, "", "Discussion not found")
+        request = repo.requests[number - 1]
+        if len(parts) == 5:
+            more = {"changes": {"base": "refs/heads/main"}, "filesWithConflicts": [], "diff": ""}
+            return self.json(about | request | more)
+        asked = json.loads(self.body or b"{}") or {}
+        if parts[5] == "comment":
+            event = self._event(
+                request, "comment", {"edited": False, "hidden": False, "latest": {"raw": asked["comment"]}}
+            )
+            return self.json({"newMessage": event})
+        if parts[5] in ("status", "merge"):
+            status = asked.get("status", "merged")
+            if request["status"] != "open" and status != "open":
+                return self.refuse(409, "", f"This pull request is {request['status']} already")
+            if asked.get("comment"):
+                self._event(request, "comment", {"edited": False, "hidden": False, "latest": {"raw": asked["comment"]}})
+            request["status"] = status
+            if status == "merged":
+                repo.refs["main"] = repo.refs[f"refs/pr/{number}"]
+            return self.json({"newStatus": self._event(request, "status-change", {"status": status})})
+        self.refuse(404, "EntryNotFound", f"{parts[5]} is not answered here")
+
+    def _event(self, request: dict[str, Any], kind: str, data: dict[str, Any]) -> dict[str, Any]:
+        """One more event of a pull request, by whoever holds the token."""
+        number = len(request["events"])
+        event = {"id": f"{number:024x}", "type": kind, "createdAt": DATE, "author": {"name": USER}, "data": data}
+        request["events"].append(event)
+        return event
 
     def _info(self, parts: list[str], repo: Repo, commit: Commit) -> None:
         listed = self._listing(repo, commit)
@@ -285,7 +327,10 @@ class Answer(Faulty):
         answer = {"success": True, "commitOid": done.sha, "commitUrl": f"{page}/commit/{done.sha}", "hookOutput": ""}
         if request:
             about = {"title": header["summary"], "author": {"name": USER}, "createdAt": DATE, "status": "open"}
-            repo.requests.append({"num": number, "isPullRequest": True, **about})
+            repo.requests.append({"num": number, "isPullRequest": True, **about, "events": []})
+            if header.get("description"):
+                body = {"edited": False, "hidden": False, "latest": {"raw": header["description"]}}
+                self._event(repo.requests[-1], "comment", body)
             answer["pullRequestUrl"] = f"{page}/discussions/{number}"
         self.json(answer)
 

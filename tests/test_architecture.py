@@ -18,16 +18,18 @@ FLOORS = {
     1: {
         *("metrics", "statistics", "runs", "qrels", "submissions", "hub", "flops", "strategies"),
         *("batches", "models", "prompting", "quality", "permutation", "prices", "losses"),
+        *("screening", "exposure"),
     },
     2: {
         *("collections", "retrievers", "rerankers", "teachers", "ledger", "measuring", "costs"),
         *("pairs", "queries", "builders", "replies", "releases", "cards", "shards"),
+        *("showing", "discussions"),
     },
     3: {"systems"},
-    4: {"reranking"},
+    4: {"reranking", "sandbox"},
     5: {
         *("evaluation", "submitting", "comparison", "verification", "board", "pages"),
-        *("building", "publishing", "auditing", "training"),
+        *("building", "publishing", "auditing", "training", "queueing"),
     },
     6: {"__init__", "cli"},
     7: {"__main__"},
@@ -54,7 +56,7 @@ HEAVY = {
     ),
 }
 ONLY_IN = {  # an outside library and the rooms that may know it
-    "huggingface_hub": {"hub"},
+    "huggingface_hub": {"hub", "discussions"},
     "datasets": {"hub", "releases"},
     "jinja2": {"pages", "prompting", "cards"},
     "ir_datasets": {"collections"},
@@ -72,7 +74,7 @@ ONLY_IN = {  # an outside library and the rooms that may know it
     "accelerate": {"training"},
     "click": {"cli"},
     "yaml": {"cards"},
-    "ray": {"building"},
+    "ray": {"building", "evaluation"},
 }
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -214,23 +215,60 @@ check = [{ task = "mini", candidates = "bm25", depth = 20 }]
 """
 
 
+SMALL = ["--set", "models={}", "--set", 'first_stages={ "bm25-20" = { retriever = "bm25", depth = 20 } }']
+
+
+def demo(told: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, Any], str]:
+    """What a demo that ends well prints, and what it says meanwhile."""
+    assert main(["demo", "--json", *SMALL, *told]) == 0
+    printed = capsys.readouterr()
+    return json.loads(printed.out), printed.err
+
+
 @pytest.mark.slow  # CI runs `make demo` itself
-def test_the_demo_shows_a_page_and_every_number_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_shows_a_page_and_every_number_holds_and_goes_on_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.toml").write_text(TINY)
-    command = ["demo", "--to", str(tmp_path / "demo"), "--json", "--set", "models={}"]
-    command += ["--set", f'trained=["{tmp_path / "tiny.toml"}"]']
-    assert main(command) == 0
-    told = json.loads((said := capsys.readouterr()).out)
-    assert Path(told["page"]).is_file() and told["wrong"] == 0 and told["numbers"] > 100
-    assert "training tiny on" in said.err and "trained tiny: step 1 of 1 is kept" in said.err
+    told, said = demo(["--to", "demo", "--set", 'trained=["tiny.toml"]'], capsys)
+    assert Path(told["page"]).is_file() and told["wrong"] == 0 and told["numbers"] > 50
+    assert "training tiny on demo/datasets/exabench-mini" in said and "trained tiny: step 1 of 1 is kept" in said
     site = Path(told["page"]).parent
     for page in ("datasets/exabench-mini", "submissions/exabench--tiny", "results/exabench--tiny/mini.bm25-20"):
         assert "models/exabench--tiny.html" in (site / f"{page}.html").read_text(encoding="utf-8")
     assert "exabench/tiny" in (site / "index.html").read_text(encoding="utf-8")
-    folders = (tmp_path / "demo", tmp_path / "demo-builds" / "tiny" / "model")
+    folders = (tmp_path / "demo", tmp_path / "demo-builds" / "tiny")
     before = [snapshot(folder) for folder in folders]
-    assert main(command) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    _, said = demo(["--to", "../demo", "--set", 'trained=["../tiny.toml"]'], capsys)
+    assert "training tiny" not in said
     assert [snapshot(folder) for folder in folders] == before
+
+
+@pytest.mark.slow
+def test_the_demo_takes_over_a_model_that_was_trained_before_by_its_recipe_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY)
+    trained = f'trained=["{tmp_path / "tiny.toml"}"]'
+    assert main(["data", "build", "mini-listwise", "--to", str(tmp_path / "lists")]) == 0
+    release = f'data=[{{ release = "{tmp_path / "lists"}", table = "listwise", passages = 4 }}]'
+    run = ["train", "run", str(tmp_path / "tiny.toml"), "--to", str(tmp_path / "run"), "--set", release]
+    assert main([*run, "--set", "check=[]"]) == 0
+    capsys.readouterr()
+    given = f'trained_from={{ tiny = "{tmp_path / "run"}" }}'
+    _, said = demo(["--to", str(tmp_path / "demo"), "--set", trained, "--set", "datasets=[]", "--set", given], capsys)
+    assert "training tiny" not in said
+    filed = (tmp_path / "demo/submissions/exabench--tiny.toml").read_text()
+    revision = (tmp_path / "run/model/submission.toml").read_text().split('revision = "')[1][:71]
+    assert revision in filed and 'model = "demo-builds/tiny/model"' in filed
+    assert (tmp_path / "demo/results/exabench--tiny/mini.bm25-20.json").is_file()
+    (tmp_path / "tiny.toml").write_text(TINY.replace("max_length = 32", "max_length = 64"))
+    told = ["demo", *SMALL, "--to", str(tmp_path / "demo"), "--set", trained, "--set", "datasets=[]", "--set", given]
+    assert main(told) == 2
+    assert "was not trained by the recipe tiny" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -246,7 +284,8 @@ def test_the_demo_trains_its_own_recipe(tmp_path: Path, capsys: pytest.CaptureFi
 def test_the_demo_on_real_collections_reaches_the_published_figures(
     real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["demo", "--to", str(tmp_path / "demo"), "--data", str(real_data)]) == 0
+    quick = ["--set", "trained=[]", "--set", "datasets=[]"]  # an hour of training less
+    assert main(["demo", "--to", str(tmp_path / "demo"), "--data", str(real_data), *quick]) == 0
     lines = capsys.readouterr().out.splitlines()
     [splade] = [line.split() for line in lines if line.startswith("first stage splade-pp-ed-100")]
     assert splade[-2:] == ["73.1", "72.0"]

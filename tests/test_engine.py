@@ -163,13 +163,14 @@ def test_a_copy_of_a_model_in_another_folder_shares_its_scores(tmp_path) -> None
 # -- faults ----------------------------------------------------------------------------------------------------
 
 
-def test_twenty_kills_lose_nothing_repeat_nothing_and_move_no_bit(folder, tmp_path) -> None:
+@pytest.mark.parametrize("stores", [1, pytest.param(5, marks=pytest.mark.slow)], ids=["four", "twenty"])
+def test_kills_lose_nothing_repeat_nothing_and_move_no_bit(folder, tmp_path, stores) -> None:
     expected = scored_jobs(str(folder), str(tmp_path / "undisturbed"))[0]
     pairs = stored(tmp_path / "undisturbed")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["toys", "exabench.rerankers.cross_encoder"])
     rng = random.Random(7)
-    for number in range(5):  # four kills in a row on each of five stores
+    for number in range(stores):  # four kills in a row on each store
         store = tmp_path / f"scores{number}"
         for mark in sorted(rng.sample(range(1, pairs * 3 // 4), 4)):
             process = context.Process(target=killed_scoring, args=(str(folder), str(store)))

@@ -13,15 +13,16 @@ import exabench.collections.beir_folder
 from exabench.board import Board
 from exabench.catalogue import task
 from exabench.collections._choose import open_collection
-from exabench.errors import BadInput
-from exabench.evaluation import evaluate, run_board, score
+from exabench.errors import BadInput, CheckFailed
+from exabench.evaluation import _changes, evaluate, run_board, score
+from exabench.evaluation._working import takes_options
 from exabench.ledger import Ledger, read_result
 from exabench.measuring import measurement, metrics_of, today
-from exabench.nouns import Convention, Passage, Query, Task
+from exabench.nouns import Change, Convention, Passage, Query, Task
 from exabench.rerankers import RERANKERS
-from exabench.reranking import make_candidates, rerank
+from exabench.reranking import Reranking, make_candidates, rerank
 from exabench.runs import run_digest, run_in_order, run_text, select_queries, top
-from exabench.submitting import submit
+from exabench.submitting import submit, withdraw
 
 QRELS = open_collection(task("mini")).qrels("test")
 
@@ -183,7 +184,7 @@ def test_one_submission_can_be_run_alone(board):
     done = []
     files = run_board(board, slugs=["acme--good"], progress=lambda i, n, what: done.append((i, n, what)))
     assert [str(file.relative_to(board)) for file in files] == ["results/acme--good/mini.bm25-20.json"]
-    assert done == [(1, 1, "acme--good on mini (bm25-20)")]
+    assert done == [(1, 1, "acme--good on mini")]
     assert run_board(board, task="scifact") == run_board(board, candidates="bm25-99") == []
 
 
@@ -199,6 +200,139 @@ def test_candidates_of_other_judgements_are_refused(board):
     ledger.add_candidates(dataclasses.replace(candidates, digest=run_digest(run, "odd-20")), run)
     with pytest.raises(BadInput, match="odd-20 of mini were frozen with other judgements"):
         run_board(board)
+
+
+# -- the change log ------------------------------------------------------------------------------------------------
+
+
+def lines(board: Path) -> list[tuple]:
+    return [(c.submission, c.before, c.after, c.reason) for c in Ledger(board).changes()]
+
+
+def test_every_number_of_a_new_board_has_its_line(board):
+    found = {(c.submission, c.task, c.candidates, c.metric): c for c in Ledger(board).changes()}
+    for file in Ledger(board).result_files():
+        result = read_result(file)
+        change = found.pop((result.submission, "mini", "bm25-20", "nDCG@10"))
+        assert (change.before, change.after) == (None, result["nDCG@10"])
+        assert (change.reason, change.date) == ("first result", "2023-11-14")
+    assert not found
+
+
+def test_a_number_that_changes_says_why(board):
+    old = filed(board, "acme--good")["nDCG@10"]
+    new = submitted(board, top(first_stage(board), 3), "acme/good")["nDCG@10"]
+    slug, before, after, reason = lines(board)[-1]
+    assert (slug, before, after) == ("acme--good", old, new) and old != new
+    assert reason.startswith("run sha256:") and " became sha256:" in reason
+    count = len(lines(board))
+    run_board(board)
+    assert len(lines(board)) == count
+
+
+def test_a_reason_of_ones_own_stands_in_the_line(board):
+    ledger = Ledger(board)
+    ledger.add_run("acme--good", "mini", "bm25-20", top(first_stage(board), 3))
+    run_board(board, reason="the sender found a mistake")
+    assert lines(board)[-1][3] == "the sender found a mistake"
+
+
+def test_a_number_that_would_change_for_no_reason_is_an_error(board):
+    ledger, result = Ledger(board), filed(board, "acme--good")
+    (board / "changes.jsonl").unlink()
+    values = {**result.measurement.metrics, "nDCG@10": 0.5}
+    ledger.add_result(dataclasses.replace(result, measurement=dataclasses.replace(result.measurement, metrics=values)))
+    ledger.add_changes([Change("2023-11-14", "acme--good", "mini", "bm25-20", "nDCG@10", None, 0.5, "first result")])
+    before = contents(board)
+    with pytest.raises(CheckFailed, match="would change from 0.500000 to .* say why with --reason"):
+        run_board(board, slugs=["acme--good"])
+    assert contents(board) == before
+    run_board(board, slugs=["acme--good"], reason="an error in the tables")
+    assert lines(board)[-1] == ("acme--good", 0.5, result["nDCG@10"], "an error in the tables")
+
+
+def test_a_number_that_goes_has_its_line(board):
+    value = filed(board, "acme--good")["nDCG@10"]
+    shutil.rmtree(board / "runs" / "acme--good")
+    shutil.rmtree(board / "results" / "acme--good")
+    run_board(board)
+    assert lines(board)[-1] == ("acme--good", value, None, "its run or its candidates were taken away")
+
+
+def test_a_board_from_before_the_log_gets_its_lines_once(board):
+    before = contents(board)
+    (board / "changes.jsonl").unlink()
+    run_board(board)
+    assert {reason for *_, reason in lines(board)} == {"was there before the change log began"}
+    assert {name for name, data in contents(board).items() if before.get(name) != data} == {"changes.jsonl"}
+
+
+def test_a_run_that_is_killed_before_the_result_is_written_says_nothing_twice(board, monkeypatch):
+    ledger = Ledger(board)
+    twin = Path(shutil.copytree(board, board.parent / "twin"))
+    for one in (board, twin):
+        Ledger(one).add_run("acme--good", "mini", "bm25-20", top(first_stage(board), 3))
+
+    def killed(self, result):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "add_result", killed)
+        with pytest.raises(KeyboardInterrupt):
+            keeper = _changes.Keeper(ledger)
+            keeper.keep(dataclasses.replace(filed(board, "acme--good"), run_digest="sha256:0", completed=7))
+            stage = Reranking(task("mini"), ledger.one_candidates("mini", "bm25-20"), first_stage(board), None, None)
+            keeper.keep(stage.result("acme--good", "run", top(first_stage(board), 3)))
+    run_board(board)
+    run_board(twin)
+    assert contents(board) == contents(twin)
+
+
+def test_what_workers_finished_before_a_kill_is_filed(board):
+    before = contents(board)
+    made = Ledger(board.parent / ".board.made")
+    made.add_result(filed(board, "acme--good"))
+    shutil.rmtree(board / "results" / "acme--good")
+    assert run_board(board, task="scifact") == []
+    assert contents(board) == before and not made.folder.exists()
+
+
+def test_what_was_finished_of_what_is_no_longer_filed_is_left_out(board):
+    made = Ledger(board.parent / ".board.made")
+    made.add_result(dataclasses.replace(filed(board, "acme--good"), submission="acme--gone"))
+    Ledger(board).add_run("acme--good", "mini", "bm25-20", top(first_stage(board), 3))
+    made.add_result(filed(board, "acme--good"))
+    before = contents(board)
+    assert run_board(board, task="scifact") == []
+    assert contents(board) == before and not made.folder.exists()
+
+
+# -- what is not trusted, sent in, withdrawn ------------------------------------------------------------------------
+
+
+def test_runs_of_an_api_are_recomputed_and_never_reproduced(board):
+    sent = Ledger(board).submissions()["acme--good"]
+    api = {"kind": "api", "reranker": "endpoint", "model": "m", "endpoint": "https://example.org"}
+    Ledger(board).add_submission(dataclasses.replace(sent, **api))
+    before = contents(board)
+    run_board(board)
+    assert contents(board) == before and filed(board, "acme--good").state == "re-computed"
+
+
+def test_what_was_withdrawn_is_left_as_it_is(board):
+    withdraw(board, "acme--good", "trained on the test queries")
+    before = contents(board)
+    Ledger(board).add_run("acme--good", "mini", "bm25-20", top(first_stage(board), 3))
+    run_board(board)
+    assert contents(board)["results/acme--good/mini.bm25-20.json"] == before["results/acme--good/mini.bm25-20.json"]
+    with pytest.raises(BadInput, match="acme--good was withdrawn .trained on the test queries."):
+        run_board(board, slugs=["acme--good"])
+
+
+def test_declared_strategy_and_precision_are_told_to_the_parts_that_take_them():
+    assert {"strategy", "precision", "revision", "max_length"} <= takes_options(RERANKERS["monot5"])
+    assert "strategy" not in takes_options(RERANKERS["listwise"])
+    assert takes_options(RERANKERS["unchanged"]) == frozenset()
 
 
 # -- evaluate ----------------------------------------------------------------------------------------------------

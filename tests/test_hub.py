@@ -152,6 +152,26 @@ def test_no_secret_is_in_an_error(monkeypatch):
     assert hub.page(REPO, "v1.0.0") == f"https://huggingface.co/datasets/{REPO}/tree/v1.0.0"
 
 
+def test_a_model_is_listed_with_its_sizes_and_a_part_of_a_file_is_all_that_is_read(double):
+    data = bytes(range(256)) * 40
+    commit = double.commit(
+        "models/owner/model", {"config.json": b"{}", "1_Pooling/a.json": b"[]", "m.safetensors": data}
+    )
+    assert hub.model_files("owner/model", commit) == {
+        "config.json": 2,
+        "1_Pooling/a.json": 2,
+        "m.safetensors": len(data),
+    }
+    assert hub.file_part("owner/model", "m.safetensors", commit, 8, 600) == data[8:600]
+    assert hub.file_part("owner/model", "config.json", commit, 0, 99) == b"{}"
+    read = [headers for request, headers in zip(double.requests, double.headers, strict=True) if "/lfs/" in request]
+    assert [headers["range"] for headers in read] == ["bytes=8-599"]
+    assert not any("authorization" in headers for headers in read), "the token stays at the Hub"
+    for path in ("none.json", "m.safetensors"):
+        with pytest.raises(BadInput, match="refused"):
+            hub.file_part("owner/model" if path == "none.json" else "owner/none", path, commit, 0, 1)
+
+
 # -- the double itself, asked by the client that it stands in for ------------------------------------------------------
 
 

@@ -10,8 +10,8 @@ import pytest
 from exabench.costs import cost_of
 from exabench.errors import BadInput, UnknownName
 from exabench.files import digest_of, json_text
-from exabench.ledger import FORMAT, Ledger, read_result, result_json
-from exabench.nouns import Timing, Usage
+from exabench.ledger import FORMAT, Ledger, last_values, read_result, result_json
+from exabench.nouns import Change, Timing, Usage
 from exabench.reranking import make_candidates
 
 RESULT = "results/acme--good/mini.bm25-20.json"
@@ -225,3 +225,86 @@ def test_a_frozen_list_keeps_its_first_description(tmp_path):
     ledger.add_candidates(dataclasses.replace(candidates, source="somewhere else"), run)
     assert file.read_bytes() == before
     assert ledger.candidates_run(candidates).ranking("q03") == run.ranking("q03")
+
+
+# -- the change log ----------------------------------------------------------------------------------------------------
+
+
+def change(number: int, reason: str = "first result") -> Change:
+    return Change("2024-01-01", "acme--good", "mini", f"bm25-{number}", "nDCG@10", None, number / 7, reason)
+
+
+def test_changes_read_back_in_their_order_and_are_only_added_to(tmp_path):
+    ledger = Ledger(tmp_path)
+    assert ledger.changes() == ()
+    ledger.add_changes([change(1), change(2, 'two\nlines, a " and é')])
+    before = ledger.change_log.read_bytes()
+    ledger.add_changes([])
+    ledger.add_changes([change(3)])
+    assert ledger.changes() == (change(1), change(2, 'two\nlines, a " and é'), change(3))
+    assert ledger.change_log.read_bytes().startswith(before) and before.count(b"\n") == 2
+    assert last_values(ledger.changes())["acme--good", "mini", "bm25-3", "nDCG@10"] == 3 / 7
+
+
+def test_what_a_killed_writer_left_of_a_line_goes_with_the_next(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.add_changes([change(1)])
+    whole = ledger.change_log.read_bytes()
+    for length in (1, 30, 200):
+        ledger.change_log.write_bytes(whole + whole[:length].rstrip(b"\n"))
+        assert ledger.changes() == (change(1),)
+    ledger.add_changes([change(2)])
+    assert ledger.changes() == (change(1), change(2))
+
+
+def test_no_byte_of_the_log_can_be_changed_unseen(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.add_changes([change(1), change(2), change(3)])
+    original = ledger.change_log.read_bytes()
+    rows = [json.loads(line) for line in original.splitlines()]
+    for place in range(len(original) - 1):
+        ledger.change_log.write_bytes(original[:place] + bytes([original[place] ^ 0x01]) + original[place + 1 :])
+        try:
+            ledger.changes()
+        except BadInput as error:
+            assert "changes.jsonl:" in str(error)
+        else:  # white space, or another way to write the same
+            assert [json.loads(line) for line in ledger.change_log.read_bytes().splitlines()] == rows
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_a_line_that_was_taken_out_is_missed_by_the_next(tmp_path, gone):
+    ledger = Ledger(tmp_path)
+    ledger.add_changes([change(1), change(2), change(3)])
+    lines = ledger.change_log.read_bytes().splitlines(keepends=True)
+    ledger.change_log.write_bytes(b"".join(line for i, line in enumerate(lines) if i != gone))
+    with pytest.raises(BadInput, match=f"changes.jsonl:{gone + 1}: was edited, or a line before it is gone"):
+        ledger.changes()
+
+
+@pytest.mark.parametrize("line", ["[]", "{}", "null", '{"digest": 1}', "\xff", "[" * 5000])
+def test_what_is_no_line_is_bad_input(tmp_path, line):
+    ledger = Ledger(tmp_path)
+    ledger.change_log.write_text(line + "\n", encoding="utf-8")
+    with pytest.raises(BadInput, match="changes.jsonl:1: is no line of a change log"):
+        ledger.changes()
+    with pytest.raises(BadInput, match="changes.jsonl: ends in no line"):
+        ledger.add_changes([change(1)])
+
+
+# -- submissions -------------------------------------------------------------------------------------------------------
+
+
+def test_a_filed_submission_that_was_edited_is_refused(board):
+    file = board / "submissions" / "acme--good.toml"
+    file.write_text(file.read_text().replace("apache-2.0", "mit"))
+    with pytest.raises(BadInput, match="acme--good.toml: was edited: its digest does not fit"):
+        Ledger(board).submissions()
+
+
+def test_submissions_are_counted_by_their_owners(board):
+    ledger = Ledger(board)
+    sent = ledger.submissions()["acme--good"]
+    for name in ("acme/two", "other/one"):
+        ledger.add_submission(dataclasses.replace(sent, name=name, withdrawn="a mistake"))
+    assert ledger.owners() == {"acme": 2, "other": 1}

@@ -12,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exabench.statistics import (
+    ALPHA,
     RESAMPLES,
+    _t_tests,
     bootstrap_intervals,
     holm,
     mean_interval,
+    mean_intervals,
     paired_test,
     rank_groups,
 )
@@ -171,3 +174,52 @@ def test_the_order_of_queries_does_not_matter_for_means_and_t_tests():
         assert turned.t_test == pytest.approx(straight.t_test, rel=1e-9)
         assert turned.randomisation == pytest.approx(straight.randomisation, abs=0.03)
         assert turned.interval == pytest.approx(straight.interval, abs=0.02)
+
+
+def _groups_one_pair_at_a_time(systems: list[list[np.ndarray]]) -> list[int]:
+    """The definition of rank groups, as it reads."""
+    groups: list[int] = []
+    leader = 0
+    while leader < len(systems):
+        below = systems[leader + 1 :]
+        corrected = holm([paired_test(systems[leader], other).randomisation for other in below])
+        size = 1 + next((i for i, p in enumerate(corrected) if p < ALPHA), len(below))
+        groups += [groups[-1] + 1 if groups else 1] * size
+        leader += size
+    return groups
+
+
+def test_groups_worked_out_together_are_those_of_one_pair_at_a_time():
+    rng = np.random.default_rng(8)
+    for sizes in ((12,), (20, 9), (15,)):
+        means = np.linspace(0.8, rng.uniform(0.3, 0.8), 7)
+        systems = [[rng.normal(mean, 0.15, size).clip(0, 1).round(2) for size in sizes] for mean in means]
+        assert rank_groups(systems) == _groups_one_pair_at_a_time(systems)
+
+
+def test_an_interval_does_not_depend_on_its_company_and_is_that_of_one_system():
+    rng = np.random.default_rng(9)
+    systems = [[rng.random(30), rng.random(11)] for _ in range(70)]
+    found = mean_intervals(systems)
+    assert mean_intervals(systems[65:]) == found[65:]
+    assert np.allclose(found[:5], [mean_interval(system) for system in systems[:5]], rtol=0, atol=1e-9)
+
+
+def test_where_hundreds_are_below_the_leader_groups_are_still_told_apart():
+    rng = np.random.default_rng(3)
+    queries = rng.uniform(0.2, 0.6, 60)
+    good = [queries + 0.3 + rng.normal(0, 0.02, 60)]
+    others = [queries + rng.normal(0, 0.02, 60) for _ in range(700)]
+    systems = sorted(([values] for values in [*good, *others]), key=lambda s: -float(s[0].mean()))
+    groups = rank_groups(systems)
+    assert groups[0] == 1 and groups[1] == 2
+
+
+@pytest.mark.parametrize("lengths", [(40,), (12, 30), (1, 9)])
+def test_t_tests_of_many_systems_are_those_of_each(lengths):
+    rng = np.random.default_rng(4)
+    rows = [[rng.normal(0.05 * n, 0.2, size) for size in lengths] for n in range(6)]
+    leader = [np.zeros(size) for size in lengths]
+    wanted = [paired_test(leader, other).t_test for other in rows]
+    differences = -np.stack([np.concatenate(other) for other in rows])
+    assert _t_tests(differences, lengths) == pytest.approx(wanted, abs=1e-12)

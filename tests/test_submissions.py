@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from pathlib import Path
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from toys import SUBMISSION, toml, write_submission
 
 from exabench.errors import BadInput
+from exabench.files import toml_text
 from exabench.nouns import Submission
-from exabench.submissions import read_submission, submission_text
+from exabench.submissions import FIELDS, KINDS, read_submission, submission_text
 
 PLAIN = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "), max_size=40).filter(
     str.isprintable
@@ -189,3 +191,99 @@ def test_what_a_model_needs_is_told(tmp_path, changes, told):
     file.write_text("".join(f"{k} = {toml_of(v)}\n" for k, v in (MODEL | changes).items() if v != ""))
     with pytest.raises(BadInput, match=told):
         read_submission(file)
+
+
+# -- the fields of issue 6 ---------------------------------------------------------------------------------------------
+
+API = SUBMISSION | {
+    "kind": "api",
+    "reranker": "endpoint",
+    "model": "rerank-v3",
+    "endpoint": "https://api.example.org/v1",
+}
+BIBTEX = "@article{x2024,\n\ttitle = {A {Nested} title},\n  year = {2024}\n}\n"
+
+
+def told(tmp_path, values) -> str:
+    """What is wrong with a file, or nothing."""
+    file = tmp_path / "s.toml"
+    file.write_text("".join(f"{k} = {toml_text(v)}\n" for k, v in values.items()), encoding="utf-8")
+    try:
+        read_submission(file)
+    except BadInput as error:
+        return str(error)
+    return ""
+
+
+def test_every_field_reads_back(tmp_path):
+    given = Submission(
+        name="acme/all", kind="api", licence="mit", link="https://example.org", contact="@a", training_data="unknown",
+        reranker="endpoint", model="m", options={"api_key_env": "KEY"}, family="cross-encoder", strategy="logit",
+        template="query: {query}", precision="float32", synthetic_data=("exabench-mini",), teacher="a/b",
+        endpoint="http://localhost:8000/v1", bibtex=BIBTEX, withdrawn="a mistake", date="2026-01-31",
+    )  # fmt: skip
+    for sealed in (True, False):
+        (tmp_path / "s.toml").write_text(submission_text(given, sealed=sealed), encoding="utf-8")
+        assert read_submission(tmp_path / "s.toml") == given
+
+
+def test_a_sealed_submission_is_held_against_its_digest(tmp_path):
+    given = Submission(**MODEL | {"training_data": ("a",)})
+    text = submission_text(given, sealed=True)
+    (tmp_path / "s.toml").write_text(text.replace("acme/good", "acme/other"))
+    with pytest.raises(BadInput, match="was edited: its digest does not fit"):
+        read_submission(tmp_path / "s.toml")
+    (tmp_path / "s.toml").write_text("# a note\n" + text)
+    assert read_submission(tmp_path / "s.toml") == given
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("bibtex", text) for text in (
+            "x", "@article", "@article{x", "@article{x}}", "@article{x} @book{y}", "@article{x}\x07", "@a{}x",
+            "@article{x}\u202e", "x @article{y}", "@article}x{", 3, "@article{" + "x" * 4000 + "}",
+        )),
+        *(("endpoint", text) for text in (
+            "http://example.org", "https://x/?key=1", "https://u:p@x/", "ftp://x", "http://localhost.evil.org", "x",
+            "http://localhost@evil.org", "https://x/ y", "",
+        )),
+        *(("synthetic_data", value) for value in ("some", [1], ["a\nb"], {"a": 1})),
+        *((key, value) for key in ("family", "strategy", "template", "precision", "teacher", "withdrawn")
+          for value in ("two\nlines", 3, "x" * 2001)),
+    ],
+)  # fmt: skip
+def test_a_bad_value_of_a_new_field_is_refused_by_its_key(tmp_path, key, value):
+    message = told(tmp_path, API | {key: value})
+    assert f"{key} must" in message and message.isprintable()
+
+
+@pytest.mark.parametrize("text", [BIBTEX, "@misc{a}", "  @InProceedings {b,\n a = {\u00e9}}", '@x{y, z = "{}"}'])
+def test_good_bibtex_is_taken(tmp_path, text):
+    assert told(tmp_path, SUBMISSION | {"bibtex": text}) == ""
+
+
+def test_old_files_stay_valid_and_an_api_needs_its_endpoint(tmp_path):
+    assert told(tmp_path, SUBMISSION) == told(tmp_path, MODEL) == told(tmp_path, API) == ""
+    for key in ("endpoint", "model", "reranker"):
+        assert f"{key} must" in told(tmp_path, {k: v for k, v in API.items() if k != key})
+    assert "endpoint belong to a submission of kind api" in told(tmp_path, SUBMISSION | {"endpoint": "https://x.org"})
+    assert "revision belong to" in told(tmp_path, API | {"revision": "a" * 40})
+
+
+@pytest.mark.parametrize("key", ["model", "revision"])
+def test_the_model_that_was_checked_is_the_one_that_runs(tmp_path, key):
+    assert f"options must not hold {key}" in told(tmp_path, MODEL | {"options": {key: "x/y"}})
+
+
+@pytest.mark.parametrize("key", ["strategy", "template", "precision"])
+def test_what_is_said_twice_is_said_alike(tmp_path, key):
+    twice = MODEL | {key: "one", "options": {key: "other"}}
+    assert f"{key} and options.{key} must say the same" in told(tmp_path, twice)
+    assert told(tmp_path, MODEL | {key: "one", "options": {key: "one"}}) == ""
+
+
+def test_the_table_of_fields_is_the_noun():
+    assert {field.name for field in FIELDS} == {field.name for field in dataclasses.fields(Submission)}
+    for field in FIELDS:
+        assert field.meaning and field.grammar and set(field.required) <= set(field.allowed) <= set(KINDS)

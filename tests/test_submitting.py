@@ -5,20 +5,28 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
-from hub_client import write_release
+from endpoint import endpoint
+from hub_client import point_at, write_release
+from hub_double import HubDouble
+from test_endpoint import lengths, server
 from toys import contents, good_run, write_run, write_submission
 from trained import model_folder
 
+import exabench.submitting._sending
 from exabench.catalogue import task
-from exabench.errors import BadInput, UnknownName
+from exabench.collections._choose import open_collection
+from exabench.errors import BadInput, OutsideFailed, UnknownName
+from exabench.evaluation import run_board
 from exabench.ledger import Ledger
 from exabench.reranking import make_candidates
 from exabench.runs import read_run, run_in_order, run_of, run_text, top
 from exabench.submissions import TRAINING_FILES, read_training
-from exabench.submitting import BASELINES, submit
+from exabench.submitting import BASELINES, send, submit, withdraw
 
 
 @pytest.fixture
@@ -279,3 +287,193 @@ def test_a_report_that_is_a_link_or_too_large_is_refused(board, trained, tmp_pat
     with pytest.raises(BadInput, match="must be a plain file"):
         submit(trained / "submission.toml", [], board)
     assert not (board / "models").exists()
+
+
+# -- sending it elsewhere ----------------------------------------------------------------------------------------------
+
+REPO = "acme/board"
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch, board):
+    """A Hub double with the board on it."""
+    with HubDouble() as server:
+        point_at(server.url, tmp_path / "home", monkeypatch)
+        server.commit(f"datasets/{REPO}", contents(board))
+        monkeypatch.setattr(exabench.submitting._sending.time, "sleep", lambda seconds: None)
+        yield server
+
+
+def requested(hub) -> dict[str, bytes]:
+    """What the first pull request adds to the board."""
+    repo = hub.repo(REPO)
+    main, request = (repo.commits[repo.refs[ref]].files for ref in ("main", "refs/pr/1"))
+    assert main.keys() <= request.keys() and all(request[name] == data for name, data in main.items())
+    return {name: data for name, data in request.items() if name not in main}
+
+
+def test_a_pull_request_holds_what_would_have_been_filed(hub, board, sent, tmp_path):
+    submission, done = send(sent[0], [f"mini={sent[1]}"], repo=REPO, dry_run=True)
+    assert done.changed and not hub.repo(REPO).requests
+    submission, done = send(sent[0], [f"mini={sent[1]}"], repo=REPO)
+    assert done.changed and done.url.endswith("/datasets/acme/board/discussions/1")
+    _, files = submit(sent[0], [f"mini={sent[1]}"], board)
+    assert requested(hub) == {str(file.relative_to(board)): file.read_bytes() for file in files}
+    assert hub.repo(REPO).requests[0]["title"] == "Submit acme/better (run)"
+    [body] = hub.said(REPO, 1)
+    for told in ("slug: acme--better", "kind: run", "submission: `sha256:", "run mini over bm25-20: `sha256:"):
+        assert told in body
+
+
+def test_the_same_content_opens_nothing_new_and_other_content_does(hub, sent, tmp_path):
+    first = send(sent[0], [f"mini={sent[1]}"], repo=REPO)[1]
+    again = send(sent[0], [f"mini={sent[1]}"], repo=REPO)[1]
+    assert (again.changed, again.url) == (False, first.url) and len(hub.repo(REPO).requests) == 1
+    hub.merge(REPO, 1)
+    assert send(sent[0], [f"mini={sent[1]}"], repo=REPO)[1].changed is False
+    other = write_submission(tmp_path / "new", name="acme/better", description="better")
+    assert send(other, [f"mini={sent[1]}"], repo=REPO)[1].changed and len(hub.repo(REPO).requests) == 2
+
+
+@pytest.mark.parametrize("kind", ["lost reply", "500 after", "no answer", "503", "409", "overtaken"])
+def test_a_lost_reply_is_looked_up_and_never_doubled(hub, sent, kind):
+    seen = []
+
+    def once(request: str) -> str:
+        if "/commit/" in request and not seen:
+            seen.append(request)
+            return kind
+        return ""
+
+    hub.faults.next = once
+    assert send(sent[0], [f"mini={sent[1]}"], repo=REPO)[1].changed
+    assert seen and len(hub.repo(REPO).requests) == 1
+
+
+def test_a_hub_that_fails_for_good_is_named(hub, sent):
+    hub.faults.arm(rest=("/commit/", "503"))
+    with pytest.raises(OutsideFailed, match="acme/board: the pull request was not seen there after"):
+        send(sent[0], [f"mini={sent[1]}"], repo=REPO)
+    for repo, told in (("acme/nothing", "is not there"), ("no repo", "must be a repository")):
+        with pytest.raises(BadInput, match=told):
+            send(sent[0], [f"mini={sent[1]}"], repo=repo)
+
+
+def test_the_verdict_is_that_of_the_repositorys_own_head(hub, board, sent, tmp_path):
+    with pytest.raises(BadInput, match="Acme/Good differs from the filed acme--good in case only"):
+        send(write_submission(tmp_path / "twin", name="Acme/Good"), [f"mini={sent[1]}"], repo=REPO)
+    withdraw(board, "acme--good", "a mistake")
+    hub.commit(f"datasets/{REPO}", contents(board))
+    with pytest.raises(BadInput, match="acme/good was withdrawn .a mistake."):
+        send(write_submission(tmp_path / "again", name="acme/good"), [f"mini={sent[1]}"], repo=REPO)
+    model = {"kind": "model", "reranker": "monot5", "model": "castorini/monot5"}
+    with pytest.raises(BadInput, match="revision must be the model's commit"):
+        send(write_submission(tmp_path / "m", name="acme/m", **model), [], repo=REPO)
+    assert send(write_submission(tmp_path / "m", name="acme/m", **model, revision="a" * 40), [], repo=REPO)[1].changed
+    assert not hub.repo(REPO).commits[hub.repo(REPO).refs["main"]].files.keys() & {"submissions/acme--m.toml"}
+
+
+def test_a_folder_gets_the_same_files_once(board, sent, tmp_path):
+    _, done = send(sent[0], [f"mini={sent[1]}"], board=board, to=tmp_path / "out")
+    _, files = submit(sent[0], [f"mini={sent[1]}"], board)
+    assert contents(tmp_path / "out") == {str(file.relative_to(board)): file.read_bytes() for file in files}
+    assert done.changed and not send(sent[0], [f"mini={sent[1]}"], board=board, to=tmp_path / "out")[1].changed
+    (tmp_path / "out" / "more").write_text("x")
+    with pytest.raises(BadInput, match="out: is not empty"):
+        send(sent[0], [f"mini={sent[1]}"], board=board, to=tmp_path / "out")
+    with pytest.raises(BadInput, match="say where to send it, one of"):
+        send(sent[0], [f"mini={sent[1]}"], board=board)
+
+
+def git(folder: Path, *command: str) -> str:
+    who = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
+    done = subprocess.run(["git", *command], cwd=folder, env={**os.environ, **who}, capture_output=True, check=True)
+    return done.stdout.decode()
+
+
+def test_a_branch_gets_the_same_files_and_nothing_else_changes(board, sent, tmp_path_factory, monkeypatch):
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.setenv(name, "a@b")
+    git(board.parent, "init", "-q", "-b", "main")
+    git(board.parent, "add", "board")
+    git(board.parent, "commit", "-q", "-m", "start")
+    (board / "staged.txt").write_text("x")
+    git(board.parent, "add", "board/staged.txt")
+    before = contents(board.parent / ".git"), git(board.parent, "status", "--porcelain"), contents(board)
+    with pytest.raises(BadInput, match="git check-ref-format"):
+        send(sent[0], [f"mini={sent[1]}"], board=board, branch="..bad")
+    send(sent[0], [f"mini={sent[1]}"], board=board, branch="new-entry", dry_run=True)
+    assert contents(board.parent / ".git") == before[0]
+    _, done = send(sent[0], [f"mini={sent[1]}"], board=board, branch="new-entry")
+    assert (git(board.parent, "status", "--porcelain"), contents(board)) == before[1:]
+    assert contents(board.parent / ".git")["index"] == before[0]["index"]
+    changed = git(board.parent, "diff", "--name-status", "main", "new-entry").split()
+    assert changed == [word for path in sorted(done.files) for word in ("A", f"board/{path}")]
+    assert "Submit acme/better (run)" in git(board.parent, "log", "-1", "new-entry")
+    with pytest.raises(BadInput, match="branch new-entry is there already"):
+        send(sent[0], [f"mini={sent[1]}"], board=board, branch="new-entry")
+    plain = Path(shutil.copytree(board, tmp_path_factory.mktemp("plain") / "board"))
+    with pytest.raises(BadInput, match="git for-each-ref: .*not a git repository"):
+        send(sent[0], [f"mini={sent[1]}"], board=plain, branch="x")
+
+
+# -- an API, and what is withdrawn -------------------------------------------------------------------------------------
+
+
+def api(folder: Path, url: str) -> Path:
+    place = url.replace("127.0.0.1", "localhost")
+    return write_submission(folder, name="acme/api", kind="api", reranker="endpoint", model="m", endpoint=place)
+
+
+def test_the_runs_of_an_api_are_made_by_its_sender(board, tmp_path):
+    with server(lengths) as here:
+        file = api(tmp_path / "api", here.url)
+        submit(file, [], board, dry_run=True)
+        assert not here.asked
+        submission, files = submit(file, [], board)
+        assert len(here.asked) == 24 and {asked["model"] for _, asked in here.asked} == {"m"}
+    texts = {passage.id: len(passage.flat()) for passage in open_collection(task("mini")).passages()}
+    run = read_run(files[1])
+    assert run["q03"] == {passage: float(texts[passage]) for passage in run.ranking("q03")}
+    run_board(board, slugs=["acme--api"])
+    assert next(Ledger(board).results("acme--api")).state == "re-computed"
+
+
+def test_an_api_that_speaks_chat_is_called_by_a_teacher(board, tmp_path):
+    with endpoint() as here:
+        file = write_submission(
+            tmp_path / "chat", name="acme/chat", kind="api", reranker="listwise", model="m",
+            endpoint=here.url.replace("127.0.0.1", "localhost"),
+        )  # fmt: skip
+        _, files = submit(file, [], board)
+        assert sum(here.told("answers").values()) >= 24
+    assert len(files) == 2
+
+
+def test_an_api_that_fails_files_nothing(board, tmp_path, monkeypatch):
+    before = contents(board)
+    with server(401) as here, pytest.raises(BadInput, match="refuses: 401"):
+        submit(api(tmp_path / "api", here.url), [], board)
+    assert contents(board) == before
+
+
+def test_what_is_withdrawn_stays_and_cannot_come_back(board, sent, tmp_path):
+    withdraw(board, "acme--good", " trained on the test queries ")
+    assert Ledger(board).submissions()["acme--good"].withdrawn == "trained on the test queries"
+    with pytest.raises(BadInput, match="send it under another name"):
+        submit(write_submission(tmp_path / "again"), [f"mini={sent[1]}"], board)
+    with pytest.raises(BadInput, match="withdrawn is for .* to say"):
+        submit(write_submission(tmp_path / "own", name="acme/own", withdrawn="x"), [f"mini={sent[1]}"], board)
+    for slug, reason, told in (
+        ("acme--bad", "x", "no submission 'acme--bad' to withdraw; choose from: acme--good"),
+        ("exabench--oracle", "x", "to withdraw"),
+        ("acme--good", " ", "--reason must say why"),
+        ("acme--good", "two\nlines", "--reason must say why"),
+    ):
+        with pytest.raises(BadInput, match=told):
+            withdraw(board, slug, reason)
+
+
+def test_nobody_sends_a_baseline_under_its_name(board, sent, tmp_path):
+    with pytest.raises(BadInput, match="baselines are exabench's own"):
+        submit(write_submission(tmp_path / "b", name="exabench/unchanged"), [f"mini={sent[1]}"], board)

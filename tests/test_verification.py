@@ -5,15 +5,22 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
+import random
 import shutil
+import tomllib
+import zlib
 
 import pytest
+from hub_client import write_release
 
+from exabench.catalogue import task
+from exabench.collections._choose import open_collection
 from exabench.costs import cost_of
 from exabench.errors import BadInput
 from exabench.files import digest_of, json_text, packed
 from exabench.ledger import Ledger, read_result
-from exabench.nouns import Usage
+from exabench.nouns import Change, Usage
+from exabench.showing import shown, write_shown
 from exabench.submissions import submission_text
 from exabench.verification import check, verify
 
@@ -36,7 +43,9 @@ def verdicts(board) -> dict[str, str]:
 
 def test_a_good_board_holds(board):
     cells = list(verify(board))
-    assert len(cells) == 6 * 8  # seven metrics, and everything else
+    files = [cell.metric for cell in cells if cell.submission == "-"]
+    assert len(cells) == 6 * 9 + len(files)  # seven metrics, everything else, and the change log
+    assert len(files) == 1 + 6 + 1 + 1  # settings, submissions, a list, the change log
     assert all(cell.holds for cell in cells), [cell for cell in cells if not cell.holds]
     assert check(board) == []
 
@@ -196,6 +205,71 @@ def test_an_edited_run_or_list_is_named(board, file, how):
 def test_a_run_packed_in_another_way_is_the_same_run(board):
     (board / RUN).write_bytes(gzip.compress(gzip.decompress((board / RUN).read_bytes()), 1))
     assert set(verdicts(board).values()) == {"OK"}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda file: file.unlink(), "has no line in the change log"),
+        (lambda file: file.write_text(file.read_text().replace("first result", "first Result", 1)), "cannot be read"),
+        (lambda file: file.write_text("".join(file.read_text().splitlines(keepends=True)[1:])), "cannot be read"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-1]), "has no line in the change log"),
+    ],
+    ids=["gone", "a reason", "a line less", "a torn end"],
+)
+def test_an_edited_change_log_is_named(board, change, told):
+    change(board / "changes.jsonl")
+    wrong = [cell for cell in verify(board) if not cell.holds]
+    assert wrong and any(told in cell.verdict for cell in wrong)
+
+
+def test_a_number_without_its_line_is_named(board):
+    ledger = Ledger(board)
+    ledger.add_changes([Change("2024-01-01", "acme--good", "mini", "bm25-20", "nDCG@10", 0.1, 0.2, "a guess")])
+    assert verdicts(board)["nDCG@10 in the change log"] == "FAIL: the number changed without a line in the change log"
+    shutil.rmtree(board / "results" / "acme--good")
+    gone = [cell for cell in verify(board) if not cell.holds]
+    assert [cell.submission for cell in gone] == ["acme--good"] and "went without a line" in gone[0].verdict
+
+
+def meaning(file):
+    """What a file says, whatever its packing and its white space."""
+    data = file.read_bytes()
+    data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    if file.suffix == ".toml":
+        return tomllib.loads(data.decode())
+    return json.loads(data) if ".json" in file.name and file.suffix != ".jsonl" else data
+
+
+def test_a_flipped_byte_in_any_file_is_named(board):
+    """Every file of a small board, among them what is shown of a list and a dataset, one byte at a time."""
+    ledger, rng = Ledger(board), random.Random(7)
+    list_ = ledger.one_candidates("mini", "bm25-20")
+    collection = open_collection(task("mini"))
+    values = shown(list_, ledger.candidates_run(list_), collection, collection.qrels("test"))
+    write_shown(values, ledger.shown_file("mini", "bm25-20"))
+    write_release(board / "datasets" / "toy", {"explanations": ["sky"]})
+    assert all(cell.holds for cell in verify(board)) and check(board) == []
+    one_of_each = {"results": 3, "runs": 2, "submissions": 3}
+    files = []
+    for kind in ("results/acme--good", "runs/acme--good", "submissions", "candidates", "datasets", "changes.jsonl"):
+        found = [board / kind] if (board / kind).is_file() else sorted((board / kind).rglob("*"))
+        files += [file for file in found if file.is_file()][: one_of_each.get(kind.split("/")[0], 99)]
+    assert len(files) >= 12
+    for file in files:
+        original, said = file.read_bytes(), meaning(file)
+        for _ in range(2):
+            place = rng.randrange(len(original))
+            file.write_bytes(
+                original[:place] + bytes([original[place] ^ 1 << rng.randrange(7)]) + original[place + 1 :]
+            )
+            wrong = [cell for cell in verify(board) if not cell.holds]
+            try:
+                same = meaning(file) == said
+            except (ValueError, OSError, EOFError, zlib.error):
+                same = False
+            assert wrong or same, (file, place)
+        file.write_bytes(original)
 
 
 def test_a_board_without_results_cannot_be_verified(board):

@@ -53,7 +53,7 @@ class LazyGroup(click.Group):
         "data": ("exabench.cli.data", "Build, check, compare and publish training sets."),
         "train": ("exabench.cli.train", "Fit reference rerankers, and publish what came out."),
         "bench": ("exabench.cli.bench", "Tasks, candidates, submissions, results, scores, comparisons."),
-        "board": ("exabench.cli.board", "Check, build and show a leaderboard."),
+        "board": ("exabench.cli.board", "Check, build, show and publish a leaderboard."),
         "parts": ("exabench.cli.parts", "What is on the shelves."),
     },
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -20,9 +20,12 @@ from exabench.cli._output import (
     show_json,
     table,
 )
+from exabench.cli._queue import pending, run, submit, withdraw
 
 if TYPE_CHECKING:
     from exabench.comparison import TaskComparison
+    from exabench.ledger import Ledger
+    from exabench.nouns import Candidates, Run
 
 FILE = click.Path(path_type=Path)
 task_option = click.option("--task", help="A task of the table (exabench bench tasks).")
@@ -35,6 +38,10 @@ threshold_option = click.option(
 @click.group()
 def bench() -> None:
     """Tasks, candidates, submissions, results, scores, comparisons."""
+
+
+for command in (submit, pending, run, withdraw):
+    bench.add_command(command)
 
 
 @bench.command()
@@ -93,6 +100,7 @@ def candidates(
     with progress("first stage") as report:
         made, ranked = make_candidates(task, retriever, depth, progress=report, **given)
     file = ledger.add_candidates(made, ranked)
+    show_candidates(made, ranked, ledger, data)
     if as_json:
         show_json(made.as_json())
         return
@@ -103,53 +111,21 @@ def candidates(
     show(str(file))
 
 
+def show_candidates(made: Candidates, ranked: Run, ledger: Ledger, data: Path | None) -> None:
+    """Keep beside the list what pages may show of it."""
+    from exabench.catalogue import single_task
+    from exabench.collections._choose import checked_qrels, open_collection
+    from exabench.showing import shown, write_shown
+
+    task = single_task(made.task)
+    collection = open_collection(task, data, ledger.lock)
+    values = shown(made, ranked, collection, checked_qrels(task, collection, ledger.lock))
+    write_shown(values, ledger.shown_file(made.task, made.name))
+
+
 def _plain_name(file: Path) -> str:
     name = file.name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt").lower()
     return "".join(c if c.isascii() and c.isalnum() or c in "+-" else "-" for c in name).strip("-+")
-
-
-@bench.command()
-@click.argument("file", type=FILE)
-@click.option("--run", "runs", multiple=True, metavar="TASK[@CANDIDATES]=RUN", help="A run file; repeat for more.")
-@board_option
-@json_option
-def submit(file: Path, runs: tuple[str, ...], board: Path, as_json: bool) -> None:
-    """Check the submission FILE and its runs, all problems at once, and file them on the board."""
-    from exabench.submitting import submit as filed
-
-    submission, files = filed(file, list(runs), ready(board))
-    if as_json:
-        show_json({"slug": submission.slug, "files": [str(path) for path in files]})
-        return
-    for path in files:
-        show(str(path))
-    note(f"filed; next: exabench bench run {submission.slug}")
-
-
-@bench.command()
-@click.argument("slugs", nargs=-1)
-@click.option("--task", help="Only this task.")
-@click.option("--candidates", help="Only these candidates.")
-@data_option
-@board_option
-@json_option
-def run(
-    slugs: tuple[str, ...], task: str | None, candidates: str | None, data: Path | None, board: Path, as_json: bool
-) -> None:
-    """Compute the results of the filed submissions (all, or SLUGS); those that still hold are kept."""
-    from exabench.evaluation import run_board
-    from exabench.files import only_writer
-    from exabench.submitting import add_baselines
-
-    folder = ready(board)
-    with only_writer(folder), progress("results") as report:
-        add_baselines(folder)
-        files = run_board(folder, slugs=slugs, task=task, candidates=candidates, data=data, progress=report)
-    if as_json:
-        show_json({"results": [str(file) for file in files]})
-        return
-    for file in files:
-        show(str(file))
 
 
 @bench.command()

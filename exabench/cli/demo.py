@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +22,20 @@ if TYPE_CHECKING:
     from exabench.ledger import Ledger
     from exabench.nouns import Submission
     from exabench.recipe import Recipe
+    from exabench.training import Who
     from exabench.training._plan import Plan
 
 KEYS: Mapping[str, type] = {
     "title": str,
     "tasks": list,
     "datasets": list,
+    "recorded": dict,
     "views": dict,
     "first_stages": dict,
     "published": dict,
     "models": dict,
     "trained": list,
+    "trained_from": dict,
 }
 Report = Callable[[int, int, str], None]
 
@@ -56,6 +63,7 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
 
     given = click.get_current_context().get_parameter_source("data") is click.core.ParameterSource.COMMANDLINE
     page = read_recipe("board", recipe or ("collections" if given else "mini"), KEYS, pairs)
+    shown, to, data = to, to.resolve(), data and data.resolve()  # some of the work is done from another folder
     ledger = Ledger(to)
     with only_writer(to):
         ledger.create(page.values["title"], page.values["tasks"], page.values.get("views"))
@@ -67,8 +75,8 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
             for name, about in page.values.get("models", {}).items():
                 _submit(ledger, {"name": name, "kind": "model", **about})
         with progress("datasets") as report:
-            audits = [_dataset(name, ledger, data, report) for name in page.values.get("datasets", ())]
-        trained = [_trained(name, ledger, data) for name in page.values.get("trained", ())]
+            audits = [_dataset(name, page, ledger, data, report) for name in page.values.get("datasets", ())]
+        trained = [_trained(name, page, ledger, data) for name in page.values.get("trained", ())]
         with progress("results") as report:
             files = _results(ledger, trained, data, report)
             cells = list(verify(to, data=data))
@@ -80,7 +88,7 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
     if as_json:
         counts = {"results": len(files), "numbers": len(cells), "wrong": len(wrong)}
         made = {"recipe": page.name, "fingerprint": page.fingerprint, "datasets": [one.as_json() for one in audits]}
-        show_json({"board": str(to), "page": str(index), **made, **counts})
+        show_json({"board": str(shown), "page": str(index), **made, **counts})
     else:
         show(_summary(board))
         note(
@@ -107,6 +115,7 @@ def _copy_reported(to: Path) -> None:
 def _freeze(page: Recipe, ledger: Ledger, data: Path | None, report: Report) -> None:
     """Candidates of every first stage on every task, published runs first: fusion builds on the others."""
     from exabench.catalogue import expand
+    from exabench.cli.bench import show_candidates
     from exabench.reranking import make_candidates
 
     work = list(_published_first_stages(page, data)) if data else []
@@ -122,6 +131,7 @@ def _freeze(page: Recipe, ledger: Ledger, data: Path | None, report: Report) -> 
         given: dict[str, Any] = {"data": data, "lock": ledger.lock, "name": name, "options": options}
         made = make_candidates(task, retriever, depth, progress=report, **given)
         ledger.add_candidates(*made)
+        show_candidates(*made, ledger, data)
         report(done, len(work), f"first stage {name} on {task}")
 
 
@@ -168,60 +178,147 @@ def _submit(ledger: Ledger, values: Mapping[str, Any], runs: Sequence[str] = ())
         submit(draft, list(runs), ledger.folder)
 
 
-def _dataset(name: str, ledger: Ledger, data: Path | None, report: Report) -> Audit:
-    """A recipe of recorded replies, built, published to the board's own folder of datasets, and audited."""
+def _dataset(name: str, page: Recipe, ledger: Ledger, data: Path | None, report: Report) -> Audit:
+    """A recipe of recorded replies, built, published to the board's own folder of datasets, and audited.
+
+    A teacher that replays a published run finds its replies in the work folder, where they are written down first.
+    """
     from exabench.auditing import audit
-    from exabench.building import Sources, build
+    from exabench.building import Sources, build, data_recipe, record
     from exabench.publishing import publish
 
-    work = _builds(ledger.folder) / name
-    release = build(name, work, sources=Sources(data, work.parent / "replies.sqlite"), progress=report)
+    recipe, work = data_recipe(name), _builds(ledger.folder) / name
+    sources = Sources(data, work.parent / "replies.sqlite")
+    run, replies = page.values.get("recorded", {}).get(name), work.with_name(f"{name}-replies")
+    if run is not None and data is not None:
+        record(recipe, data / run, replies / recipe.values["teacher"]["file"], sources=sources)
+    with contextlib.chdir(replies if run is not None else Path.cwd()):
+        release = build(recipe, work, sources=sources, progress=report)
     publish(work / "release", ledger.datasets / release.name, progress=report)
     return audit(work / "release", data=data, progress=report)
 
 
-def _trained(name: str, ledger: Ledger, data: Path | None) -> tuple[Plan, Submission]:
-    """A training recipe, fitted on the board's own datasets and sent in as anybody would: by its submission.toml."""
-    from exabench.recipe import Recipe
+def _trained(name: str, page: Recipe, ledger: Ledger, data: Path | None) -> tuple[Plan, Submission]:
+    """A training recipe, fitted on the board's own datasets and sent in as anybody would: by its submission.toml.
+
+    A model that was trained before is kept, one that `trained_from` names is taken over from there. All is done from
+    the folder that the board lies in: what is written down of places is then the same wherever the demo was started.
+    """
     from exabench.submitting import submit
     from exabench.training import Who, train, train_recipe
 
     plan = train_recipe(name)
-    tables = [_from_the_board(table, ledger) for table in plan.recipe.values["data"]]
-    recipe = Recipe(plan.recipe.name, {**plan.recipe.values, "data": tables}, plan.recipe.file)
-    note(f"training {recipe.name} on {' and '.join(table['release'] for table in tables)}")
     who = Who("exabench", "https://github.com/exabench/exabench", "https://github.com/exabench/exabench/issues")
-    with progress("training") as report:
-        made = train(recipe, _builds(ledger.folder) / recipe.name, data=data, who=who, progress=report)
-    note(f"trained {recipe.name}: step {made.best} of {made.steps} is kept; it is sent in from {made.folder}")
-    return plan, submit(made.folder / "submission.toml", [], ledger.folder)[0]
+    given = page.values.get("trained_from", {}).get(plan.recipe.name)
+    made = _builds(ledger.folder) / plan.recipe.name / "model"
+    if given is not None:
+        _taken_over(Path(given).expanduser().resolve(), made, plan)
+    recipe = _on_the_board(plan, ledger)
+    with contextlib.chdir(ledger.folder.parent):
+        if given is None and not _is_of(made, recipe, ledger):
+            note(f"training {recipe.name} on {' and '.join(table['release'] for table in recipe.values['data'])}")
+            with progress("training") as report:
+                done = train(recipe, made.parent, data=data, who=who, progress=report)
+            note(f"trained {recipe.name}: step {done.best} of {done.steps} is kept; it is sent in from {made}")
+        with _signed(made, plan.recipe.name, who) as draft:
+            return plan, submit(draft, [], ledger.folder)[0]
+
+
+def _taken_over(given: Path, made: Path, plan: Plan) -> None:
+    """A copy of a model that was trained elsewhere by the same recipe. Raises BadInput for one of another recipe."""
+    from exabench.errors import BadInput
+    from exabench.files import only_writer, writing
+    from exabench.submissions import read_training
+
+    folder = given / "model" if (given / "model" / "training.json").is_file() else given
+    if not _is_same(plan, read_training(folder).values["recipe"]):
+        raise BadInput(f"was not trained by the recipe {plan.recipe.name}; take it out of trained_from", file=folder)
+    with only_writer(made.parent), writing(made):
+        shutil.rmtree(made, ignore_errors=True)
+        shutil.copytree(folder, made)
+
+
+def _is_of(made: Path, recipe: Recipe, ledger: Ledger) -> bool:
+    """Whether a finished model is there that this recipe gave, from releases of the same content."""
+    from exabench.submissions import read_training
+    from exabench.training import train_recipe
+
+    if not (made / "submission.toml").is_file():  # it comes last
+        return False
+    values = read_training(made).values
+    there = {one["name"]: one["content"] for one in values["data"]}
+    here = {name: content for name in there if (content := _content(ledger.datasets / name))}
+    return _is_same(train_recipe(recipe), values["recipe"]) and here.items() <= there.items()
+
+
+def _content(folder: Path) -> str:
+    from exabench.releases import MANIFEST, read
+
+    return read(folder).content if (folder / MANIFEST).is_file() else ""
+
+
+def _is_same(plan: Plan, values: Mapping[str, Any]) -> bool:
+    """Whether a recipe's values make the same plan, wherever its releases lie and whatever is said about it."""
+    from exabench.recipe import Recipe
+    from exabench.training import train_recipe
+
+    def bare(one: Plan) -> Plan:
+        data = tuple(replace(table, release="") for table in one.data)
+        return replace(one, recipe=plan.recipe, data=data, title="", note="", checks=())
+
+    return bare(train_recipe(Recipe(plan.recipe.name, values, plan.recipe.file))) == bare(plan)
+
+
+@contextlib.contextmanager
+def _signed(made: Path, name: str, who: Who) -> Iterator[Path]:
+    """The submission of a model with its report beside it, under the recipe's name whoever trained it."""
+    from exabench.files import write
+    from exabench.submissions import TRAINING_FILES, read_submission, submission_text
+
+    submission = read_submission(made / "submission.toml")
+    if submission.name == f"{who.owner}/{name}":
+        yield made / "submission.toml"
+        return
+    place = made.relative_to(Path.cwd()).as_posix()
+    with tempfile.TemporaryDirectory() as folder:
+        for file in TRAINING_FILES:
+            shutil.copyfile(made / file, Path(folder) / file)
+        draft = Path(folder) / "submission.toml"
+        ours = replace(submission, name=f"{who.owner}/{name}", link=who.link, contact=who.contact, model=place)
+        write(draft, submission_text(ours))
+        yield draft
 
 
 def _results(
     ledger: Ledger, trained: Sequence[tuple[Plan, Submission]], data: Path | None, report: Report
 ) -> list[Path]:
-    """Every submission on every list of candidates, but a model that was trained here on those its recipe checks."""
+    """Every submission on every list of candidates, but a model that was trained here on those that its recipe checks:
+    it must not be tested on what it learnt from, and of other lists a pool may lack the texts.
+    """
     from exabench.evaluation import run_board
 
     ours = {submission.slug: plan for plan, submission in trained}
     others = [slug for slug in ledger.submissions() if slug not in ours]
     files = run_board(ledger.folder, slugs=others, data=data, progress=report)
-    for slug, check in ((slug, check) for slug, plan in ours.items() for check in plan.checks):
-        lists = {"task": check.task, "candidates": f"{check.candidates}-{check.depth}"}
-        files += run_board(ledger.folder, slugs=[slug], data=data, progress=report, **lists)
+    with contextlib.chdir(ledger.folder.parent):
+        for slug, plan in ours.items():
+            for check in (check for check in plan.checks if ledger.candidates(check.task)):
+                lists = {"task": check.task, "candidates": f"{check.candidates}-{check.depth}"}
+                files += run_board(ledger.folder, slugs=[slug], data=data, progress=report, **lists)
     return files
 
 
-def _from_the_board(table: Mapping[str, Any], ledger: Ledger) -> dict[str, Any]:
-    """A recipe's table of training data, with its release read from the board where the board publishes it.
+def _on_the_board(plan: Plan, ledger: Ledger) -> Recipe:
+    """A plan's recipe with each release read from the board where the board publishes it, as a path from beside it."""
+    from exabench.recipe import Recipe
 
-    However --to is spelt, it is one path: a training goes on only where its recipe has not changed.
-    """
-    published, here = (ledger.datasets / Path(table["release"]).name).resolve(), Path.cwd()
-    if not published.is_dir():
-        return dict(table)
-    inside = here in published.parents
-    return {**table, "release": (published.relative_to(here) if inside else published).as_posix()}
+    def placed(release: str) -> str:
+        published = ledger.datasets / Path(release).name
+        there = published if published.is_dir() else Path(release).resolve()
+        return Path(os.path.relpath(there, ledger.folder.parent)).as_posix() if there.is_dir() else release
+
+    data = [{**one, "release": placed(one["release"])} for one in plan.recipe.values["data"]]
+    return Recipe(plan.recipe.name, {**plan.recipe.values, "data": data}, plan.recipe.file)
 
 
 def _builds(board: Path) -> Path:

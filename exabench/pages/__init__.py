@@ -2,134 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 
-from exabench.nouns import FIRST_STAGE, Progress, silent
-from exabench.pages import _dataset_views, _efficiency, _model_views, _task_views, _views, downloads
-from exabench.pages._format import FILTERS, harmless
-from exabench.pages._paths import (
-    dataset_page,
-    efficiency_page,
-    model_file,
-    model_page,
-    ranking_page,
-    reported_page,
-    result_data,
-    result_page,
-    submission_page,
-    task_page,
+from exabench.nouns import Progress, silent
+from exabench.pages import (
+    _compare,
+    _dataset_views,
+    _efficiency,
+    _feeds,
+    _heat,
+    _model_views,
+    _notes,
+    _overview,
+    _provenance,
+    _results,
+    _task_views,
+    downloads,
 )
-from exabench.pages._publish import publish
+from exabench.pages._index import settings_of
+from exabench.pages._page import Page
+from exabench.pages._publish import Site, differing, publish
+from exabench.pages._templates import entrances, environment, filled, load
 from exabench.pages._views import View
-from exabench.statistics import ALPHA, RESAMPLES
 
 if TYPE_CHECKING:
     from exabench.board import Board
 
-_HERE = Path(__file__).parent
-REPORTS = ("curves.csv", "curves.svg", "recipe.toml", "training.json")  # of a training; its card is for elsewhere
-_STATIC = ("style.css", "board.js", "icon.svg")
+MODULES: tuple[ModuleType, ...] = (
+    _overview,
+    _heat,
+    _efficiency,
+    _compare,
+    _results,
+    _provenance,
+    _task_views,
+    _dataset_views,
+    _model_views,
+    _notes,
+    downloads,
+    _feeds,
+)
 
 
-def render(board: Board, to: str | Path, *, progress: Progress = silent) -> list[Path]:
+def render(
+    board: Board,
+    to: str | Path,
+    *,
+    progress: Progress = silent,
+    index: Path | None = None,
+    processes: int = 0,
+) -> list[Path]:
     """Build the site of a board in the folder `to`; returns the files that changed (or went).
 
-    The same board gives the same bytes. Files that are not the site's own are left alone; where anything
-    fails, the old site stays whole. Raises BadInput or CannotWrite.
+    The same board gives the same bytes, however many `processes` make them (0: as many as are worth it), and whether
+    or not an `index` of the last build (a folder, made at need) spares the work on pages that stay. Files that are not
+    the site's own are left alone; where anything fails, the old site stays whole. Raises BadInput or CannotWrite.
     """
-    return publish(pages_of(board), Path(to), progress)
+    return publish(_site(board, progress, index), Path(to), index=index, processes=processes)
 
 
-def pages_of(board: Board) -> dict[str, Callable[[], bytes]]:
-    """Every file of the site by its path, each made when called."""
-    view, environment = View(board), _environment()
-    pages: dict[str, Callable[[], bytes]] = {}
-
-    def add(path: str, template: str, make: Callable[..., Mapping[str, Any]], *given: Any) -> None:
-        pages[path] = lambda: _page(environment, board, path, template, make(view, *given))
-
-    for ranking in board.rankings:
-        add(ranking_page(board, ranking), "overview.html", _views.overview, ranking)
-        add(efficiency_page(board, ranking), "efficiency.html", _efficiency.efficiency, ranking)
-    add("about.html", "about.html", _about)
-    add("downloads.html", "downloads.html", _downloads)
-    add("reported/index.html", "reported_index.html", _task_views.reported_index)
-    for slug in sorted(board.submissions):
-        add(submission_page(slug), "submission.html", _model_views.submission, board.submissions[slug])
-    for result in view.results:
-        add(result_page(result), "result.html", _views.result, result)
-        pages[result_data(result)] = partial(downloads.result_json, view, result)
-    for task in {task.name: task for task in (*board.tasks, *view.single_tasks)}.values():
-        add(task_page(task.name), "composite.html" if task.members else "task.html", _task_views.task_page, task)
-    for table in board.reported:
-        add(reported_page(table.name), "reported.html", _task_views.reported_page, table)
-    if board.datasets:
-        add("datasets/index.html", "datasets.html", _dataset_views.datasets)
-    for release in board.datasets:
-        add(dataset_page(release.name), "dataset.html", _dataset_views.dataset, release)
-    if board.trainings:
-        add("models/index.html", "models.html", _model_views.models)
-    for slug in sorted(board.trainings):
-        add(model_page(slug), "model.html", _model_views.model, slug)
-    sent = {model_file(slug, name): one.files[name] for slug, one in board.trainings.items() for name in REPORTS}
-    pages |= {path: partial(bytes, data) for path, data in sent.items()}
-    return pages | _data_files(view) | {f"static/{name}": (_HERE / "static" / name).read_bytes for name in _STATIC}
+def differences(board: Board, to: str | Path) -> list[str]:
+    """Hold every byte of a built site against the board: the files that a build would write or remove."""
+    return differing(_site(board, silent, None), Path(to))
 
 
-def _data_files(view: View) -> dict[str, Callable[[], bytes]]:
-    return {
-        "data/board.json": partial(downloads.board_json, view),
-        "data/rows.csv": partial(downloads.rows_csv, view),
-        "data/results.csv": partial(downloads.results_csv, view),
-        "data/results.parquet": partial(downloads.results_parquet, view),
-        "feed.atom": partial(downloads.feed, view),
-    }
+def index_of(site: Path) -> Path:
+    """Where the index of a site is kept: beside it, so that a copy of the site is the site alone."""
+    return site.parent / f".{site.name}.index"
 
 
-def _about(view: View) -> dict[str, Any]:
-    tasks = view.single_tasks
-    numbers = {"resamples": RESAMPLES, "alpha": ALPHA, "tasks": tasks, "states": _views.STATES}
-    return {**numbers, "stamp": ("", view.version)}
+def _site(board: Board, progress: Progress, index: Path | None) -> Site:
+    pages = list({page.path: page for page in pages_of(board, index)}.values())
+    starts = entrances(pages)
+    templates = environment(board, starts)
+    return Site(pages, partial(_bytes, templates), partial(load, templates), settings_of(board, starts), progress)
 
 
-def _downloads(view: View) -> dict[str, Any]:
-    return {"tasks": view.board.tasks, "stamp": ("", view.version)}
+def pages_of(board: Board, index: Path | None = None) -> Iterator[Page]:
+    """Every file of the site, before it is made."""
+    view = View(board, index)
+    for module in MODULES:
+        yield from module.pages(view)
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=harmless,
-    )
-    environment.filters.update(FILTERS)
-    paths = (
-        dataset_page,
-        model_page,
-        model_file,
-        ranking_page,
-        efficiency_page,
-        submission_page,
-        result_page,
-        result_data,
-        task_page,
-        reported_page,
-    )
-    environment.globals.update({function.__name__: function for function in paths})
-    environment.globals["FIRST_STAGE"] = FIRST_STAGE
-    return environment
-
-
-def _page(environment: Environment, board: Board, path: str, template: str, values: Mapping[str, Any]) -> bytes:
-    root = "../" * path.count("/")
-    text = environment.get_template(template).render(board=board, path=path, root=root, **values)
-    return text.encode()
+def _bytes(templates: Environment, page: Page) -> bytes:
+    made = page.make()
+    return made if isinstance(made, bytes) else filled(templates, page, made)

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from exabench.pages import figures
+from exabench.pages._columns import WRITTEN, Table
+from exabench.pages._page import Page
+from exabench.pages._paths import efficiency_page
 from exabench.pages._views import Line, View, stamp
 
 if TYPE_CHECKING:
     from exabench.board import Ranking, Spent
 
-DRAWN = 200  # points in a figure, those of the front first; the table holds all
+DRAWN = 200  # points in a figure, those of the front first
+
+
+def pages(view: View) -> Iterator[Page]:
+    """Effectiveness against cost, for each ranking of the board."""
+    for ranking in view.board.rankings:
+        make = partial(efficiency, view, ranking)
+        yield Page(efficiency_page(view.board, ranking), make, "efficiency.html", (view.everything,))
 
 
 @dataclass(frozen=True)
@@ -44,15 +56,21 @@ class Section:
     front: tuple[Line, ...]
 
 
-def efficiency(whole: View, ranking: Ranking) -> dict[str, Any]:
-    """The page: a figure for each measure of cost, then the table behind them."""
-    view = View(replace(whole.board, tasks=ranking.tasks, rows=ranking.rows))
-    lines = [line for line in view.lines if line.row.mean is not None]
+def efficiency(view: View, ranking: Ranking) -> dict[str, Any]:
+    """The page: a figure for each measure of cost, then the table behind them: its fronts and the best means."""
+    table = Table(view, ranking)
+    lines = [line for line in table.lines if line.row.mean is not None]
     sections = [_section(measure, lines) for measure in MEASURES] + _latencies(lines)
+    fronts: dict[int, list[str]] = {}
+    for section in sections:
+        for line in section.front:
+            fronts.setdefault(id(line), []).append(section.measure.key)
+    written = [line for place, line in enumerate(lines) if place < WRITTEN or id(line) in fronts]
     return {
         "ranking": ranking,
-        "lines": [(line, ", ".join(s.measure.key for s in sections if line in s.front)) for line in lines],
-        "left_out": len(view.lines) - len(lines),
+        "lines": [(line, ", ".join(fronts.get(id(line), ()))) for line in written],
+        "count": len(lines),
+        "left_out": len(table.lines) - len(lines),
         "sections": sections,
         "stamp": stamp(result for line in lines for result in line.row.results),
     }
@@ -85,13 +103,15 @@ def _latency(place: str, number: int) -> Measure:
 
 def _section(measure: Measure, lines: Sequence[Line]) -> Section:
     front = pareto(lines, measure.of)
-    points = [point for line in lines if (point := _point(measure, line, line in front))]
-    points = sorted(points, key=lambda point: not point.best)[:DRAWN]
+    best = set(map(id, front))
+    others = (line for line in lines if id(line) not in best)
+    made = (_point(measure, line, id(line) in best) for line in chain(front, others))
+    points = list(islice(filter(None, made), DRAWN))
     if not points:
         return Section(measure, None, ())
     levels = [(line.name, line.row.mean) for line in lines if line.row.is_first_stage and line.row.mean is not None]
     about = f"{figures.VALUE} upwards, {measure.axis} to the right on a logarithmic axis, with 95 % intervals."
-    about = f"{about} Filled points are on the front: {', '.join(line.name for line in front)}. The table holds all."
+    about = f"{about} Filled points are on the front: {', '.join(line.name for line in front)}. The table has them."
     title = f"Mean nDCG@10 against {measure.axis}"
     levels = list(dict.fromkeys(levels))  # a first stage cut at two depths often has one score
     figure = figures.frontier(f"f-{measure.key}", points, levels, axis=measure.axis, title=title, about=about)

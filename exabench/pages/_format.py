@@ -24,6 +24,8 @@ _TURNING = re.compile(r"[\u061c\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060
 
 def clean(text: str) -> str:
     """`text` without a character that a page cannot hold or that would turn the text around it."""
+    if text.isascii() and text.isprintable():
+        return text
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = _BEYOND.sub("\N{REPLACEMENT CHARACTER}", _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text))
     return _TURNING.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
@@ -37,6 +39,32 @@ def harmless(value: Any) -> Any:
 def score(value: float | None) -> str:
     """A fraction as points with one decimal: 0.5924 reads 59.2."""
     return NOTHING if value is None else f"{100 * value:.1f}".replace("-", MINUS)
+
+
+def hundredths(value: float) -> int:
+    """A fraction as hundredths of a point, such that halves rounded up (away from 0) give what `score` shows.
+
+    0.59245 shows as 59.2, yet 5925 hundredths would be 59.3: one less is given.
+    """
+    found = round(10_000 * abs(value))
+    if found % 10 == 5 and round(10 * float(f"{100 * abs(value):.1f}")) == found // 10:
+        found -= 1
+    return found if value > 0 else -found
+
+
+def signed_hundredths(value: int) -> str:
+    """Hundredths of a point as points with one decimal and a sign, halves rounded away from 0."""
+    tenths = (abs(value) + 5) // 10
+    return f"{'+' if value > 0 else MINUS}{tenths / 10:.1f}" if tenths else "0.0"
+
+
+def significant(value: float) -> float:
+    """An amount without the digits that `three` does not show: three that count, and all before the point."""
+    return round(value, _places(value))
+
+
+def _places(value: float) -> int:
+    return max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
 
 
 def signed(value: float | None) -> str:
@@ -81,8 +109,8 @@ def three(value: float | None) -> str:
     """An amount with three digits that count, and thousands apart: 0.0312, 4.70, 1,250."""
     if value is None:
         return NOTHING
-    places = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:,.{places}f}".replace("-", MINUS)
+    value = significant(value)
+    return f"{value:,.{_places(value)}f}".replace("-", MINUS)
 
 
 def tera(flops: float | None) -> str:

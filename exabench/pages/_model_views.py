@@ -1,18 +1,38 @@
-"""What the pages of trained models and of submissions show, worked out from the reports of trainings."""
+"""The pages of trained models, worked out from the reports of their trainings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from exabench.cards import model_settings
 from exabench.files import dotted
-from exabench.nouns import Result, Submission
-from exabench.pages import _views
+from exabench.nouns import Submission
 from exabench.pages._format import told
+from exabench.pages._page import Page
+from exabench.pages._paths import model_file, model_page
+from exabench.pages._rows import with_rows
 from exabench.pages._views import View
 from exabench.rows import Release
+
+if TYPE_CHECKING:
+    from exabench.board import Score
+
+REPORTS = ("curves.csv", "curves.svg", "recipe.toml", "training.json")  # of a training; its card is for elsewhere
+
+
+def pages(view: View) -> Iterator[Page]:
+    """The list of trained models, and for each the page of its training and the files behind it."""
+    trainings = view.board.trainings
+    if trainings:
+        yield Page("models/index.html", partial(models, view), "models.html", (view.everything,))
+    for slug, report in sorted(trainings.items()):
+        of = (view.training_digest(slug), *view.of_submission(slug))
+        yield Page(model_page(slug), partial(model, view, slug), "model.html", of)
+        for name in REPORTS:
+            yield Page(model_file(slug, name), partial(bytes, report.files[name]), of=of)
 
 
 @dataclass(frozen=True)
@@ -51,15 +71,7 @@ class Model:
     submission: Submission
     training: Mapping[str, Any]
     learnt: tuple[Learnt, ...]
-    results: tuple[Result, ...]
-
-
-@dataclass(frozen=True)
-class Declared:
-    """One of the data sets that a submission names, and the board's dataset it is, where it is one."""
-
-    name: str
-    release: Release | None
+    results: tuple[Score, ...]
 
 
 def models(view: View) -> dict[str, Any]:
@@ -73,6 +85,7 @@ def model(view: View, slug: str) -> dict[str, Any]:
     kept = next((value for step, value in one.training["dev"]["values"] if step == one.training["best"]), None)
     return {
         "model": one,
+        "results": [view.full(score) for score in one.results],
         "t": one.training,
         "settings": model_settings(one.training["recipe"]),
         "options": list(dotted(one.training["options"])),
@@ -80,6 +93,7 @@ def model(view: View, slug: str) -> dict[str, Any]:
         "dev": sorted(one.training["dev"]["values"]),
         "published": [check for check in one.training["checks"] if check["published"]],
         "tasks": {t.name for t in (*view.board.tasks, *view.single_tasks)},
+        "row_pages": with_rows(view),
         "stamp": ("", view.version),
     }
 
@@ -89,18 +103,11 @@ def learnt_from(view: View, release: Release) -> list[tuple[Model, Learnt]]:
     return [(one, learnt) for one in _models(view) for learnt in one.learnt if learnt.release is release]
 
 
-def submission(view: View, one: Submission) -> dict[str, Any]:
-    """The page of a submission, with where its training data lie on the board."""
-    return {**_views.submission(view, one), "declared": _declared(view, one)}
-
-
-def _declared(view: View, one: Submission) -> list[Declared]:
-    """What a submission says it was trained on: names, with `@version` behind them or not; none where it is unknown."""
-    training = view.board.trainings.get(one.slug)
-    learnt = training.values["data"] if training else ()
-    names = {each["repository"]: each["name"] for each in learnt if each["repository"]}
-    said = () if isinstance(one.training_data, str) else one.training_data
-    return [Declared(text, _release(view, names.get(bare := text.partition("@")[0], bare))) for text in said]
+def learnt(view: View, slug: str) -> tuple[Learnt, ...]:
+    """The tables that a submission's model learnt from; none where no report of a training came with it."""
+    training = view.board.trainings.get(slug)
+    data = training.values["data"] if training else ()
+    return tuple(Learnt(each, view.release(each["name"])) for each in data)
 
 
 def _models(view: View) -> list[Model]:
@@ -109,9 +116,5 @@ def _models(view: View) -> list[Model]:
 
 def _model(view: View, slug: str) -> Model:
     training = view.board.trainings[slug].values
-    learnt = tuple(Learnt(each, _release(view, each["name"])) for each in training["data"])
+    learnt = tuple(Learnt(each, view.release(each["name"])) for each in training["data"])
     return Model(view.board.submissions[slug], training, learnt, view.by_submission[slug])
-
-
-def _release(view: View, name: str) -> Release | None:
-    return next((release for release in view.board.datasets if release.name == name), None)

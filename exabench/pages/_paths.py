@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from exabench.errors import BadInput
-from exabench.nouns import Result
 
 if TYPE_CHECKING:
-    from exabench.board import Board, Ranking
+    from exabench.board import Board, Ranking, Score
+    from exabench.nouns import Result
 
 MANIFEST = "files.json"
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}")
@@ -35,12 +35,17 @@ def submission_page(slug: str) -> str:
     return _checked(f"submissions/{_part(slug)}.html")
 
 
-def result_page(result: Result) -> str:
+def list_name(result: Score | Result) -> str:
+    """The name of the candidate list that a result is over."""
+    return result.candidates if isinstance(result.candidates, str) else result.candidates.name
+
+
+def result_page(result: Score | Result) -> str:
     """The page of a result."""
     return _checked(f"results/{_stem(result)}.html")
 
 
-def result_data(result: Result) -> str:
+def result_data(result: Score | Result) -> str:
     """The per-query values of a result."""
     return _checked(f"data/results/{_stem(result)}.json")
 
@@ -74,8 +79,8 @@ def model_file(slug: str, name: str) -> str:
     return _checked(f"models/{_part(slug)}/{name}")
 
 
-def _stem(result: Result) -> str:
-    return f"{_part(result.submission)}/{_part(result.task)}.{_part(result.candidates.name)}"
+def _stem(result: Score | Result) -> str:
+    return f"{_part(result.submission)}/{_part(result.task)}.{_part(list_name(result))}"
 
 
 def _part(name: str) -> str:

@@ -1,23 +1,30 @@
-"""What the pages of tasks and of reported numbers show, worked out as plain values."""
+"""The pages of tasks and of reported numbers, worked out as plain values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from markupsafe import Markup
 
 from exabench.catalogue import task
-from exabench.nouns import FIRST_STAGE, Candidates, Result, Task
+from exabench.nouns import FIRST_STAGE, Candidates, Task
 from exabench.pages import figures
 from exabench.pages._format import first_stage
-from exabench.pages._views import View, headline_values, stamp
+from exabench.pages._overlaps import overlaps
+from exabench.pages._page import Page
+from exabench.pages._paths import reported_page as place_of_table
+from exabench.pages._paths import task_page as place_of_task
+from exabench.pages._views import View, stamp
 
 if TYPE_CHECKING:
-    from exabench.board import Entry, Reported
+    from exabench.board import Entry, Reported, Score
 
 HARDEST = 10
+LISTED = 100  # entries in a page's table; the data files hold all
 BOUND = "exabench--oracle"
 REPORTED = ("system", "dataset", "first_stage", "topk", "metric", "value", "source")
 ABOUT_REPORTED = {
@@ -38,6 +45,18 @@ ABOUT_REPORTED = {
 }
 
 
+def pages(view: View) -> Iterator[Page]:
+    """A page for each task, and for each table of numbers reported elsewhere."""
+    board = view.board
+    for one in {t.name: t for t in (*board.tasks, *view.single_tasks)}.values():
+        template = "composite.html" if one.members else "task.html"
+        yield Page(place_of_task(one.name), partial(task_page, view, one), template, (view.everything,))
+    listed = (view.version, view.reported)
+    yield Page("reported/index.html", partial(reported_index, view), "reported_index.html", listed)
+    for table in board.reported:
+        yield Page(place_of_table(table.name), partial(reported_page, view, table), "reported.html", listed)
+
+
 @dataclass(frozen=True)
 class Frozen:
     """A candidate list with its ceilings: recall at its depth, and the headline of its best order."""
@@ -48,12 +67,12 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Hard:
-    """A query that no system ranks well: the best value of all, who has it, and what was possible."""
+    """A query that no system ranks well: the best value of all, which result has it, and what was possible."""
 
     query: str
     best: float
     system: str
-    candidates: str
+    result: Score
     ceiling: float | None
 
 
@@ -68,10 +87,13 @@ def _single(view: View, one: Task) -> dict[str, Any]:
     return {
         "task": one,
         "frozen": _frozen(view, one),
-        "ranked": ranked,
+        "ranked": ranked[:LISTED],
+        "competing": len(ranked),
         "bounds": [entry for entry in entries if entry.group is None],
         "read_from": sorted({entry.result.qrels_source for entry in entries}),
-        "hardest": _hardest(entries),
+        "hardest": _hardest(view, entries),
+        "overlaps": overlaps(view, one)[:LISTED],
+        "judgements": sorted({entry.result.qrels_digest for entry in entries}),
         "scores": _scores(one, ranked) if ranked else None,
         "part_of": [t for t in view.board.tasks if one.name in t.members],
         "stamp": stamp(entry.result for entry in entries),
@@ -79,34 +101,41 @@ def _single(view: View, one: Task) -> dict[str, Any]:
 
 
 def _frozen(view: View, one: Task) -> list[Frozen]:
-    ceilings = {r.candidates.name: r.ceiling[r.measurement.headline] for r in view.results if r.task == one.name}
+    ceilings = {r.candidates: r.ceiling for r in view.results if r.task == one.name}
     return [Frozen(c, ceilings.get(c.name)) for c in view.board.candidates if c.task == one.name]
 
 
-def _hardest(entries: tuple[Entry, ...]) -> list[Hard]:
-    best: dict[str, tuple[float, Entry]] = {}
-    ceilings: dict[str, float] = {}
-    for entry in entries:
-        for query, value in headline_values(entry.result).items():
-            if entry.submission.slug == BOUND:
-                ceilings[query] = max(value, ceilings.get(query, 0.0))
-            elif entry.group is not None and value > best.get(query, (-1.0, entry))[0]:
-                best[query] = value, entry
+def _hardest(view: View, entries: tuple[Entry, ...]) -> list[Hard]:
+    best = _best(view, [entry for entry in entries if entry.group is not None])
+    ceilings = {q: value for q, (value, _) in _best(view, [e for e in entries if e.submission.slug == BOUND]).items()}
     lowest = sorted(best.items(), key=lambda item: (item[1][0], -ceilings.get(item[0], 0.0), item[0]))[:HARDEST]
     return [
-        Hard(query, value, entry.submission.name, entry.result.candidates.name, ceilings.get(query))
-        for query, (value, entry) in lowest
+        Hard(query, value, entry.submission.name, entry.result, ceilings.get(query)) for query, (value, entry) in lowest
     ]
+
+
+def _best(view: View, entries: Sequence[Entry]) -> dict[str, tuple[float, Entry]]:
+    """For each query the best value of all, and the first entry that has it."""
+    sharing: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in entries:
+        sharing.setdefault(view.board.queries(entry.result), []).append(entry)
+    best: dict[str, tuple[float, Entry]] = {}
+    for queries, group in sharing.items():
+        values = np.stack([view.board.values(entry.result) for entry in group])
+        for column, (query, place) in enumerate(zip(queries, values.argmax(axis=0).tolist(), strict=True)):
+            value = float(values[place, column])
+            if query not in best or value > best[query][0]:
+                best[query] = value, group[place]
+    return best
 
 
 def _scores(one: Task, ranked: list[Entry]) -> Markup:
     groups = []
-    for name in sorted({entry.result.candidates.name for entry in ranked}):
-        here = [entry.result for entry in ranked if entry.result.candidates.name == name]
-        headline = here[0].measurement.headline
-        values = tuple(r[headline] for r in here if r.submission != FIRST_STAGE)
-        bounds = here[0].first_stage[headline], here[0].ceiling[headline]
-        groups.append(figures.Group(first_stage(name), f"top {here[0].candidates.depth}", *bounds, values))
+    for name in sorted({entry.result.candidates for entry in ranked}):
+        here = [entry.result for entry in ranked if entry.result.candidates == name]
+        values = tuple(r.value for r in here if r.submission != FIRST_STAGE)
+        bounds = here[0].first_stage, here[0].ceiling
+        groups.append(figures.Group(first_stage(name), f"top {here[0].depth}", *bounds, values))
     about = "For each candidate list: the first stage's score, the scores of all who reranked it, and the ceiling."
     about = f"{about} The numbers are in the table below."
     title = f"{one.title}: score by first stage"
@@ -116,11 +145,12 @@ def _scores(one: Task, ranked: list[Entry]) -> Markup:
 def _composite(view: View, one: Task) -> dict[str, Any]:
     lines = [line for line in view.lines if one.name in line.row.values]
     lines.sort(key=lambda line: (-line.row.values[one.name], line.name, line.row.candidates))
-    shown: list[Result] = [result for result in view.results if result.task in one.members]
+    shown: list[Score] = [result for result in view.results if result.task in one.members]
     return {
         "task": one,
         "members": [(task(name), len(view.board.entries.get(name, ()))) for name in one.members],
-        "lines": lines,
+        "lines": lines[:LISTED],
+        "finished": len(lines),
         "stamp": stamp(shown),
     }
 

@@ -1,27 +1,21 @@
-"""What the overview and the pages of submissions and results show, worked out as plain values."""
+"""The board as its pages see it: what several of them show, and the digests of what a page depends on."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
-
-from markupsafe import Markup
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exabench.catalogue import task
-from exabench.metrics._measure import mean
 from exabench.nouns import FIRST_STAGE, Result, Submission, Task
-from exabench.pages import figures
-from exabench.pages._format import count, first_stage, newest, score
-from exabench.statistics import holm
+from exabench.pages._format import first_stage, newest
+from exabench.rows import Release
 
 if TYPE_CHECKING:
-    from exabench.board import Board, Ranking, Row
-
-DRAWN = 40  # lines in the overview's figures; its table holds all
-EXTREMES = 5
+    from exabench.board import Board, Row, Score
 
 STATES = {
     "reproduced": "exabench ran the reranker itself, on the frozen candidates, and measured the ranking it got.",
@@ -56,7 +50,7 @@ class Cell:
 
     task: Task
     value: float | None
-    result: Result | None
+    result: Score | None
 
 
 @dataclass(frozen=True)
@@ -74,42 +68,26 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A result with its p-values corrected over all results of the submission, and its queries."""
-
-    result: Result
-    t_test: float
-    randomisation: float
-    changes: tuple[Change, ...]
-
-    @property
-    def gains(self) -> tuple[Change, ...]:
-        """The largest gains, largest first."""
-        return tuple(change for change in self.changes[:EXTREMES] if change.difference > 0)
-
-    @property
-    def losses(self) -> tuple[Change, ...]:
-        """The largest losses, largest first."""
-        return tuple(change for change in self.changes[::-1][:EXTREMES] if change.difference < 0)
-
-
-@dataclass(frozen=True)
 class View:
-    """The board as its pages see it: results on its tasks by filed submissions, and look-ups over them."""
+    """The board as its pages see it: results on its tasks by filed submissions, and look-ups over them.
+
+    `index` is a folder where pages may keep what they made of results that do not change, or None.
+    """
 
     board: Board
+    index: Path | None = None
 
     @cached_property
-    def results(self) -> tuple[Result, ...]:
+    def results(self) -> tuple[Score, ...]:
         """Every result that has a page, in the order of submission, task and candidates."""
         board = self.board
         shown = (r for r in board.results if r.submission in board.submissions and r.task in board.entries)
-        return tuple(sorted(shown, key=lambda r: (r.submission, r.task, r.candidates.name)))
+        return tuple(sorted(shown, key=lambda r: (r.submission, r.task, r.candidates)))
 
     @cached_property
-    def by_submission(self) -> Mapping[str, tuple[Result, ...]]:
+    def by_submission(self) -> Mapping[str, tuple[Score, ...]]:
         """The results of each filed submission."""
-        found: dict[str, list[Result]] = {slug: [] for slug in sorted(self.board.submissions)}
+        found: dict[str, list[Score]] = {slug: [] for slug in sorted(self.board.submissions)}
         for result in self.results:
             found[result.submission].append(result)
         return {slug: tuple(results) for slug, results in found.items()}
@@ -123,7 +101,7 @@ class View:
     @cached_property
     def version(self) -> str:
         """The newest exabench that made a result."""
-        return newest(result.versions for result in self.results)
+        return _newest(self.results)
 
     @cached_property
     def lines(self) -> tuple[Line, ...]:
@@ -136,149 +114,104 @@ class View:
         cells = tuple(Cell(t, row.values.get(t.name), mine.get(t.name)) for t in self.board.tasks)
         return Line(row, None if row.mean is None or before is None else row.mean - before, cells)
 
-    def changes(self, result: Result) -> tuple[Change, ...]:
+    def full(self, score: Score) -> Result:
+        """All of a result; those of one submission stay at hand, because its pages are made one after the other."""
+        if score.submission not in self._last:
+            self._last.clear()
+        kept = self._last.setdefault(score.submission, {})
+        if score.file not in kept:
+            kept[score.file] = self.board.full(score)
+        return kept[score.file]
+
+    @cached_property
+    def _last(self) -> dict[str, dict[Path, Result]]:
+        return {}
+
+    def values(self, score: Score) -> Mapping[str, float]:
+        """The headline metric, query by query."""
+        return dict(zip(self.board.queries(score), self.board.values(score).tolist(), strict=True))
+
+    def changes(self, score: Score) -> tuple[Change, ...]:
         """Every query of a result against the first stage, largest gain first; empty where that is not on the board."""
-        before = self.board.result(FIRST_STAGE, result.task, result.candidates.name)
-        own = headline_values(result)
-        if before is None or set(own) != set(old := headline_values(before)):
+        before = self.board.result(FIRST_STAGE, score.task, score.candidates)
+        own = self.values(score)
+        if before is None or set(own) != set(old := self.values(before)):
             return ()
         found = (Change(query, value, old[query]) for query, value in own.items())
         return tuple(sorted(found, key=lambda change: (-change.difference, change.query)))
 
+    def release(self, name: str) -> Release | None:
+        """The board's own dataset of that name, or None."""
+        return next((release for release in self.board.datasets if release.name == name), None)
 
-def headline_values(result: Result) -> Mapping[str, float]:
-    """The headline metric, query by query."""
-    return result.measurement.per_query[result.measurement.headline]
+    # -- what pages depend on ------------------------------------------------------------------------------
 
+    def digest_of(self, submission: Submission) -> str:
+        """The digest of all that a submission says."""
+        return _digest(submission)
 
-def stamp(results: Iterable[Result]) -> tuple[str, str]:
-    """The newest date and version among the results that a page shows."""
-    listed = list(results)
-    return max((result.created for result in listed), default=""), newest(result.versions for result in listed)
+    def candidates_digest(self, task: str, name: str) -> str:
+        """The digest of a candidate list with all that is told of it; empty where the board has none of that name."""
+        return self._candidates.get((task, name), "")
 
+    def of_submission(self, slug: str) -> tuple[str, ...]:
+        """What a submission and its results depend on: they, the first stages under them, and its training."""
+        results = [digest for one in self.by_submission[slug] for digest in self._with_first_stage(one)]
+        return (self.digest_of(self.board.submissions[slug]), self.training_digest(slug), self.datasets, *results)
 
-def overview(whole: View, ranking: Ranking) -> dict[str, Any]:
-    """An overview: the board seen through the tasks of one ranking."""
-    view = View(replace(whole.board, tasks=ranking.tasks, rows=ranking.rows))
-    lines, rows = view.lines, view.board.rows
-    return {
-        "ranking": ranking,
-        "lines": lines,
-        "tasks": view.board.tasks,
-        "stages": sorted({line.stage for line in lines}),
-        "depths": sorted({row.depth for row in rows}),
-        "states": sorted({state for row in rows for state in row.states}),
-        "submissions": sum(s.kind != "baseline" for s in view.board.submissions.values()),
-        "heat_map": _heat_map(view),
-        "scores": _scores(view),
-        "drawn": min(DRAWN, len(lines)),
-        "stamp": stamp(result for row in rows for result in row.results),
-    }
+    def of_result(self, result: Score) -> tuple[str, ...]:
+        """What a result depends on: its submission, the result, the first stage's, and the candidates."""
+        slug = result.submission
+        listed = self.candidates_digest(result.task, result.candidates)
+        trained = self.training_digest(slug)
+        return (self.digest_of(self.board.submissions[slug]), trained, listed, *self._with_first_stage(result))
 
+    def training_digest(self, slug: str) -> str:
+        """The digest of the report of a training; empty where there is none."""
+        report = self.board.trainings.get(slug)
+        return _digest(report) if report else ""
 
-def _heat_map(view: View) -> Markup | None:
-    before = {row.candidates: row.values for row in view.board.rows if row.is_first_stage}
-    rows = [line for line in view.lines if not line.row.is_first_stage][:DRAWN]
-    if not rows:
-        return None
-    columns = [t.name for t in view.board.tasks]
-    bands = [
-        figures.Band(
-            line.name, line.row.candidates, _less(line.row.values, before.get(line.row.candidates, {}), columns)
+    @cached_property
+    def datasets(self) -> str:
+        """One digest over the board's datasets."""
+        return _digest(self.board.datasets)
+
+    @cached_property
+    def reported(self) -> str:
+        """One digest over the tables of numbers printed elsewhere."""
+        return _digest(self.board.reported)
+
+    @cached_property
+    def everything(self) -> str:
+        """One digest over all that the board was read from."""
+        board, digest = self.board, hashlib.sha256()
+        for slug, one in sorted(board.submissions.items()):
+            digest.update(f"{slug} {self.digest_of(one)} {self.training_digest(slug)}\n".encode())
+        for result in board.results:
+            digest.update(result.digest.encode())
+        digest.update(
+            "".join((self.datasets, _digest(board.candidates), self.reported, _digest(board.changes))).encode()
         )
-        for line in rows
-    ]
-    about = "Headline metric x 100 less the first stage's; a line for each submission and candidate list, a column for"
-    return figures.heat_map("heat", columns, bands, f"{about} each task. The scores are in the table above.")
+        return digest.hexdigest()
+
+    def _with_first_stage(self, result: Score) -> tuple[str, str]:
+        before = self.board.result(FIRST_STAGE, result.task, result.candidates)
+        return result.digest, before.digest if before else ""
+
+    @cached_property
+    def _candidates(self) -> Mapping[tuple[str, str], str]:
+        return {(one.task, one.name): _digest(one) for one in self.board.candidates}
 
 
-def _less(own: Mapping[str, float], before: Mapping[str, float], names: Sequence[str]) -> tuple[float | None, ...]:
-    return tuple(own[name] - before[name] if name in own and name in before else None for name in names)
+def _digest(value: object) -> str:
+    return hashlib.sha256(repr(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _scores(view: View) -> Markup:
-    named = [(t.name, _groups(view, t)) for t in view.board.tasks]
-    about = "For each task and candidate list: the first stage, all who reranked it, and the ceiling."
-    about = f"{about} The vertical axis is the headline metric x 100. The scores are in the table above."
-    return figures.panels("scores", [pair for pair in named if pair[1]], "Score by first stage and depth", about)
+def stamp(scores: Iterable[Score]) -> tuple[str, str]:
+    """The newest date and version among the results that a page shows."""
+    listed = list(scores)
+    return max((score.created for score in listed), default=""), _newest(listed)
 
 
-def _groups(view: View, t: Task) -> list[figures.Group]:
-    groups = []
-    for name in sorted({row.candidates for row in view.board.rows}):
-        rows = [row for row in view.board.rows if row.candidates == name and t.name in row.values]
-        if rows:
-            stage = next((row.values[t.name] for row in rows if row.is_first_stage), None)
-            others = tuple(row.values[t.name] for row in rows if not row.is_first_stage)[:DRAWN]
-            detail = f"top {rows[0].depth}"
-            groups.append(figures.Group(first_stage(name), detail, stage, _ceiling(rows[0], t), others))
-    return groups
-
-
-def _ceiling(row: Row, t: Task) -> float:
-    wanted = set(t.members or (t.name,))
-    return mean(r.ceiling[r.measurement.headline] for r in row.results if r.task in wanted)
-
-
-def submission(view: View, one: Submission) -> dict[str, Any]:
-    """The page of a submission."""
-    results = view.by_submission[one.slug]
-    return {
-        "submission": one,
-        "comparisons": comparisons(view, results),
-        "states": {state: STATES.get(state, "") for state in sorted({result.state for result in results})},
-        "ladder": _ladder(results) if results else None,
-        "stamp": stamp(results),
-    }
-
-
-def comparisons(view: View, results: Sequence[Result]) -> tuple[Comparison, ...]:
-    """Each result's test against its first stage, both p-values with Holm's correction over all of them."""
-    t_tests = holm([result.gain["t_test"] for result in results])
-    flips = holm([result.gain["randomisation"] for result in results])
-    made = zip(results, t_tests, flips, strict=True)
-    return tuple(Comparison(result, t, flip, view.changes(result)) for result, t, flip in made)
-
-
-def _ladder(results: Sequence[Result]) -> Markup:
-    rungs = []
-    for result in results:
-        name = result.measurement.headline
-        bounds = result.first_stage[name], result[name], result.interval, result.ceiling[name]
-        rungs.append(figures.Rung(result.task, result.candidates.name, *bounds))
-    about = "Headline metric x 100, from 0 to 100. The numbers are in the table below."
-    return figures.ladder("ladder", rungs, about)
-
-
-def result(view: View, one: Result) -> dict[str, Any]:
-    """The page of a result."""
-    changes = view.changes(one)
-    return {
-        "result": one,
-        "submission": view.board.submissions[one.submission],
-        "changes": changes,
-        "alone": () if changes else sorted(headline_values(one).items()),
-        "bars": _bars(one, changes) if changes else None,
-        "about_state": STATES.get(one.state, ""),
-        "identity": identity(one.model),
-        "stamp": stamp([one]),
-    }
-
-
-def identity(model: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a result says of its model, name and revision first, values that are no text as JSON."""
-    first = [key for key in ("name", "model", "revision") if key in model]
-    keys = [*first, *sorted(set(model) - set(first))]
-    said = ((key, model[key]) for key in keys if model[key] not in ("", None))
-    return [(key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) for key, value in said]
-
-
-def _bars(one: Result, changes: Sequence[Change]) -> Markup:
-    gain = one.gain
-    about = (
-        f"{count(len(changes))} queries, largest gain left: "
-        f"{gain['wins']} gain, {gain['losses']} lose, {gain['ties']} stay. "
-        f"The largest gain is {score(changes[0].difference)}, the largest loss {score(changes[-1].difference)} points. "
-        "The values are in the table below."
-    )
-    return figures.bars("bars", [change.difference for change in changes], about)
+def _newest(scores: Iterable[Score]) -> str:
+    return newest({"exabench": version} for version in {score.version for score in scores})

@@ -166,13 +166,13 @@ def frontier(
             x, y = field.x(point.cost), field.y(point.value)
             around = [(x - 9, y - 8, "end"), (x + 9, y + 17, ""), (x + 9, y - 8, ""), (x - 9, y + 17, "end")]
             parts += _name(point.short, "lab", around, names)
-    return _svg(key, field.right + 24, field.bottom + 52, title, about, parts)
+    return _svg(key, field.right + 24, field.bottom + 52, title, about, parts, "fig walk")
 
 
-def _svg(key: str, wide: float, high: float, title: str, about: str, parts: Sequence[str]) -> Markup:
+def _svg(key: str, wide: float, high: float, title: str, about: str, parts: Sequence[str], kind: str = "fig") -> Markup:
     names = f'<title id="{key}-title">{_safe(title)}</title><desc id="{key}-desc">{_safe(about)}</desc>'
     size = f'viewBox="0 0 {wide:.0f} {high:.0f}" width="{wide:.0f}" height="{high:.0f}"'
-    head = f'<svg class="fig" {size} role="img" aria-labelledby="{key}-title {key}-desc">'
+    head = f'<svg class="{kind}" {size} role="img" aria-labelledby="{key}-title {key}-desc">'
     return Markup(head + names + "".join(parts) + "</svg>")
 
 

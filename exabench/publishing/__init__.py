@@ -19,6 +19,7 @@ from exabench.publishing._models import publish_model as publish_model
 from exabench.publishing._places import place
 from exabench.publishing._sending import OVERTAKEN, PAUSE, RETRIES, Patience, Plan, Sending
 from exabench.publishing._sending import Published as Published
+from exabench.publishing._sites import publish_site as publish_site
 from exabench.releases import MANIFEST, diff, next_version, raised, read, save, verify
 from exabench.rows import DataFile, Release
 

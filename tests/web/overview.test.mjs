@@ -267,6 +267,86 @@ describe("Searching and filtering the overview", () => {
   }
 });
 
+describe("Choosing what the overview shows", () => {
+  const opened = async (id) => {
+    const details = page.locator(`#${id}`);
+    if (!(await details.evaluate((found) => found.open))) await details.locator("summary").click();
+    return details;
+  };
+  const remark = () => page.locator("#remark");
+  const keys = () => page.locator("#board thead th").evaluateAll((heads) => heads.map((head) => head.dataset.key));
+
+  test("a ready view is one click away and its address says what it is", async () => {
+    const all = (await visibleRows(page)).length;
+    await page.getByRole("link", { name: "Reproduced only" }).click();
+    await page.waitForFunction((n) => document.querySelectorAll("#board tbody tr").length < n, all);
+    for (const row of await visibleRows(page)) assert.match(row, /reproduced/);
+    assert.match(hash(), /state=reproduced/);
+    await page.getByRole("link", { name: /^Best under 500 M/ }).click();
+    await page.waitForFunction(() => document.getElementById("f-to").value === "500");
+    for (const row of await visibleRows(page)) assert.match(row, / yes /);
+  });
+
+  test("by zero-shot, licence, owner and parameters, which stand under More filters", async () => {
+    await opened("more");
+    await page.locator("#f-zero").selectOption("no");
+    await untilRows(2);
+    for (const row of await visibleRows(page)) assert.match(row, /tester\/small.*\u2020/);
+    await page.locator("#f-zero").selectOption("");
+    await page.locator("#f-owner").selectOption("tester");
+    await untilRows(8);
+    await page.locator("#f-from").fill("22");
+    await page.locator("#f-from").press("Enter");
+    await untilRows(5, "lines whose parameters are not known are left out");
+    await page.locator("#f-to").fill("22.5");
+    await page.locator("#f-to").press("Tab");
+    await untilRows(0);
+    assert.match(hash(), /owner=tester.*from=22.*to=22\.5/);
+  });
+
+  test("by columns, which the address keeps", async () => {
+    const before = await keys();
+    const columns = await opened("choose-columns");
+    await columns.getByLabel("Owner").uncheck();
+    await columns.getByLabel("Kind").check();
+    await page.waitForFunction(() => !document.querySelector("th[data-key='owner']"));
+    const after = await keys();
+    assert.deepEqual(after, [...before.filter((key) => key !== "owner"), "kind"]);
+    await page.reload();
+    await page.waitForFunction(() => document.querySelector("th[data-key='kind']"));
+    assert.deepEqual(await keys(), after);
+  });
+
+  test("by tasks: means follow, groups and intervals are hidden, and a line of words says so", async () => {
+    await page.goto(address("gaps", "index.html"));
+    await (await opened("choose-tasks")).getByLabel("mini", { exact: true }).waitFor();
+    await page.locator("#choose-tasks").getByLabel("scifact", { exact: true }).uncheck();
+    await page.waitForFunction(() => /tasks=mini/.test(location.hash));
+    await page.waitForFunction(() => !/tasks/.test(document.querySelector("#board tbody").innerText));
+    const rows = await page.locator("#board tbody tr").evaluateAll((found) => found.map((row) => row.cells[6].innerText));
+    assert.ok(rows.every((text) => /^\d+\.\d$/.test(text)), `${rows} hold an interval or no mean`);
+    assert.match(await remark().innerText(), /1 of 2 tasks \(mini\)/);
+    assert.deepEqual(page.troubles, []);
+  });
+
+  test("and sending it: a permalink names the build, and says so when the board has moved on", async () => {
+    const link = new URL(await page.locator("#permalink").getAttribute("href"), page.url());
+    assert.match(link.hash, /build=[0-9a-f]{12}/);
+    const other = await newPage(browser);
+    await other.goto(link.href);
+    assert.equal(await other.locator("#remark").isVisible(), false);
+    await other.goto("about:blank");
+    await other.goto(`${INDEX}#q=small&build=0123456789ab`);
+    assert.match(await other.locator("#remark").innerText(), /made for build 0123456789ab; the board is now at build/);
+    assert.equal((await visibleRows(other)).length, 2);
+    await other.context().close();
+  });
+
+  test("says how many submissions an owner has sent", async () => {
+    assert.ok((await visibleRows(page)).some((row) => row.includes("tester (5)")));
+  });
+});
+
 describe("An incomplete row", () => {
   test("shows no plain mean: it says how many tasks of how many are there", async () => {
     await page.goto(address("gaps", "index.html"));

@@ -9,6 +9,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 python=${PYTHON:-$root/.venv/bin/python}
+export PYTHON=$python
 export CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 
 # Says nothing unless it fails; then it says everything.

@@ -19,6 +19,7 @@ from pathlib import Path
 from exabench.board import Board
 from exabench.building import Sources, build
 from exabench.catalogue import single_task
+from exabench.cli.bench import show_candidates
 from exabench.costs import cost_of
 from exabench.evaluation import run_board
 from exabench.ledger import Ledger
@@ -131,7 +132,9 @@ def _board(folder: Path, title: str, tasks: list[str], views: dict[str, list[str
     ledger = Ledger(folder)
     ledger.create(title, tasks, views)
     for depth in (100, 20):
-        ledger.add_candidates(*make_candidates(single_task("mini"), "bm25", depth, lock=ledger.lock))
+        made = make_candidates(single_task("mini"), "bm25", depth, lock=ledger.lock)
+        ledger.add_candidates(*made)
+        show_candidates(*made, ledger, None)
     add_baselines(folder)
     return folder
 

@@ -1,214 +1,148 @@
-/* Sorting and filtering of the page's main table. Everything is readable without it; all state is in the address. */
-(function () {
+/* What every page shares: small tools, sorting of a page's main table, and figures whose points can be walked through.
+   Everything is readable without it; all state is in the address. */
+(() => {
   "use strict";
 
-  var table = document.getElementById("sortable");
-  if (!table || !table.tHead || !table.tBodies.length) { return; }
+  const exabench = window.exabench = window.exabench || {};
 
-  var form = document.getElementById("filter");
-  var status = document.getElementById("status") || addStatus();
-  var heads = Array.prototype.slice.call(table.tHead.rows[0].cells);
-  var labels = heads.map(function (head) { return head.textContent.trim(); });
-  var body = table.tBodies[0];
-  var rows = Array.prototype.slice.call(body.rows).map(function (row, place) {
-    return { row: row, place: place, text: null, keys: [] };
-  });
-  var collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
-  var FILTERS = ["q", "stage", "depth", "state", "whole"];
-  var state = blank();
-  var typing = 0;
+  /* An element with attributes (null leaves one out) and children: nodes or texts, never markup. */
+  exabench.el = (name, attributes, ...children) => {
+    const made = document.createElement(name);
+    for (const key in attributes) { if (attributes[key] !== null) { made.setAttribute(key, attributes[key]); } }
+    for (const child of children) { if (child !== null && child !== "") { made.append(child); } }
+    return made;
+  };
 
-  function blank() { return { sort: [], q: "", stage: "", depth: "", state: "", whole: "" }; }
+  /* A script file of the site: it calls a function of `exabench`, which works from a folder, too. */
+  exabench.load = (address, failed) => {
+    const script = exabench.el("script", { src: address });
+    script.onload = () => script.remove();
+    script.onerror = () => { script.remove(); failed(); };
+    document.head.append(script);
+  };
 
-  function addStatus() {
-    var line = document.createElement("p");
-    line.className = "soft";
-    line.setAttribute("role", "status");
-    document.querySelector(".scroll[aria-labelledby='" + table.caption.id + "']").before(line);
-    return line;
-  }
+  const table = document.getElementById("sortable");
+  if (table && table.tHead && table.tBodies.length) { sortable(); }
+  document.querySelectorAll("svg.walk").forEach(walk);
 
-  /* -- state in the address: #q=mono&stage=bm25&sort=-mean,name ------------------------------------------- */
+  /* -- sorting a plain table: #sort=-mean,name ------------------------------------------------------------- */
 
-  function read() {
-    var hash = location.hash.slice(1);
-    if (hash && hash.indexOf("=") < 0) { return false; } // an anchor, such as the skip link's, is not a state
-    var given = new URLSearchParams(hash);
-    state = blank();
-    FILTERS.forEach(function (name) { state[name] = (given.get(name) || "").slice(0, 200); });
-    state.sort = (given.get("sort") || "").split(",").map(function (text) {
-      var down = text.charAt(0) === "-";
-      return { column: column(down ? text.slice(1) : text), down: down };
-    }).filter(function (key) { return key.column >= 0; });
-    return true;
-  }
+  function sortable() {
+    const el = exabench.el, body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
+    const labels = heads.map((head) => head.textContent.trim());
+    const rows = [...body.rows].map((row, place) => ({ row, place, keys: [] }));
+    const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
+    const status = document.getElementById("status") || el("p", { class: "soft", role: "status", id: "status" });
+    if (!status.isConnected) { table.closest(".scroll").before(status); }
+    let sort = [];
 
-  function column(name) {
-    return name ? heads.findIndex(function (head) { return head.dataset.key === name; }) : -1;
-  }
+    const column = (name) => heads.findIndex((head) => name && head.dataset.key === name);
 
-  function address() {
-    var given = new URLSearchParams();
-    FILTERS.forEach(function (name) { if (state[name]) { given.set(name, state[name]); } });
-    var keys = state.sort.map(function (key) { return (key.down ? "-" : "") + heads[key.column].dataset.key; });
-    var text = given.toString() + (keys.length ? (given.toString() ? "&" : "") + "sort=" + keys.join(",") : "");
-    return "#" + text;
-  }
-
-  function go(quietly) {
-    var target = address();
-    if (target === (location.hash || "#")) { show(); return; }
-    if (quietly) { location.replace(target); } else { location.hash = target; }
-  }
-
-  /* -- sorting -------------------------------------------------------------------------------------------- */
-
-  function key(item, place) {
-    if (item.keys[place] === undefined) {
-      var text = item.row.cells[place] ? item.row.cells[place].textContent.trim() : "";
-      item.keys[place] = heads[place].dataset.kind ? number(text) : text.replace(/^\u2013$/, "");
+    function read() {
+      const hash = location.hash.slice(1);
+      if (hash && !hash.includes("=")) { return false; } // an anchor, such as the skip link's, is not a state
+      sort = (new URLSearchParams(hash).get("sort") || "").split(",").map((text) => {
+        const down = text.startsWith("-");
+        return { column: column(down ? text.slice(1) : text), down };
+      }).filter((by) => by.column >= 0);
+      return true;
     }
-    return item.keys[place];
-  }
 
-  function number(text) {
-    var first = text.split(/\s/)[0].replace("\u2212", "-").replace(/,/g, "");
-    return /^[+-]?\d+(\.\d+)?$/.test(first) ? parseFloat(first) : null; // "2/4 tasks" and a dash are no numbers
-  }
+    function key(item, place) {
+      if (item.keys[place] === undefined) {
+        const text = item.row.cells[place] ? item.row.cells[place].textContent.trim() : "";
+        item.keys[place] = heads[place].dataset.kind ? number(text) : text.replace(/^\u2013$/, "");
+      }
+      return item.keys[place];
+    }
 
-  function compare(a, b) {
-    for (var i = 0; i < state.sort.length; i += 1) {
-      var by = state.sort[i], x = key(a, by.column), y = key(b, by.column);
-      var lacksX = x === null || x === "", lacksY = y === null || y === "";
-      if (lacksX !== lacksY) { return lacksX ? 1 : -1; } // what is missing stays last, whichever way round
-      if (!lacksX) {
-        var order = typeof x === "number" ? x - y : collator.compare(x, y);
+    function number(text) {
+      const first = text.split(/\s/)[0].replace("\u2212", "-").replace(/,/g, "");
+      return /^[+-]?\d+(\.\d+)?$/.test(first) ? parseFloat(first) : null; // "2/4 tasks" and a dash are no numbers
+    }
+
+    function compare(a, b) {
+      for (const by of sort) {
+        const x = key(a, by.column), y = key(b, by.column), lacksX = x === null || x === "", lacksY = y === null || y === "";
+        if (lacksX !== lacksY) { return lacksX ? 1 : -1; } // what is missing stays last, whichever way round
+        const order = lacksX ? 0 : typeof x === "number" ? x - y : collator.compare(x, y);
         if (order) { return by.down ? -order : order; }
       }
+      return a.place - b.place;
     }
-    return a.place - b.place;
-  }
 
-  function press(place, more) {
-    if (form) { change(); }
-    var found = state.sort.find(function (by) { return by.column === place; });
-    var others = state.sort.filter(function (by) { return by.column !== place; });
-    var downFirst = heads[place].dataset.kind === "number";
-    var next = found ? { column: place, down: !found.down } : { column: place, down: downFirst };
-    var ended = found && found.down !== downFirst; // third press: back to the page's own order
-    if (!more) { state.sort = ended ? [] : [next]; }
-    else if (ended) { state.sort = others; }
-    else if (found) { state.sort = state.sort.map(function (by) { return by.column === place ? next : by; }); }
-    else { state.sort = others.concat([next]); }
-    go(false);
-  }
+    function show() {
+      body.append(...rows.slice().sort(compare).map((item) => item.row));
+      heads.forEach((head, place) => {
+        const button = head.querySelector("button"), at = sort.findIndex((by) => by.column === place);
+        head.removeAttribute("aria-sort");
+        button.removeAttribute("data-dir");
+        button.querySelector(".dir").textContent = at >= 0 && sort.length > 1 ? String(at + 1) : "";
+        if (at >= 0) { button.dataset.dir = sort[at].down ? "down" : "up"; }
+        if (at === 0) { head.setAttribute("aria-sort", sort[0].down ? "descending" : "ascending"); }
+      });
+      status.textContent = sort.length ? "sorted by "
+        + sort.map((by) => labels[by.column] + (by.down ? ", descending" : ", ascending")).join("; then ") : "";
+    }
 
-  function addButtons() {
-    heads.forEach(function (head, place) {
-      if (!head.dataset.key) { return; }
-      var button = document.createElement("button");
-      var mark = document.createElement("span");
-      button.type = "button";
-      while (head.firstChild) { button.appendChild(head.firstChild); }
-      mark.className = "dir";
-      mark.setAttribute("aria-hidden", "true");
-      button.appendChild(mark);
-      button.addEventListener("click", function (event) { press(place, event.shiftKey); });
-      head.appendChild(button);
+    function press(place, adds) {
+      const at = sort.findIndex((by) => by.column === place);
+      const by = { column: place, down: at >= 0 ? !sort[at].down : heads[place].dataset.kind === "number" };
+      if (!adds) { sort = [by]; } else if (at >= 0) { sort[at] = by; } else { sort.push(by); }
+      const next = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+      next.set("sort", sort.map((one) => (one.down ? "-" : "") + heads[one.column].dataset.key).join(","));
+      location.hash = `#${next.toString().replaceAll("%2C", ",")}`; // an open query stays open
+    }
+
+    heads.forEach((head, place) => {
+      const button = el("button", { type: "button" }, ...head.childNodes, el("span", { class: "dir", "aria-hidden": "true" }));
+      button.addEventListener("click", (event) => press(place, event.shiftKey));
+      head.append(button);
     });
+    window.addEventListener("hashchange", () => { if (read()) { show(); } });
+    if (read() && location.hash.length > 1) { show(); }
   }
 
-  function markHeads() {
-    heads.forEach(function (head, place) {
-      var button = head.querySelector("button");
-      if (!button) { return; }
-      var at = state.sort.findIndex(function (by) { return by.column === place; });
-      var mark = button.querySelector(".dir");
-      head.removeAttribute("aria-sort");
-      button.removeAttribute("data-dir");
-      mark.textContent = at >= 0 && state.sort.length > 1 ? String(at + 1) : "";
-      if (at >= 0) { button.dataset.dir = state.sort[at].down ? "down" : "up"; }
-      if (at === 0) { head.setAttribute("aria-sort", state.sort[0].down ? "descending" : "ascending"); }
+  /* -- a figure's points, one after another by the arrow keys, each with its label while it has the focus ---- */
+
+  function walk(figure) {
+    const points = [...figure.querySelectorAll("circle:has(> title)")];
+    if (!points.length) { return; }
+    const wide = figure.viewBox.baseVal.width, space = "http://www.w3.org/2000/svg";
+    const label = document.createElementNS(space, "text"), ground = document.createElementNS(space, "rect");
+    const ordered = points.sort((a, b) => a.cx.baseVal.value - b.cx.baseVal.value);
+    figure.setAttribute("role", "group");
+    ground.setAttribute("class", "label");
+    label.setAttribute("class", "said");
+    ordered.forEach((point, place) => {
+      point.setAttribute("role", "img");
+      point.setAttribute("aria-label", point.textContent);
+      point.setAttribute("tabindex", place ? "-1" : "0");
+      point.addEventListener("focus", () => say(point));
+      point.addEventListener("blur", hush);
+      point.addEventListener("mouseenter", () => say(point));
+      point.addEventListener("mouseleave", () => { if (document.activeElement !== point) { hush(); } });
+      point.addEventListener("keydown", (event) => {
+        const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+        const next = ordered[event.key === "Home" ? 0 : event.key === "End" ? ordered.length - 1 : place + step];
+        if (!next) { return; }
+        event.preventDefault();
+        point.setAttribute("tabindex", "-1");
+        next.setAttribute("tabindex", "0");
+        next.focus();
+      });
     });
+
+    function say(point) {
+      label.textContent = point.getAttribute("aria-label");
+      figure.append(ground, label);
+      const size = label.getBBox().width, x = point.cx.baseVal.value, y = Math.max(22, point.cy.baseVal.value - 14);
+      const start = Math.max(6, Math.min(x - size / 2, wide - size - 6));
+      label.setAttribute("x", start);
+      label.setAttribute("y", y);
+      for (const [key, value] of Object.entries({ x: start - 5, y: y - 14, width: size + 10, height: 20 })) { ground.setAttribute(key, value); }
+    }
+
+    function hush() { ground.remove(); label.remove(); }
   }
-
-  /* -- filtering ------------------------------------------------------------------------------------------ */
-
-  function matches(item) {
-    var data = item.row.dataset;
-    if (state.stage && data.stage !== state.stage) { return false; }
-    if (state.depth && data.depth !== state.depth) { return false; }
-    if (state.state && (data.state || "").split(" ").indexOf(state.state) < 0) { return false; }
-    if (state.whole && !("whole" in data)) { return false; }
-    if (!state.q) { return true; }
-    if (item.text === null) { item.text = item.row.textContent.toLowerCase(); }
-    return state.q.toLowerCase().split(/\s+/).every(function (word) { return item.text.indexOf(word) >= 0; });
-  }
-
-  /* -- showing -------------------------------------------------------------------------------------------- */
-
-  function show() {
-    var order = rows.slice().sort(compare), shown = 0;
-    var fragment = document.createDocumentFragment();
-    order.forEach(function (item) {
-      var fits = !form || matches(item);
-      if (item.row.hidden === fits) { item.row.hidden = !fits; }
-      shown += fits ? 1 : 0;
-      fragment.appendChild(item.row);
-    });
-    body.appendChild(fragment);
-    markHeads();
-    if (form) { fill(); }
-    announce(shown);
-  }
-
-  function fill() {
-    FILTERS.forEach(function (name) {
-      var field = form.elements[name];
-      if (field.type === "checkbox") { field.checked = Boolean(state[name]); }
-      else if (field.value !== state[name] && !(typing && name === "q")) { field.value = state[name]; }
-    });
-  }
-
-  function announce(shown) {
-    var keys = state.sort.map(function (by) {
-      return labels[by.column] + (by.down ? ", descending" : ", ascending");
-    });
-    var counted = form ? shown + " of " + rows.length + " shown" : "";
-    var sorted = keys.length ? "sorted by " + keys.join("; then ") : "";
-    status.textContent = [counted, sorted].filter(Boolean).join(", ");
-  }
-
-  function change() { // takes what the form says now, words still being typed included
-    clearTimeout(typing);
-    typing = 0;
-    FILTERS.forEach(function (name) {
-      var field = form.elements[name];
-      state[name] = field.type === "checkbox" ? (field.checked ? "1" : "") : field.value;
-    });
-  }
-
-  addButtons();
-  if (form) {
-    form.hidden = false;
-    form.addEventListener("submit", function (event) { event.preventDefault(); });
-    form.addEventListener("change", function (event) {
-      if (event.target.name !== "q") { change(); go(false); }
-    });
-    form.elements.q.addEventListener("input", function () {
-      clearTimeout(typing);
-      typing = setTimeout(function () { change(); go(true); }, 120);
-    });
-    document.getElementById("reset").addEventListener("click", function (event) {
-      event.preventDefault();
-      clearTimeout(typing);
-      typing = 0;
-      state = blank();
-      go(false);
-      show();
-      form.elements.q.focus();
-    });
-  }
-  window.addEventListener("hashchange", function () { if (read()) { show(); } });
-  if (read() && location.hash.length > 1) { show(); }
-}());
+})();

@@ -3,29 +3,38 @@
 board.toml                             title and tasks
 submissions/<slug>.toml                what was sent
 candidates/<task>/<name>.trec.gz .json the frozen lists that everybody reranks
+candidates/<task>/<name>.shown.json.gz what pages show of them: queries, grades, excerpts where the licence allows it
 runs/<slug>/<task>.<candidates>.trec.gz
 results/<slug>/<task>.<candidates>.json
 models/<slug>/training.json ...        how a trained model was trained: its report, never its weights
 datasets/<name>/                       published datasets
 reported/*.csv                         numbers printed elsewhere
+changes.jsonl                          why each number is what it is: one line for each that came, changed or went
+pending/<slug>/                        what waits here, or was taken and refused (answer.json): no part of the board yet
 lock.json                              commits and digests resolved at first use
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from exabench.errors import BadInput, UnknownName, printable
+from exabench.errors import BadInput, UnknownName
 from exabench.files import digest_of, json_text, read_bytes, read_json, read_toml, toml_text, write, writing
-from exabench.nouns import Candidates, Convention, Cost, Measurement, Result, Run, Submission, Timing
+from exabench.ledger._changes import Cell as Cell
+from exabench.ledger._changes import append_changes, read_changes
+from exabench.ledger._changes import last_values as last_values
+from exabench.ledger._results import FORMAT as FORMAT
+from exabench.ledger._results import keyed
+from exabench.ledger._results import read_result as read_result
+from exabench.ledger._results import result_json as result_json
+from exabench.nouns import Candidates, Change, Result, Run, Submission
 from exabench.runs import read_run, write_run
 from exabench.submissions import TRAINING_FILES, Training, read_submission, read_training, submission_text
 
-FORMAT = 2  # 2: results carry the model and what it cost
 _CANDIDATES_NAME = re.compile(r"[a-z0-9][a-z0-9+-]{0,62}-\d{1,6}")
 _BOARD_KEYS = ("title", "tasks", "url", "views")
 
@@ -83,12 +92,16 @@ class Ledger:
 
     def add_submission(self, submission: Submission) -> Path:
         """File a submission. Raises BadInput for a name that differs from a filed one in case only."""
+        for other in self.twins(submission.slug):
+            raise BadInput(f"{submission.name} differs from the filed {other} in case only; take another name")
         file = self.folder / "submissions" / f"{submission.slug}.toml"
-        for other in (self.folder / "submissions").glob("*.toml"):
-            if other.stem != submission.slug and other.stem.lower() == submission.slug.lower():
-                raise BadInput(f"{submission.name} differs from the filed {other.stem} in case only; take another name")
-        write(file, submission_text(submission))
+        write(file, submission_text(submission, sealed=True))
         return file
+
+    def twins(self, slug: str) -> list[str]:
+        """The filed slugs that differ from this one in case only: one file system would take them for the same."""
+        there = (file.stem for file in sorted((self.folder / "submissions").glob("*.toml")))
+        return [other for other in there if other != slug and other.lower() == slug.lower()]
 
     def trainings(self) -> dict[str, Training]:
         """The reports of trained models by slug. Raises BadInput for one that could not have been filed."""
@@ -151,8 +164,12 @@ class Ledger:
             write(file, json_text(candidates.as_json()))
         return file
 
+    def shown_file(self, task: str, name: str) -> Path:
+        """Where what pages show of a list is kept (showing.py writes and reads it); it need not be there."""
+        return self.folder / "candidates" / task / f"{name}.shown.json.gz"
+
     def _read_candidates(self, file: Path) -> Candidates:
-        values = _keyed(read_json(file), {field.name for field in fields(Candidates)}, file)
+        values = keyed(read_json(file), {field.name for field in fields(Candidates)}, file)
         candidates = Candidates(**values)
         if (candidates.task, candidates.name) != (file.parent.name, file.stem):
             raise BadInput(
@@ -196,7 +213,35 @@ class Ledger:
         write(file, json_text(result_json(result)))
         return file
 
+    # -- the change log ------------------------------------------------------------------------------------
+
+    def changes(self) -> tuple[Change, ...]:
+        """Every change of a headline number, oldest first. Raises BadInput for an edited line."""
+        return read_changes(self.change_log)
+
+    def add_changes(self, changes: Sequence[Change]) -> None:
+        """Add to the change log; whoever does holds the folder alone (files.only_writer)."""
+        append_changes(self.change_log, changes)
+
+    @property
+    def change_log(self) -> Path:
+        """Where the change log is kept."""
+        return self.folder / "changes.jsonl"
+
     # -- the whole folder ----------------------------------------------------------------------------------
+
+    def owners(self) -> dict[str, int]:
+        """How many submissions each owner has on the board, withdrawn ones among them; baselines are nobody's."""
+        found: dict[str, int] = {}
+        for submission in self.submissions().values():
+            if submission.kind != "baseline":
+                found[submission.owner] = found.get(submission.owner, 0) + 1
+        return found
+
+    @property
+    def pending(self) -> Path:
+        """Where submissions wait, one folder each."""
+        return self.folder / "pending"
 
     def reported_files(self) -> list[Path]:
         """The tables of numbers printed elsewhere."""
@@ -210,123 +255,26 @@ class Ledger:
     def files(self) -> Iterator[tuple[str, Path]]:
         """Every file that belongs here, with its kind; it need not be in order, nor (board, lock) be there."""
         yield "board", self.folder / "board.toml"
-        yield from (("note", self.folder / name) for name in ("lock.json", "README.md", ".gitignore"))
+        yield from (("note", self.folder / name) for name in ("lock.json", "README.md", "rebuild.yml", ".gitignore"))
         yield from (("submission", file) for file in sorted((self.folder / "submissions").glob("*.toml")))
         for file in sorted((self.folder / "candidates").glob("*/*.json")):
             yield "candidates", file
             yield "note", self.candidates_file(file.parent.name, file.stem)
+        yield from (("shown", file) for file in sorted((self.folder / "candidates").glob("*/*.shown.json.gz")))
         yield from (("run", file) for file in sorted((self.folder / "runs").glob("*/*.trec.gz")))
         yield from (("result", file) for file in self.result_files())
         for file in sorted((self.folder / "models").glob("*/*")):
             if file.name in TRAINING_FILES:
                 yield ("training" if file.name == TRAINING_FILES[0] else "note"), file
         yield from (("reported", file) for file in self.reported_files())
-        yield from (("note", file) for file in sorted(self.datasets.rglob("*")) if file.is_file())
-
-
-def result_json(result: Result) -> dict[str, Any]:
-    """A Result as its file holds it; `digest` covers every other byte of meaning in it."""
-    body = {
-        "format": FORMAT,
-        **{key: value for key, value in asdict(result).items() if key not in ("candidates", "measurement")},
-        "candidates": result.candidates.as_json(),
-        "measurement": result.measurement.as_json(),
-    }
-    return body | {"digest": digest_of(body)}
-
-
-def read_result(file: Path) -> Result:
-    """Read one result and hold it against its own digest. Raises BadInput for an edited byte."""
-    values = read_json(file)
-    found = values.get("format", FORMAT) if isinstance(values, dict) else FORMAT
-    if found != FORMAT:
-        raise BadInput(
-            f"is not a result of format {FORMAT} but of {printable(str(found), 20)}; "
-            "take it away and run `exabench bench run` again",
-            file=file,
-        )
-    values = _keyed(values, {field.name for field in fields(Result)} | {"format", "digest"}, file)
-    digest = values.pop("digest")
-    if digest_of(values) != digest:
-        raise BadInput("was edited: its digest does not fit its content; run `exabench bench run` again", file=file)
-    del values["format"]
-    try:
-        return _result(values)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"does not hold what a result holds ({type(error).__name__}: {error})", file=file) from error
-
-
-def _result(values: dict[str, Any]) -> Result:
-    measured = values.pop("measurement")
-    convention = {key: value for key, value in measured.pop("convention").items() if key != "digest"}
-    convention["text_fields"] = tuple(convention["text_fields"])
-    for value in (*measured["metrics"].values(), *(v for row in measured["per_query"].values() for v in row.values())):
-        if not isinstance(value, int | float):
-            raise TypeError(f"{value!r} is not a number")
-    measured["intervals"] = {name: (low, high) for name, (low, high) in measured["intervals"].items()}
-    measurement = Measurement(convention=Convention(**convention), **measured | {"notes": tuple(measured["notes"])})
-    if not isinstance(values["model"], dict):
-        raise TypeError(f"model {values['model']!r} is not a table")
-    cost = None if values["cost"] is None else _cost(values["cost"])
-    rest = {"candidates": Candidates(**values.pop("candidates")), "cost": cost}
-    return Result(measurement=measurement, **values | rest)
-
-
-def _cost(values: dict[str, Any]) -> Cost:
-    """A Cost from JSON, every value of its type: these numbers cannot be recomputed from the run."""
-    timing = values["timing"]
-    pairs = [(Cost, values), *([(Timing, timing)] if timing is not None else [])]
-    for kind, given in pairs:
-        for key, value in given.items():
-            if key != "timing" and not _KINDS[key](value):
-                raise TypeError(f"{kind.__name__.lower()}.{key} cannot be {value!r}")
-    return Cost(**values | {"timing": None if timing is None else Timing(**timing)})
-
-
-def _is_amount(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-
-
-def _is_count(value: object) -> bool:
-    return _is_amount(value) and isinstance(value, int)
-
-
-def _is_maybe(value: object) -> bool:
-    return value is None or _is_amount(value)
-
-
-def _are_counts(value: object) -> bool:
-    return isinstance(value, dict) and all(map(_is_count, value.values()))
-
-
-def _are_quotients(value: object) -> bool:
-    return isinstance(value, dict) and set(value) == {"paper", "exact"} and all(map(_is_maybe, value.values()))
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-_KINDS: Mapping[str, Callable[[object], bool]] = {
-    **dict.fromkeys(("prompts", "input_tokens", "output_tokens", "p50", "p95"), _is_amount),
-    **dict.fromkeys(("flops_paper", "flops_exact", "pairs_per_second"), _is_maybe),
-    **dict.fromkeys(("cut_passages", "cut_queries", "sample"), _is_count),
-    **dict.fromkeys(("rpp", "qpp"), _are_quotients),
-    **dict.fromkeys(("precision", "hardware"), _is_text),
-    "repairs": _are_counts,
-    "parameters": lambda value: value is None or _is_count(value),
-}
+        if self.change_log.is_file():
+            yield "changes", self.change_log
+        for folder in (self.datasets, self.pending):  # what waits is looked at when it is taken
+            yield from (("note", file) for file in sorted(folder.rglob("*")) if file.is_file())
 
 
 def _are_names(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
-def _keyed(values: Any, wanted: set[str], file: Path) -> dict[str, Any]:
-    if not isinstance(values, dict) or set(values) != wanted:
-        differing = sorted(set(values) ^ wanted) if isinstance(values, dict) else []
-        raise BadInput(f"does not hold the fields that belong there ({', '.join(differing)[:200]})", file=file)
-    return values
 
 
 def _pair(stem: str, file: Path) -> tuple[str, str]:

@@ -1,0 +1,138 @@
+"""The Board: all results of a leaderboard, joined and ranked. It knows nothing of HTML."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from exabench.board._reading import Inputs, package_digest
+from exabench.board._rows import ALL, Entry, Ranker, Ranking, Row, Spent, members
+from exabench.board._scores import Score, Vectors, newest_day
+from exabench.catalogue import expand, task
+from exabench.errors import BadInput
+from exabench.files import file_digest, read_text
+from exabench.ledger import Ledger, read_result
+from exabench.nouns import Candidates, Change, Result, Submission, Task
+from exabench.releases import read as read_release
+from exabench.rows import Release
+from exabench.submissions import Training
+
+__all__ = ["ALL", "Board", "Entry", "Ranking", "Reported", "Row", "Score", "Spent", "Vectors"]
+
+AUDIT = "audit_discrepancies"
+
+
+@dataclass(frozen=True)
+class Reported:
+    """Numbers printed elsewhere: one CSV file, as it is."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Board:
+    """Everything the pages show: every result in short (`full` reads one whole), and the rankings of them.
+
+    `package` is the digest of the exabench that read it.
+    """
+
+    folder: Path
+    title: str
+    url: str
+    tasks: tuple[Task, ...]
+    submissions: Mapping[str, Submission]
+    candidates: tuple[Candidates, ...]
+    results: tuple[Score, ...]
+    vectors: Vectors = field(repr=False)
+    rows: tuple[Row, ...]
+    reported: tuple[Reported, ...]
+    rankings: tuple[Ranking, ...] = ()
+    datasets: tuple[Release, ...] = ()
+    trainings: Mapping[str, Training] = field(default_factory=dict)
+    entries: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
+    package: str = ""
+
+    @classmethod
+    def read(cls, folder: str | Path, *, index: Path | None = None) -> Board:
+        """Read and rank a leaderboard's folder. Raises BadInput for any file that is not what it says.
+
+        Results are read one after the other. With an `index` (a folder) only those are read that changed since.
+        """
+        ledger = Ledger(Path(folder))
+        settings = ledger.settings()
+        tasks = tuple(task(name) for name in expand(settings["tasks"]))
+        read = Inputs(ledger, index)
+        ranker = Ranker(read.submissions, read.scores, read.vectors, read.intervals)
+        rankings = tuple(ranker.rankings(settings.get("views", {}), tasks))
+        read.keep(ranker.intervals)
+        return cls(
+            folder=ledger.folder,
+            title=settings["title"],
+            url=str(settings.get("url", "")),
+            tasks=tasks,
+            submissions=read.submissions,
+            candidates=tuple(ledger.candidates()),
+            results=tuple(read.scores),
+            vectors=read.vectors,
+            rows=rankings[-1].rows,
+            rankings=rankings,
+            datasets=tuple(read_release(file.parent) for file in sorted(ledger.datasets.glob("*/manifest.json"))),
+            trainings={slug: made for slug, made in ledger.trainings().items() if slug in read.submissions},
+            reported=tuple(_reported(file) for file in ledger.reported_files()),
+            entries=ranker.entries([task(name) for t in tasks for name in members(t)]),
+            changes=ledger.changes(),
+            package=package_digest(),
+        )
+
+    @property
+    def updated(self) -> str:
+        """The date of the newest result; pages show no other date, so that a rebuild gives the same bytes."""
+        return newest_day(self.results)
+
+    @property
+    def audit(self) -> Reported | None:
+        """Printed means that do not follow from their own cells, where the board carries that table."""
+        return next((table for table in self.reported if table.name == AUDIT), None)
+
+    @property
+    def withdrawn(self) -> tuple[Submission, ...]:
+        """The submissions that no longer count, in the order of their slugs; each says why."""
+        return tuple(one for _, one in sorted(self.submissions.items()) if one.withdrawn)
+
+    def result(self, slug: str, task: str, candidates: str) -> Score | None:
+        """One result in short, or None."""
+        return self._index.get((slug, task, candidates))
+
+    def full(self, score: Score) -> Result:
+        """All of a result. Raises BadInput where its file is another one by now."""
+        result = read_result(score.file)
+        if file_digest(score.file) != score.digest:
+            raise BadInput("was changed while the board was read; build again", file=score.file)
+        return result
+
+    def queries(self, score: Score) -> tuple[str, ...]:
+        """The ids of the queries of a result, sorted, as `values` has them."""
+        return self.vectors.queries(score.digest)
+
+    def values(self, score: Score) -> np.ndarray:
+        """The headline metric of a result, query by query: (queries,) float64."""
+        return self.vectors.row(score.digest)
+
+    @cached_property
+    def _index(self) -> dict[tuple[str, str, str], Score]:
+        return {(r.submission, r.task, r.candidates): r for r in self.results}
+
+
+def _reported(file: Path) -> Reported:
+    lines = list(csv.reader(io.StringIO(read_text(file), newline="")))
+    columns = tuple(lines[0]) if lines else ()
+    return Reported(file.stem, columns, tuple(tuple(line) for line in lines[1:] if line))

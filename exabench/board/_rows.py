@@ -1,0 +1,248 @@
+"""Ranking: the overview's lines and those of the task pages, with their means, intervals, groups and costs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+
+import numpy as np
+
+from exabench.board._scores import Score, Vectors
+from exabench.catalogue import expand, task
+from exabench.errors import BadInput
+from exabench.metrics._measure import mean
+from exabench.nouns import FIRST_STAGE, Submission, Task
+from exabench.statistics import mean_intervals, rank_groups
+from exabench.submissions import SENT_IN
+
+ALL = "All tasks"
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a line of the overview took for a query: means over its tasks, each of the same weight.
+
+    A first stage reranked nothing and spent 0. What is not known is None, and `why` says why FLOPs are not. `p50` is
+    the mean of the tasks' median seconds, where all were taken on the same `hardware`.
+    """
+
+    flops_exact: float | None = None
+    flops_paper: float | None = None
+    parameters: int | None = None
+    p50: float | None = None
+    hardware: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the overview: a submission over one kind of candidates (first stage and depth), on all tasks.
+
+    `values` holds a number for each finished task; `mean`, `interval` and `group` are None where a task of the
+    board is missing, because a mean over other tasks is another number.
+    """
+
+    submission: Submission
+    candidates: str
+    depth: int
+    values: Mapping[str, float]
+    results: tuple[Score, ...]
+    finished: int
+    wanted: int
+    mean: float | None
+    interval: tuple[float, float] | None
+    group: int | None
+    spent: Spent = Spent()
+
+    @property
+    def is_first_stage(self) -> bool:
+        """Is this the candidates' own order, which rerankers are measured against?"""
+        return self.submission.slug == FIRST_STAGE
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The states of its results, each once."""
+        return tuple(sorted({result.state for result in self.results}))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a task page: a result with its rank group on that task (None for a bound)."""
+
+    submission: Submission
+    result: Score
+    group: int | None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The overview of some of the board's tasks: its own means, intervals and rank groups over those tasks alone."""
+
+    title: str
+    slug: str
+    tasks: tuple[Task, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """Ranks scores by what their submissions are; a submission that was withdrawn is in no ranking.
+
+    `known` are intervals of an earlier build by what they are of; `intervals` gathers those of this one.
+    """
+
+    submissions: Mapping[str, Submission]
+    scores: Sequence[Score]
+    vectors: Vectors
+    known: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def rankings(self, views: Mapping[str, list[str]], tasks: tuple[Task, ...]) -> Iterator[Ranking]:
+        """The board's views in its own order, then all its tasks. Raises BadInput where two would share a page."""
+        slugs = set[str]()
+        for title, names in {**views, ALL: [t.name for t in tasks]}.items():
+            chosen = tuple(task(name) for name in expand(names))
+            slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "view"
+            if slug in slugs:
+                raise BadInput(f"two views of the board would be called {slug}; give them other titles")
+            slugs.add(slug)
+            yield Ranking(title, slug, chosen, self.rows(chosen))
+
+    def rows(self, tasks: tuple[Task, ...]) -> tuple[Row, ...]:
+        """The overview's lines, best mean first, lines without a mean after them; bounds are left to the task pages."""
+        wanted = {name for t in tasks for name in members(t)}
+        grouped: dict[tuple[str, str], dict[str, Score]] = {}
+        for score in self.scores:
+            if score.task in wanted and self._competes(score):
+                grouped.setdefault((score.submission, score.candidates), {})[score.task] = score
+        rows = [self._row(tasks, by_task) for by_task in grouped.values()]
+        complete = [row for row in rows if row.mean is not None]
+        complete.sort(key=lambda row: (-(row.mean or 0), row.submission.name, row.candidates))
+        arrays = [self._arrays(tasks, row.results) for row in complete]
+        for row, values in zip(complete, arrays, strict=True):
+            _same_size(row.results, values, arrays[0])
+        found = zip(complete, self._intervals(tasks, complete, arrays), rank_groups(arrays), strict=True)
+        ranked = [replace(row, interval=interval, group=group) for row, interval, group in found]
+        incomplete = [row for row in rows if row.mean is None]
+        incomplete.sort(key=lambda row: (-row.finished, row.submission.name, row.candidates))
+        return tuple(ranked + incomplete)
+
+    def _intervals(
+        self, tasks: tuple[Task, ...], rows: Sequence[Row], arrays: Sequence[Sequence[np.ndarray]]
+    ) -> list[tuple[float, float]]:
+        """The interval of each line's mean; only those that no earlier build knew are worked out."""
+        over = " ".join(t.name for t in tasks)
+        keys = [sha256(" ".join((over, *(one.digest for one in row.results))).encode()).hexdigest() for row in rows]
+        new = [place for place, key in enumerate(keys) if key not in self.known]
+        made = zip(new, mean_intervals([arrays[place] for place in new]), strict=True)
+        self.intervals.update({keys[place]: interval for place, interval in made})
+        self.intervals.update({key: self.known[key] for key in keys if key in self.known})
+        return [self.intervals[key] for key in keys]
+
+    def entries(self, tasks: Sequence[Task]) -> dict[str, tuple[Entry, ...]]:
+        """The results on each task, best first; bounds carry no group."""
+        mine: dict[str, list[Score]] = {t.name: [] for t in tasks}
+        for score in self.scores:
+            if score.task in mine and self._counts(score):
+                mine[score.task].append(score)
+        return {name: self._ranked(scores) for name, scores in mine.items()}
+
+    def _ranked(self, scores: list[Score]) -> tuple[Entry, ...]:
+        scores.sort(key=lambda score: (-score.value, score.submission, score.candidates))
+        ranked = [score for score in scores if self._competes(score)]
+        rows = [[self.vectors.row(score.digest)] for score in ranked]
+        for score, values in zip(ranked, rows, strict=True):
+            _same_size([score], values, rows[0])
+        groups = rank_groups(rows)
+        numbered = {id(score): group for score, group in zip(ranked, groups, strict=True)}
+        return tuple(Entry(self.submissions[s.submission], s, numbered.get(id(s))) for s in scores)
+
+    def _counts(self, score: Score) -> bool:
+        return score.submission in self.submissions and not self.submissions[score.submission].withdrawn
+
+    def _competes(self, score: Score) -> bool:
+        """Bounds, which need no model, are no lines of a ranking; the first stage is."""
+        if not self._counts(score):
+            return False
+        return score.submission == FIRST_STAGE or self.submissions[score.submission].kind != "baseline"
+
+    def _row(self, tasks: tuple[Task, ...], by_task: Mapping[str, Score]) -> Row:
+        values: dict[str, float] = {}
+        parts = [[by_task[name] for name in members(t) if name in by_task] for t in tasks]
+        for t, found in zip(tasks, parts, strict=True):
+            if len(found) == len(members(t)) and all(score.whole for score in found):
+                values[t.name] = mean(score.value for score in found)
+        whole = len(values) == len(tasks) and bool(tasks)
+        first = next(iter(by_task.values()))
+        submission = self.submissions[first.submission]
+        return Row(
+            submission=submission,
+            candidates=first.candidates,
+            depth=first.depth,
+            values=values,
+            results=tuple(by_task[name] for name in sorted(by_task)),
+            finished=len(values),
+            wanted=len(tasks),
+            mean=mean(values.values()) if whole else None,
+            interval=None,
+            group=None,
+            spent=_spent(submission, parts, whole),
+        )
+
+    def _arrays(self, tasks: tuple[Task, ...], scores: Sequence[Score]) -> list[np.ndarray]:
+        """Headline values, an array for each task; forums are weighted so that their mean is the mean of means."""
+        by_task = {score.task: score for score in scores}
+        return [self._weighted([by_task[name] for name in members(t)]) for t in tasks]
+
+    def _weighted(self, scores: Sequence[Score]) -> np.ndarray:
+        parts = [self.vectors.row(score.digest) for score in scores]
+        if len(parts) == 1:
+            return parts[0]
+        total = sum(map(len, parts))
+        return np.concatenate([part * (total / (len(parts) * len(part))) for part in parts])
+
+
+def members(t: Task) -> tuple[str, ...]:
+    """The tasks with judgements of their own that a task stands for: itself, or those it is the mean of."""
+    return t.members or (t.name,)
+
+
+def _same_size(scores: Sequence[Score], values: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> None:
+    if any(len(own) != len(other) for own, other in zip(values, wanted, strict=True)):
+        raise BadInput(
+            "was measured on another number of queries than other results of its task; run `exabench bench run` again",
+            file=scores[0].file,
+        )
+
+
+def _spent(submission: Submission, parts: list[list[Score]], whole: bool) -> Spent:
+    if submission.slug == FIRST_STAGE:
+        return Spent(0.0, 0.0, why="the first stage itself: nothing was reranked")
+    if submission.kind in SENT_IN:
+        return Spent(why="the ranking was sent in: what it took was not seen")
+    every = [score for part in parts for score in part]
+    if not all(score.costed for score in every):
+        return Spent(why="a result says nothing about its cost")
+    sizes = {score.parameters for score in every}
+    parameters = sizes.pop() if len(sizes) == 1 else None
+    if not whole:
+        return Spent(parameters=parameters, why="tasks are missing: a mean over the others is another number")
+    places = {score.hardware for score in every if score.p50 is not None}
+    timed = len(places) == 1 and all(score.p50 is not None for score in every)
+    exact = _mean_of_means([[score.flops_exact for score in part] for part in parts])
+    return Spent(
+        flops_exact=exact,
+        flops_paper=_mean_of_means([[score.flops_paper for score in part] for part in parts]),
+        parameters=parameters,
+        p50=_mean_of_means([[score.p50 for score in part] for part in parts]) if timed else None,
+        hardware=places.pop() if timed else "",
+        why="" if exact is not None else "the model behind its server is not known",
+    )
+
+
+def _mean_of_means(tasks: list[list[float | None]]) -> float | None:
+    """None where one value is."""
+    known = [[value for value in values if value is not None] for values in tasks]
+    return mean(map(mean, known)) if list(map(len, known)) == list(map(len, tasks)) else None

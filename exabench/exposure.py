@@ -1,0 +1,77 @@
+"""Exposure: does the training data that a submission declares, and that exabench recorded, meet a task?"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from exabench.catalogue import suites, tasks
+from exabench.catalogue import task as task_of
+from exabench.nouns import Submission, Task
+
+if TYPE_CHECKING:
+    from exabench.submissions import Training
+
+_SPLIT = re.compile(
+    r"(-(train|training|dev|test|val|validation|small|judged|queries|qrels|corpus|generated|retrieval))+$"
+)
+_SUITE = re.compile(r"^(irds:|beir-|mteb-)+")
+_MS_MARCO = "msmarco"
+
+
+def exposed(submission: Submission, task: Task | str, training: Training | None = None) -> str:
+    """ "yes", "no" or "unknown": was the model trained on what the task is made of?
+
+    Declared names (`training_data` and `synthetic_data`) meet a task by its own name, those of its members or of the
+    whole that it is a member of, its Hub id or its ir_datasets id, in upper or lower case, with or without the suite
+    before it and the split behind it: "BeIR/scifact", "scifact-train". MS MARCO in any split meets MS MARCO dev and
+    the TREC DL tracks: one collection with other judged queries, which other boards count as trained on, too. Where
+    nothing meets it and something is not said ("unknown"), the answer is "unknown"; else "no". What `exabench train`
+    recorded (the rows that share texts or ids with a benchmark) can only turn the answer into "yes".
+    """
+    name = task if isinstance(task, str) else task.name
+    if training is not None and _recorded(training.values, name):
+        return "yes"
+    return _declared(submission.training_data, submission.synthetic_data, name)
+
+
+@functools.lru_cache(maxsize=65536)
+def _declared(data: tuple[str, ...] | str, synthetic: tuple[str, ...] | str, task: str) -> str:
+    declared = [name for names in (data, synthetic) if not isinstance(names, str) for name in names]
+    if any(_plain(name) & _names_of(task) for name in declared):
+        return "yes"
+    return "unknown" if "unknown" in (data, synthetic, *(name.strip().lower() for name in declared)) else "no"
+
+
+@functools.cache
+def _names_of(name: str) -> frozenset[str]:
+    """What a task may be called, in plain form: its own names, those of its members and wholes, its suites."""
+    wholes = [one for one in tasks().values() if name in one.members]
+    relatives = [task_of(name), *wholes, *(task_of(member) for member in task_of(name).members)]
+    called = [text for one in relatives for text in (one.name, one.ir_datasets, (one.hub or {}).get("repo")) if text]
+    ours = {one.name for one in relatives}
+    holding = {suite for suite, names in suites().items() if ours & set(names)}
+    holding |= {"beir"} if any(suite.startswith("beir-") for suite in holding) else set()
+    return frozenset(holding.union(map(_whole, called)))
+
+
+@functools.lru_cache(maxsize=65536)
+def _plain(name: str) -> frozenset[str]:
+    """What a declared name may stand for: itself, without the suite and the split, and without the owner, too."""
+    lower = re.sub(r"[\s_]+", "-", name.strip().lower())
+    return frozenset({lower, _whole(lower), _whole(lower.rpartition("/")[2])} - {""})
+
+
+def _whole(name: str) -> str:
+    """A data set's name without case, suite and split: "BeIR/SciFact-train" is "scifact"."""
+    whole = _SPLIT.sub("", _SUITE.sub("", name.lower().replace("/", "-")))
+    return _MS_MARCO if re.match(r"ms-?marco(-|$)", whole) else whole
+
+
+def _recorded(values: Mapping[str, Any], name: str) -> bool:
+    """Did a training's own data share rows with the task, as its report says?"""
+    tables = [table for table in values.get("data", ()) if isinstance(table, Mapping)]
+    shared = [(table.get("leaks") or {}).get("benchmarks") or {} for table in tables]
+    return any(_plain(str(one)) & _names_of(name) for benchmarks in shared for one in benchmarks)

@@ -1,0 +1,160 @@
+"""The pages that vouch for all others: what is verified and from which files, what changed and why, how to submit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from exabench.files import digest_of, file_digest, json_text
+from exabench.ledger import Ledger
+from exabench.pages._format import clean
+from exabench.pages._page import Page
+from exabench.pages._views import STATES, View
+from exabench.releases import MANIFEST
+from exabench.screening import ERROR_CLASSES
+from exabench.screening import Limits as Taken
+from exabench.submissions import FIELDS, KINDS
+
+FORMAT = 1
+LISTED = 100  # lines of a table; data/files.json and data/changes.json hold all
+BYTES, RANKING = "the file", "its ranking, unpacked"
+
+
+def pages(view: View) -> Iterator[Page]:
+    """verify, changes and submit with the data behind them, and the rows pages of the datasets."""
+    everything = view.everything, digest_of(repr(view.board.changes))
+    yield Page("verify.html", partial(verify, view), "verify.html", everything)
+    yield Page("data/files.json", partial(files_json, view), of=everything)
+    yield Page("changes.html", partial(changes, view), "changes.html", everything)
+    yield Page("data/changes.json", partial(changes_json, view), of=everything)
+    yield Page("submit.html", partial(submit, view), "submit.html", (view.version,))
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A file that the board was made from: its path in the board's folder, and the digest `of` it or of what it holds.
+
+    A ranking is known by the digest of its text, whatever packed it. A digest that the board does not know is empty.
+    """
+
+    kind: str
+    path: str
+    digest: str = ""
+    of: str = BYTES
+
+
+def inputs(view: View) -> Iterator[Input]:
+    """Every file that the board was made from: what all results share first, then what each was sent with."""
+    board, ledger = view.board, Ledger(view.board.folder)
+    shared = [("board", ledger.folder / "board.toml"), ("change log", ledger.change_log)]
+    for one in board.candidates:
+        ranking = ledger.candidates_file(one.task, one.name)
+        yield Input("ranking of candidates", _inside(view, ranking), one.digest, RANKING)
+        shared.append(("candidates", ranking.with_name(f"{one.name}.json")))
+        shared.append(("texts of candidates", ledger.shown_file(one.task, one.name)))
+    shared += [("dataset", ledger.datasets / release.name / MANIFEST) for release in board.datasets]
+    shared += [("reported elsewhere", file) for file in ledger.reported_files()]
+    yield from (Input(kind, _inside(view, file)) for kind, file in shared if file.is_file())
+    for slug, training in sorted(board.trainings.items()):
+        folder = _inside(view, ledger.training_folder(slug))
+        yield from (Input("training", f"{folder}/{name}", digest_of(d)) for name, d in sorted(training.files.items()))
+    yield from (Input("submission", f"submissions/{slug}.toml") for slug in sorted(board.submissions))
+    for score in view.results:
+        yield Input("result", _inside(view, score.file), score.digest)
+        run = ledger.run_file(score.submission, score.task, score.candidates)
+        if run.is_file():
+            yield Input("run", _inside(view, run), score.run_digest, RANKING)
+
+
+def _inside(view: View, file: Path) -> str:
+    return str(file)[len(str(view.board.folder / "-")) - 1 :]  # all are made of it; relative_to would take seconds
+
+
+def _told(view: View, one: Input) -> dict[str, str]:
+    """An input with its digest."""
+    digest = one.digest or file_digest(view.board.folder / one.path)
+    return {"digest": digest, "kind": one.kind, "of": one.of, "path": one.path}
+
+
+def files_json(view: View) -> bytes:
+    """Every input for programs, one a line, and the build that they make."""
+    rows = ",\n".join(json.dumps(_told(view, one)) for one in inputs(view))
+    return f'{{"build": "{view.everything}", "format": {FORMAT}, "files": [\n{rows}\n]}}\n'.encode()
+
+
+def verify(view: View) -> dict[str, Any]:
+    """What `exabench bench verify` checks, and the digests that it checks against."""
+    files, results = list(inputs(view)), view.results
+    qrels = {(one.task, one.qrels_digest) for one in view.board.candidates}
+    return {
+        "build": view.everything,
+        "files": [_told(view, one) for one in files[:LISTED]],
+        "total": len(files),
+        "tasks": [(t, sorted(digest for name, digest in qrels if name == t.name)) for t in view.single_tasks],
+        "example": results[0] if results else None,
+        "stamp": ("", view.version),
+    }
+
+
+def changes(view: View) -> dict[str, Any]:
+    """The newest changes, and what was withdrawn."""
+    found = view.board.changes
+    return {
+        "newest": found[: -LISTED - 1 : -1],
+        "total": len(found),
+        "withdrawn": view.board.withdrawn,
+        "stamp": ("", view.version),
+    }
+
+
+def changes_json(view: View) -> bytes:
+    """All changes, newest first, and what was withdrawn."""
+    told = [{key: clean(v) if isinstance(v, str) else v for key, v in vars(one).items()} for one in view.board.changes]
+    gone = [{"submission": one.slug, "name": one.name, "reason": clean(one.withdrawn)} for one in view.board.withdrawn]
+    return json_text({"format": FORMAT, "changes": told[::-1], "withdrawn": gone}).encode("utf-8", "replace")
+
+
+def submit(view: View) -> dict[str, Any]:
+    """How to submit: the grammar as the check of a file knows it, what is taken, what is refused, and the states."""
+    from exabench.sandbox import Limits as Given
+
+    return {
+        "fields": FIELDS,
+        "kinds": KINDS,
+        "examples": EXAMPLES,
+        "taken": Taken(),
+        "given": Given(),
+        "classes": ERROR_CLASSES,
+        "states": STATES,
+        "tasks": view.single_tasks,
+        "stamp": ("", view.version),
+    }
+
+
+_COMMON = """name = "acme/reranker"
+kind = "{kind}"
+licence = "apache-2.0"
+link = "https://example.org/reranker"
+contact = "@acme"
+training_data = ["msmarco"]
+"""
+EXAMPLES = {
+    "model": _COMMON.format(kind="model")
+    + """reranker = "cross_encoder"
+model = "acme/reranker"
+revision = "0123456789abcdef0123456789abcdef01234567"
+family = "cross-encoder"
+precision = "float32"
+""",
+    "run": _COMMON.format(kind="run") + 'description = "How the runs were made, in a sentence"\n',
+    "api": _COMMON.format(kind="api")
+    + """reranker = "listwise"
+model = "acme-large"
+endpoint = "https://api.example.org/v1"
+""",
+}
+"""A file of each kind that somebody may send: what the page shows, and a test holds against the check itself."""

@@ -1,0 +1,191 @@
+"""The queue on the Hub: the open pull requests of a board's repository."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import exabench.discussions as talking
+import exabench.hub
+from exabench.discussions import Listed
+from exabench.errors import OutsideFailed, printable
+from exabench.files import writing
+from exabench.ledger import Ledger
+from exabench.queueing._answers import Answer
+from exabench.queueing._places import LARGEST, Pending
+from exabench.screening import Refused
+from exabench.submissions import SENT_IN, TRAINING_FILES, read_submission
+
+_TITLE = re.compile(r"Submit (?P<name>[A-Za-z0-9._-]+/[A-Za-z0-9._-]+) \((?P<kind>[a-z]+)\)")
+_RUN = r"[a-z0-9][a-z0-9._+-]{0,200}\.trec\.gz"
+_UNPACKED = 1 << 30  # bytes that a run may come to when it is unpacked
+_MOST = 2000  # files of one submission
+_TRIES = 5
+_PAUSE = 1.0
+
+
+@dataclass(frozen=True)
+class Requests:
+    """The pull requests of `repo`; the board itself lies in `board`. Answers are comments, each given once.
+
+    A pull request may touch exactly the three places of one submission. One that was answered is closed: its files
+    come with the board's own commit.
+    """
+
+    board: Path
+    repo: str
+    pause: float = _PAUSE
+
+    def waiting(self) -> list[Pending]:
+        """The open pull requests, oldest first."""
+        return [
+            Pending(
+                one.number,
+                match["name"].replace("/", "--") if (match := _TITLE.fullmatch(one.title)) else "?",
+                match["kind"] if match else "?",
+                one.author,
+                one.date,
+                talking.history(self.repo, one.revision)[0],
+                one.url,
+            )
+            for one in talking.open_requests(self.repo)
+        ]
+
+    def answered(self, pending: Pending) -> bool:
+        """Is our comment there, on the commit that the request is at?"""
+        said = talking.talk(self.repo, pending.number).comments
+        return any(author == self._me and _mark(pending) in text for author, text in said)
+
+    def fetch(self, pending: Pending, to: Path) -> Path:
+        """The request's own files in `to`, as they lie in a local queue; looked at by name and size first."""
+        if to.is_dir():
+            return to
+        listed = talking.files(self.repo, pending.revision)
+        changed = self._changed(pending, listed)
+        slug = _only_slug(changed)
+        self._may_replace(slug, pending)
+        part = to.with_name(f"{to.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        fetched = part / "fetched"
+        file = self._get(f"submissions/{slug}.toml", listed, pending, fetched)
+        kind = read_submission(file).kind
+        runs = sorted(path for path in changed if path.startswith("runs/") and path in listed)
+        if not runs and kind in SENT_IN:
+            runs = sorted(path for path in listed if path.startswith(f"runs/{slug}/"))
+        report = sorted(path for path in listed if path.startswith(f"models/{slug}/"))
+        for path in [*runs, *report]:
+            got = self._get(path, listed, pending, fetched)
+            if path.endswith(".gz"):
+                _check_unpacked(got)
+        with writing(part):
+            (part / "runs").mkdir(parents=True)
+            os.replace(file, part / "submission.toml")
+            for path in runs:
+                os.replace(fetched / path, part / "runs" / path.rpartition("/")[2])
+            for path in report:
+                os.replace(fetched / path, part / path.rpartition("/")[2])
+            shutil.rmtree(fetched)
+            os.replace(part, to)
+        return to
+
+    def answer(self, pending: Pending, answer: Answer) -> None:
+        """One comment, with a line that marks it; after every error it is looked whether it is there all the same."""
+
+        def said() -> bool:
+            return self.answered(pending)
+
+        self._until(said, lambda: talking.comment(self.repo, pending.number, f"{answer.text()}\n\n{_mark(pending)}"))
+
+    def finish(self, pending: Pending) -> None:
+        """Close the request."""
+
+        def closed() -> bool:
+            return not talking.talk(self.repo, pending.number).open
+
+        self._until(closed, lambda: talking.close(self.repo, pending.number))
+
+    def _until(self, there: Callable[[], bool], do: Callable[[], None]) -> None:
+        """Do it until it is there. Raises OutsideFailed after the last try."""
+        for tried in range(_TRIES):
+            try:
+                if there():
+                    return
+                do()
+            except OutsideFailed:
+                if tried == _TRIES - 1:
+                    raise
+                time.sleep(self.pause * 2**tried)
+
+    @cached_property
+    def _me(self) -> str:
+        return talking.me()
+
+    def _changed(self, pending: Pending, listed: Mapping[str, Listed]) -> list[str]:
+        """The paths that the request changes: against the newest commit of the board that it knows."""
+        known = set(talking.history(self.repo, "main"))
+        base = next((commit for commit in talking.history(self.repo, pending.revision) if commit in known), None)
+        before = talking.files(self.repo, base) if base else {}
+        return sorted(path for path in {*listed, *before} if listed.get(path) != before.get(path))
+
+    def _may_replace(self, slug: str, pending: Pending) -> None:
+        """Only its owner may send what is filed already once more."""
+        there = (Ledger(self.board).folder / "submissions" / f"{slug}.toml").is_file()
+        if there and pending.owner.lower() != slug.partition("--")[0].lower():
+            raise Refused(
+                "invalid-submission", f"{slug} is on the board, and {pending.owner} is not its owner; take another name"
+            )
+
+    def _get(self, path: str, listed: Mapping[str, Listed], pending: Pending, to: Path) -> Path:
+        if path not in listed:
+            raise Refused("invalid-submission", f"{path} is missing")
+        if listed[path].size > LARGEST:
+            raise Refused("too-large", f"{path} has {listed[path].size:,} bytes; at most {LARGEST:,} are taken")
+        exabench.hub.dataset_snapshot(self.repo, pending.revision, only=[path], to=to)
+        return to / path
+
+
+def _mark(pending: Pending) -> str:
+    return f"<!-- exabench answer {pending.revision} -->"
+
+
+def _only_slug(changed: list[str]) -> str:
+    """The one submission whose places these are. Raises Refused for a path that belongs to none, or to a second one."""
+    slugs = {path.split("/")[1].removesuffix(".toml") for path in changed if path.count("/")}
+    slug = min(slugs, default="")
+    if not changed or len(changed) > _MOST:
+        raise Refused(
+            "invalid-submission", f"the pull request changes {len(changed)} files; at least 1, at most {_MOST}"
+        )
+    report = "|".join(map(re.escape, TRAINING_FILES))
+    own = re.compile(
+        rf"submissions/{re.escape(slug)}\.toml|runs/{re.escape(slug)}/{_RUN}|models/{re.escape(slug)}/({report})"
+    )
+    for path in changed:
+        if len(slugs) > 1 or not own.fullmatch(path):
+            raise Refused(
+                "invalid-submission",
+                f"a pull request may change submissions/SLUG.toml, runs/SLUG/ and the report in models/SLUG/ of one "
+                f"submission, and nothing else; this one changes {printable(path, 100)}",
+            )
+    return slug
+
+
+def _check_unpacked(file: Path) -> None:
+    """Raises Refused for a run that unpacks to more than a run can be, without unpacking all of it."""
+    size = 0
+    try:
+        with gzip.open(file) as stream:
+            while piece := stream.read(1 << 20):
+                size += len(piece)
+                if size > _UNPACKED:
+                    raise Refused("too-large", f"{file.name} unpacks to more than {_UNPACKED:,} bytes")
+    except (OSError, EOFError, zlib.error) as error:
+        raise Refused("invalid-submission", f"{file.name} is not a whole gzip file") from error

@@ -1,0 +1,246 @@
+"""A program in the jail: lines in, lines out, under limits of time, memory, processes and bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from exabench.errors import printable
+from exabench.sandbox._jail import Limits, jail_command
+from exabench.sandbox._seccomp import seccomp_filter
+from exabench.screening import Refused
+
+TICK = 0.05  # seconds between two looks at memory and processes
+_CHUNK = 1 << 16
+_TAIL = 4_000  # bytes of what it says on stderr that are kept
+_SIGNALS = {128 + 24: "time-limit", 128 + 25: "crashed"}  # SIGXCPU; SIGXFSZ
+
+
+def nothing() -> bytes:
+    """What there is to send when there is nothing to send."""
+    return b""
+
+
+class Jailed:
+    """A running program. Every way out of here (an answer too late or too long, its end) kills it and all its kin.
+
+    It dies with the thread that began it, so that nothing outlives whoever asked.
+    """
+
+    def __init__(self, program: Sequence[str], model: str | Path | None = None, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._refused: Refused | None = None
+        self._line, self._unsent, self._said = bytearray(), bytearray(), bytearray()
+        self._started, self._stopped = time.monotonic(), threading.Event()
+        with _filter() as seccomp, _told() as (told, info):
+            self._process = subprocess.Popen(
+                jail_command(program, model, self.limits, seccomp=seccomp, info=info),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env={},  # the jail's first process is bubblewrap itself, and what it was given can be read there
+                pass_fds=[descriptor for descriptor in (seccomp, info) if descriptor is not None],
+            )
+            os.close(info)
+            self._first = _first(told)
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        self._in, self._out, self._err = (
+            pipe.fileno() for pipe in (self._process.stdin, self._process.stdout, self._process.stderr)
+        )
+        for pipe in (self._in, self._out, self._err):
+            os.set_blocking(pipe, False)
+        self._select = selectors.DefaultSelector()
+        self._select.register(self._out, selectors.EVENT_READ)
+        self._select.register(self._err, selectors.EVENT_READ)
+        self._watch = threading.Thread(target=self._watched, daemon=True)
+        self._watch.start()
+
+    @property
+    def said(self) -> str:
+        """The end of what the program said on stderr."""
+        return self._said.decode("utf-8", "replace")
+
+    def send(self, data: bytes) -> None:
+        """Have this sent, when next an answer is waited for."""
+        self._unsent += data
+
+    def exchange(self, seconds: Callable[[], float], feed: Callable[[], bytes] = nothing) -> bytes:
+        """Its next line, within `seconds` (asked again and again); meanwhile it is sent what `feed` gives.
+
+        Raises Refused where none comes, and again at every later call: nothing that comes late is ever read.
+        """
+        asked = time.monotonic()
+        while self._refused or (end := self._line.find(b"\n")) < 0:
+            if self._refused:
+                raise self.stop(self._refused)
+            if len(self._line) > self.limits.answer:
+                raise self.stop(Refused("crashed", f"an answer has more than {self.limits.answer} bytes"))
+            if time.monotonic() - asked > (given := seconds()):
+                raise self.stop(Refused("time-limit", f"the model gave no answer in {given:g} seconds"))
+            if len(self._unsent) < _CHUNK:
+                self._unsent += feed()
+            self._turn()
+        line = bytes(self._line[:end])
+        del self._line[: end + 1]
+        return line
+
+    def stop(self, refused: Refused) -> Refused:
+        """Kill it and all its kin; `refused`, or what was found before that, is what every later call raises."""
+        self._refused = self._refused or refused
+        self.close()
+        return self._refused
+
+    def close(self) -> None:
+        """Kill it and all its kin, and wait until the jail is gone."""
+        self._refused = self._refused or Refused("crashed", "the jail was closed")
+        self._stopped.set()
+        self._watch.join()
+        self._kill()
+        self._process.wait()
+        if self._first is not None:
+            os.close(self._first)
+            self._first = None
+        self._select.close()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            pipe.close()
+
+    # -- pipes -------------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """Wait for a pipe, a moment at most, and move what can be moved."""
+        self._want_to_write(bool(self._unsent))
+        for key, _ in self._select.select(TICK):
+            if key.fd == self._in:
+                self._write()
+            elif data := self._read(key.fd):
+                (self._line if key.fd == self._out else self._said).extend(data)
+                del self._said[:-_TAIL]
+            else:
+                self._select.unregister(key.fd)
+                if key.fd == self._out:
+                    self._ended()
+
+    def _want_to_write(self, wanted: bool) -> None:
+        if wanted != (self._in in self._select.get_map()):
+            if wanted:
+                self._select.register(self._in, selectors.EVENT_WRITE)
+            else:
+                self._select.unregister(self._in)
+
+    def _write(self) -> None:
+        try:
+            del self._unsent[: os.write(self._in, self._unsent[:_CHUNK])]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:  # it reads no more; what it still has to say is read to its end
+            self._unsent.clear()
+
+    @staticmethod
+    def _read(pipe: int) -> bytes:
+        try:
+            return os.read(pipe, _CHUNK)
+        except BlockingIOError:
+            return b""
+
+    def _ended(self) -> None:
+        """Its output has ended: say why."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+        code = self._process.returncode
+        lines = self.said.strip().splitlines()
+        why = f"the model's process ended ({code})" + (f": {printable(lines[-1], 200)}" if lines else "")
+        raise self.stop(Refused(_SIGNALS.get(code, "crashed"), why))
+
+    # -- the watch ---------------------------------------------------------------------------------------------------
+
+    def _watched(self) -> None:
+        """Until it is stopped: kill it when it has too many processes, too much memory or too much time."""
+        while not self._stopped.wait(TICK):
+            if time.monotonic() - self._started > self.limits.seconds:
+                self._refused = Refused("time-limit", f"the model took more than {self.limits.seconds:g} seconds")
+            elif len(kin := descendants(self._process.pid)) > self.limits.processes:
+                self._refused = Refused("crashed", f"the model started more than {self.limits.processes} processes")
+            elif sum(map(_memory, kin)) > self.limits.memory:
+                self._refused = Refused("out-of-memory", f"the model took more than {self.limits.memory} bytes")
+            else:
+                continue
+            self._kill()
+            return
+
+    def _kill(self) -> None:
+        """The first process of a namespace takes all others with it, whatever they did to bubblewrap."""
+        if self._first is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._first, signal.SIGKILL)
+        self._process.kill()
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process began, and theirs; those whose parent died belong to the jail's first process."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                stat = Path("/proc", name, "stat").read_bytes()
+                parent = int(stat[stat.rindex(b")") + 1 :].split()[1])
+                children.setdefault(parent, []).append(int(name))
+    found, todo = list[int](), [pid]
+    while todo:
+        some = children.get(todo.pop(), [])
+        found += some
+        todo += some
+    return found
+
+
+def _memory(pid: int) -> int:
+    """Bytes that a process holds and no file backs."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc", str(pid), "status").read_bytes().splitlines()
+        return sum(int(line.split()[1]) << 10 for line in lines if line.startswith((b"RssAnon:", b"RssShmem:")))
+    return 0
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[tuple[int, int]]:
+    """A pipe; its end for writing is to be closed by whoever gives it away."""
+    read, write = os.pipe()
+    try:
+        yield read, write
+    finally:
+        os.close(read)
+
+
+def _first(told: int) -> int | None:
+    """The jail's first process, held by a descriptor, as bubblewrap tells it; None where it did not get that far."""
+    text = b""
+    while piece := os.read(told, 4096):
+        text += piece
+    found = re.search(rb'"child-pid": (\d+)', text)
+    with contextlib.suppress(ProcessLookupError):
+        return os.pidfd_open(int(found[1])) if found else None
+    return None
+
+
+@contextlib.contextmanager
+def _filter() -> Iterator[int | None]:
+    """A descriptor from which the filter of system calls can be read once; None where there is no filter."""
+    if not (program := seccomp_filter()):
+        yield None
+        return
+    read, write = os.pipe()
+    try:
+        os.write(write, program)
+        os.close(write)
+        yield read
+    finally:
+        os.close(read)

@@ -1,0 +1,153 @@
+"""A stranger's model as a reranker: screened, loaded and run in the jail, its answers checked out here."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from exabench.nouns import ModelFolder, Passage, Query, Usage
+from exabench.sandbox._answers import about_of, answered, scores_of, speed_of, usage_of
+from exabench.sandbox._folders import stranger
+from exabench.sandbox._jail import Limits, check_jail
+from exabench.sandbox._process import Jailed
+from exabench.screening import Limits as Screening
+from exabench.screening import Refused
+
+WORKER = (sys.executable, "-I", "-B", "-m", "exabench.sandbox._worker")
+Job = tuple[Query, Sequence[Passage]]
+
+
+class Sandboxed:
+    """The reranker `part` on a stranger's model, in a jail; to be closed, or used as a context.
+
+    It scores as the part itself does, bit for bit. `model` and `options` (of them `revision`) are those of a
+    submission. The jail is told texts, and counts from 0 instead of ids. Any rule broken ends it: every call after
+    that raises the same Refused, whose `reason` is one of ERROR_CLASSES.
+    """
+
+    reads = "texts"
+
+    def __init__(
+        self,
+        part: str,
+        model: str | ModelFolder,
+        options: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
+        *,
+        lock: str | Path | None = None,
+    ) -> None:
+        own, limits = dict(options or {}), limits or Limits()
+        check_jail()
+        revision = str(own.pop("revision", ""))
+        if isinstance(model, ModelFolder):  # the client's cache is links, which lead out of any jail
+            revision, model = model.revision, model.name
+        folder = stranger(model, revision, lock, Screening(weights=limits.weights))
+        self._talk = Conversation(WORKER, folder.path, limits, {"part": part, "options": own})
+        about = self._talk.about
+        self.precision, self.parameters = about.precision, about.parameters
+        self.identity = {**about.identity, "model": folder.name, "revision": folder.revision}
+
+    @property
+    def pairs_per_second(self) -> float | None:
+        """How fast `score_many` was, as the jail counts it."""
+        return self._talk.speed
+
+    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
+        """One score for each passage, in the order given. Raises Refused."""
+        return self._talk.score(query, passages)
+
+    def score_many(self, jobs: Iterable[Job]) -> Iterator[tuple[list[float], Usage | None]]:
+        """Scores and usage of each job, in order; jobs are read as the model asks for them. Raises Refused."""
+        return self._talk.score_many(jobs)
+
+    def close(self) -> None:
+        """End the jail."""
+        self._talk.close()
+
+    def __enter__(self) -> Sandboxed:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class Conversation:
+    """Questions to a program in the jail, and its answers, each of them checked. Nothing it says is believed."""
+
+    def __init__(self, program: Sequence[str], model: Path | None, limits: Limits, setup: Mapping[str, Any]) -> None:
+        self._jailed, self._limits = Jailed(program, model, limits), limits
+        self.speed: float | None = None
+        self._jailed.send(_line(setup))
+        with self._fatal():
+            self.about = about_of(self._jailed.exchange(lambda: limits.load))
+
+    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
+        """One score for each passage of one query."""
+        with self._fatal():
+            self._jailed.send(_job(0, query, passages))
+            line = self._jailed.exchange(lambda: self._limits.query)
+            return scores_of(answered(line, ("scores",)), len(passages))
+
+    def score_many(self, jobs: Iterable[Job]) -> Iterator[tuple[list[float], Usage | None]]:
+        """Scores and usage of each job. Whoever leaves before the end ends the jail."""
+        questions = _Questions(jobs)
+        with self._fatal():
+            self._jailed.send(_line("many"))
+            while True:
+                line = self._jailed.exchange(lambda: self._limits.query * max(1, len(questions.sizes)), questions.feed)
+                if not questions.sizes:
+                    break
+                value, size = answered(line, ("scores", "usage")), questions.sizes.popleft()
+                yield scores_of(value, size), usage_of(value)
+            if not questions.ended:
+                raise Refused("crashed", "the model answered what it was not asked")
+            self.speed = speed_of(line)
+
+    def close(self) -> None:
+        """End the jail."""
+        self._jailed.close()
+
+    @contextlib.contextmanager
+    def _fatal(self) -> Iterator[None]:
+        """Whatever goes wrong in the block is the end of the jail."""
+        try:
+            yield
+        except Refused as error:
+            raise self._jailed.stop(error) from error.__cause__
+        except BaseException:
+            self._jailed.stop(Refused("crashed", "the model was stopped in the middle of an answer"))
+            raise
+
+
+class _Questions:
+    """Jobs as lines, made when they can be sent; `sizes` are the passages of those that wait for an answer."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._jobs, self._place = iter(jobs), 0
+        self.sizes: deque[int] = deque()
+        self.ended = False
+
+    def feed(self) -> bytes:
+        """The next line; nothing after the last."""
+        if self.ended:
+            return b""
+        if (job := next(self._jobs, None)) is None:
+            self.ended = True
+            return _line("end")
+        self.sizes.append(len(job[1]))
+        self._place += 1
+        return _job(self._place - 1, *job)
+
+
+def _job(place: int, query: Query, passages: Sequence[Passage]) -> bytes:
+    texts = [[passage.text, passage.title] for passage in passages]
+    return _line({"place": place, "query": query.text, "passages": texts})
+
+
+def _line(value: object) -> bytes:
+    return json.dumps(value).encode() + b"\n"

@@ -1,0 +1,104 @@
+"""The header of a safetensors file, by our own reader: in bounded time and memory, whatever its bytes say.
+
+Format: https://huggingface.co/docs/safetensors (8 bytes of length, little-endian; JSON; tensors without holes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from exabench.screening._refusals import Refused
+from exabench.screening._settings import parsed
+
+HEADER = 4 << 20  # bytes; about 40,000 tensors, where a shard of the largest published models has some hundred
+TENSORS = 100_000  # in all files of a folder together
+_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+_EMBEDDINGS = ("word_embeddings.weight", "embed_tokens.weight", "tok_embeddings.weight", "shared.weight")
+
+Read = Callable[[str, int, int], bytes]
+"""`read(file, start, end)`: those bytes of a file of the folder, fewer where it ends before."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One safetensors file: its bytes, its tensors' names, their dtypes, how many numbers, rows of the vocabulary."""
+
+    file: str
+    size: int
+    tensors: frozenset[str]
+    dtypes: tuple[str, ...]
+    parameters: int
+    vocabulary: int
+
+
+def weights_of(file: str, size: int, read: Read) -> Weights:
+    """What the header of a file of `size` bytes declares. Raises Refused (unsafe-files, too-large, ...)."""
+
+    def wrong(what: str) -> Refused:
+        return Refused("unsafe-files", f"is not safetensors as it should be: {what}", file=file)
+
+    start = read(file, 0, 8)
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or length > size - 8:
+        raise wrong("its header is longer than the file")
+    if length > HEADER:
+        raise wrong(f"its header has {length} bytes, and {HEADER} are read")
+    data = read(file, 8, 8 + length)
+    if len(data) < length or not data.startswith(b"{"):
+        raise wrong("its header is no JSON object")
+    if data.count(b"[") + data.count(b"{") > 4 * TENSORS:
+        raise wrong(f"its header names more than {TENSORS} tensors")
+    header = parsed(data, file)
+    about = header.pop("__metadata__", None) or {}
+    if not isinstance(about, dict) or not all(isinstance(text, str) for text in about.values()):
+        raise wrong("its metadata are no texts")
+    places = sorted((*_placed(name, tensor, wrong), name) for name, tensor in header.items())
+    end = 0
+    for first, last, name in places:
+        if first != end:
+            raise wrong(f"tensor {name[:80]!r} begins at {first}, not at {end}: they overlap, or leave a hole")
+        end = last
+    if 8 + length + end != size:
+        raise wrong(f"it declares {8 + length + end} bytes and has {size}")
+    if read(file, max(0, size - 22), size)[:4] == b"PK\x05\x06":
+        raise wrong("it is a zip archive as well")
+    shapes = {name: tensor["shape"] for name, tensor in header.items()}
+    return Weights(
+        file,
+        size,
+        frozenset(header),
+        tuple(sorted({tensor["dtype"] for tensor in header.values()})),
+        sum(_product(shape) for shape in shapes.values()),
+        max((shape[0] for name, shape in shapes.items() if name.endswith(_EMBEDDINGS) and shape), default=0),
+    )
+
+
+def _placed(name: str, tensor: Any, wrong: Callable[[str], Refused]) -> tuple[int, int]:
+    """Where a tensor begins and ends, after its own three declarations agree with one another."""
+    if len(name) > 512 or not name.isprintable():
+        raise wrong("a tensor's name is too long, or cannot be printed")
+    if not isinstance(tensor, dict) or set(tensor) != {"dtype", "shape", "data_offsets"}:
+        raise wrong(f"tensor {name[:80]!r} is not dtype, shape and data_offsets")
+    dtype, shape, offsets = tensor["dtype"], tensor["shape"], tensor["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _SIZES:
+        raise Refused(
+            "unsupported-model", f"tensor {name[:80]!r} has dtype {str(dtype)[:20]!r}, not {', '.join(_SIZES)}"
+        )
+    if not _counts(shape, 8) or not _counts(offsets, 2) or len(offsets) != 2:
+        raise wrong(f"tensor {name[:80]!r} has a shape or offsets that are no counts")
+    if _product(shape) * _SIZES[dtype] != offsets[1] - offsets[0]:
+        raise wrong(f"tensor {name[:80]!r} has another size than its shape")
+    return offsets[0], offsets[1]
+
+
+def _counts(value: Any, most: int) -> bool:
+    return isinstance(value, list) and len(value) <= most and all(type(n) is int and 0 <= n < 1 << 60 for n in value)
+
+
+def _product(shape: list[int]) -> int:
+    made = 1
+    for size in shape:
+        made *= size
+    return made

@@ -1,0 +1,172 @@
+"""How the board and its build grow: seconds and memory at 1,000, 5,000 and 10,000 made-up submissions.
+
+    python tests/benchmarks/board.py [SUBMISSIONS ...] [--in FOLDER]
+
+For each size it makes a board in a new folder, then prints: reading (seconds, MiB a submission), a full build, a build
+after one new submission (the whole command, and inside its process), and a build where nothing changed. It asserts only
+what no load of the machine moves: that an incremental site is the full one byte for byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from toys import TIME, finished_board
+
+from exabench.board import Board
+from exabench.files import digest_of, json_text
+from exabench.ledger import Ledger, read_result
+from exabench.ledger._results import result_json
+from exabench.nouns import Result
+from exabench.pages import render
+from exabench.submissions import submission_text
+
+PATTERN = "acme--good"
+
+
+class Crowd:
+    """Makes submissions with drawn values beside a pattern of the small board: TOML, run and result, all valid."""
+
+    def __init__(self, board: Path) -> None:
+        self.board, self.ledger = board, Ledger(board)
+        self.submission = self.ledger.submissions()[PATTERN]
+        self.pattern = read_result(board / "results" / PATTERN / "mini.bm25-20.json")
+        self.run = (board / "runs" / PATTERN / "mini.bm25-20.trec.gz").read_bytes()
+
+    def add(self, number: int, draw: int = 0) -> str:
+        """One submission; another `draw` gives it other values. Returns its slug."""
+        rng = np.random.default_rng([number, draw])
+        one = dataclasses.replace(self.submission, name=f"owner{number % 97}/system{number:05}", description="")
+        result = self._result(rng, one.slug)
+        texts = {
+            f"submissions/{one.slug}.toml": submission_text(one).encode(),
+            f"runs/{one.slug}/mini.bm25-20.trec.gz": self.run,
+            f"results/{one.slug}/mini.bm25-20.json": json_text(result_json(result)).encode(),
+        }
+        for name, data in texts.items():
+            file = self.board / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+            os.utime(file, ns=(10**18 + number * 10**9 + draw, 10**18 + number * 10**9 + draw))
+        return one.slug
+
+    def toml(self, number: int) -> Path:
+        """The file of a submission."""
+        return self.board / "submissions" / f"owner{number % 97}--system{number:05}.toml"
+
+    def withdraw(self, number: int) -> None:
+        """Take a submission out of the rankings."""
+        file = self.toml(number)
+        file.write_text(file.read_text() + 'withdrawn = "its sender asked"\n')
+        os.utime(file, ns=(10**18 + 1, 10**18 + 1))
+
+    def remove(self, number: int) -> None:
+        """Take a submission and its files away."""
+        slug = f"owner{number % 97}--system{number:05}"
+        (self.board / "submissions" / f"{slug}.toml").unlink()
+        shutil.rmtree(self.board / "runs" / slug)
+        shutil.rmtree(self.board / "results" / slug)
+
+    def _result(self, rng: np.random.Generator, slug: str) -> Result:
+        measured, name = self.pattern.measurement, self.pattern.measurement.headline
+        queries = list(measured.per_query[name])
+        values = np.clip(rng.normal(rng.uniform(0.2, 0.9), 0.15, len(queries)), 0, 1).round(4)
+        value = float(values.mean())
+        drawn = dataclasses.replace(
+            measured,
+            run=slug,
+            metrics={**measured.metrics, name: value},
+            per_query={**measured.per_query, name: dict(zip(queries, values.tolist(), strict=True))},
+            intervals={**measured.intervals, name: (value - 0.03, value + 0.03)},
+        )
+        return dataclasses.replace(self.pattern, submission=slug, measurement=drawn)
+
+
+def built(board: Path, site: Path) -> float:
+    """Build as the command does, in this process; returns seconds."""
+    start = time.perf_counter()
+    index = site.parent / f".{site.name}.index"
+    render(Board.read(board, index=index), site, index=index)
+    return time.perf_counter() - start
+
+
+def command(board: Path, site: Path) -> float:
+    """The whole command, start of the interpreter included."""
+    start = time.perf_counter()
+    arguments = ["board", "build", "--board", str(board), "--to", str(site)]
+    subprocess.run([sys.executable, "-m", "exabench", *arguments], check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def read_in_a_process(board: Path) -> tuple[float, float]:
+    """Seconds to read a board without an index, and the MiB that this added to a process of its own."""
+    code = (
+        "import resource, sys, time\n"
+        "from exabench.board import Board\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "start = time.perf_counter(); board = Board.read(sys.argv[1])\n"
+        "print(time.perf_counter() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(board)], check=True, capture_output=True, text=True)
+    seconds, mib = map(float, done.stdout.split())
+    return seconds, mib
+
+
+def digests(site: Path) -> dict[str, str]:
+    """Every file of a site with the digest of its bytes."""
+    return {str(f.relative_to(site)): digest_of(f.read_bytes()) for f in sorted(site.rglob("*")) if f.is_file()}
+
+
+def measured(size: int, folder: Path) -> dict[str, float]:
+    """All figures for one size."""
+    board = folder / f"board{size}"
+    finished_board(board)
+    crowd = Crowd(board)
+    start = time.perf_counter()
+    for number in range(size):
+        crowd.add(number)
+    figures: dict[str, float] = {"submissions": size, "made in s": time.perf_counter() - start}
+    figures["read s"], figures["read MiB"] = read_in_a_process(board)
+    site = folder / f"site{size}"
+    figures["full build, command s"] = command(board, site)
+    figures["unchanged, command s"] = command(board, site)
+    crowd.add(size)
+    figures["one new, command s"] = command(board, site)
+    crowd.add(size + 1)
+    figures["one new, in process s"] = built(board, site)
+    fresh = folder / f"fresh{size}"
+    figures["full build, in process s"] = built(board, fresh)
+    assert digests(site) == digests(fresh), "an incremental build is not the full one"
+    figures["files"] = len(digests(site))
+    figures["peak MiB of this process"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return figures
+
+
+def main() -> None:
+    """Measure the sizes asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sizes", nargs="*", type=int, default=[1_000, 5_000, 10_000])
+    parser.add_argument("--in", dest="folder", type=Path)
+    given = parser.parse_args()
+    os.environ["SOURCE_DATE_EPOCH"] = TIME
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        for size in given.sizes:
+            print(json.dumps({name: round(value, 2) for name, value in measured(size, Path(folder)).items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""Hostile programs in the real jail: nothing is run, read or reached outside of it, and each ends in its class."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import secrets
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hostile_programs import PRELUDE, PROBES, SQUANDERERS, TALKERS, Program
+
+import exabench.mini
+from exabench.nouns import Passage, Query
+from exabench.sandbox import Conversation, Jailed, Limits, Refused, check_jail, jail_command
+
+JOB = (Query("q", "why is the sky blue"), [Passage(f"d{i}", "because", "light") for i in range(3)])
+PROGRAMS = {**TALKERS, **SQUANDERERS}
+LIMITS = Limits(memory=2 << 30, files=32 << 20, load=60.0, query=60.0, seconds=120.0)
+
+
+def written(folder: Path, source: str) -> tuple[list[str], Path]:
+    """A program as a model folder, and the command that runs it there."""
+    folder.mkdir(exist_ok=True)
+    with open(folder / "evil.py", "w") as file:
+        file.write(PRELUDE + source)
+    return [sys.executable, "-I", "-S", "/model/evil.py", _mark(folder)], folder
+
+
+def probed(name: str, folder: Path, told: object = None) -> dict:
+    jailed = Jailed(*written(folder, PROBES[name]), LIMITS)
+    jailed.send(json.dumps(told).encode() + b"\n")
+    try:
+        return json.loads(jailed.exchange(lambda: 60.0))
+    finally:
+        jailed.close()
+
+
+@pytest.fixture(scope="module")
+def canary() -> Iterator[tuple[socket.socket, list[bytes]]]:
+    """A socket on this machine that counts who reaches it."""
+    reached: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def listen() -> None:
+            while True:
+                try:
+                    one, _ = server.accept()
+                except OSError:
+                    return
+                reached.append(one.recv(100))
+                one.close()
+
+        threading.Thread(target=listen, daemon=True).start()
+        yield server, reached
+        assert reached == [], "the jail has reached the network"
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_hostile_program_ends_in_its_class_in_bounded_time_and_memory(name, tmp_path):
+    program: Program = PROGRAMS[name]
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    with pytest.raises(Refused) as caught:
+        talk = Conversation(*written(tmp_path, program.source), replace(LIMITS, **program.limits), {})
+        if program.many:
+            list(talk.score_many([JOB, JOB]))
+        else:
+            talk.score(*JOB)
+    assert caught.value.reason == program.reason, caught.value
+    assert time.monotonic() - started < 40
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB, here, whatever it wrote
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    assert not _left(tmp_path), "its processes are gone"
+
+
+def test_an_honest_program_scores_before_and_after_and_late_answers_are_never_read(tmp_path):
+    answer = "{'scores': [0.5, float(job['place']), len(job['passages'][0][0])], 'usage': USAGE}"
+    honest = "ready()\nheard()\nwhile (job := heard()) != 'end': say(%s)\nsay({'pairs_per_second': 3.5})\ntime.sleep(9)"
+    talk = Conversation(*written(tmp_path / "a", honest % answer), LIMITS, {})
+    found = list(talk.score_many([JOB] * 300))
+    assert [scores for scores, _ in found] == [[0.5, float(i), 7.0] for i in range(300)]
+    assert found[0][1].prompts == 1 and talk.speed == 3.5
+    talk.close()
+    late = "ready()\nheard()\ntime.sleep(1.5)\nwhile True: say({'scores': [1.0] * 3})"
+    talk = Conversation(*written(tmp_path / "b", late), replace(LIMITS, query=1.0), {})
+    for _ in range(3):
+        with pytest.raises(Refused) as caught:
+            talk.score(*JOB)
+        assert caught.value.reason == "time-limit"
+        time.sleep(0.3)
+
+
+def test_whoever_leaves_in_the_middle_ends_the_jail(tmp_path):
+    talk = Conversation(
+        *written(tmp_path, "ready()\nheard()\nwhile heard(): say({'scores': [1.0] * 3, 'usage': None})"), LIMITS, {}
+    )
+    for _ in talk.score_many([JOB] * 3):
+        assert _left(tmp_path)
+        break
+    assert not _left(tmp_path)
+    with pytest.raises(Refused):
+        talk.score(*JOB)
+
+
+# -- looking around ----------------------------------------------------------------------------------------------------
+
+
+def test_no_judgement_and_no_file_of_the_user_is_seen(tmp_path):
+    canary = tmp_path / "qrels.tsv"
+    canary.write_text(secrets.token_hex(16))
+    judgements = [path for path in Path(exabench.mini.__path__[0]).rglob("*") if path.is_file()]
+    root, home = Path(__file__).parents[2], Path.home()
+    private = [*(root / "leaderboard").rglob("*"), *(root / "tests").glob("*"), *home.glob(".*"), *root.glob("*")]
+    data = Path(os.environ["EXABENCH_DATA"]) if os.environ.get("EXABENCH_DATA") else None
+    private += [path for path in data.rglob("*qrels*")] if data else []
+    private = [path for path in private if path.is_file()]
+    asked = [str(path) for path in [canary, *judgements, *private, Path("/etc/passwd"), Path("/etc/shadow")]]
+    _, shown = written(tmp_path / "model", "")
+    files = [canary, *judgements, *private, shown / "evil.py"]
+    found = probed("files", shown, [asked, [[path.stat().st_dev, path.stat().st_ino] for path in files]])
+    assert len(judgements) > 3 and found.pop("seen") > 1_000
+    assert found == {"found": ["/model/evil.py"], "opened": []}
+
+
+def test_nothing_is_written_but_a_bounded_tmp(tmp_path):
+    model = tmp_path / "model"
+    written(model, "")
+    (model / "model.safetensors").write_bytes(b"weights")
+    package = str(Path(exabench.mini.__path__[0]).parent / "__init__.py")
+    told = ["/model/model.safetensors", "/model/evil.py", package, sys.executable, "/usr/bin/env", "/dev/null"]
+    found = probed("writing", model, told)
+    assert set(found["places"]) == {"/tmp", "/dev/shm"}
+    assert set(found["changed"]) <= {"/dev/null"} and (model / "model.safetensors").read_bytes() == b"weights"
+    assert not os.path.exists("/tmp/canary")
+    assert os.stat("/dev/null").st_mode & 0o777 == 0o666
+    assert probed("filling", tmp_path / "filling")["written"] <= 2 * LIMITS.files
+
+
+def test_no_network_is_reached(tmp_path, canary):
+    server, _ = canary
+    path, name = tmp_path / "s", secrets.token_hex(8)
+    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
+        one.bind(str(path))
+        other.bind("\0" + name)
+        one.listen()
+        other.listen()
+        found = probed("network", tmp_path / "model", [server.getsockname()[1], str(path), name])
+    assert found == {"reached": [], "families": [socket.AF_UNIX]}
+
+
+def test_no_process_no_variable_and_no_right_of_the_users_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", secret := secrets.token_hex(16))
+    with open(tmp_path / "open", "w") as file:
+        os.set_inheritable(file.fileno(), True)
+        found = probed("processes", tmp_path / "model")
+    assert len(found["pids"]) <= 3 and max(found["pids"]) < 10
+    assert secret not in found["environ"] and "PWD=" + os.getcwd() not in found["environ"]
+    assert (found["writable"], found["secrets"], found["roots"]) == ([], [], [])
+    assert (found["host"], found["uid"], found["open"]) == ("jail", 65534, ["0", "1", "2", "3"])
+    assert found["rights"] == ["0" * 16] * 3 + ["1", "2"]
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe knows the numbers of x86-64")
+def test_calls_that_have_led_out_of_jails_fail(tmp_path):
+    assert probed("calls", tmp_path / "model") == {}
+
+
+def test_a_machine_without_bubblewrap_says_what_to_do(monkeypatch):
+    check_jail()
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(Refused, match="apt-get install bubblewrap") as caught:
+        check_jail()
+    assert caught.value.reason == "no-sandbox"
+
+
+def test_the_command_shows_neither_the_home_nor_the_working_folder():
+    shown = [word for word in jail_command(["true"], "/model-folder") if word.startswith("/")]
+    assert str(Path.home()) not in shown and os.getcwd() not in shown
+
+
+def _mark(folder: Path) -> str:
+    return f"evil-{folder}"
+
+
+def _left(folder: Path) -> list[int]:
+    """Processes of a program's, wherever they are in the tree, that are still there after a moment."""
+    mark = _mark(folder).encode()
+    for _ in range(40):
+        if not (left := [int(name) for name in os.listdir("/proc") if name.isdigit() and mark in _command(int(name))]):
+            return []
+        time.sleep(0.05)
+    return left
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path("/proc", str(pid), "cmdline").read_bytes()
+    except OSError:
+        return b""

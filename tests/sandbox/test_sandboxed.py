@@ -1,0 +1,115 @@
+"""Models in the jail: an honest one scores as it does outside, bit for bit; a hostile one is refused with its class."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hostile
+import pytest
+import torch
+from models import MINILM, classifier_folder, decoder_folder
+from safetensors.torch import load_file, save_file
+
+from exabench.catalogue import single_task
+from exabench.nouns import Passage, Query
+from exabench.reranking import Reranking, make_candidates
+from exabench.runs import run_digest
+from exabench.sandbox import Limits, Refused, Sandboxed
+from exabench.systems import reranker
+
+JOBS = [
+    (
+        Query(f"q{i}", f"why is the sky blue {i}"),
+        [Passage(f"d{j}", "short waves " * (1 + (i * j) % 40), "light") for j in range(20)],
+    )
+    for i in range(12)
+]
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return classifier_folder(tmp_path_factory.mktemp("bert"))
+
+
+def test_scores_and_their_cost_are_those_of_the_part_bit_for_bit(bert):
+    outside = reranker("cross_encoder", model=str(bert), scores=None)
+    with Sandboxed("cross_encoder", str(bert)) as inside:
+        assert list(inside.score_many(JOBS)) == list(outside.score_many(JOBS))
+        assert inside.score(*JOBS[3]) == outside.score(*JOBS[3])
+        assert inside.score(JOBS[0][0], []) == []
+        assert list(inside.score_many([])) == []
+        about = (inside.identity, inside.precision, inside.parameters, inside.reads)
+        assert inside.pairs_per_second is None or inside.pairs_per_second > 0
+    assert about == (outside.identity, outside.precision, outside.parameters, outside.reads)
+
+
+def test_a_pretrained_model_measures_over_mini_as_it_does_outside():
+    candidates, run = make_candidates("mini", "bm25", 100)
+    stage = Reranking(single_task("mini"), candidates, run, None, None)
+    outside, found = stage.measured(reranker("bi_encoder", model=MINILM), "x", "model")
+    started = time.perf_counter()
+    with Sandboxed("bi_encoder", MINILM) as part:
+        print(f"ready after {time.perf_counter() - started:.1f} s")
+        inside, jailed = stage.measured(part, "x", "model")
+        timed = stage.timed(inside, part)
+    assert run_digest(jailed) == run_digest(found)
+    assert inside.model == outside.model and inside.cost == outside.cost
+    assert inside.measurement == outside.measurement
+    assert timed.cost.timing.p50 > 0
+
+
+# -- models that are not what they say ---------------------------------------------------------------------------------
+
+
+def _nan(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: torch.full_like(one, float("nan")) for name, one in weights.items()}, folder / "model.safetensors")
+
+
+def _no_head(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: one for name, one in weights.items() if "classifier" not in name}, folder / "model.safetensors")
+
+
+def _bomb(folder: Path) -> None:
+    loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% for k in range(99999) %}"
+    (folder / "chat_template.jinja").write_text(loops + "x" + "{% endfor %}" * 3)
+
+
+SPOILT: dict[str, tuple[str, Callable[[Path], None], str, dict[str, Any]]] = {
+    "weights that are no numbers": ("cross_encoder", _nan, "bad-scores", {}),
+    "a head that is missing": ("cross_encoder", _no_head, "load-failed", {}),
+    "a tokenizer that is none": ("cross_encoder", hostile.put("tokenizer.json", '{"model": 7}'), "load-failed", {}),
+    "a width of 4 million": ("cross_encoder", hostile.said("config.json", hidden_size=4 << 20), "load-failed", {}),
+    "an unknown part": ("no_such_part", lambda folder: None, "invalid-submission", {}),
+    "a template without end": ("yes_no", _bomb, "time-limit", {"load": 40.0}),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_hostile_model_is_refused_with_its_class(name, tmp_path):
+    part, spoil, reason, limits = SPOILT[name]
+    folder = decoder_folder(tmp_path / "m") if part == "yes_no" else classifier_folder(tmp_path / "m")
+    spoil(folder)
+    with pytest.raises(Refused) as caught:
+        Sandboxed(part, str(folder), {"chat": True} if part == "yes_no" else {}, Limits(memory=3 << 30, **limits))
+    assert caught.value.reason == reason, caught.value
+    assert "\n" not in str(caught.value) and str(tmp_path) not in str(caught.value)
+
+
+def test_what_screening_refuses_is_never_started(tmp_path):
+    folder = hostile.spoilt("auto_map in config.json", tmp_path / "model")
+    started = time.monotonic()
+    with pytest.raises(Refused) as caught:
+        Sandboxed("cross_encoder", str(folder))
+    assert caught.value.reason == "unsafe-files" and time.monotonic() - started < 3
+
+
+def test_an_honest_decoder_with_its_own_template_scores(tmp_path):
+    folder = decoder_folder(tmp_path / "m")
+    outside = reranker("yes_no", model=str(folder), scores=None, chat=True)
+    with Sandboxed("yes_no", str(folder), {"chat": True}) as inside:
+        assert list(inside.score_many(JOBS[:3])) == list(outside.score_many(JOBS[:3]))

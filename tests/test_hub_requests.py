@@ -1,0 +1,104 @@
+"""Pull requests on the Hub as the real client sees them: listed, read, talked on, closed, and errors in one line."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hub_client import CANARY, point_at
+from hub_double import PAGE, HubDouble
+
+from exabench import discussions
+from exabench.discussions import Listed, files, history, is_file, open_requests, talk
+from exabench.errors import BadInput, OutsideFailed
+from exabench.hub import commit
+
+REPO = "acme/board"
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A Hub double with a small repository."""
+    with HubDouble() as server:
+        point_at(server.url, tmp_path / "home", monkeypatch)
+        server.commit(f"datasets/{REPO}", {"board.toml": b"x", "runs/a.trec.gz": b"run"})
+        yield server
+
+
+def asked(hub: HubDouble, number: int) -> str:
+    return commit(
+        REPO, {f"f{number}": b"1"}, f"Request {number}", hub.repo(REPO).refs["main"], pull_request=True, body="b"
+    )
+
+
+def test_requests_are_listed_oldest_first_over_all_pages(hub):
+    asked(hub, 0)
+    repo = hub.repo(REPO)
+    for number in range(2, PAGE + 4):
+        repo.requests.append(repo.requests[0] | {"num": number, "status": "closed" if number == 5 else "open"})
+    found = open_requests(REPO)
+    assert [one.number for one in found] == [n for n in range(1, PAGE + 4) if n != 5]
+    first = found[0]
+    assert (first.title, first.author, first.date) == ("Request 0", "tester", "2024-01-01")
+    assert (first.revision, first.url) == ("refs/pr/1", f"{hub.url}/datasets/acme/board/discussions/1")
+
+
+def test_files_are_known_by_their_bytes(hub):
+    asked(hub, 1)
+    listed = files(REPO, "refs/pr/1")
+    assert set(listed) == {"board.toml", "runs/a.trec.gz", "f1"}
+    assert is_file(listed["board.toml"], b"x") and is_file(listed["runs/a.trec.gz"], b"run")
+    assert not is_file(listed["board.toml"], b"y") and not is_file(None, b"x")
+    assert listed["runs/a.trec.gz"] == Listed(hashlib.sha256(b"run").hexdigest(), 3)
+    main = history(REPO, "main")
+    assert history(REPO, "refs/pr/1")[1:] == main
+
+
+def test_what_is_said_is_heard_and_a_request_is_closed_once(hub):
+    asked(hub, 1)
+    assert talk(REPO, 1).comments == (("tester", "b"),) and talk(REPO, 1).open
+    discussions.comment(REPO, 1, "scores")
+    assert talk(REPO, 1).comments[1:] == (("tester", "scores"),)
+    discussions.close(REPO, 1)
+    assert not talk(REPO, 1).open and open_requests(REPO) == []
+    with pytest.raises(OutsideFailed, match="close pull request 1"):
+        discussions.close(REPO, 1)
+    assert discussions.me() == "tester"
+
+
+def test_a_merged_request_moves_the_head(hub):
+    from huggingface_hub import HfApi
+
+    asked(hub, 1)
+    HfApi().merge_pull_request(REPO, 1, repo_type="dataset", comment="thanks")
+    assert "f1" in files(REPO, "main") and hub.said(REPO, 1) == ["b", "thanks"] and not talk(REPO, 1).open
+
+
+CALLS = {
+    "open_requests": lambda: open_requests(REPO),
+    "talk": lambda: talk(REPO, 1),
+    "comment": lambda: discussions.comment(REPO, 1, "x"),
+    "close": lambda: discussions.close(REPO, 1),
+    "files": lambda: files(REPO, "main"),
+    "history": lambda: history(REPO, "main"),
+    "me": lambda: discussions.me(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_error_is_one_line_without_the_token(hub, call):
+    asked(hub, 1)
+    for fault in ("503", "truncated"):
+        hub.faults.arm(rest=(0, fault))
+        with pytest.raises(OutsideFailed) as caught:
+            CALLS[call]()
+        assert str(caught.value).isprintable() and CANARY not in str(caught.value)
+
+
+def test_what_is_not_there_is_bad_input(hub):
+    for call in (
+        lambda: open_requests("acme/none"), lambda: talk(REPO, 9), lambda: files(REPO, "refs/pr/9"),
+        lambda: history(REPO, "0" * 40),
+    ):  # fmt: skip
+        with pytest.raises(BadInput, match="refused"):
+            call()

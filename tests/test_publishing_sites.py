@@ -1,0 +1,234 @@
+"""Publishing a site: one commit of what differs, none where nothing does, whatever the Hub answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+from hub_client import CANARY, point_at
+from hub_double import HubDouble
+from toys import contents
+
+from exabench.cli import exabench, main
+from exabench.errors import BadInput, OutsideFailed
+from exabench.ledger import Ledger
+from exabench.publishing import Published, publish_site
+from exabench.publishing._sending import Patience
+
+SPACE = "spaces/owner/board"
+REPO = SPACE.removeprefix("spaces/")
+HASTE = Patience(pause=0.0)
+WORKFLOW = Path(__file__).parents[1] / "leaderboard" / "rebuild.yml"
+
+
+@pytest.fixture
+def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
+    """A Hub with an empty Space, as the Hub makes one."""
+    with HubDouble() as server:
+        point_at(server.url, tmp_path / "home", monkeypatch)
+        server.commit(SPACE, {".gitattributes": b"", "README.md": b"---\ntitle: Board\nsdk: static\n---\n"}, "initial")
+        yield server
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    folder = tmp_path / "site"
+    for path, text in {"index.html": "<p>1", "tasks/mini.html": "<p>2", "data/board.json": "{}", ".x": "no"}.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    return folder
+
+
+def publish(folder: Path, to: str | Path = REPO, **options: Any) -> Published:
+    return publish_site(folder, to, title="The board: mini", patience=HASTE, **options)
+
+
+def head(double: HubDouble) -> dict[str, bytes]:
+    return dict(double.repo(SPACE).at("main").files)
+
+
+def titles(double: HubDouble) -> list[str]:
+    repo = double.repo(SPACE)
+    return [commit.title for commit in repo.history(repo.at("main"))][::-1]
+
+
+def test_a_site_is_one_commit_that_the_hub_can_show(double: HubDouble, site: Path) -> None:
+    done = publish(site)
+    assert done.changed and done.commit == double.repo(SPACE).refs["main"] and not double.repo(SPACE).tags
+    assert titles(double) == ["initial", "The board: mini: 4 files changed, 0 gone"]
+    files = head(double)
+    assert files.keys() - {".gitattributes", "README.md", "manifest.json"} == contents(site).keys() - {".x"}
+    card = yaml.safe_load(files["README.md"].decode().split("---\n")[1])
+    assert card == {"title": "The board: mini", "sdk": "static", "app_file": "index.html", "pinned": False}
+    assert CANARY not in str(files)
+
+
+def test_the_same_site_again_makes_no_commit(double: HubDouble, site: Path) -> None:
+    first = publish(site)
+    double.requests.clear()
+    again = publish(site)
+    assert (again.changed, again.commit, len(titles(double))) == (False, first.commit, 2)
+    assert not [request for request in double.requests if "/commit/" in request]
+
+
+def test_what_differs_is_sent_and_what_went_goes_and_what_people_put_there_stays(double: HubDouble, site: Path) -> None:
+    publish(site)
+    card = head(double)["README.md"].replace(b"pinned: false", b"pinned: true") + b"\nBy hand.\n"
+    double.commit(SPACE, {**head(double), "README.md": card, "CNAME": b"mine"})
+    (site / "tasks/mini.html").unlink()
+    (site / "index.html").write_text("<p>3")
+    (site / "new.html").write_text("<p>4")
+    publish(site)
+    files = head(double)
+    assert titles(double)[-1] == "The board: mini: 2 files changed, 1 gone"
+    assert "tasks/mini.html" not in files and (files["index.html"], files["new.html"]) == (b"<p>3", b"<p>4")
+    assert (files["README.md"], files["CNAME"]) == (card, b"mine")
+
+
+def test_a_pull_request_leaves_the_pages_alone_and_is_opened_once(double: HubDouble, site: Path) -> None:
+    before = head(double)
+    first = publish(site, pull_request=True)
+    assert publish(site, pull_request=True).url == first.url and len(double.repo(SPACE).requests) == 1
+    assert head(double) == before
+    double.merge(SPACE, 1)
+    assert head(double)["index.html"] == b"<p>1" and not publish(site).changed
+
+
+def test_a_dry_run_says_that_it_would_and_does_not(double: HubDouble, site: Path) -> None:
+    assert publish(site, dry_run=True).changed and titles(double) == ["initial"]
+    publish(site)
+    assert not publish(site, dry_run=True).changed
+
+
+@pytest.mark.parametrize("fault", ["lost reply", "500 after", "no answer", "503", "overtaken", "412"])
+def test_a_fault_on_the_commit_ends_in_one_commit(fault: str, double: HubDouble, site: Path) -> None:
+    double.faults.arm()
+    publish(site, dry_run=True)
+    double.faults.arm({len(double.faults.seen) + 2: fault}, None)  # near the commit, whichever request that is
+    done = publish(site)
+    mine = [title for title in titles(double) if title.startswith("The board")]
+    assert done.changed is True and len(mine) == 1 and head(double)["index.html"] == b"<p>1"
+
+
+def test_every_request_may_fail_once_and_the_site_is_there_whole(double: HubDouble, site: Path) -> None:
+    double.faults.arm()
+    publish(site)
+    requests = len(double.faults.seen)
+    for number in range(requests):
+        (site / "index.html").write_text(f"<p>{number + 10}")
+        double.faults.arm({number: "lost reply"})
+        publish(site)
+        assert head(double)["index.html"] == f"<p>{number + 10}".encode()
+        assert [title.startswith("The board") for title in titles(double)].count(True) == number + 2
+
+
+def test_a_hub_that_takes_nothing_is_one_line_and_nothing_is_there(double: HubDouble, site: Path) -> None:
+    double.faults.arm(rest=("/commit/", "503"))
+    with pytest.raises(OutsideFailed, match="the site was not seen there after 6 tries"):
+        publish(site)
+    assert titles(double) == ["initial"]
+
+
+def test_a_space_that_is_not_there_is_made(double: HubDouble, site: Path) -> None:
+    publish(site, "owner/new-board")
+    assert double.repo("spaces/owner/new-board").at("main").files["index.html"] == b"<p>1"
+
+
+def test_a_folder_is_a_place_too(site: Path, tmp_path: Path) -> None:
+    there = tmp_path / "www"
+    assert publish(site, there).changed and not publish(site, there).changed
+    (site / "tasks/mini.html").unlink()
+    publish(site, there)
+    assert contents(there).keys() == {"README.md", "manifest.json", "index.html", "data/board.json"}
+
+
+def test_what_is_no_site_is_refused(double: HubDouble, site: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="index.html is missing"):
+        publish(tmp_path / "home")
+    with pytest.raises(BadInput, match="or inside it"):
+        publish(site, site / "inner")
+    (site / "link.html").symlink_to("index.html")
+    with pytest.raises(BadInput, match="is a link"):
+        publish(site)
+    double.commit(SPACE, {"manifest.json": b'{"kind": "model"}'})
+    (site / "link.html").unlink()
+    with pytest.raises(BadInput, match="is not of a site"):
+        publish(site)
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+def test_a_board_is_built_checked_and_published(double: HubDouble, board: Path, tmp_path: Path) -> None:
+    command = ["board", "publish", "--board", str(board)]
+    assert main([*command, "--repo", REPO]) == 0
+    assert b"acme/good" in head(double)["index.html"]
+    assert main([*command, "--repo", REPO]) == 0 and len(titles(double)) == 2
+    assert main([*command, "--to", str(tmp_path / "www")]) == 0
+    assert (tmp_path / "www/index.html").read_bytes() == head(double)["index.html"]
+
+
+def test_a_board_that_does_not_hold_is_published_only_by_who_insists(
+    double: HubDouble, board: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (board / "stranger.txt").write_text("x")
+    command = ["board", "publish", "--board", str(board), "--repo", REPO]
+    assert main(command) == 1 and titles(double) == ["initial"]
+    assert "stranger.txt: does not belong to a leaderboard (1 in all" in capsys.readouterr().err
+    assert main([*command, "--no-check"]) == 0 and len(titles(double)) == 2
+    (board / "stranger.txt").unlink()
+    result = next(Ledger(board).results("acme--good"))
+    better = {**result.measurement.metrics, result.measurement.headline: 0.99}
+    Ledger(board).add_result(replace(result, measurement=replace(result.measurement, metrics=better)))
+    assert main(command) == 1 and len(titles(double)) == 2
+    assert "acme--good mini bm25-20 nDCG@10 FAIL: off by" in capsys.readouterr().err
+
+
+def test_a_publication_needs_one_place(board: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["board", "publish", "--board", str(board), "--repo", REPO, "--to", "x"]) == 2
+    assert "one of the two" in capsys.readouterr().err
+
+
+# -- the workflow ------------------------------------------------------------------------------------------------------
+
+
+def commands() -> list[list[str]]:
+    """Every exabench command of the workflow, as words."""
+    jobs = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]
+    runs = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    lines = [line.strip() for run in runs for line in run.splitlines()]
+    return [line.split()[1:] for line in lines if line.startswith("exabench ")]
+
+
+def test_the_workflow_runs_when_the_board_changes_and_its_token_is_a_secret() -> None:
+    text = WORKFLOW.read_text(encoding="utf-8")
+    values = yaml.safe_load(text)
+    assert values[True].keys() == {"push", "pull_request"}  # YAML 1.1 reads the key `on` as a truth value
+    assert values["permissions"] == {"contents": "read"}
+    assert re.findall(r"HF_TOKEN: (.+)", text) == ["${{ secrets.HF_TOKEN }}"]
+    [publishing] = [step for job in values["jobs"].values() for step in job["steps"] if "HF_TOKEN" in str(step)]
+    assert "refs/heads/main" in publishing["if"] and "push" in publishing["if"]
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_every_command_of_the_workflow_is_one_of_exabench(command: list[str]) -> None:
+    found: click.Command = exabench
+    context = click.Context(found)
+    words = list(command)
+    while isinstance(found, click.Group):
+        found = found.get_command(context, words.pop(0)) or pytest.fail(f"no such command: {' '.join(command)}")
+    found.make_context("exabench", words, resilient_parsing=False)
+
+
+def test_the_workflow_checks_verifies_builds_and_publishes() -> None:
+    assert [" ".join(command[:2]) for command in commands()] == [
+        *("board check", "bench verify", "board build", "board build", "board publish")
+    ]
+    assert json.dumps(commands()).count("--check") == 1

@@ -1,0 +1,439 @@
+"""The queue: each submission is taken once, filed whole or refused with its class, and answered once, come what may."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hub_client import point_at
+from hub_double import HubDouble
+from models import classifier_folder
+from toys import contents, good_run, write_run, write_submission
+
+from exabench.cli._queue import _hands
+from exabench.cli.bench import bench
+from exabench.errors import BadInput, CannotWrite, MissingExtra, OutsideFailed
+from exabench.files import read_json
+from exabench.hub import model_folder
+from exabench.ledger import Ledger
+from exabench.nouns import silent
+from exabench.queueing import Answer, Folders, Requests, work_off
+from exabench.queueing._answers import public_line, refusal
+from exabench.runs import run_text
+from exabench.screening import ERROR_CLASSES, Refused
+from exabench.submitting import send
+from exabench.verification import check, verify
+
+REPO = "acme/board"
+HOW: dict[str, Any] = {"engine": "local", "workers": 1, "data": None, "reason": ""}
+
+
+def committed(board: Path) -> dict[str, bytes]:
+    """A board as its repository on the Hub holds it."""
+    return {name: data for name, data in contents(board).items() if not name.startswith("pending/")}
+
+
+def run_file(board: Path, folder: Path) -> Path:
+    candidates = Ledger(board).candidates_run(Ledger(board).one_candidates("mini", "bm25-20"))
+    return write_run(folder / "run.trec", good_run(candidates))
+
+
+def waiting(board: Path, name: str, **changes: Any) -> Path:
+    """A run that waits in the board's own queue."""
+    folder = board / "pending" / name.replace("/", "--")
+    write_submission(folder, name=name, **changes)
+    text = run_text(good_run(Ledger(board).candidates_run(Ledger(board).one_candidates("mini", "bm25-20"))), "x")
+    (folder / "runs").mkdir()
+    (folder / "runs" / "mini.bm25-20.trec.gz").write_bytes(gzip.compress(text))
+    return folder
+
+
+def take(board: Path, repo: str = "") -> dict[str, Answer]:
+    queue = Requests(board, repo, pause=0.0) if repo else Folders(board)
+    evaluate, adopt = _hands(board, bool(repo), HOW, silent)
+    return {answer.slug: answer for answer in work_off(queue, evaluate, adopt)}
+
+
+# -- the local queue ---------------------------------------------------------------------------------------------------
+
+
+def test_what_waits_is_listed_and_taken_with_all_its_results(board):
+    waiting(board, "acme/better")
+    [one] = Folders(board).waiting()
+    assert (one.number, one.slug, one.kind, one.owner) == (0, "acme--better", "run", "acme")
+    before = contents(board)
+    answer = take(board)["acme--better"]
+    assert (answer.reason, len(answer.scores), answer.scores[0]["state"]) == ("", 1, "re-computed")
+    added = set(contents(board)) - set(before)
+    assert added == {
+        "submissions/acme--better.toml", "runs/acme--better/mini.bm25-20.trec.gz",
+        "results/acme--better/mini.bm25-20.json",
+    }  # fmt: skip
+    assert Ledger(board).changes()[-1].submission == "acme--better"
+    assert not Folders(board).waiting() and not (board / "pending" / "acme--better").exists()
+    assert check(board) == [] and all(cell.holds for cell in verify(board))
+    assert not (board.parent / ".board.taken").exists()
+
+
+BAD = {
+    "no submission": (lambda f: (f / "submission.toml").unlink(), "invalid-submission"),
+    "no TOML": (lambda f: (f / "submission.toml").write_text("name ="), "invalid-submission"),
+    "another name": (lambda f: write_submission(f, name="acme/other"), "invalid-submission"),
+    "a baseline's name": (lambda f: write_submission(f, name="acme/bad", kind="baseline"), "invalid-submission"),
+    "withdrawn": (lambda f: write_submission(f, name="acme/bad", withdrawn="x"), "invalid-submission"),
+    "no run": (lambda f: shutil.rmtree(f / "runs"), "invalid-submission"),
+    "no gzip": (lambda f: (f / "runs" / "mini.bm25-20.trec.gz").write_bytes(b"\x1f\x8bx"), "invalid-submission"),
+    "NaN": (
+        lambda f: (f / "runs" / "mini.bm25-20.trec.gz").write_bytes(gzip.compress(b"q03 Q0 bats-01 1 nan x\n")),
+        "invalid-submission",
+    ),
+    "unknown ids": (
+        lambda f: (f / "runs" / "mini.bm25-20.trec.gz").write_bytes(gzip.compress(b"q03 Q0 stranger 1 1 x\n")),
+        "invalid-submission",
+    ),
+    "a link": (lambda f: (f / "runs" / "more.trec.gz").symlink_to("/etc/passwd"), "unsafe-files"),
+    "an api without runs": (
+        lambda f: (
+            shutil.rmtree(f / "runs"),
+            write_submission(
+                f, name="acme/bad", kind="api", reranker="endpoint", model="m", endpoint="https://example.org"
+            ),
+        ),
+        "invalid-submission",
+    ),
+    "a model that is not pinned": (
+        lambda f: (
+            shutil.rmtree(f / "runs"),
+            write_submission(f, name="acme/bad", kind="model", reranker="monot5", model="castorini/monot5"),
+        ),
+        "invalid-submission",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_one_is_refused_with_its_class_and_the_good_one_behind_it_is_scored(board, case):
+    spoil, reason = BAD[case]
+    folder = waiting(board, "acme/bad")
+    spoil(folder)
+    waiting(board, "acme/better")
+    before = set(contents(board))
+    answers = take(board)
+    assert answers["acme--bad"].reason == reason in ERROR_CLASSES
+    assert answers["acme--better"].reason == "" and answers["acme--better"].scores
+    assert str(board) not in answers["acme--bad"].message and answers["acme--bad"].message.isprintable()
+    added = set(contents(board)) - before
+    assert not any("acme--bad" in name and not name.startswith("pending/") for name in added)
+    told = read_json(folder / "answer.json")
+    assert (told["class"], told["message"]) == (reason, answers["acme--bad"].message)
+    assert not Folders(board).waiting()  # it is not taken again
+    (folder / "answer.json").unlink()
+    assert [one.slug for one in Folders(board).waiting()] == ["acme--bad"]
+
+
+def killed_at(board: Path, step: str) -> None:
+    """Take what waits, and be killed at a step."""
+    evaluate, adopt = _hands(board, False, HOW, silent)
+
+    def dying(sent: Path, apart: Path) -> str:
+        slug = evaluate(sent, apart)
+        if step == "evaluated":
+            raise KeyboardInterrupt
+        return slug
+
+    def dying_too(sent: Path, apart: Path, slug: str) -> None:
+        if step == "adopting":
+            Ledger(board).add_submission(Ledger(apart).submissions()[slug])
+            raise KeyboardInterrupt
+        adopt(sent, apart, slug)
+        if step == "adopted":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(work_off(Folders(board), dying, dying_too))
+
+
+@pytest.mark.parametrize("step", ["evaluated", "adopting", "adopted"])
+def test_a_queue_that_was_killed_goes_on_to_the_same_board(board, tmp_path, step):
+    twin = Path(shutil.copytree(board, tmp_path / "twin" / "board"))
+    for one in (board, twin):
+        waiting(one, "acme/better")
+    killed_at(board, step)
+    assert all(cell.holds for cell in verify(board)) or step == "adopting"
+    assert set(take(board)) == {"acme--better"}
+    take(twin)
+    assert contents(board) == contents(twin)
+
+
+def test_what_fails_outside_goes_on_waiting_and_a_full_disk_ends_the_queue(board):
+    waiting(board, "acme/better")
+
+    def failing(error: Exception) -> Any:
+        def evaluate(sent: Path, apart: Path) -> str:
+            raise error
+
+        return evaluate
+
+    told: list[str] = []
+    _, adopt = _hands(board, False, HOW, silent)
+    assert list(work_off(Folders(board), failing(OutsideFailed("no network")), adopt, told=told.append)) == []
+    assert "put off: no network" in told[0] and Folders(board).waiting()
+    with pytest.raises(CannotWrite):
+        list(work_off(Folders(board), failing(CannotWrite("full")), adopt))
+    assert set(take(board)) == {"acme--better"}
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (BadInput("x"), "invalid-submission"),
+        (MissingExtra("x"), "unsupported-model"),
+        (MemoryError(), "out-of-memory"),
+        (ZeroDivisionError("/home/me/secret"), "crashed"),
+        (Refused("unsafe-files", "x", file="config.json"), "unsafe-files"),
+        (BadInput(str(Refused("time-limit", "x"))), "time-limit"),
+    ],
+)
+def test_every_error_has_a_class_and_tells_no_path(error, reason):
+    found = refusal("a--b", error, "2024-01-01")
+    assert found.reason == reason and "/home" not in found.message
+    assert Answer.of(json.loads(json.dumps(found.as_json()))) == found
+
+
+def test_a_public_line_holds_no_path_and_no_markup():
+    line = "/home/me/board/.board.taken/7-ab/sent/runs/mini.trec.gz:3: `x` <b>\nis ../../bad at https://example.org/a/b"
+    assert public_line(line) == "mini.trec.gz:3: 'x' 'b' is bad at https://example.org/a/b"
+    assert len(public_line("x" * 9999)) <= 400
+
+
+# -- pull requests -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch, board):
+    """A Hub double with the board on it."""
+    with HubDouble() as server:
+        point_at(server.url, tmp_path / "home", monkeypatch)
+        server.commit(f"datasets/{REPO}", committed(board))
+        yield server
+
+
+def proposed(hub: HubDouble, files: dict[str, bytes | None], title: str = "Submit acme/better (run)") -> int:
+    """A pull request made by hand: files put in, or taken out (None)."""
+    repo = hub.repo(REPO)
+    head = repo.commits[repo.refs["main"]]
+    tree = {**head.files, **files}
+    number = len(repo.requests) + 1
+    repo.add({name: data for name, data in tree.items() if data is not None}, title, f"refs/pr/{number}", head.sha)
+    about = {"title": title, "author": {"name": "mallory"}, "createdAt": "2024-01-01T00:00:00.000Z", "status": "open"}
+    repo.requests.append({"num": number, "isPullRequest": True, **about, "events": []})
+    return number
+
+
+def sent(board: Path, folder: Path, name: str = "acme/better") -> Any:
+    file = write_submission(folder / name.replace("/", "-"), name=name)
+    return send(file, [f"mini={run_file(board, folder)}"], repo=REPO)[1]
+
+
+def test_a_pull_request_is_taken_scored_answered_and_closed(hub, board, tmp_path):
+    assert sent(board, tmp_path).changed
+    [one] = Requests(board, REPO).waiting()
+    assert (one.number, one.slug, one.kind, one.owner, one.date) == (1, "acme--better", "run", "tester", "2024-01-01")
+    answer = take(board, REPO)["acme--better"]
+    assert answer.reason == "" and len(answer.scores) == 1
+    assert hub.repo(REPO).requests[0]["status"] == "closed"
+    comments = hub.said(REPO, 1)
+    assert len(comments) == 2 and f"{answer.scores[0]['value']:.4f}" in comments[1]
+    assert check(board) == [] and all(cell.holds for cell in verify(board))
+    assert take(board, REPO) == {} and hub.said(REPO, 1) == comments
+
+
+def good(board: Path, slug: str = "acme--better") -> dict[str, bytes | None]:
+    folder = board.parent / "good"
+    text = write_submission(folder, name=slug.replace("--", "/")).read_bytes()
+    run = run_text(good_run(Ledger(board).candidates_run(Ledger(board).one_candidates("mini", "bm25-20"))), slug)
+    return {f"submissions/{slug}.toml": text, f"runs/{slug}/mini.bm25-20.trec.gz": gzip.compress(run)}
+
+
+HOSTILE: dict[str, Any] = {
+    "a result": ({"results/acme--better/mini.bm25-20.json": b"{}"}, "invalid-submission"),
+    "the settings": ({"board.toml": b"title = 1"}, "invalid-submission"),
+    "the log": ({"changes.jsonl": b""}, "invalid-submission"),
+    "a list": ({"candidates/mini/bm25-20.json": b"{}"}, "invalid-submission"),
+    "another's entry": ({"submissions/acme--good.toml": b""}, "invalid-submission"),
+    "another's run": ({"runs/acme--good/mini.bm25-20.trec.gz": None}, "invalid-submission"),
+    "a script": ({"runs/acme--better/run.py": b"1"}, "invalid-submission"),
+    "a weight": ({"models/acme--better/model.safetensors": b"1"}, "invalid-submission"),
+    "a deep path": ({"runs/acme--better/x/mini.bm25-20.trec.gz": b"1"}, "invalid-submission"),
+    "a readme": ({"README.md": b"1"}, "invalid-submission"),
+    "half a report": ({"models/acme--better/training.json": b"{}"}, None),
+    "a bomb": ({"runs/acme--better/mini.bm25-20.trec.gz": gzip.compress(b"\0" * (3 << 20), 1)}, "too-large"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_pull_request_is_refused_and_the_good_one_behind_it_is_scored(
+    hub, board, tmp_path, monkeypatch, case
+):
+    import exabench.queueing._requests as requests
+
+    monkeypatch.setattr(requests, "_UNPACKED", 2 << 20)
+    files, reason = HOSTILE[case]
+    proposed(hub, {**good(board), **files})
+    proposed(hub, good(board, "acme--best"), "Submit acme/best (run)")
+    before = set(contents(board))
+    answers = take(board, REPO)
+    assert answers["acme--best"].reason == ""
+    if reason is None:  # of a run no report is read
+        assert answers["acme--better"].reason == ""
+        return
+    assert answers["acme--better"].reason == reason
+    assert not any("acme--better" in name for name in set(contents(board)) - before)
+    said = hub.said(REPO, 1)
+    assert len(said) == 1 and reason in said[0] and str(tmp_path) not in said[0]
+    assert [one["status"] for one in hub.repo(REPO).requests] == ["closed", "closed"]
+
+
+def test_a_stranger_may_not_replace_an_entry_and_its_owner_may(hub, board):
+    number = proposed(hub, good(board, "acme--good"), "Submit acme/good (run)")
+    assert "is not its owner" in take(board, REPO)["acme--good"].message
+    hub.repo(REPO).requests[number - 1] |= {"status": "open", "author": {"name": "Acme"}}
+    hub.repo(REPO).requests[number - 1]["events"].clear()
+    assert take(board, REPO)["acme--good"].reason == ""
+
+
+def test_a_model_of_a_pull_request_is_a_hub_id_at_a_commit(hub, board, tmp_path):
+    text = write_submission(
+        tmp_path / "m", name="acme/model", kind="model", reranker="monot5", model="/etc", revision="sha256:" + "0" * 64
+    ).read_bytes()
+    proposed(hub, {"submissions/acme--model.toml": text}, "Submit acme/model (model)")
+    message = take(board, REPO)["acme--model"].message
+    assert "model must be a Hub id" in message and "revision must be the model's commit" in message
+
+
+def test_one_behind_the_board_is_held_against_what_it_was_made_on(hub, board, tmp_path):
+    proposed(hub, good(board))
+    hub.overtake()
+    assert take(board, REPO)["acme--better"].reason == ""
+
+
+@pytest.mark.parametrize("kind", ["lost reply", "500 after", "no answer", "503"])
+@pytest.mark.parametrize("what", ["comment", "status"])
+def test_an_answer_is_posted_once_whatever_the_reply_was(hub, board, kind, what):
+    proposed(hub, good(board))
+    hub.faults.arm()
+    where = f"discussions/1/{what}"
+    seen = []
+
+    def once(request: str) -> str:
+        if where in request and not seen:
+            seen.append(request)
+            return kind
+        return ""
+
+    hub.faults.next = once
+    assert set(take(board, REPO)) == {"acme--better"}
+    assert seen and len(hub.said(REPO, 1)) == 1
+    assert hub.repo(REPO).requests[0]["status"] == "closed"
+
+
+def test_a_hub_that_is_down_for_answers_is_answered_the_next_time_without_another_evaluation(hub, board):
+    proposed(hub, good(board))
+    hub.faults.arm(rest=("comment", "503"))
+    assert take(board, REPO) == {}
+    assert (board / "results" / "acme--better").is_dir() and hub.repo(REPO).requests[0]["status"] == "open"
+    hub.faults.arm()
+
+    def never(sent: Path, apart: Path) -> str:
+        raise AssertionError
+
+    queue = Requests(board, REPO, pause=0.0)
+    [answer] = work_off(queue, never, lambda *given: None)
+    assert answer.reason == "" and len(hub.said(REPO, 1)) == 1 and not queue.waiting()
+
+
+def test_a_mark_that_somebody_else_wrote_is_no_answer(hub, board):
+    number = proposed(hub, good(board))
+    repo = hub.repo(REPO)
+    mark = f"<!-- exabench answer {repo.refs['refs/pr/1']} -->"
+    event = {"id": "0", "type": "comment", "createdAt": "2024-01-01T00:00:00.000Z", "author": {"name": "mallory"}}
+    data = {"edited": False, "hidden": False, "latest": {"raw": mark}}
+    repo.requests[number - 1]["events"].append({**event, "data": data})
+    assert set(take(board, REPO)) == {"acme--better"}
+    assert len(hub.said(REPO, 1)) == 2
+
+
+# -- in the sandbox ----------------------------------------------------------------------------------------------------
+
+
+def model_waiting(board: Path, folder: Path, name: str) -> None:
+    changes = {"kind": "model", "reranker": "cross_encoder", "model": str(folder), "precision": "float32"}
+    revision = model_folder(str(folder)).revision
+    write_submission(board / "pending" / name.replace("/", "--"), name=name, revision=revision, **changes)
+
+
+def test_without_a_sandbox_a_model_is_refused_and_a_run_is_scored(board, tmp_path, monkeypatch):
+    model_waiting(board, classifier_folder(tmp_path / "bert"), "acme/bert")
+    waiting(board, "acme/better")
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    answers = take(board)
+    assert answers["acme--bert"].reason == "no-sandbox" and answers["acme--better"].reason == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap")
+def test_a_strangers_model_runs_in_the_sandbox_and_a_pickle_beside_it_is_refused(board, tmp_path):
+    folder = classifier_folder(tmp_path / "bert")
+    model_waiting(board, folder, "acme/bert")
+    bad = Path(shutil.copytree(folder, tmp_path / "bad"))
+    model_waiting(board, bad, "acme/bad")
+    (bad / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    answers = take(board)
+    assert (answers["acme--bert"].reason, answers["acme--bert"].scores[0]["state"]) == ("", "reproduced")
+    assert answers["acme--bad"].reason == "unsafe-files"
+    assert all(cell.holds for cell in verify(board)) and check(board) == []
+
+
+# -- the commands ------------------------------------------------------------------------------------------------------
+
+
+def command(*words: object) -> Any:
+    """A `bench` command's exit, and what it printed as JSON or text."""
+    done = CliRunner().invoke(bench, [str(word) for word in words])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return json.loads(done.stdout) if "--json" in words else done.stdout
+
+
+def test_the_commands_carry_a_submission_from_its_file_to_the_answer(hub, board, tmp_path):
+    file, run = write_submission(tmp_path / "new", name="acme/better"), run_file(board, tmp_path)
+    made = command("submit", file, "--run", f"mini={run}", "--repo", REPO, "--json")
+    assert (made["slug"], made["changed"]) == ("acme--better", True)
+    [one] = command("pending", "--repo", REPO, "--board", board, "--json")["pending"]
+    assert (one["number"], one["slug"], one["kind"]) == (1, "acme--better", "run")
+    [answer] = command("run", "--pending", "--repo", REPO, "--board", board, "--json")["answers"]
+    assert (answer["slug"], answer["class"], len(answer["scores"])) == ("acme--better", "", 1)
+    assert "0 waiting" not in command("pending", "--board", board)
+    command("withdraw", "acme/better", "--reason", "a mistake", "--board", board)
+    assert Ledger(board).submissions()["acme--better"].withdrawn == "a mistake"
+    with pytest.raises(BadInput, match="acme--better was withdrawn"):
+        command("run", "acme--better", "--board", board)
+    with pytest.raises(BadInput, match="leave the other choices out"):
+        command("run", "--pending", "--trusted", "--board", board)
+
+
+def test_without_a_sandbox_the_command_names_the_way_for_ones_own_models(board, tmp_path, monkeypatch):
+    folder = classifier_folder(tmp_path / "bert")
+    file = write_submission(tmp_path / "m", name="acme/m", kind="model", reranker="cross_encoder", model=str(folder))
+    assert "submissions/acme--m.toml" in command("submit", file, "--board", board)
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    with pytest.raises(BadInput, match="no-sandbox: .*; models of your own run without it, with --trusted"):
+        command("run", "acme--m", "--board", board)
+    assert not (board / "results" / "acme--m").exists()
+    [name] = command("run", "acme--m", "--board", board, "--trusted", "--json")["results"]
+    assert read_json(Path(name))["state"] == "reproduced"

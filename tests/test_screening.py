@@ -1,0 +1,246 @@
+"""Screening: what a stranger's folder may hold is read; everything else is refused, in no time and in little memory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+import tempfile
+import time
+import tracemalloc
+from importlib.metadata import version
+from pathlib import Path
+
+import hostile
+import pytest
+from hub_client import point_at
+from hub_double import HubDouble
+from hypothesis import given
+from hypothesis import strategies as st
+from models import (
+    CLASSIFIERS,
+    DECODERS,
+    classifier_folder,
+    decoder_folder,
+    minilm_folder,
+    rankt5_folder,
+    t5_folder,
+    t5_tokenizer,
+)
+
+import exabench.flops
+import exabench.screening
+from exabench import hub
+from exabench.errors import BadInput
+from exabench.sandbox import stranger
+from exabench.screening import ERROR_CLASSES, Limits, Refused, check_libraries, screened, screened_repo
+from exabench.screening._settings import FAMILIES
+
+
+@pytest.fixture(autouse=True)
+def no_canary():
+    yield
+    assert not hostile.CANARY.exists(), "something was run"
+
+
+def test_the_canary_dies_where_a_pickle_is_loaded():
+    pickle.loads(pickle.dumps(hostile.Payload()))
+    assert hostile.CANARY.exists()
+    hostile.CANARY.unlink()
+
+
+@pytest.mark.parametrize("case", hostile.FOLDERS)
+def test_a_hostile_folder_is_refused_with_its_class_in_no_time_and_little_memory(case, tmp_path):
+    folder = hostile.spoilt(case, tmp_path / "model")
+    started = time.perf_counter()
+    with pytest.raises(Refused) as caught:
+        screened(folder)
+    seconds = time.perf_counter() - started
+    tracemalloc.start()
+    with pytest.raises(Refused):
+        screened(folder)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert caught.value.reason in hostile.FOLDERS[case].reasons
+    assert seconds < 1 and peak < 100e6
+    assert "\n" not in str(caught.value) and str(tmp_path) not in str(caught.value) and len(str(caught.value)) < 800
+
+
+def test_the_corpus_is_large_and_meets_every_class_that_a_folder_can_have():
+    assert len(hostile.FOLDERS) >= 100
+    reasons = {reason for case in hostile.FOLDERS.values() for reason in case.reasons}
+    assert reasons == {"unsafe-files", "too-large", "unsupported-model", "missing-files"} < set(ERROR_CLASSES)
+
+
+def test_an_honest_folder_is_read_by_its_headers_alone(tmp_path):
+    found = screened(hostile.honest(tmp_path / "model"))
+    assert (found.parameters, found.vocabulary, found.size) == (
+        16,
+        3,
+        (tmp_path / "model/model.safetensors").stat().st_size,
+    )
+    assert found.config["model_type"] == "bert" and found.weights[0].dtypes == ("F32",)
+    assert found.ignored == () and "vocab.txt" in found.files
+
+
+@pytest.mark.parametrize("limits", [Limits(weights=100), Limits(vocabulary=2)], ids=["bytes", "vocabulary"])
+def test_limits_are_held(limits, tmp_path):
+    with pytest.raises(Refused) as caught:
+        screened(hostile.honest(tmp_path / "model"), limits)
+    assert caught.value.reason == "too-large"
+
+
+def test_every_kind_of_model_that_is_read_here_passes(tmp_path):
+    assert screened(minilm_folder()).parameters == 22_713_728
+    for kind in CLASSIFIERS:
+        assert screened(classifier_folder(tmp_path / kind, kind)).parameters
+    for kind in DECODERS:
+        assert screened(decoder_folder(tmp_path / kind, kind)).vocabulary == 1_280
+    for kind in ("t5", "mt5"):
+        assert screened(t5_folder(tmp_path / kind, t5_tokenizer(), kind=kind)).vocabulary == 1_152
+    assert screened(rankt5_folder(tmp_path / "rankt5", t5_tokenizer())).parameters
+
+
+def test_the_families_that_are_let_in_are_those_whose_cost_is_known():
+    assert set(FAMILIES) == {*exabench.flops._ENCODERS, *exabench.flops._DECODERS, *exabench.flops._T5}
+
+
+def test_old_libraries_are_refused_with_the_reason(monkeypatch):
+    check_libraries()
+    old = {"transformers": "5.2.9", "torch": "2.13.0+cpu", "jinja2": "3.1.6"}
+    monkeypatch.setattr(exabench.screening, "version", lambda name: old.get(name) or version(name))
+    with pytest.raises(Refused, match=r"transformers 5\.2\.9 .* 5\.3 is needed: .*CVE-2026-4372") as caught:
+        check_libraries()
+    assert caught.value.reason == "no-sandbox"
+
+
+KEYS = st.sampled_from(
+    "model_type architectures auto_map tokenizer_class chat_template weight_map type path dtype shape data_offsets "
+    "_attn_implementation activation_fn __metadata__ a b".split()
+)
+PLAIN = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(1 << 70), 1 << 70),
+    st.floats(allow_nan=False),
+    st.text(max_size=8),
+    st.sampled_from(["bert", "F32", "BertModel", "model.safetensors", "0_Pooling"]),
+)
+VALUES = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4))
+FILES = ("config.json", "tokenizer_config.json", "modules.json", "model.safetensors.index.json", "model.safetensors")
+
+
+@given(st.sampled_from(FILES), VALUES, st.dictionaries(KEYS, VALUES, max_size=4))
+def test_whatever_a_file_says_a_folder_passes_or_is_refused(file, value, table):
+    with tempfile.TemporaryDirectory() as there:
+        folder = hostile.honest(Path(there) / "model")
+        whole = {**hostile.CONFIG, **table} if file == "config.json" else table or value
+        header = {**hostile.TENSORS, **table}
+        made = hostile.weights(header) if file == "model.safetensors" else json.dumps(whole).encode()
+        hostile.put(file, made)(folder)
+        with contextlib.suppress(Refused):
+            assert screened(folder).parameters == 16
+
+
+@given(st.data())
+def test_whatever_byte_is_changed_a_folder_passes_or_is_refused(data):
+    with tempfile.TemporaryDirectory() as there:
+        folder = hostile.honest(Path(there) / "model")
+        file = folder / data.draw(st.sampled_from(sorted(path.name for path in folder.iterdir())))
+        found = bytearray(file.read_bytes())
+        found[data.draw(st.integers(0, len(found) - 1))] = data.draw(st.integers(0, 255))
+        file.write_bytes(found)
+        with contextlib.suppress(Refused):
+            screened(folder)
+
+
+def test_what_cannot_be_read_is_refused(tmp_path):
+    with pytest.raises(Refused) as caught:
+        screened(tmp_path / "nowhere")
+    assert caught.value.reason == "missing-files"
+
+
+# -- a repository, before it is fetched --------------------------------------------------------------------------------
+
+REPO = "models/stranger/model"
+
+
+@pytest.fixture
+def double(tmp_path, monkeypatch):
+    monkeypatch.setenv("EXABENCH_CACHE", str(tmp_path / "cache"))
+    with HubDouble() as server:
+        point_at(server.url, tmp_path / "home", monkeypatch)
+        yield server
+
+
+def files_of(folder):
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_of_a_repository_only_what_a_model_is_loaded_from_is_fetched(double, tmp_path):
+    files = files_of(hostile.honest(tmp_path / "model"))
+    more = {
+        "pytorch_model.bin": hostile.archive(),
+        "modeling.py": b"import os",
+        "onnx/model.onnx": b"\x08",
+        "a b.txt": b"",
+    }
+    commit = double.commit(REPO, {**files, **more, "training/args.json": b"{}", ".gitattributes": b"*.bin lfs"})
+    found = stranger("stranger/model", commit)
+    assert (found.name, found.revision) == ("stranger/model", commit)
+    assert set(files_of(found.path)) == set(files) - {"README.md"}
+    assert not any(file.is_symlink() for file in found.path.rglob("*"))
+    fetched = [request for request in double.requests if "/resolve/" in request]
+    assert fetched and not any(name in request for name in more for request in fetched)
+    asked = len(double.requests)
+    assert stranger("stranger/model", commit) == found and len(double.requests) == asked, "fetched once"
+
+
+@pytest.mark.parametrize(
+    "case", ["auto_map in config.json", "overlapping tensors", "a shard: parent", "an unknown dtype"]
+)
+def test_of_a_hostile_repository_nothing_but_settings_and_headers_is_read(case, double, tmp_path):
+    files = files_of(hostile.spoilt(case, tmp_path / "model"))
+    commit = double.commit(REPO, files)
+    with pytest.raises(Refused) as caught:
+        stranger("stranger/model", commit)
+    assert caught.value.reason in hostile.FOLDERS[case].reasons
+    whole = [headers for request, headers in zip(double.requests, double.headers, strict=True) if "/lfs/" in request]
+    assert all("range" in headers for headers in whole), "no weights are read whole"
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def test_a_repository_of_pickles_is_told_to_convert_them(double, tmp_path):
+    files = files_of(hostile.honest(tmp_path / "model"))
+    files["pytorch_model.bin"] = files.pop("model.safetensors")
+    with pytest.raises(Refused, match="convert them to safetensors") as caught:
+        stranger("stranger/model", double.commit(REPO, files))
+    assert caught.value.reason == "unsafe-files"
+
+
+@pytest.mark.parametrize("name", ["../x.json", "/etc/passwd", "a\\b.json", "a/../../x.json", "x\0.json", "./x.json"])
+def test_a_listing_with_names_that_can_only_be_meant_ill_is_refused(name):
+    with pytest.raises(Refused) as caught:
+        screened_repo({"config.json": 2, name: 2}, lambda *_: b"{}")
+    assert caught.value.reason == "unsafe-files"
+
+
+def test_what_is_declared_is_held_against_the_limit_before_anything_is_read():
+    with pytest.raises(Refused) as caught:
+        screened_repo({"config.json": 2, "model.safetensors": 1 << 42}, lambda *_: pytest.fail("it was read"))
+    assert caught.value.reason == "too-large"
+
+
+def test_a_strangers_model_on_the_hub_is_pinned_by_a_commit(double):
+    with pytest.raises(Refused) as caught:
+        stranger("stranger/model", "sha256:" + "0" * 64)
+    assert caught.value.reason == "invalid-submission"
+
+
+@pytest.mark.parametrize("shard", ["../../../etc/hostname", "/etc/passwd", "a\\b.safetensors", "gone.safetensors"])
+def test_nobodys_index_names_a_shard_outside_of_its_folder(shard, tmp_path):
+    folder = hostile.honest(tmp_path / "model")
+    hub.model_folder(str(folder))
+    hostile.index(shard)(folder)
+    with pytest.raises(BadInput, match="names the shard"):
+        hub.model_folder(str(folder))

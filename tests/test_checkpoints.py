@@ -431,7 +431,7 @@ def pickling(source: str) -> Iterator[str]:
                 yield name
             if isinstance(node, ast.Call) and name in {"__import__", "importlib.import_module"}:
                 yield from (each.value for each in node.args[:1] if getattr(each, "value", None) in PICKLES)
-            if isinstance(node, ast.Call) and name in {"numpy.load", "numpy.save", "numpy.savez"}:
+            if isinstance(node, ast.Call) and name in {"numpy.load", "numpy.save"}:
                 allowed = [each.value for each in node.keywords if each.arg in ("allow_pickle", None)]
                 if any(not (isinstance(each, ast.Constant) and each.value is False) for each in allowed):
                     yield f"{name} with allow_pickle"

@@ -198,10 +198,10 @@ def test_a_query_gives_way_only_to_a_quarter_of_the_room_that_passages_can_fill(
 def test_the_passage_is_cut_at_its_end_and_the_quotation_mark_stays():
     tokenizer = t5_tokenizer()
     template = text_template(EXARANKER, tokenizer)
-    made = glued(template, tokenizer, "why", "sky " * 100, limit=template.fixed + 20)
+    made = glued(template, tokenizer, "why", "the " * 100, limit=template.fixed + 20)
     said = tokenizer.decode(made.ids)
     assert made.cut_passage and not made.cut_query and len(made.ids) == template.fixed + 20
-    assert said.replace(" ", "").endswith('sky"?Giveanexplanation.</s>')
+    assert said.replace(" ", "").endswith('the"?Giveanexplanation.</s>')
 
 
 def test_a_query_is_cut_last_and_from_its_beginning():

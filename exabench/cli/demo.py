@@ -303,7 +303,7 @@ def _results(
     with contextlib.chdir(ledger.folder.parent):
         for slug, plan in ours.items():
             for check in (check for check in plan.checks if ledger.candidates(check.task)):
-                lists = {"task": check.task, "candidates": f"{check.candidates}-{check.depth}"}
+                lists: dict[str, Any] = {"task": check.task, "candidates": f"{check.candidates}-{check.depth}"}
                 files += run_board(ledger.folder, slugs=[slug], data=data, progress=report, **lists)
     return files
 

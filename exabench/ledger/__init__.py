@@ -16,6 +16,7 @@ lock.json                              commits and digests resolved at first use
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -187,6 +188,10 @@ class Ledger:
     def run_file(self, slug: str, task: str, candidates: str) -> Path:
         """Where a run is kept."""
         return self.folder / "runs" / slug / f"{task}.{candidates}.trec.gz"
+
+    def has_run(self, slug: str, task: str, candidates: str) -> bool:
+        """Is a run kept there? A board of thousands asks this of each: paths as text cost a tenth."""
+        return os.path.isfile(f"{self.folder}/runs/{slug}/{task}.{candidates}.trec.gz")
 
     def add_run(self, slug: str, task: str, candidates: str, run: Run) -> Path:
         """Keep a run."""

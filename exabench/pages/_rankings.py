@@ -98,7 +98,9 @@ class Lists:
 
     def _has_run(self, one: Score) -> bool:
         """Are the run of a result and the list that it reranks in the folder?"""
-        return self._has_list(one.task, one.candidates) and self._run_file(one).is_file()
+        return self._has_list(one.task, one.candidates) and self._ledger.has_run(
+            one.submission, one.task, one.candidates
+        )
 
     def _has_list(self, task: str, name: str) -> bool:
         if (task, name) not in self._there:

@@ -69,10 +69,10 @@ def jail_command(
         "--new-session",
     ]
     command += ["--clearenv", "--cap-drop", "ALL", "--uid", _NOBODY, "--gid", _NOBODY, "--hostname", "jail"]
+    command += ["--size", str(limits.files), "--tmpfs", "/tmp"]  # first: this very installation may lie in /tmp
     command += [*_system(), *_python(), "--proc", "/proc", *_covered(), "--dev", "/dev"]
     command += ["--size", str(limits.files), "--tmpfs", "/dev/shm"]
     command += [part for device in _gpus() for part in ("--dev-bind", device, device)]
-    command += ["--size", str(limits.files), "--tmpfs", "/tmp"]
     command += [] if model is None else ["--ro-bind", str(Path(model).resolve()), MODEL]
     command += [part for name, value in _environment().items() for part in ("--setenv", name, value)]
     for option, descriptor in (("--seccomp", seccomp), ("--info-fd", info)):

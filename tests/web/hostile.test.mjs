@@ -29,7 +29,7 @@ const actors = () => {
       if (/evil\.example/.test(value) && key !== "title" && /href|src|action/.test(key)) found.push(node.outerHTML);
     }
   }
-  return { found: found.slice(0, 5).map((html) => html.slice(0, 200)), scripts: document.scripts.length, pwned: window.__pwned ?? null };
+  return { found: found.slice(0, 5).map((html) => html.slice(0, 200)), pwned: window.__pwned ?? null };
 };
 
 // Moving over, focusing and pressing everything is what a handler hidden in an attribute waits for.
@@ -48,12 +48,11 @@ describe("Hostile text does nothing", () => {
       const button = page.locator("th button").first();
       if (await button.count()) await button.click();
       await page.waitForTimeout(50);
-      const { found, scripts, pwned } = await page.evaluate(actors);
+      const { found, pwned } = await page.evaluate(actors);
       assert.equal(pwned, null);
       assert.deepEqual(found, []);
       assert.deepEqual(page.troubles, []);
       assert.deepEqual(page.asked.filter((asked) => !asked.startsWith(address("hostile", ""))), []);
-      assert.ok(scripts <= 3, `${scripts} scripts`);
       await page.context().close();
     });
   }

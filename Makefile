@@ -12,8 +12,9 @@ demo: .venv/.ready
 	@EXABENCH_DATA= $(BIN)/exabench demo
 
 # A process for each core, and one thread in each: the models of the tests are so small that a second one mostly waits.
+# Files in their own order: by size, the README, one test of two minutes, would come last and alone.
 test: .venv/.tools
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --numprocesses logical --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --numprocesses logical --dist loadfile --no-loadscope-reorder
 
 # What takes minutes: the demo on real collections, 200 kills of a build, every fault of publishing, two Ray nodes.
 test-slow: .venv/.tools

@@ -204,10 +204,10 @@ def writing(path: str | Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def only_writer(folder: str | Path) -> Iterator[None]:
+def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
     """Hold `folder` for this process alone; the kernel lets go of it however the process ends.
 
-    Files that a killed writer was in the middle of are removed.
+    Files that a killed writer was in the middle of are removed, unless there is nothing of the kind to `sweep`.
     Raises CannotWrite naming the holder's process and host when somebody else is writing there.
     """
     folder = Path(folder)
@@ -226,7 +226,7 @@ def only_writer(folder: str | Path) -> Iterator[None]:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
-            for left in folder.rglob(f".*{_UNFINISHED}"):
+            for left in folder.rglob(f".*{_UNFINISHED}") if sweep else ():
                 left.unlink()
         yield
 

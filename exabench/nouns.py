@@ -280,7 +280,7 @@ class Submission:
     bibtex: str = ""
     withdrawn: str = ""
 
-    @property
+    @cached_property
     def slug(self) -> str:
         """The name as a file name: `owner/model` becomes `owner--model`."""
         return self.name.replace("/", "--")

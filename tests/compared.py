@@ -115,7 +115,7 @@ def result(slug: str, name: str, listed: str, values: Mapping[str, float]) -> Re
 def site(board: Board, to: Path) -> None:
     """The pages that compare, with what they load, in the folder `to`."""
     view = View(board)
-    pages = [*_compare.pages(view), *_notes.pages(view)]
+    pages = [*_compare.pages(view), *_notes.pages(view), *(_compare.vector_page(view, one) for one in view.results)]
     templates = environment(board, entrances(pages))
     for page in pages:
         made = page.make()

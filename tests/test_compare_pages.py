@@ -16,6 +16,7 @@ from exabench.board import Board
 from exabench.ledger import Ledger
 from exabench.nouns import FIRST_STAGE
 from exabench.pages import _compare
+from exabench.pages._page import Page
 from exabench.pages._paths import is_safe
 from exabench.pages._views import View
 
@@ -41,11 +42,15 @@ def handed_over(data: bytes, function: str) -> Any:
 
 
 def made(view: View) -> dict[str, Any]:
-    return {page.path: page.make() for page in _compare.pages(view)}
+    return {page.path: page.make() for page in pages_of(view)}
+
+
+def pages_of(view: View) -> list[Page]:
+    return [*_compare.pages(view), *(_compare.vector_page(view, one) for one in view.results)]
 
 
 def test_every_path_is_safe_and_there_once(view: View) -> None:
-    paths = [page.path for page in _compare.pages(view)]
+    paths = [page.path for page in pages_of(view)]
     assert len(paths) == len(set(paths)) and all(map(is_safe, paths))
 
 
@@ -144,10 +149,10 @@ def test_what_strangers_wrote_cannot_leave_its_string(tmp_path: Path) -> None:
 
 def test_one_more_submission_leaves_the_values_of_the_others_as_they_are(tmp_path: Path) -> None:
     ledger = write_board(tmp_path, ["scifact"])
-    before = {page.path: page for page in _compare.pages(View(Board.read(tmp_path)))}
+    before = {page.path: page for page in pages_of(View(Board.read(tmp_path)))}
     write_submission(ledger, "acme/zz-new")
     ledger.add_result(result("acme--zz-new", "scifact", "bm25-100", {f"scifact-q{i}": 0.5 for i in range(1, 301)}))
-    after = {page.path: page for page in _compare.pages(View(Board.read(tmp_path)))}
+    after = {page.path: page for page in pages_of(View(Board.read(tmp_path)))}
     kept = [path for path in before if path.startswith("data/queries/")]
     assert len(kept) > len(SKILL)
     assert all(before[path].of == after[path].of and before[path].make() == after[path].make() for path in kept)

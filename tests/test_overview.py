@@ -101,7 +101,7 @@ def test_a_cell_takes_its_colour_from_its_number() -> None:
 
 
 def test_both_pages_and_their_data_are_there_for_every_ranking(table: Table) -> None:
-    paths = [page.path for module in (_overview, _heat) for page in module.pages(table.view)]
+    paths = [page.path for module in (_overview, _heat) for group in module.pages(table.view) for page in group.pages()]
     assert paths == ["index.html", "data/overview.all-tasks.js", "data/overview.all-tasks.tasks.js", "heat.html"]
 
 

@@ -48,7 +48,7 @@ def made(board: Path, *modules: ModuleType) -> dict[str, bytes]:
     read = Board.read(board)
     view, templates = View(read), environment(read, ["verify.html", "changes.html"])
     files = {}
-    for page in (page for module in modules for page in module.pages(view)):
+    for page in (page for module in modules for group in module.pages(view) for page in group.pages()):
         values = page.make()
         files[page.path] = values if isinstance(values, bytes) else filled(templates, page, values)
     return files
@@ -184,7 +184,8 @@ def test_a_page_without_its_run_says_so_and_loads_nothing(board: Path) -> None:
 
 def test_a_page_is_made_again_when_what_it_shows_of_a_list_changes(board: Path) -> None:
     def of() -> dict[str, tuple[str, ...]]:
-        return {page.path: page.of for page in _results.pages(View(Board.read(board)))}
+        groups = _results.pages(View(Board.read(board)))
+        return {page.path: group.of for group in groups for page in group.pages()}
 
     before = of()
     keep_shown(board)
@@ -405,7 +406,7 @@ def test_what_was_withdrawn_stays_listed_with_its_reason(board: Path) -> None:
 def test_the_guide_names_every_field_every_class_and_every_limit(board: Path) -> None:
     text = words(made(board, _provenance)["submit.html"])
     for field in FIELDS:
-        assert f"{field.name} {field.meaning} {field.grammar}" in text
+        assert f"{field.name} {field.meaning.replace('`', '')} {field.grammar}" in text
     for name, meaning in ERROR_CLASSES.items():
         assert f"{name} {meaning}" in text
     assert "64 GiB of weights and 2,000,000 words" in text

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,8 +94,8 @@ def test_one_new_submission_opens_its_files_and_makes_its_pages_alone(many: Path
 def test_a_build_of_nothing_new_opens_no_result_and_writes_nothing(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settle(many)
     build(many, many / "site")
-    monkeypatch.setattr("exabench.board._reading.read_result", lambda file: pytest.fail(f"{file} was opened"))
-    monkeypatch.setattr("exabench.board.read_result", lambda file: pytest.fail(f"{file} was opened"))
+    monkeypatch.setattr("exabench.board._reading.read_result", lambda file, **_: pytest.fail(f"{file} was opened"))
+    monkeypatch.setattr("exabench.board.read_result", lambda file, **_: pytest.fail(f"{file} was opened"))
     assert build(many, many / "site") == set()
 
 
@@ -144,7 +145,7 @@ def test_an_index_of_another_exabench_is_not_used(board: Path, monkeypatch: pyte
     settle(board)
     build(board, board / "site")
     assert Inputs(Ledger(board), index_of(board / "site")).read == 0
-    monkeypatch.setattr("exabench.board._reading.package_digest", lambda: "another")
+    monkeypatch.setattr("exabench.board._index.package_digest", lambda: "another")
     assert Inputs(Ledger(board), index_of(board / "site")).read == 12
 
 
@@ -240,7 +241,8 @@ def test_a_score_says_what_its_result_says(board: Path) -> None:
 def test_a_result_takes_eight_bytes_a_query() -> None:
     vectors = Vectors()
     for number in range(100):
-        vectors.add(str(number), {f"q{i}": number + i / 48 for i in range(48)})
+        row = array("d", [number + i / 48 for i in range(48)])
+        vectors.add(str(number), tuple(f"q{i}" for i in range(48)), row.tobytes())
     assert vectors.table(0).nbytes == 100 * 48 * 8 and len(vectors.tables) == 1
     assert vectors.row("99").tolist() == [99 + i / 48 for i in range(48)]
 

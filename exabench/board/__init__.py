@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from exabench.board._reading import Inputs, package_digest
+from exabench.board._index import package_digest
+from exabench.board._reading import Inputs
 from exabench.board._rows import ALL, Entry, Ranker, Ranking, Row, Spent, members
 from exabench.board._scores import Score, Vectors, newest_day
 from exabench.catalogue import expand, task
-from exabench.errors import BadInput
-from exabench.files import file_digest, read_text
+from exabench.collecting import uncollected
+from exabench.files import read_text
 from exabench.ledger import Ledger, read_result
 from exabench.nouns import Candidates, Change, Result, Submission, Task
 from exabench.releases import read as read_release
@@ -41,7 +42,7 @@ class Reported:
 class Board:
     """Everything the pages show: every result in short (`full` reads one whole), and the rankings of them.
 
-    `package` is the digest of the exabench that read it.
+    `digests` are those of the submissions' files by slug, `package` is that of the exabench that read them.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Board:
     trainings: Mapping[str, Training] = field(default_factory=dict)
     entries: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
     package: str = ""
 
     @classmethod
@@ -67,7 +69,11 @@ class Board:
 
         Results are read one after the other. With an `index` (a folder) only those are read that changed since.
         """
-        ledger = Ledger(Path(folder))
+        with uncollected():
+            return cls._read(Ledger(Path(folder)), index)
+
+    @classmethod
+    def _read(cls, ledger: Ledger, index: Path | None) -> Board:
         settings = ledger.settings()
         tasks = tuple(task(name) for name in expand(settings["tasks"]))
         read = Inputs(ledger, index)
@@ -90,6 +96,7 @@ class Board:
             reported=tuple(_reported(file) for file in ledger.reported_files()),
             entries=ranker.entries([task(name) for t in tasks for name in members(t)]),
             changes=ledger.changes(),
+            digests=read.digests,
             package=package_digest(),
         )
 
@@ -114,10 +121,7 @@ class Board:
 
     def full(self, score: Score) -> Result:
         """All of a result. Raises BadInput where its file is another one by now."""
-        result = read_result(score.file)
-        if file_digest(score.file) != score.digest:
-            raise BadInput("was changed while the board was read; build again", file=score.file)
-        return result
+        return read_result(Path(score.file), of=score.digest)
 
     def queries(self, score: Score) -> tuple[str, ...]:
         """The ids of the queries of a result, sorted, as `values` has them."""

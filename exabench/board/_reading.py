@@ -1,182 +1,144 @@
-"""Reading a leaderboard's submissions and results: each file once, and only those that changed since the last time.
-
-What was read is kept in an index: one npz file that holds JSON and arrays. It is made again where it is missing,
-damaged, or from another exabench, so nothing is lost with it.
-"""
+"""Reading a leaderboard's submissions and results: each file once, and only those that changed since the last time."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
-import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
-from functools import cache
-from io import BytesIO
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from sys import intern
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
-
-from exabench.board._scores import Score, Vectors, score_of
+from exabench.board._index import Index, Stat, said, saying
+from exabench.board._scores import Score, Vectors, score_from, score_of, values_of
 from exabench.errors import BadInput
-from exabench.files import file_digest, write
+from exabench.files import file_digest
+from exabench.forking import made, processes_for
 from exabench.ledger import Ledger, read_result
 from exabench.nouns import Submission
 
-FILE = "inputs.npz"
 SETTLED = 2 * 10**9  # nanoseconds after which a file that changes again has another time on every file system
-_SOURCES = (".py", ".toml", ".html", ".css", ".js", ".svg")
-_NAMES = tuple(field.name for field in fields(Score) if field.name != "file")
-_PACKAGE = Path(__file__).parents[1]
+ALONE = 200  # files for which no second process is worth its start
+FRESH = 0.01  # of an index
+TOGETHER = 50  # files that a process reads at a time
 
-Stat = list[int]
+_Got = TypeVar("_Got")
 
 
 class Inputs:
-    """The submissions and results of a leaderboard's folder; `read` counts the files that had to be opened."""
+    """The submissions and results of a leaderboard's folder; `read` counts the files that had to be opened.
+
+    `digests` are those of the submissions' files, by slug.
+    """
 
     def __init__(self, ledger: Ledger, index: Path | None) -> None:
-        self._ledger, self._index = ledger, index
-        self._old, self._rows, self.intervals = _kept(index / FILE) if index else ({}, [], {})
-        self._now = time.time_ns()
+        self._ledger, self._folder, self._index = ledger, index, Index.read(index)
+        self._now, self._next = time.time_ns(), Index()
+        self.intervals = self._index.intervals
         self.vectors = Vectors()
         self.submissions: dict[str, Submission] = {}
+        self.digests: dict[str, str] = {}
         self.scores: list[Score] = []
         self.read = 0
-        self._new: dict[str, list[list[Any]]] = {"submissions": [], "results": []}
         self._read_submissions()
         self._read_results()
 
     def keep(self, intervals: Mapping[str, tuple[float, float]]) -> None:
-        """Write the index, where there is one and anything is new, with the intervals that were worked out."""
-        count = len(self.submissions) + len(self.scores)
-        if self._index and (self.read or len(self._old) != count or intervals.keys() != self.intervals.keys()):
-            self._keep(self._index / FILE, intervals)
+        """Write the index, where there is one, with the intervals that were worked out.
+
+        Where less than a hundredth is new, reading that again costs the next build less than writing it costs this one.
+        """
+        old, new = self._index, self._next
+        there = len(old.submissions) + len(old.results)
+        newer = max(self.read, abs(len(new.submissions) + len(new.results) - there))
+        newer = max(newer, len(intervals.keys() - self.intervals.keys()))
+        if self._folder and newer > there * FRESH:
+            new.intervals = intervals
+            new.write(self._folder, self.vectors)
 
     def _read_submissions(self) -> None:
-        for name, file, stat in _listed(self._ledger.folder / "submissions", ".toml"):
-            kept = self._old.get(f"submissions/{name}")
-            if kept and kept[0] == stat:
-                told: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in kept[1].items()}
-                one = Submission(**told)
+        old = self._index.submissions
+        listed = [*_listed(self._ledger.folder / "submissions", ".toml")]
+        new = [file for name, file, stat in listed if name not in old or old[name][0] != stat]
+        found = self._made(partial(_submission, self._ledger), new)
+        for name, file, stat in listed:
+            if file in found:
+                digest, one = found[file]
+                told = said(one)
             else:
-                one = self._ledger.submission(file)
-                self.read += 1
-            self.submissions[one.slug] = one
-            if self._is_settled(stat) and _is_plain(one):
-                self._new["submissions"].append([f"submissions/{name}", stat, vars(one)])
+                _, digest, told = old[name]
+                one = saying(told)
+            self.submissions[one.slug], self.digests[one.slug] = one, digest
+            if told is not None and self._is_settled(stat):
+                self._next.submissions[name] = stat, digest, told
 
     def _read_results(self) -> None:
-        for folder in _folders(self._ledger.folder / "results"):
-            for name, file, stat in _listed(folder, ".json"):
-                key = f"results/{folder.name}/{name}"
-                kept = self._old.get(key)
-                score = self._from_index(kept, file) if kept and kept[0] == stat else self._from_file(file)
-                self.scores.append(score)
-                if self._is_settled(stat):
-                    self._new["results"].append([key, stat, score])
+        old = self._index.results
+        listed = [one for folder in self._folders() for one in self._results(folder)]
+        new = [file for key, file, stat in listed if key not in old or old[key][0] != stat]
+        found = self._made(_score, new)
+        for key, file, stat in listed:
+            values, ids, row = found[file] if file in found else self._index.result(key)
+            score = score_from(values, file)
+            self.vectors.add(score.digest, ids, row)
+            self.scores.append(score)
+            if self._is_settled(stat):
+                self._next.results[key] = stat, values, *self.vectors.place(score.digest)
 
-    def _from_index(self, kept: list[Any], file: Path) -> Score:
-        _, values, table, row = kept
-        told: dict[str, Any] = dict(zip(_NAMES, values, strict=True))
-        shared = {key: intern(value) for key, value in told.items() if isinstance(value, str)}
-        score = Score(**told | shared | {"interval": tuple(told["interval"]), "file": file})
-        ids, rows = self._rows[table]
-        self.vectors.add_row(score.digest, ids, rows[row].tobytes())
-        return score
+    def _made(self, work: Callable[[str], _Got], files: Sequence[str]) -> dict[str, _Got]:
+        """What is read of each of some files."""
+        self.read += len(files)
+        processes = processes_for(len(files), ALONE)
+        return dict(made(lambda file: (file, work(file)), files, processes, together=TOGETHER))
 
-    def _from_file(self, file: Path) -> Score:
-        self.read += 1
-        result = read_result(file)
-        score = score_of(result, file_digest(file), file)
-        self.vectors.add(score.digest, result.measurement.per_query[result.measurement.headline])
-        return score
+    def _folders(self) -> Iterator[tuple[str, str, int]]:
+        """The folders of results: name, path, and the nanoseconds at which anything was last added or taken away."""
+        folder = self._ledger.folder / "results"
+        if folder.is_dir():
+            with os.scandir(folder) as entries:
+                yield from sorted((e.name, e.path, e.stat().st_mtime_ns) for e in entries if e.is_dir())
+
+    def _results(self, folder: tuple[str, str, int]) -> Iterator[tuple[str, str, Stat]]:
+        """The files of a folder: listed anew only where that folder changed since it was."""
+        name, path, changed = folder
+        known = self._index.folders.get(name)
+        if known and known[0] == changed:
+            found = [(file, place, _stat(os.stat(place))) for file in known[1] if (place := f"{path}/{file}")]
+        else:
+            found = [*_listed(Path(path), ".json")]
+        if self._now - changed > SETTLED:
+            self._next.folders[name] = changed, [file for file, *_ in found]
+        return ((f"{name}/{file}", place, stat) for file, place, stat in found)
 
     def _is_settled(self, stat: Stat) -> bool:
         return self._now - stat[1] > SETTLED
 
-    def _keep(self, file: Path, intervals: Mapping[str, tuple[float, float]]) -> None:
-        results = [
-            [key, stat, [getattr(score, name) for name in _NAMES], *self.vectors.place(score.digest)]
-            for key, stat, score in self._new["results"]
-        ]
-        told = {
-            "package": package_digest(),
-            "submissions": self._new["submissions"],
-            "results": results,
-            "queries": self.vectors.tables,
-        }
-        arrays = {f"rows{i}": self.vectors.table(i) for i in range(len(self.vectors.tables))}
-        text = np.frombuffer(json.dumps(told).encode(), np.uint8)
-        buffer = BytesIO()
-        keys = np.array(list(intervals), "S64")
-        bounds = np.array(list(intervals.values()), np.float64).reshape(-1, 2)
-        named: dict[str, Any] = {"told": text, "keys": keys, "bounds": bounds, **arrays}
-        np.savez(buffer, **named)
-        write(file, buffer.getvalue())
+
+def _submission(ledger: Ledger, file: str) -> tuple[str, Submission]:
+    return file_digest(file), ledger.submission(Path(file))
 
 
-_Intervals = dict[str, tuple[float, float]]
+def _score(file: str) -> tuple[list[Any], tuple[str, ...], bytes]:
+    """The values of a result in short, its query ids, and the headline of each as the bytes of float64."""
+    result = read_result(Path(file))
+    score, measured = score_of(result, file_digest(file), file), result.measurement
+    row = measured.per_query[measured.headline]
+    return values_of(score), tuple(row), array("d", row.values()).tobytes()
 
 
-def _kept(file: Path) -> tuple[dict[str, list[Any]], list[tuple[tuple[str, ...], np.ndarray]], _Intervals]:
-    """What the index holds: (stat, ...) by the name of the input, its tables, and intervals by what they are of.
-
-    Nothing where it cannot be used.
-    """
-    try:
-        with np.load(file, allow_pickle=False) as index:
-            told = json.loads(index["told"].tobytes())
-            if told["package"] != package_digest():
-                return {}, [], {}
-            tables = [(tuple(ids), index[f"rows{i}"]) for i, ids in enumerate(told["queries"])]
-            bounds = [(low, high) for low, high in index["bounds"].tolist()]
-            intervals = dict(zip((key.decode() for key in index["keys"].tolist()), bounds, strict=True))
-        if any(rows.shape[1:] != (len(ids),) or rows.dtype != np.float64 for ids, rows in tables):
-            return {}, [], {}
-        return {key: rest for key, *rest in (*told["submissions"], *told["results"])}, tables, intervals
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
-        return {}, [], {}
-
-
-def _listed(folder: Path, suffix: str) -> Iterator[tuple[str, Path, Stat]]:
+def _listed(folder: Path, suffix: str) -> Iterator[tuple[str, str, Stat]]:
     """The files of a folder by name, each with (bytes, nanoseconds, inode)."""
     try:
         with os.scandir(folder) as entries:
             found = sorted((e.name, e) for e in entries if e.name.endswith(suffix) and not e.name.startswith("."))
             for name, entry in found:
-                stat = entry.stat()
-                yield name, folder / name, [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+                yield name, entry.path, _stat(entry.stat())
     except FileNotFoundError:
         return
     except OSError as error:
         raise BadInput(f"cannot be read ({error.strerror})", file=folder) from error
 
 
-def _folders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        return [folder / name for name in sorted(entry.name for entry in entries if entry.is_dir())]
-
-
-def _is_plain(one: Submission) -> bool:
-    """Does JSON hold its options as they are? A TOML date, for one, is none of JSON's values."""
-    try:
-        return not one.options or json.loads(json.dumps(one.options, allow_nan=False)) == one.options
-    except (TypeError, ValueError):
-        return False
-
-
-@cache
-def package_digest() -> str:
-    """One digest over the sources of this exabench: what another one has read or made is read and made again."""
-    digest = hashlib.sha256()
-    for file in sorted(file for file in _PACKAGE.rglob("*") if file.suffix in _SOURCES):
-        data = file.read_bytes()
-        digest.update(f"{file.relative_to(_PACKAGE)} {len(data)}\n".encode() + data)
-    return digest.hexdigest()
+def _stat(found: os.stat_result) -> Stat:
+    return [found.st_size, found.st_mtime_ns, found.st_ino]

@@ -12,12 +12,14 @@ import numpy as np
 from exabench.board._scores import Score, Vectors
 from exabench.catalogue import expand, task
 from exabench.errors import BadInput
+from exabench.forking import made, processes_for
 from exabench.metrics._measure import mean
 from exabench.nouns import FIRST_STAGE, Submission, Task
 from exabench.statistics import mean_intervals, rank_groups
 from exabench.submissions import SENT_IN
 
 ALL = "All tasks"
+TOGETHER = 512  # intervals that a process works out at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +138,14 @@ class Ranker:
         over = " ".join(t.name for t in tasks)
         keys = [sha256(" ".join((over, *(one.digest for one in row.results))).encode()).hexdigest() for row in rows]
         new = [place for place, key in enumerate(keys) if key not in self.known]
-        made = zip(new, mean_intervals([arrays[place] for place in new]), strict=True)
-        self.intervals.update({keys[place]: interval for place, interval in made})
+        blocks = [new[start : start + TOGETHER] for start in range(0, len(new), TOGETHER)]
+        found = made(
+            lambda block: (block, mean_intervals([arrays[place] for place in block])),
+            blocks,
+            processes_for(len(blocks), alone=2),
+        )
+        for block, intervals in found:
+            self.intervals.update((keys[place], interval) for place, interval in zip(block, intervals, strict=True))
         self.intervals.update({key: self.known[key] for key in keys if key in self.known})
         return [self.intervals[key] for key in keys]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from sys import intern
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Score:
     convention_digest: str
     run_digest: str
     digest: str
-    file: Path
+    file: str
 
     @property
     def whole(self) -> bool:
@@ -63,24 +63,48 @@ class Score:
         return self.value - self.first_stage
 
 
-def score_of(result: Result, digest: str, file: Path) -> Score:
-    """A Result in short; texts that many results share are kept once."""
+_NAMES = tuple(one.name for one in fields(Score) if one.name != "file")
+_INTERVAL = _NAMES.index("interval")
+_SHARED = tuple(
+    place
+    for place, one in enumerate(fields(Score))
+    if one.type == "str" and one.name not in ("submission", "run_digest", "digest", "file")
+)
+
+
+def score_from(values: Sequence[Any], file: str) -> Score:
+    """A Score from its values but for the last; texts that many results share are kept once."""
+    told = [*values]
+    for place in _SHARED:
+        told[place] = intern(told[place])
+    told[_INTERVAL] = tuple(told[_INTERVAL])
+    told.append(file)
+    return Score(*told)
+
+
+def values_of(score: Score) -> list[Any]:
+    """The values of a Score but for its file, as `score_from` takes them."""
+    return [getattr(score, name) for name in _NAMES]
+
+
+def score_of(result: Result, digest: str, file: str) -> Score:
+    """A Result in short."""
     measured, cost, name = result.measurement, result.cost, result.measurement.headline
     timing = cost.timing if cost else None
     return Score(
         submission=result.submission,
-        task=intern(result.task),
-        candidates=intern(result.candidates.name),
+        task=result.task,
+        candidates=result.candidates.name,
         depth=result.candidates.depth,
-        headline=intern(name),
+        headline=name,
         value=result[name],
         interval=(result.interval[0], result.interval[1]),
         first_stage=result.first_stage[name],
         ceiling=result.ceiling[name],
-        state=intern(result.state),
-        created=intern(result.created),
-        version=intern(str(result.versions.get("exabench", ""))),
-        metrics=intern(" ".join(sorted(measured.metrics))),
+        state=result.state,
+        created=result.created,
+        version=str(result.versions.get("exabench", "")),
+        metrics=" ".join(sorted(measured.metrics)),
         queries=measured.queries,
         missing=max(0, result.candidates.queries - measured.queries + measured.missing_queries),
         costed=cost is not None,
@@ -88,11 +112,11 @@ def score_of(result: Result, digest: str, file: Path) -> Score:
         flops_paper=cost.flops_paper if cost else None,
         parameters=cost.parameters if cost else None,
         p50=timing.p50 if timing else None,
-        hardware=intern(timing.hardware) if timing else "",
-        qrels_source=intern(result.qrels_source),
-        qrels_digest=intern(result.qrels_digest),
-        candidates_digest=intern(result.candidates.digest),
-        convention_digest=intern(measured.convention.digest),
+        hardware=timing.hardware if timing else "",
+        qrels_source=result.qrels_source,
+        qrels_digest=result.qrels_digest,
+        candidates_digest=result.candidates.digest,
+        convention_digest=measured.convention.digest,
         run_digest=result.run_digest,
         digest=digest,
         file=file,
@@ -106,18 +130,16 @@ class Vectors:
     """
 
     def __init__(self) -> None:
-        self._ids: dict[tuple[str, ...], int] = {}
+        self._numbers: dict[tuple[str, ...], int] = {}
+        self.tables: list[tuple[str, ...]] = []  # the query ids of each
         self._tables: list[array[float]] = []
         self._places: dict[str, tuple[int, int]] = {}
 
-    def add(self, digest: str, values: Mapping[str, float]) -> None:
-        """Keep the values of a result by query id."""
-        self.add_row(digest, tuple(values), array("d", values.values()).tobytes())
-
-    def add_row(self, digest: str, ids: tuple[str, ...], row: bytes) -> None:
-        """The same from the bytes of a row of float64."""
-        number = self._ids.setdefault(ids, len(self._ids))
-        if number == len(self._tables):
+    def add(self, digest: str, ids: tuple[str, ...], row: bytes) -> None:
+        """Keep the values of a result: its query ids, and the bytes of a row of float64."""
+        number = self._numbers.setdefault(ids, len(self.tables))
+        if number == len(self.tables):
+            self.tables.append(ids)
             self._tables.append(array("d"))
         table = self._tables[number]
         self._places[digest] = number, len(table) // max(1, len(ids))
@@ -136,11 +158,6 @@ class Vectors:
     def place(self, digest: str) -> tuple[int, int]:
         """The number of a result's table, and that of its row in it."""
         return self._places[digest]
-
-    @property
-    def tables(self) -> tuple[tuple[str, ...], ...]:
-        """The query ids of each table."""
-        return tuple(self._ids)
 
     def table(self, number: int) -> np.ndarray:
         """All rows of a table, (results, queries) float64."""

@@ -187,11 +187,11 @@ class Ledger:
 
     def run_file(self, slug: str, task: str, candidates: str) -> Path:
         """Where a run is kept."""
-        return self.folder / "runs" / slug / f"{task}.{candidates}.trec.gz"
+        return self.folder / run_path(slug, task, candidates)
 
     def has_run(self, slug: str, task: str, candidates: str) -> bool:
         """Is a run kept there? A board of thousands asks this of each: paths as text cost a tenth."""
-        return os.path.isfile(f"{self.folder}/runs/{slug}/{task}.{candidates}.trec.gz")
+        return os.path.isfile(f"{self.folder}/{run_path(slug, task, candidates)}")
 
     def add_run(self, slug: str, task: str, candidates: str, run: Run) -> Path:
         """Keep a run."""
@@ -276,6 +276,11 @@ class Ledger:
             yield "changes", self.change_log
         for folder in (self.datasets, self.pending):  # what waits is looked at when it is taken
             yield from (("note", file) for file in sorted(folder.rglob("*")) if file.is_file())
+
+
+def run_path(slug: str, task: str, candidates: str) -> str:
+    """Where a run is kept in a leaderboard's folder."""
+    return f"runs/{slug}/{task}.{candidates}.trec.gz"
 
 
 def _are_names(value: object) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exabench.errors import BadInput, printable
-from exabench.files import digest_of, read_json
+from exabench.files import digest_of, file_digest, read_json
 from exabench.nouns import Candidates, Convention, Cost, Measurement, Result, Timing
 
 FORMAT = 2  # 2: results carry the model and what it cost
@@ -25,8 +25,13 @@ def result_json(result: Result) -> dict[str, Any]:
     return body | {"digest": digest_of(body)}
 
 
-def read_result(file: Path) -> Result:
-    """Read one result and hold it against its own digest. Raises BadInput for an edited byte."""
+def read_result(file: Path, *, of: str = "") -> Result:
+    """Read one result and hold it against its own digest, or the file against the digest `of` when it was last read.
+
+    Raises BadInput for an edited byte.
+    """
+    if of and file_digest(file) != of:
+        raise BadInput("was changed while the board was read; build again", file=file)
     values = read_json(file)
     found = values.get("format", FORMAT) if isinstance(values, dict) else FORMAT
     if found != FORMAT:
@@ -37,7 +42,7 @@ def read_result(file: Path) -> Result:
         )
     values = keyed(values, {field.name for field in fields(Result)} | {"format", "digest"}, file)
     digest = values.pop("digest")
-    if digest_of(values) != digest:
+    if not of and digest_of(values) != digest:
         raise BadInput("was edited: its digest does not fit its content; run `exabench bench run` again", file=file)
     del values["format"]
     try:

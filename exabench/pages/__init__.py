@@ -26,7 +26,7 @@ from exabench.pages import (
     downloads,
 )
 from exabench.pages._index import settings_of
-from exabench.pages._page import Page
+from exabench.pages._page import Group, Page
 from exabench.pages._publish import Site, differing, publish
 from exabench.pages._templates import entrances, environment, filled, load
 from exabench.pages._views import View
@@ -78,14 +78,16 @@ def index_of(site: Path) -> Path:
 
 
 def _site(board: Board, progress: Progress, index: Path | None) -> Site:
-    pages = list({page.path: page for page in pages_of(board, index)}.values())
-    starts = entrances(pages)
+    groups = list(groups_of(board, index))
+    single, many = [one for one in groups if not one.small], [one for one in groups if one.small]
+    starts = entrances(page for group in single for page in group.pages())
     templates = environment(board, starts)
-    return Site(pages, partial(_bytes, templates), partial(load, templates), settings_of(board, starts), progress)
+    settings = settings_of(board, starts)
+    return Site(single, many, partial(_bytes, templates), partial(load, templates), settings, progress)
 
 
-def pages_of(board: Board, index: Path | None = None) -> Iterator[Page]:
-    """Every file of the site, before it is made."""
+def groups_of(board: Board, index: Path | None = None) -> Iterator[Page | Group]:
+    """Every file of the site, before it is made, alone or with those that depend on the same things."""
     view = View(board, index)
     for module in MODULES:
         yield from module.pages(view)

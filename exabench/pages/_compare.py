@@ -16,7 +16,7 @@ import numpy as np
 
 from exabench.files import digest_of
 from exabench.nouns import FIRST_STAGE
-from exabench.pages._format import clean
+from exabench.pages._format import clean, hundredths
 from exabench.pages._page import Page
 from exabench.pages._views import View
 from exabench.statistics import RESAMPLES, SEED
@@ -41,13 +41,15 @@ def pages(view: View) -> Iterator[Page]:
         yield Page(f"data/groups/view.{ranking.slug}.js", partial(ranking_groups, ranking), of=everything)
     for name in view.board.entries:
         yield Page(f"data/groups/task.{name}.js", partial(task_groups, view, name), of=everything)
-    seen = set[str]()
-    for result in view.results:
-        name, of = f"{result.task}.{result.candidates}.js", (result.digest,)
-        if name not in seen:
-            seen.add(name)
-            yield Page(f"data/queries/{name}", partial(queries_data, view, result), of=of)
-        yield Page(f"data/queries/{result.submission}/{name}", partial(vector_data, view, result), of=of)
+    first = {(result.task, result.candidates): result for result in reversed(view.results)}
+    for (task, name), result in sorted(first.items()):
+        yield Page(f"data/queries/{task}.{name}.js", partial(queries_data, view, result), of=(result.digest,))
+
+
+def vector_page(view: View, one: Score) -> Page:
+    """The file of a result's values."""
+    path = f"data/queries/{one.submission}/{one.task}.{one.candidates}.js"
+    return Page(path, partial(vector_data, view, one))
 
 
 def _compare(view: View) -> dict[str, Any]:
@@ -119,7 +121,7 @@ def _groups(key: str, rows: Iterable[Sequence[Any]]) -> bytes:
 
 
 def _whole(values: Iterable[float]) -> list[int]:
-    return [round(10_000 * value) for value in values]
+    return [hundredths(value) for value in values]
 
 
 def queries_data(view: View, one: Score) -> bytes:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
 from exabench.files import digest_of, json_text
 from exabench.nouns import Change
 from exabench.pages._format import clean, count, score
-from exabench.pages._page import Page
+from exabench.pages._page import Group, Page
 from exabench.pages._paths import submission_page
-from exabench.pages._views import View, stamp
+from exabench.pages._views import View
 
 if TYPE_CHECKING:
     from exabench.board import Score
@@ -35,11 +36,15 @@ class Entry:
     kind: str
 
 
-def pages(view: View) -> Iterator[Page]:
+def pages(view: View) -> Iterator[Group]:
     """The two feeds."""
-    of = (view.everything, digest_of(repr(view.board.changes)))
-    yield Page("feed.atom", partial(atom, view), of=of)
-    yield Page("feed.json", partial(json_feed, view), of=of)
+    yield Group("feeds", (view.everything,), partial(_pages, view))
+
+
+def _pages(view: View) -> Iterator[Page]:
+    news = entries(view)
+    yield Page("feed.atom", partial(atom, view, news))
+    yield Page("feed.json", partial(json_feed, view, news))
 
 
 def entries(view: View) -> list[Entry]:
@@ -47,19 +52,21 @@ def entries(view: View) -> list[Entry]:
 
     A number that came is told with its submission's results; one that changed or went is news of its own.
     """
-    found = [_results(view, slug) for slug, one in view.board.submissions.items() if not one.withdrawn]
+    board = view.board
+    there = [(slug, _day(view, slug)) for slug, one in sorted(board.submissions.items()) if not one.withdrawn]
+    found = [_results(view, slug, day) for slug, day in sorted(there, key=itemgetter(1), reverse=True)[:NEWEST]]
     later: dict[tuple[str, str], list[Change]] = {}
-    for change in view.board.changes:
-        if change.before is not None and change.submission in view.board.submissions:
+    for change in board.changes:
+        if change.before is not None and change.submission in board.submissions:
             later.setdefault((change.date, change.submission), []).append(change)
     found += [_changed(view, date, slug, changes) for (date, slug), changes in later.items()]
     found.sort(key=lambda entry: entry.key)
     return sorted(found, key=lambda entry: entry.date, reverse=True)[:NEWEST]
 
 
-def atom(view: View) -> bytes:
+def atom(view: View, news: Sequence[Entry]) -> bytes:
     """The news as an Atom feed (RFC 4287)."""
-    board, home, news = view.board, view.board.url.rstrip("/"), entries(view)
+    board, home = view.board, view.board.url.rstrip("/")
     updated = max([board.updated, *(entry.date for entry in news)])
     lines = [
         '<?xml version="1.0" encoding="utf-8"?>',
@@ -85,7 +92,7 @@ def atom(view: View) -> bytes:
     return ("\n".join([*lines, "</feed>"]) + "\n").encode()
 
 
-def json_feed(view: View) -> bytes:
+def json_feed(view: View, news: Sequence[Entry]) -> bytes:
     """The news as a JSON Feed (version 1.1); addresses are there where the board knows its own."""
     home = view.board.url.rstrip("/")
     known = home.startswith("https://")
@@ -98,18 +105,23 @@ def json_feed(view: View) -> bytes:
             "date_published": _time(entry.date),
             "tags": [entry.kind],
         }
-        for entry in entries(view)
+        for entry in news
     ]
     addresses = {"home_page_url": clean(f"{home}/index.html"), "feed_url": clean(f"{home}/feed.json")} if known else {}
     head = {"version": "https://jsonfeed.org/version/1.1", "title": clean(view.board.title), "language": "en"}
     return json_text({**head, **addresses, "items": items}).encode("utf-8", "replace")
 
 
-def _results(view: View, slug: str) -> Entry:
+def _day(view: View, slug: str) -> str:
+    """When the newest result of a submission was made."""
+    return max((one.created for one in view.by_submission[slug]), default="") or NEVER
+
+
+def _results(view: View, slug: str, day: str) -> Entry:
     submission, results = view.board.submissions[slug], view.by_submission[slug]
     page = submission_page(slug)
     words = _joined([submission.description] if submission.description else [], [_in_words(one) for one in results])
-    return Entry(stamp(results)[0] or NEVER, page, page, submission.name, words, "result")
+    return Entry(day, page, page, submission.name, words, "result")
 
 
 def _changed(view: View, date: str, slug: str, changes: Sequence[Change]) -> Entry:

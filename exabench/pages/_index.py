@@ -1,4 +1,4 @@
-"""What the last build made, kept beside the site: a page is made again only where what it depends on has changed.
+"""What the last build made, kept beside the site: pages are made again only where what they depend on has changed.
 
 The index is JSON that any build can do without: one that is missing, damaged, of another exabench or of another site
 than the one that stands there is ignored.
@@ -10,14 +10,14 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from exabench.files import digest_of, write
-from exabench.pages._page import Page
+from exabench.pages._page import Group, Page
 
 if TYPE_CHECKING:
     from exabench.board import Board
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 FILE = "pages.json"
 _LIBRARIES = ("jinja2", "markupsafe", "numpy", "pyarrow", "scipy")
 
-Kept = tuple[str, int, int]
-"""The key of a page, and bytes and nanoseconds of its file."""
+File = list[Any]
+"""A file of the site: its path, bytes and nanoseconds."""
 
 
 def settings_of(board: Board, entrances: Iterable[str]) -> str:
@@ -37,44 +37,50 @@ def settings_of(board: Board, entrances: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Pages:
-    """The keys of a site's pages, and which of its files still are what was made from them."""
+class Index:
+    """The key of each group of pages, and its files as they were made. `manifest` is the digest of the site's own."""
 
     settings: str
-    kept: Mapping[str, Kept] = field(default_factory=dict)
+    manifest: str = ""
+    kept: Mapping[str, tuple[str, Sequence[File]]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: Path | None, settings: str, manifest: Path) -> Pages:
+    def read(cls, folder: Path | None, settings: str, manifest: Path) -> Index:
         """The index in `folder`, of use for the site with this `manifest` alone."""
         try:
-            told = json.loads((folder / FILE).read_text(encoding="utf-8")) if folder else {}
-            if told.get("settings") == settings and told.get("manifest") == digest_of(manifest.read_bytes()):
-                return cls(settings, {path: (str(k), int(s), int(t)) for path, (k, s, t) in told["pages"].items()})
+            told = json.loads((folder / FILE).read_bytes()) if folder else {}
+            digest = digest_of(manifest.read_bytes()) if told else ""
+            if told.get("settings") == settings and told.get("manifest") == digest:
+                return cls(settings, digest, {name: (key, files) for name, (key, files) in told["groups"].items()})
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
         return cls(settings)
 
-    def key(self, page: Page) -> str:
-        """The digest of all that the bytes of a page come from."""
-        told = "\0".join((self.settings, page.path, page.template, *page.of))
+    def key(self, group: Page | Group) -> str:
+        """The digest of all that the bytes of a group's pages come from."""
+        told = "\0".join((self.settings, group.name, *group.of))
         return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
-    def holds(self, page: Page, to: Path) -> bool:
-        """Does the file of a page stand in the site `to` as it was made, and from the same?"""
-        kept = self.kept.get(page.path)
-        if kept is None or kept[0] != self.key(page):
-            return False
+    def holds(self, group: Page | Group, key: str, to: str) -> Sequence[File]:
+        """The files of a group, if all stand in the site `to` as they were made, and from the same; else none."""
+        found, files = self.kept.get(group.name, ("", ()))
         try:
-            found = os.lstat(to / page.path)
-        except OSError:
-            return False
-        return (found.st_size, found.st_mtime_ns) == kept[1:]
+            return files if found == key and all(_is_as_made(to, *file) for file in files) else ()
+        except (TypeError, ValueError):
+            return ()
 
-    def keep(self, folder: Path, pages: Iterable[Page], to: Path, manifest: Path) -> None:
+    def keep(self, folder: Path, files: Mapping[str, tuple[str, Sequence[File]]], manifest: Path) -> None:
         """Write the index of the site as it stands now."""
-        made: dict[str, Kept] = {}
-        for page in pages:
-            found = os.lstat(to / page.path)
-            made[page.path] = self.key(page), found.st_size, found.st_mtime_ns
-        told = {"settings": self.settings, "manifest": digest_of(manifest.read_bytes()), "pages": made}
+        digest = digest_of(manifest.read_bytes())
+        if digest == self.manifest and files == self.kept:
+            return
+        told = {"settings": self.settings, "manifest": digest, "groups": files}
         write(folder / FILE, json.dumps(told, separators=(",", ":")))
+
+
+def _is_as_made(to: str, path: str, size: int, changed: int) -> bool:
+    try:
+        found = os.lstat(f"{to}/{path}")
+    except OSError:
+        return False
+    return found.st_mtime_ns == changed and found.st_size == size

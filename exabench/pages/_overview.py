@@ -15,7 +15,7 @@ from exabench.pages import figures
 from exabench.pages._columns import COLUMNS, WRITTEN, Table, heat_page, overview_data, scores_data
 from exabench.pages._exposed import zero_shot
 from exabench.pages._format import first_stage
-from exabench.pages._page import Page
+from exabench.pages._page import Group, Page
 from exabench.pages._paths import ranking_page
 from exabench.pages._views import View, stamp
 
@@ -25,14 +25,17 @@ if TYPE_CHECKING:
 DRAWN = 40  # lines in the overview's figure; its table holds all
 
 
-def pages(view: View) -> Iterator[Page]:
+def pages(view: View) -> Iterator[Group]:
     """An overview for each ranking of the board, and the two script files that hold its columns."""
     for ranking in view.board.rankings:
-        table = Table(view, ranking)
-        of = (view.everything,)
-        yield Page(ranking_page(view.board, ranking), partial(overview, table), "overview.html", of)
-        yield Page(overview_data(ranking), table.main, of=of)
-        yield Page(scores_data(ranking), table.scores, of=of)
+        yield Group(overview_data(ranking), (view.everything,), partial(_pages, view, ranking))
+
+
+def _pages(view: View, ranking: Ranking) -> Iterator[Page]:
+    table = Table(view, ranking)
+    yield Page(ranking_page(view.board, ranking), partial(overview, table), "overview.html")
+    yield Page(overview_data(ranking), table.main)
+    yield Page(scores_data(ranking), table.scores)
 
 
 def overview(table: Table) -> dict[str, Any]:

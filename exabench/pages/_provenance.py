@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
+from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from exabench.files import digest_of, file_digest, json_text
-from exabench.ledger import Ledger
+from exabench.ledger import Ledger, run_path
 from exabench.pages._format import clean
-from exabench.pages._page import Page
+from exabench.pages._page import Group, Page
 from exabench.pages._views import STATES, View
 from exabench.releases import MANIFEST
 from exabench.screening import ERROR_CLASSES
@@ -24,26 +23,30 @@ LISTED = 100  # lines of a table; data/files.json and data/changes.json hold all
 BYTES, RANKING = "the file", "its ranking, unpacked"
 
 
-def pages(view: View) -> Iterator[Page]:
-    """verify, changes and submit with the data behind them, and the rows pages of the datasets."""
-    everything = view.everything, digest_of(repr(view.board.changes))
-    yield Page("verify.html", partial(verify, view), "verify.html", everything)
-    yield Page("data/files.json", partial(files_json, view), of=everything)
+def pages(view: View) -> Iterator[Page | Group]:
+    """verify, changes and submit with the data behind them."""
+    everything = (view.everything,)
+    yield Group("verify", everything, partial(_verify_pages, view))
     yield Page("changes.html", partial(changes, view), "changes.html", everything)
     yield Page("data/changes.json", partial(changes_json, view), of=everything)
     yield Page("submit.html", partial(submit, view), "submit.html", (view.version,))
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+def _verify_pages(view: View) -> Iterator[Page]:
+    files = cache(lambda: list(inputs(view)))
+    yield Page("verify.html", lambda: verify(view, files()), "verify.html")
+    yield Page("data/files.json", lambda: files_json(view, files()))
+
+
+class Input(NamedTuple):
     """A file that the board was made from: its path in the board's folder, and the digest `of` it or of what it holds.
 
-    A ranking is known by the digest of its text, whatever packed it. A digest that the board does not know is empty.
+    A ranking is known by the digest of its text, whatever packed it.
     """
 
     kind: str
     path: str
-    digest: str = ""
+    digest: str
     of: str = BYTES
 
 
@@ -58,44 +61,42 @@ def inputs(view: View) -> Iterator[Input]:
         shared.append(("texts of candidates", ledger.shown_file(one.task, one.name)))
     shared += [("dataset", ledger.datasets / release.name / MANIFEST) for release in board.datasets]
     shared += [("reported elsewhere", file) for file in ledger.reported_files()]
-    yield from (Input(kind, _inside(view, file)) for kind, file in shared if file.is_file())
+    yield from (Input(kind, _inside(view, file), file_digest(file)) for kind, file in shared if file.is_file())
     for slug, training in sorted(board.trainings.items()):
         folder = _inside(view, ledger.training_folder(slug))
         yield from (Input("training", f"{folder}/{name}", digest_of(d)) for name, d in sorted(training.files.items()))
-    yield from (Input("submission", f"submissions/{slug}.toml") for slug in sorted(board.submissions))
+    yield from (
+        Input("submission", f"submissions/{slug}.toml", board.digests[slug]) for slug in sorted(board.submissions)
+    )
     for score in view.results:
-        yield Input("result", _inside(view, score.file), score.digest)
-        run = ledger.run_file(score.submission, score.task, score.candidates)
-        if run.is_file():
-            yield Input("run", _inside(view, run), score.run_digest, RANKING)
+        folder, name = score.file.split("/")[-2:]
+        yield Input("result", f"results/{folder}/{name}", score.digest)
+        if ledger.has_run(score.submission, score.task, score.candidates):
+            run = run_path(score.submission, score.task, score.candidates)
+            yield Input("run", run, score.run_digest, RANKING)
 
 
 def _inside(view: View, file: Path) -> str:
     return str(file)[len(str(view.board.folder / "-")) - 1 :]  # all are made of it; relative_to would take seconds
 
 
-def _told(view: View, one: Input) -> dict[str, str]:
-    """An input with its digest."""
-    digest = one.digest or file_digest(view.board.folder / one.path)
-    return {"digest": digest, "kind": one.kind, "of": one.of, "path": one.path}
-
-
-def files_json(view: View) -> bytes:
+def files_json(view: View, files: Sequence[Input]) -> bytes:
     """Every input for programs, one a line, and the build that they make."""
-    rows = ",\n".join(json.dumps(_told(view, one)) for one in inputs(view))
+    row = '{{"digest": {}, "kind": {}, "of": {}, "path": {}}}'.format
+    rows = ",\n".join(row(quoted(f.digest), quoted(f.kind), quoted(f.of), quoted(f.path)) for f in files)
     return f'{{"build": "{view.everything}", "format": {FORMAT}, "files": [\n{rows}\n]}}\n'.encode()
 
 
-def verify(view: View) -> dict[str, Any]:
+def verify(view: View, files: Sequence[Input]) -> dict[str, Any]:
     """What `exabench bench verify` checks, and the digests that it checks against."""
-    files, results = list(inputs(view)), view.results
+    runs_alone = (r for r in view.results if view.board.submissions[r.submission].kind != "model")
     qrels = {(one.task, one.qrels_digest) for one in view.board.candidates}
     return {
         "build": view.everything,
-        "files": [_told(view, one) for one in files[:LISTED]],
+        "files": files[:LISTED],
         "total": len(files),
         "tasks": [(t, sorted(digest for name, digest in qrels if name == t.name)) for t in view.single_tasks],
-        "example": results[0] if results else None,
+        "example": next(runs_alone, None),
         "stamp": ("", view.version),
     }
 

@@ -92,11 +92,11 @@ class Lists:
             self._digests[task, name] = file_digest(file) if file.is_file() else ""
         return self._digests[task, name]
 
-    def digests(self, one: Score) -> tuple[str, str]:
+    def behind(self, one: Score) -> tuple[str, str]:
         """What a result's pages depend on besides the result: what is shown of the list, and whether there is a run."""
-        return self._shown_digest(one.task, one.candidates), "run" if self._has_run(one) else ""
+        return self._shown_digest(one.task, one.candidates), "run" if self.has_run(one) else ""
 
-    def _has_run(self, one: Score) -> bool:
+    def has_run(self, one: Score) -> bool:
         """Are the run of a result and the list that it reranks in the folder?"""
         return self._has_list(one.task, one.candidates) and self._ledger.has_run(
             one.submission, one.task, one.candidates
@@ -109,7 +109,7 @@ class Lists:
 
     def ranking(self, one: Score) -> Ranking | None:
         """What the page of a result shows; None where the folder does not hold its run."""
-        if not self._has_run(one):
+        if not self.has_run(one):
             return None
         key = one.task, one.candidates
         listed = self.listed(*key)

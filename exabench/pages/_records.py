@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from exabench.board import Score
 
 FILE = "records.npz"
+FRESH = 0.01  # of the file: what is less is made again sooner than written
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _TESTED = ("difference", "t_test", "randomisation", "effect_size")
 _FIGURES: tuple[str, ...] = ("prompts", "input_tokens", "output_tokens", "flops_exact", "flops_paper")
@@ -90,7 +91,7 @@ class Records:
             if scores:
                 key = self._key(slug, scores)
                 found[key] = old.get(key) or self._made(view.board.submissions[slug], scores)
-        if index and found.keys() != old.keys():
+        if index and len(found.keys() ^ old.keys()) > len(old) * FRESH:
             write(index / FILE, _packed(found))
         return tuple(found.values())
 
@@ -172,12 +173,11 @@ def compact_json(value: Mapping[str, Any]) -> str:
 def csv_text(rows: Any) -> str:
     """Rows as lines of CSV; text that a spreadsheet would run as a formula gets an apostrophe in front."""
     lines = io.StringIO(newline="")
-    csv.writer(lines, lineterminator="\n").writerows([_plain(value) for value in row] for row in rows)
+    csv.writer(lines, lineterminator="\n").writerows(
+        [f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value for value in row]
+        for row in rows
+    )
     return lines.getvalue()
-
-
-def _plain(value: object) -> object:
-    return "'" + value if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _packed(found: Mapping[str, Lines]) -> bytes:

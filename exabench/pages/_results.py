@@ -13,10 +13,11 @@ from markupsafe import Markup, escape
 from exabench.nouns import Change as Changed
 from exabench.nouns import Result, Submission
 from exabench.pages import downloads, figures
+from exabench.pages._compare import vector_page
 from exabench.pages._format import clean, count, score, signed
 from exabench.pages._histogram import histogram
 from exabench.pages._model_views import learnt
-from exabench.pages._page import Page
+from exabench.pages._page import Group, Page
 from exabench.pages._paths import result_data, result_page, submission_page
 from exabench.pages._rankings import Lists, ranking_data
 from exabench.pages._views import STATES, Change, View, stamp
@@ -31,24 +32,42 @@ LISTED = 100  # submissions on the page of their owner
 HISTORY = 50  # changes on a submission's own page; changes.html holds more and data/changes.json all
 
 
-def pages(view: View) -> Iterator[Page]:
-    """A page for each submission and its owner; for each result a page, its values, its rankings; the lists' parts."""
+def pages(view: View) -> Iterator[Page | Group]:
+    """The files of each submission, the pages of their owners, and the lists' parts."""
     history, lists = _histories(view), Lists.of(view.board)
-    for slug, one in sorted(view.board.submissions.items()):
+    for slug in sorted(view.board.submissions):
         own = history.get(slug, ())
-        of = (*view.of_submission(slug), repr(own))
-        yield Page(submission_page(slug), partial(submission, view, one, own), "submission.html", of)
+        yield Group(submission_page(slug), _of(view, slug, own, lists), partial(_files, view, slug, own, lists), True)
     for place, sent in sorted(_owners(view).items()):
-        told = repr([(one.name, one.kind, one.date, one.withdrawn, len(view.by_submission[one.slug])) for one in sent])
-        yield Page(place, partial(owner, view, sent), "owner.html", (told,))
-    for found in view.results:
-        kept, run = lists.digests(found)
-        of = (*view.of_result(found), view.datasets, kept, run)
-        yield Page(result_page(found), partial(result, view, found, lists), "result.html", of)
-        yield Page(result_data(found), partial(downloads.result_json, view, found), of=of)
-        if run:
-            yield Page(ranking_data(found), partial(lists.tops, found), of=of)
+        of = tuple(told for one in sent for told in (view.digest_of(one), str(len(view.by_submission[one.slug]))))
+        yield Group(place, of, partial(_owner_pages, place, view, sent), True)
     yield from lists.pages(view)
+
+
+def _of(view: View, slug: str, history: Sequence[Changed], lists: Lists) -> tuple[str, ...]:
+    """All that the files of a submission show."""
+    told = [
+        part
+        for found in view.by_submission[slug]
+        for part in (view.candidates_digest(found.task, found.candidates), *lists.behind(found))
+    ]
+    return (*view.of_submission(slug), repr(history) if history else "", *told)
+
+
+def _files(view: View, slug: str, history: Sequence[Changed], lists: Lists) -> Iterator[Page]:
+    """The page of a submission; for each of its results a page, its values in two forms, and its rankings."""
+    make = partial(submission, view, view.board.submissions[slug], history)
+    yield Page(submission_page(slug), make, "submission.html")
+    for found in view.by_submission[slug]:
+        yield Page(result_page(found), partial(result, view, found, lists), "result.html")
+        yield Page(result_data(found), partial(downloads.result_json, view, found))
+        yield vector_page(view, found)
+        if lists.has_run(found):
+            yield Page(ranking_data(found), partial(lists.tops, found))
+
+
+def _owner_pages(place: str, view: View, sent: Sequence[Submission]) -> Iterator[Page]:
+    yield Page(place, partial(owner, view, sent), "owner.html")
 
 
 def owner_page(one: Submission) -> str:

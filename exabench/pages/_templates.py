@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
 
+from exabench.files import cache_folder
 from exabench.nouns import FIRST_STAGE
 from exabench.pages import _paths
 from exabench.pages._format import FILTERS, harmless
@@ -26,6 +28,7 @@ def environment(board: Board, paths: Iterable[str]) -> Environment:
     """
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
+        bytecode_cache=_compiled(),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -37,6 +40,18 @@ def environment(board: Board, paths: Iterable[str]) -> Environment:
     made.globals |= {n: f for n, f in vars(_paths).items() if n.endswith(("_page", "_data", "_file")) and callable(f)}
     made.globals |= {"FIRST_STAGE": FIRST_STAGE, "board": board, "paths": frozenset(paths)}
     return made
+
+
+def _compiled() -> FileSystemBytecodeCache | None:
+    """Where compiled templates are kept: a folder that nobody else can write to, or nowhere."""
+    folder = cache_folder("templates")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return None
+    private = found.st_uid == os.getuid() and found.st_mode & 0o777 == 0o700
+    return FileSystemBytecodeCache(str(folder)) if private and os.access(folder, os.W_OK) else None
 
 
 def load(templates: Environment, names: Iterable[str]) -> None:

@@ -124,7 +124,7 @@ class View:
         return kept[score.file]
 
     @cached_property
-    def _last(self) -> dict[str, dict[Path, Result]]:
+    def _last(self) -> dict[str, dict[str, Result]]:
         return {}
 
     def values(self, score: Score) -> Mapping[str, float]:
@@ -147,8 +147,8 @@ class View:
     # -- what pages depend on ------------------------------------------------------------------------------
 
     def digest_of(self, submission: Submission) -> str:
-        """The digest of all that a submission says."""
-        return _digest(submission)
+        """The digest of the file of a submission."""
+        return self.board.digests[submission.slug]
 
     def candidates_digest(self, task: str, name: str) -> str:
         """The digest of a candidate list with all that is told of it; empty where the board has none of that name."""
@@ -214,4 +214,5 @@ def stamp(scores: Iterable[Score]) -> tuple[str, str]:
 
 
 def _newest(scores: Iterable[Score]) -> str:
-    return newest({"exabench": version} for version in {score.version for score in scores})
+    versions = {score.version for score in scores}
+    return versions.pop() if len(versions) == 1 else newest({"exabench": version} for version in versions)

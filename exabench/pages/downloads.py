@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,27 +13,29 @@ import pyarrow.parquet as pq
 
 from exabench.nouns import Submission
 from exabench.pages._format import first_stage, training
-from exabench.pages._page import Page
+from exabench.pages._page import Group, Page
 from exabench.pages._records import Records, csv_text
-from exabench.pages._views import View, stamp
+from exabench.pages._views import View
 
 if TYPE_CHECKING:
     from exabench.board import Row, Score
 
 FORMAT = 1
+_SAID = tuple(field.name for field in fields(Submission))
 
 
-def pages(view: View) -> Iterator[Page]:
+def pages(view: View) -> Iterator[Page | Group]:
     """The board's tables in each format."""
+    of = (view.everything,)
+    yield Group("results", of, partial(_of_records, view))
+    yield Page("data/rows.csv", partial(rows_csv, view), of=of)
+
+
+def _of_records(view: View) -> Iterator[Page]:
     records = Records(view)
-    made = {
-        "data/board.json": partial(board_json, view, records),
-        "data/rows.csv": partial(rows_csv, view),
-        "data/results.csv": partial(results_csv, records),
-        "data/results.parquet": partial(results_parquet, records),
-    }
-    for path, make in made.items():
-        yield Page(path, make, of=(view.everything,))
+    yield Page("data/board.json", partial(board_json, view, records))
+    yield Page("data/results.csv", partial(results_csv, records))
+    yield Page("data/results.parquet", partial(results_parquet, records))
 
 
 def as_json(value: object) -> bytes:
@@ -91,10 +93,10 @@ def result_json(view: View, found: Score) -> bytes:
 
 def rows_csv(view: View) -> bytes:
     """The overview's table; scores are fractions, an empty cell is a task that is not finished."""
-    names, records = [t.name for t in view.board.tasks], _row_records(view)
-    rows = ((*list(record.values())[:-1], *(record["values"].get(name) for name in names)) for record in records)
-    head = csv_text([[*list(records[0])[:-1], *names]]) if records else ""
-    return (head + csv_text(rows)).encode("utf-8", "replace")
+    names, rows = [t.name for t in view.board.tasks], _row_records(view)
+    lines = ((*list(row.values())[:-1], *(row["values"].get(name) for name in names)) for row in rows)
+    head = csv_text([[*list(rows[0])[:-1], *names]]) if rows else ""
+    return (head + csv_text(lines)).encode("utf-8", "replace")
 
 
 def results_csv(records: Records) -> bytes:
@@ -135,11 +137,10 @@ def _row(row: Row, gain: float | None) -> dict[str, Any]:
         "wanted": row.wanted,
         "licence": row.submission.licence,
         "training_data": training(row.submission),
-        "date": row.submission.date or stamp(row.results)[0],
+        "date": row.submission.date or max(result.created for result in row.results),
         "values": dict(row.values),
     }
 
 
 def _submission(one: Submission) -> dict[str, Any]:
-    data = one.training_data
-    return {**vars(one), "training_data": data if isinstance(data, str) else list(data)}
+    return {name: getattr(one, name) for name in _SAID}

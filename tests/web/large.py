@@ -34,6 +34,8 @@ WAYS = ("msmarco", "distilled", "listwise", "pairwise", "rankt5", "lora", "twola
 LICENCES = ("apache-2.0", "mit", "cc-by-4.0", "cc-by-nc-4.0", "llama3", "gemma", "other", "unknown", "bsd-3-clause")
 DATA = ("msmarco", "nq", "hotpotqa", "fever", "natural-questions", "trivia-qa", "quora", "synthetic-en", "nli", "squad")
 
+PARTS = (_overview, _heat, _efficiency, _notes)
+
 
 def main(folder: Path, sizes: list[int]) -> None:
     """Make a site for each number of lines."""
@@ -41,7 +43,7 @@ def main(folder: Path, sizes: list[int]) -> None:
         board = made_up(lines)
         to = folder / f"large-{lines}" / "site"
         view = View(board)
-        pages = [page for part in (_overview, _heat, _efficiency, _notes) for page in part.pages(view)]
+        pages = [page for part in PARTS for group in part.pages(view) for page in group.pages()]
         templates = environment(board, entrances(pages))
         for page in pages:
             made = page.make()
@@ -69,6 +71,7 @@ def made_up(lines: int) -> Board:
     return Board(
         folder=Path("made-up"),
         vectors=Vectors(),
+        digests={slug: slug for slug in sent},
         title="A made-up board",
         url="",
         tasks=tasks,
@@ -166,7 +169,7 @@ def _result(sent: Submission, t: Task, over: tuple[str, int], value: float) -> S
         **dict.fromkeys(("hardware", "qrels_source"), ""),
         **dict.fromkeys(("qrels_digest", "candidates_digest", "convention_digest", "run_digest", "digest"), digest),
         metrics=t.headline,
-        file=Path("result.json"),
+        file="result.json",
     )
 
 

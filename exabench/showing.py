@@ -81,9 +81,12 @@ def shown(candidates: Candidates, run: Run, collection: Texts, qrels: Qrels, *, 
 
 def write_shown(values: Mapping[str, Any], file: str | Path) -> bool:
     """Write what `shown` gave, as gzip: the same bytes for the same values. False if it was there already."""
-    whole = {**values, "digest": digest_of(dict(values))}
-    text = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return write(file, packed(text.encode()))
+    return write(file, packed(shown_text({**values, "digest": digest_of(dict(values))})))
+
+
+def shown_text(values: Mapping[str, Any]) -> bytes:
+    """What is shown of a list, its digest among it, as its file holds it before it is packed."""
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def read_shown(file: str | Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import functools
 import io
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,16 +15,16 @@ from typing import Any
 from exabench.catalogue import expand, single_task
 from exabench.collections._choose import checked_qrels, open_collection
 from exabench.errors import BadInput, ExabenchError, OutsideFailed
-from exabench.files import digest_of, read_bytes, read_text
+from exabench.files import digest_of, json_text, read_bytes, read_json, read_text
 from exabench.flops import qpp
 from exabench.ledger import Cell as LedgerCell
 from exabench.ledger import Ledger, last_values, read_result, result_json
 from exabench.measuring import Stage
-from exabench.nouns import Cost, Result, Submission
+from exabench.nouns import Candidates, Cost, Result, Submission
 from exabench.releases import verify as release_problems
 from exabench.runs import completed, read_run
-from exabench.showing import read_shown
-from exabench.submissions import SENT_IN, read_training
+from exabench.showing import read_shown, shown_text
+from exabench.submissions import SENT_IN, read_training, submission_text
 
 EXACT = 1e-9
 CLOSE = 5e-4
@@ -64,6 +65,7 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
         task, _, candidates = file.stem.partition(".")
         try:
             result = read_result(file)
+            _check_written(file, json_text(read_json(file)))
             found = _recomputed(ledger, result, filed, stage_of(result.task, result.candidates.name))
         except OutsideFailed:
             raise
@@ -144,7 +146,15 @@ def _stage(ledger: Ledger, task_name: str, name: str, data: str | Path | None) -
     task, candidates = single_task(task_name), ledger.one_candidates(task_name, name)
     collection = open_collection(task, data, ledger.lock)
     qrels = checked_qrels(task, collection, ledger.lock)
-    return Stage(task, candidates, ledger.candidates_run(candidates), qrels, collection.source)
+    run = ledger.candidates_run(candidates)
+    try:
+        return Stage(task, candidates, run, qrels, collection.source)
+    except BadInput as error:
+        raise BadInput(str(error), file=_list_file(ledger, candidates)) from error
+
+
+def _list_file(ledger: Ledger, candidates: Candidates) -> Path:
+    return ledger.candidates_file(candidates.task, candidates.name).with_name(f"{candidates.name}.json")
 
 
 def _recomputed(ledger: Ledger, result: Result, filed: Mapping[str, Submission], stage: Stage) -> Result:
@@ -152,15 +162,18 @@ def _recomputed(ledger: Ledger, result: Result, filed: Mapping[str, Submission],
     if result.submission not in filed:
         raise BadInput(f"{result.submission} is not a submission of this board")
     if stage.candidates != result.candidates:
-        raise BadInput("the result was made with another candidate list than the one filed under that name")
+        list_ = _list_file(ledger, stage.candidates)
+        raise BadInput("is another candidate list than the one that the result was made with", file=list_)
     file = ledger.run_file(result.submission, result.task, result.candidates.name)
     if digest_of(read_bytes(file)) != result.run_digest:
         raise BadInput("is not the run that the result was made from", file=file)
     kind, run = filed[result.submission].kind, read_run(file, result.submission)
+    trusted = kind == "model" and result.command.endswith(" --trusted")  # where its model ran, no run can tell
+    command = stage.command(result.submission, trusted=trusted)
     sent = kind in SENT_IN  # exabench did not make such a ranking: it knows of no model and of no cost
     kind = "run" if sent else kind
     model, cost = ({}, None) if sent else (result.model, result.cost and _consistent(result.cost))
-    return replace(stage.result(result.submission, kind, run), model=model, cost=cost)
+    return replace(stage.result(result.submission, kind, run, command), model=model, cost=cost)
 
 
 def _consistent(cost: Cost) -> Cost:
@@ -229,18 +242,27 @@ def _check_settings(ledger: Ledger, file: Path) -> None:
         expand(names)
 
 
+def _check_written(file: Path, text: str | bytes) -> None:
+    """A document is, byte for byte, what exabench writes of its content, its own digest among it."""
+    if read_bytes(file) != (text if isinstance(text, bytes) else text.encode()):
+        raise BadInput(
+            "is not as exabench writes it: it was edited, or an older version made it; file it again", file=file
+        )
+
+
 def _check_submission(ledger: Ledger, file: Path) -> None:
-    ledger.submission(file)
+    _check_written(file, submission_text(ledger.submission(file), sealed=True))
 
 
 def _check_training(ledger: Ledger, file: Path) -> None:
-    if file.parent.name not in ledger.submissions():
+    if not (ledger.folder / "submissions" / f"{file.parent.name}.toml").is_file():
         raise BadInput("belongs to no submission", file=file)
-    read_training(file.parent)
+    _check_written(file, read_training(file.parent).files[file.name])
 
 
 def _check_candidates(ledger: Ledger, file: Path) -> None:
     ledger.candidates_run(ledger.one_candidates(file.parent.name, file.stem))
+    _check_written(file, json_text(read_json(file)))
 
 
 def _check_shown(ledger: Ledger, file: Path) -> None:
@@ -250,10 +272,17 @@ def _check_shown(ledger: Ledger, file: Path) -> None:
         raise BadInput("lies under another name than its content says", file=file)
     if ledger.one_candidates(task, name).digest != values["candidates_digest"]:
         raise BadInput("shows another candidate list than the one filed; freeze the list again", file=file)
+    _check_written(file, shown_text(values))
 
 
 def _check_changes(ledger: Ledger, file: Path) -> None:
     ledger.changes()
+    lines = read_bytes(file).decode().split("\n")
+    if lines[-1]:
+        raise BadInput("ends in half a line; run `exabench bench run` again", file=file, line=len(lines))
+    for number, line in enumerate(lines[:-1], 1):
+        if json.dumps(json.loads(line), ensure_ascii=False) != line:
+            raise BadInput("is not as exabench writes it: it was edited", file=file, line=number)
 
 
 def _check_run(ledger: Ledger, file: Path) -> None:

@@ -1,4 +1,7 @@
-"""manifest.json: a Release as JSON, exactly; what does not read as one is refused with the file and the key."""
+"""manifest.json: a Release as JSON, exactly; what does not read as one is refused with the file and the key.
+
+`digest` in it is of all else that it says. One of an older exabench carries none: it is read, and `verify` names it.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from exabench.errors import BadInput
-from exabench.files import from_json, json_text, read_json, write
+from exabench.files import digest_of, from_json, json_text, read_json, write
 from exabench.releases._tables import check_names, file_name
 from exabench.releases._versions import numbers
 from exabench.rows import FAMILIES, DataFile, Release, Table
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+_SEAL = "digest"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _JSON_TYPES = {"str": str, "bool": bool, "int": int, "Mapping": dict, "tuple": list}
 
@@ -25,7 +29,7 @@ def save(release: Release, folder: str | Path) -> Path:
     """Write a Release as `folder`/manifest.json. Raises BadInput where `read` would not give the same one back."""
     file = Path(folder) / MANIFEST
     try:
-        text = json_text({**asdict(release), "format": FORMAT})
+        text = manifest_text(release)
         kept = _release(from_json(text), file).content == release.content
     except (TypeError, ValueError) as error:  # NaN, half a surrogate pair, a value that JSON does not know
         raise BadInput(f"the release cannot be written as JSON ({error})", file=file) from error
@@ -33,6 +37,12 @@ def save(release: Release, folder: str | Path) -> Path:
         raise BadInput("the release changes on its way through JSON; give its tables plain JSON values", file=file)
     write(file, text)
     return file
+
+
+def manifest_text(release: Release) -> str:
+    """What manifest.json holds, byte for byte. Raises ValueError or TypeError for a value that JSON does not know."""
+    body = {**asdict(release), "format": FORMAT}
+    return json_text(body | {_SEAL: digest_of(body)})
 
 
 def read(folder: str | Path) -> Release:
@@ -62,7 +72,15 @@ def _release(value: Any, file: Path) -> Release:
         raise BadInput(
             f"is not a manifest of format {FORMAT} but of {found!r}; a newer exabench may read it", file=file
         )
-    value = _checked(Release, {key: item for key, item in value.items() if key != "format"}, "the manifest", file)
+    said = {key: item for key, item in value.items() if key != _SEAL}
+    release = _described({key: item for key, item in said.items() if key != "format"}, file)
+    if value.get(_SEAL, digest_of(said)) != digest_of(said):
+        raise BadInput("was edited: its digest does not fit its content; fetch or build the release again", file=file)
+    return release
+
+
+def _described(value: dict[str, Any], file: Path) -> Release:
+    value = _checked(Release, value, "the manifest", file)
     tables = {name: _table(name, item, file) for name, item in value["tables"].items()}
     files = tuple(_data_file(item, "files", file) for item in value["files"])
     release = Release(**{**value, "tables": tables, "files": files})

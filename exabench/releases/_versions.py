@@ -28,10 +28,16 @@ def next_version(old: Release | None, new: Release, diff: Diff | None) -> str:
         return old.version
     if diff is None:
         raise BadInput(f"release {new.name} follows version {old.version}; compare the two first")
-    major, minor, patch = numbers(old.version)
+    major, minor, _ = numbers(old.version)
     if diff.breaking:
         return f"{major + 1}.0.0"
-    return f"{major}.{minor + 1}.0" if diff.tables else f"{major}.{minor}.{patch + 1}"
+    return f"{major}.{minor + 1}.0" if diff.tables else patched(old.version)
+
+
+def patched(version: str) -> str:
+    """The patch after a version."""
+    major, minor, patch = numbers(version)
+    return f"{major}.{minor}.{patch + 1}"
 
 
 def raised(version: str, wanted: str) -> str:

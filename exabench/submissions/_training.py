@@ -1,4 +1,8 @@
-"""The report of a training, as it lies beside a submission: read, held against its shape, and never trusted."""
+"""The report of a training, as it lies beside a submission: read, held against its shape, and never trusted.
+
+On a board training.json carries `sealed`, the digests of all five files, against which they are then held; of itself
+that of everything else in it. What is sent in need not carry it.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +15,20 @@ from typing import Any
 from xml.etree import ElementTree
 
 from exabench.errors import BadInput, printable
-from exabench.files import from_json
+from exabench.files import digest_of, from_json, json_text
 
 TRAINING_FILES = ("training.json", "README.md", "recipe.toml", "curves.csv", "curves.svg")
 
 
 @dataclass(frozen=True)
 class Training:
-    """The report of a training: training.json as values, and each of TRAINING_FILES as it was sent."""
+    """The report of a training: training.json as values, and the bytes that a board keeps of each of TRAINING_FILES."""
 
     values: Mapping[str, Any]
     files: Mapping[str, bytes]
 
 
+_SEAL = "sealed"
 _FORMAT, _LARGEST, _DEEPEST, _FARTHEST = 1, 2**24, 16, 1e15  # bytes of a file, tables in tables, size of a number
 _AGAINST = {"value": float, "difference": float, "interval": (float, float), "p": float, "p_holm": float}
 _SHAPE: Mapping[str, Any] = {  # [one] is a list of such, a key with ? may be null, dict is a table of anything
@@ -58,7 +63,8 @@ _HARMLESS = re.compile(r"@media \(prefers-color-scheme: dark\)|var\(--[a-z]+\)")
 def read_training(folder: str | Path) -> Training:
     """The report of a training that lies in `folder`. Raises BadInput where a file is not what `exabench train` writes.
 
-    Nothing in it can act: the figure holds shapes and words alone, and every other file is shown as text.
+    It raises that for a sealed one of which a file was edited, too. Nothing in it can act: the figure holds shapes and
+    words alone, and every other file is shown as text.
     """
     folder = Path(folder)
     files = {name: _plain_bytes(folder / name) for name in TRAINING_FILES}
@@ -66,9 +72,37 @@ def read_training(folder: str | Path) -> Training:
     file = folder / TRAINING_FILES[0]
     try:
         values = from_json(texts[file.name])
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"cannot be read ({printable(str(error), 200)})", file=file) from error
+    seal = values.pop(_SEAL, None) if isinstance(values, dict) else None
+    digests = {name: digest_of(data) for name, data in files.items() if name != file.name}
+    if seal is not None:
+        _check_sealed(seal, digests, folder)
+    _check_shape(values, texts, folder)
+    digests[file.name] = digest_of(values)
+    if seal not in (None, digests):
+        raise BadInput("was edited: its digest does not fit its content; submit the model again", file=file)
+    return Training(values, files | {file.name: json_text({**values, _SEAL: digests}).encode()})
+
+
+def _check_sealed(seal: object, digests: Mapping[str, str], folder: Path) -> None:
+    """What lies beside training.json is what it names, whatever else is wrong. Raises BadInput."""
+    known = seal if isinstance(seal, dict) else {}
+    for name, digest in digests.items():
+        if known.get(name) != digest:
+            raise BadInput(
+                f"was edited: its digest in {TRAINING_FILES[0]} does not fit; submit the model again",
+                file=folder / name,
+            )
+
+
+def _check_shape(values: Any, texts: Mapping[str, str], folder: Path) -> None:
+    """Every file is what `exabench train` writes. Raises BadInput."""
+    file = folder / TRAINING_FILES[0]
+    try:
         recipe = tomllib.loads(texts["recipe.toml"])
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"or the recipe beside it cannot be read ({printable(str(error), 200)})", file=file) from error
+        raise BadInput(f"cannot be read ({printable(str(error), 200)})", file=folder / "recipe.toml") from error
     problems = list(_misfits(values, _SHAPE, "it"))
     if not problems and values["format"] != _FORMAT:
         problems.append(f"format must be {_FORMAT}")
@@ -81,7 +115,6 @@ def read_training(folder: str | Path) -> Training:
         raise BadInput("is not a table of the steps of a training", file=folder / "curves.csv")
     if fault := _drawing_fault(texts["curves.svg"]):
         raise BadInput(f"is not a figure that `exabench train` draws ({fault})", file=folder / "curves.svg")
-    return Training(values, files)
 
 
 def _plain_bytes(file: Path) -> bytes:

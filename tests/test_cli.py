@@ -80,6 +80,22 @@ def test_the_whole_thread_runs_and_holds(board: Path, bm25: Path, tmp_path: Path
     assert main(["bench", "compare", "me/mine", "exabench/reversed", "--board", str(board)]) == 0
 
 
+def test_two_submissions_are_compared_on_the_chosen_candidates(
+    board: Path, bm25: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "candidates", "mini", "--depth", "5", "--board", str(board)]) == 0
+    assert main(["bench", "run", "--board", str(board)]) == 0
+    two = ["bench", "compare", "exabench/oracle", "exabench/reversed", "--board", str(board)]
+    for more, lists in ((), ["mini (bm25-20)", "mini (bm25-5)"]), (("--candidates", "bm25-5"), ["mini (bm25-5)"]):
+        capsys.readouterr()
+        assert main([*two, *more, "--json"]) == 0
+        assert [one["task"] for one in json.loads(capsys.readouterr().out)["tasks"]] == lists
+    assert main([*two, "--candidates", "bm25-9"]) == 2
+    told = "share no result of any task (bm25-9); they share: mini (bm25-20), mini (bm25-5)"
+    assert told in capsys.readouterr().err
+    assert main(["bench", "compare", str(bm25), str(bm25), "--task", "mini", "--candidates", "bm25-5"]) == 2
+
+
 def test_an_edited_result_makes_verify_and_check_end_with_one(board: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "run", "--board", str(board)]) == 0
     file = board / "results/exabench--unchanged/mini.bm25-20.json"

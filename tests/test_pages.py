@@ -13,7 +13,7 @@ import random
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -725,9 +725,13 @@ def test_a_report_without_its_submission_has_no_page(chain: Path) -> None:
 def test_a_report_that_was_spoilt_on_the_board_is_not_published(chain: Path) -> None:
     before = contents(chain / "site")
     (chain / "models/acme--dear/curves.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>")
-    with pytest.raises(BadInput, match="curves.svg: is not a figure"):
-        render(Board.read(chain), chain / "site")
-    assert contents(chain / "site") == before
+    report = chain / "models/acme--dear/training.json"
+    values = json.loads(report.read_text())
+    for told in ("curves.svg: was edited", "curves.svg: is not a figure"):  # it still has its digest; it has none
+        with pytest.raises(BadInput, match=told):
+            render(Board.read(chain), chain / "site")
+        assert contents(chain / "site") == before
+        report.write_text(json.dumps({key: value for key, value in values.items() if key != "sealed"}))
 
 
 def spoilt(value: Any, attack: str) -> Any:
@@ -771,10 +775,47 @@ def test_a_name_that_leads_out_of_the_site_is_refused(mini_board: Path, tmp_path
         assert not contents(tmp_path / "out").keys() - {".site.lock"}
 
 
-def test_text_in_figures_is_escaped() -> None:
-    figure = figures.heat_map("k", ["<script>"], [figures.Band('"><img>', "&", (None,))], "<b>")
-    assert "<script>" not in figure and "<img>" not in figure and "<b>" not in figure
-    ElementTree.fromstring(figure)
+EVIL = '"><img>&\x00'
+
+
+@pytest.mark.parametrize(
+    ("figure", "times"),  # how often the text stands in it
+    [
+        (lambda: figures.panels("k", [(EVIL, [figures.Group(EVIL, EVIL, 0.1, 0.9, (0.5,))])], EVIL, EVIL), 5),
+        (lambda: figures.ladder("k", [figures.Rung(EVIL, EVIL, 0.1, 0.5, (0.4, 0.6), 0.9)], EVIL), 3),
+        (lambda: figures.bars("k", [0.5, -0.25, 0.0], EVIL), 1),
+        (
+            lambda: figures.frontier(
+                "k", [figures.Point(EVIL, EVIL, 2.0, 0.5, (0.4, 0.6), True)], [(EVIL, 0.9)],
+                axis=EVIL, title=EVIL, about=EVIL,
+            ),
+            6,
+        ),
+    ],
+    ids=["panels", "ladder", "bars", "frontier"],
+)  # fmt: skip
+def test_text_in_figures_is_escaped(figure: Callable[[], str], times: int) -> None:
+    drawn = figure()
+    assert drawn == figure()
+    told = [text for node in ElementTree.fromstring(drawn).iter() if (text := node.text or "").startswith('"><img>')]
+    assert len(told) == times and "<img" not in drawn and "\x00" not in drawn
+
+
+def test_a_panel_marks_first_stage_ceiling_and_every_submission_between_nothing_and_one() -> None:
+    groups = [figures.Group("bm25-100", "R .81", 0.25, 1.0, (0.5, 0.75)), figures.Group("none", "", None, None, ())]
+    tree = ElementTree.fromstring(figures.panels("k", [("mini", groups)], "t", "a"))
+    inside = next(node for node in tree if node.tag == "g")
+    drawn = {
+        kind: [node.attrib for node in inside if node.get("class") == kind] for kind in ("own", "first", "ceiling")
+    }
+    assert [len(drawn[kind]) for kind in drawn] == [2, 1, 1]
+    places = {
+        kind: [float(each.get("cy") or each["d"].split()[1].split("h")[0]) for each in drawn[kind]] for kind in drawn
+    }
+    low, top = places["own"][0], places["ceiling"][0]
+    assert top < places["own"][1] < low < places["first"][0]
+    assert low - places["own"][1] == pytest.approx(places["first"][0] - low)  # a quarter each
+    assert low - top == pytest.approx(2 * (low - places["own"][1]))
 
 
 def test_a_cell_that_a_spreadsheet_would_run_is_disarmed(mini_board: Path, tmp_path: Path) -> None:

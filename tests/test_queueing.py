@@ -377,12 +377,36 @@ def model_waiting(board: Path, folder: Path, name: str) -> None:
     write_submission(board / "pending" / name.replace("/", "--"), name=name, revision=revision, **changes)
 
 
-def test_without_a_sandbox_a_model_is_refused_and_a_run_is_scored(board, tmp_path, monkeypatch):
+def test_without_a_sandbox_a_model_keeps_its_place_and_a_run_is_scored(board, tmp_path, monkeypatch):
     model_waiting(board, classifier_folder(tmp_path / "bert"), "acme/bert")
+    model_waiting(board, classifier_folder(tmp_path / "bart"), "acme/bart")
     waiting(board, "acme/better")
-    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    answers = take(board)
-    assert answers["acme--bert"].reason == "no-sandbox" and answers["acme--better"].reason == ""
+    before = contents(board / "pending" / "acme--bert")
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path / "nothing"))
+        done = CliRunner().invoke(bench, ["run", "--pending", "--board", str(board)])
+        again = CliRunner().invoke(bench, ["run", "--pending", "--board", str(board), "--json"])
+    assert isinstance(done.exception, MissingExtra) and done.exception.exit_code == 2
+    line = "acme--bart, acme--bert: left waiting, this machine has no sandbox: bwrap is missing: install bubblewrap"
+    assert str(done.exception).startswith(line) and "\n" not in str(done.exception)
+    assert done.stdout == "acme--better: scored, 1 results\n" and "refused" not in done.stderr
+    assert json.loads(again.stdout) == {"answers": [], "waiting": ["acme--bart", "acme--bert"]}
+    assert [one.slug for one in Folders(board).waiting()] == ["acme--bart", "acme--bert"]
+    assert contents(board / "pending" / "acme--bert") == before
+    assert "acme--bert" not in Ledger(board).submissions() and check(board) == []
+
+
+def test_without_a_sandbox_a_pull_request_stays_open_and_unanswered(hub, board):
+    proposed(hub, good(board))
+
+    def without(sent: Path, apart: Path) -> str:
+        raise BadInput(str(Refused("no-sandbox", "bwrap is missing")))  # as a worker elsewhere says it
+
+    queue, adopt = Requests(board, REPO, pause=0.0), _hands(board, True, HOW, silent)[1]
+    [answer] = work_off(queue, without, adopt)
+    assert (answer.slug, answer.reason, answer.waits) == ("acme--better", "no-sandbox", True)
+    assert hub.said(REPO, 1) == [] and hub.repo(REPO).requests[0]["status"] == "open"
+    assert take(board, REPO)["acme--better"].reason == "" and len(hub.said(REPO, 1)) == 1
 
 
 @pytest.mark.slow
@@ -395,6 +419,8 @@ def test_a_strangers_model_runs_in_the_sandbox_and_a_pickle_beside_it_is_refused
     (bad / "pytorch_model.bin").write_bytes(b"\x80\x04.")
     answers = take(board)
     assert (answers["acme--bert"].reason, answers["acme--bert"].scores[0]["state"]) == ("", "reproduced")
+    made = read_json(board / "results" / "acme--bert" / "mini.bm25-20.json")["command"]
+    assert made == "exabench bench run acme--bert --task mini --candidates bm25-20"  # in the sandbox again
     assert answers["acme--bad"].reason == "unsafe-files"
     assert all(cell.holds for cell in verify(board)) and check(board) == []
 
@@ -436,4 +462,9 @@ def test_without_a_sandbox_the_command_names_the_way_for_ones_own_models(board, 
         command("run", "acme--m", "--board", board)
     assert not (board / "results" / "acme--m").exists()
     [name] = command("run", "acme--m", "--board", board, "--trusted", "--json")["results"]
-    assert read_json(Path(name))["state"] == "reproduced"
+    made = read_json(Path(name))
+    assert made["state"] == "reproduced"
+    assert made["command"] == "exabench bench run acme--m --task mini --candidates bm25-20 --trusted"
+    assert command(*made["command"].split()[2:], "--board", board).splitlines() == [name]  # it runs here as it stands
+    assert read_json(Path(name)) == made
+    assert all(cell.holds for cell in verify(board, "acme--m"))

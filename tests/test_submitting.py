@@ -22,6 +22,7 @@ from exabench.catalogue import task
 from exabench.collections._choose import open_collection
 from exabench.errors import BadInput, OutsideFailed, UnknownName
 from exabench.evaluation import run_board
+from exabench.files import digest_of, json_text
 from exabench.ledger import Ledger
 from exabench.reranking import make_candidates
 from exabench.runs import read_run, run_in_order, run_of, run_text, top
@@ -191,6 +192,10 @@ def test_a_trained_model_is_filed_with_its_report_and_without_its_weights(board,
     added = {name: data for name, data in contents(board).items() if name not in before}
     reports = {f"models/acme--small/{name}": (trained / name).read_bytes() for name in TRAINING_FILES}
     assert added.keys() == {*reports, "submissions/acme--small.toml"}
+    digests = {name: digest_of((trained / name).read_bytes()) for name in TRAINING_FILES[1:]}
+    report = json.loads(reports.pop("models/acme--small/training.json"))
+    sealed = {**report, "sealed": {**digests, "training.json": digest_of(report)}}
+    assert added["models/acme--small/training.json"] == json_text(sealed).encode()
     assert reports.items() <= added.items()
     assert {str(path.relative_to(board)) for path in files} == added.keys()
     assert (submission.model, submission.revision[:7]) == ("work/model", "sha256:")

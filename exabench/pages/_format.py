@@ -97,7 +97,8 @@ def percent(value: float) -> str:
 
 def effect(value: float) -> str:
     """An effect size with its sign."""
-    return f"{value:+.2f}".replace("-", MINUS)
+    text = f"{value:+.2f}".replace("-", MINUS)
+    return "0.00" if text[1:] == "0.00" else text
 
 
 def count(value: int | None) -> str:
@@ -152,9 +153,12 @@ def told(value: Any) -> str:
     return ", ".join(f"{what} {figure}".strip() for what, figure in _figures(value))
 
 
+_SIZES = {name: place for place, name in enumerate(("min", "p5", "p50", "mean", "p95", "max"), 1)}
+
+
 def _figures(value: Any, before: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
-        for key, part in value.items():
+        for key, part in sorted(value.items(), key=lambda item: _SIZES.get(item[0], 0)):
             yield from _figures(part, f"{before} {words(str(key))}".strip())
     elif isinstance(value, list):
         yield before, " ".join(map(str, value))

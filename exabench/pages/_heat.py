@@ -84,6 +84,12 @@ def shade(difference: int | None, met: str = "") -> Shade:
 
 def _legend() -> list[tuple[str, str]]:
     words = [f"{limit / 100:g}" for limit in STEPS]
-    apart = [f"{low} to {high}" for low, high in zip(words, words[1:], strict=False)] + [f"{words[-1]} and more"]
-    below = [(f"down{step}", f"\N{MINUS SIGN}{text}") for step, text in enumerate(apart, 1)][::-1]
-    return [*below, ("level", f"within {words[0]}"), *((f"up{step}", f"+{text}") for step, text in enumerate(apart, 1))]
+    up, down = _apart("+", words), _apart("\N{MINUS SIGN}", words)
+    below = [(f"down{step}", text) for step, text in enumerate(down, 1)][::-1]
+    return [*below, ("level", f"within {words[0]}"), *((f"up{step}", text) for step, text in enumerate(up, 1))]
+
+
+def _apart(sign: str, words: list[str]) -> list[str]:
+    """What each colour on one side of zero stands for."""
+    between = [f"{sign}{low} to {sign}{high}" for low, high in zip(words, words[1:], strict=False)]
+    return [*between, f"{sign}{words[-1]} and more"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,18 +14,8 @@ from markupsafe import Markup
 from exabench.pages._format import clean, score, signed
 
 BARS = 720  # bars in a plot of differences; of more queries every so-manieth is drawn
-GROUP, LABEL = 94, 15  # a candidate list in a panel: units wide, signs of its name
+GROUP, SIGN, LABEL = 94, 6.7, 24  # a candidate list in a panel: units wide at least, and for each sign of its name
 VALUE = "Mean nDCG@10 x 100"  # what a frontier's vertical axis shows
-_STEPS = (0.005, 0.02, 0.05, 0.10)  # differences where the heat map takes its next colour
-
-
-@dataclass(frozen=True)
-class Band:
-    """One line of the heat map: a submission over one candidate list, a difference or a gap for each task."""
-
-    label: str
-    detail: str
-    values: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -65,35 +56,11 @@ class Point:
     best: bool
 
 
-def heat_map(key: str, columns: Sequence[str], bands: Sequence[Band], about: str) -> Markup:
-    """Differences to the first stage: a coloured cell with its number, a hatched one where there is none."""
-    aside = 18 + 6.2 * min(18, max((len(band.detail) for band in bands), default=0))
-    left = aside + 10 + 7.4 * min(30, max((len(band.label) for band in bands), default=0))
-    top, wide, high = 84, 74, 26
-    legend = top + high * len(bands) + 14
-    parts = [_hatch(key)]
-    for i, column in enumerate(columns):
-        x = left + wide * i + wide / 2 - 8
-        parts.append(_text(x, top - 8, column, "lab", f'transform="rotate(-24 {x:.1f} {top - 8})"', limit=24))
-    for j, band in enumerate(bands):
-        y = top + high * j
-        parts.append(_text(left - aside, y + 16.5, band.label, "lab end", limit=30))
-        parts.append(_text(left - 12, y + 16.5, band.detail, "small end", limit=18))
-        parts += [_cell(key, left + wide * i, y, wide - 2, high - 2, value) for i, value in enumerate(band.values)]
-    parts += _heat_legend(key, left, legend)
-    wide_enough = max(left + wide * len(columns) + 60, left + 560)
-    return _svg(key, wide_enough, legend + 40, "Difference to the first stage on every task", about, parts)
-
-
-def shade(value: float) -> int:
-    """The colour step of a difference, -4 to 4."""
-    step = sum(abs(value) >= limit for limit in _STEPS)
-    return step if value > 0 else -step
-
-
 def panels(key: str, figures: Sequence[tuple[str, Sequence[Group]]], title: str, about: str) -> Markup:
     """Small multiples: for each task, scores over each candidate list between its own score and its ceiling."""
-    wide = max(210 if len(figures) > 1 else 380, 60 + GROUP * max((len(groups) for _, groups in figures), default=1))
+    named = max((len(group.label) for _, groups in figures for group in groups), default=0)
+    each = max(GROUP, round(SIGN * min(LABEL, named)) + 8)
+    wide = max(210 if len(figures) > 1 else 380, 60 + each * max((len(groups) for _, groups in figures), default=1))
     high, across = 214, max(1, min(len(figures), 940 // wide))
     parts = _panel_legend()
     for i, (name, groups) in enumerate(figures):
@@ -159,8 +126,11 @@ def frontier(
     if front:
         stairs = "".join(f"H{x:.1f}V{y:.1f}" for x, y in front[1:])
         parts.append(_line("front", f"M{front[0][0]:.1f} {front[0][1]:.1f}{stairs}"))
+    there: Counter[tuple[int, int]] = Counter()  # those of one place step aside, so that none hides another
     for point in ordered:
-        parts += _mark(point, field)
+        place = (round(field.x(point.cost)), round(field.y(point.value)))
+        parts += _mark(point, field, 9 * there[place])
+        there[place] += 1
     for point in reversed(ordered):
         if point.best:
             x, y = field.x(point.cost), field.y(point.value)
@@ -180,9 +150,9 @@ def _safe(text: str) -> str:
     return escape(clean(text))
 
 
-def _text(x: float, y: float, text: str, kind: str, more: str = "", limit: int = 200) -> str:
+def _text(x: float, y: float, text: str, kind: str, limit: int = 200) -> str:
     shown = text if len(text) <= limit else text[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{more and " " + more}>{_safe(shown)}</text>'
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{_safe(shown)}</text>'
 
 
 def _line(kind: str, path: str) -> str:
@@ -191,36 +161,6 @@ def _line(kind: str, path: str) -> str:
 
 def _dot(kind: str, x: float, y: float, radius: float) -> str:
     return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>'
-
-
-def _hatch(key: str) -> str:
-    lines, size = _line("hatch", "M0 6L6 0"), 'width="6" height="6" patternUnits="userSpaceOnUse"'
-    return f'<defs><pattern id="{key}-hatch" {size}>{lines}</pattern></defs>'
-
-
-def _cell(key: str, x: float, y: float, wide: float, high: float, value: float | None) -> str:
-    place = f'x="{x:.1f}" y="{y:.1f}" width="{wide}" height="{high}" rx="2"'
-    if value is None:
-        return f'<rect class="none" {place}/><rect fill="url(#{key}-hatch)" {place}/>'
-    number = _text(x + wide / 2, y + high / 2 + 4.5, signed(value), "num mid")
-    return f'<rect class="{_step_class(shade(value))}" {place}/>{number}'
-
-
-def _step_class(step: int) -> str:
-    return f"up{step}" if step > 0 else f"down{-step}" if step < 0 else "level"
-
-
-def _heat_legend(key: str, left: float, y: float) -> list[str]:
-    limits = [f"{100 * limit:g}" for limit in _STEPS]
-    names = {4: f"+{limits[3]} and more", -4: f"\N{MINUS SIGN}{limits[3]} and less", 0: f"within {limits[0]}"}
-    parts = []
-    for i, step in enumerate(range(-4, 5)):
-        parts.append(f'<rect class="{_step_class(step)}" x="{left + 44 * i}" y="{y}" width="43" height="10"/>')
-        if step in names:
-            parts.append(_text(left + 44 * i + 21, y + 25, names[step], "small mid"))
-    parts.append(f'<rect class="none" x="{left + 452}" y="{y}" width="43" height="10"/>')
-    parts.append(f'<rect fill="url(#{key}-hatch)" x="{left + 452}" y="{y}" width="43" height="10"/>')
-    return [*parts, _text(left + 473, y + 25, "no result", "small mid")]
 
 
 def _panel_legend() -> list[str]:
@@ -329,16 +269,16 @@ def _axes(field: _Field, axis: str) -> list[str]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten between the two, with 2 and 5 times them where these are few, and not all where they are many."""
+    """Powers of ten between the two, with multiples of them where these are few, and not all where they are many."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    digits = (1, 2, 5) if high / low < 1000 else (1,)
+    digits = range(1, 10) if high / low < 5 else (1, 2, 5) if high / low < 1000 else (1,)
     every = [float(f"{digit}e{power}") for power in powers for digit in digits]
     found = [tick for tick in every if low <= tick <= high]
     return found[:: -(-len(found) // 9)]
 
 
-def _mark(point: Point, field: _Field) -> list[str]:
-    x, (top, end) = field.x(point.cost), (field.y(bound) for bound in reversed(point.interval))
+def _mark(point: Point, field: _Field, aside: float) -> list[str]:
+    x, (top, end) = field.x(point.cost) + aside, (field.y(bound) for bound in reversed(point.interval))
     said = _safe(f"{point.label}: {score(point.value)}")
     place = f'cx="{x:.1f}" cy="{field.y(point.value):.1f}" r="5"'
     circle = f'<circle class="{"own" if point.best else "hollow"}" {place}><title>{said}</title></circle>'

@@ -206,7 +206,7 @@
   function refused(rows) {
     var body = rows.map(function (one) { return [one.candidates ? name(one) : one.task, one.why]; });
     var box = make("div", {}, [make("h2", { id: "refused" }, "Not compared"),
-      page.table("cap-refused", "A number here would compare two different things.", [["Task"], ["Why"]], body)]);
+      page.table("cap-refused", "Tasks without a comparison, and why: a number would be missing, or compare two different things.", [["Task"], ["Why"]], body)]);
     return box;
   }
 

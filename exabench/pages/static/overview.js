@@ -140,7 +140,7 @@
     flops: (i) => data.flops[i],
     parameters: (i) => data.parameters[i],
     latency: (i) => data.latency[i],
-    zero: (i) => zeros()[data.exposure[data.who[i]]],
+    zero: (i) => lines.isStage(i) ? NaN : zeros()[data.exposure[data.who[i]]],
     licence: (i) => coded(data.licence, data.licences)(i),
     training: (i) => coded(data.training, data.trainings)(i),
     date: (i) => data.date[i],
@@ -178,7 +178,7 @@
     flops: (i) => unknown(three(data.flops[i]), data.reasons[data.why[i]]),
     parameters: (i) => number(three(data.parameters[i])),
     latency: (i) => number(three(data.latency[i])),
-    zero: (i) => el("td", {}, zero(i)),
+    zero: (i) => el("td", {}, lines.isStage(i) ? NOTHING : zero(i)),
     licence: (i) => words(data.licence, data.licences)(i),
     training: (i) => words(data.training, data.trainings)(i),
     date: (i) => el("td", {}, data.dates[data.date[i]]),
@@ -187,7 +187,7 @@
     base: (i) => el("td", {}, el("a", {
       href: address({ ...state, base: lines.id(i), page: 1 }),
       "aria-label": `compare all with ${data.names[data.who[i]]} over ${data.lists[data.list[i]][0]}`
-    }, "compare"))
+    }, "compare all"))
   };
 
   function shaded(value, mark) {
@@ -311,7 +311,7 @@
       tests.push((i) => ok[data.state[i]]);
     }
     if (s.whole) { tests.push((i) => !missing(mean[i])); }
-    if (s.zero) { ofWho(data.exposure, zeros(), (place) => ZERO[place] === s.zero); }
+    if (s.zero) { ofWho(data.exposure, zeros(), (place) => ZERO[place] === s.zero); tests.push((i) => !lines.isStage(i)); }
     if (s.licence) { ofWho(data.licence, data.licences, (text, place) => s.licence === "(open)" ? data.open[place] : text === s.licence); }
     if (s.owner) { ofWho(lines.ownerPlace, lines.owners, (name) => name === s.owner); }
     const within = (name, fits) => {
@@ -431,7 +431,7 @@
     status.textContent = [`${shown} of ${all} shown`, paged, keys.length ? `sorted by ${keys.join("; then ")}` : ""]
       .filter(Boolean).join(", ");
     document.getElementById("permalink").href = address(state, data.build);
-    const notes = [];
+    const notes = shown ? [] : ["No line fits all of these filters."];
     if (pinned && pinned !== data.build) {
       notes.push(`This address was made for build ${pinned}; the board is now at build ${data.build}: lines and numbers may differ.`);
     }
@@ -467,7 +467,7 @@
     offer("depth", depths.map(String));
     offer("state", [...new Set(data.states.flatMap((text) => text.split(" ")))].filter(Boolean).sort());
     offer("zero", ZERO.filter((_, place) => there.has(place)));
-    offer("licence", [...data.open.some(Boolean) ? [["(open)", "any open licence"]] : [], ...data.licences.filter(Boolean)]);
+    offer("licence", [["(open)", "any open licence"], ...data.licences.filter(Boolean)]);
     offer("owner", lines.owners.map((name) => [name, `${name} (${lines.held.get(name).size})`]));
     boxes("tasks-chosen", data.tasks.map(([name], place) => [String(place), name]), chooseTasks);
     boxes("columns-chosen", [...data.columns.filter(([key]) => key !== "name").map(([key, label]) => [key, label]), ["tasks", "Tasks"]], chooseColumns);

@@ -65,7 +65,8 @@
     data.lines.forEach(function (line) {
       var who = data.submissions[line[0]], candidates = data.candidates[line[1]];
       var lists = data.sets[line[2]].map(function (task) { return [data.singles[task], candidates]; });
-      made.push({ key: who[0] + "." + candidates, label: who[1] + " over " + candidates, slug: who[0], lists: lists });
+      var name = / \(first stage\)$/.test(who[1]) ? "first stage: " + candidates.replace(/-\d+$/, "") : who[1]; // as on other pages
+      made.push({ key: who[0] + "." + candidates, label: name + " over " + candidates, slug: who[0], lists: lists });
       (every[who[0]] = every[who[0]] || { who: who, lists: [], lines: 0 }).lines += 1;
       every[who[0]].lists = every[who[0]].lists.concat(lists);
     });
@@ -73,7 +74,7 @@
       var one = every[slug];
       if (one.lines > 1) { made.push({ key: slug, label: one.who[1] + " over every list", slug: slug, lists: one.lists }); }
     });
-    made.forEach(function (line) { line.text = line.label.toLowerCase(); });
+    made.forEach(function (line) { line.text = (line.label + " " + line.slug).toLowerCase(); });
     return {
       lines: made, tasks: data.tasks, singles: data.singles, rankings: data.rankings,
       byKey: new Map(made.map(function (line) { return [line.key, line]; }))
@@ -154,7 +155,10 @@
       return /^-?0\.0$/.test(text) ? "0.0" : minus(value > 0 ? "+" + text : text);
     },
     p: function (value) { return value < 0.001 ? "< 0.001" : value.toFixed(3); },
-    effect: function (value) { return minus((value < 0 ? "" : "+") + value.toFixed(2)); },
+    effect: function (value) {
+      const text = value.toFixed(2);
+      return /^-?0\.00$/.test(text) ? "0.00" : minus((value < 0 ? "" : "+") + text);
+    },
     count: function (value) { return String(value).replace(/\B(?=(\d{3})+$)/g, ","); }
   };
 

@@ -60,7 +60,8 @@
   function row(given) {
     var line = board.byKey.get(given[0] + "." + given[1]), label = line ? line.label : given[0] + " over " + given[1];
     return { key: given[0] + "." + given[1], slug: given[0], candidates: given[1], label: label, text: label.toLowerCase(),
-      mean: given[2] / 1e4, interval: [given[3] / 1e4, given[4] / 1e4], group: given[5] };
+      mean: given[2] / 1e4, interval: [given[3] / 1e4, given[4] / 1e4], group: given[5],
+      said: given.slice(2, 5).map(function (one) { return (Math.floor((one + 5) / 10) / 10).toFixed(1); }) }; // halves up: see _format.hundredths
   }
 
   function counts() {
@@ -223,7 +224,7 @@
     var box = make("div", {}, [diagram("d-groups", "Rank groups of " + of.title, "Means \u00d7 100 with 95 % intervals. A bar at the right joins a rank "
       + "group, with its number: computed over all lines of the ranking when the page was made.", lines, axis, bars),
     page.table("cap-chosen", "The lines of the figure.", [["Line"], ["Group", 1], ["Mean", 1], ["Interval", 1]], chosen.map(function (one) {
-      return [one.label, one.group, say.score(one.mean), say.score(one.interval[0]) + "\u2013" + say.score(one.interval[1])];
+      return [one.label, one.group, one.said[0], one.said[1] + "\u2013" + one.said[2]];
     }))]);
     return box;
   }

@@ -74,19 +74,32 @@ def compare(
 
 
 def compare_submissions(
-    a: str, b: str, board: str | Path, *, task: str | None = None, metric: str | None = None
+    a: str,
+    b: str,
+    board: str | Path,
+    *,
+    task: str | None = None,
+    candidates: str | None = None,
+    metric: str | None = None,
 ) -> list[TaskComparison]:
-    """Compare two submissions of a leaderboard on every task and candidate list that both have a result for."""
+    """Compare two submissions of a leaderboard on every task and candidate list that both have a result for.
+
+    `task` and `candidates` (a list's name) choose among them; Holm's correction is over those that are compared.
+    Raises BadInput where none is left.
+    """
     ledger = Ledger(Path(board))
     slugs = [name.replace("/", "--") for name in (a, b)]
     found = [{(r.task, r.candidates.name): r.measurement for r in ledger.results(slug)} for slug in slugs]
     for slug, results in zip(slugs, found, strict=True):
         if not results:
             raise BadInput(f"{slug} has no result there", file=board)
-    shared = [pair for pair in sorted(found[0]) if pair in found[1] and task in (None, pair[0])]
-    if not shared:
-        raise BadInput(f"{slugs[0]} and {slugs[1]} share no task and candidate list", file=board)
-    pairs = [(f"{pair[0]} ({pair[1]})", found[0][pair], found[1][pair]) for pair in shared]
+    shared = sorted(found[0].keys() & found[1].keys())
+    chosen = [pair for pair in shared if task in (None, pair[0]) and candidates in (None, pair[1])]
+    if not chosen:
+        there = ", ".join(f"{pair[0]} ({pair[1]})" for pair in shared) or "nothing"
+        wanted = f" of {task or 'any task'} ({candidates or 'any candidates'})" if task or candidates else ""
+        raise BadInput(f"{slugs[0]} and {slugs[1]} share no result{wanted}; they share: {there}", file=board)
+    pairs = [(f"{pair[0]} ({pair[1]})", found[0][pair], found[1][pair]) for pair in chosen]
     return _corrected(pairs, metric)
 
 

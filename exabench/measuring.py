@@ -109,7 +109,6 @@ class Stage:
         ties = tie_report(self.qrels, run, "nDCG@10", threshold=threshold)
         values = vars(measured) | {"run": run.name, "ties": ties, "notes": tuple(run_notes(run, self.qrels, ties))}
         per_query = np.array(list(measured.per_query[measured.headline].values()))
-        names = f"{submission} --task {self.task.name} --candidates {self.candidates.name}"
         return Result(
             submission=submission,
             state="re-computed" if kind == "run" or self.candidates.retriever in FROM_FILES else "reproduced",
@@ -123,9 +122,14 @@ class Stage:
             qrels_digest=qrels_digest(self.qrels),
             qrels_source=self.source,
             versions={"exabench": version("exabench"), "numpy": np.__version__, "python": platform.python_version()},
-            command=command or f"exabench bench run {names}",
+            command=command or self.command(submission),
             created=today(),
         )
+
+    def command(self, submission: str, *, trusted: bool = False) -> str:
+        """What makes a result over these candidates again; `trusted`: its model ran without the sandbox, and will."""
+        names = f"{submission} --task {self.task.name} --candidates {self.candidates.name}"
+        return f"exabench bench run {names}" + (" --trusted" if trusted else "")
 
     @cached_property
     def _first_stage(self) -> dict[str, np.ndarray]:

@@ -160,20 +160,26 @@ def _queue(repo: str, board: Path) -> Queue:
 
 
 def _take(repo: str, board: Path, how: dict[str, Any], as_json: bool) -> None:
-    """Take what waits, and say what came of it."""
+    """Take what waits, and say what came of it. Raises MissingExtra where this machine cannot run some of it."""
+    from exabench.errors import MissingExtra
     from exabench.files import only_writer
     from exabench.queueing import work_off
 
-    answers = []
+    answers, left = [], {}
     with only_writer(board), progress("results") as report:
         evaluate, adopt = _hands(board, bool(repo), how, report)
         for answer in work_off(_queue(repo, board), evaluate, adopt, told=note):
+            if answer.waits:
+                left[answer.slug] = answer.message
+                continue
             answers.append(answer.as_json())
             if not as_json:
                 said = f"refused: {answer.reason}: {answer.message}" if answer.reason else "scored"
                 show(f"{answer.slug}: {said}{'' if answer.reason else f', {len(answer.scores)} results'}")
     if as_json:
-        show_json({"answers": answers})
+        show_json({"answers": answers, "waiting": list(left)})
+    if left:
+        raise MissingExtra(f"{', '.join(left)}: left waiting, this machine has no sandbox: {[*left.values()][0]}")
 
 
 def _hands(

@@ -21,6 +21,7 @@ from exabench.cli._output import (
     table,
 )
 from exabench.cli._queue import pending, run, submit, withdraw
+from exabench.errors import BadInput
 
 if TYPE_CHECKING:
     from exabench.comparison import TaskComparison
@@ -183,6 +184,7 @@ def _lock_of_here() -> Path | None:
 @task_option
 @qrels_option
 @threshold_option
+@click.option("--candidates", help="Of two submissions, only these candidates.")
 @click.option("--metric", help="Else the task's headline metric.")
 @click.option("--per-query", is_flag=True, help="Print every query, the largest difference first.")
 @click.option("--latex", is_flag=True, help="Print ranx's comparison table as LaTeX (runs only).")
@@ -195,6 +197,7 @@ def compare(
     task: str | None,
     qrels: Path | None,
     threshold: int,
+    candidates: str | None,
     metric: str | None,
     per_query: bool,
     latex: bool,
@@ -208,13 +211,16 @@ def compare(
 
     about: dict[str, Any] = {"task": task, "qrels": qrels, "data": data, "threshold": threshold}
     about["lock"] = _lock_of_here()
+    are_runs = qrels is not None or latex or Path(a).is_file() or Path(b).is_file()
+    if are_runs and candidates:
+        raise BadInput("--candidates chooses among the results of submissions; runs are compared as they are")
     if latex:
         show(comparison_table([a, b], metrics=[metric or "nDCG@10"], **about).to_latex())
         return
-    if qrels is not None or Path(a).is_file() or Path(b).is_file():
+    if are_runs:
         found = of_runs(a, b, metric=metric, **about)
     else:
-        found = compare_submissions(a, b, board, task=task, metric=metric)
+        found = compare_submissions(a, b, board, task=task, candidates=candidates, metric=metric)
     if as_json:
         show_json({"a": a, "b": b, "tasks": [comparison.as_json() for comparison in found]})
         return

@@ -71,7 +71,8 @@ class _Worker:
             return file
         baseline = submission.kind == "baseline"
         reranker = reranker_of(submission.reranker, qrels=stage.qrels) if baseline else self._model(submission)
-        result, run = stage.measured(reranker, submission.slug, submission.kind)
+        command = stage.command(submission.slug, trusted=self._work.trusted and not baseline)
+        result, run = stage.measured(reranker, submission.slug, submission.kind, command)
         if not (self._ledger.run_file(*names).is_file() and _still_true(file, result)):
             self._put_aside(file, stage.timed(result, reranker), run)
         return file

@@ -37,13 +37,17 @@ def work_off(
     """Take what waits one by one, oldest first; the answer to each, as soon as it is given.
 
     Nothing that is wrong with one keeps the others waiting. What failed outside this machine goes on waiting, and so
-    does what could not be answered. `told` hears what an answer does not tell a stranger. Raises CannotWrite.
+    does what could not be answered, and what this machine cannot run: its answer (`waits`) is given to nobody but the
+    caller. `told` hears what an answer does not tell a stranger. Raises CannotWrite.
     """
     for pending in queue.waiting():
         place = taken_of(queue.board, pending)
         try:
             if not queue.answered(pending):
                 answer = _kept(place / ANSWER) or _taken(queue, pending, evaluate, adopt, told)
+                if answer.waits:
+                    yield answer
+                    continue
                 if not (place / ANSWER).is_file():
                     write(place / ANSWER, json_text(answer.as_json()))
                 queue.answer(pending, answer)
@@ -68,8 +72,10 @@ def _taken(queue: Queue, pending: Pending, evaluate: Evaluate, adopt: Adopt, tol
     except (OutsideFailed, CannotWrite):
         raise
     except Exception as error:  # whatever a stranger's files bring about is an answer to them, and no end of the queue
-        told(f"{pending.slug}: refused: {error!r}")
-        return refusal(pending.slug, error, today())
+        answer = refusal(pending.slug, error, today())
+        if not answer.waits:
+            told(f"{pending.slug}: refused: {error!r}")
+        return answer
     return scored(slug, list(Ledger(queue.board).results(slug)), today())
 
 

@@ -13,6 +13,7 @@ from exabench.screening import ERROR_CLASSES
 
 _PATH = re.compile(r"(?<![\w:/.])(?:\.{0,2}/|~/)[^\s'\",;:()]*")
 _LONGEST = 400
+_OF_THE_RUNNER = ("no-sandbox",)  # classes for which nobody who sent something can do anything
 _CLASSED = re.compile(rf"(?:^|: )({'|'.join(ERROR_CLASSES)}): ")
 
 
@@ -28,6 +29,11 @@ class Answer:
     reason: str = ""
     message: str = ""
     scores: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def waits(self) -> bool:
+        """Is it this machine that cannot score it? Then it is no answer to give: the submission keeps its place."""
+        return self.reason in _OF_THE_RUNNER
 
     def as_json(self) -> dict[str, Any]:
         """What answer.json holds."""

@@ -448,10 +448,10 @@ def table_of(page: Page) -> dict[str, list[str]]:
 
 def test_the_overview_says_what_each_line_takes(models: Path) -> None:
     rows = table_of(Page((models / "site" / "index.html").read_bytes()))
-    assert rows["acme/cheap"][8:11] == ["0.100", "22.7", "0.250"]
-    assert rows["acme/hidden"][8:11] == ["–", "22.7", "–"]
-    assert rows["first stage: bm25"][8:11] == ["0", "–", "–"]
-    assert rows["acme/good"][8:11] == ["–", "–", "–"]
+    assert rows["acme/cheap"][10:13] == ["0.100", "22.7", "0.250"]
+    assert rows["acme/hidden"][10:13] == ["–", "22.7", "–"]
+    assert rows["first stage: bm25"][10:13] == ["0", "–", "–"]
+    assert rows["acme/good"][10:13] == ["–", "–", "–"]
     titles = {e.attributes.get("title", "") for e in Page((models / "site" / "index.html").read_bytes()).all("abbr")}
     assert "the model behind its server is not known" in titles
 

@@ -39,18 +39,18 @@ class Column:
 COLUMNS = (
     Column("group", "Group", "up", "rank group: the data cannot tell its members from the best of the group"),
     Column("name", "Submission"),
-    Column("owner", "Owner", "", "who sent it, and how many submissions of theirs are in this table"),
-    Column("state", "State"),
-    Column("stage", "First stage"),
-    Column("depth", "Depth", "number"),
     Column(
         "mean", "Mean nDCG@10", "number", "mean of the headline metric over the tasks x 100, with its 95 % interval"
     ),
     Column("gain", "Over first stage", "number"),
+    Column("stage", "First stage"),
+    Column("depth", "Depth", "number"),
+    Column("zero", "Zero-shot", "", "does the training data meet no task? unknown where it is not declared"),
+    Column("state", "State"),
+    Column("owner", "Owner", "", "who sent it, and how many submissions of theirs are in this table"),
     Column("flops", "TFLOPs per query", "up"),
     Column("parameters", "Parameters, millions", "up"),
     Column("latency", "Seconds per query", "up"),
-    Column("zero", "Zero-shot", "", "does the training data meet no task? unknown where it is not declared"),
     Column("licence", "Licence"),
     Column("training", "Training data"),
     Column("date", "Date"),

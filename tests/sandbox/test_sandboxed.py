@@ -76,7 +76,7 @@ def _no_head(folder: Path) -> None:
 
 def _bomb(folder: Path) -> None:
     loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% for k in range(99999) %}"
-    (folder / "chat_template.jinja").write_text(loops + "x" + "{% endfor %}" * 3)
+    (folder / "chat_template.jinja").write_text(loops + "{% endfor %}" * 3)
 
 
 SPOILT: dict[str, tuple[str, Callable[[Path], None], str, dict[str, Any]]] = {

@@ -81,8 +81,9 @@ def to_repo(checked: Checked, board: Elsewhere, *, dry_run: bool = False, pause:
             if dry_run:
                 return Sent(board.repo, exabench.hub.page(board.repo), True, tuple(files))
             if failures <= RETRIES:
-                how = {"delete": stale, "pull_request": True, "body": _body(checked)}
-                url = exabench.hub.commit(board.repo, files, title, board.commit, **how)  # type: ignore[arg-type]
+                url = exabench.hub.commit(
+                    board.repo, files, title, board.commit, delete=stale, pull_request=True, body=_body(checked)
+                )
                 return Sent(board.repo, url, True, tuple(files))
             raise OutsideFailed("no such pull request is there")
         except OutsideFailed as error:

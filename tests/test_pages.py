@@ -33,6 +33,7 @@ from exabench.files import digest_of, only_writer
 from exabench.ledger import Ledger, read_result
 from exabench.nouns import Timing, Usage
 from exabench.pages import figures, render
+from exabench.pages._columns import Table
 from exabench.pages._efficiency import pareto
 from exabench.pages._format import clean, effect, https, millions, p_value, score, signed, span, tera, three
 from exabench.pages._views import View
@@ -457,7 +458,8 @@ def test_the_overview_says_what_each_line_takes(models: Path) -> None:
 
 
 def test_the_front_holds_those_that_nothing_cheaper_beats(models: Path) -> None:
-    lines = View(Board.read(models)).lines
+    board = Board.read(models)
+    lines = Table(View(board), board.rankings[-1]).lines
     assert [line.name for line in pareto(lines, lambda spent: spent.flops_exact)] == ["acme/cheap", "acme/dear"]
     by_seconds = [line.name for line in pareto(lines, lambda spent: spent.p50)]
     assert by_seconds == ["acme/beaten", "acme/cheap", "acme/dear"]
@@ -592,7 +594,9 @@ def test_hostile_words_of_a_submission_and_a_board_are_text(mini_board: Path, tm
             good, description=attack, link=attack, contact=attack, licence=attack, training_data=(attack,), reranker=""
         )
         rows = tuple(dataclasses.replace(row, submission=bad) if row.submission == good else row for row in board.rows)
-        hostile = dataclasses.replace(board, submissions={**board.submissions, good.slug: bad}, rows=rows, title=attack)
+        rankings = (*board.rankings[:-1], dataclasses.replace(board.rankings[-1], rows=rows))
+        sent = {**board.submissions, good.slug: bad}
+        hostile = dataclasses.replace(board, submissions=sent, rankings=rankings, title=attack)
         pages_now = list(built(hostile, tmp_path / str(n)))
         # One page gains a line for the description and loses the link, which is no https address; no tag else comes.
         for page, plain in zip(pages_now, kinds, strict=True):
@@ -824,7 +828,8 @@ def test_a_cell_that_a_spreadsheet_would_run_is_disarmed(mini_board: Path, tmp_p
     rows = tuple(
         dataclasses.replace(row, submission=bad) if row.submission.slug == bad.slug else row for row in board.rows
     )
-    render(dataclasses.replace(board, rows=rows), tmp_path / "site")
+    rankings = (*board.rankings[:-1], dataclasses.replace(board.rankings[-1], rows=rows))
+    render(dataclasses.replace(board, rankings=rankings), tmp_path / "site")
     lines = list(csv.DictReader(io.StringIO((tmp_path / "site" / "data" / "rows.csv").read_text())))
     assert "'=HYPERLINK(1)" in {line["training_data"] for line in lines}
 

@@ -53,9 +53,8 @@ class Board:
     candidates: tuple[Candidates, ...]
     results: tuple[Score, ...]
     vectors: Vectors = field(repr=False)
-    rows: tuple[Row, ...]
     reported: tuple[Reported, ...]
-    rankings: tuple[Ranking, ...] = ()
+    rankings: tuple[Ranking, ...]
     datasets: tuple[Release, ...] = ()
     trainings: Mapping[str, Training] = field(default_factory=dict)
     entries: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
@@ -89,7 +88,6 @@ class Board:
             candidates=tuple(ledger.candidates()),
             results=tuple(read.scores),
             vectors=read.vectors,
-            rows=rankings[-1].rows,
             rankings=rankings,
             datasets=tuple(read_release(file.parent) for file in sorted(ledger.datasets.glob("*/manifest.json"))),
             trainings={slug: made for slug, made in ledger.trainings().items() if slug in read.submissions},
@@ -99,6 +97,11 @@ class Board:
             digests=read.digests,
             package=package_digest(),
         )
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The lines of the ranking over all tasks, which comes last."""
+        return self.rankings[-1].rows
 
     @property
     def updated(self) -> str:

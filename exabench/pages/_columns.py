@@ -91,7 +91,7 @@ class Table:
     def lines(self) -> tuple[Line, ...]:
         """Every line, with what it gains over its first stage."""
         before = {row.candidates: row.mean for row in self.ranking.rows if row.is_first_stage}
-        return tuple(Line(row, _less(row.mean, before.get(row.candidates)), ()) for row in self.ranking.rows)
+        return tuple(Line(row, _less(row.mean, before.get(row.candidates))) for row in self.ranking.rows)
 
     @cached_property
     def owners(self) -> Counter[str]:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from exabench.catalogue import task
 from exabench.nouns import FIRST_STAGE, Candidates, Task
 from exabench.pages import figures
+from exabench.pages._columns import Table
 from exabench.pages._format import first_stage
 from exabench.pages._overlaps import overlaps
 from exabench.pages._page import Page
@@ -143,7 +144,7 @@ def _scores(one: Task, ranked: list[Entry]) -> Markup:
 
 
 def _composite(view: View, one: Task) -> dict[str, Any]:
-    lines = [line for line in view.lines if one.name in line.row.values]
+    lines = [line for line in Table(view, view.board.rankings[-1]).lines if one.name in line.row.values]
     lines.sort(key=lambda line: (-line.row.values[one.name], line.name, line.row.candidates))
     shown: list[Score] = [result for result in view.results if result.task in one.members]
     return {

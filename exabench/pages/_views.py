@@ -31,7 +31,6 @@ class Line:
 
     row: Row
     gain: float | None
-    cells: tuple[Cell, ...]
 
     @property
     def name(self) -> str:
@@ -42,15 +41,6 @@ class Line:
     def stage(self) -> str:
         """The first stage's name."""
         return first_stage(self.row.candidates)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A score on one task: the number, and the result behind it (None for the mean of several)."""
-
-    task: Task
-    value: float | None
-    result: Score | None
 
 
 @dataclass(frozen=True)
@@ -103,17 +93,6 @@ class View:
         """The newest exabench that made a result."""
         return _newest(self.results)
 
-    @cached_property
-    def lines(self) -> tuple[Line, ...]:
-        """The overview's lines."""
-        means = {row.candidates: row.mean for row in self.board.rows if row.is_first_stage}
-        return tuple(self._line(row, means.get(row.candidates)) for row in self.board.rows)
-
-    def _line(self, row: Row, before: float | None) -> Line:
-        mine = {result.task: result for result in row.results}
-        cells = tuple(Cell(t, row.values.get(t.name), mine.get(t.name)) for t in self.board.tasks)
-        return Line(row, None if row.mean is None or before is None else row.mean - before, cells)
-
     def full(self, score: Score) -> Result:
         """All of a result; those of one submission stay at hand, because its pages are made one after the other."""
         if score.submission not in self._last:
@@ -158,13 +137,6 @@ class View:
         """What a submission and its results depend on: they, the first stages under them, and its training."""
         results = [digest for one in self.by_submission[slug] for digest in self._with_first_stage(one)]
         return (self.digest_of(self.board.submissions[slug]), self.training_digest(slug), self.datasets, *results)
-
-    def of_result(self, result: Score) -> tuple[str, ...]:
-        """What a result depends on: its submission, the result, the first stage's, and the candidates."""
-        slug = result.submission
-        listed = self.candidates_digest(result.task, result.candidates)
-        trained = self.training_digest(slug)
-        return (self.digest_of(self.board.submissions[slug]), trained, listed, *self._with_first_stage(result))
 
     def training_digest(self, slug: str) -> str:
         """The digest of the report of a training; empty where there is none."""

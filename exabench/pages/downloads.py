@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from exabench.nouns import Submission
+from exabench.pages._columns import Table
 from exabench.pages._format import first_stage, training
 from exabench.pages._page import Group, Page
 from exabench.pages._records import Records, csv_text
@@ -112,7 +113,7 @@ def results_parquet(records: Records) -> bytes:
 
 
 def _row_records(view: View) -> list[dict[str, Any]]:
-    return [_row(line.row, line.gain) for line in view.lines]
+    return [_row(line.row, line.gain) for line in Table(view, view.board.rankings[-1]).lines]
 
 
 def _row(row: Row, gain: float | None) -> dict[str, Any]:

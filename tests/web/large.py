@@ -78,7 +78,6 @@ def made_up(lines: int) -> Board:
         submissions=sent,
         candidates=(),
         results=(),
-        rows=ranking.rows,
         reported=(),
         rankings=(ranking,),
     )

@@ -458,7 +458,7 @@ def test_a_long_feed_is_cut(board: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_list_is_read_once_however_many_results_are_over_it(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = Board.read(board)
-    lists, seen = Lists.of(read), list[str]()
+    lists, seen = Lists(View(read)), list[str]()
     kept = Ledger.candidates_run
     monkeypatch.setattr(Ledger, "candidates_run", lambda self, one: seen.append(one.name) or kept(self, one))
     for one in read.results:

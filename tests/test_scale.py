@@ -128,7 +128,9 @@ def damages(file: Path) -> list[Callable[[], object]]:
     ]
 
 
-@pytest.mark.parametrize("name", ["inputs.npz", "pages.json", "records.npz"])
+@pytest.mark.parametrize(
+    "name", ["inputs.npz", "pages.json", "records.arrow", "rows.arrow", "submissions.arrow", "inputs.arrow"]
+)
 def test_a_damaged_index_costs_time_and_no_byte(board: Path, tmp_path: Path, name: str) -> None:
     site = board / "site"
     settle(board)

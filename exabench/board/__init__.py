@@ -42,7 +42,8 @@ class Reported:
 class Board:
     """Everything the pages show: every result in short (`full` reads one whole), and the rankings of them.
 
-    `digests` are those of the submissions' files by slug, `package` is that of the exabench that read them.
+    `submissions` are in the order of their slugs; `digests` are those of their files by slug, `package` is that of the
+    exabench that read them.
     """
 
     folder: Path
@@ -84,7 +85,7 @@ class Board:
             title=settings["title"],
             url=str(settings.get("url", "")),
             tasks=tasks,
-            submissions=read.submissions,
+            submissions=dict(sorted(read.submissions.items())),
             candidates=tuple(ledger.candidates()),
             results=tuple(read.scores),
             vectors=read.vectors,
@@ -116,7 +117,7 @@ class Board:
     @property
     def withdrawn(self) -> tuple[Submission, ...]:
         """The submissions that no longer count, in the order of their slugs; each says why."""
-        return tuple(one for _, one in sorted(self.submissions.items()) if one.withdrawn)
+        return tuple(one for one in self.submissions.values() if one.withdrawn)
 
     def result(self, slug: str, task: str, candidates: str) -> Score | None:
         """One result in short, or None."""

@@ -53,7 +53,7 @@ def entries(view: View) -> list[Entry]:
     A number that came is told with its submission's results; one that changed or went is news of its own.
     """
     board = view.board
-    there = [(slug, _day(view, slug)) for slug, one in sorted(board.submissions.items()) if not one.withdrawn]
+    there = [(slug, _day(view, slug)) for slug, one in board.submissions.items() if not one.withdrawn]
     found = [_results(view, slug, day) for slug, day in sorted(there, key=itemgetter(1), reverse=True)[:NEWEST]]
     later: dict[tuple[str, str], list[Change]] = {}
     for change in board.changes:

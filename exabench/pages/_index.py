@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 FILE = "pages.json"
 _LIBRARIES = ("jinja2", "markupsafe", "numpy", "pyarrow", "scipy")
 
-File = list[Any]
-"""A file of the site: its path, bytes and nanoseconds."""
+Files = tuple[str, Sequence[list[Any]]]
+"""The key of a group, and its files: path, bytes and nanoseconds of each."""
 
 
 def settings_of(board: Board, entrances: Iterable[str]) -> str:
@@ -42,7 +42,7 @@ class Index:
 
     settings: str
     manifest: str = ""
-    kept: Mapping[str, tuple[str, Sequence[File]]] = field(default_factory=dict)
+    kept: Mapping[str, Files] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path | None, settings: str, manifest: Path) -> Index:
@@ -58,23 +58,24 @@ class Index:
 
     def key(self, group: Page | Group) -> str:
         """The digest of all that the bytes of a group's pages come from."""
-        told = "\0".join((self.settings, group.name, *group.of))
+        of = group.of() if callable(group.of) else group.of
+        told = "\0".join((self.settings, group.name, *of))
         return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
-    def holds(self, group: Page | Group, key: str, to: str) -> Sequence[File]:
-        """The files of a group, if all stand in the site `to` as they were made, and from the same; else none."""
-        found, files = self.kept.get(group.name, ("", ()))
+    def holds(self, name: str, key: str, to: str) -> bool:
+        """Do the files of a group stand in the site `to` as they were made, and from the same?"""
+        found, files = self.kept.get(name, ("", ()))
         try:
-            return files if found == key and all(_is_as_made(to, *file) for file in files) else ()
+            return bool(files) and found == key and all(_is_as_made(to, *file) for file in files)
         except (TypeError, ValueError):
-            return ()
+            return False
 
-    def keep(self, folder: Path, files: Mapping[str, tuple[str, Sequence[File]]], manifest: Path) -> None:
+    def keep(self, folder: Path, groups: Mapping[str, Files], manifest: Path) -> None:
         """Write the index of the site as it stands now."""
         digest = digest_of(manifest.read_bytes())
-        if digest == self.manifest and files == self.kept:
+        if digest == self.manifest and groups == self.kept:
             return
-        told = {"settings": self.settings, "manifest": digest, "groups": files}
+        told = {"settings": self.settings, "manifest": digest, "groups": groups}
         write(folder / FILE, json.dumps(told, separators=(",", ":")))
 
 

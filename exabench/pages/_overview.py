@@ -55,7 +55,7 @@ def overview(table: Table) -> dict[str, Any]:
         "scores_data": scores_data(ranking),
         "heat_page": heat_page(board, ranking),
         "submissions": sum(s.kind != "baseline" and not s.withdrawn for s in board.submissions.values()),
-        "withdrawn": sorted((s for s in board.submissions.values() if s.withdrawn), key=lambda s: s.name),
+        "withdrawn": sorted(board.withdrawn, key=lambda s: s.name),
         "scores": _scores(ranking),
         "stamp": stamp(result for row in ranking.rows for result in row.results),
     }

@@ -42,10 +42,11 @@ class Group:
     """Files that depend on the same things, `of`, and are made one after the other, or stay.
 
     `pages` is only called where they have to be made: a board of thousands of submissions knows the others by `name`.
+    `of` may wait, too, for the process that asks for it.
     A `small` one shows a submission or two, and none of its files is a place where readers start.
     """
 
     name: str
-    of: tuple[str, ...]
+    of: tuple[str, ...] | Callable[[], tuple[str, ...]]
     pages: Callable[[], Iterable[Page]]
     small: bool = False

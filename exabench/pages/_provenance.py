@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import islice
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from exabench.files import digest_of, file_digest, json_text
 from exabench.ledger import Ledger, run_path
 from exabench.pages._format import clean
+from exabench.pages._kept import rows, texts
 from exabench.pages._page import Group, Page
 from exabench.pages._views import STATES, View
 from exabench.releases import MANIFEST
@@ -21,6 +26,7 @@ from exabench.submissions import FIELDS, KINDS
 FORMAT = 1
 LISTED = 100  # lines of a table; data/files.json and data/changes.json hold all
 BYTES, RANKING = "the file", "its ranking, unpacked"
+_LINES = pa.schema([("lines", pa.large_binary()), ("count", pa.int64())])
 
 
 def pages(view: View) -> Iterator[Page | Group]:
@@ -33,9 +39,9 @@ def pages(view: View) -> Iterator[Page | Group]:
 
 
 def _verify_pages(view: View) -> Iterator[Page]:
-    files = cache(lambda: list(inputs(view)))
-    yield Page("verify.html", lambda: verify(view, files()), "verify.html")
-    yield Page("data/files.json", lambda: files_json(view, files()))
+    files = Files(view)
+    yield Page("verify.html", partial(verify, view, files), "verify.html")
+    yield Page("data/files.json", files.json)
 
 
 class Input(NamedTuple):
@@ -51,7 +57,13 @@ class Input(NamedTuple):
 
 
 def inputs(view: View) -> Iterator[Input]:
-    """Every file that the board was made from: what all results share first, then what each was sent with."""
+    """Every file that the board was made from: what all results share first, then each submission with its own."""
+    yield from _shared(view)
+    for slug in view.board.submissions:
+        yield from _sent(view, slug)
+
+
+def _shared(view: View) -> Iterator[Input]:
     board, ledger = view.board, Ledger(view.board.folder)
     shared = [("board", ledger.folder / "board.toml"), ("change log", ledger.change_log)]
     for one in board.candidates:
@@ -65,35 +77,68 @@ def inputs(view: View) -> Iterator[Input]:
     for slug, training in sorted(board.trainings.items()):
         folder = _inside(view, ledger.training_folder(slug))
         yield from (Input("training", f"{folder}/{name}", digest_of(d)) for name, d in sorted(training.files.items()))
-    yield from (
-        Input("submission", f"submissions/{slug}.toml", board.digests[slug]) for slug in sorted(board.submissions)
-    )
-    for score in view.results:
+
+
+def _sent(view: View, slug: str) -> Iterator[Input]:
+    """The file of a submission, its results, and those of their runs that the folder holds."""
+    yield Input("submission", f"submissions/{slug}.toml", view.board.digests[slug])
+    for score in view.by_submission[slug]:
         folder, name = score.file.split("/")[-2:]
         yield Input("result", f"results/{folder}/{name}", score.digest)
-        if ledger.has_run(score.submission, score.task, score.candidates):
+        if score.file in view.runs:
             run = run_path(score.submission, score.task, score.candidates)
             yield Input("run", run, score.run_digest, RANKING)
 
 
 def _inside(view: View, file: Path) -> str:
-    return str(file)[len(str(view.board.folder / "-")) - 1 :]  # all are made of it; relative_to would take seconds
+    return file.relative_to(view.board.folder).as_posix()
 
 
-def files_json(view: View, files: Sequence[Input]) -> bytes:
-    """Every input for programs, one a line, and the build that they make."""
-    row = '{{"digest": {}, "kind": {}, "of": {}, "path": {}}}'.format
-    rows = ",\n".join(row(quoted(f.digest), quoted(f.kind), quoted(f.of), quoted(f.path)) for f in files)
-    return f'{{"build": "{view.everything}", "format": {FORMAT}, "files": [\n{rows}\n]}}\n'.encode()
+@dataclass(frozen=True)
+class Files:
+    """The inputs of a board as a reader's program gets them: one a line."""
+
+    view: View
+
+    def __len__(self) -> int:
+        return len(self._shared) + sum(self._sent["count"].to_pylist())
+
+    def json(self) -> bytes:
+        """Every input, and the build that they make."""
+        lines = b",\n".join([*map(_line, self._shared), *texts(self._sent, "lines")])
+        head = f'{{"build": "{self.view.everything}", "format": {FORMAT}, "files": [\n'
+        return head.encode() + lines + b"\n]}\n"
+
+    @cached_property
+    def _shared(self) -> list[Input]:
+        return list(_shared(self.view))
+
+    @cached_property
+    def _sent(self) -> pa.Table:
+        """For each submission the lines of its inputs, and how many they are."""
+        view, slugs = self.view, list(self.view.board.submissions)
+
+        def told(place: int) -> Iterator[dict[str, bytes | int]]:
+            lines = [*map(_line, _sent(view, slugs[place]))]
+            yield {"lines": b",\n".join(lines), "count": len(lines)}
+
+        has_run = {slug: [score.file in view.runs for score in view.by_submission[slug]] for slug in slugs}
+        keys = [f"{view.keys[slug]} {has_run[slug]}" for slug in slugs]
+        return rows(view.kept("inputs.arrow"), _LINES, view.board.package, keys, told)
 
 
-def verify(view: View, files: Sequence[Input]) -> dict[str, Any]:
+def _line(one: Input) -> bytes:
+    told = (f'"{name}": {quoted(value)}' for name, value in sorted(one._asdict().items()))
+    return f"{{{', '.join(told)}}}".encode()
+
+
+def verify(view: View, files: Files) -> dict[str, Any]:
     """What `exabench bench verify` checks, and the digests that it checks against."""
     runs_alone = (r for r in view.results if view.board.submissions[r.submission].kind != "model")
     qrels = {(one.task, one.qrels_digest) for one in view.board.candidates}
     return {
         "build": view.everything,
-        "files": files[:LISTED],
+        "files": list(islice(inputs(view), LISTED)),
         "total": len(files),
         "tasks": [(t, sorted(digest for name, digest in qrels if name == t.name)) for t in view.single_tasks],
         "example": next(runs_alone, None),

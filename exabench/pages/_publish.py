@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from exabench.collecting import frozen
 from exabench.errors import BadInput
-from exabench.files import digest_of, only_writer, read_json, write, writing
+from exabench.files import digest_of, only_writer, read_json, writing
 from exabench.forking import made, processes_for
 from exabench.nouns import Progress, silent
-from exabench.pages._index import File, Index
+from exabench.pages._index import Files, Index
 from exabench.pages._page import Group, Page
 from exabench.pages._paths import MANIFEST, is_safe
 
 FORMAT = 1
 ALONE = 150  # groups of files for which no second process is worth its start
 FEW = 100  # files that are flushed to the disk one by one
-TOGETHER = 20  # groups that a process takes at a time
+TOGETHER = 100  # small groups that a process takes at a time
 
 Digests = dict[str, str]
 
@@ -33,7 +32,7 @@ class Site:
     """All files of a site, how the bytes of one are made, and the digest of what all of them depend on.
 
     `single` are the groups that take long (they show the whole board), `many` those that are small and of one kind.
-    `prepare` is called with the templates that are needed, before the first page is made.
+    `prepare` is called with the templates that are needed where all pages are made.
     """
 
     single: Sequence[Page | Group]
@@ -45,37 +44,32 @@ class Site:
 
 
 @dataclass
-class _Plan:
-    """What a build has to do: the groups to make, and the files of those that stay."""
+class _Built:
+    """What the site is made of: the files of each group as its index has them, all digests, and what differs."""
 
-    to: Path
-    old: Digests
-    index: Index
-    single: list[tuple[Page | Group, str]] = field(default_factory=list)
-    many: list[tuple[Page | Group, str]] = field(default_factory=list)
-    files: dict[str, tuple[str, Sequence[File]]] = field(default_factory=dict)
-    digests: Digests = field(default_factory=dict)
+    groups: dict[str, Files]
+    digests: Digests
     changed: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, site: Site, to: Path, index: Path | None) -> _Plan:
-        known = Index.read(index, site.settings, to / MANIFEST)
-        plan, place = cls(to, _own_files(to, known.manifest), known), os.fspath(to)
-        for groups, work in ((site.single, plan.single), (site.many, plan.many)):
-            for group in groups:
-                key = known.key(group)
-                files = known.holds(group, key, place)
-                if files and all(path in plan.old for path, *_ in files):
-                    plan.files[group.name] = key, files
-                    plan.digests.update((path, plan.old[path]) for path, *_ in files)
-                else:
-                    work.append((group, key))
-        return plan
+    def of(cls, known: Index, old: Digests, names: Collection[str]) -> _Built:
+        """What stays if nothing has to be made: the known files of those groups that still are."""
+        built = cls({name: known.kept[name] for name in names if name in known.kept}, dict(old) if known.kept else {})
+        for name in known.kept.keys() - built.groups.keys():
+            built._drop(known.kept[name])
+        return built
 
-    @cached_property
-    def stale(self) -> list[str]:
-        """The files of the last build that are no longer of the site."""
-        return [path for path in sorted(self.old.keys() - self.digests.keys()) if (self.to / path).is_file()]
+    def add(self, group: _Made) -> None:
+        """Put a group that was made in the place of what was known of it."""
+        if group.name in self.groups:
+            self._drop(self.groups[group.name])
+        self.groups[group.name] = group.key, [[path, size, changed] for path, _, size, changed in group.files]
+        self.digests.update((path, digest) for path, digest, *_ in group.files)
+        self.changed += group.differ
+
+    def _drop(self, known: Files) -> None:
+        for path, *_ in known[1]:
+            self.digests.pop(path, None)
 
 
 def publish(site: Site, to: Path, *, index: Path | None = None, processes: int = 0) -> list[Path]:
@@ -86,23 +80,26 @@ def publish(site: Site, to: Path, *, index: Path | None = None, processes: int =
     stays as it was. Raises BadInput for a folder of somebody else's, CannotWrite.
     """
     with only_writer(to, sweep=False), frozen():  # no file of a site is written in its place
-        plan = _Plan.of(site, to, index)
+        known = Index.read(index, site.settings, to / MANIFEST)
+        old = _own_files(to, known.manifest)
         staging = to.parent / f".{to.name}.staging"
         with writing(staging):
             shutil.rmtree(staging, ignore_errors=True)  # left by a process that was killed: we hold the lock
             staging.mkdir()
         try:
-            _stage(site, plan, staging / "new", processes)
+            place = _Staging(site.make, known, os.fspath(to), os.fspath(staging / "new"), compare=bool(old))
+            built = _built(site, known, old, place, processes)
+            gone = [path for path in sorted(old.keys() - built.digests.keys()) if (to / path).is_file()]
             with writing(to):
-                if plan.old:
-                    _move(plan.changed, plan.stale, to, staging)
+                if old:
+                    _move(built.changed, gone, to, staging)
                 else:
                     os.replace(staging / "new", to)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         if index:
-            plan.index.keep(index, plan.files, to / MANIFEST)
-        return [to / path for path in (*plan.changed, *plan.stale)]
+            known.keep(index, built.groups, to / MANIFEST)
+        return [to / path for path in (*built.changed, *gone)]
 
 
 def differing(site: Site, to: Path) -> list[str]:
@@ -134,42 +131,37 @@ def _own_files(to: Path, known: str = "") -> Digests:
     return files
 
 
-def _stage(site: Site, plan: _Plan, new: Path, processes: int) -> None:
-    """Put the files that differ from what is there into the folder `new`, the manifest last."""
-    work = len(plan.single) + len(plan.many)
-    place = _Staging(site.make, os.fspath(plan.to), os.fspath(new), flush=work <= FEW, compare=bool(plan.old))
-    if work:  # once, not in each process
-        site.prepare({page.template for group, _ in plan.single for page in group.pages()})
-        site.prepare({page.template for group, _ in plan.many[:1] + plan.many[-1:] for page in group.pages()})
-    total = len(site.single) + len(site.many)
-    keys = {group.name: key for group, key in (*plan.single, *plan.many)}
-    weight = len(plan.many) + len(plan.single) * len(site.many) // 100  # a single one shows all of them
-    groups = _made(place, plan, processes or processes_for(weight, ALONE))
-    for done, (name, files, differ) in enumerate(groups, total - work + 1):
-        plan.files[name] = keys[name], [[path, size, changed] for path, _, size, changed in files]
-        plan.digests.update((path, digest) for path, digest, *_ in files)
-        plan.changed += differ
-        site.progress(done, total, name)
-    if not place.flush:
-        os.sync()
-    plan.changed.sort()
-    manifest = _manifest(plan.digests)
-    if not _is_same(plan.to / MANIFEST, manifest):
-        write(new / MANIFEST, manifest)
-        plan.changed.append(MANIFEST)
+def _built(site: Site, known: Index, old: Digests, staging: _Staging, processes: int) -> _Built:
+    """Put the files that differ from what is there into the staging folder, the manifest last."""
+    if not known.kept:  # once, not in each process
+        site.prepare({page.template for group in site.single for page in group.pages()})
+        site.prepare({page.template for group in (*site.many[:1], *site.many[-1:]) for page in group.pages()})
+    names = [group.name for group in chain(site.single, site.many)]
+    built, done = _Built.of(known, old, names), 0
+    parts: list[Sequence[Page | Group]] = [[group] for group in site.single]  # long ones first: what ends is short
+    parts += [site.many[start : start + TOGETHER] for start in range(0, len(site.many), TOGETHER)]
+    for part in made(staging.all, parts, processes or processes_for(len(names), ALONE)):
+        for name, group in part:
+            done += 1
+            if group:
+                built.add(group)
+                site.progress(done, len(names), name)
+    built.changed.sort()
+    manifest = _manifest(built.digests)
+    if not _is_same(Path(staging.to) / MANIFEST, manifest):
+        staging.write(MANIFEST, manifest)
+        built.changed.append(MANIFEST)
+    staging.flush(built.changed)
+    return built
 
 
-def _made(place: _Staging, plan: _Plan, processes: int) -> Iterator[_Staged]:
-    """Every group that is to be made, those that take long first: what is left at the end is short."""
-    whole = [[group] for group, _ in plan.single]
-    small = [group for group, _ in plan.many]
-    whole += [small[start : start + TOGETHER] for start in range(0, len(small), TOGETHER)]
-    for staged in made(place.all, whole, processes):
-        yield from staged
+class _Made(NamedTuple):
+    """A group's name and key, its files (path, digest, bytes, nanoseconds), and the paths of those that differ."""
 
-
-_Staged = tuple[str, list[tuple[str, str, int, int]], list[str]]
-"""A group's name, its files (path, digest, bytes, nanoseconds), and the paths of those that differ."""
+    name: str
+    key: str
+    files: list[tuple[str, str, int, int]]
+    differ: list[str]
 
 
 @dataclass
@@ -177,28 +169,55 @@ class _Staging:
     """Writes what differs from the site `to` into the folder `new`."""
 
     make: Callable[[Page], bytes]
+    known: Index
     to: str
     new: str
-    flush: bool
     compare: bool
     folders: set[str] = field(default_factory=set)
 
-    def all(self, groups: Sequence[Page | Group]) -> list[_Staged]:
-        """The files of some groups."""
-        return [self.one(group) for group in groups]
+    def all(self, groups: Sequence[Page | Group]) -> list[tuple[str, _Made | None]]:
+        """Each of some groups by its name: None where its files stand as they were made, and from the same."""
+        keys = [self.known.key(group) for group in groups]
+        return [
+            (group.name, None if self.known.holds(group.name, key, self.to) else self._one(group, key))
+            for group, key in zip(groups, keys, strict=True)
+        ]
 
-    def one(self, group: Page | Group) -> _Staged:
-        """The files of a group."""
+    def _one(self, group: Page | Group, key: str) -> _Made:
         files, differ = [], []
         for page in group.pages():
             data = self.make(page)
             same = self.compare and self._stands(page.path, data)
             if not same:
-                self._write(page.path, data)
+                self.write(page.path, data)
                 differ.append(page.path)
             found = os.lstat(f"{self.to if same else self.new}/{page.path}")
             files.append((page.path, digest_of(data), found.st_size, found.st_mtime_ns))
-        return group.name, files, differ
+        return _Made(group.name, key, files, differ)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Stage one file."""
+        file = f"{self.new}/{path}"
+        with writing(file):
+            folder = file.rpartition("/")[0]
+            if folder not in self.folders:
+                os.makedirs(folder, exist_ok=True)
+                self.folders.add(folder)
+            with open(file, "wb") as stream:
+                stream.write(data)
+
+    def flush(self, paths: Sequence[str]) -> None:
+        """Have the disk hold these staged files before the first of them is moved."""
+        with writing(self.new):
+            if len(paths) > FEW:
+                os.sync()
+                return
+            for path in paths:
+                file = os.open(f"{self.new}/{path}", os.O_RDONLY)
+                try:
+                    os.fsync(file)
+                finally:
+                    os.close(file)
 
     def _stands(self, path: str, data: bytes) -> bool:
         folder = f"{self.to}/{path}".rpartition("/")[0]
@@ -209,19 +228,6 @@ class _Staging:
         if there.is_symlink():
             raise BadInput("is a link, which could lead out of the site; remove it", file=there)
         return _is_same(there, data)
-
-    def _write(self, path: str, data: bytes) -> None:
-        file = f"{self.new}/{path}"
-        if self.flush:
-            write(file, data)
-            return
-        with writing(file):
-            folder = file.rpartition("/")[0]
-            if folder not in self.folders:
-                os.makedirs(folder, exist_ok=True)
-                self.folders.add(folder)
-            with open(file, "wb") as stream:
-                stream.write(data)
 
 
 def _refuse_links(to: Path, folder: Path) -> None:

@@ -24,7 +24,7 @@ from exabench.pages._views import View
 from exabench.showing import read_shown
 
 if TYPE_CHECKING:
-    from exabench.board import Board, Score
+    from exabench.board import Score
 
 AT_ONCE = 25  # queries of a list in one file: with all their texts some 100 KB on the wire
 SHOWN = 10  # ranks
@@ -62,24 +62,19 @@ class Ranking:
 
 
 class Lists:
-    """The candidate lists of a leaderboard's folder, each read once, and what their rerankers made of them."""
+    """The candidate lists of a board, each read once, and what their rerankers made of them."""
 
-    def __init__(self, folder: Path) -> None:
-        self._ledger = Ledger(folder)
+    def __init__(self, view: View) -> None:
+        self._view, self._ledger = view, Ledger(view.board.folder)
         self._read: dict[tuple[str, str], Listed] = {}
         self._places: dict[tuple[str, str], Mapping[str, int]] = {}
         self._digests: dict[tuple[str, str], str] = {}
         self._there: dict[tuple[str, str], bool] = {}
 
-    @classmethod
-    def of(cls, board: Board) -> Lists:
-        """Those of a board."""
-        return cls(board.folder)
-
-    def pages(self, view: View) -> Iterator[Page]:
+    def pages(self) -> Iterator[Page]:
         """The files of every list that a result of the board is over."""
-        lists = {(one.task, one.name): one for one in view.board.candidates}
-        for key, one in {(one.task, one.candidates): one for one in view.results}.items():
+        lists = {(one.task, one.name): one for one in self._view.board.candidates}
+        for key, one in {(one.task, one.candidates): one for one in self._view.results}.items():
             if key in lists:
                 of = (lists[key].digest, self._shown_digest(*key))
                 for place in range(-(-lists[key].queries // AT_ONCE)):
@@ -98,9 +93,7 @@ class Lists:
 
     def has_run(self, one: Score) -> bool:
         """Are the run of a result and the list that it reranks in the folder?"""
-        return self._has_list(one.task, one.candidates) and self._ledger.has_run(
-            one.submission, one.task, one.candidates
-        )
+        return one.file in self._view.runs and self._has_list(one.task, one.candidates)
 
     def _has_list(self, task: str, name: str) -> bool:
         if (task, name) not in self._there:

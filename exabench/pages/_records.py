@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from pyarrow import json as arrow_json
 
-from exabench.files import write
 from exabench.nouns import Cost, Result, Submission
 from exabench.pages._format import clean, first_stage
+from exabench.pages._kept import rows, texts
 from exabench.pages._paths import result_data
 from exabench.pages._views import View
 from exabench.statistics import holm
 
-if TYPE_CHECKING:
-    from exabench.board import Score
-
-FILE = "records.npz"
-FRESH = 0.01  # of the file: what is less is made again sooner than written
+_JSON, _CSV = "_json", "_csv"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _TESTED = ("difference", "t_test", "randomisation", "effect_size")
 _FIGURES: tuple[str, ...] = ("prompts", "input_tokens", "output_tokens", "flops_exact", "flops_paper")
@@ -56,13 +47,6 @@ _AFTER: Mapping[str, pa.DataType] = {
 }
 
 
-class Lines(NamedTuple):
-    """The records of one submission: a line of JSON for each, and the same as lines of CSV."""
-
-    json: str
-    csv: str
-
-
 @dataclass(frozen=True)
 class Records:
     """The results of a board as flat records, all with the same columns; typed, for some columns nobody may know."""
@@ -81,40 +65,39 @@ class Records:
         columns = {**_BEFORE, **dict.fromkeys(self.metrics, pa.float64()), **_AFTER}
         return pa.schema(list(columns.items()))
 
-    @cached_property
-    def lines(self) -> tuple[Lines, ...]:
-        """The records of each submission that has any; a submission that was written before is not read again."""
-        view, index = self.view, self.view.index
-        old = _kept(index / FILE) if index else {}
-        found: dict[str, Lines] = {}
-        for slug, scores in view.by_submission.items():
-            if scores:
-                key = self._key(slug, scores)
-                found[key] = old.get(key) or self._made(view.board.submissions[slug], scores)
-        if index and len(found.keys() ^ old.keys()) > len(old) * FRESH:
-            write(index / FILE, _packed(found))
-        return tuple(found.values())
-
+    @property
     def table(self) -> pa.Table:
-        """The records as an Arrow table."""
-        text = "".join(lines.json for lines in self.lines).encode()
-        if not text:
-            return self.schema.empty_table()
-        options = arrow_json.ParseOptions(explicit_schema=self.schema)
-        reading = arrow_json.ReadOptions(use_threads=False, block_size=2**24)
-        return arrow_json.read_json(pa.BufferReader(text), reading, options)
+        """The records, (results, columns)."""
+        return self._kept.select(self.schema.names)
 
-    def _key(self, slug: str, scores: Sequence[Score]) -> str:
-        board = self.view.board
-        told = (board.package, self.view.digest_of(board.submissions[slug]), *self.metrics, *(s.digest for s in scores))
-        return hashlib.sha256("\0".join(told).encode()).hexdigest()
+    @property
+    def json(self) -> list[bytes]:
+        """Each record as JSON."""
+        return texts(self._kept, _JSON)
 
-    def _made(self, submission: Submission, scores: Sequence[Score]) -> Lines:
-        results = [self.view.full(score) for score in scores]
+    @property
+    def csv(self) -> list[bytes]:
+        """Each record as a line of CSV."""
+        return texts(self._kept, _CSV)
+
+    @cached_property
+    def _kept(self) -> pa.Table:
+        """The records and their texts; results that were read for an earlier build are not read again."""
+        view = self.view
+        slugs = [slug for slug, scores in view.by_submission.items() if scores]
+        schema = self.schema.append(pa.field(_JSON, pa.large_binary())).append(pa.field(_CSV, pa.large_binary()))
+        keys = [view.keys[slug] for slug in slugs]
+        return rows(
+            view.kept("records.arrow"), schema, view.board.package, keys, lambda place: self._made(slugs[place])
+        )
+
+    def _made(self, slug: str) -> Iterator[dict[str, Any]]:
+        submission = self.view.board.submissions[slug]
+        results = [self.view.full(score) for score in self.view.by_submission[slug]]
         corrected = holm([result.gain["randomisation"] for result in results])
-        records = [self._record(submission, one, p) for one, p in zip(results, corrected, strict=True)]
-        rows = [json.dumps(r, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n" for r in records]
-        return Lines("".join(rows), csv_text(record.values() for record in records))
+        for result, p in zip(results, corrected, strict=True):
+            record = self._record(submission, result, p)
+            yield {**record, _JSON: json_line(record), _CSV: csv_line(record.values())}
 
     def _record(self, submission: Submission, one: Result, corrected: float) -> dict[str, Any]:
         measured, headline = one.measurement, one.measurement.headline
@@ -170,38 +153,15 @@ def compact_json(value: Mapping[str, Any]) -> str:
     return json.dumps(dict(value), sort_keys=True, ensure_ascii=False) if value else ""
 
 
-def csv_text(rows: Any) -> str:
-    """Rows as lines of CSV; text that a spreadsheet would run as a formula gets an apostrophe in front."""
-    lines = io.StringIO(newline="")
-    csv.writer(lines, lineterminator="\n").writerows(
-        [f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value for value in row]
-        for row in rows
-    )
-    return lines.getvalue()
+def json_line(record: Mapping[str, Any]) -> bytes:
+    """A record as JSON, in the order of its keys."""
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
 
 
-def _packed(found: Mapping[str, Lines]) -> bytes:
-    """Lines by key as an npz file: all texts end to end, and where each ends."""
-    buffer, named = io.BytesIO(), {"keys": np.array(list(found), "S64")}
-    for kind in Lines._fields:
-        texts = [getattr(lines, kind).encode() for lines in found.values()]
-        named[f"{kind}_ends"] = np.cumsum([len(text) for text in texts], dtype=np.int64)
-        named[kind] = np.frombuffer(b"".join(texts), np.uint8)
-    parts: dict[str, Any] = dict(named)
-    np.savez(buffer, **parts)
-    return buffer.getvalue()
-
-
-def _kept(file: Path) -> dict[str, Lines]:
-    """What the file holds, or nothing where it is not there or not whole."""
-    try:
-        with np.load(file, allow_pickle=False) as index:
-            texts = [_cut(index[kind].tobytes(), index[f"{kind}_ends"].tolist()) for kind in Lines._fields]
-            keys = [key.decode() for key in index["keys"].tolist()]
-            return {key: Lines(*both) for key, *both in zip(keys, *texts, strict=True)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
-        return {}
-
-
-def _cut(data: bytes, ends: Sequence[int]) -> list[str]:
-    return [data[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]
+def csv_line(values: Iterable[Any]) -> bytes:
+    """Values as a line of CSV; text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    line = io.StringIO(newline="")
+    shown = [f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value for value in values]
+    csv.writer(line, lineterminator="\n").writerow(shown)
+    return line.getvalue().encode("utf-8", "replace")

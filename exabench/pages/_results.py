@@ -34,14 +34,14 @@ HISTORY = 50  # changes on a submission's own page; changes.html holds more and 
 
 def pages(view: View) -> Iterator[Page | Group]:
     """The files of each submission, the pages of their owners, and the lists' parts."""
-    history, lists = _histories(view), Lists.of(view.board)
-    for slug in sorted(view.board.submissions):
+    history, lists = _histories(view), Lists(view)
+    for slug in view.board.submissions:
         own = history.get(slug, ())
-        yield Group(submission_page(slug), _of(view, slug, own, lists), partial(_files, view, slug, own, lists), True)
+        of = partial(_of, view, slug, own, lists)
+        yield Group(submission_page(slug), of, partial(_files, view, slug, own, lists), small=True)
     for place, sent in sorted(_owners(view).items()):
-        of = tuple(told for one in sent for told in (view.digest_of(one), str(len(view.by_submission[one.slug]))))
-        yield Group(place, of, partial(_owner_pages, place, view, sent), True)
-    yield from lists.pages(view)
+        yield Group(place, partial(_of_owner, view, sent), partial(_owner_pages, place, view, sent), small=True)
+    yield from lists.pages()
 
 
 def _of(view: View, slug: str, history: Sequence[Changed], lists: Lists) -> tuple[str, ...]:
@@ -52,6 +52,10 @@ def _of(view: View, slug: str, history: Sequence[Changed], lists: Lists) -> tupl
         for part in (view.candidates_digest(found.task, found.candidates), *lists.behind(found))
     ]
     return (*view.of_submission(slug), repr(history) if history else "", *told)
+
+
+def _of_owner(view: View, sent: Sequence[Submission]) -> tuple[str, ...]:
+    return tuple(told for one in sent for told in (view.digest_of(one), str(len(view.by_submission[one.slug]))))
 
 
 def _files(view: View, slug: str, history: Sequence[Changed], lists: Lists) -> Iterator[Page]:
@@ -86,7 +90,7 @@ def _histories(view: View) -> Mapping[str, Sequence[Changed]]:
 def _owners(view: View) -> Mapping[str, Sequence[Submission]]:
     """The submissions of each owner, by the owner's page."""
     found: dict[str, list[Submission]] = {}
-    for _, one in sorted(view.board.submissions.items()):
+    for one in view.board.submissions.values():
         found.setdefault(owner_page(one), []).append(one)
     return found
 
@@ -166,7 +170,7 @@ def _ladder(results: Sequence[Score]) -> Markup:
 
 def result(view: View, found: Score, lists: Lists | None = None) -> dict[str, Any]:
     """The page of a result."""
-    one, changes, lists = view.full(found), view.changes(found), lists or Lists.of(view.board)
+    one, changes, lists = view.full(found), view.changes(found), lists or Lists(view)
     ranking, alone = lists.ranking(found), () if changes else sorted(view.values(found).items())
     submission = view.board.submissions[one.submission]
     return {

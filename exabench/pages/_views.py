@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exabench.catalogue import task
+from exabench.ledger import Ledger
 from exabench.nouns import FIRST_STAGE, Result, Submission, Task
 from exabench.pages._format import first_stage, newest
 from exabench.rows import Release
@@ -77,7 +78,7 @@ class View:
     @cached_property
     def by_submission(self) -> Mapping[str, tuple[Score, ...]]:
         """The results of each filed submission."""
-        found: dict[str, list[Score]] = {slug: [] for slug in sorted(self.board.submissions)}
+        found: dict[str, list[Score]] = {slug: [] for slug in self.board.submissions}
         for result in self.results:
             found[result.submission].append(result)
         return {slug: tuple(results) for slug, results in found.items()}
@@ -119,6 +120,10 @@ class View:
         found = (Change(query, value, old[query]) for query, value in own.items())
         return tuple(sorted(found, key=lambda change: (-change.difference, change.query)))
 
+    def kept(self, name: str) -> Path | None:
+        """A file of the index."""
+        return self.index / name if self.index else None
+
     def release(self, name: str) -> Release | None:
         """The board's own dataset of that name, or None."""
         return next((release for release in self.board.datasets if release.name == name), None)
@@ -154,17 +159,27 @@ class View:
         return _digest(self.board.reported)
 
     @cached_property
+    def runs(self) -> Collection[str]:
+        """The files of those results whose run the board's folder holds."""
+        has_run = Ledger(self.board.folder).has_run
+        return frozenset(r.file for r in self.results if has_run(r.submission, r.task, r.candidates))
+
+    @cached_property
+    def keys(self) -> Mapping[str, str]:
+        """For each submission one digest over its file and its results."""
+        return {
+            slug: _digest((self.board.digests[slug], [result.digest for result in results]))
+            for slug, results in self.by_submission.items()
+        }
+
+    @cached_property
     def everything(self) -> str:
         """One digest over all that the board was read from."""
-        board, digest = self.board, hashlib.sha256()
-        for slug, one in sorted(board.submissions.items()):
-            digest.update(f"{slug} {self.digest_of(one)} {self.training_digest(slug)}\n".encode())
-        for result in board.results:
-            digest.update(result.digest.encode())
-        digest.update(
-            "".join((self.datasets, _digest(board.candidates), self.reported, _digest(board.changes))).encode()
-        )
-        return digest.hexdigest()
+        board = self.board
+        told = [f"{slug} {board.digests[slug]} {self.training_digest(slug)}\n" for slug in board.submissions]
+        told += [result.digest for result in board.results]
+        told += [self.datasets, _digest(board.candidates), self.reported, _digest(board.changes)]
+        return hashlib.sha256("".join(told).encode()).hexdigest()
 
     def _with_first_stage(self, result: Score) -> tuple[str, str]:
         before = self.board.result(FIRST_STAGE, result.task, result.candidates)

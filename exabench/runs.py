@@ -38,7 +38,8 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     table = _read_columns(data) if _is_tidy(data) else None
     if table is not None and table.num_rows:
         queries = table.column("query").unify_dictionaries().combine_chunks()
-        passages, scores = table.column("passage").combine_chunks(), table.column("score").to_numpy()
+        passages, scores = (table.column(name).combine_chunks() for name in ("passage", "score"))
+        scores = np.from_dlpack(scores)  # to_numpy would import pandas, which takes longer than to read most runs
         with np.errstate(over="ignore"):
             finite = np.isfinite(scores.astype(np.float32)).all()
         if finite and not _may_hold_duplicates(queries, passages):
@@ -81,12 +82,17 @@ def _ranked(name: str, queries: pa.DictionaryArray, passages: pa.StringArray, sc
     present = sorted(range(len(ids)), key=ids.__getitem__)
     position = np.empty(len(ids), np.int64)
     position[present] = np.arange(len(ids))
-    query = position[queries.indices.to_numpy()]
+    query = position[np.from_dlpack(queries.indices)]
     order = _order(query, singles, passages)
     if not np.array_equal(order, np.arange(len(order))):
-        passages, singles = passages.take(pa.array(order)), singles[order]
+        passages, singles = passages.take(_rows(order)), singles[order]
     offsets = np.concatenate([[0], np.cumsum(np.bincount(query, minlength=len(ids)))]).astype(np.int64)
     return Run(name, tuple(ids[i] for i in present), offsets, passages, singles)
+
+
+def _rows(numbers: np.ndarray) -> pa.Array:
+    """Row numbers, int64, as Arrow takes them; nothing is copied, and pa.array would import pandas."""
+    return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
 
 
 def _order(query: np.ndarray, scores: np.ndarray, passages: pa.StringArray) -> np.ndarray:
@@ -100,7 +106,7 @@ def _order(query: np.ndarray, scores: np.ndarray, passages: pa.StringArray) -> n
         return order
     tied = np.flatnonzero(np.concatenate([[False], equal]) | np.concatenate([equal, [False]]))
     rows = order[tied]
-    by_name = pc.rank(passages.take(pa.array(rows)), sort_keys="ascending", tiebreaker="dense").to_numpy()
+    by_name = np.from_dlpack(pc.rank(passages.take(_rows(rows)), sort_keys="ascending", tiebreaker="dense"))
     order[tied] = rows[np.lexsort((-by_name.astype(np.int64), key[rows]))]
     return order
 
@@ -114,7 +120,7 @@ def _may_hold_duplicates(queries: pa.DictionaryArray, passages: pa.StringArray) 
     starts = np.frombuffer(offsets, np.int32)[passages.offset : passages.offset + len(passages) + 1].astype(np.int64)
     padded = np.concatenate([np.frombuffer(content, np.uint8), np.zeros(8, np.uint8)])
     words = np.ndarray((len(padded) - 7,), "<u8", padded.data, strides=(1,))  # the eight bytes from each place on
-    query = queries.indices.to_numpy()
+    query = np.from_dlpack(queries.indices)
     keys = np.empty(len(passages), np.uint64)
     for start in range(0, len(keys), _PIECE // 8):
         rows = slice(start, start + _PIECE // 8)

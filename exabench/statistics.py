@@ -83,12 +83,10 @@ def paired_test(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> PairedTest:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction of a family of p-values, in the order given (Holm 1979)."""
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = largest
-    return adjusted
+    given, adjusted = np.asarray(p_values, np.float64), np.empty(len(p_values))
+    order = np.argsort(given, kind="stable")
+    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, np.arange(len(given), 0, -1) * given[order]))
+    return [float(p) for p in adjusted]
 
 
 def mean_intervals(systems: Sequence[Sequence[np.ndarray]], level: float = 0.95) -> list[tuple[float, float]]:
@@ -120,7 +118,7 @@ def rank_groups(systems: Sequence[Sequence[np.ndarray]], alpha: float = ALPHA) -
         return []
     lengths = [len(values) for values in systems[0]]
     weights = np.concatenate([np.full(n, 1 / (n * len(lengths))) for n in lengths])
-    rows = np.stack([np.concatenate(system) for system in systems])
+    rows = np.stack([system[0] if len(system) == 1 else np.concatenate(system) for system in systems])
     groups: list[int] = []
     leader = 0
     while leader < len(systems):

@@ -768,7 +768,7 @@ def test_hostile_words_of_a_training_are_text(chain: Path, tmp_path: Path) -> No
 def test_a_name_that_leads_out_of_the_site_is_refused(mini_board: Path, tmp_path: Path, name: str) -> None:
     board = Board.read(mini_board)
     first = board.results[0]
-    named = dataclasses.replace(first, candidates=name)
+    named = first._replace(candidates=name)
     boards = [dataclasses.replace(board, reported=(Reported(name, ("a",), (("b",),)),))]
     boards += (
         [dataclasses.replace(board, results=(named,))] if name.strip(".") and len(name) < 200 else []

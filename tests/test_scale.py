@@ -7,10 +7,10 @@ import json
 import os
 import random
 import shutil
-from array import array
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from benchmarks.board import Crowd, digests
 
@@ -243,9 +243,9 @@ def test_a_score_says_what_its_result_says(board: Path) -> None:
 def test_a_result_takes_eight_bytes_a_query() -> None:
     vectors = Vectors()
     for number in range(100):
-        row = array("d", [number + i / 48 for i in range(48)])
-        vectors.add(str(number), tuple(f"q{i}" for i in range(48)), row.tobytes())
-    assert vectors.table(0).nbytes == 100 * 48 * 8 and len(vectors.tables) == 1
+        table = vectors.table(tuple(f"q{i}" for i in range(48)))
+        vectors.add(str(number), table, np.arange(48) / 48 + number)
+    assert sum(row.nbytes for row in vectors.of_table(0).values()) == 100 * 48 * 8 and len(vectors.tables) == 1
     assert vectors.row("99").tolist() == [99 + i / 48 for i in range(48)]
 
 

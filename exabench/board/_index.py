@@ -9,7 +9,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -17,15 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from exabench.board._scores import Vectors
 from exabench.files import write
 from exabench.nouns import Submission
 
 FILE = "inputs.npz"
 _SOURCES = (".py", ".toml", ".html", ".css", ".js", ".svg")
-_EMPTY = {
-    one.name: one.default if one.default is not MISSING else None for one in fields(Submission) if one.name != "options"
-}
 _SAID = tuple(one.name for one in fields(Submission))
 _PACKAGE = Path(__file__).parents[1]
 
@@ -36,14 +32,15 @@ Stat = list[int]
 class Index:
     """Submissions by file name, result folders by slug, results by `slug/file`, each with how its file looked then.
 
-    Of a submission stand its digest and what it says, of a result its values (`values_of`), and the place of its row.
+    With a submission stands the digest of its file; a result is a Score without the path of its file. `rows` are the
+    headline values of results by their digests, a pair of query ids and such rows for each table.
     """
 
-    submissions: dict[str, tuple[Stat, str, Mapping[str, Any]]] = field(default_factory=dict)
+    submissions: dict[str, tuple[Stat, str, Submission]] = field(default_factory=dict)
     folders: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
-    results: dict[str, tuple[Stat, list[Any], int, int]] = field(default_factory=dict)
+    results: dict[str, tuple[Stat, tuple[Any, ...]]] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    tables: Sequence[tuple[tuple[str, ...], np.ndarray]] = ()
+    rows: Sequence[tuple[tuple[str, ...], Mapping[str, np.ndarray]]] = ()
 
     @classmethod
     def read(cls, folder: Path | None) -> Index:
@@ -55,63 +52,76 @@ class Index:
                 told = json.loads(index["told"].tobytes())
                 if told["package"] != package_digest():
                     return cls()
-                tables = [(tuple(ids), index[f"rows{i}"]) for i, ids in enumerate(told["queries"])]
-                bounds = [(low, high) for low, high in index["bounds"].tolist()]
-                keys = [key.decode() for key in index["keys"].tolist()]
-            if any(rows.shape[1:] != (len(ids),) or rows.dtype != np.float64 for ids, rows in tables):
-                return cls()
-            return cls(
-                submissions={name: (stat, digest, said) for name, stat, digest, said in told["submissions"]},
-                folders={name: (changed, files) for name, changed, files in told["folders"]},
-                results={key: (stat, values, table, row) for key, stat, values, table, row in told["results"]},
-                intervals=dict(zip(keys, bounds, strict=True)),
-                tables=tables,
-            )
+                return cls._of(told, index)
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             return cls()
 
-    def result(self, key: str) -> tuple[list[Any], tuple[str, ...], bytes]:
-        """The values of a result in short, its query ids, and its row of float64."""
-        _, values, table, row = self.results[key]
-        ids, rows = self.tables[table]
-        return values, ids, rows[row].tobytes()
+    @classmethod
+    def _of(cls, told: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Index:
+        submissions = map(Submission, *map(_values, told["said"]))
+        scores = zip(*map(_values, told["scores"]), strict=True)
+        seen, found = (arrays[name].tolist() for name in ("submissions", "results"))
+        bounds = map(tuple, arrays["bounds"].tolist())
+        tables = [
+            (tuple(ids), dict(zip(digests, arrays[f"rows{i}"], strict=True)))
+            for i, (ids, digests) in enumerate(told["tables"])
+        ]
+        if any(row.shape != (len(ids),) or row.dtype != np.float64 for ids, rows in tables for row in rows.values()):
+            return cls()
+        return cls(
+            dict(zip(told["names"], zip(seen, told["digests"], submissions, strict=True), strict=True)),
+            {name: (changed, files) for name, changed, files in told["folders"]},
+            dict(zip(told["keys"], zip(found, scores, strict=True), strict=True)),
+            dict(zip(told["intervals"], bounds, strict=True)),
+            tables,
+        )
 
-    def write(self, folder: Path, vectors: Vectors) -> None:
-        """Write the index, with the rows of its results."""
+    def write(self, folder: Path) -> None:
+        """Write the index, but for submissions that JSON does not hold as they are."""
+        submissions = {name: one for name, one in self.submissions.items() if _holds(one[2].options)}
+        said = [[getattr(one, name) for _, _, one in submissions.values()] for name in _SAID]
         told = {
             "package": package_digest(),
-            "submissions": [[name, *rest] for name, rest in self.submissions.items()],
+            "names": list(submissions),
+            "digests": [digest for _, digest, _ in submissions.values()],
+            "said": list(map(_column, said)),
             "folders": [[name, *rest] for name, rest in self.folders.items()],
-            "results": [[key, *rest] for key, rest in self.results.items()],
-            "queries": vectors.tables,
+            "keys": list(self.results),
+            "scores": [_column(values) for values in zip(*(score for _, score in self.results.values()), strict=True)],
+            "intervals": list(self.intervals),
+            "tables": [(ids, list(rows)) for ids, rows in self.rows],
         }
-        arrays = {f"rows{i}": vectors.table(i) for i in range(len(vectors.tables))}
-        text = np.frombuffer(json.dumps(told, separators=(",", ":")).encode(), np.uint8)
-        keys = np.array(list(self.intervals), "S64")
-        bounds = np.array(list(self.intervals.values()), np.float64).reshape(-1, 2)
-        named: dict[str, Any] = {"told": text, "keys": keys, "bounds": bounds, **arrays}
+        named: dict[str, Any] = {
+            "told": np.frombuffer(json.dumps(told, separators=(",", ":")).encode(), np.uint8),
+            "submissions": np.array([stat for stat, *_ in submissions.values()], np.int64),
+            "results": np.array([stat for stat, _ in self.results.values()], np.int64),
+            "bounds": np.array(list(self.intervals.values()), np.float64),
+            **{f"rows{i}": np.stack(list(rows.values())) for i, (_, rows) in enumerate(self.rows)},
+        }
         buffer = BytesIO()
         np.savez(buffer, **named)
         write(folder / FILE, buffer.getvalue())
 
 
-def said(one: Submission) -> Mapping[str, Any] | None:
-    """What a submission says that is not said by saying nothing.
+def _column(values: Sequence[Any]) -> dict[str, list[Any]]:
+    """Values as JSON: of texts, each once, and where it stands; so they are read once, and shared."""
+    if not all(isinstance(value, str) for value in values):
+        return {"values": list(values)}
+    places = {value: place for place, value in enumerate(dict.fromkeys(values))}
+    return {"values": list(places), "at": [places[value] for value in values]}
 
-    None where JSON does not hold its options as they are: a TOML date, for one, is none of JSON's values.
-    """
+
+def _values(column: Mapping[str, list[Any]]) -> list[Any]:
+    values = [tuple(value) if isinstance(value, list) else value for value in column["values"]]
+    return [values[place] for place in column["at"]] if "at" in column else values
+
+
+def _holds(options: Mapping[str, Any]) -> bool:
+    """Does JSON hold them as they are? A TOML date, for one, is none of its values."""
     try:
-        if one.options and json.loads(json.dumps(one.options, allow_nan=False)) != one.options:
-            return None
+        return not options or json.loads(json.dumps(options, allow_nan=False)) == options
     except (TypeError, ValueError):
-        return None
-    return {key: value for key in _SAID if (value := getattr(one, key)) != _EMPTY.get(key, {})}
-
-
-def saying(said: Mapping[str, Any]) -> Submission:
-    """The submission that says this."""
-    values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in said.items()}
-    return Submission(**values)
+        return False
 
 
 @cache

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from exabench.board._index import Index, Stat, said, saying
-from exabench.board._scores import Score, Vectors, score_from, score_of, values_of
+import numpy as np
+
+from exabench.board._index import Index, Stat
+from exabench.board._scores import Score, Vectors, score_of
 from exabench.errors import BadInput
 from exabench.files import file_digest
 from exabench.forking import made, processes_for
@@ -24,6 +25,7 @@ FRESH = 0.01  # of an index
 TOGETHER = 50  # files that a process reads at a time
 
 _Got = TypeVar("_Got")
+_DIGEST = Score._fields.index("digest")
 
 
 class Inputs:
@@ -55,7 +57,8 @@ class Inputs:
         newer = max(newer, len(intervals.keys() - self.intervals.keys()))
         if self._folder and newer > there * FRESH:
             new.intervals = intervals
-            new.write(self._folder, self.vectors)
+            new.rows = [(ids, self.vectors.of_table(number)) for number, ids in enumerate(self.vectors.tables)]
+            new.write(self._folder)
 
     def _read_submissions(self) -> None:
         old = self._index.submissions
@@ -63,28 +66,35 @@ class Inputs:
         new = [file for name, file, stat in listed if name not in old or old[name][0] != stat]
         found = self._made(partial(_submission, self._ledger), new)
         for name, file, stat in listed:
-            if file in found:
-                digest, one = found[file]
-                told = said(one)
-            else:
-                _, digest, told = old[name]
-                one = saying(told)
+            digest, one = found[file] if file in found else old[name][1:]
             self.submissions[one.slug], self.digests[one.slug] = one, digest
-            if told is not None and self._is_settled(stat):
-                self._next.submissions[name] = stat, digest, told
+            if self._is_settled(stat):
+                self._next.submissions[name] = stat, digest, one
 
     def _read_results(self) -> None:
-        old = self._index.results
-        listed = [one for folder in self._folders() for one in self._results(folder)]
+        old, rows = self._index.results, self._rows()
+        listed = list(self._results())
         new = [file for key, file, stat in listed if key not in old or old[key][0] != stat]
         found = self._made(_score, new)
         for key, file, stat in listed:
-            values, ids, row = found[file] if file in found else self._index.result(key)
-            score = score_from(values, file)
-            self.vectors.add(score.digest, ids, row)
+            if file in found:
+                values, ids, row = found[file]
+                rows[values[_DIGEST]] = self.vectors.table(ids), np.frombuffer(row)
+            else:
+                values = old[key][1]
+            score = Score._make((*values, file))
+            self.vectors.add(score.digest, *rows[score.digest])
             self.scores.append(score)
             if self._is_settled(stat):
-                self._next.results[key] = stat, values, *self.vectors.place(score.digest)
+                self._next.results[key] = stat, values
+
+    def _rows(self) -> dict[str, tuple[int, np.ndarray]]:
+        """The headline values that the index holds, by the digests of their results, each with its table."""
+        found: dict[str, tuple[int, np.ndarray]] = {}
+        for ids, rows in self._index.rows:
+            table = self.vectors.table(ids)
+            found.update((digest, (table, row)) for digest, row in rows.items())
+        return found
 
     def _made(self, work: Callable[[str], _Got], files: Sequence[str]) -> dict[str, _Got]:
         """What is read of each of some files."""
@@ -99,17 +109,16 @@ class Inputs:
             with os.scandir(folder) as entries:
                 yield from sorted((e.name, e.path, e.stat().st_mtime_ns) for e in entries if e.is_dir())
 
-    def _results(self, folder: tuple[str, str, int]) -> Iterator[tuple[str, str, Stat]]:
-        """The files of a folder: listed anew only where that folder changed since it was."""
-        name, path, changed = folder
-        known = self._index.folders.get(name)
-        if known and known[0] == changed:
-            found = [(file, place, _stat(os.stat(place))) for file in known[1] if (place := f"{path}/{file}")]
-        else:
-            found = [*_listed(Path(path), ".json")]
-        if self._now - changed > SETTLED:
-            self._next.folders[name] = changed, [file for file, *_ in found]
-        return ((f"{name}/{file}", place, stat) for file, place, stat in found)
+    def _results(self) -> Iterator[tuple[str, str, Stat]]:
+        """The files of all folders: each is listed anew only where it changed since it was."""
+        for name, path, changed in self._folders():
+            known = self._index.folders.get(name)
+            files = known[1] if known and known[0] == changed else [file for file, *_ in _listed(Path(path), ".json")]
+            if self._now - changed > SETTLED:
+                self._next.folders[name] = changed, files
+            for file in files:
+                place = f"{path}/{file}"
+                yield f"{name}/{file}", place, _stat(os.stat(place))
 
     def _is_settled(self, stat: Stat) -> bool:
         return self._now - stat[1] > SETTLED
@@ -119,12 +128,16 @@ def _submission(ledger: Ledger, file: str) -> tuple[str, Submission]:
     return file_digest(file), ledger.submission(Path(file))
 
 
-def _score(file: str) -> tuple[list[Any], tuple[str, ...], bytes]:
-    """The values of a result in short, its query ids, and the headline of each as the bytes of float64."""
+def _score(file: str) -> tuple[tuple[Any, ...], tuple[str, ...], bytes]:
+    """A result in short without its file, its query ids, and the headline of each as the bytes of float64."""
     result = read_result(Path(file))
-    score, measured = score_of(result, file_digest(file), file), result.measurement
+    measured = result.measurement
     row = measured.per_query[measured.headline]
-    return values_of(score), tuple(row), array("d", row.values()).tobytes()
+    return (
+        score_of(result, file_digest(file), file)[:-1],
+        tuple(row),
+        np.array(list(row.values()), np.float64).tobytes(),
+    )
 
 
 def _listed(folder: Path, suffix: str) -> Iterator[tuple[str, str, Stat]]:

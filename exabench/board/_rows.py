@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
+from typing import NamedTuple
 
 import numpy as np
 
@@ -117,26 +119,25 @@ class Ranker:
         wanted = {name for t in tasks for name in members(t)}
         grouped: dict[tuple[str, str], dict[str, Score]] = {}
         for score in self.scores:
-            if score.task in wanted and self._competes(score):
+            if score.task in wanted and score.submission in self._competing:
                 grouped.setdefault((score.submission, score.candidates), {})[score.task] = score
-        rows = [self._row(tasks, by_task) for by_task in grouped.values()]
-        complete = [row for row in rows if row.mean is not None]
-        complete.sort(key=lambda row: (-(row.mean or 0), row.submission.name, row.candidates))
-        arrays = [self._arrays(tasks, row.results) for row in complete]
-        for row, values in zip(complete, arrays, strict=True):
-            _same_size(row.results, values, arrays[0])
+        lines = [_Line.of(tasks, self.submissions[slug], found) for (slug, _), found in grouped.items()]
+        complete = [line for line in lines if line.mean is not None]
+        complete.sort(key=lambda line: (-(line.mean or 0), line.submission.name, line.results[0].candidates))
+        arrays = [self._arrays(line.parts) for line in complete]
+        _same_sizes([line.results[0] for line in complete], arrays)
         found = zip(complete, self._intervals(tasks, complete, arrays), rank_groups(arrays), strict=True)
-        ranked = [replace(row, interval=interval, group=group) for row, interval, group in found]
-        incomplete = [row for row in rows if row.mean is None]
+        ranked = [line.row(len(tasks), interval, group) for line, interval, group in found]
+        incomplete = [line.row(len(tasks)) for line in lines if line.mean is None]
         incomplete.sort(key=lambda row: (-row.finished, row.submission.name, row.candidates))
         return tuple(ranked + incomplete)
 
     def _intervals(
-        self, tasks: tuple[Task, ...], rows: Sequence[Row], arrays: Sequence[Sequence[np.ndarray]]
+        self, tasks: tuple[Task, ...], lines: Sequence[_Line], arrays: Sequence[Sequence[np.ndarray]]
     ) -> list[tuple[float, float]]:
         """The interval of each line's mean; only those that no earlier build knew are worked out."""
         over = " ".join(t.name for t in tasks)
-        keys = [sha256(" ".join((over, *(one.digest for one in row.results))).encode()).hexdigest() for row in rows]
+        keys = [sha256(" ".join((over, *(one.digest for one in line.results))).encode()).hexdigest() for line in lines]
         new = [place for place, key in enumerate(keys) if key not in self.known]
         blocks = [new[start : start + TOGETHER] for start in range(0, len(new), TOGETHER)]
         found = made(
@@ -153,63 +154,77 @@ class Ranker:
         """The results on each task, best first; bounds carry no group."""
         mine: dict[str, list[Score]] = {t.name: [] for t in tasks}
         for score in self.scores:
-            if score.task in mine and self._counts(score):
+            if score.task in mine and score.submission in self._counted:
                 mine[score.task].append(score)
         return {name: self._ranked(scores) for name, scores in mine.items()}
 
     def _ranked(self, scores: list[Score]) -> tuple[Entry, ...]:
         scores.sort(key=lambda score: (-score.value, score.submission, score.candidates))
-        ranked = [score for score in scores if self._competes(score)]
-        rows = [[self.vectors.row(score.digest)] for score in ranked]
-        for score, values in zip(ranked, rows, strict=True):
-            _same_size([score], values, rows[0])
-        groups = rank_groups(rows)
-        numbered = {id(score): group for score, group in zip(ranked, groups, strict=True)}
-        return tuple(Entry(self.submissions[s.submission], s, numbered.get(id(s))) for s in scores)
+        ranked = [score for score in scores if score.submission in self._competing]
+        arrays = [[self.vectors.row(score.digest)] for score in ranked]
+        _same_sizes(ranked, arrays)
+        numbered = {score.digest: group for score, group in zip(ranked, rank_groups(arrays), strict=True)}
+        return tuple(Entry(self.submissions[s.submission], s, numbered.get(s.digest)) for s in scores)
 
-    def _counts(self, score: Score) -> bool:
-        return score.submission in self.submissions and not self.submissions[score.submission].withdrawn
+    @cached_property
+    def _counted(self) -> Collection[str]:
+        """The submissions that were not withdrawn."""
+        return {slug for slug, one in self.submissions.items() if not one.withdrawn}
 
-    def _competes(self, score: Score) -> bool:
-        """Bounds, which need no model, are no lines of a ranking; the first stage is."""
-        if not self._counts(score):
-            return False
-        return score.submission == FIRST_STAGE or self.submissions[score.submission].kind != "baseline"
+    @cached_property
+    def _competing(self) -> Collection[str]:
+        """Those that are lines of a ranking: the first stages are, bounds, which need no model, are not."""
+        return {s for s in self._counted if s == FIRST_STAGE or self.submissions[s].kind != "baseline"}
 
-    def _row(self, tasks: tuple[Task, ...], by_task: Mapping[str, Score]) -> Row:
-        values: dict[str, float] = {}
+    def _arrays(self, parts: Sequence[Sequence[Score]]) -> list[np.ndarray]:
+        """Headline values, an array for each task; forums are weighted so that their mean is the mean of means."""
+        return [_weighted([self.vectors.row(score.digest) for score in part]) for part in parts]
+
+
+class _Line(NamedTuple):
+    """A line of the overview before it is ranked: its results for each task, and what follows from them alone."""
+
+    submission: Submission
+    parts: Sequence[Sequence[Score]]
+    results: tuple[Score, ...]
+    values: Mapping[str, float]
+    mean: float | None
+
+    @classmethod
+    def of(cls, tasks: tuple[Task, ...], submission: Submission, by_task: Mapping[str, Score]) -> _Line:
+        """The line of a submission over one kind of candidates."""
         parts = [[by_task[name] for name in members(t) if name in by_task] for t in tasks]
-        for t, found in zip(tasks, parts, strict=True):
-            if len(found) == len(members(t)) and all(score.whole for score in found):
-                values[t.name] = mean(score.value for score in found)
+        values: dict[str, float] = {}
+        for t, part in zip(tasks, parts, strict=True):
+            if len(part) == len(members(t)) and all(score.whole for score in part):
+                values[t.name] = mean(score.value for score in part)
         whole = len(values) == len(tasks) and bool(tasks)
-        first = next(iter(by_task.values()))
-        submission = self.submissions[first.submission]
+        results = tuple(by_task[name] for name in sorted(by_task))
+        return cls(submission, parts, results, values, mean(values.values()) if whole else None)
+
+    def row(self, wanted: int, interval: tuple[float, float] | None = None, group: int | None = None) -> Row:
+        """The line with its place in a ranking of so many tasks."""
+        first = self.results[0]
         return Row(
-            submission=submission,
+            submission=self.submission,
             candidates=first.candidates,
             depth=first.depth,
-            values=values,
-            results=tuple(by_task[name] for name in sorted(by_task)),
-            finished=len(values),
-            wanted=len(tasks),
-            mean=mean(values.values()) if whole else None,
-            interval=None,
-            group=None,
-            spent=_spent(submission, parts, whole),
+            values=self.values,
+            results=self.results,
+            finished=len(self.values),
+            wanted=wanted,
+            mean=self.mean,
+            interval=interval,
+            group=group,
+            spent=_spent(self.submission, self.parts, self.mean is not None),
         )
 
-    def _arrays(self, tasks: tuple[Task, ...], scores: Sequence[Score]) -> list[np.ndarray]:
-        """Headline values, an array for each task; forums are weighted so that their mean is the mean of means."""
-        by_task = {score.task: score for score in scores}
-        return [self._weighted([by_task[name] for name in members(t)]) for t in tasks]
 
-    def _weighted(self, scores: Sequence[Score]) -> np.ndarray:
-        parts = [self.vectors.row(score.digest) for score in scores]
-        if len(parts) == 1:
-            return parts[0]
-        total = sum(map(len, parts))
-        return np.concatenate([part * (total / (len(parts) * len(part))) for part in parts])
+def _weighted(rows: Sequence[np.ndarray]) -> np.ndarray:
+    if len(rows) == 1:
+        return rows[0]
+    total = sum(map(len, rows))
+    return np.concatenate([row * (total / (len(rows) * len(row))) for row in rows])
 
 
 def members(t: Task) -> tuple[str, ...]:
@@ -217,19 +232,26 @@ def members(t: Task) -> tuple[str, ...]:
     return t.members or (t.name,)
 
 
-def _same_size(scores: Sequence[Score], values: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> None:
-    if any(len(own) != len(other) for own, other in zip(values, wanted, strict=True)):
-        raise BadInput(
-            "was measured on another number of queries than other results of its task; run `exabench bench run` again",
-            file=scores[0].file,
-        )
+def _same_sizes(scores: Sequence[Score], arrays: Sequence[Sequence[np.ndarray]]) -> None:
+    sizes = [list(map(len, values)) for values in arrays]
+    for score, size in zip(scores, sizes, strict=True):
+        if size != sizes[0]:
+            raise BadInput(
+                "was measured on another number of queries than other results of its task; "
+                "run `exabench bench run` again",
+                file=score.file,
+            )
 
 
-def _spent(submission: Submission, parts: list[list[Score]], whole: bool) -> Spent:
+_FIRST_STAGE = Spent(0.0, 0.0, why="the first stage itself: nothing was reranked")
+_SENT_IN = Spent(why="the ranking was sent in: what it took was not seen")
+
+
+def _spent(submission: Submission, parts: Sequence[Sequence[Score]], whole: bool) -> Spent:
     if submission.slug == FIRST_STAGE:
-        return Spent(0.0, 0.0, why="the first stage itself: nothing was reranked")
+        return _FIRST_STAGE
     if submission.kind in SENT_IN:
-        return Spent(why="the ranking was sent in: what it took was not seen")
+        return _SENT_IN
     every = [score for part in parts for score in part]
     if not all(score.costed for score in every):
         return Spent(why="a result says nothing about its cost")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from sys import intern
-from typing import Any
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
 from exabench.nouns import Result
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(NamedTuple):
     """One result file in short; `Board.full` reads all of it.
 
     `candidates` is the list's name. `value`, `interval`, `first_stage` and `ceiling` are of the `headline` metric;
@@ -63,30 +59,6 @@ class Score:
         return self.value - self.first_stage
 
 
-_NAMES = tuple(one.name for one in fields(Score) if one.name != "file")
-_INTERVAL = _NAMES.index("interval")
-_SHARED = tuple(
-    place
-    for place, one in enumerate(fields(Score))
-    if one.type == "str" and one.name not in ("submission", "run_digest", "digest", "file")
-)
-
-
-def score_from(values: Sequence[Any], file: str) -> Score:
-    """A Score from its values but for the last; texts that many results share are kept once."""
-    told = [*values]
-    for place in _SHARED:
-        told[place] = intern(told[place])
-    told[_INTERVAL] = tuple(told[_INTERVAL])
-    told.append(file)
-    return Score(*told)
-
-
-def values_of(score: Score) -> list[Any]:
-    """The values of a Score but for its file, as `score_from` takes them."""
-    return [getattr(score, name) for name in _NAMES]
-
-
 def score_of(result: Result, digest: str, file: str) -> Score:
     """A Result in short."""
     measured, cost, name = result.measurement, result.cost, result.measurement.headline
@@ -124,44 +96,38 @@ def score_of(result: Result, digest: str, file: str) -> Score:
 
 
 class Vectors:
-    """The headline metric of every query of every result, known by the result's digest: a float64 row in a table.
+    """The headline metric of every query of every result, known by the result's digest: rows of float64.
 
-    Results over the same queries share a table and its ids, so that a result takes 8 bytes a query.
+    Results over the same queries share their ids, a table, so that a result takes 8 bytes a query.
     """
 
     def __init__(self) -> None:
-        self._numbers: dict[tuple[str, ...], int] = {}
         self.tables: list[tuple[str, ...]] = []  # the query ids of each
-        self._tables: list[array[float]] = []
-        self._places: dict[str, tuple[int, int]] = {}
+        self._numbers: dict[tuple[str, ...], int] = {}
+        self._rows: dict[str, tuple[int, np.ndarray]] = {}
 
-    def add(self, digest: str, ids: tuple[str, ...], row: bytes) -> None:
-        """Keep the values of a result: its query ids, and the bytes of a row of float64."""
+    def table(self, ids: tuple[str, ...]) -> int:
+        """The number of the table with these query ids."""
         number = self._numbers.setdefault(ids, len(self.tables))
         if number == len(self.tables):
             self.tables.append(ids)
-            self._tables.append(array("d"))
-        table = self._tables[number]
-        self._places[digest] = number, len(table) // max(1, len(ids))
-        table.frombytes(row)
+        return number
+
+    def add(self, digest: str, table: int, row: np.ndarray) -> None:
+        """Keep the values of a result, (queries of its table,) float64."""
+        self._rows[digest] = table, row
 
     def queries(self, digest: str) -> tuple[str, ...]:
         """The query ids of a result, in the order of its row."""
-        return self.tables[self._places[digest][0]]
+        return self.tables[self._rows[digest][0]]
 
     def row(self, digest: str) -> np.ndarray:
         """The values of a result, (queries,) float64."""
-        number, place = self._places[digest]
-        size = len(self.tables[number])
-        return np.array(self._tables[number][place * size : (place + 1) * size])
+        return self._rows[digest][1]
 
-    def place(self, digest: str) -> tuple[int, int]:
-        """The number of a result's table, and that of its row in it."""
-        return self._places[digest]
-
-    def table(self, number: int) -> np.ndarray:
-        """All rows of a table, (results, queries) float64."""
-        return np.array(self._tables[number]).reshape(-1, max(1, len(self.tables[number])))
+    def of_table(self, number: int) -> dict[str, np.ndarray]:
+        """The rows of a table by the digests of their results."""
+        return {digest: row for digest, (table, row) in self._rows.items() if table == number}
 
 
 def newest_day(scores: Iterable[Score]) -> str:

@@ -5,16 +5,19 @@ A file of rows is an Arrow table behind the checksum of its bytes; any build can
 
 from __future__ import annotations
 
+import json
 import zlib
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pyarrow import json as arrow_json
 
 from exabench.files import write
 
-FRESH = 0.01  # of the keys: what is less is made again sooner than written
+FRESH = 0.002  # of the keys: what is less is made again sooner than written
 _KEY = "_key"
 _AT_ONCE = 500  # rows that are put into a table together
 _CHECKSUM = 8
@@ -25,14 +28,16 @@ Made = Callable[[int], Iterable[Mapping[str, Any]]]
 def rows(file: Path | None, schema: pa.Schema, settings: str, keys: Sequence[str], make: Made) -> pa.Table:
     """The rows of every key, in the order of the keys: those of the last build, or those that `make(place)` gives.
 
-    `settings` are what all rows depend on besides their keys; rows that depended on others are made again.
+    Rows are made as JSON's values; half a character, which UTF-8 cannot hold, becomes a question mark.
+    `settings` are what all of them depend on besides their keys; what depended on others is made again.
     """
     whole = schema.insert(0, pa.field(_KEY, pa.string())).with_metadata({"settings": settings})
     old = (_read(file, whole) if file else None) or whole.empty_table()
     there, new, chosen = _places(old), _New(whole, old.num_rows), list[int]()
     for place, key in enumerate(keys):
         chosen += there.get(key) or new.add(key, make(place))
-    table = pa.concat_tables([old, *new.tables()]).take(pa.array(chosen, pa.int64()))
+    indices = pa.Array.from_buffers(pa.int64(), len(chosen), [None, pa.py_buffer(array("q", chosen))])
+    table = pa.concat_tables([old, *new.tables()]).take(indices)  # pa.array would import pandas, in vain
     gone = len(there) + new.keys - len(keys)
     if file and max(new.keys, gone) > len(there) * FRESH:
         _write(file, table)
@@ -40,8 +45,8 @@ def rows(file: Path | None, schema: pa.Schema, settings: str, keys: Sequence[str
 
 
 def texts(table: pa.Table, column: str) -> list[bytes]:
-    """The values of a column of bytes."""
-    found: list[bytes] = table[column].to_pylist()
+    """The texts of a column, as UTF-8."""
+    found: list[bytes] = table[column].cast(pa.large_binary()).to_pylist()
     return found
 
 
@@ -51,12 +56,12 @@ class _New:
     def __init__(self, schema: pa.Schema, first: int) -> None:
         self.keys = 0
         self._schema, self._next = schema, first
-        self._waiting: list[Mapping[str, Any]] = []
+        self._waiting: list[str] = []
         self._tables: list[pa.Table] = []
 
     def add(self, key: str, made: Iterable[Mapping[str, Any]]) -> range:
         """The places of the rows of a key."""
-        rows = [{_KEY: key, **row} for row in made]
+        rows = [json.dumps({_KEY: key, **row}, ensure_ascii=False, allow_nan=False) + "\n" for row in made]
         self._waiting += rows
         self._next += len(rows)
         self.keys += 1
@@ -70,8 +75,12 @@ class _New:
         return self._tables
 
     def _pack(self) -> None:
-        self._tables.append(pa.Table.from_pylist(self._waiting, self._schema))
-        self._waiting = []
+        text, self._waiting = "".join(self._waiting).encode("utf-8", "replace"), []
+        if text:
+            parsing = arrow_json.ParseOptions(explicit_schema=self._schema)
+            reading = arrow_json.ReadOptions(use_threads=False, block_size=2**24)
+            table = arrow_json.read_json(pa.BufferReader(text), reading, parsing)
+            self._tables.append(table.replace_schema_metadata(self._schema.metadata))
 
 
 def _places(table: pa.Table) -> dict[str, range]:

@@ -26,7 +26,7 @@ from exabench.submissions import FIELDS, KINDS
 FORMAT = 1
 LISTED = 100  # lines of a table; data/files.json and data/changes.json hold all
 BYTES, RANKING = "the file", "its ranking, unpacked"
-_LINES = pa.schema([("lines", pa.large_binary()), ("count", pa.int64())])
+_LINES = pa.schema([("lines", pa.large_string()), ("count", pa.int64())])
 
 
 def pages(view: View) -> Iterator[Page | Group]:
@@ -105,9 +105,9 @@ class Files:
 
     def json(self) -> bytes:
         """Every input, and the build that they make."""
-        lines = b",\n".join([*map(_line, self._shared), *texts(self._sent, "lines")])
+        lines = [*map(str.encode, map(_line, self._shared)), *texts(self._sent, "lines")]
         head = f'{{"build": "{self.view.everything}", "format": {FORMAT}, "files": [\n'
-        return head.encode() + lines + b"\n]}\n"
+        return head.encode() + b",\n".join(lines) + b"\n]}\n"
 
     @cached_property
     def _shared(self) -> list[Input]:
@@ -118,18 +118,18 @@ class Files:
         """For each submission the lines of its inputs, and how many they are."""
         view, slugs = self.view, list(self.view.board.submissions)
 
-        def told(place: int) -> Iterator[dict[str, bytes | int]]:
+        def told(place: int) -> Iterator[dict[str, str | int]]:
             lines = [*map(_line, _sent(view, slugs[place]))]
-            yield {"lines": b",\n".join(lines), "count": len(lines)}
+            yield {"lines": ",\n".join(lines), "count": len(lines)}
 
         has_run = {slug: [score.file in view.runs for score in view.by_submission[slug]] for slug in slugs}
         keys = [f"{view.keys[slug]} {has_run[slug]}" for slug in slugs]
         return rows(view.kept("inputs.arrow"), _LINES, view.board.package, keys, told)
 
 
-def _line(one: Input) -> bytes:
+def _line(one: Input) -> str:
     told = (f'"{name}": {quoted(value)}' for name, value in sorted(one._asdict().items()))
-    return f"{{{', '.join(told)}}}".encode()
+    return f"{{{', '.join(told)}}}"
 
 
 def verify(view: View, files: Files) -> dict[str, Any]:

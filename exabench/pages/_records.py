@@ -85,7 +85,7 @@ class Records:
         """The records and their texts; results that were read for an earlier build are not read again."""
         view = self.view
         slugs = [slug for slug, scores in view.by_submission.items() if scores]
-        schema = self.schema.append(pa.field(_JSON, pa.large_binary())).append(pa.field(_CSV, pa.large_binary()))
+        schema = self.schema.append(pa.field(_JSON, pa.large_string())).append(pa.field(_CSV, pa.large_string()))
         keys = [view.keys[slug] for slug in slugs]
         return rows(
             view.kept("records.arrow"), schema, view.board.package, keys, lambda place: self._made(slugs[place])
@@ -153,15 +153,14 @@ def compact_json(value: Mapping[str, Any]) -> str:
     return json.dumps(dict(value), sort_keys=True, ensure_ascii=False) if value else ""
 
 
-def json_line(record: Mapping[str, Any]) -> bytes:
+def json_line(record: Mapping[str, Any]) -> str:
     """A record as JSON, in the order of its keys."""
-    text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace")
+    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def csv_line(values: Iterable[Any]) -> bytes:
+def csv_line(values: Iterable[Any]) -> str:
     """Values as a line of CSV; text that a spreadsheet would run as a formula gets an apostrophe in front."""
     line = io.StringIO(newline="")
     shown = [f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value for value in values]
     csv.writer(line, lineterminator="\n").writerow(shown)
-    return line.getvalue().encode("utf-8", "replace")
+    return line.getvalue()

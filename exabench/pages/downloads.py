@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _SAID = tuple(field.name for field in fields(Submission))
-_TEXT = pa.schema([("json", pa.large_binary())])
-_TEXTS = pa.schema([("json", pa.large_binary()), ("csv", pa.large_binary())])
+_TEXT = pa.schema([("json", pa.large_string())])
+_TEXTS = pa.schema([("json", pa.large_string()), ("csv", pa.large_string())])
 
 
 def pages(view: View) -> Iterator[Group]:
@@ -73,9 +73,9 @@ def _submissions(view: View) -> list[bytes]:
     """What each submission says, behind its slug."""
     board, listed = view.board, list(view.board.submissions.values())
 
-    def told(place: int) -> Iterator[dict[str, bytes]]:
+    def told(place: int) -> Iterator[dict[str, str]]:
         said = {name: getattr(listed[place], name) for name in _SAID}
-        yield {"json": as_json({listed[place].slug: said}).strip()[1:-1]}
+        yield {"json": json_line({listed[place].slug: said})[1:-1]}
 
     keys = [f"{one.slug} {board.digests[one.slug]}" for one in listed]
     return texts(rows(view.kept("submissions.arrow"), _TEXT, board.package, keys, told), "json")
@@ -112,7 +112,7 @@ def result_json(view: View, found: Score) -> bytes:
 
 def results_csv(records: Records) -> bytes:
     """One line for each result."""
-    return csv_line(records.schema.names) + b"".join(records.csv)
+    return csv_line(records.schema.names).encode() + b"".join(records.csv)
 
 
 def results_parquet(records: Records) -> bytes:
@@ -136,7 +136,7 @@ class Lines:
     def csv(self) -> bytes:
         """The overview's table; scores are fractions, an empty cell is a task that is not finished."""
         names = [*_line(self._lines[0]), *(t.name for t in self.view.board.tasks)] if self._lines else []
-        head = csv_line(["group", *names]) if names else b""
+        head = csv_line(["group", *names]).encode() if names else b""
         told = zip(self._ranked, texts(self._kept, "csv"), strict=True)
         return head + b"".join(b"%s,%s" % (b"" if group is None else b"%d" % group, text) for group, text in told)
 
@@ -152,7 +152,7 @@ class Lines:
     def _kept(self) -> pa.Table:
         view, names = self.view, [t.name for t in self.view.board.tasks]
 
-        def told(place: int) -> Iterator[dict[str, bytes]]:
+        def told(place: int) -> Iterator[dict[str, str]]:
             record, values = _line(self._lines[place]), self._lines[place].row.values
             text = csv_line([*record.values(), *map(values.get, names)])
             yield {"json": json_line({**record, "values": values}), "csv": text}

@@ -23,6 +23,7 @@ SHOWN = 20_000  # cells of tasks that an overview shows before it is asked for t
 OPEN = re.compile(
     r"apache-2\.0|mit(-0)?|bsd-[23]-clause|isc|cc0-1\.0|cc-by(-sa)?-[34]\.0|unlicense|[al]?gpl-.*|mpl-2\.0|zlib"
 )
+_NUMBER = re.compile(r"0*(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,9 @@ def heat_page(board: Board, ranking: Ranking) -> str:
     return "heat.html" if ranking == board.rankings[0] else f"heat/{ranking.slug}.html"
 
 
-def natural(text: str) -> list[tuple[int, str]]:
-    """A key under which text2 comes before text10, whatever the case of the letters."""
-    parts = [part.lstrip("0") if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", text.lower()))]
-    return [(len(part) if i % 2 else 0, part) for i, part in enumerate(parts)]
+def natural(text: str) -> str:
+    """A key under which text2 comes before text10, whatever the case of the letters: a number follows its length."""
+    return _NUMBER.sub(lambda found: f"\0{chr(len(found[1]))}{found[1]}", text.lower())
 
 
 @dataclass(frozen=True)

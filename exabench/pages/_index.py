@@ -66,8 +66,12 @@ class Index:
         """Do the files of a group stand in the site `to` as they were made, and from the same?"""
         found, files = self.kept.get(name, ("", ()))
         try:
-            return bool(files) and found == key and all(_is_as_made(to, *file) for file in files)
-        except (TypeError, ValueError):
+            for path, size, changed in files if found == key else ():
+                there = os.lstat(f"{to}/{path}")
+                if there.st_mtime_ns != changed or there.st_size != size:
+                    return False
+            return bool(files) and found == key
+        except (OSError, TypeError, ValueError):
             return False
 
     def keep(self, folder: Path, groups: Mapping[str, Files], manifest: Path) -> None:
@@ -77,11 +81,3 @@ class Index:
             return
         told = {"settings": self.settings, "manifest": digest, "groups": groups}
         write(folder / FILE, json.dumps(told, separators=(",", ":")))
-
-
-def _is_as_made(to: str, path: str, size: int, changed: int) -> bool:
-    try:
-        found = os.lstat(f"{to}/{path}")
-    except OSError:
-        return False
-    return found.st_mtime_ns == changed and found.st_size == size

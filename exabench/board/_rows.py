@@ -116,12 +116,13 @@ class Ranker:
 
     def rows(self, tasks: tuple[Task, ...]) -> tuple[Row, ...]:
         """The overview's lines, best mean first, lines without a mean after them; bounds are left to the task pages."""
-        wanted = {name for t in tasks for name in members(t)}
+        parts = {t.name: members(t) for t in tasks}
+        wanted = {name for names in parts.values() for name in names}
         grouped: dict[tuple[str, str], dict[str, Score]] = {}
         for score in self.scores:
             if score.task in wanted and score.submission in self._competing:
                 grouped.setdefault((score.submission, score.candidates), {})[score.task] = score
-        lines = [_Line.of(tasks, self.submissions[slug], found) for (slug, _), found in grouped.items()]
+        lines = [_Line.of(parts, self.submissions[slug], found) for (slug, _), found in grouped.items()]
         complete = [line for line in lines if line.mean is not None]
         complete.sort(key=lambda line: (-(line.mean or 0), line.submission.name, line.results[0].candidates))
         arrays = [self._arrays(line.parts) for line in complete]
@@ -191,13 +192,13 @@ class _Line(NamedTuple):
     mean: float | None
 
     @classmethod
-    def of(cls, tasks: tuple[Task, ...], submission: Submission, by_task: Mapping[str, Score]) -> _Line:
-        """The line of a submission over one kind of candidates."""
-        parts = [[by_task[name] for name in members(t) if name in by_task] for t in tasks]
+    def of(cls, tasks: Mapping[str, Sequence[str]], submission: Submission, by_task: Mapping[str, Score]) -> _Line:
+        """The line of a submission over one kind of candidates; `tasks` are those wanted, with their members."""
+        parts = [[by_task[name] for name in names if name in by_task] for names in tasks.values()]
         values: dict[str, float] = {}
-        for t, part in zip(tasks, parts, strict=True):
-            if len(part) == len(members(t)) and all(score.whole for score in part):
-                values[t.name] = mean(score.value for score in part)
+        for (name, names), part in zip(tasks.items(), parts, strict=True):
+            if len(part) == len(names) and all(score.whole for score in part):
+                values[name] = mean(score.value for score in part)
         whole = len(values) == len(tasks) and bool(tasks)
         results = tuple(by_task[name] for name in sorted(by_task))
         return cls(submission, parts, results, values, mean(values.values()) if whole else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from operator import itemgetter
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
@@ -42,9 +42,9 @@ def pages(view: View) -> Iterator[Group]:
 
 
 def _pages(view: View) -> Iterator[Page]:
-    news = entries(view)
-    yield Page("feed.atom", partial(atom, view, news))
-    yield Page("feed.json", partial(json_feed, view, news))
+    news = cache(partial(entries, view))
+    yield Page("feed.atom", lambda: atom(view, news()))
+    yield Page("feed.json", lambda: json_feed(view, news()))
 
 
 def entries(view: View) -> list[Entry]:

@@ -170,18 +170,20 @@ def test_a_queue_that_was_killed_goes_on_to_the_same_board(board, tmp_path, step
     assert contents(board) == contents(twin)
 
 
+def failing(error: Exception) -> Any:
+    def evaluate(*_: Any, **__: Any) -> str:
+        raise error
+
+    return evaluate
+
+
 def test_what_fails_outside_goes_on_waiting_and_a_full_disk_ends_the_queue(board):
     waiting(board, "acme/better")
 
-    def failing(error: Exception) -> Any:
-        def evaluate(sent: Path, apart: Path) -> str:
-            raise error
-
-        return evaluate
-
     told: list[str] = []
     _, adopt = _hands(board, False, HOW, silent)
-    assert list(work_off(Folders(board), failing(OutsideFailed("no network")), adopt, told=told.append)) == []
+    [answer] = work_off(Folders(board), failing(OutsideFailed("no network")), adopt, told=told.append)
+    assert (answer.slug, answer.reason, answer.waits) == ("acme--better", "unreachable", True)
     assert "put off: no network" in told[0] and Folders(board).waiting()
     with pytest.raises(CannotWrite):
         list(work_off(Folders(board), failing(CannotWrite("full")), adopt))
@@ -192,7 +194,8 @@ def test_what_fails_outside_goes_on_waiting_and_a_full_disk_ends_the_queue(board
     ("error", "reason"),
     [
         (BadInput("x"), "invalid-submission"),
-        (MissingExtra("x"), "unsupported-model"),
+        (MissingExtra("x"), "missing-package"),
+        (OutsideFailed("x"), "unreachable"),
         (MemoryError(), "out-of-memory"),
         (ZeroDivisionError("/home/me/secret"), "crashed"),
         (Refused("unsafe-files", "x", file="config.json"), "unsafe-files"),
@@ -345,7 +348,7 @@ def test_an_answer_is_posted_once_whatever_the_reply_was(hub, board, kind, what)
 def test_a_hub_that_is_down_for_answers_is_answered_the_next_time_without_another_evaluation(hub, board):
     proposed(hub, good(board))
     hub.faults.arm(rest=("comment", "503"))
-    assert take(board, REPO) == {}
+    assert [answer.reason for answer in take(board, REPO).values()] == ["unreachable"]
     assert (board / "results" / "acme--better").is_dir() and hub.repo(REPO).requests[0]["status"] == "open"
     hub.faults.arm()
 
@@ -387,13 +390,28 @@ def test_without_a_sandbox_a_model_keeps_its_place_and_a_run_is_scored(board, tm
         done = CliRunner().invoke(bench, ["run", "--pending", "--board", str(board)])
         again = CliRunner().invoke(bench, ["run", "--pending", "--board", str(board), "--json"])
     assert isinstance(done.exception, MissingExtra) and done.exception.exit_code == 2
-    line = "acme--bart, acme--bert: left waiting, this machine has no sandbox: bwrap is missing: install bubblewrap"
+    line = "acme--bart, acme--bert: left waiting: no-sandbox: bwrap is missing: install bubblewrap"
     assert str(done.exception).startswith(line) and "\n" not in str(done.exception)
     assert done.stdout == "acme--better: scored, 1 results\n" and "refused" not in done.stderr
     assert json.loads(again.stdout) == {"answers": [], "waiting": ["acme--bart", "acme--bert"]}
     assert [one.slug for one in Folders(board).waiting()] == ["acme--bart", "acme--bert"]
     assert contents(board / "pending" / "acme--bert") == before
     assert "acme--bert" not in Ledger(board).submissions() and check(board) == []
+
+
+def test_what_this_machine_lacks_or_cannot_reach_ends_the_command_with_its_code(board, monkeypatch):
+    waiting(board, "acme/better")
+    command = ["run", "--pending", "--board", str(board)]
+    for error, code in (
+        (MissingExtra("needs a package: pip install 'exabench[ray]'"), 2),
+        (OutsideFailed("no net"), 3),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr("exabench.evaluation.run_board", failing(error))
+            done = CliRunner().invoke(bench, command)
+        assert type(done.exception) is type(error) and done.exception.exit_code == code
+        assert str(done.exception).startswith("acme--better: left waiting: ") and done.stdout == ""
+    assert CliRunner().invoke(bench, command).stdout == "acme--better: scored, 1 results\n"
 
 
 def test_without_a_sandbox_a_pull_request_stays_open_and_unanswered(hub, board):

@@ -160,26 +160,29 @@ def _queue(repo: str, board: Path) -> Queue:
 
 
 def _take(repo: str, board: Path, how: dict[str, Any], as_json: bool) -> None:
-    """Take what waits, and say what came of it. Raises MissingExtra where this machine cannot run some of it."""
-    from exabench.errors import MissingExtra
+    """Take what waits, and say what came of it. Raises MissingExtra or OutsideFailed where some of it still waits."""
+    from exabench.errors import MissingExtra, OutsideFailed
     from exabench.files import only_writer
     from exabench.queueing import work_off
 
-    answers, left = [], {}
+    answers: list[dict[str, Any]] = []
+    left: dict[str, list[str]] = {}
     with only_writer(board), progress("results") as report:
         evaluate, adopt = _hands(board, bool(repo), how, report)
         for answer in work_off(_queue(repo, board), evaluate, adopt, told=note):
             if answer.waits:
-                left[answer.slug] = answer.message
+                left.setdefault(f"{answer.reason}: {answer.message}", []).append(answer.slug)
                 continue
             answers.append(answer.as_json())
             if not as_json:
                 said = f"refused: {answer.reason}: {answer.message}" if answer.reason else "scored"
                 show(f"{answer.slug}: {said}{'' if answer.reason else f', {len(answer.scores)} results'}")
     if as_json:
-        show_json({"answers": answers, "waiting": list(left)})
+        show_json({"answers": answers, "waiting": [slug for slugs in left.values() for slug in slugs]})
     if left:
-        raise MissingExtra(f"{', '.join(left)}: left waiting, this machine has no sandbox: {[*left.values()][0]}")
+        outside = all(why.startswith("unreachable: ") for why in left)
+        said = "; ".join(f"{', '.join(slugs)}: left waiting: {why}" for why, slugs in left.items())
+        raise (OutsideFailed if outside else MissingExtra)(said)
 
 
 def _hands(

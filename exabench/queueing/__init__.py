@@ -36,9 +36,9 @@ def work_off(
 ) -> Iterator[Answer]:
     """Take what waits one by one, oldest first; the answer to each, as soon as it is given.
 
-    Nothing that is wrong with one keeps the others waiting. What failed outside this machine goes on waiting, and so
-    does what could not be answered, and what this machine cannot run: its answer (`waits`) is given to nobody but the
-    caller. `told` hears what an answer does not tell a stranger. Raises CannotWrite.
+    Nothing that is wrong with one keeps the others waiting. What this machine cannot run goes on waiting, and so does
+    what failed outside it, or could not be answered: such an answer (`waits`) is given to nobody but the caller. `told`
+    hears what an answer does not tell a stranger. Raises CannotWrite.
     """
     for pending in queue.waiting():
         place = taken_of(queue.board, pending)
@@ -55,6 +55,7 @@ def work_off(
             queue.finish(pending)
         except OutsideFailed as error:
             told(f"{pending.slug}: put off: {error}")
+            yield refusal(pending.slug, error, today())
             continue
         shutil.rmtree(place, ignore_errors=True)
         with contextlib.suppress(OSError):

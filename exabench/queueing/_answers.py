@@ -7,14 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from exabench.errors import BadInput, ExabenchError, MissingExtra, printable
+from exabench.errors import BadInput, ExabenchError, MissingExtra, OutsideFailed, printable
 from exabench.nouns import Result
 from exabench.screening import ERROR_CLASSES
 
 _PATH = re.compile(r"(?<![\w:/.])(?:\.{0,2}/|~/)[^\s'\",;:()]*")
 _LONGEST = 400
-_OF_THE_RUNNER = ("no-sandbox",)  # classes for which nobody who sent something can do anything
+_OF_THE_RUNNER = (
+    "no-sandbox",
+    "missing-package",
+    "unreachable",
+)  # classes for which nobody who sent something can do anything
 _CLASSED = re.compile(rf"(?:^|: )({'|'.join(ERROR_CLASSES)}): ")
+_REASONS: Mapping[type[ExabenchError], str] = {
+    BadInput: "invalid-submission",
+    MissingExtra: "missing-package",
+    OutsideFailed: "unreachable",
+}
 
 
 @dataclass(frozen=True)
@@ -81,8 +90,8 @@ def refusal(slug: str, error: Exception, date: str) -> Answer:
     text = str(error)
     if found := _CLASSED.search(text):  # as Refused writes it; from a worker elsewhere nothing but the text comes
         return Answer(slug, date, found[1], public_line(text[: found.start(1)] + text[found.end() :]))
-    reason = "unsupported-model" if isinstance(error, MissingExtra) else "invalid-submission"
-    return Answer(slug, date, reason if isinstance(error, BadInput | MissingExtra) else "crashed", public_line(text))
+    reason = next((reason for kind, reason in _REASONS.items() if isinstance(error, kind)), "crashed")
+    return Answer(slug, date, reason, public_line(text))
 
 
 def public_line(text: str) -> str:

@@ -16,8 +16,10 @@ ERROR_CLASSES = {
     "crashed": "the model's process ended, or broke the rules, before it had answered",
     "bad-scores": "what came back is not one finite score for each passage",
     "no-sandbox": "this machine cannot run models of strangers",
+    "missing-package": "this machine lacks a package that the submission needs",
+    "unreachable": "a service that is needed was not reached",
 }
-"""Class: what it means, in words for the sender."""
+"""Class: what it means, in words for the sender. The last three are no answers: the submission goes on waiting."""
 
 
 class Refused(BadInput):

@@ -15,6 +15,7 @@ from exabench.errors import BadInput
 from exabench.files import json_text
 from exabench.ledger import Ledger, read_result, result_json
 from exabench.nouns import Cost, Submission, Timing, Usage
+from exabench.pages import render
 
 RNG = np.random.default_rng(3)
 
@@ -67,6 +68,32 @@ def test_rows_are_ranked_by_mean_and_bounds_stay_out(board):
     assert [row.mean for row in rows] == sorted((row.mean for row in rows), reverse=True)
     assert [row.group for row in rows][0] == 1 < rows[-1].group
     assert [row.submission.name for row in rows if row.is_first_stage] == ["exabench/unchanged"]
+
+
+@pytest.mark.parametrize("what", ["convention", "judgements", "candidates"])
+def test_what_was_measured_otherwise_than_its_list_says_is_listed_and_not_ranked(board, tmp_path, what):
+    before = Board.read(board)
+    add(board, "acme/odd", {"mini": around(0.99)})
+    file = board / "results" / "acme--odd" / "mini.bm25-20.json"
+    odd = read_result(file)
+    if what == "convention":
+        convention = dataclasses.replace(odd.measurement.convention, gain="exponential")
+        odd = dataclasses.replace(odd, measurement=dataclasses.replace(odd.measurement, convention=convention))
+    elif what == "judgements":
+        odd = dataclasses.replace(odd, qrels_digest="sha256:" + "0" * 64)
+    else:
+        odd = dataclasses.replace(odd, candidates=dataclasses.replace(odd.candidates, digest="sha256:" + "0" * 64))
+    Ledger(board).add_result(odd)
+    read = Board.read(board)
+    assert [(row.submission.slug, row.group) for row in read.rows] == [
+        (row.submission.slug, row.group) for row in before.rows
+    ]
+    [entry] = [entry for entry in read.entries["mini"] if not entry.alike]
+    assert (entry.submission.slug, entry.group) == ("acme--odd", None)
+    render(read, tmp_path / "site")
+    page = (tmp_path / "site" / "tasks" / "mini.html").read_text()
+    assert page.index("not ranked") < page.index("acme/odd") and page.count("acme/odd") == 1
+    assert "is in no ranking" in (tmp_path / "site" / "results" / "acme--odd" / "mini.bm25-20.html").read_text()
 
 
 def test_a_row_holds_its_results_value_and_interval(board):

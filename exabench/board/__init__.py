@@ -77,7 +77,8 @@ class Board:
         settings = ledger.settings()
         tasks = tuple(task(name) for name in expand(settings["tasks"]))
         read = Inputs(ledger, index)
-        ranker = Ranker(read.submissions, read.scores, read.vectors, read.intervals)
+        candidates = tuple(ledger.candidates())
+        ranker = Ranker(read.submissions, read.scores, read.vectors, candidates, read.intervals)
         rankings = tuple(ranker.rankings(settings.get("views", {}), tasks))
         read.keep(ranker.intervals)
         return cls(
@@ -86,7 +87,7 @@ class Board:
             url=str(settings.get("url", "")),
             tasks=tasks,
             submissions=dict(sorted(read.submissions.items())),
-            candidates=tuple(ledger.candidates()),
+            candidates=candidates,
             results=tuple(read.scores),
             vectors=read.vectors,
             rankings=rankings,

@@ -16,7 +16,7 @@ from exabench.catalogue import expand, task
 from exabench.errors import BadInput
 from exabench.forking import made, processes_for
 from exabench.metrics._measure import mean
-from exabench.nouns import FIRST_STAGE, Submission, Task
+from exabench.nouns import FIRST_STAGE, Candidates, Submission, Task
 from exabench.statistics import mean_intervals, rank_groups
 from exabench.submissions import SENT_IN
 
@@ -73,11 +73,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of a task page: a result with its rank group on that task (None for a bound)."""
+    """One line of a task page: a result with its rank group on that task.
+
+    None for a bound, and for a result that is not `alike`: measured over another list of that name, under another
+    convention or by other judgements than the frozen list tells, it cannot be ranked with the others.
+    """
 
     submission: Submission
     result: Score
     group: int | None
+    alike: bool = True
 
 
 @dataclass(frozen=True)
@@ -94,12 +99,14 @@ class Ranking:
 class Ranker:
     """Ranks scores by what their submissions are; a submission that was withdrawn is in no ranking.
 
-    `known` are intervals of an earlier build by what they are of; `intervals` gathers those of this one.
+    Nor is a result that was measured otherwise than its frozen list among `candidates` tells. `known` are intervals of
+    an earlier build by what they are of; `intervals` gathers those of this one.
     """
 
     submissions: Mapping[str, Submission]
     scores: Sequence[Score]
     vectors: Vectors
+    candidates: Sequence[Candidates]
     known: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -120,7 +127,7 @@ class Ranker:
         wanted = {name for names in parts.values() for name in names}
         grouped: dict[tuple[str, str], dict[str, Score]] = {}
         for score in self.scores:
-            if score.task in wanted and score.submission in self._competing:
+            if score.task in wanted and self._competes(score):
                 grouped.setdefault((score.submission, score.candidates), {})[score.task] = score
         lines = [_Line.of(parts, self.submissions[slug], found) for (slug, _), found in grouped.items()]
         complete = [line for line in lines if line.mean is not None]
@@ -161,11 +168,22 @@ class Ranker:
 
     def _ranked(self, scores: list[Score]) -> tuple[Entry, ...]:
         scores.sort(key=lambda score: (-score.value, score.submission, score.candidates))
-        ranked = [score for score in scores if score.submission in self._competing]
+        ranked = [score for score in scores if self._competes(score)]
         arrays = [[self.vectors.row(score.digest)] for score in ranked]
         _same_sizes(ranked, arrays)
         numbered = {score.digest: group for score, group in zip(ranked, rank_groups(arrays), strict=True)}
-        return tuple(Entry(self.submissions[s.submission], s, numbered.get(s.digest)) for s in scores)
+        found = ((self.submissions[s.submission], s, numbered.get(s.digest), self._is_alike(s)) for s in scores)
+        return tuple(Entry(*told) for told in found)
+
+    def _competes(self, score: Score) -> bool:
+        return score.submission in self._competing and self._is_alike(score)
+
+    def _is_alike(self, score: Score) -> bool:
+        return score.measured_as(self._listed.get((score.task, score.candidates)))
+
+    @cached_property
+    def _listed(self) -> Mapping[tuple[str, str], Candidates]:
+        return {(one.task, one.name): one for one in self.candidates}
 
     @cached_property
     def _counted(self) -> Collection[str]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exabench.nouns import Result
+from exabench.nouns import Candidates, Result
 
 
 class Score(NamedTuple):
@@ -52,6 +52,11 @@ class Score(NamedTuple):
     def whole(self) -> bool:
         """Does the run answer every query of its candidates?"""
         return not self.missing
+
+    def measured_as(self, listed: Candidates | None) -> bool:
+        """Is it over this frozen list, under its convention, by its judgements? Of no list that is known: yes."""
+        own = self.candidates_digest, self.convention_digest, self.qrels_digest
+        return listed is None or own == (listed.digest, listed.convention_digest, listed.qrels_digest)
 
     @property
     def difference(self) -> float:

@@ -22,8 +22,13 @@ def uncollected() -> Iterator[None]:
 @contextmanager
 def frozen() -> Iterator[None]:
     """Collections in this block go through new objects alone; a forked process then copies none of the others."""
+    was_on, was_frozen = gc.isenabled(), gc.get_freeze_count() > 0
     gc.freeze()
+    gc.enable()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if not was_frozen:
+            gc.unfreeze()
+        if not was_on:
+            gc.disable()

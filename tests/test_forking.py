@@ -80,6 +80,8 @@ def test_the_collector_is_left_as_it_was() -> None:
     with uncollected():
         assert not gc.isenabled()
     assert gc.isenabled()
-    with frozen():
-        assert gc.get_freeze_count() > 0
-    assert gc.get_freeze_count() == 0
+    with uncollected(), frozen():
+        with frozen():
+            assert gc.get_freeze_count() > 0 and gc.isenabled()
+        assert gc.get_freeze_count() > 0 and gc.isenabled()
+    assert gc.get_freeze_count() == 0 and gc.isenabled()

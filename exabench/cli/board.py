@@ -22,6 +22,7 @@ from exabench.cli._output import (
     show_json,
     show_published,
 )
+from exabench.nouns import Progress, silent
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -58,21 +59,28 @@ def check(board: Path, as_json: bool) -> None:
 @json_option
 def build(board: Path, to: Path | None, check: bool, as_json: bool) -> None:
     """Write the static pages from the committed files alone; only what changed is read and touched."""
-    from exabench.board import Board
-    from exabench.pages import index_of, render
-
     site = to or board / "site"
     if check:
         _hold(ready(board), site, as_json)
         return
-    index = index_of(site)
     with progress("pages") as report:
-        changed = render(Board.read(ready(board), index=index), site, progress=report, index=index)
+        changed = _built(ready(board), site, report)
     if as_json:
         show_json({"page": str(site / "index.html"), "changed": [str(path) for path in changed]})
         return
     note(f"{len(changed)} files changed")
     show(str(site / "index.html"))
+
+
+def _built(board: Path, site: Path, report: Progress = silent) -> list[Path]:
+    """Bring a site to its board; the files that changed. Reading makes objects that stay: nothing to collect."""
+    from exabench.board import Board
+    from exabench.collecting import uncollected
+    from exabench.pages import index_of, render
+
+    index = index_of(site)
+    with uncollected():
+        return render(Board.read(board, index=index), site, progress=report, index=index)
 
 
 def _hold(board: Path, site: Path, as_json: bool) -> None:
@@ -95,13 +103,10 @@ def _hold(board: Path, site: Path, as_json: bool) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 def serve(board: Path, port: int) -> None:
     """Build the pages and show them on this machine until Ctrl-C."""
-    from exabench.board import Board
     from exabench.errors import BadInput
-    from exabench.pages import index_of, render
 
     site = board / "site"
-    index = index_of(site)
-    render(Board.read(ready(board), index=index), site, index=index)
+    _built(ready(board), site)
     handler = functools.partial(_Quiet, directory=str(site))
     try:
         server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
@@ -136,17 +141,14 @@ def publish(
 
     Only a board whose files are in order and whose numbers can be recomputed is published.
     """
-    from exabench.board import Board
     from exabench.ledger import Ledger
-    from exabench.pages import index_of, render
     from exabench.publishing import publish_site
 
     where, title = place_of(repo, to), Ledger(ready(board)).settings()["title"]
     if not no_check:
         _must_hold(board, data)
     with progress("pages") as report:
-        index = index_of(board / "site")
-        render(Board.read(board, index=index), board / "site", progress=report, index=index)
+        _built(board, board / "site", report)
     given: dict[str, Any] = {"title": title, "pull_request": pr, "dry_run": dry_run}
     with progress("publish") as report:
         done = publish_site(board / "site", where, **given, progress=report)

@@ -1,6 +1,7 @@
 """What files that show the whole board are put together from, kept by key: of those that stay, nothing is made again.
 
-A file of rows is an Arrow table behind the checksum of its bytes; any build can do without it.
+A file of rows is an Arrow table behind the checksum of its bytes; any build can do without it. Nothing here calls
+pa.array (nor what calls it): that would import pandas, which takes longer than all the rest.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ def rows(file: Path | None, schema: pa.Schema, settings: str, keys: Sequence[str
     `settings` are what all of them depend on besides their keys; what depended on others is made again.
     """
     whole = schema.insert(0, pa.field(_KEY, pa.string())).with_metadata({"settings": settings})
-    old = (_read(file, whole) if file else None) or whole.empty_table()
+    old = (_read(file, whole) if file else None) or pa.Table.from_batches([], whole)
     there, new, chosen = _places(old), _New(whole, old.num_rows), list[int]()
     for place, key in enumerate(keys):
         chosen += there.get(key) or new.add(key, make(place))
     indices = pa.Array.from_buffers(pa.int64(), len(chosen), [None, pa.py_buffer(array("q", chosen))])
-    table = pa.concat_tables([old, *new.tables()]).take(indices)  # pa.array would import pandas, in vain
+    table = pa.concat_tables([old, *new.tables()]).take(indices)
     gone = len(there) + new.keys - len(keys)
     if file and max(new.keys, gone) > len(there) * FRESH:
         _write(file, table)

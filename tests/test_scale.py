@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from exabench.cli import main
 from exabench.errors import BadInput, CannotWrite
 from exabench.ledger import Ledger, read_result
 from exabench.pages import differences, index_of, render
+from exabench.pages._page import Group, Page
+from exabench.pages._publish import Site, differing, publish
 
 
 def settle(board: Path) -> None:
@@ -159,6 +162,23 @@ def test_a_page_that_was_edited_or_lost_is_made_again(board: Path) -> None:
     (site / "tasks" / "mini.html").unlink()
     assert build(board, site) == {"about.html", "tasks/mini.html"}
     assert digests(site) == before
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_a_file_may_go_from_one_group_to_another(tmp_path: Path, first: str) -> None:
+    def site(**groups: str) -> Site:
+        def page(path: str) -> Page:
+            return Page(f"{path}.txt", path.encode)
+
+        listed = [Group(name, (paths,), partial(map, page, paths)) for name, paths in groups.items()]
+        listed.sort(key=lambda group: group.name != first)
+        return Site(listed, [], lambda page: bytes(page.make()), lambda names: None, "settings")
+
+    place, index = tmp_path / "site", tmp_path / "index"
+    publish(site(a="fg", b="h"), place, index=index)
+    after = site(a="f", b="gh")
+    assert publish(after, place, index=index) == []
+    assert differing(after, place) == [] and (place / "g.txt").read_text() == "g"
 
 
 def test_check_finds_every_byte_that_differs(board: Path, capsys: pytest.CaptureFixture[str]) -> None:

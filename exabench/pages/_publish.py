@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -49,27 +49,20 @@ class _Built:
 
     groups: dict[str, Files]
     digests: Digests
-    changed: list[str] = field(default_factory=list)
+    changed: list[str]
 
     @classmethod
-    def of(cls, known: Index, old: Digests, names: Collection[str]) -> _Built:
-        """What stays if nothing has to be made: the known files of those groups that still are."""
-        built = cls({name: known.kept[name] for name in names if name in known.kept}, dict(old) if known.kept else {})
-        for name in known.kept.keys() - built.groups.keys():
-            built._drop(known.kept[name])
-        return built
-
-    def add(self, group: _Made) -> None:
-        """Put a group that was made in the place of what was known of it."""
-        if group.name in self.groups:
-            self._drop(self.groups[group.name])
-        self.groups[group.name] = group.key, [[path, size, changed] for path, _, size, changed in group.files]
-        self.digests.update((path, digest) for path, digest, *_ in group.files)
-        self.changed += group.differ
-
-    def _drop(self, known: Files) -> None:
-        for path, *_ in known[1]:
-            self.digests.pop(path, None)
+    def of(cls, known: Index, old: Digests, names: Iterable[str], made: Mapping[str, _Made]) -> _Built:
+        """What stays of the last build, and what was made now in the place of the rest."""
+        stay = {name: known.kept[name] for name in names if name in known.kept and name not in made}
+        digests = dict(old) if known.kept else {}
+        for name in known.kept.keys() - stay.keys():
+            for path, *_ in known.kept[name][1]:
+                digests.pop(path, None)
+        for group in made.values():  # only now: a file may have gone from one group to another
+            digests.update((path, digest) for path, digest, *_ in group.files)
+            stay[group.name] = group.key, [[path, size, changed] for path, _, size, changed in group.files]
+        return cls(stay, digests, sorted(path for group in made.values() for path in group.differ))
 
 
 def publish(site: Site, to: Path, *, index: Path | None = None, processes: int = 0) -> list[Path]:
@@ -137,16 +130,16 @@ def _built(site: Site, known: Index, old: Digests, staging: _Staging, processes:
         site.prepare({page.template for group in site.single for page in group.pages()})
         site.prepare({page.template for group in (*site.many[:1], *site.many[-1:]) for page in group.pages()})
     names = [group.name for group in chain(site.single, site.many)]
-    built, done = _Built.of(known, old, names), 0
+    done, groups = 0, dict[str, _Made]()
     parts: list[Sequence[Page | Group]] = [[group] for group in site.single]  # long ones first: what ends is short
     parts += [site.many[start : start + TOGETHER] for start in range(0, len(site.many), TOGETHER)]
     for part in made(staging.all, parts, processes or processes_for(len(names), ALONE)):
         for name, group in part:
             done += 1
             if group:
-                built.add(group)
+                groups[name] = group
                 site.progress(done, len(names), name)
-    built.changed.sort()
+    built = _Built.of(known, old, names, groups)
     manifest = _manifest(built.digests)
     if not _is_same(Path(staging.to) / MANIFEST, manifest):
         staging.write(MANIFEST, manifest)

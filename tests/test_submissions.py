@@ -276,6 +276,14 @@ def test_the_model_that_was_checked_is_the_one_that_runs(tmp_path, key):
     assert f"options must not hold {key}" in told(tmp_path, MODEL | {"options": {key: "x/y"}})
 
 
+@pytest.mark.parametrize("value", ["2024-01-01", "12:00:00", "[1, {a = 2024-01-01T00:00:00Z}]", "nan", "[-inf]"])
+def test_options_that_json_cannot_hold_are_refused(tmp_path, value):
+    file = tmp_path / "model.toml"
+    file.write_text(toml(MODEL) + f"\n[options]\nwhen = {value}\n")
+    with pytest.raises(BadInput, match="options must be a table of texts, finite numbers"):
+        read_submission(file)
+
+
 @pytest.mark.parametrize("key", ["strategy", "template", "precision"])
 def test_what_is_said_twice_is_said_alike(tmp_path, key):
     twice = MODEL | {key: "one", "options": {key: "other"}}

@@ -77,13 +77,12 @@ class Index:
         )
 
     def write(self, folder: Path) -> None:
-        """Write the index, but for submissions that JSON does not hold as they are."""
-        submissions = {name: one for name, one in self.submissions.items() if _holds(one[2].options)}
-        said = [[getattr(one, name) for _, _, one in submissions.values()] for name in _SAID]
+        """Write the index."""
+        said = [[getattr(one, name) for _, _, one in self.submissions.values()] for name in _SAID]
         told = {
             "package": package_digest(),
-            "names": list(submissions),
-            "digests": [digest for _, digest, _ in submissions.values()],
+            "names": list(self.submissions),
+            "digests": [digest for _, digest, _ in self.submissions.values()],
             "said": list(map(_column, said)),
             "folders": [[name, *rest] for name, rest in self.folders.items()],
             "keys": list(self.results),
@@ -93,7 +92,7 @@ class Index:
         }
         named: dict[str, Any] = {
             "told": np.frombuffer(json.dumps(told, separators=(",", ":")).encode(), np.uint8),
-            "submissions": np.array([stat for stat, *_ in submissions.values()], np.int64),
+            "submissions": np.array([stat for stat, *_ in self.submissions.values()], np.int64),
             "results": np.array([stat for stat, _ in self.results.values()], np.int64),
             "bounds": np.array(list(self.intervals.values()), np.float64),
             **{f"rows{i}": np.stack(list(rows.values())) for i, (_, rows) in enumerate(self.rows)},
@@ -114,14 +113,6 @@ def _column(values: Sequence[Any]) -> dict[str, list[Any]]:
 def _values(column: Mapping[str, list[Any]]) -> list[Any]:
     values = [tuple(value) if isinstance(value, list) else value for value in column["values"]]
     return [values[place] for place in column["at"]] if "at" in column else values
-
-
-def _holds(options: Mapping[str, Any]) -> bool:
-    """Does JSON hold them as they are? A TOML date, for one, is none of its values."""
-    try:
-        return not options or json.loads(json.dumps(options, allow_nan=False)) == options
-    except (TypeError, ValueError):
-        return False
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,7 +57,11 @@ def _names_or_unknown(value: object) -> bool:
 
 
 def _is_options(value: object) -> bool:
-    return isinstance(value, dict) and len(str(value)) <= 4000
+    """A table that JSON can hold, as results and pages do: TOML's dates, nan and inf are none of its values."""
+    try:
+        return isinstance(value, dict) and len(json.dumps(value, allow_nan=False)) <= 4000
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 def _is_bibtex(value: object) -> bool:
@@ -136,7 +141,7 @@ FIELDS = (
     Field(
         "options",
         "what else the part is to be told",
-        "be a table of what the reranker is to be told",
+        "be a table of texts, finite numbers, true, false, lists and tables (no dates)",
         _is_options,
         allowed=_RUN_HERE,
     ),

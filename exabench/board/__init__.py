@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -42,8 +42,8 @@ class Reported:
 class Board:
     """Everything the pages show: every result in short (`full` reads one whole), and the rankings of them.
 
-    `submissions` are in the order of their slugs; `digests` are those of their files by slug, `package` is that of the
-    exabench that read them.
+    `submissions` are in the order of their slugs; `digests` are those of their files by slug, `unlike` those of results
+    that no ranking takes (Ranker.unlike), `package` is that of the exabench that read them.
     """
 
     folder: Path
@@ -61,6 +61,7 @@ class Board:
     entries: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
+    unlike: Collection[str] = ()
     package: str = ""
 
     @classmethod
@@ -97,6 +98,7 @@ class Board:
             entries=ranker.entries([task(name) for t in tasks for name in members(t)]),
             changes=ledger.changes(),
             digests=read.digests,
+            unlike=ranker.unlike,
             package=package_digest(),
         )
 

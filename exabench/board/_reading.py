@@ -78,12 +78,13 @@ class Inputs:
         found = self._made(_score, new)
         for key, file, stat in listed:
             if file in found:
-                values, ids, row = found[file]
-                rows[values[_DIGEST]] = self.vectors.table(ids), np.frombuffer(row)
+                values, ids, data = found[file]
+                table, row = self.vectors.table(ids), np.frombuffer(data)
             else:
                 values = old[key][1]
+                table, row = rows[values[_DIGEST]]
             score = Score._make((*values, file))
-            self.vectors.add(score.digest, *rows[score.digest])
+            self.vectors.add(score.digest, table, row)
             self.scores.append(score)
             if self._is_settled(stat):
                 self._next.results[key] = stat, values

@@ -172,18 +172,19 @@ class Ranker:
         arrays = [[self.vectors.row(score.digest)] for score in ranked]
         _same_sizes(ranked, arrays)
         numbered = {score.digest: group for score, group in zip(ranked, rank_groups(arrays), strict=True)}
-        found = ((self.submissions[s.submission], s, numbered.get(s.digest), self._is_alike(s)) for s in scores)
+        found = (
+            (self.submissions[s.submission], s, numbered.get(s.digest), s.digest not in self.unlike) for s in scores
+        )
         return tuple(Entry(*told) for told in found)
 
     def _competes(self, score: Score) -> bool:
-        return score.submission in self._competing and self._is_alike(score)
-
-    def _is_alike(self, score: Score) -> bool:
-        return score.measured_as(self._listed.get((score.task, score.candidates)))
+        return score.submission in self._competing and score.digest not in self.unlike
 
     @cached_property
-    def _listed(self) -> Mapping[tuple[str, str], Candidates]:
-        return {(one.task, one.name): one for one in self.candidates}
+    def unlike(self) -> Collection[str]:
+        """The digests of the results that were measured otherwise than their frozen lists tell."""
+        listed = {(one.task, one.name): one for one in self.candidates}
+        return {s.digest for s in self.scores if not s.measured_as(listed.get((s.task, s.candidates)))}
 
     @cached_property
     def _counted(self) -> Collection[str]:

@@ -176,7 +176,7 @@ def result(view: View, found: Score, lists: Lists | None = None) -> dict[str, An
     return {
         "result": one,
         "submission": submission,
-        "alike": view.is_alike(found),
+        "alike": found.digest not in view.board.unlike,
         "changes": changes,
         "queries": _rows(changes or alone, ranking.places if ranking else {}),
         "bars": _bars(one, changes) if changes else None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from exabench.catalogue import task
 from exabench.ledger import Ledger
-from exabench.nouns import FIRST_STAGE, Candidates, Result, Submission, Task
+from exabench.nouns import FIRST_STAGE, Result, Submission, Task
 from exabench.pages._format import first_stage, newest
 from exabench.rows import Release
 
@@ -120,10 +120,6 @@ class View:
         found = (Change(query, value, old[query]) for query, value in own.items())
         return tuple(sorted(found, key=lambda change: (-change.difference, change.query)))
 
-    def is_alike(self, score: Score) -> bool:
-        """Was a result measured as its frozen list says? Others are in no ranking."""
-        return score.measured_as(self._listed.get((score.task, score.candidates)))
-
     def kept(self, name: str) -> Path | None:
         """A file of the index."""
         return self.index / name if self.index else None
@@ -140,7 +136,7 @@ class View:
 
     def candidates_digest(self, task: str, name: str) -> str:
         """The digest of a candidate list with all that is told of it; empty where the board has none of that name."""
-        return self._list_digests.get((task, name), "")
+        return self._candidates.get((task, name), "")
 
     def of_submission(self, slug: str) -> tuple[str, ...]:
         """What a submission and its results depend on: they, the first stages under them, and its training."""
@@ -190,12 +186,8 @@ class View:
         return result.digest, before.digest if before else ""
 
     @cached_property
-    def _listed(self) -> Mapping[tuple[str, str], Candidates]:
-        return {(one.task, one.name): one for one in self.board.candidates}
-
-    @cached_property
-    def _list_digests(self) -> Mapping[tuple[str, str], str]:
-        return {key: _digest(one) for key, one in self._listed.items()}
+    def _candidates(self) -> Mapping[tuple[str, str], str]:
+        return {(one.task, one.name): _digest(one) for one in self.board.candidates}
 
 
 def _digest(value: object) -> str:

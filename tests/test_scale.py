@@ -94,6 +94,14 @@ def test_one_new_submission_opens_its_files_and_makes_its_pages_alone(many: Path
     assert differences(Board.read(many), site) == []
 
 
+def test_of_a_large_file_only_the_lines_of_what_is_new_are_made(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slug, opened, whole = Crowd(many).add(300), set[str](), Board.full
+    monkeypatch.setattr(Board, "full", lambda board, one: opened.add(one.submission) or whole(board, one))
+    changed = build(many, many / "site", processes=1)
+    assert {"data/board.json", "data/results.csv", "data/results.parquet", "data/rows.csv"} <= changed
+    assert opened == {slug}
+
+
 def test_a_build_of_nothing_new_opens_no_result_and_writes_nothing(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settle(many)
     build(many, many / "site")

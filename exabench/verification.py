@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import functools
 import io
@@ -60,7 +59,8 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
     if not files:
         raise BadInput(f"holds no result{'' if slug == '*' else f' of {slug}'}", file=board)
     stage_of = functools.cache(lambda task, candidates: _stage(ledger, task, candidates, data))
-    filed, logged = _filed(ledger), _logged(ledger)
+    filed, _ = ledger.readable_submissions()  # the others are named with the files
+    logged = _logged(ledger)
     for file in files:
         task, _, candidates = file.stem.partition(".")
         try:
@@ -81,15 +81,6 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
     if slug == "*":
         yield from _gone(files, logged)
         yield from _other_files(ledger)
-
-
-def _filed(ledger: Ledger) -> dict[str, Submission]:
-    """The submissions that can be read; the others are named with the files."""
-    found = {}
-    for file in sorted((ledger.folder / "submissions").glob("*.toml")):
-        with contextlib.suppress(ExabenchError):
-            found[file.stem] = ledger.submission(file)
-    return found
 
 
 def _logged(ledger: Ledger) -> Mapping[LedgerCell, float | None] | None:

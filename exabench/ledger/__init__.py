@@ -84,6 +84,21 @@ class Ledger:
         files = sorted((self.folder / "submissions").glob("*.toml"))
         return {file.stem: self.submission(file) for file in files}
 
+    def readable_submissions(self) -> tuple[dict[str, Submission], dict[str, BadInput]]:
+        """The submissions that can be read, and why the others cannot, both by slug."""
+        readable: dict[str, Submission] = {}
+        problems: dict[str, BadInput] = {}
+        for file in sorted((self.folder / "submissions").glob("*.toml")):
+            try:
+                readable[file.stem] = self.submission(file)
+            except BadInput as error:
+                problems[file.stem] = error
+        return readable, problems
+
+    def submission_file(self, slug: str) -> Path:
+        """Where a submission is kept."""
+        return self.folder / "submissions" / f"{slug}.toml"
+
     def submission(self, file: Path) -> Submission:
         """One filed submission. Raises BadInput where the file does not carry its slug."""
         submission = read_submission(file)
@@ -95,7 +110,7 @@ class Ledger:
         """File a submission. Raises BadInput for a name that differs from a filed one in case only."""
         for other in self.twins(submission.slug):
             raise BadInput(f"{submission.name} differs from the filed {other} in case only; take another name")
-        file = self.folder / "submissions" / f"{submission.slug}.toml"
+        file = self.submission_file(submission.slug)
         write(file, submission_text(submission, sealed=True))
         return file
 

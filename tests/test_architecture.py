@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "exabench"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = {
-    0: {"nouns", "rows", "shelf", "recipe", "files", "errors", "catalogue", "collecting", "forking"},
+    0: {"nouns", "rows", "shelf", "recipe", "files", "errors", "catalogue", "collecting", "forking", "sqlite_store"},
     1: {
         *("metrics", "statistics", "runs", "qrels", "submissions", "hub", "flops", "strategies"),
         *("batches", "models", "prompting", "quality", "permutation", "prices", "losses"),

@@ -78,7 +78,9 @@ def test_each_process_sees_a_gpu_of_its_own_and_begins_once(tmp_path: Path, monk
 def test_a_worker_gets_the_items_of_the_model_that_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     work = [Item("a", "one"), Item("b", "one"), Item("a", "two"), Item("c", "one"), Item("a", "three")]
-    outcomes_in_order = [place for place, _ in run_items(work, Begin(tmp_path, wait="b.one"), model_of=lambda i: i.model)]
+    outcomes_in_order = [
+        place for place, _ in run_items(work, Begin(tmp_path, wait="b.one"), model_of=lambda i: i.model)
+    ]
     assert outcomes_in_order[:4] == [0, 2, 4, 3]  # the other worker waits with b until all that is left is done
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from exabench.catalogue import single_task
 from exabench.errors import BadInput
 from exabench.ledger import Ledger, read_result
-from exabench.nouns import Result, Run, Submission
+from exabench.nouns import Result, Submission
 from exabench.options import accepts
 from exabench.rerankers import RERANKERS, Reranker
 from exabench.reranking import Reranking

@@ -27,6 +27,7 @@ FLOORS = {
         "options",
         "parallel",
         "records",
+        "sentence_modules",
         "sqlite_store",
     },
     1: {

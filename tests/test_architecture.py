@@ -31,7 +31,7 @@ FLOORS = {
     },
     1: {
         *("metrics", "statistics", "runs", "qrels", "submissions", "hub", "flops", "strategies"),
-        *("batches", "models", "prompting", "quality", "permutation", "prices", "losses"),
+        *("batches", "models", "prompting", "quality", "permutation", "losses"),
         *("screening", "exposure"),
     },
     1.5: {"dual_encoder"},

@@ -12,7 +12,7 @@ from toys import Given, ShortestFirst, contents, good_run, write_beir, write_run
 import exabench.collections.beir_folder
 from exabench.board import Board
 from exabench.catalogue import task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.errors import BadInput, CheckFailed
 from exabench.evaluation import _changes, evaluate, run_board, score
 from exabench.evaluation._working import takes_options

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exabench.catalogue import task
-from exabench.collections._judged import at_hand, benchmarks
+from exabench.collections import at_hand, benchmarks
 from exabench.nouns import Passage, Query
 from exabench.quality import Duplicates, Leaks, Report, collection_of
 from exabench.quality._texts import grams, passages_of, words

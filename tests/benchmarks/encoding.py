@@ -24,7 +24,7 @@ import transformers
 from sentence_transformers import SentenceTransformer
 
 from exabench.catalogue import single_task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.hub import model_folder
 from exabench.nouns import Passage, Query
 from exabench.retrievers._biencoder import BiEncoder

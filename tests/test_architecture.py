@@ -32,12 +32,12 @@ FLOORS = {
     },
     1: {
         *("metrics", "statistics", "runs", "qrels", "submissions", "hub", "flops", "strategies"),
-        *("batches", "models", "prompting", "quality", "permutation", "prices", "losses"),
+        *("batches", "models", "prompting", "quality", "permutation", "losses"),
         *("screening", "exposure"),
     },
-    1.5: {"dual_encoder"},
+    1.5: {"dual_encoder", "collections"},
     2: {
-        *("collections", "retrievers", "rerankers", "teachers", "ledger", "measuring", "costs"),
+        *("retrievers", "rerankers", "teachers", "ledger", "measuring", "costs"),
         *("pairs", "queries", "builders", "replies", "releases", "cards", "shards"),
         *("showing", "discussions"),
     },

@@ -202,22 +202,26 @@ def publish(
 
 @data.command()
 @click.argument("folder", type=FOLDER)
-@click.option(
-    "--prices", type=FILE, required=True, help="TOML: a table for each model, with date, source, prompt, output."
-)
-def cost(folder: Path, prices: Path) -> None:
-    """Price the teacher's tokens behind the release in FOLDER with a table of yours (money per million tokens)."""
-    from exabench.prices import money, price_text
-    from exabench.prices import prices as read_prices
+@click.option("--input-price", help="What a million tokens cost that the teacher reads.")
+@click.option("--output-price", help="What a million tokens cost that the teacher writes.")
+@click.option("--prices", hidden=True)
+def cost(folder: Path, input_price: str | None, output_price: str | None, prices: str | None) -> None:
+    """Count the teacher's tokens behind the release in FOLDER and, with both prices, say what they cost."""
+    from exabench.costs import price_of
+    from exabench.errors import BadInput
     from exabench.releases import read
 
-    known = read_prices(prices)
+    if prices is not None:
+        raise BadInput("price tables are gone: give --input-price and --output-price, money for a million tokens")
+    if (input_price is None) != (output_price is None):
+        raise BadInput("a price needs both --input-price and --output-price, money for a million tokens")
     for name, made in read(folder).tables.items():
-        model = str(made.teacher.get("model", ""))
-        tokens = (made.tokens.get("prompt_tokens", 0), made.tokens.get("output_tokens", 0))
-        price = price_text(money({model: tokens}, known))
-        when = f" ({known[model].source}, {known[model].date})" if model in known else ""
-        show(f"{name}: {tokens[0]} tokens read, {tokens[1]} written by {model or 'nobody'}: {price}{when}")
+        tokens_read = made.tokens.get("prompt_tokens", 0)
+        tokens_written = made.tokens.get("output_tokens", 0)
+        line = f"{name}: {tokens_read} tokens read, {tokens_written} written by {made.teacher.get('model', 'nobody')}"
+        if input_price is not None and output_price is not None:
+            line += f": {price_of(tokens_read, tokens_written, input_price, output_price)}"
+        show(line)
 
 
 @data.command()

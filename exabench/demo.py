@@ -18,7 +18,7 @@ from exabench.building import Sources, build, data_recipe, record
 from exabench.catalogue import expand
 from exabench.errors import BadInput
 from exabench.evaluation import run_board
-from exabench.files import only_writer, toml_text, write, writing
+from exabench.files import only_writer, replacing_folder, toml_text, write
 from exabench.ledger import Ledger
 from exabench.nouns import Progress, Submission, silent
 from exabench.pages import render
@@ -330,9 +330,8 @@ def _copy_model(elsewhere: Path, model: Path, plan: Plan) -> None:
         folder = elsewhere / "model"  # the work folder of a training
     if not _is_same_plan(plan, read_training(folder).values["recipe"]):
         raise BadInput(f"was not trained by the recipe {plan.recipe.name}; take it out of trained_from", file=folder)
-    with only_writer(model.parent), writing(model):
-        shutil.rmtree(model, ignore_errors=True)
-        shutil.copytree(folder, model)
+    with only_writer(model.parent), replacing_folder(model) as copy:
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
 
 
 def _with_board_datasets(plan: Plan, ledger: Ledger) -> Recipe:

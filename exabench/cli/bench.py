@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from exabench.cli._output import (
-    board_option,
-    data_option,
-    json_option,
-    note,
-    progress,
-    ready,
-    set_option,
-    show,
-    show_json,
-    table,
-)
+from exabench.cli._options import Group, board_option, data_option, json_option, set_option
+from exabench.cli._output import note, progress, ready, show, show_json, table
 from exabench.cli._queue import pending, run, submit, withdraw
 from exabench.errors import BadInput
 
@@ -34,7 +24,7 @@ threshold_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def bench() -> None:
     """Tasks, candidates, submissions, results, scores, comparisons."""
 

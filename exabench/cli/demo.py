@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exabench.cli._output import data_option, json_option, note, progress, set_option, show, show_json, table
+from exabench.cli._options import Command, data_option, json_option, set_option, to_option
+from exabench.cli._output import answer, note, progress, table
+from exabench.errors import plural
 
 if TYPE_CHECKING:
     from exabench.board import Ranking
     from exabench.demo import Demo
 
 
-@click.command()
-@click.option("--to", type=click.Path(path_type=Path), default=Path("exabench-demo"), show_default=True)
+@click.command(cls=Command, short_help="The whole thread on the embedded collection: no network, no GPU.")
+@to_option("Leaderboard folder; datasets and models are made beside it.", default="exabench-demo")
 @click.option("--recipe", help="A board recipe; else mini, or collections with --data.")
 @set_option
 @data_option
@@ -34,40 +36,40 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
         recipe = "collections" if source is click.core.ParameterSource.COMMANDLINE else "mini"
     with progress("demo") as report:
         made = run_demo(to, recipe, overrides=pairs, data=data, progress=report, note=note)
-    if as_json:
-        show_json(
-            {
-                "board": str(to),
-                "page": str(made.page),
-                "recipe": made.recipe.name,
-                "fingerprint": made.recipe.fingerprint,
-                "datasets": [audit.as_json() for audit in made.audits.values()],
-                "results": len(made.results),
-                "numbers": len(made.cells),
-                "wrong": len(made.wrong),
-            }
-        )
-    else:
-        _show_demo(made)
-    if made.wrong:
-        raise CheckFailed(f"{to}: {len(made.wrong)} numbers do not hold; exabench bench verify --board {to} names them")
+    wrong = len(made.wrong)
+    value = {
+        "board": str(to),
+        "page": str(made.page),
+        "recipe": made.recipe.name,
+        "fingerprint": made.recipe.fingerprint,
+        "datasets": [audit.as_json() for audit in made.audits.values()],
+        "results": len(made.results),
+        "numbers": len(made.cells),
+        "wrong": wrong,
+    }
+    answer(as_json, value, _text(made))
+    results = plural(len(made.results), "result")
+    numbers = plural(len(made.cells), "number")
+    failures = plural(wrong, "of them does not hold", "of them do not hold")
+    note(f"{results}; {numbers} recomputed from their stored runs, {failures}")
+    if wrong:
+        failures = plural(wrong, "number does not hold", "numbers do not hold")
+        raise CheckFailed(f"{to}: {failures}; exabench bench verify --board {to} names them")
 
 
-def _show_demo(made: Demo) -> None:
+def _text(made: Demo) -> str:
+    """The overviews of the board, and where everything is."""
     overviews = []
     for ranking in made.board.rankings:
         if any(row.mean is not None for row in ranking.rows):
             overviews.append(_overview(ranking))
-    show("\n\n".join(overviews))
-    note(
-        f"{len(made.results)} results; {len(made.cells)} numbers recomputed from their stored runs, "
-        f"{len(made.wrong)} of them do not hold"
-    )
+    lines = ["\n\n".join(overviews)]
     for name in made.audits:
-        show(f"dataset: {name} (exabench data audit {made.builds / name / 'release'})")
+        lines.append(f"dataset: {name} (exabench data audit {made.builds / name / 'release'})")
     for name in made.trained:
-        show(f"model: {name} ({made.builds / name / 'model'})")
-    show(f"page: {made.page}")
+        lines.append(f"model: {name} ({made.builds / name / 'model'})")
+    lines.append(f"page: {made.page}")
+    return "\n".join(lines)
 
 
 def _overview(ranking: Ranking) -> str:

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from exabench.errors import plural
 from exabench.flops import qpp, rpp
 from exabench.metrics._measure import mean
 from exabench.nouns import Cost, Timing, Usage
@@ -56,7 +57,7 @@ def hardware() -> str:
     """What this process computes on: processor, cores it may use, GPUs and PyTorch, where PyTorch is loaded."""
     torch = sys.modules.get("torch")
     cores = torch.get_num_threads() if torch else _cores()
-    parts = [_processor(), f"{cores} core{'' if cores == 1 else 's'}"]
+    parts = [_processor(), plural(cores, "core")]
     if torch:
         cards = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
         counted = Counter(torch.cuda.get_device_name(card) for card in cards)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.pairs._drawing import counted, passages_of
 from exabench.pairs._walk import Walk
 from exabench.rows import Pair
@@ -45,7 +45,9 @@ class Docpairs:
     def __iter__(self) -> Iterator[Pair]:
         chosen = dict(islice(self._fresh(), self._count))
         if self._count is not None and len(chosen) < self._count:
-            raise BadInput(f"{self.source} ends after {len(chosen)} pairs, before the {self._count} that are wanted")
+            raise BadInput(
+                f"{self.source} ends after {plural(len(chosen), 'pair')}, before the {self._count} that are wanted"
+            )
         asked = {query_id for query_id, _ in chosen}
         queries = {query.id: query for query in self._collection.queries() if query.id in asked}
         passages = passages_of(self._collection, {passage_id for _, passage_id in chosen})

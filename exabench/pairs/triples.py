@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.files import digest_of, lines
 from exabench.nouns import Passage, Query
 from exabench.pairs._drawing import counted
@@ -64,7 +64,9 @@ class Triples:
         for (number, record), relevant in self._walk.labelled(self._records(text)):
             columns = record[:-1].split("\t") if isinstance(record, str) else record
             if len(columns) < 3 or (self._walk.way == "balanced" and len(columns) > 3):
-                raise BadInput(f"has {len(columns)} columns where triples have 3", file=self._file, line=number)
+                raise BadInput(
+                    f"has {plural(len(columns), 'column')} where triples have 3", file=self._file, line=number
+                )
             yield _pair(number, columns, relevant)
             made += 1
             if made == self._count:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.nouns import Query
 from exabench.queries._sampling import lowest, rank
 from exabench.queries._sentences import sentences
@@ -48,7 +48,7 @@ class Cropped:
         """(passage id, place, sentence) of each. Raises BadInput where the collection has too few."""
         found = lowest(((rank(self._seed, one[2]), one) for one in self._sentences()), self._count)
         if len(found) < self._count:
-            have = f"{len(found)} different sentences of {self._fewest} words or more"
+            have = f"{plural(len(found), 'different sentence')} of {self._fewest} words or more"
             raise BadInput(f"cropped: {self.source} has {have}, fewer than count = {self._count}")
         return found
 

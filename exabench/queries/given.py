@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.files import file_digest, from_json, lines
 from exabench.nouns import Query
 from exabench.queries._sampling import lowest, rank
@@ -44,7 +44,8 @@ class Given:
         ranked = ((rank(self._seed, query.id), (query.id, query.text)) for query in self._all())
         queries = lowest(ranked, self._count) if self._count else [row for _, row in sorted(ranked)]
         if not queries or len(queries) < self._count:
-            raise BadInput(f"given: {self.source} has {len(queries)} queries, fewer than count = {self._count or 1}")
+            have = plural(len(queries), "query", "queries")
+            raise BadInput(f"given: {self.source} has {have}, fewer than count = {self._count or 1}")
         for id, text in queries:
             yield Query(id, text), {"kind": "given", "passage_id": "", "replies": []}
 

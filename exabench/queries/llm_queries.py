@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.files import digest_of
 from exabench.nouns import Passage, Prompt, Query, Reply
 from exabench.prompting import prompt_file, shown
@@ -155,7 +155,7 @@ class LlmQueries:
         )
         found = lowest(ranked, self._count)
         if len(found) < self._count:
-            few = f"{len(found)} passages of {self._passage_words} words or more"
+            few = f"{plural(len(found), 'passage')} of {self._passage_words} words or more"
             raise BadInput(f"llm_queries: {self.source} has {few}, fewer than the {self._count} to ask about")
         return [Passage(id, text, title) for id, title, text in found]
 

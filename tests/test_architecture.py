@@ -47,8 +47,9 @@ FLOORS = {
         *("evaluation", "submitting", "comparison", "verification", "board", "pages"),
         *("building", "publishing", "auditing", "training", "queueing"),
     },
-    6: {"__init__", "cli"},
-    7: {"__main__"},
+    6: {"demo"},
+    7: {"__init__", "cli"},
+    8: {"__main__"},
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 SHELVES = (

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from exabench.cli._output import board_option, data_option, json_option, note, progress, ready, show, show_json, table
-from exabench.errors import BadInput
+from exabench.cli._options import Command, board_option, data_option, dry_run_option, json_option
+from exabench.cli._output import answer, note, progress, ready, show, show_json, table
+from exabench.errors import BadInput, plural
 
 if TYPE_CHECKING:
     from exabench.queueing import Queue
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file", type=FILE)
 @click.option("--run", "runs", multiple=True, metavar="TASK[@CANDIDATES]=RUN", help="A run file; repeat for more.")
 @click.option("--repo", default="", help="Open a pull request on this board of the Hub (owner/name).")
 @click.option("--to", type=FILE, help="Write the submission's files into this new folder instead.")
 @click.option("--branch", default="", help="Commit them to this new branch of the checkout that holds --board.")
-@click.option("--dry-run", is_flag=True, help="Give the verdict, and send or file nothing.")
+@dry_run_option
 @data_option
 @board_option
 @json_option
@@ -65,7 +66,7 @@ def submit(
         note(f"{'sent' if sent['changed'] else 'there already'}: {sent['url']}")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--repo", default="", help="The board's repository on the Hub (owner/name): its open pull requests.")
 @board_option
 @json_option
@@ -80,7 +81,7 @@ def pending(repo: str, board: Path, as_json: bool) -> None:
     note(f"{len(rows)} waiting")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("slugs", nargs=-1)
 @click.option("--task", help="Only this task.")
 @click.option("--candidates", help="Only these candidates.")
@@ -140,17 +141,19 @@ def run(
         show(str(file))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("slug")
 @click.option("--reason", required=True, help="Why, in one line; pages show it.")
 @board_option
-def withdraw(slug: str, reason: str, board: Path) -> None:
+@json_option
+def withdraw(slug: str, reason: str, board: Path, as_json: bool) -> None:
     """Mark the submission SLUG as withdrawn: it stays listed with its results, and ranks no more."""
     from exabench.files import only_writer
     from exabench.submitting import withdraw as withdrawn
 
     with only_writer(board):
-        show(str(withdrawn(board, slug.replace("/", "--"), reason)))
+        file = withdrawn(board, slug.replace("/", "--"), reason)
+    answer(as_json, {"file": str(file)}, str(file))
 
 
 def _queue(repo: str, board: Path) -> Queue:
@@ -176,7 +179,7 @@ def _take(repo: str, board: Path, how: dict[str, Any], as_json: bool) -> None:
             answers.append(answer.as_json())
             if not as_json:
                 said = f"refused: {answer.reason}: {answer.message}" if answer.reason else "scored"
-                show(f"{answer.slug}: {said}{'' if answer.reason else f', {len(answer.scores)} results'}")
+                show(f"{answer.slug}: {said}{'' if answer.reason else ', ' + plural(len(answer.scores), 'result')}")
     if as_json:
         show_json({"answers": answers, "waiting": [slug for slugs in left.values() for slug in slugs]})
     if left:

@@ -8,25 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from exabench.cli._output import (
-    board_option,
-    data_option,
-    json_option,
-    note,
-    progress,
-    ready,
-    set_option,
-    show,
-    show_json,
-    table,
-)
+from exabench.cli._options import Group, board_option, data_option, json_option, set_option
+from exabench.cli._output import note, progress, ready, show, show_json, table
 from exabench.cli._queue import pending, run, submit, withdraw
 from exabench.errors import BadInput
 
 if TYPE_CHECKING:
     from exabench.comparison import TaskComparison
-    from exabench.ledger import Ledger
-    from exabench.nouns import Candidates, Run
 
 FILE = click.Path(path_type=Path)
 task_option = click.option("--task", help="A task of the table (exabench bench tasks).")
@@ -36,7 +24,7 @@ threshold_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def bench() -> None:
     """Tasks, candidates, submissions, results, scores, comparisons."""
 
@@ -90,18 +78,17 @@ def candidates(
     from exabench.catalogue import task as task_of
     from exabench.ledger import Ledger
     from exabench.recipe import settings
-    from exabench.reranking import make_candidates
+    from exabench.reranking import freeze_candidates
 
     options = settings(pairs)
     if run is not None:
         retriever, options = "run_file", {"file": str(run), **options}
         name = name or f"{_plain_name(run)}-{depth}"
     ledger = Ledger(ready(board, [single_task(task).name]))
-    given: dict[str, Any] = {"data": data, "lock": ledger.lock, "name": name, "options": options}
     with progress("first stage") as report:
-        made, ranked = make_candidates(task, retriever, depth, progress=report, **given)
-    file = ledger.add_candidates(made, ranked)
-    show_candidates(made, ranked, ledger, data)
+        made, file = freeze_candidates(
+            ledger, task, retriever, depth, data=data, name=name, options=options, progress=report
+        )
     if as_json:
         show_json(made.as_json())
         return
@@ -110,18 +97,6 @@ def candidates(
         note(f"{board / 'board.toml'} does not list {task}: add it to tasks, and the pages will show it")
     note(f"{made.queries} queries, recall@{depth} {made.recall:.4f}, {made.digest}")
     show(str(file))
-
-
-def show_candidates(made: Candidates, ranked: Run, ledger: Ledger, data: Path | None) -> None:
-    """Keep beside the list what pages may show of it."""
-    from exabench.catalogue import single_task
-    from exabench.collections._choose import checked_qrels, open_collection
-    from exabench.showing import shown, write_shown
-
-    task = single_task(made.task)
-    collection = open_collection(task, data, ledger.lock)
-    values = shown(made, ranked, collection, checked_qrels(task, collection, ledger.lock))
-    write_shown(values, ledger.shown_file(made.task, made.name))
 
 
 def _plain_name(file: Path) -> str:

@@ -31,7 +31,7 @@ FLOORS = {
     1: {
         *("metrics", "statistics", "runs", "qrels", "submissions", "hub", "flops", "strategies"),
         *("batches", "models", "prompting", "quality", "permutation", "prices", "losses"),
-        *("screening", "exposure"),
+        *("screening", "exposure", "http"),
     },
     2: {
         *("collections", "retrievers", "rerankers", "teachers", "ledger", "measuring", "costs"),
@@ -77,7 +77,7 @@ ONLY_IN = {  # an outside library and the rooms that may know it
     "ranx": {"retrievers", "comparison"},
     "rich": {"cli"},
     "vllm": {"teachers"},
-    "aiohttp": {"teachers"},
+    "aiohttp": {"http"},
     "pyserini": {"retrievers"},
     "jnius": {"retrievers"},
     "sentence_transformers": {"retrievers"},

@@ -11,13 +11,14 @@ from exabench.errors import BadInput, printable
 from exabench.files import digest_of, file_digest, read_json
 from exabench.nouns import Candidates, Convention, Cost, Measurement, Result, Timing
 
-FORMAT = 2  # 2: results carry the model and what it cost
+FORMAT = 3  # 2: results carry the model and what it cost; 3: the gain is one paired test
+READABLE = (2, 3)
 
 
 def result_json(result: Result) -> dict[str, Any]:
     """A Result as its file holds it; `digest` covers every other byte of meaning in it."""
     body = {
-        "format": FORMAT,
+        "format": 2 if "randomisation" in result.gain else FORMAT,
         **{key: value for key, value in asdict(result).items() if key not in ("candidates", "measurement")},
         "candidates": result.candidates.as_json(),
         "measurement": result.measurement.as_json(),
@@ -34,7 +35,7 @@ def read_result(file: Path, *, of: str = "") -> Result:
         raise BadInput("was changed while the board was read; build again", file=file)
     values = read_json(file)
     found = values.get("format", FORMAT) if isinstance(values, dict) else FORMAT
-    if found != FORMAT:
+    if found not in READABLE:
         raise BadInput(
             f"is not a result of format {FORMAT} but of {printable(str(found), 20)}; "
             "take it away and run `exabench bench run` again",

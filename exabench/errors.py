@@ -17,6 +17,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 PATH = 4096
 """The longest path that Linux has: where something is wrong is said in full."""
@@ -26,6 +27,17 @@ class ExabenchError(Exception):
     """Root of everything exabench raises on purpose; a caller that catches this one catches all."""
 
     exit_code = 2
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the same line: most errors are built from more than their message."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[ExabenchError], args: tuple[Any, ...], state: dict[str, Any]) -> ExabenchError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class BadInput(ExabenchError):

@@ -39,11 +39,9 @@ def train() -> None:
 @json_option
 def list_(as_json: bool) -> None:
     """List the recipes that come with exabench."""
-    from exabench.files import read_toml
-    from exabench.recipe import FOLDER as RECIPES
-    from exabench.recipe import recipe_names
+    from exabench.recipe import recipes
 
-    pages = {name: read_toml(RECIPES / "train" / f"{name}.toml") for name in recipe_names("train")}
+    pages = {name: dict(recipe.values) for name, recipe in recipes("train").items()}
     if as_json:
         show_json(pages)
         return

@@ -103,7 +103,7 @@ def train(
             write_folder(folder / "model", finished)
         ranks.wait()  # for the model; checks take long, and the first rank is alone with them
         if ranks.first:
-            checks = list(checked(plan, folder / "model", lock, collections, progress))
+            checks = checked(plan, folder / "model", lock, collections, progress)
             if checks:
                 write_folder(folder / "model", replace(finished, checks=checks))
     values = dict(sorted((int(step), value) for step, value in fitted.journal.dev.items()))

@@ -1,0 +1,56 @@
+"""Typed records: the tables of a TOML or JSON file as msgspec structs, checked in one place."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from exabench.errors import BadInput, printable
+
+T = TypeVar("T")
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of a file: its fields are the keys that the table may hold, with their types and defaults."""
+
+
+def read(kind: type[T], value: Any, *, file: str | Path | None = None, what: str = "") -> T:
+    """`value`, as TOML or JSON gave it, as a record of `kind` (a Record, a dataclass or any type msgspec knows).
+
+    `what` names the table in the message ("submission"). Raises BadInput that says which key is wrong, how, and for
+    an unknown key which ones there are.
+    """
+    try:
+        return msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise BadInput(_message(str(error), kind, what), file=file) from None
+
+
+def as_builtins(record: Any) -> Any:
+    """A record as dicts, lists and plain values, ready for JSON."""
+    return msgspec.to_builtins(record)
+
+
+def _message(problem: str, kind: Any, what: str) -> str:
+    """msgspec's message ("Expected `int`, got `str` - at `$.depth`") as a line of ours."""
+    problem, _, place = problem.partition(" - at ")
+    key = place.strip("`").removeprefix("$").removeprefix(".")
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", problem)
+    missing = re.fullmatch(r"Object missing required field `(.*)`", problem)
+    table = f"{what} " if what else ""
+    inside = f" in {key}" if key else ""
+    if unknown:
+        keys = "" if key else f"; its keys: {', '.join(_keys(kind))}"
+        return f"{table}has an unknown key {printable(unknown[1])!r}{inside}{keys}"
+    if missing:
+        return f"{table}lacks the key {missing[1]!r}{inside}"
+    return f"{table}{key}: {problem[:1].lower()}{problem[1:]}" if key else f"{table}is wrong: {problem}"
+
+
+def _keys(kind: Any) -> list[str]:
+    if hasattr(kind, "__struct_fields__"):
+        return sorted(kind.__struct_fields__)
+    return sorted(getattr(kind, "__dataclass_fields__", ()))

@@ -12,7 +12,7 @@ from toys import Given, ShortestFirst, contents, good_run, write_beir, write_run
 import exabench.collections.beir_folder
 from exabench.board import Board
 from exabench.catalogue import task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.errors import BadInput, CheckFailed, ExabenchError
 from exabench.evaluation import ResultRecorder, evaluate, reranker_options, run_board, score
 from exabench.ledger import Ledger, read_result

@@ -413,7 +413,7 @@ def test_without_a_sandbox_a_model_keeps_its_place_and_a_run_is_scored(board, tm
     assert isinstance(done.exception, MissingExtra) and done.exception.exit_code == 2
     line = "acme--bart, acme--bert: left waiting: no-sandbox: bwrap is missing: install bubblewrap"
     assert str(done.exception).startswith(line) and "\n" not in str(done.exception)
-    assert done.stdout == "acme--better: scored, 1 results\n" and "refused" not in done.stderr
+    assert done.stdout == "acme--better: scored, 1 result\n" and "refused" not in done.stderr
     assert json.loads(again.stdout) == {"answers": [], "waiting": ["acme--bart", "acme--bert"]}
     assert [one.slug for one in Folders(board).waiting()] == ["acme--bart", "acme--bert"]
     assert contents(board / "pending" / "acme--bert") == before
@@ -432,7 +432,7 @@ def test_what_this_machine_lacks_or_cannot_reach_ends_the_command_with_its_code(
             done = CliRunner().invoke(bench, command)
         assert type(done.exception) is type(error) and done.exception.exit_code == code
         assert str(done.exception).startswith("acme--better: left waiting: ") and done.stdout == ""
-    assert CliRunner().invoke(bench, command).stdout == "acme--better: scored, 1 results\n"
+    assert CliRunner().invoke(bench, command).stdout == "acme--better: scored, 1 result\n"
 
 
 def test_without_a_sandbox_a_pull_request_stays_open_and_unanswered(hub, board, monkeypatch):

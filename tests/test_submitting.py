@@ -17,7 +17,7 @@ from trained import model_folder
 
 import exabench.submitting._sending
 from exabench.catalogue import task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.errors import BadInput, OutsideFailed, UnknownName
 from exabench.evaluation import run_board
 from exabench.ledger import Ledger

@@ -15,7 +15,7 @@ from toys import contents
 from trained import model_folder
 
 from exabench.catalogue import task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.costs import cost_of
 from exabench.errors import BadInput
 from exabench.evaluation import run_board

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from exabench.cli._output import board_option, data_option, json_option, note, progress, ready, show, show_json, table
-from exabench.errors import BadInput, ExabenchError
+from exabench.cli._options import Command, board_option, data_option, dry_run_option, json_option
+from exabench.cli._output import answer, note, progress, ready, show, show_json, table
+from exabench.errors import BadInput, ExabenchError, plural
 
 if TYPE_CHECKING:
     from exabench.queueing import Queue
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file", type=FILE)
 @click.option("--run", "runs", multiple=True, metavar="TASK[@CANDIDATES]=RUN", help="A run file; repeat for more.")
 @click.option("--repo", default="", help="Open a pull request on this board of the Hub (owner/name).")
 @click.option("--to", type=FILE, help="Write the submission's files into this new folder instead.")
 @click.option("--branch", default="", hidden=True)
-@click.option("--dry-run", is_flag=True, help="Give the verdict, and send or file nothing.")
+@dry_run_option
 @data_option
 @board_option
 @json_option
@@ -64,7 +65,7 @@ def submit(
         note(f"{'sent' if sent['changed'] else 'there already'}: {sent['url']}")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--repo", default="", help="The board's repository on the Hub (owner/name): its open pull requests.")
 @board_option
 @json_option
@@ -79,7 +80,7 @@ def pending(repo: str, board: Path, as_json: bool) -> None:
     note(f"{len(rows)} waiting")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("slugs", nargs=-1)
 @click.option("--task", help="Only this task.")
 @click.option("--candidates", help="Only these candidates.")
@@ -139,17 +140,19 @@ def run(
         raise_failures(failures)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("slug")
 @click.option("--reason", required=True, help="Why, in one line; pages show it.")
 @board_option
-def withdraw(slug: str, reason: str, board: Path) -> None:
+@json_option
+def withdraw(slug: str, reason: str, board: Path, as_json: bool) -> None:
     """Mark the submission SLUG as withdrawn: it stays listed with its results, and ranks no more."""
     from exabench.files import only_writer
     from exabench.submitting import withdraw as withdrawn
 
     with only_writer(board):
-        show(str(withdrawn(board, slug.replace("/", "--"), reason)))
+        file = withdrawn(board, slug.replace("/", "--"), reason)
+    answer(as_json, {"file": str(file)}, str(file))
 
 
 def _queue(repo: str, board: Path) -> Queue:
@@ -163,15 +166,15 @@ def _work_off(queue: Queue, how: dict[str, Any], as_json: bool) -> None:
 
     answers = []
     with progress("results") as report:
-        for answer in work_off(queue, **how, note=note, progress=report):
-            answers.append(answer)
-            if answer.waits or as_json:
+        for one in work_off(queue, **how, note=note, progress=report):
+            answers.append(one)
+            if one.waits or as_json:
                 continue
-            if answer.reason:
-                show(f"{answer.slug}: refused: {answer.reason}: {answer.message}")
+            if one.reason:
+                show(f"{one.slug}: refused: {one.reason}: {one.message}")
             else:
-                show(f"{answer.slug}: scored, {len(answer.scores)} results")
+                show(f"{one.slug}: scored, {plural(len(one.scores), 'result')}")
     if as_json:
-        given = [answer.as_json() for answer in answers if not answer.waits]
-        show_json({"answers": given, "waiting": [answer.slug for answer in answers if answer.waits]})
+        given = [one.as_json() for one in answers if not one.waits]
+        show_json({"answers": given, "waiting": [one.slug for one in answers if one.waits]})
     raise_waiting(answers)

@@ -16,7 +16,7 @@ from pathlib import Path
 import exabench.discussions as talking
 import exabench.hub
 from exabench.discussions import Listed
-from exabench.errors import OutsideFailed, printable
+from exabench.errors import OutsideFailed, plural, printable
 from exabench.files import replacing_folder
 from exabench.ledger import Ledger
 from exabench.queueing._answers import Answer
@@ -165,7 +165,8 @@ def _only_slug(changed: list[str]) -> str:
     named = NAME.fullmatch(slug.replace("--", "/", 1)) is not None
     if not changed or len(changed) > _MOST:
         raise Refused(
-            "invalid-submission", f"the pull request changes {len(changed)} files; at least 1, at most {_MOST}"
+            "invalid-submission",
+            f"the pull request changes {plural(len(changed), 'file')}; at least 1, at most {_MOST}",
         )
     report = "|".join(map(re.escape, TRAINING_FILES))
     own = re.compile(

@@ -22,15 +22,15 @@ from exabench.releases import save, write_table
 from exabench.rows import FAMILIES, Release, Row, Table
 from exabench.systems import reranker
 from exabench.training import train
-from exabench.training._dev import dev_of
-from exabench.training._groups import groups_of
-from exabench.training._loading import Loading
-from exabench.training._loop import Fit
-from exabench.training._order import Order
-from exabench.training._plan import Steps, train_recipe
-from exabench.training._ranks import Ranks
-from exabench.training._starting import start
-from exabench.training._steps import Encoded, Gradient
+from exabench.training.dev import dev_of
+from exabench.training.groups import groups_of
+from exabench.training.loading import Loading
+from exabench.training.loop import Fit
+from exabench.training.order import Order
+from exabench.training.plan import Steps, train_recipe
+from exabench.training.distributed import Ranks
+from exabench.training.start import start
+from exabench.training.gradients import Encoded, Gradient
 
 torch.set_num_threads(1)  # the models are so small that a second one mostly waits, and it would move the last bits
 WORDS = "sky blue light wave sun star red dust cloud night moon rain snow wind storm sea".split()

@@ -22,7 +22,7 @@ from transformers.optimization import Adafactor
 
 from exabench.errors import BadInput, CannotWrite
 from exabench.files import digest_of, only_writer
-from exabench.training._checkpoints import Checkpoint, load_newest, optimiser_tensors, restore_optimiser, save
+from exabench.training.checkpoints import Checkpoint, load_newest, optimiser_tensors, restore_optimiser, save
 
 PACKAGE = Path(__file__).parents[1] / "exabench"
 RECIPE = digest_of("a recipe")

@@ -15,10 +15,10 @@ from exabench.errors import BadInput
 from exabench.losses import LOSSES
 from exabench.nouns import Passage, Query
 from exabench.systems import reranker
-from exabench.training._dev import scores_of
+from exabench.training.dev import scores_of
 from exabench.training._dropout import CheapDropout
-from exabench.training._groups import Group
-from exabench.training._ranks import Ranks
+from exabench.training.groups import Group
+from exabench.training.distributed import Ranks
 
 GROUP_LOSSES = sorted(name for name in LOSSES if LOSSES[name].needs != "targets")
 WORDS = "sky blue light wave sun star red dust cloud night".split()

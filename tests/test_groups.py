@@ -7,8 +7,8 @@ from fits import ROWS, contrastive, explanations, listwise, recipe, scored, writ
 
 from exabench.errors import BadInput, UnknownName
 from exabench.losses import LOSSES
-from exabench.training._groups import FITS, groups_of
-from exabench.training._plan import train_recipe
+from exabench.training.groups import FITS, groups_of
+from exabench.training.plan import train_recipe
 
 NEEDS = {"targets": "lm", "binary": "pointwise", "positive": "lce", "order": "ranknet", "scores": "kl"}
 

@@ -30,9 +30,9 @@ from exabench.files import digest_of, file_digest, json_text
 from exabench.rows import Release
 from exabench.submissions import read_submission
 from exabench.submitting import submit
-from exabench.training._checks import corrected
-from exabench.training._curves import Curves, Point
-from exabench.training._folder import Against, Checked, Finished, Learnt, recipe_text, write_folder
+from exabench.training.checks import corrected
+from exabench.training.curves import Curves, Point
+from exabench.training.model_folder import Against, Checked, Finished, Learnt, recipe_text, write_folder
 
 RECIPE: dict[str, Any] = {
     "title": "A small cross-encoder",
@@ -45,7 +45,7 @@ RECIPE: dict[str, Any] = {
     "options": {"max_length": 128},
 }
 OWN = {
-    *("README.md", "curves.csv", "curves.svg", "manifest.json", "recipe.toml", "submission.toml", "training.json"),
+    *("README.md", "curves.csv", "manifest.json", "recipe.toml", "submission.toml", "training.json"),
     *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
 }
 
@@ -314,7 +314,7 @@ def test_the_card_says_what_the_hub_wants_to_know(made):
         "0.2500: +0.3750, p &lt; 0.001 |",
         "| `owner/toy` | `v1.0.0` | `first` | explanations | 2 | nobody (0) | mit | `sha256:",
         "| kept | step 4, nDCG@10 1 on 16 held-out groups |",
-        "![Loss, learning rate and dev metric over the steps](curves.svg)",
+        "`curves.csv` holds loss, learning rate and dev metric of every step.",
         "| `steps.rate` | `5e-05` |",
         "query text",  # the release's leaks
     ):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exabench.errors import BadInput
-from exabench.training._order import Order
+from exabench.training.order import Order
 
 
 def epoch_of(order: Order, epoch: int) -> list[int]:
@@ -50,7 +50,7 @@ ORDER_OF_TEN = "sha256:bef132035f1fa87d1cca4e716a2d7959c5f5b3db2a39616455a03e24f
 
 
 def test_another_process_gets_the_same_order():
-    code = "from exabench.training._order import Order; print(Order(1000, 3, 32).digest(64))"
+    code = "from exabench.training.order import Order; print(Order(1000, 3, 32).digest(64))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == Order(1000, 3, 32).digest(64)
 

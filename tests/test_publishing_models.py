@@ -22,7 +22,7 @@ from exabench.files import file_digest, json_text
 from exabench.publishing import Published, publish_model
 from exabench.publishing._sending import Patience
 from exabench.submissions import read_submission
-from exabench.training._folder import write_folder
+from exabench.training.model_folder import write_folder
 
 REPO = "owner/small"
 HASTE = Patience(pause=0.0)

@@ -6,7 +6,7 @@ import pytest
 from fits import recipe
 
 from exabench.errors import BadInput, UnknownName
-from exabench.training._plan import Dev, Steps, train_recipe
+from exabench.training.plan import Dev, Steps, train_recipe
 
 DATA = [{"release": "acme/lists", "table": "one"}]
 

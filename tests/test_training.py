@@ -44,13 +44,13 @@ from exabench.losses import LOSSES
 from exabench.nouns import Passage, Query
 from exabench.systems import reranker
 from exabench.training import train
-from exabench.training._curves import Curves
-from exabench.training._dev import _gains, _ndcg, scores_of
-from exabench.training._loading import Loading
-from exabench.training._optimisers import rate_at
-from exabench.training._order import Order
-from exabench.training._plan import Steps, train_recipe
-from exabench.training._ranks import Ranks
+from exabench.training.curves import Curves
+from exabench.training.dev import _gains, _ndcg, scores_of
+from exabench.training.loading import Loading
+from exabench.training.optimisers import rate_at
+from exabench.training.order import Order
+from exabench.training.plan import Steps, train_recipe
+from exabench.training.distributed import Ranks
 
 
 @pytest.fixture(scope="module")

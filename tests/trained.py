@@ -8,8 +8,9 @@ from typing import Any
 
 from exabench.files import digest_of
 from exabench.rows import Release
-from exabench.training._curves import Curves, Point
-from exabench.training._folder import Against, Checked, Finished, Learnt, write_folder
+from exabench.training.checks import corrected
+from exabench.training.curves import Curves, Point
+from exabench.training.model_folder import Against, Checked, Finished, Learnt, write_folder
 
 RECIPE: Mapping[str, Any] = {
     "title": "A toy",
@@ -49,6 +50,6 @@ def model_folder(work: Path, release: Release, table: str, **changes: Any) -> Pa
         **{"base": "owner/start", "base_revision": "a" * 40, "base_licence": "mit"},
         **{"seed": 7, "steps": 8, "epochs": 2.0, "groups": 32, "best": 8, "data": [Learnt.of(release, table, 2)]},
         **{"dev": [(4, 0.4), (8, 0.8)], "dev_metric": "nDCG@10", "dev_source": "4 held-out groups"},
-        **{"checks": checks, "versions": {"python": "3.11"}},
+        **{"checks": corrected(checks), "versions": {"python": "3.11"}},
     }
     return write_folder(work / "model", Finished(save=_save, curves=curves.file, **{**values, **changes}))

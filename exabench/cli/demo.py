@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from exabench.nouns import Submission
     from exabench.recipe import Recipe
     from exabench.training import Who
-    from exabench.training._plan import Plan
+    from exabench.training.plan import Plan
 
 KEYS: Mapping[str, type] = {
     "title": str,

@@ -1,6 +1,6 @@
 """The report of a training, as it lies beside a submission: read, held against its shape, and never trusted.
 
-On a board training.json carries `sealed`, the digests of all five files, against which they are then held; of itself
+On a board training.json carries `sealed`, the digests of all its files, against which they are then held; of itself
 that of everything else in it. What is sent in need not carry it.
 """
 
@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 from exabench.errors import BadInput, printable
 from exabench.files import digest_of, from_json, json_text
 
-TRAINING_FILES = ("training.json", "README.md", "recipe.toml", "curves.csv", "curves.svg")
+TRAINING_FILES = ("training.json", "README.md", "recipe.toml", "curves.csv")
+
+DRAWING = "curves.svg"
+"""A figure that version 0.1 drew beside these. It may still lie on a board, named by a seal, and is never read."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,13 @@ _SHAPE: Mapping[str, Any] = {  # [one] is a list of such, a key with ? may be nu
 }
 _CALLED = {str: "text", int: "whole number", float: "number", dict: "table"}
 _CURVES = re.compile(r"step,epoch,groups,loss,rate,gradient_norm,dev\n(?:[0-9.,e+-]+\n)+")
-_SVG = "{http://www.w3.org/2000/svg}"
-_DRAWN = {f"{_SVG}{tag}" for tag in ("svg", "title", "desc", "style", "rect", "g", "text", "path", "circle")}
-_DRAWN_BY = {"class", "viewBox", "width", "height", "role", "aria-labelledby", "id", "transform"}
-_DRAWN_BY |= {"x", "y", "cx", "cy", "r", "d"}
-_HARMLESS = re.compile(r"@media \(prefers-color-scheme: dark\)|var\(--[a-z]+\)")  # all else in brackets may fetch
 
 
 def read_training(folder: str | Path) -> Training:
     """The report of a training that lies in `folder`. Raises BadInput where a file is not what `exabench train` writes.
 
-    It raises that for a sealed one of which a file was edited, too. Nothing in it can act: the figure holds shapes and
-    words alone, and every other file is shown as text.
+    It raises that for a sealed one of which a file was edited, too. Nothing in it can act: every file is shown as
+    text.
     """
     folder = Path(folder)
     files = {name: _plain_bytes(folder / name) for name in TRAINING_FILES}
@@ -80,6 +77,8 @@ def read_training(folder: str | Path) -> Training:
         _check_sealed(seal, digests, folder)
     _check_shape(values, texts, folder)
     digests[file.name] = digest_of(values)
+    if isinstance(seal, dict) and isinstance(seal.get(DRAWING), str):
+        digests[DRAWING] = seal[DRAWING]  # so that a report that version 0.1 filed keeps its bytes
     if seal not in (None, digests):
         raise BadInput("was edited: its digest does not fit its content; submit the model again", file=file)
     return Training(values, files | {file.name: json_text({**values, _SEAL: digests}).encode()})
@@ -113,8 +112,6 @@ def _check_shape(values: Any, texts: Mapping[str, str], folder: Path) -> None:
         raise BadInput(f"is not what `exabench train` writes ({what}); train again, or leave it out", file=file)
     if not _CURVES.fullmatch(texts["curves.csv"]):
         raise BadInput("is not a table of the steps of a training", file=folder / "curves.csv")
-    if fault := _drawing_fault(texts["curves.svg"]):
-        raise BadInput(f"is not a figure that `exabench train` draws ({fault})", file=folder / "curves.svg")
 
 
 def _plain_bytes(file: Path) -> bytes:
@@ -168,21 +165,3 @@ def _is_shallow(value: Any, levels: int) -> bool:
     """Do tables and lists lie in each other so many levels deep at most?"""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels > 0 and all(_is_shallow(item, levels - 1) for item in inner)
-
-
-def _drawing_fault(text: str) -> str:
-    """Why an SVG is no plain drawing (empty if it is one): opened by itself it must not act and ask for nothing."""
-    if "<!" in text or "<?" in text:
-        return "it holds a declaration"
-    try:
-        root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError) as error:
-        return printable(str(error), 100)
-    for node in root.iter():
-        if node.tag not in _DRAWN:
-            return f"it holds {printable(str(node.tag), 60)}"
-        if odd := sorted(set(node.attrib) - _DRAWN_BY):
-            return f"{node.tag.removeprefix(_SVG)} has {printable(odd[0], 60)}"
-        if node.tag == f"{_SVG}style" and re.search(r"[@\\()]", _HARMLESS.sub("", node.text or "")):
-            return "its style asks for something"
-    return "" if root.tag == f"{_SVG}svg" else "it is no svg"

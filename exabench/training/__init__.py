@@ -19,18 +19,18 @@ from exabench.files import json_text, only_writer, read_json, write
 from exabench.losses import LOSSES
 from exabench.nouns import Progress, silent
 from exabench.recipe import Recipe
-from exabench.training._checks import checked
-from exabench.training._dev import dev_of
-from exabench.training._folder import Checked, Finished, Learnt, write_folder
-from exabench.training._groups import Source, groups_of
-from exabench.training._loading import Loading
-from exabench.training._loop import Fit, Fitted
-from exabench.training._order import Order
-from exabench.training._plan import Plan
-from exabench.training._plan import train_recipe as train_recipe
-from exabench.training._ranks import Ranks
-from exabench.training._starting import Start, start
-from exabench.training._steps import Gradient
+from exabench.training.checks import checked
+from exabench.training.dev import dev_of
+from exabench.training.model_folder import Checked, Finished, Learnt, write_folder
+from exabench.training.groups import Source, groups_of
+from exabench.training.loading import Loading
+from exabench.training.loop import Fit, Fitted
+from exabench.training.order import Order
+from exabench.training.plan import Plan
+from exabench.training.plan import train_recipe as train_recipe
+from exabench.training.distributed import Ranks
+from exabench.training.start import Start, start
+from exabench.training.gradients import Gradient
 
 if TYPE_CHECKING:
     from exabench.rerankers._learning import Learner

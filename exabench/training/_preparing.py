@@ -10,7 +10,7 @@ from exabench.errors import BadInput, printable
 
 if TYPE_CHECKING:
     from exabench.rerankers._learning import Learner
-    from exabench.training._plan import Steps
+    from exabench.training.plan import Steps
 
 
 def prepared(learner: Learner, steps: Steps) -> Any:

@@ -11,7 +11,7 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from exabench.training._plan import Steps
+    from exabench.training.plan import Steps
 
 
 def optimiser_of(steps: Steps, parameters: Iterable[Tensor]) -> Any:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from exabench.nouns import Passage, Qrels, Query, Run
     from exabench.rerankers._learning import Learner
     from exabench.rerankers._templates import Item
-    from exabench.training._groups import Groups
-    from exabench.training._loading import Loading
-    from exabench.training._plan import Plan
-    from exabench.training._steps import Encoded, Gradient
+    from exabench.training.groups import Groups
+    from exabench.training.loading import Loading
+    from exabench.training.plan import Plan
+    from exabench.training.gradients import Encoded, Gradient
 
 
 class Dev(Protocol):

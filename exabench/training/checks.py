@@ -14,10 +14,10 @@ from exabench.reranking import Reranking, make_candidates
 from exabench.retrievers import RETRIEVERS
 from exabench.statistics import holm
 from exabench.systems import reranker
-from exabench.training._folder import Checked
+from exabench.training.model_folder import Checked
 
 if TYPE_CHECKING:
-    from exabench.training._plan import Check, Plan
+    from exabench.training.plan import Check, Plan
 
 
 def checked(plan: Plan, model: Path, lock: Path, data: Path | None, progress: Progress) -> list[Checked]:

@@ -20,7 +20,7 @@ from exabench.systems import reranker
 
 if TYPE_CHECKING:
     from exabench.rerankers._learning import Learner
-    from exabench.training._plan import Plan
+    from exabench.training.plan import Plan
 
 
 class Fittable(Protocol):

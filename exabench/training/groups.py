@@ -16,7 +16,7 @@ from exabench.releases import MANIFEST, load
 
 if TYPE_CHECKING:
     from exabench.rows import Release, Row
-    from exabench.training._plan import Data, Plan
+    from exabench.training.plan import Data, Plan
 
 FITS: Mapping[str, tuple[str, ...]] = {
     "targets": ("explanations", "contrastive"),

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from exabench.training._steps import Encoded
+from exabench.training.gradients import Encoded
 
 if TYPE_CHECKING:
     from exabench.rerankers._learning import Learner
-    from exabench.training._groups import Group, Groups
-    from exabench.training._order import Order
-    from exabench.training._ranks import Ranks
+    from exabench.training.groups import Group, Groups
+    from exabench.training.order import Order
+    from exabench.training.distributed import Ranks
 
 
 class Loading:

@@ -13,20 +13,20 @@ import torch
 from exabench.errors import BadInput
 from exabench.models import room
 from exabench.nouns import Progress
-from exabench.training import _checkpoints as checkpoints
-from exabench.training._curves import Curves, Point
-from exabench.training._optimisers import optimiser_of, rate_at
+from exabench.training import checkpoints as checkpoints
+from exabench.training.curves import Curves, Point
+from exabench.training.optimisers import optimiser_of, rate_at
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from exabench.rerankers._learning import Learner
-    from exabench.training._dev import Dev
-    from exabench.training._loading import Loading
-    from exabench.training._order import Order
-    from exabench.training._plan import Plan
-    from exabench.training._ranks import Ranks
-    from exabench.training._steps import Encoded, Gradient
+    from exabench.training.dev import Dev
+    from exabench.training.loading import Loading
+    from exabench.training.order import Order
+    from exabench.training.plan import Plan
+    from exabench.training.distributed import Ranks
+    from exabench.training.gradients import Encoded, Gradient
 
 KEPT = 10  # checkpoints of a run that is not evaluated on its way
 NAMED = 32  # groups of a step that went wrong

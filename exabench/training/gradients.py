@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from exabench.losses import Loss
     from exabench.rerankers._learning import Learner
     from exabench.rerankers._templates import Item
-    from exabench.training._plan import Steps
-    from exabench.training._ranks import Ranks
+    from exabench.training.plan import Steps
+    from exabench.training.distributed import Ranks
 
 
 CPU_TOKENS = 1024

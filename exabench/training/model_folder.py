@@ -3,7 +3,7 @@
 *.safetensors, config.json, tokenizer...   the model, as transformers lays it out
 recipe.toml                                the recipe as it was resolved
 training.json                              everything that is known of the training
-curves.csv, curves.svg                     loss, learning rate and dev metric of every step
+curves.csv                                 loss, learning rate and dev metric of every step
 README.md                                  the model card, made of training.json; people may write into it
 submission.toml                            ready for `exabench bench submit`
 manifest.json                              the digest of every file but itself and the card
@@ -29,7 +29,6 @@ from exabench.nouns import Result, Submission
 from exabench.rows import Release
 from exabench.statistics import paired_test
 from exabench.submissions import read_submission, submission_text
-from exabench.training._curves import Curves, svg
 
 FORMAT = 1
 _PATH = re.compile(r"(?:file://|~[\w.-]*|\.{1,2})?(?:/[^/{}\n]+)+/?|[A-Za-z]:[\\/][^\n]+")
@@ -207,7 +206,6 @@ def _fill(folder: Path, finished: Finished) -> None:
     write(folder / "recipe.toml", recipe_text(training["recipe"]))
     write(folder / "training.json", json_text(training))
     write(folder / "curves.csv", finished.curves.read_bytes())
-    write(folder / "curves.svg", svg(Curves(finished.curves), finished.dev_metric or "dev metric"))
     write(folder / "README.md", model_card(training, model_template()))
     # The digest is of what is read of a model: neither this file nor the reports are among it (hub.REPORTS).
     revision = exabench.hub.model_folder(str(folder)).revision

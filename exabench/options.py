@@ -74,7 +74,7 @@ class Option:
 
 
 class _Names(dict[str, Any]):
-    """The names that an annotation may use. One that only a type checker sees stands for a part: anything goes."""
+    """The names of plain types. Any other name in an annotation stands for a part, which msgspec does not check."""
 
     def __missing__(self, name: str) -> Any:
         return Any
@@ -153,7 +153,7 @@ def _unpacked(annotation: Any, module: types.ModuleType) -> Iterator[tuple[str, 
         default = REQUIRED if name in record.__required_keys__ else None
         home = module
         if isinstance(value, typing.ForwardRef):  # a key that another TypedDict brings uses the names of its module
-            home = sys.modules[value.__forward_module__]
+            home = sys.modules[str(value.__forward_module__)]
             value = value.__forward_arg__
         yield name, _evaluated(value, home), default, inspect.getdoc(record) or ""
 
@@ -169,7 +169,10 @@ def _evaluated(annotation: Any, module: types.ModuleType) -> Any:
         return Any
     if not isinstance(annotation, str):
         return annotation
-    names = _Names({**vars(builtins), **vars(module), "Path": str})
+    names = _Names({**vars(builtins), "Path": str})
+    for name, value in vars(module).items():
+        if getattr(value, "__module__", "") in ("typing", "collections.abc") or typing.is_typeddict(value):
+            names[name] = value
     return eval(annotation, {}, names)
 
 

@@ -51,5 +51,6 @@ def _message(problem: str, kind: Any, what: str) -> str:
 
 
 def _keys(kind: Any) -> list[str]:
-    fields = getattr(kind, "__struct_fields__", None) or getattr(kind, "__dataclass_fields__", ())
-    return sorted(fields)
+    if hasattr(kind, "__struct_fields__"):
+        return sorted(kind.__struct_fields__)
+    return sorted(getattr(kind, "__dataclass_fields__", ()))

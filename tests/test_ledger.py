@@ -166,6 +166,15 @@ def test_a_submission_under_another_name_is_refused(board):
         Ledger(board).submissions()
 
 
+@pytest.mark.parametrize("place", ["acme--other/mini.bm25-20.json", "acme--good/mini.bm25-99.json"])
+def test_a_result_under_another_name_is_refused(board, place):
+    file = board / "results" / place
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes((board / RESULT).read_bytes())
+    with pytest.raises(BadInput, match="lies under another name than its content says"):
+        list(Ledger(board).results())
+
+
 def test_a_run_file_without_candidates_in_its_name_is_refused(board):
     (board / "runs" / "acme--good" / "mini.trec.gz").write_bytes(b"")
     with pytest.raises(BadInput, match="must be called <task>.<candidates>.trec.gz"):

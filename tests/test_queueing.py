@@ -310,6 +310,35 @@ def test_a_stranger_may_not_replace_an_entry_and_its_owner_may(hub, board):
     assert take(board, REPO)["acme--good"].reason == ""
 
 
+def test_a_pull_request_whose_path_and_content_name_different_entries_changes_neither(hub, board):
+    files = good(board, "mallory--x")
+    taken_over = write_submission(board.parent / "evil", name="acme/good", description="TAKEN OVER by mallory")
+    proposed(hub, {**files, "submissions/mallory--x.toml": taken_over.read_bytes()}, "Submit mallory/x (run)")
+    before = contents(board)
+    answer = take(board, REPO)["mallory--x"]
+    assert answer.reason == "invalid-submission" and "mallory--x.toml holds acme/good" in answer.message
+    assert contents(board) == before
+
+
+def test_what_was_fetched_before_its_name_was_filed_is_held_against_its_owner_all_the_same(hub, board):
+    proposed(hub, good(board, "acme--better"))
+    queue, adopt = Requests(board, REPO, pause=0.0), _hands(board, True, HOW, silent)[1]
+    [answer] = work_off(queue, failing(OutsideFailed("no network")), adopt)
+    assert answer.waits
+    waiting(board, "acme/better")
+    assert take(board)["acme--better"].reason == ""
+    before = contents(board)
+    assert "is not its owner" in take(board, REPO)["acme--better"].message
+    assert contents(board) == before
+
+
+@pytest.mark.parametrize("slug", ["..", "acme", "acme--a--b", "acme--.git", "--x", "con--x" * 40])
+def test_a_pull_request_under_a_path_that_no_name_has_is_refused(hub, board, slug):
+    proposed(hub, {f"submissions/{slug}.toml": b"x", f"runs/{slug}/mini.bm25-20.trec.gz": b"x"})
+    assert take(board, REPO)["acme--better"].reason == "invalid-submission"
+    assert hub.repo(REPO).requests[0]["status"] == "closed"
+
+
 def test_a_model_of_a_pull_request_is_a_hub_id_at_a_commit(hub, board, tmp_path):
     text = write_submission(
         tmp_path / "m", name="acme/model", kind="model", reranker="monot5", model="/etc", revision="sha256:" + "0" * 64

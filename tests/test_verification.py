@@ -86,9 +86,9 @@ def test_a_forged_query_is_told(board, change, told):
     [
         (lambda v: v.update(run_digest="sha256:0"), "is not the run that the result was made from"),
         (lambda v: v["candidates"].update(recall=1.0), "another candidate list"),
-        (lambda v: v["candidates"].update(name="bm25-99"), "unknown candidates"),
-        (lambda v: v["candidates"].update(task="no-task"), "unknown task"),
-        (lambda v: v.update(submission="acme--other"), "is not a submission of this board"),
+        (lambda v: v["candidates"].update(name="bm25-99"), "lies under another name than its content says"),
+        (lambda v: v["candidates"].update(task="no-task"), "lies under another name than its content says"),
+        (lambda v: v.update(submission="acme--other"), "lies under another name than its content says"),
     ],
 )
 def test_a_result_of_other_things_than_the_filed_ones_fails(board, change, told):

@@ -46,9 +46,12 @@ def read_result(file: Path, *, of: str = "") -> Result:
         raise BadInput("was edited: its digest does not fit its content; run `exabench bench run` again", file=file)
     del values["format"]
     try:
-        return _result(values)
+        result = _result(values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadInput(f"does not hold what a result holds ({type(error).__name__}: {error})", file=file) from error
+    if (file.parent.name, file.stem) != (result.submission, f"{result.task}.{result.candidates.name}"):
+        raise BadInput("lies under another name than its content says", file=file)
+    return result
 
 
 def _result(values: dict[str, Any]) -> Result:

@@ -22,7 +22,7 @@ from exabench.ledger import Ledger
 from exabench.queueing._answers import Answer
 from exabench.queueing._places import LARGEST, Pending
 from exabench.screening import Refused
-from exabench.submissions import DRAWING, SENT_IN, TRAINING_FILES, read_submission
+from exabench.submissions import DRAWING, NAME, SENT_IN, TRAINING_FILES, read_submission
 
 _TITLE = re.compile(r"Submit (?P<name>[A-Za-z0-9._-]+/[A-Za-z0-9._-]+) \((?P<kind>[a-z]+)\)")
 _RUN = r"[a-z0-9][a-z0-9._+-]{0,200}\.trec\.gz"
@@ -66,19 +66,28 @@ class Requests:
 
     def fetch(self, pending: Pending, to: Path) -> Path:
         """The request's own files in `to`, as they lie in a local queue; looked at by name and size first."""
-        if to.is_dir():
-            return to
+        if not to.is_dir():
+            self._download(pending, to)
+        # Somebody else may have filed this name since a run that was killed fetched it, so this is asked every time.
+        self._may_replace(read_submission(to / "submission.toml").slug, pending)
+        return to
+
+    def _download(self, pending: Pending, to: Path) -> None:
+        """Put the submission, its runs and its report into the new folder `to`. Raises Refused."""
         listed = talking.files(self.repo, pending.revision)
         changed = self._changed(pending, listed)
         slug = _only_slug(changed)
-        self._may_replace(slug, pending)
         part = to.with_name(f"{to.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         fetched = part / "fetched"
         file = self._get(f"submissions/{slug}.toml", listed, pending, fetched)
-        kind = read_submission(file).kind
+        submission = read_submission(file)
+        if submission.slug != slug:  # the owner is looked up by the slug, so path and content must name one entry
+            raise Refused(
+                "invalid-submission", f"submissions/{slug}.toml holds {submission.name}; an entry has one name"
+            )
         runs = sorted(path for path in changed if path.startswith("runs/") and path in listed)
-        if not runs and kind in SENT_IN:
+        if not runs and submission.kind in SENT_IN:
             runs = sorted(path for path in listed if path.startswith(f"runs/{slug}/"))
         report = sorted(path for path in listed if path.startswith(f"models/{slug}/"))
         for path in [*runs, *report]:
@@ -94,7 +103,6 @@ class Requests:
                 os.replace(fetched / path, part / path.rpartition("/")[2])
             shutil.rmtree(fetched)
             os.replace(part, to)
-        return to
 
     def answer(self, pending: Pending, answer: Answer) -> None:
         """One comment, with a line that marks it; after every error it is looked whether it is there all the same."""
@@ -160,6 +168,7 @@ def _only_slug(changed: list[str]) -> str:
     """The one submission whose places these are. Raises Refused for a path that belongs to none, or to a second one."""
     slugs = {path.split("/")[1].removesuffix(".toml") for path in changed if path.count("/")}
     slug = min(slugs, default="")
+    named = NAME.fullmatch(slug.replace("--", "/", 1)) is not None
     if not changed or len(changed) > _MOST:
         raise Refused(
             "invalid-submission", f"the pull request changes {len(changed)} files; at least 1, at most {_MOST}"
@@ -169,7 +178,7 @@ def _only_slug(changed: list[str]) -> str:
         rf"submissions/{re.escape(slug)}\.toml|runs/{re.escape(slug)}/{_RUN}|models/{re.escape(slug)}/({report})"
     )
     for path in changed:
-        if len(slugs) > 1 or not own.fullmatch(path):
+        if len(slugs) > 1 or not named or not own.fullmatch(path):
             raise Refused(
                 "invalid-submission",
                 f"a pull request may change submissions/SLUG.toml, runs/SLUG/ and the report in models/SLUG/ of one "

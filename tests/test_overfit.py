@@ -101,7 +101,7 @@ def learnt(kind: str, loss: str, folder: Path, data: Path | None = None, *, step
     optimiser = optimiser_of(Steps(**how), list(learner.module.parameters()))
     ndcg = HeldOut("nDCG@10", learner, rows)
     for step in range(1, steps + 1):
-        gradient(step, rows, len(rows))
+        gradient(step, rows)
         optimiser.step()
         if step % 10 == 0 and (written_right(learner, rows) if writes else ndcg() > 1 - 1e-9):
             return True

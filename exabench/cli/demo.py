@@ -259,12 +259,14 @@ def _content(folder: Path) -> str:
 
 def _is_same(plan: Plan, values: Mapping[str, Any]) -> bool:
     """Whether a recipe's values make the same plan, wherever its releases lie and whatever is said about it."""
+    from msgspec.structs import replace as changed
+
     from exabench.recipe import Recipe
     from exabench.training import train_recipe
 
     def bare(one: Plan) -> Plan:
-        data = tuple(replace(table, release="") for table in one.data)
-        return replace(one, recipe=plan.recipe, data=data, title="", note="", checks=())
+        data = [changed(table, release="") for table in one.data]
+        return changed(one, recipe=plan.recipe, data=data, title="", note="", checks=[])
 
     return bare(train_recipe(Recipe(plan.recipe.name, values, plan.recipe.file))) == bare(plan)
 

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from exabench.errors import BadInput
-from exabench.files import lines, replacing, writing
+from exabench.files import read_text, replacing, writing
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Point:
 
 
 COLUMNS = tuple(field.name for field in fields(Point))
+HEADER = ",".join(COLUMNS)
 
 
 class Curves:
@@ -49,7 +50,8 @@ class Curves:
         if last != step:
             raise BadInput(f"ends at step {last}, before step {step}; resume from an older checkpoint", file=self.file)
         with replacing(self.file) as file:
-            file.write("".join(f"{line}\n" for line in [",".join(COLUMNS), *map(_line, kept)]).encode())
+            file.write(f"{HEADER}\n".encode())
+            file.writelines(_line(point) for point in kept)
 
     def sync(self) -> None:
         """Have every line on the disk itself. Raises CannotWrite."""
@@ -57,51 +59,39 @@ class Curves:
             os.fsync(file.fileno())
 
     def add(self, point: Point) -> None:
-        """One more step. Raises BadInput for a value that is no finite number, CannotWrite."""
+        """Append a step. Raises BadInput for a value that is no finite number, CannotWrite."""
         for name, value in zip(COLUMNS, astuple(point), strict=True):
             if value is not None and not math.isfinite(value):
                 raise BadInput(f"{name} of step {point.step} is {value}, which no curve can hold", file=self.file)
         with writing(self.file), open(self.file, "ab", buffering=0) as file:
-            file.write(f"{_line(point)}\n".encode())
+            file.write(_line(point))
 
     def __iter__(self) -> Iterator[Point]:
         """The steps. A last line that was cut is passed over. Raises BadInput with the line for anything else odd."""
-        whole = _whole(self.file)
+        *lines, _cut = read_text(self.file).split("\n")
+        if not lines or lines[0] != HEADER:
+            raise BadInput(f"must begin with {HEADER}", file=self.file, line=1)
         last = 0
-        for number, text in lines(self.file):
-            if number > whole:
-                return
-            if number == 1:
-                if text != ",".join(COLUMNS):
-                    raise BadInput(f"must begin with {','.join(COLUMNS)}", file=self.file, line=1)
-                continue
-            point = _point(text, self.file, number)
+        for number, line in enumerate(lines[1:], 2):
+            point = self._point(line, number)
             if point.step <= last:
                 raise BadInput(f"step {point.step} stands behind step {last}", file=self.file, line=number)
             last = point.step
             yield point
 
-
-def _whole(file: Path) -> int:
-    """The lines that have their end."""
-    try:
-        with open(file, "rb") as stream:
-            return sum(line.endswith(b"\n") for line in stream)
-    except OSError as error:
-        raise BadInput(f"cannot be read ({error.strerror})", file=file) from error
-
-
-def _line(point: Point) -> str:
-    """The same text for the same values, whether they were counted here or read back."""
-    step, epoch, groups, *rest = astuple(point)
-    cells = [int(step), float(epoch), int(groups), *(None if value is None else float(value) for value in rest)]
-    return ",".join("" if cell is None else repr(cell) for cell in cells)
+    def _point(self, line: str, number: int) -> Point:
+        try:
+            step, epoch, groups, loss, rate, norm, dev = line.split(",")
+            measured = float(dev) if dev else None
+            return Point(int(step), float(epoch), int(groups), float(loss), float(rate), float(norm), measured)
+        except ValueError as error:
+            what = f"is no step of {', '.join(COLUMNS)}; resume from a checkpoint"
+            raise BadInput(what, file=self.file, line=number) from error
 
 
-def _point(text: str, file: Path, line: int) -> Point:
-    try:
-        step, epoch, groups, *rest, dev = text.split(",")
-        loss, rate, norm = map(float, rest)
-        return Point(int(step), float(epoch), int(groups), loss, rate, norm, float(dev) if dev else None)
-    except ValueError as error:
-        raise BadInput(f"is no step of {', '.join(COLUMNS)}; resume from a checkpoint", file=file, line=line) from error
+def _line(point: Point) -> bytes:
+    """The same bytes for the same values, whether they were counted here or read back."""
+    cells = [str(int(point.step)), repr(float(point.epoch)), str(int(point.groups))]
+    for value in (point.loss, point.rate, point.gradient_norm, point.dev):
+        cells.append("" if value is None else repr(float(value)))
+    return f"{','.join(cells)}\n".encode()

@@ -3,7 +3,7 @@
 A group's loss needs all its scores at once, but not all their graphs. "cached" scores every item without a graph, takes
 the loss's gradient on the scores, and goes back through the model in micro-batches with that gradient: the chain rule,
 so the same sum as with all graphs alive (the distance cache of luyug/Reranker; GradCache, Gao et al. 2021). Dropout is
-drawn from (seed, step, micro-batch), so both passes see the same masks, and a resumed run the same ones again.
+drawn from (seed, rank, step, micro-batch), so both passes see the same masks, and a resumed run the same ones again.
 """
 
 from __future__ import annotations
@@ -16,30 +16,21 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from exabench.batches import batches, budget_of
 from exabench.errors import BadInput
 from exabench.models import out_of_memory
-from exabench.training._dropout import CheapDropout
-from exabench.training._preparing import prepared
 
 if TYPE_CHECKING:
     from exabench.losses import Loss
     from exabench.rerankers._learning import Learner
     from exabench.rerankers._templates import Item
-    from exabench.training.plan import Steps
     from exabench.training.distributed import Ranks
+    from exabench.training.plan import Steps
 
-
-CPU_TOKENS = 1024
-"""Padded tokens that a forward with a graph is fastest with on a CPU."""
-
-CPU_ALIVE = 8
-"""So many of those may have their graphs alive together there, before a longer group is cached."""
-
-Pair: TypeAlias = "tuple[Item, np.ndarray]"
-"""What is read, and the ids of what is to be written of it (none where a loss takes scores)."""
+_Place: TypeAlias = tuple[int, int]
+"""Step, and the part of it whose micro-batches are counted anew."""
 
 
 @dataclass(frozen=True)
@@ -52,59 +43,42 @@ class Encoded:
     targets: Sequence[np.ndarray] = ()
 
     @property
-    def tokens(self) -> int:
-        """Real tokens, read and written."""
-        return sum(len(item.ids) for item in self.items) + sum(map(len, self.targets))
-
-    @property
-    def pairs(self) -> Iterator[Pair]:
-        """Each item with its target."""
-        return zip(self.items, self.targets or [np.zeros(0, np.int64)] * len(self.items), strict=True)
+    def lengths(self) -> list[int]:
+        """Real tokens of each item, read and written."""
+        written = [len(target) for target in self.targets] or [0] * len(self.items)
+        return [len(item.ids) + more for item, more in zip(self.items, written, strict=True)]
 
 
 class Gradient:
     """Puts the gradient of the mean loss over a step's groups into the parameters, and gives that loss.
 
-    `micro` is the token budget of one forward: it is halved, and the step begun again, when the device runs out.
-    Groups whose graphs are alive together have at most `alive` times as many tokens.
+    When the device runs out of memory, the token budget of `batches` is halved and the step begun again.
     """
 
     def __init__(self, learner: Learner, loss: Loss, steps: Steps, ranks: Ranks, seed: int) -> None:
-        self._learner, self._loss, self._steps, self._ranks, self._seed = learner, loss, steps, ranks, seed
-        self._writes = loss.needs == "targets"
-        self._label = float(getattr(loss, "label_weight", 1.0))  # of a target's first token
-        self.module = ranks.wrapped(prepared(learner, steps), steps.sharded)
-        on_cpu = learner.device == "cpu"
-        self._table = _looked_up(learner) if on_cpu and not (steps.sharded or steps.compile) else None
-        again = steps.compile or steps.checkpointing  # torch's own masks, where torch runs the code once more
-        self._drop: Any = CheapDropout if on_cpu and not again else contextlib.nullcontext
-        small = on_cpu and not steps.batch_tokens
-        self.micro = CPU_TOKENS if small else steps.batch_tokens or budget_of(learner.device)
-        self._alive = CPU_ALIVE if small else 1
+        self._learner = learner
+        self._ranks = ranks
+        self.batches = MicroBatches(learner, steps, ranks, seed)
+        self._plain = steps.gradients == "plain" and loss.needs != "targets"
+        self._loss: _LossOfLists | _LossOfTexts
+        if loss.needs == "targets":
+            self._loss = _LossOfTexts(self.batches, loss)
+        else:
+            self._loss = _LossOfLists(self.batches, loss, "cached" if ranks.sharded else steps.gradients)
 
-    def __call__(self, step: int, groups: Sequence[Encoded], count: int) -> float:
-        """The mean loss over the `count` groups of all ranks (of a token, for texts); this rank's are `groups`.
+    def __call__(self, step: int, groups: Sequence[Encoded]) -> float:
+        """The mean loss over the groups of all ranks (over tokens, for texts); `groups` are this rank's.
 
         Raises BadInput where one input alone is more than the device holds.
         """
-        whole = self._ranks.sum(self._weight(groups)) if self._writes else count
-        while True:
-            self._learner.module.zero_grad(set_to_none=True)
-            if self._table is not None:
-                self._table.grad = torch.zeros_like(self._table)  # each micro-batch adds the rows of its words
-            try:
-                with self._drop():
-                    value = self._written(step, groups, whole) if self._writes else self._ranked(step, groups, count)
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                self._check_room(error, groups)
-                short = True
-            else:
-                short = False
-            if not self._ranks.any(short):
-                break
-            self.micro //= 2  # out here the failed step's tensors are no longer held by the traceback
+        weight = self._ranks.sum(self._loss.weight(groups))
+        value = self._tried(step, groups, weight)
+        while self._ranks.max(value is None):
+            self.batches.budget //= 2
             if self._learner.device.startswith("cuda"):
                 torch.cuda.empty_cache()
+            value = self._tried(step, groups, weight)
+        assert value is not None
         self._ranks.add_gradients(self._learner.module)
         return self._ranks.sum(value)
 
@@ -114,160 +88,212 @@ class Gradient:
         trains = module.training
         module.eval()
         with torch.no_grad():
-            if self._writes:
-                value = sum(float(losses) for losses in self._token_losses(0, groups)) / self._weight(groups)
-            else:
-                items = [item for group in groups for item in group.items]
-                rows = self._all_scores((0, 0), items, self._chunks([len(item.ids) for item in items]))
-                lists = zip(rows.split([len(group.items) for group in groups]), groups, strict=True)
-                value = sum(float(self._loss(*_lists(row, [group]))) for row, group in lists) / len(groups)
+            value = self._loss.value(groups) / self._loss.weight(groups)
         module.train(trains)
         return value
 
-    def _check_room(self, error: BaseException, groups: Sequence[Encoded]) -> None:
-        """Raises what is no lack of memory, and what half a micro-batch could not mend."""
-        if not out_of_memory(error):
-            raise error
+    def _tried(self, step: int, groups: Sequence[Encoded], weight: float) -> float | None:
+        """This rank's part of the loss, its gradient in the parameters; None where memory ran out."""
+        self._learner.module.zero_grad(set_to_none=True)
+        try:
+            return self._loss.backward(step, groups, weight)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            self._check_that_less_may_help(error, groups)
+        return None  # out here, so that the traceback no longer holds the tensors of the failed step
+
+    def _check_that_less_may_help(self, error: BaseException, groups: Sequence[Encoded]) -> None:
         device = self._learner.device
         if self._ranks.sharded:
             what = "the others wait for each of this rank's micro-batches"
             raise BadInput(f"{device} is out of memory, and {what}; lower steps.batch_tokens") from error
-        longest = max((len(i.ids) + len(t) for group in groups for i, t in group.pairs), default=0)
-        if self.micro <= longest and self._steps.gradients == "plain" and not self._writes:
+        longest = max((length for group in groups for length in group.lengths), default=0)
+        if self.batches.budget > longest:
+            return
+        if self._plain:
             raise BadInput(f'{device} has no memory for one group; give steps.gradients = "cached"') from error
-        if self.micro <= longest:
-            raise BadInput(f"{device} has no memory for one input of {longest} tokens; lower max_length") from error
+        raise BadInput(f"{device} has no memory for one input of {longest} tokens; lower max_length") from error
 
-    # -- losses over groups --------------------------------------------------------------------------------
 
-    def _ranked(self, step: int, groups: Sequence[Encoded], count: int) -> float:
-        mode = self._steps.gradients
-        most = self._alive * self.micro
-        long = any(group.tokens > most for group in groups)
-        if self._ranks.sharded or mode == "cached" or (mode == "auto" and long):
-            return self._cached(step, groups, count)
-        parts = list(_by_tokens([group.tokens for group in groups], most))
-        return sum(self._plain((step, n), [groups[i] for i in part], count) for n, part in enumerate(parts))
+class MicroBatches:
+    """The model on micro-batches, each with the dropout masks that belong to its place in the run.
 
-    def _plain(self, at: tuple[int, int], groups: Sequence[Encoded], count: int) -> float:
-        """Some whole groups with every graph alive: their losses' sum over `count`."""
-        items = [item for group in groups for item in group.items]
-        scores = self._all_scores(at, items, self._chunks([len(item.ids) for item in items]))
-        value = self._loss(*_lists(scores, groups)).sum() / count
-        value.backward()
-        return float(value.detach())
+    `budget`: the padded tokens of one forward, and the tokens of the groups whose graphs are alive together.
+    """
 
-    def _cached(self, step: int, groups: Sequence[Encoded], count: int) -> float:
-        """All groups with no graph but one micro-batch's: the same gradient."""
-        items = [item for group in groups for item in group.items]
-        chunks = self._chunks([len(item.ids) for item in items])
-        if not chunks:
-            return 0.0
-        with torch.no_grad():
-            scores = self._all_scores((step, 0), items, chunks)
-        scores.requires_grad_()
-        value = self._loss(*_lists(scores, groups)).sum() / count if groups else scores.sum()
-        value.backward()
-        gradient = scores.grad if scores.grad is not None else torch.zeros_like(scores)
-        for n, chunk in enumerate(chunks):
-            with self._dropout(step, 0, n):
-                some = self._scores([items[i] for i in chunk])
-            some.backward(gradient[torch.from_numpy(chunk).to(gradient.device)])
-        return float(value.detach())
+    def __init__(self, learner: Learner, steps: Steps, ranks: Ranks, seed: int) -> None:
+        self.learner = learner
+        self.budget = steps.batch_tokens or budget_of(learner.device)
+        self._ranks = ranks
+        self._seed = seed
+        self._autocast: Any = getattr(torch, steps.autocast) if steps.autocast else None
 
-    def _chunks(self, lengths: Sequence[int]) -> list[np.ndarray]:
-        """Micro-batches as positions; empty ones at the end where other ranks have more, and all must go along."""
-        cut = batches(lengths, self.micro)
-        return cut + [np.zeros(0, np.int64)] * (self._ranks.most(len(cut)) - len(cut))
+    def cut(self, lengths: Sequence[int]) -> list[np.ndarray]:
+        """Positions of items by micro-batch.
 
-    def _all_scores(self, at: tuple[int, int], items: Sequence[Item], chunks: Sequence[np.ndarray]) -> Tensor:
+        Sharded, all ranks must go through as many forwards: those with fewer get empty ones at the end.
+        """
+        chunks = batches(lengths, self.budget)
+        if self._ranks.sharded:
+            missing = int(self._ranks.max(len(chunks))) - len(chunks)
+            chunks += [np.zeros(0, np.int64)] * missing
+        return chunks
+
+    def scores(self, place: _Place, number: int, items: Sequence[Item]) -> Tensor:
+        """Scores float32 `[n]` of micro-batch `number`; of none, after a forward whose result is thrown away."""
+        with self._masks(place, number):
+            scores = self.learner.module(*self.learner.inputs(items or [self.learner.blank]))
+        return scores.float()[: len(items)]
+
+    def scores_in_order(self, place: _Place, items: Sequence[Item], chunks: Sequence[np.ndarray]) -> Tensor:
         """The scores of items in their order, float32 `[n]`."""
-        rows = []
-        for n, chunk in enumerate(chunks):
-            with self._dropout(*at, n):
-                rows.append(self._scores([items[i] for i in chunk]))
+        rows = [self.scores(place, n, [items[i] for i in chunk]) for n, chunk in enumerate(chunks)]
         back = torch.from_numpy(np.argsort(np.concatenate(chunks)))
         return torch.cat(rows)[back.to(rows[0].device)]
 
-    def _scores(self, items: Sequence[Item]) -> Tensor:
-        """Scores float32 `[n]` of one micro-batch; of none, after a forward whose result is thrown away."""
-        given = self._learner.inputs(items or [self._learner.blank])
-        return self.module(*given).float()[: len(items)]
+    def logits(self, place: _Place, number: int, items: Sequence[Item], targets: Tensor) -> Tensor:
+        """Logits `[n, t, vocabulary]` of writing `targets` int64 `[n, t]`."""
+        with self._masks(place, number):
+            logits: Tensor = self.learner.module(*self.learner.inputs(items), targets)
+        return logits
 
     @contextlib.contextmanager
-    def _dropout(self, *place: int) -> Iterator[None]:
-        """The masks that belong to a micro-batch, and the lower precision where one is asked for."""
-        torch.manual_seed(_seed(self._seed, self._ranks.rank, *place))
-        lower: Any = getattr(torch, self._steps.autocast) if self._steps.autocast else None
-        with torch.autocast(torch.device(self._learner.device).type, dtype=lower, enabled=lower is not None):
+    def _masks(self, place: _Place, number: int) -> Iterator[None]:
+        """torch's generator as this micro-batch always finds it, and the lower precision where one is asked for."""
+        where = (self._seed, self._ranks.rank, *place, number)
+        torch.manual_seed(int.from_bytes(hashlib.blake2b(repr(where).encode(), digest_size=7).digest(), "big"))
+        device = torch.device(self.learner.device).type
+        with torch.autocast(device, dtype=self._autocast, enabled=self._autocast is not None):
             yield
 
-    # -- texts to write ------------------------------------------------------------------------------------
 
-    def _weight(self, groups: Sequence[Encoded]) -> float:
-        """The sum of the weights of all tokens to write."""
-        return sum(len(target) - 1 + self._label for group in groups for target in group.targets)
+class _LossOfLists:
+    """A loss on the scores of whole groups."""
 
-    def _written(self, step: int, groups: Sequence[Encoded], whole: float) -> float:
-        """The losses' sum over all tokens, over the weight `whole` of all ranks' tokens."""
+    def __init__(self, micro_batches: MicroBatches, loss: Loss, mode: str) -> None:
+        self._batches = micro_batches
+        self._loss = loss
+        self._mode = mode
+
+    def weight(self, groups: Sequence[Encoded]) -> float:
+        """The number of groups."""
+        return len(groups)
+
+    def backward(self, step: int, groups: Sequence[Encoded], weight: float) -> float:
+        """Groups with their graphs alive, as many as the budget takes, or all of them cached."""
+        longest = max((sum(group.lengths) for group in groups), default=0)
+        if self._mode == "cached" or (self._mode == "auto" and longest > self._batches.budget):
+            return self._cached((step, 0), groups, weight)
+        value = 0.0
+        for number, some in enumerate(_by_tokens(groups, self._batches.budget)):
+            value += self._plain((step, number), some, weight)
+        return value
+
+    def value(self, groups: Sequence[Encoded]) -> float:
+        """The sum over groups; one by one, so that rounding does not depend on which are looked at together."""
+        items = _items(groups)
+        scores = self._batches.scores_in_order((0, 0), items, self._chunks(items))
         total = 0.0
-        for losses in self._token_losses(step, groups):
-            value = losses / whole
+        for row, group in zip(scores.split([len(group.items) for group in groups]), groups, strict=True):
+            total += float(self._loss(*_padded_lists(row, [group])))
+        return total
+
+    def _plain(self, place: _Place, groups: Sequence[Encoded], weight: float) -> float:
+        items = _items(groups)
+        scores = self._batches.scores_in_order(place, items, self._chunks(items))
+        value = self._loss(*_padded_lists(scores, groups)).sum() / weight
+        value.backward()
+        return float(value.detach())
+
+    def _cached(self, place: _Place, groups: Sequence[Encoded], weight: float) -> float:
+        """The same gradient with no graph but one micro-batch's."""
+        items = _items(groups)
+        chunks = self._chunks(items)
+        if not chunks:
+            return 0.0
+        with torch.no_grad():
+            scores = self._batches.scores_in_order(place, items, chunks)
+        scores.requires_grad_()
+        value = self._loss(*_padded_lists(scores, groups)).sum() / weight if groups else scores.sum()
+        value.backward()
+        gradient = torch.zeros_like(scores) if scores.grad is None else scores.grad
+        for number, chunk in enumerate(chunks):
+            again = self._batches.scores(place, number, [items[i] for i in chunk])
+            again.backward(gradient[torch.from_numpy(chunk).to(gradient.device)])
+        return float(value.detach())
+
+    def _chunks(self, items: Sequence[Item]) -> list[np.ndarray]:
+        return self._batches.cut([len(item.ids) for item in items])
+
+
+class _LossOfTexts:
+    """A loss on the tokens of texts to write; what is read and what is written count for the budget."""
+
+    def __init__(self, micro_batches: MicroBatches, loss: Loss) -> None:
+        self._batches = micro_batches
+        self._loss = loss
+        self._label_weight = float(getattr(loss, "label_weight", 1.0))  # of a target's first token
+
+    def weight(self, groups: Sequence[Encoded]) -> float:
+        """The sum of the weights of all tokens to write."""
+        return sum(len(target) - 1 + self._label_weight for group in groups for target in group.targets)
+
+    def backward(self, step: int, groups: Sequence[Encoded], weight: float) -> float:
+        """One micro-batch after the other."""
+        total = 0.0
+        for losses in self._losses(step, groups):
+            value = losses / weight
             value.backward()
             total += float(value.detach())
         return total
 
-    def _token_losses(self, step: int, groups: Sequence[Encoded]) -> Iterator[Tensor]:
-        """Each micro-batch's sum of weighted token losses; what is read and what is written count for the budget."""
-        pairs = [pair for group in groups for pair in group.pairs]
-        for n, chunk in enumerate(self._chunks([len(item.ids) + len(target) for item, target in pairs])):
-            yield self._token_loss((step, 0, n), [pairs[i] for i in chunk])
+    def value(self, groups: Sequence[Encoded]) -> float:
+        """The weighted sum over tokens."""
+        return sum(float(losses) for losses in self._losses(0, groups))
 
-    def _token_loss(self, at: tuple[int, ...], pairs: Sequence[Pair]) -> Tensor:
-        items, rows = zip(*(pairs or [(self._learner.blank, np.zeros(1, np.int64))]), strict=True)
-        targets = self._learner.targets(rows)
-        weights = (targets >= 0).float()
-        weights[:, 0] *= self._label
-        with self._dropout(*at):
-            logits = self.module(*self._learner.inputs(items), targets)
-        return self._loss(logits, targets, weights if pairs else 0 * weights).sum()
-
-
-def _looked_up(learner: Learner) -> nn.Parameter:
-    """The table of word vectors, whose gradient is from now on that of the words of a micro-batch, and of no others.
-
-    Else each micro-batch would make a whole table of zeros: on a CPU a tenth of a small encoder's time.
-    """
-    model: Any = learner.module.model
-    table: nn.Parameter = model.get_input_embeddings().weight
-    for part in model.modules():
-        if isinstance(part, nn.Embedding) and part.weight is table:  # a T5 looks up in two places
-            part.sparse = True
-    return table
+    def _losses(self, step: int, groups: Sequence[Encoded]) -> Iterator[Tensor]:
+        """Each micro-batch's sum of weighted token losses."""
+        learner = self._batches.learner
+        items = _items(groups)
+        texts = [target for group in groups for target in group.targets]
+        lengths = [length for group in groups for length in group.lengths]
+        for number, chunk in enumerate(self._batches.cut(lengths)):
+            read = [items[i] for i in chunk] or [learner.blank]
+            targets = learner.targets([texts[i] for i in chunk] or [np.zeros(1, np.int64)])
+            weights = (targets >= 0).float()
+            weights[:, 0] *= self._label_weight
+            if not len(chunk):
+                weights *= 0  # only so that this rank goes along
+            logits = self._batches.logits((step, 0), number, read, targets)
+            yield self._loss(logits, targets, weights).sum()
 
 
-def _lists(scores: Tensor, groups: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
+def _items(groups: Sequence[Encoded]) -> list[Item]:
+    return [item for group in groups for item in group.items]
+
+
+def _padded_lists(scores: Tensor, groups: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
     """Scores, labels and mask `[groups, longest]` of the flat scores of some groups."""
-    sizes = [len(group.items) for group in groups]
-    mask = torch.arange(max(sizes))[None, :] < torch.tensor(sizes)[:, None]
-    labels = torch.zeros(mask.shape).masked_scatter(mask, torch.tensor([y for group in groups for y in group.labels]))
-    labels, mask = labels.to(scores.device), mask.to(scores.device)
+    sizes = torch.tensor([len(group.items) for group in groups])
+    mask = torch.arange(int(sizes.max()))[None, :] < sizes[:, None]
+    flat_labels = torch.tensor([label for group in groups for label in group.labels])
+    labels = torch.zeros(mask.shape).masked_scatter(mask, flat_labels).to(scores.device)
+    mask = mask.to(scores.device)
     return torch.zeros_like(labels).masked_scatter(mask, scores), labels, mask
 
 
-def _by_tokens(tokens: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Numbers in order, cut where their tokens go over the budget."""
-    some: list[int] = []
+def _by_tokens(groups: Sequence[Encoded], budget: int) -> Iterator[list[Encoded]]:
+    """Groups in order, cut where their tokens go over the budget."""
+    some: list[Encoded] = []
     held = 0
-    for number, size in enumerate(tokens):
+    for group in groups:
+        size = sum(group.lengths)
         if some and held + size > budget:
             yield some
-            some, held = [], 0
-        some.append(number)
+            some = []
+            held = 0
+        some.append(group)
         held += size
     if some:
         yield some
-
-
-def _seed(*numbers: int) -> int:
-    return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=7).digest(), "big")

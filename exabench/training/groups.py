@@ -6,7 +6,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, starmap
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,23 @@ class Source:
     release: Release
     data: Data
     rows: int
-    held_out: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The table with its teacher and the release's own report of leaks; `repository` where it is on the Hub."""
+        table = self.release.tables[self.data.table]
+        is_folder = Path(self.data.release).is_dir()
+        return {
+            "name": self.release.name,
+            "version": self.release.version,
+            "content": self.release.content,
+            "table": self.data.table,
+            "family": table.family,
+            "rows": self.rows,
+            "licence": table.licence,
+            "repository": "" if is_folder else self.data.release,
+            "teacher": {key: value for key, value in table.teacher.items() if key != "server"},
+            "leaks": table.report.get("leaks", {}),
+        }
 
 
 class Groups(Sequence[Group]):
@@ -70,29 +86,10 @@ class Groups(Sequence[Group]):
         if not 0 <= number < len(self):
             raise IndexError(number)
         place = bisect_right(self._ends, number)
-        return self._parts[place].group(number - (self._ends[place - 1] if place else 0), epoch)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Rows of one split of one table, those of `numbers`."""
-
-    rows: Any
-    numbers: Sequence[int]
-    read: Callable[[Row, Data, int], Group]
-    data: Data
-
-    def group(self, place: int, epoch: int) -> Group:
-        return self.read(self.rows[self.numbers[place]], self.data, epoch)
-
-    def cut(self, last: int) -> tuple[_Part, _Part]:
-        """All but the last so many rows (half of them at most), and those; a query of theirs is in no other row."""
-        least = len(self.numbers) // 2
-        start = max(least, len(self.numbers) - last)
-        queries = self.rows.select(self.numbers)["query_id"]
-        aside = set(queries[start:])
-        kept = [number for number, query in zip(self.numbers[:start], queries, strict=False) if query not in aside]
-        return replace(self, numbers=kept), replace(self, numbers=self.numbers[start:])
+        before = self._ends[place - 1] if place else 0
+        part = self._parts[place]
+        row = part.rows[part.numbers[number - before]]
+        return part.family.group(row, part.data, epoch)
 
 
 def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups, Groups, tuple[Source, ...]]:
@@ -101,86 +98,95 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
     Raises BadInput for a family that lacks what the loss `needs`, for a table without rows and for a row that the loss
     cannot be fitted to (one passage where an order is to be learnt), UnknownName, OutsideFailed.
     """
-    tables = [_table(plan, data, needs, lock) for data in plan.data]
-    if plan.dev.every and plan.dev.groups and not any(held.numbers for _, held in tables):
-        tables = [fitted.cut(plan.dev.groups) for fitted, _ in tables]
-    sources = [Source(fit.rows.release, fit.data, len(fit.numbers), len(held.numbers)) for fit, held in tables]
-    return Groups([fitted for fitted, _ in tables]), Groups([held for _, held in tables]), tuple(sources)
+    tables = [_read_table(plan, data, needs, lock) for data in plan.data]
+    evaluates = plan.dev.every > 0
+    if evaluates and plan.dev.groups and not any(held.numbers for _, held in tables):
+        tables = [_cut(fitted, plan.dev.groups) for fitted, _ in tables]
+    sources = tuple(Source(fitted.rows.release, fitted.data, len(fitted.numbers)) for fitted, _ in tables)
+    return Groups([fitted for fitted, _ in tables]), Groups([held for _, held in tables]), sources
 
 
-def _table(plan: Plan, data: Data, needs: str, lock: Path | None) -> tuple[_Part, _Part]:
+@dataclass(frozen=True)
+class _Part:
+    """Rows of one split of one table, those of `numbers`."""
+
+    rows: Any
+    numbers: Sequence[int]
+    family: _Family
+    data: Data
+
+
+def _read_table(plan: Plan, data: Data, needs: str, lock: Path | None) -> tuple[_Part, _Part]:
     """The rows of a table that are fitted, and those of its split that is held out, where it has one."""
-    place = _place(data.release)
+    place = _release_folder(data.release)
     given: dict[str, Any] = {"version": data.version, "lock": None if Path(place).is_dir() else lock}
     rows = load(place, data.table, data.split, **given)
     table = rows.release.tables[data.table]
     if table.family not in FITS[needs]:
         what = f"table {data.table} holds {table.family}, but loss {plan.loss['part']} needs {' or '.join(FITS[needs])}"
         raise BadInput(what, file=plan.recipe.file)
-    fitted = _Part(rows, _numbers(rows, data), _READERS[table.family], data)
-    held = replace(fitted, numbers=range(0))
+    family = _FAMILIES[table.family]
+    fitted = _Part(rows, _numbers(rows, data, data.limit), family, data)
     if not fitted.numbers:
         such = f" with {', '.join(map(str, data.only.items()))}" if data.only else ""
         raise BadInput(f"table {data.table} of {data.release} has no rows in split {data.split}{such}")
+    held = replace(fitted, numbers=range(0))
     if data.held_out in table.splits and data.held_out != data.split:
         rows = load(place, data.table, data.held_out, **given)
-        held = replace(fitted, rows=rows, numbers=_numbers(rows, replace(data, limit=0)))
+        held = _Part(rows, _numbers(rows, data, 0), family, data)
     for part in (fitted, held):
-        _check(part, table.family, needs)
+        _check_rows(part, needs)
     return fitted, held
 
 
-def _numbers(rows: Any, data: Data) -> Sequence[int]:
-    """The rows that have one of the values that `only` names, the first `limit` of them."""
-    if strange := sorted(data.only.keys() - set(rows.column_names)):
-        raise BadInput(
-            f"table {data.table} has no column {strange[0]}; data.only may name {', '.join(rows.column_names)}"
-        )
-    columns = {name: rows[name] for name in data.only}
-    numbers = [n for n in range(len(rows)) if all(columns[name][n] in data.only[name] for name in columns)]
-    return numbers[: data.limit or None] if columns else range(min(len(rows), data.limit or len(rows)))
-
-
-def _place(release: str) -> str:
-    """A folder with a manifest, a work folder of `data build` (its release), or a name for the Hub."""
+def _release_folder(release: str) -> str:
+    """A folder as it is, the work folder of a build as its release, or a name for the Hub."""
     inner = Path(release) / "release"
-    return str(inner) if not (Path(release) / MANIFEST).is_file() and (inner / MANIFEST).is_file() else release
+    is_work_folder = not (Path(release) / MANIFEST).is_file() and (inner / MANIFEST).is_file()
+    return str(inner) if is_work_folder else release
 
 
-def _check(part: _Part, family: str, needs: str) -> None:
+def _numbers(rows: Any, data: Data, limit: int) -> Sequence[int]:
+    """The numbers of the rows that `data.only` lets through, at most `limit` of them (0: all)."""
+    numbers: Sequence[int] = range(len(rows))
+    for column, values in data.only.items():
+        if column not in rows.column_names:
+            names = ", ".join(rows.column_names)
+            raise BadInput(f"table {data.table} has no column {column}; data.only may name {names}")
+        column_values = rows[column]
+        numbers = [number for number in numbers if column_values[number] in values]
+    return numbers[:limit] if limit else numbers
+
+
+def _cut(part: _Part, last: int) -> tuple[_Part, _Part]:
+    """All but the last so many rows (half of them at most), and those; a query of theirs is in no other row."""
+    start = max(len(part.numbers) // 2, len(part.numbers) - last)
+    queries = part.rows.select(part.numbers)["query_id"]
+    held_queries = set(queries[start:])
+    kept = []
+    for number, query in zip(part.numbers[:start], queries, strict=False):
+        if query not in held_queries:
+            kept.append(number)
+    return replace(part, numbers=kept), replace(part, numbers=part.numbers[start:])
+
+
+def _check_rows(part: _Part, needs: str) -> None:
     """Raises BadInput for the first row that cannot be learnt from, before anything is computed."""
-    columns, problem = _CHECKS[family]
-    for row in part.rows.select(part.numbers).select_columns(["id", *columns]):
-        if found := problem(row, part.data, needs):
+    for row in part.rows.select(part.numbers).select_columns(["id", *part.family.columns]):
+        if found := part.family.problem(row, part.data, needs):
             raise BadInput(f"table {part.data.table}: {found}; leave this row out", id=row["id"])
 
 
-def _without_target(row: Row, data: Data, needs: str) -> str:
-    return "there is no text to write" if needs == "targets" and data.explanations and not row["target"] else ""
+@dataclass(frozen=True)
+class _Family:
+    """How a family's rows become groups: `group` of row, table and epoch; and what may be wrong with one.
 
+    `problem` of row, table and what the loss needs is empty for a good row; it looks at `columns` alone.
+    """
 
-def _without_contrast(row: Row, data: Data, needs: str) -> str:
-    if not row["positive"].strip() and not row["positive_title"].strip():
-        return "there is no positive passage"
-    alone = not row["negative_ids"] or data.passages == 1
-    return "there is no negative passage, so no order to learn" if alone and needs in ("positive", "order") else ""
-
-
-def _without_order(row: Row, data: Data, needs: str) -> str:
-    values = (row["scores"] if "scores" in row else row["passage_ids"])[: data.passages or None]
-    if len(values) < 2:
-        return "fewer than two passages have no order to learn"
-    alike = "scores" in row and needs == "order" and len(set(values)) == 1
-    return "all of its scores are equal, so there is no order to learn" if alike else ""
-
-
-_CHECKS: Mapping[str, tuple[Sequence[str], Callable[[Row, Data, str], str]]] = {
-    "explanations": (["target"], _without_target),
-    "contrastive": (["positive", "positive_title", "negative_ids"], _without_contrast),
-    "listwise": (["passage_ids"], _without_order),
-    "scored": (["scores"], _without_order),
-}
-"""The columns that a family's rows are looked at by, and what may be wrong with one (nothing: "")."""
+    group: Callable[[Row, Data, int], Group]
+    columns: Sequence[str]
+    problem: Callable[[Row, Data, str], str]
 
 
 def _explanation(row: Row, data: Data, epoch: int) -> Group:
@@ -190,26 +196,65 @@ def _explanation(row: Row, data: Data, epoch: int) -> Group:
     return Group(row["id"], _query(row), (passage,), (float(row["relevant"]),), (target,))
 
 
+def _explanation_problem(row: Row, data: Data, needs: str) -> str:
+    if needs == "targets" and data.explanations and not row["target"]:
+        return "there is no text to write"
+    return ""
+
+
 def _contrast(row: Row, data: Data, epoch: int) -> Group:
     positive = Passage(row["positive_id"], row["positive"], row["positive_title"])
-    every = _passages(row, "negative_ids", "negatives", "negative_titles")
-    negatives = tuple(every[place] for place in _places(row, len(every), data.passages - 1, data, epoch))
-    labels, targets = (1.0, *[0.0] * len(negatives)), (WORDS[0], *[WORDS[1]] * len(negatives))
+    listed = _passages(row, "negative_ids", "negatives", "negative_titles")
+    negatives = [listed[place] for place in _places(row, len(listed), data.passages - 1, data, epoch)]
+    labels = (1.0, *[0.0] * len(negatives))
+    targets = (WORDS[0], *[WORDS[1]] * len(negatives))
     return Group(row["id"], _query(row), (positive, *negatives), labels, targets)
+
+
+def _contrast_problem(row: Row, data: Data, needs: str) -> str:
+    if not row["positive"].strip() and not row["positive_title"].strip():
+        return "there is no positive passage"
+    if needs in ("positive", "order") and (not row["negative_ids"] or data.passages == 1):
+        return "there is no negative passage, so no order to learn"
+    return ""
 
 
 def _order(row: Row, data: Data, epoch: int) -> Group:
     """The teacher's order, best first: of n passages the label of the first is n and of the last 1."""
-    every = _passages(row, "passage_ids", "passages", "titles")
-    passages = tuple(every[place] for place in _places(row, len(every), data.passages, data, epoch))
-    return Group(row["id"], _query(row), passages, tuple(float(n) for n in range(len(passages), 0, -1)))
+    listed = _passages(row, "passage_ids", "passages", "titles")
+    passages = tuple(listed[place] for place in _places(row, len(listed), data.passages, data, epoch))
+    labels = tuple(float(label) for label in range(len(passages), 0, -1))
+    return Group(row["id"], _query(row), passages, labels)
+
+
+def _order_problem(row: Row, data: Data, needs: str) -> str:
+    if len(row["passage_ids"]) < 2 or data.passages == 1:
+        return "fewer than two passages have no order to learn"
+    return ""
 
 
 def _scores(row: Row, data: Data, epoch: int) -> Group:
-    every = _passages(row, "passage_ids", "passages", "titles")
-    places = _places(row, len(every), data.passages, data, epoch)
+    listed = _passages(row, "passage_ids", "passages", "titles")
+    places = _places(row, len(listed), data.passages, data, epoch)
     labels = tuple(float(row["scores"][place]) for place in places)
-    return Group(row["id"], _query(row), tuple(every[place] for place in places), labels)
+    return Group(row["id"], _query(row), tuple(listed[place] for place in places), labels)
+
+
+def _scores_problem(row: Row, data: Data, needs: str) -> str:
+    scores = row["scores"][: data.passages or None]
+    if len(scores) < 2:
+        return "fewer than two passages have no order to learn"
+    if needs == "order" and len(set(scores)) == 1:
+        return "all of its scores are equal, so there is no order to learn"
+    return ""
+
+
+_FAMILIES = {
+    "explanations": _Family(_explanation, ["target"], _explanation_problem),
+    "contrastive": _Family(_contrast, ["positive", "positive_title", "negative_ids"], _contrast_problem),
+    "listwise": _Family(_order, ["passage_ids"], _order_problem),
+    "scored": _Family(_scores, ["scores"], _scores_problem),
+}
 
 
 def _places(row: Row, count: int, most: int, data: Data, epoch: int) -> Sequence[int]:
@@ -226,13 +271,5 @@ def _query(row: Row) -> Query:
     return Query(row["query_id"], row["query"])
 
 
-def _passages(row: Row, ids: str, texts: str, titles: str) -> tuple[Passage, ...]:
-    return tuple(starmap(Passage, zip(row[ids], row[texts], row[titles], strict=True)))
-
-
-_READERS: Mapping[str, Callable[[Row, Data, int], Group]] = {
-    "explanations": _explanation,
-    "contrastive": _contrast,
-    "listwise": _order,
-    "scored": _scores,
-}
+def _passages(row: Row, ids: str, texts: str, titles: str) -> list[Passage]:
+    return [Passage(*each) for each in zip(row[ids], row[texts], row[titles], strict=True)]

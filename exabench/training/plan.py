@@ -1,25 +1,24 @@
-"""The plan of a training run: a recipe's keys and tables, checked whole before anything is loaded."""
+"""The plan of a training: a recipe's keys and tables, checked whole before anything is loaded."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal
 
-from exabench.errors import BadInput, UnknownName
+from msgspec import Meta, field
+from msgspec.structs import asdict
+
+from exabench.errors import BadInput
 from exabench.recipe import Recipe, overridden, read_recipe
+from exabench.records import Record, read
 
-KEYS: Mapping[str, type] = {
-    **{"title": str, "reranker": str, "model": str, "revision": str, "precision": str, "licence": str, "note": str},
-    **{"seed": int, "options": dict, "loss": dict, "data": list, "steps": dict, "dev": dict, "check": list},
-}
+Count = Annotated[int, Meta(ge=0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+Name = Annotated[str, Meta(min_length=1)]
 
 
-@dataclass(frozen=True)
-class Data:
+class Data(Record, frozen=True):
     """One table of a release that is learnt from.
 
     `only`: rows with one of these values in a column; `limit`: the first so many of them; `passages`: so many of each
@@ -27,20 +26,19 @@ class Data:
     label; `split` and `held_out`: the rows that are fitted, and those that are not.
     """
 
-    release: str
-    table: str
+    release: Name
+    table: Name
     split: str = "train"
     held_out: str = "validation"
     version: str = ""
-    only: Mapping[str, Any] = field(default_factory=dict)
-    limit: int = 0
-    passages: int = 0
+    only: dict[str, list[Any]] = {}
+    limit: Count = 0
+    passages: Count = 0
     draw: bool = False
     explanations: bool = True
 
 
-@dataclass(frozen=True)
-class Steps:
+class Steps(Record, frozen=True):
     """How it is fitted: `groups` to an optimiser step, for `epochs` (or exactly `steps`), under what schedule.
 
     `gradients`: "plain" keeps the graph of whole groups, "cached" scores first without one and goes back in
@@ -49,158 +47,101 @@ class Steps:
     pass; `attention` an implementation of transformers. `sharded`: each rank holds a slice of the model.
     """
 
-    epochs: float = 1.0
-    steps: int = 0
-    groups: int = 32
-    optimiser: str = "adamw"
-    rate: float = 2e-5
-    schedule: str = "constant"
-    warmup: int = 0
-    decay: float = 0.01
-    clip: float = 1.0
-    gradients: str = "auto"
-    batch_tokens: int = 0
-    loaders: int = 1
-    autocast: str = ""
+    epochs: Annotated[float, Meta(gt=0)] = 1.0
+    steps: Count = 0
+    groups: AtLeastOne = 32
+    optimiser: Literal["adamw", "adafactor"] = "adamw"
+    rate: Annotated[float, Meta(gt=0, le=1)] = 2e-5
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: Count = 0
+    decay: Annotated[float, Meta(ge=0)] = 0.01
+    clip: Annotated[float, Meta(ge=0)] = 1.0
+    gradients: Literal["auto", "plain", "cached"] = "auto"
+    batch_tokens: Count = 0
+    loaders: Count = 1
+    autocast: Literal["", "bfloat16"] = ""
     compile: bool = False
     checkpointing: bool = False
-    attention: str = ""
+    # Closed, because transformers takes any other name for a repository with code to fetch and run.
+    attention: Literal["", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] = ""
     dropout: bool = True
     sharded: bool = False
 
 
-@dataclass(frozen=True)
-class Dev:
+class Dev(Record, frozen=True):
     """Evaluation in the loop, every so many steps; it stops after `patience` of them without gain (0: never).
 
     On the held-out rows of the releases; where those have none, on the last `groups` of the fitted ones, which are
     then fitted no more; or on `task`'s `split` over the best `depth` of `retriever`, never on what a board tests on.
     """
 
-    every: int = 0
+    every: Count = 0
     metric: str = ""
-    patience: int = 0
-    groups: int = 0
+    patience: Count = 0
+    groups: Count = 0
     task: str = ""
     split: str = "dev"
     retriever: str = "bm25"
-    depth: int = 100
-    queries: int = 200
+    depth: AtLeastOne = 100
+    queries: AtLeastOne = 200
 
 
-@dataclass(frozen=True)
-class Check:
-    """A published number that the recipe is to reproduce, and what its own model is to be measured on."""
+class Check(Record, frozen=True):
+    """A published number that the recipe is to reproduce, and what its own model is measured on."""
 
-    task: str
+    task: Name
     candidates: str = "bm25"
-    depth: int = 100
+    depth: AtLeastOne = 100
     metric: str = "nDCG@10"
     value: float | None = None
     system: str = ""
     source: str = ""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A training recipe, every key in its place."""
+class Settings(Record, frozen=True):
+    """The keys of a training recipe."""
 
-    recipe: Recipe
-    reranker: str
-    model: str
-    data: tuple[Data, ...]
-    loss: Mapping[str, Any]
+    reranker: Name
+    model: Name
+    data: Annotated[list[Data], Meta(min_length=1)]
+    loss: dict[str, Any]
     title: str = ""
     revision: str = ""
     precision: str = "float32"
     licence: str = "unknown"
     note: str = ""
     seed: int = 0
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = {}
     steps: Steps = field(default_factory=Steps)
     dev: Dev = field(default_factory=Dev)
-    checks: tuple[Check, ...] = ()
+    checks: list[Check] = field(name="check", default_factory=list)
 
 
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "optimiser": ("adamw", "adafactor"),
-    "schedule": ("constant", "linear", "cosine"),
-    "gradients": ("auto", "plain", "cached"),
-    "autocast": ("", "bfloat16"),
-    "attention": ("", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"),
-}
+class Plan(Settings, frozen=True, kw_only=True):
+    """A training recipe, every key in its place, and the recipe that it was read from."""
+
+    recipe: Recipe
+
+    @property
+    def loss_options(self) -> Mapping[str, Any]:
+        """The options of the loss, without its name."""
+        return {key: value for key, value in self.loss.items() if key != "part"}
 
 
 def train_recipe(name: str | Path | Recipe, overrides: Iterable[str] = ()) -> Plan:
     """The plan of recipe `name` (of recipes/train, or a path), with `key=value` overrides.
 
-    An override reaches into a table by a dot, as in `steps.rate=1e-5`. Raises UnknownName for a key that no plan has,
-    BadInput for a value of another type or out of range.
+    An override reaches into a table by a dot, as in `steps.rate=1e-5`. Raises UnknownName for a recipe that is not
+    known, BadInput for a key that no plan has and for a value of another type or out of range.
     """
     if isinstance(name, Recipe):
-        recipe = overridden(name, KEYS, overrides)
+        recipe = overridden(name, overrides)
     else:
-        recipe = read_recipe("train", name, KEYS, overrides)
-    values, file = dict(recipe.values), recipe.file
-    for key in ("reranker", "model", "data", "loss"):
-        if not values.get(key):
-            raise BadInput(f"{key} is missing", file=file)
-    steps, dev = _table(Steps, values.pop("steps", {}), "steps", file), _table(Dev, values.pop("dev", {}), "dev", file)
-    data = tuple(_table(Data, table, "data", file) for table in values.pop("data"))
-    checks = tuple(_table(Check, table, "check", file) for table in values.pop("check", ()))
-    if not isinstance(values["loss"].get("part"), str):
-        raise BadInput('loss must name a part, as in { part = "ranknet" }', file=file)
-    _check_steps(steps, file)
-    for one in data:
-        _at_least(0, {"data.limit": one.limit, "data.passages": one.passages}, file)
-    _at_least(0, {"dev.every": dev.every, "dev.patience": dev.patience, "dev.groups": dev.groups}, file)
-    _at_least(1, {"dev.depth": dev.depth, "dev.queries": dev.queries}, file)
-    if steps.sharded and steps.optimiser != "adamw":
-        raise BadInput(f"steps.sharded takes adamw, not {steps.optimiser}, whose moments cannot be cut up", file=file)
-    return Plan(recipe, data=data, steps=steps, dev=dev, checks=checks, **values)
-
-
-def _table(kind: Any, table: Any, what: str, file: Path) -> Any:
-    """A table of the recipe as the dataclass `kind`. Raises UnknownName, BadInput."""
-    if not isinstance(table, Mapping):
-        raise BadInput(f"{what} must be a table", file=file)
-    hints = get_type_hints(kind)
-    for key, value in table.items():
-        if key not in hints:
-            raise UnknownName(f"key of {what}", key, hints, file=file)
-        wanted = get_args(hints[key]) if isinstance(hints[key], UnionType) else (hints[key],)
-        if not any(_is(value, one) for one in wanted):
-            raise BadInput(
-                f"{what}.{key} must be {getattr(wanted[0], '__name__', 'a table').lower()}, not {type(value).__name__}",
-                file=file,
-            )
-        if key in CHOICES and value not in CHOICES[key]:
-            raise UnknownName(f"{what}.{key}", value, [name for name in CHOICES[key] if name], file=file)
-    for one in fields(kind):
-        if one.default is MISSING and one.default_factory is MISSING and not table.get(one.name):
-            raise BadInput(f"{what}.{one.name} is missing", file=file)
-    return kind(**table)
-
-
-def _is(value: object, kind: type) -> bool:
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if kind == Mapping[str, Any]:
-        return isinstance(value, dict) and all(isinstance(item, list) for item in value.values())
-    return type(value) is kind
-
-
-def _check_steps(steps: Steps, file: Path) -> None:
-    for name, value in {"rate": steps.rate, "groups": steps.groups, "epochs": steps.steps or steps.epochs}.items():
-        if not 0 < value < math.inf:
-            raise BadInput(f"steps.{name} must be above 0, not {value}", file=file)
-    if steps.rate > 1:
-        raise BadInput(f"steps.rate is {steps.rate}; it must be at most 1", file=file)
-    least = {name: getattr(steps, name) for name in ("steps", "warmup", "decay", "clip", "batch_tokens", "loaders")}
-    _at_least(0, {f"steps.{name}": value for name, value in least.items()}, file)
-
-
-def _at_least(least: int, values: Mapping[str, float], file: Path) -> None:
-    for name, value in values.items():
-        if not least <= value < math.inf:
-            raise BadInput(f"{name} must be at least {least}, not {value}", file=file)
+        recipe = read_recipe("train", name, overrides=overrides)
+    settings = read(Settings, dict(recipe.values), file=recipe.file)
+    if not isinstance(settings.loss.get("part"), str):
+        raise BadInput('loss must name a part, as in { part = "ranknet" }', file=recipe.file)
+    if settings.steps.sharded and settings.steps.optimiser != "adamw":
+        what = f"steps.sharded takes adamw, not {settings.steps.optimiser}, whose moments cannot be cut up"
+        raise BadInput(what, file=recipe.file)
+    return Plan(recipe=recipe, **asdict(settings))

@@ -192,7 +192,7 @@ def _hands(
     board: Path, public: bool, how: dict[str, Any], report: Callable[[int, int, str], None]
 ) -> tuple[Callable[[Path, Path], str], Callable[[Path, Path, str], None]]:
     """How the queue has a submission evaluated on a board of its own, and taken over to the real one."""
-    from exabench.evaluation import adopt as take_over
+    from exabench.evaluation import merge_results as take_over
     from exabench.evaluation import run_board
     from exabench.ledger import Ledger
     from exabench.submitting import check, file_on

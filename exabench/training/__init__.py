@@ -31,7 +31,7 @@ from exabench.training.loading import Loading
 from exabench.training.loop import Fit, Fitted
 from exabench.training.model_folder import versions, write_folder
 from exabench.training.order import Order
-from exabench.training.plan import Plan
+from exabench.training.plan import Plan as Plan
 from exabench.training.plan import train_recipe as train_recipe
 from exabench.training.start import Start, load_start, trainable
 

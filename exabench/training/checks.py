@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Against:
     """Another order of the same candidates: its value, by how much this model's is higher, and how sure that is.
 
-    `p` is the two-sided paired randomisation test's, `p_holm` corrected over all checks of the training.
+    `p` is the two-sided paired t-test's, `p_holm` corrected over all checks of the training.
     """
 
     value: float
@@ -59,9 +59,7 @@ class Checked:
         measured = result.measurement
         metric = measured.headline
         gain = result.gain
-        first_stage = Against(
-            result.first_stage[metric], gain["difference"], tuple(gain["interval"]), gain["randomisation"]
-        )
+        first_stage = Against(result.first_stage[metric], gain["difference"], tuple(gain["interval"]), gain["p"])
         return cls(
             task=result.task,
             candidates=result.candidates.name,
@@ -83,7 +81,7 @@ def _against(result: Result, start: Result) -> Against:
     if result.candidates.digest != start.candidates.digest or ours.keys() != theirs.keys():
         raise BadInput(f"{result.task}: the model and its start were measured on different candidates or queries")
     test = paired_test([np.array([*ours.values()])], [np.array([theirs[query] for query in ours])])
-    return Against(start[metric], test.difference, test.interval, test.randomisation)
+    return Against(start[metric], test.difference, test.interval, test.p)
 
 
 def run_checks(plan: Plan, model: Path, lock: Path, data: Path | None, progress: Progress) -> list[Checked]:

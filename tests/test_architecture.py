@@ -40,7 +40,7 @@ FLOORS = {
         *("pairs", "queries", "builders", "replies", "releases", "cards", "shards"),
         *("showing", "discussions"),
     },
-    3: {"systems"},
+    3: {"systems", "commits"},
     4: {"reranking", "sandbox"},
     5: {
         *("evaluation", "submitting", "comparison", "verification", "board", "pages"),

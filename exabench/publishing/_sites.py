@@ -19,7 +19,7 @@ from exabench.commits import (
     listed_files,
     place_of,
 )
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.files import digest_of, file_digest, json_text
 from exabench.nouns import Progress, silent
 
@@ -99,7 +99,7 @@ class _SitePublication(Publication):
         gone = sorted(old.keys() - self._digests.keys())
         if not self._has_card(self.head):
             files[CARD] = self._new_card
-        message = f"{self.title}: {len(files)} files changed, {len(gone)} gone"
+        message = f"{self.title}: {plural(len(files), 'file')} changed, {len(gone)} gone"
         return Change(version="", message=message, files={**files, MANIFEST: self._manifest}, delete=gone)
 
     def _has_card(self, commit: str | None) -> bool:

@@ -73,7 +73,7 @@ HEAVY = {
     ),
 }
 ONLY_IN = {  # an outside library and the rooms that may know it
-    "huggingface_hub": {"hub", "discussions"},
+    "huggingface_hub": {"hub", "discussions", "cards"},
     "datasets": {"hub", "releases"},
     "jinja2": {"pages", "prompting", "cards"},
     "ir_datasets": {"collections"},

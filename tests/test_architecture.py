@@ -41,7 +41,7 @@ FLOORS = {
         *("pairs", "queries", "builders", "replies", "releases", "cards", "shards"),
         *("showing", "discussions"),
     },
-    3: {"systems"},
+    3: {"systems", "commits"},
     4: {"reranking", "sandbox"},
     5: {
         *("evaluation", "submitting", "comparison", "verification", "board", "pages"),
@@ -73,7 +73,7 @@ HEAVY = {
     ),
 }
 ONLY_IN = {  # an outside library and the rooms that may know it
-    "huggingface_hub": {"hub", "discussions"},
+    "huggingface_hub": {"hub", "discussions", "cards"},
     "datasets": {"hub", "releases"},
     "jinja2": {"pages", "prompting", "cards"},
     "ir_datasets": {"collections"},

@@ -23,7 +23,7 @@ from toys import contents
 
 import exabench
 from exabench import hub
-from exabench.cards._model import model_card, model_template
+from exabench.cards import model_card, model_template
 from exabench.errors import BadInput, CannotWrite
 from exabench.evaluation import evaluate, run_board
 from exabench.files import digest_of, file_digest, json_text

@@ -16,21 +16,20 @@ from models import classifier_folder
 from test_model_folder import written
 from toys import contents
 
-from exabench import hub
+from exabench import commits, hub
 from exabench.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.files import file_digest, json_text
 from exabench.publishing import Published, publish_model
-from exabench.publishing._sending import Patience
 from exabench.submissions import read_submission
 
 REPO = "owner/small"
-HASTE = Patience(pause=0.0)
 
 
 @pytest.fixture
 def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
     with HubDouble() as server:
         point_at(server.url, tmp_path / "home", monkeypatch)
+        monkeypatch.setattr(commits, "PAUSE", 0.0)
         yield server
 
 
@@ -57,7 +56,7 @@ def two(models: tuple[Path, Path]) -> Path:
 
 
 def publish(folder: Path, to: str | Path, **options: object) -> Published:
-    return publish_model(folder, to, patience=HASTE, **options)
+    return publish_model(folder, to, **options)
 
 
 def head(double: HubDouble) -> dict[str, bytes]:

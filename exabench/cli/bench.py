@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from exabench.cli._options import Group, board_option, data_option, json_option, set_option
-from exabench.cli._output import note, progress, ready, show, show_json, table
+from exabench.cli._options import (
+    PATH,
+    Group,
+    board_option,
+    data_option,
+    depth_option,
+    json_option,
+    retriever_option,
+    set_option,
+)
+from exabench.cli._output import answer, note, progress, ready, show, show_json, table
 from exabench.cli._queue import pending, run, submit, withdraw
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 
 if TYPE_CHECKING:
     from exabench.comparison import TaskComparison
+    from exabench.ledger import Ledger
+    from exabench.nouns import Measurement
 
-FILE = click.Path(path_type=Path)
 task_option = click.option("--task", help="A task of the table (exabench bench tasks).")
-qrels_option = click.option("--qrels", type=FILE, help="Judgements of your own: TREC or BEIR layout, plain or .gz.")
+qrels_option = click.option("--qrels", type=PATH, help="Judgements of your own: TREC or BEIR layout, plain or .gz.")
 threshold_option = click.option(
     "--threshold", type=int, default=1, show_default=True, help="Lowest relevant grade, with --qrels."
 )
@@ -29,34 +40,30 @@ def bench() -> None:
     """Tasks, candidates, submissions, results, scores, comparisons."""
 
 
-for command in (submit, pending, run, withdraw):
-    bench.add_command(command)
-
-
 @bench.command()
 @json_option
 def tasks(as_json: bool) -> None:
     """List the tasks and suites that exabench knows."""
     from exabench.catalogue import suites
-    from exabench.catalogue import tasks as all_tasks
+    from exabench.catalogue import tasks as known_tasks
 
-    if as_json:
-        listed = {name: asdict(task) | {"convention": task.convention.as_json()} for name, task in all_tasks().items()}
-        show_json({"tasks": listed, "suites": {name: list(names) for name, names in suites().items()}})
-        return
+    described = {}
     rows = []
-    for name, task in all_tasks().items():
+    for name, task in known_tasks().items():
+        described[name] = asdict(task) | {"convention": task.convention.as_json()}
         size = f"mean of {len(task.members)}" if task.members else task.queries or "at first use"
         rows.append((name, size, task.judgements or "", task.headline, "yes" if task.needs_licence else ""))
-    show(table(("task", "queries", "judgements", "headline", "needs a licence"), rows))
-    show("\nsuites: " + ", ".join(f"{name} ({len(names)})" for name, names in suites().items()))
+    members = {name: list(names) for name, names in suites().items()}
+    sizes = [f"{name} ({len(names)})" for name, names in members.items()]
+    listed = table(("task", "queries", "judgements", "headline", "needs a licence"), rows)
+    answer(as_json, {"tasks": described, "suites": members}, f"{listed}\n\nsuites: {', '.join(sizes)}")
 
 
 @bench.command()
 @click.argument("task")
-@click.option("--retriever", default="bm25", show_default=True, help="A part (exabench parts retrievers).")
-@click.option("--from", "run", type=FILE, help="Freeze this published run instead.")
-@click.option("--depth", type=click.IntRange(1), default=100, show_default=True)
+@retriever_option
+@click.option("--from", "run", type=PATH, help="Freeze this published run instead.")
+@depth_option
 @click.option("--name", help="Else <retriever>-<depth>.")
 @set_option
 @data_option
@@ -74,38 +81,48 @@ def candidates(
     as_json: bool,
 ) -> None:
     """Freeze the list of passages for TASK that everybody reranks: a run, and a JSON file that describes it."""
-    from exabench.catalogue import expand, single_task
-    from exabench.catalogue import task as task_of
+    from exabench.catalogue import single_task
     from exabench.ledger import Ledger
     from exabench.recipe import settings
     from exabench.reranking import freeze_candidates
 
     options = settings(pairs)
     if run is not None:
-        retriever, options = "run_file", {"file": str(run), **options}
+        retriever = "run_file"
+        options = {"file": str(run), **options}
         name = name or f"{_plain_name(run)}-{depth}"
     ledger = Ledger(ready(board, [single_task(task).name]))
     with progress("first stage") as report:
-        made, file = freeze_candidates(
+        frozen, file = freeze_candidates(
             ledger, task, retriever, depth, data=data, name=name, options=options, progress=report
         )
-    if as_json:
-        show_json(made.as_json())
-        return
-    listed = [name for name in expand(ledger.settings()["tasks"]) for name in (task_of(name).members or (name,))]
-    if task not in listed:
-        note(f"{board / 'board.toml'} does not list {task}: add it to tasks, and the pages will show it")
-    note(f"{made.queries} queries, recall@{depth} {made.recall:.4f}, {made.digest}")
-    show(str(file))
+    if not as_json:
+        if not _is_listed(task, ledger):
+            note(f"{board / 'board.toml'} does not list {task}: add it to tasks, and the pages will show it")
+        queries = plural(frozen.queries, "query", "queries")
+        note(f"{queries}, recall@{depth} {frozen.recall:.4f}, {frozen.digest}")
+    answer(as_json, frozen.as_json(), str(file))
 
 
 def _plain_name(file: Path) -> str:
+    """A file's name without its endings, as a name for candidates."""
     name = file.name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt").lower()
-    return "".join(c if c.isascii() and c.isalnum() or c in "+-" else "-" for c in name).strip("-+")
+    return re.sub("[^a-z0-9+-]", "-", name).strip("-+")
+
+
+def _is_listed(task: str, ledger: Ledger) -> bool:
+    """Does the board show this task, by itself or as a member of another?"""
+    from exabench.catalogue import expand
+    from exabench.catalogue import task as task_of
+
+    shown: list[str] = []
+    for name in expand(ledger.settings()["tasks"]):
+        shown += task_of(name).members or [name]
+    return task in shown
 
 
 @bench.command()
-@click.argument("run", type=FILE)
+@click.argument("run", type=PATH)
 @task_option
 @qrels_option
 @threshold_option
@@ -128,24 +145,29 @@ def score(
 
     lock = _lock_of_here()
     found = measured(run, task=task, qrels=qrels, threshold=threshold, metrics=metrics, data=data, lock=lock)
+    answer(as_json, found.as_json(), _scores(found, per_query))
     if as_json:
-        show_json(found.as_json())
         return
-    rows = [
-        (name, f"{value:.4f}", "[{:.4f}, {:.4f}]".format(*found.intervals[name]))
-        for name, value in found.metrics.items()
-    ]
-    show(table((found.run, "value", "95 % interval"), rows))
-    if per_query:
-        names = list(found.metrics)
-        ids = list(found.per_query[names[0]])
-        show("\n" + table(("query", *names), [(q, *(f"{found.per_query[n][q]:.4f}" for n in names)) for q in ids]))
-    note(
-        f"{found.queries} judged queries; {found.missing_queries} of them missing from the run, "
-        f"{found.extra_queries} queries of the run not judged"
-    )
+    judged = plural(found.queries, "judged query", "judged queries")
+    extra = plural(found.extra_queries, "query", "queries")
+    note(f"{judged}; {found.missing_queries} of them missing from the run, {extra} of the run not judged")
     for text in found.notes:
         note(f"note: {text}")
+
+
+def _scores(found: Measurement, per_query: bool) -> str:
+    rows = []
+    for name, value in found.metrics.items():
+        low, high = found.intervals[name]
+        rows.append((name, f"{value:.4f}", f"[{low:.4f}, {high:.4f}]"))
+    text = table((found.run, "value", "95 % interval"), rows)
+    if not per_query:
+        return text
+    names = list(found.metrics)
+    values = []
+    for query_id in found.per_query[names[0]]:
+        values.append((query_id, *(f"{found.per_query[name][query_id]:.4f}" for name in names)))
+    return text + "\n\n" + table(("query", *names), values)
 
 
 def _lock_of_here() -> Path | None:
@@ -229,15 +251,19 @@ def verify(slug: str, data: Path | None, board: Path, as_json: bool) -> None:
     from exabench.errors import CheckFailed
     from exabench.verification import verify as cells_of
 
-    wrong, cells = 0, []
+    wrong = 0
+    cells = []
     for cell in cells_of(ready(board), slug.replace("/", "--"), data):
         wrong += not cell.holds
-        if as_json:
-            cells.append(asdict(cell))
-        else:
+        cells.append(asdict(cell))
+        if not as_json:  # a large board takes long: each line as soon as it is known
             filed = "" if cell.filed is None else f"{cell.filed:.4f}"
             show(f"{cell.submission} {cell.task} {cell.candidates} {cell.metric} {filed} {cell.verdict}")
     if as_json:
         show_json({"holds": not wrong, "cells": cells})
     if wrong:
-        raise CheckFailed(f"{board}: {wrong} numbers do not hold")
+        raise CheckFailed(f"{board}: {plural(wrong, 'number does not hold', 'numbers do not hold')}")
+
+
+for command in (submit, pending, run, withdraw):
+    bench.add_command(command)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from exabench.auditing import audit, cohens_kappa
 from exabench.catalogue import task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.errors import BadInput
 from exabench.metrics._measure import mean, measure
 from exabench.qrels import read_qrels

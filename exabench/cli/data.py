@@ -22,7 +22,7 @@ from exabench.cli._options import (
     to_option,
 )
 from exabench.cli._output import answer, note, progress, show_published, table
-from exabench.errors import plural
+from exabench.errors import BadInput, plural
 
 if TYPE_CHECKING:
     from exabench.rows import Release
@@ -207,27 +207,31 @@ def publish(
 
 @data.command()
 @click.argument("folder", type=EXISTING_FOLDER)
-@click.option(
-    "--prices", type=PATH, required=True, help="TOML: a table for each model, with date, source, prompt, output."
-)
+@click.option("--input-price", help="What a million tokens cost that the teacher reads.")
+@click.option("--output-price", help="What a million tokens cost that the teacher writes.")
+@click.option("--prices", hidden=True)
 @json_option
-def cost(folder: Path, prices: Path, as_json: bool) -> None:
-    """Price the teacher's tokens behind the release in FOLDER with a table of yours (money per million tokens)."""
-    from exabench.prices import money, price_text
-    from exabench.prices import prices as read_prices
+def cost(folder: Path, input_price: str | None, output_price: str | None, prices: str | None, as_json: bool) -> None:
+    """Count the teacher's tokens behind the release in FOLDER and, with both prices, say what they cost."""
+    from exabench.costs import price_of
     from exabench.releases import read
 
-    known = read_prices(prices)
+    if prices is not None:
+        raise BadInput("price tables are gone: give --input-price and --output-price, money for a million tokens")
+    if (input_price is None) != (output_price is None):
+        raise BadInput("a price needs both --input-price and --output-price, money for a million tokens")
     costs = {}
     lines = []
     for name, made in read(folder).tables.items():
-        model = str(made.teacher.get("model", ""))
+        model = made.teacher.get("model", "nobody")
         prompt = made.tokens.get("prompt_tokens", 0)
         output = made.tokens.get("output_tokens", 0)
-        price = price_text(money({model: (prompt, output)}, known))
-        costs[name] = {"model": model, "prompt_tokens": prompt, "output_tokens": output, "price": price}
-        source = f" ({known[model].source}, {known[model].date})" if model in known else ""
-        lines.append(f"{name}: {prompt} tokens read, {output} written by {model or 'nobody'}: {price}{source}")
+        costs[name] = {"model": model, "prompt_tokens": prompt, "output_tokens": output}
+        line = f"{name}: {prompt} tokens read, {output} written by {model}"
+        if input_price is not None and output_price is not None:
+            costs[name]["price"] = price_of(prompt, output, input_price, output_price)
+            line += f": {costs[name]['price']}"
+        lines.append(line)
     answer(as_json, costs, "\n".join(lines))
 
 

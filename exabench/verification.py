@@ -162,7 +162,8 @@ def _recomputed(ledger: Ledger, result: Result, filed: Mapping[str, Submission],
     sent = kind in SENT_IN  # exabench did not make such a ranking: it knows of no model and of no cost
     kind = "run" if sent else kind
     model, cost = ({}, None) if sent else (result.model, result.cost and _consistent(result.cost))
-    return replace(stage.result(result.submission, kind, run, command), model=model, cost=cost)
+    found = stage.result(result.submission, kind, run, command, as_of_0_1="randomisation" in result.gain)
+    return replace(found, model=model, cost=cost)
 
 
 def _consistent(cost: Cost) -> Cost:

@@ -33,7 +33,7 @@ FLOORS = {
     1: {
         *("metrics", "statistics", "runs", "qrels", "submissions", "hub", "flops", "strategies"),
         *("batches", "models", "prompting", "quality", "permutation", "losses"),
-        *("screening", "exposure"),
+        *("screening", "exposure", "http"),
     },
     1.5: {"dual_encoder", "collections"},
     2: {
@@ -81,7 +81,7 @@ ONLY_IN = {  # an outside library and the rooms that may know it
     "ranx": {"retrievers", "comparison"},
     "rich": {"cli"},
     "vllm": {"teachers"},
-    "aiohttp": {"teachers"},
+    "aiohttp": {"http"},
     "pyserini": {"retrievers"},
     "jnius": {"retrievers"},
     "sentence_transformers": {"dual_encoder"},

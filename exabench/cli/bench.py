@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -184,7 +185,8 @@ def _lock_of_here() -> Path | None:
 @click.option("--candidates", help="Of two submissions, only these candidates.")
 @click.option("--metric", help="Else the task's headline metric.")
 @click.option("--per-query", is_flag=True, help="Print every query, the largest difference first.")
-@click.option("--latex", is_flag=True, help="Print ranx's comparison table as LaTeX (runs only).")
+@click.option("--latex", is_flag=True, help="Print the comparison as a LaTeX table.")
+@click.option("--test", default="t", show_default=True, help="t (paired t-test) or permutation.")
 @data_option
 @board_option
 @json_option
@@ -198,43 +200,68 @@ def compare(
     metric: str | None,
     per_query: bool,
     latex: bool,
+    test: str,
     data: Path | None,
     board: Path,
     as_json: bool,
 ) -> None:
     """Say who wins, A or B: two run files (with --task or --qrels), or two submissions of the board."""
-    from exabench.comparison import compare as of_runs
-    from exabench.comparison import compare_submissions, comparison_table
+    from exabench.comparison import compare as compare_runs
+    from exabench.comparison import compare_submissions
 
-    about: dict[str, Any] = {"task": task, "qrels": qrels, "data": data, "threshold": threshold}
-    about["lock"] = _lock_of_here()
-    are_runs = qrels is not None or latex or Path(a).is_file() or Path(b).is_file()
-    if are_runs and candidates:
-        raise BadInput("--candidates chooses among the results of submissions; runs are compared as they are")
-    if latex:
-        show(comparison_table([a, b], metrics=[metric or "nDCG@10"], **about).to_latex())
-        return
-    if are_runs:
-        found = of_runs(a, b, metric=metric, **about)
+    if qrels is not None or Path(a).is_file() or Path(b).is_file():
+        if candidates:
+            raise BadInput("--candidates chooses among the results of submissions; runs are compared as they are")
+        found = compare_runs(
+            a,
+            b,
+            task=task,
+            qrels=qrels,
+            data=data,
+            metric=metric,
+            threshold=threshold,
+            lock=_lock_of_here(),
+            test=test,
+        )
     else:
-        found = compare_submissions(a, b, board, task=task, candidates=candidates, metric=metric)
-    if as_json:
-        show_json({"a": a, "b": b, "tasks": [comparison.as_json() for comparison in found]})
-        return
-    header = "task|metric|A|B|A - B [95 %]|win/tie/loss|effect|t-test p|rand. p (Holm)|verdict"
-    show(table(header.split("|"), [_line(one) for one in found]))
-    for one in found if per_query else []:
-        ordered = sorted(one.per_query.items(), key=lambda item: (-abs(item[1][0] - item[1][1]), item[0]))
-        lines = [(q, f"{x:.4f}", f"{y:.4f}", f"{x - y:+.4f}") for q, (x, y) in ordered]
-        show("\n" + table((one.task, "A", "B", "A - B"), lines))
+        found = compare_submissions(a, b, board, task=task, candidates=candidates, metric=metric, test=test)
+    text = found.latex() if latex else _comparisons(found, per_query)
+    answer(as_json, {"a": a, "b": b, "tasks": [one.as_json() for one in found]}, text)
 
 
-def _line(one: TaskComparison) -> tuple[str, ...]:
-    low, high = one.test.interval
-    difference = f"{one.test.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
-    counts = f"{one.test.wins}/{one.test.ties}/{one.test.losses}"
-    tests = (f"{one.test.effect_size:+.2f}", _p(one.test.t_test), _p(one.corrected))
-    return (one.task, one.metric, f"{one.a:.4f}", f"{one.b:.4f}", difference, counts, *tests, one.verdict)
+def _comparisons(found: Sequence[TaskComparison], per_query: bool) -> str:
+    rows = []
+    for one in found:
+        low, high = one.test.interval
+        rows.append(
+            (
+                one.task,
+                one.metric,
+                f"{one.a:.4f}",
+                f"{one.b:.4f}",
+                f"{one.test.difference:+.4f} [{low:+.4f}, {high:+.4f}]",
+                f"{one.test.wins}/{one.test.ties}/{one.test.losses}",
+                f"{one.test.effect_size:+.2f}",
+                _p(one.test.p),
+                _p(one.corrected),
+                one.verdict,
+            )
+        )
+    header = "task|metric|A|B|A - B [95 %]|win/tie/loss|effect|p|p (Holm)|verdict"
+    tables = [table(header.split("|"), rows)]
+    if per_query:
+        tables += [_queries(one) for one in found]
+    return "\n\n".join(tables)
+
+
+def _queries(one: TaskComparison) -> str:
+    """Both values of every query, the largest difference first."""
+    differences = {query_id: a - b for query_id, (a, b) in one.per_query.items()}
+    rows = []
+    for query_id in sorted(differences, key=lambda query_id: (-abs(differences[query_id]), query_id)):
+        a, b = one.per_query[query_id]
+        rows.append((query_id, f"{a:.4f}", f"{b:.4f}", f"{differences[query_id]:+.4f}"))
+    return table((one.task, "A", "B", "A - B"), rows)
 
 
 def _p(value: float) -> str:

@@ -223,14 +223,15 @@ def cost(folder: Path, input_price: str | None, output_price: str | None, prices
     costs = {}
     lines = []
     for name, made in read(folder).tables.items():
-        model = made.teacher.get("model", "nobody")
-        prompt = made.tokens.get("prompt_tokens", 0)
-        output = made.tokens.get("output_tokens", 0)
-        costs[name] = {"model": model, "prompt_tokens": prompt, "output_tokens": output}
-        line = f"{name}: {prompt} tokens read, {output} written by {model}"
+        model = str(made.teacher.get("model", ""))
+        tokens_read = made.tokens.get("prompt_tokens", 0)
+        tokens_written = made.tokens.get("output_tokens", 0)
+        costs[name] = {"model": model, "prompt_tokens": tokens_read, "output_tokens": tokens_written}
+        line = f"{name}: {tokens_read} tokens read, {tokens_written} written by {model or 'nobody'}"
         if input_price is not None and output_price is not None:
-            costs[name]["price"] = price_of(prompt, output, input_price, output_price)
-            line += f": {costs[name]['price']}"
+            price = price_of(tokens_read, tokens_written, input_price, output_price)
+            costs[name]["price"] = price
+            line += f": {price}"
         lines.append(line)
     answer(as_json, costs, "\n".join(lines))
 

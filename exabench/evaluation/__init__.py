@@ -214,7 +214,7 @@ def _cells(
 def _record_staged(
     recorder: ResultRecorder, ledger: Ledger, filed: Mapping[str, Submission], failed: dict[str, ExabenchError]
 ) -> None:
-    """Record what workers finished, each result with its run; a result that contradicts the log fails its submission."""
+    """Record what workers finished, each result with its run; one that contradicts the log fails its submission."""
     staged = Ledger(staging_of(ledger.folder))
     for file in staged.result_files():
         try:

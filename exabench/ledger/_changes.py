@@ -18,7 +18,7 @@ Cell = tuple[str, str, str, str]
 
 
 def read_changes(file: Path) -> tuple[Change, ...]:
-    """Every change, oldest first; none where there is no log. Raises BadInput with the line of one that is no Change."""
+    """Every change, oldest first; none where there is no log. Raises BadInput with the line that is no Change."""
     changes = []
     for number, line in enumerate(_whole_lines(file).splitlines(), 1):
         try:

@@ -104,7 +104,7 @@ def build(
     if dry_run:
         with progress("plan") as report:
             plan = planned(page, folder, sources=sources, limit=limit, progress=report)
-        answer(as_json, plan, "\n".join(f"{key}: {value}" for key, value in plan.items()))
+        answer(as_json, plan)
         return
     with progress(page.name) as report:
         release = build(page, folder, sources=sources, limit=limit, workers=workers, engine=engine, progress=report)
@@ -207,8 +207,8 @@ def publish(
 
 @data.command()
 @click.argument("folder", type=EXISTING_FOLDER)
-@click.option("--input-price", help="What a million tokens cost that the teacher reads.")
-@click.option("--output-price", help="What a million tokens cost that the teacher writes.")
+@click.option("--input-price", help="Price of a million tokens that the teacher reads.")
+@click.option("--output-price", help="Price of a million tokens that the teacher writes.")
 @click.option("--prices", hidden=True)
 @json_option
 def cost(folder: Path, input_price: str | None, output_price: str | None, prices: str | None, as_json: bool) -> None:

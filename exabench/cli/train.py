@@ -75,8 +75,7 @@ def run(
 
     plan = train_recipe(recipe, pairs)
     if dry_run:
-        facts = planned(plan)
-        answer(as_json, facts, "\n".join(f"{key}: {value}" for key, value in facts.items()))
+        answer(as_json, planned(plan))
         return
     folder = to or Path("exabench-train") / plan.recipe.name
     devices = [device] if device else []

@@ -12,7 +12,7 @@ import click
 
 from exabench.cli._options import (
     PATH,
-    Group,
+    CommandGroup,
     board_option,
     data_option,
     depth_option,
@@ -36,7 +36,7 @@ threshold_option = click.option(
 )
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def bench() -> None:
     """Tasks, candidates, submissions, results, scores, comparisons."""
 

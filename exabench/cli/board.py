@@ -7,13 +7,21 @@ from pathlib import Path
 
 import click
 
-from exabench.cli._options import Group, board_option, data_option, json_option, place_of, place_options, to_option
+from exabench.cli._options import (
+    CommandGroup,
+    board_option,
+    data_option,
+    json_option,
+    place_of,
+    place_options,
+    to_option,
+)
 from exabench.cli._output import answer, note, progress, ready, show, show_published
 from exabench.errors import BadInput, CheckFailed, plural
 from exabench.nouns import Progress, silent
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def board() -> None:
     """Check, build, show and publish a leaderboard."""
 

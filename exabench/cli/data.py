@@ -12,7 +12,7 @@ from exabench.cli._options import (
     EXISTING_FILE,
     EXISTING_FOLDER,
     PATH,
-    Group,
+    CommandGroup,
     data_option,
     dry_run_option,
     json_option,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 replies_option = click.option("--replies", type=PATH, help="The reply store; else the one in your cache folder.")
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def data() -> None:
     """Build, check, compare and publish training sets."""
 

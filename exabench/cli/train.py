@@ -12,7 +12,7 @@ import click
 
 from exabench.cli._options import (
     PATH,
-    Group,
+    CommandGroup,
     data_option,
     dry_run_option,
     json_option,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from exabench.training import Trained
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def train() -> None:
     """Fit reference rerankers, and publish what came out."""
 

@@ -44,9 +44,11 @@ FLOORS = {
     3: {"systems", "commits"},
     4: {"reranking", "sandbox"},
     5: {
-        *("evaluation", "submitting", "comparison", "verification", "board", "pages"),
-        *("building", "publishing", "auditing", "training", "queueing"),
+        *("evaluation", "comparison", "verification", "board", "pages"),
+        *("building", "publishing", "auditing", "training"),
     },
+    5.3: {"submitting"},
+    5.6: {"queueing"},
     6: {"demo"},
     7: {"__init__", "cli"},
     8: {"__main__"},

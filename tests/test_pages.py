@@ -728,13 +728,9 @@ def test_a_report_without_its_submission_has_no_page(chain: Path) -> None:
 def test_a_report_that_was_spoilt_on_the_board_is_not_published(chain: Path) -> None:
     before = contents(chain / "site")
     (chain / "models/acme--dear/curves.csv").write_text("<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>")
-    report = chain / "models/acme--dear/training.json"
-    values = json.loads(report.read_text())
-    for told in ("curves.csv: was edited", "curves.csv: is not a table"):  # it still has its digest; it has none
-        with pytest.raises(BadInput, match=told):
-            render(Board.read(chain), chain / "site")
-        assert contents(chain / "site") == before
-        report.write_text(json.dumps({key: value for key, value in values.items() if key != "sealed"}))
+    with pytest.raises(BadInput, match="curves.csv: is not a table"):
+        render(Board.read(chain), chain / "site")
+    assert contents(chain / "site") == before
 
 
 def spoilt(value: Any, attack: str) -> Any:

@@ -432,8 +432,7 @@ def test_options_that_a_reranker_does_not_take_are_refused_in_one_line_and_nothi
 
 
 def test_a_wrong_option_is_told_with_all_other_problems(board, tmp_path):
-    file = write_submission(tmp_path / "s", name="acme/odd", **MODEL, withdrawn="x", options={})
-    file.write_text(file.read_text().replace("options = {}", "options = { max_length = true }"))
+    file = write_submission(tmp_path / "s", name="acme/odd", **MODEL, withdrawn="x", options={"max_length": True})
     with pytest.raises(BadInput) as caught:
         submit(file, [], board)
     assert "max_length must be" in str(caught.value) and "withdrawn is for" in str(caught.value)

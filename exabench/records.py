@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from exabench.errors import BadInput, printable
+from exabench.files import lines
 
 T = TypeVar("T")
+Line = TypeVar("Line", bound=msgspec.Struct)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,6 +30,25 @@ def read(kind: type[T], value: Any, *, file: str | Path | None = None, what: str
         return msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
         raise BadInput(_message(str(error), kind, what), file=file) from None
+
+
+def read_lines(kind: type[Line], file: str | Path) -> Iterator[tuple[int, Line]]:
+    """The lines of a JSONL file as records of `kind`, with their numbers from 1; empty lines are passed over.
+
+    A msgspec.Struct that does not forbid other keys takes what it names from a line. Raises BadInput with the line.
+    """
+    decoder = msgspec.json.Decoder(kind)
+    for number, line in lines(file):
+        if not line.strip():
+            continue
+        try:
+            record = decoder.decode(line)
+        except msgspec.ValidationError as error:
+            keys = ", ".join(kind.__struct_encode_fields__)
+            raise BadInput(f"{_message(str(error), kind, '')}; a line holds {keys}", file=file, line=number) from None
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise BadInput("is not JSON", file=file, line=number) from error
+        yield number, record
 
 
 def as_builtins(record: Any) -> Any:
@@ -51,5 +73,6 @@ def _message(problem: str, kind: Any, what: str) -> str:
 
 
 def _keys(kind: Any) -> list[str]:
-    fields = getattr(kind, "__struct_fields__", None) or getattr(kind, "__dataclass_fields__", ())
-    return sorted(fields)
+    if hasattr(kind, "__struct_fields__"):
+        return sorted(kind.__struct_fields__)
+    return sorted(getattr(kind, "__dataclass_fields__", ()))

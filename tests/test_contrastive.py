@@ -17,7 +17,7 @@ from exabench.builders import BUILDERS
 from exabench.builders._labels import label
 from exabench.builders.contrastive import Contrastive
 from exabench.catalogue import task
-from exabench.collections._choose import checked_qrels, open_collection
+from exabench.collections import checked_qrels, open_collection
 from exabench.collections.medquad import Medquad
 from exabench.errors import BadInput
 from exabench.files import json_text

@@ -15,7 +15,7 @@ from sentence_transformers import SentenceTransformer
 
 from exabench.batches import CPU_SHARD_TOKENS, padded_batches
 from exabench.catalogue import task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.errors import BadInput, UnknownName
 from exabench.nouns import Passage, Query
 from exabench.reranking import make_candidates

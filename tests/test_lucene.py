@@ -18,7 +18,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from exabench.catalogue import task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, UnknownName
 from exabench.files import only_writer
 from exabench.measuring import measurement

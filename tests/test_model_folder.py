@@ -30,8 +30,9 @@ from exabench.files import digest_of, file_digest, json_text
 from exabench.rows import Release
 from exabench.submissions import read_submission
 from exabench.submitting import submit
+from exabench.training._checks import corrected
 from exabench.training._curves import Curves, Point
-from exabench.training._folder import Against, Checked, Finished, Learnt, recipe_text, training_of, write_folder
+from exabench.training._folder import Against, Checked, Finished, Learnt, recipe_text, write_folder
 
 RECIPE: dict[str, Any] = {
     "title": "A small cross-encoder",
@@ -97,7 +98,9 @@ def finished(weights: Path, release: Release, curves: Path, **changes: Any) -> F
         "dev": [(2, 0.5), (4, 1.0)],
         "dev_metric": "nDCG@10",
         "dev_source": "16 held-out groups",
-        "checks": [check("scifact", 0.01, 0.04), check("nfcorpus", 0.02), check("trec-dl-2019", 0.3, 0.0002)],
+        "checks": corrected(
+            [check("scifact", 0.01, 0.04), check("nfcorpus", 0.02), check("trec-dl-2019", 0.3, 0.0002)]
+        ),
         "versions": {"python": "3.11", "torch": "2.13"},
         "hardware": "CPU, 2 cores",
     }
@@ -239,7 +242,7 @@ def test_a_writer_killed_at_any_step_leaves_the_folder_before_it_or_the_new_one(
         patch.setattr(shutil, "rmtree", lambda *arguments, **options: None)
         with contextlib.suppress(Killed):
             write_folder(made, done)
-    there = [path for path in (made, made.with_name(".model.old")) if path.exists()]
+    there = [path for path in (made, made.with_name(".model.replaced")) if path.exists()]
     assert contents(there[0]) in (before, new)
     assert contents(write_folder(made, done)) == new
     assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.csv", "model", "twin"]
@@ -282,10 +285,10 @@ def test_a_check_says_how_much_is_gained_over_the_first_stage_and_over_the_start
         Checked.of(best, other)
 
 
-def test_p_values_are_corrected_over_all_checks(start, release, tmp_path):
-    checks = training_of(finished(start, release, tmp_path / "curves.csv"))["checks"]
-    assert [each["first_stage"]["p_holm"] for each in checks] == pytest.approx([0.03, 0.04, 0.3])
-    assert [each["start"] and each["start"]["p_holm"] for each in checks] == [0.04, None, 0.0004]
+def test_p_values_are_corrected_over_all_checks():
+    checks = corrected([check("scifact", 0.01, 0.04), check("nfcorpus", 0.02), check("trec-dl-2019", 0.3, 0.0002)])
+    assert [each.first_stage.p_holm for each in checks] == pytest.approx([0.03, 0.04, 0.3])
+    assert [each.start and each.start.p_holm for each in checks] == [0.04, None, 0.0004]
 
 
 # -- the card ----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from exabench.board import Board
 from exabench.building import Sources, build
 from exabench.catalogue import single_task
-from exabench.collections._choose import checked_qrels, open_collection
+from exabench.collections import checked_qrels, open_collection
 from exabench.errors import BadInput
 from exabench.files import digest_of, file_digest, read_bytes
 from exabench.ledger import Ledger

@@ -24,7 +24,7 @@ from exabench import publishing
 from exabench.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed
 from exabench.files import json_text
 from exabench.publishing import Published, publish
-from exabench.releases import read, rows, save, verify
+from exabench.releases import diff, read, rows, save, verify
 from exabench.rows import Release
 
 REPO = "owner/toy"
@@ -88,7 +88,7 @@ def test_a_release_is_one_commit_and_one_tag(double, one, tmp_path):
     found = manifest(head(double), tmp_path / "tree")
     assert found.content == read(one).content and found.version == "1.0.0"
     assert sorted(head(double)) == [
-        *(".gitattributes", "CHANGELOG.md", "README.md", "croissant.json"),
+        *(".gitattributes", "CHANGELOG.md", "README.md"),
         *("data/first/train-00000-of-00001.parquet", "manifest.json", "replies/first.parquet"),
     ]
 
@@ -150,6 +150,17 @@ def test_tables_join_those_that_are_there_and_take_the_place_of_their_namesakes(
     assert publish(tmp_path / "third", REPO).version == "1.2.0"
     after = manifest(head(double), tmp_path / "tree")
     assert after.tables == {**found.tables, **third.tables} and len(double.repo(REPO).tags) == 3
+
+
+def test_a_croissant_file_of_version_0_1_is_no_fault_and_goes_with_the_next_version(double, one, two, tmp_path):
+    folder = Path(shutil.copytree(one, tmp_path / "old"))
+    (folder / "croissant.json").write_text("{}")
+    assert verify(folder) == [] and diff(folder, one).lines() == []
+    publish(one, REPO)
+    double.commit(REPO, head(double) | {"croissant.json": b"{}"})
+    assert publish(one, REPO).changed is False
+    publish(two, REPO)
+    assert "croissant.json" not in head(double)
 
 
 def test_a_version_is_computed_and_may_be_raised_alone(double, one, two, tmp_path):

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exabench.catalogue import task
-from exabench.collections._judged import at_hand, benchmarks
+from exabench.collections import at_hand, benchmarks
 from exabench.nouns import Passage, Query
 from exabench.quality import Duplicates, Leaks, Report, collection_of
-from exabench.quality._languages import language
 from exabench.quality._texts import grams, passages_of, words
 from exabench.quality.duplicates import _Buckets
 from exabench.rows import FAMILIES, checked_row
@@ -327,7 +326,6 @@ def test_figures_of_explanations_are_known():
     assert found["labels"] == {"not relevant": 0.75, "relevant": 0.25}
     assert found["passage words"] == {"mean": 50.5, "p5": 5, "p50": 50, "p95": 95, "min": 1, "max": 100}
     assert found["explanation words"] == {"mean": 1.0, "p5": 1, "p50": 1, "p95": 1, "min": 1, "max": 1}
-    assert found["query languages"] == {"en": 1.0}
     assert "leaks" not in found and "repairs" not in found
 
 
@@ -372,35 +370,6 @@ def test_figures_do_not_depend_on_the_order_of_rows(rng):
 
 def test_a_report_of_nothing_is_a_report():
     assert Report().figures() == {"rows": 0}
-
-
-@pytest.mark.parametrize(
-    ("said", "expected"),
-    [
-        ("What is the capital of France?", "en"),
-        ("Was ist die Hauptstadt von Frankreich und wie groß ist sie?", "de"),
-        ("Quelle est la capitale de la France et qui est le maire ?", "fr"),
-        ("¿Cuál es la capital de Francia y por qué es tan grande?", "es"),
-        ("Qual è la capitale della Francia e come si vive?", "it"),
-        ("Não sei qual é a capital da França, mas é uma cidade grande.", "pt"),
-        ("Wat is de hoofdstad van Frankrijk en hoe groot is het?", "nl"),
-        ("フランスの首都はどこですか", "Jpan"),
-        ("法国的首都是哪里", "Hani"),
-        ("프랑스의 수도는 어디입니까", "Kore"),
-        ("Какой город является столицей Франции?", "Cyrl"),
-        ("ما هي عاصمة فرنسا", "Arab"),
-        ("anthrax causes", "und"),
-        ("", "und"),
-    ],
-)
-def test_languages_are_told_where_they_can_be(said, expected):
-    assert language(said) == expected
-
-
-@pytest.mark.real_data
-def test_real_english_passages_are_english(real_data):
-    found = Counter(language(passage.text) for passage in at_hand(real_data)["scifact"].passages())
-    assert found["en"] / found.total() > 0.99
 
 
 def test_passages_come_in_the_order_of_the_row():

@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from hypothesis import strategies as st
 
 from exabench.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed, Refused
 from exabench.nouns import Prompt, Reply
-from exabench.prices import money, price_text, prices
 from exabench.replies import Remembered, Replies, call_key
 from exabench.replies._remembered import HELD
 from exabench.replies._store import AT_ONCE
@@ -655,43 +653,3 @@ def test_g1_killed_at_random_points_it_asks_again_only_what_was_in_flight(tmp_pa
     again = sum(answers.values()) - count
     # In flight is what the server has not answered yet, and what it did answer while one commit was written.
     assert again <= kills * 2 * in_flight, f"{again} asked again in {kills} kills"
-
-
-# -- what it cost ----------------------------------------------------------------------------------------------
-
-TABLE = """
-["toy/model"]
-date = "2001-02-03"
-source = "https://example.org/prices"
-prompt = "0.1"
-output = "0.30"
-"""
-
-
-def test_money_is_exact_and_an_unpriced_model_is_not_free(tmp_path: Path) -> None:
-    assert prices() == {}, "no price is shipped that nobody looked up"
-    (tmp_path / "p.toml").write_text(TABLE)
-    table = prices(tmp_path / "p.toml")
-    assert money({"toy/model": (3, 1)}, table) == Decimal("0.0000006")
-    assert money({"toy/model": (10**15 + 1, 0)}, table) == Decimal("100000000.0000001")
-    assert price_text(money({"toy/model": (10**7, 10**7), "other": (0, 0)}, table)) == "4"
-    assert money({"toy/model": (1, 1), "other": (1, 0)}, table) is None
-    assert price_text(money({"other": (1, 0)}, {})) == "unpriced" and price_text(money({}, {})) == "0"
-
-
-@pytest.mark.parametrize(
-    "old, new",
-    [
-        ('"0.1"', "0.1"),
-        ('"0.1"', '"-1"'),
-        ('"0.1"', '"NaN"'),
-        ('"0.1"', '"cheap"'),
-        ('"2001-02-03"', '"today"'),
-        ('source = "https://example.org/prices"', ""),
-        ('["toy/model"]', 'model = "toy/model"'),
-    ],
-)
-def test_a_price_without_its_day_and_source_is_none(tmp_path: Path, old: str, new: str) -> None:
-    (tmp_path / "p.toml").write_text(TABLE.replace(old, new))
-    with pytest.raises(BadInput, match="p.toml: a price "):
-        prices(tmp_path / "p.toml")

@@ -12,7 +12,7 @@ import pytest
 from toys import Alphabet, Given, write_beir, write_run
 
 from exabench.catalogue import task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.errors import BadInput, UnknownName
 from exabench.measuring import measurement
 from exabench.nouns import Convention, Passage, Query, Task

@@ -21,7 +21,7 @@ from exabench.builders._sources import blocks, in_turn, overlap
 from exabench.builders._twolar_format import PADDING, rows_from_jsonl, to_jsonl
 from exabench.builders.twolar import Twolar
 from exabench.catalogue import single_task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.errors import BadInput
 from exabench.measuring import measurement
 from exabench.nouns import Convention, Passage, Query, Reply

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.files import digest_of, lines
 from exabench.rows import Row
 
@@ -40,7 +40,9 @@ def rows_from_tsv(file: str | Path, *, teacher: str, teacher_revision: str = "",
             if reader.line_num == 1 and tuple(record) == COLUMNS:
                 continue
             if len(record) != len(COLUMNS):
-                raise BadInput(f"has {len(record)} columns where there are 3", file=file, line=reader.line_num)
+                raise BadInput(
+                    f"has {plural(len(record), 'column')} where there are 3", file=file, line=reader.line_num
+                )
             found = _row(reader.line_num, *record)
             if found is None:
                 raise BadInput("is no ExaRanker row (label, input, output)", file=file, line=reader.line_num)

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from exabench.builders._ranked import rankings
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.files import digest_of
 from exabench.nouns import Passage, Query, Reply
 from exabench.rows import Item, Rejected, Row
@@ -70,7 +70,8 @@ class Mined:
         asked = {query.id: query for query in self._collection.queries() if query.id in relevant}
         order = sorted(asked, key=lambda id: digest_of([self._seed, id]))
         if len(order) < self._count:
-            raise BadInput(f"mined: {self._collection.source} has {len(order)} judged queries, not {self._count}")
+            have = plural(len(order), "judged query", "judged queries")
+            raise BadInput(f"mined: {self._collection.source} has {have}, not {self._count}")
         queries = [asked[id] for id in order[: self._count or None]]
         pools = self._pools(queries, relevant)
         positives = {query.id: self._positives(query.id, relevant[query.id]) for query in queries}

@@ -1,4 +1,4 @@
-"""What a dataset or a model says of itself: a card, and a dataset's changelog and Croissant file, made from its facts.
+"""Cards of datasets and models, and a dataset's changelog, made from their facts.
 
 No figure is typed: a card's prose is a Jinja template of dataset_cards/, its figures come from the Release alone.
 What stands between `<!-- exabench: NAME -->` and `<!-- /exabench -->` is ours and is written anew each time;
@@ -7,7 +7,6 @@ everything else of a card or a changelog that is there already is kept byte for 
 
 from __future__ import annotations
 
-from exabench.cards._croissant import croissant as croissant
 from exabench.cards._front_matter import licence_in as licence_in
 from exabench.cards._model import model_card as model_card
 from exabench.cards._model import model_settings as model_settings

@@ -14,10 +14,7 @@ TITLES = {
     "leaks": "Overlap with benchmark queries and judged passages",
     "lists": "Teacher's orders (share of rows)",
     "overlap": "Source overlap (mean share of passages that two first stages have in common)",
-    "passage languages": "Languages of the passages (estimated shares)",
-    "query languages": "Languages of the queries (estimated shares)",
     "query sources": "Sources of the queries (share of rows)",
-    "explanation languages": "Languages of the explanations (estimated shares)",
     "negative sources": "First stages that brought the negatives",
     "repairs": "What the teacher's orders needed",
 }

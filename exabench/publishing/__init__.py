@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from exabench.cards import card, changelog, croissant, template_for
+from exabench.cards import card, changelog, template_for
 from exabench.errors import BadInput, CheckFailed, OutsideFailed
 from exabench.files import file_digest, write
 from exabench.nouns import Progress, silent
@@ -23,7 +23,8 @@ from exabench.publishing._sites import publish_site as publish_site
 from exabench.releases import MANIFEST, diff, manifest_text, next_version, patched, raised, read, save, verify
 from exabench.rows import DataFile, Release
 
-CARD, CHANGES, CROISSANT = "README.md", "CHANGELOG.md", "croissant.json"
+CARD, CHANGES = "README.md", "CHANGELOG.md"
+CROISSANT = "croissant.json"  # version 0.1 wrote one; now the Hub does, and what the next commit left would be stale
 
 
 def publish(
@@ -144,11 +145,12 @@ class _Publication(Sending):
         texts = {
             CARD: card(merged, template_for(merged.name), existing=self._text(CARD, self.folder / CARD)),
             CHANGES: changelog(merged, lines, self._text(CHANGES)),
-            CROISSANT: croissant(merged),
         }
         files: dict[str, Path | bytes] = {file.path: self.folder / file.path for file in self.release.all_files}
         files |= {path: text.encode() for path, text in texts.items()} | {MANIFEST: manifest}
         gone = {file.path for file in self.old.all_files} if self.old else set()
+        if self.head and self.place.read(CROISSANT, self.head) is not None:
+            gone.add(CROISSANT)
         return Plan(
             version=merged.version,
             tag=f"v{merged.version}",

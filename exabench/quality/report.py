@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from exabench.quality._languages import language
 from exabench.quality._texts import passages_of, words
 from exabench.rows import Row
 
@@ -54,7 +53,7 @@ class Report:
         """All figures as JSON holds them; those that the family does not have are not there.
 
         `leaks`, where somebody looked: rows that share something with any benchmark, their rate, and by benchmark the
-        rows that share something and how many share what. `languages` are an estimate (see _languages.py).
+        rows that share something and how many share what.
         """
         found: dict[str, Any] = {"rows": self._rows}
         found |= {name: _spread(lengths) for name, lengths in sorted(self._lengths.items())}
@@ -82,7 +81,6 @@ class Report:
 
     def _text(self, name: str, text: str) -> None:
         self._length(f"{name} words", len(words(text)))
-        self._share(f"{name} languages", language(text))
 
     def _length(self, name: str, size: int) -> None:
         self._lengths.setdefault(name, Counter())[size] += 1

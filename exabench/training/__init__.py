@@ -26,7 +26,7 @@ from exabench.training._groups import Source, groups_of
 from exabench.training._loading import Loading
 from exabench.training._loop import Fit, Fitted
 from exabench.training._order import Order
-from exabench.training._plan import Plan
+from exabench.training._plan import Plan as Plan
 from exabench.training._plan import train_recipe as train_recipe
 from exabench.training._ranks import Ranks
 from exabench.training._starting import Start, start
@@ -103,7 +103,7 @@ def train(
             write_folder(folder / "model", finished)
         ranks.wait()  # for the model; checks take long, and the first rank is alone with them
         if ranks.first:
-            checks = list(checked(plan, folder / "model", lock, collections, progress))
+            checks = checked(plan, folder / "model", lock, collections, progress)
             if checks:
                 write_folder(folder / "model", replace(finished, checks=checks))
     values = dict(sorted((int(step), value) for step, value in fitted.journal.dev.items()))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from exabench.errors import BadInput, ExabenchError
 from exabench.nouns import Progress, Run
 from exabench.reranking import Reranking, make_candidates
 from exabench.retrievers import RETRIEVERS
+from exabench.statistics import holm
 from exabench.systems import reranker
 from exabench.training._folder import Checked
 
@@ -18,14 +20,15 @@ if TYPE_CHECKING:
     from exabench.training._plan import Check, Plan
 
 
-def checked(plan: Plan, model: Path, lock: Path, data: Path | None, progress: Progress) -> Iterator[Checked]:
-    """Every check of the plan as measured, the model read from its folder as others will read it.
+def checked(plan: Plan, model: Path, lock: Path, data: Path | None, progress: Progress) -> list[Checked]:
+    """Every check of the plan, the model read from its folder as others will read it; p-values corrected over all.
 
     Checks that differ by their metric alone share one ranking. One whose collection is not at hand is left out, which
     `progress` says: a finished training is not lost for it.
     """
     models: list[Any] = []
     ranked: dict[Hashable, tuple[Reranking, list[Run]]] = {}
+    found = []
     for done, check in enumerate(plan.checks, 1):
         over = (check.task, check.candidates, check.depth)
         try:
@@ -39,8 +42,21 @@ def checked(plan: Plan, model: Path, lock: Path, data: Path | None, progress: Pr
         measured = stage.by(check.metric)
         result, before = (measured.result(plan.recipe.name, "model", run) for run in ranked[over][1])
         published = None if check.value is None else {"value": check.value, "source": check.source}
-        yield Checked.of(result, before, published)
+        found.append(Checked.of(result, before, published))
         progress(done, len(plan.checks), f"checked on {check.task}")
+    return corrected(found)
+
+
+def corrected(checks: Sequence[Checked]) -> list[Checked]:
+    """Holm's correction over the checks of one training: once for all first stages, once for all starts."""
+    first_stages = iter(holm([check.first_stage.p for check in checks]))
+    starts = iter(holm([check.start.p for check in checks if check.start]))
+    done = []
+    for check in checks:
+        first_stage = replace(check.first_stage, p_holm=next(first_stages))
+        start = replace(check.start, p_holm=next(starts)) if check.start else None
+        done.append(replace(check, first_stage=first_stage, start=start))
+    return done
 
 
 def _stage(check: Check, lock: Path, data: Path | None) -> Reranking:

@@ -11,12 +11,10 @@ manifest.json                              the digest of every file but itself a
 
 from __future__ import annotations
 
-import os
 import platform
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,10 +24,10 @@ import numpy as np
 import exabench.hub
 from exabench.cards import model_card, model_template
 from exabench.errors import BadInput
-from exabench.files import file_digest, json_text, read_json, toml_text, write, writing
+from exabench.files import file_digest, json_text, read_json, replacing_folder, toml_text, write
 from exabench.nouns import Result, Submission
 from exabench.rows import Release
-from exabench.statistics import holm, paired_test
+from exabench.statistics import paired_test
 from exabench.submissions import read_submission, submission_text
 from exabench.training._curves import Curves, svg
 
@@ -79,7 +77,7 @@ class Learnt:
 class Against:
     """Another order of the same candidates: its value, by how much this model's is higher, and how sure that is.
 
-    `p` is the two-sided paired randomisation test's, `p_holm` corrected over all checks of the training.
+    `p` is the two-sided paired t-test's, `p_holm` corrected over all checks of the training.
     """
 
     value: float
@@ -120,9 +118,7 @@ class Checked:
             queries=measured.queries,
             value=measured[metric],
             interval=measured.interval,
-            first_stage=Against(
-                result.first_stage[metric], gain["difference"], tuple(gain["interval"]), gain["randomisation"]
-            ),
+            first_stage=Against(result.first_stage[metric], gain["difference"], tuple(gain["interval"]), gain["p"]),
             start=_against(result, start) if start else None,
             published=published,
         )
@@ -133,7 +129,7 @@ def _against(result: Result, start: Result) -> Against:
     if result.candidates.digest != start.candidates.digest or ours.keys() != theirs.keys():
         raise BadInput(f"{result.task}: the model and its start were measured on different candidates or queries")
     test = paired_test([np.array([*ours.values()])], [np.array([theirs[query] for query in ours])])
-    return Against(start[start.measurement.headline], test.difference, test.interval, test.randomisation)
+    return Against(start[start.measurement.headline], test.difference, test.interval, test.p)
 
 
 @dataclass(frozen=True)
@@ -194,19 +190,8 @@ def write_folder(to: str | Path, finished: Finished) -> Path:
     Raises BadInput for a model that cannot be read back or a submission that nobody would take, CannotWrite.
     """
     to = Path(to)
-    new, old = (to.with_name(f".{to.name}.{what}") for what in ("new", "old"))
-    with writing(to):
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-        new.mkdir(parents=True)
-        try:
-            _fill(new, finished)
-            if to.exists():
-                os.rename(to, old)
-            os.rename(new, to)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    with replacing_folder(to) as folder:
+        _fill(folder, finished)
     return to
 
 
@@ -227,33 +212,19 @@ def _fill(folder: Path, finished: Finished) -> None:
     write(folder / "submission.toml", submission_text(_submission(training, finished, revision)))
     read_submission(folder / "submission.toml")
     files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != "README.md"]
-    for file in files:
-        with open(file, "rb") as stream:
-            os.fsync(stream.fileno())
     digests = {file.relative_to(folder).as_posix(): file_digest(file) for file in files}
     write(folder / "manifest.json", json_text({"format": FORMAT, "kind": "model", "files": digests}))
 
 
 def training_of(finished: Finished) -> dict[str, Any]:
-    """training.json as a dict: plain values, no path of this machine, p-values corrected over all checks."""
+    """training.json as a dict: plain values, and no path of this machine."""
     values = {key: value for key, value in vars(finished).items() if key not in ("save", "curves", "link", "contact")}
     values["data"] = [asdict(learnt) for learnt in finished.data]
-    values["checks"] = [asdict(check) for check in _corrected(finished.checks)]
+    values["checks"] = [asdict(check) for check in finished.checks]
     dev = {"metric": values.pop("dev_metric"), "source": values.pop("dev_source"), "values": values.pop("dev")}
     parts = ("base", "base_revision", "base_licence")
     base = dict(zip(("model", "revision", "licence"), map(values.pop, parts), strict=True))
     return dict(_portable({**values, "dev": dev, "base": base, "format": FORMAT}))
-
-
-def _corrected(checks: Sequence[Checked]) -> list[Checked]:
-    """Holm's correction over the checks: once for all first stages, once for all starts."""
-    first = holm([check.first_stage.p for check in checks])
-    done = [replace(c, first_stage=replace(c.first_stage, p_holm=p)) for c, p in zip(checks, first, strict=True)]
-    with_start = [i for i, check in enumerate(done) if check.start]
-    starts = [start for check in done if (start := check.start)]
-    for i, start, p in zip(with_start, starts, holm([start.p for start in starts]), strict=True):
-        done[i] = replace(done[i], start=replace(start, p_holm=p))
-    return done
 
 
 def _submission(training: Mapping[str, Any], finished: Finished, revision: str) -> Submission:

@@ -102,7 +102,7 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
     cannot be fitted to (one passage where an order is to be learnt), UnknownName, OutsideFailed.
     """
     tables = [_table(plan, data, needs, lock) for data in plan.data]
-    if plan.dev.groups and not any(held.numbers for _, held in tables):
+    if plan.dev.every and plan.dev.groups and not any(held.numbers for _, held in tables):
         tables = [fitted.cut(plan.dev.groups) for fitted, _ in tables]
     sources = [Source(fit.rows.release, fit.data, len(fit.numbers), len(held.numbers)) for fit, held in tables]
     return Groups([fitted for fitted, _ in tables]), Groups([held for _, held in tables]), tuple(sources)

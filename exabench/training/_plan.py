@@ -10,7 +10,7 @@ from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 from exabench.errors import BadInput, UnknownName
-from exabench.recipe import Recipe, read_recipe
+from exabench.recipe import Recipe, overridden, read_recipe
 
 KEYS: Mapping[str, type] = {
     **{"title": str, "reranker": str, "model": str, "revision": str, "precision": str, "licence": str, "note": str},
@@ -137,7 +137,10 @@ def train_recipe(name: str | Path | Recipe, overrides: Iterable[str] = ()) -> Pl
     An override reaches into a table by a dot, as in `steps.rate=1e-5`. Raises UnknownName for a key that no plan has,
     BadInput for a value of another type or out of range.
     """
-    recipe = _with(name if isinstance(name, Recipe) else read_recipe("train", name, KEYS), overrides)
+    if isinstance(name, Recipe):
+        recipe = overridden(name, KEYS, overrides)
+    else:
+        recipe = read_recipe("train", name, KEYS, overrides)
     values, file = dict(recipe.values), recipe.file
     for key in ("reranker", "model", "data", "loss"):
         if not values.get(key):
@@ -155,23 +158,6 @@ def train_recipe(name: str | Path | Recipe, overrides: Iterable[str] = ()) -> Pl
     if steps.sharded and steps.optimiser != "adamw":
         raise BadInput(f"steps.sharded takes adamw, not {steps.optimiser}, whose moments cannot be cut up", file=file)
     return Plan(recipe, data=data, steps=steps, dev=dev, checks=checks, **values)
-
-
-def _with(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
-    """The recipe with its overrides; `table.key=value` replaces one key of a table."""
-    from exabench.recipe import settings
-
-    values = dict(recipe.values)
-    for key, value in settings(overrides).items():
-        table, dot, inner = key.partition(".")
-        if dot and isinstance(values.get(table, {}), Mapping):
-            value, key = {**values.get(table, {}), inner: value}, table
-        if key not in KEYS:
-            raise UnknownName("key", key, KEYS, file=recipe.file)
-        if not isinstance(value, KEYS[key]):
-            raise BadInput(f"{key} must be {KEYS[key].__name__}, not {type(value).__name__}", file=recipe.file)
-        values[key] = value
-    return Recipe(recipe.name, values, recipe.file)
 
 
 def _table(kind: Any, table: Any, what: str, file: Path) -> Any:

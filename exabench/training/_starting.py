@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,7 +11,7 @@ import transformers
 
 from exabench.cards import licence_in
 from exabench.errors import BadInput
-from exabench.files import read_json, writing
+from exabench.files import read_json, replacing_folder
 from exabench.hub import CARD, model_folder
 from exabench.models import dtype_of, loading, silence, tokenizer_of
 from exabench.nouns import ModelFolder
@@ -88,10 +86,7 @@ def _with_head(folder: ModelFolder, plan: Plan, to: Path) -> Path:
     body = [name for name in report["missing_keys"] if name.startswith(inside) and "pooler" not in name]
     if body:
         raise BadInput(f"holds no weights for {min(body)}: it is not {what}", file=folder.path)
-    unfinished = to.with_name(".start.unfinished")
-    with writing(to), silence():
-        shutil.rmtree(unfinished, ignore_errors=True)
-        model.save_pretrained(unfinished)
-        tokenizer.save_pretrained(unfinished)
-        os.replace(unfinished, to)
+    with replacing_folder(to) as fresh, silence():
+        model.save_pretrained(fresh)
+        tokenizer.save_pretrained(fresh)
     return to

@@ -25,7 +25,7 @@ from sentence_transformers import SentenceTransformer
 
 from exabench.batches import CPU_SHARD_TOKENS
 from exabench.catalogue import single_task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.dual_encoder import DualEncoder
 from exabench.hub import model_folder
 from exabench.nouns import Passage, Query

@@ -25,7 +25,7 @@ from sentence_transformers import CrossEncoder
 from sentence_transformers.cross_encoder.losses import LambdaLoss, RankNetLoss
 
 from exabench.catalogue import single_task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.losses import LOSSES
 from exabench.runs import read_run
 from exabench.systems import reranker

@@ -33,7 +33,7 @@ FLOORS = {
     1: {
         *("metrics", "statistics", "runs", "qrels", "submissions", "hub", "flops", "strategies"),
         *("batches", "models", "prompting", "quality", "permutation", "losses"),
-        *("screening", "exposure", "http"),
+        *("screening", "exposure", "http", "asking"),
     },
     1.5: {"dual_encoder", "collections"},
     2: {

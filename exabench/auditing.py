@@ -11,7 +11,7 @@ from typing import Any
 from exabench.catalogue import tasks
 from exabench.collections._choose import open_collection
 from exabench.collections._judged import all_judgements, at_hand, benchmarks
-from exabench.errors import ExabenchError
+from exabench.errors import ExabenchError, plural
 from exabench.metrics._measure import mean, measure
 from exabench.nouns import Progress, Qrels, Task, silent
 from exabench.quality import Duplicates, Leaks, Report, collection_of
@@ -113,14 +113,15 @@ class _Seen:
             yield f"input {counts['input']} is not good + quarantined + skipped ({parts})"
         reasons = sum(self._table.counts.get("reasons", {}).values())
         if reasons != counts["quarantined"] + counts["skipped"]:
-            yield f"reasons for {reasons} rows, where {counts['quarantined'] + counts['skipped']} were left out"
+            yield f"reasons for {plural(reasons, 'row')}, and {plural(parts - counts['good'], 'was', 'were')} left out"
         if (total := self._rows.total()) != counts["good"]:
-            yield f"{total} rows are there, and {counts['good']} were counted as good"
+            rows = plural(total, "row is", "rows are")
+            yield f"{rows} there, and {plural(counts['good'], 'was', 'were')} counted as good"
         for split, files in self._table.splits.items():
             if (listed := sum(file.rows for file in files)) != self._rows[split]:
-                yield f"split {split} has {self._rows[split]} rows, and its files are listed with {listed}"
+                yield f"split {split} has {plural(self._rows[split], 'row')}, and its files are listed with {listed}"
         if apart := sum(count for kind, count in self._doubled.items() if "another" in kind):
-            yield f"{apart} rows double a row of another split"
+            yield f"{plural(apart, 'row doubles', 'rows double')} a row of another split"
 
 
 # -- people ----------------------------------------------------------------------------------------------------

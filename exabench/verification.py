@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import functools
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 from exabench.catalogue import expand, single_task
 from exabench.collections._choose import checked_qrels, open_collection
 from exabench.errors import BadInput, ExabenchError, OutsideFailed
-from exabench.files import digest_of, json_text, read_bytes, read_json, read_text
+from exabench.files import digest_of, read_bytes, read_text
 from exabench.flops import qpp
 from exabench.ledger import Cell as LedgerCell
 from exabench.ledger import Ledger, last_values, read_result, result_json
@@ -23,8 +21,8 @@ from exabench.measuring import Stage
 from exabench.nouns import Candidates, Cost, Result, Submission
 from exabench.releases import verify as release_problems
 from exabench.runs import completed, read_run
-from exabench.showing import read_shown, shown_text
-from exabench.submissions import SENT_IN, read_training, submission_text
+from exabench.showing import read_shown
+from exabench.submissions import SENT_IN, read_training
 
 EXACT = 1e-9
 CLOSE = 5e-4
@@ -60,12 +58,12 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
     if not files:
         raise BadInput(f"holds no result{'' if slug == '*' else f' of {slug}'}", file=board)
     stage_of = functools.cache(lambda task, candidates: _stage(ledger, task, candidates, data))
-    filed, logged = _filed(ledger), _logged(ledger)
+    filed, _ = ledger.readable_submissions()  # the others are named with the files
+    logged = _logged(ledger)
     for file in files:
         task, _, candidates = file.stem.partition(".")
         try:
             result = read_result(file)
-            _check_written(file, json_text(read_json(file)))
             found = _recomputed(ledger, result, filed, stage_of(result.task, result.candidates.name))
         except OutsideFailed:
             raise
@@ -81,15 +79,6 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
     if slug == "*":
         yield from _gone(files, logged)
         yield from _other_files(ledger)
-
-
-def _filed(ledger: Ledger) -> dict[str, Submission]:
-    """The submissions that can be read; the others are named with the files."""
-    found = {}
-    for file in sorted((ledger.folder / "submissions").glob("*.toml")):
-        with contextlib.suppress(ExabenchError):
-            found[file.stem] = ledger.submission(file)
-    return found
 
 
 def _logged(ledger: Ledger) -> Mapping[LedgerCell, float | None] | None:
@@ -173,7 +162,8 @@ def _recomputed(ledger: Ledger, result: Result, filed: Mapping[str, Submission],
     sent = kind in SENT_IN  # exabench did not make such a ranking: it knows of no model and of no cost
     kind = "run" if sent else kind
     model, cost = ({}, None) if sent else (result.model, result.cost and _consistent(result.cost))
-    return replace(stage.result(result.submission, kind, run, command), model=model, cost=cost)
+    found = stage.result(result.submission, kind, run, command, as_of_0_1="randomisation" in result.gain)
+    return replace(found, model=model, cost=cost)
 
 
 def _consistent(cost: Cost) -> Cost:
@@ -242,27 +232,18 @@ def _check_settings(ledger: Ledger, file: Path) -> None:
         expand(names)
 
 
-def _check_written(file: Path, text: str | bytes) -> None:
-    """A document is, byte for byte, what exabench writes of its content, its own digest among it."""
-    if read_bytes(file) != (text if isinstance(text, bytes) else text.encode()):
-        raise BadInput(
-            "is not as exabench writes it: it was edited, or an older version made it; file it again", file=file
-        )
-
-
 def _check_submission(ledger: Ledger, file: Path) -> None:
-    _check_written(file, submission_text(ledger.submission(file), sealed=True))
+    ledger.submission(file)
 
 
 def _check_training(ledger: Ledger, file: Path) -> None:
-    if not (ledger.folder / "submissions" / f"{file.parent.name}.toml").is_file():
+    if not ledger.submission_file(file.parent.name).is_file():
         raise BadInput("belongs to no submission", file=file)
-    _check_written(file, read_training(file.parent).files[file.name])
+    read_training(file.parent)
 
 
 def _check_candidates(ledger: Ledger, file: Path) -> None:
     ledger.candidates_run(ledger.one_candidates(file.parent.name, file.stem))
-    _check_written(file, json_text(read_json(file)))
 
 
 def _check_shown(ledger: Ledger, file: Path) -> None:
@@ -272,17 +253,12 @@ def _check_shown(ledger: Ledger, file: Path) -> None:
         raise BadInput("lies under another name than its content says", file=file)
     if ledger.one_candidates(task, name).digest != values["candidates_digest"]:
         raise BadInput("shows another candidate list than the one filed; freeze the list again", file=file)
-    _check_written(file, shown_text(values))
 
 
 def _check_changes(ledger: Ledger, file: Path) -> None:
     ledger.changes()
-    lines = read_bytes(file).decode().split("\n")
-    if lines[-1]:
-        raise BadInput("ends in half a line; run `exabench bench run` again", file=file, line=len(lines))
-    for number, line in enumerate(lines[:-1], 1):
-        if json.dumps(json.loads(line), ensure_ascii=False) != line:
-            raise BadInput("is not as exabench writes it: it was edited", file=file, line=number)
+    if not read_bytes(file).endswith(b"\n"):
+        raise BadInput("ends in half a line; run `exabench bench run` again", file=file)
 
 
 def _check_run(ledger: Ledger, file: Path) -> None:

@@ -131,7 +131,7 @@ def test_several_queries_of_a_passage_are_samples_of_one_prompt():
 
 def test_short_passages_are_not_asked_about():
     assert list(texts(written(count=1, passage_words=16))) == ["q-sky-0"]
-    with pytest.raises(BadInput, match="1 passages of 16 words or more, fewer than the 3"):
+    with pytest.raises(BadInput, match="1 passage of 16 words or more, fewer than the 3"):
         list(written(passage_words=16))
 
 

@@ -172,7 +172,7 @@ def test_a_sentence_of_many_passages_is_one_query_of_the_least() -> None:
 
 
 def test_too_few_sentences_are_refused() -> None:
-    with pytest.raises(BadInput, match="has 1 different sentences of 2 words or more, fewer than count = 2"):
+    with pytest.raises(BadInput, match="has 1 different sentence of 2 words or more, fewer than count = 2"):
         list(Cropped(Memory([Passage("a", "One. Two words.")]), count=2, fewest_words=2))
     with pytest.raises(BadInput, match="at least 1"):
         Cropped(Memory(), count=0)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.files import digest_of, lines, replacing
 from exabench.rows import Row
 
@@ -43,7 +43,7 @@ def rows_from_tsv(file: str | Path, *, teacher: str, teacher_revision: str = "",
             if number == 1 and tuple(record) == COLUMNS:
                 continue
             if len(record) != len(COLUMNS):
-                raise BadInput(f"has {len(record)} columns where there are 3", file=file, line=number)
+                raise BadInput(f"has {plural(len(record), 'column')} where there are 3", file=file, line=number)
             row = _row(number, *record)
             if row is None:
                 raise BadInput("is no ExaRanker row (label, input, output)", file=file, line=number)

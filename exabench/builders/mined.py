@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from exabench.builders._columns import group, origin
 from exabench.builders._first_stages import all_rankings, best_stages
 from exabench.collections import texts_of
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.nouns import Passage, Query, Reply
 from exabench.rows import Item, Rejected, Row
 from exabench.sampling import draw
@@ -131,7 +131,8 @@ class Mined:
         """The judged queries in the order of the seed. Raises BadInput where there are fewer than `count`."""
         judged = {query.id: query for query in self.collection.queries() if query.id in relevant}
         if len(judged) < self.count:
-            raise BadInput(f"mined: {self.collection.source} has {len(judged)} judged queries, not {self.count}")
+            have = plural(len(judged), "judged query", "judged queries")
+            raise BadInput(f"mined: {self.collection.source} has {have}, not {self.count}")
         drawn = draw(judged, self.count or None, lambda id: [self.seed, id])
         return [judged[id] for id in drawn]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from exabench.cards._markdown import Markdown, code, figure, plain, table
 from exabench.cards._tables import bytes_in, fields_of, files_of, rows_in, splits_of
+from exabench.errors import plural
 from exabench.rows import Release, Table
 
 REASONS = 20  # that are listed, the most frequent first; the others are summed up
@@ -31,7 +32,7 @@ def left_out(each: Table) -> Markdown:
     """Why inputs did not become rows, the most frequent reason first; empty where all did."""
     reasons = sorted(each.counts.get("reasons", {}).items(), key=lambda item: (-item[1], item[0]))
     more = reasons[REASONS:]
-    shown = [*reasons[:REASONS], *([(f"{len(more)} other reasons", sum(n for _, n in more))] if more else [])]
+    shown = [*reasons[:REASONS], *([(plural(len(more), "other reason"), sum(n for _, n in more))] if more else [])]
     return table(["why not a row", "inputs"], shown) if shown else Markdown("")
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from exabench.cli._output import board_option, data_option, json_option, note, progress, ready, show, show_json, table
-from exabench.errors import BadInput
+from exabench.cli._options import Command, board_option, data_option, dry_run_option, json_option
+from exabench.cli._output import answer, note, progress, ready, show, show_json, table
+from exabench.errors import BadInput, ExabenchError, plural
 
 if TYPE_CHECKING:
     from exabench.queueing import Queue
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file", type=FILE)
 @click.option("--run", "runs", multiple=True, metavar="TASK[@CANDIDATES]=RUN", help="A run file; repeat for more.")
 @click.option("--repo", default="", help="Open a pull request on this board of the Hub (owner/name).")
 @click.option("--to", type=FILE, help="Write the submission's files into this new folder instead.")
-@click.option("--branch", default="", help="Commit them to this new branch of the checkout that holds --board.")
-@click.option("--dry-run", is_flag=True, help="Give the verdict, and send or file nothing.")
+@click.option("--branch", default="", hidden=True)
+@dry_run_option
 @data_option
 @board_option
 @json_option
@@ -65,7 +65,7 @@ def submit(
         note(f"{'sent' if sent['changed'] else 'there already'}: {sent['url']}")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--repo", default="", help="The board's repository on the Hub (owner/name): its open pull requests.")
 @board_option
 @json_option
@@ -80,7 +80,7 @@ def pending(repo: str, board: Path, as_json: bool) -> None:
     note(f"{len(rows)} waiting")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("slugs", nargs=-1)
 @click.option("--task", help="Only this task.")
 @click.option("--candidates", help="Only these candidates.")
@@ -111,7 +111,7 @@ def run(
 
     With --pending those that wait are taken instead: checked, run in the sandbox, filed with their results, answered.
     """
-    from exabench.evaluation import run_board
+    from exabench.evaluation import raise_failures, run_board
     from exabench.files import only_writer
     from exabench.submitting import add_baselines
 
@@ -119,38 +119,40 @@ def run(
     if queued:
         if slugs or task or candidates or trusted:
             raise BadInput("--pending takes what strangers sent, whole and in the sandbox: leave the other choices out")
-        _take(repo, ready(board), how, as_json)
+        _work_off(_queue(repo, ready(board)), how, as_json)
         return
     if repo:
         raise BadInput("--repo belongs to --pending")
     folder = ready(board)
+    failures: dict[str, ExabenchError] = {}
     with only_writer(folder), progress("results") as report:
         add_baselines(folder)
         chosen: dict[str, Any] = {"slugs": slugs, "task": task, "candidates": candidates, "trusted": trusted}
-        try:
-            files = run_board(folder, **chosen, **how, progress=report)
-        except BadInput as error:
-            if "no-sandbox: " not in str(error):
-                raise
-            raise BadInput(f"{error}; models of your own run without it, with --trusted") from error
+        files = run_board(folder, **chosen, **how, progress=report, failures=failures)
     if as_json:
         show_json({"results": [str(file) for file in files]})
-        return
-    for file in files:
-        show(str(file))
+    else:
+        for file in files:
+            show(str(file))
+    if any("no-sandbox: " in str(error) for error in failures.values()):
+        note("models of your own run without the sandbox, with --trusted")
+    if failures:
+        raise_failures(failures)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("slug")
 @click.option("--reason", required=True, help="Why, in one line; pages show it.")
 @board_option
-def withdraw(slug: str, reason: str, board: Path) -> None:
+@json_option
+def withdraw(slug: str, reason: str, board: Path, as_json: bool) -> None:
     """Mark the submission SLUG as withdrawn: it stays listed with its results, and ranks no more."""
     from exabench.files import only_writer
     from exabench.submitting import withdraw as withdrawn
 
     with only_writer(board):
-        show(str(withdrawn(board, slug.replace("/", "--"), reason)))
+        file = withdrawn(board, slug.replace("/", "--"), reason)
+    answer(as_json, {"file": str(file)}, str(file))
 
 
 def _queue(repo: str, board: Path) -> Queue:
@@ -159,58 +161,20 @@ def _queue(repo: str, board: Path) -> Queue:
     return Requests(board, repo) if repo else Folders(ready(board))
 
 
-def _take(repo: str, board: Path, how: dict[str, Any], as_json: bool) -> None:
-    """Take what waits, and say what came of it. Raises MissingExtra or OutsideFailed where some of it still waits."""
-    from exabench.errors import MissingExtra, OutsideFailed
-    from exabench.files import only_writer
-    from exabench.queueing import work_off
+def _work_off(queue: Queue, how: dict[str, Any], as_json: bool) -> None:
+    from exabench.queueing import raise_waiting, work_off
 
-    answers: list[dict[str, Any]] = []
-    left: dict[str, list[str]] = {}
-    with only_writer(board), progress("results") as report:
-        evaluate, adopt = _hands(board, bool(repo), how, report)
-        for answer in work_off(_queue(repo, board), evaluate, adopt, told=note):
-            if answer.waits:
-                left.setdefault(f"{answer.reason}: {answer.message}", []).append(answer.slug)
+    answers = []
+    with progress("results") as report:
+        for answer in work_off(queue, **how, note=note, progress=report):
+            answers.append(answer)
+            if answer.waits or as_json:
                 continue
-            answers.append(answer.as_json())
-            if not as_json:
-                said = f"refused: {answer.reason}: {answer.message}" if answer.reason else "scored"
-                show(f"{answer.slug}: {said}{'' if answer.reason else f', {len(answer.scores)} results'}")
+            if answer.reason:
+                show(f"{answer.slug}: refused: {answer.reason}: {answer.message}")
+            else:
+                show(f"{answer.slug}: scored, {plural(len(answer.scores), 'result')}")
     if as_json:
-        show_json({"answers": answers, "waiting": [slug for slugs in left.values() for slug in slugs]})
-    if left:
-        outside = all(why.startswith("unreachable: ") for why in left)
-        said = "; ".join(f"{', '.join(slugs)}: left waiting: {why}" for why, slugs in left.items())
-        raise (OutsideFailed if outside else MissingExtra)(said)
-
-
-def _hands(
-    board: Path, public: bool, how: dict[str, Any], report: Callable[[int, int, str], None]
-) -> tuple[Callable[[Path, Path], str], Callable[[Path, Path, str], None]]:
-    """How the queue has a submission evaluated on a board of its own, and taken over to the real one."""
-    from exabench.evaluation import adopt as take_over
-    from exabench.evaluation import run_board
-    from exabench.ledger import Ledger
-    from exabench.submitting import check, file_on
-
-    real = Ledger(board)
-
-    def evaluate(sent: Path, apart: Path) -> str:
-        runs = []
-        for file in sorted((sent / "runs").glob("*.trec.gz")):
-            task, _, candidates = file.name.removesuffix(".trec.gz").partition(".")
-            runs.append(f"{task}@{candidates}={file}")
-        checked = check(sent / "submission.toml", runs, real, public=public, queued=True)
-        file_on(checked, Ledger(apart))
-        slug = checked.submission.slug
-        run_board(apart, slugs=[slug], trusted=False, **how, progress=report)
-        return slug
-
-    def adopt(sent: Path, apart: Path, slug: str) -> None:
-        own = Ledger(apart)
-        real.add_submission(own.submissions()[slug])
-        real.add_training(slug, own.trainings().get(slug))
-        take_over(board, apart, slug, reason=how["reason"])
-
-    return evaluate, adopt
+        given = [answer.as_json() for answer in answers if not answer.waits]
+        show_json({"answers": given, "waiting": [answer.slug for answer in answers if answer.waits]})
+    raise_waiting(answers)

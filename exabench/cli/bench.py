@@ -8,25 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from exabench.cli._output import (
-    board_option,
-    data_option,
-    json_option,
-    note,
-    progress,
-    ready,
-    set_option,
-    show,
-    show_json,
-    table,
-)
+from exabench.cli._options import Group, board_option, data_option, json_option, set_option
+from exabench.cli._output import note, progress, ready, show, show_json, table
 from exabench.cli._queue import pending, run, submit, withdraw
 from exabench.errors import BadInput
 
 if TYPE_CHECKING:
     from exabench.comparison import TaskComparison
-    from exabench.ledger import Ledger
-    from exabench.nouns import Candidates, Run
 
 FILE = click.Path(path_type=Path)
 task_option = click.option("--task", help="A task of the table (exabench bench tasks).")
@@ -36,7 +24,7 @@ threshold_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def bench() -> None:
     """Tasks, candidates, submissions, results, scores, comparisons."""
 
@@ -90,18 +78,17 @@ def candidates(
     from exabench.catalogue import task as task_of
     from exabench.ledger import Ledger
     from exabench.recipe import settings
-    from exabench.reranking import make_candidates
+    from exabench.reranking import freeze_candidates
 
     options = settings(pairs)
     if run is not None:
         retriever, options = "run_file", {"file": str(run), **options}
         name = name or f"{_plain_name(run)}-{depth}"
     ledger = Ledger(ready(board, [single_task(task).name]))
-    given: dict[str, Any] = {"data": data, "lock": ledger.lock, "name": name, "options": options}
     with progress("first stage") as report:
-        made, ranked = make_candidates(task, retriever, depth, progress=report, **given)
-    file = ledger.add_candidates(made, ranked)
-    show_candidates(made, ranked, ledger, data)
+        made, file = freeze_candidates(
+            ledger, task, retriever, depth, data=data, name=name, options=options, progress=report
+        )
     if as_json:
         show_json(made.as_json())
         return
@@ -110,18 +97,6 @@ def candidates(
         note(f"{board / 'board.toml'} does not list {task}: add it to tasks, and the pages will show it")
     note(f"{made.queries} queries, recall@{depth} {made.recall:.4f}, {made.digest}")
     show(str(file))
-
-
-def show_candidates(made: Candidates, ranked: Run, ledger: Ledger, data: Path | None) -> None:
-    """Keep beside the list what pages may show of it."""
-    from exabench.catalogue import single_task
-    from exabench.collections._choose import checked_qrels, open_collection
-    from exabench.showing import shown, write_shown
-
-    task = single_task(made.task)
-    collection = open_collection(task, data, ledger.lock)
-    values = shown(made, ranked, collection, checked_qrels(task, collection, ledger.lock))
-    write_shown(values, ledger.shown_file(made.task, made.name))
 
 
 def _plain_name(file: Path) -> str:
@@ -187,7 +162,8 @@ def _lock_of_here() -> Path | None:
 @click.option("--candidates", help="Of two submissions, only these candidates.")
 @click.option("--metric", help="Else the task's headline metric.")
 @click.option("--per-query", is_flag=True, help="Print every query, the largest difference first.")
-@click.option("--latex", is_flag=True, help="Print ranx's comparison table as LaTeX (runs only).")
+@click.option("--latex", is_flag=True, help="Print the comparison as a LaTeX table.")
+@click.option("--test", default="t", show_default=True, help="t (paired t-test) or permutation.")
 @data_option
 @board_option
 @json_option
@@ -201,30 +177,31 @@ def compare(
     metric: str | None,
     per_query: bool,
     latex: bool,
+    test: str,
     data: Path | None,
     board: Path,
     as_json: bool,
 ) -> None:
     """Say who wins, A or B: two run files (with --task or --qrels), or two submissions of the board."""
     from exabench.comparison import compare as of_runs
-    from exabench.comparison import compare_submissions, comparison_table
+    from exabench.comparison import compare_submissions
 
     about: dict[str, Any] = {"task": task, "qrels": qrels, "data": data, "threshold": threshold}
     about["lock"] = _lock_of_here()
-    are_runs = qrels is not None or latex or Path(a).is_file() or Path(b).is_file()
+    are_runs = qrels is not None or Path(a).is_file() or Path(b).is_file()
     if are_runs and candidates:
         raise BadInput("--candidates chooses among the results of submissions; runs are compared as they are")
-    if latex:
-        show(comparison_table([a, b], metrics=[metric or "nDCG@10"], **about).to_latex())
-        return
     if are_runs:
-        found = of_runs(a, b, metric=metric, **about)
+        found = of_runs(a, b, metric=metric, test=test, **about)
     else:
-        found = compare_submissions(a, b, board, task=task, candidates=candidates, metric=metric)
+        found = compare_submissions(a, b, board, task=task, candidates=candidates, metric=metric, test=test)
+    if latex:
+        show(found.latex())
+        return
     if as_json:
         show_json({"a": a, "b": b, "tasks": [comparison.as_json() for comparison in found]})
         return
-    header = "task|metric|A|B|A - B [95 %]|win/tie/loss|effect|t-test p|rand. p (Holm)|verdict"
+    header = "task|metric|A|B|A - B [95 %]|win/tie/loss|effect|p|p (Holm)|verdict"
     show(table(header.split("|"), [_line(one) for one in found]))
     for one in found if per_query else []:
         ordered = sorted(one.per_query.items(), key=lambda item: (-abs(item[1][0] - item[1][1]), item[0]))
@@ -236,7 +213,7 @@ def _line(one: TaskComparison) -> tuple[str, ...]:
     low, high = one.test.interval
     difference = f"{one.test.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
     counts = f"{one.test.wins}/{one.test.ties}/{one.test.losses}"
-    tests = (f"{one.test.effect_size:+.2f}", _p(one.test.t_test), _p(one.corrected))
+    tests = (f"{one.test.effect_size:+.2f}", _p(one.test.p), _p(one.corrected))
     return (one.task, one.metric, f"{one.a:.4f}", f"{one.b:.4f}", difference, counts, *tests, one.verdict)
 
 

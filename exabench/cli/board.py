@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import functools
-import http.server
 from pathlib import Path
 from typing import Any
 
 import click
 
-from exabench.cli._output import (
-    board_option,
-    data_option,
-    json_option,
-    note,
-    place_of,
-    place_options,
-    progress,
-    ready,
-    show,
-    show_json,
-    show_published,
-)
+from exabench.cli._options import Group, board_option, data_option, json_option, place_of, place_options
+from exabench.cli._output import note, progress, ready, show, show_json, show_published
 from exabench.nouns import Progress, silent
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """No line for each request."""
-
-
-@click.group()
+@click.group(cls=Group)
 def board() -> None:
     """Check, build, show and publish a leaderboard."""
 
@@ -103,11 +86,17 @@ def _hold(board: Path, site: Path, as_json: bool) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 def serve(board: Path, port: int) -> None:
     """Build the pages and show them on this machine until Ctrl-C."""
+    import http.server
+
     from exabench.errors import BadInput
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            """No line for each request."""
 
     site = board / "site"
     _built(ready(board), site)
-    handler = functools.partial(_Quiet, directory=str(site))
+    handler = functools.partial(Quiet, directory=str(site))
     try:
         server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
     except OSError as error:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from exabench.errors import BadInput, CheckFailed, OutsideFailed
+from exabench.errors import BadInput, CheckFailed, OutsideFailed, plural
 from exabench.files import digest_of, file_digest, from_json, json_text
 from exabench.nouns import Progress, silent
 from exabench.publishing._places import Folder, Hub, Place, place
@@ -125,7 +125,7 @@ class _Site(Sending):
         gone = tuple(sorted(old.keys() - self._digests.keys()))
         if self._card(self.head) is None:
             files[CARD] = self._new_card
-        message = f"{self.title}: {len(files)} files changed, {len(gone)} gone"
+        message = f"{self.title}: {plural(len(files), 'file')} changed, {len(gone)} gone"
         return Plan(version="", tag="", message=message, files={**files, MANIFEST: self._manifest}, delete=gone)
 
     def _requested(self) -> Published | None:

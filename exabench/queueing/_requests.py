@@ -16,11 +16,11 @@ from pathlib import Path
 import exabench.discussions as talking
 import exabench.hub
 from exabench.discussions import Listed
-from exabench.errors import OutsideFailed, printable
-from exabench.files import writing
+from exabench.errors import OutsideFailed, plural, printable
+from exabench.files import replacing_folder
 from exabench.ledger import Ledger
 from exabench.queueing._answers import Answer
-from exabench.queueing._places import LARGEST, Pending
+from exabench.queueing._staging import LARGEST, Pending
 from exabench.screening import Refused
 from exabench.submissions import NAME, SENT_IN, TRAINING_FILES, read_submission
 
@@ -43,21 +43,20 @@ class Requests:
     board: Path
     repo: str
     pause: float = _PAUSE
+    public = True
 
     def waiting(self) -> list[Pending]:
         """The open pull requests, oldest first."""
-        return [
-            Pending(
-                one.number,
-                match["name"].replace("/", "--") if (match := _TITLE.fullmatch(one.title)) else "?",
-                match["kind"] if match else "?",
-                one.author,
-                one.date,
-                talking.history(self.repo, one.revision)[0],
-                one.url,
-            )
-            for one in talking.open_requests(self.repo)
-        ]
+        waiting = []
+        for request in talking.open_requests(self.repo):
+            slug = kind = "?"
+            match = _TITLE.fullmatch(request.title)
+            if match:
+                slug = match["name"].replace("/", "--")
+                kind = match["kind"]
+            commit = talking.history(self.repo, request.revision)[0]
+            waiting.append(Pending(request.number, slug, kind, request.author, request.date, commit, request.url))
+        return waiting
 
     def answered(self, pending: Pending) -> bool:
         """Is our comment there, on the commit that the request is at?"""
@@ -77,32 +76,27 @@ class Requests:
         listed = talking.files(self.repo, pending.revision)
         changed = self._changed(pending, listed)
         slug = _only_slug(changed)
-        part = to.with_name(f"{to.name}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        fetched = part / "fetched"
-        file = self._get(f"submissions/{slug}.toml", listed, pending, fetched)
-        submission = read_submission(file)
-        if submission.slug != slug:  # the owner is looked up by the slug, so path and content must name one entry
-            raise Refused(
-                "invalid-submission", f"submissions/{slug}.toml holds {submission.name}; an entry has one name"
-            )
-        runs = sorted(path for path in changed if path.startswith("runs/") and path in listed)
-        if not runs and submission.kind in SENT_IN:
-            runs = sorted(path for path in listed if path.startswith(f"runs/{slug}/"))
-        report = sorted(path for path in listed if path.startswith(f"models/{slug}/"))
-        for path in [*runs, *report]:
-            got = self._get(path, listed, pending, fetched)
-            if path.endswith(".gz"):
-                _check_unpacked(got)
-        with writing(part):
-            (part / "runs").mkdir(parents=True)
-            os.replace(file, part / "submission.toml")
+        with replacing_folder(to) as folder:
+            fetched = folder / "fetched"
+            file = self._get(f"submissions/{slug}.toml", listed, pending, fetched)
+            submission = read_submission(file)
+            if submission.slug != slug:  # the owner is looked up by the slug, so path and content must name one entry
+                raise Refused(
+                    "invalid-submission", f"submissions/{slug}.toml holds {submission.name}; an entry has one name"
+                )
+            os.replace(file, folder / "submission.toml")
+            runs = sorted(path for path in changed if path.startswith("runs/") and path in listed)
+            if not runs and submission.kind in SENT_IN:
+                runs = sorted(path for path in listed if path.startswith(f"runs/{slug}/"))
+            (folder / "runs").mkdir()
             for path in runs:
-                os.replace(fetched / path, part / "runs" / path.rpartition("/")[2])
-            for path in report:
-                os.replace(fetched / path, part / path.rpartition("/")[2])
+                run = self._get(path, listed, pending, fetched)
+                _check_unpacked(run)
+                os.replace(run, folder / "runs" / run.name)
+            for path in sorted(path for path in listed if path.startswith(f"models/{slug}/")):
+                report = self._get(path, listed, pending, fetched)
+                os.replace(report, folder / report.name)
             shutil.rmtree(fetched)
-            os.replace(part, to)
 
     def answer(self, pending: Pending, answer: Answer) -> None:
         """One comment, with a line that marks it; after every error it is looked whether it is there all the same."""
@@ -145,7 +139,7 @@ class Requests:
 
     def _may_replace(self, slug: str, pending: Pending) -> None:
         """Only its owner may send what is filed already once more."""
-        there = (Ledger(self.board).folder / "submissions" / f"{slug}.toml").is_file()
+        there = Ledger(self.board).submission_file(slug).is_file()
         if there and pending.owner.lower() != slug.partition("--")[0].lower():
             raise Refused(
                 "invalid-submission", f"{slug} is on the board, and {pending.owner} is not its owner; take another name"
@@ -171,7 +165,8 @@ def _only_slug(changed: list[str]) -> str:
     named = NAME.fullmatch(slug.replace("--", "/", 1)) is not None
     if not changed or len(changed) > _MOST:
         raise Refused(
-            "invalid-submission", f"the pull request changes {len(changed)} files; at least 1, at most {_MOST}"
+            "invalid-submission",
+            f"the pull request changes {plural(len(changed), 'file')}; at least 1, at most {_MOST}",
         )
     report = "|".join(map(re.escape, TRAINING_FILES))
     own = re.compile(

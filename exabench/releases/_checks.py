@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from exabench.errors import BadInput, UnknownName, printable
+from exabench.errors import BadInput, UnknownName, plural, printable
 from exabench.releases._manifest import MANIFEST, manifest_text, place_of, read
 from exabench.releases._tables import ROWS_PER_GROUP, fields_of
 from exabench.rows import FAMILIES, DataFile, Release, Row, Table
@@ -125,7 +125,7 @@ def _misfit(folder: Path, name: str, table: Table, file: DataFile) -> str:
     except BadInput as error:
         return str(error)
     if count != file.rows:
-        return f"holds {count} rows where the manifest says {file.rows}"
+        return f"holds {plural(count, 'row')} where the manifest says {file.rows}"
     ordered = table.family in FAMILIES
     if (list(found.items()) if ordered else found) != (list(wanted.items()) if ordered else wanted):
         odd = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exabench.errors import BadInput, printable
+from exabench.errors import BadInput, plural, printable
 from exabench.releases._checks import batches, contract
 from exabench.releases._manifest import read
 from exabench.rows import Release, Table
@@ -53,7 +53,7 @@ class TableDiff:
         """The changes in words, a line each."""
         if self.change != "changed":
             rows = self.rows_after if self.change == "added" else self.rows_before
-            yield f"table {name}: {self.change} ({_rows(rows)})"
+            yield f"table {name}: {self.change} ({plural(rows, 'row')})"
             return
         for added, kind in self.fields_added.items():
             yield f"table {name}: field {printable(added)} added ({kind})"
@@ -73,7 +73,7 @@ class TableDiff:
         ):
             if count:
                 more = ", ..." if count > len(examples) else ""
-                yield f"table {name}: {_rows(count)} {what}: {', '.join(map(printable, examples))}{more}"
+                yield f"table {name}: {plural(count, 'row')} {what}: {', '.join(map(printable, examples))}{more}"
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,6 @@ class Diff:
     def as_json(self) -> dict[str, Any]:
         """All of it, as JSON holds it."""
         return {"breaking": self.breaking, **asdict(self)}
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count} rows"
 
 
 def diff(old_folder: str | Path, new_folder: str | Path) -> Diff:

@@ -175,6 +175,16 @@ def ids_of(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
+def ends_of(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The special tokens before and behind a text, int32. Raises BadInput where the text is not kept between them."""
+    alone = ids_of(tokenizer, "zebra")
+    whole = list(tokenizer("zebra")["input_ids"])
+    start = _place(alone, whole, 0)
+    if start < 0:
+        raise BadInput("this tokenizer reads a text otherwise between its special tokens than alone")
+    return np.array(whole[:start], np.int32), np.array(whole[start + len(alone) :], np.int32)
+
+
 # -- finding the literals --------------------------------------------------------------------------------------
 
 

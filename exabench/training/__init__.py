@@ -26,7 +26,7 @@ from exabench.training._groups import Source, groups_of
 from exabench.training._loading import Loading
 from exabench.training._loop import Fit, Fitted
 from exabench.training._order import Order
-from exabench.training._plan import Plan
+from exabench.training._plan import Plan as Plan
 from exabench.training._plan import train_recipe as train_recipe
 from exabench.training._ranks import Ranks
 from exabench.training._starting import Start, start

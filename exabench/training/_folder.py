@@ -77,7 +77,7 @@ class Learnt:
 class Against:
     """Another order of the same candidates: its value, by how much this model's is higher, and how sure that is.
 
-    `p` is the two-sided paired randomisation test's, `p_holm` corrected over all checks of the training.
+    `p` is the two-sided paired t-test's, `p_holm` corrected over all checks of the training.
     """
 
     value: float
@@ -118,9 +118,7 @@ class Checked:
             queries=measured.queries,
             value=measured[metric],
             interval=measured.interval,
-            first_stage=Against(
-                result.first_stage[metric], gain["difference"], tuple(gain["interval"]), gain["randomisation"]
-            ),
+            first_stage=Against(result.first_stage[metric], gain["difference"], tuple(gain["interval"]), gain["p"]),
             start=_against(result, start) if start else None,
             published=published,
         )
@@ -131,7 +129,7 @@ def _against(result: Result, start: Result) -> Against:
     if result.candidates.digest != start.candidates.digest or ours.keys() != theirs.keys():
         raise BadInput(f"{result.task}: the model and its start were measured on different candidates or queries")
     test = paired_test([np.array([*ours.values()])], [np.array([theirs[query] for query in ours])])
-    return Against(start[start.measurement.headline], test.difference, test.interval, test.randomisation)
+    return Against(start[start.measurement.headline], test.difference, test.interval, test.p)
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,6 @@ from pathlib import Path
 
 from exabench.board import Board
 from exabench.building import Sources, build
-from exabench.catalogue import single_task
-from exabench.cli.bench import show_candidates
 from exabench.costs import cost_of
 from exabench.evaluation import run_board
 from exabench.ledger import Ledger
@@ -28,7 +26,7 @@ from exabench.pages import render
 from exabench.publishing import publish
 from exabench.releases import read as read_release
 from exabench.rerankers import RERANKERS
-from exabench.reranking import make_candidates, rerank
+from exabench.reranking import freeze_candidates, rerank
 from exabench.runs import run_text
 from exabench.submissions import submission_text
 from exabench.submitting import add_baselines, submit
@@ -132,9 +130,7 @@ def _board(folder: Path, title: str, tasks: list[str], views: dict[str, list[str
     ledger = Ledger(folder)
     ledger.create(title, tasks, views)
     for depth in (100, 20):
-        made = make_candidates(single_task("mini"), "bm25", depth, lock=ledger.lock)
-        ledger.add_candidates(*made)
-        show_candidates(*made, ledger, None)
+        freeze_candidates(ledger, "mini", "bm25", depth)
     add_baselines(folder)
     return folder
 

@@ -1,4 +1,4 @@
-"""What the queues share: what waits, and the small board on which one submission is evaluated."""
+"""What a queue is, and the staging folder and small board on which one of its submissions is evaluated."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ class Queue(Protocol):
     def board(self) -> Path:
         """The board's folder."""
 
+    @property
+    def public(self) -> bool:
+        """May anybody send something here? Then a model is a Hub id at a commit."""
+
     def waiting(self) -> list[Pending]:
         """What waits, oldest first. Raises OutsideFailed."""
 
@@ -49,13 +53,13 @@ class Queue(Protocol):
         """Take it out of the queue."""
 
 
-def taken_of(board: Path, pending: Pending) -> Path:
+def staging_folder(board: Path, pending: Pending) -> Path:
     """Where a submission is worked on: beside the board, which holds only what belongs to it."""
     name = f"{pending.number or pending.slug}-{pending.revision.removeprefix('sha256:')[:12]}"
     return board.parent / f".{board.name}.taken" / name
 
 
-def own_board(board: Path, to: Path) -> Path:
+def staging_board(board: Path, to: Path) -> Path:
     """A board with the same settings and candidates, and nothing on it but what was computed for one submission."""
     with writing(to):
         to.mkdir(parents=True, exist_ok=True)

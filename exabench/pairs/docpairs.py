@@ -24,9 +24,8 @@ class Docpairs(Walk, FromCollection):
     def __iter__(self) -> Iterator[Pair]:
         chosen = dict(islice(self._fresh(), self.count))
         if self.count is not None and len(chosen) < self.count:
-            raise BadInput(
-                f"{self.source} ends after {plural(len(chosen), 'pair')}, before the {self.count} that are wanted"
-            )
+            have = plural(len(chosen), "pair")
+            raise BadInput(f"{self.source} ends after {have}, before the {self.count} that are wanted")
         queries = queries_of(self.collection, (query_id for query_id, _ in chosen))
         passages = texts_of(self.collection, (passage_id for _, passage_id in chosen))
         for (query_id, passage_id), relevant in chosen.items():

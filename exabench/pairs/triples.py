@@ -62,9 +62,8 @@ class Triples(Walk):
             if isinstance(columns, str):
                 columns = columns[:-1].split("\t")
             if len(columns) < 3 or (self.way == "balanced" and len(columns) > 3):
-                raise BadInput(
-                    f"has {plural(len(columns), 'column')} where triples have 3", file=self.path, line=number
-                )
+                have = plural(len(columns), "column")
+                raise BadInput(f"has {have} where triples have 3", file=self.path, line=number)
             yield _pair(number, columns, relevant)
             made += 1
             if made == self.count:

@@ -149,9 +149,7 @@ def comparison_table(*_: Any, **__: Any) -> NoReturn:
     raise BadInput("comparison_table is gone: write exabench.compare(run, run, ..., task=...).latex()")
 
 
-def _tested(
-    pairs: Sequence[tuple[str, str, Measurement, Measurement]], metric: str | None, test: str
-) -> Comparisons:
+def _tested(pairs: Sequence[tuple[str, str, Measurement, Measurement]], metric: str | None, test: str) -> Comparisons:
     """The comparison of each (name, candidate list, A, B)."""
     tested = []
     for name, _, first, second in pairs:

@@ -58,7 +58,7 @@ def check(board: Path, as_json: bool) -> None:
 @click.option("--check", is_flag=True, help="Write nothing; hold every byte of the built pages against the files.")
 @json_option
 def build(board: Path, to: Path | None, check: bool, as_json: bool) -> None:
-    """Write the static pages from the committed files alone; only what changed is read and touched."""
+    """Write the static pages from the committed files alone; only files that differ are written."""
     site = to or board / "site"
     if check:
         _hold(ready(board), site, as_json)
@@ -73,14 +73,11 @@ def build(board: Path, to: Path | None, check: bool, as_json: bool) -> None:
 
 
 def _built(board: Path, site: Path, report: Progress = silent) -> list[Path]:
-    """Bring a site to its board; the files that changed. Reading makes objects that stay: nothing to collect."""
+    """Bring a site to its board; the files that changed."""
     from exabench.board import Board
-    from exabench.collecting import uncollected
-    from exabench.pages import index_of, render
+    from exabench.pages import render
 
-    index = index_of(site)
-    with uncollected():
-        return render(Board.read(board, index=index), site, progress=report, index=index)
+    return render(Board.read(board), site, progress=report)
 
 
 def _hold(board: Path, site: Path, as_json: bool) -> None:

@@ -118,9 +118,7 @@ class Checked:
             queries=measured.queries,
             value=measured[metric],
             interval=measured.interval,
-            first_stage=Against(
-                result.first_stage[metric], gain["difference"], tuple(gain["interval"]), gain["p"]
-            ),
+            first_stage=Against(result.first_stage[metric], gain["difference"], tuple(gain["interval"]), gain["p"]),
             start=_against(result, start) if start else None,
             published=published,
         )

@@ -121,6 +121,7 @@ def columns_script(view: View, ranking: Ranking) -> bytes:
             "columns": [[c.key, c.label, c.kind, c.about, int(c.shown)] for c in COLUMNS],
             "tasks": [[t.name, int(not t.members)] for t in ranking.tasks],
             "showTasks": int(_shows_tasks(ranking)),
+            "firstStage": FIRST_STAGE,
             "lines": {key: [line[key] for line in cells] for key in cells[0]} if cells else {},
         },
     )

@@ -258,7 +258,9 @@ def record(recipe: str, run: Path, to: Path, pairs: tuple[str, ...], data: Path 
 @click.option("--format", "layout", type=click.Choice(["exaranker", "twolar"]), required=True)
 @to_option("The file: TSV for exaranker, JSON lines for twolar.", required=True)
 @json_option
-def export(folder: Path, table: str, split: str, layout: str, to: Path, as_json: bool) -> None:
+def export(
+    folder: Path, table: str, split: str, layout: Literal["exaranker", "twolar"], to: Path, as_json: bool
+) -> None:
     """Write TABLE of the release in FOLDER as ExaRanker's or TWOLAR's own training code reads it."""
     from exabench.builders.imported import export
     from exabench.releases import rows

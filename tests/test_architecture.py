@@ -33,7 +33,7 @@ FLOORS = {
     1: {
         *("metrics", "statistics", "runs", "qrels", "submissions", "hub", "flops", "strategies"),
         *("batches", "models", "prompting", "quality", "permutation", "losses"),
-        *("screening", "exposure", "http"),
+        *("screening", "exposure", "http", "asking"),
     },
     1.5: {"dual_encoder", "collections"},
     2: {
@@ -41,7 +41,7 @@ FLOORS = {
         *("pairs", "queries", "builders", "replies", "releases", "cards", "shards"),
         *("showing", "discussions"),
     },
-    3: {"systems"},
+    3: {"systems", "commits"},
     4: {"reranking", "sandbox"},
     5: {
         *("evaluation", "comparison", "verification", "board", "pages"),
@@ -75,7 +75,7 @@ HEAVY = {
     ),
 }
 ONLY_IN = {  # an outside library and the rooms that may know it
-    "huggingface_hub": {"hub", "discussions"},
+    "huggingface_hub": {"hub", "discussions", "cards"},
     "datasets": {"hub", "releases"},
     "jinja2": {"pages", "prompting", "cards"},
     "ir_datasets": {"collections"},

@@ -197,7 +197,9 @@ def _trained(board: Path, name: str, words: str = "") -> None:
     """Send the report of a training that never was beside a model's results; every text of it may be an attack."""
     with tempfile.TemporaryDirectory() as folder:
         made = read_release(Ledger(board).datasets / "exabench-mini")
-        about = dict.fromkeys(("title", "note", "licence", "hardware", "base", "base_licence", "dev_metric"), words)
+        base = {"model": words, "revision": "", "licence": words}
+        dev = {"metric": words, "source": words, "values": [(4, 0.4), (8, 0.8)]}
+        about = {"title": words, "note": words, "hardware": words, "base": base, "dev": dev}
         options = {words: words, "max_length": 128} if words else {"max_length": 128}
         changes = {**about, "options": options, "licence": "apache-2.0"} if words else {}
         work = model_folder(Path(folder), made, "listwise", name=name, **changes)

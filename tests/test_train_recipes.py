@@ -14,9 +14,10 @@ from exabench.builders import BUILDERS
 from exabench.builders.imported import FORMATS
 from exabench.building import data_recipe
 from exabench.catalogue import single_task
+from exabench.files import digest_of
 from exabench.losses import LOSSES
 from exabench.metrics._measure import MetricName
-from exabench.recipe import Recipe, recipe_names
+from exabench.recipe import Recipe, recipe_names, recipes
 from exabench.rerankers import RERANKERS
 from exabench.rerankers._pointwise import Scoring
 from exabench.strategies import STRATEGIES
@@ -103,6 +104,13 @@ def test_the_published_rerankers_all_have_recipes():
     wanted |= {"rankgpt-deberta", "monobert-large", "minilm-l6", "medquad-lce", "mini-minilm", "scifact-minilm"}
     wanted |= {"nfcorpus-minilm", "trec-dl-2019-minilm", "trec-dl-2020-minilm", "medquad-minilm"}
     assert wanted <= set(NAMES)
+
+
+def test_every_recipe_of_version_0_1_has_the_values_that_it_had():
+    """The fingerprint of a recipe stands in models that were trained with it."""
+    fingerprints = {name: recipe.fingerprint for name, recipe in recipes("train").items()}
+    assert len(fingerprints) == 46
+    assert digest_of(fingerprints) == "sha256:3ffbf757da6ee2f7704336d543d2f27619ef5a5f21d5d249635479aad38ff49a"
 
 
 @each

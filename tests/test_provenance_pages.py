@@ -33,7 +33,7 @@ from exabench.pages._templates import environment, filled
 from exabench.pages._views import View
 from exabench.publishing import publish
 from exabench.releases import rows as rows_of
-from exabench.replies._store import call_key
+from exabench.replies import call_key
 from exabench.runs import read_run
 from exabench.screening import ERROR_CLASSES
 from exabench.showing import shown, write_shown

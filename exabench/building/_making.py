@@ -12,7 +12,7 @@ from exabench.errors import BadInput, Refused
 from exabench.files import digest_of, read_json
 from exabench.nouns import Prompt, Reply
 from exabench.recipe import Recipe
-from exabench.replies import Remembered, Replies, filed
+from exabench.replies import CachedTeacher, Replies, without_server
 from exabench.rows import Item, Rejected, checked_row
 from exabench.shards import WorkFolder
 from exabench.systems import Parts, teacher
@@ -41,7 +41,7 @@ class Making:
         known = read_json(work.agreed) if work.agreed.is_file() else {}
         self._known: Mapping[str, Any] = known.get("teachers", {})
         self._parts = Parts(data, work.lock, self._remembered)
-        self.teachers: dict[str, Remembered] = {}
+        self.teachers: dict[str, CachedTeacher] = {}
         for name in ("builder", "dataset", "table", "licence"):
             if not page.values.get(name):
                 raise BadInput(f"does not say its {name}", file=page.file)
@@ -54,18 +54,18 @@ class Making:
         about = {
             "recipe": dict(self._page.values),
             "prompt": self.builder.prompt,
-            "teachers": {name: filed(made.identity) for name, made in self.teachers.items()},
+            "teachers": {name: without_server(made.identity) for name, made in self.teachers.items()},
             "sources": dict(self._parts.sources),
         }
         return about | {"fingerprint": digest_of(about)}
 
-    def _remembered(self, table: Mapping[str, Any]) -> Remembered:
+    def _remembered(self, table: Mapping[str, Any]) -> CachedTeacher:
         """The teacher of a table behind the reply store; one and the same for equal tables."""
         name = digest_of(dict(table))
         if name not in self.teachers:
             identity = self._known.get(name)
             lock = self._work.lock
-            self.teachers[name] = Remembered(
+            self.teachers[name] = CachedTeacher(
                 lambda: teacher(table, lock=lock), self.store, identity=identity, budget=self._budget
             )
         return self.teachers[name]
@@ -73,7 +73,7 @@ class Making:
     @property
     def identity(self) -> Mapping[str, Any]:
         """Who the release names as its teacher: who was asked, else who the builder says it is; empty for people."""
-        return filed(self.teacher.identity) if self.teacher is not None else self._own_identity
+        return without_server(self.teacher.identity) if self.teacher is not None else self._own_identity
 
     @property
     def _own_identity(self) -> Mapping[str, Any]:

@@ -248,7 +248,7 @@ class Engine:
         """The largest move of a score, over batch sizes and orders, in parts of the largest score."""
         tokens = Tokens(self._loaded.tokenizer)
         texts = [(query, passage) for query in _PROBES[:2] for passage in _PROBES]
-        fields = max((piece for piece in self._template.pieces if isinstance(piece, int)), default=1)
+        fields = max(self._template.fields, default=1)
         group = [(query, *[passage] * fields) for query, passage in texts]
         items = list(self._window([group], tokens).items.values())
         alone = np.concatenate([self._forward([item]) for item in items])

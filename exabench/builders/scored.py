@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from exabench.builders._parts import texts_of
-from exabench.builders._ranked import best_first, fused, rankings
+from exabench.builders._ranked import rankings
 from exabench.builders._sources import in_turn
 from exabench.errors import BadInput
 from exabench.nouns import Passage, Query, Reply
+from exabench.rank_fusion import best_first, fuse
 from exabench.rows import Item, Rejected, Row
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Scored:
     def _chosen(self, lists: Mapping[str, Sequence[str]], origin: Mapping[str, Any]) -> dict[str, float]:
         """The passages of a list with their fused scores."""
         out = "" if self._keep_origin else origin.get("passage_id", "")
-        scores = fused([[id for id in ids if id != out] for ids in lists.values()], self._k)
+        scores = fuse([[id for id in ids if id != out] for ids in lists.values()], k=self._k)
         return {id: scores[id] for id in list(scores)[: self._documents]}
 
     def _rescored(self, reranker: Reranker, row: Row) -> Row:

@@ -205,7 +205,7 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     unfinished = path.with_name(f".{path.name}{_UNFINISHED}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(path)
+        clear_leftovers(path)
         unfinished.mkdir()
         try:
             yield unfinished
@@ -218,7 +218,7 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
             os.rename(unfinished, path)
             _sync(path.parent)
         finally:
-            _clear_leftovers(path)
+            clear_leftovers(path)
 
 
 def _replaced(path: Path) -> Path:
@@ -226,9 +226,14 @@ def _replaced(path: Path) -> Path:
     return path.with_name(f".{path.name}.replaced")
 
 
-def _clear_leftovers(path: Path) -> None:
+def was_interrupted(path: Path) -> bool:
+    """Was a writer killed after the old folder had left `path`, before the new one came?"""
+    return _replaced(path).exists() and not path.exists()
+
+
+def clear_leftovers(path: Path) -> None:
     """Leave one folder at `path`: the new one, or the one from before where no new one took its place."""
-    if _replaced(path).exists() and not path.exists():
+    if was_interrupted(path):
         os.rename(_replaced(path), path)
     for left in (_replaced(path), path.with_name(f".{path.name}{_UNFINISHED}")):
         _remove(left)

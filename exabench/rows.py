@@ -145,6 +145,14 @@ class Table:
     splits: Mapping[str, tuple[DataFile, ...]]
     fields: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def files(self) -> list[DataFile]:
+        """The files of all splits."""
+        files: list[DataFile] = []
+        for part in self.splits.values():
+            files += part
+        return files
+
 
 @dataclass(frozen=True)
 class Release:
@@ -163,5 +171,7 @@ class Release:
     @property
     def all_files(self) -> tuple[DataFile, ...]:
         """Every file that the manifest vouches for, sorted by path."""
-        tables = [file for table in self.tables.values() for files in table.splits.values() for file in files]
-        return tuple(sorted([*tables, *self.files], key=lambda file: file.path))
+        files = list(self.files)
+        for table in self.tables.values():
+            files += table.files
+        return tuple(sorted(files, key=lambda file: file.path))

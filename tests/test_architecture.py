@@ -41,12 +41,14 @@ FLOORS = {
         *("pairs", "queries", "builders", "replies", "releases", "cards", "shards"),
         *("showing", "discussions"),
     },
-    3: {"systems"},
+    3: {"systems", "commits"},
     4: {"reranking", "sandbox"},
     5: {
-        *("evaluation", "submitting", "comparison", "verification", "board", "pages"),
-        *("building", "publishing", "auditing", "training", "queueing"),
+        *("evaluation", "comparison", "verification", "board", "pages"),
+        *("building", "publishing", "auditing", "training"),
     },
+    5.3: {"submitting"},
+    5.6: {"queueing"},
     6: {"demo"},
     7: {"__init__", "cli"},
     8: {"__main__"},
@@ -73,7 +75,7 @@ HEAVY = {
     ),
 }
 ONLY_IN = {  # an outside library and the rooms that may know it
-    "huggingface_hub": {"hub", "discussions"},
+    "huggingface_hub": {"hub", "discussions", "cards"},
     "datasets": {"hub", "releases"},
     "jinja2": {"pages", "prompting", "cards"},
     "ir_datasets": {"collections"},

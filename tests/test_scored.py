@@ -15,7 +15,7 @@ from toys import Alphabet, Given, ShortestFirst
 
 from exabench.auditing import audit
 from exabench.builders import BUILDERS
-from exabench.builders._ranked import rankings
+from exabench.builders._first_stages import rankings
 from exabench.builders.scored import Scored
 from exabench.building import KEYS, Sources, build
 from exabench.catalogue import task

@@ -20,8 +20,8 @@ from exabench.recipe import Recipe, recipe_names
 from exabench.rerankers import RERANKERS
 from exabench.rerankers._pointwise import Scoring
 from exabench.strategies import STRATEGIES
-from exabench.training._groups import FITS
-from exabench.training._plan import Check, Plan, train_recipe
+from exabench.training.groups import FITS
+from exabench.training.plan import Check, Plan, train_recipe
 
 REPORTED = Path(__file__).parents[1] / "leaderboard" / "reported"
 NAMES = recipe_names("train")

@@ -11,7 +11,7 @@ from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
-from exabench.builders._recorded import recorded_replies
+from exabench.builders.twolar import recorded_replies
 from exabench.building._making import Making
 from exabench.building._ray import by_ray
 from exabench.building._releasing import released

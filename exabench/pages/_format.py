@@ -41,23 +41,6 @@ def score(value: float | None) -> str:
     return NOTHING if value is None else f"{100 * value:.1f}".replace("-", MINUS)
 
 
-def hundredths(value: float) -> int:
-    """A fraction as hundredths of a point, such that halves rounded up (away from 0) give what `score` shows.
-
-    0.59245 shows as 59.2, yet 5925 hundredths would be 59.3: one less is given.
-    """
-    found = round(10_000 * abs(value))
-    if found % 10 == 5 and round(10 * float(f"{100 * abs(value):.1f}")) == found // 10:
-        found -= 1
-    return found if value > 0 else -found
-
-
-def signed_hundredths(value: int) -> str:
-    """Hundredths of a point as points with one decimal and a sign, halves rounded away from 0."""
-    tenths = (abs(value) + 5) // 10
-    return f"{'+' if value > 0 else MINUS}{tenths / 10:.1f}" if tenths else "0.0"
-
-
 def significant(value: float) -> float:
     """An amount without the digits that `three` does not show: three that count, and all before the point."""
     return round(value, _places(value))
@@ -148,7 +131,7 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def told(value: Any) -> str:
+def flat(value: Any) -> str:
     """`{"a": {"b": 0.5}, "c": 1}` as "a b 0.5, c 1": whatever a report holds can be read."""
     return ", ".join(f"{what} {figure}".strip() for what, figure in _figures(value))
 

@@ -1,8 +1,8 @@
-"""The pages of trained models, worked out from the reports of their trainings."""
+"""The pages of trained models, from the reports of their trainings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,44 +10,39 @@ from typing import TYPE_CHECKING, Any
 from exabench.cards import model_settings
 from exabench.files import dotted
 from exabench.nouns import Submission
-from exabench.pages._format import told
+from exabench.pages._format import flat
 from exabench.pages._page import Page
 from exabench.pages._paths import model_file, model_page
-from exabench.pages._rows import with_rows
 from exabench.pages._views import View
 from exabench.rows import Release
 
 if TYPE_CHECKING:
     from exabench.board import Score
 
-REPORTS = ("curves.csv", "curves.svg", "recipe.toml", "training.json")  # of a training; its card is for elsewhere
+REPORTS = ("curves.csv", "recipe.toml", "training.json")  # of a training; its card is for elsewhere
 
 
 def pages(view: View) -> Iterator[Page]:
     """The list of trained models, and for each the page of its training and the files behind it."""
     trainings = view.board.trainings
     if trainings:
-        yield Page("models/index.html", partial(models, view), "models.html", (view.everything,))
+        yield Page("models/index.html", partial(_models, view), "models.html")
     for slug, report in sorted(trainings.items()):
-        of = (view.training_digest(slug), *view.of_submission(slug))
-        yield Page(model_page(slug), partial(model, view, slug), "model.html", of)
+        yield Page(model_page(slug), partial(_model, view, slug), "model.html")
         for name in REPORTS:
-            yield Page(model_file(slug, name), partial(bytes, report.files[name]), of=of)
+            yield Page(model_file(slug, name), partial(bytes, report.files[name]))
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """A table that a model learnt from, and the board's own release of that dataset, where it publishes one.
-
-    `same`: is that the very release, or has it another content by now?
-    """
+class TrainingTable:
+    """A table that a model learnt from, as its report tells, and the board's own release of that dataset or None."""
 
     told: Mapping[str, Any]
     release: Release | None
 
     @property
     def same(self) -> bool:
-        """Is the board's release the one that was learnt from?"""
+        """Is the board's release the one that was learnt from, or has it another content by now?"""
         return self.release is not None and self.release.content == self.told["content"]
 
     @property
@@ -61,60 +56,52 @@ class Learnt:
     @property
     def leaks(self) -> str:
         """Where its rows overlap with test collections; empty where nobody looked."""
-        return told(self.told["leaks"])
+        return flat(self.told["leaks"])
 
 
 @dataclass(frozen=True)
-class Model:
+class TrainedModel:
     """A trained model: its submission, what is told of its training, and what came of it on this board."""
 
     submission: Submission
     training: Mapping[str, Any]
-    learnt: tuple[Learnt, ...]
-    results: tuple[Score, ...]
+    learnt: Sequence[TrainingTable]
+    results: Sequence[Score]
 
 
-def models(view: View) -> dict[str, Any]:
-    """Every trained model."""
-    return {"models": _models(view), "stamp": ("", view.version)}
+def trained_models(view: View) -> list[TrainedModel]:
+    """Every trained model of the board."""
+    models = []
+    for slug, report in sorted(view.board.trainings.items()):
+        submission = view.board.submissions[slug]
+        models.append(TrainedModel(submission, report.values, learnt(view, slug), view.by_submission[slug]))
+    return models
 
 
-def model(view: View, slug: str) -> dict[str, Any]:
-    """The report of one training."""
-    one = _model(view, slug)
-    kept = next((value for step, value in one.training["dev"]["values"] if step == one.training["best"]), None)
-    return {
-        "model": one,
-        "results": [view.full(score) for score in one.results],
-        "t": one.training,
-        "settings": model_settings(one.training["recipe"]),
-        "options": list(dotted(one.training["options"])),
-        "kept": kept,
-        "dev": sorted(one.training["dev"]["values"]),
-        "published": [check for check in one.training["checks"] if check["published"]],
-        "tasks": {t.name for t in (*view.board.tasks, *view.single_tasks)},
-        "row_pages": with_rows(view),
-        "stamp": ("", view.version),
-    }
-
-
-def learnt_from(view: View, release: Release) -> list[tuple[Model, Learnt]]:
-    """The models that were trained on a dataset of the board, a line for each table."""
-    return [(one, learnt) for one in _models(view) for learnt in one.learnt if learnt.release is release]
-
-
-def learnt(view: View, slug: str) -> tuple[Learnt, ...]:
+def learnt(view: View, slug: str) -> list[TrainingTable]:
     """The tables that a submission's model learnt from; none where no report of a training came with it."""
     training = view.board.trainings.get(slug)
     data = training.values["data"] if training else ()
-    return tuple(Learnt(each, view.release(each["name"])) for each in data)
+    return [TrainingTable(each, view.release(each["name"])) for each in data]
 
 
-def _models(view: View) -> list[Model]:
-    return [_model(view, slug) for slug in sorted(view.board.trainings)]
+def _models(view: View) -> dict[str, Any]:
+    return {"models": trained_models(view), "stamp": ("", view.version)}
 
 
-def _model(view: View, slug: str) -> Model:
-    training = view.board.trainings[slug].values
-    learnt = tuple(Learnt(each, view.release(each["name"])) for each in training["data"])
-    return Model(view.board.submissions[slug], training, learnt, view.by_submission[slug])
+def _model(view: View, slug: str) -> dict[str, Any]:
+    """The report of one training."""
+    one = next(model for model in trained_models(view) if model.submission.slug == slug)
+    dev = one.training["dev"]["values"]
+    return {
+        "model": one,
+        "results": [(score, view.test(score)) for score in one.results],
+        "t": one.training,
+        "settings": model_settings(one.training["recipe"]),
+        "options": list(dotted(one.training["options"])),
+        "kept": dict(dev).get(one.training["best"]),
+        "dev": sorted(dev),
+        "published": [check for check in one.training["checks"] if check["published"]],
+        "tasks": {t.name for t in (*view.board.tasks, *view.single_tasks)},
+        "stamp": ("", view.version),
+    }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from exabench.pages._page import Page
 from exabench.pages._views import STATES, View
@@ -16,17 +15,10 @@ _STATIC = Path(__file__).parent / "static"
 
 def pages(view: View) -> Iterator[Page]:
     """About the numbers, the downloads, and what lies in static/."""
-    yield Page("about.html", partial(_about, view), "about.html", (view.version,))
-    yield Page("downloads.html", partial(_downloads, view), "downloads.html", (view.version,))
+    about = {"resamples": RESAMPLES, "alpha": ALPHA, "tasks": view.single_tasks, "states": STATES}
+    stamp = ("", view.version)
+    yield Page("about.html", lambda: {**about, "stamp": stamp}, "about.html")
+    yield Page("downloads.html", lambda: {"stamp": stamp}, "downloads.html")
     for file in sorted(_STATIC.iterdir()):
         if file.suffix in (".css", ".js", ".svg"):
-            yield Page(f"static/{file.name}", file.read_bytes)
-
-
-def _about(view: View) -> dict[str, Any]:
-    numbers = {"resamples": RESAMPLES, "alpha": ALPHA, "tasks": view.single_tasks, "states": STATES}
-    return {**numbers, "stamp": ("", view.version)}
-
-
-def _downloads(view: View) -> dict[str, Any]:
-    return {"tasks": view.board.tasks, "stamp": ("", view.version)}
+            yield Page(f"static/{file.name}", partial(file.read_bytes))

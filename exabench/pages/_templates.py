@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from exabench.files import cache_folder
 from exabench.nouns import FIRST_STAGE
-from exabench.pages import _paths
 from exabench.pages._format import FILTERS, harmless
 from exabench.pages._page import Page
+from exabench.pages._paths import PLACES
 
 if TYPE_CHECKING:
     from exabench.board import Board
@@ -21,14 +19,13 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def environment(board: Board, paths: Iterable[str]) -> Environment:
-    """The templates with the filters of _format, every `..._page`, `..._data`, `..._file` of _paths, and the board.
+def environment(board: Board, pages: Iterable[Page]) -> Environment:
+    """The templates of these pages with the filters of _format, the places in _paths, and the board.
 
-    `paths` are those files of the site that a reader can start at (`entrances`), for the navigation.
+    `paths` in a template are the pages at the top of the site and each folder's index, for the navigation.
     """
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
-        bytecode_cache=_compiled(),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -36,44 +33,22 @@ def environment(board: Board, paths: Iterable[str]) -> Environment:
         keep_trailing_newline=True,
         finalize=harmless,
     )
+    listed = list(pages)
     made.filters.update(FILTERS)
-    made.globals |= {n: f for n, f in vars(_paths).items() if n.endswith(("_page", "_data", "_file")) and callable(f)}
-    made.globals |= {"FIRST_STAGE": FIRST_STAGE, "board": board, "paths": frozenset(paths)}
+    made.globals.update(PLACES)
+    paths = {page.path for page in listed if page.path.endswith(".html")}
+    made.globals["paths"] = {path for path in paths if "/" not in path or path.endswith("/index.html")}
+    made.globals["board"] = board
+    made.globals["FIRST_STAGE"] = FIRST_STAGE
+    for name in sorted({page.template for page in listed} - {""}):
+        made.get_template(name)  # compiled here once, for all processes
     return made
 
 
-def _compiled() -> FileSystemBytecodeCache | None:
-    """Where compiled templates are kept: a folder that nobody else can write to, or nowhere."""
-    folder = cache_folder("templates")
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
-    except OSError:
-        return None
-    private = found.st_uid == os.getuid() and found.st_mode & 0o777 == 0o700
-    return FileSystemBytecodeCache(str(folder)) if private and os.access(folder, os.W_OK) else None
-
-
-def load(templates: Environment, names: Iterable[str]) -> None:
-    """Read templates and those that they are made of; `""` stands for none."""
-    for name in sorted({*names} - {""}):
-        templates.get_template(name)
-    if any(names):
-        templates.get_template("base.html")
-        templates.get_template("macros.html")
-
-
-def entrances(pages: Iterable[Page]) -> tuple[str, ...]:
-    """The pages that stand for a part of the site: those at its top, and each folder's index."""
-    return tuple(sorted(p.path for p in pages if p.path.endswith(".html") and _is_entrance(p.path)))
-
-
-def _is_entrance(path: str) -> bool:
-    return "/" not in path or path.endswith("/index.html")
-
-
-def filled(templates: Environment, page: Page, values: Mapping[str, Any]) -> bytes:
-    """The bytes of a page from its template and its values."""
+def filled(templates: Environment, page: Page) -> bytes:
+    """The bytes of a page."""
+    made = page.make()
+    if isinstance(made, bytes):
+        return made
     root = "../" * page.path.count("/")
-    text = templates.get_template(page.template).render(path=page.path, root=root, **values)
-    return text.encode()
+    return templates.get_template(page.template).render(path=page.path, root=root, **made).encode()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from exabench.asking import replies_of
 from exabench.collections import FromCollection
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.nouns import Passage, Prompt, Query, Reply
 from exabench.prompting import prompt_file, shown
 from exabench.queries._filters import best, fault, first_line, found_again
@@ -149,7 +149,7 @@ class LlmQueries(FromCollection):
         )
         found = draw(enough_words, self.count, lambda passage: [self.seed, passage[0]], digits=32)
         if len(found) < self.count:
-            few = f"{len(found)} passages of {self.passage_words} words or more"
+            few = f"{plural(len(found), 'passage')} of {self.passage_words} words or more"
             raise BadInput(f"llm_queries: {self.source} has {few}, fewer than the {self.count} to ask about")
         return [Passage(id, text, title) for id, title, text in found]
 

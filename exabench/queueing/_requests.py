@@ -6,7 +6,6 @@ import gzip
 import os
 import re
 import shutil
-import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,21 +13,21 @@ from functools import cached_property
 from pathlib import Path
 
 import exabench.discussions as talking
-import exabench.hub
 from exabench.discussions import Listed
-from exabench.errors import OutsideFailed, plural, printable
+from exabench.errors import plural, printable
 from exabench.files import replacing_folder
+from exabench.hub import dataset_snapshot, until_seen
 from exabench.ledger import Ledger
 from exabench.queueing._answers import Answer
 from exabench.queueing._staging import LARGEST, Pending
 from exabench.screening import Refused
-from exabench.submissions import NAME, SENT_IN, TRAINING_FILES, read_submission
+from exabench.submissions import DRAWING, NAME, SENT_IN, TRAINING_FILES, read_submission
 
 _TITLE = re.compile(r"Submit (?P<name>[A-Za-z0-9._-]+/[A-Za-z0-9._-]+) \((?P<kind>[a-z]+)\)")
 _RUN = r"[a-z0-9][a-z0-9._+-]{0,200}\.trec\.gz"
 _UNPACKED = 1 << 30  # bytes that a run may come to when it is unpacked
 _MOST = 2000  # files of one submission
-_TRIES = 5
+_RETRIES = 4
 _PAUSE = 1.0
 
 
@@ -100,31 +99,23 @@ class Requests:
 
     def answer(self, pending: Pending, answer: Answer) -> None:
         """One comment, with a line that marks it; after every error it is looked whether it is there all the same."""
-
-        def said() -> bool:
-            return self.answered(pending)
-
-        self._until(said, lambda: talking.comment(self.repo, pending.number, f"{answer.text()}\n\n{_mark(pending)}"))
+        text = f"{answer.text()}\n\n{_mark(pending)}"
+        self._until(
+            lambda: self.answered(pending) or None,
+            lambda: talking.comment(self.repo, pending.number, text),
+            f"the answer to {pending.url}",
+        )
 
     def finish(self, pending: Pending) -> None:
         """Close the request."""
+        self._until(
+            lambda: not talking.talk(self.repo, pending.number).open or None,
+            lambda: talking.close(self.repo, pending.number),
+            f"{pending.url} closed",
+        )
 
-        def closed() -> bool:
-            return not talking.talk(self.repo, pending.number).open
-
-        self._until(closed, lambda: talking.close(self.repo, pending.number))
-
-    def _until(self, there: Callable[[], bool], do: Callable[[], None]) -> None:
-        """Do it until it is there. Raises OutsideFailed after the last try."""
-        for tried in range(_TRIES):
-            try:
-                if there():
-                    return
-                do()
-            except OutsideFailed:
-                if tried == _TRIES - 1:
-                    raise
-                time.sleep(self.pause * 2**tried)
+    def _until(self, look: Callable[[], bool | None], do: Callable[[], None], what: str) -> None:
+        until_seen(look, do, what, retries=_RETRIES, pause=self.pause)
 
     @cached_property
     def _me(self) -> str:
@@ -150,7 +141,7 @@ class Requests:
             raise Refused("invalid-submission", f"{path} is missing")
         if listed[path].size > LARGEST:
             raise Refused("too-large", f"{path} has {listed[path].size:,} bytes; at most {LARGEST:,} are taken")
-        exabench.hub.dataset_snapshot(self.repo, pending.revision, only=[path], to=to)
+        dataset_snapshot(self.repo, pending.revision, only=[path], to=to)
         return to / path
 
 
@@ -168,7 +159,7 @@ def _only_slug(changed: list[str]) -> str:
             "invalid-submission",
             f"the pull request changes {plural(len(changed), 'file')}; at least 1, at most {_MOST}",
         )
-    report = "|".join(map(re.escape, TRAINING_FILES))
+    report = "|".join(map(re.escape, (*TRAINING_FILES, DRAWING)))
     own = re.compile(
         rf"submissions/{re.escape(slug)}\.toml|runs/{re.escape(slug)}/{_RUN}|models/{re.escape(slug)}/({report})"
     )

@@ -18,6 +18,7 @@ from exabench.submissions._fields import KINDS as KINDS
 from exabench.submissions._fields import LINK as LINK
 from exabench.submissions._fields import NAME as NAME
 from exabench.submissions._fields import Field as Field
+from exabench.submissions._training import DRAWING as DRAWING
 from exabench.submissions._training import TRAINING_FILES as TRAINING_FILES
 from exabench.submissions._training import Training as Training
 from exabench.submissions._training import read_training as read_training

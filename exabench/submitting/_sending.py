@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import exabench.hub
 from exabench.discussions import Listed, is_file, open_requests
 from exabench.discussions import files as files_of
-from exabench.errors import BadInput, OutsideFailed, printable
+from exabench.errors import BadInput, printable
 from exabench.files import replacing_folder, write
+from exabench.hub import Repository, dataset_snapshot, is_repo, until_seen
 from exabench.submissions import TRAINING_FILES
 from exabench.submitting._checking import CheckedSubmission
 
@@ -47,9 +45,9 @@ def board_of(repo: str, slug: str) -> Elsewhere:
 
     Raises BadInput, OutsideFailed.
     """
-    if not exabench.hub.is_repo(repo):
+    if not is_repo(repo):
         raise BadInput(f"--repo {printable(repo)!r} must be a repository of the Hub (owner/name)")
-    commit = exabench.hub.head(repo)
+    commit = Repository(repo).head()
     if commit is None:
         raise BadInput(f"Hub dataset {repo} is not there, or not for this token; check the name")
     listed = files_of(repo, commit)
@@ -57,7 +55,7 @@ def board_of(repo: str, slug: str) -> Elsewhere:
         raise BadInput(f"Hub dataset {repo} is no leaderboard: board.toml is missing")
     wanted = [path for path in listed if path.startswith("candidates/") and not path.endswith(".shown.json.gz")]
     wanted += [path for path in listed if path.lower() in ("board.toml", f"submissions/{slug}.toml".lower())]
-    folder, _ = exabench.hub.dataset_snapshot(repo, commit, only=wanted)
+    folder, _ = dataset_snapshot(repo, commit, only=wanted)
     return Elsewhere(repo, commit, folder, listed)
 
 
@@ -67,31 +65,26 @@ def to_repo(checked: CheckedSubmission, board: Elsewhere, *, dry_run: bool = Fal
     After every error it is looked whether the request is there all the same. Raises BadInput, OutsideFailed.
     """
     files = checked.files()
+    repository = Repository(board.repo)
     stale = [path for path in _report(checked) if path in board.listed and path not in files]
     if not stale and all(is_file(board.listed.get(path), data) for path, data in files.items()):
-        return Sent(board.repo, exabench.hub.page(board.repo), False, tuple(files))
+        return Sent(board.repo, repository.url(), False, tuple(files))
     title = title_of(checked)
-    failures = 0
-    while True:
-        try:
-            url = _open_request(board.repo, title, files, stale)
-            if url:
-                return Sent(board.repo, url, failures > 0, tuple(files))
-            if dry_run:
-                return Sent(board.repo, exabench.hub.page(board.repo), True, tuple(files))
-            if failures > RETRIES:
-                raise OutsideFailed("no such pull request is there")
-            url = exabench.hub.commit(
-                board.repo, files, title, board.commit, delete=stale, pull_request=True, body=_body(checked)
-            )
-            return Sent(board.repo, url, True, tuple(files))
-        except OutsideFailed as error:
-            failures += 1
-            if failures > RETRIES + 1:
-                raise OutsideFailed(
-                    f"{board.repo}: the pull request was not seen there after {failures} tries; run it again: {error}"
-                ) from error
-        time.sleep(pause * min(2 ** (failures - 1), 8) * random.uniform(0.5, 1.5))
+    tried = False
+    opened = ""
+
+    def look() -> Sent | None:
+        url = opened or _open_request(board.repo, title, files, stale)
+        if url or dry_run:
+            return Sent(board.repo, url or repository.url(), tried or not url, tuple(files))
+        return None
+
+    def send() -> None:
+        nonlocal tried, opened
+        tried = True
+        opened = repository.commit(files, title, board.commit, delete=stale, pull_request=True, body=_body(checked))
+
+    return until_seen(look, send, f"{board.repo}: the pull request", retries=RETRIES, pause=pause)
 
 
 def title_of(checked: CheckedSubmission) -> str:

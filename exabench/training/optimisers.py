@@ -11,7 +11,7 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from exabench.training._plan import Steps
+    from exabench.training.plan import Steps
 
 
 def optimiser_of(steps: Steps, parameters: Iterable[Tensor]) -> Any:
@@ -20,8 +20,14 @@ def optimiser_of(steps: Steps, parameters: Iterable[Tensor]) -> Any:
         return torch.optim.AdamW(parameters, lr=steps.rate, weight_decay=steps.decay)
     from transformers.optimization import Adafactor
 
-    fixed = {"scale_parameter": False, "relative_step": False, "warmup_init": False}
-    return Adafactor(parameters, lr=steps.rate, weight_decay=steps.decay, **fixed)
+    return Adafactor(
+        parameters,
+        lr=steps.rate,
+        weight_decay=steps.decay,
+        scale_parameter=False,
+        relative_step=False,
+        warmup_init=False,
+    )
 
 
 def rate_at(steps: Steps, step: int, total: int) -> float:

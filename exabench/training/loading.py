@@ -7,21 +7,27 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from exabench.training._steps import Encoded
+from exabench.training.gradients import Encoded
 
 if TYPE_CHECKING:
     from exabench.rerankers._learning import Learner
-    from exabench.training._groups import Group, Groups
-    from exabench.training._order import Order
-    from exabench.training._ranks import Ranks
+    from exabench.training.distributed import Ranks
+    from exabench.training.groups import Group, Groups
+    from exabench.training.order import Order
 
 
 class Loading:
-    """Groups in the order of an Order, encoded; `loaders` threads (0: none) change when, and never what."""
+    """Groups in the order of an Order, encoded; `loaders` threads (0: none) change when, and never what.
+
+    `written`: the texts to write are encoded, too.
+    """
 
     def __init__(self, learner: Learner, groups: Groups, order: Order, *, written: bool, loaders: int) -> None:
-        self._learner, self._groups, self._order = learner, groups, order
-        self._written, self._loaders = written, loaders
+        self._learner = learner
+        self._groups = groups
+        self._order = order
+        self._written = written
+        self._loaders = loaders
 
     def encoded(self, group: Group) -> Encoded:
         """One group as the model reads it."""
@@ -35,16 +41,15 @@ class Loading:
 
     def steps(self, begin: int, end: int, ranks: Ranks) -> Iterator[list[Encoded]]:
         """This rank's groups of each step from `begin` up to `end`."""
-        steps = range(begin, end)
-        shares = ((self._order.mine(step, ranks.rank, ranks.count), self._order.epoch(step)) for step in steps)
         if not self._loaders:
-            yield from (self._share(*share) for share in shares)
+            for step in range(begin, end):
+                yield self._encode(*self._share(step, ranks))
             return
         with ThreadPoolExecutor(self._loaders, thread_name_prefix="loader") as pool:
             coming: deque[Future[list[Encoded]]] = deque()
             try:
-                for share in shares:
-                    coming.append(pool.submit(self._share, *share))
+                for step in range(begin, end):
+                    coming.append(pool.submit(self._encode, *self._share(step, ranks)))
                     if len(coming) > 2 * self._loaders:
                         yield coming.popleft().result()
                 while coming:
@@ -52,5 +57,8 @@ class Loading:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _share(self, numbers: tuple[int, ...], epoch: int) -> list[Encoded]:
+    def _share(self, step: int, ranks: Ranks) -> tuple[tuple[int, ...], int]:
+        return self._order.rank_share(step, ranks.rank, ranks.count), self._order.epoch(step)
+
+    def _encode(self, numbers: tuple[int, ...], epoch: int) -> list[Encoded]:
         return [self.encoded(self._groups.seen(number, epoch)) for number in numbers]

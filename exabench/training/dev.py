@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,13 +20,14 @@ from exabench.runs import run_of
 from exabench.systems import retriever
 
 if TYPE_CHECKING:
-    from exabench.nouns import Passage, Qrels, Query, Run
     from exabench.rerankers._learning import Learner
     from exabench.rerankers._templates import Item
-    from exabench.training._groups import Groups
-    from exabench.training._loading import Loading
-    from exabench.training._plan import Plan
-    from exabench.training._steps import Encoded, Gradient
+    from exabench.training.gradients import Encoded, Gradient
+    from exabench.training.groups import Groups
+    from exabench.training.loading import Loading
+    from exabench.training.plan import Plan
+
+LOOKED_AT = 20  # held-out groups, to see whether any has an order
 
 
 class Dev(Protocol):
@@ -41,21 +42,22 @@ class Dev(Protocol):
 def dev_of(
     plan: Plan, learner: Learner, held: Groups, loading: Loading, gradient: Gradient, data: Path | None
 ) -> Dev | None:
-    """What the plan evaluates on; None where it asks for nothing, or nothing is held out.
+    """The evaluation that the plan asks for, or None.
 
-    Raises BadInput for the queries that a board tests on.
+    Raises BadInput where nothing is held out, and for the queries that a board tests on.
     """
     if not plan.dev.every:
         return None
     if plan.dev.task:
         return TaskDev(plan, learner, data)
     if not len(held):
-        raise BadInput(
-            "dev asks for evaluations, but no rows are held out; give dev.groups or dev.task", file=plan.recipe.file
-        )
-    ranked = plan.dev.metric != "loss" and any(len(held[n].passages) > 1 for n in range(min(20, len(held))))
-    groups = [loading.encoded(held[n]) for n in range(len(held))]
-    return HeldOut(plan.dev.metric or "nDCG@10", learner, groups) if ranked else HeldOutLoss(gradient, groups)
+        what = "dev asks for evaluations, but no rows are held out; give dev.groups or dev.task"
+        raise BadInput(what, file=plan.recipe.file)
+    groups = [loading.encoded(group) for group in held]
+    has_lists = any(len(group.items) > 1 for group in groups[:LOOKED_AT])
+    if plan.dev.metric == "loss" or not has_lists:
+        return HeldOutLoss(gradient, groups)
+    return HeldOut(plan.dev.metric or "nDCG@10", learner, groups)
 
 
 class HeldOut:
@@ -68,14 +70,21 @@ class HeldOut:
         name = MetricName.parse(metric)
         if name.metric != "nDCG":
             raise BadInput(f"held-out groups are measured by nDCG@k, not {metric}")
-        self.metric, self._k, self._learner, self._groups = f"held-out {name}", name.k, learner, groups
+        self.metric = f"held-out {name}"
+        self._k = name.k
+        self._learner = learner
+        self._groups = groups
 
     def __call__(self) -> float:
         """The mean over the groups."""
         scores = scores_of(self._learner, [item for group in self._groups for item in group.items])
-        ends = np.cumsum([len(group.items) for group in self._groups])
-        rows = np.split(scores, ends[:-1])
-        return mean(_ndcg(row, _gains(group.labels), self._k) for row, group in zip(rows, self._groups, strict=True))
+        values = []
+        begin = 0
+        for group in self._groups:
+            end = begin + len(group.items)
+            values.append(ndcg(scores[begin:end], gains_of(group.labels), self._k))
+            begin = end
+        return mean(values)
 
 
 class HeldOutLoss:
@@ -84,7 +93,8 @@ class HeldOutLoss:
     metric = "held-out -loss"
 
     def __init__(self, gradient: Gradient, groups: Sequence[Encoded]) -> None:
-        self._gradient, self._groups = gradient, groups
+        self._gradient = gradient
+        self._groups = groups
 
     def __call__(self) -> float:
         """Minus the mean loss."""
@@ -95,26 +105,26 @@ class TaskDev:
     """A task's metric over a first stage's candidates, on a split that is not the one that boards test on."""
 
     def __init__(self, plan: Plan, learner: Learner, data: Path | None) -> None:
-        dev, task = plan.dev, single_task(plan.dev.task)
+        dev = plan.dev
+        task = single_task(dev.task)
         if dev.split == task.split:
-            raise BadInput(
-                f"split {dev.split} of {task.name} is what boards test on; take another one for dev",
-                file=plan.recipe.file,
-            )
-        collection = open_collection(task, data, None)
-        self._qrels: Qrels = dict(sorted(collection.qrels(dev.split).items())[: dev.queries])
-        queries: Mapping[str, Query] = {q.id: q for q in collection.queries() if q.id in self._qrels}
-        fields = task.convention.text_fields
-        first_stage = retriever(dev.retriever, Passages(collection), fields=fields)
-        run: Run = searched(first_stage, list(queries.values()), dev.depth, task.convention, "dev")
-        wanted = set(run.passage_ids.to_pylist())
-        passages: Mapping[str, Passage] = Texts(collection.passages(), wanted, fields)
-        self._rankings = {query_id: run.ranking(query_id) for query_id in run.query_ids}
-        jobs = ((queries[query_id], [passages[id] for id in ids]) for query_id, ids in self._rankings.items())
-        self._items = [item for job in jobs for item in learner.items(*job)]
-        self._threshold, self._learner = task.convention.relevance_threshold, learner
+            what = f"split {dev.split} of {task.name} is what boards test on; take another one for dev"
+            raise BadInput(what, file=plan.recipe.file)
+        self._learner = learner
+        self._threshold = task.convention.relevance_threshold
         self._metric = dev.metric or task.headline
         self.metric = f"{self._metric} on {task.name} ({dev.split}, best {dev.depth} of {dev.retriever})"
+        collection = open_collection(task, data, None)
+        self._qrels = dict(sorted(collection.qrels(dev.split).items())[: dev.queries])
+        queries = {query.id: query for query in collection.queries() if query.id in self._qrels}
+        fields = task.convention.text_fields
+        first_stage = retriever(dev.retriever, Passages(collection), fields=fields)
+        run = searched(first_stage, list(queries.values()), dev.depth, task.convention, "dev")
+        passages = Texts(collection.passages(), set(run.passage_ids.to_pylist()), fields)
+        self._rankings = {query_id: run.ranking(query_id) for query_id in run.query_ids}
+        self._items: list[Item] = []
+        for query_id, ids in self._rankings.items():
+            self._items += learner.items(queries[query_id], [passages[id] for id in ids])
 
     def __call__(self) -> float:
         """The mean over the queries."""
@@ -136,15 +146,18 @@ def scores_of(learner: Learner, items: Sequence[Item]) -> np.ndarray:
     return values
 
 
-def _gains(labels: Sequence[float]) -> np.ndarray:
+def gains_of(labels: Sequence[float]) -> np.ndarray:
+    """The labels where they are 1 and 0; else of each 1 / its place from the highest down."""
     values = np.asarray(labels, np.float64)
-    if set(values.tolist()) <= {0.0, 1.0}:
+    if set(labels) <= {0.0, 1.0}:
         return values
-    return 1.0 / (1 + np.array([(values > value).sum() for value in values]))
+    places = 1 + (values[None, :] > values[:, None]).sum(axis=1)
+    return 1.0 / places
 
 
-def _ndcg(scores: np.ndarray, gains: np.ndarray, k: int | None) -> float:
+def ndcg(scores: np.ndarray, gains: np.ndarray, k: int | None) -> float:
+    """nDCG@k of one list, passages of one score in their worst order; 0 where there is no gain."""
     discounts = 1 / np.log2(np.arange(2, len(gains) + 2))[:k]
-    ranked, best = gains[np.lexsort((gains, -scores))][:k], np.sort(gains)[::-1][:k]
-    ideal = float((best * discounts[: len(best)]).sum())
-    return float((ranked * discounts[: len(ranked)]).sum()) / ideal if ideal else 0.0
+    ranked = gains[np.lexsort((gains, -scores))][:k]
+    ideal = float((np.sort(gains)[::-1][:k] * discounts).sum())
+    return float((ranked * discounts).sum()) / ideal if ideal else 0.0

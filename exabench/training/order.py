@@ -25,7 +25,9 @@ class Order:
     def __init__(self, count: int, seed: int, batch: int) -> None:
         if count < 1 or batch < 1:
             raise BadInput(f"{count} groups in steps of {batch} cannot be ordered; both must be at least 1")
-        self.count, self.seed, self.batch = count, seed, batch
+        self.count = count
+        self.seed = seed
+        self.batch = batch
         self.steps_per_epoch = -(-count // batch)
         self._sorted: tuple[int, np.ndarray] | None = None  # the epoch asked for last: neighbouring steps share it
 
@@ -35,7 +37,7 @@ class Order:
         start = place * self.batch
         return tuple(self._permutation(epoch)[start : start + self.batch].tolist())
 
-    def mine(self, step: int, rank: int, ranks: int) -> tuple[int, ...]:
+    def rank_share(self, step: int, rank: int, ranks: int) -> tuple[int, ...]:
         """One rank's share: position i of the global batch goes to rank i % `ranks`, so a short step may leave none."""
         return self.groups(step)[rank::ranks]
 

@@ -6,48 +6,57 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from exabench.errors import BadInput
 from exabench.models import room
 from exabench.nouns import Progress
-from exabench.training import _checkpoints as checkpoints
-from exabench.training._curves import Curves, Point
-from exabench.training._optimisers import optimiser_of, rate_at
+from exabench.training import checkpoints
+from exabench.training.curves import Curves, Point
+from exabench.training.optimisers import optimiser_of, rate_at
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from exabench.rerankers._learning import Learner
-    from exabench.training._dev import Dev
-    from exabench.training._loading import Loading
-    from exabench.training._order import Order
-    from exabench.training._plan import Plan
-    from exabench.training._ranks import Ranks
-    from exabench.training._steps import Encoded, Gradient
+    from exabench.training.dev import Dev
+    from exabench.training.distributed import Ranks
+    from exabench.training.gradients import Encoded, Gradient
+    from exabench.training.loading import Loading
+    from exabench.training.order import Order
+    from exabench.training.plan import Plan
 
-KEPT = 10  # checkpoints of a run that is not evaluated on its way
+CHECKPOINTS = 10  # of a run that is not evaluated on its way
 NAMED = 32  # groups of a step that went wrong
 WEIGHTS = "model"
+MOMENTS = "optimiser"
 
 
 @dataclass
 class Journal:
-    """What a run has seen of itself: dev values by step, the best of them, and how often it did no better since."""
+    """Dev values by step, the best of them, and how often a run did no better since."""
 
     dev: dict[str, float] = field(default_factory=dict)
     best: int | None = None
     stale: int = 0
 
-    def saw(self, step: int, value: float) -> None:
-        """One more evaluation; that of step 0 is of the model it began as, and never the best."""
+    def record(self, step: int, value: float) -> None:
+        """Add an evaluation; that of step 0 is of the model that a run began with, and never the best."""
         self.dev[str(step)] = value
-        if step and (self.best is None or value > self.dev[str(self.best)]):
-            self.best, self.stale = step, 0
-        elif step:
+        if step == 0:
+            return
+        if self.best is None or value > self.dev[str(self.best)]:
+            self.best = step
+            self.stale = 0
+        else:
             self.stale += 1
+
+    @property
+    def values(self) -> dict[int, float]:
+        """The dev values in the order of their steps."""
+        return dict(sorted((int(step), value) for step, value in self.dev.items()))
 
 
 @dataclass(frozen=True)
@@ -67,10 +76,14 @@ class Fit:
     """One run in a folder of its own. Killed anywhere, it goes on from its newest whole checkpoint to the same bits."""
 
     def __init__(self, plan: Plan, learner: Learner, gradient: Gradient, folder: Path, ranks: Ranks) -> None:
-        self._plan, self._learner, self._gradient, self._ranks = plan, learner, gradient, ranks
-        self._folder, self._curves = folder / "checkpoints", Curves(folder / "curves.csv")
-        self._names = dict(learner.module.named_parameters())
-        self._optimiser = optimiser_of(plan.steps, self._names.values())
+        self._plan = plan
+        self._module = learner.module
+        self._gradient = gradient
+        self._ranks = ranks
+        self._folder = folder / "checkpoints"
+        self._curves = Curves(folder / "curves.csv")
+        self._parameters = dict(learner.module.named_parameters())
+        self._optimiser = optimiser_of(plan.steps, self._parameters.values())
         self._skipped: tuple[str, ...] = ()
         self._saved = 0  # the step of the newest whole checkpoint
         self.journal = Journal()
@@ -81,34 +94,36 @@ class Fit:
         Raises BadInput where loss, gradient, weights or dev are no finite numbers; nothing of that step is saved.
         """
         total = self._plan.steps.steps or order.steps(self._plan.steps.epochs)
-        begin = done = self._resumed()
+        begin = self._resume()
         for line in self._skipped:
             progress(begin, total, f"passed over: {line}")
-        if dev and not begin:
+        if dev and begin == 0:
             self._evaluate(dev, 0)
+        done = begin
         end = begin if self._out_of_patience else total
-        self._learner.module.train()
+        self._module.train()
         for done, groups in enumerate(loading.steps(begin, end, self._ranks), begin + 1):
             point = self._step(done, groups, order, total, loading)
-            measured = dev is not None and (done == total or done % self._plan.dev.every == 0)
-            kept = measured or done == total or (dev is None and done % max(1, total // KEPT) == 0)
-            if kept:
+            last = done == total
+            evaluates = dev is not None and (last or done % self._plan.dev.every == 0)
+            saves = evaluates or last or (dev is None and done % max(1, total // CHECKPOINTS) == 0)
+            if saves:
                 self._check_weights(done, loading)
-            if dev and measured:
+            if dev and evaluates:
                 point = replace(point, dev=self._evaluate(dev, done))
             if self._ranks.first:
                 self._curves.add(point)
-            if kept:
+            if saves:
                 self._save(done)
             progress(done, total, f"loss {point.loss:.4f}")
             if self._out_of_patience:
                 break
-        return Fitted(done, self._kept(done), self.journal, self._skipped)
+        return Fitted(done, self._weights_to_keep(done), self.journal, self._skipped)
 
     def _step(self, step: int, groups: list[Encoded], order: Order, total: int, loading: Loading) -> Point:
         """Step number `step` (from 1)."""
-        loss = self._gradient(step, groups, len(order.groups(step - 1)))
-        norm = self._ranks.clipped(list(self._names.values()), self._plan.steps.clip or math.inf)
+        loss = self._gradient(step, groups)
+        norm = self._ranks.clip(list(self._parameters.values()), self._plan.steps.clip or math.inf)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._diverged(step, f"loss {loss}, gradient norm {norm}", loading.ids(step - 1))
         rate = rate_at(self._plan.steps, step - 1, total)
@@ -122,15 +137,18 @@ class Fit:
 
     def _check_weights(self, step: int, loading: Loading) -> None:
         """Before they are evaluated or saved: a finite gradient times a large rate may have made them infinite."""
-        bad = sum(not bool(torch.isfinite(weight).all()) for weight in self._names.values())
+        bad = sum(not bool(torch.isfinite(weight).all()) for weight in self._parameters.values())
         if self._ranks.sum(bad):
             raise self._diverged(step, "weights that are no finite numbers", loading.ids(step - 1))
 
     def _diverged(self, step: int, what: str, ids: Sequence[str] = ()) -> BadInput:
-        on = f", on groups {', '.join(ids[:NAMED])}{' ...' if len(ids) > NAMED else ''}" if ids else ""
-        last = f"step-{self._saved:06d}"
-        good = f"the last good checkpoint is {self._folder / last}" if self._saved else "there is no checkpoint yet"
-        return BadInput(f"step {step}: {what}{on}; {good}; lower steps.rate, or look at these rows")
+        if ids:
+            more = " ..." if len(ids) > NAMED else ""
+            what += f", on groups {', '.join(ids[:NAMED])}{more}"
+        good = "there is no checkpoint yet"
+        if self._saved:
+            good = f"the last good checkpoint is {self._folder / f'step-{self._saved:06d}'}"
+        return BadInput(f"step {step}: {what}; {good}; lower steps.rate, or look at these rows")
 
     @property
     def _out_of_patience(self) -> bool:
@@ -143,46 +161,50 @@ class Fit:
         value = self._ranks.sum(value if self._ranks.first else 0.0)
         if not math.isfinite(value):
             raise self._diverged(step, f"{dev.metric} is {value}")
-        self.journal.saw(step, value)
+        self.journal.record(step, value)
         return value
 
     # -- checkpoints ---------------------------------------------------------------------------------------
 
     def _save(self, step: int) -> None:
-        weights = self._ranks.whole(self._learner.module.state_dict(keep_vars=True))
-        tensors, plain = checkpoints.optimiser_tensors(self._optimiser, self._names)
-        tensors = self._ranks.whole(tensors)
+        weights = self._ranks.gathered(self._module.state_dict(keep_vars=True))
+        moments, numbers = checkpoints.optimiser_state(self._optimiser, self._parameters)
+        moments = self._ranks.gathered(moments)
         if self._ranks.first:
             self._curves.sync()
-            state = {"optimiser": plain, "journal": vars(self.journal), "micro": self._gradient.micro}
-            protect = () if self.journal.best is None else (self.journal.best,)
-            given, fingerprint = {WEIGHTS: weights, "optimiser": tensors}, self._plan.recipe.fingerprint
-            checkpoints.save(self._folder, step, given, state, fingerprint=fingerprint, protect=protect)
+            checkpoints.save(
+                self._folder,
+                step,
+                {WEIGHTS: weights, MOMENTS: moments},
+                {"optimiser": numbers, "journal": vars(self.journal), "budget": self._gradient.batches.budget},
+                fingerprint=self._plan.recipe.fingerprint,
+                protect=() if self.journal.best is None else (self.journal.best,),
+            )
         self._ranks.wait()
         self._saved = step
 
-    def _resumed(self) -> int:
+    def _resume(self) -> int:
         """The steps that are done: those of the newest whole checkpoint, whose state is put back."""
         found = checkpoints.load_newest(self._folder, self._plan.recipe.fingerprint)
         if found is not None:
-            self._ranks.load(self._learner.module, found.tensors[WEIGHTS])
+            self._ranks.load(self._module, found.tensors[WEIGHTS])
             checkpoints.restore_optimiser(
                 self._optimiser,
-                self._names,
-                found.tensors["optimiser"],
+                self._parameters,
+                found.tensors[MOMENTS],
                 found.state["optimiser"],
-                part=self._ranks.part,
+                self._ranks.part,
             )
             self.journal = Journal(**found.state["journal"])
-            self._skipped, self._saved = found.skipped, found.step
-            self._gradient.micro = found.state["micro"]
-        begin = found.step if found else 0
+            self._gradient.batches.budget = found.state["budget"]
+            self._skipped = found.skipped
+            self._saved = found.step
         if self._ranks.first:
-            self._curves.resume(begin)
-        return begin
+            self._curves.resume(self._saved)
+        return self._saved
 
-    def _kept(self, last: int) -> dict[str, Tensor]:
-        best: Any = self.journal.best
+    def _weights_to_keep(self, last: int) -> Mapping[str, Tensor]:
+        best = self.journal.best
         if best is None or best == last:
-            return self._ranks.whole(self._learner.module.state_dict(keep_vars=True))
-        return dict(checkpoints.read(self._folder / f"step-{best:06d}").tensors[WEIGHTS])
+            return self._ranks.gathered(self._module.state_dict(keep_vars=True))
+        return checkpoints.read(self._folder / f"step-{best:06d}").tensors[WEIGHTS]

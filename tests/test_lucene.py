@@ -225,7 +225,7 @@ from pathlib import Path
 from exabench.nouns import Passage
 from exabench.retrievers.pyserini import Pyserini
 def kill():
-    while not list(Path(sys.argv[1]).glob(".*.part/index/write.lock")): pass
+    while not list(Path(sys.argv[1]).glob(".*.unfinished/write.lock")): pass
     os.kill(os.getpid(), 9)
 threading.Thread(target=kill, daemon=True).start()
 Pyserini([Passage(f"p{i}", f"fish number {i} swims") for i in range(5000)], cache=sys.argv[1])
@@ -234,10 +234,10 @@ Pyserini([Passage(f"p{i}", f"fish number {i} swims") for i in range(5000)], cach
 
 def test_a_killed_build_leaves_nothing_that_the_next_one_trusts(tmp_path):
     assert in_python(KILLED, tmp_path).returncode == -signal.SIGKILL
-    assert list(tmp_path.glob(".*.part")), "it was killed before it had begun"
+    assert list(tmp_path.glob(".*.unfinished")), "it was killed before it had begun"
     passages = [Passage(f"p{i}", f"fish number {i} swims") for i in range(5_000)]
     assert len(searched(tmp_path, "fish", passages, depth=9_000)) == 5_000
-    assert not list(tmp_path.glob(".*.part"))
+    assert not list(tmp_path.glob(".*.unfinished"))
 
 
 def test_an_unwritable_cache_is_one_line(tmp_path):

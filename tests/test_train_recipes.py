@@ -19,7 +19,7 @@ from exabench.losses import LOSSES
 from exabench.metrics._measure import MetricName
 from exabench.recipe import Recipe, recipe_names, recipes
 from exabench.rerankers import RERANKERS
-from exabench.rerankers._pointwise import Scoring
+from exabench.rerankers._models import Options
 from exabench.strategies import STRATEGIES
 from exabench.training.groups import FITS
 from exabench.training.plan import Check, Plan, train_recipe
@@ -124,7 +124,7 @@ def test_every_key_of_a_recipe_is_known_and_those_that_a_card_shows_are_there(na
 def test_reranker_options_and_strategy_exist_and_fit(name):
     plan = train_recipe(name)
     part = RERANKERS[plan.reranker]
-    assert plan.options.keys() <= inspect.signature(part).parameters.keys() | Scoring.__annotations__.keys()
+    assert plan.options.keys() <= inspect.signature(part).parameters.keys() | Options.__annotations__.keys()
     assert plan.options.get("strategy", "softmax") in STRATEGIES
     assert hasattr(part, "learner"), f"{plan.reranker} cannot be trained"
 

@@ -22,8 +22,6 @@ FLOORS = {
         "files",
         "errors",
         "catalogue",
-        "collecting",
-        "forking",
         "options",
         "parallel",
         "records",

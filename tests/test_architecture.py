@@ -22,8 +22,6 @@ FLOORS = {
         "files",
         "errors",
         "catalogue",
-        "collecting",
-        "forking",
         "options",
         "parallel",
         "records",
@@ -33,7 +31,7 @@ FLOORS = {
     1: {
         *("metrics", "statistics", "runs", "qrels", "submissions", "hub", "flops", "strategies"),
         *("batches", "models", "prompting", "quality", "permutation", "losses"),
-        *("screening", "exposure", "http", "asking"),
+        *("screening", "exposure", "http", "asking", "rank_fusion"),
     },
     1.5: {"dual_encoder", "collections"},
     2: {
@@ -80,7 +78,7 @@ ONLY_IN = {  # an outside library and the rooms that may know it
     "jinja2": {"pages", "prompting", "cards"},
     "ir_datasets": {"collections"},
     "bm25s": {"retrievers"},
-    "ranx": {"retrievers", "comparison"},
+    "ranx": set(),
     "rich": {"cli"},
     "vllm": {"teachers"},
     "aiohttp": {"http"},

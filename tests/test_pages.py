@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 
 import pyarrow.parquet as pq
 import pytest
+from exabench.pages._columns import Table
 from hub_client import write_release
 from toys import contents, good_run, write_run, write_submission
 from trained import model_folder
@@ -33,7 +34,6 @@ from exabench.files import digest_of, only_writer
 from exabench.ledger import Ledger, read_result
 from exabench.nouns import Timing, Usage
 from exabench.pages import figures, render
-from exabench.pages._columns import Table
 from exabench.pages._efficiency import pareto
 from exabench.pages._format import clean, effect, https, millions, p_value, score, signed, span, tera, three
 from exabench.pages._views import View

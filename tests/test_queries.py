@@ -24,7 +24,7 @@ from exabench.queries._sentences import sentences
 from exabench.queries.cropped import Cropped
 from exabench.queries.given import Given
 from exabench.queries.llm_queries import LlmQueries
-from exabench.replies import Remembered, Replies
+from exabench.replies import CachedTeacher, Replies
 from exabench.sampling import by_turns, draw
 
 
@@ -253,7 +253,7 @@ def test_a_t5_in_this_process_reads_the_passage_alone_and_writes(tmp_path: Path)
     setting = {"prompt": "doct5query", "per_passage": 2, "temperature": 1.0, "words": 20, "min_words": 1}
 
     def written() -> LlmQueries:
-        teacher = Remembered(Transformers(str(folder), top_k=10), Replies(tmp_path / "replies.sqlite"))
+        teacher = CachedTeacher(Transformers(str(folder), top_k=10), Replies(tmp_path / "replies.sqlite"))
         return LlmQueries(mini(), teacher, count=2, **setting)
 
     source = written()

@@ -1,4 +1,4 @@
-"""Rankings of first stages: asked in blocks, fused, compared, and traced back to the stage that brought a passage."""
+"""Rankings of first stages: asked in blocks, compared, and traced back to the stage that brought a passage."""
 
 from __future__ import annotations
 
@@ -72,21 +72,3 @@ def overlap(
             shared += len(set(found[one].get(id, ())) & set(found[other].get(id, ())))
         rates.setdefault(one, {})[other] = shared / (documents * len(queries)) if queries else 0.0
     return rates
-
-
-def fused(lists: Iterable[Sequence[str]], k: int = 60) -> dict[str, float]:
-    """Reciprocal rank fusion: each passage's sum over the lists of 1 / (k + rank), ranks from 1, best first.
-
-    Of equal sums the id that is greater as a string comes first, which is the ranking rule of every run here.
-    Cormack, Clarke and Buettcher 2009 (SIGIR), who took k = 60.
-    """
-    scores: dict[str, float] = {}
-    for ids in lists:
-        for rank, id in enumerate(ids, 1):
-            scores[id] = scores.get(id, 0.0) + 1 / (k + rank)
-    return best_first(scores)
-
-
-def best_first(scores: Mapping[str, float]) -> dict[str, float]:
-    """The scores in falling order; of equal ones the id that is greater as a string comes first."""
-    return {id: scores[id] for id in sorted(scores, key=lambda id: (scores[id], id), reverse=True)}

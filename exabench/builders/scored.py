@@ -12,11 +12,12 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from exabench.builders._columns import origin, passage_list
-from exabench.builders._first_stages import all_rankings, best_first, fused
+from exabench.builders._first_stages import all_rankings
 from exabench.builders._queries import by_name, read_queries
 from exabench.collections import texts_of
 from exabench.errors import BadInput
 from exabench.nouns import Passage, Query, Reply
+from exabench.rank_fusion import best_first, fuse
 from exabench.rows import Item, Rejected, Row
 from exabench.sampling import by_turns
 
@@ -119,7 +120,7 @@ class Scored:
     def _best(self, lists: Mapping[str, Sequence[str]], origin: Mapping[str, Any]) -> dict[str, float]:
         """The passages of a list with their fused scores."""
         left_out = "" if self.keep_origin else origin.get("passage_id", "")
-        scores = fused([[id for id in ids if id != left_out] for ids in lists.values()], self.k)
+        scores = fuse([[id for id in ids if id != left_out] for ids in lists.values()], k=self.k)
         return dict(list(scores.items())[: self.documents])
 
 

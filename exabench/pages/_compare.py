@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from exabench.files import digest_of
 from exabench.nouns import FIRST_STAGE
-from exabench.pages._page import Page
+from exabench.pages._page import Page, script
 from exabench.pages._paths import queries_data
-from exabench.pages._scripts import rounded, script
 from exabench.pages._views import View
+from exabench.pages.downloads import short
 
 if TYPE_CHECKING:
     from exabench.board import Ranking, Score
@@ -84,7 +84,7 @@ def _name(view: View, slug: str) -> str:
 def ranking_groups(ranking: Ranking) -> bytes:
     """The lines of a ranking that have a mean, best first: slug, candidates, mean, rank group."""
     rows = [
-        [row.submission.slug, row.candidates, rounded(row.mean), row.group]
+        [row.submission.slug, row.candidates, short(row.mean), row.group]
         for row in ranking.rows
         if row.mean is not None
     ]
@@ -94,7 +94,7 @@ def ranking_groups(ranking: Ranking) -> bytes:
 def task_groups(view: View, name: str) -> bytes:
     """The same of one task."""
     rows = [
-        [entry.submission.slug, entry.result.candidates, rounded(entry.result.value), entry.group]
+        [entry.submission.slug, entry.result.candidates, short(entry.result.value), entry.group]
         for entry in view.board.entries[name]
         if entry.group is not None
     ]

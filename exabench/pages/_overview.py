@@ -1,4 +1,4 @@
-"""The overviews of a board's rankings: the front page and those of its views, each with its data for the browser."""
+"""The overviews of a board's rankings and their heat maps, with the data of both for the browser."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from markupsafe import Markup
 from exabench.exposure import exposed
 from exabench.metrics._measure import mean
 from exabench.nouns import FIRST_STAGE, Submission, Task
-from exabench.pages._format import first_stage, significant, training_shortly
-from exabench.pages._page import Page
-from exabench.pages._paths import overview_data, ranking_page, scores_data
-from exabench.pages._scripts import rounded, script
+from exabench.pages._format import MINUS, NOTHING, first_stage, signed, training_shortly
+from exabench.pages._page import Page, script
+from exabench.pages._paths import heat_page, overview_data, ranking_page, scores_data
 from exabench.pages._views import WRITTEN, Line, View, stamp
+from exabench.pages.downloads import row_record, short
 from exabench.pages.figures import ListScores, panels
 
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ COLUMNS = (
 
 
 def pages(view: View) -> Iterator[Page]:
-    """An overview for each ranking of the board, and the two script files that hold its columns."""
+    """For each ranking an overview, its heat map, and the two script files that hold the columns of both."""
     for ranking in view.board.rankings:
+        yield Page(heat_page(view.board, ranking), partial(heat, view, ranking), "heat.html")
         yield Page(ranking_page(view.board, ranking), partial(overview, view, ranking), "overview.html")
         yield Page(overview_data(ranking), partial(columns_script, view, ranking))
         yield Page(scores_data(ranking), partial(scores_script, view, ranking))
@@ -129,45 +130,25 @@ def columns_script(view: View, ranking: Ranking) -> bytes:
 
 def scores_script(view: View, ranking: Ranking) -> bytes:
     """The columns of an overview's tasks, loaded when a reader asks for one."""
-    values = [[rounded(row.values.get(t.name)) for row in ranking.rows] for t in ranking.tasks]
+    values = [[short(row.values.get(t.name)) for row in ranking.rows] for t in ranking.tasks]
     return script("scores", {"build": view.everything[:12], "values": values})
 
 
 def _line(board: Board, ranking: Ranking, line: Line) -> dict[str, Any]:
-    row = line.row
-    sent = row.submission
-    low, high = row.interval or (None, None)
-    is_stage = row.is_first_stage
+    """A line's record of the downloads, floats shortened, with what the browser needs besides."""
+    sent = line.row.submission
+    record = {key: short(value) if isinstance(value, float) else value for key, value in row_record(line).items()}
     return {
+        **record,
         "name": line.name,
         "slug": sent.slug,
         "owner": sent.owner,
-        "list": row.candidates,
-        "stage": line.stage,
-        "depth": row.depth,
-        "state": " ".join(row.states),
-        "licence": "" if is_stage else sent.licence,
         "open": int(bool(OPEN.fullmatch(sent.licence.lower()))),
-        "training": "" if is_stage else training_shortly(sent),
+        "training_data": training_shortly(sent),
         "exposure": exposure(board, ranking.tasks, sent),
-        "date": sent.date or max(result.created for result in row.results),
-        "kind": sent.kind,
         "family": sent.family,
-        "group": row.group,
-        "mean": rounded(row.mean),
-        "low": rounded(low),
-        "high": rounded(high),
-        "gain": None if is_stage else rounded(line.gain),
-        "finished": row.finished,
-        "flops": _amount(row.spent.flops_exact, 1e12),
-        "parameters": _amount(row.spent.parameters, 1e6),
-        "latency": _amount(row.spent.p50, 1),
-        "why": row.spent.why,
+        "why": line.row.spent.why,
     }
-
-
-def _amount(value: float | None, unit: float) -> float | None:
-    return None if value is None else significant(value / unit)
 
 
 def _shows_tasks(ranking: Ranking) -> bool:
@@ -207,3 +188,60 @@ def _list_scores(t: Task, rows: Sequence[Row]) -> ListScores:
     ceiling = mean(result.ceiling for result in rows[0].results if result.task in members)
     name = first_stage(rows[0].candidates)
     return ListScores(name, f"top {rows[0].depth}", stage, ceiling, tuple(others[:DRAWN]))
+
+
+_STEPS = (0.005, 0.02, 0.05, 0.1)  # differences from which a cell takes its next colour; overview.js has them, too
+
+
+@dataclass(frozen=True, slots=True)
+class Shade:
+    """One cell: its number, the class of its colour, and whether the training data meets the task."""
+
+    text: str
+    kind: str
+    met: str = ""
+
+
+def heat(view: View, ranking: Ranking) -> dict[str, Any]:
+    """The first lines against their first stage; the browser turns to the others and to other baselines."""
+    lines = [line for line in view.lines(ranking) if not line.row.is_first_stage]
+    return {
+        "ranking": ranking,
+        "heat": True,
+        "lines": [(line, shade(line.gain), _shades(view, ranking, line)) for line in lines[:WRITTEN]],
+        "count": len(lines),
+        "tasks": ranking.tasks,
+        "legend": _legend(),
+        "stamp": stamp(result for row in ranking.rows for result in row.results),
+    }
+
+
+def _shades(view: View, ranking: Ranking, line: Line) -> list[Shade]:
+    before = {row.candidates: row.values for row in ranking.rows if row.is_first_stage}
+    old = before.get(line.row.candidates, {})
+    own = line.row.values
+    shades = []
+    for t, letter in zip(ranking.tasks, exposure(view.board, ranking.tasks, line.row.submission), strict=True):
+        difference = own[t.name] - old[t.name] if t.name in own and t.name in old else None
+        shades.append(shade(difference, letter))
+    return shades
+
+
+def shade(difference: float | None, met: str = "") -> Shade:
+    """The cell of a difference; a hatched one where there is none."""
+    if difference is None:
+        return Shade(NOTHING, "gap")
+    step = sum(abs(difference) >= limit for limit in _STEPS)
+    direction = "up" if difference > 0 else "down"
+    return Shade(signed(difference), f"{direction}{step}" if step else "level", met)
+
+
+def _legend() -> list[tuple[str, str]]:
+    """The class of each colour and what it stands for, the largest loss first."""
+    words = [f"{100 * limit:g}" for limit in _STEPS]
+    legend = [("level", f"within {words[0]}")]
+    for step, low in enumerate(words, 1):
+        for direction, sign in (("up", "+"), ("down", MINUS)):
+            text = f"{sign}{low} and more" if step == len(words) else f"{sign}{low} to {sign}{words[step]}"
+            legend.insert(0 if direction == "down" else len(legend), (f"{direction}{step}", text))
+    return legend

@@ -1,4 +1,4 @@
-"""The pages that vouch for all others: what is verified and from which files, what changed and why, how to submit."""
+"""The pages that vouch for all others and explain them: verify, changes, submit, about, downloads; and static files."""
 
 from __future__ import annotations
 
@@ -16,19 +16,28 @@ from exabench.pages._views import STATES, WRITTEN, View
 from exabench.releases import MANIFEST
 from exabench.screening import ERROR_CLASSES
 from exabench.screening import Limits as ModelLimits
+from exabench.statistics import ALPHA, RESAMPLES
 from exabench.submissions import FIELDS, KINDS
 
 FORMAT = 1
+_STATIC = Path(__file__).parent / "static"
 BYTES, RANKING = "the file", "its ranking, unpacked"
 
 
 def pages(view: View) -> Iterator[Page]:
-    """verify, changes and submit with the data behind them."""
+    """The pages with the data behind them, and what lies in static/."""
     yield Page("verify.html", partial(verify, view), "verify.html")
     yield Page("data/files.json", partial(files_json, view))
     yield Page("changes.html", partial(changes, view), "changes.html")
     yield Page("data/changes.json", partial(changes_json, view))
     yield Page("submit.html", partial(submit, view), "submit.html")
+    stamp = ("", view.version)
+    about = {"resamples": RESAMPLES, "alpha": ALPHA, "tasks": view.single_tasks, "states": STATES, "stamp": stamp}
+    yield Page("about.html", lambda: about, "about.html")
+    yield Page("downloads.html", lambda: {"stamp": stamp}, "downloads.html")
+    for file in sorted(_STATIC.iterdir()):
+        if file.suffix in (".css", ".js", ".svg"):
+            yield Page(f"static/{file.name}", partial(file.read_bytes))
 
 
 class Input(NamedTuple):

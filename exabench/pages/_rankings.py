@@ -15,9 +15,8 @@ from exabench.errors import BadInput
 from exabench.files import digest_of, read_bytes
 from exabench.ledger import Ledger
 from exabench.nouns import Candidates, Run
-from exabench.pages._page import Page
+from exabench.pages._page import Page, script
 from exabench.pages._paths import list_data
-from exabench.pages._scripts import script
 from exabench.pages._views import View
 from exabench.showing import read_shown
 

@@ -13,7 +13,6 @@ from markupsafe import Markup, escape
 from exabench.nouns import Change, Submission
 from exabench.pages._compare import vector_script
 from exabench.pages._format import clean, count, score, signed
-from exabench.pages._model_views import learnt
 from exabench.pages._page import Page
 from exabench.pages._paths import (
     list_data,
@@ -25,6 +24,7 @@ from exabench.pages._paths import (
     vector_data,
 )
 from exabench.pages._rankings import AT_ONCE, Lists
+from exabench.pages._training_views import learnt
 from exabench.pages._views import STATES, WRITTEN, QueryChange, Tested, View, stamp
 from exabench.pages.downloads import result_json
 from exabench.pages.figures import Span, bars, ladder

@@ -13,9 +13,9 @@ from markupsafe import Markup
 from exabench.catalogue import task
 from exabench.nouns import FIRST_STAGE, Candidates, Task
 from exabench.pages._format import first_stage
-from exabench.pages._overlaps import overlaps
 from exabench.pages._page import Page
 from exabench.pages._paths import reported_page, task_page
+from exabench.pages._training_views import overlaps
 from exabench.pages._views import WRITTEN, View, stamp
 from exabench.pages.figures import ListScores, panels
 

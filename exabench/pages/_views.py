@@ -168,8 +168,8 @@ def test_of(gain: Mapping[str, Any]) -> PairedTest:
 def stamp(scores: Iterable[Score]) -> tuple[str, str]:
     """The newest date and version among the results that a page shows."""
     listed = list(scores)
-    versions = [{"exabench": version} for version in {score.version for score in listed}]
-    return max((score.created for score in listed), default=""), newest(versions)
+    created = max((score.created for score in listed), default="")
+    return created, newest({score.version for score in listed})
 
 
 def _digest(value: object) -> str:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import json as arrow_json
 
+from exabench.ledger import result_json as stored_json
 from exabench.nouns import Cost
 from exabench.pages._format import clean, first_stage, training
 from exabench.pages._page import Page
@@ -115,12 +116,13 @@ def _cost(cost: Cost | None) -> dict[str, Any]:
     }
 
 
-def rows(view: View) -> list[dict[str, Any]]:
-    """The lines of the overview of all tasks as flat records, in order; scores are fractions."""
-    return [_row(line) for line in view.lines(view.board.rankings[-1])]
+def short(value: float | None) -> float | None:
+    """A number with six digits: enough that the browser's tables show the same tenths of a point as the pages."""
+    return None if value is None else float(f"{value:.6g}")
 
 
-def _row(line: Line) -> dict[str, Any]:
+def row_record(line: Line) -> dict[str, Any]:
+    """A line of an overview as a flat record; scores are fractions."""
     row = line.row
     sent = row.submission
     low, high = row.interval or (None, None)
@@ -161,7 +163,7 @@ def board_json(view: View) -> bytes:
         "reported": [{"name": r.name, "columns": r.columns, "rows": r.rows} for r in board.reported],
     }
     submissions = [_json({slug: asdict(one)})[1:-1] for slug, one in board.submissions.items()]
-    lines = [_json({**row, "values": line.values}) for row, line in zip(rows(view), board.rows, strict=True)]
+    lines = [_json({**row_record(line), "values": line.row.values}) for line in view.lines(board.rankings[-1])]
     parts = [
         f'{_json(head, sort_keys=True)[:-1]},"submissions":{{\n{_lines(submissions)}',
         f'}},"rows":[\n{_lines(lines)}',
@@ -172,27 +174,12 @@ def board_json(view: View) -> bytes:
 
 def result_json(view: View, score: Score) -> bytes:
     """One result with every metric of every query, and the first stage's headline beside it."""
-    result = view.board.full(score)
-    record = {
+    record = stored_json(view.board.full(score)) | {
         "format": FORMAT,
-        "submission": result.submission,
-        "state": result.state,
-        "candidates": result.candidates.as_json(),
-        "measurement": result.measurement.as_json(),
-        "first_stage": dict(result.first_stage),
         "first_stage_per_query": {score.headline: {one.query: one.before for one in view.changes(score)}},
-        "ceiling": dict(result.ceiling),
         "gain": view.test(score).as_json(),
-        "run_digest": result.run_digest,
-        "qrels_digest": result.qrels_digest,
-        "qrels_source": result.qrels_source,
-        "completed": result.completed,
-        "versions": dict(result.versions),
-        "model": dict(result.model),
-        "cost": asdict(result.cost) if result.cost else None,
-        "command": result.command,
-        "created": result.created,
     }
+    del record["digest"]
     return f"{_json(record, sort_keys=True)}\n".encode("utf-8", "replace")
 
 
@@ -203,9 +190,11 @@ def results_csv(view: View) -> bytes:
 
 def rows_csv(view: View) -> bytes:
     """The overview's table; an empty cell is a task that is not finished."""
-    names = [t.name for t in view.board.tasks]
-    lines = zip(rows(view), view.board.rows, strict=True)
-    return _csv([{**row, **{name: line.values.get(name) for name in names}} for row, line in lines])
+    records = []
+    for line in view.lines(view.board.rankings[-1]):
+        values = {t.name: line.row.values.get(t.name) for t in view.board.tasks}
+        records.append(row_record(line) | values)
+    return _csv(records)
 
 
 def results_parquet(view: View) -> bytes:

@@ -9,8 +9,8 @@ from typing import Unpack
 
 from exabench.nouns import Passage, Query, Usage
 from exabench.rerankers._answers import answer_ids, answer_words, chosen
-from exabench.rerankers._models import load
-from exabench.rerankers._pointwise import Options, Pointwise, parted
+from exabench.rerankers._models import Options, load
+from exabench.rerankers._pointwise import Pointwise
 from exabench.rerankers._templates import text_template
 
 TEMPLATE = "Query: {query} Document0: {passage} Document1: {passage_b} Relevant:"
@@ -30,11 +30,10 @@ class DuoT5(Pointwise):
         answers: Sequence[str] = (),
         **options: Unpack[Options],
     ) -> None:
-        origin, scoring = parted(options)
-        loaded = load(model, "seq2seq", **origin)
+        loaded = load(model, "seq2seq", **options)
         ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
         narrowed, columns = chosen(loaded, "softmax", ids)
-        super().__init__(narrowed, text_template(TEMPLATE, loaded.tokenizer), "softmax", columns, **scoring)
+        super().__init__(narrowed, text_template(TEMPLATE, loaded.tokenizer), "softmax", columns, **options)
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given."""

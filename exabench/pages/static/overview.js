@@ -74,7 +74,7 @@
     name: (i) => el("th", { scope: "row" }, el("a", { href: `${ROOT}submissions/${lines.slug[i]}.html` }, el("bdi", {}, lines.name[i]))),
     owner: (i) => el("td", { class: "o" }, el("a", { href: `${ROOT}owners/${lines.owner[i].toLowerCase()}.html` },
       el("bdi", {}, lines.owner[i])), " ", el("span", { class: "soft" }, `(${data.held.get(lines.owner[i])})`)),
-    state: (i) => el("td", {}, lines.state[i].split(" ").filter(Boolean).map(badge)),
+    state: (i) => el("td", {}, lines.state[i].split(", ").map(badge)),
     stage: plain("stage"),
     list: plain("list"),
     depth: (i) => number(String(lines.depth[i])),
@@ -197,7 +197,7 @@
       HEAT && !s.base && ((i) => !isStage(i)),
       s.stage && ((i) => lines.stage[i] === s.stage),
       s.depth && ((i) => String(lines.depth[i]) === s.depth),
-      s.state && ((i) => lines.state[i].split(" ").includes(s.state)),
+      s.state && ((i) => lines.state[i].split(", ").includes(s.state)),
       s.whole && ((i) => !missing(mean[i])),
       s.zero && ((i) => !isStage(i) && ZERO[zero(i)] === s.zero),
       s.licence && ((i) => open ? lines.open[i] : lines.licence[i] === s.licence),
@@ -306,7 +306,7 @@
   function offerAll() {
     offer("stage", distinct(lines.stage));
     offer("depth", distinct(lines.depth.map(String)));
-    offer("state", distinct(lines.state.flatMap((text) => text.split(" "))));
+    offer("state", distinct(lines.state.flatMap((text) => text.split(", "))));
     offer("zero", ZERO.filter((_, place) => places().some((i) => zero(i) === place)));
     offer("licence", [["(open)", "any open licence"], ...distinct(lines.licence)]);
     offer("owner", distinct(lines.owner).map((name) => [name, `${name} (${data.held.get(name)})`]));
@@ -379,14 +379,21 @@
     window.addEventListener("hashchange", () => { if (read()) { show(); } });
   }
 
-  exabench.overview = (given) => {
-    data = given;
-    lines = data.lines;
-    count = lines.name.length;
+  exabench.overview = (told) => {
+    data = told;
+    const given = data.lines, scaled = (values, unit) => values.map((value) => value === null ? null : value / unit);
+    count = given.name?.length || 0;
+    lines = {
+      ...given, list: given.candidates, stage: given.first_stage, state: given.states, gain: given.difference, training: given.training_data,
+      flops: scaled(given.flops_exact, 1e12), parameters: scaled(given.parameters, 1e6), latency: given.seconds_p50
+    };
     stages = new Map(); // candidate list -> the line of its own order
     const sent = new Map(); // owner -> submissions
     for (const i of places()) {
-      if (lines.slug[i] === data.firstStage) { stages.set(lines.list[i], i); }
+      if (lines.slug[i] === data.firstStage) {
+        stages.set(lines.list[i], i);
+        lines.licence[i] = lines.training[i] = "";
+      }
       sent.set(lines.owner[i], (sent.get(lines.owner[i]) || new Set()).add(lines.slug[i]));
     }
     data.held = new Map([...sent].map(([name, slugs]) => [name, slugs.size]));

@@ -64,10 +64,8 @@
   const mean = (values) => sum(values) / values.length;
 
   /* Variance of a sample, 0 for a sample of one. */
-  function variance(values) {
-    const middle = mean(values);
-    return values.length < 2 ? 0 : sum(values.map((value) => (value - middle) ** 2)) / (values.length - 1);
-  }
+  const variance = (values, middle = mean(values)) => values.length < 2 ? 0
+    : sum(values.map((value) => (value - middle) ** 2)) / (values.length - 1);
 
   /* The values of one task that is the mean of several collections: one array, weighted so that its mean is theirs. */
   function joined(parts) {

@@ -82,15 +82,11 @@
     field.addEventListener("input", open);
     field.addEventListener("click", () => { field.select(); open(); });
     field.addEventListener("blur", () => { close(); show(now); });
-    field.addEventListener("keydown", (event) => {
-      let known = true;
-      if (event.key === "ArrowDown") { move(at + 1); }
-      else if (event.key === "ArrowUp") { move(at < 0 ? found.length - 1 : at - 1); }
-      else if (event.key === "Enter" && !list.hidden && found.length) { take(found[Math.max(0, at)]); }
-      else if (event.key === "Escape" && !list.hidden) { close(); show(now); }
-      else { known = event.key === "Enter"; }
-      if (known) { event.preventDefault(); }
-    });
+    const keys = {
+      ArrowDown: () => move(at + 1), ArrowUp: () => move(at < 0 ? found.length - 1 : at - 1), Escape: () => { close(); show(now); },
+      Enter: () => { if (!list.hidden && found.length) { take(found[Math.max(0, at)]); } }
+    };
+    field.addEventListener("keydown", (event) => { if (keys[event.key]) { keys[event.key](); event.preventDefault(); } });
     list.addEventListener("mousedown", (event) => event.preventDefault()); // the field keeps the focus
     list.addEventListener("click", (event) => {
       const line = found[[...list.children].indexOf(event.target.closest("li"))];

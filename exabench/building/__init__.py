@@ -11,6 +11,7 @@ from pathlib import Path
 
 from exabench.builders.twolar import recorded_replies
 from exabench.building._making import Making
+from exabench.building._recipe_parts import RecipeParts
 from exabench.building._releasing import released
 from exabench.errors import BadInput
 from exabench.files import only_writer, write
@@ -20,7 +21,6 @@ from exabench.recipe import Recipe, read_recipe
 from exabench.rows import Release
 from exabench.runs import read_run
 from exabench.shards import WorkFolder
-from exabench.systems import Parts
 
 KEYS = {
     "builder": str,
@@ -123,7 +123,7 @@ def record(recipe: Recipe, run_file: str | Path, to: str | Path, *, sources: Sou
     sources = sources or Sources()
     if recipe.values.get("builder") != "twolar":
         raise BadInput("a run orders lists: give a recipe of the builder twolar", file=recipe.file)
-    parts = Parts(sources.data, None, lambda table: None)
+    parts = RecipeParts(sources.data, None, lambda table: None)
     run = read_run(run_file)
     lists = parts.builder("twolar", recipe.values.get("options", {}), None)
     told = []

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from exabench.building._recipe_parts import RecipeParts
 from exabench.errors import BadInput, Refused
 from exabench.files import digest_of, read_json
 from exabench.nouns import Prompt, Reply
@@ -15,7 +16,7 @@ from exabench.recipe import Recipe
 from exabench.replies import CachedTeacher, Replies, without_server
 from exabench.rows import Item, Rejected, checked_row
 from exabench.shards import WorkFolder
-from exabench.systems import Parts, teacher
+from exabench.systems import teacher
 
 
 @dataclass
@@ -105,7 +106,7 @@ class Making:
         self.store = Replies(replies)
         known = read_json(work.agreed) if work.agreed.is_file() else {}
         self._known: Mapping[str, Any] = known.get("teachers", {})
-        self._parts = Parts(data, work.lock, self._remembered)
+        self._parts = RecipeParts(data, work.lock, self._remembered)
         self.teachers: dict[str, CachedTeacher] = {}
         for name in ("builder", "dataset", "table", "licence"):
             if not page.values.get(name):

@@ -1,12 +1,12 @@
-"""Comparison: two systems on the same queries: who wins, by how much, and whether that is noise."""
+"""Comparison: systems on the same queries: who wins, by how much, and whether that is noise."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -17,13 +17,16 @@ from exabench.ledger import Ledger
 from exabench.measuring import measurement, metrics_of
 from exabench.metrics._measure import MetricName
 from exabench.nouns import Measurement, Qrels, Run
-from exabench.runs import rank_scores, read_run
+from exabench.runs import read_run
 from exabench.statistics import ALPHA, PairedTest, holm, paired_test
 
 
 @dataclass(frozen=True)
 class TaskComparison:
-    """A against B on one task (and candidates): means, the paired test, and every query's two values."""
+    """A against B on one task (and candidates): means, the paired test, and every query's two values.
+
+    `corrected` is the test's p after Holm's correction over the comparisons on the same candidate list.
+    """
 
     task: str
     metric: str
@@ -32,45 +35,82 @@ class TaskComparison:
     test: PairedTest
     corrected: float
     per_query: Mapping[str, tuple[float, float]]
+    systems: tuple[str, str] = ("A", "B")
 
     @property
     def verdict(self) -> str:
-        """In words: who is better, or that the data cannot tell (randomisation test, Holm over the tasks)."""
+        """In words: who is better, or that the data cannot tell (corrected p below 0.05)."""
         if self.corrected >= ALPHA:
             return "no difference that these queries can show"
         return "A is better" if self.test.difference > 0 else "B is better"
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, as JSON holds it; `p` is the randomisation test's, `p_holm` the corrected one."""
+        """Everything, as JSON holds it; `p_holm` is the corrected p."""
         return {
             "task": self.task,
             "metric": self.metric,
             "a": self.a,
             "b": self.b,
             **self.test.as_json(),
-            "p": self.test.randomisation,
             "p_holm": self.corrected,
             "verdict": self.verdict,
             "per_query": {query_id: list(values) for query_id, values in self.per_query.items()},
         }
 
 
+class Comparisons(list[TaskComparison]):
+    """Comparisons in order, as a list that also makes a table of itself."""
+
+    def latex(self) -> str:
+        """The numbers as a LaTeX table (it needs the package booktabs), a line for each comparison."""
+        lines = [
+            r"\begin{tabular}{lllrrrrr}",
+            r"\toprule",
+            r"Task & A & B & A & B & A $-$ B [95\,\%] & $p$ & $p$ (Holm) \\",
+            r"\midrule",
+        ]
+        for one in self:
+            low, high = one.test.interval
+            cells = [
+                *(_plain(text) for text in (f"{one.task}, {one.metric}", *one.systems)),
+                f"{one.a:.4f}",
+                f"{one.b:.4f}",
+                f"${one.test.difference:+.4f}$ [${low:+.4f}$, ${high:+.4f}$]",
+                f"{one.test.p:.4f}",
+                f"{one.corrected:.4f}",
+            ]
+            lines.append(" & ".join(cells) + r" \\")
+        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text as LaTeX prints it, whatever signs are in it."""
+    for sign in "\\&%$#_{}":
+        text = text.replace(sign, r"\textbackslash " if sign == "\\" else f"\\{sign}")
+    return text
+
+
 def compare(
     a: str | Path | Run,
     b: str | Path | Run,
-    *,
+    *others: str | Path | Run,
     task: str | None = None,
     qrels: str | Path | Qrels | None = None,
     data: str | Path | None = None,
     metric: str | None = None,
     threshold: int = 1,
     lock: str | Path | None = None,
-) -> list[TaskComparison]:
-    """Compare two runs on a task or on any qrels. Raises BadInput or OutsideFailed."""
+    test: str = "t",
+) -> Comparisons:
+    """Compare two runs, or each two of several, on a task or on any qrels.
+
+    `test` is "t" (Student's paired test) or "permutation". Raises BadInput or OutsideFailed.
+    """
     judged, convention, name = judgements_of(task, qrels, data, threshold, lock)
     metric = metric or (metrics_of(single_task(task))[0] if task else "nDCG@10")
-    measured = [measurement(_run(run), judged, convention, [metric], task=task) for run in (a, b)]
-    return _corrected([(name, measured[0], measured[1])], metric)
+    runs = [run if isinstance(run, Run) else read_run(run) for run in (a, b, *others)]
+    measured = [measurement(run, judged, convention, [metric], task=task) for run in runs]
+    return _tested([(name, "", *pair) for pair in combinations(measured, 2)], metric, test)
 
 
 def compare_submissions(
@@ -81,11 +121,12 @@ def compare_submissions(
     task: str | None = None,
     candidates: str | None = None,
     metric: str | None = None,
-) -> list[TaskComparison]:
+    test: str = "t",
+) -> Comparisons:
     """Compare two submissions of a leaderboard on every task and candidate list that both have a result for.
 
-    `task` and `candidates` (a list's name) choose among them; Holm's correction is over those that are compared.
-    Raises BadInput where none is left.
+    `task` and `candidates` (a list's name) choose among them; Holm's correction is over those of one list that are
+    compared. Raises BadInput where none is left.
     """
     ledger = Ledger(Path(board))
     slugs = [name.replace("/", "--") for name in (a, b)]
@@ -99,82 +140,28 @@ def compare_submissions(
         there = ", ".join(f"{pair[0]} ({pair[1]})" for pair in shared) or "nothing"
         wanted = f" of {task or 'any task'} ({candidates or 'any candidates'})" if task or candidates else ""
         raise BadInput(f"{slugs[0]} and {slugs[1]} share no result{wanted}; they share: {there}", file=board)
-    pairs = [(f"{pair[0]} ({pair[1]})", found[0][pair], found[1][pair]) for pair in chosen]
-    return _corrected(pairs, metric)
+    pairs = [(f"{pair[0]} ({pair[1]})", pair[1], found[0][pair], found[1][pair]) for pair in chosen]
+    return _tested(pairs, metric, test)
 
 
-def comparison_table(
-    runs: Sequence[str | Path | Run],
-    *,
-    task: str | None = None,
-    qrels: str | Path | Qrels | None = None,
-    data: str | Path | None = None,
-    metrics: Sequence[str] = ("nDCG@10",),
-    threshold: int = 1,
-    lock: str | Path | None = None,
-) -> Any:
-    """ranx's comparison of several runs (a `ranx.Report`: print it, or `.to_latex()`), Student's paired test.
-
-    The values are computed by ranx from our ranking order; its first call in a process compiles for a while.
-    """
-    import ranx
-
-    judged, convention, _ = judgements_of(task, qrels, data, threshold, lock)
-    threshold = convention.relevance_threshold
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numba on integer casts inside ranx
-        return ranx.compare(
-            ranx.Qrels({q: {p: max(0, g) for p, g in row.items()} for q, row in judged.items()}),
-            [_as_ranx(_run(run), judged) for run in runs],
-            metrics=[_ranx_name(name, threshold) for name in metrics],
-            stat_test="student",
-            max_p=ALPHA,
-            make_comparable=True,
-        )
+def comparison_table(*_: Any, **__: Any) -> NoReturn:
+    """What version 0.1 had for LaTeX; says what to write instead. Raises BadInput."""
+    raise BadInput("comparison_table is gone: write exabench.compare(run, run, ..., task=...).latex()")
 
 
-_RANX = {
-    "nDCG": "ndcg",
-    "nDCG_exp": "ndcg_burges",
-    "RR": "mrr",
-    "AP": "map",
-    "R": "recall",
-    "P": "precision",
-    "Success": "hit_rate",
-}
-
-
-def _ranx_name(text: str, threshold: int) -> str:
-    name = MetricName.parse(text)
-    if name.metric not in _RANX:
-        raise BadInput(f"ranx has no {name.metric}; choose from: {', '.join(_RANX)}")
-    level = f"-l{threshold}" if threshold != 1 and not name.metric.startswith("nDCG") else ""
-    return _RANX[name.metric] + (f"@{name.k}" if name.k else "") + level
-
-
-def _as_ranx(run: Run, judged: Qrels) -> Any:
-    """Falling scores make ranx's own sort agree with the ranking rule."""
-    import ranx
-
-    answered = {query_id: rank_scores(run.ranking(query_id)) for query_id in run if query_id in judged}
-    if not answered:
-        raise BadInput(f"run {run.name!r} answers no judged query")
-    return ranx.Run(answered, name=run.name)
-
-
-def _corrected(pairs: Sequence[tuple[str, Measurement, Measurement]], metric: str | None) -> list[TaskComparison]:
-    tests = []
-    for name, first, second in pairs:
+def _tested(pairs: Sequence[tuple[str, str, Measurement, Measurement]], metric: str | None, test: str) -> Comparisons:
+    """The comparison of each (name, candidate list, A, B)."""
+    tested = []
+    for name, _, first, second in pairs:
         chosen = str(MetricName.parse(metric)) if metric else first.headline
         for measured in (first, second):
             if chosen not in measured.per_query:
                 raise BadInput(f"{measured.run} has no {chosen} on {name}; it has {', '.join(measured.metrics)}")
-        each = {q: (value, second.per_query[chosen][q]) for q, value in first.per_query[chosen].items()}
-        values = np.array(list(each.values()))
-        tests.append((name, chosen, first[chosen], second[chosen], paired_test([values[:, 0]], [values[:, 1]]), each))
-    corrected = holm([test[4].randomisation for test in tests])
-    return [TaskComparison(*t[:5], p, t[5]) for t, p in zip(tests, corrected, strict=True)]
-
-
-def _run(run: str | Path | Run) -> Run:
-    return run if isinstance(run, Run) else read_run(run)
+        theirs = second.per_query[chosen]
+        each = {query_id: (value, theirs[query_id]) for query_id, value in first.per_query[chosen].items()}
+        own, other = np.array(list(each.values())).T
+        found = paired_test([own], [other], test)
+        systems = (first.run, second.run)
+        tested.append(TaskComparison(name, chosen, first[chosen], second[chosen], found, found.p, each, systems))
+    corrected = holm([one.test.p for one in tested], [family for _, family, *_ in pairs])
+    return Comparisons(replace(one, corrected=p) for one, p in zip(tested, corrected, strict=True))

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import shutil
 import socket
 import tempfile
 import tomllib
@@ -124,13 +125,19 @@ def toml_text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
 
 
-def dotted(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """Tables in tables as lines of (dotted name, value), by name: texts as they are, all else as TOML writes it."""
+def flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Tables in tables as (dotted name, value), by name: `{"a": {"b": 1}}` is ("a.b", 1)."""
     for key, value in sorted(table.items()):
         if isinstance(value, Mapping):
-            yield from dotted(value, f"{before}{key}.")
+            yield from flat(value, f"{before}{key}.")
         else:
-            yield f"{before}{key}", value if isinstance(value, str) else toml_text(value)
+            yield f"{before}{key}", value
+
+
+def dotted(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Tables in tables as lines of (dotted name, value), by name: texts as they are, all else as TOML writes it."""
+    for name, value in flat(table):
+        yield name, value if isinstance(value, str) else toml_text(value)
 
 
 def digest_of(value: bytes | str | object) -> str:
@@ -193,21 +200,91 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """A fresh folder to fill that stands at `path` when the block ends well, and nowhere when it does not.
+
+    What stood at `path` stays until the new folder is whole and on the disk. What a killed writer left is cleared
+    first; where it was killed between the two renames, the folder from before comes back. One writer at a time: a
+    caller that may meet another holds `only_writer`. Raises CannotWrite.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}{_UNFINISHED}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(path)
+        unfinished.mkdir()
+        try:
+            yield unfinished
+            for folder, _, names in os.walk(unfinished):
+                for name in names:
+                    _sync(Path(folder, name))
+                _sync(Path(folder))
+            if path.exists():
+                os.rename(path, _replaced(path))
+            os.rename(unfinished, path)
+            _sync(path.parent)
+        finally:
+            clear_leftovers(path)
+
+
+def _replaced(path: Path) -> Path:
+    """Where a folder waits while another takes its place."""
+    return path.with_name(f".{path.name}.replaced")
+
+
+def was_interrupted(path: Path) -> bool:
+    """Was a writer killed after the old folder had left `path`, before the new one came?"""
+    return _replaced(path).exists() and not path.exists()
+
+
+def clear_leftovers(path: Path) -> None:
+    """Leave one folder at `path`: the new one, or the one from before where no new one took its place."""
+    if was_interrupted(path):
+        os.rename(_replaced(path), path)
+    for left in (_replaced(path), path.with_name(f".{path.name}{_UNFINISHED}")):
+        _remove(left)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, or nothing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def writing(path: str | Path) -> Iterator[None]:
     """Turn the system's complaint about writing at `path` into one CannotWrite line."""
     try:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        advice = "the disk is full: make room and run again" if full else error.strerror or str(error)
-        raise CannotWrite(f"{path}: cannot be written ({advice})") from error
+        reason = error.strerror or str(error)
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":  # the one library that reports a full disk in its own words
+            raise
+        full = "No space left" in str(error)
+        reason = str(error)
+    else:
+        return
+    advice = "the disk is full: make room and run again" if full else reason
+    raise CannotWrite(f"{path}: cannot be written ({advice})")
 
 
 @contextlib.contextmanager
 def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
     """Hold `folder` for this process alone; the kernel lets go of it however the process ends.
 
-    Files that a killed writer was in the middle of are removed, unless there is nothing of the kind to `sweep`.
+    Files and folders that a killed writer was in the middle of are removed, unless there is nothing to `sweep`.
     Raises CannotWrite naming the holder's process and host when somebody else is writing there.
     """
     folder = Path(folder)
@@ -226,8 +303,10 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
-            for left in folder.rglob(f".*{_UNFINISHED}") if sweep else ():
-                left.unlink()
+        if sweep:
+            with writing(folder):
+                for left in list(folder.rglob(f".*{_UNFINISHED}")):
+                    _remove(left)
         yield
 
 

@@ -19,7 +19,7 @@ from exabench.metrics._ties import ceiling, tie_report
 from exabench.nouns import Candidates, Convention, Measurement, Qrels, Result, Run, Task
 from exabench.qrels import positives_only, qrels_digest
 from exabench.runs import completed, run_digest, without_self_matches
-from exabench.statistics import bootstrap_intervals, paired_test
+from exabench.statistics import bootstrap_intervals, paired_test, paired_test_of_0_1
 
 METRICS = ("nDCG@10", "RR@10", "AP@100", "R@100", "P@10", "Success@5", "Judged@10")
 TIE_WARNING = 0.01
@@ -101,14 +101,17 @@ class Stage:
         task = replace(self.task, headline=metric)
         return Stage(task, self.candidates, self.run, self.qrels, self.source)
 
-    def result(self, submission: str, kind: str, run: Run, command: str | None = None) -> Result:
-        """Measure a run over these candidates; `kind` is the submission's."""
+    def result(
+        self, submission: str, kind: str, run: Run, command: str | None = None, *, as_of_0_1: bool = False
+    ) -> Result:
+        """Measure a run over these candidates; `kind` is the submission's; `as_of_0_1`: the tests of version 0.1."""
         metrics, threshold = metrics_of(self.task), self.task.convention.relevance_threshold
         whole, added = completed(run, self.run)
         measured = measurement(whole, self.qrels, self.task.convention, metrics, task=self.task.name)
         ties = tie_report(self.qrels, run, "nDCG@10", threshold=threshold)
         values = vars(measured) | {"run": run.name, "ties": ties, "notes": tuple(run_notes(run, self.qrels, ties))}
-        per_query = np.array(list(measured.per_query[measured.headline].values()))
+        own = [np.array(list(measured.per_query[measured.headline].values()))]
+        before = [self._first_stage[measured.headline]]
         return Result(
             submission=submission,
             state="re-computed" if kind == "run" or self.candidates.retriever in FROM_FILES else "reproduced",
@@ -116,7 +119,7 @@ class Stage:
             measurement=Measurement(**values),
             first_stage={name: mean(row) for name, row in self._first_stage.items()},
             ceiling=self._ceiling,
-            gain=paired_test([per_query], [self._first_stage[measured.headline]]).as_json(),
+            gain=paired_test_of_0_1(own, before) if as_of_0_1 else paired_test(own, before).as_json(),
             run_digest=run_digest(run, submission),
             completed=added,
             qrels_digest=qrels_digest(self.qrels),

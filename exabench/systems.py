@@ -6,7 +6,6 @@ A part's option may be a part itself: a name, or a table that names it as `part`
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ from exabench.collections._texts import Passages
 from exabench.errors import BadInput
 from exabench.files import cache_folder
 from exabench.nouns import Passage, Progress, Qrels, silent
+from exabench.options import accepts, check, make
 from exabench.pairs import PAIRS
 from exabench.queries import QUERIES
-from exabench.replies import Remembered, Replies
+from exabench.replies import CachedTeacher, Replies
 from exabench.rerankers import RERANKERS, Reranker
 from exabench.retrievers import RETRIEVERS, Retriever
 from exabench.shelf import Shelf
@@ -46,23 +46,42 @@ def reranker(
     not take, MissingExtra.
     """
     part = RERANKERS[name]
-    if part.reads == "judgements":
-        made: Reranker = part(qrels or {}, **options)
-        return made
-    local = getattr(part, "local", False) and "model" in options  # it may be its own model
-    if getattr(part, "asks", "") == "teacher" and ("teacher" in options or not local):
-        if "teacher" not in options:
-            raise BadInput(f"reranker {name} asks a language model: say which engine, as in teacher=openai")
-        own = {key: options.pop(key) for key in ("model", "revision") if key in options}
-        options["teacher"] = Remembered(teacher(options["teacher"], lock=lock, **own), Replies(replies))
+    options = _with_teacher_table(name, part, options)
+    judgements = (qrels or {},) if part.reads == "judgements" else ()
+    if "teacher" in options:
+        engine = teacher(options["teacher"], lock=lock)
+        options["teacher"] = CachedTeacher(engine, Replies(replies))
     given = {"lock": lock, "scores": str(scores or cache_folder("scores")), "progress": progress}
-    return _made(f"reranker {name}", part, given, options)
+    made: Reranker = make(f"reranker {name}", part, given, options, *judgements)
+    return made
+
+
+def _with_teacher_table(name: str, part: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a reranker, in which `model` and `revision` of one that asks a teacher have become the teacher's.
+
+    Raises BadInput for a reranker that asks a language model and is told no engine.
+    """
+    options = dict(options)
+    if getattr(part, "asks", "") != "teacher":
+        return options
+    has_its_own_model = getattr(part, "local", False) and "model" in options
+    if "teacher" not in options:
+        if has_its_own_model:
+            return options
+        raise BadInput(f"reranker {name} asks a language model: say which engine, as in teacher=openai")
+    engine, engine_options = _named(options["teacher"], "teacher")
+    for key in ("model", "revision"):
+        if key in options:
+            engine_options[key] = options.pop(key)
+    options["teacher"] = {"part": engine, **engine_options}
+    return options
 
 
 def teacher(part: str | Mapping[str, Any], *, lock: str | Path | None = None, **options: Any) -> Teacher:
     """The teacher engine that `part` names (or describes, as a table), with its options."""
     name, own = _named(part, "teacher")
-    return _made(f"teacher {name}", TEACHERS[name], {"lock": lock}, {**own, **options})
+    made: Teacher = make(f"teacher {name}", TEACHERS[name], {"lock": lock}, {**own, **options})
+    return made
 
 
 def retriever(
@@ -77,25 +96,63 @@ def retriever(
     """The first stage called `name` over `passages`, ready to search; those made of two stages get both."""
     part = RETRIEVERS[name]
     if getattr(part, "composes", False):
-        passages = list(passages) if isinstance(passages, Iterator) else passages  # both stages read them
-        known = {"lock": lock, "progress": progress}
-        for key, make in (
-            ("first_stage", _stage_maker(passages, {"fields": fields, **known})),
-            ("reranker", _reranker_maker(known)),
-        ):
-            if key not in options:
-                raise BadInput(f"retriever {name} needs {key}, as in --set {key}=...")
-            options[key] = make(*_named(options[key], key))
+        if isinstance(passages, Iterator):  # both stages read them
+            passages = list(passages)
+        check_part(RETRIEVERS, name, options)
+        first_stage, own = _named(options["first_stage"], "first_stage")
+        known: dict[str, Any] = {"lock": lock, "progress": progress}
+        options["first_stage"] = retriever(first_stage, passages, **{"fields": fields, **known, **own})
+        second_stage, own = _named(options["reranker"], "reranker")
+        options["reranker"] = reranker(second_stage, **{**known, **own})
     given = {"fields": fields, "lock": lock, "progress": progress}
-    return _made(f"retriever {name}", part, given, options, passages)
+    made: Retriever = make(f"retriever {name}", part, given, options, passages)
+    return made
 
 
-def _stage_maker(passages: Iterable[Passage], known: Mapping[str, Any]) -> Callable[..., Retriever]:
-    return lambda name, own: retriever(name, passages, **{**known, **own})
+def check_part(shelf: Shelf, name: str, options: Mapping[str, Any]) -> None:
+    """Hold the options of a part, and of the parts inside it, against their constructors, and make none of them.
+
+    Raises UnknownName, BadInput in one line with the valid options, MissingExtra where a part's packages are not
+    installed.
+    """
+    part = shelf[name]
+    if shelf is RERANKERS:
+        options = _with_teacher_table(name, part, options)
+    if "task" in options and "task" not in accepts(part):
+        options = {key: value for key, value in options.items() if key != "task"}  # of the collection, not the part
+    check(f"{shelf.kind} {name}", part, options, _FILLED_IN[shelf.kind])
+    for slot, inner in _SLOTS.items():
+        if slot in options:
+            for inner_name, inner_options in _parts_in(slot, options[slot]):
+                check_part(inner, inner_name, inner_options)
 
 
-def _reranker_maker(known: Mapping[str, Any]) -> Callable[..., Reranker]:
-    return lambda name, own: reranker(name, **{**known, **own})
+_SLOTS = {
+    "teacher": TEACHERS,
+    "reranker": RERANKERS,
+    "first_stage": RETRIEVERS,
+    "retrievers": RETRIEVERS,
+    "pairs": PAIRS,
+    "queries": QUERIES,
+}
+"""Options that are parts themselves, and their shelves."""
+
+_FILLED_IN = {
+    "reranker": {"qrels", "lock", "scores", "progress"},
+    "retriever": {"passages", "fields", "lock", "progress"},
+    "teacher": {"lock"},
+    "builder": {"collection", "data", "lock", "teacher"},
+    "source of pairs": {"collection", "data", "lock", "teacher"},
+    "query source": {"collection", "data", "lock", "teacher"},
+}
+"""Parameters that no recipe fills in, by kind of part."""
+
+
+def _parts_in(slot: str, value: Any) -> list[tuple[str, dict[str, Any]]]:
+    """The parts that an option holds: one, or several by names of the recipe's choice."""
+    if isinstance(value, Mapping) and "part" not in value:
+        return [_named(one, slot) for one in value.values()]
+    return [_named(value, slot)]
 
 
 def _named(part: object, what: str) -> tuple[str, dict[str, Any]]:
@@ -104,22 +161,6 @@ def _named(part: object, what: str) -> tuple[str, dict[str, Any]]:
     if isinstance(part, Mapping) and isinstance(part.get("part"), str):
         return part["part"], {key: value for key, value in part.items() if key != "part"}
     raise BadInput(f'{what} must name a part, as in "monot5" or {{ part = "monot5", model = "..." }}, not {part!r}')
-
-
-def _made(
-    what: str, part: Callable[..., Any], given: Mapping[str, Any], options: Mapping[str, Any], *first: object
-) -> Any:
-    """The part made with its options, and with those of the `given` that it has a place for."""
-    parameters = inspect.signature(part).parameters.values()
-    places = {parameter.name for parameter in parameters}
-    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    taken = {key: value for key, value in given.items() if open_ended or key in places}
-    try:
-        return part(*first, **{**taken, **options})
-    except TypeError as error:
-        if "argument" not in str(error):
-            raise
-        raise BadInput(f"{what} does not take these options ({error})") from error
 
 
 class Parts:
@@ -138,6 +179,7 @@ class Parts:
 
     def builder(self, name: str, options: Mapping[str, Any], teacher: Teacher | None) -> Builder:
         """The builder called `name`. Raises UnknownName, BadInput for options that it or a part does not take."""
+        check_part(BUILDERS, name, options)
         made: Builder = self._filled(f"builder {name}", BUILDERS[name], options, {"teacher": teacher, "task": ""})
         return made
 
@@ -145,7 +187,8 @@ class Parts:
         self, what: str, part: Callable[..., Any], options: Mapping[str, Any], around: Mapping[str, Any]
     ) -> Any:
         """`part` with its options, in which every table of a part has become that part."""
-        options, takes = dict(options), inspect.signature(part).parameters
+        options = dict(options)
+        takes = accepts(part)
         here = {**around, "task": options.get("task", around["task"])}
         if "task" not in takes:
             options.pop("task", None)
@@ -163,7 +206,7 @@ class Parts:
         given = {"data": self._data, "lock": self._lock, "teacher": here["teacher"]}
         if "collection" in takes:
             given["collection"] = self._collection(here["task"], what)
-        return _made(what, part, given, options)
+        return make(what, part, given, options)
 
     def _from_shelf(self, slot: str, shelf: Shelf, table: Any, here: Mapping[str, Any]) -> Any:
         if isinstance(table, Mapping) and "part" not in table:  # several, by names of the recipe's own

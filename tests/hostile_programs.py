@@ -270,4 +270,24 @@ done = {
 }
 say({name: answer for name, answer in done.items() if answer[0] != -1})
 """,
+    "attributes": """
+import ctypes, struct
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*arguments):
+    ctypes.set_errno(0)
+    return [libc.syscall(*arguments), ctypes.get_errno()]
+entries = ((0x01, 6, -1), (0x04, 6, -1), (0x20, 4, -1))  # user::rw-, group::rw-, other::r--
+acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+value = ctypes.create_string_buffer(acl, len(acl))
+asked = struct.pack("<QII", ctypes.addressof(value), len(acl), 0)
+name, here = b"system.posix_acl_access", -100
+say({
+    "setxattrat": call(463, here, b"/dev/full", 0, name, asked, len(asked)),
+    "removexattrat": call(466, here, b"/dev/full", 0, name),
+    "open_tree_attr": call(467, here, b"/tmp", 0, 0, 0),
+    "file_setattr": call(469, here, b"/dev/full", bytes(32), 32, 0),
+    "470": call(470, 0, 0, 0),
+    "999": call(999, 0, 0, 0),
+})
+""",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -17,9 +16,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from exabench.cards import card, changelog, croissant, template_for
-from exabench.cards._front_matter import computed, written
-from exabench.cards._markdown import code, figures, plain, table
+from exabench.cards import card, changelog, template_for
+from exabench.cards.front_matter import written
+from exabench.cards.markdown import code, figures, plain, table
 from exabench.errors import BadInput
 from exabench.files import from_json, json_text
 from exabench.rows import FAMILIES, DataFile, Release, Table
@@ -187,13 +186,13 @@ def _paths(path: str | list[str]) -> list[str]:
 )
 def test_the_size_category_follows_from_the_rows(rows: int, size: str) -> None:
     only = a_table("a", "listwise", splits={"train": (DataFile("data/a/train-0.parquet", DIGEST, 1, rows),)})
-    assert computed(a_release(tables={"a": only}))["size_categories"] == [size]
+    assert front(made(a_release(tables={"a": only})))["size_categories"] == [size]
 
 
 def test_a_licence_that_the_hub_does_not_know_is_other_and_named_and_none_is_refused() -> None:
     def licensed(*licences: str) -> dict[str, Any]:
         tables = {str(i): a_table("a", "listwise", licence=licence) for i, licence in enumerate(licences)}
-        return computed(a_release(tables=tables))
+        return front(made(a_release(tables=tables)))
 
     assert licensed("MIT", "mit")["license"] == "mit"
     found = licensed("MS MARCO (non-commercial)", "cc0-1.0")
@@ -393,25 +392,6 @@ def test_a_changelog_of_somebody_s_own_is_added_to() -> None:
     assert own.count("2.0.0 (soon)") == 1 and "## 2.0.0 (soon)\n\n<!-- exabench: 2.0.0 -->\n- x\n" in own
     with pytest.raises(BadInput, match="CHANGELOG.md"):
         changelog(a_release(), [], "<!-- exabench: 1.0.0 -->\n")
-
-
-def test_croissant_lists_every_file_with_its_digest_and_every_field() -> None:
-    release = a_release()
-    document = json.loads(croissant(release))
-    assert document["conformsTo"] == "http://mlcommons.org/croissant/1.0" and document["version"] == "1.2.0"
-    files = [entry for entry in document["distribution"] if entry["@type"] == "cr:FileObject"]
-    assert {(f["contentUrl"], f["sha256"]) for f in files} == {
-        (f.path, f.sha256) for each in release.tables.values() for files in each.splits.values() for f in files
-    }
-    ids = [entry["@id"] for entry in [*document["distribution"], *document["recordSet"]]]
-    ids += [field["@id"] for records in document["recordSet"] for field in records["field"]]
-    assert len(set(ids)) == len(ids) and not any(re.search(r"\s", each) for each in ids)
-    for records in document["recordSet"]:
-        family = FAMILIES[release.tables[records["@id"]].family]
-        assert [field["name"] for field in records["field"]] == ["split", *family]
-        assert {f["name"] for f in records["field"] if f.get("repeated")} == {
-            n for n, k in family.items() if "list" in k
-        }
 
 
 def _value(kind: str, row: int) -> Any:

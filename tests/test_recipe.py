@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exabench.errors import BadInput, UnknownName
-from exabench.recipe import read_recipe, recipe_names, settings
+from exabench.recipe import merged, override, read_recipe, recipe_names, settings
 
 KEYS = {"title": str, "depth": int, "tasks": list, "fast": bool}
 
@@ -69,6 +69,66 @@ def test_a_setting_reads_key_equals_value(pair):
 )
 def test_a_value_is_toml_where_it_can_be(text, value):
     assert settings([f"key={text}"]) == {"key": value}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "result"),
+    [
+        (["a.b=1", "a.c.d=x"], {"a": {"b": 1, "c": {"d": "x"}}}),
+        (["a={b=1, c=2}", "a.b=3"], {"a": {"b": 3, "c": 2}}),
+        (["a.b=3", "a={c=2}"], {"a": {"c": 2}}),  # a key without a dot replaces the whole table
+        ([" a . b = 1"], {"a": {"b": 1}}),
+    ],
+)
+def test_a_dot_reaches_into_a_table(pairs, result):
+    assert settings(pairs) == result
+
+
+@pytest.mark.parametrize("pair", ["model.name=x", "a.b.c=1", ".=1", "a.=1", ".a=1"])
+def test_a_dot_reaches_into_nothing_but_a_table(pair):
+    base = {"model": "m", "a": {"b": [1]}}
+    with pytest.raises(BadInput, match="--set ") as error:
+        override(base, [pair])
+    assert "\n" not in str(error.value) and base == {"model": "m", "a": {"b": [1]}}
+
+
+def test_what_is_laid_over_changes_no_table_below_it():
+    base = {"a": {"b": 1, "c": {"d": 2}}}
+    assert merged(base, {"a": {"c": {"e": 3}}, "f": 4}) == {"a": {"b": 1, "c": {"d": 2, "e": 3}}, "f": 4}
+    assert override(base, ["a.c.d=9"]) == {"a": {"b": 1, "c": {"d": 9}}}
+    assert base == {"a": {"b": 1, "c": {"d": 2}}}
+
+
+@pytest.fixture
+def family(tmp_path):
+    file = tmp_path / "family.toml"
+    file.write_text(
+        'title = "T"\ndepth = 10\ntasks = ["mini"]\n'
+        '[variants.small]\ndepth = 3\n[variants."large-1.5"]\ntasks = ["a"]\nfast = true\n'
+    )
+    return file
+
+
+def test_a_variant_is_the_recipe_above_it_with_its_own_values(family, page):
+    small = read_recipe("board", f"{family}#small", KEYS)
+    large = read_recipe("board", f"{family}#large-1.5", KEYS, ["title=L"])
+    assert (small.name, small.values) == ("small", {"title": "T", "depth": 3, "tasks": ["mini"]})
+    assert (large.name, large.values) == ("large-1.5", {"title": "L", "depth": 10, "tasks": ["a"], "fast": True})
+    assert small.fingerprint == read_recipe("board", page, KEYS, ["depth=3"]).fingerprint
+
+
+def test_a_variant_has_to_be_named_and_to_be_there(family):
+    with pytest.raises(BadInput, match=r"several recipes; name one, as in family.toml#large-1.5"):
+        read_recipe("board", family, KEYS)
+    with pytest.raises(UnknownName, match="unknown variant 'smal'; did you mean small"):
+        read_recipe("board", f"{family}#smal", KEYS)
+
+
+@pytest.mark.parametrize("text", ["variants = 3", "variants = {}", "[variants]\nsmall = 3"])
+def test_variants_are_tables(tmp_path, text):
+    (tmp_path / "odd.toml").write_text(text)
+    with pytest.raises(BadInput, match="variants must be tables"):
+        read_recipe("board", tmp_path / "odd.toml", KEYS)
 
 
 def test_an_unknown_recipe_is_refused_with_the_choices():

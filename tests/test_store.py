@@ -52,7 +52,7 @@ def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
     for left in tmp_path.iterdir():
         left.unlink()
     file.write_bytes(b"not a database, but long enough to be taken for one" * 50)
-    with pytest.raises(BadInput, match="is not a score store"):
+    with pytest.raises(BadInput, match="is no score store"):
         Store(tmp_path, {})
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import fits
 import pytest
-from models import classifier_folder
+from models import classifier_folder, encoder_folder
 
 from exabench.cli import main
 from exabench.recipe import recipe_names
+from exabench.statistics import holm
 
 
 @pytest.fixture
@@ -76,10 +80,75 @@ def test_a_dry_run_says_what_would_be_fitted_and_writes_nothing(recipe, tmp_path
     assert contents(tmp_path) == before
 
 
+CHECKS = [{"task": "mini", "depth": 10, "metric": metric} for metric in ("nDCG@10", "RR@10", "AP@10")]
+
+
+def test_the_p_values_are_corrected_once_and_told_the_same_everywhere(recipe, tmp_path, capsys):
+    command = ["train", "run", str(recipe), "--to", str(tmp_path / "run"), "--device", "cpu"]
+    command += ["--set", f"check={fits.toml_text(CHECKS)}", "--set", "options.max_length=64"]
+    assert main([*command, "--json"]) == 0
+    told = json.loads(printed(capsys))["checks"]
+    written = json.loads((tmp_path / "run" / "model" / "training.json").read_text())["checks"]
+    for kind in ("first_stage", "start"):
+        raw = [check[kind]["p"] for check in told]
+        assert [check[kind]["p_holm"] for check in told] == pytest.approx(holm(raw))
+        assert [check[kind]["p_holm"] for check in told] == [check[kind]["p_holm"] for check in written]
+    assert any(check["first_stage"]["p_holm"] < 1 for check in told)
+    assert main(command) == 0
+    for check, line in zip(told, printed(capsys).splitlines()[2:], strict=False):
+        assert line.split()[6] == f"{check['first_stage']['p_holm']:.4f}"
+
+
+@pytest.fixture
+def headless(recipe: Path, tmp_path: Path) -> list[str]:
+    """The command of a training whose model needs a scoring head, so that it begins by writing a start model."""
+    model = f"model={encoder_folder(tmp_path / 'encoder')}"
+    return ["train", "run", str(recipe), "--to", str(tmp_path / "run"), "--device", "cpu", "--set", model]
+
+
+def test_a_start_model_that_a_killed_run_left_half_written_stops_nobody(headless, tmp_path):
+    (tmp_path / "run" / ".start.unfinished").mkdir(parents=True)
+    (tmp_path / "run" / ".start.unfinished" / "config.json").write_text("{")
+    assert main(headless) == 0
+    assert (tmp_path / "run" / "start" / "model.safetensors").is_file()
+    assert not (tmp_path / "run" / ".start.unfinished").exists()
+
+
+def test_a_run_that_is_killed_while_the_start_model_is_written_ends_as_one_that_was_not(headless, tmp_path):
+    assert main([*headless, "--to", str(tmp_path / "whole")]) == 0
+    assert fits.killed(dies_in_start, headless)
+    assert not (tmp_path / "run" / "start").exists() and list((tmp_path / "run").glob(".start*/model.safetensors"))
+    assert main(headless) == 0
+    assert fits.outcome(tmp_path / "run") == fits.outcome(tmp_path / "whole")
+
+
+def dies_in_start(command: list[str]) -> None:
+    """Killed between the weights of the start model and its tokenizer."""
+    from transformers import PreTrainedTokenizerBase
+
+    PreTrainedTokenizerBase.save_pretrained = lambda *_, **__: fits.kill()
+    main(command)
+
+
+@pytest.mark.parametrize(("times", "part"), [(0.5, "start"), (1.5, "checkpoints")])
+def test_a_disk_without_room_is_one_line_and_the_same_command_goes_on(headless, tmp_path, times, part):
+    """No file may grow over so many times the size of the model; the optimiser's moments are twice as large as it."""
+    limit = int(times * (tmp_path / "encoder" / "model.safetensors").stat().st_size)
+
+    def small() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    run = [sys.executable, "-m", "exabench", *headless]
+    done = subprocess.run(run, capture_output=True, text=True, preexec_fn=small, check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert f"/{part}" in done.stderr.splitlines()[-1] and "cannot be written" in done.stderr.splitlines()[-1]
+    assert main(headless) == 0
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("steps.pace=3", "unknown key of steps 'pace'"),
+        ("steps.pace=3", "unknown key 'pace' in steps"),
         ("loss.part=ranknett", "ranknet"),
         ("loss.part=lce", "holds listwise, but loss lce needs contrastive"),
         ("loss.sigma=-1", "sigma"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from exabench.building._making import Making
 from exabench.building._review import TRAIN, VALIDATION, Review
-from exabench.cards import card, changelog, croissant, template_for
+from exabench.cards import card, changelog, template_for
 from exabench.files import file_digest, read_text, write
 from exabench.nouns import Progress
 from exabench.recipe import Recipe
@@ -60,9 +60,8 @@ def _extra(folder: Path, files: list[Path]) -> tuple[DataFile, ...]:
 
 
 def _write_papers(release: Release, folder: Path) -> None:
-    """What people read: the card, the changes, and the description for machines (Croissant)."""
+    """Write what people read: the card and the changes."""
     page = folder / "README.md"
     written = read_text(page) if page.is_file() else ""
     write(page, card(release, template_for(release.name), existing=written))
     write(folder / "CHANGELOG.md", changelog(release, [], ""))
-    write(folder / "croissant.json", croissant(release))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from exabench.errors import BadInput, MissingExtra
-from exabench.nouns import Passage, Query, Usage
+from exabench.nouns import Passage, Progress, Query, Usage, silent
+from exabench.options import make
 from exabench.rerankers._prompted import Prompted
 
 if TYPE_CHECKING:
@@ -15,11 +16,28 @@ if TYPE_CHECKING:
     from exabench.teachers import Teacher
 
 
-class Pairwise:
-    """With a `teacher`, PRP (_prompted.py: `method` "allpairs" or "sliding", `k`, `words`); with a `model`, duoT5.
+class PairwiseOptions(TypedDict, total=False):
+    """With a teacher: `method` is "allpairs" or "sliding". In a sliding comparison `k` passes go up the list.
 
-    Qin et al. 2023, arXiv 2306.17563; Pradeep et al. 2021, arXiv 2101.05667 (_duo.py: `revision`, `precision`,
-    `answers`, `max_length`, `batch_tokens`, `devices`). Raises BadInput without either or with both.
+    With a model: `answers` are the words for the better and the worse first passage.
+    """
+
+    method: str
+    k: int
+    words: int
+    revision: str
+    precision: str
+    answers: Sequence[str]
+    max_length: int
+    batch_tokens: int
+    devices: Sequence[str]
+
+
+class Pairwise:
+    """With a `teacher`, PRP (_prompted.py: `method`, `k`, `words`); with a `model`, duoT5 (_duo.py: the other options).
+
+    Qin et al. 2023, arXiv 2306.17563; Pradeep et al. 2021, arXiv 2101.05667. Raises BadInput without either, with
+    both, or with an option of the other one.
     """
 
     reads = "texts"
@@ -34,17 +52,21 @@ class Pairwise:
         fields: Sequence[str] = ("title", "text"),
         lock: str | Path | None = None,
         scores: str | None = None,
-        **options: Any,
+        progress: Progress = silent,
+        **options: Unpack[PairwiseOptions],
     ) -> None:
         if (teacher is None) == (not model):
             raise BadInput("pairwise needs a teacher (PRP) or a model (duoT5), one of the two")
         self._way: Prompted | DuoT5
+        own: dict[str, Any] = {"fields": fields, **options}
         if teacher is not None:
-            self._way = Prompted(teacher, fields=fields, **options)
+            self._way = make("reranker pairwise with a teacher", Prompted, {}, own, teacher)
         else:
-            self._way = _duo_t5()(model, fields=fields, lock=lock, scores=scores, **options)
+            given = {"lock": lock, "scores": scores, "progress": progress}
+            self._way = make("reranker pairwise with a model", _duo_t5(), given, own, model)
         self.identity: Mapping[str, Any] = {**self._way.identity, "reranker": "pairwise"}
-        self.precision, self.parameters = self._way.precision, self._way.parameters
+        self.precision = self._way.precision
+        self.parameters = self._way.parameters
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -172,6 +173,20 @@ def test_no_process_no_variable_and_no_right_of_the_users_is_seen(tmp_path, monk
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe knows the numbers of x86-64")
 def test_calls_that_have_led_out_of_jails_fail(tmp_path):
     assert probed("calls", tmp_path / "model") == {}
+
+
+def test_a_jailed_root_changes_no_attribute_of_a_device_of_the_machine(tmp_path):
+    before = os.stat("/dev/full").st_mode
+    try:
+        answers = probed("attributes", tmp_path / "model")
+        assert os.stat("/dev/full").st_mode == before
+    finally:
+        os.chmod("/dev/full", before & 0o7777)
+    refused = [-1, errno.EPERM]
+    assert answers == dict.fromkeys(("setxattrat", "removexattrat", "open_tree_attr", "file_setattr"), refused) | {
+        "470": [-1, errno.ENOSYS],
+        "999": [-1, errno.ENOSYS],
+    }
 
 
 def test_a_machine_without_bubblewrap_says_what_to_do(monkeypatch):

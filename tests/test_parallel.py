@@ -1,0 +1,91 @@
+"""Work in forked processes: every result comes back once, a free process takes the next item, errors arrive whole."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exabench.errors import BadInput, CannotWrite, UnknownName
+from exabench.parallel import map_unordered, worker_count
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(), max_size=30), st.integers(1, 4), st.integers(1, 7))
+def test_every_item_comes_back_once(items: list[int], processes: int, chunk: int) -> None:
+    assert sorted(map_unordered(lambda item: item * 2, items, processes, chunk=chunk)) == sorted(2 * i for i in items)
+
+
+def test_one_long_item_holds_up_no_other() -> None:
+    def work(item: int) -> tuple[int, int]:
+        time.sleep(1.0 if item == 0 else 0.0)
+        return item, os.getpid()
+
+    results = list(map_unordered(work, range(50), 2))
+    slow = dict(results)[0]
+    assert results[-1] == (0, slow)
+    assert os.getpid() not in {pid for _, pid in results}
+
+
+def bad_input(item: int) -> int:
+    if item == 3:
+        raise BadInput("is not what it says", file="one.json")
+    return item
+
+
+def unknown_name(item: int) -> int:
+    if item == 3:
+        raise UnknownName("task", "scifcat", ["scifact"])
+    return item
+
+
+def killed(item: int) -> int:
+    if item == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def breaks(item: int) -> float:
+    return 1 / (item - 3)
+
+
+@pytest.mark.parametrize(
+    ("work", "error", "message"),
+    [
+        (bad_input, BadInput, "^one.json: is not what it says$"),
+        (unknown_name, UnknownName, "^unknown task 'scifcat'; did you mean scifact\\?$"),
+        (killed, CannotWrite, "a process was ended"),
+        (breaks, ZeroDivisionError, "division"),
+    ],
+)
+def test_an_error_in_a_process_is_raised_here(
+    work: Callable[[int], object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        list(map_unordered(work, range(10), 2))
+
+
+def test_no_process_is_left_behind_when_the_rest_is_not_taken() -> None:
+    results = map_unordered(lambda item: os.getpid(), range(1000), 3)
+    pids = {next(results) for _ in range(200)}
+    results.close()  # type: ignore[attr-defined]
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_few_items_are_not_worth_a_process() -> None:
+    assert worker_count(9, at_least=10) == 1
+    assert worker_count(10, at_least=10) == min(8, len(os.sched_getaffinity(0)))
+
+
+def test_the_garbage_collector_is_left_as_it_was() -> None:
+    frozen = gc.get_freeze_count()
+    list(map_unordered(abs, range(4), 2))
+    assert gc.get_freeze_count() == frozen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from collections import Counter
@@ -19,14 +18,12 @@ from exabench.builders._exaranker_format import input_text, rows_from_tsv, targe
 from exabench.builders.exaranker import Exaranker, explanation_of, fault
 from exabench.collections.beir_folder import EMBEDDED, BeirFolder
 from exabench.errors import BadInput
-from exabench.files import read_toml
 from exabench.nouns import Passage, Prompt, Query, Reply, Task
-from exabench.pairs import PAIRS
 from exabench.pairs.judged import Judged
-from exabench.recipe import FOLDER
+from exabench.recipe import recipes
 from exabench.rows import Item, Pair, Rejected, checked_row
+from exabench.systems import check_part
 
-RECIPES = sorted(file for file in (FOLDER / "data").glob("*.toml") if read_toml(file)["builder"] == "exaranker")
 GIVEN_BY_BUILDING = {"teacher": "human", "teacher_revision": "", "prompt": "", "replies": []}
 SKY = Passage("p1", "Air scatters blue light.", "The sky")
 
@@ -317,20 +314,15 @@ def test_rows_survive_the_way_through_such_a_file(tmp_path_factory, given):
 # -- recipes ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
-def test_a_recipe_s_options_are_those_of_its_parts(file):
-    page = read_toml(file)
-    options = dict(page["options"])
-    pairs = dict(options.pop("pairs"))
-    options.pop("task", None)
-    assert pairs.keys() - {"part"} <= set(inspect.signature(PAIRS[pairs["part"]]).parameters)
-    assert options.keys() <= set(inspect.signature(BUILDERS[page["builder"]]).parameters)
-    assert page["licence"] and page["title"] and ("teacher" in page) == (options["prompt"] != "")
-    assert page["licence"] != "other" or "MS MARCO" in page["note"]
+@pytest.mark.parametrize("recipe", recipes("data").values(), ids=lambda recipe: recipe.name)
+def test_a_recipe_s_options_are_those_of_its_parts_and_it_says_whose_texts_these_are(recipe):
+    values = recipe.values
+    check_part(BUILDERS, values["builder"], values["options"])
+    assert values["licence"] and values["title"] and (values["licence"] != "other" or values["note"])
 
 
 def test_the_demo_s_every_pair_has_a_recorded_reply_that_makes_a_row():
-    page = read_toml(FOLDER / "data" / "mini-explanations.toml")
+    page = recipes("data")["mini-explanations"].values
     lines = (EMBEDDED / page["teacher"]["file"]).read_text(encoding="utf-8").splitlines()
     said = {line["id"]: line["text"] for line in map(json.loads, lines)}
     assert len(said) == len(lines)

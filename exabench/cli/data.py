@@ -61,7 +61,7 @@ def show_(recipe: str, pairs: tuple[str, ...], as_json: bool) -> None:
     from exabench.files import toml_text
 
     page = data_recipe(recipe, pairs)
-    lines = [f"# {page.file.name}, fingerprint {page.fingerprint}"]
+    lines = [f"# {page.name}.toml, fingerprint {page.fingerprint}"]
     lines += [f"{key} = {toml_text(value)}" for key, value in page.values.items()]
     answer(as_json, {**page.values, "fingerprint": page.fingerprint}, "\n".join(lines))
 

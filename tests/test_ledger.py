@@ -304,14 +304,3 @@ def test_what_is_no_line_is_bad_input(tmp_path, line):
     ledger.change_log.write_text(line + "\n", encoding="utf-8")
     with pytest.raises(BadInput, match="changes.jsonl:1: is no line of a change log"):
         ledger.changes()
-
-
-# -- submissions -------------------------------------------------------------------------------------------------------
-
-
-def test_submissions_are_counted_by_their_owners(board):
-    ledger = Ledger(board)
-    sent = ledger.submissions()["acme--good"]
-    for name in ("acme/two", "other/one"):
-        ledger.add_submission(dataclasses.replace(sent, name=name, withdrawn="a mistake"))
-    assert ledger.owners() == {"acme": 2, "other": 1}

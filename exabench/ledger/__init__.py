@@ -253,14 +253,6 @@ class Ledger:
 
     # -- the whole folder ----------------------------------------------------------------------------------
 
-    def owners(self) -> dict[str, int]:
-        """How many submissions each owner has on the board, withdrawn ones among them; baselines are nobody's."""
-        found: dict[str, int] = {}
-        for submission in self.submissions().values():
-            if submission.kind != "baseline":
-                found[submission.owner] = found.get(submission.owner, 0) + 1
-        return found
-
     @property
     def pending(self) -> Path:
         """Where submissions wait, one folder each."""

@@ -72,11 +72,16 @@ def jail_command(
     command += ["--size", str(limits.files), "--tmpfs", "/tmp"]  # first: this very installation may lie in /tmp
     command += [*_system(), *_python(), "--proc", "/proc", *_covered(), "--dev", "/dev"]
     command += ["--size", str(limits.files), "--tmpfs", "/dev/shm"]
-    command += [part for device in _gpus() for part in ("--dev-bind", device, device)]
-    command += [] if model is None else ["--ro-bind", str(Path(model).resolve()), MODEL]
-    command += [part for name, value in _environment().items() for part in ("--setenv", name, value)]
-    for option, descriptor in (("--seccomp", seccomp), ("--info-fd", info)):
-        command += [] if descriptor is None else [option, str(descriptor)]
+    for device in _gpus():
+        command += ["--dev-bind", device, device]
+    if model is not None:
+        command += ["--ro-bind", str(Path(model).resolve()), MODEL]
+    for name, value in _environment().items():
+        command += ["--setenv", name, value]
+    if seccomp is not None:
+        command += ["--seccomp", str(seccomp)]
+    if info is not None:
+        command += ["--info-fd", str(info)]
     return [*command, "--chdir", "/tmp", "--remount-ro", "/dev", "--remount-ro", "/", "--", *_limited(limits), *program]
 
 
@@ -124,23 +129,33 @@ def _gpus() -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
-    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    home = {
+    environment = {
         "HOME": "/tmp",
         "USER": "nobody",
         "PATH": "/usr/bin:/bin",
         "LANG": "C.UTF-8",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
         "EXABENCH_CACHE": "/tmp/cache",
     }
-    return {**home, **offline, "EXABENCH_CACHE": "/tmp/cache", **passed}
+    for name in _PASSED:
+        if name in os.environ:
+            environment[name] = os.environ[name]
+    return environment
 
 
 def _limited(limits: Limits) -> list[str]:
     """prlimit's own limits are the kernel's: what the watch (exabench.sandbox._process) may see too late."""
     cores = os.cpu_count() or 1
-    tasks, seconds = limits.processes + 16 * cores, int(limits.seconds * cores) + 1
-    set_ = [f"--nproc={tasks}", f"--fsize={limits.files}", f"--cpu={seconds}", "--nofile=1024", "--core=0"]
+    command = [
+        "/usr/bin/prlimit",
+        f"--nproc={limits.processes + 16 * cores}",
+        f"--fsize={limits.files}",
+        f"--cpu={int(limits.seconds * cores) + 1}",
+        "--nofile=1024",
+        "--core=0",
+    ]
     if not _gpus():  # a driver maps far more than it takes
-        set_.append(f"--data={2 * limits.memory}")
-    return ["/usr/bin/prlimit", *set_, "--"]
+        command.append(f"--data={2 * limits.memory}")
+    return [*command, "--"]

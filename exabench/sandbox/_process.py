@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import selectors
+import select
 import signal
 import subprocess
 import threading
@@ -56,9 +56,7 @@ class Jailed:
         self._err = self._process.stderr.fileno()
         for pipe in (self._in, self._out, self._err):
             os.set_blocking(pipe, False)
-        self._select = selectors.DefaultSelector()
-        self._select.register(self._out, selectors.EVENT_READ)
-        self._select.register(self._err, selectors.EVENT_READ)
+        self._readable = [self._out, self._err]
         self._watch = threading.Thread(target=self._watched, daemon=True)
         self._watch.start()
 
@@ -109,7 +107,6 @@ class Jailed:
         if self._first is not None:
             os.close(self._first)
             self._first = None
-        self._select.close()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             assert pipe is not None
             pipe.close()
@@ -118,27 +115,24 @@ class Jailed:
 
     def _turn(self) -> None:
         """Wait for a pipe, a moment at most, and move what can be moved."""
-        self._want_to_write(bool(self._unsent))
-        for key, _ in self._select.select(TICK):
-            if key.fd == self._in:
+        poll = select.poll()
+        for pipe in self._readable:
+            poll.register(pipe, select.POLLIN)
+        if self._unsent:
+            poll.register(self._in, select.POLLOUT)
+        for pipe, _ in poll.poll(1000 * TICK):
+            if pipe == self._in:
                 self._write()
                 continue
-            data = self._read(key.fd)
+            data = self._read(pipe)
             if data is None:
-                self._select.unregister(key.fd)
-                if key.fd == self._out:
+                self._readable.remove(pipe)
+                if pipe == self._out:
                     self._ended()
-            elif key.fd == self._out:
+            elif pipe == self._out:
                 self._line += data
             else:
                 self._said = (self._said + data)[-_TAIL:]
-
-    def _want_to_write(self, wanted: bool) -> None:
-        if wanted != (self._in in self._select.get_map()):
-            if wanted:
-                self._select.register(self._in, selectors.EVENT_WRITE)
-            else:
-                self._select.unregister(self._in)
 
     def _write(self) -> None:
         try:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from exabench.nouns import Query
 from exabench.sampling import draw
 
 if TYPE_CHECKING:
-    from exabench.nouns import Query
     from exabench.retrievers import Retriever
+
+    FirstStages: TypeAlias = Mapping[str, Retriever]
+    """First stages by name. For the type checker alone: options are not checked where that would make an index."""
 
 AT_ONCE = 1000
 """Queries that a first stage is asked together."""
@@ -27,9 +30,7 @@ def rankings(stage: Retriever, queries: Sequence[Query], depth: int) -> dict[str
     return found
 
 
-def all_rankings(
-    stages: Mapping[str, Retriever], queries: Sequence[Query], depth: int
-) -> dict[str, dict[str, list[str]]]:
+def all_rankings(stages: FirstStages, queries: Sequence[Query], depth: int) -> dict[str, dict[str, list[str]]]:
     """The rankings of every first stage, as `{query id: {stage: passage ids}}`, stages by name."""
     found: dict[str, dict[str, list[str]]] = {query.id: {} for query in queries}
     if queries:

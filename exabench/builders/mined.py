@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from exabench.builders._columns import group, origin
 from exabench.builders._first_stages import all_rankings, best_stages
@@ -20,10 +20,8 @@ from exabench.rows import Item, Rejected, Row
 from exabench.sampling import draw
 
 if TYPE_CHECKING:
+    from exabench.builders._first_stages import FirstStages
     from exabench.collections import Collection
-    from exabench.retrievers import Retriever
-
-    FirstStages: TypeAlias = Mapping[str, Retriever]  # for the type checker alone: reading one would make its index
 
 
 @dataclass

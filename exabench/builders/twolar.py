@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from exabench.builders._columns import origin, passage_list
 from exabench.builders._first_stages import blocks, overlap, rankings
@@ -19,11 +19,9 @@ from exabench.rows import Item, Rejected, Row
 from exabench.sampling import by_turns, draw
 
 if TYPE_CHECKING:
+    from exabench.builders._first_stages import FirstStages
     from exabench.collections import Collection
     from exabench.queries import QuerySource
-    from exabench.retrievers import Retriever
-
-    FirstStages: TypeAlias = Mapping[str, Retriever]  # for the type checker alone: reading one would make its index
 
 _PLANNED = ("query_id", "query", "query_source", "first_stage", "source", "source_revision")
 """Fields of a row that its Item holds as they are."""

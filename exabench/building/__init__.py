@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from exabench.builders.twolar import recorded_replies
-from exabench.building._making import Making
+from exabench.building._making import Making, Sources
 from exabench.building._recipe_parts import RecipeParts
 from exabench.building._releasing import released
 from exabench.errors import BadInput
@@ -20,7 +19,6 @@ from exabench.parallel import run_items
 from exabench.recipe import Recipe, read_recipe
 from exabench.rows import Release
 from exabench.runs import read_run
-from exabench.shards import WorkFolder
 
 KEYS = {
     "builder": str,
@@ -36,20 +34,9 @@ KEYS = {
     "options": dict,
     "quality": dict,
 }
+__all__ = ["KEYS", "SHARD", "Sources", "build", "data_recipe", "planned", "record"]
 SHARD = 500
 """Items that are planned, kept and lost together, where a recipe does not say."""
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where a build finds what it needs: test collections, the reply store (None: the user's), and how much to spend.
-
-    `budget` is a hard stop in teacher tokens, prompts and answers together (0: none); each process counts its own.
-    """
-
-    data: Path | None = None
-    replies: Path | None = None
-    budget: int = 0
 
 
 def data_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -77,8 +64,8 @@ def build(
     page = recipe if isinstance(recipe, Recipe) else data_recipe(recipe)
     sources = sources or Sources()
     with only_writer(to):
-        work, making, shards = _planned(page, to, sources, limit, progress)
-        todo = [number for number in range(shards) if work.finished(number) is None]
+        making, shards = _plan(page, to, sources, limit, progress)
+        todo = [number for number in range(shards) if making.work.finished(number) is None]
         if engine == "ray":
             parts = [[number] for number in todo]
             nodes = _finish_parts(parts, page, to, sources, engine, workers)
@@ -88,7 +75,7 @@ def build(
             _finish_parts(parts, page, to, sources, engine, workers)
         else:
             making.finish(todo, lambda done: progress(shards - len(todo) + done, shards, "shards"))
-        return released(page, work, making, sources.data, progress)
+        return released(making, progress)
 
 
 def planned(
@@ -101,10 +88,10 @@ def planned(
     """
     sources = sources or Sources()
     with only_writer(to):
-        work, making, shards = _planned(recipe, to, sources, limit, progress)
+        making, shards = _plan(recipe, to, sources, limit, progress)
         counts = {"items": 0, "prompts": 0, "answered before": 0}
         for number in range(shards):
-            items = work.items(number)
+            items = making.work.items(number)
             prompts = [prompt for item in items for prompt in item.prompts]
             counts["items"] += len(items)
             counts["prompts"] += len(prompts)
@@ -134,16 +121,15 @@ def record(recipe: Recipe, run_file: str | Path, to: str | Path, *, sources: Sou
     return len(told)
 
 
-def _planned(
-    page: Recipe, to: str | Path, sources: Sources, limit: int, progress: Progress
-) -> tuple[WorkFolder, Making, int]:
-    work = WorkFolder(to)
-    making = Making(page, work, data=sources.data, replies=sources.replies, budget=sources.budget)
-    work.agree(making.about | {"limit": limit})
-    if work.planned() is None:
+def _plan(page: Recipe, to: str | Path, sources: Sources, limit: int, progress: Progress) -> tuple[Making, int]:
+    """The build with its plan on disk; in how many shards."""
+    making = Making(page, to, sources)
+    making.work.agree(making.about | {"limit": limit})
+    shards = making.work.planned()
+    if shards is None:
         progress(0, 1, "the plan")
-        work.plan(islice(making.builder.items(), limit or None), page.values.get("shard", SHARD))
-    return work, making, work.planned() or 0
+        shards = making.work.plan(islice(making.builder.items(), limit or None), page.values.get("shard", SHARD))
+    return making, shards
 
 
 def _finish_parts(
@@ -154,13 +140,12 @@ def _finish_parts(
     What goes to a worker are the numbers of shards, never a row. The reply store is one.
     """
     nodes: set[str] = set()
-    begin = partial(_begin_worker, page, to, sources)
+    begin = partial(_worker, page, to, sources)
     for _, outcome in run_items(parts, begin, engine=engine, workers=workers):
         outcome.get()
         nodes.add(outcome.node)
     return len(nodes)
 
 
-def _begin_worker(page: Recipe, to: str | Path, sources: Sources) -> Callable[[Sequence[int]], None]:
-    work = WorkFolder(to)
-    return Making(page, work, data=sources.data, replies=sources.replies, budget=sources.budget).finish
+def _worker(page: Recipe, to: str | Path, sources: Sources) -> Callable[[Sequence[int]], None]:
+    return Making(page, to, sources).finish

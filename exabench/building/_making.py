@@ -6,17 +6,41 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from exabench.building._recipe_parts import RecipeParts
 from exabench.errors import BadInput, Refused
 from exabench.files import digest_of, read_json
 from exabench.nouns import Prompt, Reply
 from exabench.recipe import Recipe
+from exabench.records import Record, read
 from exabench.replies import CachedTeacher, Replies, without_server
 from exabench.rows import Item, Rejected, checked_row
 from exabench.shards import WorkFolder
 from exabench.systems import teacher
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where a build finds what it needs: test collections, the reply store (None: the user's), and how much to spend.
+
+    `budget` is a hard stop in teacher tokens, prompts and answers together (0: none); each process counts its own.
+    """
+
+    data: Path | None = None
+    replies: Path | None = None
+    budget: int = 0
+
+
+class Quality(Record, frozen=True):
+    """The table `quality` of a recipe.
+
+    `near`: from which Jaccard similarity on two rows are one (0: only exact doubles); `leaks`: rows that leak a
+    benchmark are counted, or left out, too.
+    """
+
+    near: float = 0.9
+    leaks: Literal["report", "drop"] = "report"
 
 
 @dataclass
@@ -97,42 +121,42 @@ class Making:
     The teacher's engine itself is made only when something must be asked that nobody has asked before.
     """
 
-    def __init__(
-        self, page: Recipe, work: WorkFolder, *, data: Path | None, replies: Path | None, budget: int = 0
-    ) -> None:
-        self._page = page
-        self._work = work
-        self._budget = budget
-        self.store = Replies(replies)
-        known = read_json(work.agreed) if work.agreed.is_file() else {}
-        self._known: Mapping[str, Any] = known.get("teachers", {})
-        self._parts = RecipeParts(data, work.lock, self._remembered)
-        self.teachers: dict[str, CachedTeacher] = {}
+    def __init__(self, page: Recipe, to: str | Path, sources: Sources) -> None:
         for name in ("builder", "dataset", "table", "licence"):
             if not page.values.get(name):
                 raise BadInput(f"does not say its {name}", file=page.file)
-        self.teacher = self._remembered(page.values["teacher"]) if page.values.get("teacher") else None
+        self.page = page
+        self.sources = sources
+        self.work = WorkFolder(to)
+        self.quality = read(Quality, page.values.get("quality", {}), file=page.file, what="quality")
+        self.store = Replies(sources.replies)
+        self.teachers: dict[str, CachedTeacher] = {}
+        agreed = read_json(self.work.agreed) if self.work.agreed.is_file() else {}
+        self._identities: Mapping[str, Any] = agreed.get("teachers", {})
+        self._parts = RecipeParts(sources.data, self.work.lock, self._cached_teacher)
+        self.teacher = self._cached_teacher(page.values["teacher"]) if page.values.get("teacher") else None
         self.builder = self._parts.builder(page.values["builder"], page.values.get("options", {}), self.teacher)
 
     @cached_property
     def about(self) -> dict[str, Any]:
         """What is being built: the resolved recipe, the prompt, every teacher and every source as they were found."""
         about = {
-            "recipe": dict(self._page.values),
+            "recipe": dict(self.page.values),
             "prompt": self.builder.prompt,
             "teachers": {name: without_server(made.identity) for name, made in self.teachers.items()},
             "sources": dict(self._parts.sources),
         }
         return about | {"fingerprint": digest_of(about)}
 
-    def _remembered(self, table: Mapping[str, Any]) -> CachedTeacher:
+    def _cached_teacher(self, table: Mapping[str, Any]) -> CachedTeacher:
         """The teacher of a table behind the reply store; one and the same for equal tables."""
         name = digest_of(dict(table))
         if name not in self.teachers:
-            identity = self._known.get(name)
-            lock = self._work.lock
             self.teachers[name] = CachedTeacher(
-                lambda: teacher(table, lock=lock), self.store, identity=identity, budget=self._budget
+                lambda: teacher(table, lock=self.work.lock),
+                self.store,
+                identity=self._identities.get(name),
+                budget=self.sources.budget,
             )
         return self.teachers[name]
 
@@ -153,12 +177,12 @@ class Making:
         Prompts that the teacher refuses are their items' reason to be rejected. Raises what else the teacher raises,
         once every shard that is complete by then is kept.
         """
-        stream = _ShardStream(self._work, numbers, self._lines, told)
+        stream = _ShardStream(self.work, numbers, self._lines, told)
         refused: Mapping[str, str] = {}
         if self.teacher is None:
             for prompt in stream.prompts():
                 raise BadInput(
-                    "this builder asks a teacher, and the recipe names none", file=self._page.file, id=prompt.id
+                    "this builder asks a teacher, and the recipe names none", file=self.page.file, id=prompt.id
                 )
             return
         try:

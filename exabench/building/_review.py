@@ -5,30 +5,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from exabench.building._making import Making
 from exabench.collections import benchmarks
 from exabench.files import replacing
 from exabench.quality import Duplicates, Leaks, Report
-from exabench.recipe import Recipe
-from exabench.records import Record, read
 from exabench.rows import Row
 from exabench.sampling import Sample, by_turns
-from exabench.shards import WorkFolder
 
-TRAIN, VALIDATION, LEFT_OUT = 0, 1, 2
-
-
-class Quality(Record, frozen=True):
-    """The table `quality` of a recipe.
-
-    `near`: from which Jaccard similarity on two rows are one (0: only exact doubles); `leaks`: rows that leak a
-    benchmark are counted, or left out, too.
-    """
-
-    near: float = 0.9
-    leaks: Literal["report", "drop"] = "report"
+TRAIN = 0
+VALIDATION = 1
+LEFT_OUT = 2
 
 
 class Review:
@@ -39,19 +27,18 @@ class Review:
     whose digests are smallest, as many of each label or source of queries.
     """
 
-    def __init__(self, page: Recipe, work: WorkFolder, data: Path | None) -> None:
-        self._work = work
-        self._quality = read(Quality, page.values.get("quality", {}), file=page.file, what="quality")
+    def __init__(self, making: Making) -> None:
+        self._work = making.work
+        self._quality = making.quality
         self._doubles = Duplicates(self._quality.near)
         self._leaks = Leaks()
-        for benchmark in benchmarks(data):
+        for benchmark in benchmarks(making.sources.data):
             self._leaks.add(*benchmark)
         self._report = Report()
         self._rejected: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
         self._splits = bytearray()  # of every row, in order
-        most = page.values.get("validation", 0)
-        chosen = self._look_through(most)
+        chosen = self._look_through(making.page.values.get("validation", 0))
         for place in chosen:
             self._splits[place] = VALIDATION
         self.validation = len(chosen)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation, localcontext
 
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.flops import qpp, rpp
 from exabench.metrics._measure import mean
 from exabench.nouns import Cost, Timing, Usage
@@ -63,7 +63,7 @@ def hardware() -> str:
     """What this process computes on: processor, cores it may use, GPUs and PyTorch, where PyTorch is loaded."""
     torch = sys.modules.get("torch")
     cores = torch.get_num_threads() if torch else _cores()
-    parts = [_processor(), "1 core" if cores == 1 else f"{cores} cores"]
+    parts = [_processor(), plural(cores, "core")]
     if torch:
         if torch.cuda.is_available():
             cards = Counter(torch.cuda.get_device_name(card) for card in range(torch.cuda.device_count()))

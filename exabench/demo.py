@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from msgspec import structs
+
 from exabench.auditing import Audit, audit
 from exabench.board import Board
 from exabench.building import Sources, build, data_recipe, record
@@ -77,8 +79,8 @@ class Demo:
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One demo while it runs: the recipe and the board, and the collections if there are any."""
+class _DemoRun:
+    """A demo on its way: the recipe and the board, and the collections if there are any."""
 
     recipe: Recipe
     ledger: Ledger
@@ -120,7 +122,7 @@ def run_demo(
     page = read_recipe("board", recipe, KEYS, overrides)
     board = Path(to).resolve()  # trained models are made and run from another folder
     collections = None if data is None else Path(data).resolve()
-    job = _Job(page, Ledger(board), collections, progress, note)
+    job = _DemoRun(page, Ledger(board), collections, progress, note)
     with only_writer(board):
         job.ledger.create(page.values["title"], page.values["tasks"], page.values.get("views"))
         _copy_reported(job)
@@ -138,7 +140,7 @@ def run_demo(
     return Demo(page, read, board / "site" / "index.html", files, cells, audits, names, job.builds)
 
 
-def _copy_reported(job: _Job) -> None:
+def _copy_reported(job: _DemoRun) -> None:
     """In a checkout, its leaderboard's tables of printed numbers are copied to the board."""
     for file in sorted(Path("leaderboard/reported").glob("*.csv")):
         write(job.ledger.folder / "reported" / file.name, file.read_bytes())
@@ -158,7 +160,7 @@ class _FirstStage:
     options: Mapping[str, Any]
 
 
-def _freeze_first_stages(job: _Job) -> None:
+def _freeze_first_stages(job: _DemoRun) -> None:
     """Freeze the candidates of every first stage, published runs first: a fusion reads those before it."""
     stages = [*_published_first_stages(job), *_first_stages(job)]
     report = job.report("candidates")
@@ -178,7 +180,7 @@ def _freeze_first_stages(job: _Job) -> None:
         report(done + 1, len(stages), what)
 
 
-def _published_first_stages(job: _Job) -> Iterator[_FirstStage]:
+def _published_first_stages(job: _DemoRun) -> Iterator[_FirstStage]:
     """The runs that lie beside each collection."""
     if job.data is None:
         return
@@ -188,7 +190,7 @@ def _published_first_stages(job: _Job) -> Iterator[_FirstStage]:
             yield _FirstStage(task, f"{file.stem}-{depth}", "run_file", depth, {"file": str(file)})
 
 
-def _first_stages(job: _Job) -> Iterator[_FirstStage]:
+def _first_stages(job: _DemoRun) -> Iterator[_FirstStage]:
     """Those that the recipe describes."""
     for name, values in job.recipe.values["first_stages"].items():
         options = dict(values)
@@ -205,7 +207,7 @@ def _first_stages(job: _Job) -> Iterator[_FirstStage]:
 # -- submissions --------------------------------------------------------------------------------------------------
 
 
-def _submit_published_runs(job: _Job) -> None:
+def _submit_published_runs(job: _DemoRun) -> None:
     """Submit every published sample of every system, with its runs over all tasks and first stages."""
     published = job.value("published", {})
     if not published or job.data is None:
@@ -231,7 +233,7 @@ def _submit_published_runs(job: _Job) -> None:
         report(done, len(runs_of), values["name"])
 
 
-def _published_runs(job: _Job, data: Path, depth: int) -> dict[str, list[str]]:
+def _published_runs(job: _DemoRun, data: Path, depth: int) -> dict[str, list[str]]:
     """The runs of every sample, as `submit` takes them. A file is called <first stage>+<system>.<sample>.trec."""
     runs: dict[str, list[str]] = {}
     for task in expand(job.recipe.values["tasks"]):
@@ -241,13 +243,13 @@ def _published_runs(job: _Job, data: Path, depth: int) -> dict[str, list[str]]:
     return runs
 
 
-def _submit_models(job: _Job) -> None:
+def _submit_models(job: _DemoRun) -> None:
     """Submit the models of the recipe, which are run as they are."""
     for name, about in job.value("models", {}).items():
         _submit(job, {"name": name, "kind": "model", **about}, [])
 
 
-def _submit(job: _Job, values: Mapping[str, Any], runs: Sequence[str]) -> None:
+def _submit(job: _DemoRun, values: Mapping[str, Any], runs: Sequence[str]) -> None:
     """Submit as everybody does: by a file, so that a recipe is checked as hard."""
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "submission.toml"
@@ -259,7 +261,7 @@ def _submit(job: _Job, values: Mapping[str, Any], runs: Sequence[str]) -> None:
 # -- datasets -----------------------------------------------------------------------------------------------------
 
 
-def _build_datasets(job: _Job) -> dict[str, Audit]:
+def _build_datasets(job: _DemoRun) -> dict[str, Audit]:
     """Build the datasets, publish each into the board's folder of datasets, and audit them."""
     audits = {}
     for name in job.value("datasets", []):
@@ -274,7 +276,7 @@ def _build_datasets(job: _Job) -> dict[str, Audit]:
     return audits
 
 
-def _folder_of_replies(job: _Job, recipe: Recipe, sources: Sources) -> Path:
+def _folder_of_replies(job: _DemoRun, recipe: Recipe, sources: Sources) -> Path:
     """Where the recipe's teacher finds its file of replies.
 
     A teacher that replays a published run gets a folder in which the order of that run is first written as replies.
@@ -291,7 +293,7 @@ def _folder_of_replies(job: _Job, recipe: Recipe, sources: Sources) -> Path:
 # -- trained models -----------------------------------------------------------------------------------------------
 
 
-def _train_models(job: _Job) -> dict[str, Plan]:
+def _train_models(job: _DemoRun) -> dict[str, Plan]:
     """Train the models of the recipe and submit them; their plans by the slug of the submission."""
     plans = {}
     for name in job.value("trained", []):
@@ -300,7 +302,7 @@ def _train_models(job: _Job) -> dict[str, Plan]:
     return plans
 
 
-def _train_model(job: _Job, plan: Plan) -> Submission:
+def _train_model(job: _DemoRun, plan: Plan) -> Submission:
     """Train a model on the board's datasets and submit it as everybody does: by the submission.toml beside it.
 
     A finished model of the same recipe and data is kept; one that `trained_from` names is copied from there. All is
@@ -370,8 +372,8 @@ def _is_same_plan(plan: Plan, values: Mapping[str, Any]) -> bool:
 
 def _training_alone(plan: Plan, recipe: Recipe) -> Plan:
     """The plan without all that does not change the weights."""
-    tables = tuple(replace(table, release="") for table in plan.data)
-    return replace(plan, recipe=recipe, data=tables, title="", note="", checks=())
+    tables = [structs.replace(table, release="") for table in plan.data]
+    return structs.replace(plan, recipe=recipe, data=tables, title="", note="", checks=[])
 
 
 @contextlib.contextmanager
@@ -395,7 +397,7 @@ def _our_submission(model: Path, name: str) -> Iterator[Path]:
 # -- results ------------------------------------------------------------------------------------------------------
 
 
-def _run_submissions(job: _Job, trained: Mapping[str, Plan]) -> list[Path]:
+def _run_submissions(job: _DemoRun, trained: Mapping[str, Plan]) -> list[Path]:
     """Compute the results of every submission on every candidate list of the board.
 
     A model that was trained here runs on the lists that its recipe checks: it must not be tested on what it learnt

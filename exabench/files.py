@@ -125,13 +125,19 @@ def toml_text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
 
 
-def dotted(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """Tables in tables as lines of (dotted name, value), by name: texts as they are, all else as TOML writes it."""
+def flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Tables in tables as (dotted name, value), by name: `{"a": {"b": 1}}` is ("a.b", 1)."""
     for key, value in sorted(table.items()):
         if isinstance(value, Mapping):
-            yield from dotted(value, f"{before}{key}.")
+            yield from flat(value, f"{before}{key}.")
         else:
-            yield f"{before}{key}", value if isinstance(value, str) else toml_text(value)
+            yield f"{before}{key}", value
+
+
+def dotted(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Tables in tables as lines of (dotted name, value), by name: texts as they are, all else as TOML writes it."""
+    for name, value in flat(table):
+        yield name, value if isinstance(value, str) else toml_text(value)
 
 
 def digest_of(value: bytes | str | object) -> str:

@@ -2,7 +2,7 @@
 
     python tests/compared.py DIR
 
-fills DIR/board, DIR/many/site (the pages that compare, and no others), DIR/one/site of a board with one line,
+fills DIR/board, DIR/many/site, DIR/one/site of a board with one line,
 DIR/none/site of a board without any, and DIR/expected.json: what exabench.comparison says of three pairs.
 """
 
@@ -20,12 +20,9 @@ import numpy as np
 from exabench.board import Board
 from exabench.catalogue import expand, task
 from exabench.comparison import compare_submissions
-from exabench.files import write
 from exabench.ledger import Ledger, read_result
 from exabench.nouns import FIRST_STAGE, Convention, Result, Submission
-from exabench.pages import _compare, _notes
-from exabench.pages._templates import entrances, environment, filled
-from exabench.pages._views import View
+from exabench.pages import render
 from exabench.statistics import paired_test
 from exabench.submissions import submission_text
 
@@ -112,16 +109,6 @@ def result(slug: str, name: str, listed: str, values: Mapping[str, float]) -> Re
     return replace(made, submission=slug, candidates=candidates, measurement=measured)
 
 
-def site(board: Board, to: Path) -> None:
-    """The pages that compare, with what they load, in the folder `to`."""
-    view = View(board)
-    pages = [*_compare.pages(view), *_notes.pages(view), *(_compare.vector_page(view, one) for one in view.results)]
-    templates = environment(board, entrances(pages))
-    for page in pages:
-        made = page.make()
-        write(to / page.path, made if isinstance(made, bytes) else filled(templates, page, made))
-
-
 def expected(folder: Path) -> dict[str, Any]:
     """What `exabench bench compare` says of three pairs, and the paired test of a mean over tasks."""
     pairs = [("acme/strong", "acme/close"), ("acme/strong", "acme/weak"), ("acme/close", "acme/twin")]
@@ -150,12 +137,12 @@ def _joined(results: Mapping[str, Result], name: str) -> np.ndarray:
 if __name__ == "__main__":
     made = Path(sys.argv[1])
     write_board(made / "board")
-    site(Board.read(made / "board"), made / "many" / "site")
+    render(Board.read(made / "board"), made / "many" / "site")
     lonely = Ledger(made / "boards" / "one")
     lonely.create("One line", ["scifact"], {})
     write_submission(lonely, "acme/only")
     lonely.add_result(result("acme--only", "scifact", "bm25-100", {"q1": 0.25, "q2": 0.5}))
     Ledger(made / "boards" / "none").create("No line", ["scifact"], {})
     for name in ("one", "none"):
-        site(Board.read(made / "boards" / name), made / name / "site")
+        render(Board.read(made / "boards" / name), made / name / "site")
     (made / "expected.json").write_text(json.dumps(expected(made / "board")), encoding="utf-8")

@@ -287,23 +287,19 @@ def test_a_run_that_is_killed_before_the_result_is_written_says_nothing_twice(bo
     assert contents(board) == contents(twin)
 
 
-def test_what_workers_finished_before_a_kill_is_filed(board):
+def test_what_was_finished_before_a_kill_stays(board, monkeypatch):
     before = contents(board)
-    made = Ledger(board.parent / ".board.made")
-    made.add_result(filed(board, "acme--good"))
-    shutil.rmtree(board / "results" / "acme--good")
-    assert run_board(board, task="scifact") == []
-    assert contents(board) == before and not made.folder.exists()
+    shutil.rmtree(board / "results")
 
+    def killed(done, total, what):
+        if done == 3:
+            raise KeyboardInterrupt
 
-def test_what_was_finished_of_what_is_no_longer_filed_is_left_out(board):
-    made = Ledger(board.parent / ".board.made")
-    made.add_result(dataclasses.replace(filed(board, "acme--good"), submission="acme--gone"))
-    Ledger(board).add_run("acme--good", "mini", "bm25-20", top(first_stage(board), 3))
-    made.add_result(filed(board, "acme--good"))
-    before = contents(board)
-    assert run_board(board, task="scifact") == []
-    assert contents(board) == before and not made.folder.exists()
+    with pytest.raises(KeyboardInterrupt):
+        run_board(board, progress=killed)
+    assert len(Ledger(board).result_files()) == 3
+    run_board(board)
+    assert contents(board) == before
 
 
 # -- what is not trusted, sent in, withdrawn ------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from xml.etree import ElementTree
 
 import pyarrow.parquet as pq
 import pytest
+from exabench.pages._histogram import STEPS, histogram, step
+from exabench.pages._templates import environment, filled
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,9 +29,7 @@ from exabench.files import digest_of, file_digest, read_bytes
 from exabench.ledger import Ledger
 from exabench.nouns import Change, Prompt
 from exabench.pages import _dataset_views, _feeds, _provenance, _results, _rows, _task_views
-from exabench.pages._histogram import STEPS, histogram, step
 from exabench.pages._rankings import AT_ONCE, Lists
-from exabench.pages._templates import environment, filled
 from exabench.pages._views import View
 from exabench.publishing import publish
 from exabench.releases import rows as rows_of

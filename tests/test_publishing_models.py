@@ -13,7 +13,7 @@ import pytest
 from hub_client import CANARY, point_at, write_release
 from hub_double import HubDouble
 from models import classifier_folder
-from test_model_folder import finished
+from test_model_folder import written
 from toys import contents
 
 from exabench import commits, hub
@@ -21,7 +21,6 @@ from exabench.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.files import file_digest, json_text
 from exabench.publishing import Published, publish_model
 from exabench.submissions import read_submission
-from exabench.training._folder import write_folder
 
 REPO = "owner/small"
 
@@ -39,10 +38,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A model folder, and what another training left: other weights, in two files."""
     folder = tmp_path_factory.mktemp("models")
     release = write_release(folder / "release", {"first": ["sky", "sea"]})
-    first = write_folder(folder / "one", finished(classifier_folder(folder / "a"), release, folder / "curves.csv"))
+    first = written(folder / "one", classifier_folder(folder / "a"), release, folder / "curves.csv")
     weights = classifier_folder(folder / "b", seed=1)
     (weights / "extra.safetensors").write_bytes((weights / "model.safetensors").read_bytes())
-    second = write_folder(folder / "two", finished(weights, release, folder / "curves.csv", seed=8))
+    second = written(folder / "two", weights, release, folder / "curves.csv", seed=8)
     return first, second
 
 

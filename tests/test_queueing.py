@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import shutil
@@ -488,6 +489,21 @@ def test_the_commands_carry_a_submission_from_its_file_to_the_answer(hub, board,
         command("run", "acme--better", "--board", board)
     with pytest.raises(BadInput, match="leave the other choices out"):
         command("run", "--pending", "--trusted", "--board", board)
+
+
+def test_one_bad_submission_stops_no_other_and_the_command_names_it(board):
+    ledger = Ledger(board)
+    sent = ledger.submissions()["acme--good"]
+    model = {"kind": "model", "reranker": "bi_encoder", "model": "/nowhere", "options": {"max_length": "long"}}
+    ledger.add_submission(dataclasses.replace(sent, name="me/x", **model))  # as version 0.1 took it
+    waiting(board, "zz/good")
+    take(board)
+    shutil.rmtree(board / "results" / "zz--good")
+    done = CliRunner().invoke(bench, ["run", "--board", str(board), "--trusted"])
+    assert isinstance(done.exception, BadInput) and done.exception.exit_code == 2
+    assert "max_length must be a whole number, not 'long'; its options: " in str(done.exception)
+    assert "results/zz--good/mini.bm25-20.json" in done.stdout and len(done.stdout.splitlines()) == 7
+    assert (board / "results" / "zz--good" / "mini.bm25-20.json").is_file()
 
 
 def test_without_a_sandbox_the_command_names_the_way_for_ones_own_models(board, tmp_path, monkeypatch):

@@ -93,6 +93,13 @@ def test_what_is_missing_is_named(tmp_path, key):
         read_submission(file)
 
 
+def test_a_file_that_would_take_hours_to_read_is_refused_at_once(tmp_path):
+    file = tmp_path / "s.toml"
+    file.write_text(toml(SUBMISSION) + "a." * 200_000 + "a = 1\n")
+    with pytest.raises(BadInput, match="s.toml: is larger than the 65,536 bytes that a submission may have"):
+        read_submission(file)
+
+
 def test_all_problems_are_told_at_once(tmp_path):
     file = tmp_path / "s.toml"
     file.write_text('name = "../x"\nkind = "docker"\nlicense = "mit"\nlink = "ftp://x"\ndate = "now"\n')

@@ -9,22 +9,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
-from exabench.board._index import package_digest
-from exabench.board._reading import Inputs
 from exabench.board._rows import ALL, Entry, Ranker, Ranking, Row, Spent, members
-from exabench.board._scores import Score, Vectors, newest_day
+from exabench.board._scores import Score, newest_day, read_scores
 from exabench.catalogue import expand, task
-from exabench.collecting import uncollected
-from exabench.files import read_text
+from exabench.files import file_digest, read_text
 from exabench.ledger import Ledger, read_result
 from exabench.nouns import Candidates, Change, Result, Submission, Task
 from exabench.releases import read as read_release
 from exabench.rows import Release
 from exabench.submissions import Training
 
-__all__ = ["ALL", "Board", "Entry", "Ranking", "Reported", "Row", "Score", "Spent", "Vectors"]
+__all__ = ["ALL", "Board", "Entry", "Ranking", "Reported", "Row", "Score", "Spent"]
 
 AUDIT = "audit_discrepancies"
 
@@ -43,7 +38,7 @@ class Board:
     """Everything the pages show: every result in short (`full` reads one whole), and the rankings of them.
 
     `submissions` are in the order of their slugs; `digests` are those of their files by slug, `unlike` those of results
-    that no ranking takes (Ranker.unlike), `package` is that of the exabench that read them.
+    that no ranking takes (Ranker.unlike).
     """
 
     folder: Path
@@ -53,7 +48,6 @@ class Board:
     submissions: Mapping[str, Submission]
     candidates: tuple[Candidates, ...]
     results: tuple[Score, ...]
-    vectors: Vectors = field(repr=False)
     reported: tuple[Reported, ...]
     rankings: tuple[Ranking, ...]
     datasets: tuple[Release, ...] = ()
@@ -62,44 +56,33 @@ class Board:
     changes: tuple[Change, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
     unlike: Collection[str] = ()
-    package: str = ""
 
     @classmethod
-    def read(cls, folder: str | Path, *, index: Path | None = None) -> Board:
-        """Read and rank a leaderboard's folder. Raises BadInput for any file that is not what it says.
-
-        Results are read one after the other. With an `index` (a folder) only those are read that changed since.
-        """
-        with uncollected():
-            return cls._read(Ledger(Path(folder)), index)
-
-    @classmethod
-    def _read(cls, ledger: Ledger, index: Path | None) -> Board:
+    def read(cls, folder: str | Path) -> Board:
+        """Read and rank a leaderboard's folder. Raises BadInput for any file that is not what it says."""
+        ledger = Ledger(Path(folder))
         settings = ledger.settings()
         tasks = tuple(task(name) for name in expand(settings["tasks"]))
-        read = Inputs(ledger, index)
+        submissions = ledger.submissions()
+        scores = read_scores(ledger)
         candidates = tuple(ledger.candidates())
-        ranker = Ranker(read.submissions, read.scores, read.vectors, candidates, read.intervals)
-        rankings = tuple(ranker.rankings(settings.get("views", {}), tasks))
-        read.keep(ranker.intervals)
+        ranker = Ranker(submissions, scores, candidates)
         return cls(
             folder=ledger.folder,
             title=settings["title"],
             url=str(settings.get("url", "")),
             tasks=tasks,
-            submissions=dict(sorted(read.submissions.items())),
+            submissions=dict(sorted(submissions.items())),
             candidates=candidates,
-            results=tuple(read.scores),
-            vectors=read.vectors,
-            rankings=rankings,
+            results=tuple(scores),
+            rankings=tuple(ranker.rankings(settings.get("views", {}), tasks)),
             datasets=tuple(read_release(file.parent) for file in sorted(ledger.datasets.glob("*/manifest.json"))),
-            trainings={slug: made for slug, made in ledger.trainings().items() if slug in read.submissions},
+            trainings={slug: made for slug, made in ledger.trainings().items() if slug in submissions},
             reported=tuple(_reported(file) for file in ledger.reported_files()),
             entries=ranker.entries([task(name) for t in tasks for name in members(t)]),
             changes=ledger.changes(),
-            digests=read.digests,
+            digests={slug: file_digest(ledger.folder / "submissions" / f"{slug}.toml") for slug in submissions},
             unlike=ranker.unlike,
-            package=package_digest(),
         )
 
     @property
@@ -124,22 +107,14 @@ class Board:
 
     def result(self, slug: str, task: str, candidates: str) -> Score | None:
         """One result in short, or None."""
-        return self._index.get((slug, task, candidates))
+        return self._by_name.get((slug, task, candidates))
 
     def full(self, score: Score) -> Result:
         """All of a result. Raises BadInput where its file is another one by now."""
-        return read_result(Path(score.file), of=score.digest)
-
-    def queries(self, score: Score) -> tuple[str, ...]:
-        """The ids of the queries of a result, sorted, as `values` has them."""
-        return self.vectors.queries(score.digest)
-
-    def values(self, score: Score) -> np.ndarray:
-        """The headline metric of a result, query by query: (queries,) float64."""
-        return self.vectors.row(score.digest)
+        return read_result(score.file, of=score.digest)
 
     @cached_property
-    def _index(self) -> dict[tuple[str, str, str], Score]:
+    def _by_name(self) -> dict[tuple[str, str, str], Score]:
         return {(r.submission, r.task, r.candidates): r for r in self.results}
 
 

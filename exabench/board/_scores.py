@@ -1,138 +1,136 @@
-"""Results read light: what every table needs of a Result, and the headline metric of each query as arrays."""
+"""Results as a board holds them: whole but for the per-query values, of which only the headline metric's stay."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
+from exabench.files import file_digest
+from exabench.ledger import Ledger, read_result
 from exabench.nouns import Candidates, Result
+from exabench.parallel import map_unordered, worker_count
+
+_FEWEST = 200  # files for which a second process is worth its start
+_TOGETHER = 50  # files that a process reads at a time
 
 
-class Score(NamedTuple):
-    """One result file in short; `Board.full` reads all of it.
+@dataclass(frozen=True, eq=False)
+class Score:
+    """One result; `Board.full` reads its file again, with every metric of every query.
 
-    `candidates` is the list's name. `value`, `interval`, `first_stage` and `ceiling` are of the `headline` metric;
-    `metrics` are the names of all, with blanks between. `missing` are queries of the candidates that the run does not
-    answer. Where nothing is known of the cost, `costed` is False and its numbers are None; `p50` are seconds on
-    `hardware`, None and "" where nobody took the time. `digest` is that of the result file.
+    `queries` are the ids in the order of the file, shared by results over the same ones, `values` the headline metric
+    of each, (queries,) float64. `digest` is that of the file.
     """
 
-    submission: str
-    task: str
-    candidates: str
-    depth: int
-    headline: str
-    value: float
-    interval: tuple[float, float]
-    first_stage: float
-    ceiling: float
-    state: str
-    created: str
-    version: str
-    metrics: str
-    queries: int
-    missing: int
-    costed: bool
-    flops_exact: float | None
-    flops_paper: float | None
-    parameters: int | None
-    p50: float | None
-    hardware: str
-    qrels_source: str
-    qrels_digest: str
-    candidates_digest: str
-    convention_digest: str
-    run_digest: str
+    result: Result
+    queries: tuple[str, ...]
+    values: np.ndarray
     digest: str
-    file: str
+    file: Path
 
     @property
-    def whole(self) -> bool:
-        """Does the run answer every query of its candidates?"""
-        return not self.missing
+    def submission(self) -> str:
+        """The slug of the submission."""
+        return self.result.submission
 
-    def measured_as(self, listed: Candidates | None) -> bool:
-        """Is it over this frozen list, under its convention, by its judgements? Of no list that is known: yes."""
-        own = self.candidates_digest, self.convention_digest, self.qrels_digest
-        return listed is None or own == (listed.digest, listed.convention_digest, listed.qrels_digest)
+    @property
+    def task(self) -> str:
+        """The name of the task."""
+        return self.result.task
+
+    @property
+    def candidates(self) -> str:
+        """The name of the candidate list."""
+        return self.result.candidates.name
+
+    @property
+    def depth(self) -> int:
+        """The depth of the candidate list."""
+        return self.result.candidates.depth
+
+    @property
+    def headline(self) -> str:
+        """The name of the headline metric."""
+        return self.result.measurement.headline
+
+    @property
+    def value(self) -> float:
+        """The headline metric."""
+        return self.result[self.headline]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its 95 % bootstrap interval."""
+        return self.result.interval
+
+    @property
+    def first_stage(self) -> float:
+        """The headline metric of the first stage."""
+        return self.result.first_stage[self.headline]
+
+    @property
+    def ceiling(self) -> float:
+        """The headline metric of the best order of the same candidates."""
+        return self.result.ceiling[self.headline]
 
     @property
     def difference(self) -> float:
         """The headline metric less the first stage's."""
         return self.value - self.first_stage
 
+    @property
+    def state(self) -> str:
+        """How the ranking came about: reproduced, re-computed or reported."""
+        return self.result.state
 
-def score_of(result: Result, digest: str, file: str) -> Score:
-    """A Result in short."""
-    measured, cost, name = result.measurement, result.cost, result.measurement.headline
-    timing = cost.timing if cost else None
-    return Score(
-        submission=result.submission,
-        task=result.task,
-        candidates=result.candidates.name,
-        depth=result.candidates.depth,
-        headline=name,
-        value=result[name],
-        interval=(result.interval[0], result.interval[1]),
-        first_stage=result.first_stage[name],
-        ceiling=result.ceiling[name],
-        state=result.state,
-        created=result.created,
-        version=str(result.versions.get("exabench", "")),
-        metrics=" ".join(sorted(measured.metrics)),
-        queries=measured.queries,
-        missing=max(0, result.candidates.queries - measured.queries + measured.missing_queries),
-        costed=cost is not None,
-        flops_exact=cost.flops_exact if cost else None,
-        flops_paper=cost.flops_paper if cost else None,
-        parameters=cost.parameters if cost else None,
-        p50=timing.p50 if timing else None,
-        hardware=timing.hardware if timing else "",
-        qrels_source=result.qrels_source,
-        qrels_digest=result.qrels_digest,
-        candidates_digest=result.candidates.digest,
-        convention_digest=measured.convention.digest,
-        run_digest=result.run_digest,
-        digest=digest,
-        file=file,
-    )
+    @property
+    def created(self) -> str:
+        """The day on which the result was made."""
+        return self.result.created
+
+    @property
+    def version(self) -> str:
+        """The version of exabench that made it."""
+        return str(self.result.versions.get("exabench", ""))
+
+    @property
+    def missing(self) -> int:
+        """Queries of the candidates that the run does not answer."""
+        measured = self.result.measurement
+        return max(0, self.result.candidates.queries - measured.queries + measured.missing_queries)
+
+    def measured_as(self, listed: Candidates | None) -> bool:
+        """Is it over this frozen list, under its convention, by its judgements? Of no list that is known: yes."""
+        if listed is None:
+            return True
+        one = self.result
+        own = (one.candidates.digest, one.measurement.convention.digest, one.qrels_digest)
+        return own == (listed.digest, listed.convention_digest, listed.qrels_digest)
 
 
-class Vectors:
-    """The headline metric of every query of every result, known by the result's digest: rows of float64.
+def read_scores(ledger: Ledger) -> list[Score]:
+    """Every result of a leaderboard, in the order of the files. Raises BadInput for one that was edited."""
+    files = ledger.result_files()
+    processes = worker_count(len(files), _FEWEST)
+    read = dict(map_unordered(lambda file: (file, _read(file)), files, processes, chunk=_TOGETHER))
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}
+    scores = []
+    for file in files:
+        result, queries, values, digest = read[file]
+        scores.append(Score(result, shared.setdefault(queries, queries), values, digest, file))
+    return scores
 
-    Results over the same queries share their ids, a table, so that a result takes 8 bytes a query.
-    """
 
-    def __init__(self) -> None:
-        self.tables: list[tuple[str, ...]] = []  # the query ids of each
-        self._numbers: dict[tuple[str, ...], int] = {}
-        self._rows: dict[str, tuple[int, np.ndarray]] = {}
-
-    def table(self, ids: tuple[str, ...]) -> int:
-        """The number of the table with these query ids."""
-        number = self._numbers.setdefault(ids, len(self.tables))
-        if number == len(self.tables):
-            self.tables.append(ids)
-        return number
-
-    def add(self, digest: str, table: int, row: np.ndarray) -> None:
-        """Keep the values of a result, (queries of its table,) float64."""
-        self._rows[digest] = table, row
-
-    def queries(self, digest: str) -> tuple[str, ...]:
-        """The query ids of a result, in the order of its row."""
-        return self.tables[self._rows[digest][0]]
-
-    def row(self, digest: str) -> np.ndarray:
-        """The values of a result, (queries,) float64."""
-        return self._rows[digest][1]
-
-    def of_table(self, number: int) -> dict[str, np.ndarray]:
-        """The rows of a table by the digests of their results."""
-        return {digest: row for digest, (table, row) in self._rows.items() if table == number}
+def _read(file: Path) -> tuple[Result, tuple[str, ...], np.ndarray, str]:
+    result = read_result(file)
+    measured = result.measurement
+    headline = measured.per_query[measured.headline]
+    values = np.array(list(headline.values()), np.float64)
+    light = replace(result, measurement=replace(measured, per_query={}))
+    return light, tuple(headline), values, file_digest(file)
 
 
 def newest_day(scores: Iterable[Score]) -> str:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from exabench.cli._options import Group
+from exabench.cli._options import CommandGroup
 from exabench.cli.bench import bench
 from exabench.cli.board import board
 from exabench.cli.data import data
@@ -16,7 +16,7 @@ from exabench.cli.train import train
 from exabench.errors import ExabenchError
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="exabench", message="%(package)s %(version)s")
 def exabench() -> None:
     """Build datasets for rerankers, train them, and keep a leaderboard whose every number can be followed.

@@ -41,7 +41,7 @@ class Command(click.Command):
             self.params.append(option)
 
 
-class Group(click.Group):
+class CommandGroup(click.Group):
     """A group of commands in the order of their declaration."""
 
     command_class = Command
@@ -78,7 +78,7 @@ set_option = click.option(
     "--set", "pairs", multiple=True, metavar="KEY=VALUE", help="An option; TABLE.KEY=VALUE reaches into a table."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done; write and send nothing.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Plan and check alone: say what would be done.")
 
 
 def to_option(help: str, default: str | None = None, required: bool = False) -> Callable[[Function], Function]:

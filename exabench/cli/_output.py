@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 PAUSE = 2.0  # seconds between two lines of progress
 
 
-def answer(as_json: bool, value: Mapping[str, object], text: str) -> None:
-    """The result of a command: `value` as one JSON object, or `text`."""
+def answer(as_json: bool, value: Mapping[str, object], text: str | None = None) -> None:
+    """The result of a command: `value` as one JSON object, or `text` (without one, a line for each key)."""
+    if text is None:
+        text = "\n".join(f"{key}: {item}" for key, item in value.items())
     if as_json:
         show_json(value)
-    else:
+    elif text:
         show(text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -12,7 +12,7 @@ from exabench.cli._options import (
     EXISTING_FILE,
     EXISTING_FOLDER,
     PATH,
-    Group,
+    CommandGroup,
     data_option,
     dry_run_option,
     json_option,
@@ -22,7 +22,7 @@ from exabench.cli._options import (
     to_option,
 )
 from exabench.cli._output import answer, note, progress, show_published, table
-from exabench.errors import plural
+from exabench.errors import BadInput, plural
 
 if TYPE_CHECKING:
     from exabench.rows import Release
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 replies_option = click.option("--replies", type=PATH, help="The reply store; else the one in your cache folder.")
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def data() -> None:
     """Build, check, compare and publish training sets."""
 
@@ -61,7 +61,7 @@ def show_(recipe: str, pairs: tuple[str, ...], as_json: bool) -> None:
     from exabench.files import toml_text
 
     page = data_recipe(recipe, pairs)
-    lines = [f"# {page.file.name}, fingerprint {page.fingerprint}"]
+    lines = [f"# {page.name}.toml, fingerprint {page.fingerprint}"]
     lines += [f"{key} = {toml_text(value)}" for key, value in page.values.items()]
     answer(as_json, {**page.values, "fingerprint": page.fingerprint}, "\n".join(lines))
 
@@ -104,7 +104,7 @@ def build(
     if dry_run:
         with progress("plan") as report:
             plan = planned(page, folder, sources=sources, limit=limit, progress=report)
-        answer(as_json, plan, "\n".join(f"{key}: {value}" for key, value in plan.items()))
+        answer(as_json, plan)
         return
     with progress(page.name) as report:
         release = build(page, folder, sources=sources, limit=limit, workers=workers, engine=engine, progress=report)
@@ -207,14 +207,13 @@ def publish(
 
 @data.command()
 @click.argument("folder", type=EXISTING_FOLDER)
-@click.option("--input-price", help="What a million tokens cost that the teacher reads.")
-@click.option("--output-price", help="What a million tokens cost that the teacher writes.")
+@click.option("--input-price", help="Price of a million tokens that the teacher reads.")
+@click.option("--output-price", help="Price of a million tokens that the teacher writes.")
 @click.option("--prices", hidden=True)
 @json_option
 def cost(folder: Path, input_price: str | None, output_price: str | None, prices: str | None, as_json: bool) -> None:
     """Count the teacher's tokens behind the release in FOLDER and, with both prices, say what they cost."""
     from exabench.costs import price_of
-    from exabench.errors import BadInput
     from exabench.releases import read
 
     if prices is not None:
@@ -259,7 +258,9 @@ def record(recipe: str, run: Path, to: Path, pairs: tuple[str, ...], data: Path 
 @click.option("--format", "layout", type=click.Choice(["exaranker", "twolar"]), required=True)
 @to_option("The file: TSV for exaranker, JSON lines for twolar.", required=True)
 @json_option
-def export(folder: Path, table: str, split: str, layout: str, to: Path, as_json: bool) -> None:
+def export(
+    folder: Path, table: str, split: str, layout: Literal["exaranker", "twolar"], to: Path, as_json: bool
+) -> None:
     """Write TABLE of the release in FOLDER as ExaRanker's or TWOLAR's own training code reads it."""
     from exabench.builders.imported import export
     from exabench.releases import rows

@@ -12,7 +12,7 @@ import click
 
 from exabench.cli._options import (
     PATH,
-    Group,
+    CommandGroup,
     data_option,
     dry_run_option,
     json_option,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from exabench.training import Trained
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def train() -> None:
     """Fit reference rerankers, and publish what came out."""
 
@@ -75,8 +75,7 @@ def run(
 
     plan = train_recipe(recipe, pairs)
     if dry_run:
-        facts = planned(plan)
-        answer(as_json, facts, "\n".join(f"{key}: {value}" for key, value in facts.items()))
+        answer(as_json, planned(plan))
         return
     folder = to or Path("exabench-train") / plan.recipe.name
     devices = [device] if device else []

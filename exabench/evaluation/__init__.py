@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,9 +11,8 @@ from exabench.collections._choose import judgements_of
 from exabench.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
 from exabench.evaluation._recording import SAME as SAME
 from exabench.evaluation._recording import ResultRecorder as ResultRecorder
-from exabench.evaluation._working import BoardWork, staging_of, work_items
+from exabench.evaluation._working import BoardWork, Computed, WorkItem, work_items
 from exabench.evaluation._working import reranker_options as reranker_options
-from exabench.files import digest_of, read_bytes
 from exabench.ledger import Ledger, read_result
 from exabench.measuring import METRICS, measurement, metrics_of
 from exabench.nouns import Measurement, Progress, Qrels, Result, Run, Submission, silent
@@ -109,40 +107,30 @@ def run_board(
     a dict it is raised when all others are done (see `raise_failures`). A disk that is full stops everything.
     """
     ledger = Ledger(Path(board))
-    failed: dict[str, ExabenchError] = {}
     filed, unreadable = ledger.readable_submissions()
+    failed: dict[str, ExabenchError] = {slug: unreadable[slug] for slug in unreadable if slug in (slugs or unreadable)}
     chosen = _choose(ledger, filed, unreadable, slugs)
-    failed.update({slug: error for slug, error in unreadable.items() if slug in (slugs or unreadable)})
     items = work_items(_cells(ledger, chosen, task, candidates, failed))
-    recorder = ResultRecorder(ledger, reason)
-    staging = staging_of(ledger.folder)
     work = BoardWork(ledger.folder, None if data is None else Path(data), trusted)
+    recorder = ResultRecorder(ledger, reason)
     files: dict[int, list[Path]] = {}
-    try:
-        _record_staged(recorder, ledger, filed, failed)  # results of a run that was killed before it recorded them
-        outcomes = run_items(items, work, engine=engine, workers=workers, model_of=lambda item: item.slug)
-        for done, (place, outcome) in enumerate(outcomes, 1):
-            if isinstance(outcome.error, CannotWrite):
-                raise outcome.error
-            if outcome.error is not None:
-                failed.setdefault(items[place].slug, outcome.error)
-            else:
-                files[place] = outcome.value
-            _record_staged(recorder, ledger, filed, failed)
-            progress(done, len(items), f"{items[place].slug} on {items[place].task}")
-    finally:
-        _record_staged(recorder, ledger, filed, failed)
-        shutil.rmtree(staging, ignore_errors=True)
-    finished = [file for place in sorted(files) for file in files[place] if items[place].slug not in failed]
-    for file in finished:
-        recorder.record(read_result(file))  # one from before there was a change log gets its line
+    outcomes = run_items(items, work, engine=engine, workers=workers, model_of=lambda item: item.slug)
+    for done, (place, outcome) in enumerate(outcomes, 1):
+        item = items[place]
+        try:
+            files[place] = _record(recorder, ledger, item, outcome.get())
+        except CannotWrite:
+            raise
+        except ExabenchError as error:
+            failed.setdefault(item.slug, error)
+        progress(done, len(items), f"{item.slug} on {item.task}")
     if task is None and candidates is None:
         recorder.record_removed({submission.slug for submission in chosen} - set(failed))
     if failures is not None:
         failures.update(failed)
     elif failed:
         raise_failures(failed)
-    return finished
+    return [file for place in sorted(files) for file in files[place]]
 
 
 def raise_failures(failures: Mapping[str, ExabenchError]) -> NoReturn:
@@ -211,31 +199,11 @@ def _cells(
                 yield submission.slug, *pair
 
 
-def _record_staged(
-    recorder: ResultRecorder, ledger: Ledger, filed: Mapping[str, Submission], failed: dict[str, ExabenchError]
-) -> None:
-    """Record what workers finished, each result with its run; one that contradicts the log fails its submission."""
-    staged = Ledger(staging_of(ledger.folder))
-    for file in staged.result_files():
-        try:
-            result = read_result(file)
-            if _is_wanted(ledger, result, filed.get(result.submission)):
-                run_file = staged.run_file(result.submission, result.task, result.candidates.name)
-                recorder.record(result, read_run(run_file, result.submission) if run_file.is_file() else None)
-        except CheckFailed as error:
-            failed.setdefault(file.parent.name, error)
-        except BadInput:
-            pass  # made by another version of exabench, or over a list that is gone: it is made again
-        file.unlink()
-
-
-def _is_wanted(ledger: Ledger, result: Result, submission: Submission | None) -> bool:
-    """Is a finished result still of what is filed? The run that was killed may be long ago."""
-    if submission is None or submission.withdrawn:
-        return False
-    names = (result.task, result.candidates.name)
-    if ledger.one_candidates(*names) != result.candidates:
-        return False
-    if submission.kind not in SENT_IN:
-        return True
-    return digest_of(read_bytes(ledger.run_file(submission.slug, *names))) == result.run_digest
+def _record(recorder: ResultRecorder, ledger: Ledger, item: WorkItem, computed: Sequence[Computed]) -> list[Path]:
+    """Record what a worker computed, list by list; the files."""
+    files = []
+    for name, one in zip(item.candidates, computed, strict=True):
+        if one is None:  # a result from before there was a change log gets its line
+            one = (read_result(ledger.result_file(item.slug, item.task, name)), None)
+        files.append(recorder.record(*one))
+    return files

@@ -6,18 +6,21 @@ import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from exabench.catalogue import single_task
 from exabench.errors import BadInput
 from exabench.ledger import Ledger, read_result
-from exabench.nouns import Result, Submission
+from exabench.nouns import Result, Run, Submission
 from exabench.options import accepts
 from exabench.rerankers import RERANKERS, Reranker
 from exabench.reranking import Reranking
 from exabench.runs import read_run
 from exabench.submissions import SENT_IN
 from exabench.systems import reranker as reranker_of
+
+Computed: TypeAlias = tuple[Result, Run | None] | None
+"""A new result with the run that exabench made for it; None where the filed result still holds."""
 
 _DECLARED = ("strategy", "template", "precision")
 _STAGES = 64  # candidate lists with their judgements and texts that a worker holds
@@ -47,11 +50,6 @@ def work_items(cells: Iterable[tuple[str, str, str]]) -> list[WorkItem]:
     return [WorkItem(slug, task, tuple(names)) for (slug, task), names in lists.items()]
 
 
-def staging_of(board: Path) -> Path:
-    """Where workers put results until they are recorded: beside the board, which only its one writer changes."""
-    return board.parent / f".{board.name}.made"
-
-
 @dataclass(frozen=True)
 class BoardWork:
     """How a worker of a board begins; `trusted`: models run in its own process, else in the sandbox."""
@@ -60,8 +58,8 @@ class BoardWork:
     data: Path | None
     trusted: bool = True
 
-    def __call__(self) -> Callable[[WorkItem], list[Path]]:
-        """The function that computes a work item and returns its result files."""
+    def __call__(self) -> Callable[[WorkItem], list[Computed]]:
+        """The function that computes a work item, list by list."""
         return _BoardWorker(self).run_item
 
 
@@ -71,12 +69,11 @@ class _BoardWorker:
     def __init__(self, work: BoardWork) -> None:
         self._work = work
         self._ledger = Ledger(work.board)
-        self._staging = Ledger(staging_of(work.board))
         self._stage = functools.lru_cache(maxsize=_STAGES)(self._read_stage)
         self._loaded: tuple[Submission, Reranker] | None = None
 
-    def run_item(self, item: WorkItem) -> list[Path]:
-        """Compute every cell of an item and stage what is new; the files where the results will be."""
+    def run_item(self, item: WorkItem) -> list[Computed]:
+        """Compute an item on each of its lists."""
         submission = self._ledger.submission(self._ledger.submission_file(item.slug))
         return [self._cell(submission, self._stage(item.task, name)) for name in item.candidates]
 
@@ -85,15 +82,13 @@ class _BoardWorker:
         run = self._ledger.candidates_run(candidates)
         return Reranking(single_task(task), candidates, run, self._work.data, self._ledger.lock)
 
-    def _cell(self, submission: Submission, stage: Reranking) -> Path:
+    def _cell(self, submission: Submission, stage: Reranking) -> Computed:
         names = (submission.slug, stage.task.name, stage.candidates.name)
         file = self._ledger.result_file(*names)
+        run_file = self._ledger.run_file(*names)
         if submission.kind in SENT_IN:
-            run = read_run(self._ledger.run_file(*names), submission.slug)
-            result = stage.result(submission.slug, "run", run)
-            if not _is_current(file, result):
-                self._staging.add_result(result)
-            return file
+            result = stage.result(submission.slug, "run", read_run(run_file, submission.slug))
+            return None if _is_current(file, result) else (result, None)
         trusted = self._work.trusted
         if submission.kind == "baseline":
             trusted = False  # its command runs anywhere without saying so
@@ -102,10 +97,9 @@ class _BoardWorker:
             reranker = self._model(submission)
         command = stage.command(submission.slug, trusted=trusted)
         result, run = stage.measured(reranker, submission.slug, submission.kind, command)
-        if not (self._ledger.run_file(*names).is_file() and _is_current(file, result)):
-            self._staging.add_run(*names, run)  # before the result, which tells the recorder that both are there
-            self._staging.add_result(stage.timed(result, reranker))
-        return file
+        if run_file.is_file() and _is_current(file, result):
+            return None
+        return stage.timed(result, reranker), run
 
     def _model(self, submission: Submission) -> Reranker:
         """The submission's reranker; the one before it is let go first, so that one model is in memory at a time."""

@@ -34,7 +34,7 @@ from exabench.ledger._results import result_json as result_json
 from exabench.nouns import Candidates, Change, Result, Run, Submission
 from exabench.records import Record, read
 from exabench.runs import read_run, write_run
-from exabench.submissions import TRAINING_FILES, Training, read_submission, read_training, submission_text
+from exabench.submissions import DRAWING, TRAINING_FILES, Training, read_submission, read_training, submission_text
 
 _CANDIDATES_NAME = re.compile(r"[a-z0-9][a-z0-9+-]{0,62}-\d{1,6}")
 
@@ -134,7 +134,7 @@ class Ledger:
         folder = self.training_folder(slug)
         files = {folder / name: data for name, data in training.files.items()} if training else {}
         with writing(folder):
-            for file in (folder / name for name in TRAINING_FILES):
+            for file in (folder / name for name in (*TRAINING_FILES, DRAWING)):
                 if file not in files:
                     file.unlink(missing_ok=True)
             if folder.is_dir() and not any(folder.iterdir()):
@@ -287,7 +287,7 @@ class Ledger:
         yield from (("run", file) for file in sorted((self.folder / "runs").glob("*/*.trec.gz")))
         yield from (("result", file) for file in self.result_files())
         for file in sorted((self.folder / "models").glob("*/*")):
-            if file.name in TRAINING_FILES:
+            if file.name in (*TRAINING_FILES, DRAWING):
                 yield ("training" if file.name == TRAINING_FILES[0] else "note"), file
         yield from (("reported", file) for file in self.reported_files())
         if self.change_log.is_file():

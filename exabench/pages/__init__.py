@@ -2,97 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from exabench.nouns import Progress, silent
+from exabench.nouns import FIRST_STAGE, Progress, silent
 from exabench.pages import (
     _compare,
-    _dataset_views,
     _efficiency,
     _feeds,
-    _heat,
-    _model_views,
-    _notes,
     _overview,
     _provenance,
     _results,
+    _rows,
     _task_views,
+    _training_views,
     downloads,
 )
-from exabench.pages._index import settings_of
-from exabench.pages._page import Group, Page
-from exabench.pages._publish import Site, differing, publish
-from exabench.pages._templates import entrances, environment, filled, load
+from exabench.pages._format import FILTERS, harmless
+from exabench.pages._page import Page
+from exabench.pages._paths import PLACES
+from exabench.pages._publish import Site
 from exabench.pages._views import View
 
 if TYPE_CHECKING:
     from exabench.board import Board
 
-MODULES: tuple[ModuleType, ...] = (
-    _overview,
-    _heat,
-    _efficiency,
-    _compare,
-    _results,
-    _provenance,
-    _task_views,
-    _dataset_views,
-    _model_views,
-    _notes,
-    downloads,
-    _feeds,
-)
+# Modules whose pages show the whole board come first: each is long work for one process.
+_WHOLE = (downloads, _overview, _efficiency, _provenance, _compare, _feeds, _task_views, _training_views, _rows)
+_TOGETHER = 60  # small pages that a process makes at a time: those of ten results
 
 
-def render(
-    board: Board,
-    to: str | Path,
-    *,
-    progress: Progress = silent,
-    index: Path | None = None,
-    processes: int = 0,
-) -> list[Path]:
+def render(board: Board, to: str | Path, *, progress: Progress = silent, processes: int = 0) -> list[Path]:
     """Build the site of a board in the folder `to`; returns the files that changed (or went).
 
-    The same board gives the same bytes, however many `processes` make them (0: as many as are worth it), and whether
-    or not an `index` of the last build (a folder, made at need) spares the work on pages that stay. Files that are not
-    the site's own are left alone; where anything fails, the old site stays whole. Raises BadInput or CannotWrite.
+    The same board gives the same bytes, however many `processes` make them (0: as many as are worth it). Files that are
+    not the site's own are left alone; where anything fails, the old site stays. Raises BadInput or CannotWrite.
     """
-    return publish(_site(board, progress, index), Path(to), index=index, processes=processes)
+    return site_of(board, progress=progress, processes=processes).publish(Path(to))
 
 
 def differences(board: Board, to: str | Path) -> list[str]:
     """Hold every byte of a built site against the board: the files that a build would write or remove."""
-    return differing(_site(board, silent, None), Path(to))
+    return site_of(board).differing(Path(to))
 
 
-def index_of(site: Path) -> Path:
-    """Where the index of a site is kept: beside it, so that a copy of the site is the site alone."""
-    return site.parent / f".{site.name}.index"
+def site_of(board: Board, *, progress: Progress = silent, processes: int = 0) -> Site:
+    """Every file of the site before it is made, in batches that are made together."""
+    view = View(board)
+    whole = [page for module in _WHOLE for page in module.pages(view)]
+    small = list(_results.pages(view))
+    batches = [[page] for page in whole]
+    batches += [small[start : start + _TOGETHER] for start in range(0, len(small), _TOGETHER)]
+    templates = _templates(board, [*whole, *small])
+
+    def make(page: Page) -> bytes:
+        made = page.make()
+        if isinstance(made, bytes):
+            return made
+        root = "../" * page.path.count("/")
+        return templates.get_template(page.template).render(path=page.path, root=root, **made).encode()
+
+    return Site(batches, make, progress, processes)
 
 
-def _site(board: Board, progress: Progress, index: Path | None) -> Site:
-    groups = list(groups_of(board, index))
-    single, many = [one for one in groups if not one.small], [one for one in groups if one.small]
-    starts = entrances(page for group in single for page in group.pages())
-    templates = environment(board, starts)
-    settings = settings_of(board, starts)
-    return Site(single, many, partial(_bytes, templates), partial(load, templates), settings, progress)
+def _templates(board: Board, pages: list[Page]) -> Environment:
+    """The templates of these pages, in which nothing that somebody sent can act.
 
-
-def groups_of(board: Board, index: Path | None = None) -> Iterator[Page | Group]:
-    """Every file of the site, before it is made, alone or with those that depend on the same things."""
-    view = View(board, index)
-    for module in MODULES:
-        yield from module.pages(view)
-
-
-def _bytes(templates: Environment, page: Page) -> bytes:
-    made = page.make()
-    return made if isinstance(made, bytes) else filled(templates, page, made)
+    They know the filters of _format, the places in _paths, the board, and as `paths` where readers start: the pages at
+    the top of the site and each folder's index.
+    """
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=harmless,
+    )
+    made.filters.update(FILTERS)
+    made.globals.update(PLACES)
+    paths = {page.path for page in pages if page.path.endswith(".html")}
+    made.globals["paths"] = {path for path in paths if "/" not in path or path.endswith("/index.html")}
+    made.globals["board"] = board
+    made.globals["FIRST_STAGE"] = FIRST_STAGE
+    for name in sorted({page.template for page in pages} - {""}):
+        made.get_template(name)  # compiled here once, for all processes
+    return made

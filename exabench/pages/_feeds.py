@@ -1,18 +1,17 @@
-"""What is new, to subscribe to: an Atom feed and a JSON Feed with the same entries."""
+"""What is new, to subscribe to: an Atom feed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
-from operator import itemgetter
+from functools import partial
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
-from exabench.files import digest_of, json_text
+from exabench.files import digest_of
 from exabench.nouns import Change
 from exabench.pages._format import clean, count, score
-from exabench.pages._page import Group, Page
+from exabench.pages._page import Page
 from exabench.pages._paths import submission_page
 from exabench.pages._views import View
 
@@ -20,13 +19,13 @@ if TYPE_CHECKING:
     from exabench.board import Score
 
 NEWEST = 100  # entries
-TOLD = 10  # results or changes in the words of an entry
+LISTED = 10  # results or changes in the words of an entry
 NEVER = "1970-01-01"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One piece of news: a submission's results, or what became of its numbers on a day. `key` is its id."""
+class News:
+    """One entry: a submission's results, or what became of its numbers on a day. `key` is its id."""
 
     date: str
     key: str
@@ -36,38 +35,37 @@ class Entry:
     kind: str
 
 
-def pages(view: View) -> Iterator[Group]:
-    """The two feeds."""
-    yield Group("feeds", (view.everything,), partial(_pages, view))
+def pages(view: View) -> Iterator[Page]:
+    """The feed."""
+    yield Page("feed.atom", partial(atom, view))
 
 
-def _pages(view: View) -> Iterator[Page]:
-    news = cache(partial(entries, view))
-    yield Page("feed.atom", lambda: atom(view, news()))
-    yield Page("feed.json", lambda: json_feed(view, news()))
-
-
-def entries(view: View) -> list[Entry]:
-    """The newest pieces of news, newest first; those of one day in the order of the slugs.
+def news(view: View) -> list[News]:
+    """The newest entries, newest first; those of one day in the order of the slugs.
 
     A number that came is told with its submission's results; one that changed or went is news of its own.
     """
     board = view.board
-    there = [(slug, _day(view, slug)) for slug, one in board.submissions.items() if not one.withdrawn]
-    found = [_results(view, slug, day) for slug, day in sorted(there, key=itemgetter(1), reverse=True)[:NEWEST]]
+    entries = [_results(view, slug) for slug, one in board.submissions.items() if not one.withdrawn]
     later: dict[tuple[str, str], list[Change]] = {}
     for change in board.changes:
         if change.before is not None and change.submission in board.submissions:
             later.setdefault((change.date, change.submission), []).append(change)
-    found += [_changed(view, date, slug, changes) for (date, slug), changes in later.items()]
-    found.sort(key=lambda entry: entry.key)
-    return sorted(found, key=lambda entry: entry.date, reverse=True)[:NEWEST]
+    for (date, slug), changes in later.items():
+        page = submission_page(slug)
+        number = "1 number" if len(changes) == 1 else f"{count(len(changes))} numbers"
+        title = f"{board.submissions[slug].name}: {number} changed"
+        words = _listed([_change_in_words(change) for change in changes])
+        entries.append(News(date, f"{page}#changed-{date}", f"{page}#history", title, words, "change"))
+    entries.sort(key=lambda entry: entry.key)
+    return sorted(entries, key=lambda entry: entry.date, reverse=True)[:NEWEST]
 
 
-def atom(view: View, news: Sequence[Entry]) -> bytes:
+def atom(view: View) -> bytes:
     """The news as an Atom feed (RFC 4287)."""
-    board, home = view.board, view.board.url.rstrip("/")
-    updated = max([board.updated, *(entry.date for entry in news)])
+    board = view.board
+    entries = news(view)
+    updated = max([board.updated, *(entry.date for entry in entries)])
     lines = [
         '<?xml version="1.0" encoding="utf-8"?>',
         '<feed xmlns="http://www.w3.org/2005/Atom" xml:lang="en">',
@@ -75,70 +73,43 @@ def atom(view: View, news: Sequence[Entry]) -> bytes:
         f"  <id>{_xml(_id(view, ''))}</id>",
         f"  <updated>{_time(updated)}</updated>",
         f"  <author><name>{_xml(board.title) or 'exabench'}</name></author>",
-        f'  <link rel="alternate" type="text/html" href={quoteattr(_address(home, "index.html"))}/>',
-        f'  <link rel="self" type="application/atom+xml" href={quoteattr(_address(home, "feed.atom"))}/>',
+        f'  <link rel="alternate" type="text/html" href={_address(view, "index.html")}/>',
+        f'  <link rel="self" type="application/atom+xml" href={_address(view, "feed.atom")}/>',
     ]
-    for entry in news:
+    for entry in entries:
         lines += [
             "  <entry>",
             f"    <title>{_xml(entry.title)}</title>",
             f"    <id>{_xml(_id(view, entry.key))}</id>",
             f"    <updated>{_time(entry.date)}</updated>",
             f'    <category term="{entry.kind}"/>',
-            f'    <link rel="alternate" type="text/html" href={quoteattr(_address(home, entry.page))}/>',
+            f'    <link rel="alternate" type="text/html" href={_address(view, entry.page)}/>',
             f'    <summary type="text">{_xml(entry.words)}</summary>',
             "  </entry>",
         ]
     return ("\n".join([*lines, "</feed>"]) + "\n").encode()
 
 
-def json_feed(view: View, news: Sequence[Entry]) -> bytes:
-    """The news as a JSON Feed (version 1.1); addresses are there where the board knows its own."""
-    home = view.board.url.rstrip("/")
-    known = home.startswith("https://")
-    items = [
-        {
-            "id": clean(_id(view, entry.key)),
-            **({"url": clean(_address(home, entry.page))} if known else {}),
-            "title": clean(entry.title),
-            "content_text": clean(entry.words),
-            "date_published": _time(entry.date),
-            "tags": [entry.kind],
-        }
-        for entry in news
-    ]
-    addresses = {"home_page_url": clean(f"{home}/index.html"), "feed_url": clean(f"{home}/feed.json")} if known else {}
-    head = {"version": "https://jsonfeed.org/version/1.1", "title": clean(view.board.title), "language": "en"}
-    return json_text({**head, **addresses, "items": items}).encode("utf-8", "replace")
-
-
-def _day(view: View, slug: str) -> str:
-    """When the newest result of a submission was made."""
-    return max((one.created for one in view.by_submission[slug]), default="") or NEVER
-
-
-def _results(view: View, slug: str, day: str) -> Entry:
-    submission, results = view.board.submissions[slug], view.by_submission[slug]
+def _results(view: View, slug: str) -> News:
+    submission = view.board.submissions[slug]
+    results = view.by_submission[slug]
     page = submission_page(slug)
-    words = _joined([submission.description] if submission.description else [], [_in_words(one) for one in results])
-    return Entry(day, page, page, submission.name, words, "result")
+    date = max((one.created for one in results), default="") or NEVER
+    words = _listed([_in_words(one) for one in results], submission.description)
+    return News(date, page, page, submission.name, words, "result")
 
 
-def _changed(view: View, date: str, slug: str, changes: Sequence[Change]) -> Entry:
-    page, name = submission_page(slug), view.board.submissions[slug].name
-    title = f"{name}: {count(len(changes))} number{'' if len(changes) == 1 else 's'} changed"
-    words = _joined([], list(map(_change_in_words, changes)))
-    return Entry(date, f"{page}#changed-{date}", f"{page}#history", title, words, "change")
-
-
-def _joined(before: list[str], told: list[str]) -> str:
-    more = [f"and {count(len(told) - TOLD)} more"] if len(told) > TOLD else []
-    return ". ".join([*before, *told[:TOLD], *more]) + "."
+def _listed(sentences: Sequence[str], before: str = "") -> str:
+    shown = [before] if before else []
+    shown += sentences[:LISTED]
+    if len(sentences) > LISTED:
+        shown.append(f"and {count(len(sentences) - LISTED)} more")
+    return ". ".join(shown) + "."
 
 
 def _in_words(one: Score) -> str:
-    before = f"first stage {score(one.first_stage)}, {one.queries} queries, {one.state}"
-    return f"{one.task} over {one.candidates}: {one.headline} {score(one.value)} ({before})"
+    about = f"first stage {score(one.first_stage)}, {one.result.measurement.queries} queries, {one.state}"
+    return f"{one.task} over {one.candidates}: {one.headline} {score(one.value)} ({about})"
 
 
 def _change_in_words(one: Change) -> str:
@@ -153,8 +124,10 @@ def _id(view: View, page: str) -> str:
     return f"tag:exabench.github.io,2026:{digest_of(view.board.title)[7:23]}/{page}"
 
 
-def _address(home: str, page: str) -> str:
-    return clean(f"{home}/{page}" if home.startswith("https://") else page)
+def _address(view: View, page: str) -> str:
+    """A quoted link: a whole address where the board knows its own."""
+    home = view.board.url.rstrip("/")
+    return quoteattr(clean(f"{home}/{page}" if home.startswith("https://") else page))
 
 
 def _time(date: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from exabench.nouns import Candidates, Submission
+from exabench.nouns import Submission
 from exabench.submissions import LINK
 
 MINUS = "\N{MINUS SIGN}"
@@ -39,32 +39,6 @@ def harmless(value: Any) -> Any:
 def score(value: float | None) -> str:
     """A fraction as points with one decimal: 0.5924 reads 59.2."""
     return NOTHING if value is None else f"{100 * value:.1f}".replace("-", MINUS)
-
-
-def hundredths(value: float) -> int:
-    """A fraction as hundredths of a point, such that halves rounded up (away from 0) give what `score` shows.
-
-    0.59245 shows as 59.2, yet 5925 hundredths would be 59.3: one less is given.
-    """
-    found = round(10_000 * abs(value))
-    if found % 10 == 5 and round(10 * float(f"{100 * abs(value):.1f}")) == found // 10:
-        found -= 1
-    return found if value > 0 else -found
-
-
-def signed_hundredths(value: int) -> str:
-    """Hundredths of a point as points with one decimal and a sign, halves rounded away from 0."""
-    tenths = (abs(value) + 5) // 10
-    return f"{'+' if value > 0 else MINUS}{tenths / 10:.1f}" if tenths else "0.0"
-
-
-def significant(value: float) -> float:
-    """An amount without the digits that `three` does not show: three that count, and all before the point."""
-    return round(value, _places(value))
-
-
-def _places(value: float) -> int:
-    return max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
 
 
 def signed(value: float | None) -> str:
@@ -110,8 +84,10 @@ def three(value: float | None) -> str:
     """An amount with three digits that count, and thousands apart: 0.0312, 4.70, 1,250."""
     if value is None:
         return NOTHING
-    value = significant(value)
-    return f"{value:,.{_places(value)}f}".replace("-", MINUS)
+    places = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
+    rounded = round(value, places)  # 9.996 has two decimals, 10.0 one
+    places = max(0, 2 - math.floor(math.log10(abs(rounded)))) if rounded else 0
+    return f"{rounded:,.{places}f}".replace("-", MINUS)
 
 
 def tera(flops: float | None) -> str:
@@ -143,12 +119,7 @@ def training_shortly(submission: Submission) -> str:
     return f"{', '.join(data[:3])} and {len(data) - 3} more"
 
 
-def words(name: str) -> str:
-    """The name of a key as words."""
-    return name.replace("_", " ")
-
-
-def told(value: Any) -> str:
+def flat(value: Any) -> str:
     """`{"a": {"b": 0.5}, "c": 1}` as "a b 0.5, c 1": whatever a report holds can be read."""
     return ", ".join(f"{what} {figure}".strip() for what, figure in _figures(value))
 
@@ -159,34 +130,27 @@ _SIZES = {name: place for place, name in enumerate(("min", "p5", "p50", "mean", 
 def _figures(value: Any, before: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, part in sorted(value.items(), key=lambda item: _SIZES.get(item[0], 0)):
-            yield from _figures(part, f"{before} {words(str(key))}".strip())
+            yield from _figures(part, f"{before} {str(key).replace('_', ' ')}".strip())
     elif isinstance(value, list):
         yield before, " ".join(map(str, value))
     else:
         yield before, f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def first_stage(candidates: Candidates | str) -> str:
+def first_stage(candidates: str) -> str:
     """The first stage that a candidate list's name begins with: `bm25-100` reads bm25."""
-    name = candidates if isinstance(candidates, str) else candidates.name
-    return re.sub(r"-\d+$", "", name)
+    return re.sub(r"-\d+$", "", candidates)
 
 
-def parameters(candidates: Candidates) -> str:
-    """The retriever's parameters in one line."""
-    return ", ".join(f"{key} = {value}" for key, value in sorted(candidates.parameters.items())) or "none"
-
-
-def newest(versions: Iterable[Mapping[str, str]]) -> str:
-    """The highest exabench version among those that results were made with."""
-    found = {str(made.get("exabench", "")) for made in versions} - {""}
-    return max(found, key=lambda text: ([int(n) for n in re.findall(r"\d+", text)], text), default="")
+def newest(versions: Iterable[str]) -> str:
+    """The highest of some version numbers."""
+    return max(versions, key=lambda text: ([int(n) for n in re.findall(r"\d+", text)], text), default="")
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
         score, signed, span, signed_span, p_value, percent, effect, count, three, tera, millions, https, training,
-        training_shortly, first_stage, parameters
+        training_shortly, first_stage
     )
 }  # fmt: skip

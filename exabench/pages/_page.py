@@ -1,52 +1,41 @@
-"""A file of the site, before it is made: where it goes and how it is made; and files that depend on the same things."""
+"""A file of the site, before it is made; and data for the browser as scripts.
+
+A page that was opened from a folder may load scripts, and may read no other file.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from exabench.pages._format import clean
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """One file of the site at `path`.
 
-    With a `template`, `make` gives the values that fill it; without one, the bytes themselves. `of` are the digests of
-    everything shown that is not the same for all pages (results, submissions, lists): while they, the board's own
-    settings and this package are as they were, the file need not be made again. In a Group, the group's `of` counts;
-    alone, a page is a group of its own.
+    With a `template`, `make` gives the values that fill it; without one, the bytes themselves.
     """
 
     path: str
     make: Callable[[], Mapping[str, Any] | bytes]
     template: str = ""
-    of: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What the index knows it by."""
-        return self.path
-
-    @property
-    def small(self) -> bool:
-        """Does it show a submission or two?"""
-        return False
-
-    def pages(self) -> tuple[Page]:
-        """Itself."""
-        return (self,)
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Files that depend on the same things, `of`, and are made one after the other, or stay.
+def script(function: str, *values: Any) -> bytes:
+    """A script of one call, `exabench.<function>(values)`. Texts of strangers are made harmless."""
+    texts = [json.dumps(_cleaned(v), ensure_ascii=False, allow_nan=False, separators=(",", ":")) for v in values]
+    return f"exabench.{function}({','.join(texts)});\n".encode()
 
-    `pages` is only called where they have to be made: a board of thousands of submissions knows the others by `name`.
-    `of` may wait, too, for the process that asks for it.
-    A `small` one shows a submission or two, and none of its files is a place where readers start.
-    """
 
-    name: str
-    of: tuple[str, ...] | Callable[[], tuple[str, ...]]
-    pages: Callable[[], Iterable[Page]]
-    small: bool = False
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean(key): _cleaned(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cleaned(part) for part in value]
+    return value

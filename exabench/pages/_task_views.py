@@ -1,4 +1,4 @@
-"""The pages of tasks and of reported numbers, worked out as plain values."""
+"""The pages of tasks and of reported numbers."""
 
 from __future__ import annotations
 
@@ -12,20 +12,17 @@ from markupsafe import Markup
 
 from exabench.catalogue import task
 from exabench.nouns import FIRST_STAGE, Candidates, Task
-from exabench.pages import figures
-from exabench.pages._columns import Table
 from exabench.pages._format import first_stage
-from exabench.pages._overlaps import overlaps
 from exabench.pages._page import Page
-from exabench.pages._paths import reported_page as place_of_table
-from exabench.pages._paths import task_page as place_of_task
-from exabench.pages._views import View, stamp
+from exabench.pages._paths import reported_page, task_page
+from exabench.pages._training_views import overlaps
+from exabench.pages._views import WRITTEN, View, stamp
+from exabench.pages.figures import ListScores, panels
 
 if TYPE_CHECKING:
     from exabench.board import Entry, Reported, Score
 
 HARDEST = 10
-LISTED = 100  # entries in a page's table; the data files hold all
 BOUND = "exabench--oracle"
 REPORTED = ("system", "dataset", "first_stage", "topk", "metric", "value", "source")
 ABOUT_REPORTED = {
@@ -50,24 +47,25 @@ def pages(view: View) -> Iterator[Page]:
     """A page for each task, and for each table of numbers reported elsewhere."""
     board = view.board
     for one in {t.name: t for t in (*board.tasks, *view.single_tasks)}.values():
-        template = "composite.html" if one.members else "task.html"
-        yield Page(place_of_task(one.name), partial(task_page, view, one), template, (view.everything,))
-    listed = (view.version, view.reported)
-    yield Page("reported/index.html", partial(reported_index, view), "reported_index.html", listed)
+        if one.members:
+            yield Page(task_page(one.name), partial(_composite, view, one), "composite.html")
+        else:
+            yield Page(task_page(one.name), partial(_single, view, one), "task.html")
+    yield Page("reported/index.html", partial(_reported_index, view), "reported_index.html")
     for table in board.reported:
-        yield Page(place_of_table(table.name), partial(reported_page, view, table), "reported.html", listed)
+        yield Page(reported_page(table.name), partial(_reported, view, table), "reported.html")
 
 
 @dataclass(frozen=True)
-class Frozen:
-    """A candidate list with its ceilings: recall at its depth, and the headline of its best order."""
+class FrozenList:
+    """A candidate list with the headline metric of its best order."""
 
     candidates: Candidates
     ceiling: float | None
 
 
 @dataclass(frozen=True)
-class Hard:
+class HardQuery:
     """A query that no system ranks well: the best value of all, which result has it, and what was possible."""
 
     query: str
@@ -77,95 +75,93 @@ class Hard:
     ceiling: float | None
 
 
-def task_page(view: View, one: Task) -> dict[str, Any]:
-    """The page of a task: of one with judgements of its own, or of a mean over several."""
-    return _composite(view, one) if one.members else _single(view, one)
-
-
 def _single(view: View, one: Task) -> dict[str, Any]:
+    """The page of a task with judgements of its own."""
     entries = view.board.entries.get(one.name, ())
     ranked = [entry for entry in entries if entry.group is not None]
+    ceilings = {entry.result.candidates: entry.result.ceiling for entry in reversed(entries)}
+    lists = [candidates for candidates in view.board.candidates if candidates.task == one.name]
     return {
         "task": one,
-        "frozen": _frozen(view, one),
-        "ranked": ranked[:LISTED],
+        "frozen": [FrozenList(candidates, ceilings.get(candidates.name)) for candidates in lists],
+        "ranked": ranked[:WRITTEN],
         "competing": len(ranked),
         "bounds": [entry for entry in entries if entry.group is None and entry.alike],
-        "others": [entry for entry in entries if not entry.alike][:LISTED],
-        "read_from": sorted({entry.result.qrels_source for entry in entries}),
-        "hardest": _hardest(view, entries),
-        "overlaps": overlaps(view, one)[:LISTED],
-        "judgements": sorted({entry.result.qrels_digest for entry in entries}),
-        "scores": _scores(one, ranked) if ranked else None,
+        "others": [entry for entry in entries if not entry.alike][:WRITTEN],
+        "read_from": sorted({entry.result.result.qrels_source for entry in entries}),
+        "hardest": _hardest(entries),
+        "overlaps": overlaps(view, one)[:WRITTEN],
+        "judgements": sorted({entry.result.result.qrels_digest for entry in entries}),
+        "scores": _figure(one, ranked) if ranked else None,
         "part_of": [t for t in view.board.tasks if one.name in t.members],
         "stamp": stamp(entry.result for entry in entries),
     }
 
 
-def _frozen(view: View, one: Task) -> list[Frozen]:
-    ceilings = {r.candidates: r.ceiling for r in view.results if r.task == one.name}
-    return [Frozen(c, ceilings.get(c.name)) for c in view.board.candidates if c.task == one.name]
+def _hardest(entries: Sequence[Entry]) -> list[HardQuery]:
+    best = _best([entry for entry in entries if entry.group is not None])
+    bounds = _best([entry for entry in entries if entry.submission.slug == BOUND])
+    ceilings = {query: value for query, (value, _) in bounds.items()}
+    lowest = sorted(best, key=lambda query: (best[query][0], -ceilings.get(query, 0.0), query))
+    hard = []
+    for query in lowest[:HARDEST]:
+        value, entry = best[query]
+        hard.append(HardQuery(query, value, entry.submission.name, entry.result, ceilings.get(query)))
+    return hard
 
 
-def _hardest(view: View, entries: tuple[Entry, ...]) -> list[Hard]:
-    best = _best(view, [entry for entry in entries if entry.group is not None])
-    ceilings = {q: value for q, (value, _) in _best(view, [e for e in entries if e.submission.slug == BOUND]).items()}
-    lowest = sorted(best.items(), key=lambda item: (item[1][0], -ceilings.get(item[0], 0.0), item[0]))[:HARDEST]
-    return [
-        Hard(query, value, entry.submission.name, entry.result, ceilings.get(query)) for query, (value, entry) in lowest
-    ]
-
-
-def _best(view: View, entries: Sequence[Entry]) -> dict[str, tuple[float, Entry]]:
+def _best(entries: Sequence[Entry]) -> dict[str, tuple[float, Entry]]:
     """For each query the best value of all, and the first entry that has it."""
-    sharing: dict[tuple[str, ...], list[Entry]] = {}
+    over_same: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
-        sharing.setdefault(view.board.queries(entry.result), []).append(entry)
+        over_same.setdefault(entry.result.queries, []).append(entry)
     best: dict[str, tuple[float, Entry]] = {}
-    for queries, group in sharing.items():
-        values = np.stack([view.board.values(entry.result) for entry in group])
-        for column, (query, place) in enumerate(zip(queries, values.argmax(axis=0).tolist(), strict=True)):
-            value = float(values[place, column])
+    for queries, group in over_same.items():
+        values = np.stack([entry.result.values for entry in group])
+        for query, value, place in zip(queries, values.max(axis=0), values.argmax(axis=0), strict=True):
             if query not in best or value > best[query][0]:
-                best[query] = value, group[place]
+                best[query] = (float(value), group[place])
     return best
 
 
-def _scores(one: Task, ranked: list[Entry]) -> Markup:
-    groups = []
-    for name in sorted({entry.result.candidates for entry in ranked}):
-        here = [entry.result for entry in ranked if entry.result.candidates == name]
-        values = tuple(r.value for r in here if r.submission != FIRST_STAGE)
-        bounds = here[0].first_stage, here[0].ceiling
-        groups.append(figures.Group(first_stage(name), f"top {here[0].depth}", *bounds, values))
+def _figure(one: Task, ranked: Sequence[Entry]) -> Markup:
+    by_list: dict[str, list[Score]] = {}
+    for entry in ranked:
+        by_list.setdefault(entry.result.candidates, []).append(entry.result)
+    lists = []
+    for name, scores in sorted(by_list.items()):
+        values = tuple(score.value for score in scores if score.submission != FIRST_STAGE)
+        best = scores[0]
+        lists.append(ListScores(first_stage(name), f"top {best.depth}", best.first_stage, best.ceiling, values))
     about = "For each candidate list: the first stage's score, the scores of all who reranked it, and the ceiling."
     about = f"{about} The numbers are in the table below."
-    title = f"{one.title}: score by first stage"
-    return figures.panels("scores", [(f"{one.headline} x 100", groups)], title, about)
+    return panels("scores", [(f"{one.headline} x 100", lists)], f"{one.title}: score by first stage", about)
 
 
 def _composite(view: View, one: Task) -> dict[str, Any]:
-    lines = [line for line in Table(view, view.board.rankings[-1]).lines if one.name in line.row.values]
+    """The page of a task that is a mean over several."""
+    lines = [line for line in view.lines(view.board.rankings[-1]) if one.name in line.row.values]
     lines.sort(key=lambda line: (-line.row.values[one.name], line.name, line.row.candidates))
-    shown: list[Score] = [result for result in view.results if result.task in one.members]
     return {
         "task": one,
         "members": [(task(name), len(view.board.entries.get(name, ()))) for name in one.members],
-        "lines": lines[:LISTED],
+        "lines": lines[:WRITTEN],
         "finished": len(lines),
-        "stamp": stamp(shown),
+        "stamp": stamp(result for result in view.results if result.task in one.members),
     }
 
 
-def reported_index(view: View) -> dict[str, Any]:
+def _reported_index(view: View) -> dict[str, Any]:
     """The list of reported tables, with the audit of printed means first."""
     tables = [(table, ABOUT_REPORTED.get(table.name, "")) for table in view.board.reported]
     return {"audit": view.board.audit, "tables": tables, "stamp": ("", view.version)}
 
 
-def reported_page(view: View, table: Reported) -> dict[str, Any]:
+def _reported(view: View, table: Reported) -> dict[str, Any]:
     """One reported table as it is; columns whose every cell is a number are set as such."""
-    sources = sorted({row[table.columns.index("source")] for row in table.rows}) if _has_sources(table) else []
+    sources = set()
+    if "source" in table.columns and all(len(row) == len(table.columns) for row in table.rows):
+        sources = {row[table.columns.index("source")] for row in table.rows}
     return {
         "table": table,
         "about": ABOUT_REPORTED.get(table.name, ""),
@@ -176,14 +172,11 @@ def reported_page(view: View, table: Reported) -> dict[str, Any]:
     }
 
 
-def _has_sources(table: Reported) -> bool:
-    return "source" in table.columns and all(len(row) == len(table.columns) for row in table.rows)
-
-
 def _numeric(table: Reported) -> Mapping[int, bool]:
-    columns = range(max([len(table.columns), *map(len, table.rows)]))
-    return {i: all(_is_number(row[i]) for row in table.rows if i < len(row)) for i in columns}
-
-
-def _is_number(text: str) -> bool:
-    return text in ("", "-") or text.replace(".", "", 1).removeprefix("-").isdigit()
+    """For each column, is every cell of it a number or empty?"""
+    numeric = dict.fromkeys(range(len(table.columns)), True)
+    for row in table.rows:
+        for place, text in enumerate(row):
+            is_number = text in ("", "-") or text.replace(".", "", 1).removeprefix("-").isdigit()
+            numeric[place] = numeric.get(place, True) and is_number
+    return numeric

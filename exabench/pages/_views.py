@@ -1,4 +1,4 @@
-"""The board as its pages see it: what several of them show, and the digests of what a page depends on."""
+"""The board as its pages see it: results on its tasks by filed submissions, and look-ups over them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from exabench.catalogue import task
 from exabench.ledger import Ledger
-from exabench.nouns import FIRST_STAGE, Result, Submission, Task
+from exabench.nouns import FIRST_STAGE, Task
 from exabench.pages._format import first_stage, newest
 from exabench.rows import Release
+from exabench.statistics import PairedTest, holm, paired_test
 
 if TYPE_CHECKING:
-    from exabench.board import Board, Row, Score
+    from exabench.board import Board, Ranking, Row, Score
 
+WRITTEN = 100  # lines of a table in a page itself; data files, and the browser, hold all
 STATES = {
     "reproduced": "exabench ran the reranker itself, on the frozen candidates, and measured the ranking it got.",
     "re-computed": "The ranking, or the first stage under it, came as a file. exabench held it against the frozen "
@@ -26,9 +27,9 @@ STATES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
-    """One line of the overview with what the table adds to the row."""
+    """One line of the overview with what it gains over its first stage; None where one of the two has no mean."""
 
     row: Row
     gain: float | None
@@ -45,7 +46,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Change:
+class QueryChange:
     """One query: what the submission got, what the first stage had."""
 
     query: str
@@ -59,14 +60,19 @@ class Change:
 
 
 @dataclass(frozen=True)
-class View:
-    """The board as its pages see it: results on its tasks by filed submissions, and look-ups over them.
+class Tested:
+    """A result with its test against the first stage; `corrected` is p after Holm within its candidate list."""
 
-    `index` is a folder where pages may keep what they made of results that do not change, or None.
-    """
+    score: Score
+    test: PairedTest
+    corrected: float
+
+
+@dataclass(frozen=True)
+class View:
+    """The board as its pages see it."""
 
     board: Board
-    index: Path | None = None
 
     @cached_property
     def results(self) -> tuple[Score, ...]:
@@ -92,114 +98,79 @@ class View:
     @cached_property
     def version(self) -> str:
         """The newest exabench that made a result."""
-        return _newest(self.results)
-
-    def full(self, score: Score) -> Result:
-        """All of a result; those of one submission stay at hand, because its pages are made one after the other."""
-        if score.submission not in self._last:
-            self._last.clear()
-        kept = self._last.setdefault(score.submission, {})
-        if score.file not in kept:
-            kept[score.file] = self.board.full(score)
-        return kept[score.file]
+        return stamp(self.results)[1]
 
     @cached_property
-    def _last(self) -> dict[str, dict[str, Result]]:
-        return {}
+    def runs(self) -> Collection[Score]:
+        """Those results whose run the board's folder holds."""
+        ledger = Ledger(self.board.folder)
+        return {r for r in self.results if ledger.has_run(r.submission, r.task, r.candidates)}
 
-    def values(self, score: Score) -> Mapping[str, float]:
-        """The headline metric, query by query."""
-        return dict(zip(self.board.queries(score), self.board.values(score).tolist(), strict=True))
-
-    def changes(self, score: Score) -> tuple[Change, ...]:
-        """Every query of a result against the first stage, largest gain first; empty where that is not on the board."""
-        before = self.board.result(FIRST_STAGE, score.task, score.candidates)
-        own = self.values(score)
-        if before is None or set(own) != set(old := self.values(before)):
-            return ()
-        found = (Change(query, value, old[query]) for query, value in own.items())
-        return tuple(sorted(found, key=lambda change: (-change.difference, change.query)))
-
-    def kept(self, name: str) -> Path | None:
-        """A file of the index."""
-        return self.index / name if self.index else None
+    @cached_property
+    def everything(self) -> str:
+        """One digest over all that the board was read from: the build."""
+        board = self.board
+        parts = []
+        for slug, digest in sorted(board.digests.items()):
+            training = board.trainings.get(slug)
+            parts.append(f"{slug} {digest} {_digest(training) if training else ''}\n")
+        parts += [result.digest for result in board.results]
+        parts += [_digest(part) for part in (board.datasets, board.candidates, board.reported, board.changes)]
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
 
     def release(self, name: str) -> Release | None:
         """The board's own dataset of that name, or None."""
         return next((release for release in self.board.datasets if release.name == name), None)
 
-    # -- what pages depend on ------------------------------------------------------------------------------
+    def lines(self, ranking: Ranking) -> list[Line]:
+        """The lines of a ranking, best first."""
+        before = {row.candidates: row.mean for row in ranking.rows if row.is_first_stage}
+        lines = []
+        for row in ranking.rows:
+            old = before.get(row.candidates)
+            lines.append(Line(row, None if row.mean is None or old is None else row.mean - old))
+        return lines
 
-    def digest_of(self, submission: Submission) -> str:
-        """The digest of the file of a submission."""
-        return self.board.digests[submission.slug]
+    def first_stage(self, score: Score) -> Score | None:
+        """The result of the first stage under a result; None where the board holds none over the same queries."""
+        before = self.board.result(FIRST_STAGE, score.task, score.candidates)
+        return before if before and before.queries == score.queries else None
 
-    def candidates_digest(self, task: str, name: str) -> str:
-        """The digest of a candidate list with all that is told of it; empty where the board has none of that name."""
-        return self._candidates.get((task, name), "")
+    def changes(self, score: Score) -> list[QueryChange]:
+        """Every query of a result against the first stage, largest gain first; empty where that is not on the board."""
+        before = self.first_stage(score)
+        if before is None:
+            return []
+        rows = zip(score.queries, score.values.tolist(), before.values.tolist(), strict=True)
+        return sorted((QueryChange(*row) for row in rows), key=lambda one: (-one.difference, one.query))
 
-    def of_submission(self, slug: str) -> tuple[str, ...]:
-        """What a submission and its results depend on: they, the first stages under them, and its training."""
-        results = [digest for one in self.by_submission[slug] for digest in self._with_first_stage(one)]
-        return (self.digest_of(self.board.submissions[slug]), self.training_digest(slug), self.datasets, *results)
+    def tested(self, slug: str) -> list[Tested]:
+        """Every result of a submission with its test against the first stage."""
+        scores = self.by_submission[slug]
+        tests = [self.test(score) for score in scores]
+        corrected = holm([test.p for test in tests], [score.candidates for score in scores])
+        return [Tested(*one) for one in zip(scores, tests, corrected, strict=True)]
 
-    def training_digest(self, slug: str) -> str:
-        """The digest of the report of a training; empty where there is none."""
-        report = self.board.trainings.get(slug)
-        return _digest(report) if report else ""
-
-    @cached_property
-    def datasets(self) -> str:
-        """One digest over the board's datasets."""
-        return _digest(self.board.datasets)
-
-    @cached_property
-    def reported(self) -> str:
-        """One digest over the tables of numbers printed elsewhere."""
-        return _digest(self.board.reported)
-
-    @cached_property
-    def runs(self) -> Collection[str]:
-        """The files of those results whose run the board's folder holds."""
-        has_run = Ledger(self.board.folder).has_run
-        return frozenset(r.file for r in self.results if has_run(r.submission, r.task, r.candidates))
-
-    @cached_property
-    def keys(self) -> Mapping[str, str]:
-        """For each submission one digest over its file and its results."""
-        return {
-            slug: _digest((self.board.digests[slug], [result.digest for result in results]))
-            for slug, results in self.by_submission.items()
-        }
-
-    @cached_property
-    def everything(self) -> str:
-        """One digest over all that the board was read from."""
-        board = self.board
-        told = [f"{slug} {board.digests[slug]} {self.training_digest(slug)}\n" for slug in board.submissions]
-        told += [result.digest for result in board.results]
-        told += [self.datasets, _digest(board.candidates), self.reported, _digest(board.changes)]
-        return hashlib.sha256("".join(told).encode()).hexdigest()
-
-    def _with_first_stage(self, result: Score) -> tuple[str, str]:
-        before = self.board.result(FIRST_STAGE, result.task, result.candidates)
-        return result.digest, before.digest if before else ""
-
-    @cached_property
-    def _candidates(self) -> Mapping[tuple[str, str], str]:
-        return {(one.task, one.name): _digest(one) for one in self.board.candidates}
+    def test(self, score: Score) -> PairedTest:
+        """A result against the first stage, from the values of both; as the result stores it where one is missing."""
+        before = self.first_stage(score)
+        if before:
+            return paired_test([score.values], [before.values])
+        return test_of(score.result.gain)
 
 
-def _digest(value: object) -> str:
-    return hashlib.sha256(repr(value).encode("utf-8", "surrogatepass")).hexdigest()
+def test_of(gain: Mapping[str, Any]) -> PairedTest:
+    """The paired test that a result stores; those of version 0.1 have the p of two tests."""
+    given = {"p": gain.get("t_test"), **gain, "interval": tuple(gain["interval"])}
+    return PairedTest(**{name: value for name, value in given.items() if name not in ("t_test", "randomisation")})
 
 
 def stamp(scores: Iterable[Score]) -> tuple[str, str]:
     """The newest date and version among the results that a page shows."""
     listed = list(scores)
-    return max((score.created for score in listed), default=""), _newest(listed)
+    created = max((score.created for score in listed), default="")
+    return created, newest({score.version for score in listed})
 
 
-def _newest(scores: Iterable[Score]) -> str:
-    versions = {score.version for score in scores}
-    return versions.pop() if len(versions) == 1 else newest({"exabench": version} for version in versions)
+def _digest(value: object) -> str:
+    return hashlib.sha256(repr(value).encode("utf-8", "surrogatepass")).hexdigest()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from exabench.collections import FromCollection, queries_of, texts_of, triples_of
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.pairs._orders import Ids, Walk
 from exabench.rows import Pair
 
@@ -24,7 +24,8 @@ class Docpairs(Walk, FromCollection):
     def __iter__(self) -> Iterator[Pair]:
         chosen = dict(islice(self._fresh(), self.count))
         if self.count is not None and len(chosen) < self.count:
-            raise BadInput(f"{self.source} ends after {len(chosen)} pairs, before the {self.count} that are wanted")
+            have = plural(len(chosen), "pair")
+            raise BadInput(f"{self.source} ends after {have}, before the {self.count} that are wanted")
         queries = queries_of(self.collection, (query_id for query_id, _ in chosen))
         passages = texts_of(self.collection, (passage_id for _, passage_id in chosen))
         for (query_id, passage_id), relevant in chosen.items():

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.files import digest_of, lines
 from exabench.nouns import Passage, Query
 from exabench.pairs._orders import Walk
@@ -62,14 +62,15 @@ class Triples(Walk):
             if isinstance(columns, str):
                 columns = columns[:-1].split("\t")
             if len(columns) < 3 or (self.way == "balanced" and len(columns) > 3):
-                raise BadInput(f"has {len(columns)} columns where triples have 3", file=self.path, line=number)
+                have = plural(len(columns), "column")
+                raise BadInput(f"has {have} where triples have 3", file=self.path, line=number)
             yield _pair(number, columns, relevant)
             made += 1
             if made == self.count:
                 return
         if self.count is not None or not made:
             wanted = self.count or "any"
-            raise BadInput(f"ends after {made} pairs, before the {wanted} that are wanted", file=self.path)
+            raise BadInput(f"ends after {plural(made, 'pair')}, before the {wanted} that are wanted", file=self.path)
 
     def _records(self, text: Iterable[str]) -> Iterator[tuple[int, str | list[str]]]:
         """Every line as it is (most are never needed) or, where it has to be read as CSV, its columns; numbers from 1.

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from exabench.collections import FromCollection
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.nouns import Query
 from exabench.queries._sentences import sentences
 from exabench.sampling import draw
@@ -44,7 +44,7 @@ class Cropped(FromCollection):
         """(passage id, place, sentence) of each. Raises BadInput where the collection has too few."""
         found = draw(self._sentences(), self.count, lambda sentence: f"{self.seed} {sentence[2]}")
         if len(found) < self.count:
-            have = f"{len(found)} different sentences of {self.fewest_words} words or more"
+            have = f"{plural(len(found), 'different sentence')} of {self.fewest_words} words or more"
             raise BadInput(f"cropped: {self.source} has {have}, fewer than count = {self.count}")
         return found
 

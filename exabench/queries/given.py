@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exabench.collections import FromCollection, TextLine
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.files import file_digest, lines
 from exabench.nouns import Query
 from exabench.records import read_lines
@@ -46,7 +46,8 @@ class Given(FromCollection):
     def __iter__(self) -> Iterator[tuple[Query, Mapping[str, Any]]]:
         queries = draw(self._all(), self.count or None, lambda query: f"{self.seed} {query[0]}")
         if not queries or len(queries) < self.count:
-            raise BadInput(f"given: {self.source} has {len(queries)} queries, fewer than count = {self.count or 1}")
+            have = plural(len(queries), "query", "queries")
+            raise BadInput(f"given: {self.source} has {have}, fewer than count = {self.count or 1}")
         for id, text in queries:
             yield Query(id, text), {"kind": "given", "passage_id": "", "replies": []}
 

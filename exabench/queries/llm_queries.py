@@ -8,12 +8,12 @@ from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from exabench.asking import replies_of
 from exabench.collections import FromCollection
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.nouns import Passage, Prompt, Query, Reply
 from exabench.prompting import prompt_file, shown
 from exabench.queries._filters import best, fault, first_line, found_again
-from exabench.queries._parts import replies_of
 from exabench.sampling import draw
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class LlmQueries(FromCollection):
             turns = self._prompt_file.turns(**{**(self.values or {}), "passage": text})
             for n in range(self.per_passage):
                 asked.append((passage, Prompt(f"q-{passage.id}-{n}", turns, answer_tokens, self.temperature, n)))
-        replies = replies_of(self.teacher, [prompt for _, prompt in asked])
+        replies = replies_of(self.teacher, [prompt for _, prompt in asked], skip_refused=True)
         for passage, prompt in asked:
             text, fault = self._read(replies.get(prompt.id), passage)
             yield _Answer(prompt, passage, Query(prompt.id, text), fault)
@@ -149,7 +149,7 @@ class LlmQueries(FromCollection):
         )
         found = draw(enough_words, self.count, lambda passage: [self.seed, passage[0]], digits=32)
         if len(found) < self.count:
-            few = f"{len(found)} passages of {self.passage_words} words or more"
+            few = f"{plural(len(found), 'passage')} of {self.passage_words} words or more"
             raise BadInput(f"llm_queries: {self.source} has {few}, fewer than the {self.count} to ask about")
         return [Passage(id, text, title) for id, title, text in found]
 

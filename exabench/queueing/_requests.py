@@ -21,7 +21,7 @@ from exabench.ledger import Ledger
 from exabench.queueing._answers import Answer
 from exabench.queueing._staging import LARGEST, Pending
 from exabench.screening import Refused
-from exabench.submissions import NAME, SENT_IN, TRAINING_FILES, read_submission
+from exabench.submissions import DRAWING, NAME, SENT_IN, TRAINING_FILES, read_submission
 
 _TITLE = re.compile(r"Submit (?P<name>[A-Za-z0-9._-]+/[A-Za-z0-9._-]+) \((?P<kind>[a-z]+)\)")
 _RUN = r"[a-z0-9][a-z0-9._+-]{0,200}\.trec\.gz"
@@ -159,7 +159,7 @@ def _only_slug(changed: list[str]) -> str:
             "invalid-submission",
             f"the pull request changes {plural(len(changed), 'file')}; at least 1, at most {_MOST}",
         )
-    report = "|".join(map(re.escape, TRAINING_FILES))
+    report = "|".join(map(re.escape, (*TRAINING_FILES, DRAWING)))
     own = re.compile(
         rf"submissions/{re.escape(slug)}\.toml|runs/{re.escape(slug)}/{_RUN}|models/{re.escape(slug)}/({report})"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 import torch
 import transformers
@@ -25,7 +25,7 @@ from exabench.models import (
     tokenizer_of,
     weights_of,
 )
-from exabench.nouns import ModelFolder
+from exabench.nouns import ModelFolder, Progress
 from exabench.rerankers._heads import Classifier, Decoder, Head, Pooled, Seq2Seq
 
 __all__ = ["Head", "Loaded", "load"]
@@ -57,42 +57,47 @@ class Loaded:
         return replace(self, head=self.head.only(rows), rows=rows)
 
 
-class Origin(TypedDict, total=False):
-    """Where a model is read and how it is held: `revision` as in hub.model_folder, one worker on each of `devices`."""
+class Options(TypedDict, total=False):
+    """The options of every reranker on the engine, besides its model: where it is read, how it is held, how it scores.
+
+    `revision` is as in hub.model_folder, one worker runs on each of `devices`; `fields` of a passage, `max_length` in
+    tokens (0: 512 or what the model holds), `batch_tokens` for each forward, `scores`: folder of the score store,
+    `progress`: told of pairs as they are scored.
+    """
 
     revision: str
     precision: str
     devices: Sequence[str]
     lock: str | Path | None
+    fields: Sequence[str]
+    max_length: int
+    batch_tokens: int
+    scores: str | None
+    progress: Progress
 
 
-def load(
-    model: str,
-    kind: str,
-    *,
-    revision: str = "",
-    precision: str = "float32",
-    devices: Sequence[str] = (),
-    lock: str | Path | None = None,
-) -> Loaded:
+def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
     """The model of a folder, a package or the Hub (see hub.model_folder) as a head of `kind`, on the first device.
 
     `kind` is seq2seq, classifier, decoder, or encoder (a T5 encoder with one dense layer); `precision`
     float32, bfloat16, float16, or int8 (linear layers of a model on the CPU). Without devices: every GPU, else (and
-    in int8) the CPU. Raises BadInput, in one line, for a folder without tokenizer, another architecture, weights that
-    are missing or damaged, or more than two labels.
+    in int8) the CPU. Of the options those of scoring are not looked at. Raises BadInput, in one line, for a folder
+    without tokenizer, another architecture, weights that are missing or damaged, or more than two labels.
     """
+    precision = options.get("precision", "float32")
     if precision not in (*PRECISIONS, INT8):
         raise UnknownName("precision", precision, (*PRECISIONS, INT8))
-    gpus = () if precision == INT8 else tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
-    devices = tuple(devices) or gpus or ("cpu",)
-    folder = model_folder(model, revision, lock)
+    devices = tuple(options.get("devices", ()))
+    if not devices and precision != INT8:
+        devices = tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+    devices = devices or ("cpu",)
+    folder = model_folder(model, options.get("revision", ""), options.get("lock"))
     config = read_json(folder.path / "config.json")
-    family, wanted, what = KINDS[kind]
-    checked_shape(config, folder, (wanted,), what)
+    model_class, family, what = KINDS[kind]
+    checked_shape(config, folder, (family,), what)
     with loading(folder, what):
         tokenizer = tokenizer_of(folder)
-        loaded = weights_of(family, folder, what, PRECISIONS.get(precision, torch.float32))
+        loaded = weights_of(model_class, folder, what, PRECISIONS.get(precision, torch.float32))
         check_vocabulary(tokenizer, loaded, folder)
         if kind == "classifier" and loaded.config.num_labels > 2:
             raise BadInput(f"has {loaded.config.num_labels} labels; a reranker has one or two", file=folder.path)
@@ -146,11 +151,11 @@ def _limit(model: Any, tokenizer: Any) -> int:
 
 def _dense(folder: ModelFolder) -> tuple[torch.Tensor, torch.Tensor]:
     """The last layer of RankT5's encoder: `dense.weight` `[1, width]` and, where there is one, `dense.bias` `[1]`."""
-    found: dict[str, torch.Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
     for file in sorted(folder.path.glob("*.safetensors")):
         with safe_open(file, "pt") as weights:
-            names = [name for name in weights.keys() if name in ("dense.weight", "dense.bias")]  # noqa: SIM118
-            found |= {name: weights.get_tensor(name).float() for name in names}
-    if "dense.weight" not in found:
+            for name in {"dense.weight", "dense.bias"} & set(weights.keys()):
+                tensors[name] = weights.get_tensor(name).float()
+    if "dense.weight" not in tensors:
         raise BadInput("holds no dense.weight, the layer that scores: it was not trained to rank", file=folder.path)
-    return found["dense.weight"], found.get("dense.bias", torch.zeros(1))
+    return tensors["dense.weight"], tensors.get("dense.bias", torch.zeros(1))

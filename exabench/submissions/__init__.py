@@ -18,12 +18,14 @@ from exabench.submissions._fields import KINDS as KINDS
 from exabench.submissions._fields import LINK as LINK
 from exabench.submissions._fields import NAME as NAME
 from exabench.submissions._fields import Field as Field
+from exabench.submissions._training import DRAWING as DRAWING
 from exabench.submissions._training import TRAINING_FILES as TRAINING_FILES
 from exabench.submissions._training import Training as Training
 from exabench.submissions._training import read_training as read_training
 
 SENT_IN = ("run", "api")
 """The kinds whose rankings somebody else made: their numbers are re-computed, never reproduced."""
+_LARGEST = 1 << 16  # bytes
 _WINDOWS_DEVICES = {"con", "prn", "aux", "nul"}
 _WINDOWS_DEVICES |= {f"{device}{i}" for device in ("com", "lpt") for i in range(1, 10)}
 _SAID_TWICE = ("strategy", "template", "precision")  # keys that stand for options of the same name
@@ -31,6 +33,9 @@ _SAID_TWICE = ("strategy", "template", "precision")  # keys that stand for optio
 
 def read_submission(path: str | Path) -> Submission:
     """Read and check one submission. Raises BadInput that lists every problem of the file."""
+    path = Path(path)
+    if path.is_file() and path.stat().st_size > _LARGEST:  # reading TOML takes time that grows with the square
+        raise BadInput(f"is larger than the {_LARGEST:,} bytes that a submission may have", file=path)
     values = read_toml(path)
     values.pop("digest", None)  # version 0.1 wrote one
     problems = _problems(values)

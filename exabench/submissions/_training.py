@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from xml.etree import ElementTree
 
 from msgspec import Meta
 
@@ -16,7 +15,10 @@ from exabench.errors import BadInput, printable
 from exabench.files import from_json
 from exabench.records import Record, read
 
-TRAINING_FILES = ("training.json", "README.md", "recipe.toml", "curves.csv", "curves.svg")
+TRAINING_FILES = ("training.json", "README.md", "recipe.toml", "curves.csv")
+
+DRAWING = "curves.svg"
+"""A figure that version 0.1 drew beside these. It may still lie on a board, and is never read."""
 
 
 @dataclass(frozen=True)
@@ -112,17 +114,12 @@ class _Report(Record, frozen=True):
 
 
 _CURVES = re.compile(r"step,epoch,groups,loss,rate,gradient_norm,dev\n(?:[0-9.,e+-]+\n)+")
-_SVG = "{http://www.w3.org/2000/svg}"
-_DRAWN = {f"{_SVG}{tag}" for tag in ("svg", "title", "desc", "style", "rect", "g", "text", "path", "circle")}
-_DRAWN_BY = {"class", "viewBox", "width", "height", "role", "aria-labelledby", "id", "transform"}
-_DRAWN_BY |= {"x", "y", "cx", "cy", "r", "d"}
-_HARMLESS = re.compile(r"@media \(prefers-color-scheme: dark\)|var\(--[a-z]+\)")  # all else in brackets may fetch
 
 
 def read_training(folder: str | Path) -> Training:
     """The report of a training that lies in `folder`. Raises BadInput where a file is not what `exabench train` writes.
 
-    Nothing in it can act: the figure holds shapes and words alone, and every other file is shown as text.
+    Nothing in it can act: every file is shown as text.
     """
     folder = Path(folder)
     files = {name: _plain_bytes(folder / name) for name in TRAINING_FILES}
@@ -138,9 +135,6 @@ def read_training(folder: str | Path) -> Training:
         raise BadInput("is not the recipe that training.json holds", file=folder / "recipe.toml")
     if not _CURVES.fullmatch(texts["curves.csv"]):
         raise BadInput("is not a table of the steps of a training", file=folder / "curves.csv")
-    fault = _drawing_fault(texts["curves.svg"])
-    if fault:
-        raise BadInput(f"is not a figure that `exabench train` draws ({fault})", file=folder / "curves.svg")
     return Training(values, files)
 
 
@@ -176,22 +170,3 @@ def _is_shallow(value: Any, levels: int) -> bool:
     if not isinstance(value, dict | list):
         return True
     return levels > 0 and all(_is_shallow(item, levels - 1) for item in inner)
-
-
-def _drawing_fault(text: str) -> str:
-    """Why an SVG is no plain drawing (empty if it is one): opened by itself it must not act and ask for nothing."""
-    if "<!" in text or "<?" in text:
-        return "it holds a declaration"
-    try:
-        root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError) as error:
-        return printable(str(error), 100)
-    for node in root.iter():
-        if node.tag not in _DRAWN:
-            return f"it holds {printable(str(node.tag), 60)}"
-        odd = sorted(set(node.attrib) - _DRAWN_BY)
-        if odd:
-            return f"{node.tag.removeprefix(_SVG)} has {printable(odd[0], 60)}"
-        if node.tag == f"{_SVG}style" and re.search(r"[@\\()]", _HARMLESS.sub("", node.text or "")):
-            return "its style asks for something"
-    return "" if root.tag == f"{_SVG}svg" else "it is no svg"

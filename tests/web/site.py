@@ -197,7 +197,9 @@ def _trained(board: Path, name: str, words: str = "") -> None:
     """Send the report of a training that never was beside a model's results; every text of it may be an attack."""
     with tempfile.TemporaryDirectory() as folder:
         made = read_release(Ledger(board).datasets / "exabench-mini")
-        about = dict.fromkeys(("title", "note", "licence", "hardware", "base", "base_licence", "dev_metric"), words)
+        base = {"model": words, "revision": "", "licence": words}
+        dev = {"metric": words, "source": words, "values": [(4, 0.4), (8, 0.8)]}
+        about = {"title": words, "note": words, "hardware": words, "base": base, "dev": dev}
         options = {words: words, "max_length": 128} if words else {"max_length": 128}
         changes = {**about, "options": options, "licence": "apache-2.0"} if words else {}
         work = model_folder(Path(folder), made, "listwise", name=name, **changes)
@@ -205,7 +207,7 @@ def _trained(board: Path, name: str, words: str = "") -> None:
         report = Ledger(board).training_folder(name.replace("/", "--")) / "training.json"
         if words:
             values = json.loads(report.read_text(encoding="utf-8"))
-            del values["sealed"]  # a report that was never sealed may say anything that fits its shape
+            values.pop("sealed", None)
             values["data"][0] |= {"teacher": {"model": words}, "leaks": {words: words}, "licence": words}
             report.write_text(json.dumps(values | {"licence": words, "versions": {words: words}}), encoding="utf-8")
 

@@ -1,59 +1,30 @@
-/* What every page shares: small tools, sorting of a page's main table, and figures whose points can be walked through.
-   Everything is readable without it; all state is in the address. */
+/* On every page: sorting of the main table, and figures whose points can be walked through. All is readable without. */
 (() => {
   "use strict";
 
-  const exabench = window.exabench = window.exabench || {};
-
-  /* An element with attributes (null leaves one out) and children: nodes or texts, never markup. */
-  exabench.el = (name, attributes, ...children) => {
-    const made = document.createElement(name);
-    for (const key in attributes) { if (attributes[key] !== null) { made.setAttribute(key, attributes[key]); } }
-    for (const child of children) { if (child !== null && child !== "") { made.append(child); } }
-    return made;
-  };
-
-  /* A script file of the site: it calls a function of `exabench`, which works from a folder, too. */
-  exabench.load = (address, failed) => {
-    const script = exabench.el("script", { src: address });
-    script.onload = () => script.remove();
-    script.onerror = () => { script.remove(); failed(); };
-    document.head.append(script);
-  };
-
+  const exabench = window.exabench, { el, svg, sorting, collator } = exabench;
   const table = document.getElementById("sortable");
-  if (table && table.tHead && table.tBodies.length) { sortable(); }
+  if (table?.tHead && table.tBodies.length) { sortable(); }
   document.querySelectorAll("svg.walk").forEach(walk);
 
   /* -- sorting a plain table: #sort=-mean,name ------------------------------------------------------------- */
 
   function sortable() {
-    const el = exabench.el, body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
+    const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells], keys = heads.map((head) => head.dataset.key);
     const labels = heads.map((head) => head.textContent.trim());
-    const rows = [...body.rows].map((row, place) => ({ row, place, keys: [] }));
-    const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
+    const rows = [...body.rows].map((row, place) => ({ row, place, values: [] }));
     const status = document.getElementById("status") || el("p", { class: "soft", role: "status", id: "status" });
     if (!status.isConnected) { table.closest(".scroll").before(status); }
     let sort = [];
 
-    const column = (name) => heads.findIndex((head) => name && head.dataset.key === name);
-
-    function read() {
-      const hash = location.hash.slice(1);
-      if (hash && !hash.includes("=")) { return false; } // an anchor, such as the skip link's, is not a state
-      sort = (new URLSearchParams(hash).get("sort") || "").split(",").map((text) => {
-        const down = text.startsWith("-");
-        return { column: column(down ? text.slice(1) : text), down };
-      }).filter((by) => by.column >= 0);
-      return true;
-    }
-
-    function key(item, place) {
-      if (item.keys[place] === undefined) {
-        const text = item.row.cells[place] ? item.row.cells[place].textContent.trim() : "";
-        item.keys[place] = heads[place].dataset.kind ? number(text) : text.replace(/^\u2013$/, "");
+    /* What a row sorts by in a column; null where its cell says nothing. */
+    function valueOf(item, key) {
+      const place = keys.indexOf(key);
+      if (item.values[place] === undefined) {
+        const text = item.row.cells[place]?.textContent.trim().replace(/^\u2013$/, "") || "";
+        item.values[place] = heads[place].dataset.kind ? number(text) : text || null;
       }
-      return item.keys[place];
+      return item.values[place];
     }
 
     function number(text) {
@@ -62,59 +33,41 @@
     }
 
     function compare(a, b) {
-      for (const by of sort) {
-        const x = key(a, by.column), y = key(b, by.column), lacksX = x === null || x === "", lacksY = y === null || y === "";
-        if (lacksX !== lacksY) { return lacksX ? 1 : -1; } // what is missing stays last, whichever way round
-        const order = lacksX ? 0 : typeof x === "number" ? x - y : collator.compare(x, y);
-        if (order) { return by.down ? -order : order; }
+      for (const { key, down } of sort) {
+        const x = valueOf(a, key), y = valueOf(b, key);
+        if ((x === null) !== (y === null)) { return x === null ? 1 : -1; } // what is missing stays last, whichever way round
+        const order = x === null ? 0 : typeof x === "number" ? x - y : collator.compare(x, y);
+        if (order) { return down ? -order : order; }
       }
       return a.place - b.place;
     }
 
     function show() {
+      const given = exabench.address();
+      if (!given) { return; }
+      sort = sorting.parse(given.get("sort") || "").filter((by) => keys.includes(by.key));
       body.append(...rows.slice().sort(compare).map((item) => item.row));
-      heads.forEach((head, place) => {
-        const button = head.querySelector("button"), at = sort.findIndex((by) => by.column === place);
-        head.removeAttribute("aria-sort");
-        button.removeAttribute("data-dir");
-        button.querySelector(".dir").textContent = at >= 0 && sort.length > 1 ? String(at + 1) : "";
-        if (at >= 0) { button.dataset.dir = sort[at].down ? "down" : "up"; }
-        if (at === 0) { head.setAttribute("aria-sort", sort[0].down ? "descending" : "ascending"); }
-      });
-      status.textContent = sort.length ? "sorted by "
-        + sort.map((by) => labels[by.column] + (by.down ? ", descending" : ", ascending")).join("; then ") : "";
+      heads.forEach((head, place) => sorting.mark(head, keys[place], sort));
+      status.textContent = sorting.said(sort, (key) => labels[keys.indexOf(key)]);
     }
 
-    function press(place, adds) {
-      const at = sort.findIndex((by) => by.column === place);
-      const by = { column: place, down: at >= 0 ? !sort[at].down : heads[place].dataset.kind === "number" };
-      if (!adds) { sort = [by]; } else if (at >= 0) { sort[at] = by; } else { sort.push(by); }
-      const next = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
-      next.set("sort", sort.map((one) => (one.down ? "-" : "") + heads[one.column].dataset.key).join(","));
-      location.hash = `#${next.toString().replaceAll("%2C", ",")}`; // an open query stays open
-    }
-
-    heads.forEach((head, place) => {
-      const button = el("button", { type: "button" }, ...head.childNodes, el("span", { class: "dir", "aria-hidden": "true" }));
-      button.addEventListener("click", (event) => press(place, event.shiftKey));
-      head.append(button);
-    });
-    window.addEventListener("hashchange", () => { if (read()) { show(); } });
-    if (read() && location.hash.length > 1) { show(); }
+    heads.forEach((head, place) => head.append(sorting.button([...head.childNodes], (adds) => {
+      const next = sorting.pressed(sort, keys[place], head.dataset.kind === "number", adds);
+      location.hash = exabench.hashOf({ ...Object.fromEntries(exabench.address() || []), sort: sorting.text(next) }); // an open query stays
+    })));
+    window.addEventListener("hashchange", show);
+    if (location.hash.length > 1) { show(); }
   }
 
   /* -- a figure's points, one after another by the arrow keys, each with its label while it has the focus ---- */
 
   function walk(figure) {
-    const points = [...figure.querySelectorAll("circle:has(> title)")];
+    const points = [...figure.querySelectorAll("circle:has(> title)")].sort((a, b) => a.cx.baseVal.value - b.cx.baseVal.value);
     if (!points.length) { return; }
-    const wide = figure.viewBox.baseVal.width, space = "http://www.w3.org/2000/svg";
-    const label = document.createElementNS(space, "text"), ground = document.createElementNS(space, "rect");
-    const ordered = points.sort((a, b) => a.cx.baseVal.value - b.cx.baseVal.value);
+    const wide = figure.viewBox.baseVal.width, label = svg("text", { class: "said" });
+    const hush = () => label.remove();
     figure.setAttribute("role", "group");
-    ground.setAttribute("class", "label");
-    label.setAttribute("class", "said");
-    ordered.forEach((point, place) => {
+    points.forEach((point, place) => {
       point.setAttribute("role", "img");
       point.setAttribute("aria-label", point.textContent);
       point.setAttribute("tabindex", place ? "-1" : "0");
@@ -124,7 +77,7 @@
       point.addEventListener("mouseleave", () => { if (document.activeElement !== point) { hush(); } });
       point.addEventListener("keydown", (event) => {
         const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-        const next = ordered[event.key === "Home" ? 0 : event.key === "End" ? ordered.length - 1 : place + step];
+        const next = points[event.key === "Home" ? 0 : event.key === "End" ? points.length - 1 : place + step];
         if (!next) { return; }
         event.preventDefault();
         point.setAttribute("tabindex", "-1");
@@ -135,14 +88,10 @@
 
     function say(point) {
       label.textContent = point.getAttribute("aria-label");
-      figure.append(ground, label);
-      const size = label.getBBox().width, x = point.cx.baseVal.value, y = Math.max(22, point.cy.baseVal.value - 14);
-      const start = Math.max(6, Math.min(x - size / 2, wide - size - 6));
-      label.setAttribute("x", start);
-      label.setAttribute("y", y);
-      for (const [key, value] of Object.entries({ x: start - 5, y: y - 14, width: size + 10, height: 20 })) { ground.setAttribute(key, value); }
+      figure.append(label);
+      const size = label.getBBox().width, x = point.cx.baseVal.value;
+      label.setAttribute("x", Math.max(6, Math.min(x - size / 2, wide - size - 6)));
+      label.setAttribute("y", Math.max(22, point.cy.baseVal.value - 14));
     }
-
-    function hush() { ground.remove(); label.remove(); }
   }
 })();

@@ -1,193 +1,105 @@
 /* A result, query by query: the first stage's top ten beside the reranked one. The open query is in the address. */
-(function () {
+(() => {
   "use strict";
 
-  var panel = document.getElementById("ranking"), table = document.getElementById("sortable");
+  const panel = document.getElementById("ranking"), table = document.getElementById("sortable");
   if (!panel || !table) { return; }
 
-  var exabench = window.exabench = window.exabench || {};
-  var own = panel.dataset, size = Number(own.size), shown = 10;
-  var rows = {}, loaded = {}, waiting = {}, opened = null;
+  const exabench = window.exabench, { el, load } = exabench;
+  const { root, list: folder, run, size } = panel.dataset, SHOWN = 10, rows = new Map();
+  let opened = null;
 
-  /* -- data: scripts that call back with what they hold, loaded once ---------------------------------------- */
+  const hashOf = (query) => exabench.hashOf({ ...Object.fromEntries(exabench.address() || []), query });
+  const note = (text) => el("p", { class: "soft" }, text);
 
-  exabench.passages = function (list, part, value) { arrived(own.list + "/" + part + ".js", value); };
-  exabench.ranked = function (list, part, value) { arrived(own.run, value); };
+  function say(text) { panel.replaceChildren(note(text)); panel.hidden = false; }
 
-  function arrived(file, value) {
-    loaded[file] = value;
-    (waiting[file] || []).forEach(function (then) { then(value); });
-    delete waiting[file];
-  }
-
-  function load(file, then) {
-    if (loaded[file]) { then(loaded[file]); return; }
-    if (waiting[file]) { waiting[file].push(then); return; }
-    waiting[file] = [then];
-    var script = document.createElement("script");
-    script.src = own.root + file;
-    script.addEventListener("error", function () {
-      delete waiting[file];
-      script.remove();
-      say(file + " cannot be loaded: is this copy of the site whole?");
-    });
-    document.head.appendChild(script);
-  }
-
-  /* -- the address: #sort=-gain&query=q12 ------------------------------------------------------------------- */
-
-  function address(query) {
-    var hash = location.hash.slice(1), given = new URLSearchParams(hash.indexOf("=") < 0 ? "" : hash);
-    given.delete("query");
-    if (query !== null) { given.set("query", query); }
-    return "#" + given.toString().replace(/%2C/g, ",");
-  }
-
-  function asked() {
-    var hash = location.hash.slice(1);
-    return hash.indexOf("=") < 0 ? null : new URLSearchParams(hash).get("query");
-  }
-
-  /* -- showing ---------------------------------------------------------------------------------------------- */
-
-  function element(tag, text, kind) {
-    var made = document.createElement(tag);
-    if (text !== undefined) { made.textContent = text; }
-    if (kind) { made.className = kind; }
-    return made;
-  }
-
-  function say(text) { panel.replaceChildren(element("p", text, "soft")); panel.hidden = false; }
-
-  function open(query, focus) {
-    var row = rows[query], part = row && Math.floor(row.at / size);
+  async function open(query, focus) {
+    const row = rows.get(query), place = row ? row.at % size : 0;
     opened = query;
-    if (!row) { say("The candidates hold no query " + query + "."); return; }
-    say("Loading query " + query + ".");
-    load(own.list + "/" + part + ".js", function (list) {
-      load(own.run, function (tops) {
-        if (opened === query) { show(row, list.queries[row.at % size], list.texts, tops[row.at], focus); }
-      });
-    });
+    if (!row) { say(`The candidates hold no query ${query}.`); return; }
+    say(`Loading query ${query}.`);
+    try {
+      const [list, tops] = await Promise.all([load(`${root}${folder}/${Math.floor(row.at / size)}.js`), load(root + run)]);
+      if (opened === query) { show(row, list.queries[place], list.texts, tops[row.at], focus); }
+    } catch (error) { say(`${error.message.slice(root.length)} cannot be loaded: is this copy of the site whole?`); }
   }
 
-  function show(row, query, texts, top, focus) {
-    var head = element("h3"), passages = query[3], grades = query[4], pair = element("div", undefined, "pair");
-    head.tabIndex = -1;
-    head.appendChild(element("span", "Query "));
-    head.appendChild(element("bdi", query[0]));
-    if (query[1]) { head.append(": ", element("bdi", query[1])); }
-    var first = passages.map(function (_, place) { return place; }).slice(0, shown);
-    pair.append(
-      list("First stage", first, passages, grades, texts, false),
-      list("Reranked", top, passages, grades, texts, true)
-    );
-    panel.replaceChildren(head, element("p", values(row, query, passages), "soft"), pair, steps(row));
+  function show(row, [query, text, relevant, passages, grades], texts, top, focus) {
+    const head = el("h3", { tabindex: "-1" }, el("span", {}, "Query "), el("bdi", {}, query), text ? [": ", el("bdi", {}, text)] : "");
+    const first = passages.map((_, place) => place).slice(0, SHOWN);
+    const items = (places, reranked) => places.map((place, rank) => item(passages[place], texts[passages[place]],
+      grades.length ? grades[place] : undefined, reranked ? moved(place, rank) : null));
+    const judged = relevant === null ? "" : ` ${relevant} ${relevant === 1 ? "passage of the collection is" : "passages of the collection are"} judged relevant.`;
+    panel.replaceChildren(head, note(`${row.said} ${passages.length} candidates.${judged}`),
+      el("div", { class: "pair" }, list("First stage", items(first, false)), list("Reranked", items(top, true))), steps(row));
     panel.hidden = false;
     mark(row);
     if (focus) { head.focus({ preventScroll: true }); head.scrollIntoView({ block: "start" }); }
   }
 
-  function values(row, query, passages) {
-    var text = row.said + " " + passages.length + " candidates.";
-    if (query[2] === null) { return text; }
-    return text + " " + query[2] + (query[2] === 1 ? " passage of the collection is" : " passages of the collection are") + " judged relevant.";
-  }
+  const list = (title, items) => el("section", {}, el("h4", {}, `${title}, first ${items.length}`),
+    items.length ? el("ol", { class: "top" }, items) : note("The run does not answer this query."));
 
-  function list(title, places, passages, grades, texts, reranked) {
-    var box = element("section"), ordered = element("ol", undefined, "top");
-    box.appendChild(element("h4", title + ", first " + places.length));
-    places.forEach(function (place, rank) {
-      var id = passages[place], words = texts[id], grade = grades.length ? grades[place] : undefined;
-      var item = element("li"), line = element("p");
-      line.appendChild(element("bdi", id, "id"));
-      line.append(" ", badge(grade));
-      if (reranked) { line.append(" ", element("span", moved(place, rank), "soft")); }
-      item.appendChild(line);
-      if (words) {
-        var text = element("p", undefined, "soft"), name = element("b");
-        name.appendChild(element("bdi", words[0]));
-        if (words[0]) { text.append(name, " "); }
-        text.appendChild(element("bdi", words[1]));
-        item.appendChild(text);
-      }
-      ordered.appendChild(item);
-    });
-    box.appendChild(places.length ? ordered : element("p", "The run does not answer this query.", "soft"));
-    return box;
+  function item(id, words, grade, move) {
+    const line = el("p", {}, el("bdi", { class: "id" }, id), " ", badge(grade), move ? [" ", el("span", { class: "soft" }, move)] : "");
+    if (!words) { return el("li", {}, line); }
+    const title = words[0] ? [el("b", {}, el("bdi", {}, words[0])), " "] : "";
+    return el("li", {}, line, el("p", { class: "soft" }, title, el("bdi", {}, words[1])));
   }
 
   function badge(grade) {
-    if (grade === undefined) { return element("span", "", "grade"); }
-    if (grade === null) { return element("span", "not judged", "grade"); }
-    return element("span", "grade " + grade, grade > 0 ? "grade good" : "grade");
+    const text = grade === undefined ? "" : grade === null ? "not judged" : `grade ${grade}`;
+    return el("span", { class: grade > 0 ? "grade good" : "grade" }, text);
   }
 
-  function moved(place, rank) {
-    return place === rank ? "as before" : (place > rank ? "\u25B2" : "\u25BC") + " from " + (place + 1);
-  }
+  const moved = (place, rank) => place === rank ? "as before" : `${place > rank ? "\u25B2" : "\u25BC"} from ${place + 1}`;
 
   function steps(row) {
-    var line = element("p", undefined, "steps"), around = visible(), here = around.indexOf(row.row);
-    [["Query above", around[here - 1]], ["Query below", around[here + 1]]].forEach(function (step) {
-      if (step[1]) { line.append(link(step[0], step[1].dataset.query), " "); }
-    });
-    var close = element("a", "Close");
-    close.href = address(null);
-    line.appendChild(close);
-    return line;
+    const around = visible(), here = around.indexOf(row.row);
+    const links = [["Query above", around[here - 1]], ["Query below", around[here + 1]]].filter(([, to]) => to);
+    return el("p", { class: "steps" }, links.map(([text, to]) => [link(text, to.dataset.query), " "]),
+      el("a", { href: hashOf("") }, "Close"));
   }
 
-  function visible() {
-    return Array.prototype.filter.call(table.tBodies[0].rows, function (row) { return row.dataset.at !== undefined; });
-  }
+  const visible = () => [...table.tBodies[0].rows].filter((row) => row.dataset.at !== undefined);
 
   function link(text, query) {
-    var made = element("a", text);
-    made.href = address(query);
-    made.addEventListener("click", function (event) { // the address may have been sorted by since
+    const made = el("a", { href: hashOf(query) }, text);
+    made.addEventListener("click", (event) => { // the address may have been sorted by since
       event.preventDefault();
-      if (location.hash === address(query)) { open(query, true); } else { location.hash = address(query); }
+      if (location.hash === hashOf(query)) { open(query, true); } else { location.hash = hashOf(query); }
     });
     return made;
   }
 
   function mark(row) {
-    Object.keys(rows).forEach(function (query) { rows[query].link.removeAttribute("aria-current"); });
-    if (row) { row.link.setAttribute("aria-current", "true"); }
+    rows.forEach((one) => one.link.removeAttribute("aria-current"));
+    row?.link.setAttribute("aria-current", "true");
   }
 
   function close() {
-    var row = rows[opened];
+    const row = rows.get(opened);
     opened = null;
     panel.hidden = true;
     panel.replaceChildren();
     mark(null);
-    if (row) { row.link.focus(); }
+    row?.link.focus();
   }
 
-  /* -- start ------------------------------------------------------------------------------------------------ */
-
-  function read(focus) {
-    var query = asked();
-    if (query === null) { if (opened !== null) { close(); } return; }
-    if (query !== opened) { open(query, focus); }
+  function read() {
+    const query = exabench.address()?.get("query");
+    if (!query) { if (opened !== null) { close(); } } else if (query !== opened) { open(query, true); }
   }
 
-  visible().forEach(function (row) {
-    var head = row.cells[0], query = head.textContent, made = link(query, query);
+  for (const row of visible()) {
+    const head = row.cells[0], query = head.textContent, made = link(query, query), labels = [...table.tHead.rows[0].cells];
+    const said = [...row.cells].slice(1).map((cell, i) => `${labels[i + 1].textContent.trim()} ${cell.textContent.trim()}`).join(", ");
     row.dataset.query = query;
     head.replaceChildren(made);
-    rows[query] = { row: row, link: made, at: Number(row.dataset.at), said: said(row) };
-  });
-
-  function said(row) {
-    return Array.prototype.slice.call(row.cells, 1).map(function (cell, i) {
-      return table.tHead.rows[0].cells[i + 1].textContent.trim() + " " + cell.textContent.trim();
-    }).join(", ") + ".";
+    rows.set(query, { row, link: made, at: Number(row.dataset.at), said: `${said}.` });
   }
-
   document.getElementById("how-to-open").hidden = false;
-  window.addEventListener("hashchange", function () { read(true); });
-  read(true);
-}());
+  window.addEventListener("hashchange", read);
+  read();
+})();

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -89,7 +89,7 @@ class Client:
 
     def ask(
         self, requests: Iterable[Request[K]], read: Callable[[bytes], T]
-    ) -> Iterator[tuple[K, T | OutsideFailed | StatusError]]:
+    ) -> Generator[tuple[K, T | OutsideFailed | StatusError]]:
         """The outcome of each request as it comes: what `read` makes of the answer, or what went wrong.
 
         `read` raises ValueError for an answer that is to be asked for again. StatusError is an answer that asking

@@ -12,7 +12,7 @@ from exabench.commits import CARD, MANIFEST, Change, Publication, Published, che
 from exabench.errors import BadInput, OutsideFailed
 from exabench.files import file_digest, write
 from exabench.nouns import Progress, silent
-from exabench.releases import diff, manifest_text, next_version, patched, raised, read, save, verify
+from exabench.releases import diff, next_version, raised, read, save, verify
 from exabench.rows import DataFile, Release
 
 CHANGES = "CHANGELOG.md"
@@ -69,14 +69,12 @@ class _ReleasePublication(Publication):
     old: Release | None = None
 
     def version_at(self, commit: str) -> str | None:
-        manifest = self.read(MANIFEST, commit)
-        found = self._parsed(manifest, commit) if manifest is not None else None
+        found = self._release_at(commit)
         if commit == self.head:
             self.old = found
-        # The manifest of an older exabench has no digest: a patch with it is due.
-        if found is None or manifest != manifest_text(found).encode():
+        if found is None or found.content != self._merged().content:
             return None
-        return found.version if found.content == self._merged().content else None
+        return found.version
 
     def tag_name(self, version: str) -> str:
         return f"v{version}"
@@ -91,8 +89,6 @@ class _ReleasePublication(Publication):
         with tempfile.TemporaryDirectory() as scratch:
             changes = diff(self._old_tables(Path(scratch)), self.folder) if self.old else None
             version = next_version(self.old, merged, changes)
-            if self.old and version == self.old.version:  # only the manifest's digest is new, and tags never move
-                version = patched(version)
             if self.wanted_version:
                 version = raised(version, self.wanted_version)
             merged = replace(merged, version=version)
@@ -141,7 +137,10 @@ class _ReleasePublication(Publication):
                 raise OutsideFailed(f"{self.place.name}@{self.head}: {file.path} is not the file of its manifest")
         return scratch
 
-    def _parsed(self, manifest: bytes, commit: str) -> Release:
+    def _release_at(self, commit: str) -> Release | None:
+        manifest = self.read(MANIFEST, commit)
+        if manifest is None:
+            return None
         with tempfile.TemporaryDirectory() as scratch:
             write(Path(scratch) / MANIFEST, manifest)
             try:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from exabench.errors import BadInput, plural, printable
 from exabench.releases._checks import batches, contract
 from exabench.releases._manifest import read
-from exabench.releases._versions import FIRST, numbers, patched
+from exabench.releases._versions import FIRST, numbers
 from exabench.rows import Release, Table
 
 EXAMPLES = 5  # ids that are named for each kind of change
@@ -135,10 +135,12 @@ def next_version(old: Release | None, new: Release, changes: Diff | None) -> str
         return old.version
     if changes is None:
         raise BadInput(f"release {new.name} follows version {old.version}; compare the two first")
-    major, minor, _ = numbers(old.version)
+    major, minor, patch = numbers(old.version)
     if changes.breaking:
         return f"{major + 1}.0.0"
-    return f"{major}.{minor + 1}.0" if changes.tables else patched(old.version)
+    if changes.tables:
+        return f"{major}.{minor + 1}.0"
+    return f"{major}.{minor}.{patch + 1}"
 
 
 def _count(table: Table) -> int:

@@ -1,6 +1,6 @@
 """manifest.json: a Release as JSON, exactly; what does not read as one is refused with the file and the key.
 
-`digest` in it is of all else that it says. One of an older exabench carries none: it is read, and `verify` names it.
+`digest` in it is of all else that it says.
 """
 
 from __future__ import annotations
@@ -27,21 +27,16 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 def save(release: Release, folder: str | Path) -> Path:
     """Write a Release as `folder`/manifest.json. Raises BadInput where `read` would not give the same one back."""
     file = Path(folder) / MANIFEST
+    body = {**asdict(release), "format": FORMAT}
     try:
-        text = manifest_text(release)
-        kept = _release(from_json(text), file).content == release.content
+        text = json_text(body | {_SEAL: digest_of(body)})
+        again = _release(from_json(text), file)
     except (TypeError, ValueError) as error:  # NaN, half a surrogate pair, a value that JSON does not know
         raise BadInput(f"the release cannot be written as JSON ({error})", file=file) from error
-    if not kept:
+    if again.content != release.content:
         raise BadInput("the release changes on its way through JSON; give its tables plain JSON values", file=file)
     write(file, text)
     return file
-
-
-def manifest_text(release: Release) -> str:
-    """What manifest.json holds, byte for byte. Raises ValueError or TypeError for a value that JSON does not know."""
-    body = {**asdict(release), "format": FORMAT}
-    return json_text(body | {_SEAL: digest_of(body)})
 
 
 def read(folder: str | Path) -> Release:
@@ -98,7 +93,7 @@ def _release(value: Any, file: Path) -> Release:
         numbers(release.version)
     except BadInput as error:
         raise BadInput(str(error), file=file) from error
-    if value.get(_SEAL, digest_of(sealed)) != digest_of(sealed):
+    if value.get(_SEAL) != digest_of(sealed):
         raise BadInput("was edited: its digest does not fit its content; fetch or build the release again", file=file)
     return release
 

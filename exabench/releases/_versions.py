@@ -11,12 +11,6 @@ _NUMBER = r"(0|[1-9][0-9]{0,8})"
 _GRAMMAR = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
 
 
-def patched(version: str) -> str:
-    """The patch after a version."""
-    major, minor, patch = numbers(version)
-    return f"{major}.{minor}.{patch + 1}"
-
-
 def raised(version: str, wanted: str) -> str:
     """`wanted`, which may be higher than the computed `version` and never lower. Raises BadInput."""
     if numbers(wanted) < numbers(version):

@@ -6,6 +6,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -96,16 +97,15 @@ class Endpoint:
                     body = self._body(query, texts[start : start + self._batch])
                     yield Request((job, start), body, f"query {printable(query.id)!r}")
 
-        for (job, start), outcome in client.ask(requests(), _read):
-            if isinstance(outcome, OutsideFailed):
-                raise outcome
-            if isinstance(outcome, StatusError):
-                raise BadInput(
-                    f"{self._server} refuses: {client.said(outcome)}; check endpoint, model and key"
-                ) from None
-            job.take(start, outcome.value, self._batch, _SCORE_KEYS[self._form])
-            while waiting and not waiting[0].missing:
-                yield waiting.popleft().result()
+        with closing(client.ask(requests(), _read)) as outcomes:
+            for (job, start), outcome in outcomes:
+                if isinstance(outcome, OutsideFailed):
+                    raise outcome
+                if isinstance(outcome, StatusError):
+                    raise BadInput(f"{self._server} refuses: {client.said(outcome)}; check endpoint, model and key")
+                job.take(start, outcome.value, self._batch, _SCORE_KEYS[self._form])
+                while waiting and not waiting[0].missing:
+                    yield waiting.popleft().result()
         while waiting:  # jobs without passages
             yield waiting.popleft().result()
 

@@ -49,18 +49,22 @@ class Transformers:
         self._seq2seq = bool(self._model.config.is_encoder_decoder)
         limit = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         self._limit = None if self._seq2seq else limit
-        self._batch_tokens, self._top_k, self._seed = batch_tokens, top_k, seed
+        self._batch_tokens = batch_tokens
+        self._top_k = top_k
+        self._seed = seed
         self.parameters = int(self._model.num_parameters())
         self.config: Mapping[str, Any] | None = model_config(folder.path)
-        self.identity: Mapping[str, Any] = {
+        identity = {
             "engine": "transformers",
             "model": folder.name,
             "revision": folder.revision,
             "precision": precision,
             "template": template_of(self._tokenizer),
             "seed": seed,
-            **({"top_k": top_k} if top_k else {}),
         }
+        if top_k:
+            identity["top_k"] = top_k
+        self.identity: Mapping[str, Any] = identity
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
         """Replies batch by batch. Prompts that do not fit the model raise Refused once all others are answered."""
@@ -69,15 +73,17 @@ class Transformers:
                 yield from self._answers(batch)
 
     def _batches(self, asked: list[Asked]) -> Iterator[list[Asked]]:
-        """Batches of one temperature and one room for answers, longest prompts first, within the token budget."""
+        """Batches of one temperature and one bound on answers, longest prompts first, within the token budget."""
         batch: list[Asked] = []
-        for one in sorted(asked, key=lambda item: (item[0].temperature, item[0].max_tokens, -len(item[1]))):
-            prompt, longest = batch[0] if batch else one
-            alike = (prompt.temperature, prompt.max_tokens) == (one[0].temperature, one[0].max_tokens)
-            if batch and not (alike and (len(batch) + 1) * (len(longest) + prompt.max_tokens) <= self._batch_tokens):
-                yield batch
-                batch = []
-            batch.append(one)
+        for prompt, ids in sorted(asked, key=lambda one: (one[0].temperature, one[0].max_tokens, -len(one[1]))):
+            if batch:
+                first, longest = batch[0]
+                is_alike = (first.temperature, first.max_tokens) == (prompt.temperature, prompt.max_tokens)
+                tokens = (len(batch) + 1) * (len(longest) + first.max_tokens)
+                if not is_alike or tokens > self._batch_tokens:
+                    yield batch
+                    batch = []
+            batch.append((prompt, ids))
         if batch:
             yield batch
 
@@ -99,30 +105,38 @@ class Transformers:
 
     def _generated(self, batch: Sequence[Asked]) -> list[list[int]]:
         """The new tokens of each row, whatever follows the end included."""
-        prompt, width = batch[0][0], max(len(ids) for _, ids in batch)
-        sampled = (
-            {"temperature": prompt.temperature, "top_k": self._top_k, "top_p": 1.0} if prompt.temperature > 0 else {}
-        )
-        ids, mask = (torch.full((len(batch), width), fill) for fill in (self._generates.pad_token_id, 0))
-        for row, (_, own) in enumerate(batch):
-            place = slice(0, len(own)) if self._seq2seq else slice(width - len(own), width)
-            ids[row, place], mask[row, place] = torch.tensor(own), 1
-        with torch.inference_mode(), torch.random.fork_rng(enabled=bool(sampled)):
-            if sampled:
-                torch.manual_seed(sum(seed_of(asked, self._seed) for asked, _ in batch))
+        first, _ = batch[0]
+        width = max(len(ids) for _, ids in batch)
+        # [prompts, tokens]; a decoder goes on from the end of its prompt, so it is padded on the left
+        input_ids = torch.full((len(batch), width), self._generates.pad_token_id)
+        attention_mask = torch.zeros((len(batch), width), dtype=torch.long)
+        for row, (_, ids) in enumerate(batch):
+            start = 0 if self._seq2seq else width - len(ids)
+            input_ids[row, start : start + len(ids)] = torch.tensor(ids)
+            attention_mask[row, start : start + len(ids)] = 1
+        is_sampled = first.temperature > 0
+        sampling: dict[str, Any] = {}
+        if is_sampled:
+            sampling = {"temperature": first.temperature, "top_k": self._top_k, "top_p": 1.0}
+        with torch.inference_mode(), torch.random.fork_rng(enabled=is_sampled):
+            if is_sampled:
+                torch.manual_seed(sum(seed_of(prompt, self._seed) for prompt, _ in batch))
             rows = self._model.generate(
-                input_ids=ids.to(self._device),
-                attention_mask=mask.to(self._device),
-                max_new_tokens=prompt.max_tokens,
-                do_sample=bool(sampled),
-                **sampled,
+                input_ids=input_ids.to(self._device),
+                attention_mask=attention_mask.to(self._device),
+                max_new_tokens=first.max_tokens,
+                do_sample=is_sampled,
+                **sampling,
             )
-        return [row[1 if self._seq2seq else width :] for row in rows.tolist()]
+        start = 1 if self._seq2seq else width
+        return [row[start:] for row in rows.tolist()]
 
     @property
-    def _stops(self) -> frozenset[int]:
+    def _stops(self) -> list[int]:
         ends = self._generates.eos_token_id
-        return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
+        if ends is None:
+            return []
+        return ends if isinstance(ends, list) else [ends]
 
 
 def _loaded(folder: ModelFolder, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -130,15 +144,16 @@ def _loaded(folder: ModelFolder, dtype: torch.dtype) -> tuple[Any, Any]:
     with loading(folder, "a language model"):
         config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        tokenizer, model = tokenizer_of(folder), weights_of(kind, folder, "a language model", dtype)
+        tokenizer = tokenizer_of(folder)
+        model = weights_of(kind, folder, "a language model", dtype)
         check_vocabulary(tokenizer, model, folder)
     own = model.generation_config
     end = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
-    pads = [own.pad_token_id, tokenizer.pad_token_id, *(end if isinstance(end, list) else [end]), 0]
+    candidates = [own.pad_token_id, tokenizer.pad_token_id, *(end if isinstance(end, list) else [end]), 0]
     model.generation_config = GenerationConfig(
         bos_token_id=own.bos_token_id,
         eos_token_id=end,
-        pad_token_id=next(pad for pad in pads if pad is not None),
+        pad_token_id=next(token for token in candidates if token is not None),
         decoder_start_token_id=own.decoder_start_token_id,
     )
     return tokenizer, model

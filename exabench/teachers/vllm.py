@@ -61,21 +61,26 @@ class Vllm:
             )
         except Exception as error:
             raise BadInput(f"vLLM cannot run this model ({first_line(error)})", file=folder.path) from error
-        self._tokenizer, self._top_k, self._seed = self._engine.get_tokenizer(), top_k, seed
+        self._tokenizer = self._engine.get_tokenizer()
+        self._top_k = top_k
+        self._seed = seed
         self._guided = guided
-        made = self._engine.model_config
-        self._limit = int(made.max_model_len)
+        model_settings = self._engine.model_config
+        self._limit = int(model_settings.max_model_len)
         self.config: Mapping[str, Any] | None = model_config(folder.path)
-        self.identity: Mapping[str, Any] = {
+        identity = {
             "engine": "vllm",
             "model": folder.name,
             "revision": folder.revision,
-            "precision": str(made.dtype).removeprefix("torch."),
+            "precision": str(model_settings.dtype).removeprefix("torch."),
             "template": template_of(self._tokenizer),
             "seed": seed,
-            **({"top_k": top_k} if top_k else {}),
-            **({"guided": True} if guided else {}),
         }
+        if top_k:
+            identity["top_k"] = top_k
+        if guided:
+            identity["guided"] = True
+        self.identity: Mapping[str, Any] = identity
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
         """Replies in order. Prompts that do not fit the model raise Refused once all others are answered."""
@@ -94,8 +99,13 @@ class Vllm:
             yield Reply(prompt.id, answer.text, finish, len(ids), len(answer.token_ids))
 
     def _sampling(self, prompt: Prompt) -> Any:
-        seed = seed_of(prompt, self._seed) if prompt.temperature > 0 else None
-        sampling: dict[str, Any] = {"temperature": prompt.temperature, "top_k": self._top_k, "seed": seed}
+        pattern = None
         if self._guided and prompt.pattern:
-            sampling["structured_outputs"] = StructuredOutputsParams(regex=prompt.pattern)
-        return SamplingParams(max_tokens=prompt.max_tokens, **sampling)
+            pattern = StructuredOutputsParams(regex=prompt.pattern)
+        return SamplingParams(
+            max_tokens=prompt.max_tokens,
+            temperature=prompt.temperature,
+            top_k=self._top_k,
+            seed=seed_of(prompt, self._seed) if prompt.temperature > 0 else None,
+            structured_outputs=pattern,
+        )

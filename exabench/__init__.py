@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from exabench.building import build as build
     from exabench.comparison import compare as compare
     from exabench.comparison import comparison_table as comparison_table
+    from exabench.demo import run_demo as run_demo
     from exabench.errors import ExabenchError as ExabenchError
     from exabench.evaluation import evaluate as evaluate
     from exabench.evaluation import run_board as run_board
@@ -61,6 +62,7 @@ _HOME = {
     "board": ["Board"],
     "building": ["build"],
     "comparison": ["compare", "comparison_table"],
+    "demo": ["run_demo"],
     "errors": ["ExabenchError"],
     "evaluation": ["evaluate", "run_board", "score"],
     "nouns": ["Candidates", "Convention", "Measurement", "Passage", "Query", "Result", "Run", "Submission", "Task"],

@@ -1,20 +1,56 @@
-"""Batches cut by a token budget over length-sorted items, so that hardly a token of padding is computed."""
+"""Texts as token ids, and batches of them cut by a token budget, so that hardly a token of padding is computed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 REAL = 0.85  # of a batch's tokens at least: in a short list a fuller batch would compute more padding than it saves
 
 CPU_TOKENS = 2_048  # what the caches hold: more is slower, and pads more
+CPU_SHARD_TOKENS = 4_096  # a first stage's texts are many and of all lengths: larger batches pay there
 GPU_TOKENS = 65_536
 
+_CHUNK = 256  # texts tokenised at once: a tokenizer keeps some hundred bytes for each token while it works
 
-def budget_of(device: str) -> int:
-    """The padded tokens of a batch on a device, unless somebody says otherwise."""
-    return GPU_TOKENS if device.startswith("cuda") else CPU_TOKENS
+
+def budget_of(device: str, on_cpu: int = CPU_TOKENS) -> int:
+    """The padded tokens of a batch on a device, where nothing else is asked for."""
+    return GPU_TOKENS if device.startswith("cuda") else on_cpu
+
+
+def tokenised(tokenizer: Any, texts: Sequence[str], limit: int) -> list[np.ndarray]:
+    """The ids int32 of each text, special tokens and all, cut at the end to `limit`.
+
+    Halves of surrogate pairs are read as question marks; a text without any token becomes one unknown token.
+    """
+    rows: list[np.ndarray] = []
+    for start in range(0, len(texts), _CHUNK):
+        some = [encodable(text) for text in texts[start : start + _CHUNK]]
+        found = tokenizer(
+            some, truncation=True, max_length=limit, return_attention_mask=False, return_token_type_ids=False
+        )["input_ids"]
+        rows.extend(np.array(ids or [tokenizer.unk_token_id or 0], np.int32) for ids in found)
+    return rows
+
+
+def encodable(text: str) -> str:
+    """The text with question marks for halves of surrogate pairs, which UTF-8 cannot hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def padded_batches(
+    tokenizer: Any, rows: Sequence[np.ndarray], budget: int, device: Any
+) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """Positions in `rows` and the padded features of each batch, as tensors on a torch device.
+
+    The same rows always make the same batches, so that an encoding that was interrupted gives the same bytes.
+    """
+    for some in batches([len(row) for row in rows], budget):
+        features = tokenizer.pad({"input_ids": [rows[i].tolist() for i in some]}, return_tensors="pt")
+        yield some, {name: value.to(device) for name, value in features.items()}
 
 
 def batches(lengths: Sequence[int] | np.ndarray, budget: int, most: int = 4096) -> list[np.ndarray]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-from exabench.hub import refusal
+from exabench.hub import api, asking
 
 KIND = "dataset"
 """What a board is on the Hub: a repository of data."""
@@ -41,65 +39,54 @@ class Talk:
     comments: tuple[tuple[str, str], ...]
 
 
-def open_requests(repo: str) -> list[PullRequest]:
+def open_requests(repo: str, *, kind: str = KIND) -> list[PullRequest]:
     """The open pull requests of a repository, oldest first. Raises OutsideFailed, BadInput where the Hub refuses."""
-    from huggingface_hub import HfApi
-
-    with _said_of(f"{repo}: pull requests"):
-        listed = HfApi().get_repo_discussions(
-            repo, discussion_type="pull_request", discussion_status="open", repo_type=KIND
+    with asking(f"{kind} {repo}: pull requests"):
+        listed = api().get_repo_discussions(
+            repo, discussion_type="pull_request", discussion_status="open", repo_type=kind
         )
-        found = [
-            PullRequest(
-                one.num, one.title, one.author, one.created_at.date().isoformat(), one.url, f"refs/pr/{one.num}"
-            )
-            for one in listed
-            if one.is_pull_request and one.status == "open"
-        ]
+        found = []
+        for one in listed:
+            if one.is_pull_request and one.status == "open":
+                day = one.created_at.date().isoformat()
+                found.append(PullRequest(one.num, one.title, one.author, day, one.url, f"refs/pr/{one.num}"))
     return sorted(found, key=lambda one: one.number)
 
 
 def talk(repo: str, number: int) -> Talk:
     """What was said on a pull request. Raises as `open_requests` does."""
-    from huggingface_hub import DiscussionComment, HfApi
+    from huggingface_hub import DiscussionComment
 
-    with _said_of(f"{repo}: pull request {number}"):
-        found = HfApi().get_discussion_details(repo, number, repo_type=KIND)
+    with asking(f"{KIND} {repo}: pull request {number}"):
+        found = api().get_discussion_details(repo, number, repo_type=KIND)
     comments = tuple((one.author, one.content) for one in found.events if isinstance(one, DiscussionComment))
     return Talk(found.status == "open", comments)
 
 
 def comment(repo: str, number: int, text: str) -> None:
     """Say something on a pull request. An error does not say that nothing was said. Raises as `open_requests` does."""
-    from huggingface_hub import HfApi
-
-    with _said_of(f"{repo}: comment on pull request {number}"):
-        HfApi().comment_discussion(repo, number, text, repo_type=KIND)
+    with asking(f"{KIND} {repo}: comment on pull request {number}"):
+        api().comment_discussion(repo, number, text, repo_type=KIND)
 
 
 def close(repo: str, number: int) -> None:
     """Close a pull request. Raises as `open_requests` does."""
-    from huggingface_hub import HfApi
-
-    with _said_of(f"{repo}: close pull request {number}"):
-        HfApi().change_discussion_status(repo, number, "closed", repo_type=KIND)
+    with asking(f"{KIND} {repo}: close pull request {number}"):
+        api().change_discussion_status(repo, number, "closed", repo_type=KIND)
 
 
 def me() -> str:
     """Whom the token belongs to. Raises as `open_requests` does."""
-    from huggingface_hub import HfApi
-
-    with _said_of("who am I"):
-        return str(HfApi().whoami()["name"])
+    with asking("who am I"):
+        return str(api().whoami()["name"])
 
 
 def files(repo: str, revision: str) -> dict[str, Listed]:
     """Every file of a revision, by path. Raises as `open_requests` does."""
-    from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-    with _said_of(f"{repo}@{revision}: files"):
-        listed = HfApi().list_repo_tree(repo, recursive=True, revision=revision, repo_type=KIND)
+    with asking(f"{KIND} {repo}@{revision}: files"):
+        listed = api().list_repo_tree(repo, recursive=True, revision=revision, repo_type=KIND)
         found = [one for one in listed if isinstance(one, RepoFile)]
         return {one.path: Listed(str(one.lfs.sha256 if one.lfs else one.blob_id), one.size) for one in found}
 
@@ -112,15 +99,5 @@ def is_file(listed: Listed | None, data: bytes) -> bool:
 
 def history(repo: str, revision: str) -> list[str]:
     """The commits of a revision, newest first. Raises as `open_requests` does."""
-    from huggingface_hub import HfApi
-
-    with _said_of(f"{repo}@{revision}: history"):
-        return [one.commit_id for one in HfApi().list_repo_commits(repo, revision=revision, repo_type=KIND)]
-
-
-@contextmanager
-def _said_of(what: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise refusal(f"{KIND} {what}", error) from error
+    with asking(f"{KIND} {repo}@{revision}: history"):
+        return [one.commit_id for one in api().list_repo_commits(repo, revision=revision, repo_type=KIND)]

@@ -9,7 +9,7 @@
     +- CheckFailed         1   a check ran and did not hold
     +- OutsideFailed       3   a service outside this machine failed
 
-Every message says what is wrong, where, and what to do next.
+Every message says what is wrong, where, and what to do next; `printable` and `plural` help to write it.
 """
 
 from __future__ import annotations
@@ -95,3 +95,8 @@ def printable(text: str, limit: int = 120) -> str:
     """`text` made safe for one line of a terminal: control characters escaped, long text cut."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """`count` with its noun, or the phrase around it: "1 file", "2 files", "1 file differs", "2 files differ"."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

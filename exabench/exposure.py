@@ -1,4 +1,4 @@
-"""Exposure: does the training data that a submission declares, and that exabench recorded, meet a task?"""
+"""Contamination: does the training data that a submission declares, or that exabench recorded, meet a task?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ _SPLIT = re.compile(
     r"(-(train|training|dev|test|val|validation|small|judged|queries|qrels|corpus|generated|retrieval))+$"
 )
 _SUITE = re.compile(r"^(irds:|beir-|mteb-)+")
-_MS_MARCO = "msmarco"
 
 
 def exposed(submission: Submission, task: Task | str, training: Training | None = None) -> str:
@@ -39,39 +38,57 @@ def exposed(submission: Submission, task: Task | str, training: Training | None 
 
 @functools.lru_cache(maxsize=65536)
 def _declared(data: tuple[str, ...] | str, synthetic: tuple[str, ...] | str, task: str) -> str:
-    declared = [name for names in (data, synthetic) if not isinstance(names, str) for name in names]
-    if any(_plain(name) & _names_of(task) for name in declared):
-        return "yes"
-    return "unknown" if "unknown" in (data, synthetic, *(name.strip().lower() for name in declared)) else "no"
+    names_of_task = _names_of(task)
+    unknown = False
+    for names in (data, synthetic):
+        if isinstance(names, str):  # "unknown"
+            unknown = True
+            continue
+        for name in names:
+            if _readings(name) & names_of_task:
+                return "yes"
+            if name.strip().lower() == "unknown":
+                unknown = True
+    return "unknown" if unknown else "no"
 
 
 @functools.cache
 def _names_of(name: str) -> frozenset[str]:
     """What a task may be called, in plain form: its own names, those of its members and wholes, its suites."""
-    wholes = [one for one in tasks().values() if name in one.members]
-    relatives = [task_of(name), *wholes, *(task_of(member) for member in task_of(name).members)]
-    called = [text for one in relatives for text in (one.name, one.ir_datasets, (one.hub or {}).get("repo")) if text]
-    ours = {one.name for one in relatives}
-    holding = {suite for suite, names in suites().items() if ours & set(names)}
-    holding |= {"beir"} if any(suite.startswith("beir-") for suite in holding) else set()
-    return frozenset(holding.union(map(_whole, called)))
+    relatives = [task_of(name)]
+    relatives += [one for one in tasks().values() if name in one.members]
+    relatives += [task_of(member) for member in task_of(name).members]
+    names = set()
+    for task in relatives:
+        for called in (task.name, task.ir_datasets, (task.hub or {}).get("repo")):
+            if called:
+                names.add(_plain(called))
+        for suite, members in suites().items():
+            if task.name in members:
+                names.add(suite)
+                if suite.startswith("beir-"):
+                    names.add("beir")
+    return frozenset(names)
 
 
 @functools.lru_cache(maxsize=65536)
-def _plain(name: str) -> frozenset[str]:
+def _readings(name: str) -> frozenset[str]:
     """What a declared name may stand for: itself, without the suite and the split, and without the owner, too."""
     lower = re.sub(r"[\s_]+", "-", name.strip().lower())
-    return frozenset({lower, _whole(lower), _whole(lower.rpartition("/")[2])} - {""})
+    return frozenset({lower, _plain(lower), _plain(lower.rpartition("/")[2])} - {""})
 
 
-def _whole(name: str) -> str:
+def _plain(name: str) -> str:
     """A data set's name without case, suite and split: "BeIR/SciFact-train" is "scifact"."""
-    whole = _SPLIT.sub("", _SUITE.sub("", name.lower().replace("/", "-")))
-    return _MS_MARCO if re.match(r"ms-?marco(-|$)", whole) else whole
+    plain = _SPLIT.sub("", _SUITE.sub("", name.lower().replace("/", "-")))
+    return "msmarco" if re.match(r"ms-?marco(-|$)", plain) else plain
 
 
 def _recorded(values: Mapping[str, Any], name: str) -> bool:
     """Did a training's own data share rows with the task, as its report says?"""
-    tables = [table for table in values.get("data", ()) if isinstance(table, Mapping)]
-    shared = [(table.get("leaks") or {}).get("benchmarks") or {} for table in tables]
-    return any(_plain(str(one)) & _names_of(name) for benchmarks in shared for one in benchmarks)
+    for table in values.get("data", ()):
+        leaks = table.get("leaks") if isinstance(table, Mapping) else None
+        for benchmark in (leaks or {}).get("benchmarks") or {}:
+            if _readings(str(benchmark)) & _names_of(name):
+                return True
+    return False

@@ -125,13 +125,19 @@ def toml_text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
 
 
-def dotted(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """Tables in tables as lines of (dotted name, value), by name: texts as they are, all else as TOML writes it."""
+def flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Tables in tables as (dotted name, value), by name: `{"a": {"b": 1}}` is ("a.b", 1)."""
     for key, value in sorted(table.items()):
         if isinstance(value, Mapping):
-            yield from dotted(value, f"{before}{key}.")
+            yield from flat(value, f"{before}{key}.")
         else:
-            yield f"{before}{key}", value if isinstance(value, str) else toml_text(value)
+            yield f"{before}{key}", value
+
+
+def dotted(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Tables in tables as lines of (dotted name, value), by name: texts as they are, all else as TOML writes it."""
+    for name, value in flat(table):
+        yield name, value if isinstance(value, str) else toml_text(value)
 
 
 def digest_of(value: bytes | str | object) -> str:
@@ -205,7 +211,7 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     unfinished = path.with_name(f".{path.name}{_UNFINISHED}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(path)
+        clear_leftovers(path)
         unfinished.mkdir()
         try:
             yield unfinished
@@ -218,7 +224,7 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
             os.rename(unfinished, path)
             _sync(path.parent)
         finally:
-            _clear_leftovers(path)
+            clear_leftovers(path)
 
 
 def _replaced(path: Path) -> Path:
@@ -226,9 +232,14 @@ def _replaced(path: Path) -> Path:
     return path.with_name(f".{path.name}.replaced")
 
 
-def _clear_leftovers(path: Path) -> None:
+def was_interrupted(path: Path) -> bool:
+    """Was a writer killed after the old folder had left `path`, before the new one came?"""
+    return _replaced(path).exists() and not path.exists()
+
+
+def clear_leftovers(path: Path) -> None:
     """Leave one folder at `path`: the new one, or the one from before where no new one took its place."""
-    if _replaced(path).exists() and not path.exists():
+    if was_interrupted(path):
         os.rename(_replaced(path), path)
     for left in (_replaced(path), path.with_name(f".{path.name}{_UNFINISHED}")):
         _remove(left)

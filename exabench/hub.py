@@ -6,17 +6,21 @@ import contextlib
 import hashlib
 import importlib.util
 import os
+import random
 import re
 import tempfile
+import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from exabench.errors import BadInput, OutsideFailed, printable
 from exabench.files import digest_of, json_text, read_json, write
 from exabench.nouns import ModelFolder
 
+T = TypeVar("T")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 # What nobody else may see: a token, and in a URL a password before the host or a signature behind the question mark.
@@ -122,24 +126,41 @@ def snapshot(repo: str, commit: str, only: Sequence[str] = (), to: Path | None =
 
     Raises OutsideFailed.
     """
+    wanted = _literal(only) or [*MODEL_FILES, CARD]
+    return _download(repo, "model", commit, wanted, to)
+
+
+def dataset_snapshot(
+    repo: str, revision: str | None, lock: str | Path | None = None, *, only: Sequence[str] = (), to: Path | None = None
+) -> tuple[Path, str]:
+    """The files of a dataset (all, or `only` these paths) in a folder, and the commit that they are of (see `pinned`).
+
+    The folder is the client's cache, or a fresh copy at `to`. Nothing here looks into the files. Raises OutsideFailed.
+    """
+    commit = pinned(repo, revision, lock)
+    return _download(repo, "dataset", commit, _literal(only) or None, to), commit
+
+
+def _download(repo: str, kind: str, commit: str, patterns: list[str] | None, to: Path | None) -> Path:
     from huggingface_hub import snapshot_download
 
-    wanted = [re.sub(r"([*?[])", r"[\1]", path) for path in only] or [*MODEL_FILES, CARD]
-    try:
-        return Path(snapshot_download(repo, revision=commit, allow_patterns=wanted, local_dir=to, max_workers=4))
-    except Exception as error:
-        raise _failed(f"model {repo}@{commit}", error) from error
+    with asking(f"{kind} {repo}@{commit}", refusals=False):
+        folder = snapshot_download(
+            repo, repo_type=kind, revision=commit, allow_patterns=patterns, local_dir=to, max_workers=4
+        )
+    return Path(folder)
+
+
+def _literal(paths: Sequence[str]) -> list[str]:
+    """Paths as patterns that match just them."""
+    return [re.sub(r"([*?[])", r"[\1]", path) for path in paths]
 
 
 def model_files(repo: str, commit: str) -> dict[str, int]:
-    """The files of a model at a commit, and their bytes. Raises OutsideFailed, BadInput as `head` does."""
-    from huggingface_hub import HfApi
-
-    try:
-        listed = HfApi().list_repo_tree(repo, recursive=True, revision=commit)
+    """The files of a model at a commit, and their bytes. Raises OutsideFailed, BadInput as `Repository.head` does."""
+    with asking(f"model {repo}@{commit}: files"):
+        listed = api().list_repo_tree(repo, recursive=True, revision=commit)
         return {str(entry.path): int(entry.size) for entry in listed if hasattr(entry, "size")}
-    except Exception as error:
-        raise _refused(f"model {repo}@{commit}: files", error) from error
 
 
 def file_part(repo: str, path: str, commit: str, start: int, end: int) -> bytes:
@@ -147,20 +168,23 @@ def file_part(repo: str, path: str, commit: str, start: int, end: int) -> bytes:
     from huggingface_hub import get_session, get_token, hf_hub_url
 
     headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
-    headers |= {"Authorization": f"Bearer {token}"} if (token := get_token()) else {}
-    found = b""
-    try:
-        with get_session().stream("GET", hf_hub_url(repo, path, revision=commit), headers=headers) as answer:
-            answer.raise_for_status()
-            if answer.status_code != 206 and start:
-                raise OSError("the server gives no parts of files")
-            for piece in answer.iter_raw():
-                found += piece
-                if len(found) >= end - start:
-                    break
-    except Exception as error:
-        raise _refused(f"model {repo}@{commit}: {path}", error) from error
-    return found[: end - start]
+    token = get_token()
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    received = b""
+    url = hf_hub_url(repo, path, revision=commit)
+    with (
+        asking(f"model {repo}@{commit}: {path}"),
+        get_session().stream("GET", url, headers=headers) as answer,
+    ):
+        answer.raise_for_status()
+        if answer.status_code != 206 and start:
+            raise OSError("the server gives no parts of files")
+        for piece in answer.iter_raw():
+            received += piece
+            if len(received) >= end - start:
+                break
+    return received[: end - start]
 
 
 def pinned(repo: str, revision: str | None, lock: str | Path | None, *, kind: str = "dataset") -> str:
@@ -173,12 +197,8 @@ def pinned(repo: str, revision: str | None, lock: str | Path | None, *, kind: st
     locked = read_json(lock) if lock and Path(lock).is_file() else {}
     key = f"{'' if kind == 'dataset' else kind + ' '}{repo}@{revision or 'main'}"
     if key not in locked.get("hub", {}):
-        from huggingface_hub import HfApi
-
-        try:
-            commit = HfApi().repo_info(repo, revision=revision, repo_type=kind).sha
-        except Exception as error:
-            raise _failed(f"{kind} {repo}", error) from error
+        with asking(f"{kind} {repo}", refusals=False):
+            commit = api().repo_info(repo, revision=revision, repo_type=kind).sha
         locked.setdefault("hub", {})[key] = commit
         if lock:
             write(lock, json_text(locked))
@@ -189,11 +209,8 @@ def rows(repo: str, config: str, split: str, commit: str) -> Iterator[dict[str, 
     """The rows of one config and split at a commit, in order. Raises OutsideFailed."""
     import datasets
 
-    try:
-        loaded = datasets.load_dataset(repo, config, split=split, revision=commit)
-    except Exception as error:
-        raise _failed(f"dataset {repo}@{commit} config {config}", error) from error
-    return iter(loaded)
+    with asking(f"dataset {repo}@{commit} config {config}", refusals=False):
+        return iter(datasets.load_dataset(repo, config, split=split, revision=commit))
 
 
 def is_repo(name: str) -> bool:
@@ -201,98 +218,112 @@ def is_repo(name: str) -> bool:
     return _REPO.fullmatch(name) is not None
 
 
-def dataset_snapshot(
-    repo: str, revision: str | None, lock: str | Path | None = None, *, only: Sequence[str] = (), to: Path | None = None
-) -> tuple[Path, str]:
-    """The files of a dataset (all, or `only` these paths) in a folder, and the commit that they are of (see `pinned`).
+@dataclass(frozen=True)
+class Repository:
+    """A repository that something is published to, of kind "dataset", "model" or "space".
 
-    The folder is the client's cache, or a fresh copy at `to`. Nothing here looks into the files. Raises OutsideFailed.
+    Every call asks once, and its answer proves nothing: what was written is to be read again. Each raises
+    OutsideFailed, and BadInput where the Hub refuses the name or the token.
     """
-    from huggingface_hub import snapshot_download
 
-    commit = pinned(repo, revision, lock)
-    only = [re.sub(r"([*?[])", r"[\1]", path) for path in only]
-    try:
-        folder = snapshot_download(
-            repo, repo_type="dataset", revision=commit, allow_patterns=only or None, local_dir=to, max_workers=4
-        )
-    except Exception as error:
-        raise _failed(f"dataset {repo}@{commit}", error) from error
-    return Path(folder), commit
+    name: str
+    kind: str = "dataset"
 
+    def head(self) -> str | None:
+        """The commit that the main branch is at, or None where no such repository is to be seen."""
+        from huggingface_hub.errors import RepositoryNotFoundError
 
-# -- publishing: every call asks once, and what it says of success is to be checked by reading again ------------------
+        with asking(self._label):
+            try:
+                return str(api().repo_info(self.name, repo_type=self.kind).sha)
+            except RepositoryNotFoundError:
+                return None
 
+    def read(self, path: str, commit: str) -> bytes | None:
+        """The bytes of a small file at a commit, never from a cache; None where there is no such file."""
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import RemoteEntryNotFoundError
 
-def head(repo: str, *, kind: str = "dataset") -> str | None:
-    """The commit that a repository's main branch is at, or None where no such repository is to be seen.
-
-    Raises OutsideFailed, and BadInput where the Hub refuses the token.
-    """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    try:
-        return str(HfApi().repo_info(repo, repo_type=kind).sha)
-    except RepositoryNotFoundError:
-        return None
-    except Exception as error:
-        raise _refused(f"{kind} {repo}", error) from error
-
-
-def read_file(repo: str, path: str, commit: str, *, kind: str = "dataset") -> bytes | None:
-    """The bytes of a small file of a repository at a commit, never from a cache; None where there is no such file.
-
-    Raises OutsideFailed, and BadInput where the Hub refuses the token.
-    """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import RemoteEntryNotFoundError
-
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            file = hf_hub_download(repo, path, repo_type=kind, revision=commit, local_dir=folder)
+        with asking(f"{self._label}@{commit}: {path}"), tempfile.TemporaryDirectory() as folder:
+            try:
+                file = hf_hub_download(self.name, path, repo_type=self.kind, revision=commit, local_dir=folder)
+            except RemoteEntryNotFoundError:
+                return None
             return Path(file).read_bytes()
-    except RemoteEntryNotFoundError:
-        return None
-    except Exception as error:
-        raise _refused(f"{kind} {repo}@{commit}: {path}", error) from error
 
+    def fetch(self, paths: Sequence[str], commit: str, to: Path) -> None:
+        """Put copies of some files of a commit into a folder."""
+        _download(self.name, self.kind, commit, _literal(paths), to)
 
-def commit(
-    repo: str,
-    files: Mapping[str, Path | bytes],
-    message: str,
-    parent: str,
-    *,
-    delete: Sequence[str] = (),
-    pull_request: bool = False,
-    kind: str = "dataset",
-    body: str = "",
-) -> str:
-    """Put files into a repository and delete others, in one commit on `parent`; its sha, or its pull request's address.
+    def commit(
+        self,
+        files: Mapping[str, Path | bytes],
+        message: str,
+        parent: str | None,
+        *,
+        delete: Sequence[str] = (),
+        pull_request: bool = False,
+        body: str = "",
+    ) -> str:
+        """Put files in and take others out, in one commit on `parent`; its sha, or its pull request's address.
 
-    Nothing happens where the head is no longer `parent`. An error does not say that nothing happened: read the head.
-    Raises OutsideFailed, and BadInput where the Hub refuses the token or the card.
-    """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+        Nothing happens where the head is no longer `parent`. An error does not say that nothing happened.
+        """
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    # The client sends its token wherever the answer about uploads says that they are to be confirmed.
-    adds = [CommitOperationAdd(path, file) for path, file in sorted(files.items())]
-    deletes = [CommitOperationDelete(path, is_folder=False) for path in sorted(delete)]
-    try:
-        with _token_stays_here():
-            done = HfApi().create_commit(
-                repo,
-                [*deletes, *adds],
+        operations: list[Any] = [CommitOperationDelete(path, is_folder=False) for path in sorted(delete)]
+        operations += [CommitOperationAdd(path, file) for path, file in sorted(files.items())]
+        # The client sends its token wherever the answer about uploads says that they are to be confirmed.
+        with asking(f"{self._label}: commit"), _token_stays_here():
+            commit = api().create_commit(
+                self.name,
+                operations,
                 commit_message=message,
                 commit_description=body,
-                repo_type=kind,
+                repo_type=self.kind,
                 parent_commit=parent,
                 create_pr=pull_request,
             )
-    except Exception as error:
-        raise _refused(f"{kind} {repo}: commit", error) from error
-    return str(done.pr_url if pull_request else done.oid)
+        return str(commit.pr_url if pull_request else commit.oid)
+
+    def tags(self) -> dict[str, str]:
+        """The tags and the commits they are at."""
+        with asking(f"{self._label}: tags"):
+            return {tag.name: tag.target_commit for tag in api().list_repo_refs(self.name, repo_type=self.kind).tags}
+
+    def tag(self, name: str, commit: str) -> None:
+        """Tag a commit. Raises BadInput where the tag is at another one: tags never move."""
+        from huggingface_hub.errors import HfHubHTTPError
+
+        with asking(f"{self._label}: tag {name}"):
+            try:
+                api().create_tag(self.name, tag=name, revision=commit, repo_type=self.kind)
+            except HfHubHTTPError as error:
+                there = self.tags().get(name) if error.response.status_code == 409 else None
+                if there is None:
+                    raise
+                if there != commit:
+                    raise BadInput(
+                        f"{self._label}: tag {name} is at {there}, not at {commit}, and tags never move"
+                    ) from error
+
+    def create(self) -> None:
+        """Make the repository, if it is not there."""
+        with asking(f"{self._label}: create"):
+            static = "static" if self.kind == "space" else None
+            api().create_repo(self.name, repo_type=self.kind, exist_ok=True, space_sdk=static)
+
+    def url(self, revision: str = "") -> str:
+        """The address at which a person finds it, at a commit or a tag where one is given."""
+        from huggingface_hub import constants
+
+        kind = "" if self.kind == "model" else f"{self.kind}s/"
+        page = f"{_SECRET.sub('', constants.ENDPOINT)}/{kind}{self.name}"
+        return f"{page}/tree/{revision}" if revision else page
+
+    @property
+    def _label(self) -> str:
+        return f"{self.kind} {self.name}"
 
 
 @contextlib.contextmanager
@@ -314,81 +345,76 @@ def _token_stays_here() -> Iterator[None]:
         session.event_hooks = hooks
 
 
-def tags(repo: str, *, kind: str = "dataset") -> dict[str, str]:
-    """The tags of a repository and the commits they are at. Raises OutsideFailed, BadInput as `head` does."""
+def until_seen(
+    look: Callable[[], T | None],
+    do: Callable[[], None],
+    what: str,
+    *,
+    advice: str = "run it again",
+    retries: int = 5,
+    pause: float = 1.0,
+    overtaken: Callable[[], bool] = lambda: False,
+    most_overtaken: int = 40,
+) -> T:
+    """What `look` finds: as long as it finds nothing, `do` is tried, whatever the reply to it was.
+
+    A lost reply thus does nothing twice. A failure is tried again `retries` times after a pause (in seconds, doubled
+    each time up to eightfold, give or take a half); one that somebody else's commit explains (`overtaken`) is counted
+    apart. `what` names what is looked for. Raises OutsideFailed when it was not seen after the last try.
+    """
+    failures = overtakings = successes = 0
+    last = OutsideFailed("it is not there")
+    while True:
+        try:
+            found = look()
+            if found is not None:
+                return found
+            if failures > retries or successes > retries:
+                break
+            do()
+            successes += 1
+            continue
+        except OutsideFailed as error:
+            last = error
+        if overtaken():
+            failures = 0
+            overtakings += 1
+        else:
+            failures += 1
+        if failures > retries + 1 or overtakings > most_overtaken:
+            break
+        time.sleep(pause * min(2 ** (failures + overtakings - 1), 8) * random.uniform(0.5, 1.5))
+    tries = failures + overtakings
+    raise OutsideFailed(f"{what} was not seen there after {tries} tries; {advice}: {last}") from last
+
+
+def api() -> Any:
+    """The client; it is loaded when the Hub is first asked."""
     from huggingface_hub import HfApi
 
+    return HfApi()
+
+
+@contextlib.contextmanager
+def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
+    """Turn an error of the client into one line without secrets.
+
+    With `refusals` an answer that the Hub will give again is the asker's mistake (BadInput); all else is OutsideFailed.
+    """
     try:
-        found = HfApi().list_repo_refs(repo, repo_type=kind).tags
+        yield
+    except (BadInput, OutsideFailed):
+        raise
     except Exception as error:
-        raise _refused(f"{kind} {repo}: tags", error) from error
-    return {tag.name: tag.target_commit for tag in found}
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        bad_card = str(error).startswith("Invalid metadata in README.md")
+        said = _without_secrets(error)
+        if refusals and (status in (400, 401, 403, 404) or bad_card):
+            raise BadInput(f"Hub {what}: refused ({said}); check the name, the token and what it may do") from error
+        raise OutsideFailed(f"Hub {what}: {type(error).__name__}: {said}; check the network and try again") from error
 
 
-def tag(repo: str, name: str, commit: str, *, kind: str = "dataset") -> None:
-    """Tag a commit of a repository. Raises BadInput where the tag is at another one: tags never move. OutsideFailed."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        HfApi().create_tag(repo, tag=name, revision=commit, repo_type=kind)
-    except HfHubHTTPError as error:
-        if error.response.status_code != 409 or (there := tags(repo, kind=kind).get(name)) is None:
-            raise _refused(f"{kind} {repo}: tag {name}", error) from error
-        if there != commit:
-            raise BadInput(f"{kind} {repo}: tag {name} is at {there}, not at {commit}, and tags never move") from error
-    except Exception as error:
-        raise _refused(f"{kind} {repo}: tag {name}", error) from error
-
-
-def create(repo: str, *, kind: str = "dataset") -> None:
-    """Make a repository, if it is not there. Raises OutsideFailed, and BadInput where the token may not."""
-    from huggingface_hub import HfApi
-
-    try:
-        static = "static" if kind == "space" else None
-        HfApi().create_repo(repo, repo_type=kind, exist_ok=True, space_sdk=static)
-    except Exception as error:
-        raise _refused(f"{kind} {repo}: create", error) from error
-
-
-def pull_requests(repo: str, *, kind: str = "dataset") -> dict[str, str]:
-    """The open pull requests of a repository: address and the revision to read each at. Raises as `head` does."""
-    from huggingface_hub import HfApi
-
-    try:
-        found = HfApi().get_repo_discussions(
-            repo, discussion_type="pull_request", discussion_status="open", repo_type=kind
-        )
-        return {one.url: str(one.git_reference) for one in found}
-    except Exception as error:
-        raise _refused(f"{kind} {repo}: pull requests", error) from error
-
-
-def page(repo: str, revision: str = "", *, kind: str = "dataset") -> str:
-    """The address at which a person finds a repository, at a commit or a tag where one is given."""
-    from huggingface_hub import constants
-
-    place = f"{_SECRET.sub('', constants.ENDPOINT)}/{'' if kind == 'model' else f'{kind}s/'}{repo}"
-    return f"{place}/tree/{revision}" if revision else place
-
-
-def _refused(what: str, error: Exception) -> BadInput | OutsideFailed:
-    """What the Hub will answer again however often it is asked is the asker's mistake; all else may pass."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if status in (400, 401, 403, 404) or str(error).startswith("Invalid metadata in README.md"):
-        return BadInput(f"Hub {what}: refused ({_said(error)}); check the name, the token and what it may do")
-    return _failed(what, error)
-
-
-refusal = _refused
-
-
-def _failed(what: str, error: Exception) -> OutsideFailed:
-    return OutsideFailed(f"Hub {what}: {type(error).__name__}: {_said(error)}; check the network and try again")
-
-
-def _said(error: Exception) -> str:
+def _without_secrets(error: Exception) -> str:
     """What an error says, in one line and without any secret that it may quote."""
     text = " ".join(str(error).split()) or type(error).__name__
     text = text.replace(os.environ.get("HF_TOKEN") or "\0", "...")

@@ -104,7 +104,7 @@ class Stage:
     def result(
         self, submission: str, kind: str, run: Run, command: str | None = None, *, as_of_0_1: bool = False
     ) -> Result:
-        """Measure a run over these candidates; `kind` is the submission's. `as_of_0_1`: with its tests."""
+        """Measure a run over these candidates; `kind` is the submission's; `as_of_0_1`: the tests of version 0.1."""
         metrics, threshold = metrics_of(self.task), self.task.convention.relevance_threshold
         whole, added = completed(run, self.run)
         measured = measurement(whole, self.qrels, self.task.convention, metrics, task=self.task.name)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +18,12 @@ import transformers
 from exabench.errors import BadInput, UnknownName, printable
 from exabench.nouns import ModelFolder
 
+INT8 = "int8"
+"""A precision beside those of PRECISIONS: a model in float32 whose linear layers are quantised after it is loaded."""
+
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_NO_LIMIT = 10**9
+_UNLIMITED_READS = 512  # tokens read of a text where neither the tokenizer nor the model names a limit
 TOKENIZERS = (
     *("tokenizer.json", "spiece.model", "spm.model", "sentencepiece.bpe.model", "tokenizer.model"),
     *("vocab.txt", "vocab.json"),
@@ -105,12 +111,31 @@ def weights_of(kind: Any, folder: ModelFolder, what: str, precision: torch.dtype
     model, report = kind.from_pretrained(
         folder.path, dtype=precision, use_safetensors=True, local_files_only=True, output_loading_info=True, **auto
     )
-    if missing := sorted(key for key in report["missing_keys"] if unread not in key):
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise BadInput(
-            f"holds no weights for {missing[0]}{more}: it is not {what}, or not all of one", file=folder.path
-        )
+    refuse_missing(report, folder.path, what, unread=unread)
     return model.eval().requires_grad_(False)
+
+
+def refuse_missing(report: Mapping[str, Any], folder: str | Path, what: str, *, unread: str = "\0") -> None:
+    """Raise BadInput where `from_pretrained` reports weights that the folder lacks, but for names with `unread`."""
+    missing = sorted(key for key in report["missing_keys"] if unread not in key)
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise BadInput(f"holds no weights for {missing[0]}{more}: it is not {what}, or not all of one", file=folder)
+
+
+def quantised(model: Any, device: str) -> Any:
+    """The model with its linear layers in int8, weights scaled by channel and activations by batch; on the CPU only."""
+    if device != "cpu":
+        raise BadInput(f"precision int8 runs on the CPU, not on {device}; take bfloat16 there")
+    try:
+        from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
+    except ImportError as error:
+        raise BadInput("precision int8 needs a torch that still has quantize_dynamic (2.13 has)") from error
+    smaller = quantize_dynamic(model, {torch.nn.Linear: per_channel_dynamic_qconfig})
+    output = model.get_output_embeddings()
+    if output is not None:
+        smaller.set_output_embeddings(output)  # a few rows of it are read, in float32
+    return smaller
 
 
 def check_vocabulary(tokenizer: Any, model: Any, folder: ModelFolder) -> None:
@@ -128,6 +153,19 @@ def positions_of(model: Any) -> int | None:
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
     first = getattr(table, "padding_idx", None)  # RoBERTa and its kin count their positions from there
     return int(positions - (0 if first is None else first + 1))
+
+
+def token_limit(tokenizer: Any, model: Any, folder: ModelFolder, wanted: int) -> int:
+    """How many tokens of a text are read: `wanted`, or where that is 0 what tokenizer and model allow.
+
+    Raises BadInput where more are wanted than the model has positions for, or the tokenizer has words it has not.
+    """
+    check_vocabulary(tokenizer, model, folder)
+    positions = positions_of(model) or _NO_LIMIT
+    if wanted < 0 or wanted > positions:
+        raise BadInput(f"max_length {wanted} is not between 1 and {positions}, the positions that the model has")
+    most = int(min(tokenizer.model_max_length, positions))
+    return wanted or (most if most < 10**6 else _UNLIMITED_READS)
 
 
 def _reason(error: Exception) -> str:

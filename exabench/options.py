@@ -135,12 +135,14 @@ def accepts(part: Callable[..., Any]) -> frozenset[str]:
 def _parameters(part: Callable[..., Any]) -> Iterator[tuple[str, Any, Any, str]]:
     """Name, annotation, default and describing docstring of each keyword of a constructor."""
     module = sys.modules[part.__module__]
-    document = inspect.getdoc(part) or ""
+    bases = getattr(part, "__mro__", (part,))  # the fields of a dataclass may come from those that it extends
+    homes = [sys.modules[base.__module__] for base in reversed(bases)]
+    document = "\n\n".join(inspect.cleandoc(base.__doc__ or "") for base in bases)
     for parameter in inspect.signature(part).parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             yield from _unpacked(parameter.annotation, module)
         elif parameter.kind in _PARAMETER_KINDS:
-            yield parameter.name, _evaluated(parameter.annotation, module), parameter.default, document
+            yield parameter.name, _evaluated(parameter.annotation, *homes), parameter.default, document
 
 
 def _unpacked(annotation: Any, module: types.ModuleType) -> Iterator[tuple[str, Any, Any, str]]:
@@ -163,16 +165,17 @@ def _positional(part: Callable[..., Any]) -> list[str]:
     return [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
 
 
-def _evaluated(annotation: Any, module: types.ModuleType) -> Any:
-    """The type that an annotation names. A path is text on a TOML page."""
+def _evaluated(annotation: Any, *modules: types.ModuleType) -> Any:
+    """The type that an annotation names in one of the modules. A path is text on a TOML page."""
     if annotation is inspect.Parameter.empty:
         return Any
     if not isinstance(annotation, str):
         return annotation
     names = _Names({**vars(builtins), "Path": str})
-    for name, value in vars(module).items():
-        if getattr(value, "__module__", "") in ("typing", "collections.abc") or typing.is_typeddict(value):
-            names[name] = value
+    for module in modules:
+        for name, value in vars(module).items():
+            if getattr(value, "__module__", "") in ("typing", "collections.abc") or typing.is_typeddict(value):
+                names[name] = value
     return eval(annotation, {}, names)
 
 

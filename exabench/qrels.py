@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from exabench.errors import BadInput, printable
+from exabench.errors import BadInput, plural, printable
 from exabench.files import digest_of, packed, read_text, write
 from exabench.nouns import Qrels
 
@@ -42,7 +42,9 @@ def _checked(words: tuple[str, ...], width: int, path: str | Path, number: int) 
     words = tuple(word.strip(" ") for word in words)
     if len(words) != width:
         layout = "query iteration document grade" if width == 4 else "query-id corpus-id score"
-        raise BadInput(f"has {len(words)} columns where qrels have {width} ({layout})", file=path, line=number)
+        raise BadInput(
+            f"has {plural(len(words), 'column')} where qrels have {width} ({layout})", file=path, line=number
+        )
     query, passage, grade = words[0], words[-2], words[-1]
     for id in (query, passage):
         if not id or any(c.isspace() or c < " " or "\x7f" <= c <= "\x9f" for c in id):

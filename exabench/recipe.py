@@ -46,12 +46,14 @@ def recipes(kind: str) -> dict[str, Recipe]:
     return {recipe.name: recipe for recipe in sorted(found, key=lambda recipe: recipe.name)}
 
 
-def read_recipe(kind: str, name: str | Path, keys: Mapping[str, type], overrides: Iterable[str] = ()) -> Recipe:
+def read_recipe(
+    kind: str, name: str | Path, keys: Mapping[str, type] | None = None, overrides: Iterable[str] = ()
+) -> Recipe:
     """Read recipe `name` of `kind` and apply `key=value` overrides.
 
     `name`: one of `recipe_names`, or the path of a file; for a file of variants "FILE.toml#VARIANT". `keys` names every
-    key that this kind of recipe may hold, with its type. Raises UnknownName for a recipe or a key that is not known,
-    BadInput for a value of another type.
+    key that this kind of recipe may hold, with its type; without it the caller checks them. Raises UnknownName for a
+    recipe or a key that is not known, BadInput for a value of another type.
     """
     path, _, variant = str(name).partition("#")
     if path.endswith(".toml"):
@@ -61,18 +63,23 @@ def read_recipe(kind: str, name: str | Path, keys: Mapping[str, type], overrides
         if str(name) not in known:
             raise UnknownName(f"{kind} recipe", str(name), known)
         recipe = known[str(name)]
-    return overridden(recipe, keys, overrides)
+    recipe = overridden(recipe, overrides)
+    if keys is not None:
+        _check_keys(recipe, keys)
+    return recipe
 
 
-def overridden(recipe: Recipe, keys: Mapping[str, type], overrides: Iterable[str]) -> Recipe:
-    """The recipe with `key=value` overrides, its keys and their types checked. Raises UnknownName, BadInput."""
-    values = override(recipe.values, overrides)
-    for key, value in values.items():
+def overridden(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """The recipe with `key=value` overrides. Raises BadInput."""
+    return Recipe(recipe.name, override(recipe.values, overrides), recipe.file)
+
+
+def _check_keys(recipe: Recipe, keys: Mapping[str, type]) -> None:
+    for key, value in recipe.values.items():
         if key not in keys:
             raise UnknownName("key", key, keys, file=recipe.file)
         if not isinstance(value, keys[key]):
             raise BadInput(f"{key} must be {keys[key].__name__}, not {type(value).__name__}", file=recipe.file)
-    return Recipe(recipe.name, values, recipe.file)
 
 
 def settings(pairs: Iterable[str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from exabench.collections._choose import checked_qrels, open_collection
 from exabench.collections._texts import Passages, Texts
 from exabench.costs import cost_of, hardware
 from exabench.errors import BadInput
+from exabench.ledger import Ledger
 from exabench.measuring import Stage
 from exabench.metrics._measure import mean, measure
 from exabench.nouns import Candidates, Convention, Passage, Progress, Query, Result, Run, Task, Timing, Usage, silent
@@ -23,6 +24,7 @@ from exabench.qrels import qrels_digest
 from exabench.rerankers import Reranker
 from exabench.retrievers import RETRIEVERS, Retriever
 from exabench.runs import run_digest, run_of, top, without_self_matches
+from exabench.showing import shown, write_shown
 from exabench.systems import retriever as retriever_of
 
 TIMED_QUERIES = 10  # each scored alone, for the latency of a result
@@ -77,6 +79,33 @@ def make_candidates(
         licence=task.licence,
     )
     return candidates, run
+
+
+def freeze_candidates(
+    ledger: Ledger,
+    task: str,
+    retriever: str,
+    depth: int,
+    *,
+    data: str | Path | None = None,
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> tuple[Candidates, Path]:
+    """Make candidates and file them on a board, with what its pages may show of them.
+
+    Returns them and the file that describes them. Raises BadInput as `make_candidates` does, and where the board holds
+    another list of that name.
+    """
+    candidates, run = make_candidates(
+        task, retriever, depth, data=data, lock=ledger.lock, name=name, options=options, progress=progress
+    )
+    file = ledger.add_candidates(candidates, run)
+    known = single_task(task)
+    collection = open_collection(known, data, ledger.lock)
+    values = shown(candidates, run, collection, checked_qrels(known, collection, ledger.lock))
+    write_shown(values, ledger.shown_file(candidates.task, candidates.name))
+    return candidates, file
 
 
 def searched(first_stage: Retriever, queries: Sequence[Query], depth: int, convention: Convention, name: str) -> Run:

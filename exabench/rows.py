@@ -14,6 +14,12 @@ from exabench.nouns import Passage, Prompt, Query
 Row: TypeAlias = dict[str, Any]
 """One row of a family: every field of the family's schema, and no other."""
 
+_QUERY = {
+    "id": "string",
+    "query_id": "string",
+    "query": "string",
+    "query_source": "string",
+}
 _PROVENANCE = {
     "source": "string",  # the collection that query and passages were read from
     "source_revision": "string",  # its commit or digest
@@ -24,33 +30,48 @@ _PROVENANCE = {
 }
 FAMILIES: Mapping[str, Mapping[str, str]] = {
     "explanations": {
-        **{"id": "string", "query_id": "string", "query": "string"},
-        **{"passage_id": "string", "title": "string", "passage": "string"},
-        **{"relevant": "bool", "explanation": "string"},
-        **{"input": "string", "target": "string"},  # what an ExaRanker reads, and what it learns to write
+        "id": "string",
+        "query_id": "string",
+        "query": "string",
+        "passage_id": "string",
+        "title": "string",
+        "passage": "string",
+        "relevant": "bool",
+        "explanation": "string",
+        "input": "string",  # what an ExaRanker reads
+        "target": "string",  # what it learns to write
         **_PROVENANCE,
     },
     "listwise": {
-        **{"id": "string", "query_id": "string", "query": "string", "query_source": "string"},
+        **_QUERY,
         "first_stage": "string",
-        # The teacher's order, best first; ranks (from 1) are those of the first stage.
-        **{"passage_ids": "list<string>", "titles": "list<string>", "passages": "list<string>"},
-        "first_stage_ranks": "list<int64>",
-        **{"malformed": "int64", "repeated": "int64", "missing": "int64", "out_of_range": "int64"},
+        "passage_ids": "list<string>",  # in the teacher's order, best first
+        "titles": "list<string>",
+        "passages": "list<string>",
+        "first_stage_ranks": "list<int64>",  # from 1
+        "malformed": "int64",
+        "repeated": "int64",
+        "missing": "int64",
+        "out_of_range": "int64",
         **_PROVENANCE,
     },
     "contrastive": {
-        **{"id": "string", "query_id": "string", "query": "string", "query_source": "string"},
-        **{"positive_id": "string", "positive_title": "string", "positive": "string"},
-        **{"negative_ids": "list<string>", "negative_titles": "list<string>", "negatives": "list<string>"},
+        **_QUERY,
+        "positive_id": "string",
+        "positive_title": "string",
+        "positive": "string",
+        "negative_ids": "list<string>",
+        "negative_titles": "list<string>",
+        "negatives": "list<string>",
         "negative_sources": "list<string>",  # the first stage that brought each negative
         **_PROVENANCE,
     },
     "scored": {
-        **{"id": "string", "query_id": "string", "query": "string", "query_source": "string"},
-        # The teacher's order, best first, with the score of each passage: finite, falling, on a scale of the teacher's.
-        **{"passage_ids": "list<string>", "titles": "list<string>", "passages": "list<string>"},
-        "scores": "list<double>",
+        **_QUERY,
+        "passage_ids": "list<string>",  # in the teacher's order, best first
+        "titles": "list<string>",
+        "passages": "list<string>",
+        "scores": "list<double>",  # finite, falling, on a scale of the teacher's
         "first_stages": "list<string>",  # the first stage, or several with commas between, that brought each passage
         **_PROVENANCE,
     },
@@ -70,11 +91,12 @@ def checked_row(family: str, row: Row) -> Row:
         odd = sorted(row.keys() ^ fields.keys())
         raise BadInput(f"a row of {family} has exactly its family's fields; not so: {', '.join(odd)}", id=row.get("id"))
     for name, kind in fields.items():
-        value, wanted = row[name], _TYPES.get(kind)
-        if wanted is not None:
-            good = type(value) is wanted
+        value = row[name]
+        if kind in _TYPES:
+            good = type(value) is _TYPES[kind]
         else:
-            good = type(value) is list and all(type(item) is _TYPES[kind[5:-1]] for item in value)
+            inner = _TYPES[kind.removeprefix("list<").removesuffix(">")]
+            good = type(value) is list and all(type(item) is inner for item in value)
         if not good:
             raise BadInput(f"field {name} must be {kind}", id=row["id"])
         if kind == "list<double>" and not all(map(isfinite, value)):
@@ -145,6 +167,14 @@ class Table:
     splits: Mapping[str, tuple[DataFile, ...]]
     fields: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def files(self) -> list[DataFile]:
+        """The files of all splits."""
+        files: list[DataFile] = []
+        for part in self.splits.values():
+            files += part
+        return files
+
 
 @dataclass(frozen=True)
 class Release:
@@ -163,5 +193,7 @@ class Release:
     @property
     def all_files(self) -> tuple[DataFile, ...]:
         """Every file that the manifest vouches for, sorted by path."""
-        tables = [file for table in self.tables.values() for files in table.splits.values() for file in files]
-        return tuple(sorted([*tables, *self.files], key=lambda file: file.path))
+        files = list(self.files)
+        for table in self.tables.values():
+            files += table.files
+        return tuple(sorted(files, key=lambda file: file.path))

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.files import digest_of, packed, read_bytes, write
 from exabench.nouns import Run
 
@@ -296,7 +296,9 @@ def _read_lines(data: bytes, path: str | Path) -> tuple[list[str], list[str], li
 def _checked_words(words: list[bytes], path: str | Path, number: int) -> tuple[str, str, float]:
     if len(words) != 6:
         raise BadInput(
-            f"has {len(words)} columns where a run has six (query Q0 document rank score tag)", file=path, line=number
+            f"has {plural(len(words), 'column')} where a run has six (query Q0 document rank score tag)",
+            file=path,
+            line=number,
         )
     try:
         query, passage = words[0].decode(), words[2].decode()

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from exabench.errors import BadInput
-from exabench.files import digest_of, from_json, json_text, lines, read_bytes, read_json, write
-from exabench.nouns import Prompt
+from exabench.files import digest_of, flat, from_json, json_text, lines, read_bytes, read_json, write
+from exabench.records import read
 from exabench.rows import Item
 
 Line = Mapping[str, Any]
@@ -44,11 +44,15 @@ class WorkFolder:
         if not self.agreed.is_file():
             write(self.agreed, json_text(about))
             return
-        before, now = _flat(read_json(self.agreed)), _flat(from_json(json_text(about)))
-        odd = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-        if odd:
-            told = "; ".join(f"{key} was {_short(before.get(key))} and is {_short(now.get(key))}" for key in odd[:4])
-            more = f"; and {len(odd) - 4} more" if len(odd) > 4 else ""
+        before = dict(flat(read_json(self.agreed)))
+        now = dict(flat(from_json(json_text(about))))
+        differences = []
+        for key in sorted(before.keys() | now.keys()):
+            if before.get(key) != now.get(key):
+                differences.append(f"{key} was {_short(before.get(key))} and is {_short(now.get(key))}")
+        if differences:
+            told = "; ".join(differences[:4])
+            more = f"; and {len(differences) - 4} more" if len(differences) > 4 else ""
             raise BadInput(f"holds another build ({told}{more}); give another --to", file=self.folder)
 
     # -- the plan ------------------------------------------------------------------------------------------
@@ -73,10 +77,13 @@ class WorkFolder:
     def _refuse_twins(self, keys: np.ndarray, shards: int) -> None:
         found, times = np.unique(keys, return_counts=True)
         twins = set(found[times > 1].tolist())
-        for number in range(shards if twins else 0):
+        if not twins:
+            return
+        for number in range(shards):
             for _, line in lines(self._planned_file(number)):
-                if _key(id := json.loads(line)["id"]) in twins:
-                    raise BadInput("the builder gives two items of one id; a row's id must be its own", id=id)
+                id = json.loads(line)["id"]
+                if _key(id) in twins:
+                    raise BadInput("the builder gives two items of one id; every item needs another", id=id)
 
     def items(self, number: int) -> list[Item]:
         """The items of a shard. Raises BadInput where its file is not the one that was planned."""
@@ -84,7 +91,7 @@ class WorkFolder:
         data = read_bytes(file)
         if digest_of(data) != read_json(self._plan)["shards"][number]:
             raise BadInput("is not the file that was planned; remove the folder's plan/ and build again", file=file)
-        return [_item(json.loads(line)) for line in data.decode().split("\n") if line]
+        return [read(Item, json.loads(line), file=file) for line in data.decode().split("\n") if line]
 
     def all_items(self) -> Iterator[Item]:
         """Every item of the plan, in order."""
@@ -141,22 +148,6 @@ def _json(value: object) -> str:
     except UnicodeEncodeError:
         text = json.dumps(value, sort_keys=True, allow_nan=False)
     return text + "\n"
-
-
-def _item(value: Mapping[str, Any]) -> Item:
-    prompts = [prompt | {"turns": tuple((role, text) for role, text in prompt["turns"])} for prompt in value["prompts"]]
-    return Item(value["id"], tuple(Prompt(**prompt) for prompt in prompts), value["data"])
-
-
-def _flat(value: Any, before: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
-    if not isinstance(value, Mapping):
-        return {before: value}
-    return {
-        key: item
-        for name, part in value.items()
-        for key, item in _flat(part, f"{before}{'.' * bool(before)}{name}").items()
-    }
 
 
 def _short(value: object) -> str:

@@ -21,7 +21,7 @@ from exabench.nouns import Passage, Progress, Qrels, silent
 from exabench.options import accepts, check, make
 from exabench.pairs import PAIRS
 from exabench.queries import QUERIES
-from exabench.replies import Remembered, Replies
+from exabench.replies import CachedTeacher, Replies
 from exabench.rerankers import RERANKERS, Reranker
 from exabench.retrievers import RETRIEVERS, Retriever
 from exabench.shelf import Shelf
@@ -50,7 +50,7 @@ def reranker(
     judgements = (qrels or {},) if part.reads == "judgements" else ()
     if "teacher" in options:
         engine = teacher(options["teacher"], lock=lock)
-        options["teacher"] = Remembered(engine, Replies(replies))
+        options["teacher"] = CachedTeacher(engine, Replies(replies))
     given = {"lock": lock, "scores": str(scores or cache_folder("scores")), "progress": progress}
     made: Reranker = make(f"reranker {name}", part, given, options, *judgements)
     return made

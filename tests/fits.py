@@ -22,15 +22,15 @@ from exabench.releases import save, write_table
 from exabench.rows import FAMILIES, Release, Row, Table
 from exabench.systems import reranker
 from exabench.training import train
-from exabench.training._dev import dev_of
-from exabench.training._groups import groups_of
-from exabench.training._loading import Loading
-from exabench.training._loop import Fit
-from exabench.training._order import Order
-from exabench.training._plan import Steps, train_recipe
-from exabench.training._ranks import Ranks
-from exabench.training._starting import start
-from exabench.training._steps import Encoded, Gradient
+from exabench.training.dev import dev_of
+from exabench.training.distributed import Ranks
+from exabench.training.gradients import Encoded, Gradient
+from exabench.training.groups import groups_of
+from exabench.training.loading import Loading
+from exabench.training.loop import Fit
+from exabench.training.order import Order
+from exabench.training.plan import Steps, train_recipe
+from exabench.training.start import load_start, prepare
 
 torch.set_num_threads(1)  # the models are so small that a second one mostly waits, and it would move the last bits
 WORDS = "sky blue light wave sun star red dust cloud night moon rain snow wind storm sea".split()
@@ -161,6 +161,7 @@ def learner_of(folder: Path, part: str, **options: Any) -> Any:
 
 def gradient_of(learner: Any, loss: str, *, ranks: Any = None, options: Mapping[str, Any] | None = None, **steps: Any):
     """The engine of a step."""
+    prepare(learner.module, Steps(**steps))
     return Gradient(learner, LOSSES[loss](**(options or {})), Steps(**steps), ranks or Ranks(), seed=5)
 
 
@@ -176,9 +177,7 @@ def encoded(learner: Any, groups: Sequence[Any], *, written: bool = False) -> li
 def gradients(learner: Any) -> dict[str, np.ndarray]:
     """The gradient of every weight by name, 0 where there is none."""
     rows = learner.module.named_parameters()
-    return {
-        name: (torch.zeros_like(p) if p.grad is None else p.grad.to_dense()).detach().numpy().copy() for name, p in rows
-    }
+    return {name: (torch.zeros_like(p) if p.grad is None else p.grad).detach().numpy().copy() for name, p in rows}
 
 
 def apart(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> float:
@@ -196,17 +195,13 @@ class Watched:
     def __init__(self, gradient: Gradient) -> None:
         self.gradient, self.seen = gradient, list[tuple[str, ...]]()
 
-    def __call__(self, step: int, groups: Sequence[Encoded], count: int) -> float:
+    def __call__(self, step: int, groups: Sequence[Encoded]) -> float:
         self.seen.append(tuple(group.id for group in groups))
-        return self.gradient(step, groups, count)
+        return self.gradient(step, groups)
 
     @property
-    def micro(self) -> int:
-        return self.gradient.micro
-
-    @micro.setter
-    def micro(self, tokens: int) -> None:
-        self.gradient.micro = tokens
+    def batches(self) -> Any:
+        return self.gradient.batches
 
 
 @dataclass
@@ -238,9 +233,9 @@ def parts(file: Path, to: Path, **changes: Any) -> Parts:
     """The parts of a recipe's fit in the folder `to`."""
     plan = train_recipe(file)
     to.mkdir(parents=True, exist_ok=True)
-    loss = LOSSES[plan.loss["part"]](**{key: value for key, value in plan.loss.items() if key != "part"})
+    loss = LOSSES[plan.loss["part"]](**plan.loss_options)
     groups, held, _ = groups_of(plan, loss.needs)
-    learner = start(plan, to, to / "lock.json", ("cpu",)).reranker.learner()
+    learner = load_start(plan, to, to / "lock.json", ("cpu",)).learner
     return replace(Parts(plan, learner, loss, groups, held, to), **changes)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from exabench.auditing import audit, cohens_kappa
 from exabench.catalogue import task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.errors import BadInput
 from exabench.metrics._measure import mean, measure
 from exabench.qrels import read_qrels
@@ -236,7 +236,7 @@ def test_doubles_within_and_across_splits_are_counted(tmp_path):
         release(tmp_path, "explanations", {"train": train, "validation": [row("explanations", id="d", **same)]})
     )
     assert found.tables["set"]["duplicates"] == {"exact": 1, "exact, of another split": 1}
-    assert found.problems == ("set: 1 rows double a row of another split",)
+    assert found.problems == ("set: 1 row doubles a row of another split",)
 
 
 def test_leaks_are_found_in_every_collection_at_hand(tmp_path, mini):
@@ -250,8 +250,8 @@ def test_leaks_are_found_in_every_collection_at_hand(tmp_path, mini):
     ("counts", "complaint"),
     [
         ({"input": 9, "good": 1, "quarantined": 1, "skipped": 1, "reasons": {"x": 2}}, "input 9 is not good"),
-        ({"input": 3, "good": 1, "quarantined": 1, "skipped": 1, "reasons": {"x": 1}}, "reasons for 1 rows"),
-        ({"input": 4, "good": 2, "quarantined": 1, "skipped": 1, "reasons": {"x": 2}}, "1 rows are there, and 2"),
+        ({"input": 3, "good": 1, "quarantined": 1, "skipped": 1, "reasons": {"x": 1}}, "reasons for 1 row"),
+        ({"input": 4, "good": 2, "quarantined": 1, "skipped": 1, "reasons": {"x": 2}}, "1 row is there, and 2"),
         ({}, ""),
     ],
 )

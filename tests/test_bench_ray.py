@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_toys import Begin
+from bench_toys import Begin, Item
 
-from exabench.errors import BadInput, OutsideFailed, UnknownName
+from exabench.errors import ExabenchError, OutsideFailed, UnknownName
 from exabench.evaluation import run_board
-from exabench.evaluation._engines import Chain, chains, spread
 from exabench.ledger import Ledger
+from exabench.parallel import Outcome, run_items
 from exabench.reranking import make_candidates
 from exabench.submitting import submit
 
@@ -31,8 +31,18 @@ training_data = "unknown"
 options = { max_length = 64 }
 """
 
-WORK = [Chain(slug, task, ("bm25-20", "bm25-100")) for slug in ("a", "b", "c") for task in ("one", "two")]
-FILES = [f"{chain.slug}.{chain.task}.{name}" for chain in WORK for name in chain.candidates]
+WORK = [Item(model, task) for model in ("a", "b", "c") for task in ("one", "two")]
+FILES = [f"{item.model}.{item.task}.{name}" for item in WORK for name in item.lists]
+
+
+def outcomes(begin: Begin, **how: Any) -> list[Outcome]:
+    """The outcomes of WORK in its order."""
+    found = dict(run_items(WORK, begin, model_of=lambda item: item.model, **how))
+    return [found[place] for place in range(len(WORK))]
+
+
+def files_of(begin: Begin, **how: Any) -> list[Path]:
+    return [file for outcome in outcomes(begin, **how) for file in outcome.get()]
 
 
 def names(files: list[Path]) -> list[str]:
@@ -51,47 +61,54 @@ def contents(board: Path) -> dict[str, Any]:
     return found | {str(file.relative_to(board)): file.read_bytes() for file in sorted(board.glob("runs/*/*"))}
 
 
-def test_lists_of_one_submission_and_task_are_one_chain_in_their_order() -> None:
-    pairs = [("a", "t", "x"), ("a", "u", "x"), ("a", "t", "y"), ("b", "t", "x")]
-    assert chains(pairs) == [Chain("a", "t", ("x", "y")), Chain("a", "u", ("x",)), Chain("b", "t", ("x",))]
-
-
-def test_one_worker_is_this_process(tmp_path: Path) -> None:
-    said: list[str] = []
-    files = spread(WORK, Begin(tmp_path), workers=1, progress=lambda done, total, what: said.append(f"{done} {what}"))
+def test_one_worker_is_this_process_and_begins_once(tmp_path: Path) -> None:
+    files = files_of(Begin(tmp_path), workers=1)
     assert names(files) == FILES
-    assert len({file.read_text() for file in files}) == 1
-    assert said[-1] == "6 c on two"
+    assert {int(file.read_text()) for file in files} == {os.getpid()}
 
 
-def test_each_process_sees_a_gpu_of_its_own_and_the_files_come_in_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_process_sees_a_gpu_of_its_own_and_begins_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa, 3")
-    files = spread(WORK, Begin(tmp_path))
+    files = files_of(Begin(tmp_path))
     assert names(files) == FILES
     assert {file.read_text().split()[1] for file in files} == {"GPU-aa", "3"}
+    assert len([*tmp_path.glob("worker.*")]) == 2
 
 
-def test_a_chain_whose_worker_is_killed_is_done_again(tmp_path: Path) -> None:
-    assert names(spread(WORK, Begin(tmp_path, killed=("b.two", 1)), workers=2)) == FILES
+def test_a_worker_gets_the_items_of_the_model_that_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    work = [Item("a", "one"), Item("b", "one"), Item("a", "two"), Item("c", "one"), Item("a", "three")]
+    outcomes_in_order = [
+        place for place, _ in run_items(work, Begin(tmp_path, wait="b.one"), model_of=lambda i: i.model)
+    ]
+    assert outcomes_in_order[:4] == [0, 2, 4, 3]  # the other worker waits with b until all that is left is done
 
 
-def test_a_chain_that_kills_every_worker_is_named_and_the_others_stay(tmp_path: Path) -> None:
+def test_an_item_whose_worker_is_killed_is_run_again(tmp_path: Path) -> None:
+    assert names(files_of(Begin(tmp_path, killed=("b.two", 1)), workers=2)) == FILES
+
+
+def test_an_item_that_kills_every_worker_is_named_and_all_others_are_done(tmp_path: Path) -> None:
+    found = outcomes(Begin(tmp_path, killed=("a.one", 9)), workers=2)
     with pytest.raises(OutsideFailed, match=r"a on one \(bm25-20, bm25-100\): 3 workers died of it"):
-        spread(WORK, Begin(tmp_path, killed=("a.one", 9)), workers=2)
-    assert (tmp_path / "b.one.bm25-20").is_file()
+        found[0].get()
+    assert [file.name for outcome in found[1:] for file in outcome.get()] == FILES[2:]
 
 
-def test_what_a_chain_raises_comes_back_as_one_line(tmp_path: Path) -> None:
-    for workers in (1, 2):
-        with pytest.raises(BadInput, match="unknown reranker 'nothing'; did you mean something"):
-            spread(WORK, Begin(tmp_path, wrong="b"), workers=workers)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_is_the_outcome_of_its_item_alone(tmp_path: Path, workers: int) -> None:
+    found = outcomes(Begin(tmp_path, wrong="b", crash="c"), workers=workers)
+    assert [outcome.error is None for outcome in found] == [True, True, False, False, False, False]
+    with pytest.raises(UnknownName, match="unknown reranker 'nothing'; did you mean something"):
+        found[2].get()
+    crash = r"^crashed: ZeroDivisionError: by nobody \(bench_toys.py:\d+\)$"
+    with pytest.raises(ExabenchError, match=crash):
+        found[4].get()
 
 
 def test_an_engine_that_nobody_has_is_refused_with_the_two_that_there_are(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="did you mean ray"):
-        spread(WORK, Begin(tmp_path), engine="rayy")
+        outcomes(Begin(tmp_path), engine="rayy")
 
 
 @pytest.fixture
@@ -141,10 +158,14 @@ def test_actors_are_on_both_nodes_and_one_that_is_killed_loses_nothing(
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", two_nodes)
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    files = spread(WORK, Begin(tmp_path, killed=("b.two", 2)), engine="ray", workers=2)
+    found = outcomes(Begin(tmp_path, killed=("b.two", 2)), engine="ray", workers=2)
+    files = [file for outcome in found for file in outcome.get()]
     assert names(files) == FILES
     assert len({file.read_text().split()[0] for file in files}) >= 2
+    assert len({outcome.node for outcome in found}) == 2
+    found = outcomes(Begin(tmp_path, killed=("c.one", 9), wrong="a"), engine="ray", workers=2)
     with pytest.raises(OutsideFailed, match="c on one"):
-        spread(WORK, Begin(tmp_path, killed=("c.one", 9)), engine="ray", workers=2)
-    with pytest.raises(BadInput, match="did you mean something"):
-        spread(WORK, Begin(tmp_path, wrong="a"), engine="ray")
+        found[4].get()
+    with pytest.raises(UnknownName, match="did you mean something"):
+        found[0].get()
+    assert [file.name for outcome in found[2:4] for file in outcome.get()] == FILES[4:8]

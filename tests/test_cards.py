@@ -17,8 +17,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from exabench.cards import card, changelog, template_for
-from exabench.cards._front_matter import computed, written
-from exabench.cards._markdown import code, figures, plain, table
+from exabench.cards.front_matter import written
+from exabench.cards.markdown import code, figures, plain, table
 from exabench.errors import BadInput
 from exabench.files import from_json, json_text
 from exabench.rows import FAMILIES, DataFile, Release, Table
@@ -186,13 +186,13 @@ def _paths(path: str | list[str]) -> list[str]:
 )
 def test_the_size_category_follows_from_the_rows(rows: int, size: str) -> None:
     only = a_table("a", "listwise", splits={"train": (DataFile("data/a/train-0.parquet", DIGEST, 1, rows),)})
-    assert computed(a_release(tables={"a": only}))["size_categories"] == [size]
+    assert front(made(a_release(tables={"a": only})))["size_categories"] == [size]
 
 
 def test_a_licence_that_the_hub_does_not_know_is_other_and_named_and_none_is_refused() -> None:
     def licensed(*licences: str) -> dict[str, Any]:
         tables = {str(i): a_table("a", "listwise", licence=licence) for i, licence in enumerate(licences)}
-        return computed(a_release(tables=tables))
+        return front(made(a_release(tables=tables)))
 
     assert licensed("MIT", "mit")["license"] == "mit"
     found = licensed("MS MARCO (non-commercial)", "cc0-1.0")

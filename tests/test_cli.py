@@ -7,12 +7,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
-from exabench.cli import main
+from exabench import run_demo
+from exabench.cli import exabench, main
 from exabench.reranking import make_candidates
 from exabench.runs import run_of, write_run
 
@@ -141,7 +144,7 @@ def test_a_bad_run_is_one_line_that_names_the_file_and_ends_with_two(
         (["bench", "candidates", "scifcat"], "did you mean scifact"),
         (["bench", "candidates", "cqadupstack"], "name one of them"),
         (["bench", "candidates", "mini", "--retriever", "bm52"], "did you mean bm25"),
-        (["bench", "candidates", "mini", "--set", "k2=1"], "does not take these options"),
+        (["bench", "candidates", "mini", "--set", "k2=1"], "has no option 'k2'; its options: b, fields, k1, lucene"),
         (["bench", "candidates", "mini", "--set", "k1=-1"], "BM25 needs"),
         (["bench", "candidates", "mini", "--set", "k1"], "must read key=value"),
         (["bench", "verify", "--board", "nowhere"], "holds no result"),
@@ -150,7 +153,14 @@ def test_a_bad_run_is_one_line_that_names_the_file_and_ends_with_two(
         (["demo", "--recipe", "mimi", "--to", "out"], "did you mean mini"),
         (["demo", "--set", "titel=1", "--to", "out"], "did you mean title"),
         (["bensh"], "did you mean bench"),
+        (["bench", "scoer"], "did you mean score"),
         (["parts", "metrcs"], "did you mean metrics"),
+        (["parts", "losses", "klm"], "did you mean lm or kl"),
+        (["bench", "score"], "missing argument 'RUN'; see exabench bench score --help"),
+        (["bench", "score", "x", "--taks", "mini"], "no such option"),
+        (["bench", "candidates", "mini", "--depth", "0"], "invalid value for '--depth'"),
+        (["data", "audit", "nowhere"], "'nowhere' does not exist; see exabench data audit --help"),
+        (["data", "show", "mini-listwise", "--set", "title.a.b=1"], "title"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -164,8 +174,71 @@ def test_what_is_not_known_is_one_line_with_a_hint_and_writes_nothing(
     before = snapshot(tmp_path)
     assert main(arguments) == 2
     printed = capsys.readouterr()
-    assert hint in printed.err and "Traceback" not in printed.err and printed.out == ""
+    assert hint in printed.err and printed.out == ""
+    assert printed.err.startswith("exabench: ") and printed.err.count("\n") == 1
     assert {name: data for name, data in snapshot(tmp_path).items() if not name.endswith(".lock")} == before
+
+
+def commands(group: click.Group = exabench, path: str = "exabench") -> Iterator[tuple[str, click.Command]]:
+    """Every command with its path, groups left out."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+def test_an_option_of_one_name_means_the_same_in_every_command() -> None:
+    shared = {"--retriever", "--depth", "--data", "--board", "--set", "--json", "--dry-run", "--quiet", "--verbose"}
+    found: dict[str, set[str]] = {name: set() for name in shared}
+    for _, command in commands():
+        for option in command.params:
+            for name in shared & set(option.opts):
+                assert isinstance(option, click.Option)
+                found[name].add(option.help or "")
+    assert {name for name, helps in found.items() if len(helps) != 1} == set()
+
+
+def test_every_command_but_a_server_prints_json_and_can_be_quiet() -> None:
+    for path, command in commands():
+        options = {name for option in command.params for name in option.opts}
+        assert {"--quiet", "--verbose"} <= options, path
+        assert "--json" in options or path == "exabench board serve", path
+
+
+def test_quiet_leaves_results_and_errors_and_verbose_says_every_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["bench", "candidates", "mini", "--board", str(tmp_path / "board"), "--retriever", "bm25"]
+    assert main([*command, "--quiet"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "" and printed.out.endswith("bm25-100.json\n")
+    assert main([*command, "--quiet", "--depth", "0"]) == 2
+    assert capsys.readouterr().err.startswith("exabench: ")
+    assert main(["data", "build", "mini-listwise", "--to", str(tmp_path / "a"), "--limit", "2", "--verbose"]) == 0
+    assert "mini-listwise: 1/1 shards" in capsys.readouterr().err
+
+
+def test_an_option_reaches_into_a_table_of_any_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "show", "mini-listwise", "--set", "teacher.part=openai", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["teacher"]["part"] == "openai"
+    assert main(["demo", "--to", str(tmp_path / "demo"), "--set", "first_stages.bm25-20.depth=0"]) == 2
+    assert "depth must be at least 1, not 0" in capsys.readouterr().err
+
+
+def test_parts_are_listed_with_their_lines_and_one_part_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["parts"]) == 0
+    assert {"builders/mined", "losses/kl"} <= {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    assert main(["parts", "losses", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["losses"]["kl"].startswith("Kullback-Leibler divergence")
+    assert main(["parts", "retrievers", "bm25"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("BM25 by bm25s")
+    assert ["k1", "a", "number", "0.9"] in [line.split()[:4] for line in lines]
+    assert main(["parts", "rerankers", "cross_encoder", "--json"]) == 0
+    options = {option["name"]: option for option in json.loads(capsys.readouterr().out)["options"]}
+    assert options["model"]["required"] and options["model"]["type"] == "text" and options["model"]["meaning"]
+    assert not options["strategy"]["required"]
 
 
 def test_an_unknown_metric_lists_what_there_is(bm25: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,6 +312,15 @@ def demo(told: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[dict[str,
     assert main(["demo", "--json", *SMALL, *told]) == 0
     printed = capsys.readouterr()
     return json.loads(printed.out), printed.err
+
+
+def test_the_demo_is_a_function_too_and_says_what_is_done(tmp_path: Path) -> None:
+    steps = []
+    less = ["trained=[]", "datasets=[]", *(pair for pair in SMALL if pair != "--set")]
+    made = run_demo(tmp_path / "demo", overrides=less, progress=lambda done, total, what: steps.append(what))
+    assert made.page.is_file() and made.recipe.name == "mini"
+    assert len(made.results) == 5 and made.cells and not made.wrong
+    assert {step.split(":")[0] for step in steps} == {"candidates", "results", "pages"}
 
 
 @pytest.mark.slow  # CI runs `make demo` itself

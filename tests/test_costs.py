@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from exabench.costs import cost_of, hardware
+from exabench.costs import cost_of, hardware, price_of
+from exabench.errors import BadInput
 from exabench.nouns import Timing, Usage
 
 A = Usage(100, 5000, 100, 1e15, 4e15, 3, 0, {"missing": 2})
@@ -73,3 +74,25 @@ def test_hardware_loads_no_torch_of_its_own() -> None:
     code = "import torch; from exabench.costs import hardware; torch.set_num_threads(1); print(hardware())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "1 core, torch " in done.stdout or " x " in done.stdout
+
+
+# -- the price of tokens ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tokens", "prices", "price"),
+    [
+        ((3, 1), ("0.1", "0.30"), "0.0000006"),
+        ((10**15 + 1, 0), ("0.1", "0.3"), "100000000.0000001"),
+        ((10**7, 10**7), ("0.1", "0.3"), "4"),
+        ((0, 0), ("100", "1"), "0"),
+    ],
+)
+def test_a_price_is_exact(tokens: tuple[int, int], prices: tuple[str, str], price: str) -> None:
+    assert price_of(*tokens, *prices) == price
+
+
+@pytest.mark.parametrize("wrong", ["-1", "NaN", "cheap", "", "Infinity", "1e9"])
+def test_what_is_no_price_is_refused(wrong: str) -> None:
+    with pytest.raises(BadInput, match="a price is a decimal number from 0 on"):
+        price_of(1, 1, "0.1", wrong)

@@ -1,9 +1,8 @@
-"""Curves: a resumed run leaves the bytes of one that was never killed, and the figure says what the file holds."""
+"""Curves: a resumed run leaves the bytes of one that was never killed."""
 
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exabench.errors import BadInput, CannotWrite
-from exabench.training._curves import COLUMNS, Curves, Point, svg
+from exabench.training.curves import COLUMNS, Curves, Point
 
 HEADER = "step,epoch,groups,loss,rate,gradient_norm,dev\n"
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 def point(step: int) -> Point:
@@ -117,54 +115,3 @@ def test_a_disk_that_is_full_is_one_line_and_resume_mends_what_it_left(tmp_path)
     curves = Curves("/dev/full")
     with pytest.raises(CannotWrite, match="the disk is full"):
         curves.add(point(1))
-
-
-# -- the figure --------------------------------------------------------------------------------------------------------
-
-
-def texts(figure: ElementTree.Element, name: str) -> list[str]:
-    return [element.text or "" for element in figure.iter(f"{SVG}{name}")]
-
-
-def test_the_figure_stands_alone_says_itself_in_words_and_runs_nothing():
-    drawn = svg([point(step) for step in range(1, 41)], "nDCG@10")
-    figure = ElementTree.fromstring(drawn)
-    assert figure.get("role") == "img" and figure.get("aria-labelledby") == "curves-title curves-desc"
-    assert texts(figure, "title")[0] == "Training curves"
-    said = texts(figure, "desc")[0]
-    assert said.startswith("Over 40 steps the smoothed loss goes from ")
-    assert "the learning rate is at most 5e-05; nDCG@10 is best at step 40 with 0.5400, of 8 measurements." in said
-    assert "prefers-color-scheme: dark" in drawn
-    assert not re.search(r"script|onload|href|url\(|@import|http://(?!www\.w3\.org/2000/svg)", drawn)
-    labels = texts(figure, "text")
-    assert {"Loss by step, and smoothed", "Learning rate by step", "nDCG@10 by step"} <= set(labels)
-    assert drawn.count('class="dot best"') == 1 and drawn.count('class="dot') == 8
-
-
-def test_the_same_file_is_the_same_figure(tmp_path):
-    trained(tmp_path / "curves.csv", 30)
-    curves = Curves(tmp_path / "curves.csv")
-    assert svg(curves) == svg(curves) == svg([point(step) for step in range(1, 31)])
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 50, 4000])
-def test_every_point_lies_inside_whatever_the_number_of_steps(steps):
-    figure = ElementTree.fromstring(svg([point(step) for step in range(1, steps + 1)]))
-    for path in figure.iter(f"{SVG}path"):
-        if path.get("class") in ("each", "line"):
-            places = [tuple(map(float, pair.split())) for pair in path.get("d")[1:].split("L")]
-            assert 1 <= len(places) <= 600
-            assert all(76 <= x <= 756 and -0.05 <= y <= 150.05 for x, y in places)
-
-
-def test_a_run_without_dev_metric_has_no_panel_for_it_and_a_level_one_is_drawn():
-    level = [Point(step, 0.0, step, 0.0, 1e-5, 0.0) for step in range(1, 5)]
-    figure = ElementTree.fromstring(svg(level))
-    assert "dev metric by step" not in texts(figure, "text")
-    with pytest.raises(BadInput, match="no step to draw"):
-        svg([])
-
-
-def test_a_metric_of_any_name_stays_text():
-    figure = ElementTree.fromstring(svg([point(5)], '<script>&"'))
-    assert '<script>&" by step' in texts(figure, "text")

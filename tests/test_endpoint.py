@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from exabench.errors import BadInput, OutsideFailed, UnknownName
+from exabench import http
+from exabench.errors import BadInput, OutsideFailed
 from exabench.nouns import Passage, Query
-from exabench.rerankers import endpoint as part
+from exabench.options import check
 from exabench.rerankers.endpoint import Endpoint
 
 KEY = "a-secret-that-is-never-shown"
@@ -84,7 +87,7 @@ def server(*answers: Any) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _no_breaks(monkeypatch):
-    monkeypatch.setattr(part.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(http, "FIRST_PAUSE", 0.001)
 
 
 @pytest.mark.parametrize("form", ["documents", "texts"])
@@ -156,11 +159,22 @@ def test_a_failure_that_may_pass_is_asked_again(plan):
         assert len(here.asked) == 3
 
 
+def test_a_retry_after_that_is_a_date_is_kept():
+    when = formatdate(time.time() + 2, usegmt=True)  # whole seconds: one of them at least
+    started = time.monotonic()
+    with server((429, {"Retry-After": when}), lengths) as here:
+        assert Endpoint("m", endpoint=here.url).score(QUERY, PASSAGES[:2]) == [0.0, 1.0]
+    assert time.monotonic() - started > 0.9
+
+
 def test_a_server_that_always_fails_is_given_up():
-    with server(500) as here, pytest.raises(OutsideFailed, match="gives no answer after 3 tries .last: 500"):
+    with (
+        server(500) as here,
+        pytest.raises(OutsideFailed, match="gives no answer to query 'q1' after 3 tries .last: 500"),
+    ):
         Endpoint("m", endpoint=here.url, retries=2).score(QUERY, PASSAGES)
     assert len(here.asked) == 3
-    with server((429, {"Retry-After": "900"})) as here, pytest.raises(OutsideFailed, match="after 1 tries"):
+    with server((429, {"Retry-After": "900"})) as here, pytest.raises(OutsideFailed, match="after 1 try"):
         Endpoint("m", endpoint=here.url).score(QUERY, PASSAGES)
 
 
@@ -179,7 +193,7 @@ def test_the_key_is_sent_and_never_told(monkeypatch):
             with pytest.raises(error) as caught:
                 reranker.score(QUERY, PASSAGES)
             assert KEY not in str(caught.value) and "***" in str(caught.value)
-        assert here.headers[0]["Authorization"] == f"Bearer {KEY}"
+        assert here.headers[0]["authorization"] == f"Bearer {KEY}"
     assert KEY not in repr(vars(reranker)) + json.dumps(dict(reranker.identity))
     monkeypatch.delenv("MY_KEY")
     with pytest.raises(BadInput, match="set the environment variable MY_KEY"):
@@ -205,5 +219,5 @@ def test_options_that_ask_nothing_are_refused():
     for options in ({"batch": 0}, {"concurrency": 0}, {"timeout": 0}, {"retries": -1}):
         with pytest.raises(BadInput, match="asks nothing"):
             Endpoint("m", endpoint="http://localhost", **options)
-    with pytest.raises(UnknownName, match="form"):
-        Endpoint("m", endpoint="http://localhost", form="other")
+    with pytest.raises(BadInput, match='form must be "documents" or "texts"'):
+        check("reranker endpoint", Endpoint, {"model": "m", "endpoint": "http://localhost", "form": "other"})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exabench import errors
-from exabench.errors import BadInput, ExabenchError, UnknownName, printable
+from exabench.errors import BadInput, ExabenchError, UnknownName, plural, printable
 
 CODES = {
     "ExabenchError": 2,
@@ -63,3 +63,10 @@ def test_printable_text_holds_no_control_character_and_is_cut():
     assert len(shown) == 120
     assert shown.endswith("...")
     assert printable("plain é 日") == "plain é 日"
+
+
+def test_one_thing_and_many_things_are_said_as_people_say_them():
+    assert plural(1, "result") == "1 result"
+    assert plural(0, "result") == "0 results"
+    assert plural(2, "query", "queries") == "2 queries"
+    assert plural(1, "file differs", "files differ") == "1 file differs"

@@ -12,10 +12,9 @@ from toys import Given, ShortestFirst, contents, good_run, write_beir, write_run
 import exabench.collections.beir_folder
 from exabench.board import Board
 from exabench.catalogue import task
-from exabench.collections._choose import open_collection
-from exabench.errors import BadInput, CheckFailed
-from exabench.evaluation import _changes, evaluate, run_board, score
-from exabench.evaluation._working import takes_options
+from exabench.collections import open_collection
+from exabench.errors import BadInput, CheckFailed, ExabenchError
+from exabench.evaluation import ResultRecorder, evaluate, reranker_options, run_board, score
 from exabench.ledger import Ledger, read_result
 from exabench.measuring import measurement, metrics_of, today
 from exabench.nouns import Change, Convention, Passage, Query, Task
@@ -279,32 +278,28 @@ def test_a_run_that_is_killed_before_the_result_is_written_says_nothing_twice(bo
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "add_result", killed)
         with pytest.raises(KeyboardInterrupt):
-            keeper = _changes.Keeper(ledger)
-            keeper.keep(dataclasses.replace(filed(board, "acme--good"), run_digest="sha256:0", completed=7))
+            recorder = ResultRecorder(ledger)
+            recorder.record(dataclasses.replace(filed(board, "acme--good"), run_digest="sha256:0", completed=7))
             stage = Reranking(task("mini"), ledger.one_candidates("mini", "bm25-20"), first_stage(board), None, None)
-            keeper.keep(stage.result("acme--good", "run", top(first_stage(board), 3)))
+            recorder.record(stage.result("acme--good", "run", top(first_stage(board), 3)))
     run_board(board)
     run_board(twin)
     assert contents(board) == contents(twin)
 
 
-def test_what_workers_finished_before_a_kill_is_filed(board):
+def test_what_was_finished_before_a_kill_stays(board, monkeypatch):
     before = contents(board)
-    made = Ledger(board.parent / ".board.made")
-    made.add_result(filed(board, "acme--good"))
-    shutil.rmtree(board / "results" / "acme--good")
-    assert run_board(board, task="scifact") == []
-    assert contents(board) == before and not made.folder.exists()
+    shutil.rmtree(board / "results")
 
+    def killed(done, total, what):
+        if done == 3:
+            raise KeyboardInterrupt
 
-def test_what_was_finished_of_what_is_no_longer_filed_is_left_out(board):
-    made = Ledger(board.parent / ".board.made")
-    made.add_result(dataclasses.replace(filed(board, "acme--good"), submission="acme--gone"))
-    Ledger(board).add_run("acme--good", "mini", "bm25-20", top(first_stage(board), 3))
-    made.add_result(filed(board, "acme--good"))
-    before = contents(board)
-    assert run_board(board, task="scifact") == []
-    assert contents(board) == before and not made.folder.exists()
+    with pytest.raises(KeyboardInterrupt):
+        run_board(board, progress=killed)
+    assert len(Ledger(board).result_files()) == 3
+    run_board(board)
+    assert contents(board) == before
 
 
 # -- what is not trusted, sent in, withdrawn ------------------------------------------------------------------------
@@ -329,10 +324,62 @@ def test_what_was_withdrawn_is_left_as_it_is(board):
         run_board(board, slugs=["acme--good"])
 
 
-def test_declared_strategy_and_precision_are_told_to_the_parts_that_take_them():
-    assert {"strategy", "precision", "revision", "max_length"} <= takes_options(RERANKERS["monot5"])
-    assert "strategy" not in takes_options(RERANKERS["listwise"])
-    assert takes_options(RERANKERS["unchanged"]) == frozenset()
+def test_declared_strategy_and_precision_are_told_to_the_parts_that_take_them(board):
+    sent = Ledger(board).submissions()["acme--good"]
+    declared = {"kind": "model", "model": "acme/m", "strategy": "difference", "precision": "bfloat16"}
+    monot5 = dataclasses.replace(sent, reranker="monot5", revision="a" * 40, options={"max_length": 64}, **declared)
+    assert reranker_options(monot5) == {
+        "strategy": "difference",
+        "precision": "bfloat16",
+        "max_length": 64,
+        "model": "acme/m",
+        "revision": "a" * 40,
+    }
+    assert reranker_options(dataclasses.replace(sent, reranker="listwise", **declared)) == {"model": "acme/m"}
+
+
+# -- one bad submission stops no other -----------------------------------------------------------------------------
+
+
+def bad_submissions(board: Path) -> None:
+    """A model that cannot be loaded, one with an option that nobody has, a file that was edited, a run misnamed."""
+    ledger = Ledger(board)
+    sent = ledger.submissions()["acme--good"]
+    model = {"kind": "model", "reranker": "bi_encoder", "model": "/nowhere"}
+    ledger.add_submission(dataclasses.replace(sent, name="acme/absent", **model))
+    ledger.add_submission(dataclasses.replace(sent, name="acme/option", options={"max_length": "long"}, **model))
+    ledger.add_submission(dataclasses.replace(sent, name="acme/misnamed"))
+    (board / "runs" / "acme--misnamed").mkdir()
+    (board / "runs" / "acme--misnamed" / "mini.trec.gz").write_bytes(b"")
+    (board / "submissions" / "acme--edited.toml").write_text("name = 1")
+    ledger.add_submission(dataclasses.replace(sent, name="zz/last"))
+    ledger.add_run("zz--last", "mini", "bm25-20", top(first_stage(board), 3))
+
+
+def test_whatever_is_wrong_with_one_submission_the_others_are_scored(board):
+    bad_submissions(board)
+    failures: dict[str, ExabenchError] = {}
+    files = run_board(board, failures=failures)
+    assert set(failures) == {"acme--absent", "acme--edited", "acme--misnamed", "acme--option"}
+    assert "max_length must be a whole number" in str(failures["acme--option"])
+    assert len(files) == 7 and filed(board, "zz--last")["nDCG@10"] > 0
+    assert not any(change.after is None for change in Ledger(board).changes())
+    with pytest.raises(BadInput, match="4 submissions have no new results, all others do: .*acme--option: ") as caught:
+        run_board(board)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_error_that_nobody_foresaw_is_that_of_its_submission(board):
+    ledger = Ledger(board)
+    sent = ledger.submissions()["acme--good"]
+    broken = {"kind": "model", "reranker": "bi_encoder", "model": str(board.parent / "m"), "revision": ""}
+    ledger.add_submission(dataclasses.replace(sent, name="acme/broken", **broken))
+    (board.parent / "m").mkdir()
+    (board.parent / "m" / "config.json").write_text("[]")
+    (board.parent / "m" / "model.safetensors").write_bytes(b"")
+    failures: dict[str, ExabenchError] = {}
+    assert len(run_board(board, failures=failures)) == 6
+    assert set(failures) == {"acme--broken"} and "\n" not in str(failures["acme--broken"])
 
 
 # -- evaluate ----------------------------------------------------------------------------------------------------

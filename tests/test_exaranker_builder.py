@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from collections import Counter
@@ -19,14 +18,12 @@ from exabench.builders._exaranker_format import input_text, rows_from_tsv, targe
 from exabench.builders.exaranker import Exaranker, explanation_of, fault
 from exabench.collections.beir_folder import EMBEDDED, BeirFolder
 from exabench.errors import BadInput
-from exabench.files import read_toml
 from exabench.nouns import Passage, Prompt, Query, Reply, Task
-from exabench.pairs import PAIRS
 from exabench.pairs.judged import Judged
-from exabench.recipe import FOLDER
+from exabench.recipe import recipes
 from exabench.rows import Item, Pair, Rejected, checked_row
+from exabench.systems import check_part
 
-RECIPES = sorted(file for file in (FOLDER / "data").glob("*.toml") if read_toml(file)["builder"] == "exaranker")
 GIVEN_BY_BUILDING = {"teacher": "human", "teacher_revision": "", "prompt": "", "replies": []}
 SKY = Passage("p1", "Air scatters blue light.", "The sky")
 
@@ -276,7 +273,8 @@ def test_the_authors_files_are_read_with_query_and_passage_and_doubles_are_kept(
     ]
     assert [row["id"] for row in rows] == ["line2", "line3", "line4"]
     assert rows[1]["query_id"] == rows[2]["query_id"] != rows[0]["query_id"]
-    assert "".join(to_tsv(rows)).encode() == (tmp_path / "authors.tsv").read_bytes()
+    assert to_tsv(rows, tmp_path / "again.tsv") == 3
+    assert (tmp_path / "again.tsv").read_bytes() == (tmp_path / "authors.tsv").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -307,7 +305,7 @@ def test_rows_survive_the_way_through_such_a_file(tmp_path_factory, given):
         builder, made = item(Pair(Query("q", query), Passage("p", passage), relevant, explanation), prompt="")
         rows.append(builder.row(made, []) | GIVEN_BY_BUILDING)
     file = tmp_path_factory.mktemp("tsv") / "rows.tsv"
-    file.write_text("".join(to_tsv(rows)), encoding="utf-8", newline="")
+    assert to_tsv(rows, file) == len(rows)
     same = ("query", "passage", "relevant", "input", "target")
     back = list(rows_from_tsv(file, teacher="human"))
     assert [[row[key] for key in same] for row in back] == [[row[key] for key in same] for row in rows]
@@ -316,20 +314,15 @@ def test_rows_survive_the_way_through_such_a_file(tmp_path_factory, given):
 # -- recipes ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
-def test_a_recipe_s_options_are_those_of_its_parts(file):
-    page = read_toml(file)
-    options = dict(page["options"])
-    pairs = dict(options.pop("pairs"))
-    options.pop("task", None)
-    assert pairs.keys() - {"part"} <= set(inspect.signature(PAIRS[pairs["part"]]).parameters)
-    assert options.keys() <= set(inspect.signature(BUILDERS[page["builder"]]).parameters)
-    assert page["licence"] and page["title"] and ("teacher" in page) == (options["prompt"] != "")
-    assert page["licence"] != "other" or "MS MARCO" in page["note"]
+@pytest.mark.parametrize("recipe", recipes("data").values(), ids=lambda recipe: recipe.name)
+def test_a_recipe_s_options_are_those_of_its_parts_and_it_says_whose_texts_these_are(recipe):
+    values = recipe.values
+    check_part(BUILDERS, values["builder"], values["options"])
+    assert values["licence"] and values["title"] and (values["licence"] != "other" or values["note"])
 
 
 def test_the_demo_s_every_pair_has_a_recorded_reply_that_makes_a_row():
-    page = read_toml(FOLDER / "data" / "mini-explanations.toml")
+    page = recipes("data")["mini-explanations"].values
     lines = (EMBEDDED / page["teacher"]["file"]).read_text(encoding="utf-8").splitlines()
     said = {line["id"]: line["text"] for line in map(json.loads, lines)}
     assert len(said) == len(lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 from types import SimpleNamespace
 
@@ -15,10 +14,9 @@ from exabench.errors import BadInput
 from exabench.losses import LOSSES
 from exabench.nouns import Passage, Query
 from exabench.systems import reranker
-from exabench.training._dev import scores_of
-from exabench.training._dropout import CheapDropout
-from exabench.training._groups import Group
-from exabench.training._ranks import Ranks
+from exabench.training.dev import scores_of
+from exabench.training.distributed import Ranks
+from exabench.training.groups import Group
 
 GROUP_LOSSES = sorted(name for name in LOSSES if LOSSES[name].needs != "targets")
 WORDS = "sky blue light wave sun star red dust cloud night".split()
@@ -49,13 +47,11 @@ def bert(folders):
     return learner_of(folders["bert"][1], "cross_encoder")
 
 
-def step(learner, loss, given, *, micro, mode, dropout=False, cheaply=True, **options):
-    """Loss and gradients of a step, with cheap masks where they are to be had."""
+def step(learner, loss, given, *, micro, mode, dropout=False, **options):
+    """Loss and gradients of a step."""
     made = gradient_of(learner, loss, gradients=mode, batch_tokens=micro, dropout=dropout, **options)
-    if not cheaply:
-        made._drop = contextlib.nullcontext
     rows = encoded(learner, given, written=LOSSES[loss].needs == "targets")
-    value = made(1, rows, len(rows))
+    value = made(1, rows)
     return value, gradients(learner), made
 
 
@@ -79,10 +75,9 @@ def test_with_dropout_both_passes_of_the_cache_see_the_same_masks(bert, loss):
     given = encoded(bert, groups(loss))
     for micro in (60, 100_000):
         made = gradient_of(bert, loss, gradients="cached", batch_tokens=micro)
-        cached, found = made(7, given, len(given)), gradients(bert)
+        cached, found = made(7, given), gradients(bert)
         bert.module.zero_grad(set_to_none=True)
-        with CheapDropout():
-            plain, wanted = made._plain((7, 0), given, len(given)), gradients(bert)
+        plain, wanted = made._loss._plain((7, 0), given, len(given)), gradients(bert)
         assert cached == pytest.approx(plain, rel=1e-5)
         assert apart(wanted, found) < 1e-5
     still = step(bert, loss, groups(loss), micro=100_000, mode="cached")[1]
@@ -133,27 +128,13 @@ def test_a_group_longer_than_the_budget_is_cached_and_a_short_one_is_not(bert, m
     made = gradient_of(bert, "ranknet", gradients="auto", batch_tokens=150)
     seen = []
     for name in ("_plain", "_cached"):
-        call = getattr(made, name)
-        monkeypatch.setattr(made, name, lambda *args, call=call, name=name: seen.append(name) or call(*args))
+        call = getattr(made._loss, name)
+        monkeypatch.setattr(made._loss, name, lambda *args, call=call, name=name: seen.append(name) or call(*args))
     short, long = encoded(bert, groups(sizes=(2,))), encoded(bert, groups(sizes=(12,)))
-    assert short[0].tokens <= 150 < long[0].tokens
-    made(1, short, 1)
-    made(1, long, 1)
+    assert sum(short[0].lengths) <= 150 < sum(long[0].lengths)
+    made(1, short)
+    made(1, long)
     assert seen == ["_plain", "_cached"]
-
-
-def test_a_share_of_a_step_is_divided_by_the_groups_of_all_ranks(bert):
-    """Two ranks' losses and gradients add up to those of the one large batch, each with its own dropout off."""
-    given = groups()
-    value, whole, _ = step(bert, "ranknet", given, micro=90, mode="cached")
-    made = gradient_of(bert, "ranknet", gradients="cached", batch_tokens=90, dropout=False)
-    rows, total, parts = encoded(bert, given), 0.0, []
-    for share in (rows[0::2], rows[1::2], []):
-        total += made(1, share, len(rows))
-        parts.append(gradients(bert))
-    summed = {name: sum(part[name] for part in parts) for name in whole}
-    assert total == pytest.approx(value, rel=1e-5)
-    assert apart(whole, summed) < 1e-5
 
 
 def test_the_loss_without_a_gradient_is_the_same_and_leaves_the_model_as_it_was(folders):
@@ -176,9 +157,9 @@ def test_masks_belong_to_seed_rank_step_and_micro_batch(bert):
         ranks = Ranks()
         ranks.rank = rank
         made = gradient_of(bert, "ranknet", ranks=ranks, batch_tokens=90)
-        made._seed = seed
+        made.batches._seed = seed
         torch.manual_seed(random.randrange(1 << 30))  # what was drawn before does not matter
-        made(step, given, len(given))
+        made(step, given)
         return gradients(bert)
 
     first = of()
@@ -224,7 +205,7 @@ def test_gradient_checkpointing_gives_equal_gradients_with_dropout_on(folders, k
     found = []
     for checkpointing in (False, True):
         learner = learner_of(folder, part)
-        options = {"micro": 120, "mode": mode, "dropout": True, "checkpointing": checkpointing, "cheaply": False}
+        options = {"micro": 120, "mode": mode, "dropout": True, "checkpointing": checkpointing}
         found.append(step(learner, "ranknet", groups(), **options))
         layers = [layer for layer in learner.module.modules() if hasattr(layer, "gradient_checkpointing")]
         assert {layer.gradient_checkpointing for layer in layers} == {checkpointing}
@@ -308,7 +289,7 @@ def test_out_of_memory_halves_the_micro_batch_and_the_step_is_that_of_the_small_
         learner = learner_of(folder, part, max_length=40)
         poor(learner, limit, error)
         found.append(step(learner, loss, groups(loss), micro=micro, mode="auto", dropout=True))
-    assert found[0][2].micro == 100
+    assert found[0][2].batches.budget == 100
     assert found[0][0] == found[1][0]
     assert apart(found[0][1], found[1][1]) == 0  # to the bit, dropout and all
 
@@ -326,7 +307,7 @@ def test_memory_that_runs_out_on_the_way_back_leaves_no_gradient_of_the_first_tr
     handle = bert.module.register_forward_pre_hook(full)
     other, found, made = step(bert, "ranknet", groups(), micro=200, mode="cached")
     handle.remove()
-    assert made.micro == 100 and len(calls) > 6
+    assert made.batches.budget == 100 and len(calls) > 6
     assert other == value and apart(wanted, found) == 0
 
 
@@ -354,10 +335,10 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(bert):
 def test_ranks_that_hold_parts_of_one_model_do_not_halve_alone(bert):
     alone = Ranks()
     shared = SimpleNamespace(
-        **{"sharded": True, "count": 2, "rank": 0, "scale": 1.0, "wrapped": alone.wrapped, "sum": float},
-        **{"most": alone.most, "add_gradients": lambda module: None},
+        **{"sharded": True, "count": 2, "rank": 0, "sum": float, "max": alone.max},
+        add_gradients=lambda module: None,
     )
     made = gradient_of(bert, "ranknet", ranks=shared, batch_tokens=512)
     poor(bert, 10)
     with pytest.raises(BadInput, match="lower steps.batch_tokens"):
-        made(1, encoded(bert, groups()), 5)
+        made(1, encoded(bert, groups()))

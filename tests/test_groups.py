@@ -7,8 +7,8 @@ from fits import ROWS, contrastive, explanations, listwise, recipe, scored, writ
 
 from exabench.errors import BadInput, UnknownName
 from exabench.losses import LOSSES
-from exabench.training._groups import FITS, groups_of
-from exabench.training._plan import train_recipe
+from exabench.training.groups import FITS, groups_of
+from exabench.training.plan import train_recipe
 
 NEEDS = {"targets": "lm", "binary": "pointwise", "positive": "lce", "order": "ranknet", "scores": "kl"}
 
@@ -95,11 +95,7 @@ def test_tables_of_several_families_stand_one_behind_the_other(tmp_path):
     fitted, held, sources = made(tmp_path, tables, "order")
     assert len(fitted) == 7 and len(held) == 4
     assert [len(fitted[number].labels) for number in range(7)] == [3, 4, 2, 3, 3, 3, 4]
-    assert [(one.data.table, one.rows, one.held_out) for one in sources] == [
-        ("lists", 3, 0),
-        ("pairs", 2, 4),
-        ("soft", 2, 0),
-    ]
+    assert [(one.data.table, one.rows) for one in sources] == [("lists", 3), ("pairs", 2), ("soft", 2)]
     with pytest.raises(IndexError):
         fitted[7]
     with pytest.raises(IndexError):
@@ -111,28 +107,37 @@ def test_tables_of_several_families_stand_one_behind_the_other(tmp_path):
 
 def test_the_validation_split_is_held_out_whole(tmp_path):
     splits = {"train": listwise(6), "validation": listwise(4, seed=1)}
-    fitted, held, (source,) = made(tmp_path, {"t": ("listwise", splits)}, "order", limit=2, dev={"groups": 3})
-    assert (len(fitted), len(held), source.rows, source.held_out) == (2, 4, 2, 4)
+    fitted, held, (source,) = made(
+        tmp_path, {"t": ("listwise", splits)}, "order", limit=2, dev={"every": 1, "groups": 3}
+    )
+    assert (len(fitted), len(held), source.rows) == (2, 4, 2)
 
 
 def test_without_one_the_last_groups_are_cut_off(tmp_path):
-    fitted, held, (source,) = made(tmp_path, {"t": ("listwise", {"train": listwise(8)})}, "order", dev={"groups": 3})
+    fitted, held, (source,) = made(
+        tmp_path, {"t": ("listwise", {"train": listwise(8)})}, "order", dev={"every": 1, "groups": 3}
+    )
     assert [group.id for group in fitted] == [f"row-{i}" for i in range(5)]
     assert [group.id for group in held] == [f"row-{i}" for i in range(5, 8)]
-    assert (source.rows, source.held_out) == (5, 3)
+    assert source.rows == 5
+
+
+def test_without_evaluations_nothing_is_cut_off(tmp_path):
+    fitted, held, _ = made(tmp_path, {"t": ("listwise", {"train": listwise(8)})}, "order", dev={"groups": 3})
+    assert (len(fitted), len(held)) == (8, 0)
 
 
 def test_at_most_half_of_a_table_is_cut_off(tmp_path):
     tables = {"a": ("listwise", {"train": listwise(3)}), "b": ("listwise", {"train": listwise(8)})}
-    fitted, held, sources = made(tmp_path, tables, "order", dev={"groups": 4})
-    assert [(one.rows, one.held_out) for one in sources] == [(1, 2), (4, 4)]
+    fitted, held, sources = made(tmp_path, tables, "order", dev={"every": 1, "groups": 4})
+    assert [one.rows for one in sources] == [1, 4]
     assert (len(fitted), len(held)) == (5, 6)
 
 
 def test_a_query_that_is_held_out_is_fitted_nowhere(tmp_path):
     """Rows of one query stand apart, as those of a table of explanations may."""
     rows = [{**row, "query_id": f"q{number % 3}"} for number, row in enumerate(listwise(9))]
-    fitted, held, _ = made(tmp_path, {"t": ("listwise", {"train": rows})}, "order", dev={"groups": 2})
+    fitted, held, _ = made(tmp_path, {"t": ("listwise", {"train": rows})}, "order", dev={"every": 1, "groups": 2})
     assert {group.query.id for group in held} == {"q1", "q2"}
     assert {group.query.id for group in fitted} == {"q0"}
 

@@ -14,7 +14,9 @@ from hub_faults import KINDS, seeded
 from huggingface_hub import HfApi, hf_hub_download
 
 from exabench import hub
+from exabench.discussions import open_requests
 from exabench.errors import BadInput, OutsideFailed
+from exabench.hub import Repository
 
 REPO = "owner/set"
 TABLE = "data/t/train-00000-of-00001.parquet"
@@ -28,31 +30,31 @@ def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDoubl
 
 
 def test_a_data_set_is_made_committed_to_read_and_tagged(double, tmp_path):
-    assert hub.head(REPO) is None
-    hub.create(REPO)
-    hub.create(REPO)  # a second time changes nothing
-    first = hub.head(REPO)
+    assert Repository(REPO).head() is None
+    Repository(REPO).create()
+    Repository(REPO).create()  # a second time changes nothing
+    first = Repository(REPO).head()
     (tmp_path / "table").write_bytes(b"PAR1" * 1000)
-    second = hub.commit(REPO, {TABLE: tmp_path / "table", "README.md": b"# Set\n"}, "one", first)
-    assert hub.head(REPO) == second != first
-    assert hub.read_file(REPO, "README.md", second) == b"# Set\n"
-    assert hub.read_file(REPO, TABLE, second) == b"PAR1" * 1000
-    assert hub.read_file(REPO, "README.md", first) is None
-    hub.tag(REPO, "v1.0.0", second)
-    hub.tag(REPO, "v1.0.0", second)  # it is there, where it should be
-    third = hub.commit(REPO, {"README.md": b"# Other\n"}, "two", second, delete=[TABLE])
+    second = Repository(REPO).commit({TABLE: tmp_path / "table", "README.md": b"# Set\n"}, "one", first)
+    assert Repository(REPO).head() == second != first
+    assert Repository(REPO).read("README.md", second) == b"# Set\n"
+    assert Repository(REPO).read(TABLE, second) == b"PAR1" * 1000
+    assert Repository(REPO).read("README.md", first) is None
+    Repository(REPO).tag("v1.0.0", second)
+    Repository(REPO).tag("v1.0.0", second)  # it is there, where it should be
+    third = Repository(REPO).commit({"README.md": b"# Other\n"}, "two", second, delete=[TABLE])
     assert sorted(double.repo(REPO).at("main").files) == [".gitattributes", "README.md"]
     with pytest.raises(BadInput, match="tags never move"):
-        hub.tag(REPO, "v1.0.0", third)
-    assert hub.tags(REPO) == {"v1.0.0": second}
+        Repository(REPO).tag("v1.0.0", third)
+    assert Repository(REPO).tags() == {"v1.0.0": second}
 
 
 def test_a_commit_on_a_head_that_moved_does_nothing(double):
     first = double.commit(REPO, {"a.txt": b"a"})
     moved = double.commit(REPO, {"a.txt": b"b"})
     with pytest.raises(OutsideFailed, match="412"):
-        hub.commit(REPO, {"c.txt": b"c"}, "late", first)
-    assert hub.head(REPO) == moved
+        Repository(REPO).commit({"c.txt": b"c"}, "late", first)
+    assert Repository(REPO).head() == moved
 
 
 def test_a_commit_is_sent_once_whatever_the_answer(double):
@@ -60,10 +62,10 @@ def test_a_commit_is_sent_once_whatever_the_answer(double):
     for kind in ("500", "503", "429", "no answer", "lost reply", "500 after"):
         double.faults.arm(rest=("/commit/", kind))
         with pytest.raises(OutsideFailed):
-            hub.commit(REPO, {"a.txt": kind.encode()}, kind, hub.head(REPO))
+            Repository(REPO).commit({"a.txt": kind.encode()}, kind, Repository(REPO).head())
         assert sum("/commit/" in request for request in double.faults.seen) == 1
     titles = [commit.title for commit in double.repo(REPO).history(double.repo(REPO).at("main"))]
-    assert titles == ["500 after", "lost reply", "By hand"] and hub.head(REPO) != head
+    assert titles == ["500 after", "lost reply", "By hand"] and Repository(REPO).head() != head
 
 
 def test_large_files_go_in_parts_where_the_hub_wants_parts(tmp_path, monkeypatch):
@@ -71,14 +73,14 @@ def test_large_files_go_in_parts_where_the_hub_wants_parts(tmp_path, monkeypatch
     with HubDouble(chunk=1000) as double:
         point_at(double.url, tmp_path, monkeypatch)
         head = double.commit(REPO, {})
-        commit = hub.commit(REPO, {TABLE: data}, "parts", head)
-        assert hub.read_file(REPO, TABLE, commit) == data
+        commit = Repository(REPO).commit({TABLE: data}, "parts", head)
+        assert Repository(REPO).read(TABLE, commit) == data
         assert sum(request.startswith("PUT /lfs/") for request in double.requests) == 11
 
 
 def test_uploads_carry_no_token_and_a_store_elsewhere_sees_none(double):
     head = double.commit(REPO, {})
-    hub.read_file(REPO, TABLE, hub.commit(REPO, {TABLE: b"PAR1"}, "one", head))
+    Repository(REPO).read(TABLE, Repository(REPO).commit({TABLE: b"PAR1"}, "one", head))
     asked = list(zip(double.requests, double.headers, strict=True))
     stored = [headers for request, headers in asked if request.startswith(("PUT /lfs/", "GET /lfs/"))]
     assert len(stored) == 2 and not any("authorization" in headers for headers in stored)
@@ -93,15 +95,15 @@ def test_an_answer_that_sends_uploads_elsewhere_does_not_send_the_token_there(do
         with monkeypatch.context() as patch:
             patch.setattr(hub, "_token_stays_here", contextlib.nullcontext)
             with pytest.raises(BadInput):
-                hub.commit(REPO, {TABLE: b"PAR0"}, "one", head)
+                Repository(REPO).commit({TABLE: b"PAR0"}, "one", head)
         bare = [headers for headers in elsewhere.headers if "authorization" in headers]
         elsewhere.headers.clear()
         with pytest.raises(BadInput):  # the object is not where the Hub looks for it
-            hub.commit(REPO, {TABLE: b"PAR1"}, "two", head)
+            Repository(REPO).commit({TABLE: b"PAR1"}, "two", head)
         assert bare, "the client alone is careful now: the guard may go"
         assert elsewhere.headers and not any("authorization" in headers for headers in elsewhere.headers)
     double.faults.arm()
-    assert hub.commit(REPO, {TABLE: b"PAR2"}, "three", head)
+    assert Repository(REPO).commit({TABLE: b"PAR2"}, "three", head)
 
 
 def test_a_snapshot_is_pinned_to_a_commit_and_can_be_of_some_files(double, tmp_path):
@@ -122,7 +124,7 @@ def test_what_passes_is_read_whole_in_the_end_or_not_at_all(double, kind):
     for number in range(3):
         double.faults.arm({number: kind})
         try:
-            assert hub.read_file(REPO, TABLE, commit) == b"0123456789" * 50
+            assert Repository(REPO).read(TABLE, commit) == b"0123456789" * 50
         except OutsideFailed as error:
             assert "\n" not in str(error)
 
@@ -130,11 +132,11 @@ def test_what_passes_is_read_whole_in_the_end_or_not_at_all(double, kind):
 def test_what_the_hub_will_never_take_is_the_askers_mistake_in_one_line(double, monkeypatch):
     head = double.commit(REPO, {})
     with pytest.raises(BadInput, match="front matter has no end"):
-        hub.commit(REPO, {"README.md": b"---\nlicense: mit\n"}, "card", head)
+        Repository(REPO).commit({"README.md": b"---\nlicense: mit\n"}, "card", head)
     with pytest.raises(BadInput, match="check the name, the token"):
-        hub.commit("owner/none", {"a": b"a"}, "nowhere", head)
+        Repository("owner/none").commit({"a": b"a"}, "nowhere", head)
     monkeypatch.delenv("HF_TOKEN")
-    for ask in (lambda: hub.create("owner/new"), lambda: hub.tag(REPO, "v1", head)):
+    for ask in (lambda: Repository("owner/new").create(), lambda: Repository(REPO).tag("v1", head)):
         with pytest.raises(BadInput, match="refused") as caught:
             ask()
         assert "\n" not in str(caught.value)
@@ -146,10 +148,12 @@ def test_no_secret_is_in_an_error(monkeypatch):
         "500 for url https://me:pass-word@hub.example/lfs?X-Amz-Signature=abc123&x=1 "
         "with Bearer hf_other99 or hf_another77 or plain-secret-token\nAuthorization: more"
     )
-    for error in (hub._failed("commit", RuntimeError(quoted)), hub._refused("commit", OSError(quoted))):
+    for refusals in (True, False):
+        with pytest.raises(OutsideFailed) as caught, hub.asking("commit", refusals=refusals):
+            raise OSError(quoted)
         for secret in ("pass-word", "abc123", "hf_other99", "hf_another77", "plain-secret-token", "\n"):
-            assert secret not in str(error)
-    assert hub.page(REPO, "v1.0.0") == f"https://huggingface.co/datasets/{REPO}/tree/v1.0.0"
+            assert secret not in str(caught.value)
+    assert Repository(REPO).url("v1.0.0") == f"https://huggingface.co/datasets/{REPO}/tree/v1.0.0"
 
 
 def test_a_model_is_listed_with_its_sizes_and_a_part_of_a_file_is_all_that_is_read(double):
@@ -199,12 +203,12 @@ def test_the_double_answers_the_client_as_the_hub_does(double):
 
 def test_a_request_stays_off_the_head_until_it_is_merged(double):
     head = double.commit(REPO, {"a.txt": b"a"})
-    url = hub.commit(REPO, {"a.txt": b"b"}, "please", head, pull_request=True)
-    assert url.endswith("/discussions/1") and hub.head(REPO) == head
-    assert hub.pull_requests(REPO) == {url: "refs/pr/1"}
-    assert hub.read_file(REPO, "a.txt", "refs/pr/1") == b"b"
+    url = Repository(REPO).commit({"a.txt": b"b"}, "please", head, pull_request=True)
+    assert url.endswith("/discussions/1") and Repository(REPO).head() == head
+    assert [(one.url, one.revision) for one in open_requests(REPO)] == [(url, "refs/pr/1")]
+    assert Repository(REPO).read("a.txt", "refs/pr/1") == b"b"
     double.merge(REPO, 1)
-    assert hub.pull_requests(REPO) == {} and hub.read_file(REPO, "a.txt", hub.head(REPO)) == b"b"
+    assert open_requests(REPO) == [] and Repository(REPO).read("a.txt", Repository(REPO).head()) == b"b"
 
 
 def test_a_plan_of_faults_is_the_same_for_the_same_seed():

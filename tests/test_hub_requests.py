@@ -11,7 +11,7 @@ from hub_double import PAGE, HubDouble
 from exabench import discussions
 from exabench.discussions import Listed, files, history, is_file, open_requests, talk
 from exabench.errors import BadInput, OutsideFailed
-from exabench.hub import commit
+from exabench.hub import Repository
 
 REPO = "acme/board"
 
@@ -26,9 +26,8 @@ def hub(tmp_path, monkeypatch):
 
 
 def asked(hub: HubDouble, number: int) -> str:
-    return commit(
-        REPO, {f"f{number}": b"1"}, f"Request {number}", hub.repo(REPO).refs["main"], pull_request=True, body="b"
-    )
+    head = hub.repo(REPO).refs["main"]
+    return Repository(REPO).commit({f"f{number}": b"1"}, f"Request {number}", head, pull_request=True, body="b")
 
 
 def test_requests_are_listed_oldest_first_over_all_pages(hub):

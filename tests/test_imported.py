@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from exabench.builders.imported import Imported, export
 from exabench.building import Sources, build
 from exabench.cli.data import data
-from exabench.errors import BadInput, UnknownName
+from exabench.errors import BadInput
 from exabench.recipe import Recipe
 from exabench.releases import rows, verify
 
@@ -68,7 +68,7 @@ def test_doubles_in_a_file_are_counted_and_left_out(tmp_path: Path) -> None:
 
 
 def test_a_layout_that_nobody_knows_or_other_rows_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match="twolar"):
+    with pytest.raises(BadInput, match='format must be "exaranker" or "twolar"'):
         build(imported(tmp_path / "x", "twolr"), tmp_path / "work", sources=Sources(replies=tmp_path / "r.sqlite"))
     with pytest.raises(BadInput, match="no row of listwise"):
         export([{"id": "a", "input": "b"}], "twolar", tmp_path / "out.jsonl")
@@ -104,8 +104,8 @@ def test_lists_and_answers_in_two_files_are_put_together_and_repairs_counted(tmp
     [
         (["[1] > [2] > [3]"], r"lists.jsonl:2: .*answers.json ends before this line's answer"),
         (["[1]"] * 3, r"answers.json has more answers than this file has lines"),
-        ({"a": "[1]"}, "answers.json: is no JSON list of answers"),
-        ([1, 2], "answers.json: is no JSON list of answers"),
+        ({"a": "[1]"}, "answers.json: .*xpected `"),
+        ([1, 2], "answers.json: .*xpected `"),
     ],
 )
 def test_answers_that_do_not_go_with_the_lists_are_refused(tmp_path: Path, answers: object, said: str) -> None:

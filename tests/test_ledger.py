@@ -8,7 +8,7 @@ import json
 import pytest
 
 from exabench.costs import cost_of
-from exabench.errors import BadInput, UnknownName
+from exabench.errors import BadInput
 from exabench.files import digest_of, json_text
 from exabench.ledger import FORMAT, Ledger, last_values, read_result, result_json
 from exabench.nouns import Change, Timing, Usage
@@ -195,13 +195,13 @@ def test_a_board_may_have_any_title(tmp_path, title):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('title = "x"\ntasks = [1]', "needs a title and a list"),
-        ('title = "x"\ntasks = [["mini"]]', "needs a title and a list"),
-        ("title = 1\ntasks = []", "needs a title and a list"),
-        ('title = "x"\ntasks = []\nviews = "mini"', "each of its views needs a list"),
-        ('title = "x"\ntasks = []\n[views]\nA = "mini"', "each of its views needs a list"),
-        ('titel = "x"', "unknown key 'titel'; did you mean title"),
-        ('title = "x"', "needs a title and a list"),
+        ('title = "x"\ntasks = [1]', r"tasks\[0\]: expected `str`, got `int`"),
+        ('title = "x"\ntasks = [["mini"]]', "tasks"),
+        ("title = 1\ntasks = []", "title: expected `str`, got `int`"),
+        ('title = "x"\ntasks = []\nviews = "mini"', "views: expected `object`"),
+        ('title = "x"\ntasks = []\n[views]\nA = "mini"', "views.*expected `array`"),
+        ('titel = "x"', "has an unknown key 'titel'; its keys: tasks, title, url, views"),
+        ('title = "x"', "lacks the key 'tasks'"),
         ("tasks = [", "is not TOML"),
     ],
 )
@@ -211,10 +211,33 @@ def test_bad_settings_are_refused(tmp_path, text, message):
         Ledger(tmp_path).settings()
 
 
-def test_an_unknown_key_is_an_unknown_name(tmp_path):
-    (tmp_path / "board.toml").write_text('title = "x"\ntasks = []\nsuites = []\n')
-    with pytest.raises(UnknownName):
-        Ledger(tmp_path).settings()
+LISTED = [
+    *(("depth", value) for value in ([], {}, "x", None, 1.5, True)),
+    *(("digest", value) for value in (1, [], None)),
+    *(("parameters", value) for value in ([], "x", None)),
+    *((key, value) for key in ("queries", "recall") for value in ("x", [], {}, None)),
+    *((key, value) for key in ("qrels_digest", "convention_digest", "source", "retriever") for value in ([], {}, 3)),
+    *(("licence", value) for value in ([], 3)),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), LISTED, ids=str)
+def test_a_candidate_list_with_a_value_of_another_type_is_bad_input(board, key, value):
+    file = board / "candidates" / "mini" / "bm25-20.json"
+    file.write_text(json_text(json.loads(file.read_text()) | {key: value}))
+    with pytest.raises(BadInput, match=f"bm25-20.json: {key}: ") as caught:
+        Ledger(board).candidates()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [lambda v: v.pop("licence"), lambda v: v.update(more=1), lambda v: v.pop("depth")])
+def test_a_candidate_list_with_other_fields_is_bad_input(board, change):
+    file = board / "candidates" / "mini" / "bm25-20.json"
+    values = json.loads(file.read_text())
+    change(values)
+    file.write_text(json_text(values))
+    with pytest.raises(BadInput, match="bm25-20.json: "):
+        Ledger(board).candidates()
 
 
 def test_every_field_of_a_result_is_under_its_digest(board):
@@ -266,49 +289,24 @@ def test_what_a_killed_writer_left_of_a_line_goes_with_the_next(tmp_path):
     assert ledger.changes() == (change(1), change(2))
 
 
-def test_no_byte_of_the_log_can_be_changed_unseen(tmp_path):
+def test_a_log_that_version_0_1_chained_by_digests_is_read(tmp_path):
     ledger = Ledger(tmp_path)
-    ledger.add_changes([change(1), change(2), change(3)])
-    original = ledger.change_log.read_bytes()
-    rows = [json.loads(line) for line in original.splitlines()]
-    for place in range(len(original) - 1):
-        ledger.change_log.write_bytes(original[:place] + bytes([original[place] ^ 0x01]) + original[place + 1 :])
-        try:
-            ledger.changes()
-        except BadInput as error:
-            assert "changes.jsonl:" in str(error)
-        else:  # white space, or another way to write the same
-            assert [json.loads(line) for line in ledger.change_log.read_bytes().splitlines()] == rows
+    ledger.add_changes([change(1)])
+    line = json.loads(ledger.change_log.read_text())
+    ledger.change_log.write_text(json.dumps(line | {"digest": "sha256:0"}) + "\n")
+    ledger.add_changes([change(2)])
+    assert ledger.changes() == (change(1), change(2))
 
 
-@pytest.mark.parametrize("gone", [0, 1])
-def test_a_line_that_was_taken_out_is_missed_by_the_next(tmp_path, gone):
-    ledger = Ledger(tmp_path)
-    ledger.add_changes([change(1), change(2), change(3)])
-    lines = ledger.change_log.read_bytes().splitlines(keepends=True)
-    ledger.change_log.write_bytes(b"".join(line for i, line in enumerate(lines) if i != gone))
-    with pytest.raises(BadInput, match=f"changes.jsonl:{gone + 1}: was edited, or a line before it is gone"):
-        ledger.changes()
-
-
-@pytest.mark.parametrize("line", ["[]", "{}", "null", '{"digest": 1}', "\xff", "[" * 5000])
+@pytest.mark.parametrize("line", ["[]", "{}", "null", '{"digest": 1}', "\xff", "[" * 5000, "1"])
 def test_what_is_no_line_is_bad_input(tmp_path, line):
     ledger = Ledger(tmp_path)
     ledger.change_log.write_text(line + "\n", encoding="utf-8")
     with pytest.raises(BadInput, match="changes.jsonl:1: is no line of a change log"):
         ledger.changes()
-    with pytest.raises(BadInput, match="changes.jsonl: ends in no line"):
-        ledger.add_changes([change(1)])
 
 
 # -- submissions -------------------------------------------------------------------------------------------------------
-
-
-def test_a_filed_submission_that_was_edited_is_refused(board):
-    file = board / "submissions" / "acme--good.toml"
-    file.write_text(file.read_text().replace("apache-2.0", "mit"))
-    with pytest.raises(BadInput, match="acme--good.toml: was edited: its digest does not fit"):
-        Ledger(board).submissions()
 
 
 def test_submissions_are_counted_by_their_owners(board):

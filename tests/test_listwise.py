@@ -14,8 +14,7 @@ from exabench.errors import BadInput, OutsideFailed
 from exabench.flops import exact, paper, shape_of
 from exabench.nouns import Passage, Prompt, Query, Reply, Usage
 from exabench.prompting import prompt_file, shown
-from exabench.rerankers._windows import windows
-from exabench.rerankers.listwise import Listwise
+from exabench.rerankers.listwise import Listwise, windows
 
 QUERY = Query("q", "why is the sky blue")
 LLAMA = {

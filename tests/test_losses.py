@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from exabench.errors import BadInput, UnknownName
+from exabench.errors import BadInput
+from exabench.files import toml_text
 from exabench.losses import LOSSES
+from exabench.recipe import Recipe
+from exabench.training import planned, train_recipe
 
 GROUP_LOSSES = sorted(name for name in LOSSES if LOSSES[name].needs != "targets")
 RANKING = sorted(name for name in GROUP_LOSSES if LOSSES[name].needs != "binary")
@@ -403,10 +407,9 @@ def test_labels_below_zero_are_refused_where_they_are_gains(name):
     [
         ("lce", {"temperature": 0}, "temperature of a loss must be a number above 0, not 0"),
         ("kl", {"temperature": -1.0}, "temperature"),
-        ("ranknet", {"sigma": "1"}, "sigma"),
+        ("ranknet", {"sigma": 0.0}, "sigma"),
         ("contrastive", {"temperature": math.nan}, "temperature"),
         ("lambda_ndcg", {"k": 0}, "k of a loss must be a whole number from 1"),
-        ("lambda_ndcg", {"k": 2.5}, "k of a loss must be a whole number from 1"),
         ("lm", {"label_weight": math.inf}, "label_weight"),
     ],
 )
@@ -416,18 +419,21 @@ def test_an_option_out_of_range_is_refused(name, options, message):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
+    ("name", "options", "said"),
     [
-        ("ranknet", {"weights": "diference"}),
-        ("lambda_ndcg", {"weighting": "ndcg3"}),
-        ("lambda_ndcg", {"gain": "square"}),
-        ("lambda_ndcg", {"log": "ten"}),
-        ("margin_mse", {"pairs": "some"}),
+        ("ranknet", {"weights": "diference"}, 'weights must be "none" or "difference", not \'diference\'; its options'),
+        ("ranknet", {"sigma": "1"}, "sigma must be a number, not '1'; its options: sigma, weights"),
+        ("lambda_ndcg", {"weighting": "ndcg3"}, 'weighting must be "lambdarank" or "ndcg2" or "ndcg2pp"'),
+        ("lambda_ndcg", {"k": 2.5}, "k must be a whole number or none"),
+        ("margin_mse", {"pair": "all"}, "has no option 'pair'; its options: pairs"),
     ],
 )
-def test_an_unknown_choice_names_the_others(name, options):
-    with pytest.raises(UnknownName, match="of a loss"):
-        made(name, **options)
+def test_an_option_of_a_wrong_name_or_type_names_the_valid_ones_before_anything_is_loaded(name, options, said):
+    values = {"reranker": "monot5", "model": "m", "data": [{"release": "r", "table": "t"}]}
+    recipe = Recipe("toy", values, Path("t.toml"))
+    with pytest.raises(BadInput, match=said) as error:
+        planned(train_recipe(recipe, [f"loss={toml_text({'part': name, **options})}"]))
+    assert "\n" not in str(error.value) and str(error.value).startswith("t.toml: ")
 
 
 # The one loss on tokens.

@@ -17,7 +17,7 @@ from exabench.builders import BUILDERS
 from exabench.builders.mined import Mined
 from exabench.building import KEYS, Sources, build
 from exabench.catalogue import task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.errors import BadInput
 from exabench.files import digest_of
 from exabench.nouns import Passage, Qrels, Query

@@ -23,16 +23,18 @@ from toys import contents
 
 import exabench
 from exabench import hub
-from exabench.cards._model import model_card, model_template
+from exabench.cards import model_card, model_template
 from exabench.errors import BadInput, CannotWrite
 from exabench.evaluation import evaluate, run_board
 from exabench.files import digest_of, file_digest, json_text
 from exabench.rows import Release
 from exabench.submissions import read_submission
 from exabench.submitting import submit
-from exabench.training._checks import corrected
-from exabench.training._curves import Curves, Point
-from exabench.training._folder import Against, Checked, Finished, Learnt, recipe_text, write_folder
+from exabench.training.checks import Against, Checked, corrected
+from exabench.training.curves import Curves, Point
+from exabench.training.groups import Source
+from exabench.training.model_folder import recipe_text, write_folder
+from exabench.training.plan import Data
 
 RECIPE: dict[str, Any] = {
     "title": "A small cross-encoder",
@@ -45,7 +47,7 @@ RECIPE: dict[str, Any] = {
     "options": {"max_length": 128},
 }
 OWN = {
-    *("README.md", "curves.csv", "curves.svg", "manifest.json", "recipe.toml", "submission.toml", "training.json"),
+    *("README.md", "curves.csv", "manifest.json", "recipe.toml", "submission.toml", "training.json"),
     *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
 }
 
@@ -70,46 +72,45 @@ def check(task: str, p: float, start: float | None = None) -> Checked:
     return Checked(task, "bm25-100", 100, "nDCG@10", 20, 0.625, (0.55, 0.7), first, other)
 
 
-def finished(weights: Path, release: Release, curves: Path, **changes: Any) -> Finished:
-    """A training that has come to its end."""
+def written(to: Path, weights: Path, release: Release, curves: Path, *, save: Any = None, **changes: Any) -> Path:
+    """The model folder of a training that has come to its end."""
     if not curves.exists():
-        made = Curves(curves)
-        made.resume()
+        drawn = Curves(curves)
+        drawn.resume()
         for step in range(1, 5):
-            made.add(Point(step, step / 2, 8 * step, 1 / step, 5e-5, 1.0, 0.25 * step if step % 2 == 0 else None))
-    values: dict[str, Any] = {
-        "save": lambda folder: shutil.copytree(weights, folder, dirs_exist_ok=True),
-        "curves": curves,
+            drawn.add(Point(step, step / 2, 8 * step, 1 / step, 5e-5, 1.0, 0.25 * step if step % 2 == 0 else None))
+    checks = corrected([check("scifact", 0.01, 0.04), check("nfcorpus", 0.02), check("trec-dl-2019", 0.3, 0.0002)])
+    report: dict[str, Any] = {
         "name": "local/small",
         "title": "A small cross-encoder",
+        "note": "",
         "kind": "classifier",
         "reranker": "cross_encoder",
         "options": {"max_length": 128},
         "licence": "apache-2.0",
-        "link": "https://example.org/small",
-        "contact": "@acme",
         "recipe": RECIPE,
         "fingerprint": digest_of(RECIPE),
-        "base": "owner/start",
-        "base_revision": "a" * 40,
-        "base_licence": "mit",
-        "data": [Learnt.of(release, "first", 2, "owner/toy")],
-        **{"seed": 7, "steps": 4, "epochs": 2, "groups": 32, "order": digest_of("order"), "best": 4},
-        "dev": [(2, 0.5), (4, 1.0)],
-        "dev_metric": "nDCG@10",
-        "dev_source": "16 held-out groups",
-        "checks": corrected(
-            [check("scifact", 0.01, 0.04), check("nfcorpus", 0.02), check("trec-dl-2019", 0.3, 0.0002)]
-        ),
+        "base": {"model": "owner/start", "revision": "a" * 40, "licence": "mit"},
+        "data": [Source(release, Data(release="owner/toy", table="first"), 2).as_json()],
+        "seed": 7,
+        "steps": 4,
+        "epochs": 2,
+        "groups": 32,
+        "order": digest_of("order"),
+        "best": 4,
+        "dev": {"metric": "nDCG@10", "source": "16 held-out groups", "values": [(2, 0.5), (4, 1.0)]},
+        "checks": [dataclasses.asdict(each) for each in checks],
         "versions": {"python": "3.11", "torch": "2.13"},
         "hardware": "CPU, 2 cores",
     }
-    return Finished(**{**values, **changes})
+    save = save or (lambda folder: shutil.copytree(weights, folder, dirs_exist_ok=True))
+    sent = {"link": "https://example.org/small", "contact": "@acme"}
+    return write_folder(to, {**report, **changes}, save=save, curves=curves, **sent)
 
 
 @pytest.fixture
 def made(start: Path, release: Release, tmp_path: Path) -> Path:
-    return write_folder(tmp_path / "model", finished(start, release, tmp_path / "curves.csv"))
+    return written(tmp_path / "model", start, release, tmp_path / "curves.csv")
 
 
 def test_everything_that_a_model_needs_is_there_and_the_manifest_vouches_for_it(made, tmp_path):
@@ -128,9 +129,9 @@ def test_everything_that_a_model_needs_is_there_and_the_manifest_vouches_for_it(
 
 def test_the_same_training_is_the_same_bytes_wherever_it_is_written(made, start, release, tmp_path):
     before = contents(made)
-    again = write_folder(tmp_path / "elsewhere" / "other", finished(start, release, tmp_path / "curves.csv"))
+    again = written(tmp_path / "elsewhere" / "other", start, release, tmp_path / "curves.csv")
     assert contents(again) == before
-    assert contents(write_folder(made, finished(start, release, tmp_path / "curves.csv"))) == before
+    assert contents(written(made, start, release, tmp_path / "curves.csv")) == before
 
 
 def test_no_path_of_the_machine_is_left_in_it(start, release, tmp_path):
@@ -139,8 +140,10 @@ def test_no_path_of_the_machine_is_left_in_it(start, release, tmp_path):
     (weights / "config.json").write_text(json.dumps({**config, "_name_or_path": str(tmp_path / "base")}))
     recipe = {**RECIPE, "model": f"{tmp_path}/base", "data": [{"release": "~/toy"}, {"release": "../up/toy"}]}
     options = {"max_length": 128, "lock": str(tmp_path / "lock.json")}
-    changes = {"recipe": recipe, "base": str(tmp_path / "base"), "options": options, "dev_source": "C:\\data\\dev"}
-    folder = write_folder(tmp_path / "model", finished(weights, release, tmp_path / "curves.csv", **changes))
+    base = {"model": str(tmp_path / "base"), "revision": "", "licence": ""}
+    dev = {"metric": "nDCG@10", "source": "C:\\data\\dev", "values": []}
+    changes = {"recipe": recipe, "base": base, "options": options, "dev": dev}
+    folder = written(tmp_path / "model", weights, release, tmp_path / "curves.csv", **changes)
     for name, data in contents(folder).items():
         odd = () if name in ("model.safetensors", "tokenizer.json") else ("~/", "../", "C:\\")
         for path in (tmp_path, Path.home(), Path.cwd(), *odd):
@@ -175,7 +178,7 @@ def test_the_submission_is_taken_and_run_as_it_stands(made, board, monkeypatch):
 
 def test_a_licence_that_the_submission_cannot_bear_is_said_and_nothing_is_written(start, release, tmp_path):
     with pytest.raises(BadInput, match="licence must be an SPDX identifier"):
-        write_folder(tmp_path / "model", finished(start, release, tmp_path / "curves.csv", licence="see the paper"))
+        written(tmp_path / "model", start, release, tmp_path / "curves.csv", licence="see the paper")
     assert [path.name for path in tmp_path.iterdir()] == ["curves.csv"]
 
 
@@ -185,7 +188,7 @@ def test_a_pickle_among_the_weights_is_refused(start, release, tmp_path, name):
     (weights / name).parent.mkdir(exist_ok=True)
     (weights / name).write_bytes(b"anything")
     with pytest.raises(BadInput, match=f"{name} may be a pickle"):
-        write_folder(tmp_path / "model", finished(weights, release, tmp_path / "curves.csv"))
+        written(tmp_path / "model", weights, release, tmp_path / "curves.csv")
     assert not (tmp_path / "model").exists()
 
 
@@ -212,7 +215,7 @@ def test_a_full_disk_leaves_the_folder_before_it(made, start, release, tmp_path)
         raise OSError(28, "No space left on device")
 
     with pytest.raises(CannotWrite, match="the disk is full"):
-        write_folder(made, finished(start, release, tmp_path / "curves.csv", save=full))
+        written(made, start, release, tmp_path / "curves.csv", save=full)
     assert contents(made) == before and sorted(p.name for p in tmp_path.iterdir()) == ["curves.csv", "model"]
 
 
@@ -234,17 +237,17 @@ def test_a_writer_killed_at_any_step_leaves_the_folder_before_it_or_the_new_one(
 
         return step
 
-    before, done = contents(made), finished(start, release, tmp_path / "curves.csv", seed=8)
-    new = contents(write_folder(tmp_path / "twin", done))
+    before, given = contents(made), (start, release, tmp_path / "curves.csv")
+    new = contents(written(tmp_path / "twin", *given, seed=8))
     with monkeypatch.context() as patch:
         for name in ("rename", "replace", "fsync"):
             patch.setattr(os, name, dying(getattr(os, name)))
         patch.setattr(shutil, "rmtree", lambda *arguments, **options: None)
         with contextlib.suppress(Killed):
-            write_folder(made, done)
+            written(made, *given, seed=8)
     there = [path for path in (made, made.with_name(".model.replaced")) if path.exists()]
     assert contents(there[0]) in (before, new)
-    assert contents(write_folder(made, done)) == new
+    assert contents(written(made, *given, seed=8)) == new
     assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.csv", "model", "twin"]
 
 
@@ -314,7 +317,7 @@ def test_the_card_says_what_the_hub_wants_to_know(made):
         "0.2500: +0.3750, p &lt; 0.001 |",
         "| `owner/toy` | `v1.0.0` | `first` | explanations | 2 | nobody (0) | mit | `sha256:",
         "| kept | step 4, nDCG@10 1 on 16 held-out groups |",
-        "![Loss, learning rate and dev metric over the steps](curves.svg)",
+        "`curves.csv` holds loss, learning rate and dev metric of every step.",
         "| `steps.rate` | `5e-05` |",
         "query text",  # the release's leaks
     ):

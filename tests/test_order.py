@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exabench.errors import BadInput
-from exabench.training._order import Order
+from exabench.training.order import Order
 
 
 def epoch_of(order: Order, epoch: int) -> list[int]:
@@ -32,7 +32,7 @@ def test_every_epoch_is_a_permutation(count, seed, batch, epoch):
 @given(st.integers(1, 100), st.integers(1, 40), st.sampled_from([1, 2, 3, 4, 7]), st.integers(0, 30))
 def test_any_number_of_ranks_makes_the_same_global_batch(count, batch, ranks, step):
     order = Order(count, 5, batch)
-    shares = [order.mine(step, rank, ranks) for rank in range(ranks)]
+    shares = [order.rank_share(step, rank, ranks) for rank in range(ranks)]
     batch_of_all = order.groups(step)
     assert tuple(shares[i % ranks][i // ranks] for i in range(len(batch_of_all))) == batch_of_all
     assert sum(map(len, shares)) == len(batch_of_all)
@@ -50,7 +50,7 @@ ORDER_OF_TEN = "sha256:bef132035f1fa87d1cca4e716a2d7959c5f5b3db2a39616455a03e24f
 
 
 def test_another_process_gets_the_same_order():
-    code = "from exabench.training._order import Order; print(Order(1000, 3, 32).digest(64))"
+    code = "from exabench.training.order import Order; print(Order(1000, 3, 32).digest(64))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == Order(1000, 3, 32).digest(64)
 
@@ -72,7 +72,7 @@ def test_the_last_step_of_an_epoch_is_smaller_and_the_next_epoch_starts_afresh()
     order = Order(10, 0, 4)
     assert [len(order.groups(step)) for step in range(6)] == [4, 4, 2, 4, 4, 2]
     assert [order.epoch(step) for step in range(6)] == [0, 0, 0, 1, 1, 1]
-    assert [order.mine(2, rank, 4) for rank in range(4)][2:] == [(), ()]  # two groups are too few for four ranks
+    assert [order.rank_share(2, rank, 4) for rank in range(4)][2:] == [(), ()]  # two groups are too few for four ranks
 
 
 def test_one_group_and_a_batch_larger_than_the_data():

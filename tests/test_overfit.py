@@ -15,10 +15,10 @@ from models import bert_tokenizer, bpe_tokenizer, real_t5_tokenizer, t5_tokenize
 
 from exabench.losses import LOSSES
 from exabench.nouns import Passage, Query
-from exabench.training._dev import HeldOut
-from exabench.training._groups import Group
-from exabench.training._optimisers import optimiser_of
-from exabench.training._plan import Steps
+from exabench.training.dev import HeldOut
+from exabench.training.groups import Group
+from exabench.training.optimisers import optimiser_of
+from exabench.training.plan import Steps
 
 GROUPS, PASSAGES = 32, 4
 WORDS = "sky blue light wave sun star red dust cloud night moon rain snow wind storm sea".split()
@@ -101,7 +101,7 @@ def learnt(kind: str, loss: str, folder: Path, data: Path | None = None, *, step
     optimiser = optimiser_of(Steps(**how), list(learner.module.parameters()))
     ndcg = HeldOut("nDCG@10", learner, rows)
     for step in range(1, steps + 1):
-        gradient(step, rows, len(rows))
+        gradient(step, rows)
         optimiser.step()
         if step % 10 == 0 and (written_right(learner, rows) if writes else ndcg() > 1 - 1e-9):
             return True

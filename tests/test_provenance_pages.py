@@ -17,7 +17,7 @@ import pytest
 from exabench.board import Board
 from exabench.building import Sources, build
 from exabench.catalogue import single_task
-from exabench.collections._choose import checked_qrels, open_collection
+from exabench.collections import checked_qrels, open_collection
 from exabench.errors import BadInput
 from exabench.files import digest_of, file_digest, read_bytes
 from exabench.ledger import Ledger
@@ -27,7 +27,7 @@ from exabench.pages._provenance import EXAMPLES
 from exabench.pages._rankings import AT_ONCE
 from exabench.publishing import publish
 from exabench.releases import rows as rows_of
-from exabench.replies._store import call_key
+from exabench.replies import call_key
 from exabench.runs import read_run
 from exabench.screening import ERROR_CLASSES
 from exabench.showing import shown, write_shown

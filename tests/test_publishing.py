@@ -20,7 +20,7 @@ from hub_double import HubDouble
 from hub_faults import KINDS
 from toys import contents
 
-from exabench import publishing
+from exabench import commits
 from exabench.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed
 from exabench.files import json_text
 from exabench.publishing import Published, publish
@@ -32,7 +32,7 @@ REPO = "owner/toy"
 
 @pytest.fixture
 def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
-    monkeypatch.setattr(publishing, "PAUSE", 0.0)
+    monkeypatch.setattr(commits, "PAUSE", 0.0)
     with HubDouble() as server:
         point_at(server.url, tmp_path / "home", monkeypatch)
         yield server
@@ -284,18 +284,18 @@ def test_a_lost_reply_makes_no_second_commit_and_no_second_tag(double, one, kind
 
 
 def test_retries_end_with_one_clear_line(double, one, two, monkeypatch):
-    monkeypatch.setattr(publishing, "OVERTAKEN", 5)
+    monkeypatch.setattr(commits, "OVERTAKEN", 5)
     publish(one, REPO)
     before = head(double)
     double.faults.arm(rest=("/commit/", "412"))  # as a token is answered that may only open pull requests
     with pytest.raises(OutsideFailed, match="only open pull requests needs --pr") as caught:
         publish(two, REPO)
-    assert sum("/commit/" in request for request in double.faults.seen) == publishing.RETRIES + 1
+    assert sum("/commit/" in request for request in double.faults.seen) == commits.RETRIES + 1
     assert "\n" not in str(caught.value) and head(double) == before
     double.faults.arm(rest=("/preupload/", "overtaken"))  # somebody else is always faster
     with pytest.raises(OutsideFailed, match="was not seen there after"):
         publish(two, REPO)
-    assert sum("/commit/" in request for request in double.faults.seen) <= publishing.OVERTAKEN + 2
+    assert sum("/commit/" in request for request in double.faults.seen) <= commits.OVERTAKEN + 2
 
 
 # -- many publishers ---------------------------------------------------------------------------------------------------
@@ -307,7 +307,7 @@ def _one_of_eight(url: str, home: str, folder: str, to: str) -> str:
     constants.ENDPOINT, constants.HF_HUB_DISABLE_XET = url, True
     constants.HUGGINGFACE_CO_URL_TEMPLATE = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     constants.HF_HUB_CACHE, constants.HF_HUB_DISABLE_TELEMETRY = home, True
-    os.environ["HF_TOKEN"], publishing.PAUSE = CANARY, 0.2
+    os.environ["HF_TOKEN"], commits.PAUSE = CANARY, 0.2
     return publish(folder, to).version
 
 
@@ -372,7 +372,9 @@ def test_a_pull_request_is_opened_once_and_tagged_when_it_is_merged(double, one,
 def test_a_tag_that_stands_elsewhere_is_said_and_never_moved(double, one, two):
     first = publish(one, REPO).commit
     double.repo(REPO).tags["v1.1.0"] = first
-    with pytest.raises(BadInput, match=f"tag v1.1.0 is at {first}, where the manifest holds version 1.0.0"):
+    with pytest.raises(
+        BadInput, match=f"tag v1.1.0 is at {first}, which is not this release; tags never move: raise the version"
+    ):
         publish(two, REPO)
     assert double.repo(REPO).refs["main"] == first
     assert publish(two, REPO, version="1.2.0").version == "1.2.0"

@@ -13,25 +13,23 @@ import pytest
 from hub_client import CANARY, point_at, write_release
 from hub_double import HubDouble
 from models import classifier_folder
-from test_model_folder import finished
+from test_model_folder import written
 from toys import contents
 
-from exabench import hub
+from exabench import commits, hub
 from exabench.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.files import file_digest, json_text
 from exabench.publishing import Published, publish_model
-from exabench.publishing._sending import Patience
 from exabench.submissions import read_submission
-from exabench.training._folder import write_folder
 
 REPO = "owner/small"
-HASTE = Patience(pause=0.0)
 
 
 @pytest.fixture
 def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
     with HubDouble() as server:
         point_at(server.url, tmp_path / "home", monkeypatch)
+        monkeypatch.setattr(commits, "PAUSE", 0.0)
         yield server
 
 
@@ -40,10 +38,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A model folder, and what another training left: other weights, in two files."""
     folder = tmp_path_factory.mktemp("models")
     release = write_release(folder / "release", {"first": ["sky", "sea"]})
-    first = write_folder(folder / "one", finished(classifier_folder(folder / "a"), release, folder / "curves.csv"))
+    first = written(folder / "one", classifier_folder(folder / "a"), release, folder / "curves.csv")
     weights = classifier_folder(folder / "b", seed=1)
     (weights / "extra.safetensors").write_bytes((weights / "model.safetensors").read_bytes())
-    second = write_folder(folder / "two", finished(weights, release, folder / "curves.csv", seed=8))
+    second = written(folder / "two", weights, release, folder / "curves.csv", seed=8)
     return first, second
 
 
@@ -58,7 +56,7 @@ def two(models: tuple[Path, Path]) -> Path:
 
 
 def publish(folder: Path, to: str | Path, **options: object) -> Published:
-    return publish_model(folder, to, patience=HASTE, **options)
+    return publish_model(folder, to, **options)
 
 
 def head(double: HubDouble) -> dict[str, bytes]:

@@ -16,15 +16,14 @@ from hub_client import CANARY, point_at
 from hub_double import HubDouble
 from toys import contents
 
+from exabench import commits
 from exabench.cli import exabench, main
 from exabench.errors import BadInput, OutsideFailed
 from exabench.ledger import Ledger
 from exabench.publishing import Published, publish_site
-from exabench.publishing._sending import Patience
 
 SPACE = "spaces/owner/board"
 REPO = SPACE.removeprefix("spaces/")
-HASTE = Patience(pause=0.0)
 WORKFLOW = Path(__file__).parents[1] / "leaderboard" / "rebuild.yml"
 
 
@@ -33,6 +32,7 @@ def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDoubl
     """A Hub with an empty Space, as the Hub makes one."""
     with HubDouble() as server:
         point_at(server.url, tmp_path / "home", monkeypatch)
+        monkeypatch.setattr(commits, "PAUSE", 0.0)
         server.commit(SPACE, {".gitattributes": b"", "README.md": b"---\ntitle: Board\nsdk: static\n---\n"}, "initial")
         yield server
 
@@ -47,7 +47,7 @@ def site(tmp_path: Path) -> Path:
 
 
 def publish(folder: Path, to: str | Path = REPO, **options: Any) -> Published:
-    return publish_site(folder, to, title="The board: mini", patience=HASTE, **options)
+    return publish_site(folder, to, title="The board: mini", **options)
 
 
 def head(double: HubDouble) -> dict[str, bytes]:
@@ -159,7 +159,7 @@ def test_what_is_no_site_is_refused(double: HubDouble, site: Path, tmp_path: Pat
         publish(site)
     double.commit(SPACE, {"manifest.json": b'{"kind": "model"}'})
     (site / "link.html").unlink()
-    with pytest.raises(BadInput, match="is not of a site"):
+    with pytest.raises(BadInput, match="is no manifest of a site"):
         publish(site)
 
 

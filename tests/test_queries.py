@@ -15,17 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exabench.catalogue import single_task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.errors import BadInput
 from exabench.nouns import Passage, Prompt, Query, Reply
 from exabench.prompting import prompt_file
 from exabench.queries import QUERIES
-from exabench.queries._sampling import lowest, rank
 from exabench.queries._sentences import sentences
 from exabench.queries.cropped import Cropped
 from exabench.queries.given import Given
 from exabench.queries.llm_queries import LlmQueries
-from exabench.replies import Remembered, Replies
+from exabench.replies import CachedTeacher, Replies
+from exabench.sampling import by_turns, draw
 
 
 class Memory:
@@ -120,17 +120,29 @@ def test_long_texts_take_time_in_proportion(text: str) -> None:
 # -- samples ---------------------------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.tuples(st.integers(0, 50), st.text(max_size=2)), max_size=40), st.integers(0, 10))
-def test_the_lowest_ranks_are_kept_whatever_the_order(items: list[tuple[int, str]], count: int) -> None:
-    least = {number: min(word for other, word in items if other == number) for number, _ in items}
-    expected = [(least[number],) for number in sorted(least)[:count]]
-    for order in (items, items[::-1], sorted(items)):
-        assert lowest(((number, (word,)) for number, word in order), count) == expected
+@given(st.sets(st.text(max_size=5)), st.integers(0, 10), st.integers(0, 9))
+def test_a_sample_is_the_same_whatever_the_order(items: set[str], count: int, seed: int) -> None:
+    whole = draw(items, None, lambda item: [seed, item])
+    assert sorted(whole) == sorted(items)
+    for order in (sorted(items), sorted(items, reverse=True)):
+        assert draw(order, count, lambda item: [seed, item]) == whole[:count]
+
+
+def test_of_items_with_one_key_the_least_is_kept() -> None:
+    items = [("key", 3), ("other", 2), ("key", 1), ("key", 2)]
+    for order in (items, items[::-1]):
+        assert sorted(draw(order, 2, lambda item: item[0])) == [("key", 1), ("other", 2)]
 
 
 def test_a_sample_is_even() -> None:
-    taken = sum(rank(seed, f"passage {i}") < 2**126 for seed in range(20) for i in range(500))
-    assert abs(taken - 2500) < 5 * (10_000 * 0.25 * 0.75) ** 0.5  # a quarter, within five deviations
+    names = [f"passage {i}" for i in range(2000)]
+    taken = sum(int(name[8:]) < 1000 for seed in range(20) for name in draw(names, 500, lambda n: [seed, n]))  # noqa: B023
+    assert abs(taken - 5000) < 5 * (10_000 * 0.25) ** 0.5  # a half, within five deviations
+
+
+def test_lists_that_take_turns_have_their_share_of_any_head() -> None:
+    assert by_turns([[1, 2, 3], [], [4, 5]]) == [1, 4, 2, 5, 3]
+    assert by_turns([]) == []
 
 
 # -- cropped ---------------------------------------------------------------------------------------------------------
@@ -160,7 +172,7 @@ def test_a_sentence_of_many_passages_is_one_query_of_the_least() -> None:
 
 
 def test_too_few_sentences_are_refused() -> None:
-    with pytest.raises(BadInput, match="has 1 different sentences of 2 words or more, fewer than count = 2"):
+    with pytest.raises(BadInput, match="has 1 different sentence of 2 words or more, fewer than count = 2"):
         list(Cropped(Memory([Passage("a", "One. Two words.")]), count=2, fewest_words=2))
     with pytest.raises(BadInput, match="at least 1"):
         Cropped(Memory(), count=0)
@@ -195,9 +207,9 @@ def test_given_queries_can_be_a_file(tmp_path: Any) -> None:
         ("q.tsv", "1\tred\n1\tblue\n", r"q.tsv:2: stands twice"),
         ("q.tsv", "red fish\n", r"q.tsv:1: is no query"),
         ("q.tsv", "1\t \n", r"q.tsv:1: is no query"),
-        ("q.jsonl", "{", r"q.jsonl:1: is no query"),
-        ("q.jsonl", '{"_id": 1, "text": "red"}', r"q.jsonl:1: is no query"),
-        ("q.jsonl", '"red"', r"q.jsonl:1: is no query"),
+        ("q.jsonl", "{", r"q.jsonl:1: is not JSON"),
+        ("q.jsonl", '{"_id": 1, "text": "red"}', r"q.jsonl:1: _id: expected `str`"),
+        ("q.jsonl", '"red"', r"q.jsonl:1: is wrong: Expected `object`"),
         ("q.tsv", "", "has 0 queries"),
     ],
 )
@@ -241,12 +253,12 @@ def test_a_t5_in_this_process_reads_the_passage_alone_and_writes(tmp_path: Path)
     setting = {"prompt": "doct5query", "per_passage": 2, "temperature": 1.0, "words": 20, "min_words": 1}
 
     def written() -> LlmQueries:
-        teacher = Remembered(Transformers(str(folder), top_k=10), Replies(tmp_path / "replies.sqlite"))
+        teacher = CachedTeacher(Transformers(str(folder), top_k=10), Replies(tmp_path / "replies.sqlite"))
         return LlmQueries(mini(), teacher, count=2, **setting)
 
     source = written()
     assert list(source) == list(written())
-    assert len(list(source)) + len(source.quarantined) == 4
+    assert len(list(source)) + len(source.rejections) == 4
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     prompt = Prompt("x", prompt_file("doct5query").turns(passage="bats hear echoes"))
     assert token_ids(tokenizer, prompt) == tokenizer("bats hear echoes")["input_ids"], "with </s>, as docT5query reads"

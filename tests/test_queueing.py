@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import shutil
@@ -15,22 +16,19 @@ from hub_double import HubDouble
 from models import classifier_folder
 from toys import contents, good_run, write_run, write_submission
 
-from exabench.cli._queue import _hands
+import exabench.queueing as queueing
 from exabench.cli.bench import bench
 from exabench.errors import BadInput, CannotWrite, MissingExtra, OutsideFailed
 from exabench.files import read_json
 from exabench.hub import model_folder
 from exabench.ledger import Ledger
-from exabench.nouns import silent
-from exabench.queueing import Answer, Folders, Requests, work_off
-from exabench.queueing._answers import public_line, refusal
+from exabench.queueing import Answer, Folders, Requests, public_line, refusal, work_off
 from exabench.runs import run_text
 from exabench.screening import ERROR_CLASSES, Refused
 from exabench.submitting import send
 from exabench.verification import check, verify
 
 REPO = "acme/board"
-HOW: dict[str, Any] = {"engine": "local", "workers": 1, "data": None, "reason": ""}
 
 
 def committed(board: Path) -> dict[str, bytes]:
@@ -55,8 +53,7 @@ def waiting(board: Path, name: str, **changes: Any) -> Path:
 
 def take(board: Path, repo: str = "") -> dict[str, Answer]:
     queue = Requests(board, repo, pause=0.0) if repo else Folders(board)
-    evaluate, adopt = _hands(board, bool(repo), HOW, silent)
-    return {answer.slug: answer for answer in work_off(queue, evaluate, adopt)}
+    return {answer.slug: answer for answer in work_off(queue)}
 
 
 # -- the local queue ---------------------------------------------------------------------------------------------------
@@ -136,35 +133,33 @@ def test_a_bad_one_is_refused_with_its_class_and_the_good_one_behind_it_is_score
     assert [one.slug for one in Folders(board).waiting()] == ["acme--bad"]
 
 
-def killed_at(board: Path, step: str) -> None:
+def killed_at(board: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Take what waits, and be killed at a step."""
-    evaluate, adopt = _hands(board, False, HOW, silent)
 
-    def dying(sent: Path, apart: Path) -> str:
-        slug = evaluate(sent, apart)
+    def killed_after(work: Any) -> Any:
+        def dying(*given: Any, **how: Any) -> None:
+            if work is not None:
+                work(*given, **how)
+            raise KeyboardInterrupt
+
+        return dying
+
+    with monkeypatch.context() as patch:
         if step == "evaluated":
-            raise KeyboardInterrupt
-        return slug
-
-    def dying_too(sent: Path, apart: Path, slug: str) -> None:
-        if step == "adopting":
-            Ledger(board).add_submission(Ledger(apart).submissions()[slug])
-            raise KeyboardInterrupt
-        adopt(sent, apart, slug)
-        if step == "adopted":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        list(work_off(Folders(board), dying, dying_too))
+            patch.setattr(queueing, "run_board", killed_after(queueing.run_board))
+        else:
+            patch.setattr(queueing, "merge_results", killed_after(queueing.merge_results if step == "filed" else None))
+        with pytest.raises(KeyboardInterrupt):
+            list(work_off(Folders(board)))
 
 
-@pytest.mark.parametrize("step", ["evaluated", "adopting", "adopted"])
-def test_a_queue_that_was_killed_goes_on_to_the_same_board(board, tmp_path, step):
+@pytest.mark.parametrize("step", ["evaluated", "filing", "filed"])
+def test_a_queue_that_was_killed_goes_on_to_the_same_board(board, tmp_path, step, monkeypatch):
     twin = Path(shutil.copytree(board, tmp_path / "twin" / "board"))
     for one in (board, twin):
         waiting(one, "acme/better")
-    killed_at(board, step)
-    assert all(cell.holds for cell in verify(board)) or step == "adopting"
+    killed_at(board, step, monkeypatch)
+    assert all(cell.holds for cell in verify(board)) or step == "filing"
     assert set(take(board)) == {"acme--better"}
     take(twin)
     assert contents(board) == contents(twin)
@@ -177,16 +172,17 @@ def failing(error: Exception) -> Any:
     return evaluate
 
 
-def test_what_fails_outside_goes_on_waiting_and_a_full_disk_ends_the_queue(board):
+def test_what_fails_outside_goes_on_waiting_and_a_full_disk_ends_the_queue(board, monkeypatch):
     waiting(board, "acme/better")
-
     told: list[str] = []
-    _, adopt = _hands(board, False, HOW, silent)
-    [answer] = work_off(Folders(board), failing(OutsideFailed("no network")), adopt, told=told.append)
+    with monkeypatch.context() as patch:
+        patch.setattr(queueing, "run_board", failing(OutsideFailed("no network")))
+        [answer] = work_off(Folders(board), note=told.append)
     assert (answer.slug, answer.reason, answer.waits) == ("acme--better", "unreachable", True)
     assert "put off: no network" in told[0] and Folders(board).waiting()
-    with pytest.raises(CannotWrite):
-        list(work_off(Folders(board), failing(CannotWrite("full")), adopt))
+    with monkeypatch.context() as patch, pytest.raises(CannotWrite):
+        patch.setattr(queueing, "run_board", failing(CannotWrite("full")))
+        list(work_off(Folders(board)))
     assert set(take(board)) == {"acme--better"}
 
 
@@ -320,11 +316,11 @@ def test_a_pull_request_whose_path_and_content_name_different_entries_changes_ne
     assert contents(board) == before
 
 
-def test_what_was_fetched_before_its_name_was_filed_is_held_against_its_owner_all_the_same(hub, board):
+def test_what_was_fetched_before_its_name_was_filed_is_held_against_its_owner_all_the_same(hub, board, monkeypatch):
     proposed(hub, good(board, "acme--better"))
-    queue, adopt = Requests(board, REPO, pause=0.0), _hands(board, True, HOW, silent)[1]
-    [answer] = work_off(queue, failing(OutsideFailed("no network")), adopt)
-    assert answer.waits
+    with monkeypatch.context() as patch:
+        patch.setattr(queueing, "run_board", failing(OutsideFailed("no network")))
+        assert take(board, REPO)["acme--better"].waits
     waiting(board, "acme/better")
     assert take(board)["acme--better"].reason == ""
     before = contents(board)
@@ -374,19 +370,16 @@ def test_an_answer_is_posted_once_whatever_the_reply_was(hub, board, kind, what)
     assert hub.repo(REPO).requests[0]["status"] == "closed"
 
 
-def test_a_hub_that_is_down_for_answers_is_answered_the_next_time_without_another_evaluation(hub, board):
+def test_a_hub_that_is_down_for_answers_is_answered_the_next_time_without_another_evaluation(hub, board, monkeypatch):
     proposed(hub, good(board))
     hub.faults.arm(rest=("comment", "503"))
     assert [answer.reason for answer in take(board, REPO).values()] == ["unreachable"]
     assert (board / "results" / "acme--better").is_dir() and hub.repo(REPO).requests[0]["status"] == "open"
     hub.faults.arm()
 
-    def never(sent: Path, apart: Path) -> str:
-        raise AssertionError
-
-    queue = Requests(board, REPO, pause=0.0)
-    [answer] = work_off(queue, never, lambda *given: None)
-    assert answer.reason == "" and len(hub.said(REPO, 1)) == 1 and not queue.waiting()
+    monkeypatch.setattr(queueing, "run_board", failing(AssertionError()))
+    [answer] = take(board, REPO).values()
+    assert answer.reason == "" and len(hub.said(REPO, 1)) == 1 and not Requests(board, REPO).waiting()
 
 
 def test_a_mark_that_somebody_else_wrote_is_no_answer(hub, board):
@@ -421,7 +414,7 @@ def test_without_a_sandbox_a_model_keeps_its_place_and_a_run_is_scored(board, tm
     assert isinstance(done.exception, MissingExtra) and done.exception.exit_code == 2
     line = "acme--bart, acme--bert: left waiting: no-sandbox: bwrap is missing: install bubblewrap"
     assert str(done.exception).startswith(line) and "\n" not in str(done.exception)
-    assert done.stdout == "acme--better: scored, 1 results\n" and "refused" not in done.stderr
+    assert done.stdout == "acme--better: scored, 1 result\n" and "refused" not in done.stderr
     assert json.loads(again.stdout) == {"answers": [], "waiting": ["acme--bart", "acme--bert"]}
     assert [one.slug for one in Folders(board).waiting()] == ["acme--bart", "acme--bert"]
     assert contents(board / "pending" / "acme--bert") == before
@@ -436,22 +429,20 @@ def test_what_this_machine_lacks_or_cannot_reach_ends_the_command_with_its_code(
         (OutsideFailed("no net"), 3),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr("exabench.evaluation.run_board", failing(error))
+            patch.setattr(queueing, "run_board", failing(error))
             done = CliRunner().invoke(bench, command)
         assert type(done.exception) is type(error) and done.exception.exit_code == code
         assert str(done.exception).startswith("acme--better: left waiting: ") and done.stdout == ""
-    assert CliRunner().invoke(bench, command).stdout == "acme--better: scored, 1 results\n"
+    assert CliRunner().invoke(bench, command).stdout == "acme--better: scored, 1 result\n"
 
 
-def test_without_a_sandbox_a_pull_request_stays_open_and_unanswered(hub, board):
+def test_without_a_sandbox_a_pull_request_stays_open_and_unanswered(hub, board, monkeypatch):
     proposed(hub, good(board))
-
-    def without(sent: Path, apart: Path) -> str:
-        raise BadInput(str(Refused("no-sandbox", "bwrap is missing")))  # as a worker elsewhere says it
-
-    queue, adopt = Requests(board, REPO, pause=0.0), _hands(board, True, HOW, silent)[1]
-    [answer] = work_off(queue, without, adopt)
-    assert (answer.slug, answer.reason, answer.waits) == ("acme--better", "no-sandbox", True)
+    with monkeypatch.context() as patch:
+        said = BadInput(str(Refused("no-sandbox", "bwrap is missing")))  # as a worker elsewhere says it
+        patch.setattr(queueing, "run_board", failing(said))
+        answer = take(board, REPO)["acme--better"]
+    assert (answer.reason, answer.waits) == ("no-sandbox", True)
     assert hub.said(REPO, 1) == [] and hub.repo(REPO).requests[0]["status"] == "open"
     assert take(board, REPO)["acme--better"].reason == "" and len(hub.said(REPO, 1)) == 1
 
@@ -500,13 +491,29 @@ def test_the_commands_carry_a_submission_from_its_file_to_the_answer(hub, board,
         command("run", "--pending", "--trusted", "--board", board)
 
 
+def test_one_bad_submission_stops_no_other_and_the_command_names_it(board):
+    ledger = Ledger(board)
+    sent = ledger.submissions()["acme--good"]
+    model = {"kind": "model", "reranker": "bi_encoder", "model": "/nowhere", "options": {"max_length": "long"}}
+    ledger.add_submission(dataclasses.replace(sent, name="me/x", **model))  # as version 0.1 took it
+    waiting(board, "zz/good")
+    take(board)
+    shutil.rmtree(board / "results" / "zz--good")
+    done = CliRunner().invoke(bench, ["run", "--board", str(board), "--trusted"])
+    assert isinstance(done.exception, BadInput) and done.exception.exit_code == 2
+    assert "max_length must be a whole number, not 'long'; its options: " in str(done.exception)
+    assert "results/zz--good/mini.bm25-20.json" in done.stdout and len(done.stdout.splitlines()) == 7
+    assert (board / "results" / "zz--good" / "mini.bm25-20.json").is_file()
+
+
 def test_without_a_sandbox_the_command_names_the_way_for_ones_own_models(board, tmp_path, monkeypatch):
     folder = classifier_folder(tmp_path / "bert")
     file = write_submission(tmp_path / "m", name="acme/m", kind="model", reranker="cross_encoder", model=str(folder))
     assert "submissions/acme--m.toml" in command("submit", file, "--board", board)
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    with pytest.raises(BadInput, match="no-sandbox: .*; models of your own run without it, with --trusted"):
-        command("run", "acme--m", "--board", board)
+    done = CliRunner().invoke(bench, ["run", "acme--m", "--board", str(board)])
+    assert isinstance(done.exception, BadInput) and "no-sandbox: " in str(done.exception)
+    assert "models of your own run without the sandbox, with --trusted" in done.stderr
     assert not (board / "results" / "acme--m").exists()
     [name] = command("run", "acme--m", "--board", board, "--trusted", "--json")["results"]
     made = read_json(Path(name))

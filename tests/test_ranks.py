@@ -238,7 +238,7 @@ def test_a_folder_that_another_run_holds_is_refused_once_and_ends_all_ranks(jobs
 
 
 def test_a_disk_that_is_full_for_the_first_rank_ends_all(jobs: Any) -> None:
-    assert_one_line(jobs["full disk"], 0, "model.safetensors: cannot be written")
+    assert_one_line(jobs["full disk"], 0, "step-000003: cannot be written")
     assert [path.name for path in sorted((jobs["full disk"]["to"] / "checkpoints").iterdir())] == [
         "step-000001",
         "step-000002",

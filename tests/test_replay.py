@@ -11,7 +11,7 @@ import pytest
 from exabench.errors import BadInput, Refused
 from exabench.files import digest_of
 from exabench.nouns import Prompt, Reply
-from exabench.replies import Remembered, Replies
+from exabench.replies import CachedTeacher, Replies
 from exabench.systems import teacher
 from exabench.teachers import TEACHERS, replay
 
@@ -88,7 +88,7 @@ def test_no_file_and_an_option_of_others_are_one_line_each(tmp_path: Path) -> No
         teacher("replay", file=str(tmp_path / "none.jsonl"))
     with pytest.raises(BadInput, match="needs a file"):
         teacher("replay", file=[])
-    with pytest.raises(BadInput, match="does not take these options"):
+    with pytest.raises(BadInput, match="has no option .temperature."):
         teacher("replay", file=[], temperature=1)
 
 
@@ -106,7 +106,7 @@ def test_the_replies_that_come_with_the_embedded_collection_are_found_from_every
 def test_recorded_replies_are_kept_like_any_other(tmp_path: Path) -> None:
     file = recorded(tmp_path / "r.jsonl", *GOOD)
     store = Replies(tmp_path / "r.sqlite")
-    made = Remembered(teacher("replay", file=str(file)), store)
+    made = CachedTeacher(teacher("replay", file=str(file)), store)
     assert len(list(made.complete(prompts("a", "b:0")))) == 2 and made.asked == 2
-    offline = Remembered(lambda: pytest.fail("no engine is needed"), store, identity=made.identity)
+    offline = CachedTeacher(lambda: pytest.fail("no engine is needed"), store, identity=made.identity)
     assert {reply.id for reply in offline.complete(prompts("a", "b:0"))} == {"a", "b:0"} and offline.found == 2

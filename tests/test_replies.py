@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,8 @@ from hypothesis import strategies as st
 
 from exabench.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed, Refused
 from exabench.nouns import Prompt, Reply
-from exabench.prices import money, price_text, prices
-from exabench.replies import Remembered, Replies, call_key
-from exabench.replies._remembered import HELD
-from exabench.replies._store import AT_ONCE
+from exabench.replies import MOST_HELD, CachedTeacher, Call, Replies, call_key
+from exabench.sqlite_store import AT_ONCE
 from exabench.teachers import TEACHERS
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -74,7 +71,7 @@ def store(tmp_path: Path) -> Replies:
     return Replies(tmp_path / "replies.sqlite")
 
 
-def answered(teacher: Remembered, asked: Iterable[Prompt]) -> dict[str, Reply]:
+def answered(teacher: CachedTeacher, asked: Iterable[Prompt]) -> dict[str, Reply]:
     replies = list(teacher.complete(asked))
     assert len({reply.id for reply in replies}) == len(replies)
     return {reply.id: reply for reply in replies}
@@ -83,7 +80,7 @@ def answered(teacher: Remembered, asked: Iterable[Prompt]) -> dict[str, Reply]:
 def filled(file: Path, count: int = 20) -> tuple[Replies, list[str]]:
     """A store with so many calls, and their keys."""
     made = Replies(file)
-    teacher = Remembered(Toy(), made)
+    teacher = CachedTeacher(Toy(), made)
     answered(teacher, prompts(count))
     return made, [teacher.key(one) for one in prompts(count)]
 
@@ -129,13 +126,13 @@ def test_a_prompt_that_no_file_can_hold_is_named(odd: dict[str, Any]) -> None:
 
 
 def test_nobody_pays_for_the_same_call_twice(tmp_path: Path) -> None:
-    first = Remembered(Toy(), Replies(tmp_path / "r.sqlite"))
+    first = CachedTeacher(Toy(), Replies(tmp_path / "r.sqlite"))
     expected = {one.id: reply_to(one) for one in prompts(50)}
     assert answered(first, prompts(50)) == expected
     assert (first.asked, first.found, first.prompt_tokens, first.output_tokens) == (50, 0, 350, 150)
 
     toy = Toy()
-    later = Remembered(toy, Replies(tmp_path / "r.sqlite"))
+    later = CachedTeacher(toy, Replies(tmp_path / "r.sqlite"))
     assert answered(later, [prompt("new"), *prompts(50)]) == {"new": reply_to(prompt("new")), **expected}
     assert [one.id for one in toy.asked] == ["new"]
     assert (later.asked, later.found, later.prompt_tokens) == (1, 50, 7)
@@ -143,7 +140,7 @@ def test_nobody_pays_for_the_same_call_twice(tmp_path: Path) -> None:
 
 def test_prompts_of_one_call_are_asked_once_and_all_answered(store: Replies) -> None:
     toy = Toy()
-    teacher = Remembered(toy, store)
+    teacher = CachedTeacher(toy, store)
     asked = [replace(prompt(f"t{i % 7}"), id=f"p{i}") for i in range(1500)]
     random.Random(0).shuffle(asked)
     replies = answered(teacher, asked)
@@ -156,17 +153,17 @@ def test_samples_are_calls_of_their_own_and_inserted_or_shuffled_prompts_disturb
     asked = [replace(prompt(f"t{i % 80}"), id=f"{i}", sample=s, temperature=1.0) for i in range(100) for s in (0, 1)]
     asked = [replace(one, id=f"{one.id}#{one.sample}") for one in asked]
     toy = Toy()
-    answered(Remembered(toy, store), asked[:140])
+    answered(CachedTeacher(toy, store), asked[:140])
     changed = [*asked[20:], *prompts(10)]
     random.Random(1).shuffle(changed)
-    assert answered(Remembered(toy, store), changed) == {one.id: reply_to(one) for one in changed}
+    assert answered(CachedTeacher(toy, store), changed) == {one.id: reply_to(one) for one in changed}
     calls = Counter(call_key(WHO, one) for one in toy.asked)
     assert set(calls.values()) == {1} and len(calls) == 80 * 2 + 10
 
 
 def test_two_prompts_with_one_id_are_refused(store: Replies) -> None:
     with pytest.raises(BadInput, match="two prompts have one id .id 'a'"):
-        list(Remembered(Toy(), store).complete([prompt("a"), prompt("a", "other")]))
+        list(CachedTeacher(Toy(), store).complete([prompt("a"), prompt("a", "other")]))
 
 
 def test_an_engine_is_made_only_for_what_must_be_asked_and_must_be_the_one_agreed_on(store: Replies) -> None:
@@ -176,18 +173,18 @@ def test_an_engine_is_made_only_for_what_must_be_asked_and_must_be_the_one_agree
         made.append(Toy())
         return made[-1]
 
-    assert Remembered(maker, store).config == {"layers": 1} and len(made) == 1
-    answered(Remembered(maker, store), prompts(5))
-    known = Remembered(maker, store, identity=dict(WHO, server="http://other"))
+    assert CachedTeacher(maker, store).config == {"layers": 1} and len(made) == 1
+    answered(CachedTeacher(maker, store), prompts(5))
+    known = CachedTeacher(maker, store, identity=dict(WHO, server="http://other"))
     assert len(answered(known, prompts(5))) == 5 and len(made) == 2 and known.config is None
     assert len(answered(known, prompts(6))) == 6 and len(made) == 3 and known.config == {"layers": 1}
     with pytest.raises(BadInput, match="revision is 'r1' and was 'r0'; start a new build"):
-        answered(Remembered(maker, store, identity={**WHO, "revision": "r0"}), prompts(1))
+        answered(CachedTeacher(maker, store, identity={**WHO, "revision": "r0"}), prompts(1))
     assert len(store) == 6
 
 
 def test_the_known_come_at_once_and_little_is_read_ahead(store: Replies) -> None:
-    answered(Remembered(Toy(), store), prompts(3 * AT_ONCE))
+    answered(CachedTeacher(Toy(), store), prompts(3 * AT_ONCE))
     toy, read = Toy(), 0
 
     def source() -> Iterator[Prompt]:
@@ -196,14 +193,14 @@ def test_the_known_come_at_once_and_little_is_read_ahead(store: Replies) -> None
             read += 1
             yield one
 
-    replies = Remembered(toy, store).complete(source())
+    replies = CachedTeacher(toy, store).complete(source())
     assert next(replies).id == "p0" and read == AT_ONCE and toy.asked == []
     assert len(list(replies)) == 3 * AT_ONCE - 1
 
 
 def test_a_long_known_stretch_does_not_pile_up_behind_an_engine_that_waits_for_more(store: Replies) -> None:
-    count = 3 * HELD
-    answered(Remembered(Toy(at_once=500), store), prompts(count))
+    count = 3 * MOST_HELD
+    answered(CachedTeacher(Toy(at_once=500), store), prompts(count))
     read, most, given = 0, 0, 0
     toy = Toy(at_once=50)
 
@@ -213,11 +210,11 @@ def test_a_long_known_stretch_does_not_pile_up_behind_an_engine_that_waits_for_m
             read += 1
             yield one
 
-    for _ in Remembered(toy, store).complete(source()):
+    for _ in CachedTeacher(toy, store).complete(source()):
         given += 1
         most = max(most, read - given)
     assert given == count + 2 and [one.id for one in toy.asked] == ["first", "last"]
-    assert most <= HELD + 2 * AT_ONCE
+    assert most <= MOST_HELD + 2 * AT_ONCE
 
 
 # -- engines that misbehave ------------------------------------------------------------------------------------
@@ -225,7 +222,7 @@ def test_a_long_known_stretch_does_not_pile_up_behind_an_engine_that_waits_for_m
 
 def test_replies_in_any_order_find_their_prompts(store: Replies) -> None:
     shuffled = Toy(lambda batch: random.Random(len(batch)).sample(batch, len(batch)), at_once=32)
-    assert answered(Remembered(shuffled, store), prompts(100)) == {one.id: reply_to(one) for one in prompts(100)}
+    assert answered(CachedTeacher(shuffled, store), prompts(100)) == {one.id: reply_to(one) for one in prompts(100)}
 
 
 @pytest.mark.parametrize(
@@ -242,9 +239,9 @@ def test_replies_in_any_order_find_their_prompts(store: Replies) -> None:
 )
 def test_a_reply_that_fits_no_prompt_is_no_reply(store: Replies, change: Any, said: str) -> None:
     with pytest.raises(OutsideFailed, match=said):
-        list(Remembered(Toy(change), store).complete(prompts(10)))
+        list(CachedTeacher(Toy(change), store).complete(prompts(10)))
     toy = Toy()
-    assert answered(Remembered(toy, store), prompts(10)) == {one.id: reply_to(one) for one in prompts(10)}
+    assert answered(CachedTeacher(toy, store), prompts(10)) == {one.id: reply_to(one) for one in prompts(10)}
     assert len(toy.asked) + len(store.known(call_key(WHO, one) for one in prompts(10))) >= 10
 
 
@@ -256,10 +253,10 @@ def test_what_came_before_a_failure_is_kept_and_given_out(store: Replies) -> Non
 
     got = []
     with pytest.raises(OutsideFailed, match="is it up"):
-        got += (got.append(reply) for reply in Remembered(Toy(dying), store).complete(prompts(100)))
+        got += (got.append(reply) for reply in CachedTeacher(Toy(dying), store).complete(prompts(100)))
     assert len([reply for reply in got if reply]) == 20 == len(store)
     toy = Toy()
-    assert len(answered(Remembered(toy, store), prompts(100))) == 100 and len(toy.asked) == 80
+    assert len(answered(CachedTeacher(toy, store), prompts(100))) == 100 and len(toy.asked) == 80
 
 
 def refusing(*ids: str) -> Callable[[list[Reply]], Iterator[Reply]]:
@@ -282,7 +279,7 @@ def test_refused_prompts_are_named_with_all_that_ask_the_same_once_the_others_ar
     asked = [*prompts(30), replace(prompt("p3"), id="again")]
     got = []
     with pytest.raises(Refused) as told:
-        for reply in Remembered(Toy(refusing("p3", "p7")), store).complete(asked):
+        for reply in CachedTeacher(Toy(refusing("p3", "p7")), store).complete(asked):
             got.append(reply.id)
     assert told.value.reasons == dict.fromkeys(["p3", "again", "p7"], "too long")
     assert len(got) == 28 == len(store)
@@ -299,13 +296,13 @@ def test_an_engine_that_gives_up_on_everything_is_not_asked_again(store: Replies
 
     toy = Hopeless()
     with pytest.raises(Refused, match="'p0' and 19 more cannot be asked: no"):
-        list(Remembered(toy, store).complete(prompts(2000)))
+        list(CachedTeacher(toy, store).complete(prompts(2000)))
     assert len(toy.asked) == 20
 
 
 def test_a_budget_is_a_hard_stop_that_keeps_what_was_paid_for(store: Replies) -> None:
     toy = Toy(at_once=4)
-    teacher = Remembered(toy, store, budget=100)  # ten tokens a call
+    teacher = CachedTeacher(toy, store, budget=100)  # ten tokens a call
     got = []
     with pytest.raises(BadInput, match=r"budget of 100 tokens is spent \(120 in 12 calls\); raise the budget and run"):
         for reply in teacher.complete(prompts(50)):
@@ -314,12 +311,14 @@ def test_a_budget_is_a_hard_stop_that_keeps_what_was_paid_for(store: Replies) ->
     with pytest.raises(BadInput, match="is spent"):
         list(teacher.complete(prompts(50)))
     assert len(toy.asked) == 12 and len(answered(teacher, prompts(12))) == 12, "what is known stays free"
-    assert len(answered(Remembered(Toy(), store, budget=380), prompts(50))) == 50, "spent to the last token is not over"
+    assert len(answered(CachedTeacher(Toy(), store, budget=380), prompts(50))) == 50, (
+        "spent to the last token is not over"
+    )
 
 
 def test_a_reader_that_stops_leaves_no_thread_and_keeps_what_came(store: Replies) -> None:
     before = threading.active_count()
-    replies = Remembered(Toy(), store).complete(prompts(20_000))
+    replies = CachedTeacher(Toy(), store).complete(prompts(20_000))
     first = next(replies)
     replies.close()
     assert threading.active_count() == before and first.id == "p0" and 4 <= len(store) < 10_000
@@ -337,7 +336,7 @@ def test_a_reply_is_on_disk_while_the_engine_still_thinks_about_the_next(tmp_pat
                     time.sleep(0.005)
                 seen.append(len(Replies(tmp_path / "r.sqlite")))
 
-    list(Remembered(Slow(), Replies(tmp_path / "r.sqlite")).complete(prompts(5)))
+    list(CachedTeacher(Slow(), Replies(tmp_path / "r.sqlite")).complete(prompts(5)))
     assert seen == [1, 2, 3, 4, 5]
 
 
@@ -345,8 +344,8 @@ def test_a_reply_is_on_disk_while_the_engine_still_thinks_about_the_next(tmp_pat
 def test_whatever_an_engine_says_is_said_again(tmp_path: Path, text: str) -> None:
     toy = Toy(lambda batch: [replace(reply, text=text) for reply in batch])
     store = Replies(tmp_path / "r.sqlite")
-    [first] = Remembered(toy, store).complete([prompt("a")])
-    [again] = Remembered(Toy(), Replies(store.file)).complete([prompt("a")])
+    [first] = CachedTeacher(toy, store).complete([prompt("a")])
+    [again] = CachedTeacher(Toy(), Replies(store.file)).complete([prompt("a")])
     assert first == again and first.text == text.replace("\ud800", "\ufffd")
 
 
@@ -370,7 +369,7 @@ def test_a_call_comes_back_from_store_and_parquet_as_it_was(
     asked = Prompt("a", turns, temperature=temperature)
     key = call_key(WHO, asked)
     reply = Reply(key, said, "length", *counts)
-    assert one.add(WHO, [(key, asked, reply, 0.1)]) == one.known([key]) == {key: reply}
+    assert one.add(WHO, [Call(key, asked, reply, 0.1)]) == one.known([key]) == {key: reply}
     assert one.export([key], folder / "x.parquet") == 1 == other.take_in(folder / "x.parquet")
     assert other.known([key]) == {key: reply}
     shutil.rmtree(folder)
@@ -378,8 +377,8 @@ def test_a_call_comes_back_from_store_and_parquet_as_it_was(
 
 def test_the_first_reply_to_a_call_stays(store: Replies) -> None:
     key = call_key(WHO, prompt("a"))
-    assert store.add(WHO, [(key, prompt("a"), Reply("a", "first", "stop", 1, 1), 0.0)])[key].text == "first"
-    assert store.add(WHO, [(key, prompt("a"), Reply("a", "second", "stop", 1, 1), 0.0)])[key].text == "first"
+    assert store.add(WHO, [Call(key, prompt("a"), Reply("a", "first", "stop", 1, 1), 0.0)])[key].text == "first"
+    assert store.add(WHO, [Call(key, prompt("a"), Reply("a", "second", "stop", 1, 1), 0.0)])[key].text == "first"
     assert len(store) == 1 and store.tokens([key, key, "none"]) == {
         "replies": 1,
         "prompt_tokens": 1,
@@ -388,7 +387,7 @@ def test_the_first_reply_to_a_call_stays(store: Replies) -> None:
 
 
 def test_the_file_says_who_was_asked_what_and_when_but_not_where(store: Replies) -> None:
-    answered(Remembered(Toy(), store), prompts(1))
+    answered(CachedTeacher(Toy(), store), prompts(1))
     with sqlite3.connect(store.file) as base:
         base.row_factory = sqlite3.Row
         row = dict(base.execute("SELECT * FROM replies").fetchone())
@@ -408,9 +407,9 @@ def test_a_changed_cell_is_noticed_asked_again_and_repaired(store: Replies) -> N
         assert len(store.known(keys)) == 19, column
         with pytest.raises(BadInput, match=f"damaged or not here; run the build again.*{keys[3]}"):
             store.export(keys, store.file.parent / "x.parquet")
-        toy, before = Toy(), store.repaired
-        assert len(answered(Remembered(toy, store), prompts(20))) == 20
-        assert [one.id for one in toy.asked] == ["p3"] and store.repaired == before + 1
+        toy = Toy()
+        assert len(answered(CachedTeacher(toy, store), prompts(20))) == 20
+        assert [one.id for one in toy.asked] == ["p3"]
     assert not (store.file.parent / "x.parquet").exists() and len(store) == 20
 
 
@@ -481,18 +480,18 @@ def test_what_is_no_reply_store_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_line_and_the_build_goes_on_when_there_is_room(store: Replies) -> None:
-    store._base.execute("PRAGMA max_page_count=150")
+    store.execute("PRAGMA max_page_count=150")
     with pytest.raises(CannotWrite, match="is the disk full"):
-        list(Remembered(Toy(), store).complete(prompts(2000)))
+        list(CachedTeacher(Toy(), store).complete(prompts(2000)))
     kept = len(store)
-    store._base.execute("PRAGMA max_page_count=100000")
+    store.execute("PRAGMA max_page_count=100000")
     toy = Toy()
-    assert len(answered(Remembered(toy, store), prompts(2000))) == 2000 and len(toy.asked) == 2000 - kept
+    assert len(answered(CachedTeacher(toy, store), prompts(2000))) == 2000 and len(toy.asked) == 2000 - kept
     assert kept < 2000
 
 
 def share(file: str, number: int) -> None:
-    answered(Remembered(Toy(), Replies(file)), [replace(one, id=f"{number}{one.id}") for one in prompts(200)])
+    answered(CachedTeacher(Toy(), Replies(file)), [replace(one, id=f"{number}{one.id}") for one in prompts(200)])
 
 
 def test_many_processes_make_and_fill_one_store_at_once(tmp_path: Path) -> None:
@@ -527,10 +526,10 @@ def test_who_takes_replies_in_asks_nothing_and_keeps_their_own(tmp_path: Path) -
     theirs, keys = filled(tmp_path / "theirs.sqlite")
     theirs.export(keys, tmp_path / "x.parquet")
     mine, toy = Replies(tmp_path / "mine.sqlite"), Toy(lambda batch: [replace(r, text="mine") for r in batch])
-    answered(Remembered(toy, mine), prompts(1))
+    answered(CachedTeacher(toy, mine), prompts(1))
     assert (mine.take_in(tmp_path / "x.parquet"), mine.disputed) == (19, 1)
     assert (mine.take_in(tmp_path / "x.parquet"), mine.disputed) == (0, 2)
-    replies = answered(Remembered(toy, mine), prompts(20))
+    replies = answered(CachedTeacher(toy, mine), prompts(20))
     assert len(toy.asked) == 1 and replies["p0"].text == "mine" and replies["p1"] == reply_to(prompt("p1"))
     mine.export(keys[1:], tmp_path / "again.parquet")
     theirs.export(keys[1:], tmp_path / "part.parquet")
@@ -603,7 +602,7 @@ def test_g7_g12_a_bad_day_is_survived_and_leaves_no_secret_behind(
     with endpoint(slow=0.3, broken=0.1, hang=0.05, delay=0.002, spread=5) as server:
         url = f"{server.url}/{CANARY}"
         options = {"base_url": url, "api_key_env": "SOME_KEY", "timeout": 0.5, "retries": 8, "concurrency": 16}
-        teacher = Remembered(TEACHERS["openai"]("m", **options), store)
+        teacher = CachedTeacher(TEACHERS["openai"]("m", **options), store)
         asked = prompts(40)
         replies = answered(teacher, asked)
         requests, answers = server.told("requests"), server.told("answers")
@@ -624,7 +623,7 @@ def test_g7_g12_a_bad_day_is_survived_and_leaves_no_secret_behind(
 
 def ask(url: str, file: str, count: int, told: Any) -> None:
     """What a process does that is about to be killed."""
-    teacher = Remembered(TEACHERS["openai"]("m", base_url=url, concurrency=8), Replies(file))
+    teacher = CachedTeacher(TEACHERS["openai"]("m", base_url=url, concurrency=8), Replies(file))
     for number, _ in enumerate(teacher.complete(prompts(count)), 1):
         told.value = number
 
@@ -655,43 +654,3 @@ def test_g1_killed_at_random_points_it_asks_again_only_what_was_in_flight(tmp_pa
     again = sum(answers.values()) - count
     # In flight is what the server has not answered yet, and what it did answer while one commit was written.
     assert again <= kills * 2 * in_flight, f"{again} asked again in {kills} kills"
-
-
-# -- what it cost ----------------------------------------------------------------------------------------------
-
-TABLE = """
-["toy/model"]
-date = "2001-02-03"
-source = "https://example.org/prices"
-prompt = "0.1"
-output = "0.30"
-"""
-
-
-def test_money_is_exact_and_an_unpriced_model_is_not_free(tmp_path: Path) -> None:
-    assert prices() == {}, "no price is shipped that nobody looked up"
-    (tmp_path / "p.toml").write_text(TABLE)
-    table = prices(tmp_path / "p.toml")
-    assert money({"toy/model": (3, 1)}, table) == Decimal("0.0000006")
-    assert money({"toy/model": (10**15 + 1, 0)}, table) == Decimal("100000000.0000001")
-    assert price_text(money({"toy/model": (10**7, 10**7), "other": (0, 0)}, table)) == "4"
-    assert money({"toy/model": (1, 1), "other": (1, 0)}, table) is None
-    assert price_text(money({"other": (1, 0)}, {})) == "unpriced" and price_text(money({}, {})) == "0"
-
-
-@pytest.mark.parametrize(
-    "old, new",
-    [
-        ('"0.1"', "0.1"),
-        ('"0.1"', '"-1"'),
-        ('"0.1"', '"NaN"'),
-        ('"0.1"', '"cheap"'),
-        ('"2001-02-03"', '"today"'),
-        ('source = "https://example.org/prices"', ""),
-        ('["toy/model"]', 'model = "toy/model"'),
-    ],
-)
-def test_a_price_without_its_day_and_source_is_none(tmp_path: Path, old: str, new: str) -> None:
-    (tmp_path / "p.toml").write_text(TABLE.replace(old, new))
-    with pytest.raises(BadInput, match="p.toml: a price "):
-        prices(tmp_path / "p.toml")

@@ -15,12 +15,13 @@ from toys import Alphabet, Given, ShortestFirst
 
 from exabench.auditing import audit
 from exabench.builders import BUILDERS
-from exabench.builders._ranked import best_first, fused, rankings
+from exabench.builders._first_stages import rankings
 from exabench.builders.scored import Scored
 from exabench.building import KEYS, Sources, build
 from exabench.catalogue import task
 from exabench.errors import BadInput
 from exabench.nouns import Passage, Query, Run
+from exabench.rank_fusion import best_first, fuse
 from exabench.recipe import read_recipe
 from exabench.releases import features, read, rows, verify
 from exabench.rows import FAMILIES, Rejected, Row, checked_row
@@ -81,9 +82,9 @@ def lists(made: Scored) -> list[Row]:
 
 
 def test_the_fusion_is_the_formula():
-    assert fused([["a", "b"], ["b", "c"]]) == {"b": 1 / 62 + 1 / 61, "a": 1 / 61, "c": 1 / 62}
-    assert list(fused([["a"], ["b"]])) == ["b", "a"]  # a tie: the greater id first, as in every run
-    assert fused([["a"], []], k=0) == {"a": 1.0} and fused([]) == {}
+    assert fuse([["a", "b"], ["b", "c"]]) == {"b": 1 / 62 + 1 / 61, "a": 1 / 61, "c": 1 / 62}
+    assert list(fuse([["a"], ["b"]])) == ["b", "a"]  # a tie: the greater id first, as in every run
+    assert fuse([["a"], []], k=0) == {"a": 1.0} and fuse([]) == {}
 
 
 @given(st.lists(st.lists(st.sampled_from("abcdefgh"), min_size=1, unique=True), min_size=2, max_size=3))
@@ -93,7 +94,7 @@ def test_the_fusion_is_that_of_ranx(found: list[list[str]]):
         for number, ids in enumerate(found)
     ]
     theirs = ranx.fuse(runs, norm=None, method="rrf", params={"k": 60}).to_dict()["q"]
-    ours = fused(found)
+    ours = fuse(found)
     assert ours == pytest.approx(dict(theirs)) and list(ours.values()) == sorted(ours.values(), reverse=True)
 
 

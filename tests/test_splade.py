@@ -14,7 +14,7 @@ from models import MINILM, bert_tokenizer
 from safetensors.torch import load_file, save_file
 
 from exabench.catalogue import task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.errors import BadInput
 from exabench.nouns import Passage, Query
 from exabench.reranking import make_candidates

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,17 +15,17 @@ from test_endpoint import lengths, server
 from toys import contents, good_run, write_run, write_submission
 from trained import model_folder
 
-import exabench.submitting._sending
+import exabench.hub
 from exabench.catalogue import task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.errors import BadInput, OutsideFailed, UnknownName
 from exabench.evaluation import run_board
-from exabench.files import digest_of, json_text
 from exabench.ledger import Ledger
 from exabench.reranking import make_candidates
 from exabench.runs import read_run, run_in_order, run_of, run_text, top
 from exabench.submissions import TRAINING_FILES, read_training
 from exabench.submitting import BASELINES, send, submit, withdraw
+from exabench.verification import check
 
 
 @pytest.fixture
@@ -192,10 +190,6 @@ def test_a_trained_model_is_filed_with_its_report_and_without_its_weights(board,
     added = {name: data for name, data in contents(board).items() if name not in before}
     reports = {f"models/acme--small/{name}": (trained / name).read_bytes() for name in TRAINING_FILES}
     assert added.keys() == {*reports, "submissions/acme--small.toml"}
-    digests = {name: digest_of((trained / name).read_bytes()) for name in TRAINING_FILES[1:]}
-    report = json.loads(reports.pop("models/acme--small/training.json"))
-    sealed = {**report, "sealed": {**digests, "training.json": digest_of(report)}}
-    assert added["models/acme--small/training.json"] == json_text(sealed).encode()
     assert reports.items() <= added.items()
     assert {str(path.relative_to(board)) for path in files} == added.keys()
     assert (submission.model, submission.revision[:7]) == ("work/model", "sha256:")
@@ -219,6 +213,16 @@ def test_a_model_that_comes_without_a_report_takes_the_old_one_away(board, train
     assert not Ledger(board).trainings() and not (board / "models" / "acme--small").exists()
 
 
+def test_a_report_that_version_0_1_filed_with_a_drawing_is_read_and_goes_whole(board, trained):
+    submit(trained / "submission.toml", [], board)
+    folder = board / "models" / "acme--small"
+    (folder / "curves.svg").write_text("<svg/>")
+    assert Ledger(board).trainings().keys() == {"acme--small"} and check(board) == []
+    (trained / "training.json").unlink()
+    submit(trained / "submission.toml", [], board)
+    assert not folder.exists()
+
+
 def edited(file, *path, value=None):
     """Put a value into training.json, or take a key out of it."""
     values = inner = json.loads(file.read_text())
@@ -235,40 +239,42 @@ def nested(levels):
     return {"a": nested(levels - 1)} if levels else 1
 
 
-def drawn(folder, old, new):
-    text = (folder / "curves.svg").read_text()
-    assert old in text
-    (folder / "curves.svg").write_text(text.replace(old, new, 1))
-
-
 BROKEN = {
-    "a key is missing": (lambda folder: edited(folder / "training.json", "steps"), "it must hold"),
-    "a key too many": (lambda folder: edited(folder / "training.json", "more", value=1), "it must hold"),
-    "a number is text": (lambda folder: edited(folder / "training.json", "seed", value="1"), "it.seed must be a whole"),
-    "a number is huge": (lambda folder: edited(folder / "training.json", "epochs", value=1e30), "it.epochs"),
-    "a truth is no number": (lambda folder: edited(folder / "training.json", "best", value=True), "it.best"),
+    "a key is missing": (lambda folder: edited(folder / "training.json", "steps"), "lacks the key 'steps'"),
+    "a key too many": (lambda folder: edited(folder / "training.json", "more", value=1), "has an unknown key 'more'"),
+    "a number is text": (
+        lambda folder: edited(folder / "training.json", "seed", value="1"),
+        "the report seed: expected `int`, got `str`",
+    ),
+    "a number is huge": (
+        lambda folder: edited(folder / "training.json", "epochs", value=1e30),
+        "the report epochs: expected `float` <= ",
+    ),
+    "a truth is no number": (
+        lambda folder: edited(folder / "training.json", "best", value=True),
+        "the report best: expected `int`, got `bool`",
+    ),
     "a table is too deep": (
         lambda folder: edited(folder / "training.json", "data", 0, "leaks", value=nested(40)),
-        r"it.data\[0\].leaks must be a table",
+        "is nested deeper than 20 levels",
     ),
     "an interval of one": (
-        lambda folder: edited(folder / "training.json", "checks", 0, "interval", value=[1.0]), "must be a list of 2"
+        lambda folder: edited(folder / "training.json", "checks", 0, "interval", value=[1.0]),
+        r"checks\[0\].interval: expected `array` of length 2",
     ),
-    "another format": (lambda folder: edited(folder / "training.json", "format", value=2), "format must be 1"),
-    "another recipe": (lambda folder: (folder / "recipe.toml").write_text("seed = 8\n"), "holds another recipe"),
+    "another format": (
+        lambda folder: edited(folder / "training.json", "format", value=2),
+        "the report format: invalid enum value 2",
+    ),
+    "another recipe": (
+        lambda folder: (folder / "recipe.toml").write_text("seed = 8\n"),
+        "is not the recipe that training.json holds",
+    ),
     "no JSON": (lambda folder: (folder / "training.json").write_text("{" * 5000), "cannot be read"),
     "no text": (lambda folder: (folder / "README.md").write_bytes(b"\xff"), "is not UTF-8 text"),
     "no card": (lambda folder: (folder / "README.md").unlink(), "must be a plain file"),
     "a formula": (lambda folder: (folder / "curves.csv").write_text("=cmd()\n"), "is not a table of the steps"),
-    "a script": (lambda folder: drawn(folder, "</svg>", "<script>1</script></svg>"), "it holds .*script"),
-    "a handler": (lambda folder: drawn(folder, "<svg ", '<svg onload="alert(1)" '), "svg has onload"),
-    "a link": (lambda folder: drawn(folder, "</svg>", '<a href="https://x.org">x</a></svg>'), "it holds .*}a"),
-    "an entity": (lambda folder: drawn(folder, "<svg ", '<!DOCTYPE svg [<!ENTITY a "b">]><svg '), "a declaration"),
-    "a foreign colour": (lambda folder: drawn(folder, ".curves path {", ".x { fill: url(//x.org) } .y {"), "its style"),
-    "a foreign style": (lambda folder: drawn(folder, "<style>", '<style>@import "//x.org";'), "its style"),
-    "another picture": (lambda folder: (folder / "curves.svg").write_text("<html/>"), "it holds html"),
-    "half a picture": (lambda folder: drawn(folder, "</svg>", ""), "no element found"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BROKEN)
@@ -305,7 +311,7 @@ def hub(tmp_path, monkeypatch, board):
     with HubDouble() as server:
         point_at(server.url, tmp_path / "home", monkeypatch)
         server.commit(f"datasets/{REPO}", contents(board))
-        monkeypatch.setattr(exabench.submitting._sending.time, "sleep", lambda seconds: None)
+        monkeypatch.setattr(exabench.hub.time, "sleep", lambda seconds: None)
         yield server
 
 
@@ -390,36 +396,46 @@ def test_a_folder_gets_the_same_files_once(board, sent, tmp_path):
         send(sent[0], [f"mini={sent[1]}"], board=board)
 
 
-def git(folder: Path, *command: str) -> str:
-    who = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
-    done = subprocess.run(["git", *command], cwd=folder, env={**os.environ, **who}, capture_output=True, check=True)
-    return done.stdout.decode()
-
-
-def test_a_branch_gets_the_same_files_and_nothing_else_changes(board, sent, tmp_path_factory, monkeypatch):
-    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
-        monkeypatch.setenv(name, "a@b")
-    git(board.parent, "init", "-q", "-b", "main")
-    git(board.parent, "add", "board")
-    git(board.parent, "commit", "-q", "-m", "start")
-    (board / "staged.txt").write_text("x")
-    git(board.parent, "add", "board/staged.txt")
-    before = contents(board.parent / ".git"), git(board.parent, "status", "--porcelain"), contents(board)
-    with pytest.raises(BadInput, match="git check-ref-format"):
-        send(sent[0], [f"mini={sent[1]}"], board=board, branch="..bad")
-    send(sent[0], [f"mini={sent[1]}"], board=board, branch="new-entry", dry_run=True)
-    assert contents(board.parent / ".git") == before[0]
-    _, done = send(sent[0], [f"mini={sent[1]}"], board=board, branch="new-entry")
-    assert (git(board.parent, "status", "--porcelain"), contents(board)) == before[1:]
-    assert contents(board.parent / ".git")["index"] == before[0]["index"]
-    changed = git(board.parent, "diff", "--name-status", "main", "new-entry").split()
-    assert changed == [word for path in sorted(done.files) for word in ("A", f"board/{path}")]
-    assert "Submit acme/better (run)" in git(board.parent, "log", "-1", "new-entry")
-    with pytest.raises(BadInput, match="branch new-entry is there already"):
+def test_a_branch_is_no_place_to_send_to_any_more(board, sent):
+    with pytest.raises(BadInput, match="--branch was taken out: write the files with --to FOLDER"):
         send(sent[0], [f"mini={sent[1]}"], board=board, branch="new-entry")
-    plain = Path(shutil.copytree(board, tmp_path_factory.mktemp("plain") / "board"))
-    with pytest.raises(BadInput, match="git for-each-ref: .*not a git repository"):
-        send(sent[0], [f"mini={sent[1]}"], board=plain, branch="x")
+
+
+# -- options of the reranker -------------------------------------------------------------------------------------------
+
+MODEL = {"kind": "model", "reranker": "bi_encoder", "model": "acme/m", "revision": "a" * 40}
+API = {"kind": "api", "reranker": "endpoint", "model": "m", "endpoint": "https://api.example.org"}
+CHAT = {**API, "reranker": "listwise"}
+OPTIONS = {
+    "a type": (MODEL, 'max_length = "long"', "max_length must be a whole number, not 'long'; its options: .*precision"),
+    "a name": (MODEL, "max_lenght = 3", "reranker bi_encoder has no option 'max_lenght'; its options: .*max_length"),
+    "a program's": (MODEL, 'progress = "x"', "has no option 'progress'"),
+    "no teacher": ({**MODEL, "reranker": "listwise"}, "words = 3", "asks a language model: say which engine"),
+    "a teacher's": ({**MODEL, "reranker": "listwise"}, 'teacher = { part = "openai", x = 1 }', "teacher openai .*'x'"),
+    "an api's": (API, 'timeout = "long"', "reranker endpoint: timeout must be a number"),
+    "a chat's": (CHAT, "teacher = { temprature = 1 }", "teacher openai has no option 'temprature'"),
+    "a chat's own": (CHAT, "style = 3", "reranker listwise: style must be text"),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_options_that_a_reranker_does_not_take_are_refused_in_one_line_and_nothing_is_filed(board, tmp_path, case):
+    values, options, told = OPTIONS[case]
+    file = write_submission(tmp_path / "s", name="acme/odd", **values)
+    file.write_text(file.read_text() + f"[options]\n{options}\n")
+    before = contents(board)
+    for dry_run in (True, False):
+        with pytest.raises(BadInput, match=told) as caught:
+            submit(file, [], board, dry_run=dry_run)
+        assert "\n" not in str(caught.value)
+    assert contents(board) == before
+
+
+def test_a_wrong_option_is_told_with_all_other_problems(board, tmp_path):
+    file = write_submission(tmp_path / "s", name="acme/odd", **MODEL, withdrawn="x", options={"max_length": True})
+    with pytest.raises(BadInput) as caught:
+        submit(file, [], board)
+    assert "max_length must be" in str(caught.value) and "withdrawn is for" in str(caught.value)
 
 
 # -- an API, and what is withdrawn -------------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
 import socket
 import threading
 import time
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ import transformers
 from models import t5_folder, t5_tokenizer
 from tiny_llama import tiny_llama
 
+from exabench import http
 from exabench.errors import BadInput, OutsideFailed
 from exabench.nouns import Prompt, Reply
 from exabench.rerankers.listwise import Listwise
@@ -367,7 +370,7 @@ def test_a_passing_trouble_is_tried_again_and_a_lasting_one_ends_in_one_line(tro
     started = time.monotonic()
     with (
         serving(trouble) as server,
-        pytest.raises(OutsideFailed, match=rf"^{server.url} gives no answer to prompt 'p\d' after 2 failures") as told,
+        pytest.raises(OutsideFailed, match=rf"^{server.url} gives no answer to prompt 'p\d' after 2 tries") as told,
     ):
         list(teacher(server, timeout=0.5, retries=1).complete(asked(5)))
     assert time.monotonic() - started < 6 and "\n" not in str(told.value) and len(str(told.value)) < 400
@@ -378,7 +381,7 @@ def test_nobody_there_is_one_line_in_bounded_time() -> None:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     started = time.monotonic()
-    with pytest.raises(OutsideFailed, match=rf"^{url} gives no answer .* after 2 failures .*onnect.*; is it up\?$"):
+    with pytest.raises(OutsideFailed, match=rf"^{url} gives no answer .* after 2 tries .*onnect.*; is it up\?$"):
         list(teacher(url, retries=1).complete(asked(50)))
     assert time.monotonic() - started < 5
 
@@ -395,6 +398,37 @@ def test_a_server_that_dies_in_the_middle_leaves_what_was_answered() -> None:
             answered += (answered.append(reply) for reply in replies)
     assert len({reply.id for reply in answered if reply}) == 20 and time.monotonic() - started < 6
     assert len(server.seen) <= 20 + 4 * 2, "after the first prompt that failed nobody asks more"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_answer_without_end_is_given_up_and_never_held(packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "LARGEST_ANSWER", 1 << 20)
+    bomb = gzip.compress(bytes(1 << 27))
+
+    def endless(server: Fake, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        if packed:
+            return send(handler, 200, bomb, content_encoding="gzip")
+        handler.send_response(200)
+        handler.end_headers()
+        while True:
+            handler.wfile.write(bytes(1 << 16))
+
+    tracemalloc.start()
+    started = time.monotonic()
+    with serving(endless) as server, pytest.raises(OutsideFailed, match="an answer of more than 1,048,576 bytes"):
+        list(teacher(server, retries=0).complete(asked(3)))
+    assert time.monotonic() - started < 3 and tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()
+
+
+def test_a_packed_answer_is_unpacked() -> None:
+    def packed(server: Fake, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        choice = {"finish_reason": "stop", "message": {"content": "yes"}}
+        told = {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+        send(handler, 200, gzip.compress(json.dumps(told).encode()), content_encoding="gzip")
+
+    with serving(packed) as server:
+        assert [reply.text for reply in teacher(server).complete(asked(1))] == ["yes"]
 
 
 @pytest.mark.parametrize("said", ["soon", "-1", "nan", "Wed, 99 Foo 99999 99:99:99 GMT", "\t"])
@@ -432,14 +466,14 @@ def test_a_limit_that_does_not_end_is_one_line() -> None:
         send(handler, 429, {"error": {"message": "slow down"}}, retry_after="3600")
 
     started = time.monotonic()
-    with serving(limited) as server, pytest.raises(OutsideFailed, match="1 times 429 .*slow down"):
+    with serving(limited) as server, pytest.raises(OutsideFailed, match="after 1 try .last: 429 slow down"):
         list(teacher(server).complete(asked(9)))
     assert time.monotonic() - started < 3
 
     started = time.monotonic()
     with (
         serving(lambda s, h, b: send(h, 429, {"error": {"message": "now"}}, retry_after="0")) as server,
-        pytest.raises(OutsideFailed, match=r"\d times 429 .*now"),
+        pytest.raises(OutsideFailed, match=r"after \d+ tries .last: 429 now"),
     ):
         list(teacher(server, patience=1.0).complete(asked(1)))
     assert 0.3 < time.monotonic() - started < 10 and len(server.seen) < 20

@@ -172,7 +172,7 @@ def test_what_is_cut_fits_and_keeps_every_literal_and_the_querys_end(text, query
     made, full = template.build(fields, limit), template.build(fields, 1 << 30)
     assert len(made.ids) == min(limit, len(full.ids))
     assert (made.cut_passage or made.cut_query) == (len(full.ids) > limit)
-    literals = [i for piece in template.pieces if not isinstance(piece, int) for i in piece]
+    literals = [i for piece in template.literals for i in piece.tolist()]
     kept = list(made.ids)
     for i in literals:
         assert i in kept, "a literal is gone"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.collections._texts import Texts
+from exabench.collections import Texts
 from exabench.nouns import Passage
 
 

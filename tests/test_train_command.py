@@ -148,7 +148,7 @@ def test_a_disk_without_room_is_one_line_and_the_same_command_goes_on(headless, 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("steps.pace=3", "unknown key of steps 'pace'"),
+        ("steps.pace=3", "unknown key 'pace' in steps"),
         ("loss.part=ranknett", "ranknet"),
         ("loss.part=lce", "holds listwise, but loss lce needs contrastive"),
         ("loss.sigma=-1", "sigma"),

@@ -6,7 +6,7 @@ import pytest
 from fits import recipe
 
 from exabench.errors import BadInput, UnknownName
-from exabench.training._plan import Dev, Steps, train_recipe
+from exabench.training.plan import Dev, Steps, train_recipe
 
 DATA = [{"release": "acme/lists", "table": "one"}]
 
@@ -31,38 +31,37 @@ def test_an_override_reaches_into_a_table_and_changes_the_fingerprint(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "kind", "said"),
+    ("changes", "said"),
     [
-        ({"optmiser": "adamw"}, UnknownName, "unknown key 'optmiser'"),
-        ({"seed": "three"}, BadInput, "seed must be int, not str"),
-        ({"steps": {"rat": 1e-3}}, UnknownName, "unknown key of steps 'rat'; did you mean rate"),
-        ({"steps": {"rate": "fast"}}, BadInput, "steps.rate must be float, not str"),
-        ({"steps": {"groups": 2.5}}, BadInput, "steps.groups must be int, not float"),
-        ({"steps": {"compile": 1}}, BadInput, "steps.compile must be bool, not int"),
-        ({"steps": {"groups": True}}, BadInput, "steps.groups must be int, not bool"),
-        ({"steps": {"rate": 0.0}}, BadInput, "rate must be above 0"),
-        ({"steps": {"rate": -1.0}}, BadInput, "rate must be above 0"),
-        ({"steps": {"groups": 0}}, BadInput, "groups must be above 0"),
-        ({"steps": {"epochs": 0.0}}, BadInput, "steps.epochs must be above 0"),
-        ({"steps": {"steps": -1}}, BadInput, "steps.epochs must be above 0"),
-        ({"steps": {"warmup": -1}}, BadInput, "steps.warmup must be at least 0"),
-        ({"steps": {"clip": -1.0}}, BadInput, "steps.clip must be at least 0"),
-        ({"steps": {"batch_tokens": -1}}, BadInput, "steps.batch_tokens must be at least 0"),
-        ({"steps": {"loaders": -1}}, BadInput, "steps.loaders must be at least 0"),
-        ({"steps": {"optimiser": "sgd"}}, UnknownName, "unknown steps.optimiser 'sgd'; choose from: adafactor, adamw"),
-        ({"steps": {"schedule": "lineer"}}, UnknownName, "did you mean linear"),
-        ({"steps": {"gradients": "cache"}}, UnknownName, "did you mean cached"),
-        ({"steps": {"autocast": "int8"}}, UnknownName, "steps.autocast"),
-        ({"dev": {"evry": 3}}, UnknownName, "did you mean every"),
-        ({"steps": {"attention": "some/kernel"}}, UnknownName, "some/kernel"),  # it would be fetched, and run
-        ({"check": [{"tsak": "mini"}]}, UnknownName, "did you mean task"),
-        ({"check": [{"metric": "nDCG@10"}]}, BadInput, "check.task is missing"),
-        ({"loss": {"temperature": 2}}, BadInput, "loss must name a part"),
-        ({"model": ""}, BadInput, "model is missing"),
+        ({"optmiser": "adamw"}, "has an unknown key 'optmiser'; its keys: check, data, dev,"),
+        ({"seed": "three"}, "seed: expected `int`, got `str`"),
+        ({"steps": {"rat": 1e-3}}, "has an unknown key 'rat' in steps; its keys: .*optimiser, rate,"),
+        ({"steps": {"rate": "fast"}}, "steps.rate: expected `float`, got `str`"),
+        ({"steps": {"groups": 2.5}}, "steps.groups: expected `int`, got `float`"),
+        ({"steps": {"compile": 1}}, "steps.compile: expected `bool`, got `int`"),
+        ({"steps": {"groups": True}}, "steps.groups: expected `int`, got `bool`"),
+        ({"steps": {"rate": 0.0}}, "steps.rate: expected `float` > 0.0"),
+        ({"steps": {"rate": -1.0}}, "steps.rate: expected `float` > 0.0"),
+        ({"steps": {"groups": 0}}, "steps.groups: expected `int` >= 1"),
+        ({"steps": {"epochs": 0.0}}, "steps.epochs: expected `float` > 0.0"),
+        ({"steps": {"steps": -1}}, "steps.steps: expected `int` >= 0"),
+        ({"steps": {"warmup": -1}}, "steps.warmup: expected `int` >= 0"),
+        ({"steps": {"clip": -1.0}}, "steps.clip: expected `float` >= 0.0"),
+        ({"steps": {"optimiser": "sgd"}}, "steps.optimiser: invalid enum value 'sgd'; choose from: adamw, adafactor"),
+        ({"steps": {"schedule": "lineer"}}, "choose from: constant, linear, cosine"),
+        ({"steps": {"gradients": "cache"}}, "choose from: auto, plain, cached"),
+        ({"steps": {"autocast": "int8"}}, "steps.autocast: .*; choose from: bfloat16"),
+        ({"steps": {"sharded": True, "optimiser": "adafactor"}}, "steps.sharded takes adamw, not adafactor"),
+        ({"dev": {"evry": 3}}, "unknown key 'evry' in dev; its keys: .*every"),
+        ({"steps": {"attention": "some/kernel"}}, "steps.attention: .*some/kernel"),  # it would be fetched, and run
+        ({"check": [{"tsak": "mini"}]}, r"unknown key 'tsak' in check\[0\]; its keys: .*task"),
+        ({"check": [{"metric": "nDCG@10"}]}, r"lacks the key 'task' in check\[0\]"),
+        ({"loss": {"temperature": 2}}, "loss must name a part"),
+        ({"model": ""}, "model: expected `str` of length >= 1"),
     ],
 )
-def test_a_key_that_is_unknown_mistyped_or_out_of_range_is_one_line(tmp_path, changes, kind, said):
-    with pytest.raises(kind, match=said) as error:
+def test_a_key_that_is_unknown_mistyped_or_out_of_range_is_one_line(tmp_path, changes, said):
+    with pytest.raises(BadInput, match=said) as error:
         train_recipe(made(tmp_path, **changes))
     assert str(error.value).startswith(str(tmp_path)) and "\n" not in str(error.value)
     assert error.value.exit_code == 2
@@ -71,14 +70,14 @@ def test_a_key_that_is_unknown_mistyped_or_out_of_range_is_one_line(tmp_path, ch
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ([], "data is missing"),
-        ([{"release": "acme/lists"}], "data.table is missing"),
-        ([{"release": "acme/lists", "table": "one", "limit": "all"}], "data.limit must be int, not str"),
+        ([], "data: expected `array` of length >= 1"),
+        ([{"release": "acme/lists"}], r"lacks the key 'table' in data\[0\]"),
+        ([{"release": "acme/lists", "table": "one", "limit": "all"}], r"data\[0\].limit: expected `int`, got `str`"),
         (
             [{"release": "acme/lists", "table": "one", "passage": 3}],
-            "unknown key of data 'passage'; did you mean passages",
+            r"unknown key 'passage' in data\[0\]; its keys: .*passages",
         ),
-        (["acme/lists"], "data must be a table"),
+        (["acme/lists"], r"data\[0\]: expected `object`, got `str`"),
     ],
 )
 def test_data_that_is_no_list_of_tables_is_one_line(tmp_path, data, said):

@@ -14,14 +14,15 @@ from exabench.builders import BUILDERS
 from exabench.builders.imported import FORMATS
 from exabench.building import data_recipe
 from exabench.catalogue import single_task
+from exabench.files import digest_of
 from exabench.losses import LOSSES
 from exabench.metrics._measure import MetricName
-from exabench.recipe import Recipe, recipe_names
+from exabench.recipe import Recipe, recipe_names, recipes
 from exabench.rerankers import RERANKERS
-from exabench.rerankers._pointwise import Scoring
+from exabench.rerankers._models import Options
 from exabench.strategies import STRATEGIES
-from exabench.training._groups import FITS
-from exabench.training._plan import Check, Plan, train_recipe
+from exabench.training.groups import FITS
+from exabench.training.plan import Check, Plan, train_recipe
 
 REPORTED = Path(__file__).parents[1] / "leaderboard" / "reported"
 NAMES = recipe_names("train")
@@ -105,6 +106,13 @@ def test_the_published_rerankers_all_have_recipes():
     assert wanted <= set(NAMES)
 
 
+def test_every_recipe_of_version_0_1_has_the_values_that_it_had():
+    """The fingerprint of a recipe stands in models that were trained with it."""
+    fingerprints = {name: recipe.fingerprint for name, recipe in recipes("train").items()}
+    assert len(fingerprints) == 46
+    assert digest_of(fingerprints) == "sha256:3ffbf757da6ee2f7704336d543d2f27619ef5a5f21d5d249635479aad38ff49a"
+
+
 @each
 def test_every_key_of_a_recipe_is_known_and_those_that_a_card_shows_are_there(name):
     plan = train_recipe(name)
@@ -116,7 +124,7 @@ def test_every_key_of_a_recipe_is_known_and_those_that_a_card_shows_are_there(na
 def test_reranker_options_and_strategy_exist_and_fit(name):
     plan = train_recipe(name)
     part = RERANKERS[plan.reranker]
-    assert plan.options.keys() <= inspect.signature(part).parameters.keys() | Scoring.__annotations__.keys()
+    assert plan.options.keys() <= inspect.signature(part).parameters.keys() | Options.__annotations__.keys()
     assert plan.options.get("strategy", "softmax") in STRATEGIES
     assert hasattr(part, "learner"), f"{plan.reranker} cannot be trained"
 

@@ -44,13 +44,13 @@ from exabench.losses import LOSSES
 from exabench.nouns import Passage, Query
 from exabench.systems import reranker
 from exabench.training import train
-from exabench.training._curves import Curves
-from exabench.training._dev import _gains, _ndcg, scores_of
-from exabench.training._loading import Loading
-from exabench.training._optimisers import rate_at
-from exabench.training._order import Order
-from exabench.training._plan import Steps, train_recipe
-from exabench.training._ranks import Ranks
+from exabench.training.curves import Curves
+from exabench.training.dev import gains_of, ndcg, scores_of
+from exabench.training.distributed import Ranks
+from exabench.training.loading import Loading
+from exabench.training.optimisers import rate_at
+from exabench.training.order import Order
+from exabench.training.plan import Steps, train_recipe
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +293,7 @@ def fitted(place, file, to, full=None, **options):
 def test_memory_that_runs_out_in_the_first_step_gives_the_run_that_began_small(place, tmp_path):
     small, _ = fitted(place, tmp_path / "small.toml", tmp_path / "small", steps={"batch_tokens": 32})
     halved, run = fitted(place, tmp_path / "large.toml", tmp_path / "large", full=range(1, 9))
-    assert run.fit._gradient.micro == 32 and len(run.seen) == 8
+    assert run.fit._gradient.batches.budget == 32 and len(run.seen) == 8
     assert all(torch.equal(small[name], halved[name]) for name in small)  # with dropout
     assert (tmp_path / "small" / "curves.csv").read_bytes() == (tmp_path / "large" / "curves.csv").read_bytes()
 
@@ -302,13 +302,13 @@ def test_memory_that_runs_out_later_changes_no_gradient_and_is_remembered(place,
     steps = {"dropout": False}
     plenty, _ = fitted(place, tmp_path / "a.toml", tmp_path / "a", steps=steps)
     halved, run = fitted(place, tmp_path / "b.toml", tmp_path / "b", full=range(4, 9), steps=steps)
-    assert run.fit._gradient.micro == 32
+    assert run.fit._gradient.batches.budget == 32
     plenty.pop("dense_bias")  # no order depends on it: its gradient is rounding, of which Adam makes whole steps
     for name in plenty:
         torch.testing.assert_close(plenty[name], halved[name], rtol=1e-4, atol=1e-6)
     again = parts(tmp_path / "b.toml", tmp_path / "b")
     again.run()
-    assert again.fit._gradient.micro == 32
+    assert again.fit._gradient.batches.budget == 32
 
 
 # -- which groups, and when ------------------------------------------------------------------------------------------
@@ -458,16 +458,16 @@ def test_no_memory_for_the_moments_or_for_dev_is_one_line_that_says_what_to_do(p
 
 
 def test_ndcg_of_held_out_groups_by_hand():
-    assert _gains((4.0, 2.0, 2.0, 1.0)).tolist() == [1, 1 / 2, 1 / 2, 1 / 4]
-    assert _gains((0.0, 1.0, 1.0)).tolist() == [0, 1, 1]
+    assert gains_of((4.0, 2.0, 2.0, 1.0)).tolist() == [1, 1 / 2, 1 / 2, 1 / 4]
+    assert gains_of((0.0, 1.0, 1.0)).tolist() == [0, 1, 1]
     discounts = 1 / np.log2([2, 3, 4])
     gains = np.array([1.0, 0.5, 1 / 3])
-    assert _ndcg(np.array([3.0, 2.0, 1.0]), gains, 10) == pytest.approx(1)
+    assert ndcg(np.array([3.0, 2.0, 1.0]), gains, 10) == pytest.approx(1)
     worst = float((gains[::-1] * discounts).sum() / (gains * discounts).sum())
-    assert _ndcg(np.array([1.0, 2.0, 3.0]), gains, None) == pytest.approx(worst)
-    assert _ndcg(np.zeros(3), gains, 10) == pytest.approx(worst)  # equal scores in their worst order
-    assert _ndcg(np.array([1.0, 2.0, 3.0]), np.array([1.0, 0, 0]), 2) == 0
-    assert _ndcg(np.array([1.0, 2.0]), np.zeros(2), 10) == 0
+    assert ndcg(np.array([1.0, 2.0, 3.0]), gains, None) == pytest.approx(worst)
+    assert ndcg(np.zeros(3), gains, 10) == pytest.approx(worst)  # equal scores in their worst order
+    assert ndcg(np.array([1.0, 2.0, 3.0]), np.array([1.0, 0, 0]), 2) == 0
+    assert ndcg(np.array([1.0, 2.0]), np.zeros(2), 10) == 0
 
 
 def test_single_passages_are_held_out_by_their_loss(place, tmp_path):
@@ -561,13 +561,13 @@ def test_every_kind_of_model_comes_back_from_its_folder_as_it_was_fitted(place, 
         ({"reranker": "random"}, BadInput, "reranker random cannot be trained; take one of bi_encoder, cross_encoder"),
         ({"model": "/nowhere/at/all"}, BadInput, "is no folder here and no Hub id"),
         ({"loss": {"part": "ranknett"}}, UnknownName, "did you mean ranknet"),
-        ({"loss": {"part": "ranknet", "sgima": 2}}, BadInput, "loss ranknet does not take these options"),
+        ({"loss": {"part": "ranknet", "sgima": 2}}, BadInput, "loss ranknet has no option 'sgima'; its options: sigma"),
         ({"loss": {"part": "ranknet", "sigma": -1}}, BadInput, "sigma of a loss must be a number above 0"),
         ({"loss": {"part": "lce"}}, BadInput, "table lists holds listwise, but loss lce needs contrastive"),
         ({"options": {"tempalte": "x"}}, BadInput, "tempalte"),
         ({"precision": "int8"}, UnknownName, "precision 'int8'"),
         ({"reranker": "cross_encoder"}, BadInput, "encoder"),
-        ({"steps": {"attention": "fast"}}, UnknownName, "steps.attention 'fast'"),
+        ({"steps": {"attention": "fast"}}, BadInput, "steps.attention: invalid enum value 'fast'"),
         ({"dev": {"every": 1, "metric": "nDGC@10"}}, UnknownName, "did you mean ndcg"),
     ],
 )

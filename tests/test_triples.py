@@ -65,10 +65,10 @@ def test_the_report_counts_triples_and_their_queries():
 
 def test_triples_that_are_not_there_or_have_no_text_are_refused():
     with pytest.raises(BadInput, match="memory has no triples"):
-        Triples(Pinned([], [], {}))
+        list(Triples(Pinned([], [], {})).items())
     with pytest.raises(BadInput, match="memory ends after 40 triples, before the 41 wanted"):
         list(Triples(by_id(), count=41).items())
-    with pytest.raises(BadInput, match=r"has no text of it \(id 'q3/good3/bad3'\)"):
+    with pytest.raises(BadInput, match=r"has no passage of this id.* \(id 'bad3'\)"):
         list(Triples(by_id(missing="bad3")).items())
     with pytest.raises(BadInput, match="count is -1"):
         Triples(by_id(), count=-1)

@@ -8,7 +8,7 @@ import pytest
 from toys import Alphabet, ShortestFirst
 
 from exabench.catalogue import task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.errors import BadInput
 from exabench.files import json_text
 from exabench.nouns import Passage, Query, Run, Usage

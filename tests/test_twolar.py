@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 from toys import Alphabet
 
 from exabench.builders import BUILDERS
-from exabench.builders._recorded import recorded_answer, recorded_replies
-from exabench.builders._sources import blocks, in_turn, overlap
+from exabench.builders._first_stages import blocks, overlap
 from exabench.builders._twolar_format import PADDING, rows_from_jsonl, to_jsonl
-from exabench.builders.twolar import Twolar
+from exabench.builders.twolar import Twolar, recorded_replies
 from exabench.catalogue import single_task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.errors import BadInput
 from exabench.measuring import measurement
 from exabench.nouns import Convention, Passage, Query, Reply
@@ -33,6 +32,7 @@ from exabench.retrievers.bm25 import Bm25
 from exabench.retrievers.run_file import RunFile
 from exabench.rows import Item, Rejected, Row, checked_row
 from exabench.runs import read_run, run_in_order
+from exabench.sampling import by_turns
 
 PROVENANCE = {"teacher": "toy", "teacher_revision": "1", "prompt": "rankgpt@1", "replies": ["key"]}
 
@@ -120,7 +120,7 @@ def test_blocks_are_disjoint_equal_and_hold_every_query(ids: set[str], stages: i
 @given(st.lists(st.lists(st.integers()), max_size=5))
 def test_taking_turns_loses_nothing_and_keeps_each_order(lists: list[list[int]]) -> None:
     tagged = [[(place, one) for one in ones] for place, ones in enumerate(lists)]
-    mixed = in_turn(tagged)
+    mixed = by_turns(tagged)
     assert [[one for one in mixed if one[0] == place] for place in range(len(lists))] == tagged
 
 
@@ -140,7 +140,7 @@ def test_the_head_of_a_plan_is_mixed_as_the_whole_is() -> None:
 
 def test_the_plan_is_the_same_in_any_order_of_passages_queries_and_parts() -> None:
     builder = on_mini(order=5)
-    builder._stages = dict(reversed(list(builder._stages.items())))
+    builder.retrievers = dict(reversed(list(builder.retrievers.items())))
     assert list(builder.items()) == list(on_mini().items())
     other = {item.id: item.data["first_stage"] for item in on_mini(seed=1).items()}
     assert other != {item.id: item.data["first_stage"] for item in on_mini().items()}
@@ -148,7 +148,7 @@ def test_the_plan_is_the_same_in_any_order_of_passages_queries_and_parts() -> No
 
 def parts() -> tuple[Any, Any, Any]:
     builder = on_mini()
-    return builder._collection, builder._queries, builder._stages
+    return builder.collection, builder.queries, builder.retrievers
 
 
 def test_a_list_is_what_the_stage_found_in_its_order_and_all_of_it_is_one_prompt() -> None:
@@ -198,11 +198,11 @@ def test_the_passage_of_a_cropped_query_stays_unless_it_is_told_to_go() -> None:
 def test_ids_of_two_queries_and_unknown_passages_are_refused() -> None:
     passages = [Passage("a", "x"), Passage("b", "y")]
     stage, query = Alphabet(passages), Query("q", "why")
-    with pytest.raises(BadInput, match="two sources of queries give this id"):
+    with pytest.raises(BadInput, match="two queries have this id, one of them of b"):
         list(Twolar(Memory(passages), {"a": Typed(query), "b": Typed(query)}, {"az": stage}).items())
-    with pytest.raises(BadInput, match="queries a gives this id twice"):
+    with pytest.raises(BadInput, match="two queries have this id, one of them of a"):
         list(Twolar(Memory(passages), {"a": Typed(query, query)}, {"az": stage}).items())
-    with pytest.raises(BadInput, match=r"a first stage found a passage that memory lacks \(id 'b'\)"):
+    with pytest.raises(BadInput, match=r"memory has no passage of this id.* \(id 'b'\)"):
         list(Twolar(Memory(passages[:1]), Typed(query), {"az": stage}).items())
 
 
@@ -319,7 +319,7 @@ def test_table_1_is_counted_over_the_same_queries_for_every_stage() -> None:
     builder = on_mini()
     items = list(builder.items())
     found = {
-        name: builder._stages[name].search([Query(i.id, i.data["query"]) for i in items], 10)
+        name: builder.retrievers[name].search([Query(i.id, i.data["query"]) for i in items], 10)
         for name in ("bm25", "a-z")
     }
     for source in ("cropped", "given"):
@@ -342,8 +342,9 @@ def test_a_recorded_order_is_read_back_as_it_was(order: list[str]) -> None:
 
 
 def test_what_a_record_lacks_is_missing_and_what_it_has_beyond_is_left_out() -> None:
-    assert recorded_answer(["a", "b", "c"], ["x", "c", "a"]) == "[3] > [1]"
     builder, item = one_item()
+    [reply] = recorded_replies([item], run_in_order("recorded", {"q": ["x", "p2", "p0"]}))
+    assert reply.text == "[3] > [1]"
     [reply] = recorded_replies([item], run_in_order("recorded", {"another": ["p1"]}))
     with pytest.raises(Rejected, match="names no passage"):
         builder.row(item, [reply])
@@ -397,12 +398,12 @@ def test_the_authors_lines_become_rows_of_our_family(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (authors_line(query=3), 'needs a text "query"'),
+        (authors_line(query=3), "query: expected `str`, got `int`"),
         (authors_line(retrieved_passages=[{"docid": "1", "text": "a"}] * 2), "each once"),
         (authors_line(retrieved_passages=[{"docid": "1", "text": "a"}]), "two or more"),
-        (authors_line(retrieved_passages=[{"docid": "1"}, {"docid": "2", "text": "a"}]), "two or more"),
-        (authors_line(retrieved_passages="none"), "two or more"),
-        ([1], 'needs a text "query"'),
+        (authors_line(retrieved_passages=[{"docid": "1"}, {"docid": "2", "text": "a"}]), "lacks the key 'text'"),
+        (authors_line(retrieved_passages="none"), "retrieved_passages: expected `array`"),
+        ([1], "a line holds query, retrieved_passages, teacher"),
     ],
 )
 def test_lines_that_are_not_the_authors_are_refused(tmp_path: Path, line: object, message: str) -> None:

@@ -19,7 +19,7 @@ from toys import contents
 from exabench.errors import BadInput, CannotWrite
 from exabench.files import only_writer
 from exabench.nouns import Passage
-from exabench.retrievers._best import Best, columns
+from exabench.retrievers._best import BestRows, columns
 from exabench.retrievers._vectors import Vectors
 
 ABOUT = {"model": "toys/letters", "revision": "1"}
@@ -216,7 +216,7 @@ def test_what_a_killed_writer_left_is_swept(tmp_path):
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=12), max_size=8), st.integers(1, 15))
 def test_the_best_rows_are_those_of_the_whole_with_every_tie_at_the_cut(chunks, depth):
-    best, first = Best(depth), 0
+    best, first = BestRows(depth), 0
     for chunk in chunks:
         best.offer(np.arange(first, first + len(chunk)), np.array(chunk, np.float32))
         first += len(chunk)
@@ -229,7 +229,7 @@ def test_the_best_rows_are_those_of_the_whole_with_every_tie_at_the_cut(chunks, 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=60), st.integers(1, 10), st.randoms())
 def test_scores_off_by_less_than_the_margin_lose_none_of_the_best(exact, depth, drawn):
-    error, best = 0.01, Best(depth)
+    error, best = 0.01, BestRows(depth)
     for row, score in enumerate(exact):
         best.offer(np.array([row]), np.array([score + drawn.uniform(-error, error)], np.float32), 2.01 * error)
     wanted = sorted(range(len(exact)), key=lambda row: -exact[row])[:depth]
@@ -237,7 +237,7 @@ def test_scores_off_by_less_than_the_margin_lose_none_of_the_best(exact, depth, 
 
 
 def test_what_is_left_of_several_queries_is_columns():
-    first, second = Best(2), Best(2)
+    first, second = BestRows(2), BestRows(2)
     first.offer(np.array([4, 5]), np.array([1.0, 2.0], np.float32))
     numbers, rows, scores = columns([first, second])
     assert (numbers.tolist(), rows.tolist(), scores.tolist()) == ([0, 0], [4, 5], [1.0, 2.0])

@@ -15,7 +15,7 @@ from toys import contents
 from trained import model_folder
 
 from exabench.catalogue import task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.costs import cost_of
 from exabench.errors import BadInput
 from exabench.evaluation import run_board
@@ -86,6 +86,7 @@ def test_a_forged_query_is_told(board, change, told):
     [
         (lambda v: v.update(run_digest="sha256:0"), "is not the run that the result was made from"),
         (lambda v: v["candidates"].update(recall=1.0), "another candidate list"),
+        (lambda v: v["measurement"]["convention"].update(relevance_threshold=3), "does not hold a result"),
         (lambda v: v["candidates"].update(name="bm25-99"), "lies under another name than its content says"),
         (lambda v: v["candidates"].update(task="no-task"), "lies under another name than its content says"),
         (lambda v: v.update(submission="acme--other"), "lies under another name than its content says"),
@@ -112,7 +113,6 @@ def test_a_result_of_other_things_than_the_filed_ones_fails(board, change, told)
         (lambda v: v["measurement"].update(missing_queries=0, queries=23), "measurement.queries"),
         (lambda v: v["measurement"]["ties"].update(rate=0.0, best=1.0), "measurement.ties.best"),
         (lambda v: v["measurement"].update(notes=["trust me"]), "measurement.notes"),
-        (lambda v: v["measurement"]["convention"].update(relevance_threshold=3), "measurement.convention"),
         (lambda v: v["measurement"]["metrics"].update({"P@20": 1.0}), ""),
         (lambda v: v.update(completed=99), "completed"),
         (lambda v: v.update(command="rm -rf /"), "command"),
@@ -130,7 +130,7 @@ def make_it_a_models(board) -> None:
     ledger, result = Ledger(board), read_result(board / RESULT)
     sent = ledger.submissions()["acme--good"]
     model = dataclasses.replace(sent, kind="model", reranker="monot5", model="acme/good", revision="4f" * 20)
-    (board / "submissions" / "acme--good.toml").write_text(submission_text(model, sealed=True))
+    (board / "submissions" / "acme--good.toml").write_text(submission_text(model))
     per_query = result.measurement.per_query["nDCG@10"]
     usages = {query_id: Usage(20, 900 + i, 20, 1e12 + i, 2e12 + 7 * i) for i, query_id in enumerate(per_query)}
     cost = cost_of(usages, per_query, precision="float32", parameters=60_000_000)
@@ -202,11 +202,14 @@ def test_a_run_packed_in_another_way_is_the_same_run(board):
     ("change", "told"),
     [
         (lambda file: file.unlink(), "has no line in the change log"),
-        (lambda file: file.write_text(file.read_text().replace("first result", "first Result", 1)), "cannot be read"),
-        (lambda file: file.write_text("".join(file.read_text().splitlines(keepends=True)[1:])), "cannot be read"),
+        (lambda file: file.write_text(file.read_text().replace('"reason"', '"season"', 1)), "cannot be read"),
+        (
+            lambda file: file.write_text("".join(file.read_text().splitlines(keepends=True)[1:])),
+            "has no line in the change log",
+        ),
         (lambda file: file.write_bytes(file.read_bytes()[:-1]), "has no line in the change log"),
     ],
-    ids=["gone", "a reason", "a line less", "a torn end"],
+    ids=["gone", "a key", "a line less", "a torn end"],
 )
 def test_an_edited_change_log_is_named(board, change, told):
     change(board / "changes.jsonl")
@@ -232,11 +235,13 @@ def edits(data: bytes, many: int) -> Iterator[bytes]:
         yield data[:place] + put + data[place + 1 :]
 
 
-def is_packed_anew(edited: bytes, data: bytes) -> bool:
-    """Two gzip files of one content: the packing says nothing (when it was done, and how hard)."""
+def says_the_same(edited: bytes, data: bytes) -> bool:
+    """Two gzip files of one content, or two JSON files: how it is packed or spaced says nothing."""
     try:
-        return data[:2] == b"\x1f\x8b" and gzip.decompress(edited) == gzip.decompress(data)
-    except (OSError, EOFError, zlib.error):
+        if data[:2] == b"\x1f\x8b":
+            return gzip.decompress(edited) == gzip.decompress(data)
+        return data[:1] == b"{" and json.loads(edited) == json.loads(data)
+    except (OSError, EOFError, zlib.error, ValueError):
         return False
 
 
@@ -275,15 +280,20 @@ def whole(board, tmp_path, monkeypatch):
 KINDS = {
     "a result": ["results/acme--good/mini.bm25-20.json"],
     "a run": ["runs/acme--good/mini.bm25-20.trec.gz"],
-    "a list": [f"candidates/mini/bm25-20.{end}" for end in ("json", "trec.gz", "shown.json.gz")],
-    "a submission": ["submissions/acme--good.toml", "submissions/acme--small.toml"],
-    "a report": [f"models/acme--small/{name}" for name in TRAINING_FILES],
-    "the change log": ["changes.jsonl"],
+    "a list": [f"candidates/mini/bm25-20.{end}" for end in ("json", "trec.gz")],
     "a dataset": [
         "datasets/toy/manifest.json",
         "datasets/toy/data/explanations/train-00000-of-00001.parquet",
         "datasets/toy/replies/explanations.parquet",
     ],
+}
+"""What numbers are made of, and the releases: nothing in it can be edited unseen. For all else there is git."""
+WITHOUT_DIGEST = {
+    "submissions/acme--good.toml",
+    "submissions/acme--small.toml",
+    *(f"models/acme--small/{name}" for name in TRAINING_FILES),
+    "candidates/mini/bm25-20.shown.json.gz",
+    "changes.jsonl",
 }
 
 
@@ -291,13 +301,13 @@ def every_edit_is_named(board, paths, many) -> None:
     for file in (board / path for path in paths):
         original, skipped = file.read_bytes(), 0
         for edited in edits(original, many):
-            if edited == original or is_packed_anew(edited, original):
+            if edited == original or says_the_same(edited, original):
                 skipped += 1
                 continue
             file.write_bytes(edited)
             assert told_of(board, file), (file, edited)
         file.write_bytes(original)
-        assert skipped <= max(1, many // 10)
+        assert skipped <= max(3, many // 3)
     assert all(cell.holds for cell in verify(board))
 
 
@@ -316,28 +326,28 @@ def test_the_kinds_are_all_that_a_board_holds_but_what_its_keeper_writes(whole):
     """The keeper's own: settings, and numbers copied from elsewhere, which nothing here can recompute."""
     there = {path for path in contents(whole) if not path.endswith(".lock")}
     same_kind = {path for path in there if "exabench--unchanged" in path}
-    assert there - same_kind - {path for paths in KINDS.values() for path in paths} == {"board.toml"}
+    under_a_digest = {path for paths in KINDS.values() for path in paths}
+    assert there - same_kind - under_a_digest - WITHOUT_DIGEST == {"board.toml"}
 
 
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("datasets/toy/manifest.json", ('"builder": "exaranker"', '"builder": "exaranger"')),
-        ("models/acme--small/training.json", ("Nothing was fitted.", "All was fitted.")),
-        ("models/acme--small/README.md", ("\n", " and better\n")),
-        ("submissions/acme--good.toml", ('licence = "', 'licence = "not-')),
+        ("models/acme--small/training.json", ('"hardware": "', '"hardware": 3, "x": "')),
+        ("models/acme--small/curves.svg", ("</svg>", "<script>1</script></svg>")),
+        ("submissions/acme--good.toml", ('licence = "', 'licence = "<b>')),
+        ("submissions/acme--good.toml", ("acme/good", "acme/other")),
+        ("changes.jsonl", ('"before": null', '"before": "0"')),
+        ("candidates/mini/bm25-20.json", ('"depth": 20', '"depth": []')),
     ],
 )
-def test_free_text_is_held_against_a_digest_and_one_without_it_is_named(whole, path, words):
+def test_a_file_that_is_not_what_exabench_writes_is_named(whole, path, words):
     file = whole / path
     text = file.read_text()
+    assert words[0] in text
     file.write_text(text.replace(*words, 1))
     assert told_of(whole, file)
-    if file.suffix == ".json":  # the digest taken away, too, as an older exabench wrote it
-        seal = "digest" if "manifest" in path else "sealed"
-        for old in (text, text.replace(*words, 1)):
-            file.write_text(json_text({key: value for key, value in json.loads(old).items() if key != seal}))
-            assert "an older" in told_of(whole, file)
+    assert any(path in problem for problem in check(whole))
 
 
 def test_a_board_without_results_cannot_be_verified(board):

@@ -12,6 +12,7 @@ import numpy as np
 
 from exabench.catalogue import task
 from exabench.evaluation import run_board
+from exabench.files import toml_text
 from exabench.ledger import Ledger
 from exabench.metrics._graded import Graded
 from exabench.nouns import Passage, Qrels, Query, Run
@@ -92,8 +93,8 @@ def write_beir(folder: Path, given: Given, split: str = "test") -> Path:
 
 
 def toml(values: Mapping[str, Any]) -> str:
-    """A flat TOML page."""
-    return "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
+    """A TOML page of these values; tables are written in one line."""
+    return "".join(f"{key} = {toml_text(value)}\n" for key, value in values.items())
 
 
 def write_submission(folder: Path, **changes: Any) -> Path:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from exabench.files import digest_of
 from exabench.rows import Release
-from exabench.training._curves import Curves, Point
-from exabench.training._folder import Against, Checked, Finished, Learnt, write_folder
+from exabench.training.checks import Against, Checked, corrected
+from exabench.training.curves import Curves, Point
+from exabench.training.groups import Source
+from exabench.training.model_folder import write_folder
+from exabench.training.plan import Data
 
 RECIPE: Mapping[str, Any] = {
     "title": "A toy",
@@ -41,14 +45,34 @@ def model_folder(work: Path, release: Release, table: str, **changes: Any) -> Pa
         Checked("mini", "bm25-100", 100, "nDCG@10", 24, 0.375, (0.3, 0.45), first, begun),
         Checked("nfcorpus", "bm25-100", 100, "nDCG@10", 9, 0.375, (0.3, 0.45), first, None, published),
     ]
-    values: dict[str, Any] = {
-        **{"name": "acme/small", "title": "A toy", "note": "Nothing was fitted.", "kind": "classifier"},
-        **{"reranker": "cross_encoder", "options": {"max_length": 128}, "licence": "apache-2.0"},
-        **{"link": "https://example.org/small", "contact": "@acme", "hardware": "a processor, 2 cores"},
-        **{"recipe": RECIPE, "fingerprint": digest_of(dict(RECIPE)), "order": digest_of("order")},
-        **{"base": "owner/start", "base_revision": "a" * 40, "base_licence": "mit"},
-        **{"seed": 7, "steps": 8, "epochs": 2.0, "groups": 32, "best": 8, "data": [Learnt.of(release, table, 2)]},
-        **{"dev": [(4, 0.4), (8, 0.8)], "dev_metric": "nDCG@10", "dev_source": "4 held-out groups"},
-        **{"checks": checks, "versions": {"python": "3.11"}},
+    report: dict[str, Any] = {
+        "name": "acme/small",
+        "title": "A toy",
+        "note": "Nothing was fitted.",
+        "kind": "classifier",
+        "reranker": "cross_encoder",
+        "options": {"max_length": 128},
+        "licence": "apache-2.0",
+        "hardware": "a processor, 2 cores",
+        "recipe": RECIPE,
+        "fingerprint": digest_of(dict(RECIPE)),
+        "order": digest_of("order"),
+        "base": {"model": "owner/start", "revision": "a" * 40, "licence": "mit"},
+        "seed": 7,
+        "steps": 8,
+        "epochs": 2.0,
+        "groups": 32,
+        "best": 8,
+        "data": [learnt_from(release, table)],
+        "dev": {"metric": "nDCG@10", "source": "4 held-out groups", "values": [(4, 0.4), (8, 0.8)]},
+        "checks": [asdict(check) for check in corrected(checks)],
+        "versions": {"python": "3.11"},
     }
-    return write_folder(work / "model", Finished(save=_save, curves=curves.file, **{**values, **changes}))
+    sent = {"link": "https://example.org/small", "contact": "@acme"}
+    return write_folder(work / "model", {**report, **changes}, save=_save, curves=curves.file, **sent)
+
+
+def learnt_from(release: Release, table: str) -> dict[str, Any]:
+    """What training.json says of two rows of a table, read from no repository."""
+    source = Source(release, Data(release="owner/toy", table=table), 2)
+    return {**source.as_json(), "repository": ""}

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from exabench.errors import BadInput
-from exabench.files import digest_of, lines
+from exabench.errors import BadInput, plural
+from exabench.files import digest_of, lines, replacing
 from exabench.rows import Row
 
 COLUMNS = ("label", "input", "output")
-_BEGINS, _BETWEEN, _ENDS = 'Is the question: "', '" answered by the document: "', '"? Give an explanation.'
+_BEGINS = 'Is the question: "'
+_BETWEEN = '" answered by the document: "'
+_ENDS = '"? Give an explanation.'
 _TARGETS = {"1": "true. Explanation:", "0": "false. Explanation:"}
 _LINE_BREAKS = re.compile(r"[\r\n]+")
 
@@ -37,38 +39,60 @@ def rows_from_tsv(file: str | Path, *, teacher: str, teacher_revision: str = "",
     reader = csv.reader((f"{line}\n" for _, line in lines(file)), delimiter="\t")
     try:
         for record in reader:
-            if reader.line_num == 1 and tuple(record) == COLUMNS:
+            number = reader.line_num
+            if number == 1 and tuple(record) == COLUMNS:
                 continue
             if len(record) != len(COLUMNS):
-                raise BadInput(f"has {len(record)} columns where there are 3", file=file, line=reader.line_num)
-            found = _row(reader.line_num, *record)
-            if found is None:
-                raise BadInput("is no ExaRanker row (label, input, output)", file=file, line=reader.line_num)
-            origin = {"source": "MS MARCO triples", "source_revision": ""}
-            made = {"teacher": teacher, "teacher_revision": teacher_revision, "prompt": prompt, "replies": []}
-            yield {**found, **origin, **made}
+                raise BadInput(f"has {plural(len(record), 'column')} where there are 3", file=file, line=number)
+            row = _row(number, *record)
+            if row is None:
+                raise BadInput("is no ExaRanker row (label, input, output)", file=file, line=number)
+            yield {
+                **row,
+                "source": "MS MARCO triples",
+                "source_revision": "",
+                "teacher": teacher,
+                "teacher_revision": teacher_revision,
+                "prompt": prompt,
+                "replies": [],
+            }
     except csv.Error as error:
         raise BadInput(f"cannot be read as CSV ({error})", file=file, line=reader.line_num) from error
 
 
-def to_tsv(rows: Iterable[Row]) -> Iterator[str]:
-    """The rows as the lines of such a file, the header first."""
-    for record in (COLUMNS, *((str(int(row["relevant"])), row["input"], row["target"]) for row in rows)):
-        text = io.StringIO()
-        csv.writer(text, delimiter="\t").writerow(record)
-        yield text.getvalue()
+def to_tsv(rows: Iterable[Row], file: str | Path) -> int:
+    """Write rows as the authors' TSV, the header first; how many rows."""
+    count = 0
+    with replacing(file) as stream:
+        stream.write(_tsv_line(COLUMNS))
+        for row in rows:
+            stream.write(_tsv_line((str(int(row["relevant"])), row["input"], row["target"])))
+            count += 1
+    return count
+
+
+def _tsv_line(record: Sequence[str]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, delimiter="\t").writerow(record)
+    return text.getvalue().encode()
 
 
 def _row(line: int, label: str, text: str, target: str) -> Row | None:
-    query, between, passage = text.removeprefix(_BEGINS).removesuffix(_ENDS).partition(_BETWEEN)
-    opening = _TARGETS.get(label)
-    whole = text == input_text(query, passage) and _BETWEEN not in passage  # twice: nobody knows which is the seam
-    if not whole or opening is None or not target.startswith(opening):
+    query, _, passage = text.removeprefix(_BEGINS).removesuffix(_ENDS).partition(_BETWEEN)
+    if text != input_text(query, passage) or _BETWEEN in passage:  # twice: nobody knows which is the seam
         return None
-    query_id, passage_id = f"q{digest_of(query)[-16:]}", f"p{digest_of(passage)[-16:]}"
+    opening = _TARGETS.get(label)
+    if opening is None or not target.startswith(opening):
+        return None
     return {
-        **{"id": f"line{line}", "query_id": query_id, "query": query},
-        **{"passage_id": passage_id, "title": "", "passage": passage},
-        **{"relevant": label == "1", "explanation": target.removeprefix(opening).strip()},
-        **{"input": text, "target": target},
+        "id": f"line{line}",
+        "query_id": f"q{digest_of(query)[-16:]}",
+        "query": query,
+        "passage_id": f"p{digest_of(passage)[-16:]}",
+        "title": "",
+        "passage": passage,
+        "relevant": label == "1",
+        "explanation": target.removeprefix(opening).strip(),
+        "input": text,
+        "target": target,
     }

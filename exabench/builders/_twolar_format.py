@@ -8,17 +8,32 @@ so a row's ids here are those of its line.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from exabench.errors import BadInput
-from exabench.files import file_digest, from_json, lines, read_json, replacing
+from exabench.files import file_digest, read_json, replacing
 from exabench.permutation import KINDS, read_permutation
+from exabench.records import read, read_lines
 from exabench.rows import Row, checked_row
 
 PADDING = "<padding_passage>"
 """What the authors' reader fills short lists with. It is no passage: a row holds none, wherever the file has one."""
+
+
+class _Passage(msgspec.Struct):
+    docid: str | int
+    text: str
+
+
+class _Line(msgspec.Struct):
+    """A query with its passages and, where the line says it, the teacher that ordered them."""
+
+    query: str
+    retrieved_passages: list[_Passage]
+    teacher: str | None = None
 
 
 def rows_from_jsonl(
@@ -36,29 +51,47 @@ def rows_from_jsonl(
     `<file's name>-<line>`, the source is the file and its digest. Raises BadInput with the line where something is
     missing, or a list names a passage twice, and where there are not as many answers as lines.
     """
-    path, told_of = Path(file), None if answers is None else _answers(Path(answers))
-    about = {"source": path.name, "source_revision": file_digest(path)}
-    for number, text in lines(path):
-        if not text.strip():
-            continue
-        try:
-            line = from_json(text)
-        except (ValueError, RecursionError) as error:
-            raise BadInput("is not JSON", file=path, line=number) from error
-        given = line if isinstance(line, dict) else {}
-        query, passages = given.get("query"), _passages(given.get("retrieved_passages"))
-        by = given.get("teacher") or teacher
-        if not isinstance(query, str) or len(passages) < 2 or len({id for id, _ in passages}) < len(passages):
-            wrong = 'needs a text "query" and "retrieved_passages" of two or more {"docid", "text"}, each once'
-            raise BadInput(wrong, file=path, line=number)
-        if not isinstance(by, str) or not by:
+    path = Path(file)
+    answer_of_line = None if answers is None else iter(read(list[str], read_json(answers), file=answers))
+    revision = file_digest(path)
+    for number, line in read_lines(_Line, path):
+        passages = [passage for passage in line.retrieved_passages if passage.text != PADDING]
+        if len({str(passage.docid) for passage in passages}) < max(2, len(passages)):
+            raise BadInput("needs two or more retrieved_passages, each once", file=path, line=number)
+        if not line.teacher and not teacher:
             raise BadInput("names no teacher; say who made these orders, as in teacher=NAME", file=path, line=number)
-        told = {"query": query, "query_source": query_source, "teacher": by, "teacher_revision": teacher_revision}
-        answer = None if told_of is None else next(told_of, None)
-        if told_of is not None and answer is None:
-            raise BadInput(f"{answers} ends before this line's answer", file=path, line=number)
-        yield _row(f"{path.name.partition('.')[0]}-{number}", passages, told | about, answer)
-    if told_of is not None and next(told_of, None) is not None:
+        places = list(range(len(passages)))
+        first_stage_ranks: list[int] = []
+        repairs = dict.fromkeys(KINDS, -1)
+        if answer_of_line is not None:
+            answer = next(answer_of_line, None)
+            if answer is None:
+                raise BadInput(f"{answers} ends before this line's answer", file=path, line=number)
+            permutation = read_permutation(answer, len(passages))
+            places = list(permutation.order)
+            first_stage_ranks = [place + 1 for place in places]
+            repairs = dict(permutation.repairs)
+        id = f"{path.name.partition('.')[0]}-{number}"
+        row = {
+            "id": id,
+            "query_id": id,
+            "query": line.query,
+            "query_source": query_source,
+            "first_stage": "",
+            "passage_ids": [str(passages[place].docid) for place in places],
+            "titles": [""] * len(places),
+            "passages": [passages[place].text for place in places],
+            "first_stage_ranks": first_stage_ranks,
+            **repairs,
+            "source": path.name,
+            "source_revision": revision,
+            "teacher": line.teacher or teacher,
+            "teacher_revision": teacher_revision,
+            "prompt": "",
+            "replies": [],
+        }
+        yield checked_row("listwise", row)
+    if answer_of_line is not None and next(answer_of_line, None) is not None:
         raise BadInput(f"{answers} has more answers than this file has lines", file=path)
 
 
@@ -67,44 +100,10 @@ def to_jsonl(rows: Iterable[Row], file: str | Path) -> int:
     count = 0
     with replacing(file) as stream:
         for row in rows:
-            texts = [" ".join(filter(None, pair)) for pair in zip(row["titles"], row["passages"], strict=True)]
-            retrieved = [{"docid": id, "text": text} for id, text in zip(row["passage_ids"], texts, strict=True)]
+            retrieved = []
+            for id, title, text in zip(row["passage_ids"], row["titles"], row["passages"], strict=True):
+                retrieved.append({"docid": id, "text": f"{title} {text}" if title and text else title or text})
             line = {"query": row["query"], "positive_passages": [], "retrieved_passages": retrieved}
             stream.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
             count += 1
     return count
-
-
-def _passages(listed: object) -> list[tuple[str, str]]:
-    """(id, text) of every passage but padding; none where the list is not one of passages."""
-    found = []
-    for passage in listed if isinstance(listed, list) else []:
-        id, text = (passage.get("docid"), passage.get("text")) if isinstance(passage, dict) else (None, None)
-        if not isinstance(id, str | int) or not isinstance(text, str):
-            return []
-        if text != PADDING:
-            found.append((str(id), text))
-    return found
-
-
-def _answers(file: Path) -> Iterator[str]:
-    listed = read_json(file)
-    if not isinstance(listed, list) or not all(isinstance(answer, str) for answer in listed):
-        raise BadInput("is no JSON list of answers, one text for each line", file=file)
-    return iter(listed)
-
-
-def _row(id: str, passages: list[tuple[str, str]], told: Mapping[str, Any], answer: str | None) -> Row:
-    ordered, ranks, repairs = passages, list[int](), dict.fromkeys(KINDS, -1)
-    if answer is not None:
-        found = read_permutation(answer, len(passages))
-        ordered, ranks = [passages[place] for place in found.order], [place + 1 for place in found.order]
-        repairs = dict(found.repairs)
-    row = {
-        **{"id": id, "query_id": id, "first_stage": "", "first_stage_ranks": ranks, "prompt": "", "replies": []},
-        **{"passage_ids": [id for id, _ in ordered], "titles": ["" for _ in ordered]},
-        **{"passages": [text for _, text in ordered]},
-        **repairs,
-        **told,
-    }
-    return checked_row("listwise", row)

@@ -9,22 +9,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from exabench.builders._labels import Labels, labels
+from exabench.builders._columns import group
+from exabench.builders._first_stages import all_rankings, best_stages
+from exabench.builders._labels import labels
+from exabench.collections import texts_of
 from exabench.errors import BadInput
-from exabench.files import digest_of
-from exabench.nouns import Passage, Prompt, Query, Reply, Run
+from exabench.nouns import Passage, Prompt, Query, Reply
 from exabench.prompting import prompt_file, shown
 from exabench.rows import Item, Rejected, Row
+from exabench.sampling import draw
 
 if TYPE_CHECKING:
     from exabench.collections import Collection
     from exabench.queries import QuerySource
     from exabench.retrievers import Retriever
 
+    FirstStages: TypeAlias = Mapping[str, Retriever]  # for the type checker alone: reading one would make its index
 
+
+@dataclass
 class Contrastive:
     """One group for each query: of the first stages' best `depth` passages `candidates` are sampled and judged.
 
@@ -36,35 +42,31 @@ class Contrastive:
 
     family = "contrastive"
 
-    def __init__(
-        self,
-        collection: Collection,
-        queries: QuerySource,
-        retrievers: Mapping[str, Retriever],
-        *,
-        prompt: str = "judge",
-        negatives: int = 7,
-        least: int = 1,
-        depth: int = 100,
-        candidates: int = 16,
-        words: int = 256,
-        fields: tuple[str, ...] = ("title", "text"),
-        seed: int = 0,
-    ) -> None:
-        if not retrievers or isinstance(queries, Mapping):
+    collection: Collection
+    queries: QuerySource
+    retrievers: FirstStages
+    _: KW_ONLY
+    prompt: str = "judge"
+    negatives: int = 7
+    least: int = 1
+    depth: int = 100
+    candidates: int = 16
+    words: int = 256
+    fields: Sequence[str] = ("title", "text")
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.retrievers or isinstance(self.queries, Mapping):
             raise BadInput("contrastive needs retrievers, whose best passages are its negatives, and one query source")
-        if not 1 <= least <= negatives <= candidates or depth < 1:
+        if not 1 <= self.least <= self.negatives <= self.candidates or self.depth < 1:
             raise BadInput(
-                "contrastive needs 1 <= least <= negatives <= candidates and a depth of at least 1, not "
-                f"least {least}, negatives {negatives}, candidates {candidates}, depth {depth}"
+                "contrastive needs 1 <= least <= negatives <= candidates and a depth of at least 1, not least "
+                f"{self.least}, negatives {self.negatives}, candidates {self.candidates}, depth {self.depth}"
             )
-        self._file = prompt_file(prompt)
-        self._tokens = self._file.number("answer_tokens")
-        # A source that asks has a prompt as well, and its text too is part of what the rows are made of.
-        self.prompt = " ".join(filter(None, (self._file.label, getattr(queries, "prompt", ""))))
-        self._collection, self._queries, self._retrievers = collection, queries, retrievers
-        self._negatives, self._least, self._depth, self._candidates = negatives, least, depth, candidates
-        self._words, self._fields, self._seed = words, tuple(fields), seed
+        self._prompt_file = prompt_file(self.prompt)
+        self.prompt = self._prompt_file.label  # the same name, with the digest of the text
+        if getattr(self.queries, "prompt", ""):
+            self.prompt += f" {self.queries.prompt}"  # type: ignore[attr-defined]  # the rows are made of it, too
 
     def items(self) -> Iterator[Item]:
         """One Item a query: its own passage first, then the sampled candidates, each judged by a prompt of its own.
@@ -72,105 +74,92 @@ class Contrastive:
         Answers that its source rejected come last: their Items ask again what was asked, so that the quarantine
         holds the reply as well (the reply store has it). Raises BadInput for a query that was made of no passage.
         """
-        asked = list(self._queries)
+        asked = list(self.queries)
         for query, origin in asked:
             if not origin.get("passage_id"):
                 raise BadInput("was made of no passage, so it has no positive; give generated queries", id=query.id)
-        found = self._found([query for query, _ in asked])
-        chosen = [self._sampled(query, origin["passage_id"], found) for query, origin in asked]
-        texts = self._texts({passage_id for own in chosen for passage_id in own})
-        for (query, origin), own in zip(asked, chosen, strict=True):
-            yield self._item(query, origin, own, texts)
-        for prompt, reason in getattr(self._queries, "rejections", ()):
+        # One more than `depth`, since the query's own passage is no candidate.
+        found = all_rankings(self.retrievers, [query for query, _ in asked], self.depth + 1)
+        chosen = [self._sample(query, origin["passage_id"], found[query.id]) for query, origin in asked]
+        texts = texts_of(self.collection, (passage_id for stages in chosen for passage_id in stages))
+        revision = self.queries.source_revision
+        for (query, origin), stages in zip(asked, chosen, strict=True):
+            passages = [texts[id] for id in stages]
+            data = {
+                "query_id": query.id,
+                "query": query.text,
+                "query_source": origin["kind"],
+                "passages": [
+                    {"id": passage.id, "title": passage.title, "text": passage.text, "source": stages[passage.id]}
+                    for passage in passages
+                ],
+                "source": self.queries.source,
+                "source_revision": revision,
+                "replies": list(origin.get("replies", ())),
+            }
+            yield Item(query.id, tuple(self._prompt(query, passage) for passage in passages), data)
+        for prompt, reason in getattr(self.queries, "rejections", ()):
             yield Item(prompt.id, (prompt,), {"rejected": f"query: {reason}", "passages": []})
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
         """The group of an Item. Raises Rejected where the positive is none, or negatives are too few."""
-        if "rejected" in item.data:
-            raise Rejected(item.data["rejected"])
-        judged, data = self.labelled(item, replies), item.data
-        positive, *others = data["passages"]
-        if len(judged.unread) == len(data["passages"]):
+        data = item.data
+        if "rejected" in data:
+            raise Rejected(data["rejected"])
+        judged = self.labels(item, replies)
+        if all(label is None for label in judged.values()):
             raise Rejected("no judgement can be read")
-        if positive["id"] in judged.unread:
+        positive, *others = data["passages"]
+        if judged[positive["id"]] is None:
             raise Rejected("the judgement of the positive cannot be read")
-        if positive["id"] in judged.irrelevant:
+        if not judged[positive["id"]]:
             raise Rejected("positive judged not relevant")
-        negatives = [passage for passage in others if passage["id"] in judged.irrelevant][: self._negatives]
-        if len(negatives) < self._least:
-            raise Rejected(f"fewer than {self._least} negatives")
+        negatives = [passage for passage in others if judged[passage["id"]] is False][: self.negatives]
+        if len(negatives) < self.least:
+            raise Rejected(f"fewer than {self.least} negatives")
+        query = Query(data["query_id"], data["query"])
+        sourced = [(_passage(negative), negative["source"]) for negative in negatives]
         return {
-            **{"id": item.id, "query_id": data["query_id"], "query": data["query"]},
-            "query_source": data["query_source"],
-            **{"positive_id": positive["id"], "positive_title": positive["title"], "positive": positive["text"]},
-            "negative_ids": [passage["id"] for passage in negatives],
-            "negative_titles": [passage["title"] for passage in negatives],
-            "negatives": [passage["text"] for passage in negatives],
-            "negative_sources": [passage["source"] for passage in negatives],
-            **{"source": data["source"], "source_revision": data["source_revision"]},
+            "id": item.id,
+            **group(query, data["query_source"], _passage(positive), sourced),
+            "source": data["source"],
+            "source_revision": data["source_revision"],
         }
 
-    def labelled(self, item: Item, replies: Sequence[Reply]) -> Labels:
-        """What the judge said about the passages of an Item: its relevant ones but the first are false negatives."""
-        passages = zip(item.prompts, item.data["passages"], strict=False)  # a rejected query has none
-        return labels({prompt.id: passage["id"] for prompt, passage in passages}, replies)
+    def labels(self, item: Item, replies: Sequence[Reply]) -> dict[str, bool | None]:
+        """The judge's label of each passage of an Item; a relevant one that is not the first is a false negative."""
+        pairs = zip(item.prompts, item.data["passages"], strict=False)  # a rejected query has no passages
+        return labels({prompt.id: passage["id"] for prompt, passage in pairs}, replies)
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """Good queries, the candidates judged for them, and which first stage brought how many."""
-        counted: Counter[str] = Counter()
+        candidates: Counter[str] = Counter()
         queries = 0
         for item in items:
-            queries += "rejected" not in item.data
-            counted.update(passage["source"] for passage in item.data["passages"][1:])
+            if "rejected" not in item.data:
+                queries += 1
+            candidates.update(passage["source"] for passage in item.data["passages"][1:])
         return {
             "queries": queries,
-            "candidates": counted.total(),
-            "candidates_by_source": dict(sorted(counted.items())),
+            "candidates": candidates.total(),
+            "candidates_by_source": dict(sorted(candidates.items())),
         }
 
-    def _found(self, queries: list[Query]) -> dict[str, Run]:
-        """One more than `depth` from each first stage, since the query's own passage is no candidate."""
-        if not queries:
-            return {}
-        return {name: self._retrievers[name].search(queries, self._depth + 1) for name in sorted(self._retrievers)}
-
-    def _sampled(self, query: Query, own: str, found: Mapping[str, Run]) -> dict[str, str]:
-        """`{passage id: first stage}`: the own passage (of no stage), then candidates in the order they were drawn.
-
-        A passage that several first stages bring counts as that one's which ranks it highest.
-        """
-        ranks: dict[str, tuple[int, str]] = {}
-        for name, run in found.items():
-            for rank, passage_id in enumerate([id for id in run.ranking(query.id) if id != own][: self._depth]):
-                ranks[passage_id] = min(ranks.get(passage_id, (rank, name)), (rank, name))
-        drawn = sorted(ranks, key=lambda id: (digest_of(f"{self._seed}:{query.id}:{id}"), id))[: self._candidates]
-        return {own: ""} | {id: ranks[id][1] for id in drawn}
-
-    def _texts(self, wanted: set[str]) -> dict[str, Passage]:
-        texts = {passage.id: passage for passage in self._collection.passages() if passage.id in wanted}
-        if lost := wanted - texts.keys():
-            raise BadInput(
-                "is not a passage of the collection; queries and first stages must read it too", id=min(lost)
-            )
-        return texts
-
-    def _item(
-        self, query: Query, origin: Mapping[str, Any], own: Mapping[str, str], texts: Mapping[str, Passage]
-    ) -> Item:
-        passages = [
-            {"id": id, "title": texts[id].title, "text": texts[id].text, "source": stage} for id, stage in own.items()
-        ]
-        data = {
-            **{"query_id": query.id, "query": query.text, "query_source": origin["kind"], "passages": passages},
-            **{"source": self._queries.source, "source_revision": self._revision},
-            "replies": list(origin.get("replies", ())),
-        }
-        return Item(query.id, tuple(self._prompt(query, texts[id]) for id in own), data)
-
-    @cached_property
-    def _revision(self) -> str:
-        return self._queries.source_revision
+    def _sample(self, query: Query, own: str, lists: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """`{passage id: first stage}`: the own passage (of no stage), then candidates in the order they were drawn."""
+        others: dict[str, Sequence[str]] = {}
+        for stage, ids in lists.items():
+            others[stage] = [id for id in ids if id != own][: self.depth]
+        stages = best_stages(others)
+        drawn = draw(stages, self.candidates, lambda id: f"{self.seed}:{query.id}:{id}")
+        return {own: "", **{id: stages[id] for id in drawn}}
 
     def _prompt(self, query: Query, passage: Passage) -> Prompt:
-        turns = self._file.turns(query=query.text, passage=shown(passage, self._fields, self._words)[0])
-        return Prompt(f"{query.id}/{passage.id}", turns, self._tokens, pattern=self._file.pattern)
+        text, _ = shown(passage, self.fields, self.words)
+        turns = self._prompt_file.turns(query=query.text, passage=text)
+        tokens = self._prompt_file.number("answer_tokens")
+        return Prompt(f"{query.id}/{passage.id}", turns, tokens, pattern=self._prompt_file.pattern)
+
+
+def _passage(value: Mapping[str, str]) -> Passage:
+    return Passage(value["id"], value["text"], value["title"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 from exabench.builders._exaranker_format import input_text, target_text
 from exabench.errors import BadInput
 from exabench.nouns import Passage, Prompt, Reply
-from exabench.prompting import PromptFile, prompt_file, shown
+from exabench.prompting import prompt_file, shown
 from exabench.rows import Item, Pair, Rejected, Row
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _CUE = re.compile(r"\**explanation\**\s*:\**\s*", re.IGNORECASE)  # the prompt's
 _NO_TEXT = ("Cc", "Cs", "Co")  # control characters, halves of surrogate pairs, private characters
 
 
+@dataclass
 class Exaranker:
     """Rows of explanations, one for each pair of `pairs` (Ferraretto et al. 2023; unicamp-dl/ExaRanker).
 
@@ -45,45 +46,58 @@ class Exaranker:
 
     family = "explanations"
 
-    def __init__(
-        self,
-        pairs: Pairs,
-        *,
-        prompt: str | Path = "explain",
-        max_tokens: int | None = None,
-        temperature: float = 0.0,
-        samples: int = 1,
-        words: int = 400,
-        line_breaks: str = "",
-    ) -> None:
-        self._pairs, self._words, self._line_breaks = pairs, words, line_breaks
-        self._prompt: PromptFile | None = prompt_file(prompt) if str(prompt) else None
-        self.prompt = self._prompt.label if self._prompt else ""
-        asked = self._prompt.number("answer_tokens") if self._prompt and max_tokens is None else max_tokens
-        self._max_tokens, self._temperature, self._samples = asked or 0, temperature, samples
-        if samples < 1 or (samples > 1 and temperature <= 0):
+    pairs: Pairs
+    _: KW_ONLY
+    prompt: str = "explain"
+    max_tokens: int | None = None
+    temperature: float = 0.0
+    samples: int = 1
+    words: int = 400
+    line_breaks: str = ""
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or (self.samples > 1 and self.temperature <= 0):
             raise BadInput(
-                f"samples is {samples} at temperature {temperature}; ask once, or with a temperature above 0"
+                f"samples is {self.samples} at temperature {self.temperature}; ask once, or with a temperature above 0"
             )
+        self._prompt_file = prompt_file(self.prompt) if self.prompt else None
+        self._max_tokens = self.max_tokens or 0
+        if self._prompt_file is not None:
+            self.prompt = self._prompt_file.label  # the same name, with the digest of the text
+            if self.max_tokens is None:
+                self._max_tokens = self._prompt_file.number("answer_tokens")
 
     def items(self) -> Iterator[Item]:
         """One item a pair; it holds the pair and, where nobody explained it, what the teacher is asked."""
-        origin = {"source": self._pairs.source, "source_revision": self._pairs.source_revision}
-        for pair in self._pairs:
+        source = self.pairs.source
+        revision = self.pairs.source_revision
+        for pair in self.pairs:
             id = f"{pair.query.id}/{pair.passage.id}"
-            data = {**_data(pair), **origin}
-            yield Item(id, () if data["rationale"] else self._prompts(id, pair), data)
+            rationale = pair.rationale.strip()
+            data = {
+                "query_id": pair.query.id,
+                "query": pair.query.text,
+                "passage_id": pair.passage.id,
+                "title": pair.passage.title,
+                "passage": pair.passage.text,
+                "relevant": pair.relevant,
+                "rationale": rationale,
+                "source": source,
+                "source_revision": revision,
+            }
+            yield Item(id, () if rationale else self._prompts(id, pair), data)
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
         """The row with the rationale, or with the first reply that is an explanation. Raises Rejected."""
         data = dict(item.data)
-        rationale = data.pop("rationale")
+        text = data.pop("rationale") or self._explanation(replies, data["relevant"])
         passage = Passage(data["passage_id"], data["passage"], data["title"]).flat()
-        text = rationale or self._explanation(replies, data["relevant"])
         return {
-            **{"id": item.id, **data, "explanation": text},
+            "id": item.id,
+            **data,
+            "explanation": text,
             "input": input_text(data["query"], passage),
-            "target": target_text(data["relevant"], text, self._line_breaks),
+            "target": target_text(data["relevant"], text, self.line_breaks),
         }
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
@@ -91,12 +105,15 @@ class Exaranker:
         return {"explained by people": sum(bool(item.data["rationale"]) for item in items)}
 
     def _prompts(self, id: str, pair: Pair) -> tuple[Prompt, ...]:
-        if self._prompt is None:
+        if self._prompt_file is None:
             raise BadInput('has no rationale and there is no prompt to ask for one; give prompt="explain"', id=id)
-        text, _ = shown(pair.passage, ("title", "text"), self._words)
-        turns = self._prompt.turns(query=pair.query.text, passage=text, relevant=pair.relevant)
-        ids = [id] if self._samples == 1 else [f"{id}:{n}" for n in range(self._samples)]
-        return tuple(Prompt(id, turns, self._max_tokens, self._temperature, n) for n, id in enumerate(ids))
+        text, _ = shown(pair.passage, ("title", "text"), self.words)
+        turns = self._prompt_file.turns(query=pair.query.text, passage=text, relevant=pair.relevant)
+        prompts = []
+        for sample in range(self.samples):
+            prompt_id = id if self.samples == 1 else f"{id}:{sample}"
+            prompts.append(Prompt(prompt_id, turns, self._max_tokens, self.temperature, sample))
+        return tuple(prompts)
 
     def _explanation(self, replies: Sequence[Reply], relevant: bool) -> str:
         if not replies:
@@ -150,12 +167,3 @@ def _loops(units: Sequence[str], least: int, longest: int = 20) -> bool:
             if run >= max(3 * length, least):
                 return True
     return False
-
-
-def _data(pair: Pair) -> dict[str, Any]:
-    query, passage = pair.query, pair.passage
-    return {
-        **{"query_id": query.id, "query": query.text},
-        **{"passage_id": passage.id, "title": passage.title, "passage": passage.text},
-        **{"relevant": pair.relevant, "rationale": pair.rationale.strip()},
-    }

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from exabench.builders._exaranker_format import rows_from_tsv, to_tsv
 from exabench.builders._twolar_format import rows_from_jsonl, to_jsonl
-from exabench.errors import BadInput, UnknownName
-from exabench.files import replacing
+from exabench.errors import BadInput
 from exabench.nouns import Reply
 from exabench.rows import FAMILIES, Item, Row
 
-FORMATS = {"exaranker": "explanations", "twolar": "listwise"}
+FAMILY_OF = {"exaranker": "explanations", "twolar": "listwise"}
 """The layouts that are read and written, and the family of their rows."""
 
 
+@dataclass(kw_only=True)
 class Imported:
     """Every row of `file` (a path, or one below --data) as an item; `made_by` is the model that wrote them.
 
@@ -28,29 +28,27 @@ class Imported:
 
     prompt = ""
 
-    def __init__(
-        self,
-        *,
-        file: str,
-        format: str,
-        made_by: str,
-        made_by_revision: str = "",
-        answers: str = "",
-        data: str | Path | None = None,
-    ) -> None:
-        if format not in FORMATS:
-            raise UnknownName("format", format, FORMATS)
-        self.family = FORMATS[format]
-        if answers and format != "twolar":
-            raise BadInput(f"answers order lists of passages, which {format} files do not hold; leave them out")
-        path, told = (_found(name, data) for name in (file, answers))
-        read: Callable[..., Iterator[Row]] = rows_from_tsv if format == "exaranker" else rows_from_jsonl
-        more = {"answers": told} if answers else {}
-        self._rows = partial(read, path, teacher=made_by, teacher_revision=made_by_revision, **more)
+    file: str
+    format: Literal["exaranker", "twolar"]
+    made_by: str
+    made_by_revision: str = ""
+    answers: str = ""
+    data: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.answers and self.format != "twolar":
+            raise BadInput(f"answers order lists of passages, which {self.format} files do not hold; leave them out")
+        self.family = FAMILY_OF[self.format]
 
     def items(self) -> Iterator[Item]:
         """One for each row, in the file's order."""
-        for row in self._rows():
+        file = self._path(self.file)
+        if self.format == "exaranker":
+            rows = rows_from_tsv(file, teacher=self.made_by, teacher_revision=self.made_by_revision)
+        else:
+            answers = self._path(self.answers) if self.answers else None
+            rows = rows_from_jsonl(file, teacher=self.made_by, teacher_revision=self.made_by_revision, answers=answers)
+        for row in rows:
             yield Item(row["id"], (), {"row": row})
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
@@ -61,29 +59,21 @@ class Imported:
         """Nothing: the file does not say how it was planned."""
         return {}
 
+    def _path(self, name: str) -> Path:
+        """A file below --data, or where it is."""
+        below = Path(self.data or "") / name
+        return below if below.is_file() else Path(name)
 
-def _found(name: str, data: str | Path | None) -> Path:
-    """A file below --data, or where it is."""
-    own = Path(data or "") / name
-    return own if own.is_file() else Path(name)
+
+def export(rows: Iterable[Row], format: Literal["exaranker", "twolar"], file: str | Path) -> int:
+    """Write rows as the authors' code reads them; how many. Raises BadInput for another family's rows."""
+    write = to_tsv if format == "exaranker" else to_jsonl
+    return write(_of_family(rows, format), file)
 
 
-def export(rows: Iterable[Row], format: str, file: str | Path) -> int:
-    """Write rows as the authors' code reads them; how many. Raises UnknownName, BadInput for another family's rows."""
-    if format not in FORMATS:
-        raise UnknownName("format", format, FORMATS)
-    count = 0
-
-    def fitting() -> Iterator[Row]:
-        nonlocal count
-        for row in rows:
-            if not row.keys() >= FAMILIES[FORMATS[format]].keys():
-                raise BadInput(f"is no row of {FORMATS[format]}, which {format} files hold", id=row.get("id"))
-            count += 1
-            yield row
-
-    if format == "twolar":
-        return to_jsonl(fitting(), file)
-    with replacing(file) as stream:
-        stream.writelines(line.encode() for line in to_tsv(fitting()))
-    return count
+def _of_family(rows: Iterable[Row], format: str) -> Iterator[Row]:
+    family = FAMILY_OF[format]
+    for row in rows:
+        if not row.keys() >= FAMILIES[family].keys():
+            raise BadInput(f"is no row of {family}, which {format} files hold", id=row.get("id"))
+        yield row

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from exabench.builders._parts import texts_of
-from exabench.builders._ranked import best_first, fused, rankings
-from exabench.builders._sources import in_turn
+from exabench.builders._columns import origin, passage_list
+from exabench.builders._first_stages import all_rankings
+from exabench.builders._queries import by_name, read_queries
+from exabench.collections import texts_of
 from exabench.errors import BadInput
 from exabench.nouns import Passage, Query, Reply
+from exabench.rank_fusion import best_first, fuse
 from exabench.rows import Item, Rejected, Row
+from exabench.sampling import by_turns
 
 if TYPE_CHECKING:
     from exabench.collections import Collection
@@ -23,10 +27,10 @@ if TYPE_CHECKING:
     from exabench.rerankers import Reranker
     from exabench.retrievers import Retriever
 
-_Asked: TypeAlias = tuple[Query, Mapping[str, Any], str]
-"""A query, its origin and its source."""
+    FirstStages: TypeAlias = Mapping[str, Retriever]  # for the type checker alone: reading one would make its index
 
 
+@dataclass
 class Scored:
     """One list for each query of every source: the `documents` best of the first stages' best `depth`, with scores.
 
@@ -40,63 +44,70 @@ class Scored:
     family = "scored"
     prompt = ""
 
-    def __init__(
-        self,
-        collection: Collection,
-        queries: Mapping[str, QuerySource] | QuerySource,
-        retrievers: Mapping[str, Retriever],
-        *,
-        reranker: Reranker | None = None,
-        documents: int = 30,
-        depth: int = 100,
-        k: int = 60,
-        least: int = 2,
-        keep_origin: bool = True,
-    ) -> None:
-        if not 2 <= least <= documents <= depth or k < 0:
+    collection: Collection
+    queries: Mapping[str, QuerySource] | QuerySource
+    retrievers: FirstStages
+    _: KW_ONLY
+    reranker: Reranker | None = None
+    documents: int = 30
+    depth: int = 100
+    k: int = 60
+    least: int = 2
+    keep_origin: bool = True
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.least <= self.documents <= self.depth or self.k < 0:
             raise BadInput(
                 "scored needs 2 <= least <= documents <= depth and no k below 0, not "
-                f"least {least}, documents {documents}, depth {depth}, k {k}"
+                f"least {self.least}, documents {self.documents}, depth {self.depth}, k {self.k}"
             )
-        sources = queries if isinstance(queries, Mapping) else {type(queries).__name__.lower(): queries}
-        if not sources or not retrievers:
+        if not self.queries or not self.retrievers:
             raise BadInput("scored needs a source of queries and a first stage, as in [options.retrievers]")
-        if reranker is not None and reranker.reads == "judgements":
+        if self.reranker is not None and self.reranker.reads == "judgements":
             raise BadInput("a teacher may not see the judgements: choose a reranker that reads texts or ids")
-        self._collection, self._queries, self._stages = collection, dict(sorted(sources.items())), retrievers
-        self._reranker, self._documents, self._depth, self._k = reranker, documents, depth, k
-        self._least, self._keep_origin = least, keep_origin
-        self.identity: Mapping[str, Any] = _identity(reranker, sorted(retrievers), k)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Who scores, as a release names its teacher."""
+        if self.reranker is None:
+            return {"model": f"rrf({','.join(sorted(self.retrievers))})", "k": self.k}
+        return {"model": type(self.reranker).__name__.lower(), **getattr(self.reranker, "identity", {})}
 
     def items(self) -> Iterator[Item]:
         """One Item a query: its passages in the order of the fusion, each with its fused score and its first stages.
 
         Raises BadInput for an id that two queries have.
         """
-        asked = self._asked()
-        lists = self._lists([query for query, *_ in asked])
-        chosen = {query.id: self._chosen(lists[query.id], origin) for query, origin, _ in asked}
-        texts = texts_of(self._collection, (id for own in chosen.values() for id in own))
-        about = {"source": self._collection.source, "source_revision": self._collection.revision}
-        for query, origin, source in asked:
-            own = chosen[query.id]
+        asked = by_turns(read_queries(by_name(self.queries)).values())
+        lists = all_rankings(self.retrievers, [one.query for one in asked], self.depth)
+        chosen = {one.query.id: self._best(lists[one.query.id], one.origin) for one in asked}
+        texts = texts_of(self.collection, (id for scores in chosen.values() for id in scores))
+        about = origin(self.collection)
+        for one in asked:
+            scores = chosen[one.query.id]
             data = {
-                **{"query_id": query.id, "query": query.text, "query_source": source},
-                **_columns([texts[id] for id in own], list(own.values())),
-                "first_stages": [_bringers(id, lists[query.id]) for id in own],
+                **one.data,
+                **passage_list([texts[id] for id in scores]),
+                "scores": list(scores.values()),
+                "first_stages": [_stages_of(id, lists[one.query.id]) for id in scores],
+                **about,
             }
-            yield Item(query.id, (), data | about | {"replies": list(origin.get("replies", ()))})
+            yield Item(one.query.id, (), data)
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
         """The list with its teacher's scores, best first. Raises Rejected where it is too short."""
-        row = {"id": item.id, **{name: value for name, value in item.data.items() if name != "replies"}}
-        if len(row["passage_ids"]) < self._least:
-            raise Rejected(f"the first stages found fewer than {self._least} passages")
-        return row if self._reranker is None else row | self._rescored(self._reranker, row)
+        row = {"id": item.id, **item.data}
+        del row["replies"]
+        if len(row["passage_ids"]) < self.least:
+            raise Rejected(f"the first stages found fewer than {self.least} passages")
+        if self.reranker is not None:
+            row |= _rescored(self.reranker, row)
+        return row
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """Queries by source, passages, and how many of these which first stages brought."""
-        sizes, stages = Counter[str](), Counter[str]()
+        sizes: Counter[str] = Counter()
+        stages: Counter[str] = Counter()
         for item in items:
             sizes[item.data["query_source"]] += 1
             stages.update(item.data["first_stages"])
@@ -106,56 +117,27 @@ class Scored:
             "passages_by_first_stages": dict(sorted(stages.items())),
         }
 
-    def _asked(self) -> list[_Asked]:
-        seen: set[str] = set()
-        lists: list[list[_Asked]] = []
-        for name, source in self._queries.items():
-            own = [(query, origin, name) for query, origin in source]
-            ids = [query.id for query, *_ in own]
-            if twins := sorted(id for id, often in Counter(ids).items() if often > 1 or id in seen):
-                raise BadInput("two queries have this id; keep one of them", id=twins[0])
-            seen.update(ids)
-            lists.append(own)
-        return in_turn(lists)
-
-    def _lists(self, queries: Sequence[Query]) -> dict[str, dict[str, list[str]]]:
-        """What each first stage ranks for each query, as `{query id: {stage: passage ids}}`."""
-        found = {stage: rankings(self._stages[stage], queries, self._depth) for stage in sorted(self._stages)}
-        return {query.id: {stage: found[stage][query.id] for stage in found} for query in queries}
-
-    def _chosen(self, lists: Mapping[str, Sequence[str]], origin: Mapping[str, Any]) -> dict[str, float]:
+    def _best(self, lists: Mapping[str, Sequence[str]], origin: Mapping[str, Any]) -> dict[str, float]:
         """The passages of a list with their fused scores."""
-        out = "" if self._keep_origin else origin.get("passage_id", "")
-        scores = fused([[id for id in ids if id != out] for ids in lists.values()], self._k)
-        return {id: scores[id] for id in list(scores)[: self._documents]}
-
-    def _rescored(self, reranker: Reranker, row: Row) -> Row:
-        texts = {
-            id: Passage(id, text, title)
-            for id, text, title in zip(row["passage_ids"], row["passages"], row["titles"], strict=True)
-        }
-        stages = dict(zip(row["passage_ids"], row["first_stages"], strict=True))
-        values = reranker.score(Query(row["query_id"], row["query"]), list(texts.values()))
-        scores = best_first({id: float(value) for id, value in zip(texts, values, strict=True)})
-        passages = _columns([texts[id] for id in scores], list(scores.values()))
-        return {**passages, "first_stages": [stages[id] for id in scores]}
+        left_out = "" if self.keep_origin else origin.get("passage_id", "")
+        scores = fuse([[id for id in ids if id != left_out] for ids in lists.values()], k=self.k)
+        return dict(list(scores.items())[: self.documents])
 
 
-def _identity(reranker: Reranker | None, stages: Sequence[str], k: int) -> Mapping[str, Any]:
-    """Who scores, as a release names its teacher."""
-    if reranker is None:
-        return {"model": f"rrf({','.join(stages)})", "k": k}
-    return {"model": type(reranker).__name__.lower(), **getattr(reranker, "identity", {})}
-
-
-def _columns(passages: Sequence[Passage], scores: Sequence[float]) -> Row:
+def _rescored(reranker: Reranker, row: Row) -> Row:
+    """The fields of a list under the scores of a reranker, best first."""
+    passages: dict[str, Passage] = {}
+    for id, text, title in zip(row["passage_ids"], row["passages"], row["titles"], strict=True):
+        passages[id] = Passage(id, text, title)
+    stages = dict(zip(row["passage_ids"], row["first_stages"], strict=True))
+    values = reranker.score(Query(row["query_id"], row["query"]), list(passages.values()))
+    scores = best_first({id: float(value) for id, value in zip(passages, values, strict=True)})
     return {
-        "passage_ids": [passage.id for passage in passages],
-        "titles": [passage.title for passage in passages],
-        "passages": [passage.text for passage in passages],
-        "scores": list(scores),
+        **passage_list([passages[id] for id in scores]),
+        "scores": list(scores.values()),
+        "first_stages": [stages[id] for id in scores],
     }
 
 
-def _bringers(passage_id: str, lists: Mapping[str, Sequence[str]]) -> str:
+def _stages_of(passage_id: str, lists: Mapping[str, Sequence[str]]) -> str:
     return ",".join(stage for stage, ids in lists.items() if passage_id in ids)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 
-from exabench.builders._recorded import recorded_replies
+from exabench.builders.twolar import recorded_replies
 from exabench.building._making import Making
-from exabench.building._ray import by_ray
 from exabench.building._releasing import released
 from exabench.errors import BadInput
 from exabench.files import only_writer, write
 from exabench.nouns import Progress, silent
+from exabench.parallel import run_items
 from exabench.recipe import Recipe, read_recipe
 from exabench.rows import Release
 from exabench.runs import read_run
@@ -25,9 +23,18 @@ from exabench.shards import WorkFolder
 from exabench.systems import Parts
 
 KEYS = {
-    **{"builder": str, "dataset": str, "table": str, "title": str, "licence": str, "note": str},
-    **{"seed": int, "shard": int, "validation": int},
-    **{"teacher": dict, "options": dict, "quality": dict},
+    "builder": str,
+    "dataset": str,
+    "table": str,
+    "title": str,
+    "licence": str,
+    "note": str,
+    "seed": int,
+    "shard": int,
+    "validation": int,
+    "teacher": dict,
+    "options": dict,
+    "quality": dict,
 }
 SHARD = 500
 """Items that are planned, kept and lost together, where a recipe does not say."""
@@ -43,11 +50,6 @@ class Sources:
     data: Path | None = None
     replies: Path | None = None
     budget: int = 0
-
-    def absolute(self) -> Sources:
-        """The same from any working folder."""
-        data, replies = (place and Path(place).resolve() for place in (self.data, self.replies))
-        return replace(self, data=data, replies=replies)
 
 
 def data_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -78,10 +80,12 @@ def build(
         work, making, shards = _planned(page, to, sources, limit, progress)
         todo = [number for number in range(shards) if work.finished(number) is None]
         if engine == "ray":
-            nodes = by_ray(partial(_share, page, str(Path(to).resolve()), sources.absolute()), todo, workers)
+            parts = [[number] for number in todo]
+            nodes = _finish_parts(parts, page, to, sources, engine, workers)
             progress(shards, shards, f"shards, made on {nodes} nodes")
         elif workers > 1 and len(todo) > 1:
-            _by_processes(page, to, sources, todo, workers)
+            parts = [todo[first::workers] for first in range(min(workers, len(todo)))]
+            _finish_parts(parts, page, to, sources, engine, workers)
         else:
             making.finish(todo, lambda done: progress(shards - len(todo) + done, shards, "shards"))
         return released(page, work, making, sources.data, progress)
@@ -101,10 +105,12 @@ def planned(
         counts = {"items": 0, "prompts": 0, "answered before": 0}
         for number in range(shards):
             items = work.items(number)
-            keys = {making.teacher.key(p) for item in items for p in item.prompts} if making.teacher else set()
+            prompts = [prompt for item in items for prompt in item.prompts]
             counts["items"] += len(items)
-            counts["prompts"] += sum(len(item.prompts) for item in items)
-            counts["answered before"] += len(making.store.known(sorted(keys)))
+            counts["prompts"] += len(prompts)
+            if making.teacher is not None:
+                keys = set(map(making.teacher.key, prompts))
+                counts["answered before"] += len(making.store.known(sorted(keys)))
         return counts
 
 
@@ -119,10 +125,11 @@ def record(recipe: Recipe, run_file: str | Path, to: str | Path, *, sources: Sou
         raise BadInput("a run orders lists: give a recipe of the builder twolar", file=recipe.file)
     parts = Parts(sources.data, None, lambda table: None)
     run = read_run(run_file)
-    replies = recorded_replies(parts.builder("twolar", recipe.values.get("options", {}), None).items(), run)
-    told = [
-        json.dumps({"id": reply.id, "text": reply.text}, ensure_ascii=False) + "\n" for reply in replies if reply.text
-    ]
+    lists = parts.builder("twolar", recipe.values.get("options", {}), None)
+    told = []
+    for reply in recorded_replies(lists.items(), run):
+        if reply.text:
+            told.append(json.dumps({"id": reply.id, "text": reply.text}, ensure_ascii=False) + "\n")
     write(to, "".join(told))
     return len(told)
 
@@ -139,12 +146,21 @@ def _planned(
     return work, making, work.planned() or 0
 
 
-def _by_processes(page: Recipe, to: str | Path, sources: Sources, todo: Sequence[int], workers: int) -> None:
-    """Every process makes every so-manyth shard, with a teacher of its own; the reply store is one."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        list(pool.map(partial(_share, page, str(to), sources), [todo[i::workers] for i in range(workers)]))
+def _finish_parts(
+    parts: Sequence[Sequence[int]], page: Recipe, to: str | Path, sources: Sources, engine: str, workers: int
+) -> int:
+    """Have workers make the shards of every part, each with a teacher of its own; on how many nodes that was.
+
+    What goes to a worker are the numbers of shards, never a row. The reply store is one.
+    """
+    nodes: set[str] = set()
+    begin = partial(_begin_worker, page, to, sources)
+    for _, outcome in run_items(parts, begin, engine=engine, workers=workers):
+        outcome.get()
+        nodes.add(outcome.node)
+    return len(nodes)
 
 
-def _share(page: Recipe, to: str, sources: Sources, numbers: Sequence[int]) -> None:
+def _begin_worker(page: Recipe, to: str | Path, sources: Sources) -> Callable[[Sequence[int]], None]:
     work = WorkFolder(to)
-    Making(page, work, data=sources.data, replies=sources.replies, budget=sources.budget).finish(numbers)
+    return Making(page, work, data=sources.data, replies=sources.replies, budget=sources.budget).finish

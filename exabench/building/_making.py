@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,19 +12,82 @@ from exabench.errors import BadInput, Refused
 from exabench.files import digest_of, read_json
 from exabench.nouns import Prompt, Reply
 from exabench.recipe import Recipe
-from exabench.replies import Remembered, Replies, filed
+from exabench.replies import CachedTeacher, Replies, without_server
 from exabench.rows import Item, Rejected, checked_row
 from exabench.shards import WorkFolder
 from exabench.systems import Parts, teacher
 
 
 @dataclass
-class _Open:
-    """A shard in the making: its items, the replies so far, and how many prompts still wait."""
+class _Shard:
+    """A shard in the making: its items, and the replies to their prompts so far."""
 
+    number: int
     items: list[Item]
-    waiting: int
     replies: dict[str, Reply] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.prompts = [prompt for item in self.items for prompt in item.prompts]
+
+    @property
+    def is_complete(self) -> bool:
+        """True where every prompt has its reply."""
+        return len(self.replies) == len(self.prompts)
+
+
+class _ShardStream:
+    """Shards that are made together: their prompts, one after the other, and the replies in any order.
+
+    A shard is finished, with what `lines` makes of it, as soon as its last reply is there; `told` hears how many are.
+    """
+
+    def __init__(
+        self,
+        work: WorkFolder,
+        numbers: Sequence[int],
+        lines: Callable[[_Shard, Mapping[str, str]], Iterator[dict[str, Any]]],
+        told: Callable[[int], None],
+    ) -> None:
+        self._work = work
+        self._numbers = numbers
+        self._lines = lines
+        self._told = told
+        self._open: dict[int, _Shard] = {}
+        self._shard_of: dict[str, _Shard] = {}  # by the id of a prompt that is not answered yet
+        self.done = 0
+
+    def prompts(self) -> Iterator[Prompt]:
+        """Every prompt of every shard."""
+        for number in self._numbers:
+            shard = _Shard(number, self._work.items(number))
+            self._open[number] = shard
+            for prompt in shard.prompts:
+                self._shard_of[prompt.id] = shard
+            if shard.is_complete:  # it asks nothing
+                self._finish(shard, {})
+            yield from shard.prompts
+
+    def take(self, reply: Reply) -> None:
+        """Give a reply to its shard."""
+        shard = self._shard_of.pop(reply.id)
+        shard.replies[reply.id] = reply
+        if shard.is_complete:
+            self._finish(shard, {})
+
+    def unanswered(self) -> list[str]:
+        """The ids of the prompts that were asked and have no reply."""
+        return list(self._shard_of)
+
+    def finish_open(self, refused: Mapping[str, str]) -> None:
+        """Finish the shards some of whose prompts have no reply, for the reasons `refused` by prompt id."""
+        for number in sorted(self._open):
+            self._finish(self._open[number], refused)
+
+    def _finish(self, shard: _Shard, refused: Mapping[str, str]) -> None:
+        del self._open[shard.number]
+        self._work.finish(shard.number, self._lines(shard, refused))
+        self.done += 1
+        self._told(self.done)
 
 
 class Making:
@@ -36,12 +99,14 @@ class Making:
     def __init__(
         self, page: Recipe, work: WorkFolder, *, data: Path | None, replies: Path | None, budget: int = 0
     ) -> None:
-        self._page, self._work, self._budget = page, work, budget
+        self._page = page
+        self._work = work
+        self._budget = budget
         self.store = Replies(replies)
         known = read_json(work.agreed) if work.agreed.is_file() else {}
         self._known: Mapping[str, Any] = known.get("teachers", {})
         self._parts = Parts(data, work.lock, self._remembered)
-        self.teachers: dict[str, Remembered] = {}
+        self.teachers: dict[str, CachedTeacher] = {}
         for name in ("builder", "dataset", "table", "licence"):
             if not page.values.get(name):
                 raise BadInput(f"does not say its {name}", file=page.file)
@@ -54,18 +119,18 @@ class Making:
         about = {
             "recipe": dict(self._page.values),
             "prompt": self.builder.prompt,
-            "teachers": {name: filed(made.identity) for name, made in self.teachers.items()},
+            "teachers": {name: without_server(made.identity) for name, made in self.teachers.items()},
             "sources": dict(self._parts.sources),
         }
         return about | {"fingerprint": digest_of(about)}
 
-    def _remembered(self, table: Mapping[str, Any]) -> Remembered:
+    def _remembered(self, table: Mapping[str, Any]) -> CachedTeacher:
         """The teacher of a table behind the reply store; one and the same for equal tables."""
         name = digest_of(dict(table))
         if name not in self.teachers:
             identity = self._known.get(name)
             lock = self._work.lock
-            self.teachers[name] = Remembered(
+            self.teachers[name] = CachedTeacher(
                 lambda: teacher(table, lock=lock), self.store, identity=identity, budget=self._budget
             )
         return self.teachers[name]
@@ -73,7 +138,7 @@ class Making:
     @property
     def identity(self) -> Mapping[str, Any]:
         """Who the release names as its teacher: who was asked, else who the builder says it is; empty for people."""
-        return filed(self.teacher.identity) if self.teacher is not None else self._own_identity
+        return without_server(self.teacher.identity) if self.teacher is not None else self._own_identity
 
     @property
     def _own_identity(self) -> Mapping[str, Any]:
@@ -81,64 +146,42 @@ class Making:
 
     # -- shards --------------------------------------------------------------------------------------------
 
-    def finish(self, numbers: Iterable[int], told: Callable[[int], None] = lambda done: None) -> None:
+    def finish(self, numbers: Sequence[int], told: Callable[[int], None] = lambda done: None) -> None:
         """Make these shards. All their prompts are one stream to the teacher, so that it never runs dry between them.
 
         Prompts that the teacher refuses are their items' reason to be rejected. Raises what else the teacher raises,
         once every shard that is complete by then is kept.
         """
-        numbers, open_, owner = list(numbers), dict[int, _Open](), dict[str, int]()
-        done = 0
-
-        def finished(number: int, refused: Mapping[str, str]) -> None:
-            nonlocal done
-            self._work.finish(number, self._lines(open_.pop(number), refused))
-            done += 1
-            told(done)
-
-        def prompts() -> Iterator[Prompt]:
-            for number in numbers:
-                items = self._work.items(number)
-                asked = [prompt for item in items for prompt in item.prompts]
-                open_[number] = _Open(items, len(asked))
-                owner.update((prompt.id, number) for prompt in asked)
-                if not asked:
-                    finished(number, {})
-                yield from asked
-
+        stream = _ShardStream(self._work, numbers, self._lines, told)
         refused: Mapping[str, str] = {}
         if self.teacher is None:
-            self._without_teacher(prompts())
+            for prompt in stream.prompts():
+                raise BadInput(
+                    "this builder asks a teacher, and the recipe names none", file=self._page.file, id=prompt.id
+                )
             return
         try:
-            for reply in self.teacher.complete(prompts()):
-                number = owner.pop(reply.id)
-                shard = open_[number]
-                shard.replies[reply.id] = reply
-                shard.waiting -= 1
-                if not shard.waiting:
-                    finished(number, {})
+            for reply in self.teacher.complete(stream.prompts()):
+                stream.take(reply)
         except Refused as error:
             refused = error.reasons
-            if unheard := [id for id in owner if id not in refused]:
-                raise BadInput(f"{error}; prompt {unheard[0]!r} was not answered either") from error
-        for number in sorted(open_):
-            finished(number, refused)
-        if done < len(numbers):
+            for prompt_id in stream.unanswered():
+                if prompt_id not in refused:
+                    raise BadInput(f"{error}; prompt {prompt_id!r} was not answered either") from error
+        stream.finish_open(refused)
+        if stream.done < len(numbers):
             raise BadInput("the teacher stopped before every shard was asked for; run the same build again")
 
-    def _without_teacher(self, prompts: Iterator[Prompt]) -> None:
-        for prompt in prompts:
-            raise BadInput("this builder asks a teacher, and the recipe names none", file=self._page.file, id=prompt.id)
-
-    def _lines(self, shard: _Open, refused: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    def _lines(self, shard: _Shard, refused: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """What became of each item of a shard: a row or a rejection, and the keys of the replies behind it."""
         for item in shard.items:
             answered = [prompt for prompt in item.prompts if prompt.id in shard.replies]
             replies = [shard.replies[prompt.id] for prompt in answered]
             keys = [*item.data.get("replies", ()), *map(self._key, answered)]
             try:
-                if reasons := [refused[prompt.id] for prompt in item.prompts if prompt.id in refused]:
-                    raise Rejected(f"the teacher refuses the prompt: {reasons[0]}")
+                for prompt in item.prompts:
+                    if prompt.id in refused:
+                        raise Rejected(f"the teacher refuses the prompt: {refused[prompt.id]}")
                 row = self._provenance(item, keys) | self.builder.row(item, replies)
             except Rejected as error:
                 said = [{"id": reply.id, "text": reply.text, "finish": reply.finish} for reply in replies]

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import heapq
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice, zip_longest
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal
 
-from exabench.collections._judged import benchmarks
-from exabench.errors import BadInput
-from exabench.files import digest_of, replacing
+from exabench.collections import benchmarks
+from exabench.files import replacing
 from exabench.quality import Duplicates, Leaks, Report
 from exabench.recipe import Recipe
+from exabench.records import Record, read
 from exabench.rows import Row
+from exabench.sampling import Sample, by_turns
 from exabench.shards import WorkFolder
 
-Drawn: TypeAlias = list[tuple[int, int]]
-"""(negated digest, place) of rows."""
 TRAIN, VALIDATION, LEFT_OUT = 0, 1, 2
-QUALITY: Mapping[str, Any] = {"near": 0.9, "leaks": "report"}
-"""`near`: from which Jaccard similarity on two rows are one (0: only exact doubles); `leaks`: "report" or "drop"."""
+
+
+class Quality(Record, frozen=True):
+    """The table `quality` of a recipe.
+
+    `near`: from which Jaccard similarity on two rows are one (0: only exact doubles); `leaks`: rows that leak a
+    benchmark are counted, or left out, too.
+    """
+
+    near: float = 0.9
+    leaks: Literal["report", "drop"] = "report"
 
 
 class Review:
@@ -34,55 +40,66 @@ class Review:
     """
 
     def __init__(self, page: Recipe, work: WorkFolder, data: Path | None) -> None:
-        self._work, self._places = work, bytearray()
-        self._quality = {**QUALITY, **page.values.get("quality", {})}
-        if odd := self._quality.keys() - QUALITY.keys() or self._quality["leaks"] not in ("report", "drop"):
-            raise BadInput(f"quality knows near (a number) and leaks (report or drop), not {odd}", file=page.file)
-        self._doubles, self._leaks = Duplicates(self._quality["near"]), Leaks()
-        for task, queries, passages in benchmarks(data):
-            self._leaks.add(task, queries, passages)
-        self._report, self._reasons = Report(), Counter[str]()
+        self._work = work
+        self._quality = read(Quality, page.values.get("quality", {}), file=page.file, what="quality")
+        self._doubles = Duplicates(self._quality.near)
+        self._leaks = Leaks()
+        for benchmark in benchmarks(data):
+            self._leaks.add(*benchmark)
+        self._report = Report()
+        self._rejected: Counter[str] = Counter()
+        self._skipped: Counter[str] = Counter()
+        self._splits = bytearray()  # of every row, in order
         most = page.values.get("validation", 0)
-        drawn: dict[str, Drawn] = {}
-        with replacing(work.quarantine) as quarantine:
-            for line in work.lines():
+        chosen = self._look_through(most)
+        for place in chosen:
+            self._splits[place] = VALIDATION
+        self.validation = len(chosen)
+
+    def _look_through(self, most: int) -> list[int]:
+        """Read every line once; the places of the rows for validation, at most so many."""
+        samples: dict[str, Sample[int]] = {}
+        with replacing(self._work.quarantine) as quarantine:
+            for line in self._work.lines():
                 if "rejected" in line:
                     quarantine.write((json.dumps(line["rejected"], sort_keys=True) + "\n").encode())
-                    self._reasons[f"rejected: {line['rejected']['reason']}"] += 1
-                elif why := self._why_not(line["row"]):
-                    self._reasons[why] += 1
-                    self._places.append(LEFT_OUT)
-                else:
-                    kind = str(line["row"].get("query_source", line["row"].get("relevant")))
-                    _offer(drawn.setdefault(kind, []), line["row"]["id"], len(self._places), most)
-                    self._places.append(TRAIN)
-        chosen = list(islice(_in_turn([sorted(drawn[kind], reverse=True) for kind in sorted(drawn)]), most))
-        for _, place in chosen:
-            self._places[place] = VALIDATION
-        self.validation = len(chosen)
+                    self._rejected[line["rejected"]["reason"]] += 1
+                    continue
+                row = line["row"]
+                if why := self._why_not(row):
+                    self._skipped[why] += 1
+                    self._splits.append(LEFT_OUT)
+                    continue
+                kind = str(row.get("query_source", row.get("relevant")))
+                sample = samples.setdefault(kind, Sample(most, digits=15))
+                sample.offer(len(self._splits), row["id"])
+                self._splits.append(TRAIN)
+        return by_turns(samples[kind].drawn() for kind in sorted(samples))[:most]
 
     def _why_not(self, row: Row) -> str:
         """Why a good row is skipped all the same; one that is not, and what it leaks, goes into the report."""
-        exact = self._doubles.exact
-        if self._doubles.seen(row) is not None:
-            return f"skipped: {'exact' if self._doubles.exact > exact else 'near'} duplicate"
+        if double := self._doubles.seen(row):
+            return f"{double.kind} duplicate"
         marks = self._leaks.marks(row)
-        if marks and self._quality["leaks"] == "drop":
-            return "skipped: leak"
+        if marks and self._quality.leaks == "drop":
+            return "leak"
         self._report.add(row, marks)
         return ""
 
     @property
     def counts(self) -> dict[str, Any]:
         """input = good + quarantined + skipped, and the reasons."""
-        parts = {"quarantined": "rejected: ", "skipped": "skipped: "}
-        numbers = {key: sum(n for why, n in self._reasons.items() if why.startswith(p)) for key, p in parts.items()}
-        good = len(self._places) - self._places.count(LEFT_OUT)
+        good = len(self._splits) - self._splits.count(LEFT_OUT)
+        quarantined = self._rejected.total()
+        skipped = self._skipped.total()
+        reasons = {f"rejected: {why}": times for why, times in self._rejected.items()}
+        reasons |= {f"skipped: {why}": times for why, times in self._skipped.items()}
         return {
-            "input": good + sum(numbers.values()),
+            "input": good + quarantined + skipped,
             "good": good,
-            **numbers,
-            "reasons": dict(sorted(self._reasons.items())),
+            "quarantined": quarantined,
+            "skipped": skipped,
+            "reasons": dict(sorted(reasons.items())),
         }
 
     @property
@@ -95,7 +112,7 @@ class Review:
         place = 0
         for line in self._work.lines():
             if "row" in line:
-                if self._places[place] == split:
+                if self._splits[place] == split:
                     yield line["row"]
                 place += 1
 
@@ -103,18 +120,3 @@ class Review:
         """The replies that anything here was made of, rejected items and skipped rows included."""
         for line in self._work.lines():
             yield from line["keys"]
-
-
-def _in_turn(lists: Sequence[Drawn]) -> Iterator[tuple[int, int]]:
-    """The first of each list, then the second of each, and so on."""
-    for some in zip_longest(*lists):
-        yield from (one for one in some if one is not None)
-
-
-def _offer(drawn: Drawn, id: str, place: int, most: int) -> None:
-    """Keep the rows with the smallest digests: a heap of these, negated, whose top is the largest."""
-    entry = (-int(digest_of(id)[-15:], 16), place)
-    if len(drawn) < most:
-        heapq.heappush(drawn, entry)
-    elif drawn and entry > drawn[0]:
-        heapq.heapreplace(drawn, entry)

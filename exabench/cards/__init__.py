@@ -1,16 +1,16 @@
 """Cards of datasets and models, and a dataset's changelog, made from their facts.
 
-No figure is typed: a card's prose is a Jinja template of dataset_cards/, its figures come from the Release alone.
+No figure is typed: prose and tables are Jinja templates, their figures come from the Release or from training.json.
 What stands between `<!-- exabench: NAME -->` and `<!-- /exabench -->` is ours and is written anew each time;
 everything else of a card or a changelog that is there already is kept byte for byte.
 """
 
 from __future__ import annotations
 
-from exabench.cards._front_matter import licence_in as licence_in
-from exabench.cards._model import model_card as model_card
-from exabench.cards._model import model_settings as model_settings
-from exabench.cards._model import model_template as model_template
-from exabench.cards._pages import card as card
-from exabench.cards._pages import changelog as changelog
+from exabench.cards._datasets import card as card
+from exabench.cards._datasets import changelog as changelog
+from exabench.cards._models import model_card as model_card
+from exabench.cards._models import model_settings as model_settings
+from exabench.cards._models import model_template as model_template
 from exabench.cards._templates import template_for as template_for
+from exabench.cards.front_matter import licence_in as licence_in

@@ -11,12 +11,14 @@ from typing import Any
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from exabench.cards._facts import fields, left_out, made, overview
-from exabench.cards._markdown import Markdown, code, figures, plain
-from exabench.cards._tables import splits_of
-from exabench.errors import BadInput
+from exabench.cards.markdown import Markdown, code, figures, plain
+from exabench.errors import BadInput, plural
 from exabench.files import read_text, toml_text
-from exabench.rows import Release
+from exabench.rows import FAMILIES, DataFile, Release, Table
+
+REASONS = 20
+"""Reasons why inputs did not become rows that are listed, the most frequent first; the others are summed up."""
+_SPLITS = ("train", "validation", "test")
 
 
 def folder() -> Path:
@@ -50,9 +52,37 @@ def filled(template: str, values: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    jinja.filters |= {"code": code, "figures": figures, "toml": _toml, "literal": _literal, "splits": splits_of}
-    jinja.filters |= {"overview": overview, "made": made, "left_out": left_out, "fields": fields}
+    jinja.filters |= {"code": code, "figures": figures, "toml": _toml, "literal": _literal}
+    jinja.filters |= {"splits": splits_of, "fields": fields_of, "left_out": _left_out}
     return _rendered(jinja, template, values)
+
+
+def splits_of(table: Table) -> dict[str, tuple[DataFile, ...]]:
+    """The files by split: train, validation, test, then the others by name."""
+    known = [name for name in _SPLITS if name in table.splits]
+    others = sorted(table.splits.keys() - set(known))
+    return {name: table.splits[name] for name in [*known, *others]}
+
+
+def fields_of(table: Table) -> dict[str, str]:
+    """Field and type, in the order of the columns. Raises BadInput where neither table nor family says it."""
+    if not table.fields and table.family not in FAMILIES:
+        raise BadInput(f"a table of the unknown family {table.family!r} must list its fields")
+    family = FAMILIES.get(table.family, {})
+    fields = table.fields or family
+    known = [name for name in family if name in fields]
+    others = sorted(fields.keys() - family.keys())
+    return {name: fields[name] for name in [*known, *others]}
+
+
+def _left_out(table: Table) -> list[tuple[str, int]]:
+    """Why inputs did not become rows, and how many, the most frequent reason first."""
+    reasons = sorted(table.counts.get("reasons", {}).items(), key=lambda item: (-item[1], item[0]))
+    shown = reasons[:REASONS]
+    rest = reasons[REASONS:]
+    if rest:
+        shown.append((plural(len(rest), "other reason"), sum(count for _, count in rest)))
+    return shown
 
 
 def filled_value(value: Any, values: Mapping[str, Any]) -> Any:

@@ -1,63 +1,22 @@
-"""The command line: groups are places, commands are verbs, and nothing heavy is imported before it is needed."""
+"""The command line: groups are places, commands are verbs. A command parses, calls one function and prints."""
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Mapping
-from typing import Any
 
 import click
 
+from exabench.cli._options import CommandGroup
+from exabench.cli.bench import bench
+from exabench.cli.board import board
+from exabench.cli.data import data
+from exabench.cli.demo import demo
+from exabench.cli.parts import parts
+from exabench.cli.train import train
 from exabench.errors import ExabenchError
 
 
-class LazyGroup(click.Group):
-    """A group that knows its commands' one-line summaries by heart and imports a command only to run it."""
-
-    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._lazy = lazy
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of the table."""
-        return list(self._lazy)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's module and take the command from it."""
-        if cmd_name not in self._lazy:
-            return None
-        command: click.Command = getattr(importlib.import_module(self._lazy[cmd_name][0]), cmd_name)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, and name the nearest command where there is none."""
-        if args and args[0] not in self._lazy and not args[0].startswith("-"):
-            from exabench.errors import UnknownName
-
-            raise UnknownName("command", args[0], self._lazy)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The summaries, from the table."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in self._lazy.items()])
-
-
-@click.group(
-    cls=LazyGroup,
-    lazy={
-        "demo": ("exabench.cli.demo", "The whole thread on the embedded collection: no network, no GPU."),
-        "data": ("exabench.cli.data", "Build, check, compare and publish training sets."),
-        "train": ("exabench.cli.train", "Fit reference rerankers, and publish what came out."),
-        "bench": ("exabench.cli.bench", "Tasks, candidates, submissions, results, scores, comparisons."),
-        "board": ("exabench.cli.board", "Check, build, show and publish a leaderboard."),
-        "parts": ("exabench.cli.parts", "What is on the shelves."),
-    },
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="exabench", message="%(package)s %(version)s")
 def exabench() -> None:
     """Build datasets for rerankers, train them, and keep a leaderboard whose every number can be followed.
@@ -67,29 +26,45 @@ def exabench() -> None:
     """
 
 
+for command in (demo, data, train, bench, board, parts):
+    exabench.add_command(command)
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """The entry point: run a command; every error of ours becomes one line and its exit code."""
+    """The entry point: run a command; every error becomes one line on standard error and an exit code."""
     try:
         status = exabench.main(arguments, prog_name="exabench", standalone_mode=False)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        return error.exit_code
+        return 2
+    except click.ClickException as error:
+        return _failed(_usage(error), 2)
     except ExabenchError as error:
-        click.echo(f"exabench: {error}", err=True)
-        return error.exit_code
+        return _failed(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("exabench: stopped; run the same command again to go on", err=True)
-        return 130
+        return _failed("stopped; run the same command again to go on", 130)
     except BrokenPipeError:  # `exabench ... | head`: the reader has left, there is nobody to tell
         sys.stderr.close()
         return 0
     except OSError as error:
-        click.echo(f"exabench: {error.filename or 'the system'}: {error.strerror or error}", err=True)
-        return 2
+        return _failed(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
     except MemoryError:
-        click.echo("exabench: out of memory: close other programs or take a smaller --depth, then run again", err=True)
-        return 2
+        return _failed("out of memory: close other programs or take a smaller --depth, then run again", 2)
+
+
+def _failed(text: str, exit_code: int) -> int:
+    for line in text.splitlines():  # of a submission all problems are told, a line each
+        click.echo(f"exabench: {line}", err=True)
+    return exit_code
+
+
+def _usage(error: click.ClickException) -> str:
+    """A complaint of click as one line in our style, with the command that helps."""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    text = text[:1].lower() + text[1:]
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return text if context is None else f"{text}; see {context.command_path} --help"

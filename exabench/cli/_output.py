@@ -1,83 +1,35 @@
-"""What the commands share in talking to people: options, results, progress."""
+"""How commands talk to people: results on standard output, notes and progress on standard error."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from exabench.errors import BadInput
+from exabench.cli._options import TALK
 from exabench.files import json_text
+from exabench.nouns import Progress, silent
 
 if TYPE_CHECKING:
     from exabench.publishing import Published
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-data_option = click.option(
-    "--data",
-    envvar="EXABENCH_DATA",
-    type=click.Path(path_type=Path),
-    help="Folder of test collections in BEIR layout (DATA/<task>/); else EXABENCH_DATA.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-set_option = click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="An option of the part.")
+PAUSE = 2.0  # seconds between two lines of progress
 
 
-def board_option(command: Command) -> Command:
-    """--board DIR, by default the leaderboard of this checkout (or a fresh one, made at first use)."""
-    return click.option(
-        "--board",
-        type=click.Path(path_type=Path),
-        default=Path("leaderboard"),
-        show_default=True,
-        help="Leaderboard folder.",
-    )(command)
-
-
-def place_options(command: Command) -> Command:
-    """Where to publish (one of --repo and --to), and whether as a pull request or not at all."""
-    for option in (
-        click.option("--dry-run", is_flag=True, help="Say what would be published."),
-        click.option("--pr", is_flag=True, help="Open a pull request instead of committing."),
-        click.option("--to", type=click.Path(path_type=Path), help="A folder instead, which loads the same way."),
-        click.option("--repo", help="Repository on the Hub (owner/name)."),
-    ):
-        command = option(command)
-    return command
-
-
-def place_of(repo: str | None, to: Path | None) -> str | Path:
-    """The one place that was given. Raises BadInput for none and for both."""
-    where = repo or to
-    if where is None or repo and to:
-        raise BadInput("say where to publish: --repo owner/name or --to FOLDER, one of the two")
-    return where
-
-
-def show_published(done: Published, as_json: bool) -> None:
-    """What a publication came to."""
+def answer(as_json: bool, value: Mapping[str, object], text: str | None = None) -> None:
+    """The result of a command: `value` as one JSON object, or `text` (without one, a line for each key)."""
+    if text is None:
+        text = "\n".join(f"{key}: {item}" for key, item in value.items())
     if as_json:
-        show_json(asdict(done))
-    else:
-        name = f"{done.to} {done.version}".strip()  # a folder keeps no versions
-        show(f"{name}: {'published' if done.changed else 'nothing has changed'} ({done.commit})")
-
-
-def ready(board: Path, tasks: Sequence[str] = ()) -> Path:
-    """The board's folder. The default one, or any for which `tasks` are given, is made where it is missing."""
-    if not board.exists() and (tasks or board == Path("leaderboard")):
-        from exabench.ledger import Ledger
-
-        Ledger(board).create("My leaderboard", list(tasks) or ["mini"])
-        note(f"made a fresh leaderboard in {board}/ (board.toml names its tasks)")
-    return board
+        show_json(value)
+    elif text:
+        show(text)
 
 
 def show(text: str) -> None:
@@ -91,48 +43,80 @@ def show_json(value: object) -> None:
 
 
 def note(text: str) -> None:
-    """Something to know, on standard error."""
-    click.echo(text, err=True)
+    """Something to know, on standard error; not with --quiet."""
+    if _talk() != "quiet":
+        click.echo(text, err=True)
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Plain columns: the first to the left, the others to the right."""
+def show_published(done: Published, as_json: bool) -> None:
+    """What a publication came to."""
+    name = f"{done.to} {done.version}".strip()  # a folder keeps no versions
+    what = "published" if done.changed else "nothing has changed"
+    answer(as_json, asdict(done), f"{name}: {what} ({done.commit})")
+
+
+def ready(board: Path, tasks: Sequence[str] = ()) -> Path:
+    """The board's folder. The default one, or any for which `tasks` are given, is made where it is missing."""
+    if not board.exists() and (tasks or board == Path("leaderboard")):
+        from exabench.ledger import Ledger
+
+        Ledger(board).create("My leaderboard", list(tasks) or ["mini"])
+        note(f"made a fresh leaderboard in {board}/ (board.toml names its tasks)")
+    return board
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> str:
+    """Plain columns: the first `left` of them to the left, the others to the right."""
     cells = [[str(cell) for cell in row] for row in [header, *rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for row in cells:
-        padded = [
-            row[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
-        ]
+        padded = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        padded[:left] = [cell.ljust(width) for cell, width in zip(row[:left], widths[:left], strict=True)]
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
 
 
 @contextlib.contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on a terminal, a plain line every two seconds elsewhere; both on standard error."""
+def progress(title: str) -> Iterator[Progress]:
+    """A bar on a terminal, a line every two seconds elsewhere; with --verbose a line for every step."""
+    if _talk() == "quiet":
+        yield silent
+        return
+    if _talk() == "verbose":
+        yield _lines(title, pause=0)
+        return
     if not sys.stderr.isatty():
-        yield _plain_progress(title)
+        yield _lines(title, pause=PAUSE)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         line = bar.add_task(title, total=None)
-        yield lambda done, total, what: bar.update(
-            line, completed=done, total=total, description=f"{title}: {what[:60]}"
-        )
+
+        def report(done: int, total: int, what: str) -> None:
+            bar.update(line, completed=done, total=total, description=f"{title}: {what[:60]}")
+
+        yield report
 
 
-def _plain_progress(title: str) -> Callable[[int, int, str], None]:
+def _lines(title: str, pause: float) -> Progress:
+    """Progress as lines, one each `pause` seconds at most; the last step always has one."""
     last = time.monotonic()
 
     def report(done: int, total: int, what: str) -> None:
         nonlocal last
-        if time.monotonic() - last >= 2 or done == total:
-            last = time.monotonic()
+        now = time.monotonic()
+        if now - last >= pause or done == total:
+            last = now
             note(f"{title}: {done}/{total} {what}")
 
     return report
+
+
+def _talk() -> str:
+    context = click.get_current_context(silent=True)
+    return context.meta.get(TALK, "") if context is not None else ""

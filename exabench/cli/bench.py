@@ -2,47 +2,43 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from exabench.cli._output import (
+from exabench.cli._options import (
+    PATH,
+    CommandGroup,
     board_option,
     data_option,
+    depth_option,
     json_option,
-    note,
-    progress,
-    ready,
+    retriever_option,
     set_option,
-    show,
-    show_json,
-    table,
 )
+from exabench.cli._output import answer, note, progress, ready, show, show_json, table
 from exabench.cli._queue import pending, run, submit, withdraw
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 
 if TYPE_CHECKING:
     from exabench.comparison import TaskComparison
     from exabench.ledger import Ledger
-    from exabench.nouns import Candidates, Run
+    from exabench.nouns import Measurement
 
-FILE = click.Path(path_type=Path)
 task_option = click.option("--task", help="A task of the table (exabench bench tasks).")
-qrels_option = click.option("--qrels", type=FILE, help="Judgements of your own: TREC or BEIR layout, plain or .gz.")
+qrels_option = click.option("--qrels", type=PATH, help="Judgements of your own: TREC or BEIR layout, plain or .gz.")
 threshold_option = click.option(
     "--threshold", type=int, default=1, show_default=True, help="Lowest relevant grade, with --qrels."
 )
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def bench() -> None:
     """Tasks, candidates, submissions, results, scores, comparisons."""
-
-
-for command in (submit, pending, run, withdraw):
-    bench.add_command(command)
 
 
 @bench.command()
@@ -50,25 +46,25 @@ for command in (submit, pending, run, withdraw):
 def tasks(as_json: bool) -> None:
     """List the tasks and suites that exabench knows."""
     from exabench.catalogue import suites
-    from exabench.catalogue import tasks as all_tasks
+    from exabench.catalogue import tasks as known_tasks
 
-    if as_json:
-        listed = {name: asdict(task) | {"convention": task.convention.as_json()} for name, task in all_tasks().items()}
-        show_json({"tasks": listed, "suites": {name: list(names) for name, names in suites().items()}})
-        return
+    described = {}
     rows = []
-    for name, task in all_tasks().items():
+    for name, task in known_tasks().items():
+        described[name] = asdict(task) | {"convention": task.convention.as_json()}
         size = f"mean of {len(task.members)}" if task.members else task.queries or "at first use"
         rows.append((name, size, task.judgements or "", task.headline, "yes" if task.needs_licence else ""))
-    show(table(("task", "queries", "judgements", "headline", "needs a licence"), rows))
-    show("\nsuites: " + ", ".join(f"{name} ({len(names)})" for name, names in suites().items()))
+    members = {name: list(names) for name, names in suites().items()}
+    sizes = [f"{name} ({len(names)})" for name, names in members.items()]
+    listed = table(("task", "queries", "judgements", "headline", "needs a licence"), rows)
+    answer(as_json, {"tasks": described, "suites": members}, f"{listed}\n\nsuites: {', '.join(sizes)}")
 
 
 @bench.command()
 @click.argument("task")
-@click.option("--retriever", default="bm25", show_default=True, help="A part (exabench parts retrievers).")
-@click.option("--from", "run", type=FILE, help="Freeze this published run instead.")
-@click.option("--depth", type=click.IntRange(1), default=100, show_default=True)
+@retriever_option
+@click.option("--from", "run", type=PATH, help="Freeze this published run instead.")
+@depth_option
 @click.option("--name", help="Else <retriever>-<depth>.")
 @set_option
 @data_option
@@ -86,51 +82,48 @@ def candidates(
     as_json: bool,
 ) -> None:
     """Freeze the list of passages for TASK that everybody reranks: a run, and a JSON file that describes it."""
-    from exabench.catalogue import expand, single_task
-    from exabench.catalogue import task as task_of
+    from exabench.catalogue import single_task
     from exabench.ledger import Ledger
     from exabench.recipe import settings
-    from exabench.reranking import make_candidates
+    from exabench.reranking import freeze_candidates
 
     options = settings(pairs)
     if run is not None:
-        retriever, options = "run_file", {"file": str(run), **options}
+        retriever = "run_file"
+        options = {"file": str(run), **options}
         name = name or f"{_plain_name(run)}-{depth}"
     ledger = Ledger(ready(board, [single_task(task).name]))
-    given: dict[str, Any] = {"data": data, "lock": ledger.lock, "name": name, "options": options}
     with progress("first stage") as report:
-        made, ranked = make_candidates(task, retriever, depth, progress=report, **given)
-    file = ledger.add_candidates(made, ranked)
-    show_candidates(made, ranked, ledger, data)
-    if as_json:
-        show_json(made.as_json())
-        return
-    listed = [name for name in expand(ledger.settings()["tasks"]) for name in (task_of(name).members or (name,))]
-    if task not in listed:
-        note(f"{board / 'board.toml'} does not list {task}: add it to tasks, and the pages will show it")
-    note(f"{made.queries} queries, recall@{depth} {made.recall:.4f}, {made.digest}")
-    show(str(file))
-
-
-def show_candidates(made: Candidates, ranked: Run, ledger: Ledger, data: Path | None) -> None:
-    """Keep beside the list what pages may show of it."""
-    from exabench.catalogue import single_task
-    from exabench.collections._choose import checked_qrels, open_collection
-    from exabench.showing import shown, write_shown
-
-    task = single_task(made.task)
-    collection = open_collection(task, data, ledger.lock)
-    values = shown(made, ranked, collection, checked_qrels(task, collection, ledger.lock))
-    write_shown(values, ledger.shown_file(made.task, made.name))
+        frozen, file = freeze_candidates(
+            ledger, task, retriever, depth, data=data, name=name, options=options, progress=report
+        )
+    if not as_json:
+        if not _is_listed(task, ledger):
+            note(f"{board / 'board.toml'} does not list {task}: add it to tasks, and the pages will show it")
+        queries = plural(frozen.queries, "query", "queries")
+        note(f"{queries}, recall@{depth} {frozen.recall:.4f}, {frozen.digest}")
+    answer(as_json, frozen.as_json(), str(file))
 
 
 def _plain_name(file: Path) -> str:
+    """A file's name without its endings, as a name for candidates."""
     name = file.name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt").lower()
-    return "".join(c if c.isascii() and c.isalnum() or c in "+-" else "-" for c in name).strip("-+")
+    return re.sub("[^a-z0-9+-]", "-", name).strip("-+")
+
+
+def _is_listed(task: str, ledger: Ledger) -> bool:
+    """Does the board show this task, by itself or as a member of another?"""
+    from exabench.catalogue import expand
+    from exabench.catalogue import task as task_of
+
+    shown: list[str] = []
+    for name in expand(ledger.settings()["tasks"]):
+        shown += task_of(name).members or [name]
+    return task in shown
 
 
 @bench.command()
-@click.argument("run", type=FILE)
+@click.argument("run", type=PATH)
 @task_option
 @qrels_option
 @threshold_option
@@ -153,24 +146,29 @@ def score(
 
     lock = _lock_of_here()
     found = measured(run, task=task, qrels=qrels, threshold=threshold, metrics=metrics, data=data, lock=lock)
+    answer(as_json, found.as_json(), _scores(found, per_query))
     if as_json:
-        show_json(found.as_json())
         return
-    rows = [
-        (name, f"{value:.4f}", "[{:.4f}, {:.4f}]".format(*found.intervals[name]))
-        for name, value in found.metrics.items()
-    ]
-    show(table((found.run, "value", "95 % interval"), rows))
-    if per_query:
-        names = list(found.metrics)
-        ids = list(found.per_query[names[0]])
-        show("\n" + table(("query", *names), [(q, *(f"{found.per_query[n][q]:.4f}" for n in names)) for q in ids]))
-    note(
-        f"{found.queries} judged queries; {found.missing_queries} of them missing from the run, "
-        f"{found.extra_queries} queries of the run not judged"
-    )
+    judged = plural(found.queries, "judged query", "judged queries")
+    extra = plural(found.extra_queries, "query", "queries")
+    note(f"{judged}; {found.missing_queries} of them missing from the run, {extra} of the run not judged")
     for text in found.notes:
         note(f"note: {text}")
+
+
+def _scores(found: Measurement, per_query: bool) -> str:
+    rows = []
+    for name, value in found.metrics.items():
+        low, high = found.intervals[name]
+        rows.append((name, f"{value:.4f}", f"[{low:.4f}, {high:.4f}]"))
+    text = table((found.run, "value", "95 % interval"), rows)
+    if not per_query:
+        return text
+    names = list(found.metrics)
+    values = []
+    for query_id in found.per_query[names[0]]:
+        values.append((query_id, *(f"{found.per_query[name][query_id]:.4f}" for name in names)))
+    return text + "\n\n" + table(("query", *names), values)
 
 
 def _lock_of_here() -> Path | None:
@@ -208,38 +206,62 @@ def compare(
     as_json: bool,
 ) -> None:
     """Say who wins, A or B: two run files (with --task or --qrels), or two submissions of the board."""
-    from exabench.comparison import compare as of_runs
+    from exabench.comparison import compare as compare_runs
     from exabench.comparison import compare_submissions
 
-    about: dict[str, Any] = {"task": task, "qrels": qrels, "data": data, "threshold": threshold}
-    about["lock"] = _lock_of_here()
-    are_runs = qrels is not None or Path(a).is_file() or Path(b).is_file()
-    if are_runs and candidates:
-        raise BadInput("--candidates chooses among the results of submissions; runs are compared as they are")
-    if are_runs:
-        found = of_runs(a, b, metric=metric, test=test, **about)
+    if qrels is not None or Path(a).is_file() or Path(b).is_file():
+        if candidates:
+            raise BadInput("--candidates chooses among the results of submissions; runs are compared as they are")
+        found = compare_runs(
+            a,
+            b,
+            task=task,
+            qrels=qrels,
+            data=data,
+            metric=metric,
+            threshold=threshold,
+            lock=_lock_of_here(),
+            test=test,
+        )
     else:
         found = compare_submissions(a, b, board, task=task, candidates=candidates, metric=metric, test=test)
-    if latex:
-        show(found.latex())
-        return
-    if as_json:
-        show_json({"a": a, "b": b, "tasks": [comparison.as_json() for comparison in found]})
-        return
+    text = found.latex() if latex else _comparisons(found, per_query)
+    answer(as_json, {"a": a, "b": b, "tasks": [one.as_json() for one in found]}, text)
+
+
+def _comparisons(found: Sequence[TaskComparison], per_query: bool) -> str:
+    rows = []
+    for one in found:
+        low, high = one.test.interval
+        rows.append(
+            (
+                one.task,
+                one.metric,
+                f"{one.a:.4f}",
+                f"{one.b:.4f}",
+                f"{one.test.difference:+.4f} [{low:+.4f}, {high:+.4f}]",
+                f"{one.test.wins}/{one.test.ties}/{one.test.losses}",
+                f"{one.test.effect_size:+.2f}",
+                _p(one.test.p),
+                _p(one.corrected),
+                one.verdict,
+            )
+        )
     header = "task|metric|A|B|A - B [95 %]|win/tie/loss|effect|p|p (Holm)|verdict"
-    show(table(header.split("|"), [_line(one) for one in found]))
-    for one in found if per_query else []:
-        ordered = sorted(one.per_query.items(), key=lambda item: (-abs(item[1][0] - item[1][1]), item[0]))
-        lines = [(q, f"{x:.4f}", f"{y:.4f}", f"{x - y:+.4f}") for q, (x, y) in ordered]
-        show("\n" + table((one.task, "A", "B", "A - B"), lines))
+    tables = [table(header.split("|"), rows)]
+    if per_query:
+        tables += [_queries(one) for one in found]
+    return "\n\n".join(tables)
 
 
-def _line(one: TaskComparison) -> tuple[str, ...]:
-    low, high = one.test.interval
-    difference = f"{one.test.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
-    counts = f"{one.test.wins}/{one.test.ties}/{one.test.losses}"
-    tests = (f"{one.test.effect_size:+.2f}", _p(one.test.p), _p(one.corrected))
-    return (one.task, one.metric, f"{one.a:.4f}", f"{one.b:.4f}", difference, counts, *tests, one.verdict)
+def _queries(one: TaskComparison) -> str:
+    """Both values of every query, the largest difference first."""
+    differences = {query_id: a - b for query_id, (a, b) in one.per_query.items()}
+    rows = []
+    for query_id in sorted(differences, key=lambda query_id: (-abs(differences[query_id]), query_id)):
+        a, b = one.per_query[query_id]
+        rows.append((query_id, f"{a:.4f}", f"{b:.4f}", f"{differences[query_id]:+.4f}"))
+    return table((one.task, "A", "B", "A - B"), rows)
 
 
 def _p(value: float) -> str:
@@ -256,15 +278,19 @@ def verify(slug: str, data: Path | None, board: Path, as_json: bool) -> None:
     from exabench.errors import CheckFailed
     from exabench.verification import verify as cells_of
 
-    wrong, cells = 0, []
+    wrong = 0
+    cells = []
     for cell in cells_of(ready(board), slug.replace("/", "--"), data):
         wrong += not cell.holds
-        if as_json:
-            cells.append(asdict(cell))
-        else:
+        cells.append(asdict(cell))
+        if not as_json:  # a large board takes long: each line as soon as it is known
             filed = "" if cell.filed is None else f"{cell.filed:.4f}"
             show(f"{cell.submission} {cell.task} {cell.candidates} {cell.metric} {filed} {cell.verdict}")
     if as_json:
         show_json({"holds": not wrong, "cells": cells})
     if wrong:
-        raise CheckFailed(f"{board}: {wrong} numbers do not hold")
+        raise CheckFailed(f"{board}: {plural(wrong, 'number does not hold', 'numbers do not hold')}")
+
+
+for command in (submit, pending, run, withdraw):
+    bench.add_command(command)

@@ -1,36 +1,27 @@
-"""`exabench board`: check, build and show a leaderboard."""
+"""`exabench board`: check, build, show and publish a leaderboard."""
 
 from __future__ import annotations
 
 import functools
-import http.server
 from pathlib import Path
-from typing import Any
 
 import click
 
-from exabench.cli._output import (
+from exabench.cli._options import (
+    CommandGroup,
     board_option,
     data_option,
     json_option,
-    note,
     place_of,
     place_options,
-    progress,
-    ready,
-    show,
-    show_json,
-    show_published,
+    to_option,
 )
+from exabench.cli._output import answer, note, progress, ready, show, show_published
+from exabench.errors import BadInput, CheckFailed, plural
 from exabench.nouns import Progress, silent
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """No line for each request."""
-
-
-@click.group()
+@click.group(cls=CommandGroup)
 def board() -> None:
     """Check, build, show and publish a leaderboard."""
 
@@ -40,36 +31,32 @@ def board() -> None:
 @json_option
 def check(board: Path, as_json: bool) -> None:
     """Validate every file of a leaderboard; prints one line for each problem."""
-    from exabench.errors import CheckFailed
     from exabench.verification import check as problems_of
 
     problems = problems_of(ready(board))
-    if as_json:
-        show_json({"holds": not problems, "problems": problems})
-    else:
-        show("\n".join(problems) or f"{board}: every file is in order")
+    text = "\n".join(problems) or f"{board}: every file is in order"
+    answer(as_json, {"holds": not problems, "problems": problems}, text)
     if problems:
-        raise CheckFailed(f"{board}: {len(problems)} problems")
+        raise CheckFailed(f"{board}: {plural(len(problems), 'problem')}")
 
 
 @board.command()
 @board_option
-@click.option("--to", type=click.Path(path_type=Path), help="Where the pages go; else BOARD/site.")
+@to_option("Where the pages go; else BOARD/site.")
 @click.option("--check", is_flag=True, help="Write nothing; hold every byte of the built pages against the files.")
 @json_option
 def build(board: Path, to: Path | None, check: bool, as_json: bool) -> None:
     """Write the static pages from the committed files alone; only files that differ are written."""
     site = to or board / "site"
     if check:
-        _hold(ready(board), site, as_json)
+        _compare(ready(board), site, as_json)
         return
     with progress("pages") as report:
         changed = _built(ready(board), site, report)
-    if as_json:
-        show_json({"page": str(site / "index.html"), "changed": [str(path) for path in changed]})
-        return
-    note(f"{len(changed)} files changed")
-    show(str(site / "index.html"))
+    page = str(site / "index.html")
+    answer(as_json, {"page": page, "changed": [str(path) for path in changed]}, page)
+    if not as_json:
+        note(f"{plural(len(changed), 'file')} changed")
 
 
 def _built(board: Path, site: Path, report: Progress = silent) -> list[Path]:
@@ -80,19 +67,17 @@ def _built(board: Path, site: Path, report: Progress = silent) -> list[Path]:
     return render(Board.read(board), site, progress=report)
 
 
-def _hold(board: Path, site: Path, as_json: bool) -> None:
+def _compare(board: Path, site: Path, as_json: bool) -> None:
     """The pages made from nothing against those that are there."""
     from exabench.board import Board
-    from exabench.errors import CheckFailed
     from exabench.pages import differences
 
     differing = differences(Board.read(board), site)
-    if as_json:
-        show_json({"page": str(site / "index.html"), "holds": not differing, "differing": differing})
-    else:
-        show("\n".join(differing) or f"{site}: every file is as a build would make it")
+    text = "\n".join(differing) or f"{site}: every file is as a build would make it"
+    answer(as_json, {"page": str(site / "index.html"), "holds": not differing, "differing": differing}, text)
     if differing:
-        raise CheckFailed(f"{site}: {len(differing)} files differ; `exabench board build` writes them")
+        files = plural(len(differing), "file differs", "files differ")
+        raise CheckFailed(f"{site}: {files}; `exabench board build` writes them")
 
 
 @board.command()
@@ -100,13 +85,16 @@ def _hold(board: Path, site: Path, as_json: bool) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 def serve(board: Path, port: int) -> None:
     """Build the pages and show them on this machine until Ctrl-C."""
-    from exabench.errors import BadInput
+    import http.server
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            """No line for each request."""
 
     site = board / "site"
     _built(ready(board), site)
-    handler = functools.partial(_Quiet, directory=str(site))
     try:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=str(site)))
     except OSError as error:
         raise BadInput(f"port {port} cannot be opened ({error.strerror}); take another with --port") from error
     with server:
@@ -141,25 +129,28 @@ def publish(
     from exabench.ledger import Ledger
     from exabench.publishing import publish_site
 
-    where, title = place_of(repo, to), Ledger(ready(board)).settings()["title"]
+    place = place_of(repo, to)
+    title = Ledger(ready(board)).settings()["title"]
     if not no_check:
-        _must_hold(board, data)
+        _require_sound(board, data)
+    site = board / "site"
     with progress("pages") as report:
-        _built(board, board / "site", report)
-    given: dict[str, Any] = {"title": title, "pull_request": pr, "dry_run": dry_run}
+        _built(board, site, report)
     with progress("publish") as report:
-        done = publish_site(board / "site", where, **given, progress=report)
+        done = publish_site(site, place, title=title, pull_request=pr, dry_run=dry_run, progress=report)
     show_published(done, as_json)
 
 
-def _must_hold(board: Path, data: Path | None) -> None:
+def _require_sound(board: Path, data: Path | None) -> None:
     """Raises CheckFailed with the first problem of the files, or else of the numbers."""
-    from exabench.errors import CheckFailed
     from exabench.verification import check as problems_of
     from exabench.verification import verify
 
-    if problems := problems_of(board):
+    problems = problems_of(board)
+    if problems:
         raise CheckFailed(f"{problems[0]} ({len(problems)} in all: exabench board check); --no-check publishes it")
-    if wrong := [cell for cell in verify(board, data=data) if not cell.holds]:
-        said = f"{wrong[0].submission} {wrong[0].task} {wrong[0].candidates} {wrong[0].metric} {wrong[0].verdict}"
-        raise CheckFailed(f"{said} ({len(wrong)} in all: exabench bench verify); --no-check publishes it")
+    wrong = [cell for cell in verify(board, data=data) if not cell.holds]
+    if wrong:
+        first = wrong[0]
+        number = f"{first.submission} {first.task} {first.candidates} {first.metric} {first.verdict}"
+        raise CheckFailed(f"{number} ({len(wrong)} in all: exabench bench verify); --no-check publishes it")

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from exabench.cli._output import (
+from exabench.cli._options import (
+    EXISTING_FILE,
+    EXISTING_FOLDER,
+    PATH,
+    CommandGroup,
     data_option,
+    dry_run_option,
     json_option,
-    note,
     place_of,
     place_options,
-    progress,
     set_option,
-    show,
-    show_json,
-    show_published,
-    table,
+    to_option,
 )
+from exabench.cli._output import answer, note, progress, show_published, table
+from exabench.errors import BadInput, plural
 
 if TYPE_CHECKING:
     from exabench.rows import Release
 
-FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
-FILE = click.Path(path_type=Path)
-replies_option = click.option("--replies", type=FILE, help="The reply store; else the one in your cache folder.")
+replies_option = click.option("--replies", type=PATH, help="The reply store; else the one in your cache folder.")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def data() -> None:
     """Build, check, compare and publish training sets."""
 
@@ -41,31 +42,33 @@ def list_(as_json: bool) -> None:
     from exabench.building import data_recipe
     from exabench.recipe import recipe_names
 
-    pages = [data_recipe(name) for name in recipe_names("data")]
-    if as_json:
-        show_json({page.name: dict(page.values) | {"fingerprint": page.fingerprint} for page in pages})
-        return
-    rows = [(page.name, page.values["builder"], f"{page.values['dataset']}/{page.values['table']}") for page in pages]
-    show(table(("recipe", "builder", "makes"), rows))
+    described = {}
+    rows = []
+    for name in recipe_names("data"):
+        recipe = data_recipe(name)
+        described[recipe.name] = {**recipe.values, "fingerprint": recipe.fingerprint}
+        rows.append((recipe.name, recipe.values["builder"], f"{recipe.values['dataset']}/{recipe.values['table']}"))
+    answer(as_json, described, table(("recipe", "builder", "makes"), rows))
 
 
 @data.command("show")
 @click.argument("recipe")
 @set_option
-def show_(recipe: str, pairs: tuple[str, ...]) -> None:
+@json_option
+def show_(recipe: str, pairs: tuple[str, ...], as_json: bool) -> None:
     """Print RECIPE (a name, or a file) as it would be built."""
     from exabench.building import data_recipe
     from exabench.files import toml_text
 
     page = data_recipe(recipe, pairs)
-    show(f"# {page.file.name}, fingerprint {page.fingerprint}")
-    for key, value in page.values.items():
-        show(f"{key} = {toml_text(value)}")
+    lines = [f"# {page.name}.toml, fingerprint {page.fingerprint}"]
+    lines += [f"{key} = {toml_text(value)}" for key, value in page.values.items()]
+    answer(as_json, {**page.values, "fingerprint": page.fingerprint}, "\n".join(lines))
 
 
 @data.command()
 @click.argument("recipe")
-@click.option("--to", type=FILE, help="Work folder; else exabench-data/<recipe>. Run again, it goes on there.")
+@to_option("Work folder; else exabench-data/<recipe>. Run again, it goes on there.")
 @click.option("--limit", type=click.IntRange(0), default=0, help="Build the first so many items alone.")
 @click.option(
     "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Processes here, or Ray."
@@ -74,55 +77,57 @@ def show_(recipe: str, pairs: tuple[str, ...]) -> None:
 @click.option(
     "--budget", type=click.IntRange(0), default=0, help="Stop when the teacher has read and written so many tokens."
 )
-@click.option("--dry-run", is_flag=True, help="Plan, and say what would be asked; ask nothing.")
+@dry_run_option
 @replies_option
 @set_option
 @data_option
 @json_option
-def build(recipe: str, to: Path | None, pairs: tuple[str, ...], data: Path | None, as_json: bool, **given: Any) -> None:
+def build(
+    recipe: str,
+    to: Path | None,
+    limit: int,
+    engine: str,
+    workers: int,
+    budget: int,
+    dry_run: bool,
+    replies: Path | None,
+    pairs: tuple[str, ...],
+    data: Path | None,
+    as_json: bool,
+) -> None:
     """Build the dataset table of RECIPE; TO/release holds it, with its card and its manifest."""
     from exabench.building import Sources, build, data_recipe, planned
 
     page = data_recipe(recipe, pairs)
-    to = to or Path("exabench-data") / page.name
-    sources = Sources(data, given["replies"], given["budget"])
-    if given["dry_run"]:
+    folder = to or Path("exabench-data") / page.name
+    sources = Sources(data, replies, budget)
+    if dry_run:
         with progress("plan") as report:
-            plan = planned(page, to, sources=sources, limit=given["limit"], progress=report)
-        show_json(plan) if as_json else show("\n".join(f"{key}: {value}" for key, value in plan.items()))
+            plan = planned(page, folder, sources=sources, limit=limit, progress=report)
+        answer(as_json, plan)
         return
     with progress(page.name) as report:
-        made = build(
-            page,
-            to,
-            sources=sources,
-            limit=given["limit"],
-            workers=given["workers"],
-            engine=given["engine"],
-            progress=report,
-        )
-    _told(made, to / "release", as_json)
+        release = build(page, folder, sources=sources, limit=limit, workers=workers, engine=engine, progress=report)
+    _show_release(release, folder / "release", as_json)
 
 
-def _told(release: Release, folder: Path, as_json: bool) -> None:
-    if as_json:
-        from dataclasses import asdict
-
-        show_json(asdict(release) | {"folder": str(folder)})
-        return
+def _show_release(release: Release, folder: Path, as_json: bool) -> None:
+    lines = []
     for name, made in release.tables.items():
         counts = made.counts
-        show(
-            f"{release.name}/{name} {release.version}: {counts['good']} rows of {counts['input']} items "
-            f"({counts['quarantined']} in quarantine, {counts['skipped']} skipped)"
-        )
-        for reason, times in counts["reasons"].items():
-            note(f"  {times} {reason}")
-    show(f"release: {folder}")
+        rows = plural(counts["good"], "row")
+        items = plural(counts["input"], "item")
+        lost = f"{counts['quarantined']} in quarantine, {counts['skipped']} skipped"
+        lines.append(f"{release.name}/{name} {release.version}: {rows} of {items} ({lost})")
+        if not as_json:
+            for reason, times in counts["reasons"].items():
+                note(f"  {times} {reason}")
+    lines.append(f"release: {folder}")
+    answer(as_json, asdict(release) | {"folder": str(folder)}, "\n".join(lines))
 
 
 @data.command()
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=EXISTING_FOLDER)
 @data_option
 @json_option
 def audit(folder: Path, data: Path | None, as_json: bool) -> None:
@@ -131,12 +136,12 @@ def audit(folder: Path, data: Path | None, as_json: bool) -> None:
 
     with progress("audit") as report:
         found = audit(folder, data=data, progress=report)
-    show_json(found.as_json()) if as_json else show("\n".join(found.lines()))
+    answer(as_json, found.as_json(), "\n".join(found.lines()))
 
 
 @data.command()
-@click.argument("old", type=FOLDER)
-@click.argument("new", type=FOLDER)
+@click.argument("old", type=EXISTING_FOLDER)
+@click.argument("new", type=EXISTING_FOLDER)
 @json_option
 def diff(old: Path, new: Path, as_json: bool) -> None:
     """Compare two releases: tables, fields, and rows by their ids."""
@@ -144,27 +149,28 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
 
     found = diff(old, new)
     version = next_version(read(old), read(new), found)
-    if as_json:
-        show_json(found.as_json() | {"next_version": version})
-    else:
-        show("\n".join(found.lines()) or "no difference")
-        note(f"the new one would be version {version}")
+    answer(as_json, {**found.as_json(), "next_version": version}, "\n".join(found.lines()) or "no difference")
+    note(f"the new one would be version {version}")
 
 
 @data.command()
-@click.argument("folder", type=FOLDER)
-def card(folder: Path) -> None:
+@click.argument("folder", type=EXISTING_FOLDER)
+@json_option
+def card(folder: Path, as_json: bool) -> None:
     """Print the card of the release in FOLDER, made anew from its manifest."""
     from exabench.cards import card, template_for
     from exabench.files import read_text
     from exabench.releases import read
 
-    release, page = read(folder), folder / "README.md"
-    show(card(release, template_for(release.name), existing=read_text(page) if page.is_file() else ""))
+    release = read(folder)
+    page = folder / "README.md"
+    existing = read_text(page) if page.is_file() else ""
+    text = card(release, template_for(release.name), existing=existing)
+    answer(as_json, {"card": text}, text)
 
 
 @data.command()
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=EXISTING_FOLDER)
 @json_option
 def verify(folder: Path, as_json: bool) -> None:
     """Hold every file of the copy of a release in FOLDER against its manifest."""
@@ -172,19 +178,18 @@ def verify(folder: Path, as_json: bool) -> None:
     from exabench.releases import read, verify
 
     problems = verify(folder)
-    if as_json:
-        show_json({"folder": str(folder), "problems": problems})
-    for problem in problems:
-        note(problem)
     if problems:
-        raise CheckFailed(f"{folder}: {len(problems)} things are not as the manifest says; fetch the copy again")
+        answer(as_json, {"folder": str(folder), "problems": problems}, "\n".join(problems))
+        wrong = plural(len(problems), "thing is not", "things are not")
+        raise CheckFailed(f"{folder}: {wrong} as the manifest says; fetch the copy again")
     release = read(folder)
-    if not as_json:
-        show(f"{release.name} {release.version}: {len(release.all_files)} files are as the manifest says")
+    files = plural(len(release.all_files), "file is", "files are")
+    text = f"{release.name} {release.version}: {files} as the manifest says"
+    answer(as_json, {"folder": str(folder), "problems": []}, text)
 
 
 @data.command()
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=EXISTING_FOLDER)
 @place_options
 @click.option("--version", default="", help="At least the computed one.")
 @json_option
@@ -194,57 +199,74 @@ def publish(
     """Publish the release in FOLDER: one commit with data, card and manifest, then its tag."""
     from exabench.publishing import publish
 
-    where = place_of(repo, to)
+    place = place_of(repo, to)
     with progress("publish") as report:
-        done = publish(folder, where, version=version, pull_request=pr, dry_run=dry_run, progress=report)
+        done = publish(folder, place, version=version, pull_request=pr, dry_run=dry_run, progress=report)
     show_published(done, as_json)
 
 
 @data.command()
-@click.argument("folder", type=FOLDER)
-@click.option(
-    "--prices", type=FILE, required=True, help="TOML: a table for each model, with date, source, prompt, output."
-)
-def cost(folder: Path, prices: Path) -> None:
-    """Price the teacher's tokens behind the release in FOLDER with a table of yours (money per million tokens)."""
-    from exabench.prices import money, price_text
-    from exabench.prices import prices as read_prices
+@click.argument("folder", type=EXISTING_FOLDER)
+@click.option("--input-price", help="Price of a million tokens that the teacher reads.")
+@click.option("--output-price", help="Price of a million tokens that the teacher writes.")
+@click.option("--prices", hidden=True)
+@json_option
+def cost(folder: Path, input_price: str | None, output_price: str | None, prices: str | None, as_json: bool) -> None:
+    """Count the teacher's tokens behind the release in FOLDER and, with both prices, say what they cost."""
+    from exabench.costs import price_of
     from exabench.releases import read
 
-    known = read_prices(prices)
+    if prices is not None:
+        raise BadInput("price tables are gone: give --input-price and --output-price, money for a million tokens")
+    if (input_price is None) != (output_price is None):
+        raise BadInput("a price needs both --input-price and --output-price, money for a million tokens")
+    costs = {}
+    lines = []
     for name, made in read(folder).tables.items():
         model = str(made.teacher.get("model", ""))
-        tokens = (made.tokens.get("prompt_tokens", 0), made.tokens.get("output_tokens", 0))
-        price = price_text(money({model: tokens}, known))
-        when = f" ({known[model].source}, {known[model].date})" if model in known else ""
-        show(f"{name}: {tokens[0]} tokens read, {tokens[1]} written by {model or 'nobody'}: {price}{when}")
+        tokens_read = made.tokens.get("prompt_tokens", 0)
+        tokens_written = made.tokens.get("output_tokens", 0)
+        costs[name] = {"model": model, "prompt_tokens": tokens_read, "output_tokens": tokens_written}
+        line = f"{name}: {tokens_read} tokens read, {tokens_written} written by {model or 'nobody'}"
+        if input_price is not None and output_price is not None:
+            price = price_of(tokens_read, tokens_written, input_price, output_price)
+            costs[name]["price"] = price
+            line += f": {price}"
+        lines.append(line)
+    answer(as_json, costs, "\n".join(lines))
 
 
 @data.command()
 @click.argument("recipe")
-@click.argument("run", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--to", type=FILE, default=Path("replies.jsonl"), show_default=True, help="The file of replies.")
+@click.argument("run", type=EXISTING_FILE)
+@to_option("The file of replies.", default="replies.jsonl")
 @set_option
 @data_option
-def record(recipe: str, run: Path, to: Path, pairs: tuple[str, ...], data: Path | None) -> None:
+@json_option
+def record(recipe: str, run: Path, to: Path, pairs: tuple[str, ...], data: Path | None, as_json: bool) -> None:
     """Write the order of a published RUN as replies to the lists of RECIPE, for the teacher `replay`."""
     from exabench.building import Sources, data_recipe, record
 
-    show(f"{record(data_recipe(recipe, pairs), run, to, sources=Sources(data))} replies: {to}")
+    count = record(data_recipe(recipe, pairs), run, to, sources=Sources(data))
+    answer(as_json, {"replies": count, "file": str(to)}, f"{plural(count, 'reply', 'replies')}: {to}")
 
 
 @data.command()
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=EXISTING_FOLDER)
 @click.argument("table")
 @click.option("--split", default="train", show_default=True)
 @click.option("--format", "layout", type=click.Choice(["exaranker", "twolar"]), required=True)
-@click.option("--to", type=FILE, required=True, help="The file: TSV for exaranker, JSON lines for twolar.")
-def export(folder: Path, table: str, split: str, layout: str, to: Path) -> None:
+@to_option("The file: TSV for exaranker, JSON lines for twolar.", required=True)
+@json_option
+def export(
+    folder: Path, table: str, split: str, layout: Literal["exaranker", "twolar"], to: Path, as_json: bool
+) -> None:
     """Write TABLE of the release in FOLDER as ExaRanker's or TWOLAR's own training code reads it."""
     from exabench.builders.imported import export
     from exabench.releases import rows
 
-    show(f"{export(rows(folder, table, split), layout, to)} rows: {to}")
+    count = export(rows(folder, table, split), layout, to)
+    answer(as_json, {"rows": count, "file": str(to)}, f"{plural(count, 'row')}: {to}")
 
 
 @data.group()
@@ -253,13 +275,16 @@ def replies() -> None:
 
 
 @replies.command("import")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=EXISTING_FILE)
 @replies_option
-def import_(file: Path, replies: Path | None) -> None:
+@json_option
+def import_(file: Path, replies: Path | None, as_json: bool) -> None:
     """Take over the replies of a release (FILE is its replies/<table>.parquet), so that nobody pays for them again."""
     from exabench.replies import Replies
 
     store = Replies(replies)
-    show(f"{store.take_in(file)} replies are new")
+    count = store.take_in(file)
+    answer(as_json, {"new": count, "disputed": store.disputed}, f"{plural(count, 'reply is', 'replies are')} new")
     if store.disputed:
-        note(f"{store.disputed} calls were answered otherwise before; those answers stay")
+        calls = plural(store.disputed, "call was", "calls were")
+        note(f"{calls} answered otherwise before; the answers from before stay")

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from exabench.cli._output import (
+from exabench.cli._options import (
+    PATH,
+    CommandGroup,
     data_option,
+    dry_run_option,
     json_option,
-    note,
     place_of,
     place_options,
-    progress,
     set_option,
-    show,
-    show_json,
-    show_published,
-    table,
+    to_option,
 )
+from exabench.cli._output import answer, note, progress, show_published, table
 from exabench.nouns import silent
 
 if TYPE_CHECKING:
     from exabench.training import Trained
 
-FOLDER = click.Path(path_type=Path)
 
-
-@click.group()
+@click.group(cls=CommandGroup)
 def train() -> None:
     """Fit reference rerankers, and publish what came out."""
 
@@ -41,27 +39,33 @@ def list_(as_json: bool) -> None:
     """List the recipes that come with exabench."""
     from exabench.recipe import recipes
 
-    pages = {name: dict(recipe.values) for name, recipe in recipes("train").items()}
-    if as_json:
-        show_json(pages)
-        return
-    rows = [
-        (name, page["reranker"], page["loss"]["part"], page["model"], ", ".join(one["table"] for one in page["data"]))
-        for name, page in pages.items()
-    ]
-    show(table(("recipe", "reranker", "loss", "starts from", "learns from"), rows))
+    recipe_values = {name: dict(recipe.values) for name, recipe in recipes("train").items()}
+    rows = []
+    for name, values in recipe_values.items():
+        tables = [data["table"] for data in values["data"]]
+        rows.append((name, values["reranker"], values["loss"]["part"], values["model"], ", ".join(tables)))
+    answer(as_json, recipe_values, table(("recipe", "reranker", "loss", "starts from", "learns from"), rows))
 
 
 @train.command()
 @click.argument("recipe")
-@click.option("--to", type=FOLDER, help="Work folder; else exabench-train/<recipe>.")
+@to_option("Work folder; else exabench-train/<recipe>.")
 @click.option("--device", help="cpu, cuda:1, ...; else a GPU where there is one.")
 @click.option("--owner", default="local", show_default=True, help="The account that the submission will name.")
-@click.option("--dry-run", is_flag=True, help="Read recipe and data, and say what would be fitted; fit nothing.")
+@dry_run_option
 @set_option
 @data_option
 @json_option
-def run(recipe: str, to: Path | None, pairs: tuple[str, ...], data: Path | None, as_json: bool, **given: Any) -> None:
+def run(
+    recipe: str,
+    to: Path | None,
+    device: str | None,
+    owner: str,
+    dry_run: bool,
+    pairs: tuple[str, ...],
+    data: Path | None,
+    as_json: bool,
+) -> None:
     """Fit the reranker of RECIPE; TO/model holds it, with its card, its curves and a submission.toml to send.
 
     Stopped anywhere, the same command goes on from the newest whole checkpoint. An option reaches into a table of the
@@ -70,42 +74,40 @@ def run(recipe: str, to: Path | None, pairs: tuple[str, ...], data: Path | None,
     from exabench.training import Who, planned, train, train_recipe
 
     plan = train_recipe(recipe, pairs)
-    to = to or Path("exabench-train") / plan.recipe.name
-    if given["dry_run"]:
-        found = planned(plan)
-        show_json(found) if as_json else show("\n".join(f"{key}: {value}" for key, value in found.items()))
+    if dry_run:
+        answer(as_json, planned(plan))
         return
-    devices = [given["device"]] if given["device"] else []
-    alone = os.environ.get("RANK", "0") == "0"  # torchrun's name for this process
-    with progress(plan.recipe.name) if alone else nullcontext(silent) as report:
-        made = train(plan.recipe, to, data=data, devices=devices, who=Who(given["owner"]), progress=report)
-    _told(made, as_json)
+    folder = to or Path("exabench-train") / plan.recipe.name
+    devices = [device] if device else []
+    is_first = os.environ.get("RANK", "0") == "0"  # torchrun's name for this process; the first speaks for all
+    with progress(plan.recipe.name) if is_first else nullcontext(silent) as report:
+        trained = train(plan.recipe, folder, data=data, devices=devices, who=Who(owner), progress=report)
+    if trained.rank == 0:
+        _show_trained(trained, as_json)
 
 
-def _told(made: Trained, as_json: bool) -> None:
-    if made.rank:  # the first process speaks for all
-        return
-    for line in made.skipped:
-        note(f"a checkpoint was not whole and was passed over: {line}")
-    if as_json:
-        from dataclasses import asdict
-
-        show_json({**asdict(made), "folder": str(made.folder)})
-        return
-    dev = f", dev {made.dev[made.best]:.4f}" if made.best in made.dev else ""
-    show(f"{made.steps} steps, the weights of step {made.best}{dev}")
+def _show_trained(trained: Trained, as_json: bool) -> None:
+    for checkpoint in trained.skipped:
+        note(f"a checkpoint was not whole and was passed over: {checkpoint}")
+    dev = f", dev {trained.dev[trained.best]:.4f}" if trained.best in trained.dev else ""
+    lines = [f"{trained.steps} steps, the weights of step {trained.best}{dev}"]
     rows = []
-    for check in made.checks:
-        gains = [one for one in (check.first_stage, check.start) if one is not None]
-        cells = [cell for one in gains for cell in (f"{one.value:.4f}", f"{one.difference:+.4f}", f"{one.p_holm:.4f}")]
-        rows.append((f"{check.task} ({check.candidates})", check.metric, f"{check.value:.4f}", *cells))
+    for check in trained.checks:
+        row = [f"{check.task} ({check.candidates})", check.metric, f"{check.value:.4f}"]
+        for gain in (check.first_stage, check.start):
+            if gain is None:
+                row += ["", "", ""]
+            else:
+                row += [f"{gain.value:.4f}", f"{gain.difference:+.4f}", f"{gain.p_holm:.4f}"]
+        rows.append(row)
     if rows:
-        show(table(("check", "metric", "value", "first stage", "gain", "p", "start", "gain", "p"), rows))
-    show(f"model: {made.folder}")
+        lines.append(table(("check", "metric", "value", "first stage", "gain", "p", "start", "gain", "p"), rows))
+    lines.append(f"model: {trained.folder}")
+    answer(as_json, asdict(trained) | {"folder": str(trained.folder)}, "\n".join(lines))
 
 
 @train.command()
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=PATH)
 @place_options
 @click.option("--tag", default="", help="Else v1.0.0, and one more with every change.")
 @json_option
@@ -113,8 +115,8 @@ def publish(folder: Path, repo: str | None, to: Path | None, tag: str, pr: bool,
     """Publish the model in FOLDER (a run's, or its model/): one commit with weights, card and curves, then its tag."""
     from exabench.publishing import publish_model
 
-    where, inner = place_of(repo, to), folder / "model"
-    folder = inner if inner.is_dir() else folder
+    place = place_of(repo, to)
+    model = folder / "model" if (folder / "model").is_dir() else folder
     with progress("publish") as report:
-        done = publish_model(folder, where, tag=tag, pull_request=pr, dry_run=dry_run, progress=report)
+        done = publish_model(model, place, tag=tag, pull_request=pr, dry_run=dry_run, progress=report)
     show_published(done, as_json)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from exabench.catalogue import single_task
-from exabench.collections import COLLECTIONS, ORDER, Collection
+from exabench.collections._collection import COLLECTIONS, ORDER, Collection
 from exabench.errors import BadInput, MissingExtra, OutsideFailed
 from exabench.files import json_text, read_json, write
 from exabench.nouns import Convention, Qrels, Task
@@ -82,8 +82,9 @@ def _locked(task: Task, qrels: Qrels, digest: str, lock: str | Path | None) -> s
     if lock is None:
         return digest
     entries: dict[str, Any] = read_json(lock) if Path(lock).is_file() else {}
+    known = entries.setdefault("qrels", {})
     key = f"{task.name}/{count(qrels)}"  # other honest copies have other counts
-    if key not in entries.setdefault("qrels", {}):
-        entries["qrels"][key] = digest
+    if key not in known:
+        known[key] = digest
         write(lock, json_text(entries))
-    return str(entries["qrels"][key])
+    return str(known[key])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from exabench.collections._texts import TextLine
 from exabench.errors import BadInput
-from exabench.files import digest_of, file_digest, from_json, lines
+from exabench.files import digest_of, file_digest
 from exabench.nouns import Passage, Query, Task
 from exabench.qrels import read_qrels
+from exabench.records import read_lines
 
 EMBEDDED = Path(__file__).parents[1]
 
@@ -34,31 +35,25 @@ class BeirFolder:
 
     def queries(self) -> Iterator[Query]:
         """Every line of queries.jsonl."""
-        for id, row in self._rows("queries.jsonl"):
-            yield Query(id, str(row.get("text", "")))
+        for line in self._lines("queries.jsonl"):
+            yield Query(line.id, line.text)
 
     def passages(self) -> Iterator[Passage]:
         """Every line of corpus.jsonl."""
-        for id, row in self._rows("corpus.jsonl"):
-            yield Passage(id, str(row.get("text", "")), str(row.get("title") or ""))
+        for line in self._lines("corpus.jsonl"):
+            yield Passage(line.id, line.text, str(line.title or ""))
 
     def qrels(self, split: str) -> dict[str, dict[str, int]]:
         """qrels/<split>.tsv."""
         return read_qrels(self.folder / "qrels" / f"{split}.tsv")
 
-    def _rows(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        file, seen = self.folder / name, set[str]()
-        for number, line in lines(file):
-            if not line.strip():
-                continue
-            try:
-                row = from_json(line)
-            except (ValueError, RecursionError) as error:
-                raise BadInput("is not JSON", file=file, line=number) from error
-            id = row.get("_id") if isinstance(row, dict) else None
-            if not isinstance(id, str) or not id or not isinstance(row.get("text"), str):
-                raise BadInput('needs a text "_id" and a text "text"', file=file, line=number)
-            if id in seen:
-                raise BadInput("stands twice; keep one line", file=file, line=number, id=id)
-            seen.add(id)
-            yield id, row
+    def _lines(self, name: str) -> Iterator[TextLine]:
+        file = self.folder / name
+        seen = set[str]()
+        for number, line in read_lines(TextLine, file):
+            if not line.id:
+                raise BadInput("has an empty _id", file=file, line=number)
+            if line.id in seen:
+                raise BadInput("stands twice; keep one line", file=file, line=number, id=line.id)
+            seen.add(line.id)
+            yield line

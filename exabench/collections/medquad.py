@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from exabench.errors import BadInput
-from exabench.files import digest_of, file_digest, from_json, lines
+from exabench.files import digest_of, file_digest
 from exabench.nouns import Passage, Query, Task
+from exabench.records import read_lines
 
-_TEXTS = ("uid", "focus", "question", "answer")
 SPLITS = ("test", "train", "held_out")
+
+
+class _Line(msgspec.Struct):
+    """A question with its answer, and what both are about."""
+
+    uid: str
+    focus: str
+    question: str
+    answer: str
 
 
 class Medquad:
@@ -42,13 +52,13 @@ class Medquad:
 
     def queries(self) -> Iterator[Query]:
         """Every question."""
-        for row in self._rows():
-            yield Query(row["uid"], row["question"])
+        for line in self._lines():
+            yield Query(line.uid, line.question)
 
     def passages(self) -> Iterator[Passage]:
         """Every answer."""
-        for row in self._rows():
-            yield Passage(row["uid"], row["answer"], row["focus"])
+        for line in self._lines():
+            yield Passage(line.uid, line.answer, line.focus)
 
     def qrels(self, split: str) -> dict[str, dict[str, int]]:
         """Grade 1 for all answers to the question. Raises BadInput for a split that is none of SPLITS."""
@@ -56,25 +66,19 @@ class Medquad:
             raise BadInput(f"MedQuAD holds the splits {', '.join(SPLITS)}, not {split!r}", file=self.file)
         answers: dict[str, dict[str, int]] = {}
         asked: dict[str, str] = {}
-        for row in self._rows():
-            answers.setdefault(row["question"], {})[row["uid"]] = 1
-            if split == "test" or is_held_out(row["focus"]) == (split == "held_out"):
-                asked[row["uid"]] = row["question"]
+        for line in self._lines():
+            answers.setdefault(line.question, {})[line.uid] = 1
+            if split == "test" or is_held_out(line.focus) == (split == "held_out"):
+                asked[line.uid] = line.question
         return {id: dict(answers[question]) for id, question in asked.items()}
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
+    def _lines(self) -> Iterator[_Line]:
         seen = set[str]()
-        for number, line in lines(self.file):
-            try:
-                row = from_json(line)
-            except (ValueError, RecursionError) as error:
-                raise BadInput("is not JSON", file=self.file, line=number) from error
-            if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in _TEXTS):
-                raise BadInput(f"needs the texts {', '.join(_TEXTS)}", file=self.file, line=number)
-            if not row["uid"] or row["uid"] in seen:
-                raise BadInput("needs a uid of its own", file=self.file, line=number, id=row["uid"])
-            seen.add(row["uid"])
-            yield row
+        for number, line in read_lines(_Line, self.file):
+            if not line.uid or line.uid in seen:
+                raise BadInput("needs a uid that no other line has", file=self.file, line=number, id=line.uid)
+            seen.add(line.uid)
+            yield line
 
 
 def is_held_out(focus: str) -> bool:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from exabench.catalogue import expand, single_task
 from exabench.collections._choose import judgements_of
-from exabench.errors import BadInput
-from exabench.evaluation._changes import SAME as SAME
-from exabench.evaluation._changes import Keeper
-from exabench.evaluation._engines import chains, spread
-from exabench.evaluation._working import Work, made_in
-from exabench.files import digest_of, read_bytes
+from exabench.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
+from exabench.evaluation._recording import SAME as SAME
+from exabench.evaluation._recording import ResultRecorder as ResultRecorder
+from exabench.evaluation._working import BoardWork, Computed, WorkItem, work_items
+from exabench.evaluation._working import reranker_options as reranker_options
 from exabench.ledger import Ledger, read_result
 from exabench.measuring import METRICS, measurement, metrics_of
 from exabench.nouns import Measurement, Progress, Qrels, Result, Run, Submission, silent
+from exabench.parallel import run_items
 from exabench.rerankers import Reranker
 from exabench.reranking import Reranking, make_candidates
 from exabench.runs import read_run
@@ -95,6 +93,7 @@ def run_board(
     engine: str = "local",
     workers: int = 0,
     progress: Progress = silent,
+    failures: dict[str, ExabenchError] | None = None,
 ) -> list[Path]:
     """Compute the results of the filed submissions (all, or `slugs`), one file each; those still true are kept.
 
@@ -102,84 +101,109 @@ def run_board(
     for; what was withdrawn is left as it is. A model that is not `trusted` runs in the sandbox, never in this process.
     Every headline number that comes, changes or goes gets its line in the change log, with `reason` or what follows
     from the results; one that would change for no reason is an error (CheckFailed). `engine` and `workers` as in
-    `_engines.spread`. Returns the result files, new and kept.
+    `parallel.run_items`. Returns the result files, new and kept.
+
+    Whatever goes wrong with one submission stops no other. Its error is put into `failures` by its slug; without such
+    a dict it is raised when all others are done (see `raise_failures`). A disk that is full stops everything.
     """
     ledger = Ledger(Path(board))
-    filed = ledger.submissions()
-    chosen = _chosen(ledger, filed, slugs)
-    pairs = [
-        (submission.slug, *pair)
-        for submission in chosen
-        for pair in _pairs(ledger, submission)
-        if task in (None, pair[0]) and candidates in (None, pair[1])
-    ]
-    keeper, made = Keeper(ledger, reason), made_in(ledger.folder)
-    begin = Work(ledger.folder, None if data is None else Path(data), trusted)
-    work = chains(pairs)
-
-    def kept(done: int, total: int, what: str) -> None:
-        _keep_made(keeper, ledger, made, filed)
-        progress(done, total, what)
-
-    try:
-        _keep_made(keeper, ledger, made, filed)  # what a run that was killed had finished
-        files = spread(work, begin, engine=engine, workers=workers, progress=kept)
-    finally:
-        _keep_made(keeper, ledger, made, filed)
-        shutil.rmtree(made, ignore_errors=True)
-    for file in files:
-        keeper.keep(read_result(file))  # one from before there was a change log gets its line
+    filed, unreadable = ledger.readable_submissions()
+    failed: dict[str, ExabenchError] = {slug: unreadable[slug] for slug in unreadable if slug in (slugs or unreadable)}
+    chosen = _choose(ledger, filed, unreadable, slugs)
+    items = work_items(_cells(ledger, chosen, task, candidates, failed))
+    work = BoardWork(ledger.folder, None if data is None else Path(data), trusted)
+    recorder = ResultRecorder(ledger, reason)
+    files: dict[int, list[Path]] = {}
+    outcomes = run_items(items, work, engine=engine, workers=workers, model_of=lambda item: item.slug)
+    for done, (place, outcome) in enumerate(outcomes, 1):
+        item = items[place]
+        try:
+            files[place] = _record(recorder, ledger, item, outcome.get())
+        except CannotWrite:
+            raise
+        except ExabenchError as error:
+            failed.setdefault(item.slug, error)
+        progress(done, len(items), f"{item.slug} on {item.task}")
     if task is None and candidates is None:
-        keeper.gone({submission.slug for submission in chosen})
-    return files
+        recorder.record_removed({submission.slug for submission in chosen} - set(failed))
+    if failures is not None:
+        failures.update(failed)
+    elif failed:
+        raise_failures(failed)
+    return [file for place in sorted(files) for file in files[place]]
 
 
-def adopt(board: str | Path, staged: str | Path, slug: str, *, reason: str = "") -> list[Path]:
+def raise_failures(failures: Mapping[str, ExabenchError]) -> NoReturn:
+    """One error for all submissions that have no results; that of a single one as it is.
+
+    Its class is theirs where they agree on OutsideFailed, CheckFailed or MissingExtra, else BadInput.
+    """
+    if len(failures) == 1:
+        raise next(iter(failures.values()))
+    slugs_of: dict[str, list[str]] = {}
+    for slug, error in failures.items():
+        slugs_of.setdefault(str(error), []).append(slug)
+    listed = "; ".join(f"{', '.join(slugs)}: {message}" for message, slugs in slugs_of.items())
+    kinds = {type(error) for error in failures.values()}
+    kind = kinds.pop() if len(kinds) == 1 else BadInput
+    if kind not in (OutsideFailed, CheckFailed, MissingExtra):
+        kind = BadInput
+    raise kind(f"{len(failures)} submissions have no new results, all others do: {listed}")
+
+
+def merge_results(board: str | Path, staged: str | Path, slug: str, *, reason: str = "") -> list[Path]:
     """Take the finished results of `slug`, and their runs, over from another board (`staged`). Returns the files."""
-    ledger, other = Ledger(Path(board)), Ledger(Path(staged))
-    keeper = Keeper(ledger, reason)
+    ledger = Ledger(Path(board))
+    other = Ledger(Path(staged))
+    recorder = ResultRecorder(ledger, reason)
     files = []
     for result in other.results(slug):
         run = read_run(other.run_file(slug, result.task, result.candidates.name), slug)
-        files.append(keeper.keep(result, run))
-    keeper.gone({slug})
+        files.append(recorder.record(result, run))
+    recorder.record_removed({slug})
     return files
 
 
-def _chosen(ledger: Ledger, filed: Mapping[str, Submission], slugs: Sequence[str]) -> list[Submission]:
+def _choose(
+    ledger: Ledger, filed: Mapping[str, Submission], unreadable: Collection[str], slugs: Sequence[str]
+) -> list[Submission]:
     """The submissions called `slugs`, or all that were not withdrawn. Raises BadInput."""
     for slug in slugs:
-        if slug not in filed:
+        if slug not in filed and slug not in unreadable:
             names = ", ".join(filed) or "none"
             raise BadInput(f"no submission {slug!r} is filed there; choose from: {names}", file=ledger.folder)
-        if filed[slug].withdrawn:
+        if slug in filed and filed[slug].withdrawn:
             raise BadInput(f"{slug} was withdrawn ({filed[slug].withdrawn}): its results stay as they are")
     return [submission for slug, submission in filed.items() if slug in (slugs or filed) and not submission.withdrawn]
 
 
-def _pairs(ledger: Ledger, submission: Submission) -> list[tuple[str, str]]:
-    if submission.kind in SENT_IN:
-        return ledger.runs(submission.slug)
-    return [(candidates.task, candidates.name) for candidates in ledger.candidates()]
+def _cells(
+    ledger: Ledger,
+    chosen: Sequence[Submission],
+    task: str | None,
+    candidates: str | None,
+    failed: dict[str, ExabenchError],
+) -> Iterator[tuple[str, str, str]]:
+    """(submission, task, candidates) of everything to compute; a submission whose runs cannot be listed is failed."""
+    lists = [(one.task, one.name) for one in ledger.candidates()]
+    for submission in chosen:
+        pairs = lists
+        if submission.kind in SENT_IN:
+            try:
+                pairs = ledger.runs(submission.slug)
+            except BadInput as error:
+                failed[submission.slug] = error
+                continue
+        for pair in pairs:
+            if task in (None, pair[0]) and candidates in (None, pair[1]):
+                yield submission.slug, *pair
 
 
-def _keep_made(keeper: Keeper, ledger: Ledger, made: Path, filed: Mapping[str, Submission]) -> None:
-    """File what workers finished; their results wait in `made`, beside the board, each with its run."""
-    for file in sorted(made.glob("results/*/*.json")):
-        with contextlib.suppress(BadInput):  # of another version of exabench, or of a list that is gone: made again
-            result = read_result(file)
-            if _is_wanted(ledger, result, filed.get(result.submission)):
-                other = Ledger(made).run_file(result.submission, result.task, result.candidates.name)
-                keeper.keep(result, read_run(other, result.submission) if other.is_file() else None)
-        file.unlink()
-
-
-def _is_wanted(ledger: Ledger, result: Result, submission: Submission | None) -> bool:
-    """Is a finished result still of what is filed? The run that killed it may be long ago."""
-    if submission is None or submission.withdrawn:
-        return False
-    names = (result.task, result.candidates.name)
-    if ledger.one_candidates(*names) != result.candidates:
-        return False
-    sent = submission.kind in SENT_IN
-    return not sent or digest_of(read_bytes(ledger.run_file(submission.slug, *names))) == result.run_digest
+def _record(recorder: ResultRecorder, ledger: Ledger, item: WorkItem, computed: Sequence[Computed]) -> list[Path]:
+    """Record what a worker computed, list by list; the files."""
+    files = []
+    for name, one in zip(item.candidates, computed, strict=True):
+        if one is None:  # a result from before there was a change log gets its line
+            one = (read_result(ledger.result_file(item.slug, item.task, name)), None)
+        files.append(recorder.record(*one))
+    return files

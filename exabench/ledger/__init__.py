@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,23 @@ from exabench.ledger._changes import Cell as Cell
 from exabench.ledger._changes import append_changes, read_changes
 from exabench.ledger._changes import last_values as last_values
 from exabench.ledger._results import FORMAT as FORMAT
-from exabench.ledger._results import keyed
 from exabench.ledger._results import read_result as read_result
 from exabench.ledger._results import result_json as result_json
 from exabench.nouns import Candidates, Change, Result, Run, Submission
+from exabench.records import Record, read
 from exabench.runs import read_run, write_run
-from exabench.submissions import TRAINING_FILES, Training, read_submission, read_training, submission_text
+from exabench.submissions import DRAWING, TRAINING_FILES, Training, read_submission, read_training, submission_text
 
 _CANDIDATES_NAME = re.compile(r"[a-z0-9][a-z0-9+-]{0,62}-\d{1,6}")
-_BOARD_KEYS = ("title", "tasks", "url", "views")
+
+
+class _Settings(Record, frozen=True):
+    """board.toml."""
+
+    title: str
+    tasks: list[str]
+    url: str = ""
+    views: dict[str, list[str]] = {}
 
 
 @dataclass(frozen=True)
@@ -59,14 +67,7 @@ class Ledger:
                 "is not a leaderboard: board.toml is missing (exabench demo --to DIR makes one)", file=self.folder
             )
         values = read_toml(file)
-        for key in values:
-            if key not in _BOARD_KEYS:
-                raise UnknownName("key", key, _BOARD_KEYS, file=file)
-        if not _are_names(values.get("tasks")) or not isinstance(values.get("title"), str):
-            raise BadInput("needs a title and a list of tasks or suites", file=file)
-        views = values.get("views", {})
-        if not isinstance(views, dict) or not all(map(_are_names, views.values())):
-            raise BadInput("each of its views needs a list of tasks or suites", file=file)
+        read(_Settings, values, file=file)
         return values
 
     def create(self, title: str, tasks: list[str], views: Mapping[str, list[str]] | None = None) -> None:
@@ -84,6 +85,21 @@ class Ledger:
         files = sorted((self.folder / "submissions").glob("*.toml"))
         return {file.stem: self.submission(file) for file in files}
 
+    def readable_submissions(self) -> tuple[dict[str, Submission], dict[str, BadInput]]:
+        """The submissions that can be read, and why the others cannot, both by slug."""
+        readable: dict[str, Submission] = {}
+        problems: dict[str, BadInput] = {}
+        for file in sorted((self.folder / "submissions").glob("*.toml")):
+            try:
+                readable[file.stem] = self.submission(file)
+            except BadInput as error:
+                problems[file.stem] = error
+        return readable, problems
+
+    def submission_file(self, slug: str) -> Path:
+        """Where a submission is kept."""
+        return self.folder / "submissions" / f"{slug}.toml"
+
     def submission(self, file: Path) -> Submission:
         """One filed submission. Raises BadInput where the file does not carry its slug."""
         submission = read_submission(file)
@@ -95,8 +111,8 @@ class Ledger:
         """File a submission. Raises BadInput for a name that differs from a filed one in case only."""
         for other in self.twins(submission.slug):
             raise BadInput(f"{submission.name} differs from the filed {other} in case only; take another name")
-        file = self.folder / "submissions" / f"{submission.slug}.toml"
-        write(file, submission_text(submission, sealed=True))
+        file = self.submission_file(submission.slug)
+        write(file, submission_text(submission))
         return file
 
     def twins(self, slug: str) -> list[str]:
@@ -118,7 +134,7 @@ class Ledger:
         folder = self.training_folder(slug)
         files = {folder / name: data for name, data in training.files.items()} if training else {}
         with writing(folder):
-            for file in (folder / name for name in TRAINING_FILES):
+            for file in (folder / name for name in (*TRAINING_FILES, DRAWING)):
                 if file not in files:
                     file.unlink(missing_ok=True)
             if folder.is_dir() and not any(folder.iterdir()):
@@ -170,8 +186,10 @@ class Ledger:
         return self.folder / "candidates" / task / f"{name}.shown.json.gz"
 
     def _read_candidates(self, file: Path) -> Candidates:
-        values = keyed(read_json(file), {field.name for field in fields(Candidates)}, file)
-        candidates = Candidates(**values)
+        values = read_json(file)
+        candidates = read(Candidates, values, file=file)
+        if candidates.as_json() != values:  # a key too many, or too few
+            raise BadInput("does not hold the fields of a candidate list", file=file)
         if (candidates.task, candidates.name) != (file.parent.name, file.stem):
             raise BadInput(
                 f"describes {candidates.task}/{candidates.name}: its place and its content differ", file=file
@@ -221,7 +239,7 @@ class Ledger:
     # -- the change log ------------------------------------------------------------------------------------
 
     def changes(self) -> tuple[Change, ...]:
-        """Every change of a headline number, oldest first. Raises BadInput for an edited line."""
+        """Every change of a headline number, oldest first. Raises BadInput."""
         return read_changes(self.change_log)
 
     def add_changes(self, changes: Sequence[Change]) -> None:
@@ -269,7 +287,7 @@ class Ledger:
         yield from (("run", file) for file in sorted((self.folder / "runs").glob("*/*.trec.gz")))
         yield from (("result", file) for file in self.result_files())
         for file in sorted((self.folder / "models").glob("*/*")):
-            if file.name in TRAINING_FILES:
+            if file.name in (*TRAINING_FILES, DRAWING):
                 yield ("training" if file.name == TRAINING_FILES[0] else "note"), file
         yield from (("reported", file) for file in self.reported_files())
         if self.change_log.is_file():
@@ -281,10 +299,6 @@ class Ledger:
 def run_path(slug: str, task: str, candidates: str) -> str:
     """Where a run is kept in a leaderboard's folder."""
     return f"runs/{slug}/{task}.{candidates}.trec.gz"
-
-
-def _are_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _pair(stem: str, file: Path) -> tuple[str, str]:

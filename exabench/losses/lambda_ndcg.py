@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from exabench.errors import BadInput
 from exabench.losses._masked import differences, filled, lowest, mean_where, ordered_pairs
-from exabench.losses._options import choice, cutoff, not_negative, positive
+from exabench.losses._options import not_negative, positive
 
 
 class LambdaNdcg:
@@ -35,18 +37,21 @@ class LambdaNdcg:
     def __init__(
         self,
         *,
-        weighting: str = "ndcg2pp",
+        weighting: Literal["lambdarank", "ndcg2", "ndcg2pp"] = "ndcg2pp",
         k: int | None = None,
-        gain: str = "exponential",
+        gain: Literal["exponential", "linear"] = "exponential",
         mu: float = 10.0,
         sigma: float = 1.0,
-        log: str = "binary",
+        log: Literal["binary", "natural"] = "binary",
     ) -> None:
-        self.weighting = choice("weighting", weighting, ("lambdarank", "ndcg2", "ndcg2pp"))
-        self.gain = choice("gain", gain, ("exponential", "linear"))
-        self.k = cutoff(k)
-        self.mu, self.sigma = positive("mu", mu), positive("sigma", sigma)
-        self.unit = math.log(2) if choice("log", log, ("binary", "natural")) == "binary" else 1.0
+        if k is not None and k < 1:
+            raise BadInput(f"k of a loss must be a whole number from 1, not {k!r}")
+        self.weighting = weighting
+        self.gain = gain
+        self.k = k
+        self.mu = positive("mu", mu)
+        self.sigma = positive("sigma", sigma)
+        self.unit = math.log(2) if log == "binary" else 1.0
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`. Raises BadInput for a label below 0."""

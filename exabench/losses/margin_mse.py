@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from exabench.losses._masked import best, differences, filled, mean_where
-from exabench.losses._options import choice
 
 
 class MarginMse:
@@ -20,8 +21,8 @@ class MarginMse:
 
     needs = "scores"
 
-    def __init__(self, *, pairs: str = "all") -> None:
-        self.pairs = choice("pairs", pairs, ("all", "best"))
+    def __init__(self, *, pairs: Literal["all", "best"] = "all") -> None:
+        self.pairs = pairs
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from exabench.losses._masked import differences, filled, mean_where, ordered_pairs
-from exabench.losses._options import choice, positive
+from exabench.losses._options import positive
 
 
 class RankNet:
@@ -22,9 +24,9 @@ class RankNet:
 
     needs = "order"
 
-    def __init__(self, *, sigma: float = 1.0, weights: str = "none") -> None:
+    def __init__(self, *, sigma: float = 1.0, weights: Literal["none", "difference"] = "none") -> None:
         self.sigma = positive("sigma", sigma)
-        self.weights = choice("weights", weights, ("none", "difference"))
+        self.weights = weights
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`; passages with equal labels make no pair."""

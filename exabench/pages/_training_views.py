@@ -20,7 +20,7 @@ from exabench.rows import Release, Table
 if TYPE_CHECKING:
     from exabench.board import Score
 
-REPORTS = ("curves.csv", "curves.svg", "recipe.toml", "training.json")  # of a training; its card is for elsewhere
+REPORTS = ("curves.csv", "recipe.toml", "training.json")  # of a training; its card is for elsewhere
 
 
 def pages(view: View) -> Iterator[Page]:

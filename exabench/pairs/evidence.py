@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection as Sized
-from collections.abc import Iterator
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Annotated
 
+import msgspec
+
+from exabench.collections import queries_of, texts_of
 from exabench.errors import BadInput
-from exabench.files import digest_of, file_digest, from_json, lines
-from exabench.pairs._drawing import counted, passages_of, place
+from exabench.pairs._orders import ExplainedPairs, Ids
+from exabench.records import read_lines
 from exabench.rows import Pair
-
-if TYPE_CHECKING:
-    from exabench.collections import Collection
 
 _END = re.compile(r"(?<=[.?!])\s+")
 _ABBREVIATED = re.compile(
@@ -24,7 +22,16 @@ _ABBREVIATED = re.compile(
 _OPENING = re.compile(r'[A-Z0-9"(\[]')
 
 
-class Evidence:
+class _Line(msgspec.Struct):
+    """One annotator's rationale: the numbers of its sentences."""
+
+    claim_id: str
+    doc_id: str
+    sentences: list[Annotated[int, msgspec.Meta(ge=0)]]
+
+
+@dataclass(kw_only=True)
+class Evidence(ExplainedPairs):
     """Every claim and abstract of a split between which SciFact's annotators found evidence; all are relevant.
 
     The rationale is the evidence itself: the sentences of all the annotators' rationales for the pair, in the order of
@@ -37,81 +44,57 @@ class Evidence:
     sentence; other rationales are left out (`left_out` counts the pairs that have no other).
     """
 
-    def __init__(
-        self,
-        collection: Collection,
-        *,
-        split: str = "train",
-        file: str | Path | None = None,
-        count: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        if file is None and not hasattr(collection, "folder"):
-            raise BadInput("the evidence stands in a file of its own: give it as file=PATH/evidence.jsonl")
-        self._file = Path(file) if file is not None else Path(getattr(collection, "folder", "")) / "evidence.jsonl"
-        self._collection, self._split, self._count, self._seed = collection, split, counted(count), seed
-        self.left_out = 0
+    DEFAULT_FILE = "evidence.jsonl"
+    left_out: int = field(default=0, init=False)
 
     @property
     def source(self) -> str:
         """The collection's name and the file's."""
-        return f"{self._collection.source} with {self._file.name}"
-
-    @cached_property
-    def source_revision(self) -> str:
-        """The digest of the collection's revision and of the file."""
-        return digest_of([self._collection.revision, file_digest(self._file)])
+        return f"{super().source} with {self.path.name}"
 
     def __iter__(self) -> Iterator[Pair]:
         rationales = self._rationales()
-        order = sorted(rationales, key=lambda pair: place(self._seed, *pair))
-        queries = {query.id: query for query in self._collection.queries()}
-        passages = passages_of(self._collection, {passage_id for _, passage_id in order})
-        self.left_out, made = 0, 0
-        for query_id, passage_id in order:
-            if query_id not in queries or passage_id not in passages:
-                raise BadInput("names a text that the collection lacks", file=self._file, id=f"{query_id}/{passage_id}")
-            text = evidence(passages[passage_id].text, rationales[query_id, passage_id])
-            self.left_out += not text
-            if text:
-                yield Pair(queries[query_id], passages[passage_id], True, text)
-                made += 1
-                if made == self._count:
-                    return
+        order = self.in_order(rationales)
+        queries = queries_of(self.collection, (claim_id for claim_id, _ in order))
+        passages = texts_of(self.collection, (document_id for _, document_id in order))
+        self.left_out = 0
+        made = 0
+        for claim_id, document_id in order:
+            passage = passages[document_id]
+            text = evidence(passage.text, rationales[claim_id, document_id])
+            if not text:
+                self.left_out += 1
+                continue
+            yield Pair(queries[claim_id], passage, True, text)
+            made += 1
+            if made == self.count:
+                return
 
-    def _rationales(self) -> dict[tuple[str, str], list[list[int]]]:
+    def _rationales(self) -> dict[Ids, list[list[int]]]:
         """The sentence numbers of every rationale, by (claim id, document id), for the pairs judged in the split."""
-        qrels = self._collection.qrels(self._split)
-        found: dict[tuple[str, str], list[list[int]]] = {}
-        for number, line in lines(self._file):
-            row = self._row(line, number)
-            if row["doc_id"] in qrels.get(row["claim_id"], {}):
-                found.setdefault((row["claim_id"], row["doc_id"]), []).append(row["sentences"])
+        qrels = self.collection.qrels(self.split)
+        found: dict[Ids, list[list[int]]] = {}
+        for _, line in read_lines(_Line, self.path):
+            if line.doc_id in qrels.get(line.claim_id, {}):
+                found.setdefault((line.claim_id, line.doc_id), []).append(line.sentences)
         if not found:
-            raise BadInput(f"holds no evidence for a pair of split {self._split}", file=self._file)
+            raise BadInput(f"holds no evidence for a pair of split {self.split}", file=self.path)
         return found
 
-    def _row(self, line: str, number: int) -> dict[str, Any]:
-        try:
-            row = from_json(line)
-        except (ValueError, RecursionError) as error:
-            raise BadInput("is not JSON", file=self._file, line=number) from error
-        known = row if isinstance(row, dict) else {}
-        numbers = known.get("sentences")
-        texts = all(isinstance(known.get(key), str) for key in ("claim_id", "doc_id"))
-        if not texts or not isinstance(numbers, list) or not all(type(i) is int and i >= 0 for i in numbers):
-            raise BadInput(
-                "needs texts claim_id and doc_id, and sentences as a list of numbers", file=self._file, line=number
-            )
-        return known
 
-
-def evidence(text: str, rationales: Sized[list[int]]) -> str:
+def evidence(text: str, rationales: Iterable[list[int]]) -> str:
     """The sentences of `text` that the rationales name, in its order, a blank between; empty where none can be told."""
-    bold, careful = _END.split(text), _careful(text)
-    same = next((i for i, pair in enumerate(zip(bold, careful, strict=False)) if pair[0] != pair[1]), len(bold))
-    sure = [numbers for numbers in rationales if numbers and max(numbers) < min(same, len(careful))]
-    return " ".join(careful[i] for i in sorted({i for numbers in sure for i in numbers}))
+    careful = _careful(text)
+    agreed = 0
+    for one, other in zip(_END.split(text), careful, strict=False):
+        if one != other:
+            break
+        agreed += 1
+    numbers: set[int] = set()
+    for rationale in rationales:
+        if rationale and max(rationale) < agreed:
+            numbers.update(rationale)
+    return " ".join(careful[number] for number in sorted(numbers))
 
 
 def _careful(text: str) -> list[str]:

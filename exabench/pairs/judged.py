@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Literal
 
+from exabench.collections import queries_of, texts_of
 from exabench.errors import BadInput
 from exabench.nouns import Qrels
-from exabench.pairs._drawing import by_turns, counted, passages_of, place
+from exabench.pairs._orders import Ids, SeededPairs
 from exabench.rows import Pair
-
-if TYPE_CHECKING:
-    from exabench.collections import Collection
-
-CLASSES = ("balanced", "relevant")
-Ids = tuple[str, str]
+from exabench.sampling import by_turns, draw
 
 
-class Judged:
+@dataclass(kw_only=True)
+class Judged(SeededPairs):
     """The judged pairs of a split in a seeded order, alternating, a non-relevant one first.
 
     Relevant is a grade of `threshold` or more. The others are the passages judged below it or, where a collection
@@ -29,67 +26,46 @@ class Judged:
     that of digests, so an added judgement moves no other pair.
     """
 
-    def __init__(
-        self,
-        collection: Collection,
-        *,
-        split: str = "train",
-        count: int | None = None,
-        seed: int = 0,
-        threshold: int = 1,
-        classes: str = "balanced",
-    ) -> None:
-        if classes not in CLASSES:
-            raise BadInput(f"classes is {classes!r}; choose {' or '.join(CLASSES)}")
-        self._collection, self._split, self._classes = collection, split, classes
-        self._count, self._seed, self._threshold = counted(count), seed, threshold
-
-    @property
-    def source(self) -> str:
-        """The collection's own name for itself."""
-        return self._collection.source
-
-    @property
-    def source_revision(self) -> str:
-        """The collection's."""
-        return self._collection.revision
+    threshold: int = 1
+    classes: Literal["balanced", "relevant"] = "balanced"
 
     def __iter__(self) -> Iterator[Pair]:
-        relevant, others = self._drawn(self._collection.qrels(self._split))
-        if self._classes == "relevant":
-            chosen = [(True, pair) for pair in relevant[: self._count]]
+        relevant, others = self._drawn(self.collection.qrels(self.split))
+        if self.classes == "balanced":
+            size = min(len(relevant), len(others))
+            chosen = by_turns([[(pair, False) for pair in others[:size]], [(pair, True) for pair in relevant[:size]]])
         else:
-            chosen = list(
-                by_turns([(False, pair) for pair in others], [(True, pair) for pair in relevant], self._count)
-            )
-        passages = passages_of(self._collection, {passage_id for _, (_, passage_id) in chosen})
-        queries = {query.id: query for query in self._collection.queries()}
-        for label, (query_id, passage_id) in chosen:
+            chosen = [(pair, True) for pair in relevant]
+        chosen = chosen[: self.count]
+        passages = texts_of(self.collection, (passage_id for (_, passage_id), _ in chosen))
+        queries = queries_of(self.collection, (query_id for (query_id, _), _ in chosen))
+        for (query_id, passage_id), label in chosen:
             yield Pair(queries[query_id], passages[passage_id], label)
 
     def _drawn(self, qrels: Qrels) -> tuple[list[Ids], list[Ids]]:
         """The ids of relevant pairs and of the others, each in the order of the seed."""
-        queries = {query.id for query in self._collection.queries()}
-        judged = {(q, p): grade for q, row in qrels.items() if q in queries for p, grade in row.items()}
-        wanted = {passage_id for _, passage_id in judged}
-        there = {passage.id for passage in self._collection.passages() if passage.id in wanted}
-        known = sorted((pair for pair in judged if pair[1] in there), key=lambda pair: place(self._seed, *pair))
-        relevant = [pair for pair in known if judged[pair] >= self._threshold]
-        others = [pair for pair in known if judged[pair] < self._threshold]
+        grades: dict[Ids, int] = {}
+        for query in self.collection.queries():
+            for passage_id, grade in qrels.get(query.id, {}).items():
+                grades[query.id, passage_id] = grade
+        wanted = {passage_id for _, passage_id in grades}
+        there = {passage.id for passage in self.collection.passages() if passage.id in wanted}
+        known = self.in_order(pair for pair in grades if pair[1] in there)
+        relevant = [pair for pair in known if grades[pair] >= self.threshold]
+        others = [pair for pair in known if grades[pair] < self.threshold]
         if not relevant:
             raise BadInput(
-                f"split {self._split} of {self._collection.source} holds no text that was judged relevant "
-                f"(a grade of {self._threshold} or more); give another split or threshold"
+                f"split {self.split} of {self.source} holds no text that was judged relevant "
+                f"(a grade of {self.threshold} or more); give another split or threshold"
             )
-        if not others and self._classes == "balanced":
+        if not others and self.classes == "balanced":
             others = self._unjudged([query_id for query_id, _ in relevant], qrels)
         return relevant, others
 
     def _unjudged(self, query_ids: list[str], qrels: Qrels) -> list[Ids]:
         """For each query of the list in turn, one passage of the collection that it has no judgement of."""
-        ids = (passage.id for passage in self._collection.passages())
         enough = len(query_ids) + max(len(qrels[query_id]) for query_id in query_ids)
-        pool = deque(heapq.nsmallest(enough, ids, key=lambda id: place(self._seed, id)))
+        pool = deque(draw((passage.id for passage in self.collection.passages()), enough, self.key))
         found: list[Ids] = []
         for query_id in query_ids:
             judged: list[str] = []

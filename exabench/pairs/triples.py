@@ -5,21 +5,22 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.files import digest_of, lines
 from exabench.nouns import Passage, Query
-from exabench.pairs._drawing import counted
-from exabench.pairs._walk import Walk
+from exabench.pairs._orders import Walk
 from exabench.rows import Pair
 
 _CLASSES = ("negative", "positive")
 
 
-class Triples:
+@dataclass
+class Triples(Walk):
     """Lines of `triples.train.small.tsv` (plain or gzip; query, relevant, other passage), met on a walk (`Walk`).
 
     In the `way` "paper" lines are read as the ExaRanker authors' code reads them: as CSV, where a column that begins
@@ -29,18 +30,14 @@ class Triples:
     before there are `count` pairs.
     """
 
-    def __init__(
-        self,
-        file: str | Path,
-        *,
-        data: str | Path | None = None,
-        count: int | None = None,
-        way: str = "paper",
-        seed: int = 2,
-        step: int = 10,
-    ) -> None:
-        self._file, self._count, self._walk = Path(data or "") / file, counted(count), Walk(way, seed, step)
-        self.source = f"MS MARCO triples ({self._file.name})"
+    file: str | Path
+    _: KW_ONLY
+    data: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.path = Path(self.data or "") / self.file
+        self.source = f"MS MARCO triples ({self.path.name})"
 
     @cached_property
     def source_revision(self) -> str:
@@ -54,24 +51,26 @@ class Triples:
         return self._pairs(self._lines())
 
     def _lines(self, read: hashlib._Hash | None = None) -> Iterator[str]:
-        for _, line in lines(self._file):
+        for _, line in lines(self.path):
             if read is not None:
                 read.update(f"{line}\n".encode())
             yield f"{line}\n"
 
     def _pairs(self, text: Iterable[str]) -> Iterator[Pair]:
         made = 0
-        for (number, record), relevant in self._walk.labelled(self._records(text)):
-            columns = record[:-1].split("\t") if isinstance(record, str) else record
-            if len(columns) < 3 or (self._walk.way == "balanced" and len(columns) > 3):
-                raise BadInput(f"has {len(columns)} columns where triples have 3", file=self._file, line=number)
+        for (number, columns), relevant in self.labelled(self._records(text)):
+            if isinstance(columns, str):
+                columns = columns[:-1].split("\t")
+            if len(columns) < 3 or (self.way == "balanced" and len(columns) > 3):
+                have = plural(len(columns), "column")
+                raise BadInput(f"has {have} where triples have 3", file=self.path, line=number)
             yield _pair(number, columns, relevant)
             made += 1
-            if made == self._count:
+            if made == self.count:
                 return
-        if self._count is not None or not made:
-            wanted = self._count or "any"
-            raise BadInput(f"ends after {made} pairs, before the {wanted} that are wanted", file=self._file)
+        if self.count is not None or not made:
+            wanted = self.count or "any"
+            raise BadInput(f"ends after {plural(made, 'pair')}, before the {wanted} that are wanted", file=self.path)
 
     def _records(self, text: Iterable[str]) -> Iterator[tuple[int, str | list[str]]]:
         """Every line as it is (most are never needed) or, where it has to be read as CSV, its columns; numbers from 1.
@@ -80,14 +79,14 @@ class Triples:
         """
         source = enumerate(text, 1)
         for number, line in source:
-            if self._walk.way == "balanced" or '"' not in line:
+            if self.way == "balanced" or '"' not in line:
                 yield number, line
                 continue
             reader = csv.reader(chain([line], (more for _, more in source)), delimiter="\t")
             try:
                 record = next(reader)
             except csv.Error as error:
-                raise BadInput(f"cannot be read as CSV ({error})", file=self._file, line=number) from error
+                raise BadInput(f"cannot be read as CSV ({error})", file=self.path, line=number) from error
             yield number + reader.line_num - 1, record
 
 

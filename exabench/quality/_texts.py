@@ -7,7 +7,9 @@ row, known by 64 bits: a polynomial hash whose running sums give every gram of a
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,19 +29,18 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(text.lower()))
 
 
-_PASSAGES = {  # family by its tell-tale field: ids, titles and texts of one passage, then of several
-    "passage_id": (("passage_id", "title", "passage"), ()),
-    "passage_ids": ((), ("passage_ids", "titles", "passages")),
-    "positive_id": (("positive_id", "positive_title", "positive"), ("negative_ids", "negative_titles", "negatives")),
-}
-
-
 def passages_of(row: Row) -> list[Passage]:
     """The passages of a row of any family: its one, its list in order, or its positive and then its negatives."""
-    one, several = next(fields for tell, fields in _PASSAGES.items() if tell in row)
-    columns = [[row[name] for name in one]] if one else []
-    listed = zip(*(row[name] for name in several), strict=True) if several else ()
-    return [Passage(id, text, title) for id, title, text in [*columns, *listed]]
+    if "passage_id" in row:
+        return [Passage(row["passage_id"], row["passage"], row["title"])]
+    if "passage_ids" in row:
+        return _listed(row["passage_ids"], row["passages"], row["titles"])
+    positive = Passage(row["positive_id"], row["positive"], row["positive_title"])
+    return [positive, *_listed(row["negative_ids"], row["negatives"], row["negative_titles"])]
+
+
+def _listed(ids: Sequence[str], texts: Sequence[str], titles: Sequence[str]) -> list[Passage]:
+    return [Passage(id, text, title) for id, text, title in zip(ids, texts, titles, strict=True)]
 
 
 def mixed(x: np.ndarray) -> np.ndarray:
@@ -55,31 +56,58 @@ def constants(start: int, count: int) -> np.ndarray:
 
 
 _BYTES = constants(1, 256)
+"""The number that stands for each byte of a text."""
 _BASE = 0x9E3779B97F4A7C15
-_POWERS, _INVERSE = (
-    np.cumprod(np.full(4096, base, np.uint64)) for base in (_BASE, pow(_BASE, -1, 1 << 64))
-)  # of most texts; a longer one makes its own
+_BASE_INVERSE = pow(_BASE, -1, 1 << 64)
+
+
+def _powers(base: int, count: int) -> np.ndarray:
+    """base, base**2, ..., base**count, modulo 2**64."""
+    return np.cumprod(np.full(count, base, np.uint64))
+
+
+_POWERS = _powers(_BASE, 4096)  # of most texts; a longer one makes its own
+_INVERSE_POWERS = _powers(_BASE_INVERSE, 4096)
+
+
+class _Hashes(NamedTuple):
+    """What the hash of any words in a row of a text is made of, without reading the text again.
+
+    With b[i] the number of byte i, sums[k] is the sum of b[i] * BASE**(i + 1) over the first k bytes. The bytes from s
+    to e have the hash (sums[e] - sums[s]) * BASE**-(s + 1), which is the same wherever they stand.
+    """
+
+    sums: np.ndarray  # one more than there are bytes
+    starts: np.ndarray  # the byte at which each word begins
+    ends: np.ndarray  # and the one behind its last
+    inverse_at_starts: np.ndarray
 
 
 @lru_cache(maxsize=256)
-def _sums(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """A text's running sums, the inverse powers where its words begin, and where its words begin and end."""
+def _hashes(text: str) -> _Hashes:
     data = np.frombuffer(" ".join(words(text)).encode(errors="surrogatepass"), np.uint8)
-    powers, inverse = _POWERS, _INVERSE
-    if len(data) > len(powers):
-        powers, inverse = (np.cumprod(np.full(len(data), base[0], np.uint64)) for base in (powers, inverse))
-    sums = np.zeros(len(data) + 1, np.uint64)
-    np.cumsum(_BYTES[data] * powers[: len(data)], out=sums[1:])
-    edges = np.concatenate([[-1], np.flatnonzero(data == 32), [len(data)]])
-    starts, ends = (edges[:-1] + 1, edges[1:]) if len(data) else (edges[:0], edges[:0])
-    return sums, inverse[starts], starts, ends
+    size = len(data)
+    powers = _POWERS if size <= len(_POWERS) else _powers(_BASE, size)
+    inverse_powers = _INVERSE_POWERS if size <= len(_POWERS) else _powers(_BASE_INVERSE, size)
+    sums = np.zeros(size + 1, np.uint64)
+    np.cumsum(_BYTES[data] * powers[:size], out=sums[1:])
+    if not size:
+        no_word = np.zeros(0, np.int64)
+        return _Hashes(sums, no_word, no_word, inverse_powers[no_word])
+    blanks = np.flatnonzero(data == ord(" "))
+    starts = np.concatenate([[0], blanks + 1])
+    ends = np.concatenate([blanks, [size]])
+    return _Hashes(sums, starts, ends, inverse_powers[starts])
 
 
 def grams(text: str, n: int) -> np.ndarray:
     """The hashes of every `n` words in a row (uint64); of the whole where it is shorter, none where it has no word."""
-    sums, inverse, starts, ends = _sums(text)
-    if not len(starts):
+    text_hashes = _hashes(text)
+    count = len(text_hashes.starts)
+    if not count:
         return np.zeros(0, np.uint64)
-    last = min(n, len(starts)) - 1
-    first = slice(len(starts) - last)
-    return mixed((sums[ends[last:]] - sums[starts[first]]) * inverse[first])
+    width = min(n, count)
+    starts = text_hashes.starts[: count - width + 1]
+    ends = text_hashes.ends[width - 1 :]
+    sums = text_hashes.sums[ends] - text_hashes.sums[starts]
+    return mixed(sums * text_hashes.inverse_at_starts[: len(starts)])

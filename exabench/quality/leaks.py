@@ -27,57 +27,75 @@ class Leaks:
 
     def __init__(self) -> None:
         self.tasks: list[str] = []
-        self._ids: dict[tuple[str, str], set[int]] = {}
+        self._ids: dict[tuple[str, str, str], set[int]] = {}
         self._added: list[tuple[np.ndarray, int]] = []
-        self._grams, self._owners = np.zeros(0, np.uint64), np.zeros(0, np.uint16)
+        self._grams = np.zeros(0, np.uint64)  # sorted
+        self._owners = np.zeros(0, np.uint16)
 
     def add(self, task: Task, queries: Iterable[Query], passages: Iterable[Passage]) -> None:
         """Know a benchmark: its judged queries and passages; a passage without a text is known by its id alone."""
-        owner, collection = len(self.tasks) * len(KINDS), collection_of(task.name)
+        collection = collection_of(task.name)
+        first = len(self.tasks) * len(KINDS)  # an owner is a task and one of KINDS, as one number
         self.tasks.append(task.name)
-        texts: dict[int, list[np.ndarray]] = {1: [], 3: []}
-        for kind, items in ((0, queries), (2, passages)):
-            for item in items:
-                self._ids.setdefault((collection, f"{kind}{item.id}"), set()).add(owner + kind)
-                texts[kind + 1].append(grams(item.text if isinstance(item, Query) else item.flat(), GRAM))
-        self._added += [(np.unique(np.concatenate(some)), owner + kind) for kind, some in texts.items() if some]
-
-    def of(self, row: Row) -> list[str]:
-        """The benchmarks that a row leaks, in the order they were added."""
-        return list(self.marks(row))
+        query_grams: list[np.ndarray] = []
+        for query in queries:
+            self._ids.setdefault((collection, "query", query.id), set()).add(first)
+            query_grams.append(grams(query.text, GRAM))
+        passage_grams: list[np.ndarray] = []
+        for passage in passages:
+            self._ids.setdefault((collection, "passage", passage.id), set()).add(first + 2)
+            passage_grams.append(grams(passage.flat(), GRAM))
+        for some, owner in ((query_grams, first + 1), (passage_grams, first + 3)):
+            if some:
+                self._added.append((np.unique(np.concatenate(some)), owner))
 
     def marks(self, row: Row) -> dict[str, list[str]]:
-        """The benchmarks that a row leaks, each with what it shares with it (of KINDS)."""
-        passages, collection = passages_of(row), collection_of(row["source"])
-        owners = set(self._ids.get((collection, f"0{row['query_id']}"), ()))
+        """The benchmarks that a row leaks, in the order they were added, each with what is shared (of KINDS)."""
+        passages = passages_of(row)
+        collection = collection_of(row["source"])
+        owners = set(self._ids.get((collection, "query", row["query_id"]), ()))
         for passage in passages:
-            owners |= self._ids.get((collection, f"2{passage.id}"), set())
-        owners |= self._sharing([row["query"], *(passage.flat() for passage in passages)])
+            owners.update(self._ids.get((collection, "passage", passage.id), ()))
+        owners.update(self._sharing([row["query"], *(passage.flat() for passage in passages)]))
         marks: dict[str, list[str]] = {}
         for owner in sorted(owners):
-            marks.setdefault(self.tasks[owner // len(KINDS)], []).append(KINDS[owner % len(KINDS)])
+            task, kind = divmod(owner, len(KINDS))
+            marks.setdefault(self.tasks[task], []).append(KINDS[kind])
         return marks
 
     def _sharing(self, texts: Sequence[str]) -> set[int]:
+        """The owners of the grams that these texts hold."""
         self._settle()
         found = np.concatenate([grams(text, GRAM) for text in texts])
         if not len(self._grams) or not len(found):
             return set()
-        place = np.minimum(self._grams.searchsorted(found), len(self._grams) - 1)
-        shared = np.unique(found[self._grams[place] == found])
-        first, last = self._grams.searchsorted(shared), self._grams.searchsorted(shared, "right")
-        sizes = last - first
-        places = np.repeat(first - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
-        return set(np.unique(self._owners[places]).tolist())
+        nearest = np.minimum(self._grams.searchsorted(found), len(self._grams) - 1)
+        shared = np.unique(found[self._grams[nearest] == found])
+        places = self._grams.searchsorted(shared)
+        ends = self._grams.searchsorted(shared, "right")
+        owners: set[int] = set()
+        while len(places):  # the first owner of every gram, then the second of those that have one, ...
+            owners.update(np.unique(self._owners[places]).tolist())
+            places = places + 1
+            more = places < ends
+            places = places[more]
+            ends = ends[more]
+        return owners
 
     def _settle(self) -> None:
         """Sort what was added into the one table: 10 bytes a gram."""
-        if self._added:
-            every = np.concatenate([self._grams, *(some for some, _ in self._added)])
-            owners = [np.full(len(some), owner, np.uint16) for some, owner in self._added]
-            order = np.argsort(every, kind="stable")
-            self._grams, self._owners = every[order], np.concatenate([self._owners, *owners])[order]
-            self._added = []
+        if not self._added:
+            return
+        all_grams = [self._grams]
+        all_owners = [self._owners]
+        for some, owner in self._added:
+            all_grams.append(some)
+            all_owners.append(np.full(len(some), owner, np.uint16))
+        every = np.concatenate(all_grams)
+        order = np.argsort(every, kind="stable")
+        self._grams = every[order]
+        self._owners = np.concatenate(all_owners)[order]
+        self._added = []
 
 
 @lru_cache(maxsize=256)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from exabench.quality._languages import language
 from exabench.quality._texts import passages_of, words
 from exabench.rows import Row
 
@@ -22,82 +21,67 @@ class Report:
 
     def __init__(self) -> None:
         self._rows = 0
-        self._lengths: dict[str, Counter[int]] = {}
-        self._shares: dict[str, Counter[str]] = {}
-        self._counts: dict[str, Counter[str]] = {}
-        self._leaks: dict[str, Counter[str]] = {}
+        self._lengths: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        self._shares: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._leaks: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._leaking: int | None = None
 
     def add(self, row: Row, leaks: Mapping[str, Iterable[str]] | None = None) -> None:
         """Count a row, with what it leaks (`Leaks.marks`); None: nobody looked."""
         self._rows += 1
-        passages = passages_of(row)
-        self._text("query", row["query"])
-        for passage in passages:
-            self._text("passage", passage.text)
+        self._lengths["query words"][len(words(row["query"]))] += 1
+        for passage in passages_of(row):
+            self._lengths["passage words"][len(words(passage.text))] += 1
         if "explanation" in row:
-            self._text("explanation", row["explanation"])
-            self._share("labels", "relevant" if row["relevant"] else "not relevant")
+            self._lengths["explanation words"][len(words(row["explanation"]))] += 1
+            self._shares["labels"]["relevant" if row["relevant"] else "not relevant"] += 1
         if "negative_ids" in row:
-            self._length("negatives", len(row["negative_ids"]))
-            self._count("negative sources", row["negative_sources"])
+            self._lengths["negatives"][len(row["negative_ids"])] += 1
+            self._counts["negative sources"].update(row["negative_sources"])
+        if "passage_ids" in row:
+            self._lengths["list"][len(row["passage_ids"])] += 1
         if "first_stage" in row:
-            self._listwise(row)
+            repairs = {kind: row[kind] for kind in REPAIRS}
+            self._shares["first stages"][row["first_stage"]] += 1
+            self._shares["lists"]["repaired" if any(repairs.values()) else "whole"] += 1
+            self._counts["repairs"].update(repairs)
         if "first_stages" in row:
-            self._length("list", len(row["passage_ids"]))
-            self._count("first stages", row["first_stages"])
+            self._counts["first stages"].update(row["first_stages"])
         if "query_source" in row:
-            self._share("query sources", row["query_source"])
+            self._shares["query sources"][row["query_source"]] += 1
         if leaks is not None:
-            self._leaked(leaks)
+            self._leaking = (self._leaking or 0) + bool(leaks)
+            for task, kinds in leaks.items():
+                self._leaks[task].update(["rows", *kinds])
 
     def figures(self) -> dict[str, Any]:
         """All figures as JSON holds them; those that the family does not have are not there.
 
         `leaks`, where somebody looked: rows that share something with any benchmark, their rate, and by benchmark the
-        rows that share something and how many share what. `languages` are an estimate (see _languages.py).
+        rows that share something and how many share what.
         """
         found: dict[str, Any] = {"rows": self._rows}
-        found |= {name: _spread(lengths) for name, lengths in sorted(self._lengths.items())}
-        found |= {name: _portions(values) for name, values in sorted(self._shares.items())}
-        found |= {name: dict(sorted(values.items())) for name, values in sorted(self._counts.items())}
+        for name, lengths in sorted(self._lengths.items()):
+            found[name] = _spread(lengths)
+        for name, shares in sorted(self._shares.items()):
+            found[name] = {value: _rate(count, shares.total()) for value, count in sorted(shares.items())}
+        for name, counts in sorted(self._counts.items()):
+            found[name] = dict(sorted(counts.items()))
         if "repairs" in self._counts:
             found["repairs"] = {kind: self._counts["repairs"][kind] for kind in REPAIRS}
-        if self._leaks:
-            rows = self._leaks[""]["rows"]
-            by_task = {task: dict(sorted(counts.items())) for task, counts in sorted(self._leaks.items()) if task}
-            found["leaks"] = {"rows": rows, "rate": _rate(rows, self._rows), "benchmarks": by_task}
+        if self._leaking is not None:
+            by_task = {task: dict(sorted(counts.items())) for task, counts in sorted(self._leaks.items())}
+            rate = _rate(self._leaking, self._rows)
+            found["leaks"] = {"rows": self._leaking, "rate": rate, "benchmarks": by_task}
         return found
-
-    def _listwise(self, row: Row) -> None:
-        self._length("list", len(row["passage_ids"]))
-        self._share("first stages", row["first_stage"])
-        repairs = {kind: row[kind] for kind in REPAIRS}
-        self._counts.setdefault("repairs", Counter()).update(repairs)
-        self._share("lists", "repaired" if any(repairs.values()) else "whole")
-
-    def _leaked(self, leaks: Mapping[str, Iterable[str]]) -> None:
-        self._leaks.setdefault("", Counter())["rows"] += bool(leaks)
-        for task, kinds in leaks.items():
-            self._leaks.setdefault(task, Counter()).update(["rows", *kinds])
-
-    def _text(self, name: str, text: str) -> None:
-        self._length(f"{name} words", len(words(text)))
-        self._share(f"{name} languages", language(text))
-
-    def _length(self, name: str, size: int) -> None:
-        self._lengths.setdefault(name, Counter())[size] += 1
-
-    def _share(self, name: str, value: str) -> None:
-        self._shares.setdefault(name, Counter())[value] += 1
-
-    def _count(self, name: str, values: Iterable[str]) -> None:
-        self._counts.setdefault(name, Counter()).update(values)
 
 
 def _spread(lengths: Mapping[int, int]) -> dict[str, float]:
     """Mean, nearest-rank percentiles and extremes of a histogram `{value: how often}`."""
-    total, values = sum(lengths.values()), sorted(lengths)
-    found: dict[str, float] = {"mean": round(sum(value * lengths[value] for value in values) / total, 6)}
+    total = sum(lengths.values())
+    values = sorted(lengths)
+    found = {"mean": round(sum(value * times for value, times in lengths.items()) / total, 6)}
     for percent in (5, 50, 95):
         below = 0
         for value in values:
@@ -105,12 +89,7 @@ def _spread(lengths: Mapping[int, int]) -> dict[str, float]:
             if below * 100 >= percent * total:
                 found[f"p{percent}"] = value
                 break
-    return found | {"min": values[0], "max": values[-1]}
-
-
-def _portions(values: Mapping[str, int]) -> dict[str, float]:
-    total = sum(values.values())
-    return {value: _rate(count, total) for value, count in sorted(values.items())}
+    return {**found, "min": values[0], "max": values[-1]}
 
 
 def _rate(part: int, whole: int) -> float:

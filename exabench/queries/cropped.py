@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from exabench.errors import BadInput
+from exabench.collections import FromCollection
+from exabench.errors import BadInput, plural
 from exabench.nouns import Query
-from exabench.queries._sampling import lowest, rank
 from exabench.queries._sentences import sentences
-
-if TYPE_CHECKING:
-    from exabench.collections import Collection
+from exabench.sampling import draw
 
 
-class Cropped:
+@dataclass
+class Cropped(FromCollection):
     """`count` different sentences of `fewest_words` words or more, each as likely as any other.
 
     Sentences are those of the passages' texts without titles, cut as _sentences.py says; one that stands in several
@@ -24,20 +24,16 @@ class Cropped:
     with another splitter and sampled without a seed); the sample of TWOLAR, arXiv 2403.17759, is 10,000 of these.
     """
 
-    def __init__(self, collection: Collection, *, count: int, seed: int = 0, fewest_words: int = 1) -> None:
-        if count < 1 or fewest_words < 1:
-            raise BadInput(f"cropped needs count and fewest_words of at least 1, not {count} and {fewest_words}")
-        self._collection, self._count, self._seed, self._fewest = collection, count, seed, fewest_words
+    _: KW_ONLY
+    count: int
+    seed: int = 0
+    fewest_words: int = 1
 
-    @property
-    def source(self) -> str:
-        """The collection's place."""
-        return self._collection.source
-
-    @property
-    def source_revision(self) -> str:
-        """The collection's revision."""
-        return self._collection.revision
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.fewest_words < 1:
+            raise BadInput(
+                f"cropped needs count and fewest_words of at least 1, not {self.count} and {self.fewest_words}"
+            )
 
     def __iter__(self) -> Iterator[tuple[Query, Mapping[str, Any]]]:
         for passage_id, number, text in self._sample:
@@ -46,14 +42,14 @@ class Cropped:
     @cached_property
     def _sample(self) -> list[tuple[str, int, str]]:
         """(passage id, place, sentence) of each. Raises BadInput where the collection has too few."""
-        found = lowest(((rank(self._seed, one[2]), one) for one in self._sentences()), self._count)
-        if len(found) < self._count:
-            have = f"{len(found)} different sentences of {self._fewest} words or more"
-            raise BadInput(f"cropped: {self.source} has {have}, fewer than count = {self._count}")
+        found = draw(self._sentences(), self.count, lambda sentence: f"{self.seed} {sentence[2]}")
+        if len(found) < self.count:
+            have = f"{plural(len(found), 'different sentence')} of {self.fewest_words} words or more"
+            raise BadInput(f"cropped: {self.source} has {have}, fewer than count = {self.count}")
         return found
 
     def _sentences(self) -> Iterator[tuple[str, int, str]]:
-        for passage in self._collection.passages():
+        for passage in self.collection.passages():
             for number, sentence in enumerate(sentences(passage.text), 1):
-                if len(sentence.split()) >= self._fewest:
+                if len(sentence.split()) >= self.fewest_words:
                     yield passage.id, number, sentence

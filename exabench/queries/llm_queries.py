@@ -4,34 +4,38 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from exabench.errors import BadInput
-from exabench.files import digest_of
+from exabench.asking import replies_of
+from exabench.collections import FromCollection
+from exabench.errors import BadInput, plural
 from exabench.nouns import Passage, Prompt, Query, Reply
 from exabench.prompting import prompt_file, shown
 from exabench.queries._filters import best, fault, first_line, found_again
-from exabench.queries._parts import replies_of
-from exabench.queries._sampling import lowest
+from exabench.sampling import draw
 
 if TYPE_CHECKING:
-    from exabench.collections import Collection
     from exabench.rerankers import Reranker
     from exabench.retrievers import Retriever
     from exabench.teachers import Teacher
 
-
-class _Made(NamedTuple):
-    """The queries that are good with their passages, why the others are not, and what was asked and answered."""
-
-    good: dict[Query, Passage]
-    faults: dict[str, str]
-    prompts: dict[str, Prompt]
-    replies: dict[str, Reply]
+    FirstStages: TypeAlias = Mapping[str, Retriever]  # for the type checker alone: reading one would make its index
 
 
-class LlmQueries:
+@dataclass
+class _Answer:
+    """What the teacher was asked about a passage, the query in its reply, and why this is no good one ("" if it is)."""
+
+    prompt: Prompt
+    passage: Passage
+    query: Query
+    fault: str
+
+
+@dataclass
+class LlmQueries(FromCollection):
     """`per_passage` queries for each of `count` passages, as "q-<passage id>-<n>"; the same whatever their order.
 
     `prompt` is a prompt file that is given `passage` (its first `words` words) and what `values` holds: query,
@@ -43,126 +47,111 @@ class LlmQueries:
     `keep_top` = n then keeps the n that `reranker` scores highest with their passages.
     """
 
-    def __init__(
-        self,
-        collection: Collection,
-        teacher: Teacher,
-        *,
-        count: int,
-        seed: int = 0,
-        prompt: str = "query",
-        values: Mapping[str, Any] | None = None,
-        per_passage: int = 1,
-        temperature: float = 0.0,
-        words: int = 256,
-        passage_words: int = 1,
-        min_words: int = 3,
-        max_words: int = 48,
-        fields: Sequence[str] = ("title", "text"),
-        retrievers: Mapping[str, Retriever] | None = None,
-        round_trip: int = 0,
-        reranker: Reranker | None = None,
-        keep_top: int = 0,
-    ) -> None:
-        if min(count, per_passage, words, passage_words, min_words) < 1 or max_words < min_words:
+    teacher: Teacher
+    _: KW_ONLY
+    count: int
+    seed: int = 0
+    prompt: str = "query"
+    values: Mapping[str, Any] | None = None
+    per_passage: int = 1
+    temperature: float = 0.0
+    words: int = 256
+    passage_words: int = 1
+    min_words: int = 3
+    max_words: int = 48
+    fields: Sequence[str] = ("title", "text")
+    retrievers: FirstStages | None = None
+    round_trip: int = 0
+    reranker: Reranker | None = None
+    keep_top: int = 0
+
+    def __post_init__(self) -> None:
+        least = min(self.count, self.per_passage, self.words, self.passage_words, self.min_words)
+        if least < 1 or self.max_words < self.min_words:
             numbers = "count, per_passage, words, passage_words and min_words of at least 1, and max_words no smaller"
             raise BadInput(f"llm_queries needs {numbers}")
-        if per_passage > 1 and not temperature > 0:
+        if self.per_passage > 1 and not self.temperature > 0:
             raise BadInput("llm_queries: without a temperature all queries of a passage are the same; set temperature")
-        if bool(round_trip) != bool(retrievers):
+        if bool(self.round_trip) != bool(self.retrievers):
             raise BadInput("llm_queries: round_trip and retrievers go together, a depth and what searches to it")
-        if bool(keep_top) != (reranker is not None):
+        if bool(self.keep_top) != (self.reranker is not None):
             raise BadInput("llm_queries: keep_top and reranker go together, a number and what scores")
-        self._file = prompt_file(prompt)
-        self._tokens = self._file.number("answer_tokens")
-        self.prompt = self._file.label
-        self._collection, self._teacher, self._values = collection, teacher, dict(values or {})
-        self._count, self._seed, self._per_passage, self._temperature = count, seed, per_passage, temperature
-        self._words, self._passage_words, self._fields = words, passage_words, tuple(fields)
-        self._lengths = (min_words, max_words)
-        self._retrievers, self._round_trip = retrievers or {}, round_trip
-        self._reranker, self._keep_top = reranker, keep_top
-
-    @property
-    def source(self) -> str:
-        """The collection's place."""
-        return self._collection.source
-
-    @property
-    def source_revision(self) -> str:
-        """The collection's revision."""
-        return self._collection.revision
+        self._prompt_file = prompt_file(self.prompt)
+        self.prompt = self._prompt_file.label  # the same name, with the digest of the text
 
     def __iter__(self) -> Iterator[tuple[Query, Mapping[str, Any]]]:
-        key = getattr(self._teacher, "key", None)  # a teacher whose replies are kept knows their keys
-        for query, passage in self._made.good.items():
-            keys = [key(self._made.prompts[query.id])] if key else []
-            yield query, {"kind": "generated", "passage_id": passage.id, "replies": keys}
+        key = getattr(self.teacher, "key", None)  # a teacher whose replies are kept knows their keys
+        good, _ = self._answers
+        for answer in good:
+            keys = [key(answer.prompt)] if key else []
+            yield answer.query, {"kind": "generated", "passage_id": answer.passage.id, "replies": keys}
 
     @property
     def rejections(self) -> list[tuple[Prompt, str]]:
         """What was asked in vain, and why; asks the teacher, where that is still to be done."""
-        return [(self._made.prompts[id], reason) for id, reason in self._made.faults.items()]
-
-    @property
-    def quarantined(self) -> list[dict[str, str]]:
-        """The rejections with what the teacher answered: `id`, `reason`, `text`."""
-        replies = self._made.replies
-        return [
-            {"id": id, "reason": reason, "text": replies[id].text if id in replies else ""}
-            for id, reason in self._made.faults.items()
-        ]
-
-    @property
-    def rejected(self) -> dict[str, int]:
-        """How many were rejected, by reason."""
-        return dict(sorted(Counter(reason for _, reason in self.rejections).items()))
+        _, rejected = self._answers
+        return [(answer.prompt, answer.fault) for answer in rejected]
 
     def report(self) -> Mapping[str, Any]:
         """Who wrote them from what prompt, how many were asked for and given, and how many left out for what."""
+        good, rejected = self._answers
+        left_out = Counter(answer.fault for answer in rejected)
         return {
-            "teacher": {key: value for key, value in self._teacher.identity.items() if key != "server"},
+            "teacher": {key: value for key, value in self.teacher.identity.items() if key != "server"},
             "prompt": self.prompt,
-            "asked": len(self._made.prompts),
-            "given": len(self._made.good),
-            "left_out": self.rejected,
+            "asked": len(good) + len(rejected),
+            "given": len(good),
+            "left_out": dict(sorted(left_out.items())),
         }
 
     @cached_property
-    def _made(self) -> _Made:
-        asked = {prompt.id: (passage, prompt) for passage in self._sampled() for prompt in self._asked(passage)}
-        prompts = {id: prompt for id, (_, prompt) in asked.items()}
-        made = _Made({}, {}, prompts, replies_of(self._teacher, list(prompts.values())))
-        said = set[tuple[str, str]]()
-        for id, (passage, _) in asked.items():
-            text, reason = self._read(made.replies.get(id), passage)
-            if not reason and (passage.id, text.casefold()) in said:
-                reason = "repeats a query of its passage"
-            said.add((passage.id, text.casefold()))
-            if reason:
-                made.faults[id] = reason
+    def _answers(self) -> tuple[list[_Answer], list[_Answer]]:
+        """The answers with good queries, then those that are rejected."""
+        good: list[_Answer] = []
+        rejected: list[_Answer] = []
+        said: set[tuple[str, str]] = set()
+        for answer in self._ask():
+            words = (answer.passage.id, answer.query.text.casefold())
+            if not answer.fault and words in said:
+                answer.fault = "repeats a query of its passage"
+            said.add(words)
+            if answer.fault:
+                rejected.append(answer)
             else:
-                made.good[Query(id, text)] = passage
-        filtered = self._filtered(made.good)
-        good = {query: passage for query, passage in made.good.items() if query.id not in filtered}
-        return made._replace(good=good, faults=made.faults | filtered)
+                good.append(answer)
+        if self.retrievers:
+            found = found_again({answer.query: answer.passage for answer in good}, self.retrievers, self.round_trip)
+            good = _keep(good, found, f"passage not among the best {self.round_trip}", rejected)
+        if self.reranker is not None:
+            high = best({answer.query: answer.passage for answer in good}, self.reranker, self.keep_top)
+            good = _keep(good, high, f"score not among the best {self.keep_top}", rejected)
+        return good, rejected
 
-    def _sampled(self) -> list[Passage]:
-        ranked = (
-            (int(digest_of([self._seed, passage.id])[-32:], 16), (passage.id, passage.title, passage.text))
-            for passage in self._collection.passages()
-            if len(passage.text.split()) >= self._passage_words
+    def _ask(self) -> Iterator[_Answer]:
+        """What the teacher answers about each passage of the sample, read."""
+        asked: list[tuple[Passage, Prompt]] = []
+        answer_tokens = self._prompt_file.number("answer_tokens")
+        for passage in self._sample():
+            text, _ = shown(passage, self.fields, self.words)
+            turns = self._prompt_file.turns(**{**(self.values or {}), "passage": text})
+            for n in range(self.per_passage):
+                asked.append((passage, Prompt(f"q-{passage.id}-{n}", turns, answer_tokens, self.temperature, n)))
+        replies = replies_of(self.teacher, [prompt for _, prompt in asked], skip_refused=True)
+        for passage, prompt in asked:
+            text, fault = self._read(replies.get(prompt.id), passage)
+            yield _Answer(prompt, passage, Query(prompt.id, text), fault)
+
+    def _sample(self) -> list[Passage]:
+        enough_words = (
+            (passage.id, passage.title, passage.text)
+            for passage in self.collection.passages()
+            if len(passage.text.split()) >= self.passage_words
         )
-        found = lowest(ranked, self._count)
-        if len(found) < self._count:
-            few = f"{len(found)} passages of {self._passage_words} words or more"
-            raise BadInput(f"llm_queries: {self.source} has {few}, fewer than the {self._count} to ask about")
+        found = draw(enough_words, self.count, lambda passage: [self.seed, passage[0]], digits=32)
+        if len(found) < self.count:
+            few = f"{plural(len(found), 'passage')} of {self.passage_words} words or more"
+            raise BadInput(f"llm_queries: {self.source} has {few}, fewer than the {self.count} to ask about")
         return [Passage(id, text, title) for id, title, text in found]
-
-    def _asked(self, passage: Passage) -> list[Prompt]:
-        turns = self._file.turns(**self._values | {"passage": shown(passage, self._fields, self._words)[0]})
-        numbers = range(self._per_passage)
-        return [Prompt(f"q-{passage.id}-{n}", turns, self._tokens, self._temperature, n) for n in numbers]
 
     def _read(self, reply: Reply | None, passage: Passage) -> tuple[str, str]:
         """The query of a reply and what is wrong with it ("" for nothing)."""
@@ -171,16 +160,16 @@ class LlmQueries:
         text, more = first_line(reply.text)
         if text and reply.finish == "length" and not more:  # text after the first line may be cut: nobody reads it
             return text, "cut at the length limit"
-        return text, fault(text, passage, *self._lengths)
+        return text, fault(text, passage, self.min_words, self.max_words)
 
-    def _filtered(self, good: Mapping[Query, Passage]) -> dict[str, str]:
-        """Which good queries fall through the filters, and through which."""
-        faults: dict[str, str] = {}
-        if self._round_trip:
-            found = found_again(good, self._retrievers, self._round_trip)
-            faults = {q.id: f"passage not among the best {self._round_trip}" for q in good if q.id not in found}
-        if self._reranker is not None:
-            left = {query: passage for query, passage in good.items() if query.id not in faults}
-            kept = best(left, self._reranker, self._keep_top)
-            faults |= {q.id: f"score not among the best {self._keep_top}" for q in left if q.id not in kept}
-        return faults
+
+def _keep(answers: list[_Answer], query_ids: set[str], fault: str, rejected: list[_Answer]) -> list[_Answer]:
+    """The answers with these queries; the others are `rejected` for this fault."""
+    kept = []
+    for answer in answers:
+        if answer.query.id in query_ids:
+            kept.append(answer)
+        else:
+            answer.fault = fault
+            rejected.append(answer)
+    return kept

@@ -1,4 +1,4 @@
-"""The queue: what waits for a board, taken one by one: looked at, evaluated apart, filed whole, and answered.
+"""The queue: what waits for a board, taken one by one: checked, evaluated apart, filed whole, and answered.
 
 A submission is evaluated on a small board of its own, beside the real one, which is not touched before all its results
 are there. What was done stands in files and on the pull requests alone, so that a queue that was killed goes on.
@@ -8,78 +8,136 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from exabench.errors import CannotWrite, OutsideFailed
-from exabench.files import json_text, read_json, write
+from exabench.errors import CannotWrite, MissingExtra, OutsideFailed
+from exabench.evaluation import merge_results, run_board
+from exabench.files import json_text, only_writer, read_json, write
 from exabench.ledger import Ledger
 from exabench.measuring import today
+from exabench.nouns import Progress, silent
 from exabench.queueing._answers import Answer as Answer
-from exabench.queueing._answers import refusal, scored
+from exabench.queueing._answers import public_line as public_line
+from exabench.queueing._answers import refusal as refusal
+from exabench.queueing._answers import scored
 from exabench.queueing._folders import Folders as Folders
-from exabench.queueing._places import Pending as Pending
-from exabench.queueing._places import Queue as Queue
-from exabench.queueing._places import own_board, taken_of
 from exabench.queueing._requests import Requests as Requests
+from exabench.queueing._staging import Pending as Pending
+from exabench.queueing._staging import Queue as Queue
+from exabench.queueing._staging import staging_board, staging_folder
+from exabench.submitting import check, file_on
 
-Evaluate = Callable[[Path, Path], str]
-"""Checks what lies in a folder (submission.toml, runs/, the report of a training), files it on a board and computes all
-its results there; gives its slug, and raises what is wrong with it."""
-Adopt = Callable[[Path, Path, str], None]
-"""Takes a folder's submission, and what was computed for it on its own board, over to the real one."""
 ANSWER = "answer.json"
 
 
 def work_off(
-    queue: Queue, evaluate: Evaluate, adopt: Adopt, *, told: Callable[[str], None] = lambda line: None
+    queue: Queue,
+    *,
+    data: str | Path | None = None,
+    engine: str = "local",
+    workers: int = 0,
+    reason: str = "",
+    note: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
 ) -> Iterator[Answer]:
     """Take what waits one by one, oldest first; the answer to each, as soon as it is given.
 
-    Nothing that is wrong with one keeps the others waiting. What this machine cannot run goes on waiting, and so does
-    what failed outside it, or could not be answered: such an answer (`waits`) is given to nobody but the caller. `told`
-    hears what an answer does not tell a stranger. Raises CannotWrite.
+    Models run in the sandbox, with `data`, `engine`, `workers` and `reason` as in `evaluation.run_board`. Nothing that
+    is wrong with one submission keeps the others waiting. What this machine cannot run goes on waiting, and so does
+    what failed outside it, or could not be answered: such an answer (`waits`) is given to nobody but the caller, who
+    may pass them to `raise_waiting`. `note` hears what an answer does not tell its sender. Raises CannotWrite, also
+    where somebody else is writing on the board.
     """
-    for pending in queue.waiting():
-        place = taken_of(queue.board, pending)
-        try:
-            if not queue.answered(pending):
-                answer = _kept(place / ANSWER) or _taken(queue, pending, evaluate, adopt, told)
-                if answer.waits:
+    evaluation = _Evaluation(queue, data, engine, workers, reason, progress)
+    with only_writer(queue.board):
+        for pending in queue.waiting():
+            staging = staging_folder(queue.board, pending)
+            try:
+                if not queue.answered(pending):
+                    answer = _answer_to(pending, staging, evaluation, note)
+                    if answer.waits:
+                        yield answer
+                        continue
+                    queue.answer(pending, answer)
                     yield answer
-                    continue
-                if not (place / ANSWER).is_file():
-                    write(place / ANSWER, json_text(answer.as_json()))
-                queue.answer(pending, answer)
-                yield answer
-            queue.finish(pending)
-        except OutsideFailed as error:
-            told(f"{pending.slug}: put off: {error}")
-            yield refusal(pending.slug, error, today())
-            continue
-        shutil.rmtree(place, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            place.parent.rmdir()  # if nothing else was begun there
+                queue.finish(pending)
+            except OutsideFailed as error:
+                note(f"{pending.slug}: put off: {error}")
+                yield refusal(pending.slug, error, today())
+                continue
+            shutil.rmtree(staging, ignore_errors=True)
+            with contextlib.suppress(OSError):  # other submissions were begun there
+                staging.parent.rmdir()
 
 
-def _taken(queue: Queue, pending: Pending, evaluate: Evaluate, adopt: Adopt, told: Callable[[str], None]) -> Answer:
-    """The answer to one submission; where it is a good one, it is on the board with all its results."""
-    place = taken_of(queue.board, pending)
+def raise_waiting(answers: Iterable[Answer]) -> None:
+    """Raises MissingExtra for the submissions that wait for this machine, OutsideFailed where none does."""
+    slugs_of: dict[str, list[str]] = {}
+    for answer in answers:
+        if answer.waits:
+            slugs_of.setdefault(f"{answer.reason}: {answer.message}", []).append(answer.slug)
+    if not slugs_of:
+        return
+    kind = OutsideFailed if all(why.startswith("unreachable: ") for why in slugs_of) else MissingExtra
+    raise kind("; ".join(f"{', '.join(slugs)}: left waiting: {why}" for why, slugs in slugs_of.items()))
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """How the submissions of a queue are evaluated."""
+
+    queue: Queue
+    data: str | Path | None
+    engine: str
+    workers: int
+    reason: str
+    progress: Progress
+
+    def run(self, pending: Pending, staging: Path) -> str:
+        """Check a submission, evaluate it on a board of its own in `staging`, and file it; its slug."""
+        real = Ledger(self.queue.board)
+        sent = self.queue.fetch(pending, staging / "sent")
+        own = Ledger(staging_board(self.queue.board, staging / "board"))
+        runs = []
+        for file in sorted((sent / "runs").glob("*.trec.gz")):
+            task, _, candidates = file.name.removesuffix(".trec.gz").partition(".")
+            runs.append(f"{task}@{candidates}={file}")
+        checked = check(sent / "submission.toml", runs, real, public=self.queue.public, queued=True)
+        file_on(checked, own)
+        slug = checked.submission.slug
+        run_board(
+            own.folder,
+            slugs=[slug],
+            data=self.data,
+            trusted=False,
+            reason=self.reason,
+            engine=self.engine,
+            workers=self.workers,
+            progress=self.progress,
+        )
+        real.add_submission(checked.submission)
+        real.add_training(slug, checked.training)
+        merge_results(real.folder, own.folder, slug, reason=self.reason)
+        return slug
+
+
+def _answer_to(pending: Pending, staging: Path, evaluation: _Evaluation, note: Callable[[str], None]) -> Answer:
+    """The answer to one submission, kept in `staging` until it is given; a good one is then filed with its results."""
+    kept = staging / ANSWER
+    if kept.is_file():  # it was found before, but perhaps not given
+        return Answer.of(read_json(kept))
+    board = evaluation.queue.board
     try:
-        sent = queue.fetch(pending, place / "sent")
-        apart = own_board(queue.board, place / "board")
-        slug = evaluate(sent, apart)
-        adopt(sent, apart, slug)
+        slug = evaluation.run(pending, staging)
+        answer = scored(slug, list(Ledger(board).results(slug)), today())
     except (OutsideFailed, CannotWrite):
         raise
-    except Exception as error:  # whatever a stranger's files bring about is an answer to them, and no end of the queue
+    except Exception as error:  # whatever the files of a sender bring about is an answer, and no end of the queue
         answer = refusal(pending.slug, error, today())
-        if not answer.waits:
-            told(f"{pending.slug}: refused: {error!r}")
-        return answer
-    return scored(slug, list(Ledger(queue.board).results(slug)), today())
-
-
-def _kept(file: Path) -> Answer | None:
-    """The answer that was found before, but perhaps not given."""
-    return Answer.of(read_json(file)) if file.is_file() else None
+        if answer.waits:
+            return answer
+        note(f"{pending.slug}: refused: {error!r}")
+    write(kept, json_text(answer.as_json()))
+    return answer

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from exabench.errors import BadInput, ExabenchError, MissingExtra, OutsideFailed, printable
+from exabench.errors import BadInput, ExabenchError, MissingExtra, OutsideFailed, plural, printable
 from exabench.nouns import Result
 from exabench.screening import ERROR_CLASSES
 
@@ -67,7 +67,7 @@ class Answer:
             f"| [{row['low']:.4f}, {row['high']:.4f}] | {row['first_stage']:.4f} | {row['state']} |"
             for row in self.scores
         ]
-        count = f"{len(rows)} result{'s' * (len(rows) != 1)}"
+        count = plural(len(rows), "result")
         return "\n".join([f"exabench scored this submission: {count}.", "", head, *rows])
 
 

@@ -11,7 +11,7 @@ from exabench.errors import BadInput, ExabenchError
 from exabench.files import digest_of, file_digest, json_text, write, writing
 from exabench.ledger import Ledger
 from exabench.queueing._answers import Answer
-from exabench.queueing._places import LARGEST, Pending
+from exabench.queueing._staging import LARGEST, Pending
 from exabench.screening import Refused
 from exabench.submissions import read_submission
 
@@ -26,6 +26,7 @@ class Folders:
     """
 
     board: Path
+    public = False
 
     def waiting(self) -> list[Pending]:
         """The folders without an answer, by date and name."""

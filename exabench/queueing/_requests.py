@@ -6,7 +6,6 @@ import gzip
 import os
 import re
 import shutil
-import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,21 +13,21 @@ from functools import cached_property
 from pathlib import Path
 
 import exabench.discussions as talking
-import exabench.hub
 from exabench.discussions import Listed
-from exabench.errors import OutsideFailed, printable
-from exabench.files import writing
+from exabench.errors import plural, printable
+from exabench.files import replacing_folder
+from exabench.hub import dataset_snapshot, until_seen
 from exabench.ledger import Ledger
 from exabench.queueing._answers import Answer
-from exabench.queueing._places import LARGEST, Pending
+from exabench.queueing._staging import LARGEST, Pending
 from exabench.screening import Refused
-from exabench.submissions import NAME, SENT_IN, TRAINING_FILES, read_submission
+from exabench.submissions import DRAWING, NAME, SENT_IN, TRAINING_FILES, read_submission
 
 _TITLE = re.compile(r"Submit (?P<name>[A-Za-z0-9._-]+/[A-Za-z0-9._-]+) \((?P<kind>[a-z]+)\)")
 _RUN = r"[a-z0-9][a-z0-9._+-]{0,200}\.trec\.gz"
 _UNPACKED = 1 << 30  # bytes that a run may come to when it is unpacked
 _MOST = 2000  # files of one submission
-_TRIES = 5
+_RETRIES = 4
 _PAUSE = 1.0
 
 
@@ -43,21 +42,20 @@ class Requests:
     board: Path
     repo: str
     pause: float = _PAUSE
+    public = True
 
     def waiting(self) -> list[Pending]:
         """The open pull requests, oldest first."""
-        return [
-            Pending(
-                one.number,
-                match["name"].replace("/", "--") if (match := _TITLE.fullmatch(one.title)) else "?",
-                match["kind"] if match else "?",
-                one.author,
-                one.date,
-                talking.history(self.repo, one.revision)[0],
-                one.url,
-            )
-            for one in talking.open_requests(self.repo)
-        ]
+        waiting = []
+        for request in talking.open_requests(self.repo):
+            slug = kind = "?"
+            match = _TITLE.fullmatch(request.title)
+            if match:
+                slug = match["name"].replace("/", "--")
+                kind = match["kind"]
+            commit = talking.history(self.repo, request.revision)[0]
+            waiting.append(Pending(request.number, slug, kind, request.author, request.date, commit, request.url))
+        return waiting
 
     def answered(self, pending: Pending) -> bool:
         """Is our comment there, on the commit that the request is at?"""
@@ -77,60 +75,47 @@ class Requests:
         listed = talking.files(self.repo, pending.revision)
         changed = self._changed(pending, listed)
         slug = _only_slug(changed)
-        part = to.with_name(f"{to.name}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        fetched = part / "fetched"
-        file = self._get(f"submissions/{slug}.toml", listed, pending, fetched)
-        submission = read_submission(file)
-        if submission.slug != slug:  # the owner is looked up by the slug, so path and content must name one entry
-            raise Refused(
-                "invalid-submission", f"submissions/{slug}.toml holds {submission.name}; an entry has one name"
-            )
-        runs = sorted(path for path in changed if path.startswith("runs/") and path in listed)
-        if not runs and submission.kind in SENT_IN:
-            runs = sorted(path for path in listed if path.startswith(f"runs/{slug}/"))
-        report = sorted(path for path in listed if path.startswith(f"models/{slug}/"))
-        for path in [*runs, *report]:
-            got = self._get(path, listed, pending, fetched)
-            if path.endswith(".gz"):
-                _check_unpacked(got)
-        with writing(part):
-            (part / "runs").mkdir(parents=True)
-            os.replace(file, part / "submission.toml")
+        with replacing_folder(to) as folder:
+            fetched = folder / "fetched"
+            file = self._get(f"submissions/{slug}.toml", listed, pending, fetched)
+            submission = read_submission(file)
+            if submission.slug != slug:  # the owner is looked up by the slug, so path and content must name one entry
+                raise Refused(
+                    "invalid-submission", f"submissions/{slug}.toml holds {submission.name}; an entry has one name"
+                )
+            os.replace(file, folder / "submission.toml")
+            runs = sorted(path for path in changed if path.startswith("runs/") and path in listed)
+            if not runs and submission.kind in SENT_IN:
+                runs = sorted(path for path in listed if path.startswith(f"runs/{slug}/"))
+            (folder / "runs").mkdir()
             for path in runs:
-                os.replace(fetched / path, part / "runs" / path.rpartition("/")[2])
-            for path in report:
-                os.replace(fetched / path, part / path.rpartition("/")[2])
+                run = self._get(path, listed, pending, fetched)
+                _check_unpacked(run)
+                os.replace(run, folder / "runs" / run.name)
+            for path in sorted(path for path in listed if path.startswith(f"models/{slug}/")):
+                report = self._get(path, listed, pending, fetched)
+                os.replace(report, folder / report.name)
             shutil.rmtree(fetched)
-            os.replace(part, to)
 
     def answer(self, pending: Pending, answer: Answer) -> None:
         """One comment, with a line that marks it; after every error it is looked whether it is there all the same."""
-
-        def said() -> bool:
-            return self.answered(pending)
-
-        self._until(said, lambda: talking.comment(self.repo, pending.number, f"{answer.text()}\n\n{_mark(pending)}"))
+        text = f"{answer.text()}\n\n{_mark(pending)}"
+        self._until(
+            lambda: self.answered(pending) or None,
+            lambda: talking.comment(self.repo, pending.number, text),
+            f"the answer to {pending.url}",
+        )
 
     def finish(self, pending: Pending) -> None:
         """Close the request."""
+        self._until(
+            lambda: not talking.talk(self.repo, pending.number).open or None,
+            lambda: talking.close(self.repo, pending.number),
+            f"{pending.url} closed",
+        )
 
-        def closed() -> bool:
-            return not talking.talk(self.repo, pending.number).open
-
-        self._until(closed, lambda: talking.close(self.repo, pending.number))
-
-    def _until(self, there: Callable[[], bool], do: Callable[[], None]) -> None:
-        """Do it until it is there. Raises OutsideFailed after the last try."""
-        for tried in range(_TRIES):
-            try:
-                if there():
-                    return
-                do()
-            except OutsideFailed:
-                if tried == _TRIES - 1:
-                    raise
-                time.sleep(self.pause * 2**tried)
+    def _until(self, look: Callable[[], bool | None], do: Callable[[], None], what: str) -> None:
+        until_seen(look, do, what, retries=_RETRIES, pause=self.pause)
 
     @cached_property
     def _me(self) -> str:
@@ -145,7 +130,7 @@ class Requests:
 
     def _may_replace(self, slug: str, pending: Pending) -> None:
         """Only its owner may send what is filed already once more."""
-        there = (Ledger(self.board).folder / "submissions" / f"{slug}.toml").is_file()
+        there = Ledger(self.board).submission_file(slug).is_file()
         if there and pending.owner.lower() != slug.partition("--")[0].lower():
             raise Refused(
                 "invalid-submission", f"{slug} is on the board, and {pending.owner} is not its owner; take another name"
@@ -156,7 +141,7 @@ class Requests:
             raise Refused("invalid-submission", f"{path} is missing")
         if listed[path].size > LARGEST:
             raise Refused("too-large", f"{path} has {listed[path].size:,} bytes; at most {LARGEST:,} are taken")
-        exabench.hub.dataset_snapshot(self.repo, pending.revision, only=[path], to=to)
+        dataset_snapshot(self.repo, pending.revision, only=[path], to=to)
         return to / path
 
 
@@ -171,9 +156,10 @@ def _only_slug(changed: list[str]) -> str:
     named = NAME.fullmatch(slug.replace("--", "/", 1)) is not None
     if not changed or len(changed) > _MOST:
         raise Refused(
-            "invalid-submission", f"the pull request changes {len(changed)} files; at least 1, at most {_MOST}"
+            "invalid-submission",
+            f"the pull request changes {plural(len(changed), 'file')}; at least 1, at most {_MOST}",
         )
-    report = "|".join(map(re.escape, TRAINING_FILES))
+    report = "|".join(map(re.escape, (*TRAINING_FILES, DRAWING)))
     own = re.compile(
         rf"submissions/{re.escape(slug)}\.toml|runs/{re.escape(slug)}/{_RUN}|models/{re.escape(slug)}/({report})"
     )

@@ -14,6 +14,7 @@ from exabench.releases._checks import verify as verify
 from exabench.releases._diff import Diff as Diff
 from exabench.releases._diff import TableDiff as TableDiff
 from exabench.releases._diff import diff as diff
+from exabench.releases._diff import next_version as next_version
 from exabench.releases._loading import load as load
 from exabench.releases._manifest import MANIFEST as MANIFEST
 from exabench.releases._manifest import manifest_text as manifest_text
@@ -21,6 +22,5 @@ from exabench.releases._manifest import read as read
 from exabench.releases._manifest import save as save
 from exabench.releases._tables import features as features
 from exabench.releases._tables import write_table as write_table
-from exabench.releases._versions import next_version as next_version
 from exabench.releases._versions import patched as patched
 from exabench.releases._versions import raised as raised

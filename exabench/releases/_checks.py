@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from exabench.errors import BadInput, UnknownName, printable
+from exabench.errors import BadInput, UnknownName, plural, printable
+from exabench.files import file_digest
 from exabench.releases._manifest import MANIFEST, manifest_text, place_of, read
 from exabench.releases._tables import ROWS_PER_GROUP, fields_of
 from exabench.rows import FAMILIES, DataFile, Release, Row, Table
@@ -33,8 +33,8 @@ def verify(folder: str | Path) -> list[str]:
         return [str(error)]
     problems = {file.path: _problem(folder, file) for file in release.all_files}
     for name, table in release.tables.items():
-        for file in (file for files in table.splits.values() for file in files if not problems[file.path]):
-            problems[file.path] = _misfit(folder, name, table, file)
+        for file in table.files:
+            problems[file.path] = problems[file.path] or _misfit(folder, name, table, file)
     found = [f"{path}: {problem}" for path, problem in problems.items() if problem]
     return found + [f"{printable(path)}: is not in the manifest" for path in _unlisted(folder, release)]
 
@@ -46,7 +46,8 @@ def rows(folder: str | Path, table: str, split: str) -> Iterator[Row]:
     Raises BadInput with the file, UnknownName for a table or a split that is not there.
     """
     chosen = chosen_table(read(folder), table, split, folder)
-    return _rows(batches(Path(folder), table, chosen, split))
+    checked = batches(Path(folder), table, chosen, split)
+    return (row for batch in checked for row in batch.to_pylist())
 
 
 def chosen_table(release: Release, table: str, split: str, folder: str | Path) -> Table:
@@ -88,30 +89,26 @@ def batches(
     )
 
 
-def _rows(batches: Iterator[pa.RecordBatch]) -> Iterator[Row]:
-    for batch in batches:
-        yield from batch.to_pylist()
-
-
 def _problem(folder: Path, file: DataFile) -> str:
     """What is wrong with the bytes of a file, or nothing."""
     try:
         place = place_of(folder, file.path)
-        if not place.is_file():
-            return "is missing"
-        if (size := place.stat().st_size) != file.bytes:
-            return f"holds {size} bytes where the manifest says {file.bytes}"
-        with open(place, "rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except BadInput:
         return "is a link or lies behind one; a release holds plain files"
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    return (
-        ""
-        if digest == file.sha256
-        else f"is not the manifest's file: sha256 {digest[:12]}..., not {file.sha256[:12]}..."
-    )
+    try:
+        size = place.stat().st_size
+        if not place.is_file():
+            return "is missing"
+        if size != file.bytes:
+            return f"holds {size} bytes where the manifest says {file.bytes}"
+        digest = file_digest(place).removeprefix("sha256:")
+    except FileNotFoundError:
+        return "is missing"
+    except (OSError, BadInput) as error:
+        return f"cannot be read ({error})"
+    if digest != file.sha256:
+        return f"is not the manifest's file: sha256 {digest[:12]}..., not {file.sha256[:12]}..."
+    return ""
 
 
 def _misfit(folder: Path, name: str, table: Table, file: DataFile) -> str:
@@ -125,9 +122,9 @@ def _misfit(folder: Path, name: str, table: Table, file: DataFile) -> str:
     except BadInput as error:
         return str(error)
     if count != file.rows:
-        return f"holds {count} rows where the manifest says {file.rows}"
-    ordered = table.family in FAMILIES
-    if (list(found.items()) if ordered else found) != (list(wanted.items()) if ordered else wanted):
+        return f"holds {plural(count, 'row')} where the manifest says {file.rows}"
+    same_order = list(found) == list(wanted) or table.family not in FAMILIES
+    if found != wanted or not same_order:
         odd = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
         return f"has other fields than the manifest: {printable(', '.join(odd)) or 'another order'}"
     return ""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exabench.errors import BadInput, printable
+from exabench.errors import BadInput, plural, printable
 from exabench.releases._checks import batches, contract
 from exabench.releases._manifest import read
+from exabench.releases._versions import FIRST, numbers, patched
 from exabench.rows import Release, Table
 
 EXAMPLES = 5  # ids that are named for each kind of change
@@ -32,11 +32,11 @@ class TableDiff:
     change: str
     rows_before: int
     rows_after: int
-    fields_added: Mapping[str, str]
-    fields_removed: Mapping[str, str]
-    fields_retyped: Mapping[str, tuple[str, str]]
-    splits_added: tuple[str, ...]
-    splits_removed: tuple[str, ...]
+    fields_added: Mapping[str, str] = field(default_factory=dict)
+    fields_removed: Mapping[str, str] = field(default_factory=dict)
+    fields_retyped: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    splits_added: tuple[str, ...] = ()
+    splits_removed: tuple[str, ...] = ()
     rows_added: int = 0
     rows_removed: int = 0
     rows_changed: int = 0
@@ -53,7 +53,7 @@ class TableDiff:
         """The changes in words, a line each."""
         if self.change != "changed":
             rows = self.rows_after if self.change == "added" else self.rows_before
-            yield f"table {name}: {self.change} ({_rows(rows)})"
+            yield f"table {name}: {self.change} ({plural(rows, 'row')})"
             return
         for added, kind in self.fields_added.items():
             yield f"table {name}: field {printable(added)} added ({kind})"
@@ -73,7 +73,7 @@ class TableDiff:
         ):
             if count:
                 more = ", ..." if count > len(examples) else ""
-                yield f"table {name}: {_rows(count)} {what}: {', '.join(map(printable, examples))}{more}"
+                yield f"table {name}: {plural(count, 'row')} {what}: {', '.join(map(printable, examples))}{more}"
 
 
 @dataclass(frozen=True)
@@ -96,26 +96,53 @@ class Diff:
         return {"breaking": self.breaking, **asdict(self)}
 
 
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count} rows"
-
-
 def diff(old_folder: str | Path, new_folder: str | Path) -> Diff:
     """Compare two releases on disk. Raises BadInput for a file that is not the one of its manifest.
 
     A table whose files are the same bytes in both is not read, and need not be there. Of any other, the row ids of
     the old one are held with 16 bytes for the content of each row: some 200 bytes a row.
     """
-    old, new = Path(old_folder), Path(new_folder)
-    before, after = read(old), read(new)
-    tables: dict[str, TableDiff] = {}
-    for name in sorted(before.tables.keys() | after.tables.keys()):
-        sides = _side(old, name, before), _side(new, name, after)
-        if sides[0] is None or sides[1] is None:
-            tables[name] = _come_or_gone(*sides)
-        elif found := _compared(sides[0], sides[1]):
-            tables[name] = found
-    return Diff(tables)
+    old = Path(old_folder)
+    new = Path(new_folder)
+    before = read(old).tables
+    after = read(new).tables
+    changes: dict[str, TableDiff] = {}
+    for name in sorted(before.keys() | after.keys()):
+        if name not in before:
+            table = after[name]
+            change = TableDiff("added", 0, _count(table), fields_added=contract(name, table))
+            changes[name] = replace(change, splits_added=tuple(sorted(table.splits)))
+        elif name not in after:
+            table = before[name]
+            change = TableDiff("removed", _count(table), 0, fields_removed=contract(name, table))
+            changes[name] = replace(change, splits_removed=tuple(sorted(table.splits)))
+        else:
+            change = _compared(_Side(old, name, before[name]), _Side(new, name, after[name]))
+            if change != TableDiff("changed", change.rows_before, change.rows_after):
+                changes[name] = change
+    return Diff(changes)
+
+
+def next_version(old: Release | None, new: Release, changes: Diff | None) -> str:
+    """The version of `new`, that came after `old` with these `changes` (None where there is no old one).
+
+    major: a table, a split or a field is gone, or a field has another type, so that a reader's code may break.
+    minor: any other change of tables, splits, fields or rows. patch: anything else. The old version: one content.
+    """
+    if old is None:
+        return FIRST
+    if old.content == new.content:
+        return old.version
+    if changes is None:
+        raise BadInput(f"release {new.name} follows version {old.version}; compare the two first")
+    major, minor, _ = numbers(old.version)
+    if changes.breaking:
+        return f"{major + 1}.0.0"
+    return f"{major}.{minor + 1}.0" if changes.tables else patched(old.version)
+
+
+def _count(table: Table) -> int:
+    return sum(file.rows for file in table.files)
 
 
 @dataclass(frozen=True)
@@ -130,10 +157,6 @@ class _Side:
     def fields(self) -> Mapping[str, str]:
         return contract(self.name, self.table)
 
-    @property
-    def count(self) -> int:
-        return sum(file.rows for files in self.table.splits.values() for file in files)
-
     def batches(self, fields: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
         """Every batch with the name of its split, splits sorted."""
         for split in sorted(self.table.splits):
@@ -143,7 +166,8 @@ class _Side:
     def digests(self, fields: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The id of every row, and a digest of its split and those fields (`id` is the first of them)."""
         for split, batch in self.batches(fields):
-            for values in zip(*(batch.column(name).to_pylist() for name in fields), strict=True):
+            columns = [batch.column(name).to_pylist() for name in fields]
+            for values in zip(*columns, strict=True):
                 # repr tells any two strings, numbers and lists of them apart, and is the fastest that does
                 yield values[0], hashlib.blake2b(repr((split, values)).encode(), digest_size=16).digest()
 
@@ -157,70 +181,61 @@ class _Side:
         return found
 
 
-def _side(folder: Path, name: str, release: Release) -> _Side | None:
-    return _Side(folder, name, release.tables[name]) if name in release.tables else None
-
-
-def _come_or_gone(old: _Side | None, new: _Side | None) -> TableDiff:
-    return TableDiff(
-        change="removed" if new is None else "added",
-        rows_before=0 if old is None else old.count,
-        rows_after=0 if new is None else new.count,
-        fields_added={} if new is None else dict(new.fields),
-        fields_removed={} if old is None else dict(old.fields),
-        fields_retyped={},
-        splits_added=() if new is None else tuple(sorted(new.table.splits)),
-        splits_removed=() if old is None else tuple(sorted(old.table.splits)),
-    )
-
-
-def _compared(old: _Side, new: _Side) -> TableDiff | None:
-    before, after = old.fields, new.fields
-    found = TableDiff(
-        change="changed",
-        rows_before=old.count,
-        rows_after=new.count,
-        fields_added={name: kind for name, kind in after.items() if name not in before},
-        fields_removed={name: kind for name, kind in before.items() if name not in after},
-        fields_retyped={n: (kind, after[n]) for n, kind in before.items() if after.get(n, kind) != kind},
+def _compared(old: _Side, new: _Side) -> TableDiff:
+    before = old.fields
+    after = new.fields
+    both = before.keys() & after.keys()
+    change = TableDiff(
+        "changed",
+        _count(old.table),
+        _count(new.table),
+        fields_added={name: kind for name, kind in after.items() if name not in both},
+        fields_removed={name: kind for name, kind in before.items() if name not in both},
+        fields_retyped={
+            name: (before[name], after[name]) for name in before if before[name] != after.get(name, before[name])
+        },
         splits_added=tuple(sorted(new.table.splits.keys() - old.table.splits.keys())),
         splits_removed=tuple(sorted(old.table.splits.keys() - new.table.splits.keys())),
-        **_compared_rows(old, new),
     )
-    nothing = TableDiff("changed", found.rows_before, found.rows_after, {}, {}, {}, (), ())
-    return None if found == nothing else found
+    return change if old.table.splits == new.table.splits else _with_rows(change, old, new)
 
 
-def _compared_rows(old: _Side, new: _Side) -> dict[str, Any]:
-    """The part of a TableDiff that is about rows, over the fields that both sides have with one type."""
-    if old.table.splits == new.table.splits:
-        return {}
-    fields = [name for name, kind in old.fields.items() if new.fields.get(name) == kind and name != "id"]
+def _with_rows(change: TableDiff, old: _Side, new: _Side) -> TableDiff:
+    """A TableDiff with what changed in the rows, over the fields that both sides have with one type."""
     if not old.fields.get("id") == new.fields.get("id") == "string":
         raise BadInput(f"table {old.name} has no ids in one of the two releases; its rows cannot be compared")
-    known = dict(old.digests(["id", *fields]))
-    count: Counter[str] = Counter()
-    examples: dict[str, list[str]] = {"added": [], "changed": []}
-    for id, digest in new.digests(["id", *fields]):
-        was = known.pop(id, None)
-        if was == digest:
-            continue
-        what = "added" if was is None else "changed"
-        count[what] += 1
-        if count[what] <= EXAMPLES:
-            examples[what].append(id)
-    return {
-        "rows_added": count["added"],
-        "rows_removed": len(known),
-        "rows_changed": count["changed"],
-        "added_ids": tuple(examples["added"]),
-        "removed_ids": tuple(islice(known, EXAMPLES)),
-        "changed_ids": _changed_fields(old, new, ["id", *fields], examples["changed"]),
-    }
+    fields = ["id"]
+    for name, kind in old.fields.items():
+        if name != "id" and new.fields.get(name) == kind:
+            fields.append(name)
+    known = dict(old.digests(fields))
+    added: list[str] = []
+    changed: list[str] = []
+    rows_added = rows_changed = 0
+    for id, digest in new.digests(fields):
+        before = known.pop(id, None)
+        if before is None:
+            rows_added += 1
+            if len(added) < EXAMPLES:
+                added.append(id)
+        elif before != digest:
+            rows_changed += 1
+            if len(changed) < EXAMPLES:
+                changed.append(id)
+    return replace(
+        change,
+        rows_added=rows_added,
+        rows_removed=len(known),
+        rows_changed=rows_changed,
+        added_ids=tuple(added),
+        removed_ids=tuple(islice(known, EXAMPLES)),
+        changed_ids=_changed_fields(old, new, fields, changed),
+    )
 
 
-def _changed_fields(old: _Side, new: _Side, fields: Sequence[str], ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+def _changed_fields(old: _Side, new: _Side, fields: Sequence[str], ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
     if not ids:
         return {}
-    before, after = old.rows(fields, ids), new.rows(fields, ids)
+    before = old.rows(fields, ids)
+    after = new.rows(fields, ids)
     return {id: tuple(name for name in after[id] if before[id][name] != after[id][name]) for id in ids}

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from exabench import records
 from exabench.errors import BadInput
 from exabench.files import digest_of, from_json, json_text, read_json, write
 from exabench.releases._tables import check_names, file_name
@@ -22,7 +22,6 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 _SEAL = "digest"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_JSON_TYPES = {"str": str, "bool": bool, "int": int, "Mapping": dict, "tuple": list}
 
 
 def save(release: Release, folder: str | Path) -> Path:
@@ -67,75 +66,68 @@ def place_of(folder: Path, path: str) -> Path:
 
 
 def _release(value: Any, file: Path) -> Release:
-    if not isinstance(value, dict) or value.get("format") != FORMAT or value["format"] is True:
-        found = value.get("format") if isinstance(value, dict) else None
+    found = value.get("format") if isinstance(value, dict) else None
+    if type(found) is not int or found != FORMAT:
         raise BadInput(
             f"is not a manifest of format {FORMAT} but of {found!r}; a newer exabench may read it", file=file
         )
-    said = {key: item for key, item in value.items() if key != _SEAL}
-    release = _described({key: item for key, item in said.items() if key != "format"}, file)
-    if value.get(_SEAL, digest_of(said)) != digest_of(said):
-        raise BadInput("was edited: its digest does not fit its content; fetch or build the release again", file=file)
-    return release
-
-
-def _described(value: dict[str, Any], file: Path) -> Release:
-    value = _checked(Release, value, "the manifest", file)
-    tables = {name: _table(name, item, file) for name, item in value["tables"].items()}
-    files = tuple(_data_file(item, "files", file) for item in value["files"])
-    release = Release(**{**value, "tables": tables, "files": files})
+    sealed = {key: item for key, item in value.items() if key != _SEAL}
+    body = {key: item for key, item in sealed.items() if key != "format"}
+    release = records.read(Release, body, file=file, what="the manifest")
+    _check_keys(Release, body, "the manifest", file)
+    for each in body["files"]:
+        _check_keys(DataFile, each, "a file", file)
+    tables = {}
+    for name, table in release.tables.items():
+        _check_keys(Table, body["tables"][name], f"table {name}", file)
+        for listed in body["tables"][name]["splits"].values():
+            for each in listed:
+                _check_keys(DataFile, each, f"a file of table {name}", file)
+        _check_splits(name, table, file)
+        # Keys of JSON objects are sorted here, and columns have an order.
+        order = [field for field in FAMILIES.get(table.family, ()) if field in table.fields]
+        tables[name] = replace(table, fields={field: table.fields[field] for field in order} | dict(table.fields))
+    release = replace(release, tables=tables)
+    paths = set()
+    for data_file in release.all_files:
+        _check_file(data_file, file)
+        if data_file.path in paths:
+            raise BadInput(f"lists {data_file.path} twice", file=file)
+        paths.add(data_file.path)
     try:
         numbers(release.version)
     except BadInput as error:
         raise BadInput(str(error), file=file) from error
-    twice = [path for path, times in Counter(each.path for each in release.all_files).items() if times > 1]
-    if twice:
-        raise BadInput(f"lists {twice[0]} twice", file=file)
+    if value.get(_SEAL, digest_of(sealed)) != digest_of(sealed):
+        raise BadInput("was edited: its digest does not fit its content; fetch or build the release again", file=file)
     return release
 
 
-def _table(name: str, value: Any, file: Path) -> Table:
-    value = _checked(Table, value, f"table {name}", file)
-    check_names(name, value["splits"], file)
-    splits = {split: _split(name, split, items, file) for split, items in value["splits"].items()}
-    order = [*FAMILIES.get(value["family"], ())]  # JSON objects are sorted here; the columns have an order
-    known = {field: value["fields"][field] for field in order if field in value["fields"]}
-    return replace(Table(**value), splits=splits, fields=known | value["fields"])
+def _check_keys(kind: type, value: Mapping[str, Any], what: str, file: Path) -> None:
+    """A manifest has exactly the keys of a release: a newer exabench may mean something by another one."""
+    odd = sorted(value.keys() ^ {field.name for field in fields(kind)})
+    if odd:
+        raise BadInput(f"{what} has exactly the keys of a release; not so: {', '.join(map(repr, odd[:5]))}", file=file)
 
 
-def _split(table: str, split: str, items: Any, file: Path) -> tuple[DataFile, ...]:
-    if type(items) is not list or not items:
-        raise BadInput(f"split {split} of table {table} must list its files", file=file)
-    files = tuple(_data_file(item, f"split {split} of table {table}", file) for item in items)
-    for part, found in enumerate(files):
-        if found.path != (wanted := file_name(table, split, part, len(files))):
-            raise BadInput(f"split {split} of table {table} lists {found.path!r} in place of {wanted}", file=file)
-    return files
+def _check_splits(name: str, table: Table, file: Path) -> None:
+    check_names(name, table.splits, file)
+    for split, files in table.splits.items():
+        if not files:
+            raise BadInput(f"split {split} of table {name} must list its files", file=file)
+        for part, data_file in enumerate(files):
+            _check_file(data_file, file)
+            wanted = file_name(name, split, part, len(files))
+            if data_file.path != wanted:
+                raise BadInput(
+                    f"split {split} of table {name} lists {data_file.path!r} in place of {wanted}", file=file
+                )
 
 
-def _data_file(value: Any, where: str, file: Path) -> DataFile:
-    found = DataFile(**_checked(DataFile, value, f"a file of {where}", file))
-    path = PurePosixPath(found.path)
-    plain = found.path.isprintable() and "\\" not in found.path and str(path) == found.path
-    if not plain or path.is_absolute() or ".." in path.parts or found.path in (".", MANIFEST):
-        raise BadInput(f"{where}: {found.path!r} is no plain path inside a release", file=file)
-    if not _SHA256.fullmatch(found.sha256) or found.bytes < 0 or found.rows < 0:
-        raise BadInput(f"{where}: {found.path} needs a sha256 of 64 hex digits, and counts from 0", file=file)
-    return found
-
-
-def _checked(kind: type, value: Any, where: str, file: Path) -> dict[str, Any]:
-    """`value` as the arguments of a dataclass: exactly its keys, each of the JSON type that its annotation names."""
-    known: Mapping[str, Any] = {field.name: field.type for field in fields(kind)}
-    if type(value) is not dict:
-        raise BadInput(f"{where} must be a JSON object", file=file)
-    if odd := sorted(value.keys() ^ known.keys()):
-        raise BadInput(f"{where} has exactly the keys of a release; not so: {', '.join(map(repr, odd[:5]))}", file=file)
-    for name, annotation in known.items():
-        outer, _, inner = annotation.partition("[")
-        if type(value[name]) is not _JSON_TYPES[outer]:
-            raise BadInput(f"{name} of {where} must be {annotation}", file=file)
-        item = _JSON_TYPES.get(inner.removeprefix("str, ").removesuffix("]"))
-        if outer == "Mapping" and item and any(type(each) is not item for each in value[name].values()):
-            raise BadInput(f"{name} of {where} must be {annotation}", file=file)
-    return value
+def _check_file(data_file: DataFile, file: Path) -> None:
+    path = PurePosixPath(data_file.path)
+    is_plain = data_file.path.isprintable() and "\\" not in data_file.path and str(path) == data_file.path
+    if not is_plain or path.is_absolute() or ".." in path.parts or data_file.path in (".", MANIFEST):
+        raise BadInput(f"{data_file.path!r} is no plain path inside a release", file=file)
+    if not _SHA256.fullmatch(data_file.sha256) or data_file.bytes < 0 or data_file.rows < 0:
+        raise BadInput(f"{data_file.path} needs a sha256 of 64 hex digits, and counts from 0", file=file)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import array
-import contextlib
 import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from exabench.errors import BadInput
-from exabench.files import writing
+from exabench.files import file_digest, replacing_folder, writing
 from exabench.rows import FAMILIES, DataFile, Row, checked_row
 
 if TYPE_CHECKING:
@@ -63,8 +61,10 @@ def schema(family: str) -> pa.Schema:
 
 def fields_of(found: pa.Schema) -> dict[str, str]:
     """Field and type of a Parquet file, in the words of the families."""
-    kinds = {field.name: field.type for field in found}
-    return {n: f"list<{kind.value_type}>" if pa.types.is_list(kind) else str(kind) for n, kind in kinds.items()}
+    fields = {}
+    for field in found:
+        fields[field.name] = f"list<{field.type.value_type}>" if pa.types.is_list(field.type) else str(field.type)
+    return fields
 
 
 def file_name(table: str, split: str, part: int, parts: int) -> str:
@@ -99,73 +99,58 @@ def write_table(
     check_names(name, rows_by_split)
     if rows_per_file < 1:
         raise BadInput(f"rows_per_file must be 1 or more, not {rows_per_file}")
-    data = Path(folder) / "data"
-    place, new, old = data / name, data / f".{name}.new", data / f".{name}.old"
+    place = Path(folder) / "data" / name
     ids = array.array("Q")
+    files: dict[str, tuple[DataFile, ...]] = {}
     try:
-        with writing(new):
-            _tidied(place, new, old)  # a process that was killed left them
-            new.mkdir(parents=True)
-        parts = {
-            split: list(_written(new / split, family, _checked(family, rows, ids), rows_per_file))
-            for split, rows in rows_by_split.items()
-        }
-        _no_id_twice(ids, [file for files in parts.values() for file in files])
-        files = {split: tuple(_named(name, split, files)) for split, files in parts.items() if files}
+        with replacing_folder(place) as new:
+            parts = {}
+            for split, rows in rows_by_split.items():
+                parts[split] = _write_split(new / split, family, _checked(family, rows, ids), rows_per_file)
+            _check_ids(ids, [file for written in parts.values() for file in written])
+            for split, written in parts.items():
+                if written:
+                    files[split] = tuple(_named(name, split, written))
+    except _SourceError as error:
+        raise error.args[0] from None
+    if not files:
         with writing(place):
-            if place.exists():
-                os.rename(place, old)
-            os.rename(new, place)
-            shutil.rmtree(old, ignore_errors=True)
-            if not files:
-                place.rmdir()
-    finally:
-        _tidied(place, new, old)
+            place.rmdir()
     return files
 
 
-def _tidied(place: Path, new: Path, old: Path) -> None:
-    """Leave one folder: the table in its place, or the old one where no new one took it."""
-    if old.exists() and not place.exists():
-        os.rename(old, place)
-    shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+class _SourceError(Exception):
+    """An error of the system that the rows' source raised; it says nothing about the disk that is written to."""
 
 
 def _checked(family: str, rows: Iterable[Row], ids: array.array[int]) -> Iterator[Row]:
-    for row in rows:
+    """Rows held against their family; `ids` takes a digest of each one's id."""
+    source = iter(rows)
+    while True:
+        try:
+            row = next(source, None)
+        except OSError as error:
+            raise _SourceError(error) from error
+        if row is None:
+            return
         good = checked_row(family, row)
         digest = hashlib.blake2b(good["id"].encode("utf-8", "surrogatepass"), digest_size=8).digest()
         ids.append(int.from_bytes(digest, "little"))
         yield good
 
 
-def _written(stem: Path, family: str, rows: Iterator[Row], rows_per_file: int) -> Iterator[Path]:
-    part = 0
+def _write_split(stem: Path, family: str, rows: Iterator[Row], rows_per_file: int) -> list[Path]:
+    """The files of a split, named by their numbers alone: how many there will be is not known yet."""
+    files: list[Path] = []
+    kinds = schema(family)
     while (first := next(rows, None)) is not None:
-        file = stem.with_name(f"{stem.name}-{part:05d}")
-        _write_file(file, schema(family), chain([first], islice(rows, rows_per_file - 1)))
-        yield file
-        part += 1
-
-
-def _write_file(file: Path, kinds: pa.Schema, rows: Iterator[Row]) -> None:
-    """Write rows to a file. What the rows themselves raise on their way here passes through as it is."""
-    with writing(file):
-        writer = pq.ParquetWriter(file, kinds, **_FORMAT)
-    try:
-        while some := list(islice(rows, ROWS_PER_GROUP)):
-            table = _table(some, kinds)
-            with writing(file):
-                writer.write_table(table, row_group_size=ROWS_PER_GROUP)
-    except BaseException:
-        with contextlib.suppress(OSError, pa.ArrowException):
-            writer.close()
-        raise
-    with writing(file):
-        writer.close()
-        with open(file, "rb") as stream:
-            os.fsync(stream.fileno())
+        file = stem.with_name(f"{stem.name}-{len(files):05d}")
+        part = chain([first], islice(rows, rows_per_file - 1))
+        with pq.ParquetWriter(file, kinds, **_FORMAT) as writer:
+            while some := list(islice(part, ROWS_PER_GROUP)):
+                writer.write_table(_table(some, kinds), row_group_size=ROWS_PER_GROUP)
+        files.append(file)
+    return files
 
 
 def _table(rows: list[Row], kinds: pa.Schema) -> pa.Table:
@@ -177,13 +162,13 @@ def _table(rows: list[Row], kinds: pa.Schema) -> pa.Table:
     return pa.concat_tables(_table([row], kinds) for row in rows)
 
 
-def _no_id_twice(ids: array.array[int], files: list[Path]) -> None:
+def _check_ids(ids: array.array[int], files: list[Path]) -> None:
     """Raise BadInput with an id that two rows have; `ids` are the digests of all of them, in order."""
     digests = np.frombuffer(ids, dtype=np.uint64)
-    found, counts = np.unique(digests, return_counts=True)
+    values, counts = np.unique(digests, return_counts=True)
     if not (counts > 1).any():
         return
-    place = int(np.flatnonzero(digests == found[counts > 1][0])[0])
+    place = int(np.flatnonzero(digests == values[counts > 1][0])[0])
     for file in files:
         column = pq.read_table(file, columns=["id"]).column("id")
         if place < len(column):
@@ -192,11 +177,10 @@ def _no_id_twice(ids: array.array[int], files: list[Path]) -> None:
 
 
 def _named(table: str, split: str, files: list[Path]) -> Iterator[DataFile]:
+    """Give the files of a split their names, and say what each of them is."""
     for part, file in enumerate(files):
         path = file_name(table, split, part, len(files))
-        with writing(file), open(file, "rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            rows = pq.ParquetFile(stream).metadata.num_rows
-            data = DataFile(path, digest, stream.seek(0, os.SEEK_END), rows)
-            os.rename(file, file.with_name(Path(path).name))
-        yield data
+        digest = file_digest(file).removeprefix("sha256:")
+        rows = pq.read_metadata(file).num_rows
+        yield DataFile(path, digest, file.stat().st_size, rows)
+        os.rename(file, file.with_name(PurePosixPath(path).name))

@@ -1,6 +1,6 @@
-"""The reply store, and teachers that ask only what nobody has asked them before: a call is paid for once."""
+"""Cache of teacher replies in SQLite, and teachers that ask only what is not in it: a call is paid for once."""
 
-from exabench.replies._remembered import Remembered
-from exabench.replies._store import Replies, call_key, filed
+from exabench.replies._cached import MOST_HELD, CachedTeacher
+from exabench.replies._store import SCHEMA, Call, Replies, call_key, without_server
 
-__all__ = ["Remembered", "Replies", "call_key", "filed"]
+__all__ = ["MOST_HELD", "SCHEMA", "CachedTeacher", "Call", "Replies", "call_key", "without_server"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exabench.errors import BadInput
+from exabench.errors import BadInput, plural
 from exabench.files import read_toml
 from exabench.strategies import STRATEGIES
 
@@ -49,7 +49,7 @@ def suited(strategy: str, answers: int, rows: Sequence[str] = ("answers", "vocab
     part = STRATEGIES[strategy]
     if answers < part.needs or part.rows not in rows:
         fitting = [name for name in STRATEGIES if STRATEGIES[name].needs <= answers and STRATEGIES[name].rows in rows]
-        has = f"{answers} answer{'s' * (answers > 1)}" + ("" if "vocabulary" in rows else " and no vocabulary")
+        has = plural(answers, "answer") + ("" if "vocabulary" in rows else " and no vocabulary")
         raise BadInput(f"strategy {strategy} does not fit a model with {has}; take {' or '.join(fitting)}")
 
 

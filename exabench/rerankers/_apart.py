@@ -1,8 +1,11 @@
-"""Query and passage read apart, as one input of a model while it learns: the ids of both, told apart by their types."""
+"""A dual encoder while it learns: query and passage as one input, told apart by their token types.
+
+The trainer batches inputs and scores, so the two texts of a pair go through it together and apart again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,34 +15,38 @@ import torch
 
 from exabench.files import json_text, write
 from exabench.rerankers._heads import Pooled
-from exabench.rerankers._templates import Item
+from exabench.rerankers._templates import Item, ends_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from exabench.rerankers._templates import Template
-
 QUERY, PASSAGE = 0, 1
-_MODES = {"first": "cls_token", "mean": "mean_tokens", "max": "max_tokens", "last": "lasttoken"}
+_OLD_NAMES = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens", "lasttoken": "lasttoken"}
 _PART = "sentence_transformers.models."
 
 
-@dataclass(frozen=True)
 class Sides:
-    """The templates of queries and of passages as one: an item is what either makes, the query's first."""
+    """How a dual encoder reads a query and a passage: each behind its prompt, between the tokenizer's special tokens.
 
-    query: Template
-    passage: Template
+    An item holds the ids of both, the query's first.
+    """
+
+    def __init__(self, prompts: Mapping[str, str], tokenizer: Any) -> None:
+        self.prompts = prompts
+        self._ends = ends_of(tokenizer)
 
     def dressed(self, texts: Sequence[str]) -> tuple[str, ...]:
         """The two texts as they are to be tokenised."""
-        return self.query.dressed(texts)[QUERY], self.passage.dressed(texts)[PASSAGE]
+        return self.prompts["query"] + texts[QUERY], self.prompts["passage"] + texts[PASSAGE]
 
     def build(self, fields: Sequence[np.ndarray], limit: int) -> Item:
-        """Both inputs, each of at most `limit` tokens, behind one another; types say which is which."""
-        asked, read = self.query.build(fields, limit), self.passage.build(fields, limit)
-        types = np.repeat(np.array([QUERY, PASSAGE], np.int8), [len(asked.ids), len(read.ids)])
-        return Item(np.concatenate([asked.ids, read.ids]), types, read.cut_passage, asked.cut_query)
+        """Both inputs behind one another, each cut at its end to `limit` tokens; types say which is which."""
+        start, end = self._ends
+        room = limit - len(start) - len(end)
+        rows = [np.concatenate([start, ids[:room], end]) for ids in fields]
+        types = np.repeat(np.array([QUERY, PASSAGE], np.int8), [len(row) for row in rows])
+        cut_query, cut_passage = (len(ids) > room for ids in fields)
+        return Item(np.concatenate(rows), types, cut_passage, cut_query)
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,9 @@ class Compared(Pooled):
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The products `[n, 1]`."""
-        kinds: Any = types  # every item of Sides has them
-        query, passage = (self._side(ids, mask & (kinds == side)) for side in (QUERY, PASSAGE))
+        sides: Any = types  # every item of Sides has them
+        query = self._side(ids, mask & (sides == QUERY))
+        passage = self._side(ids, mask & (sides == PASSAGE))
         return (query * passage).sum(1, keepdim=True)
 
     def _side(self, ids: Tensor, mask: Tensor) -> Tensor:
@@ -66,14 +74,19 @@ class Compared(Pooled):
 
 
 def write_modules(folder: Path, head: Compared, sides: Sides) -> None:
-    """What sentence-transformers reads beside the weights: the parts of the model, its pooling, limit and prompts."""
-    parts = [("Transformer", ""), ("Pooling", "1_Pooling"), *([("Normalize", "2_Normalize")] if head.normal else [])]
+    """Write what sentence-transformers reads beside the weights: modules, pooling, longest input, prompts."""
+    parts = [("Transformer", ""), ("Pooling", "1_Pooling")]
+    if head.normal:
+        parts.append(("Normalize", "2_Normalize"))
     modules = [{"idx": n, "name": str(n), "path": path, "type": _PART + part} for n, (part, path) in enumerate(parts)]
-    width = {"word_embedding_dimension": head.model.config.hidden_size}
-    modes = {f"pooling_mode_{mode}": pooling == head.pooling for pooling, mode in _MODES.items()}
-    prompts = {"query": sides.query.text.split("{")[0], "document": sides.passage.text.split("{")[0]}
-    how = {"prompts": prompts, "similarity_fn_name": "cosine" if head.normal else "dot"}
+    pooling: dict[str, Any] = {"word_embedding_dimension": head.model.config.hidden_size}
+    for mode, old_name in _OLD_NAMES.items():
+        pooling[f"pooling_mode_{old_name}"] = mode == head.pooling
+    settings = {
+        "prompts": {"query": sides.prompts["query"], "document": sides.prompts["passage"]},
+        "similarity_fn_name": "cosine" if head.normal else "dot",
+    }
     write(folder / "modules.json", json_text(modules))
-    write(folder / "1_Pooling" / "config.json", json_text({**width, **modes}))
+    write(folder / "1_Pooling" / "config.json", json_text(pooling))
     write(folder / "sentence_bert_config.json", json_text({"max_seq_length": head.limit, "do_lower_case": False}))
-    write(folder / "config_sentence_transformers.json", json_text(how))
+    write(folder / "config_sentence_transformers.json", json_text(settings))

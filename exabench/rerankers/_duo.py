@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations
 from typing import Unpack
 
 from exabench.nouns import Passage, Query, Usage
 from exabench.rerankers._answers import answer_ids, answer_words, chosen
-from exabench.rerankers._models import load
-from exabench.rerankers._pointwise import Options, Pointwise, parted
+from exabench.rerankers._models import Options, load
+from exabench.rerankers._pointwise import Pointwise
 from exabench.rerankers._templates import text_template
 
 TEMPLATE = "Query: {query} Document0: {passage} Document1: {passage_b} Relevant:"
@@ -29,33 +30,35 @@ class DuoT5(Pointwise):
         answers: Sequence[str] = (),
         **options: Unpack[Options],
     ) -> None:
-        origin, scoring = parted(options)
-        loaded = load(model, "seq2seq", **origin)
+        loaded = load(model, "seq2seq", **options)
         ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
         narrowed, columns = chosen(loaded, "softmax", ids)
-        super().__init__(narrowed, text_template(TEMPLATE, loaded.tokenizer), "softmax", columns, **scoring)
+        super().__init__(narrowed, text_template(TEMPLATE, loaded.tokenizer), "softmax", columns, **options)
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given."""
-        return _summed(super().score(query, passages), len(passages)) if len(passages) > 1 else [0.0] * len(passages)
+        if len(passages) < 2:
+            return [0.0] * len(passages)
+        return _sums(super().score(query, passages), len(passages))
 
     def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
         """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""
-        sizes: list[int] = []
+        sizes: deque[int] = deque()
 
         def counted() -> Iterator[tuple[Query, Sequence[Passage]]]:
             for query, passages in jobs:
                 sizes.append(len(passages))
                 yield query, passages
 
-        for place, (probabilities, usage) in enumerate(super().score_many(counted())):
-            yield _summed(probabilities, sizes[place]), usage
+        for probabilities, usage in super().score_many(counted()):
+            yield _sums(probabilities, sizes.popleft()), usage
 
     def _texts(self, query: Query, passages: Sequence[Passage]) -> list[tuple[str, ...]]:
-        return [(query.text, *pair) for pair in permutations([p.flat(self._fields) for p in passages], 2)]
+        texts = [passage.flat(self._fields) for passage in passages]
+        return [(query.text, *pair) for pair in permutations(texts, 2)]
 
 
-def _summed(probabilities: Sequence[float], n: int) -> list[float]:
+def _sums(probabilities: Sequence[float], n: int) -> list[float]:
     """The scores of `n` passages from p(a, b) of every ordered pair, in the order of itertools.permutations."""
     scores = [0.0] * n
     for (a, b), probability in zip(permutations(range(n), 2), probabilities, strict=True):

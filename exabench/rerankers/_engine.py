@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -74,20 +75,28 @@ class Engine:
         progress: Progress = silent,
         identity: Mapping[str, Any],
     ) -> None:
-        self._loaded, self._template, self._strategy, self._answers = loaded, template, strategy, answers
+        self._loaded = loaded
+        self._template = template
+        self._strategy = strategy
+        self._answers = answers
+        self._folder = scores
+        self._identity = identity
+        self._progress = progress
         self.max_length = min(max_length or 512, loaded.head.limit)
-        heads = [(device, loaded.head.on(device)) for device in loaded.devices]
-        self._budget = batch_tokens or max(budget_of(device) for device, _ in heads)
+        self._budget = batch_tokens or max(budget_of(device) for device in loaded.devices)
+        # Devices wait here for the thread that takes them. A GPU serves two: one copies its batch while the other
+        # computes.
         self._free: SimpleQueue[tuple[str, Head]] = SimpleQueue()
-        # A GPU is lent to two threads at a time: one copies its batch while the other computes.
-        lent = [pair for pair in heads for _ in range(2 if pair[0].startswith("cuda") else 1)]
-        self._workers = len(lent)
-        for pair in lent:
-            self._free.put(pair)
+        self._workers = 0
+        for device in loaded.devices:
+            head = loaded.head.on(device)
+            for _ in range(2 if device.startswith("cuda") else 1):
+                self._free.put((device, head))
+                self._workers += 1
         self._ceiling: dict[str, int] = {}  # padded tokens that a device turned out to hold, after it ran out
-        self._folder, self._identity, self._progress = scores, identity, progress
         self._tokens = Tokens(loaded.tokenizer)
-        self.computed, self.seconds = 0, 0.0
+        self.computed = 0
+        self.seconds = 0.0
         self.probed = self._probe()
 
     # -- the two ways in -----------------------------------------------------------------------------------
@@ -99,8 +108,9 @@ class Engine:
             coming: Future[Window | None] = ahead.submit(next, windows, None)
             while (window := coming.result()) is not None:
                 coming = ahead.submit(next, windows, None)
-                found = self._looked_up(window)
-                yield from ([found[key] for key in group] for group in window.groups)
+                scored = self._score_window(window)
+                for group in window.groups:
+                    yield [scored[key] for key in group]
 
     def scored_afresh(self, group: Sequence[Texts]) -> list[Scored]:
         """The scores of one group with nothing remembered from before: what a service would do, and take."""
@@ -113,8 +123,9 @@ class Engine:
 
     def learner(self, fields: tuple[str, ...]) -> Learner:
         """The model to be fitted, under this engine's template, strategy and cut."""
-        given = (self._loaded, self._template, self._strategy, self._answers)
-        return Learner(*given, max_length=self.max_length, fields=fields)
+        return Learner(
+            self._loaded, self._template, self._strategy, self._answers, max_length=self.max_length, fields=fields
+        )
 
     # -- windows -------------------------------------------------------------------------------------------
 
@@ -133,108 +144,102 @@ class Engine:
     def _window(self, groups: Sequence[Sequence[Texts]], tokens: Tokens) -> Window:
         queries: dict[bytes, str] = {}
         passages: dict[bytes, str] = {}
-        named: list[list[tuple[bytes, ...]]] = []
+        text_keys: list[list[tuple[bytes, ...]]] = []
         for group in groups:
-            dressed = [self._template.dressed(texts) for texts in group]
-            named.append([tuple(map(text_key, texts)) for texts in dressed])
-            for keys, texts in zip(named[-1], dressed, strict=True):
+            text_keys.append([])
+            for item in group:
+                texts = self._template.dressed(item)
+                keys = tuple(map(text_key, texts))
+                text_keys[-1].append(keys)
                 queries[keys[0]] = texts[0]
                 passages.update(zip(keys[1:], texts[1:], strict=True))
         tokens.add(queries)  # whole: the end of a query is never cut
         tokens.add(passages, keep=self.max_length)
-        items: dict[bytes, Item] = {}
-        lists = []
-        for group_keys in named:
-            lists.append([b"".join(keys) for keys in group_keys])
-            for key, keys in zip(lists[-1], group_keys, strict=True):
-                if key not in items:
-                    items[key] = self._template.build([tokens[part] for part in keys], self.max_length)
-        return Window(lists, items)
+        window = Window([], {})
+        for group_keys in text_keys:
+            window.groups.append([b"".join(keys) for keys in group_keys])
+            for key, keys in zip(window.groups[-1], group_keys, strict=True):
+                if key not in window.items:
+                    window.items[key] = self._template.build([tokens[part] for part in keys], self.max_length)
+        return window
 
     @cached_property
     def _store(self) -> Store:
         return Store(self._folder, self._identity)
 
-    def _looked_up(self, window: Window) -> dict[bytes, Scored]:
+    def _score_window(self, window: Window) -> dict[bytes, Scored]:
         """A window's scores: from the store where another job left them, computed (and kept) where none did."""
         job = window.job
-        found, mine = self._store.known(list(window.items), job)
-        todo = [key for key in window.items if key not in found]  # those of `mine` too: the plan must not change
-        found |= mine
-        plan = batches([len(window.items[key].ids) for key in todo], self._budget)
-        wanted = [[todo[i] for i in batch if todo[i] not in mine] for batch in plan]
-        started, of, done = time.perf_counter(), sum(map(len, wanted)), 0
-        for rows in self._computed([batch for batch in wanted if batch], window.items):
+        scored, mine = self._store.known(list(window.items), job)
+        # Those of `mine` are planned too: a score depends on its batch, so the plan must be that of the first start.
+        planned = [key for key in window.items if key not in scored]
+        scored.update(mine)
+        todo: list[list[bytes]] = []
+        for batch in batches([len(window.items[key].ids) for key in planned], self._budget):
+            keys = [planned[i] for i in batch if planned[i] not in mine]
+            if keys:
+                todo.append(keys)
+        started = time.perf_counter()
+        done = 0
+        of = sum(map(len, todo))
+        for rows in self._score_batches(todo, window.items):
             self._store.add(rows, job)
-            found |= dict(rows)
+            scored.update(rows)
             done += len(rows)
             self._progress(done, of, "pairs scored")
         self.computed += done
         self.seconds += time.perf_counter() - started
-        return found
+        return scored
 
     # -- batches -------------------------------------------------------------------------------------------
 
-    def _computed(self, plan: list[list[bytes]], items: Mapping[bytes, Item]) -> Iterator[list[tuple[bytes, Scored]]]:
-        """Every batch of the plan as it is finished, by whichever device is free."""
+    def _score_batches(
+        self, plan: Sequence[Sequence[bytes]], items: Mapping[bytes, Item]
+    ) -> Iterator[list[tuple[bytes, Scored]]]:
+        """The rows of every batch of the plan, in order; whichever device is free takes the next."""
         if self._workers == 1:
-            yield from (self._batch(batch, items) for batch in plan)
+            yield from (self._batch(keys, items) for keys in plan)
             return
-        coming = iter(plan)
         with ThreadPoolExecutor(self._workers) as pool:
-            running: set[Future[list[tuple[bytes, Scored]]]] = set()
-            while True:
-                for batch in coming:
-                    running.add(pool.submit(self._batch, batch, items))
-                    if len(running) > self._workers:
-                        break
-                if not running:
-                    return
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
+            yield from pool.map(self._batch, plan, repeat(items))
 
     def _batch(self, keys: Sequence[bytes], items: Mapping[bytes, Item]) -> list[tuple[bytes, Scored]]:
         some = [items[key] for key in keys]
         values = self._forward(some)
         if not np.isfinite(values).all():
             raise BadInput(f"model {self._loaded.folder.name} gave a score that is not finite; try precision float32")
-        return [
-            (key, Scored(float(value), len(item.ids), item.cut_passage + 2 * item.cut_query))
-            for key, value, item in zip(keys, values, some, strict=True)
-        ]
+        rows: list[tuple[bytes, Scored]] = []
+        for key, value, item in zip(keys, values, some, strict=True):
+            rows.append((key, Scored(float(value), len(item.ids), item.cut_passage + 2 * item.cut_query)))
+        return rows
 
     def _forward(self, items: Sequence[Item]) -> np.ndarray:
-        """Scores `[n]` of items, on a free device; what does not fit in its memory is halved until it does."""
-        device, head = lent = self._free.get()
+        """Scores `[n]` of items, on the device that is free first."""
+        device, head = self._free.get()
         try:
-            return self._fitting(device, lambda some: self._scores(head, device, some), items)
+            return self._in_memory(head, device, items)
         finally:
-            self._free.put(lent)
+            self._free.put((device, head))
 
-    def _fitting(self, device: str, score: Callable[[Sequence[Item]], np.ndarray], items: Sequence[Item]) -> np.ndarray:
+    def _in_memory(self, head: Head, device: str, items: Sequence[Item]) -> np.ndarray:
+        """Scores `[n]` of items; what does not fit in the device's memory is halved until it does."""
         size = len(items) * max(len(item.ids) for item in items)
-        if len(items) > 1 and size > self._ceiling.get(device, size):
-            return self._halved(device, score, items)
-        try:
-            return score(items)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            if len(items) == 1:
-                raise BadInput(
-                    f"{device} has no memory for one input of {size} tokens; lower max_length or take another device"
-                ) from error
-        # outside of the except clause, where the failed batch's tensors are no longer held by the traceback
-        self._ceiling[device] = size // 2
-        if device.startswith("cuda"):
-            torch.cuda.empty_cache()
-        return self._halved(device, score, items)
-
-    def _halved(self, device: str, score: Callable[[Sequence[Item]], np.ndarray], items: Sequence[Item]) -> np.ndarray:
+        if len(items) == 1 or size <= self._ceiling.get(device, size):
+            try:
+                return self._scores(head, device, items)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                if len(items) == 1:
+                    wrong = f"{device} has no memory for one input of {size} tokens"
+                    raise BadInput(f"{wrong}; lower max_length or take another device") from error
+            # outside of the except clause, where the failed batch's tensors are no longer held by the traceback
+            self._ceiling[device] = size // 2
+            if device.startswith("cuda"):
+                torch.cuda.empty_cache()
         half = len(items) // 2
-        parts = (items[:half], items[half:])
-        return np.concatenate([self._fitting(device, score, part) for part in parts])
+        halves = (items[:half], items[half:])
+        return np.concatenate([self._in_memory(head, device, some) for some in halves])
 
     def _scores(self, head: Head, device: str, items: Sequence[Item]) -> np.ndarray:
         ids, mask, types = inputs_of(items, head.pad, device)
@@ -246,24 +251,21 @@ class Engine:
 
     def _probe(self) -> float:
         """The largest move of a score, over batch sizes and orders, in parts of the largest score."""
-        tokens = Tokens(self._loaded.tokenizer)
-        texts = [(query, passage) for query in _PROBES[:2] for passage in _PROBES]
-        fields = max((piece for piece in self._template.pieces if isinstance(piece, int)), default=1)
-        group = [(query, *[passage] * fields) for query, passage in texts]
-        items = list(self._window([group], tokens).items.values())
+        passages_of_an_item = max(self._template.fields, default=1)
+        group = [(query, *[passage] * passages_of_an_item) for query in _PROBES[:2] for passage in _PROBES]
+        items = list(self._window([group], Tokens(self._loaded.tokenizer)).items.values())
         alone = np.concatenate([self._forward([item]) for item in items])
-        together, turned = self._forward(items), self._forward(items[::-1])[::-1]
-        name, tolerance = self._loaded.folder.name, TOLERANCE[self._loaded.precision]
+        together = self._forward(items)
+        turned = self._forward(items[::-1])[::-1]
+        fails = f"model {self._loaded.folder.name} fails the probe"
+        precision = self._loaded.precision
         if not (np.isfinite(alone).all() and np.isfinite(together).all()):
-            raise BadInput(
-                f"model {name} fails the probe: a score is not finite in {self._loaded.precision}; try float32"
-            )
+            raise BadInput(f"{fails}: a score is not finite in {precision}; try float32")
         moved = max(float(np.abs(other - alone).max()) for other in (together, turned))
         moved /= max(1.0, float(np.abs(alone).max()))
-        if moved > tolerance:
+        if moved > TOLERANCE[precision]:
             raise BadInput(
-                f"model {name} fails the probe: a score alone and the same in a batch of {len(items)} differ by "
-                f"{moved:.2g} of the largest score (allowed in {self._loaded.precision}: {tolerance:g}); "
-                "is padding masked?"
+                f"{fails}: a score alone and the same in a batch of {len(items)} differ by {moved:.2g} of the largest "
+                f"score (allowed in {precision}: {TOLERANCE[precision]:g}); is padding masked?"
             )
         return moved

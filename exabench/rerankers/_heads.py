@@ -43,6 +43,10 @@ class Head(Protocol):
         """The same model, but only these rows of its vocabulary are computed: they are the columns then."""
 
 
+POOLINGS = ("cls", "mean", "max", "lasttoken")
+"""The ways in which Pooled makes one vector of a text's states, by the names of sentence-transformers."""
+
+
 def inputs_of(items: Sequence[Item], pad: int, device: str) -> tuple[Tensor, Tensor, Tensor | None]:
     """Items as one batch on a device: ids int64, mask bool (both `[n, longest]`) and, where they have them, types."""
     ids = torch.from_numpy(padded([item.ids for item in items], pad))
@@ -173,7 +177,7 @@ class Classifier(_Model):
 
 @dataclass(frozen=True)
 class Pooled(_Model):
-    """An encoder whose states are pooled into one vector (`first`, `mean`, `max` or `last` token).
+    """An encoder whose states are pooled into one vector (`cls`, `mean`, `max` or `lasttoken`).
 
     The vector is the output, at length 1 where `normal`; or, with `dense`, the one number (RankT5's encoder) that its
     product with `dense[0]` `[1, width]` plus `dense[1]` `[1]` makes.
@@ -216,9 +220,9 @@ def _typed(model: Any, types: Tensor | None) -> dict[str, Tensor]:
 
 def _pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
     real = mask[..., None]
-    if pooling == "first":
+    if pooling == "cls":
         return states[:, 0]
-    if pooling == "last":
+    if pooling == "lasttoken":
         return states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]
     if pooling == "max":
         return states.masked_fill(~real, -torch.inf).amax(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 import torch
 import transformers
@@ -13,27 +13,30 @@ from safetensors import safe_open
 
 from exabench.errors import BadInput, UnknownName
 from exabench.files import read_json
-from exabench.flops import shape_of
+from exabench.flops import Shape, shape_of
 from exabench.hub import model_folder
-from exabench.models import PRECISIONS, check_vocabulary, loading, positions_of, tokenizer_of, weights_of
-from exabench.nouns import ModelFolder
+from exabench.models import (
+    INT8,
+    PRECISIONS,
+    check_vocabulary,
+    loading,
+    positions_of,
+    quantised,
+    tokenizer_of,
+    weights_of,
+)
+from exabench.nouns import ModelFolder, Progress
 from exabench.rerankers._heads import Classifier, Decoder, Head, Pooled, Seq2Seq
 
 __all__ = ["Head", "Loaded", "load"]
 
-INT8 = "int8"  # loaded in float32, then quantised
 KINDS = {  # kind: the transformers class, the family of flops.shape_of, and an example to name
     "seq2seq": (transformers.AutoModelForSeq2SeqLM, "encoder-decoder", "a T5"),
     "classifier": (transformers.AutoModelForSequenceClassification, "encoder", "a BERT with a classification head"),
     "decoder": (transformers.AutoModelForCausalLM, "decoder", "a Llama"),
-    "bi_encoder": (transformers.AutoModel, "encoder", "a BERT"),
     "encoder": (transformers.T5EncoderModel, "encoder", "the encoder of a T5"),
 }
 ANY_LENGTH = 1 << 20  # relative positions: a T5 reads what memory holds
-_POOLING = {  # sentence-transformers' names, until its version 5 and since
-    **{"cls_token": "first", "mean_tokens": "mean", "max_tokens": "max", "lasttoken": "last"},
-    **{"cls": "first", "mean": "mean", "max": "max"},
-}
 
 
 @dataclass(frozen=True)
@@ -54,91 +57,87 @@ class Loaded:
         return replace(self, head=self.head.only(rows), rows=rows)
 
 
-class Origin(TypedDict, total=False):
-    """Where a model is read and how it is held: `revision` as in hub.model_folder, one worker on each of `devices`."""
+class Options(TypedDict, total=False):
+    """The options of every reranker on the engine, besides its model: where it is read, how it is held, how it scores.
+
+    `revision` is as in hub.model_folder, one worker runs on each of `devices`; `fields` of a passage, `max_length` in
+    tokens (0: 512 or what the model holds), `batch_tokens` for each forward, `scores`: folder of the score store,
+    `progress`: told of pairs as they are scored.
+    """
 
     revision: str
     precision: str
     devices: Sequence[str]
     lock: str | Path | None
+    fields: Sequence[str]
+    max_length: int
+    batch_tokens: int
+    scores: str | None
+    progress: Progress
 
 
-def load(
-    model: str,
-    kind: str,
-    *,
-    revision: str = "",
-    precision: str = "float32",
-    devices: Sequence[str] = (),
-    lock: str | Path | None = None,
-) -> Loaded:
+def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
     """The model of a folder, a package or the Hub (see hub.model_folder) as a head of `kind`, on the first device.
 
-    `kind` is seq2seq, classifier, decoder, bi_encoder, or encoder (a T5 encoder with one dense layer); `precision`
+    `kind` is seq2seq, classifier, decoder, or encoder (a T5 encoder with one dense layer); `precision`
     float32, bfloat16, float16, or int8 (linear layers of a model on the CPU). Without devices: every GPU, else (and
-    in int8) the CPU. Raises BadInput, in one line, for a folder without tokenizer, another architecture, weights that
-    are missing or damaged, or more than two labels.
+    in int8) the CPU. Of the options those of scoring are not looked at. Raises BadInput, in one line, for a folder
+    without tokenizer, another architecture, weights that are missing or damaged, or more than two labels.
     """
+    precision = options.get("precision", "float32")
     if precision not in (*PRECISIONS, INT8):
         raise UnknownName("precision", precision, (*PRECISIONS, INT8))
-    gpus = () if precision == INT8 else tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
-    devices = tuple(devices) or gpus or ("cpu",)
-    folder = model_folder(model, revision, lock)
+    devices = tuple(options.get("devices", ()))
+    if not devices and precision != INT8:
+        devices = tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+    devices = devices or ("cpu",)
+    folder = model_folder(model, options.get("revision", ""), options.get("lock"))
     config = read_json(folder.path / "config.json")
-    family, what, unread = _checked_kind(config, kind, folder)
+    model_class, family, what = KINDS[kind]
+    checked_shape(config, folder, (family,), what)
     with loading(folder, what):
         tokenizer = tokenizer_of(folder)
-        loaded = weights_of(family, folder, what, PRECISIONS.get(precision, torch.float32), unread=unread)
+        loaded = weights_of(model_class, folder, what, PRECISIONS.get(precision, torch.float32))
         check_vocabulary(tokenizer, loaded, folder)
         if kind == "classifier" and loaded.config.num_labels > 2:
             raise BadInput(f"has {loaded.config.num_labels} labels; a reranker has one or two", file=folder.path)
         parameters = sum(tensor.numel() for tensor in loaded.parameters())
-        loaded = _quantised(loaded, devices[0]) if precision == INT8 else loaded.to(devices[0])
+        loaded = quantised(loaded, devices[0]) if precision == INT8 else loaded.to(devices[0])
         head = _head(kind, loaded, tokenizer, folder)
     return Loaded(folder, tokenizer, head, config, parameters, precision, devices)
 
 
-def _checked_kind(config: Mapping[str, Any], kind: str, folder: ModelFolder) -> tuple[Any, str, str]:
-    """The transformers class of `kind`, what to call it, and which weights it never reads. Raises BadInput."""
-    family, wanted, example = KINDS[kind]
+def checked_shape(config: Any, folder: ModelFolder, families: Sequence[str], example: str) -> Shape:
+    """The shape that a config.json describes. Raises BadInput for a model of none of the `families`."""
     file = folder.path / "config.json"
     if not isinstance(config, Mapping):
         raise BadInput("is not the description of a model", file=file)
     name = config.get("model_type")
     try:
-        found = shape_of(config).family
+        shape = shape_of(config)
     except BadInput as error:
         raise BadInput(f"architecture {name!r} is not supported ({error})", file=file) from error
-    if found != wanted:
-        raise BadInput(f"is of type {name} ({found}), but this reranker needs {example} ({wanted})", file=file)
-    return family, example, "pooler." if kind == "bi_encoder" else "\0"
+    if shape.family not in families:
+        wanted = f"this reranker needs {example} ({families[0]})"
+        raise BadInput(f"is of type {name} ({shape.family}), but {wanted}", file=file)
+    return shape
 
 
-def _quantised(model: Any, device: str) -> Any:
-    """Linear layers in int8, weights scaled by channel and activations by batch; on the CPU only."""
-    if device != "cpu":
-        raise BadInput(f"precision int8 runs on the CPU, not on {device}; take bfloat16 there")
-    try:
-        from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
-    except ImportError as error:
-        raise BadInput("precision int8 needs a torch that still has quantize_dynamic (2.13 has)") from error
-    made = quantize_dynamic(model, {torch.nn.Linear: per_channel_dynamic_qconfig})
-    if (output := model.get_output_embeddings()) is not None:
-        made.set_output_embeddings(output)  # a few rows of it are read, in float32
-    return made
+def pad_of(tokenizer: Any, model: Any) -> int:
+    """The id that fills up shorter inputs; 0 where neither tokenizer nor model names one."""
+    for id in (tokenizer.pad_token_id, model.config.pad_token_id):
+        if isinstance(id, int):
+            return id
+    return 0
 
 
 def _head(kind: str, model: Any, tokenizer: Any, folder: ModelFolder) -> Head:
-    pads = (tokenizer.pad_token_id, model.config.pad_token_id, 0)
-    pad = int(next(id for id in pads if isinstance(id, int)))
+    pad = pad_of(tokenizer, model)
     limit = _limit(model, tokenizer)
     if kind == "encoder":
         device = next(model.parameters()).device
         weight, bias = _dense(folder)
-        return Pooled(model, limit, pad, pooling="first", dense=(weight.to(device), bias.to(device)))
-    if kind == "bi_encoder":
-        longest, pooling, normal = _sentence_modules(folder)
-        return Pooled(model, min(limit, longest or limit), pad, pooling=pooling, normal=normal)
+        return Pooled(model, limit, pad, pooling="cls", dense=(weight.to(device), bias.to(device)))
     heads: dict[str, type[Seq2Seq | Decoder | Classifier]]
     heads = {"seq2seq": Seq2Seq, "decoder": Decoder, "classifier": Classifier}
     return heads[kind](model, limit, pad)
@@ -152,35 +151,11 @@ def _limit(model: Any, tokenizer: Any) -> int:
 
 def _dense(folder: ModelFolder) -> tuple[torch.Tensor, torch.Tensor]:
     """The last layer of RankT5's encoder: `dense.weight` `[1, width]` and, where there is one, `dense.bias` `[1]`."""
-    found: dict[str, torch.Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
     for file in sorted(folder.path.glob("*.safetensors")):
         with safe_open(file, "pt") as weights:
-            names = [name for name in weights.keys() if name in ("dense.weight", "dense.bias")]  # noqa: SIM118
-            found |= {name: weights.get_tensor(name).float() for name in names}
-    if "dense.weight" not in found:
+            for name in {"dense.weight", "dense.bias"} & set(weights.keys()):
+                tensors[name] = weights.get_tensor(name).float()
+    if "dense.weight" not in tensors:
         raise BadInput("holds no dense.weight, the layer that scores: it was not trained to rank", file=folder.path)
-    return found["dense.weight"], found.get("dense.bias", torch.zeros(1))
-
-
-def _sentence_modules(folder: ModelFolder) -> tuple[int | None, str, bool]:
-    """The most tokens, the pooling, and whether vectors are brought to length 1, as sentence-transformers reads it."""
-    modules = read_json(folder.path / "modules.json") if (folder.path / "modules.json").is_file() else []
-    kinds = [str(module.get("type", "")).rsplit(".", 1)[-1] for module in modules]
-    strange = [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]
-    if strange:
-        raise BadInput(f"module {strange[0]} is not supported", file=folder.path / "modules.json")
-    limits = folder.path / "sentence_bert_config.json"
-    longest = read_json(limits).get("max_seq_length") if limits.is_file() else None
-    return longest, _pooling_mode(folder), "Normalize" in kinds
-
-
-def _pooling_mode(folder: ModelFolder) -> str:
-    file = folder.path / "1_Pooling" / "config.json"
-    if not file.is_file():
-        return "mean"
-    asked = read_json(file)
-    on = [name.removeprefix("pooling_mode_") for name in asked if name.startswith("pooling_mode_") and asked[name]]
-    mode = asked.get("pooling_mode", on[0] if len(on) == 1 else on)
-    if not isinstance(mode, str) or mode not in _POOLING:
-        raise BadInput(f"pooling {mode!r} is not supported; it may be {', '.join(_POOLING)}", file=file)
-    return _POOLING[mode]
+    return tensors["dense.weight"], tensors.get("dense.bias", torch.zeros(1))

@@ -1,47 +1,22 @@
-"""What every reranker that scores one passage at a time shares: model, template and strategy on the engine."""
+"""Base of the rerankers that score one passage at a time: model, template and strategy on the engine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from exabench.flops import exact, paper, shape_of
-from exabench.nouns import Passage, Progress, Query, Usage, silent
+from exabench.nouns import Passage, Query, Usage, silent
 from exabench.rerankers._engine import Engine
-from exabench.rerankers._models import Loaded, Origin
+from exabench.rerankers._models import Loaded, Options
 from exabench.rerankers._store import Scored
 from exabench.strategies import STRATEGIES
 
 if TYPE_CHECKING:
     from exabench.rerankers._learning import Learner
     from exabench.rerankers._templates import Template
-
-
-class Scoring(TypedDict, total=False):
-    """How a loaded model scores.
-
-    `fields` of a passage, `max_length` in tokens (0: 512 or what the model holds), `batch_tokens` for each forward,
-    `scores`: folder of the score store, `progress`: told of pairs as they are scored.
-    """
-
-    fields: Sequence[str]
-    max_length: int
-    batch_tokens: int
-    scores: str | None
-    progress: Progress
-
-
-class Options(Origin, Scoring, total=False):
-    """What every such part takes besides its model."""
-
-
-def parted(options: Options) -> tuple[Origin, Scoring]:
-    """Options for `load`, and those for `Pointwise`."""
-    origin: Any = {key: value for key, value in options.items() if key in Origin.__annotations__}
-    scoring: Any = {key: value for key, value in options.items() if key not in origin}
-    return origin, scoring
 
 
 class Pointwise:
@@ -59,38 +34,35 @@ class Pointwise:
         template: Template,
         strategy: str,
         answers: tuple[int, ...],
-        *,
-        fields: Sequence[str] = ("title", "text"),
-        max_length: int = 0,
-        batch_tokens: int = 0,
-        scores: str | None = None,
-        progress: Progress = silent,
+        **options: Unpack[Options],
     ) -> None:
-        self._fields = tuple(fields)
-        self._shape, self._rows = shape_of(loaded.config), loaded.head.rows
+        self._fields = tuple(options.get("fields", ("title", "text")))
+        self._shape = shape_of(loaded.config)
+        self._rows = loaded.head.rows
         self._answer_tokens = 0 if self._shape.family == "encoder" else 1
-        self.precision, self.parameters = loaded.precision, loaded.parameters
-        self.identity: dict[str, Any] = {
+        self.precision = loaded.precision
+        self.parameters = loaded.parameters
+        max_length = options.get("max_length", 0)
+        scored_by: dict[str, Any] = {
             "reranker": type(self).__module__.rsplit(".", 1)[-1],
-            "model": loaded.folder.name,
             "revision": loaded.folder.revision,
             "template": template.text,
             "strategy": strategy,
             "answers": list(loaded.rows or answers),
             "precision": loaded.precision,
             "max_length": min(max_length or 512, loaded.head.limit),
-            "fields": list(self._fields),
         }
+        self.identity: dict[str, Any] = {**scored_by, "model": loaded.folder.name, "fields": list(self._fields)}
         self._engine = Engine(
             loaded,
             template,
             STRATEGIES[strategy](),
             answers,
             max_length=max_length,
-            batch_tokens=batch_tokens,
-            scores=scores,
-            progress=progress,
-            identity={key: value for key, value in self.identity.items() if key not in ("model", "fields")},
+            batch_tokens=options.get("batch_tokens", 0),
+            scores=options.get("scores"),
+            progress=options.get("progress", silent),
+            identity=scored_by,
         )
         self.probed = self._engine.probed
 

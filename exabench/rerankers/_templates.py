@@ -9,11 +9,11 @@ the glued ids are the input by definition.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,12 @@ import numpy as np
 from exabench.errors import BadInput
 
 FIELDS = ("query", "passage", "passage_b")
-_FIELD = re.compile(r"\{(query|passage_b|passage)\}")
+_FIELD = r"\{(query|passage_b|passage)\}"
+_BEFORE_FIELD = r"(?!\{(?:query|passage_b|passage)\})"
+# What touches a field: for vocabularies that mark where a word begins, the signs up to the next blank; for byte-level
+# ones, which keep a blank with the word behind it, the blank before them and the line's end after them too.
+_TOUCHING = re.compile(rf"(\S*?){_FIELD}((?:{_BEFORE_FIELD}\S)*)")
+_TOUCHING_WITH_BLANKS = re.compile(rf"(\s*\S*?){_FIELD}((?:{_BEFORE_FIELD}\S)*\n*)")
 # Each row fills the fields of a template once. The first is made of words that no template uses.
 _PROBES = (
     ("zebra", "violin", "marble"),
@@ -43,7 +48,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Dress:
+class Edges:
     """What stands right against a field: as text, and as the ids that must survive when the field is cut."""
 
     before: str = ""
@@ -52,23 +57,34 @@ class Dress:
     tail: tuple[int, ...] = ()
     strip: bool = False
 
-    def put_on(self, text: str) -> str:
+    def around(self, text: str) -> str:
         """The text as it goes into the tokenizer."""
         return f"{self.before}{text.strip() if self.strip else text}{self.after}"
+
+    @property
+    def size(self) -> int:
+        """How many ids must survive."""
+        return len(self.head) + len(self.tail)
 
 
 @dataclass(frozen=True)
 class Template:
-    """Literal ids and fields (0 = query, 1 = passage, 2 = second passage), in order; `text` names it."""
+    """Fields (0 = query, 1 = passage, 2 = second passage) between literals; `text` names the template.
+
+    `literals` are the ids before the first field, between fields, and behind the last one, int32 each. Where the model
+    has token types, `literal_types` (int8) are theirs and `field_types` those of the fields. `edges` are by field.
+    """
 
     text: str
-    pieces: tuple[tuple[int, ...] | int, ...]
-    types: tuple[int, ...] | None = None
-    dress: tuple[Dress, ...] = (Dress(), Dress(), Dress())
+    fields: tuple[int, ...]
+    literals: tuple[np.ndarray, ...]
+    literal_types: tuple[np.ndarray, ...] | None = None
+    field_types: tuple[int, ...] = ()
+    edges: tuple[Edges, ...] = (Edges(), Edges(), Edges())
 
     def dressed(self, texts: Sequence[str]) -> tuple[str, ...]:
         """The fields' texts as they are to be tokenised, each by itself and without special tokens."""
-        return tuple(dress.put_on(text) for dress, text in zip(self.dress, texts, strict=False))
+        return tuple(edges.around(text) for edges, text in zip(self.edges, texts, strict=False))
 
     def build(self, fields: Sequence[np.ndarray], limit: int) -> Item:
         """The input for the ids of the dressed fields, of at most `limit` tokens.
@@ -78,60 +94,46 @@ class Template:
         beginning, since its end stands next to the cue. Literals are never cut. Raises BadInput where they alone are
         longer than `limit`.
         """
-        over = self.fixed + sum(len(fields[field]) for field in self.fields) - limit
-        kept = list(fields) if over <= 0 else self._cut(fields, limit - self.fixed)
-        parts = [kept[piece] if isinstance(piece, int) else piece for piece in self._parts]
-        shorter = [len(after) < len(before) for before, after in zip(fields, kept, strict=True)]
-        return Item(np.concatenate(parts), self._types_of(parts), any(shorter[1:]), shorter[0])
-
-    @cached_property
-    def fields(self) -> tuple[int, ...]:
-        """The numbers of the fields that the template names."""
-        return tuple(piece for piece in self.pieces if isinstance(piece, int))
+        kept = list(fields)
+        if self.fixed + sum(len(fields[field]) for field in self.fields) > limit:
+            kept = self._cut(fields, limit - self.fixed)
+        ids = [self.literals[0]]
+        for field, literal in zip(self.fields, self.literals[1:], strict=True):
+            ids.append(kept[field])
+            ids.append(literal)
+        cut = [len(after) < len(before) for before, after in zip(fields, kept, strict=True)]
+        return Item(np.concatenate(ids), self._types([len(part) for part in ids]), any(cut[1:]), cut[0])
 
     @cached_property
     def fixed(self) -> int:
         """The number of literal ids."""
-        return sum(len(piece) for piece in self.pieces if not isinstance(piece, int))
+        return sum(len(literal) for literal in self.literals)
 
-    @cached_property
-    def _parts(self) -> tuple[np.ndarray | int, ...]:
-        return tuple(piece if isinstance(piece, int) else np.array(piece, np.int32) for piece in self.pieces)
-
-    def _types_of(self, parts: Sequence[np.ndarray]) -> np.ndarray | None:
-        if self.types is None:
+    def _types(self, lengths: Sequence[int]) -> np.ndarray | None:
+        if self.literal_types is None:
             return None
-        return np.repeat(np.array(self.types, np.int8), [len(part) for part in parts])
+        types = [self.literal_types[0]]
+        for kind, length, literal in zip(self.field_types, lengths[1::2], self.literal_types[1:], strict=True):
+            types.append(np.full(length, kind, np.int8))
+            types.append(literal)
+        return np.concatenate(types)
 
     def _cut(self, fields: Sequence[np.ndarray], room: int) -> list[np.ndarray]:
-        least = [len(dress.head) + len(dress.tail) for dress in self.dress]
+        """The fields in `room` ids."""
         passages = [field for field in self.fields if field > 0]
-        if room < sum(least[field] for field in self.fields):
+        if room < sum(self.edges[field].size for field in self.fields):
             raise BadInput(f"max_length {room + self.fixed} is shorter than the template itself; raise it")
         kept = list(fields)
         if 0 in self.fields:
             share = room // (4 * max(1, len(passages)))
-            kept[0] = self._end_of(fields[0], room - sum(self._floor(field, fields, share) for field in passages))
+            reserved = [max(self.edges[field].size, min(share, len(fields[field]))) for field in passages]
+            kept[0] = _end_of(fields[0], room - sum(reserved), self.edges[0])
             room -= len(kept[0])
-        spare = room - sum(least[field] for field in passages)
-        longer = [max(0, len(fields[field]) - least[field]) for field in passages]
-        for field, more in zip(passages, _even(longer, spare), strict=True):
-            kept[field] = self._start_of(field, fields[field], least[field] + more)
+        spare = room - sum(self.edges[field].size for field in passages)
+        lengths = [max(0, len(fields[field]) - self.edges[field].size) for field in passages]
+        for field, length in zip(passages, _even(lengths, spare), strict=True):
+            kept[field] = _start_of(fields[field], length + self.edges[field].size, self.edges[field])
         return kept
-
-    def _floor(self, field: int, fields: Sequence[np.ndarray], share: int) -> int:
-        """What no query may take from a passage: its dress, and a share of the room as far as it has text."""
-        dress = self.dress[field]
-        return max(len(dress.head) + len(dress.tail), min(share, len(fields[field])))
-
-    def _start_of(self, field: int, ids: np.ndarray, length: int) -> np.ndarray:
-        tail = self.dress[field].tail
-        return ids if len(ids) <= length else np.concatenate([ids[: length - len(tail)], np.array(tail, np.int32)])
-
-    def _end_of(self, ids: np.ndarray, length: int) -> np.ndarray:
-        head = self.dress[0].head
-        start = len(ids) - (length - len(head))
-        return ids if len(ids) <= length else np.concatenate([np.array(head, np.int32), ids[start:]])
 
 
 def text_template(
@@ -142,32 +144,35 @@ def text_template(
     Raises BadInput where a field that it `needs` is missing, one is there twice, or so close to the next word that it
     cannot be cut out.
     """
-    named = _FIELD.findall(text)
-    fields = [FIELDS.index(name) for name in named]
-    if not {*needs} <= {*named} or len(set(named)) < len(named):
+    names = re.findall(_FIELD, text)
+    if not set(needs) <= set(names) or len(set(names)) < len(names):
         raise BadInput(f"template {text!r} must name {' and '.join(f'{{{name}}}' for name in needs)}, each once")
+    fields = [FIELDS.index(name) for name in names]
 
-    def whole(texts: Sequence[str]) -> Any:
-        filled = _FIELD.sub(lambda match: texts[FIELDS.index(match[1])], text)
+    def encode(texts: Sequence[str]) -> Any:
+        filled = re.sub(_FIELD, lambda match: texts[FIELDS.index(match[1])], text)
         return tokenizer(filled, add_special_tokens=special)
 
-    found = [_found(text, whole, fields, dress, tokenizer) for dress in (_tight(text), _spaced(text))]
-    best = max(found, key=lambda pair: pair[0])
-    if best[1] is None:
+    best: Template | None = None
+    most_exact = 0
+    for touching in (_TOUCHING, _TOUCHING_WITH_BLANKS):
+        edges = _edges_in(text, touching, tokenizer)
+        template = _glued_template(text, encode, fields, edges, tokenizer)
+        if template is not None and (exact := _exact_probes(template, encode, tokenizer)) > most_exact:
+            best = template
+            most_exact = exact
+    if best is None:
         raise BadInput(f"template {text!r}: this tokenizer merges a field with its neighbours; put blanks between them")
-    return best[1]
+    return best
 
 
 def pair_template(tokenizer: Any) -> Template:
     """Query and passage as the tokenizer itself makes a pair of them, [CLS] q [SEP] p [SEP] or whatever it does."""
-
-    def whole(texts: Sequence[str]) -> Any:
-        return tokenizer(texts[0], texts[1])
-
-    _, found = _found("pair", whole, [0, 1], (Dress(),) * len(FIELDS), tokenizer)
-    if found is None:
+    bare = (Edges(), Edges(), Edges())
+    template = _glued_template("pair", lambda texts: tokenizer(texts[0], texts[1]), [0, 1], bare, tokenizer)
+    if template is None:
         raise BadInput("this tokenizer does not keep the two texts of a pair in order; take a reranker with a template")
-    return found
+    return template
 
 
 def ids_of(tokenizer: Any, text: str) -> list[int]:
@@ -175,94 +180,99 @@ def ids_of(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
-# -- finding the literals --------------------------------------------------------------------------------------
+def ends_of(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The special tokens before and behind a single text, int32."""
+    template = text_template("{query}", tokenizer, needs=("query",))
+    return template.literals[0], template.literals[1]
 
 
-def _found(
-    text: str, whole: Callable[[Sequence[str]], Any], fields: Sequence[int], dress: Sequence[Dress], tokenizer: Any
-) -> tuple[int, Template | None]:
-    """The template as the tokenizer's own encoding of some texts shows it, and on how many of them it is exact."""
-    encoded = whole(_PROBES[0])
-    ids, types, at = list(encoded["input_ids"]), encoded.get("token_type_ids"), 0
-    pieces: list[tuple[int, ...] | int] = []
-    kinds: list[int] = []
-    for field in [*fields, None]:
-        part = [] if field is None else ids_of(tokenizer, dress[field].put_on(_PROBES[0][field]))
-        start = len(ids) if field is None else _place(part, ids, at)
+def _glued_template(
+    text: str, encode: Callable[[Sequence[str]], Any], fields: Sequence[int], edges: Sequence[Edges], tokenizer: Any
+) -> Template | None:
+    """The template whose literals are what the first probe's ids hold beside its fields; None where they hold no field.
+
+    Literals are read off a whole text because alone some of them would be tokenised otherwise.
+    """
+    encoded = encode(_PROBES[0])
+    ids = list(encoded["input_ids"])
+    types = encoded.get("token_type_ids")
+    literals: list[slice] = []
+    field_types: list[int] = []
+    end = 0
+    for field in fields:
+        part = ids_of(tokenizer, edges[field].around(_PROBES[0][field]))
+        start = _find(part, ids, end)
         if start < 0:
-            return -1, None
-        for kind, run in groupby(range(at, start), key=lambda i: types[i] if types else 0):
-            pieces.append(tuple(ids[i] for i in run))
-            kinds.append(kind)
-        if field is not None:
-            pieces.append(field)
-            kinds.append(types[start] if types else 0)
-        at = start + len(part)
-    worn = tuple(_with_edges(one, tokenizer) for one in dress)
-    made = Template(text, tuple(pieces), tuple(kinds) if types else None, worn)
-    exact = sum(_glued(made, tokenizer, probe) == list(whole(_stripped(made, probe))["input_ids"]) for probe in _PROBES)
-    return exact, made
+            return None
+        literals.append(slice(end, start))
+        field_types.append(types[start] if types else 0)
+        end = start + len(part)
+    literals.append(slice(end, None))
+    return Template(
+        text,
+        tuple(fields),
+        tuple(np.array(ids[place], np.int32) for place in literals),
+        tuple(np.array(types[place], np.int8) for place in literals) if types else None,
+        tuple(field_types),
+        tuple(edges),
+    )
 
 
-def _glued(template: Template, tokenizer: Any, texts: Sequence[str]) -> list[int]:
-    fields = [np.array(ids_of(tokenizer, text), np.int32) for text in template.dressed(texts)]
-    return template.build(fields, 1 << 30).ids.tolist()
+def _exact_probes(template: Template, encode: Callable[[Sequence[str]], Any], tokenizer: Any) -> int:
+    """On how many probes the glued ids are those of the whole text."""
+    exact = 0
+    for probe in _PROBES:
+        fields = [np.array(ids_of(tokenizer, text), np.int32) for text in template.dressed(probe)]
+        stripped = [text.strip() if edges.strip else text for edges, text in zip(template.edges, probe, strict=True)]
+        exact += template.build(fields, 1 << 30).ids.tolist() == list(encode(stripped)["input_ids"])
+    return exact
 
 
-def _stripped(template: Template, texts: Sequence[str]) -> list[str]:
-    return [text.strip() if dress.strip else text for dress, text in zip(template.dress, texts, strict=True)]
-
-
-def _place(part: Sequence[int], ids: Sequence[int], start: int) -> int:
+def _find(part: Sequence[int], ids: Sequence[int], start: int) -> int:
     """Where `part` begins in `ids`, at `start` or later; -1 where it does not."""
-    return next((i for i in range(start, len(ids) - len(part) + 1) if ids[i : i + len(part)] == part), -1)
+    for place in range(start, len(ids) - len(part) + 1):
+        if ids[place : place + len(part)] == part:
+            return place
+    return -1
 
 
-def _tight(text: str) -> tuple[Dress, ...]:
-    """Each field with what touches it, blanks left to the literals: for vocabularies that mark where a word begins."""
-    return _dresses(text, re.compile(r"\S*\Z"), re.compile(r"\A\S*"), strip=False)
+def _edges_in(text: str, touching: re.Pattern[str], tokenizer: Any) -> tuple[Edges, ...]:
+    """The edges of each field. What stands between two fields without a blank belongs to the first of them."""
+    edges = [Edges(), Edges(), Edges()]
+    for before, name, after in touching.findall(text):
+        head: Sequence[int] = ()
+        tail: Sequence[int] = ()
+        strip = touching is _TOUCHING_WITH_BLANKS
+        rows = [ids_of(tokenizer, f"{before}{word}{after}") for word in _WORDS]
+        if before.strip():
+            head = os.path.commonprefix(rows)
+        if after:
+            tail = os.path.commonprefix([row[::-1] for row in rows])[::-1]
+        edges[FIELDS.index(name)] = Edges(before, after, tuple(head), tuple(tail), strip)
+    return tuple(edges)
 
 
-def _spaced(text: str) -> tuple[Dress, ...]:
-    """Each field with the blank before it and the line's end behind it, which a byte-level vocabulary merges."""
-    return _dresses(text, re.compile(r"\s*\S*\Z"), re.compile(r"\A\S*\n*"), strip=True)
+def _start_of(ids: np.ndarray, length: int, edges: Edges) -> np.ndarray:
+    """The first `length` ids, the last of which are the tail."""
+    if len(ids) <= length:
+        return ids
+    return np.concatenate([ids[: length - len(edges.tail)], np.array(edges.tail, np.int32)])
 
 
-def _dresses(text: str, before: re.Pattern[str], after: re.Pattern[str], *, strip: bool) -> tuple[Dress, ...]:
-    dress = [Dress()] * len(FIELDS)
-    literals = _FIELD.split(text)[::2]
-    taken = ""
-    for i, name in enumerate(_FIELD.findall(text)):
-        own = literals[i].removeprefix(taken)
-        front, back = before.search(own), after.search(literals[i + 1])
-        taken = back[0] if back else ""
-        dress[FIELDS.index(name)] = Dress(front[0] if front else "", taken, strip=strip)
-    return tuple(dress)
-
-
-def _with_edges(dress: Dress, tokenizer: Any) -> Dress:
-    """The dress with the ids that every dressed text begins and ends with."""
-    if not dress.before.strip() and not dress.after:
-        return dress
-    rows = [ids_of(tokenizer, dress.put_on(word)) for word in _WORDS]
-    head = _same(rows) if dress.before.strip() else ()
-    tail = _same([row[::-1] for row in rows])[::-1] if dress.after else ()
-    return Dress(dress.before, dress.after, head, tail, dress.strip)
-
-
-def _same(rows: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    same = []
-    for column in zip(*rows, strict=False):
-        if len(set(column)) > 1:
-            break
-        same.append(column[0])
-    return tuple(same)
+def _end_of(ids: np.ndarray, length: int, edges: Edges) -> np.ndarray:
+    """The last `length` ids, the first of which are the head."""
+    if len(ids) <= length:
+        return ids
+    start = len(ids) - (length - len(edges.head))
+    return np.concatenate([np.array(edges.head, np.int32), ids[start:]])
 
 
 def _even(lengths: Sequence[int], room: int) -> list[int]:
     """Lengths cut to `room` in all: the longest give way first, down to the same length."""
-    left, cut = room, list(lengths)
-    for place, i in enumerate(sorted(range(len(lengths)), key=lambda i: lengths[i])):
-        cut[i] = min(lengths[i], left // (len(lengths) - place))
+    cut = list(lengths)
+    left = room
+    shortest_first = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    for done, i in enumerate(shortest_first):
+        cut[i] = min(lengths[i], left // (len(lengths) - done))
         left -= cut[i]
     return cut

@@ -1,38 +1,39 @@
-"""Bi-encoders as rerankers: query and passage embedded apart and compared, as a dense retriever would rank them."""
+"""Dual encoders as rerankers: query and passage encoded apart and compared, as the retriever `dense` ranks them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from exabench.batches import budget_of
-from exabench.errors import UnknownName
-from exabench.flops import exact, paper, shape_of
+from exabench.dual_encoder import DualEncoder, similarity_of_pairs
+from exabench.errors import BadInput
+from exabench.files import read_json
+from exabench.flops import exact, paper
+from exabench.hub import model_folder
+from exabench.models import INT8, device_of
 from exabench.nouns import Passage, Query, Usage
 from exabench.rerankers._apart import Compared, Sides
+from exabench.rerankers._heads import POOLINGS
 from exabench.rerankers._learning import Learner
-from exabench.rerankers._models import load
-from exabench.rerankers._templates import text_template
-from exabench.rerankers._vectors import Embedded, Vectors
+from exabench.rerankers._models import Loaded, checked_shape, pad_of
+from exabench.rerankers._text_vectors import EncodedText, TextVectors
 from exabench.strategies import STRATEGIES
 
-WINDOW = 8_192  # pairs whose texts are embedded together
-SIMILARITIES = ("cosine", "dot")
+WINDOW = 8_192  # pairs whose texts are encoded together
 Job = tuple[Query, Sequence[Passage]]
 
 
 class BiEncoder:
-    """Scores are cosines or dot products; each distinct text is embedded once, whatever pairs it is part of.
+    """A score is the similarity of two vectors; each distinct text is encoded once, whatever pairs it is part of.
 
-    Pooling, normalisation and the length limit are the folder's own, as sentence-transformers reads them
-    (modules.json, 1_Pooling); `query_prompt` and `passage_prompt` stand before the texts. A text too long loses its
-    end if it is a passage and its beginning if it is a query. The usage of a query counts all its texts, embedded
-    before or not: what a query costs must not depend on which came first.
+    Modules, prompts, `similarity` ("cosine", "dot", "euclidean", "manhattan") and `max_length` are the folder's own
+    unless they are given, `pooling` too; `query_prompt` and `passage_prompt` stand before the texts. A text too long
+    loses its end. The usage of a query counts all its texts, encoded before or not: what a query costs must not
+    depend on which came first.
     """
 
     reads = "texts"
@@ -42,9 +43,10 @@ class BiEncoder:
         self,
         model: str,
         *,
-        similarity: str = "cosine",
-        query_prompt: str = "",
-        passage_prompt: str = "",
+        similarity: str = "",
+        query_prompt: str | None = None,
+        passage_prompt: str | None = None,
+        pooling: str = "",
         revision: str = "",
         precision: str = "float32",
         lock: str | Path | None = None,
@@ -53,38 +55,47 @@ class BiEncoder:
         batch_tokens: int = 0,
         devices: Sequence[str] = (),
     ) -> None:
-        if similarity not in SIMILARITIES:
-            raise UnknownName("similarity", similarity, SIMILARITIES)
-        loaded = load(model, "bi_encoder", revision=revision, precision=precision, devices=devices, lock=lock)
-        device = loaded.devices[0]
-        if similarity == "cosine":
-            head: Any = loaded.head  # a Pooled
-            loaded = replace(loaded, head=replace(head, normal=True))
-        limit, budget = min(max_length or 512, loaded.head.limit), batch_tokens or budget_of(device)
-        prompts = {"query": query_prompt + "{query}", "passage": passage_prompt + "{passage}"}
-        templates = [text_template(text, loaded.tokenizer, needs=(name,)) for name, text in prompts.items()]
-        self._queries, self._passages = (
-            Vectors(loaded, device, template, field, limit=limit, budget=budget)
-            for field, template in enumerate(templates)
+        folder = model_folder(model, revision, lock)
+        self._config = read_json(folder.path / "config.json")
+        self._shape = checked_shape(self._config, folder, ("encoder", "decoder"), "a BERT")
+        default = "cpu" if precision == INT8 else ""
+        self._device = device_of(devices[0] if devices else default)
+        self._encoder = DualEncoder(
+            folder,
+            self._device,
+            pooling=pooling,
+            similarity=similarity,
+            query_prompt=query_prompt,
+            passage_prompt=passage_prompt,
+            max_length=max_length,
+            precision=precision,
+            batch_tokens=batch_tokens,
         )
-        self._loaded, self._sides, self._limit = loaded, Sides(*templates), limit
-        self._fields, self._shape = tuple(fields), shape_of(loaded.config)
-        self.precision, self.parameters = loaded.precision, loaded.parameters
-        self._pairs, self._seconds = 0, 0.0
+        self._queries = TextVectors(self._encoder, "query")
+        self._passages = TextVectors(self._encoder, "passage")
+        self._fields = tuple(fields)
+        self.precision = precision
+        self.parameters = self._encoder.parameters
+        self._pairs = 0
+        self._seconds = 0.0
+        prompts = self._encoder.prompts
         self.identity: dict[str, Any] = {
             "reranker": "bi_encoder",
-            "model": loaded.folder.name,
-            "revision": loaded.folder.revision,
-            "template": " | ".join(prompts.values()),
-            "strategy": similarity,
+            "model": folder.name,
+            "revision": folder.revision,
+            "template": f"{prompts['query']}{{query}} | {prompts['passage']}{{passage}}",
+            "strategy": self._encoder.similarity,
             "precision": precision,
-            "max_length": limit,
+            "max_length": self._encoder.max_length,
             "fields": list(self._fields),
         }
+        if pooling:
+            self.identity["pooling"] = pooling
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given, with nothing remembered from before."""
-        [(scores, _)] = self._scored([(query, passages)], self._queries.fresh(), self._passages.fresh())
+        queries = TextVectors(self._encoder, "query")
+        [(scores, _)] = self._score_jobs([(query, passages)], queries, TextVectors(self._encoder, "passage"))
         return scores
 
     def score_many(self, jobs: Iterable[Job]) -> Iterator[tuple[list[float], Usage]]:
@@ -95,51 +106,81 @@ class BiEncoder:
             window.append((query, passages))
             pairs += len(passages)
             if pairs >= WINDOW:
-                yield from self._window(window)
-                window, pairs = [], 0
-        yield from self._window(window)
+                yield from self._score_window(window)
+                window = []
+                pairs = 0
+        yield from self._score_window(window)
 
     def learner(self) -> Learner:
-        """Its model, to be fitted: the products that it learns are those that this reranker ranks by."""
-        head: Any = self._loaded.head
-        head.model.pooler = None  # where there is one, it has no part in any vector
-        made = Compared(head.model, self._limit, head.pad, pooling=head.pooling, normal=head.normal)
-        loaded, strategy = replace(self._loaded, head=made), STRATEGIES["logit"]()
-        return Learner(loaded, self._sides, strategy, (0,), max_length=self._limit, fields=self._fields)
+        """Its model, to be fitted: the products that it learns are those that this reranker ranks by.
+
+        Raises BadInput for a folder with more modules than a transformer, one pooling and a normalisation, and for a
+        similarity that is no product.
+        """
+        transformer, pooling, *others = self._encoder.modules
+        kinds = {type(module).__name__ for module in others}
+        file = self._encoder.folder.path / "modules.json"
+        if kinds - {"Normalize"} or getattr(pooling, "pooling_mode", None) not in POOLINGS:
+            parts = f"Transformer, one Pooling ({', '.join(POOLINGS)}) and Normalize"
+            raise BadInput(f"trained are only models of {parts}", file=file)
+        if self._encoder.similarity not in ("cosine", "dot"):
+            raise BadInput(f"trained are only cosine and dot products, not {self._encoder.similarity}", file=file)
+        transformer.model.pooler = None  # where there is one, it has no part in any vector
+        head = Compared(
+            transformer.model,
+            self._encoder.max_length,
+            pad_of(self._encoder.tokenizer, transformer.model),
+            pooling=pooling.pooling_mode,
+            normal=self._encoder.unit or bool(kinds),
+        )
+        loaded = Loaded(
+            self._encoder.folder,
+            self._encoder.tokenizer,
+            head,
+            self._config,
+            self.parameters,
+            self.precision,
+            (str(self._device),),
+        )
+        sides = Sides(self._encoder.prompts, self._encoder.tokenizer)
+        limit = self._encoder.max_length
+        return Learner(loaded, sides, STRATEGIES["logit"](), (0,), max_length=limit, fields=self._fields)
 
     @property
     def pairs_per_second(self) -> float | None:
-        """How fast `score_many` was, embedding included; None before it scored anything."""
+        """How fast `score_many` was, encoding included; None before it scored anything."""
         return self._pairs / self._seconds if self._pairs else None
 
-    def _window(self, jobs: Sequence[Job]) -> list[tuple[list[float], Usage]]:
+    def _score_window(self, jobs: Sequence[Job]) -> list[tuple[list[float], Usage]]:
         started = time.perf_counter()
-        scored = self._scored(jobs, self._queries, self._passages)
+        scored = self._score_jobs(jobs, self._queries, self._passages)
         self._pairs += sum(len(passages) for _, passages in jobs)
         self._seconds += time.perf_counter() - started
         return scored
 
-    def _scored(self, jobs: Sequence[Job], asked: Vectors, read: Vectors) -> list[tuple[list[float], Usage]]:
-        texts = [(query.text, [passage.flat(self._fields) for passage in some]) for query, some in jobs]
-        asked.add(query for query, _ in texts)
-        read.add(text for _, some in texts for text in some)
-        return [
-            (_products(asked.of([query]), read.of(some)), self._usage(asked.inputs([query]), read.inputs(some)))
-            for query, some in texts
-        ]
+    def _score_jobs(
+        self, jobs: Sequence[Job], queries: TextVectors, passages: TextVectors
+    ) -> list[tuple[list[float], Usage]]:
+        texts = [[passage.flat(self._fields) for passage in some] for _, some in jobs]
+        queries.add(query.text for query, _ in jobs)
+        passages.add(text for some in texts for text in some)
+        scored: list[tuple[list[float], Usage]] = []
+        for (query, _), some in zip(jobs, texts, strict=True):
+            scores: list[float] = []
+            if some:
+                one = queries.vectors([query.text])
+                pairs = similarity_of_pairs(self._encoder.similarity, one.repeat(len(some), 0), passages.vectors(some))
+                scores = pairs.astype(np.float32).tolist()
+            scored.append((scores, self._usage(queries.inputs([query.text]), passages.inputs(some))))
+        return scored
 
-    def _usage(self, asked: Sequence[Embedded], read: Sequence[Embedded]) -> Usage:
-        tokens = np.array([made.tokens for made in (*asked, *read)], np.int64)
+    def _usage(self, queries: Sequence[EncodedText], passages: Sequence[EncodedText]) -> Usage:
+        tokens = np.array([encoded.tokens for encoded in (*queries, *passages)], np.int64)
         return Usage(
             prompts=len(tokens),
             input_tokens=int(tokens.sum()),
             flops_paper=float(np.sum(paper(self._shape, tokens, 0))),
             flops_exact=float(np.sum(exact(self._shape, tokens, 0, rows=0))),
-            cut_passages=sum(made.cut for made in read),
-            cut_queries=sum(made.cut for made in asked),
+            cut_passages=sum(encoded.cut for encoded in passages),
+            cut_queries=sum(encoded.cut for encoded in queries),
         )
-
-
-def _products(query: np.ndarray, passages: np.ndarray) -> list[float]:
-    """Products of one vector `[1, width]` with `[n, width]`."""
-    return (passages @ query[0]).tolist() if len(passages) else []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Unpack
 
 from exabench.rerankers._answers import suited
-from exabench.rerankers._models import load
-from exabench.rerankers._pointwise import Options, Pointwise, parted
+from exabench.rerankers._models import Options, load
+from exabench.rerankers._pointwise import Pointwise
 from exabench.rerankers._templates import pair_template
 
 
@@ -26,9 +26,8 @@ class CrossEncoder(Pointwise):
         strategy: str = "",
         **options: Unpack[Options],
     ) -> None:
-        origin, scoring = parted(options)
-        loaded = load(model, "classifier", **origin)
+        loaded = load(model, "classifier", **options)
         one = loaded.head.rows == 1
         strategy = strategy or ("logit" if one else "log_softmax")
         suited(strategy, loaded.head.rows, rows=("answers",))
-        super().__init__(loaded, pair_template(loaded.tokenizer), strategy, (0,) if one else (1, 0), **scoring)
+        super().__init__(loaded, pair_template(loaded.tokenizer), strategy, (0,) if one else (1, 0), **options)

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import random
-import time
-import urllib.error
-import urllib.request
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from http.client import HTTPException
-from typing import Any
-from urllib.parse import urlsplit
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from exabench.errors import BadInput, OutsideFailed, UnknownName, printable
+from exabench.errors import BadInput, OutsideFailed, printable
 from exabench.files import from_json
+from exabench.http import Client, Request, StatusError, check_url
 from exabench.nouns import Passage, Query, Usage
 
-_FORMS = {"documents": ("documents", "relevance_score"), "texts": ("texts", "score")}  # asked as, answered as
-_AGAIN = (408, 409, 425, 429)
-_LONGEST_BREAK = 30.0
-_LARGEST = 64 << 20  # bytes of an answer
+_SCORE_KEYS = {"documents": "relevance_score", "texts": "score"}
 
 
 class Endpoint:
@@ -44,7 +36,7 @@ class Endpoint:
         model: str,
         *,
         endpoint: str,
-        form: str = "documents",
+        form: Literal["documents", "texts"] = "documents",
         api_key_env: str = "",
         batch: int = 1000,
         concurrency: int = 4,
@@ -53,20 +45,21 @@ class Endpoint:
         patience: float = 300.0,
         fields: Sequence[str] = ("title", "text"),
     ) -> None:
-        place = urlsplit(endpoint)
-        if place.scheme not in ("http", "https") or not place.hostname or place.username or place.query:
-            raise BadInput("endpoint must be http(s)://host[:port]/path, without key or question; set api_key_env")
-        if form not in _FORMS:
-            raise UnknownName("form of endpoint", form, _FORMS)
+        check_url("endpoint", endpoint, "api_key_env")
         if min(batch, concurrency) < 1 or timeout <= 0 or retries < 0:
             raise BadInput(
                 f"batch={batch}, concurrency={concurrency}, timeout={timeout}, retries={retries} asks nothing"
             )
-        self._url, self._key_name, self._form = f"{endpoint.rstrip('/')}/rerank", api_key_env, form
-        self._batch, self._concurrency, self._fields = batch, concurrency, tuple(fields)
-        self._timeout, self._retries, self._patience = timeout, retries, patience
+        self._server = endpoint
+        self._key_name = api_key_env
+        self._form = form
+        self._batch = batch
+        self._concurrency = concurrency
+        self._fields = tuple(fields)
+        self._timeout = timeout
+        self._retries = retries
+        self._patience = patience
         self._model = model
-        self._opener = urllib.request.build_opener(_NoRedirects)
         self.identity: Mapping[str, Any] = {
             "reranker": "endpoint",
             "model": model,
@@ -78,104 +71,111 @@ class Endpoint:
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given. Raises OutsideFailed, and BadInput for what is refused."""
-        return self._scored(query, passages)[0]
+        [(scores, _)] = self.score_many([(query, passages)])
+        return scores
 
     def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
         """Scores and usage of each job, in order, several asked at a time."""
-        waiting: list[Future[tuple[list[float], Usage]]] = []
-        with ThreadPoolExecutor(self._concurrency) as threads:
-            try:
-                for query, passages in jobs:
-                    waiting.append(threads.submit(self._scored, query, passages))
-                    if len(waiting) > 2 * self._concurrency:
-                        yield waiting.pop(0).result()
-                while waiting:
-                    yield waiting.pop(0).result()
-            finally:
-                threads.shutdown(wait=False, cancel_futures=True)
+        client = Client(
+            self._server,
+            "/rerank",
+            key=self._key(),
+            concurrency=self._concurrency,
+            timeout=self._timeout,
+            retries=self._retries,
+            patience=self._patience,
+        )
+        waiting: deque[_Job] = deque()
 
-    def _scored(self, query: Query, passages: Sequence[Passage]) -> tuple[list[float], Usage]:
-        texts = [passage.flat(self._fields) for passage in passages]
-        scores: list[float] = []
-        tokens = requests = 0
-        for start in range(0, len(texts), self._batch):
-            some = texts[start : start + self._batch]
-            asks, names = _FORMS[self._form]
-            body = {"model": self._model, "query": query.text, asks: some}
-            answer = self._asked(
-                body if self._form == "documents" else {"query": query.text, asks: some, "truncate": True}
-            )
-            scores += _scores(answer, len(some), names, query.id)
-            tokens, requests = tokens + _tokens(answer), requests + 1
-        return scores, Usage(prompts=requests, input_tokens=tokens)
+        def requests() -> Iterator[Request[tuple[_Job, int]]]:
+            for query, passages in jobs:
+                texts = [passage.flat(self._fields) for passage in passages]
+                job = _Job(query.id, [0.0] * len(texts), len(texts))
+                waiting.append(job)
+                for start in range(0, len(texts), self._batch):
+                    body = self._body(query, texts[start : start + self._batch])
+                    yield Request((job, start), body, f"query {printable(query.id)!r}")
 
-    def _asked(self, body: Mapping[str, Any]) -> Any:
-        """The server's answer as JSON, asked until it comes or patience ends."""
-        data, waited, failures = json.dumps(body, ensure_ascii=False).encode(), 0.0, 0
-        while True:
-            pause = None
-            try:
-                return self._once(data)
-            except urllib.error.HTTPError as error:
-                with error:
-                    last = f"{error.code} {printable(self._safe(error.read(2000).decode('utf-8', 'replace')), 200)}"
-                if error.code < 500 and error.code not in _AGAIN:
-                    raise BadInput(f"{self._url} refuses: {last}; check endpoint, model and key") from None
-                pause = _retry_after(error)
-            except (OSError, HTTPException, ValueError, RecursionError) as error:
-                last = printable(self._safe(f"{type(error).__name__}: {error}"), 200)
-            failures += 1
-            pause = max(pause, 0.1 * failures) if pause is not None else _break(failures)
-            if failures > self._retries or waited + pause > self._patience:
-                raise OutsideFailed(f"{self._url} gives no answer after {failures} tries (last: {last}); is it up?")
-            waited += pause
-            time.sleep(pause)
+        for (job, start), outcome in client.ask(requests(), _read):
+            if isinstance(outcome, OutsideFailed):
+                raise outcome
+            if isinstance(outcome, StatusError):
+                raise BadInput(
+                    f"{self._server} refuses: {client.said(outcome)}; check endpoint, model and key"
+                ) from None
+            job.take(start, outcome.value, self._batch, _SCORE_KEYS[self._form])
+            while waiting and not waiting[0].missing:
+                yield waiting.popleft().result()
+        while waiting:  # jobs without passages
+            yield waiting.popleft().result()
 
-    def _once(self, data: bytes) -> Any:
-        headers = {"content-type": "application/json", "accept": "application/json", "user-agent": "exabench"}
-        if key := self._key():
-            headers["authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(self._url, data, headers, method="POST")
-        with self._opener.open(request, timeout=self._timeout) as answer:
-            body = answer.read(_LARGEST + 1)
-        if len(body) > _LARGEST:
-            raise ValueError("an answer that is too large")
-        return from_json(body.decode())
+    def _body(self, query: Query, texts: list[str]) -> dict[str, Any]:
+        if self._form == "documents":
+            return {"model": self._model, "query": query.text, "documents": texts}
+        return {"query": query.text, "texts": texts, "truncate": True}
 
     def _key(self) -> str:
         key = os.environ.get(self._key_name, "") if self._key_name else ""
         if self._key_name and not key:
-            raise BadInput(f"{self._url} needs a key: set the environment variable {self._key_name}")
+            raise BadInput(f"{self._server} needs a key: set the environment variable {self._key_name}")
         return key
 
-    def _safe(self, text: str) -> str:
-        key = self._key()
-        return text.replace(key, "***") if len(key) > 7 else text
+
+@dataclass(frozen=True)
+class _Answer:
+    """The JSON of an answer."""
+
+    value: Any
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """What is asked, and the key, go nowhere else."""
+@dataclass
+class _Job:
+    """A query whose passages are being scored; `missing` counts those that have no score yet."""
 
-    def redirect_request(self, *given: Any, **named: Any) -> None:
-        return None
+    query_id: str
+    scores: list[float]
+    missing: int
+    requests: int = 0
+    tokens: int = 0
+
+    def take(self, start: int, answer: Any, batch: int, score_key: str) -> None:
+        """Fill in the scores of the passages from `start` on. Raises OutsideFailed for an answer that is not whole."""
+        size = min(batch, len(self.scores) - start)
+        self.scores[start : start + size] = _scores(answer, size, score_key, self.query_id)
+        self.missing -= size
+        self.requests += 1
+        self.tokens += _tokens(answer)
+
+    def result(self) -> tuple[list[float], Usage]:
+        """All scores, and what they took."""
+        return self.scores, Usage(prompts=self.requests, input_tokens=self.tokens)
 
 
-def _scores(answer: Any, size: int, name: str, query_id: str) -> list[float]:
+def _read(data: bytes) -> _Answer:
+    try:
+        return _Answer(from_json(data.decode()))
+    except RecursionError as error:
+        raise ValueError("an answer that is no JSON") from error
+
+
+def _scores(answer: Any, size: int, score_key: str, query_id: str) -> list[float]:
     """The scores in the order of the passages. Raises OutsideFailed unless each has exactly one, and it is finite."""
     results = answer.get("results") if isinstance(answer, dict) else answer
-    found: dict[int, float] = {}
+    whose = f"query {printable(query_id)!r}"
+    scores: dict[int, float] = {}
     for result in results if isinstance(results, list) else [None]:
-        index, score = (result.get("index"), result.get(name)) if isinstance(result, dict) else (None, None)
-        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < size or index in found:
-            index = None
-        if index is None or isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-            raise OutsideFailed(
-                f"the endpoint's answer to query {printable(query_id)!r} is no list of index and {name}"
-            )
-        found[index] = float(score)
-    if len(found) != size:
-        raise OutsideFailed(f"the endpoint scored {len(found)} of {size} passages of query {printable(query_id)!r}")
-    return [found[place] for place in range(size)]
+        if not isinstance(result, dict):
+            raise OutsideFailed(f"the endpoint's answer to {whose} is no list of index and {score_key}")
+        index = result.get("index")
+        score = result.get(score_key)
+        if type(index) is not int or not 0 <= index < size or index in scores:
+            raise OutsideFailed(f"the endpoint's answer to {whose} has a wrong index ({printable(str(index))})")
+        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+            raise OutsideFailed(f"the endpoint's answer to {whose} has no finite {score_key} for passage {index}")
+        scores[index] = float(score)
+    if len(scores) != size:
+        raise OutsideFailed(f"the endpoint scored {len(scores)} of {size} passages of {whose}")
+    return [scores[place] for place in range(size)]
 
 
 def _tokens(answer: Any) -> int:
@@ -183,16 +183,3 @@ def _tokens(answer: Any) -> int:
     used = answer.get("usage") if isinstance(answer, dict) else None
     total = used.get("total_tokens", 0) if isinstance(used, dict) else 0
     return total if type(total) is int and total >= 0 else 0
-
-
-def _break(times: int) -> float:
-    """Seconds to wait after so many failures: about 0.5, 1, 2, 4 ..., not all at the same moment."""
-    return min(_LONGEST_BREAK, 0.5 * 2 ** min(times - 1, 10)) * random.uniform(0.75, 1.25)
-
-
-def _retry_after(error: urllib.error.HTTPError) -> float | None:
-    """The seconds that the server asks for, where it gives a number."""
-    try:
-        return max(0.0, float(error.headers.get("retry-after", "")))
-    except ValueError:
-        return None

@@ -11,8 +11,8 @@ import torch
 from exabench.errors import BadInput
 from exabench.nouns import Passage, Query
 from exabench.rerankers._answers import answer_ids, answer_words, chosen, spellings
-from exabench.rerankers._models import load
-from exabench.rerankers._pointwise import Options, Pointwise, parted
+from exabench.rerankers._models import Options, load
+from exabench.rerankers._pointwise import Pointwise
 from exabench.rerankers._templates import ids_of, text_template
 
 TEMPLATE = 'Is the question: "{query}" answered by the document: "{passage}"? Give an explanation.'
@@ -34,15 +34,14 @@ class ExaRanker(Pointwise):
         answers: Sequence[str] = (),
         **options: Unpack[Options],
     ) -> None:
-        origin, scoring = parted(options)
-        self._loaded = load(model, "seq2seq", **origin)
+        self._loaded = load(model, "seq2seq", **options)
         tokenizer = self._loaded.tokenizer
         positive, *negative = answer_ids(tokenizer, answer_words("exaranker", model, answers))
         ids = (positive, *(other for id in negative for other in spellings(tokenizer, id)))
         self._template = text_template(template, tokenizer)
-        self._limit = min(scoring.get("max_length") or 512, self._loaded.head.limit)
+        self._limit = min(options.get("max_length") or 512, self._loaded.head.limit)
         narrowed, columns = chosen(self._loaded, strategy, ids)
-        super().__init__(narrowed, self._template, strategy, columns, **scoring)
+        super().__init__(narrowed, self._template, strategy, columns, **options)
 
     def explain(self, query: Query, passage: Passage, max_tokens: int = 256) -> str:
         """The label and the explanation that the model writes for this pair, greedily; its first token is the score's.

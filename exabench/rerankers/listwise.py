@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from exabench.errors import UnknownName
+from exabench.asking import Conversation
+from exabench.errors import BadInput, UnknownName
 from exabench.nouns import Passage, Prompt, Query, Reply
 from exabench.permutation import Permutation, read_permutation
 from exabench.prompting import prompt_file
-from exabench.rerankers._asking import Asking, Conversation
-from exabench.rerankers._windows import check_windows, windows
+from exabench.rerankers._asking import Asking, Outcome, by_place
 
 if TYPE_CHECKING:
     from exabench.teachers import Teacher
@@ -42,12 +42,18 @@ class Listwise(Asking):
     ) -> None:
         if style not in _STYLES:
             raise UnknownName("listwise style", style, _STYLES)
-        check_windows(window, step, passes, words)
-        self._window, self._step, self._passes = window, step, passes
+        if window < 2 or not 1 <= step <= window or passes < 1 or words < 1:
+            raise BadInput(
+                f"window={window}, step={step}, passes={passes}, words={words} orders nothing or leaves gaps; a window "
+                "holds at least 2 passages, a step is at least 1 and at most the window, passes and words at least 1"
+            )
+        self._window = window
+        self._step = step
+        self._passes = passes
         strategy = f"windows of {window}, step {step}, {passes} pass{'es' * (passes > 1)}"
         super().__init__(teacher, prompt_file(style), strategy, words=words, fields=fields)
 
-    def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation:
+    def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
         texts, cut = self._shown(passages)
         order = list(range(len(passages)))
         replies: list[Reply] = []
@@ -55,15 +61,27 @@ class Listwise(Asking):
         for start, end in windows(len(passages), self._window, self._step, self._passes):
             inside = order[start:end]
             turns = self._prompt.turns(query=query.text, passages=[texts[place] for place in inside])
-            room = self._prompt.number("answer_tokens_per_passage") * len(inside)
-            [reply] = yield [
-                Prompt(f"{query.id}:{start + 1}-{end}:{len(replies)}", turns, room, pattern=self._prompt.pattern)
-            ]
+            name = f"{query.id}:{start + 1}-{end}:{len(replies)}"
+            answer_tokens = self._prompt.number("answer_tokens_per_passage") * len(inside)
+            [reply] = yield [Prompt(name, turns, answer_tokens, pattern=self._prompt.pattern)]
+            reading = read_permutation(reply.text, len(inside))
+            order[start:end] = [inside[place] for place in reading.order]
             replies.append(reply)
-            readings.append(read_permutation(reply.text, len(inside)))
-            order[start:end] = [inside[place] for place in readings[-1].order]
-        scores = [0.0] * len(order)
-        for rank, place in enumerate(order):
-            scores[place] = float(len(order) - rank)
+            readings.append(reading)
         repairs = [reading.repairs for reading in readings]
-        return scores, self._usage(replies, cut, repairs)
+        return by_place(order), self._usage(replies, cut, repairs)
+
+
+def windows(n: int, size: int = 20, step: int = 10, passes: int = 1) -> Iterator[tuple[int, int]]:
+    """(start, end) of each window over `n` places, from the bottom up, `passes` times; none for a list of one.
+
+    The first window ends at the bottom and each next one lies `step` higher. The last one starts at the head of the
+    list and is smaller where `n - size` is no multiple of `step`: RankGPT leaves the head unvisited there, rank_llm
+    clamps as is done here. 100 places in windows of 20 and steps of 10 are nine windows.
+    """
+    for _ in range(passes if n > 1 else 0):
+        end = n
+        while end > size:
+            yield end - size, end
+            end -= step
+        yield 0, end

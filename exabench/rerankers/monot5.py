@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from exabench.rerankers._answers import answer_ids, answer_words, chosen
-from exabench.rerankers._models import load
-from exabench.rerankers._pointwise import Options, Pointwise, parted
+from exabench.rerankers._models import Options, load
+from exabench.rerankers._pointwise import Pointwise
 from exabench.rerankers._templates import text_template
 
 TEMPLATE = "Query: {query} Document: {passage} Relevant:"
@@ -29,8 +29,7 @@ class MonoT5(Pointwise):
         answers: Sequence[str] = (),
         **options: Unpack[Options],
     ) -> None:
-        origin, scoring = parted(options)
-        loaded = load(model, "seq2seq", **origin)
+        loaded = load(model, "seq2seq", **options)
         ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
         narrowed, columns = chosen(loaded, strategy, ids)
-        super().__init__(narrowed, text_template(template, loaded.tokenizer), strategy, columns, **scoring)
+        super().__init__(narrowed, text_template(template, loaded.tokenizer), strategy, columns, **options)

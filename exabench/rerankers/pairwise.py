@@ -65,7 +65,8 @@ class Pairwise:
             given = {"lock": lock, "scores": scores, "progress": progress}
             self._way = make("reranker pairwise with a model", _duo_t5(), given, own, model)
         self.identity: Mapping[str, Any] = {**self._way.identity, "reranker": "pairwise"}
-        self.precision, self.parameters = self._way.precision, self._way.parameters
+        self.precision = self._way.precision
+        self.parameters = self._way.parameters
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given."""

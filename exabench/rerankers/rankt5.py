@@ -9,8 +9,8 @@ from typing import Unpack
 from exabench.files import read_json
 from exabench.hub import model_folder
 from exabench.rerankers._answers import answer_ids, answer_words, chosen, suited
-from exabench.rerankers._models import load
-from exabench.rerankers._pointwise import Options, Pointwise, parted
+from exabench.rerankers._models import Options, load
+from exabench.rerankers._pointwise import Pointwise
 from exabench.rerankers._templates import text_template
 
 TEMPLATE = "Query: {query} Document: {passage}"
@@ -32,16 +32,15 @@ class RankT5(Pointwise):
         answers: Sequence[str] = (),
         **options: Unpack[Options],
     ) -> None:
-        origin, scoring = parted(options)
-        kind = _kind(model, origin.get("revision", ""), origin.get("lock"))
-        loaded = load(model, kind, **origin)
+        kind = _kind(model, options.get("revision", ""), options.get("lock"))
+        loaded = load(model, kind, **options)
         columns: tuple[int, ...] = (0,)
         if kind == "seq2seq":
             ids = answer_ids(loaded.tokenizer, answer_words("rankt5", model, answers))
             loaded, columns = chosen(loaded, strategy, ids)
         else:
             suited(strategy, 1, rows=("answers",))
-        super().__init__(loaded, text_template(template, loaded.tokenizer), strategy, columns, **scoring)
+        super().__init__(loaded, text_template(template, loaded.tokenizer), strategy, columns, **options)
 
 
 def _kind(model: str, revision: str, lock: str | Path | None) -> str:

@@ -7,8 +7,8 @@ from typing import Any, Unpack
 
 from exabench.errors import BadInput
 from exabench.rerankers._answers import answer_ids, answer_words, chosen
-from exabench.rerankers._models import load
-from exabench.rerankers._pointwise import Options, Pointwise, parted
+from exabench.rerankers._models import Options, load
+from exabench.rerankers._pointwise import Pointwise
 from exabench.rerankers._templates import Template, text_template
 
 TEMPLATE = (
@@ -33,12 +33,11 @@ class YesNo(Pointwise):
         answers: Sequence[str] = (),
         **options: Unpack[Options],
     ) -> None:
-        origin, scoring = parted(options)
-        loaded = load(model, "decoder", **origin)
+        loaded = load(model, "decoder", **options)
         made = _template(template, loaded.tokenizer, chat)
         words = [word if chat else f" {word}" for word in answer_words("yes_no", model, answers)]
         narrowed, columns = chosen(loaded, strategy, answer_ids(loaded.tokenizer, words, after=_cue(made.text)))
-        super().__init__(narrowed, made, strategy, columns, **scoring)
+        super().__init__(narrowed, made, strategy, columns, **options)
 
 
 def _template(text: str, tokenizer: Any, chat: bool) -> Template:

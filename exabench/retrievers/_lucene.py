@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from exabench.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, printable
-from exabench.files import only_writer, writing
+from exabench.files import only_writer, replacing_folder
 
 _START = threading.Lock()
 _PIP = "pip install 'exabench[lucene]'"
@@ -91,19 +91,18 @@ def build(lines: Iterable[bytes], holding: int, folder: Path, fields: tuple[str,
     `holding` is how many lines have contents (Anserini leaves out those that have none): fewer documents in the
     index are an error. One writer at a time; what a killed writer left half-made goes. Raises CannotWrite.
     """
-    jnius, part = java(), folder.with_name(f".{folder.name}.part")
+    jnius = java()
     with only_writer(folder):
         if folder.is_dir():
             return
-        try:
-            with writing(part):
-                shutil.rmtree(part, ignore_errors=True)
-                (part / "corpus").mkdir(parents=True)
-                with open(part / "corpus" / "passages.jsonl", "wb") as file:
-                    file.writelines(lines)
+        with replacing_folder(folder) as unfinished:
+            corpus = unfinished / "corpus"  # Lucene looks at no folder inside its own
+            corpus.mkdir()
+            with open(corpus / "passages.jsonl", "wb") as file:
+                file.writelines(lines)
             with failing(f"indexing into {folder.parent}"):
-                _index(jnius, part, fields)
-                reader = open_index(jnius, part / "index")
+                _index(jnius, corpus, unfinished, fields)
+                reader = open_index(jnius, unfinished)
                 indexed = int(reader.numDocs())
                 reader.close()
             if indexed != holding:
@@ -111,10 +110,7 @@ def build(lines: Iterable[bytes], holding: int, folder: Path, fields: tuple[str,
                     f"Lucene indexed {indexed} of {holding} passages in {folder.parent}; "
                     "is the disk full, or an id longer than 32,766 bytes?"
                 )
-            with writing(folder):
-                os.rename(part / "index", folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(corpus)
 
 
 def open_index(jnius: Any, folder: Path) -> Any:
@@ -126,13 +122,13 @@ def open_index(jnius: Any, folder: Path) -> Any:
     return jnius.cast("org.apache.lucene.index.IndexReader", reader)
 
 
-def _index(jnius: Any, part: Path, fields: tuple[str, ...]) -> None:
+def _index(jnius: Any, corpus: Path, index: Path, fields: tuple[str, ...]) -> None:
     """Anserini's own indexer with the settings of its BEIR regressions, but that it stores nothing except ids."""
     settings = f"-collection JsonCollection -threads 1 -memoryBuffer {_BUFFER} -quiet".split()
-    named = ("-fields", *fields) if fields else ()
-    jnius.autoclass("io.anserini.index.IndexCollection").main(
-        [*settings, "-input", str(part / "corpus"), "-index", str(part / "index"), *named]
-    )
+    settings += ["-input", str(corpus), "-index", str(index)]
+    if fields:
+        settings += ["-fields", *fields]
+    jnius.autoclass("io.anserini.index.IndexCollection").main(settings)
 
 
 def _start() -> None:

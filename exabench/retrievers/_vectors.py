@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,11 +49,14 @@ class Vectors:
     def __init__(self, cache: Path, about: Mapping[str, Any], arrays: Sequence[str], *, shard: int = SHARD) -> None:
         if shard < 1:
             raise BadInput(f"a shard holds at least 1 passage, not {shard}")
-        slug = "".join(c if c.isalnum() and c.isascii() else "-" for c in str(about.get("model", "")))[-40:].strip("-")
-        self.folder = cache / f"{slug}-{digest_of(about)[7:23]}"
+        slug = re.sub(r"[^A-Za-z0-9]", "-", str(about.get("model", "")))[-40:].strip("-")
+        digest = digest_of(about).removeprefix("sha256:")
+        self.folder = cache / f"{slug}-{digest[:16]}"
         self.shards: list[Shard] = []
         self.encoded = 0
-        self._about, self._arrays, self._size = about, arrays, shard
+        self._about = about
+        self._arrays = arrays
+        self._size = shard
 
     def __len__(self) -> int:
         return self.shards[-1].first + self.shards[-1].rows if self.shards else 0
@@ -66,13 +70,14 @@ class Vectors:
         """
         total = len(passages) if isinstance(passages, Sized) else 0
         stream = iter(passages)
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as writing:
             while some := list(itertools.islice(stream, self._size)):
-                ids, texts = [passage.id for passage in some], [passage.flat(fields) for passage in some]
-                digest = digest_of([ids, texts])[7:]
-                if not self._there(digest, ids):
+                ids = [passage.id for passage in some]
+                texts = [passage.flat(fields) for passage in some]
+                digest = digest_of([ids, texts]).removeprefix("sha256:")
+                if not self._is_whole(digest, ids):
                     if not self.encoded:
-                        held.enter_context(only_writer(self.folder))
+                        writing.enter_context(only_writer(self.folder))
                         self._begin()
                     self._write(digest, ids, encode(ids, texts))
                     self.encoded += len(ids)
@@ -95,15 +100,16 @@ class Vectors:
 
     def named(self, numbers: np.ndarray, rows: np.ndarray, scores: np.ndarray, queries: int) -> list[dict[str, float]]:
         """`{passage_id: score}` of each query, from columns of query number, row and score."""
-        found: list[dict[str, float]] = [{} for _ in range(queries)]
+        named: list[dict[str, float]] = [{} for _ in range(queries)]
         for number, id, score in zip(numbers.tolist(), self.ids(rows), scores.tolist(), strict=True):
-            found[number][id] = score
-        return found
+            named[number][id] = score
+        return named
 
     def by_shard(self, rows: np.ndarray) -> Iterator[tuple[Shard, np.ndarray]]:
         """Each shard that holds some of the rows, with the places of those in `rows`, ascending by row."""
         order = np.argsort(rows, kind="stable")
-        starts = np.searchsorted(rows[order], [*(shard.first for shard in self.shards), len(self)])
+        firsts = [shard.first for shard in self.shards]
+        starts = np.searchsorted(rows[order], [*firsts, len(self)])
         for shard, (start, end) in zip(self.shards, itertools.pairwise(starts), strict=True):
             if end > start:
                 yield shard, order[start:end]
@@ -114,8 +120,8 @@ class Vectors:
         for left in self.folder.glob(".*"):
             left.unlink(missing_ok=True)
 
-    def _there(self, digest: str, ids: Sequence[str]) -> bool:
-        """Is the shard whole on disk? A file that somebody cut short makes it a shard to encode again."""
+    def _is_whole(self, digest: str, ids: Sequence[str]) -> bool:
+        """Is the shard whole on disk? One whose file somebody cut short is encoded again."""
         try:
             for name in self._arrays:
                 np.lib.format.open_memmap(self._file(digest, name), mode="r")
@@ -135,3 +141,10 @@ class Vectors:
 
     def _ids(self, digest: str) -> list[str]:
         return from_json(read_text(self.folder / f"{digest}.ids"))
+
+
+def refuse_not_finite(values: np.ndarray, ids: Sequence[str], what: str) -> None:
+    """Raise BadInput with the id of the first row that holds NaN or infinity."""
+    wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(wrong):
+        raise BadInput(f"the model's vector of this {what} is not finite; check model and precision", id=ids[wrong[0]])

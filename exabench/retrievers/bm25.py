@@ -10,7 +10,7 @@ import bm25s
 import numpy as np
 import Stemmer
 
-from exabench.errors import BadInput, UnknownName
+from exabench.errors import BadInput
 from exabench.nouns import Passage, Query, Run
 from exabench.retrievers._lucene_scores import LuceneLengths, without_ties
 from exabench.retrievers._lucene_words import STOP_WORDS, LuceneWords
@@ -26,12 +26,11 @@ WAYS = ("words", "lengths", "ties")
 class Bm25:
     """An index over one collection, in memory. `k1` and `b` as in Robertson and Zaragoza 2009.
 
-    `lucene` names the ways of Lucene to follow to the letter; with all three (the default) the run is Anserini's own,
-    with none it is the plain formula.
-    "words": its Porter leaves words of two letters alone and turns -logy into -log and -bly into -bl; a superscript
-    is no part of a word, a copyright sign is one. "lengths": the length of a passage is kept in one byte. "ties":
-    equal scores go by document id ascending, four decimals are kept, and 0.000001 parts the tied, so that the
-    ranking rule (document id descending) finds no tie.
+    `lucene` is on where it lists words, lengths and ties (the default): the run is then Anserini's own to the letter.
+    With an empty list it is the plain formula. Lucene's ways are these. "words": its Porter leaves words of two letters
+    alone and turns -logy into -log and -bly into -bl; a superscript is no part of a word, a copyright sign is one.
+    "lengths": the length of a passage is kept in one byte. "ties": equal scores go by document id ascending, four
+    decimals are kept, and 0.000001 parts the tied, so that the ranking rule (document id descending) finds no tie.
     """
 
     whole = True
@@ -47,9 +46,9 @@ class Bm25:
     ) -> None:
         if not (k1 >= 0 and 0 <= b <= 1):
             raise BadInput(f"BM25 needs k1 >= 0 and 0 <= b <= 1, not k1 {k1} and b {b}")
-        for way in lucene:
-            if way not in WAYS:
-                raise UnknownName("way of Lucene", way, WAYS)
+        if set(lucene) not in (set(), set(WAYS)):
+            raise BadInput(f"lucene must be all of {', '.join(WAYS)} or an empty list, not {list(lucene)}")
+        self._like_lucene = bool(lucene)
         self.parameters: dict[str, Any] = {
             "k1": k1,
             "b": b,
@@ -58,12 +57,12 @@ class Bm25:
             "text": " + ".join(fields),
             "lucene": sorted(set(lucene)),
         }
-        self._words = LuceneWords() if "words" in lucene else None
+        self._lucene_words = LuceneWords()
         self._stemmer = Stemmer.Stemmer("porter")
         self._ids: list[str] = []
-        engine = LuceneLengths if "lengths" in lucene else bm25s.BM25
+        engine = LuceneLengths if self._like_lucene else bm25s.BM25
         self._index = engine(method="lucene", k1=k1, b=b)
-        texts = []
+        texts: list[str] = []
         for passage in passages:
             self._ids.append(passage.id)
             texts.append(passage.flat(fields))
@@ -71,7 +70,7 @@ class Bm25:
             raise BadInput("there is no passage to index")
         with np.errstate(invalid="ignore"):  # passages without a word have no mean length
             self._index.index(self._tokens(texts), create_empty_token=False, show_progress=False)
-        self._places = _alphabetical(self._ids) if "ties" in lucene else None
+        self._places = _alphabetical(self._ids)
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The best `depth` passages; those that share no word with the query are never returned."""
@@ -80,19 +79,20 @@ class Bm25:
             known = [word for word in words if word in self._index.vocab_dict]
             values = self._index.get_scores(known) if known else np.zeros(0, np.float32)
             found = np.flatnonzero(values > 0)
-            if len(found) > depth:  # ties at the cut are settled by the ranking rule below, not by position
+            if len(found) > depth:  # ties at the cut are settled below, not by position
                 found = found[values[found] >= np.partition(values[found], -depth)[-depth]]
             values = values[found]
-            if self._places is not None:
+            if self._like_lucene:
                 order = np.lexsort((self._places[found], -values))[:depth]
-                found, values = found[order], without_ties(values[order])
+                found = found[order]
+                values = without_ties(values[order])
             if len(found):
                 scores[query.id] = {self._ids[i]: float(value) for i, value in zip(found, values, strict=True)}
         return top(run_of("bm25", scores), depth)
 
     def _tokens(self, texts: list[str]) -> list[list[str]]:
-        if self._words:
-            return [self._words(text) for text in texts]
+        if self._like_lucene:
+            return [self._lucene_words(text) for text in texts]
         plain = [_POSSESSIVE.sub("", text) for text in texts]
         tokens: list[list[str]] = bm25s.tokenize(
             plain,

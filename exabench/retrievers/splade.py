@@ -12,18 +12,19 @@ import torch
 from scipy.sparse import csr_matrix, vstack
 from transformers import AutoModelForMaskedLM
 
+from exabench.batches import CPU_SHARD_TOKENS, budget_of, padded_batches, tokenised
 from exabench.errors import BadInput
 from exabench.files import cache_folder, read_json
 from exabench.hub import model_folder
-from exabench.models import device_of, dtype_of, loading, tokenizer_of, weights_of
+from exabench.models import device_of, dtype_of, loading, token_limit, tokenizer_of, weights_of
 from exabench.nouns import ModelFolder, Passage, Progress, Query, Run, silent
-from exabench.retrievers._best import Best, columns
-from exabench.retrievers._encoders import in_batches, refuse_not_finite, token_limit, tokenised
-from exabench.retrievers._vectors import SHARD, Vectors
+from exabench.retrievers._best import BestRows, columns
+from exabench.retrievers._vectors import SHARD, Vectors, refuse_not_finite
 from exabench.runs import run_of, top
 
 ARRAYS = ("starts", "rows", "weights")
 _QUERIES = 512
+_WHAT = "a masked language model"
 
 
 class Splade:
@@ -59,20 +60,28 @@ class Splade:
         if terms < 0:
             raise BadInput(f"terms must be 0 (all) or how many to keep of a passage, not {terms}")
         place = device_of(device)
-        encoder = self._queries = SparseEncoder(model_folder(model, revision, lock), place, max_length, precision)
-        about = encoder.about | {"terms": terms, "text": " + ".join(fields)}
+        folder = model_folder(model, revision, lock)
+        self._passages = SparseEncoder(folder, place, max_length, precision)
+        self._queries = self._passages
+        about = {
+            "model": folder.name,
+            "revision": folder.revision,
+            "pooling": "max of log(1 + relu)",
+            "similarity": "dot",
+            "max_length": self._passages.max_length,
+            "precision": precision,
+            "terms": terms,
+            "text": " + ".join(fields),
+        }
         self.parameters: dict[str, Any] = dict(about)
         if query_model:
-            own = model_folder(query_model, query_revision, lock)
-            self._queries = SparseEncoder(own, place, max_length, precision)
-            self.parameters |= {"query_model": own.name, "query_revision": own.revision}
-
-        def encode(ids: Sequence[str], texts: Sequence[str]) -> dict[str, np.ndarray]:
-            postings = encoder.encode(texts, ids, "passage", terms).tocsc()
-            return {"starts": postings.indptr, "rows": postings.indices, "weights": postings.data}
-
+            query_folder = model_folder(query_model, query_revision, lock)
+            self._queries = SparseEncoder(query_folder, place, max_length, precision)
+            self.parameters["query_model"] = query_folder.name
+            self.parameters["query_revision"] = query_folder.revision
+        self._terms = terms
         self._index = Vectors(Path(cache) if cache else cache_folder("vectors"), about, ARRAYS, shard=shard)
-        self._index.fill(passages, fields, encode, progress)
+        self._index.fill(passages, fields, self._encode_shard, progress)
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The best `depth` passages of every query among those that share a word with it."""
@@ -81,20 +90,25 @@ class Splade:
         for start in range(0, len(ordered), _QUERIES):
             some = ordered[start : start + _QUERIES]
             vectors = self._queries.encode([query.text for query in some], [query.id for query in some], "query")
-            found = self._index.named(*columns(self._found(vectors, depth)), len(some))
-            scores |= {query.id: row for query, row in zip(some, found, strict=True) if row}
+            best = self._search_shards(vectors, depth)
+            rows = self._index.named(*columns(best), len(some))
+            scores |= {query.id: row for query, row in zip(some, rows, strict=True) if row}
         return top(run_of("splade", scores), depth)
 
-    def _found(self, queries: csr_matrix, depth: int) -> list[Best]:
-        best = [Best(depth) for _ in range(queries.shape[0])]
+    def _encode_shard(self, ids: Sequence[str], texts: Sequence[str]) -> dict[str, np.ndarray]:
+        postings = self._passages.encode(texts, ids, "passage", self._terms).tocsc()
+        return {"starts": postings.indptr, "rows": postings.indices, "weights": postings.data}
+
+    def _search_shards(self, queries: csr_matrix, depth: int) -> list[BestRows]:
+        best = [BestRows(depth) for _ in range(queries.shape[0])]
         for shard in self._index.shards:
             starts, rows, weights = (self._index.read(shard, name) for name in ARRAYS)
-            if len(starts) != queries.shape[1] + 1:
-                raise BadInput(
-                    f"queries have {queries.shape[1]} words and passages {len(starts) - 1}; the two models do not match"
-                )
+            words = len(starts) - 1
+            if words != queries.shape[1]:
+                wrong = f"queries have {queries.shape[1]} words and passages {words}"
+                raise BadInput(f"{wrong}; the two models do not match")
             # The columns of words x passages, read as the rows of its transpose: one list of postings a word.
-            scores = queries @ csr_matrix((weights, rows, starts), (len(starts) - 1, shard.rows))
+            scores = queries @ csr_matrix((weights, rows, starts), (words, shard.rows))
             for i, (start, end) in enumerate(pairwise(scores.indptr)):
                 best[i].offer(scores.indices[start:end] + np.int64(shard.first), scores.data[start:end])
         return best
@@ -108,30 +122,23 @@ class SparseEncoder:
 
     def __init__(self, folder: ModelFolder, device: torch.device, max_length: int, precision: str) -> None:
         self._device = device
+        self._budget = budget_of(str(device), CPU_SHARD_TOKENS)
         _refuse_other_formulas(folder)
-        with loading(folder, "a masked language model"):
+        with loading(folder, _WHAT):
             self._tokenizer = tokenizer_of(folder)
-            model = weights_of(AutoModelForMaskedLM, folder, "a masked language model", dtype_of(precision))
+            model = weights_of(AutoModelForMaskedLM, folder, _WHAT, dtype_of(precision))
             self.max_length = token_limit(self._tokenizer, model, folder, max_length)
         self._model = model.to(device)
-        self.about = {
-            "model": folder.name,
-            "revision": folder.revision,
-            "pooling": "max of log(1 + relu)",
-            "similarity": "dot",
-            "max_length": self.max_length,
-            "precision": precision,
-        }
 
     def encode(self, texts: Sequence[str], ids: Sequence[str], what: str, terms: int = 0) -> csr_matrix:
         """The rows of texts, in the order given; the heaviest `terms` words of each (0: all), the first among equals.
 
         Raises BadInput with the id of a text whose weights are not finite.
         """
-        rows = tokenised(self._tokenizer, texts, self.max_length)
+        tokens = tokenised(self._tokenizer, texts, self.max_length)
         parts: list[csr_matrix] = []
         places: list[np.ndarray] = []
-        for some, features in in_batches(self._tokenizer, rows, self._device):
+        for some, features in padded_batches(self._tokenizer, tokens, self._budget, self._device):
             weights = self._weights(features)
             refuse_not_finite(weights, [ids[i] for i in some], what)
             parts.append(_heaviest(csr_matrix(weights), terms))

@@ -1,101 +1,94 @@
-"""What a program in the jail may answer, and nothing else: a strict schema, checked before a value is used."""
+"""Answers of a program in the jail: typed, bounded, and checked before a value is used."""
 
 from __future__ import annotations
 
 import json
-import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
 
 from exabench.errors import printable
 from exabench.nouns import Usage
+from exabench.records import Record
 from exabench.screening import ERROR_CLASSES, Refused
 
-_MOST = 1 << 53  # of a count
+_Count = Annotated[int, Meta(ge=0, lt=1 << 53)]
+_Flops = Annotated[float, Meta(ge=0, lt=1e30)]
+_Score = Annotated[float, Meta(gt=-3e38, lt=3e38)]  # what single precision holds; NaN is not between the two
+_Plain = str | int | float | bool | list[str | int] | None
+_IDENTITY = 1 << 16  # bytes
 
 
-@dataclass(frozen=True)
-class About:
-    """What a reranker says of itself: what makes its scores what they are, how it is held, how many weights it has."""
+class About(Record, frozen=True):
+    """A reranker's answer to the setup: what makes its scores what they are, its number format, its weights."""
 
-    identity: Mapping[str, Any]
-    precision: str
-    parameters: int | None
+    identity: dict[str, _Plain]
+    precision: Annotated[str, Meta(pattern=r"\A[a-z0-9]{0,20}\Z")] | None
+    parameters: _Count | None
 
 
-def answered(line: bytes, keys: Sequence[str]) -> dict[str, Any]:
-    """The object of one answer, with exactly these keys. Raises Refused, also where the answer is a refusal."""
+class _Usage(Record, frozen=True):
+    """The fields of nouns.Usage, with bounds."""
+
+    prompts: _Count
+    input_tokens: _Count
+    output_tokens: _Count
+    flops_paper: _Flops | None
+    flops_exact: _Flops | None
+    cut_passages: _Count
+    cut_queries: _Count
+    repairs: Annotated[dict[str, _Count], Meta(max_length=20)]
+
+
+class Scores(Record, frozen=True):
+    """The answer to one query."""
+
+    scores: list[_Score]
+
+    def for_passages(self, count: int) -> list[float]:
+        """One score for each passage. Raises Refused."""
+        if len(self.scores) != count:
+            raise Refused("bad-scores", f"{len(self.scores)} scores for {count} passages")
+        return self.scores
+
+
+class CountedScores(Scores, frozen=True):
+    """The answer to one of many queries; `usage` is None where the part does not count it."""
+
+    usage: _Usage | None
+
+    def used(self) -> Usage | None:
+        """What the query took."""
+        return None if self.usage is None else Usage(**msgspec.to_builtins(self.usage))
+
+
+class Speed(Record, frozen=True):
+    """The answer after the last of many queries."""
+
+    pairs_per_second: Annotated[float, Meta(ge=0, lt=1e12)] | None
+
+
+_T = TypeVar("_T", bound=Record)
+
+
+def read_answer(line: bytes, kind: type[_T]) -> _T:
+    """One line as the answer that was asked for. Raises Refused, also where the answer is a refusal."""
     try:
-        value = json.loads(line.decode("utf-8"))
+        value: Any = json.loads(line)
+        if b"\\u" in line:
+            json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair could never be written again
     except (ValueError, RecursionError) as error:
         raise Refused("crashed", "an answer is not JSON") from error
     if isinstance(value, dict) and set(value) == {"refused", "message"}:
-        reason, message = value["refused"], value["message"]
+        reason = value["refused"]
         known = isinstance(reason, str) and reason in ERROR_CLASSES
-        raise Refused(reason if known else "crashed", printable(str(message), 300))
-    if not isinstance(value, dict) or set(value) != set(keys):
-        raise Refused("crashed", f"an answer is not an object of {', '.join(keys)}")
-    return value
-
-
-def about_of(line: bytes) -> About:
-    """The answer to the setup."""
-    value = answered(line, ("identity", "precision", "parameters"))
-    identity, precision, parameters = value["identity"], value["precision"] or "", value["parameters"]
-    plain = isinstance(identity, dict) and len(line) < 1 << 16 and all(map(_plain, identity.values()))
-    if not plain or not isinstance(precision, str) or not re.fullmatch("[a-z0-9]{0,20}", precision):
-        raise Refused("crashed", "the model does not say what it is")
-    if parameters is not None and not _count(parameters):
-        raise Refused("crashed", "the number of weights is no number")
-    return About(identity, precision, parameters)
-
-
-def scores_of(value: Mapping[str, Any], passages: int) -> list[float]:
-    """One finite score for each passage."""
-    scores = value["scores"]
-    if not isinstance(scores, list) or len(scores) != passages:
-        told = len(scores) if isinstance(scores, list) else "no list of"
-        raise Refused("bad-scores", f"{told} scores for {passages} passages")
-    if not all(type(score) in (float, int) and abs(score) < 3e38 and math.isfinite(score) for score in scores):
-        raise Refused("bad-scores", "a score is not a finite number")
-    return [float(score) for score in scores]
-
-
-def usage_of(value: Mapping[str, Any]) -> Usage | None:
-    """What a query took, in counts and FLOPs; None where it is not counted."""
-    found = value["usage"]
-    if found is None:
-        return None
-    if not isinstance(found, dict) or set(found) != {field.name for field in fields(Usage)}:
-        raise Refused("crashed", "a usage is not what a query takes")
-    for name, number in found.items():
-        if name == "repairs":
-            fine = isinstance(number, dict) and len(number) < 20 and all(map(_count, number.values()))
-        elif name.startswith("flops"):
-            fine = number is None or (type(number) in (int, float) and 0 <= number < 1e30)
-        else:
-            fine = _count(number)
-        if not fine:
-            raise Refused("crashed", f"the usage of a query has no sound {name}")
-    return Usage(**found)
-
-
-def speed_of(line: bytes) -> float | None:
-    """Pairs per second, as the model's side counts them."""
-    speed = answered(line, ("pairs_per_second",))["pairs_per_second"]
-    if speed is not None and not (type(speed) in (int, float) and 0 <= speed < 1e12):
-        raise Refused("crashed", "the speed is no number")
-    return speed
-
-
-def _count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < _MOST
-
-
-def _plain(value: Any) -> bool:
-    """A text, a number, or a list of such."""
-    if isinstance(value, list):
-        return all(type(one) in (str, int) for one in value)
-    return type(value) in (str, int, bool) or (type(value) is float and math.isfinite(value)) or value is None
+        raise Refused(reason if known else "crashed", printable(str(value["message"]), 300))
+    try:
+        answer = msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        reason = "bad-scores" if "$.scores" in str(error) else "crashed"
+        raise Refused(reason, f"an answer is not {kind.__name__}: {error}") from error
+    if isinstance(answer, About) and len(line) > _IDENTITY:
+        raise Refused("crashed", f"the model says more than {_IDENTITY} bytes of itself")
+    return answer

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import exabench.hub
-from exabench.files import cache_folder, writing
+from exabench.files import cache_folder, replacing_folder
 from exabench.nouns import ModelFolder
 from exabench.screening import Limits, Refused, check_libraries, screened, screened_repo
 
@@ -40,20 +38,13 @@ def stranger(
             end = min(end, files[file])
             return exabench.hub.file_part(model, file, commit, start, end) if start < end else b""
 
-        _fetched(model, commit, sorted(screened_repo(files, read, limits).files), folder)
+        _fetch(model, commit, sorted(screened_repo(files, read, limits).files), folder)
     screened(folder, limits)
     return ModelFolder(model, folder, commit)
 
 
-def _fetched(model: str, commit: str, files: list[str], folder: Path) -> None:
+def _fetch(model: str, commit: str, files: list[str], folder: Path) -> None:
     """The files in `folder`, all or none."""
-    with writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
-    try:
-        exabench.hub.snapshot(model, commit, files, part)
-        shutil.rmtree(part / ".cache", ignore_errors=True)  # the client's notes
-        with writing(folder):
-            os.replace(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with replacing_folder(folder) as fresh:
+        exabench.hub.snapshot(model, commit, files, fresh)
+        shutil.rmtree(fresh / ".cache", ignore_errors=True)  # the client's notes

@@ -24,11 +24,6 @@ _TAIL = 4_000  # bytes of what it says on stderr that are kept
 _SIGNALS = {128 + 24: "time-limit", 128 + 25: "crashed"}  # SIGXCPU; SIGXFSZ
 
 
-def nothing() -> bytes:
-    """What there is to send when there is nothing to send."""
-    return b""
-
-
 class Jailed:
     """A running program. Every way out of here (an answer too late or too long, its end) kills it and all its kin.
 
@@ -38,9 +33,12 @@ class Jailed:
     def __init__(self, program: Sequence[str], model: str | Path | None = None, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self._refused: Refused | None = None
-        self._line, self._unsent, self._said = bytearray(), bytearray(), bytearray()
-        self._started, self._stopped = time.monotonic(), threading.Event()
-        with _filter() as seccomp, _told() as (told, info):
+        self._line = bytearray()
+        self._unsent = bytearray()
+        self._said = bytearray()
+        self._started = time.monotonic()
+        self._stopped = threading.Event()
+        with _filter() as seccomp, _pipe() as (info_read, info):
             self._process = subprocess.Popen(
                 jail_command(program, model, self.limits, seccomp=seccomp, info=info),
                 stdin=subprocess.PIPE,
@@ -51,11 +49,11 @@ class Jailed:
                 pass_fds=[descriptor for descriptor in (seccomp, info) if descriptor is not None],
             )
             os.close(info)
-            self._first = _first(told)
+            self._first = _first_process(info_read)
         assert self._process.stdin and self._process.stdout and self._process.stderr
-        self._in, self._out, self._err = (
-            pipe.fileno() for pipe in (self._process.stdin, self._process.stdout, self._process.stderr)
-        )
+        self._in = self._process.stdin.fileno()
+        self._out = self._process.stdout.fileno()
+        self._err = self._process.stderr.fileno()
         for pipe in (self._in, self._out, self._err):
             os.set_blocking(pipe, False)
         self._select = selectors.DefaultSelector()
@@ -73,25 +71,27 @@ class Jailed:
         """Have this sent, when next an answer is waited for."""
         self._unsent += data
 
-    def exchange(self, seconds: Callable[[], float], feed: Callable[[], bytes] = nothing) -> bytes:
+    def exchange(self, seconds: Callable[[], float], feed: Callable[[], bytes] = lambda: b"") -> bytes:
         """Its next line, within `seconds` (asked again and again); meanwhile it is sent what `feed` gives.
 
         Raises Refused where none comes, and again at every later call: nothing that comes late is ever read.
         """
         asked = time.monotonic()
-        while self._refused or (end := self._line.find(b"\n")) < 0:
+        while True:
             if self._refused:
                 raise self.stop(self._refused)
+            line, newline, rest = self._line.partition(b"\n")
+            if newline:
+                self._line = rest
+                return bytes(line)
             if len(self._line) > self.limits.answer:
                 raise self.stop(Refused("crashed", f"an answer has more than {self.limits.answer} bytes"))
-            if time.monotonic() - asked > (given := seconds()):
+            given = seconds()
+            if time.monotonic() - asked > given:
                 raise self.stop(Refused("time-limit", f"the model gave no answer in {given:g} seconds"))
             if len(self._unsent) < _CHUNK:
                 self._unsent += feed()
             self._turn()
-        line = bytes(self._line[:end])
-        del self._line[: end + 1]
-        return line
 
     def stop(self, refused: Refused) -> Refused:
         """Kill it and all its kin; `refused`, or what was found before that, is what every later call raises."""
@@ -122,13 +122,16 @@ class Jailed:
         for key, _ in self._select.select(TICK):
             if key.fd == self._in:
                 self._write()
-            elif data := self._read(key.fd):
-                (self._line if key.fd == self._out else self._said).extend(data)
-                del self._said[:-_TAIL]
-            else:
+                continue
+            data = self._read(key.fd)
+            if data is None:
                 self._select.unregister(key.fd)
                 if key.fd == self._out:
                     self._ended()
+            elif key.fd == self._out:
+                self._line += data
+            else:
+                self._said = (self._said + data)[-_TAIL:]
 
     def _want_to_write(self, wanted: bool) -> None:
         if wanted != (self._in in self._select.get_map()):
@@ -146,9 +149,10 @@ class Jailed:
             self._unsent.clear()
 
     @staticmethod
-    def _read(pipe: int) -> bytes:
+    def _read(pipe: int) -> bytes | None:
+        """What is there to read; None at the end."""
         try:
-            return os.read(pipe, _CHUNK)
+            return os.read(pipe, _CHUNK) or None
         except BlockingIOError:
             return b""
 
@@ -157,21 +161,25 @@ class Jailed:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
         code = self._process.returncode
+        why = f"the model's process ended ({code})"
         lines = self.said.strip().splitlines()
-        why = f"the model's process ended ({code})" + (f": {printable(lines[-1], 200)}" if lines else "")
+        if lines:
+            why += f": {printable(lines[-1], 200)}"
         raise self.stop(Refused(_SIGNALS.get(code, "crashed"), why))
 
     # -- the watch ---------------------------------------------------------------------------------------------------
 
     def _watched(self) -> None:
         """Until it is stopped: kill it when it has too many processes, too much memory or too much time."""
+        limits = self.limits
         while not self._stopped.wait(TICK):
-            if time.monotonic() - self._started > self.limits.seconds:
-                self._refused = Refused("time-limit", f"the model took more than {self.limits.seconds:g} seconds")
-            elif len(kin := descendants(self._process.pid)) > self.limits.processes:
-                self._refused = Refused("crashed", f"the model started more than {self.limits.processes} processes")
-            elif sum(map(_memory, kin)) > self.limits.memory:
-                self._refused = Refused("out-of-memory", f"the model took more than {self.limits.memory} bytes")
+            kin = descendants(self._process.pid)
+            if time.monotonic() - self._started > limits.seconds:
+                self._refused = Refused("time-limit", f"the model took more than {limits.seconds:g} seconds")
+            elif len(kin) > limits.processes:
+                self._refused = Refused("crashed", f"the model started more than {limits.processes} processes")
+            elif sum(map(_memory, kin)) > limits.memory:
+                self._refused = Refused("out-of-memory", f"the model took more than {limits.memory} bytes")
             else:
                 continue
             self._kill()
@@ -194,24 +202,24 @@ def descendants(pid: int) -> list[int]:
                 stat = Path("/proc", name, "stat").read_bytes()
                 parent = int(stat[stat.rindex(b")") + 1 :].split()[1])
                 children.setdefault(parent, []).append(int(name))
-    found, todo = list[int](), [pid]
-    while todo:
-        some = children.get(todo.pop(), [])
-        found += some
-        todo += some
-    return found
+    found = [pid]
+    for parent in found:  # grows as it is walked
+        found += children.get(parent, [])
+    return found[1:]
 
 
 def _memory(pid: int) -> int:
     """Bytes that a process holds and no file backs."""
+    total = 0
     with contextlib.suppress(OSError):
-        lines = Path("/proc", str(pid), "status").read_bytes().splitlines()
-        return sum(int(line.split()[1]) << 10 for line in lines if line.startswith((b"RssAnon:", b"RssShmem:")))
-    return 0
+        for line in Path("/proc", str(pid), "status").read_bytes().splitlines():
+            if line.startswith((b"RssAnon:", b"RssShmem:")):
+                total += int(line.split()[1]) << 10
+    return total
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[tuple[int, int]]:
+def _pipe() -> Iterator[tuple[int, int]]:
     """A pipe; its end for writing is to be closed by whoever gives it away."""
     read, write = os.pipe()
     try:
@@ -220,27 +228,28 @@ def _told() -> Iterator[tuple[int, int]]:
         os.close(read)
 
 
-def _first(told: int) -> int | None:
+def _first_process(info: int) -> int | None:
     """The jail's first process, held by a descriptor, as bubblewrap tells it; None where it did not get that far."""
     text = b""
-    while piece := os.read(told, 4096):
+    while piece := os.read(info, 4096):
         text += piece
     found = re.search(rb'"child-pid": (\d+)', text)
-    with contextlib.suppress(ProcessLookupError):
-        return os.pidfd_open(int(found[1])) if found else None
-    return None
+    if found is None:
+        return None
+    try:
+        return os.pidfd_open(int(found[1]))
+    except ProcessLookupError:
+        return None
 
 
 @contextlib.contextmanager
 def _filter() -> Iterator[int | None]:
     """A descriptor from which the filter of system calls can be read once; None where there is no filter."""
-    if not (program := seccomp_filter()):
+    program = seccomp_filter()
+    if not program:
         yield None
         return
-    read, write = os.pipe()
-    try:
+    with _pipe() as (read, write):
         os.write(write, program)
         os.close(write)
         yield read
-    finally:
-        os.close(read)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from exabench.nouns import ModelFolder, Passage, Query, Usage
-from exabench.sandbox._answers import about_of, answered, scores_of, speed_of, usage_of
+from exabench.sandbox._answers import About, CountedScores, Scores, Speed, read_answer
 from exabench.sandbox._folders import stranger
 from exabench.sandbox._jail import Limits, check_jail
 from exabench.sandbox._process import Jailed
@@ -41,15 +41,18 @@ class Sandboxed:
         *,
         lock: str | Path | None = None,
     ) -> None:
-        own, limits = dict(options or {}), limits or Limits()
+        own = dict(options or {})
+        limits = limits or Limits()
         check_jail()
         revision = str(own.pop("revision", ""))
         if isinstance(model, ModelFolder):  # the client's cache is links, which lead out of any jail
-            revision, model = model.revision, model.name
+            revision = model.revision
+            model = model.name
         folder = stranger(model, revision, lock, Screening(weights=limits.weights))
         self._talk = Conversation(WORKER, folder.path, limits, {"part": part, "options": own})
         about = self._talk.about
-        self.precision, self.parameters = about.precision, about.parameters
+        self.precision = about.precision or ""
+        self.parameters = about.parameters
         self.identity = {**about.identity, "model": folder.name, "revision": folder.revision}
 
     @property
@@ -80,18 +83,19 @@ class Conversation:
     """Questions to a program in the jail, and its answers, each of them checked. Nothing it says is believed."""
 
     def __init__(self, program: Sequence[str], model: Path | None, limits: Limits, setup: Mapping[str, Any]) -> None:
-        self._jailed, self._limits = Jailed(program, model, limits), limits
+        self._jailed = Jailed(program, model, limits)
+        self._limits = limits
         self.speed: float | None = None
         self._jailed.send(_line(setup))
         with self._fatal():
-            self.about = about_of(self._jailed.exchange(lambda: limits.load))
+            self.about = read_answer(self._jailed.exchange(lambda: limits.load), About)
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage of one query."""
         with self._fatal():
             self._jailed.send(_job(0, query, passages))
             line = self._jailed.exchange(lambda: self._limits.query)
-            return scores_of(answered(line, ("scores",)), len(passages))
+            return read_answer(line, Scores).for_passages(len(passages))
 
     def score_many(self, jobs: Iterable[Job]) -> Iterator[tuple[list[float], Usage | None]]:
         """Scores and usage of each job. Whoever leaves before the end ends the jail."""
@@ -102,11 +106,11 @@ class Conversation:
                 line = self._jailed.exchange(lambda: self._limits.query * max(1, len(questions.sizes)), questions.feed)
                 if not questions.sizes:
                     break
-                value, size = answered(line, ("scores", "usage")), questions.sizes.popleft()
-                yield scores_of(value, size), usage_of(value)
+                answer = read_answer(line, CountedScores)
+                yield answer.for_passages(questions.sizes.popleft()), answer.used()
             if not questions.ended:
                 raise Refused("crashed", "the model answered what it was not asked")
-            self.speed = speed_of(line)
+            self.speed = read_answer(line, Speed).pairs_per_second
 
     def close(self) -> None:
         """End the jail."""
@@ -128,7 +132,7 @@ class _Questions:
     """Jobs as lines, made when they can be sent; `sizes` are the passages of those that wait for an answer."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:
-        self._jobs, self._place = iter(jobs), 0
+        self._jobs = enumerate(jobs)
         self.sizes: deque[int] = deque()
         self.ended = False
 
@@ -136,12 +140,11 @@ class _Questions:
         """The next line; nothing after the last."""
         if self.ended:
             return b""
-        if (job := next(self._jobs, None)) is None:
-            self.ended = True
-            return _line("end")
-        self.sizes.append(len(job[1]))
-        self._place += 1
-        return _job(self._place - 1, *job)
+        for place, job in self._jobs:
+            self.sizes.append(len(job[1]))
+            return _job(place, *job)
+        self.ended = True
+        return _line("end")
 
 
 def _job(place: int, query: Query, passages: Sequence[Passage]) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import IO, Any
 
-from exabench.errors import BadInput, ExabenchError, UnknownName
+from exabench.errors import BadInput, ExabenchError
 from exabench.nouns import Passage, Query, Usage
 from exabench.sandbox._jail import MODEL
 
@@ -21,17 +21,17 @@ Answer = Callable[[Mapping[str, Any]], None]
 
 def main() -> None:
     """Read what to be, say what was made of it, then score until stdin ends."""
-    told, answer = sys.stdin, _answers_on(os.fdopen(os.dup(1), "w", encoding="utf-8"))
+    answer = _answers_on(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)  # whatever a library prints is no answer
     try:
-        setup = json.loads(told.readline())
+        setup = json.loads(sys.stdin.readline())
         part = _part(setup["part"], setup["options"])
         about = {name: getattr(part, name, None) for name in ("identity", "precision", "parameters")}
         answer({**about, "identity": dict(about["identity"] or {})})
-        for line in told:
+        for line in sys.stdin:
             request = json.loads(line)
             if request == "many":
-                for scores, usage in _many(part, _jobs(told)):
+                for scores, usage in _many(part, _jobs(sys.stdin)):
                     answer({"scores": list(scores), "usage": usage and asdict(usage)})
                 answer({"pairs_per_second": getattr(part, "pairs_per_second", None)})
             else:
@@ -50,17 +50,18 @@ def _answers_on(stream: IO[str]) -> Answer:
 
 
 def _part(name: str, options: Mapping[str, Any]) -> Any:
-    from exabench.systems import reranker
+    from exabench.rerankers import RERANKERS
+    from exabench.systems import check_part, reranker
 
+    options = {**options, "model": MODEL}
     try:
-        return reranker(name, **{**options, "model": MODEL})
-    except UnknownName as error:
-        raise _Refused("invalid-submission", error) from error
+        check_part(RERANKERS, name, options)
     except BadInput as error:
-        for words, reason in (("fails the probe", "bad-scores"), ("does not take these options", "invalid-submission")):
-            if words in str(error):
-                raise _Refused(reason, error) from error
-        raise _Refused("load-failed", error) from error
+        raise _Refused("invalid-submission", error) from error
+    try:
+        return reranker(name, **options)
+    except BadInput as error:
+        raise _Refused("bad-scores" if "fails the probe" in str(error) else "load-failed", error) from error
 
 
 def _many(part: Any, jobs: Iterator[tuple[Query, list[Passage]]]) -> Iterator[tuple[list[float], Usage | None]]:
@@ -70,9 +71,9 @@ def _many(part: Any, jobs: Iterator[tuple[Query, list[Passage]]]) -> Iterator[tu
         yield from ((part.score(*job), None) for job in jobs)
 
 
-def _jobs(told: IO[str]) -> Iterator[tuple[Query, list[Passage]]]:
+def _jobs(lines: IO[str]) -> Iterator[tuple[Query, list[Passage]]]:
     """The jobs up to the line that says `end`."""
-    for line in told:
+    for line in lines:
         request = json.loads(line)
         if request == "end":
             return

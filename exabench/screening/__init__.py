@@ -1,4 +1,4 @@
-"""What a stranger's model folder may hold: read by our own reader, headers only, before any library sees it.
+"""Screening of a model folder that was sent in: by our own reader, headers only, before any library sees it.
 
 Data is let in, programs are not: weights as safetensors, settings as JSON, vocabularies and texts, under plain names.
 Everything else is refused with one of ERROR_CLASSES, in bounded time and memory.
@@ -12,7 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -84,12 +84,13 @@ def screened(folder: str | Path, limits: Limits | None = None) -> Screened:
     with _complaints():
         found = dict(_walked(folder))
     for name in found:
-        if (why := _unfit(name)) is not None:
+        why = _unfit(name)
+        if why is not None:
             raise Refused("unsafe-files", why, file=name)
 
     def read(name: str, start: int, end: int) -> bytes:
-        opened = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-        with _complaints(name), open(os.open(folder / name, opened), "rb") as stream:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        with _complaints(name), open(os.open(folder / name, flags), "rb") as stream:
             stream.seek(start)
             return stream.read(end - start)
 
@@ -110,8 +111,7 @@ def screened_repo(files: Mapping[str, int], read: Read, limits: Limits | None = 
         if held is not None:
             raise Refused("unsafe-files", "loading such weights may run code; convert them to safetensors", file=held)
     ignored = tuple(sorted(set(files) - set(taken)))
-    made = _screened(taken, read, limits or Limits())
-    return Screened(made.files, made.config, made.weights, ignored)
+    return replace(_screened(taken, read, limits or Limits()), ignored=ignored)
 
 
 def check_libraries() -> None:
@@ -139,24 +139,27 @@ def _screened(files: Mapping[str, int], read: Read, limits: Limits) -> Screened:
     _check_names(files)
     if "config.json" not in files:
         raise Refused("missing-files", "config.json is missing: this is no model folder")
-    if not any(name.endswith(".safetensors") for name in files):
+    shards = sorted(name for name in files if name.endswith(".safetensors"))
+    if not shards:
         raise Refused("missing-files", "there are no weights in safetensors")
-    total = sum(size for name, size in files.items() if name.endswith(".safetensors"))
+    total = sum(files[name] for name in shards)
     if total > limits.weights:
         raise Refused("too-large", f"its weights have {total} bytes, and {limits.weights} are taken")
     for name, size in files.items():
-        if not name.endswith(".safetensors"):
+        if name not in shards:
             _check_start(name, size, read)
     config = _check_settings(files, read)
     weights = []
-    for name in sorted(name for name in files if name.endswith(".safetensors")):
+    tensors = 0
+    for name in shards:
         weights.append(weights_of(name, files[name], read))
-        if sum(len(one.tensors) for one in weights) > TENSORS:
+        tensors += len(weights[-1].tensors)
+        if tensors > TENSORS:
             raise Refused("too-large", f"it holds more than {TENSORS} tensors", file=name)
-    made = Screened(files, config, tuple(weights))
-    if made.vocabulary > limits.vocabulary:
-        raise Refused("too-large", f"its vocabulary has {made.vocabulary} rows, and {limits.vocabulary} are taken")
-    return made
+    screened = Screened(files, config, tuple(weights))
+    if screened.vocabulary > limits.vocabulary:
+        raise Refused("too-large", f"its vocabulary has {screened.vocabulary} rows, and {limits.vocabulary} are taken")
+    return screened
 
 
 def _check_names(files: Mapping[str, int]) -> None:
@@ -164,7 +167,8 @@ def _check_names(files: Mapping[str, int]) -> None:
         raise Refused("too-large", f"it holds {len(files)} files, and {FILES} are taken")
     seen: dict[str, str] = {}
     for name, size in files.items():
-        if (twin := seen.setdefault(name.casefold(), name)) != name:
+        twin = seen.setdefault(name.casefold(), name)
+        if twin != name:
             raise Refused("unsafe-files", f"differs from {twin} in upper and lower case alone", file=name)
         most = _MOST.get(Path(name).suffix, 1 << 20)
         if size > most:
@@ -185,8 +189,10 @@ def _unfit(name: str) -> str | None:
 
 def _check_start(name: str, size: int, read: Read) -> None:
     """A text is text and a vocabulary a vocabulary, whatever the name says."""
-    start, kind = read(name, 0, 4096), Path(name).suffix or "text"
-    if found := _MAGIC.match(start):
+    start = read(name, 0, 4096)
+    kind = Path(name).suffix or "text"
+    found = _MAGIC.match(start)
+    if found:
         raise Refused("unsafe-files", f"begins with {found[0][:8]!r}: it is no {kind}", file=name)
     if kind == ".model":
         fit = start[:1] == b"\n"  # the first field of a SentencePiece model
@@ -222,14 +228,17 @@ def _check_settings(files: Mapping[str, int], read: Read) -> Mapping[str, Any]:
 
 def _walked(folder: Path) -> Iterator[tuple[str, int]]:
     """Every file below a folder with its size, two floors deep; links, devices and pipes are refused."""
-    todo, count = [""], 0
+    todo = [""]
+    count = 0
     while todo:
         under = todo.pop()
-        for entry in sorted(itertools.islice(os.scandir(folder / under), FILES + 1), key=lambda entry: entry.name):
+        entries = itertools.islice(os.scandir(folder / under), FILES + 1)  # there may be millions
+        for entry in sorted(entries, key=lambda entry: entry.name):
             name = f"{under}/{entry.name}" if under else entry.name
-            about, count = entry.stat(follow_symlinks=False), count + 1
+            count += 1
             if count > FILES:
                 raise Refused("too-large", f"it holds more than {FILES} files")
+            about = entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(about.st_mode):
                 if under:
                     raise Refused("unsafe-files", "lies in a folder that no model is loaded from", file=name)

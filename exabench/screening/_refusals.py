@@ -1,4 +1,4 @@
-"""Why something that a stranger sent is not run: a fixed set of classes, and the error that carries one."""
+"""Refusals: the fixed set of reasons why something that was sent in is not run, and the error that carries one."""
 
 from __future__ import annotations
 

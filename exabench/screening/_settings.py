@@ -1,4 +1,4 @@
-"""The JSON files of a model folder: what they may say, so that no library that reads them runs or fetches anything."""
+"""Settings of a model folder: JSON that may say nothing that would make a library run or fetch anything."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def parsed(data: bytes, file: str) -> Any:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_none, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise Refused("unsafe-files", f"is not JSON as it should be ({error})", file=file) from error
-    level, deep = [value], 0
-    while level := [inner for outer in level for inner in _inside(outer)]:
-        deep += 1
-        if deep > DEPTH:
-            raise Refused("unsafe-files", f"is nested deeper than {DEPTH} levels", file=file)
+    level = [value]
+    for _ in range(DEPTH + 1):
+        level = [inner for outer in level for inner in _inside(outer)]
+    if level:
+        raise Refused("unsafe-files", f"is nested deeper than {DEPTH} levels", file=file)
     return value
 
 
@@ -119,10 +119,10 @@ def _inside(value: Any) -> list[Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    table = dict(pairs)
+    if len(table) < len(pairs):
         raise ValueError("a key stands there twice")
-    return found
+    return table
 
 
 def _none(name: str) -> float:
@@ -130,4 +130,5 @@ def _none(name: str) -> float:
 
 
 def _finite(text: str) -> float:
-    return value if math.isfinite(value := float(text)) else _none(text)
+    value = float(text)
+    return value if math.isfinite(value) else _none(text)

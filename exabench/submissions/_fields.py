@@ -10,10 +10,11 @@ from dataclasses import dataclass
 KINDS = ("run", "model", "api", "baseline")
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 NAME = re.compile(rf"{_PART}/{_PART}")
-LINK = re.compile(r"https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]*)?")
+_LINK = r"https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]*)?"
+LINK = re.compile(_LINK)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
-_CONTACT = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+|@[A-Za-z0-9-]+|https://\S+")
+_CONTACT = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+|@[A-Za-z0-9-]+|" + _LINK)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _PART_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _REVISION = re.compile(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}")

@@ -1,120 +1,141 @@
-"""The report of a training, as it lies beside a submission: read, held against its shape, and never trusted.
-
-On a board training.json carries `sealed`, the digests of all five files, against which they are then held; of itself
-that of everything else in it. What is sent in need not carry it.
-"""
+"""The report of a training, as it lies beside a submission: read, held against its shape, and never trusted."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from exabench.errors import BadInput, printable
-from exabench.files import digest_of, from_json, json_text
+from exabench.files import from_json
+from exabench.records import Record, read
 
-TRAINING_FILES = ("training.json", "README.md", "recipe.toml", "curves.csv", "curves.svg")
+TRAINING_FILES = ("training.json", "README.md", "recipe.toml", "curves.csv")
+
+DRAWING = "curves.svg"
+"""A figure that version 0.1 drew beside these. It may still lie on a board, and is never read."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """The report of a training: training.json as values, and the bytes that a board keeps of each of TRAINING_FILES."""
+    """The report of a training: training.json as values, and the bytes of each of TRAINING_FILES."""
 
     values: Mapping[str, Any]
     files: Mapping[str, bytes]
 
 
-_SEAL = "sealed"
-_FORMAT, _LARGEST, _DEEPEST, _FARTHEST = 1, 2**24, 16, 1e15  # bytes of a file, tables in tables, size of a number
-_AGAINST = {"value": float, "difference": float, "interval": (float, float), "p": float, "p_holm": float}
-_SHAPE: Mapping[str, Any] = {  # [one] is a list of such, a key with ? may be null, dict is a table of anything
-    **dict.fromkeys(("name", "title", "note", "kind", "reranker", "licence", "fingerprint", "order", "hardware"), str),
-    **dict.fromkeys(("format", "seed", "steps", "groups", "best"), int),
-    **{"epochs": float, "options": dict, "recipe": dict, "versions": dict},
-    "base": dict.fromkeys(("model", "revision", "licence"), str),
-    "data": [
-        {
-            **dict.fromkeys(("name", "version", "content", "table", "family", "licence", "repository"), str),
-            **{"rows": int, "teacher": dict, "leaks": dict},
-        }
-    ],
-    "dev": {"metric": str, "source": str, "values": [(int, float)]},
-    "checks": [
-        {
-            **{"task": str, "candidates": str, "depth": int, "metric": str, "queries": int, "value": float},
-            **{"interval": (float, float), "first_stage": _AGAINST, "start?": _AGAINST},
-            "published?": {"value": float, "source": str},
-        }
-    ],
-}
-_CALLED = {str: "text", int: "whole number", float: "number", dict: "table"}
+_LARGEST_FILE = 2**24  # bytes
+_DEEPEST = 20  # tables and lists in each other; pages walk them
+_FARTHEST = 10**15  # a number beyond it means nothing, and its digits would fill a page
+_Count = Annotated[int, Meta(ge=-_FARTHEST, le=_FARTHEST)]
+_Number = Annotated[float, Meta(ge=-_FARTHEST, le=_FARTHEST)]
+_Table = dict[str, Any]
+
+
+class _Base(Record, frozen=True):
+    model: str
+    revision: str
+    licence: str
+
+
+class _Data(Record, frozen=True):
+    name: str
+    version: str
+    content: str
+    table: str
+    family: str
+    licence: str
+    repository: str
+    rows: _Count
+    teacher: _Table
+    leaks: _Table
+
+
+class _Dev(Record, frozen=True):
+    metric: str
+    source: str
+    values: list[tuple[_Count, _Number]]
+
+
+class _Against(Record, frozen=True):
+    value: _Number
+    difference: _Number
+    interval: tuple[_Number, _Number]
+    p: _Number
+    p_holm: _Number
+
+
+class _Published(Record, frozen=True):
+    value: _Number
+    source: str
+
+
+class _Check(Record, frozen=True):
+    task: str
+    candidates: str
+    depth: _Count
+    metric: str
+    queries: _Count
+    value: _Number
+    interval: tuple[_Number, _Number]
+    first_stage: _Against
+    start: _Against | None
+    published: _Published | None
+
+
+class _Report(Record, frozen=True):
+    format: Literal[1]
+    name: str
+    title: str
+    note: str
+    kind: str
+    reranker: str
+    licence: str
+    fingerprint: str
+    order: str
+    hardware: str
+    seed: _Count
+    steps: _Count
+    groups: _Count
+    best: _Count
+    epochs: _Number
+    options: _Table
+    recipe: _Table
+    versions: _Table
+    base: _Base
+    data: list[_Data]
+    dev: _Dev
+    checks: list[_Check]
+
+
 _CURVES = re.compile(r"step,epoch,groups,loss,rate,gradient_norm,dev\n(?:[0-9.,e+-]+\n)+")
-_SVG = "{http://www.w3.org/2000/svg}"
-_DRAWN = {f"{_SVG}{tag}" for tag in ("svg", "title", "desc", "style", "rect", "g", "text", "path", "circle")}
-_DRAWN_BY = {"class", "viewBox", "width", "height", "role", "aria-labelledby", "id", "transform"}
-_DRAWN_BY |= {"x", "y", "cx", "cy", "r", "d"}
-_HARMLESS = re.compile(r"@media \(prefers-color-scheme: dark\)|var\(--[a-z]+\)")  # all else in brackets may fetch
 
 
 def read_training(folder: str | Path) -> Training:
     """The report of a training that lies in `folder`. Raises BadInput where a file is not what `exabench train` writes.
 
-    It raises that for a sealed one of which a file was edited, too. Nothing in it can act: the figure holds shapes and
-    words alone, and every other file is shown as text.
+    Nothing in it can act: every file is shown as text.
     """
     folder = Path(folder)
     files = {name: _plain_bytes(folder / name) for name in TRAINING_FILES}
     texts = {name: _text(folder / name, data) for name, data in files.items()}
-    file = folder / TRAINING_FILES[0]
-    try:
-        values = from_json(texts[file.name])
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"cannot be read ({printable(str(error), 200)})", file=file) from error
-    seal = values.pop(_SEAL, None) if isinstance(values, dict) else None
-    digests = {name: digest_of(data) for name, data in files.items() if name != file.name}
-    if seal is not None:
-        _check_sealed(seal, digests, folder)
-    _check_shape(values, texts, folder)
-    digests[file.name] = digest_of(values)
-    if seal not in (None, digests):
-        raise BadInput("was edited: its digest does not fit its content; submit the model again", file=file)
-    return Training(values, files | {file.name: json_text({**values, _SEAL: digests}).encode()})
-
-
-def _check_sealed(seal: object, digests: Mapping[str, str], folder: Path) -> None:
-    """What lies beside training.json is what it names, whatever else is wrong. Raises BadInput."""
-    known = seal if isinstance(seal, dict) else {}
-    for name, digest in digests.items():
-        if known.get(name) != digest:
-            raise BadInput(
-                f"was edited: its digest in {TRAINING_FILES[0]} does not fit; submit the model again",
-                file=folder / name,
-            )
-
-
-def _check_shape(values: Any, texts: Mapping[str, str], folder: Path) -> None:
-    """Every file is what `exabench train` writes. Raises BadInput."""
-    file = folder / TRAINING_FILES[0]
-    try:
-        recipe = tomllib.loads(texts["recipe.toml"])
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"cannot be read ({printable(str(error), 200)})", file=folder / "recipe.toml") from error
-    problems = list(_misfits(values, _SHAPE, "it"))
-    if not problems and values["format"] != _FORMAT:
-        problems.append(f"format must be {_FORMAT}")
-    if not problems and recipe != values["recipe"]:
-        problems.append("recipe.toml beside it holds another recipe")
-    if problems:
-        what = "; ".join(problems[:5])
-        raise BadInput(f"is not what `exabench train` writes ({what}); train again, or leave it out", file=file)
+    file = folder / "training.json"
+    values = _parsed(from_json, texts, file)
+    if isinstance(values, dict):
+        values.pop("sealed", None)  # version 0.1 wrote digests of all files there
+    if not _is_shallow(values, _DEEPEST):
+        raise BadInput(f"is nested deeper than {_DEEPEST} levels, so `exabench train` did not write it", file=file)
+    read(_Report, values, file=file, what="the report")
+    if _parsed(tomllib.loads, texts, folder / "recipe.toml") != values["recipe"]:
+        raise BadInput("is not the recipe that training.json holds", file=folder / "recipe.toml")
     if not _CURVES.fullmatch(texts["curves.csv"]):
         raise BadInput("is not a table of the steps of a training", file=folder / "curves.csv")
-    if fault := _drawing_fault(texts["curves.svg"]):
-        raise BadInput(f"is not a figure that `exabench train` draws ({fault})", file=folder / "curves.svg")
+    return Training(values, files)
 
 
 def _plain_bytes(file: Path) -> bytes:
@@ -122,8 +143,8 @@ def _plain_bytes(file: Path) -> bytes:
     try:
         if file.is_symlink() or not file.is_file():
             raise BadInput("must be a plain file: the report of a training is there whole or not at all", file=file)
-        if file.stat().st_size > _LARGEST:
-            raise BadInput(f"is larger than the {_LARGEST:,} bytes that a report may have", file=file)
+        if file.stat().st_size > _LARGEST_FILE:
+            raise BadInput(f"is larger than the {_LARGEST_FILE:,} bytes that a report may have", file=file)
         return file.read_bytes()
     except OSError as error:
         raise BadInput(f"cannot be read ({error.strerror})", file=file) from error
@@ -136,53 +157,16 @@ def _text(file: Path, data: bytes) -> str:
         raise BadInput("is not UTF-8 text", file=file) from error
 
 
-def _misfits(value: Any, shape: Any, at: str) -> Iterator[str]:
-    """Where a JSON value is not of a shape."""
-    if isinstance(shape, Mapping):
-        wanted = {key.removesuffix("?"): inner for key, inner in shape.items()}
-        if not isinstance(value, dict) or value.keys() != wanted.keys():
-            yield f"{at} must hold {', '.join(sorted(wanted))}"
-            return
-        for key, inner in wanted.items():
-            if value[key] is not None or f"{key}?" not in shape:
-                yield from _misfits(value[key], inner, f"{at}.{key}")
-    elif isinstance(shape, list | tuple):
-        if not isinstance(value, list) or (isinstance(shape, tuple) and len(value) != len(shape)):
-            yield f"{at} must be a list" + (f" of {len(shape)}" if isinstance(shape, tuple) else "")
-            return
-        shapes = shape if isinstance(shape, tuple) else shape * len(value)
-        for i, (item, inner) in enumerate(zip(value, shapes, strict=True)):
-            yield from _misfits(item, inner, f"{at}[{i}]")
-    elif not _is(value, shape):
-        yield f"{at} must be a {_CALLED[shape]}"
-
-
-def _is(value: Any, kind: type) -> bool:
-    if kind in (int, float):
-        number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-        return number and abs(value) <= _FARTHEST
-    return isinstance(value, kind) and (kind is not dict or _is_shallow(value, _DEEPEST))
+def _parsed(parse: Any, texts: Mapping[str, str], file: Path) -> Any:
+    try:
+        return parse(texts[file.name])
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"cannot be read ({printable(str(error), 200)})", file=file) from error
 
 
 def _is_shallow(value: Any, levels: int) -> bool:
     """Do tables and lists lie in each other so many levels deep at most?"""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    inner = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list):
+        return True
     return levels > 0 and all(_is_shallow(item, levels - 1) for item in inner)
-
-
-def _drawing_fault(text: str) -> str:
-    """Why an SVG is no plain drawing (empty if it is one): opened by itself it must not act and ask for nothing."""
-    if "<!" in text or "<?" in text:
-        return "it holds a declaration"
-    try:
-        root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError) as error:
-        return printable(str(error), 100)
-    for node in root.iter():
-        if node.tag not in _DRAWN:
-            return f"it holds {printable(str(node.tag), 60)}"
-        if odd := sorted(set(node.attrib) - _DRAWN_BY):
-            return f"{node.tag.removeprefix(_SVG)} has {printable(odd[0], 60)}"
-        if node.tag == f"{_SVG}style" and re.search(r"[@\\()]", _HARMLESS.sub("", node.text or "")):
-            return "its style asks for something"
-    return "" if root.tag == f"{_SVG}svg" else "it is no svg"

@@ -11,11 +11,11 @@ from exabench.ledger import Ledger
 from exabench.nouns import Progress, Submission, silent
 from exabench.submissions import read_submission
 from exabench.submitting._checking import BASELINES as BASELINES
-from exabench.submitting._checking import Checked as Checked
+from exabench.submitting._checking import CheckedSubmission as CheckedSubmission
 from exabench.submitting._checking import check as check
-from exabench.submitting._checking import with_runs
+from exabench.submitting._checking import with_api_runs
 from exabench.submitting._sending import Sent as Sent
-from exabench.submitting._sending import board_of, to_branch, to_folder, to_repo
+from exabench.submitting._sending import board_of, to_folder, to_repo
 
 
 def submit(
@@ -38,12 +38,12 @@ def submit(
     ledger.settings()
     checked = check(file, runs, ledger)
     if not dry_run:
-        checked = with_runs(checked, ledger, data, progress)
+        checked = with_api_runs(checked, ledger, data, progress)
         return checked.submission, file_on(checked, ledger)
     return checked.submission, [ledger.folder / path for path in checked.files()]
 
 
-def file_on(checked: Checked, ledger: Ledger) -> list[Path]:
+def file_on(checked: CheckedSubmission, ledger: Ledger) -> list[Path]:
     """File a checked submission on a board. Returns the files."""
     slug = checked.submission.slug
     files = [ledger.add_submission(checked.submission), *ledger.add_training(slug, checked.training)]
@@ -62,24 +62,26 @@ def send(
     dry_run: bool = False,
     progress: Progress = silent,
 ) -> tuple[Submission, Sent]:
-    """Check a submission and send it: to a pull request on `repo`, into the folder `to`, or to a new git `branch`.
+    """Check a submission and send it: to a pull request on `repo`, or into the folder `to`.
 
     The verdict is that of the repository's own head, else that of `board`. What is there already is not sent again.
     Raises BadInput that lists every problem, OutsideFailed.
     """
-    if sum(map(bool, (repo, to, branch))) != 1:
-        raise BadInput("say where to send it, one of --repo owner/board, --to FOLDER and --branch NAME")
+    if branch:
+        raise BadInput(
+            f"--branch was taken out: write the files with --to FOLDER, and commit them to {branch!r} with git"
+        )
+    if bool(repo) == bool(to):
+        raise BadInput("say where to send it, one of --repo owner/board and --to FOLDER")
     there = board_of(repo, read_submission(file).slug) if repo else None
     ledger = Ledger(there.folder if there else Path(board))
     ledger.settings()
     checked = check(file, runs, ledger, public=True)
     if not dry_run:
-        checked = with_runs(checked, ledger, data, progress)
+        checked = with_api_runs(checked, ledger, data, progress)
     if there:
         return checked.submission, to_repo(checked, there, dry_run=dry_run)
-    if to:
-        return checked.submission, to_folder(checked, Path(to), dry_run=dry_run)
-    return checked.submission, to_branch(checked, ledger.folder, branch, dry_run=dry_run)
+    return checked.submission, to_folder(checked, Path(to), dry_run=dry_run)
 
 
 def withdraw(board: str | Path, slug: str, reason: str) -> Path:
@@ -88,10 +90,10 @@ def withdraw(board: str | Path, slug: str, reason: str) -> Path:
     Raises BadInput for one that is not filed, for a baseline, and for a reason that is empty or not one line.
     """
     ledger = Ledger(Path(board))
-    filed = ledger.submissions()
+    filed, _ = ledger.readable_submissions()
     if slug not in filed or filed[slug].kind == "baseline":
-        there = [name for name, one in filed.items() if one.kind != "baseline"]
-        raise BadInput(f"no submission {slug!r} to withdraw; choose from: {', '.join(there) or 'none'}", file=board)
+        others = [name for name, one in filed.items() if one.kind != "baseline"]
+        raise BadInput(f"no submission {slug!r} to withdraw; choose from: {', '.join(others) or 'none'}", file=board)
     reason = reason.strip()
     if not reason or len(reason) > 500 or not reason.isprintable():
         raise BadInput("--reason must say why, on one line of at most 500 characters")

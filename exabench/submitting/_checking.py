@@ -6,14 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from exabench.catalogue import single_task
-from exabench.errors import BadInput, ExabenchError, UnknownName
+from exabench.errors import BadInput, ExabenchError, MissingExtra, UnknownName
+from exabench.evaluation import reranker_options
 from exabench.files import digest_of, packed
 from exabench.hub import is_repo
-from exabench.ledger import Ledger
+from exabench.ledger import Ledger, run_path
 from exabench.nouns import Progress, Run, Submission, silent
-from exabench.rerankers import RERANKERS, Reranker
+from exabench.options import NOT_OPTIONS
+from exabench.rerankers import RERANKERS
 from exabench.reranking import Reranking
 from exabench.runs import completed, read_run, run_digest, run_text
 from exabench.submissions import (
@@ -21,11 +24,11 @@ from exabench.submissions import (
     SENT_IN,
     TRAINING_FILES,
     Training,
-    digest,
     read_submission,
     read_training,
     submission_text,
 )
+from exabench.systems import check_part
 from exabench.systems import reranker as reranker_of
 
 BASELINES = ("unchanged", "oracle", "reversed", "random", "constant")
@@ -33,7 +36,7 @@ _RUN = re.compile(r"(?P<task>[^=@]+)(?:@(?P<candidates>[^=]+))?=(?P<file>.+)", r
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedSubmission:
     """A submission in order: with the report of its training, where it has one, and its runs by task and candidates."""
 
     submission: Submission
@@ -41,26 +44,30 @@ class Checked:
     runs: Mapping[tuple[str, str], Run] = field(default_factory=dict)
 
     def files(self) -> dict[str, bytes]:
-        """What it is on a board: the bytes of each file, by its path there."""
+        """The bytes of each of its files on a board, by the path there."""
         slug = self.submission.slug
-        found = {f"submissions/{slug}.toml": submission_text(self.submission, sealed=True).encode()}
+        files = {f"submissions/{slug}.toml": submission_text(self.submission).encode()}
         for (task, candidates), run in self.runs.items():
-            found[f"runs/{slug}/{task}.{candidates}.trec.gz"] = packed(run_text(run, slug))
+            files[run_path(slug, task, candidates)] = packed(run_text(run, slug))
         if self.training:
-            found |= {f"models/{slug}/{name}": data for name, data in self.training.files.items()}
-        return found
+            for name, data in self.training.files.items():
+                files[f"models/{slug}/{name}"] = data
+        return files
 
     def digests(self) -> dict[str, str]:
-        """What it is made of, by name: the submission, each run, the report."""
+        """The digest of the submission, of each run and of the report, by name."""
         slug = self.submission.slug
-        runs = {f"run {task} over {name}": run_digest(run, slug) for (task, name), run in self.runs.items()}
-        report = {"training.json": digest_of(self.training.files[TRAINING_FILES[0]])} if self.training else {}
-        return {"submission": digest(self.submission)} | runs | report
+        digests = {"submission": digest_of(submission_text(self.submission))}
+        for (task, candidates), run in self.runs.items():
+            digests[f"run {task} over {candidates}"] = run_digest(run, slug)
+        if self.training:
+            digests["training.json"] = digest_of(self.training.files["training.json"])
+        return digests
 
 
 def check(
     file: str | Path, runs: Sequence[str], ledger: Ledger, *, public: bool = False, queued: bool = False
-) -> Checked:
+) -> CheckedSubmission:
     """A submission and its runs (`TASK=RUN` or `TASK@CANDIDATES=RUN`), held against a board.
 
     Where no candidates are named, the run must fit exactly one list. `public`: for a board elsewhere, where a model is
@@ -76,20 +83,22 @@ def check(
     except ExabenchError as error:
         problems.append(str(error))
     if submission:
-        problems += _problems(submission, runs) + _strangers_problems(submission, runs, public, queued)
-        problems += _filed_problems(submission, ledger)
-    found: dict[tuple[str, str], Run] = {}
+        problems += _part_problems(submission)
+        problems += _problems(submission, runs)
+        problems += _reproducibility_problems(submission, runs, public, queued)
+        problems += _name_problems(submission, ledger)
+    checked_runs: dict[tuple[str, str], Run] = {}
     for given in runs:
         try:
             task, candidates, run = _fitting(ledger, given)
-            if (task, candidates) in found:
+            if (task, candidates) in checked_runs:
                 raise BadInput(f"two runs are given for {task} over {candidates}; keep one")
-            found[task, candidates] = run
+            checked_runs[task, candidates] = run
         except ExabenchError as error:
             problems.append(str(error))
     if problems or submission is None:
         raise BadInput("\n".join(problems))
-    return Checked(submission, training, found)
+    return CheckedSubmission(submission, training, checked_runs)
 
 
 def _placed(submission: Submission, folder: Path) -> Submission:
@@ -111,7 +120,7 @@ def _training(submission: Submission, folder: Path) -> Training | None:
 
 
 def _problems(submission: Submission, runs: Sequence[str]) -> list[str]:
-    """What its grammar cannot tell: parts that are not there, runs that belong or do not."""
+    """A name that is not the sender's to give, and runs that must or must not be there."""
     problems = []
     if submission.withdrawn:
         problems.append("withdrawn is for `exabench bench withdraw` to say; leave it out")
@@ -121,16 +130,32 @@ def _problems(submission: Submission, runs: Sequence[str]) -> list[str]:
         problems.append("a submission of kind run needs at least one --run TASK=RUN")
     if submission.kind == "model" and runs:
         problems.append("a submission of kind model is run by exabench itself: leave --run out")
-    if submission.kind in ("model", "api"):
-        if submission.reranker in BASELINES:
-            problems.append(f"reranker {submission.reranker} needs no model: it is a baseline of every board")
-        elif submission.reranker not in RERANKERS:
-            problems.append(str(UnknownName("reranker", submission.reranker, RERANKERS)))
     return problems
 
 
-def _strangers_problems(submission: Submission, runs: Sequence[str], public: bool, queued: bool) -> list[str]:
-    """What one may do on a board of one's own alone: a model that nobody else has, or that may change."""
+def _part_problems(submission: Submission) -> list[str]:
+    """An unknown reranker, or an option that it does not have, lacks, or has with another type."""
+    if submission.kind not in ("model", "api"):
+        return []
+    name = submission.reranker
+    if name in BASELINES:
+        return [f"reranker {name} needs no model: it is a baseline of every board"]
+    if name not in RERANKERS:
+        return [str(UnknownName("reranker", name, RERANKERS))]
+    for option in sorted(NOT_OPTIONS.intersection(submission.options)):
+        return [f"reranker {name} has no option {option!r}: the board's own runner fills it in"]
+    try:
+        options = reranker_options(submission) if submission.kind == "model" else _api_options(submission)
+        check_part(RERANKERS, name, options)
+    except MissingExtra:
+        return []  # of the machine, not of the submission; whoever runs it hears of it
+    except BadInput as error:
+        return [str(error)]
+    return []
+
+
+def _reproducibility_problems(submission: Submission, runs: Sequence[str], public: bool, queued: bool) -> list[str]:
+    """Only one's own board takes a model that nobody else has, or that may change."""
     problems = []
     if public and submission.kind == "model":
         if not is_repo(submission.model):
@@ -144,11 +169,13 @@ def _strangers_problems(submission: Submission, runs: Sequence[str], public: boo
     return problems
 
 
-def _filed_problems(submission: Submission, ledger: Ledger) -> list[str]:
-    """What stands against its name on this board."""
-    filed = ledger.folder / "submissions" / f"{submission.slug}.toml"
-    if filed.is_file() and (reason := ledger.submission(filed).withdrawn):
-        return [f"{submission.name} was withdrawn ({reason}): it stays listed so; send it under another name"]
+def _name_problems(submission: Submission, ledger: Ledger) -> list[str]:
+    """What is filed on this board under the name, or nearly."""
+    filed = ledger.submission_file(submission.slug)
+    if filed.is_file():
+        withdrawn = ledger.submission(filed).withdrawn
+        if withdrawn:
+            return [f"{submission.name} was withdrawn ({withdrawn}): it stays listed so; send it under another name"]
     return [
         f"{submission.name} differs from the filed {other} in case only; take another name"
         for other in ledger.twins(submission.slug)
@@ -190,7 +217,9 @@ def _fits(run: Run, candidates: Run) -> bool:
 # -- runs of an API, made on the sender's machine ----------------------------------------------------------------------
 
 
-def with_runs(checked: Checked, ledger: Ledger, data: str | Path | None = None, progress: Progress = silent) -> Checked:
+def with_api_runs(
+    checked: CheckedSubmission, ledger: Ledger, data: str | Path | None = None, progress: Progress = silent
+) -> CheckedSubmission:
     """Of kind api without runs: its reranker called over every candidate list of the board; all others as they are.
 
     Texts are read from `data` or their public source. Raises BadInput where there is no list, OutsideFailed.
@@ -201,7 +230,8 @@ def with_runs(checked: Checked, ledger: Ledger, data: str | Path | None = None, 
     lists = ledger.candidates()
     if not lists:
         raise BadInput("holds no candidates to rerank", file=ledger.folder)
-    reranker, runs = _calling(submission), {}
+    reranker = reranker_of(submission.reranker, **_api_options(submission))
+    runs = {}
     for done, candidates in enumerate(lists, 1):
         stage = Reranking(single_task(candidates.task), candidates, ledger.candidates_run(candidates), data, None)
         runs[candidates.task, candidates.name], _ = stage.ranked(reranker, submission.slug)
@@ -209,14 +239,12 @@ def with_runs(checked: Checked, ledger: Ledger, data: str | Path | None = None, 
     return replace(checked, runs=runs)
 
 
-def _calling(submission: Submission) -> Reranker:
-    """The part that calls a submission's endpoint: by itself, or by a teacher that speaks chat completions."""
-    options = dict(submission.options)
-    if getattr(RERANKERS[submission.reranker], "asks", "") == "teacher":
-        own = options.pop("teacher", {})
-        if not isinstance(own, Mapping):
-            raise BadInput('options.teacher must be a table, as in { api_key_env = "MY_KEY" }')
-        options["teacher"] = {"part": "openai", **own, "base_url": submission.endpoint}
-    else:
-        options["endpoint"] = submission.endpoint
-    return reranker_of(submission.reranker, **{**options, "model": submission.model})
+def _api_options(submission: Submission) -> dict[str, Any]:
+    """The options of the part that calls a submission's endpoint: itself, or by a teacher that speaks chat."""
+    options: dict[str, Any] = {**submission.options, "model": submission.model}
+    if getattr(RERANKERS[submission.reranker], "asks", "") != "teacher":
+        return {**options, "endpoint": submission.endpoint}
+    own = options.get("teacher", {})
+    if not isinstance(own, Mapping):
+        raise BadInput('options.teacher must be a table, as in { api_key_env = "MY_KEY" }')
+    return {**options, "teacher": {"part": "openai", **own, "base_url": submission.endpoint}}

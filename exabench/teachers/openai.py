@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import json
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from functools import partial
-from queue import SimpleQueue
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
-from exabench.errors import BadInput, ExabenchError, Refused
+from exabench.errors import BadInput, ExabenchError, OutsideFailed, Refused, printable
+from exabench.http import Client, Request, StatusError, check_url
 from exabench.nouns import Prompt, Reply
 from exabench.teachers._chat import seed_of
-from exabench.teachers._http import Server, Status
-from exabench.teachers._patience import BadPrompt, Line, background_loop
 
 HOPELESS = 20
 """So many refused prompts before any answer, and the server is taken to refuse them all."""
+_PROMPT_IS_BAD = (400, 413, 422)
 
 
 class OpenAI:
@@ -48,14 +43,18 @@ class OpenAI:
         patience: float = 600.0,
         seed: int = 0,
     ) -> None:
-        place = urlsplit(base_url)
-        if place.scheme not in ("http", "https") or not place.hostname or place.username or place.query:
-            raise BadInput(f"base_url must be http(s)://host[:port]/path, without key or question; set {api_key_env}")
+        host = check_url("base_url", base_url, api_key_env)
         if concurrency < 1 or timeout <= 0 or retries < 0:
             raise BadInput(f"concurrency={concurrency}, timeout={timeout}, retries={retries} asks nothing")
-        self._url, self._key_name = base_url, api_key_env
-        self._concurrency, self._timeout, self._retries, self._patience = concurrency, timeout, retries, patience
-        self._model, self._seed, self._local = model, seed, _on_this_machine(place.hostname)
+        self._url = base_url
+        self._key_name = api_key_env
+        self._concurrency = concurrency
+        self._timeout = timeout
+        self._retries = retries
+        self._patience = patience
+        self._model = model
+        self._seed = seed
+        self._is_local = _is_this_machine(host)
         self.identity: Mapping[str, Any] = {
             "engine": "openai",
             "server": base_url,
@@ -69,118 +68,78 @@ class OpenAI:
         """Replies as they come. Prompts that the server refuses raise Refused once all others are answered.
 
         Raises OutsideFailed, naming the server and its last error, when one prompt has failed too often; what was
-        in flight then and still comes back is given out first.
+        in flight then and still comes back is given out first. Raises BadInput where the server refuses every request.
         """
+        client = Client(
+            self._url,
+            "/chat/completions",
+            key=self._key(),
+            concurrency=self._concurrency,
+            timeout=self._timeout,
+            retries=self._retries,
+            patience=self._patience,
+        )
         refused: dict[str, str] = {}
         failed: ExabenchError | None = None
-        source, flying, answered, key = iter(prompts), 0, 0, self._key()
-        line = Line(self._url, key, self._timeout, self._retries, self._patience)
-        with background_loop() as loop, self._server(key, loop) as server:
-            requests = _Requests(loop, line, partial(self._request, server))
-            while True:
-                while failed is None and flying < self._concurrency and (prompt := next(source, None)):
-                    requests.start(prompt)
-                    flying += 1
-                if not flying:
-                    break
-                for outcome in requests.finished():
-                    flying -= 1
-                    if isinstance(outcome, Reply):
-                        answered += 1
-                        yield outcome
-                    elif isinstance(outcome, BadPrompt):
-                        refused[outcome.id] = outcome.reason
-                    elif isinstance(outcome, ExabenchError):
-                        failed = failed or outcome
-                    else:
-                        raise outcome
+        answered = 0
+        for prompt, outcome in client.ask(map(self._request, prompts), _read):
+            if isinstance(outcome, tuple):
+                answered += 1
+                yield Reply(prompt.id, *outcome)
+            elif isinstance(outcome, StatusError) and outcome.status in _PROMPT_IS_BAD:
+                refused[prompt.id] = f"{self._url} said {client.said(outcome)}"
                 if len(refused) >= HOPELESS and not answered:
                     failed = failed or Refused(refused)
-                line.closed = failed is not None
+            else:
+                failed = failed or self._failure(outcome, client)
+            if failed is not None:
+                client.stop()
         if failed is not None:
-            raise failed from None
+            raise failed
         if refused:
             raise Refused(refused)
 
-    @contextmanager
-    def _server(self, key: str, loop: asyncio.AbstractEventLoop) -> Iterator[Server]:
-        async def made() -> Server:
-            return Server(self._url, {"authorization": f"Bearer {key}", "user-agent": "exabench"})
-
-        server = asyncio.run_coroutine_threadsafe(made(), loop).result()
-        try:
-            yield server
-        finally:
-            with suppress(Exception):
-                asyncio.run_coroutine_threadsafe(server.close(), loop).result(5)
-
-    async def _request(self, server: Server, prompt: Prompt) -> Reply:
-        asked = {
+    def _request(self, prompt: Prompt) -> Request[Prompt]:
+        body = {
             "model": self._model,
             "messages": [{"role": role, "content": text} for role, text in prompt.turns],
             "max_tokens": prompt.max_tokens,
             "temperature": prompt.temperature,
-            **({"seed": seed_of(prompt, self._seed)} if prompt.temperature > 0 else {}),
         }
-        answer = await server.post("/chat/completions", json.dumps(asked).encode())
-        if answer.status != 200:
-            raise Status(answer)
-        try:
-            told = json.loads(answer.body)
-            choice, used = told["choices"][0], told["usage"]
-            finish = "length" if choice["finish_reason"] == "length" else "stop"
-            text = choice["message"]["content"] or ""
-            if not isinstance(text, str):
-                raise TypeError
-            return Reply(prompt.id, text, finish, int(used["prompt_tokens"]), int(used["completion_tokens"]))
-        except (ValueError, RecursionError, KeyError, IndexError, TypeError):
-            raise ValueError("an answer that is no JSON, or without choices or token counts") from None
+        if prompt.temperature > 0:
+            body["seed"] = seed_of(prompt, self._seed)
+        return Request(prompt, body, f"prompt {printable(prompt.id)!r}")
+
+    def _failure(self, outcome: OutsideFailed | StatusError, client: Client) -> ExabenchError:
+        if isinstance(outcome, OutsideFailed):
+            return outcome
+        if outcome.code == "insufficient_quota":
+            return OutsideFailed(f"{self._url} has no quota left for this key: {client.said(outcome)}")
+        return BadInput(f"{self._url} refuses: {client.said(outcome)}; check base_url, model and key")
 
     def _key(self) -> str:
-        key = os.environ.get(self._key_name) or ("none" if self._local else "")
-        if not key:
+        key = os.environ.get(self._key_name, "")
+        if not key and not self._is_local:
             raise BadInput(f"{self._url} needs a key: set the environment variable {self._key_name}")
-        return key
+        return key or "none"
 
 
-class _Requests:
-    """Requests on a loop beside this thread, and what became of them."""
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, line: Line, request: Callable[[Prompt], Awaitable[Reply]]
-    ) -> None:
-        self._loop, self._line, self._request = loop, line, request
-        self._over: SimpleQueue[Reply | Exception] = SimpleQueue()
-        self._new: list[Prompt] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def start(self, prompt: Prompt) -> None:
-        """Send it with the others of this round, when `finished` is called."""
-        self._new.append(prompt)
-
-    def finished(self) -> Iterator[Reply | Exception]:
-        """Waits for the first outcome; all that are there."""
-        if self._new:
-            self._loop.call_soon_threadsafe(self._send, self._new)
-            self._new = []
-        yield self._over.get()
-        while not self._over.empty():
-            yield self._over.get()
-
-    def _send(self, prompts: list[Prompt]) -> None:
-        for prompt in prompts:
-            task = self._loop.create_task(self._outcome(prompt))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _outcome(self, prompt: Prompt) -> None:
-        try:
-            self._over.put(await self._line.answered(prompt.id, partial(self._request, prompt)))
-        except Exception as error:
-            self._over.put(error)
+def _read(data: bytes) -> tuple[str, str, int, int]:
+    """Text, finish reason, prompt tokens and output tokens of an answer. Raises ValueError."""
+    try:
+        answer = json.loads(data)
+        choice = answer["choices"][0]
+        text = choice["message"]["content"] or ""
+        finish = "length" if choice["finish_reason"] == "length" else "stop"
+        usage = answer["usage"]
+        if isinstance(text, str):
+            return text, finish, int(usage["prompt_tokens"]), int(usage["completion_tokens"])
+    except (ValueError, RecursionError, KeyError, IndexError, TypeError):
+        pass
+    raise ValueError("an answer that is no JSON, or without choices or token counts")
 
 
-def _on_this_machine(host: str) -> bool:
+def _is_this_machine(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

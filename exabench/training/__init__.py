@@ -9,31 +9,31 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exabench.costs import hardware
 from exabench.errors import BadInput
 from exabench.files import json_text, only_writer, read_json, write
 from exabench.losses import LOSSES
 from exabench.nouns import Progress, silent
+from exabench.options import make
 from exabench.recipe import Recipe
-from exabench.training._checks import checked
-from exabench.training._dev import dev_of
-from exabench.training._folder import Checked, Finished, Learnt, write_folder
-from exabench.training._groups import Source, groups_of
-from exabench.training._loading import Loading
-from exabench.training._loop import Fit, Fitted
-from exabench.training._order import Order
-from exabench.training._plan import Plan
-from exabench.training._plan import train_recipe as train_recipe
-from exabench.training._ranks import Ranks
-from exabench.training._starting import Start, start
-from exabench.training._steps import Gradient
-
-if TYPE_CHECKING:
-    from exabench.rerankers._learning import Learner
+from exabench.rerankers import RERANKERS
+from exabench.systems import check_part
+from exabench.training.checks import Checked, run_checks
+from exabench.training.dev import Dev, dev_of
+from exabench.training.distributed import Ranks
+from exabench.training.gradients import Gradient
+from exabench.training.groups import Source, groups_of
+from exabench.training.loading import Loading
+from exabench.training.loop import Fit, Fitted
+from exabench.training.model_folder import versions, write_folder
+from exabench.training.order import Order
+from exabench.training.plan import Plan as Plan
+from exabench.training.plan import train_recipe as train_recipe
+from exabench.training.start import Start, load_start, trainable
 
 
 @dataclass(frozen=True)
@@ -78,16 +78,22 @@ def train(
     there is one). Started by torchrun, every process fits its share of each step. Run again after any stop it goes on
     from its newest whole checkpoint. Raises BadInput where the folder holds another run, CannotWrite, OutsideFailed.
     """
-    folder, ranks = Path(to), Ranks()
+    folder = Path(to)
+    ranks = Ranks()
+    if devices and ranks.count > 1:
+        raise BadInput("several processes take a device each; leave the device out")
     collections = Path(data) if data else None
+    who = who or Who()
     with ranks.together(), only_writer(folder) if ranks.first else nullcontext():
         plan = train_recipe(recipe, overrides)
         loss = _loss(plan)
         with ranks.first_does():  # it looks commits up, downloads, makes start/; the others find all of it there
-            lock = _locked(plan, folder, ranks)
+            lock = _lock(plan, folder, ranks)
             groups, held, sources = groups_of(plan, loss.needs, lock)
-            began = start(plan, folder, lock, _device(devices, ranks))
-        learner = began.reranker.learner()
+            start = load_start(plan, folder, lock, tuple(devices) or (ranks.device,))
+        learner = start.learner
+        if plan.steps.sharded:
+            ranks.shard(learner.module)
         order = Order(len(groups), plan.seed, plan.steps.groups)
         loading = Loading(learner, groups, order, written=loss.needs == "targets", loaders=plan.steps.loaders)
         gradient = Gradient(learner, loss, plan.steps, ranks, plan.seed)
@@ -96,76 +102,91 @@ def train(
         fitted = Fit(plan, learner, gradient, folder, ranks).run(loading, order, dev, progress)
         checks: list[Checked] = []
         if ranks.first:
-            about = _about(plan, began, learner, sources, order, fitted, dev.metric if dev else "")
-            who = who or Who()
-            about |= {"name": f"{who.owner}/{plan.recipe.name}", "link": who.link, "contact": who.contact}
-            finished = Finished(**about, save=_saver(learner, fitted), curves=folder / "curves.csv")
-            write_folder(folder / "model", finished)
+            report = {"name": f"{who.owner}/{plan.recipe.name}", **_report(plan, start, sources, order, fitted, dev)}
+            _write_model(folder, report, checks, start, fitted, who)
         ranks.wait()  # for the model; checks take long, and the first rank is alone with them
-        if ranks.first:
-            checks = checked(plan, folder / "model", lock, collections, progress)
-            if checks:
-                write_folder(folder / "model", replace(finished, checks=checks))
-    values = dict(sorted((int(step), value) for step, value in fitted.journal.dev.items()))
-    best = fitted.steps if fitted.journal.best is None else fitted.journal.best
-    return Trained(folder / "model", fitted.steps, best, values, checks, fitted.skipped, ranks.rank)
+        if ranks.first and plan.checks:
+            checks = run_checks(plan, folder / "model", lock, collections, progress)
+            _write_model(folder, report, checks, start, fitted, who)
+    best = fitted.journal.best or fitted.steps
+    return Trained(folder / "model", fitted.steps, best, fitted.journal.values, checks, fitted.skipped, ranks.rank)
 
 
 def planned(plan: Plan) -> dict[str, Any]:
-    """What `train` would fit: groups, those held out, optimiser steps, and the releases that they come from."""
+    """What `train` would fit: groups, those held out, optimiser steps, and the releases that they come from.
+
+    Raises BadInput for options that reranker or loss do not have, and for data that cannot be learnt from.
+    """
+    trainable(plan)
+    check_part(RERANKERS, plan.reranker, {"model": plan.model, **plan.options})
     groups, held, sources = groups_of(plan, _loss(plan).needs)
     order = Order(len(groups), plan.seed, plan.steps.groups)
     return {
-        **{"reranker": plan.reranker, "model": plan.model, "loss": plan.loss["part"]},
-        **{"groups": order.count, "held_out": len(held), "steps": plan.steps.steps or order.steps(plan.steps.epochs)},
+        "reranker": plan.reranker,
+        "model": plan.model,
+        "loss": plan.loss["part"],
+        "groups": order.count,
+        "held_out": len(held),
+        "steps": plan.steps.steps or order.steps(plan.steps.epochs),
         "data": [f"{one.release.name}/{one.data.table} {one.release.version}: {one.rows} rows" for one in sources],
     }
 
 
-def _about(
-    plan: Plan, began: Start, learner: Learner, sources: Sequence[Source], order: Order, fitted: Fitted, dev_metric: str
+def _write_model(
+    folder: Path, report: Mapping[str, Any], checks: Sequence[Checked], start: Start, fitted: Fitted, who: Who
+) -> None:
+    write_folder(
+        folder / "model",
+        {**report, "checks": [asdict(check) for check in checks]},
+        save=lambda to: start.learner.save(to, dict(fitted.weights)),
+        curves=folder / "curves.csv",
+        link=who.link,
+        contact=who.contact,
+    )
+
+
+def _report(
+    plan: Plan, start: Start, sources: Sequence[Source], order: Order, fitted: Fitted, dev: Dev | None
 ) -> dict[str, Any]:
-    """What training.json says of a run."""
-    learnt = [Learnt.of(one.release, one.data.table, one.rows, _repository(one.data.release)) for one in sources]
-    journal = fitted.journal
+    """All that training.json says of a run but its name and its checks."""
     return {
-        **{"kind": learner.kind, "reranker": plan.reranker, "options": dict(plan.options)},
-        **{"title": plan.title, "note": plan.note, "licence": plan.licence, "seed": plan.seed},
-        **{"recipe": dict(plan.recipe.values), "fingerprint": plan.recipe.fingerprint},
-        **{"base": began.model, "base_revision": began.revision, "base_licence": began.licence, "data": learnt},
-        **{"steps": fitted.steps, "epochs": fitted.steps / order.steps_per_epoch, "groups": order.count},
-        **{"order": order.digest(fitted.steps), "best": journal.best or fitted.steps, "hardware": hardware()},
-        **{"dev": sorted((int(step), value) for step, value in journal.dev.items()), "dev_metric": dev_metric},
-        "dev_source": f"split {plan.dev.split} of {plan.dev.task}" if plan.dev.task else "rows held out",
+        "title": plan.title,
+        "note": plan.note,
+        "licence": plan.licence,
+        "kind": start.learner.kind,
+        "reranker": plan.reranker,
+        "options": plan.options,
+        "recipe": plan.recipe.values,
+        "fingerprint": plan.recipe.fingerprint,
+        "base": {"model": start.model, "revision": start.revision, "licence": start.licence},
+        "data": [source.as_json() for source in sources],
+        "seed": plan.seed,
+        "steps": fitted.steps,
+        "epochs": fitted.steps / order.steps_per_epoch,
+        "groups": order.count,
+        "order": order.digest(fitted.steps),
+        "best": fitted.journal.best or fitted.steps,
+        "dev": {
+            "metric": dev.metric if dev else "",
+            "source": f"split {plan.dev.split} of {plan.dev.task}" if plan.dev.task else "rows held out",
+            "values": list(fitted.journal.values.items()),
+        },
+        "hardware": hardware(),
+        "versions": versions(),
     }
-
-
-def _device(devices: Sequence[str], ranks: Ranks) -> tuple[str, ...]:
-    if devices and ranks.count > 1:
-        raise BadInput("several processes take a device each; leave the device out")
-    return tuple(devices) or (ranks.device,)
-
-
-def _repository(release: str) -> str:
-    return "" if Path(release).is_dir() else release
-
-
-def _saver(learner: Learner, fitted: Fitted) -> Any:
-    return lambda folder: learner.save(folder, dict(fitted.weights))
 
 
 def _loss(plan: Plan) -> Any:
     """The plan's loss with its options. Raises UnknownName, BadInput for options that it does not take."""
-    options = {key: value for key, value in plan.loss.items() if key != "part"}
-    part = LOSSES[plan.loss["part"]]
+    name = plan.loss["part"]
+    part = LOSSES[name]
     try:
-        return part(**options)
-    except TypeError as error:
-        what = f"loss {plan.loss['part']} does not take these options ({error})"
-        raise BadInput(what, file=plan.recipe.file) from error
+        return make(f"loss {name}", part, {}, plan.loss_options)
+    except BadInput as error:
+        raise BadInput(str(error), file=plan.recipe.file) from error
 
 
-def _locked(plan: Plan, folder: Path, ranks: Ranks) -> Path:
+def _lock(plan: Plan, folder: Path, ranks: Ranks) -> Path:
     """The run's lock: its recipe, and the commits that were looked up for it. Raises BadInput for another recipe's."""
     lock = folder / "recipe.lock.json"
     held = read_json(lock) if lock.is_file() else {}
@@ -175,6 +196,6 @@ def _locked(plan: Plan, folder: Path, ranks: Ranks) -> Path:
             raise BadInput(what, file=folder)
         shutil.rmtree(folder / "start", ignore_errors=True)  # nothing was fitted yet: the recipe was mended
     if ranks.first:
-        own = {"name": plan.recipe.name, "recipe": dict(plan.recipe.values), "fingerprint": plan.recipe.fingerprint}
+        own = {"name": plan.recipe.name, "recipe": plan.recipe.values, "fingerprint": plan.recipe.fingerprint}
         write(lock, json_text({**held, **own}))
     return lock

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from endpoint import answer_to, endpoint  # noqa: E402
 
 from exabench.nouns import Prompt, Reply  # noqa: E402
-from exabench.replies import Remembered, Replies  # noqa: E402
+from exabench.replies import CachedTeacher, Replies  # noqa: E402
 from exabench.teachers import TEACHERS  # noqa: E402
 
 FAST, SLOW, ROUNDS, CONCURRENCY = 2000, 640, 3, 64
@@ -78,7 +78,7 @@ def against_the_engine(folder: Path, count: int, delay: float) -> None:
         for number in range(ROUNDS):
             alone.append(timed(teacher.complete, count, f"a{number}"))
             store = Replies(folder / f"{delay}-{number}.sqlite")
-            through.append(timed(Remembered(teacher, store).complete, count, f"b{number}"))
+            through.append(timed(CachedTeacher(teacher, store).complete, count, f"b{number}"))
             store.close()
         library = None if delay else bare_library(server.url, count // 4)
     ratio = statistics.median(b.rate / a.rate for a, b in zip(alone, through, strict=True))
@@ -109,7 +109,7 @@ class Instant:
 def store_alone(folder: Path, count: int = 20_000) -> None:
     """Calls per second kept, found, written out and taken in, and the memory it took."""
     store, other = Replies(folder / "one.sqlite"), Replies(folder / "other.sqlite")
-    teacher = Remembered(Instant(), store)
+    teacher = CachedTeacher(Instant(), store)
     kept, found = (timed(teacher.complete, count, "i") for _ in range(2))
     start = time.perf_counter()
     store.export((teacher.key(one) for one in prompts(count, "i")), folder / "x.parquet")

@@ -23,11 +23,12 @@ import torch
 import transformers
 from sentence_transformers import SentenceTransformer
 
+from exabench.batches import CPU_SHARD_TOKENS
 from exabench.catalogue import single_task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
+from exabench.dual_encoder import DualEncoder
 from exabench.hub import model_folder
 from exabench.nouns import Passage, Query
-from exabench.retrievers._biencoder import BiEncoder
 from exabench.retrievers.dense import BACKENDS, Dense
 from exabench.retrievers.splade import Splade
 
@@ -49,13 +50,13 @@ def against_sentence_transformers(task: str) -> None:
     collection = open_collection(single_task(task), os.environ.get("EXABENCH_DATA") or None)
     texts = [passage.flat() for passage, _ in zip(collection.passages(), range(PASSAGES), strict=False)]
     folder = model_folder(MINILM)
-    encoder = BiEncoder(folder, torch.device("cpu"), unit=True)
+    encoder = DualEncoder(folder, torch.device("cpu"), batch_tokens=CPU_SHARD_TOKENS)
     theirs = SentenceTransformer(str(folder.path), device="cpu")
     timed(encoder.encode, texts[:8])
     ratios = []
     for _ in range(ROUNDS):
         their_time, expected = timed(lambda: theirs.encode(texts, batch_size=32))
-        our_time, vectors = timed(encoder.encode, texts)
+        our_time, vectors = timed(encoder.encode, texts, "passage")
         assert np.abs(vectors - expected).max() < 1e-5
         ratios.append(their_time / our_time)
     print(
@@ -71,7 +72,7 @@ def backends() -> None:
     queries, block = (drawn.normal(size=(n, 384)).astype(np.float32) for n in (256, 4096))
     floors = np.sort(queries @ block.T, axis=1)[:, -100]
     for name, made in BACKENDS.items():
-        multiply = made(torch.device("cpu"))
+        multiply = made(torch.device("cpu"), "dot")
         seconds = [timed(multiply, queries, block, floors, 100)[0] for _ in range(5)]
         print(f"exact search by {name}: {256 * 4096 / statistics.median(seconds) / 1e6:.0f} million scores/s")
 

@@ -25,7 +25,7 @@ import transformers
 from sentence_transformers import CrossEncoder
 
 from exabench.catalogue import single_task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.metrics._measure import mean, measure
 from exabench.nouns import Passage, Query
 from exabench.runs import read_run, run_of

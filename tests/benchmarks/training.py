@@ -25,15 +25,15 @@ from sentence_transformers import CrossEncoder
 from sentence_transformers.cross_encoder.losses import LambdaLoss, RankNetLoss
 
 from exabench.catalogue import single_task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.losses import LOSSES
 from exabench.runs import read_run
 from exabench.systems import reranker
-from exabench.training._groups import Group
-from exabench.training._optimisers import optimiser_of
-from exabench.training._plan import Steps
-from exabench.training._ranks import Ranks
-from exabench.training._steps import Encoded, Gradient
+from exabench.training.distributed import Ranks
+from exabench.training.gradients import Encoded, Gradient
+from exabench.training.groups import Group
+from exabench.training.optimisers import optimiser_of
+from exabench.training.plan import Steps
 
 GROUPS, PASSAGES, LENGTH, ROUNDS = 4, 30, 256, 2
 FASTER, LEANER = 1.5, 1 / 3
@@ -70,7 +70,7 @@ class Ours:
 
     def gradient(self) -> float:
         rows = [Encoded(g.id, self.learner.items(g.query, g.passages), g.labels) for g in self._groups]
-        return self._gradient(1, rows, len(rows))
+        return self._gradient(1, rows)
 
     def __call__(self) -> None:
         self.gradient()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from exabench.catalogue import task
-from exabench.collections._choose import open_collection
+from exabench.collections import open_collection
 from exabench.errors import BadInput, OutsideFailed
 from exabench.nouns import Passage, Prompt, Query, Reply
 from exabench.rerankers import RERANKERS

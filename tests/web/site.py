@@ -18,8 +18,6 @@ from pathlib import Path
 
 from exabench.board import Board
 from exabench.building import Sources, build
-from exabench.catalogue import single_task
-from exabench.cli.bench import show_candidates
 from exabench.costs import cost_of
 from exabench.evaluation import run_board
 from exabench.ledger import Ledger
@@ -28,7 +26,7 @@ from exabench.pages import render
 from exabench.publishing import publish
 from exabench.releases import read as read_release
 from exabench.rerankers import RERANKERS
-from exabench.reranking import make_candidates, rerank
+from exabench.reranking import freeze_candidates, rerank
 from exabench.runs import run_text
 from exabench.submissions import submission_text
 from exabench.submitting import add_baselines, submit
@@ -132,9 +130,7 @@ def _board(folder: Path, title: str, tasks: list[str], views: dict[str, list[str
     ledger = Ledger(folder)
     ledger.create(title, tasks, views)
     for depth in (100, 20):
-        made = make_candidates(single_task("mini"), "bm25", depth, lock=ledger.lock)
-        ledger.add_candidates(*made)
-        show_candidates(*made, ledger, None)
+        freeze_candidates(ledger, "mini", "bm25", depth)
     add_baselines(folder)
     return folder
 
@@ -201,7 +197,9 @@ def _trained(board: Path, name: str, words: str = "") -> None:
     """Send the report of a training that never was beside a model's results; every text of it may be an attack."""
     with tempfile.TemporaryDirectory() as folder:
         made = read_release(Ledger(board).datasets / "exabench-mini")
-        about = dict.fromkeys(("title", "note", "licence", "hardware", "base", "base_licence", "dev_metric"), words)
+        base = {"model": words, "revision": "", "licence": words}
+        dev = {"metric": words, "source": words, "values": [(4, 0.4), (8, 0.8)]}
+        about = {"title": words, "note": words, "hardware": words, "base": base, "dev": dev}
         options = {words: words, "max_length": 128} if words else {"max_length": 128}
         changes = {**about, "options": options, "licence": "apache-2.0"} if words else {}
         work = model_folder(Path(folder), made, "listwise", name=name, **changes)
@@ -209,7 +207,7 @@ def _trained(board: Path, name: str, words: str = "") -> None:
         report = Ledger(board).training_folder(name.replace("/", "--")) / "training.json"
         if words:
             values = json.loads(report.read_text(encoding="utf-8"))
-            del values["sealed"]  # a report that was never sealed may say anything that fits its shape
+            values.pop("sealed", None)
             values["data"][0] |= {"teacher": {"model": words}, "leaks": {words: words}, "licence": words}
             report.write_text(json.dumps(values | {"licence": words, "versions": {words: words}}), encoding="utf-8")
 

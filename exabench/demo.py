@@ -1,0 +1,423 @@
+"""The demo: a board recipe carried through the whole thread, from first stages to pages."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from msgspec import structs
+
+from exabench.auditing import Audit, audit
+from exabench.board import Board
+from exabench.building import Sources, build, data_recipe, record
+from exabench.catalogue import expand
+from exabench.errors import BadInput
+from exabench.evaluation import run_board
+from exabench.files import only_writer, replacing_folder, toml_text, write
+from exabench.ledger import Ledger
+from exabench.nouns import Progress, Submission, silent
+from exabench.pages import render
+from exabench.publishing import publish
+from exabench.recipe import Recipe, read_recipe
+from exabench.releases import MANIFEST
+from exabench.releases import read as read_release
+from exabench.reranking import freeze_candidates
+from exabench.submissions import TRAINING_FILES, read_submission, read_training, submission_text
+from exabench.submitting import add_baselines, submit
+from exabench.training import Plan, Who, train, train_recipe
+from exabench.verification import Cell, verify
+
+KEYS: Mapping[str, type] = {
+    "title": str,
+    "tasks": list,
+    "datasets": list,
+    "recorded": dict,
+    "views": dict,
+    "first_stages": dict,
+    "published": dict,
+    "models": dict,
+    "trained": list,
+    "trained_from": dict,
+}
+US = Who("exabench", "https://github.com/exabench/exabench", "https://github.com/exabench/exabench/issues")
+
+Note: TypeAlias = Callable[[str], None]
+
+
+def ignore(text: str) -> None:
+    """The Note of those who want none."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A finished demo: its recipe, its board, the board's first page and its result files.
+
+    `cells` are the board's numbers, recomputed from their stored runs. `audits` are by the name of the dataset's
+    recipe, `trained` are the names of training recipes; the work folder of each lies in `builds`.
+    """
+
+    recipe: Recipe
+    board: Board
+    page: Path
+    results: Sequence[Path]
+    cells: Sequence[Cell]
+    audits: Mapping[str, Audit]
+    trained: Sequence[str]
+    builds: Path
+
+    @property
+    def wrong(self) -> list[Cell]:
+        """The numbers that do not hold."""
+        return [cell for cell in self.cells if not cell.holds]
+
+
+@dataclass(frozen=True)
+class _DemoRun:
+    """A demo on its way: the recipe and the board, and the collections if there are any."""
+
+    recipe: Recipe
+    ledger: Ledger
+    data: Path | None
+    progress: Progress
+    note: Note
+
+    @property
+    def builds(self) -> Path:
+        """Datasets and models are made beside the board, which holds only what belongs to it."""
+        board = self.ledger.folder
+        return board.with_name(f"{board.name}-builds")
+
+    def value(self, key: str, default: Any) -> Any:
+        """A value of the recipe."""
+        return self.recipe.values.get(key, default)
+
+    def report(self, stage: str) -> Progress:
+        """The progress of one stage."""
+        return lambda done, total, what: self.progress(done, total, f"{stage}: {what}")
+
+
+def run_demo(
+    to: str | Path = "exabench-demo",
+    recipe: str | Path = "mini",
+    *,
+    overrides: Iterable[str] = (),
+    data: str | Path | None = None,
+    progress: Progress = silent,
+    note: Note = ignore,
+) -> Demo:
+    """Carry a board recipe through the whole thread, into the leaderboard `to`.
+
+    The stages: first stages and their fusion, baselines, published runs, models, datasets, trained models, results,
+    verification, pages. Run again, it goes on, and keeps what still holds. `note` is told what begins to take long,
+    and what was left out. Numbers that do not hold raise nothing: look at `wrong`. Raises UnknownName for a recipe or
+    a key that is not known, BadInput, CannotWrite, OutsideFailed.
+    """
+    page = read_recipe("board", recipe, KEYS, overrides)
+    board = Path(to).resolve()  # trained models are made and run from another folder
+    collections = None if data is None else Path(data).resolve()
+    job = _DemoRun(page, Ledger(board), collections, progress, note)
+    with only_writer(board):
+        job.ledger.create(page.values["title"], page.values["tasks"], page.values.get("views"))
+        _copy_reported(job)
+        _freeze_first_stages(job)
+        add_baselines(board)
+        _submit_published_runs(job)
+        _submit_models(job)
+        audits = _build_datasets(job)
+        trained = _train_models(job)
+        files = _run_submissions(job, trained)
+        cells = list(verify(board, data=collections))
+    read = Board.read(board)
+    render(read, board / "site", progress=job.report("pages"))
+    names = [plan.recipe.name for plan in trained.values()]
+    return Demo(page, read, board / "site" / "index.html", files, cells, audits, names, job.builds)
+
+
+def _copy_reported(job: _DemoRun) -> None:
+    """In a checkout, its leaderboard's tables of printed numbers are copied to the board."""
+    for file in sorted(Path("leaderboard/reported").glob("*.csv")):
+        write(job.ledger.folder / "reported" / file.name, file.read_bytes())
+
+
+# -- candidate lists ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _FirstStage:
+    """A first stage of one task, cut at `depth` passages a query."""
+
+    task: str
+    name: str
+    retriever: str
+    depth: int
+    options: Mapping[str, Any]
+
+
+def _freeze_first_stages(job: _DemoRun) -> None:
+    """Freeze the candidates of every first stage, published runs first: a fusion reads those before it."""
+    stages = [*_published_first_stages(job), *_first_stages(job)]
+    report = job.report("candidates")
+    for done, stage in enumerate(stages):
+        what = f"first stage {stage.name} on {stage.task}"
+        report(done, len(stages), what)
+        freeze_candidates(
+            job.ledger,
+            stage.task,
+            stage.retriever,
+            stage.depth,
+            data=job.data,
+            name=stage.name,
+            options=stage.options,
+            progress=report,
+        )
+        report(done + 1, len(stages), what)
+
+
+def _published_first_stages(job: _DemoRun) -> Iterator[_FirstStage]:
+    """The runs that lie beside each collection."""
+    if job.data is None:
+        return
+    depth = int(job.value("published", {}).get("depth", 100))
+    for task in expand(job.recipe.values["tasks"]):
+        for file in sorted((job.data / task / "runs").glob("*.trec")):
+            yield _FirstStage(task, f"{file.stem}-{depth}", "run_file", depth, {"file": str(file)})
+
+
+def _first_stages(job: _DemoRun) -> Iterator[_FirstStage]:
+    """Those that the recipe describes."""
+    for name, values in job.recipe.values["first_stages"].items():
+        options = dict(values)
+        retriever = options.pop("retriever")
+        depth = options.pop("depth")
+        tasks = options.pop("tasks", job.recipe.values["tasks"])
+        for task in expand(tasks):
+            of_task = dict(options)
+            if retriever == "fusion":  # a recipe names the lists of this board that it fuses
+                of_task["runs"] = [str(job.ledger.candidates_file(task, run)) for run in options["runs"]]
+            yield _FirstStage(task, name, retriever, depth, of_task)
+
+
+# -- submissions --------------------------------------------------------------------------------------------------
+
+
+def _submit_published_runs(job: _DemoRun) -> None:
+    """Submit every published sample of every system, with its runs over all tasks and first stages."""
+    published = job.value("published", {})
+    if not published or job.data is None:
+        return
+    runs_of = _published_runs(job, job.data, published["depth"])
+    report = job.report("published runs")
+    for done, (sample, runs) in enumerate(sorted(runs_of.items()), 1):
+        system = re.sub(r"\.\d+$", "", sample)
+        about = published["systems"].get(system)
+        if about is None:
+            job.note(f"left out: the recipe says nothing of {sample}")
+            continue
+        values = {
+            "name": f"{about['owner']}/{sample}",
+            "kind": "run",
+            "licence": "unknown",
+            "contact": about["link"],
+            "link": about["link"],
+            "training_data": about["training_data"],
+            "description": about["description"],
+        }
+        _submit(job, values, runs)
+        report(done, len(runs_of), values["name"])
+
+
+def _published_runs(job: _DemoRun, data: Path, depth: int) -> dict[str, list[str]]:
+    """The runs of every sample, as `submit` takes them. A file is called <first stage>+<system>.<sample>.trec."""
+    runs: dict[str, list[str]] = {}
+    for task in expand(job.recipe.values["tasks"]):
+        for file in sorted((data / task / "rerank_runs").glob("*.trec")):
+            first_stage, _, sample = file.stem.partition("+")
+            runs.setdefault(sample, []).append(f"{task}@{first_stage}-{depth}={file}")
+    return runs
+
+
+def _submit_models(job: _DemoRun) -> None:
+    """Submit the models of the recipe, which are run as they are."""
+    for name, about in job.value("models", {}).items():
+        _submit(job, {"name": name, "kind": "model", **about}, [])
+
+
+def _submit(job: _DemoRun, values: Mapping[str, Any], runs: Sequence[str]) -> None:
+    """Submit as everybody does: by a file, so that a recipe is checked as hard."""
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "submission.toml"
+        lines = [f"{key} = {toml_text(value)}\n" for key, value in values.items()]
+        draft.write_text("".join(lines), encoding="utf-8")
+        submit(draft, runs, job.ledger.folder)
+
+
+# -- datasets -----------------------------------------------------------------------------------------------------
+
+
+def _build_datasets(job: _DemoRun) -> dict[str, Audit]:
+    """Build the datasets, publish each into the board's folder of datasets, and audit them."""
+    audits = {}
+    for name in job.value("datasets", []):
+        recipe = data_recipe(name)
+        work = job.builds / recipe.name
+        report = job.report("datasets")
+        sources = Sources(job.data, job.builds / "replies.sqlite")
+        with contextlib.chdir(_folder_of_replies(job, recipe, sources)):
+            release = build(recipe, work, sources=sources, progress=report)
+        publish(work / "release", job.ledger.datasets / release.name, progress=report)
+        audits[recipe.name] = audit(work / "release", data=job.data, progress=report)
+    return audits
+
+
+def _folder_of_replies(job: _DemoRun, recipe: Recipe, sources: Sources) -> Path:
+    """Where the recipe's teacher finds its file of replies.
+
+    A teacher that replays a published run gets a folder in which the order of that run is first written as replies.
+    """
+    run = job.value("recorded", {}).get(recipe.name)
+    if run is None:
+        return Path.cwd()
+    folder = job.builds / f"{recipe.name}-replies"
+    if job.data is not None:
+        record(recipe, job.data / run, folder / recipe.values["teacher"]["file"], sources=sources)
+    return folder
+
+
+# -- trained models -----------------------------------------------------------------------------------------------
+
+
+def _train_models(job: _DemoRun) -> dict[str, Plan]:
+    """Train the models of the recipe and submit them; their plans by the slug of the submission."""
+    plans = {}
+    for name in job.value("trained", []):
+        plan = train_recipe(name)
+        plans[_train_model(job, plan).slug] = plan
+    return plans
+
+
+def _train_model(job: _DemoRun, plan: Plan) -> Submission:
+    """Train a model on the board's datasets and submit it as everybody does: by the submission.toml beside it.
+
+    A finished model of the same recipe and data is kept; one that `trained_from` names is copied from there. All is
+    done from the folder that the board lies in: paths that are written down then do not tell where the demo began.
+    """
+    name = plan.recipe.name
+    model = job.builds / name / "model"
+    elsewhere = job.value("trained_from", {}).get(name)
+    if elsewhere is not None:
+        _copy_model(Path(elsewhere).expanduser().resolve(), model, plan)
+    recipe = _with_board_datasets(plan, job.ledger)
+    with contextlib.chdir(job.ledger.folder.parent):
+        if elsewhere is None and not _is_trained(model, recipe, job.ledger):
+            releases = [table["release"] for table in recipe.values["data"]]
+            job.note(f"training {name} on {' and '.join(releases)}")
+            trained = train(recipe, model.parent, data=job.data, who=US, progress=job.report("training"))
+            job.note(f"trained {name}: step {trained.best} of {trained.steps} is kept; it is sent in from {model}")
+        with _our_submission(model, name) as draft:
+            submission, _ = submit(draft, [], job.ledger.folder)
+    return submission
+
+
+def _copy_model(elsewhere: Path, model: Path, plan: Plan) -> None:
+    """Copy a model that was trained by the same recipe. Raises BadInput for one of another recipe."""
+    folder = elsewhere
+    if (elsewhere / "model" / "training.json").is_file():
+        folder = elsewhere / "model"  # the work folder of a training
+    if not _is_same_plan(plan, read_training(folder).values["recipe"]):
+        raise BadInput(f"was not trained by the recipe {plan.recipe.name}; take it out of trained_from", file=folder)
+    with only_writer(model.parent), replacing_folder(model) as copy:
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+
+
+def _with_board_datasets(plan: Plan, ledger: Ledger) -> Recipe:
+    """The plan's recipe with releases read where the board publishes them, as paths from the folder it lies in."""
+    tables = []
+    for table in plan.recipe.values["data"]:
+        release = ledger.datasets / Path(table["release"]).name
+        if not release.is_dir():
+            release = Path(table["release"]).resolve()
+        if release.is_dir():  # else it is a repository on the Hub
+            relative = os.path.relpath(release, ledger.folder.parent)
+            table = {**table, "release": Path(relative).as_posix()}
+        tables.append(table)
+    return Recipe(plan.recipe.name, {**plan.recipe.values, "data": tables}, plan.recipe.file)
+
+
+def _is_trained(model: Path, recipe: Recipe, ledger: Ledger) -> bool:
+    """Is a finished model there that this recipe made, from releases whose content has not changed?"""
+    if not (model / "submission.toml").is_file():  # it is written last
+        return False
+    training = read_training(model).values
+    if not _is_same_plan(train_recipe(recipe), training["recipe"]):
+        return False
+    for release in training["data"]:
+        folder = ledger.datasets / release["name"]
+        if (folder / MANIFEST).is_file() and read_release(folder).content != release["content"]:
+            return False
+    return True
+
+
+def _is_same_plan(plan: Plan, values: Mapping[str, Any]) -> bool:
+    """Does a recipe of these values train the same model? Titles, notes, checks and folders of releases may differ."""
+    other = train_recipe(Recipe(plan.recipe.name, values, plan.recipe.file))
+    return _training_alone(other, plan.recipe) == _training_alone(plan, plan.recipe)
+
+
+def _training_alone(plan: Plan, recipe: Recipe) -> Plan:
+    """The plan without all that does not change the weights."""
+    tables = [structs.replace(table, release="") for table in plan.data]
+    return structs.replace(plan, recipe=recipe, data=tables, title="", note="", checks=[])
+
+
+@contextlib.contextmanager
+def _our_submission(model: Path, name: str) -> Iterator[Path]:
+    """The model's submission.toml with its training report beside it, under our account, whoever trained it."""
+    draft = model / "submission.toml"
+    submission = read_submission(draft)
+    if submission.name == f"{US.owner}/{name}":
+        yield draft
+        return
+    place = model.relative_to(Path.cwd()).as_posix()
+    ours = replace(submission, name=f"{US.owner}/{name}", link=US.link, contact=US.contact, model=place)
+    with tempfile.TemporaryDirectory() as folder:
+        for file in TRAINING_FILES:
+            shutil.copyfile(model / file, Path(folder) / file)
+        draft = Path(folder) / "submission.toml"
+        write(draft, submission_text(ours))
+        yield draft
+
+
+# -- results ------------------------------------------------------------------------------------------------------
+
+
+def _run_submissions(job: _DemoRun, trained: Mapping[str, Plan]) -> list[Path]:
+    """Compute the results of every submission on every candidate list of the board.
+
+    A model that was trained here runs on the lists that its recipe checks: it must not be tested on what it learnt
+    from, and of another list a pool may lack the texts.
+    """
+    board = job.ledger.folder
+    report = job.report("results")
+    others = [slug for slug in job.ledger.submissions() if slug not in trained]
+    files = run_board(board, slugs=others, data=job.data, progress=report)
+    with contextlib.chdir(board.parent):
+        for slug, plan in trained.items():
+            for check in plan.checks:
+                if not job.ledger.candidates(check.task):
+                    continue
+                files += run_board(
+                    board,
+                    slugs=[slug],
+                    task=check.task,
+                    candidates=f"{check.candidates}-{check.depth}",
+                    data=job.data,
+                    progress=report,
+                )
+    return files

@@ -1,0 +1,97 @@
+"""Curves: what a training run was like, step by step, as curves.csv."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from exabench.errors import BadInput
+from exabench.files import read_text, replacing, writing
+
+
+@dataclass(frozen=True)
+class Point:
+    """One optimiser step: how many were done, epochs and groups seen by then, the step's mean loss, its learning rate,
+    the gradient's norm before it was clipped, and the dev metric where it was measured behind this step."""
+
+    step: int
+    epoch: float
+    groups: int
+    loss: float
+    rate: float
+    gradient_norm: float
+    dev: float | None = None
+
+
+COLUMNS = tuple(field.name for field in fields(Point))
+HEADER = ",".join(COLUMNS)
+
+
+class Curves:
+    """curves.csv, a line for each step in order. It holds no time, so that a resumed run writes the same bytes.
+
+    A line is written whole by one call; `resume` comes first, and cuts off what came after the checkpoint.
+    `sync` before a checkpoint, so that no machine that loses its power loses the lines before it.
+    """
+
+    def __init__(self, file: str | Path) -> None:
+        self.file = Path(file)
+
+    def resume(self, step: int = 0) -> None:
+        """Keep the steps up to `step` (0: begin anew) and no byte behind them.
+
+        Raises BadInput where the file is none, or ends before that step; CannotWrite.
+        """
+        kept = [point for point in self if point.step <= step] if step else []
+        last = kept[-1].step if kept else 0
+        if last != step:
+            raise BadInput(f"ends at step {last}, before step {step}; resume from an older checkpoint", file=self.file)
+        with replacing(self.file) as file:
+            file.write(f"{HEADER}\n".encode())
+            file.writelines(_line(point) for point in kept)
+
+    def sync(self) -> None:
+        """Have every line on the disk itself. Raises CannotWrite."""
+        with writing(self.file), open(self.file, "ab") as file:
+            os.fsync(file.fileno())
+
+    def add(self, point: Point) -> None:
+        """Append a step. Raises BadInput for a value that is no finite number, CannotWrite."""
+        for name, value in zip(COLUMNS, astuple(point), strict=True):
+            if value is not None and not math.isfinite(value):
+                raise BadInput(f"{name} of step {point.step} is {value}, which no curve can hold", file=self.file)
+        with writing(self.file), open(self.file, "ab", buffering=0) as file:
+            file.write(_line(point))
+
+    def __iter__(self) -> Iterator[Point]:
+        """The steps. A last line that was cut is passed over. Raises BadInput with the line for anything else odd."""
+        *lines, _cut = read_text(self.file).split("\n")
+        if not lines or lines[0] != HEADER:
+            raise BadInput(f"must begin with {HEADER}", file=self.file, line=1)
+        last = 0
+        for number, line in enumerate(lines[1:], 2):
+            point = self._point(line, number)
+            if point.step <= last:
+                raise BadInput(f"step {point.step} stands behind step {last}", file=self.file, line=number)
+            last = point.step
+            yield point
+
+    def _point(self, line: str, number: int) -> Point:
+        try:
+            step, epoch, groups, loss, rate, norm, dev = line.split(",")
+            measured = float(dev) if dev else None
+            return Point(int(step), float(epoch), int(groups), float(loss), float(rate), float(norm), measured)
+        except ValueError as error:
+            what = f"is no step of {', '.join(COLUMNS)}; resume from a checkpoint"
+            raise BadInput(what, file=self.file, line=number) from error
+
+
+def _line(point: Point) -> bytes:
+    """The same bytes for the same values, whether they were counted here or read back."""
+    cells = [str(int(point.step)), repr(float(point.epoch)), str(int(point.groups))]
+    for value in (point.loss, point.rate, point.gradient_norm, point.dev):
+        cells.append("" if value is None else repr(float(value)))
+    return f"{','.join(cells)}\n".encode()

@@ -1,0 +1,299 @@
+"""One optimiser step's gradient: micro-batches by token budget, and for lists of any length exact with little memory.
+
+A group's loss needs all its scores at once, but not all their graphs. "cached" scores every item without a graph, takes
+the loss's gradient on the scores, and goes back through the model in micro-batches with that gradient: the chain rule,
+so the same sum as with all graphs alive (the distance cache of luyug/Reranker; GradCache, Gao et al. 2021). Dropout is
+drawn from (seed, rank, step, micro-batch), so both passes see the same masks, and a resumed run the same ones again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from exabench.batches import batches, budget_of
+from exabench.errors import BadInput
+from exabench.models import out_of_memory
+
+if TYPE_CHECKING:
+    from exabench.losses import Loss
+    from exabench.rerankers._learning import Learner
+    from exabench.rerankers._templates import Item
+    from exabench.training.distributed import Ranks
+    from exabench.training.plan import Steps
+
+_Place: TypeAlias = tuple[int, int]
+"""Step, and the part of it whose micro-batches are counted anew."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A group as the model reads it: its items, their labels, and the ids of what is to be written of each."""
+
+    id: str
+    items: Sequence[Item]
+    labels: tuple[float, ...]
+    targets: Sequence[np.ndarray] = ()
+
+    @property
+    def lengths(self) -> list[int]:
+        """Real tokens of each item, read and written."""
+        written = [len(target) for target in self.targets] or [0] * len(self.items)
+        return [len(item.ids) + more for item, more in zip(self.items, written, strict=True)]
+
+
+class Gradient:
+    """Puts the gradient of the mean loss over a step's groups into the parameters, and gives that loss.
+
+    When the device runs out of memory, the token budget of `batches` is halved and the step begun again.
+    """
+
+    def __init__(self, learner: Learner, loss: Loss, steps: Steps, ranks: Ranks, seed: int) -> None:
+        self._learner = learner
+        self._ranks = ranks
+        self.batches = MicroBatches(learner, steps, ranks, seed)
+        self._plain = steps.gradients == "plain" and loss.needs != "targets"
+        self._loss: _LossOfLists | _LossOfTexts
+        if loss.needs == "targets":
+            self._loss = _LossOfTexts(self.batches, loss)
+        else:
+            self._loss = _LossOfLists(self.batches, loss, "cached" if ranks.sharded else steps.gradients)
+
+    def __call__(self, step: int, groups: Sequence[Encoded]) -> float:
+        """The mean loss over the groups of all ranks (over tokens, for texts); `groups` are this rank's.
+
+        Raises BadInput where one input alone is more than the device holds.
+        """
+        weight = self._ranks.sum(self._loss.weight(groups))
+        value = self._tried(step, groups, weight)
+        while self._ranks.max(value is None):
+            self.batches.budget //= 2
+            if self._learner.device.startswith("cuda"):
+                torch.cuda.empty_cache()
+            value = self._tried(step, groups, weight)
+        assert value is not None
+        self._ranks.add_gradients(self._learner.module)
+        return self._ranks.sum(value)
+
+    def value(self, groups: Sequence[Encoded]) -> float:
+        """The mean loss over some groups, with no gradient and no dropout; no other rank is asked."""
+        module = self._learner.module
+        trains = module.training
+        module.eval()
+        with torch.no_grad():
+            value = self._loss.value(groups) / self._loss.weight(groups)
+        module.train(trains)
+        return value
+
+    def _tried(self, step: int, groups: Sequence[Encoded], weight: float) -> float | None:
+        """This rank's part of the loss, its gradient in the parameters; None where memory ran out."""
+        self._learner.module.zero_grad(set_to_none=True)
+        try:
+            return self._loss.backward(step, groups, weight)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            self._check_that_less_may_help(error, groups)
+        return None  # out here, so that the traceback no longer holds the tensors of the failed step
+
+    def _check_that_less_may_help(self, error: BaseException, groups: Sequence[Encoded]) -> None:
+        device = self._learner.device
+        if self._ranks.sharded:
+            what = "the others wait for each of this rank's micro-batches"
+            raise BadInput(f"{device} is out of memory, and {what}; lower steps.batch_tokens") from error
+        longest = max((length for group in groups for length in group.lengths), default=0)
+        if self.batches.budget > longest:
+            return
+        if self._plain:
+            raise BadInput(f'{device} has no memory for one group; give steps.gradients = "cached"') from error
+        raise BadInput(f"{device} has no memory for one input of {longest} tokens; lower max_length") from error
+
+
+class MicroBatches:
+    """The model on micro-batches, each with the dropout masks that belong to its place in the run.
+
+    `budget`: the padded tokens of one forward, and the tokens of the groups whose graphs are alive together.
+    """
+
+    def __init__(self, learner: Learner, steps: Steps, ranks: Ranks, seed: int) -> None:
+        self.learner = learner
+        self.budget = steps.batch_tokens or budget_of(learner.device)
+        self._ranks = ranks
+        self._seed = seed
+        self._autocast: Any = getattr(torch, steps.autocast) if steps.autocast else None
+
+    def cut(self, lengths: Sequence[int]) -> list[np.ndarray]:
+        """Positions of items by micro-batch.
+
+        Sharded, all ranks must go through as many forwards: those with fewer get empty ones at the end.
+        """
+        chunks = batches(lengths, self.budget)
+        if self._ranks.sharded:
+            missing = int(self._ranks.max(len(chunks))) - len(chunks)
+            chunks += [np.zeros(0, np.int64)] * missing
+        return chunks
+
+    def scores(self, place: _Place, number: int, items: Sequence[Item]) -> Tensor:
+        """Scores float32 `[n]` of micro-batch `number`; of none, after a forward whose result is thrown away."""
+        with self._masks(place, number):
+            scores = self.learner.module(*self.learner.inputs(items or [self.learner.blank]))
+        return scores.float()[: len(items)]
+
+    def scores_in_order(self, place: _Place, items: Sequence[Item], chunks: Sequence[np.ndarray]) -> Tensor:
+        """The scores of items in their order, float32 `[n]`."""
+        rows = [self.scores(place, n, [items[i] for i in chunk]) for n, chunk in enumerate(chunks)]
+        back = torch.from_numpy(np.argsort(np.concatenate(chunks)))
+        return torch.cat(rows)[back.to(rows[0].device)]
+
+    def logits(self, place: _Place, number: int, items: Sequence[Item], targets: Tensor) -> Tensor:
+        """Logits `[n, t, vocabulary]` of writing `targets` int64 `[n, t]`."""
+        with self._masks(place, number):
+            logits: Tensor = self.learner.module(*self.learner.inputs(items), targets)
+        return logits
+
+    @contextlib.contextmanager
+    def _masks(self, place: _Place, number: int) -> Iterator[None]:
+        """torch's generator as this micro-batch always finds it, and the lower precision where one is asked for."""
+        where = (self._seed, self._ranks.rank, *place, number)
+        torch.manual_seed(int.from_bytes(hashlib.blake2b(repr(where).encode(), digest_size=7).digest(), "big"))
+        device = torch.device(self.learner.device).type
+        with torch.autocast(device, dtype=self._autocast, enabled=self._autocast is not None):
+            yield
+
+
+class _LossOfLists:
+    """A loss on the scores of whole groups."""
+
+    def __init__(self, micro_batches: MicroBatches, loss: Loss, mode: str) -> None:
+        self._batches = micro_batches
+        self._loss = loss
+        self._mode = mode
+
+    def weight(self, groups: Sequence[Encoded]) -> float:
+        """The number of groups."""
+        return len(groups)
+
+    def backward(self, step: int, groups: Sequence[Encoded], weight: float) -> float:
+        """Groups with their graphs alive, as many as the budget takes, or all of them cached."""
+        longest = max((sum(group.lengths) for group in groups), default=0)
+        if self._mode == "cached" or (self._mode == "auto" and longest > self._batches.budget):
+            return self._cached((step, 0), groups, weight)
+        value = 0.0
+        for number, some in enumerate(_by_tokens(groups, self._batches.budget)):
+            value += self._plain((step, number), some, weight)
+        return value
+
+    def value(self, groups: Sequence[Encoded]) -> float:
+        """The sum over groups; one by one, so that rounding does not depend on which are looked at together."""
+        items = _items(groups)
+        scores = self._batches.scores_in_order((0, 0), items, self._chunks(items))
+        total = 0.0
+        for row, group in zip(scores.split([len(group.items) for group in groups]), groups, strict=True):
+            total += float(self._loss(*_padded_lists(row, [group])))
+        return total
+
+    def _plain(self, place: _Place, groups: Sequence[Encoded], weight: float) -> float:
+        items = _items(groups)
+        scores = self._batches.scores_in_order(place, items, self._chunks(items))
+        value = self._loss(*_padded_lists(scores, groups)).sum() / weight
+        value.backward()
+        return float(value.detach())
+
+    def _cached(self, place: _Place, groups: Sequence[Encoded], weight: float) -> float:
+        """The same gradient with no graph but one micro-batch's."""
+        items = _items(groups)
+        chunks = self._chunks(items)
+        if not chunks:
+            return 0.0
+        with torch.no_grad():
+            scores = self._batches.scores_in_order(place, items, chunks)
+        scores.requires_grad_()
+        value = self._loss(*_padded_lists(scores, groups)).sum() / weight if groups else scores.sum()
+        value.backward()
+        gradient = torch.zeros_like(scores) if scores.grad is None else scores.grad
+        for number, chunk in enumerate(chunks):
+            again = self._batches.scores(place, number, [items[i] for i in chunk])
+            again.backward(gradient[torch.from_numpy(chunk).to(gradient.device)])
+        return float(value.detach())
+
+    def _chunks(self, items: Sequence[Item]) -> list[np.ndarray]:
+        return self._batches.cut([len(item.ids) for item in items])
+
+
+class _LossOfTexts:
+    """A loss on the tokens of texts to write; what is read and what is written count for the budget."""
+
+    def __init__(self, micro_batches: MicroBatches, loss: Loss) -> None:
+        self._batches = micro_batches
+        self._loss = loss
+        self._label_weight = float(getattr(loss, "label_weight", 1.0))  # of a target's first token
+
+    def weight(self, groups: Sequence[Encoded]) -> float:
+        """The sum of the weights of all tokens to write."""
+        return sum(len(target) - 1 + self._label_weight for group in groups for target in group.targets)
+
+    def backward(self, step: int, groups: Sequence[Encoded], weight: float) -> float:
+        """One micro-batch after the other."""
+        total = 0.0
+        for losses in self._losses(step, groups):
+            value = losses / weight
+            value.backward()
+            total += float(value.detach())
+        return total
+
+    def value(self, groups: Sequence[Encoded]) -> float:
+        """The weighted sum over tokens."""
+        return sum(float(losses) for losses in self._losses(0, groups))
+
+    def _losses(self, step: int, groups: Sequence[Encoded]) -> Iterator[Tensor]:
+        """Each micro-batch's sum of weighted token losses."""
+        learner = self._batches.learner
+        items = _items(groups)
+        texts = [target for group in groups for target in group.targets]
+        lengths = [length for group in groups for length in group.lengths]
+        for number, chunk in enumerate(self._batches.cut(lengths)):
+            read = [items[i] for i in chunk] or [learner.blank]
+            targets = learner.targets([texts[i] for i in chunk] or [np.zeros(1, np.int64)])
+            weights = (targets >= 0).float()
+            weights[:, 0] *= self._label_weight
+            if not len(chunk):
+                weights *= 0  # only so that this rank goes along
+            logits = self._batches.logits((step, 0), number, read, targets)
+            yield self._loss(logits, targets, weights).sum()
+
+
+def _items(groups: Sequence[Encoded]) -> list[Item]:
+    return [item for group in groups for item in group.items]
+
+
+def _padded_lists(scores: Tensor, groups: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores, labels and mask `[groups, longest]` of the flat scores of some groups."""
+    sizes = torch.tensor([len(group.items) for group in groups])
+    mask = torch.arange(int(sizes.max()))[None, :] < sizes[:, None]
+    flat_labels = torch.tensor([label for group in groups for label in group.labels])
+    labels = torch.zeros(mask.shape).masked_scatter(mask, flat_labels).to(scores.device)
+    mask = mask.to(scores.device)
+    return torch.zeros_like(labels).masked_scatter(mask, scores), labels, mask
+
+
+def _by_tokens(groups: Sequence[Encoded], budget: int) -> Iterator[list[Encoded]]:
+    """Groups in order, cut where their tokens go over the budget."""
+    some: list[Encoded] = []
+    held = 0
+    for group in groups:
+        size = sum(group.lengths)
+        if some and held + size > budget:
+            yield some
+            some = []
+            held = 0
+        some.append(group)
+        held += size
+    if some:
+        yield some

@@ -1,0 +1,210 @@
+"""The loop: of each step its groups, a gradient, an optimiser step, a point of the curve; now and then dev and disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from exabench.errors import BadInput
+from exabench.models import room
+from exabench.nouns import Progress
+from exabench.training import checkpoints
+from exabench.training.curves import Curves, Point
+from exabench.training.optimisers import optimiser_of, rate_at
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from exabench.rerankers._learning import Learner
+    from exabench.training.dev import Dev
+    from exabench.training.distributed import Ranks
+    from exabench.training.gradients import Encoded, Gradient
+    from exabench.training.loading import Loading
+    from exabench.training.order import Order
+    from exabench.training.plan import Plan
+
+CHECKPOINTS = 10  # of a run that is not evaluated on its way
+NAMED = 32  # groups of a step that went wrong
+WEIGHTS = "model"
+MOMENTS = "optimiser"
+
+
+@dataclass
+class Journal:
+    """Dev values by step, the best of them, and how often a run did no better since."""
+
+    dev: dict[str, float] = field(default_factory=dict)
+    best: int | None = None
+    stale: int = 0
+
+    def record(self, step: int, value: float) -> None:
+        """Add an evaluation; that of step 0 is of the model that a run began with, and never the best."""
+        self.dev[str(step)] = value
+        if step == 0:
+            return
+        if self.best is None or value > self.dev[str(self.best)]:
+            self.best = step
+            self.stale = 0
+        else:
+            self.stale += 1
+
+    @property
+    def values(self) -> dict[int, float]:
+        """The dev values in the order of their steps."""
+        return dict(sorted((int(step), value) for step, value in self.dev.items()))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finished fit: optimiser steps done, the weights to keep (the best by dev, else the last), and the journal.
+
+    `skipped` names the checkpoints that were not whole when it was resumed.
+    """
+
+    steps: int
+    weights: Mapping[str, Tensor]
+    journal: Journal
+    skipped: tuple[str, ...] = ()
+
+
+class Fit:
+    """One run in a folder of its own. Killed anywhere, it goes on from its newest whole checkpoint to the same bits."""
+
+    def __init__(self, plan: Plan, learner: Learner, gradient: Gradient, folder: Path, ranks: Ranks) -> None:
+        self._plan = plan
+        self._module = learner.module
+        self._gradient = gradient
+        self._ranks = ranks
+        self._folder = folder / "checkpoints"
+        self._curves = Curves(folder / "curves.csv")
+        self._parameters = dict(learner.module.named_parameters())
+        self._optimiser = optimiser_of(plan.steps, self._parameters.values())
+        self._skipped: tuple[str, ...] = ()
+        self._saved = 0  # the step of the newest whole checkpoint
+        self.journal = Journal()
+
+    def run(self, loading: Loading, order: Order, dev: Dev | None, progress: Progress) -> Fitted:
+        """Every step that is not done yet, then the weights to keep.
+
+        Raises BadInput where loss, gradient, weights or dev are no finite numbers; nothing of that step is saved.
+        """
+        total = self._plan.steps.steps or order.steps(self._plan.steps.epochs)
+        begin = self._resume()
+        for line in self._skipped:
+            progress(begin, total, f"passed over: {line}")
+        if dev and begin == 0:
+            self._evaluate(dev, 0)
+        done = begin
+        end = begin if self._out_of_patience else total
+        self._module.train()
+        for done, groups in enumerate(loading.steps(begin, end, self._ranks), begin + 1):
+            point = self._step(done, groups, order, total, loading)
+            last = done == total
+            evaluates = dev is not None and (last or done % self._plan.dev.every == 0)
+            saves = evaluates or last or (dev is None and done % max(1, total // CHECKPOINTS) == 0)
+            if saves:
+                self._check_weights(done, loading)
+            if dev and evaluates:
+                point = replace(point, dev=self._evaluate(dev, done))
+            if self._ranks.first:
+                self._curves.add(point)
+            if saves:
+                self._save(done)
+            progress(done, total, f"loss {point.loss:.4f}")
+            if self._out_of_patience:
+                break
+        return Fitted(done, self._weights_to_keep(done), self.journal, self._skipped)
+
+    def _step(self, step: int, groups: list[Encoded], order: Order, total: int, loading: Loading) -> Point:
+        """Step number `step` (from 1)."""
+        loss = self._gradient(step, groups)
+        norm = self._ranks.clip(list(self._parameters.values()), self._plan.steps.clip or math.inf)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise self._diverged(step, f"loss {loss}, gradient norm {norm}", loading.ids(step - 1))
+        rate = rate_at(self._plan.steps, step - 1, total)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        with room("the optimiser's moments", "take steps.optimiser adafactor, or more ranks and steps.sharded"):
+            self._optimiser.step()
+        epochs, place = divmod(step - 1, order.steps_per_epoch)
+        seen = epochs * order.count + min(order.count, (place + 1) * order.batch)
+        return Point(step, seen / order.count, seen, loss, rate, norm)
+
+    def _check_weights(self, step: int, loading: Loading) -> None:
+        """Before they are evaluated or saved: a finite gradient times a large rate may have made them infinite."""
+        bad = sum(not bool(torch.isfinite(weight).all()) for weight in self._parameters.values())
+        if self._ranks.sum(bad):
+            raise self._diverged(step, "weights that are no finite numbers", loading.ids(step - 1))
+
+    def _diverged(self, step: int, what: str, ids: Sequence[str] = ()) -> BadInput:
+        if ids:
+            more = " ..." if len(ids) > NAMED else ""
+            what += f", on groups {', '.join(ids[:NAMED])}{more}"
+        good = "there is no checkpoint yet"
+        if self._saved:
+            good = f"the last good checkpoint is {self._folder / f'step-{self._saved:06d}'}"
+        return BadInput(f"step {step}: {what}; {good}; lower steps.rate, or look at these rows")
+
+    @property
+    def _out_of_patience(self) -> bool:
+        return 0 < self._plan.dev.patience <= self.journal.stale
+
+    def _evaluate(self, dev: Dev, step: int) -> float:
+        """The dev value, measured by the first rank (by all, where each holds a part) and told to the others."""
+        with room(f"{dev.metric} beside the training", "lower options.max_length, or leave dev.every out"):
+            value = dev() if self._ranks.first or self._ranks.sharded else 0.0
+        value = self._ranks.sum(value if self._ranks.first else 0.0)
+        if not math.isfinite(value):
+            raise self._diverged(step, f"{dev.metric} is {value}")
+        self.journal.record(step, value)
+        return value
+
+    # -- checkpoints ---------------------------------------------------------------------------------------
+
+    def _save(self, step: int) -> None:
+        weights = self._ranks.gathered(self._module.state_dict(keep_vars=True))
+        moments, numbers = checkpoints.optimiser_state(self._optimiser, self._parameters)
+        moments = self._ranks.gathered(moments)
+        if self._ranks.first:
+            self._curves.sync()
+            checkpoints.save(
+                self._folder,
+                step,
+                {WEIGHTS: weights, MOMENTS: moments},
+                {"optimiser": numbers, "journal": vars(self.journal), "budget": self._gradient.batches.budget},
+                fingerprint=self._plan.recipe.fingerprint,
+                protect=() if self.journal.best is None else (self.journal.best,),
+            )
+        self._ranks.wait()
+        self._saved = step
+
+    def _resume(self) -> int:
+        """The steps that are done: those of the newest whole checkpoint, whose state is put back."""
+        found = checkpoints.load_newest(self._folder, self._plan.recipe.fingerprint)
+        if found is not None:
+            self._ranks.load(self._module, found.tensors[WEIGHTS])
+            checkpoints.restore_optimiser(
+                self._optimiser,
+                self._parameters,
+                found.tensors[MOMENTS],
+                found.state["optimiser"],
+                self._ranks.part,
+            )
+            self.journal = Journal(**found.state["journal"])
+            self._gradient.batches.budget = found.state["budget"]
+            self._skipped = found.skipped
+            self._saved = found.step
+        if self._ranks.first:
+            self._curves.resume(self._saved)
+        return self._saved
+
+    def _weights_to_keep(self, last: int) -> Mapping[str, Tensor]:
+        best = self.journal.best
+        if best is None or best == last:
+            return self._ranks.gathered(self._module.state_dict(keep_vars=True))
+        return checkpoints.read(self._folder / f"step-{best:06d}").tensors[WEIGHTS]

@@ -1,0 +1,133 @@
+"""The model folder: what a finished training leaves behind, all of it or nothing, with no path of this machine in it.
+
+*.safetensors, config.json, tokenizer...   the model, as transformers lays it out
+recipe.toml                                the recipe as it was resolved
+training.json                              everything that is known of the training
+curves.csv                                 loss, learning rate and dev metric of every step
+README.md                                  the model card, made of training.json; people may write into it
+submission.toml                            ready for `exabench bench submit`
+manifest.json                              the digest of every file but itself and the card
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import exabench.hub
+from exabench.cards import model_card, model_template
+from exabench.errors import BadInput
+from exabench.files import file_digest, json_text, read_json, replacing_folder, toml_text, write
+from exabench.nouns import Submission
+from exabench.submissions import read_submission, submission_text
+
+FORMAT = 1
+_PATH = re.compile(r"(?:file://|~[\w.-]*|\.{1,2})?(?:/[^/{}\n]+)+/?|[A-Za-z]:[\\/][^\n]+")
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def write_folder(
+    to: str | Path,
+    report: Mapping[str, Any],
+    *,
+    save: Callable[[Path], object],
+    curves: Path,
+    link: str,
+    contact: str,
+) -> Path:
+    """Write the model folder `to`, in place of one that is there: whole or not at all.
+
+    `report` holds what training.json says (any path of this machine in it is cut to its last name); `save` puts model
+    and tokenizer in a folder. `link` and `contact` are for the submission. Raises BadInput for a model that cannot be
+    read back or a submission that nobody would take, CannotWrite.
+    """
+    training = _portable({**report, "format": FORMAT})
+    with replacing_folder(to) as folder:
+        save(folder)
+        if found := exabench.hub.pickles(folder):
+            raise BadInput(f"{found[0]} may be a pickle, which no model folder holds; save safetensors")
+        for file in sorted(folder.glob("*config.json")):
+            _remove_paths(file)
+        write(folder / "recipe.toml", recipe_text(training["recipe"]))
+        write(folder / "training.json", json_text(training))
+        write(folder / "curves.csv", curves.read_bytes())
+        write(folder / "README.md", model_card(training, model_template()))
+        # The digest is of what is read of a model: neither this file nor the reports are among it (hub.REPORTS).
+        revision = exabench.hub.model_folder(str(folder)).revision
+        write(folder / "submission.toml", submission_text(_submission(training, revision, link, contact)))
+        read_submission(folder / "submission.toml")
+        digests = {}
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and file.name != "README.md":
+                digests[file.relative_to(folder).as_posix()] = file_digest(file)
+        write(folder / "manifest.json", json_text({"format": FORMAT, "kind": "model", "files": digests}))
+    return Path(to)
+
+
+def versions() -> dict[str, str]:
+    """The versions of what trains here."""
+    found = {"python": platform.python_version()}
+    for name in ("accelerate", "exabench", "safetensors", "tokenizers", "torch", "transformers"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def recipe_text(values: Mapping[str, Any]) -> str:
+    """A recipe as TOML that reads back as the same values: keys sorted, tables after what is on one line."""
+    plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
+    parts = [_toml_lines(plain)] if plain else []
+    for name, table in sorted(values.items()):
+        if isinstance(table, Mapping):
+            parts.append(f"[{_key(name)}]\n{_toml_lines(table)}")
+    return "\n".join(parts)
+
+
+def _toml_lines(table: Mapping[str, Any]) -> str:
+    return "".join(f"{_key(key)} = {toml_text(value)}\n" for key, value in sorted(table.items()))
+
+
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else toml_text(name)
+
+
+def _submission(training: Mapping[str, Any], revision: str, link: str, contact: str) -> Submission:
+    releases = dict.fromkeys(f"{each['repository'] or each['name']}@{each['version']}" for each in training["data"])
+    return Submission(
+        name=training["name"],
+        kind="model",
+        licence=training["licence"],
+        link=link,
+        contact=contact,
+        training_data=tuple(releases),
+        description=" ".join(training["title"].split()),
+        reranker=training["reranker"],
+        model=".",
+        revision=revision,
+        options=training["options"],
+    )
+
+
+def _portable(value: Any) -> Any:
+    """The same as plain JSON values, where a text that is a path of this machine is the last name in it."""
+    if isinstance(value, Mapping):
+        return {str(key): _portable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_portable(item) for item in value]
+    if isinstance(value, Path) or (isinstance(value, str) and _PATH.fullmatch(value)):
+        return PurePosixPath(str(value).replace("\\", "/")).name
+    return value
+
+
+def _remove_paths(file: Path) -> None:
+    """Some versions of transformers write down where a model was loaded from."""
+    values = read_json(file)
+    clean = {key: _portable(value) if isinstance(value, str) else value for key, value in values.items()}
+    if clean != values:
+        write(file, json_text(clean))

@@ -1,0 +1,147 @@
+"""The plan of a training: a recipe's keys and tables, checked whole before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, field
+from msgspec.structs import asdict
+
+from exabench.errors import BadInput
+from exabench.recipe import Recipe, overridden, read_recipe
+from exabench.records import Record, read
+
+Count = Annotated[int, Meta(ge=0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+Name = Annotated[str, Meta(min_length=1)]
+
+
+class Data(Record, frozen=True):
+    """One table of a release that is learnt from.
+
+    `only`: rows with one of these values in a column; `limit`: the first so many of them; `passages`: so many of each
+    list, its first ones, or with `draw` others in each epoch; `explanations`: whether a target goes on behind its
+    label; `split` and `held_out`: the rows that are fitted, and those that are not.
+    """
+
+    release: Name
+    table: Name
+    split: str = "train"
+    held_out: str = "validation"
+    version: str = ""
+    only: dict[str, list[Any]] = {}
+    limit: Count = 0
+    passages: Count = 0
+    draw: bool = False
+    explanations: bool = True
+
+
+class Steps(Record, frozen=True):
+    """How it is fitted: `groups` to an optimiser step, for `epochs` (or exactly `steps`), under what schedule.
+
+    `gradients`: "plain" keeps the graph of whole groups, "cached" scores first without one and goes back in
+    micro-batches (the same gradient), "auto" caches where one group is longer than what may be kept: `batch_tokens`, or
+    what suits the device (0). `loaders` are threads that tokenise ahead; `autocast` a lower precision for the forward
+    pass; `attention` an implementation of transformers. `sharded`: each rank holds a slice of the model.
+    """
+
+    epochs: Annotated[float, Meta(gt=0)] = 1.0
+    steps: Count = 0
+    groups: AtLeastOne = 32
+    optimiser: Literal["adamw", "adafactor"] = "adamw"
+    rate: Annotated[float, Meta(gt=0, le=1)] = 2e-5
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: Count = 0
+    decay: Annotated[float, Meta(ge=0)] = 0.01
+    clip: Annotated[float, Meta(ge=0)] = 1.0
+    gradients: Literal["auto", "plain", "cached"] = "auto"
+    batch_tokens: Count = 0
+    loaders: Count = 1
+    autocast: Literal["", "bfloat16"] = ""
+    compile: bool = False
+    checkpointing: bool = False
+    # Closed, because transformers takes any other name for a repository with code to fetch and run.
+    attention: Literal["", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] = ""
+    dropout: bool = True
+    sharded: bool = False
+
+
+class Dev(Record, frozen=True):
+    """Evaluation in the loop, every so many steps; it stops after `patience` of them without gain (0: never).
+
+    On the held-out rows of the releases; where those have none, on the last `groups` of the fitted ones, which are
+    then fitted no more; or on `task`'s `split` over the best `depth` of `retriever`, never on what a board tests on.
+    """
+
+    every: Count = 0
+    metric: str = ""
+    patience: Count = 0
+    groups: Count = 0
+    task: str = ""
+    split: str = "dev"
+    retriever: str = "bm25"
+    depth: AtLeastOne = 100
+    queries: AtLeastOne = 200
+
+
+class Check(Record, frozen=True):
+    """A published number that the recipe is to reproduce, and what its own model is measured on."""
+
+    task: Name
+    candidates: str = "bm25"
+    depth: AtLeastOne = 100
+    metric: str = "nDCG@10"
+    value: float | None = None
+    system: str = ""
+    source: str = ""
+
+
+class Settings(Record, frozen=True):
+    """The keys of a training recipe."""
+
+    reranker: Name
+    model: Name
+    data: Annotated[list[Data], Meta(min_length=1)]
+    loss: dict[str, Any]
+    title: str = ""
+    revision: str = ""
+    precision: str = "float32"
+    licence: str = "unknown"
+    note: str = ""
+    seed: int = 0
+    options: dict[str, Any] = {}
+    steps: Steps = field(default_factory=Steps)
+    dev: Dev = field(default_factory=Dev)
+    checks: list[Check] = field(name="check", default_factory=list)
+
+
+class Plan(Settings, frozen=True, kw_only=True):
+    """A training recipe, every key in its place, and the recipe that it was read from."""
+
+    recipe: Recipe
+
+    @property
+    def loss_options(self) -> Mapping[str, Any]:
+        """The options of the loss, without its name."""
+        return {key: value for key, value in self.loss.items() if key != "part"}
+
+
+def train_recipe(name: str | Path | Recipe, overrides: Iterable[str] = ()) -> Plan:
+    """The plan of recipe `name` (of recipes/train, or a path), with `key=value` overrides.
+
+    An override reaches into a table by a dot, as in `steps.rate=1e-5`. Raises UnknownName for a recipe that is not
+    known, BadInput for a key that no plan has and for a value of another type or out of range.
+    """
+    if isinstance(name, Recipe):
+        recipe = overridden(name, overrides)
+    else:
+        recipe = read_recipe("train", name, overrides=overrides)
+    settings = read(Settings, dict(recipe.values), file=recipe.file)
+    if not isinstance(settings.loss.get("part"), str):
+        raise BadInput('loss must name a part, as in { part = "ranknet" }', file=recipe.file)
+    if settings.steps.sharded and settings.steps.optimiser != "adamw":
+        what = f"steps.sharded takes adamw, not {settings.steps.optimiser}, whose moments cannot be cut up"
+        raise BadInput(what, file=recipe.file)
+    return Plan(recipe=recipe, **asdict(settings))

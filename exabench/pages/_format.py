@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from exabench.files import toml_text
 from exabench.nouns import Submission
 from exabench.submissions import LINK
 
@@ -151,6 +152,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
         score, signed, span, signed_span, p_value, percent, effect, count, three, tera, millions, https, training,
-        training_shortly, first_stage
+        training_shortly, first_stage, flat, toml_text
     )
 }  # fmt: skip

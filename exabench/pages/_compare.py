@@ -39,12 +39,12 @@ def pages(view: View) -> Iterator[Page]:
 
 
 def _compare(view: View) -> dict[str, Any]:
-    return {"lines": len(view.results), "stamp": ("", view.version)}
+    return {"lines": len(view.results)}
 
 
 def _significance(view: View) -> dict[str, Any]:
     tables = [(ranking, ranking.rows[:WRITTEN]) for ranking in view.board.rankings if ranking.rows]
-    return {"most": MOST, "tables": tables, "stamp": ("", view.version)}
+    return {"most": MOST, "tables": tables}
 
 
 def lines_script(view: View) -> bytes:

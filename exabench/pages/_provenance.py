@@ -31,10 +31,9 @@ def pages(view: View) -> Iterator[Page]:
     yield Page("changes.html", partial(changes, view), "changes.html")
     yield Page("data/changes.json", partial(changes_json, view))
     yield Page("submit.html", partial(submit, view), "submit.html")
-    stamp = ("", view.version)
-    about = {"resamples": RESAMPLES, "alpha": ALPHA, "tasks": view.single_tasks, "states": STATES, "stamp": stamp}
+    about = {"resamples": RESAMPLES, "alpha": ALPHA, "tasks": view.single_tasks, "states": STATES}
     yield Page("about.html", lambda: about, "about.html")
-    yield Page("downloads.html", lambda: {"stamp": stamp}, "downloads.html")
+    yield Page("downloads.html", dict, "downloads.html")
     for file in sorted(_STATIC.iterdir()):
         if file.suffix in (".css", ".js", ".svg"):
             yield Page(f"static/{file.name}", partial(file.read_bytes))
@@ -101,7 +100,6 @@ def verify(view: View) -> dict[str, Any]:
         "total": len(every),
         "tasks": [(t, sorted(digest for name, digest in qrels if name == t.name)) for t in view.single_tasks],
         "example": next(runs_alone, None),
-        "stamp": ("", view.version),
     }
 
 
@@ -112,7 +110,6 @@ def changes(view: View) -> dict[str, Any]:
         "newest": found[: -WRITTEN - 1 : -1],
         "total": len(found),
         "withdrawn": view.board.withdrawn,
-        "stamp": ("", view.version),
     }
 
 
@@ -138,7 +135,6 @@ def submit(view: View) -> dict[str, Any]:
         "classes": ERROR_CLASSES,
         "states": STATES,
         "tasks": view.single_tasks,
-        "stamp": ("", view.version),
     }
 
 

@@ -37,26 +37,31 @@ def measurement(
     """Values, intervals and ties of one run under one convention."""
     notes: list[str] = []
     if convention.self_match == "drop":
-        kept = without_self_matches(run)
-        if len(kept.scores) < len(run.scores):
-            notes.append(f"{len(run.scores) - len(kept.scores)} self-matches (passage id = query id) were dropped")
-        run = kept
+        dropped = len(run.scores)
+        run = without_self_matches(run)
+        dropped -= len(run.scores)
+        if dropped:
+            notes.append(f"{dropped} self-matches (passage id = query id) were dropped")
     threshold = convention.relevance_threshold
     if positives_only(qrels):
         metrics = [name for name in metrics if not name.lower().startswith("judged@")] or list(metrics)
     query_ids, values = measure(qrels, run, metrics, threshold=threshold)
-    intervals = bootstrap_intervals(np.stack(list(values.values())))
+    bounds = bootstrap_intervals(np.stack(list(values.values())))
+    intervals: dict[str, tuple[float, float]] = {}
+    for name, (low, high) in zip(values, bounds, strict=True):
+        intervals[name] = (float(low), float(high))
+    ties = tie_report(qrels, run, "nDCG@10", threshold=threshold)
     return Measurement(
         run=run.name,
         task=task,
         convention=convention,
         headline=next(iter(values)),
         metrics={name: mean(row) for name, row in values.items()},
-        intervals={name: (float(low), float(high)) for name, (low, high) in zip(values, intervals, strict=True)},
+        intervals=intervals,
         queries=len(query_ids),
         missing_queries=len(set(query_ids) - set(run.query_ids)),
         extra_queries=len(set(run.query_ids) - set(query_ids)),
-        ties=(ties := tie_report(qrels, run, "nDCG@10", threshold=threshold)),
+        ties=ties,
         per_query={name: dict(zip(query_ids, row.tolist(), strict=True)) for name, row in values.items()},
         notes=tuple(notes + run_notes(run, qrels, ties)),
     )
@@ -75,7 +80,8 @@ def run_notes(run: Run, qrels: Qrels, ties: Mapping[str, float]) -> list[str]:
     judged = {passage_id for row in qrels.values() for passage_id in row}
     composed = {unicodedata.normalize("NFC", passage_id) for passage_id in judged if not passage_id.isascii()}
     if composed:
-        odd = {p for p in set(run.passage_ids.to_pylist()) - judged if unicodedata.normalize("NFC", p) in composed}
+        unjudged = set(run.passage_ids.to_pylist()) - judged
+        odd = [passage_id for passage_id in unjudged if unicodedata.normalize("NFC", passage_id) in composed]
         if odd:
             notes.append(f"{len(odd)} passage ids meet a judged one only after Unicode NFC; they count as unjudged")
     return notes
@@ -88,7 +94,11 @@ class Stage:
     """
 
     def __init__(self, task: Task, candidates: Candidates, run: Run, qrels: Qrels, source: str) -> None:
-        self.task, self.candidates, self.run, self.qrels, self.source = task, candidates, run, qrels, source
+        self.task = task
+        self.candidates = candidates
+        self.run = run
+        self.qrels = qrels
+        self.source = source
         frozen = (candidates.qrels_digest, candidates.convention_digest)
         if frozen != (qrels_digest(qrels), task.convention.digest):
             raise BadInput(
@@ -105,18 +115,20 @@ class Stage:
         self, submission: str, kind: str, run: Run, command: str | None = None, *, as_of_0_1: bool = False
     ) -> Result:
         """Measure a run over these candidates; `kind` is the submission's; `as_of_0_1`: the tests of version 0.1."""
-        metrics, threshold = metrics_of(self.task), self.task.convention.relevance_threshold
+        convention = self.task.convention
         whole, added = completed(run, self.run)
-        measured = measurement(whole, self.qrels, self.task.convention, metrics, task=self.task.name)
-        ties = tie_report(self.qrels, run, "nDCG@10", threshold=threshold)
-        values = vars(measured) | {"run": run.name, "ties": ties, "notes": tuple(run_notes(run, self.qrels, ties))}
+        measured = measurement(whole, self.qrels, convention, metrics_of(self.task), task=self.task.name)
+        # Ties and notes are those of the run as it was handed in: what was added to it says nothing about it.
+        ties = tie_report(self.qrels, run, "nDCG@10", threshold=convention.relevance_threshold)
+        notes = tuple(run_notes(run, self.qrels, ties))
+        measured = replace(measured, run=run.name, ties=ties, notes=notes)
         own = [np.array(list(measured.per_query[measured.headline].values()))]
         before = [self._first_stage[measured.headline]]
         return Result(
             submission=submission,
             state="re-computed" if kind == "run" or self.candidates.retriever in FROM_FILES else "reproduced",
             candidates=self.candidates,
-            measurement=Measurement(**values),
+            measurement=measured,
             first_stage={name: mean(row) for name, row in self._first_stage.items()},
             ceiling=self._ceiling,
             gain=paired_test_of_0_1(own, before) if as_of_0_1 else paired_test(own, before).as_json(),

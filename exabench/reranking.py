@@ -52,12 +52,15 @@ def make_candidates(
         raise BadInput(f"depth must be at least 1, not {depth}")
     collection = open_collection(task, data, lock)
     qrels = checked_qrels(task, collection, lock)
-    part, passages = RETRIEVERS[retriever], Passages(collection)
-    if part.whole and task.documents is not None and (held := sum(1 for _ in passages)) < task.documents:
-        raise BadInput(
-            f"task {task.name} has {task.documents} passages, {collection.source} holds {held}: "
-            "such a pool can be reranked but not searched; give a published run with --from RUN"
-        )
+    part = RETRIEVERS[retriever]
+    passages = Passages(collection)
+    if part.whole and task.documents is not None:
+        held = sum(1 for _ in passages)
+        if held < task.documents:
+            raise BadInput(
+                f"task {task.name} has {task.documents} passages, {collection.source} holds {held}: "
+                "such a pool can be reranked but not searched; give a published run with --from RUN"
+            )
     given = {"fields": task.convention.text_fields, "lock": lock, "progress": progress, **(options or {})}
     first_stage = retriever_of(retriever, passages if part.whole else (), **given)
     queries = [query for query in collection.queries() if query.id in qrels]
@@ -155,8 +158,9 @@ class Reranking(Stage):
 
     def ranked(self, reranker: Reranker, name: str) -> tuple[Run, dict[str, Usage]]:
         """The candidates scored by a reranker, which is given texts if it reads them."""
-        reads = getattr(reranker, "reads", "texts") == "texts"
-        return rerank(reranker, self.run, self._queries if reads else {}, self._passages if reads else {}, name)
+        if getattr(reranker, "reads", "texts") == "texts":
+            return rerank(reranker, self.run, self._queries, self._passages, name)
+        return rerank(reranker, self.run, {}, {}, name)
 
     def measured(
         self, reranker: Reranker, submission: str, kind: str, command: str | None = None
@@ -202,8 +206,9 @@ class Reranking(Stage):
     @cached_property
     def _passages(self) -> Mapping[str, Passage]:
         """The candidates' texts, with those fields alone that the task's convention names."""
-        fields, wanted = self.task.convention.text_fields, set(self.run.passage_ids.to_pylist())
-        found = Texts(self._collection.passages(), wanted, fields)
-        if missing := wanted - set(found):
+        wanted = set(self.run.passage_ids.to_pylist())
+        passages = Texts(self._collection.passages(), wanted, self.task.convention.text_fields)
+        missing = wanted - set(passages)
+        if missing:
             raise BadInput(f"{self._collection.source} holds no text for a candidate", id=min(missing))
-        return found
+        return passages

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,31 +17,6 @@ from exabench.batches import padded
 
 if TYPE_CHECKING:
     from exabench.rerankers._templates import Item
-
-
-class Head(Protocol):
-    """One model on one device. An attention mask is always given, and padding stands at the end."""
-
-    @property
-    def limit(self) -> int:
-        """The most tokens that one item may have."""
-
-    @property
-    def rows(self) -> int:
-        """Rows of the vocabulary (or labels) computed for each item."""
-
-    @property
-    def pad(self) -> int:
-        """The id that fills up shorter items."""
-
-    def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
-        """float32 `[n, columns]` of `ids` int64 and `mask` bool, both `[n, length]`, and token types where known."""
-
-    def on(self, device: str) -> Head:
-        """This head, or a replica of it, on another device."""
-
-    def only(self, rows: tuple[int, ...]) -> Head:
-        """The same model, but only these rows of its vocabulary are computed: they are the columns then."""
 
 
 POOLINGS = ("cls", "mean", "max", "lasttoken")
@@ -52,58 +28,69 @@ def inputs_of(items: Sequence[Item], pad: int, device: str) -> tuple[Tensor, Ten
     ids = torch.from_numpy(padded([item.ids for item in items], pad))
     lengths = torch.tensor([len(item.ids) for item in items])
     mask = torch.arange(ids.shape[1])[None, :] < lengths[:, None]
-    kinds = [item.types for item in items if item.types is not None]
-    types = torch.from_numpy(padded(kinds, 0)) if kinds else None
-    return _there(ids, device), _there(mask, device), None if types is None else _there(types, device)
+    rows = [item.types for item in items if item.types is not None]
+    types = _sent(torch.from_numpy(padded(rows, 0)), device) if rows else None
+    return _sent(ids, device), _sent(mask, device), types
 
 
-def _there(tensor: Tensor, device: str) -> Tensor:
-    """Pinned first where it goes to a GPU, so that the copy overlaps with what is computed there."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else tensor
+def _sent(tensor: Tensor, device: str) -> Tensor:
+    """The tensor on a device; pinned first where that is a GPU, so that the copy overlaps with what is computed."""
+    if device.startswith("cuda"):
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor
 
 
 @dataclass(frozen=True)
-class _Model:
-    """A transformers model with what every head keeps of it; `chosen` are the vocabulary rows (empty: all)."""
+class Head(ABC):
+    """A transformers model on one device. A mask is always given, and padding (the id `pad`) stands at the end.
+
+    `limit` is the most tokens that one item may have; `chosen` are the vocabulary rows that are computed (empty: all).
+    """
 
     model: Any
     limit: int
     pad: int
     chosen: tuple[int, ...] = ()
 
+    @abstractmethod
+    def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
+        """float32 `[n, columns]` of `ids` int64 and `mask` bool, both `[n, length]`, and token types where known."""
+
     @property
     def rows(self) -> int:
+        """Rows of the vocabulary (or labels) computed for each item."""
         return len(self.chosen) or int(self._weight.shape[0])
 
-    @property
-    def device(self) -> torch.device:
-        return next(_tensors(self.model)).device
-
     def on(self, device: str) -> Any:
+        """This head, or a replica of it, on another device."""
+        here = next(_tensors(self.model)).device
         there = torch.device(device)
-        if there.type == self.device.type and (there.index or 0) == (self.device.index or 0):
+        if there.type == here.type and (there.index or 0) == (here.index or 0):
             return self
         return replace(self, model=_replica(self.model, there))
 
     def only(self, rows: tuple[int, ...]) -> Any:
+        """The same model, but only these rows of its vocabulary are computed: they are the columns then."""
         return replace(self, chosen=rows)
 
     @property
     def _weight(self) -> Tensor:
         """The needed rows of the output embedding, in float32: scores that differ by little must stay different."""
-        weight = self.model.get_output_embeddings().weight
-        return self._read(weight) if weight.requires_grad else self._kept  # one that learns is never the same twice
+        if self.model.get_output_embeddings().weight.requires_grad:  # one that learns is never the same twice
+            return self._read_weight()
+        return self._fixed_weight
 
     @cached_property
-    def _kept(self) -> Tensor:
-        return self._read(self.model.get_output_embeddings().weight)
+    def _fixed_weight(self) -> Tensor:
+        return self._read_weight()
 
-    def _read(self, weight: Tensor) -> Tensor:
+    def _read_weight(self) -> Tensor:
+        weight = self.model.get_output_embeddings().weight
         return (weight[list(self.chosen)] if self.chosen else weight).float()
 
 
 @dataclass(frozen=True)
-class Seq2Seq(_Model):
+class Seq2Seq(Head):
     """A T5: one encoder pass and one decoder step give the logits of the first token it would write."""
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
@@ -117,9 +104,14 @@ class Seq2Seq(_Model):
 
     def written(self, ids: Tensor, most: int) -> Tensor:
         """The token ids `[1, <= most + 1]` that the model writes greedily after one input `[1, length]`."""
-        mask = torch.ones_like(ids, dtype=torch.bool)
-        told = {"max_new_tokens": most, "do_sample": False, "num_beams": 1, "pad_token_id": self.pad}
-        return self.model.generate(input_ids=ids, attention_mask=mask, **told)
+        return self.model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids, dtype=torch.bool),
+            max_new_tokens=most,
+            do_sample=False,
+            num_beams=1,
+            pad_token_id=self.pad,
+        )
 
     def written_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
         """Logits `[n, t, vocabulary]` of each target token after those before it (`targets` int64 `[n, t]`)."""
@@ -135,7 +127,7 @@ class Seq2Seq(_Model):
 
 
 @dataclass(frozen=True)
-class Decoder(_Model):
+class Decoder(Head):
     """A causal language model: the logits of the token that follows the last real one.
 
     Padding stands at the end, where a causal model never looks back from, so positions are those of the item alone.
@@ -162,7 +154,7 @@ class Decoder(_Model):
 
 
 @dataclass(frozen=True)
-class Classifier(_Model):
+class Classifier(Head):
     """A model with a classification head of one or two labels."""
 
     @property
@@ -176,7 +168,7 @@ class Classifier(_Model):
 
 
 @dataclass(frozen=True)
-class Pooled(_Model):
+class Pooled(Head):
     """An encoder whose states are pooled into one vector (`cls`, `mean`, `max` or `lasttoken`).
 
     The vector is the output, at length 1 where `normal`; or, with `dense`, the one number (RankT5's encoder) that its
@@ -194,8 +186,10 @@ class Pooled(_Model):
 
     def on(self, device: str) -> Any:
         moved = super().on(device)
-        dense = None if self.dense is None else (self.dense[0].to(device), self.dense[1].to(device))
-        return replace(moved, dense=dense)
+        if self.dense is None:
+            return moved
+        weight, bias = self.dense
+        return replace(moved, dense=(weight.to(device), bias.to(device)))
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The vectors `[n, width]`, or the numbers `[n, 1]`."""
@@ -214,8 +208,9 @@ def _linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 
 def _typed(model: Any, types: Tensor | None) -> dict[str, Tensor]:
     """Token types for a model that tells them apart, whatever its tokenizer gives."""
-    known = types is not None and (getattr(model.config, "type_vocab_size", 0) or 0) > 1
-    return {"token_type_ids": types} if known and types is not None else {}
+    if types is None or (getattr(model.config, "type_vocab_size", 0) or 0) < 2:
+        return {}
+    return {"token_type_ids": types}
 
 
 def _pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
@@ -238,5 +233,7 @@ def _replica(model: Any, device: torch.device) -> Any:
     memo: dict[int, Any] = {}
     for tensor in _tensors(model):
         moved = tensor.detach().to(device)
-        memo[id(tensor)] = nn.Parameter(moved, requires_grad=False) if isinstance(tensor, nn.Parameter) else moved
+        if isinstance(tensor, nn.Parameter):
+            moved = nn.Parameter(moved, requires_grad=False)
+        memo[id(tensor)] = moved
     return copy.deepcopy(model, memo).to(device)

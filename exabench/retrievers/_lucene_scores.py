@@ -24,12 +24,14 @@ def without_ties(scores: np.ndarray) -> np.ndarray:
 
     (ScoreTiesAdjusterReranker, step by step in single precision; a tie is whatever lies within 0.0001.)
     """
-    told = (np.floor(scores.astype(np.float64) * 1e4 + 0.5) / 1e4).astype(np.float32)
-    width, step, met = np.float32(1e-4), np.float32(1e-6), 0
-    for i in range(1, len(told)):
-        met = 0 if told[i - 1] - told[i] > width else met + 1
-        told[i] -= step * np.float32(met)
-    return told
+    written = (np.floor(scores.astype(np.float64) * 1e4 + 0.5) / 1e4).astype(np.float32)
+    width = np.float32(1e-4)
+    step = np.float32(1e-6)
+    tied = 0
+    for i in range(1, len(written)):
+        tied = tied + 1 if written[i - 1] - written[i] <= width else 0
+        written[i] -= step * np.float32(tied)
+    return written
 
 
 class LuceneLengths(bm25s.BM25):  # type: ignore[misc]  # bm25s has no types

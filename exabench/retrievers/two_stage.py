@@ -40,7 +40,9 @@ class TwoStage:
             raise BadInput("a first stage may not see the judgements: choose a reranker that reads texts or ids")
         needed = reranker.reads != "ids"
         self._passages = list(passages) if needed and isinstance(passages, Iterator) else passages
-        self._first_stage, self._reranker, self._depth = first_stage, reranker, first_depth
+        self._first_stage = first_stage
+        self._reranker = reranker
+        self._depth = first_depth
         self.parameters: dict[str, Any] = {
             "first_depth": first_depth,
             "first_stage": {"part": _name(first_stage), **first_stage.parameters},
@@ -50,14 +52,13 @@ class TwoStage:
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The reranked passages of every query that the first stage answers, cut at `depth`."""
         found = top(self._first_stage.search(queries, self._depth), self._depth)
-        asked = {query.id: query for query in queries}
         rankings = {query_id: found.ranking(query_id) for query_id in found}
-        texts = self._texts(rankings.values())
-        jobs = ((asked[query_id], [texts[id] for id in ids]) for query_id, ids in rankings.items())
-        scores = {
-            query_id: dict(zip(ids, values, strict=True))
-            for (query_id, ids), values in zip(rankings.items(), _scored(self._reranker, jobs), strict=True)
-        }
+        passages = self._texts(rankings.values())
+        by_id = {query.id: query for query in queries}
+        jobs = ((by_id[query_id], [passages[id] for id in ids]) for query_id, ids in rankings.items())
+        scores: dict[str, dict[str, float]] = {}
+        for query_id, values in zip(rankings, _scored(self._reranker, jobs), strict=True):
+            scores[query_id] = dict(zip(rankings[query_id], values, strict=True))
         return top(run_of("two-stage", scores), depth)
 
     def _texts(self, rankings: Iterable[list[str]]) -> Mapping[str, Passage]:

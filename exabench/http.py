@@ -65,25 +65,39 @@ def check_url(option: str, url: str, key_option: str) -> str:
     return place.hostname
 
 
-class Client:
-    """A server that JSON is posted to, `concurrency` requests at a time.
+@dataclass(frozen=True)
+class Limits:
+    """How a server is asked: `concurrency` requests at a time, each given up after `timeout` seconds.
 
-    A request is given up after `timeout` seconds and tried again `retries` times (server errors, lost connections,
-    time-outs, answers that cannot be read), each time after a longer pause. 429 is no such failure: all requests wait
-    as long as Retry-After says, or longer each time. A request waits for `patience` seconds in all. Redirects are
-    answers like others: what is sent, and the `key`, go nowhere else. A proxy is used where the environment names one.
+    A request is tried again `retries` times (server errors, lost connections, time-outs, answers that cannot be read),
+    each time after a longer pause. 429 is no such failure: all requests wait as long as Retry-After says, or longer
+    each time. A request waits for `patience` seconds in all. Raises BadInput for limits that ask nothing.
     """
 
-    def __init__(
-        self, server: str, path: str, *, key: str, concurrency: int, timeout: float, retries: int, patience: float
-    ) -> None:
+    concurrency: int
+    timeout: float
+    retries: int
+    patience: float
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1 or self.timeout <= 0 or self.retries < 0:
+            raise BadInput(
+                f"concurrency={self.concurrency}, timeout={self.timeout}, retries={self.retries} asks nothing"
+            )
+
+
+class Client:
+    """A server that JSON is posted to.
+
+    Redirects are answers like others: what is sent, and the `key`, go nowhere else. A proxy is used where the
+    environment names one.
+    """
+
+    def __init__(self, server: str, path: str, key: str, limits: Limits) -> None:
         self._server = server
         self._url = server.rstrip("/") + path
         self._key = key
-        self._concurrency = concurrency
-        self._timeout = timeout
-        self._retries = retries
-        self._patience = patience
+        self._limits = limits
         self._quiet_until = 0.0  # the cool-down that all requests share, on the monotonic clock
         self._closing = False
 
@@ -112,7 +126,7 @@ class Client:
         with self._connections() as (loop, session):
             while True:
                 batch = []
-                while not self._closing and in_flight < self._concurrency and (request := next(source, None)):
+                while not self._closing and in_flight < self._limits.concurrency and (request := next(source, None)):
                     batch.append((request, json.dumps(request.body).encode()))
                     in_flight += 1
                 if batch:  # sent together: waking the loop costs as much as a request
@@ -132,7 +146,7 @@ class Client:
     def said(self, error: BaseException) -> str:
         """An error in one printable line, without the key."""
         if isinstance(error, TimeoutError):
-            return f"no answer within {self._timeout:g} s"
+            return f"no answer within {self._limits.timeout:g} s"
         text = str(error) if isinstance(error, StatusError) else f"{type(error).__name__}: {error}"
         if len(self._key) > 7:
             text = text.replace(self._key, "***")
@@ -150,7 +164,7 @@ class Client:
             asked_pause = None
             slowed = False
             try:
-                async with asyncio.timeout(self._timeout):
+                async with asyncio.timeout(self._limits.timeout):
                     return read(await self._post(session, body))
             except StatusError as error:
                 if 300 <= error.status < 500 and error.status not in TRY_AGAIN or error.code == "insufficient_quota":
@@ -168,7 +182,7 @@ class Client:
             pause = _pause(refusals if slowed else failures)
             if asked_pause is not None:
                 pause = max(asked_pause, 0.1 * tries)  # a server that says 0 for ever is asked ever more slowly
-            if self._closing or failures > self._retries or waited + pause > self._patience:
+            if self._closing or failures > self._limits.retries or waited + pause > self._limits.patience:
                 times = "1 try" if tries == 1 else f"{tries} tries"
                 return OutsideFailed(
                     f"{self._server} gives no answer to {about} after {times} (last: {last}); is it up?"

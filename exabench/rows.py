@@ -168,6 +168,22 @@ class Table:
     fields: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def columns(self) -> dict[str, str]:
+        """Field and type, in the order of the columns. Raises BadInput where neither table nor family says it."""
+        family = FAMILIES.get(self.family, {})
+        fields = self.fields or family
+        if not fields:
+            raise BadInput(f"a table of the unknown family {self.family!r} must list its fields")
+        known = [name for name in family if name in fields]
+        others = sorted(fields.keys() - family.keys())
+        return {name: fields[name] for name in [*known, *others]}
+
+    @property
+    def rows(self) -> int:
+        """The rows of all splits."""
+        return sum(file.rows for file in self.files)
+
+    @property
     def files(self) -> list[DataFile]:
         """The files of all splits."""
         files: list[DataFile] = []

@@ -56,7 +56,7 @@ def front_matter(release: Release) -> dict[str, Any]:
         if table.splits:
             configs.append({"config_name": name, "data_files": _data_files(table)})
             infos.append(_info(name, table))
-            rows += _rows(table.files)
+            rows += table.rows
     digits = len(str(rows))
     return {
         **licence_keys(table.licence for table in release.tables.values()),
@@ -77,7 +77,7 @@ def _data_files(table: Table) -> list[dict[str, Any]]:
 
 def _info(name: str, table: Table) -> dict[str, Any]:
     features = []
-    for field, kind in templates.fields_of(table).items():
+    for field, kind in table.columns.items():
         # A list is a `sequence`: the one word for it that every version of `datasets` knows (2 to 5).
         key = "sequence" if kind.startswith("list<") else "dtype"
         inner = kind.removeprefix("list<").removesuffix(">")

@@ -14,7 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from exabench.cards.markdown import Markdown, code, figures, plain
 from exabench.errors import BadInput, plural
 from exabench.files import read_text, toml_text
-from exabench.rows import FAMILIES, DataFile, Release, Table
+from exabench.rows import DataFile, Release, Table
 
 REASONS = 20
 """Reasons why inputs did not become rows that are listed, the most frequent first; the others are summed up."""
@@ -53,7 +53,7 @@ def filled(template: str, values: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     jinja.filters |= {"code": code, "figures": figures, "toml": _toml, "literal": _literal}
-    jinja.filters |= {"splits": splits_of, "fields": fields_of, "left_out": _left_out}
+    jinja.filters |= {"splits": splits_of, "left_out": _left_out}
     return _rendered(jinja, template, values)
 
 
@@ -62,17 +62,6 @@ def splits_of(table: Table) -> dict[str, tuple[DataFile, ...]]:
     known = [name for name in _SPLITS if name in table.splits]
     others = sorted(table.splits.keys() - set(known))
     return {name: table.splits[name] for name in [*known, *others]}
-
-
-def fields_of(table: Table) -> dict[str, str]:
-    """Field and type, in the order of the columns. Raises BadInput where neither table nor family says it."""
-    if not table.fields and table.family not in FAMILIES:
-        raise BadInput(f"a table of the unknown family {table.family!r} must list its fields")
-    family = FAMILIES.get(table.family, {})
-    fields = table.fields or family
-    known = [name for name in family if name in fields]
-    others = sorted(fields.keys() - family.keys())
-    return {name: fields[name] for name in [*known, *others]}
 
 
 def _left_out(table: Table) -> list[tuple[str, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,9 +28,9 @@ def verify(folder: str | Path) -> list[str]:
     except BadInput as error:
         return [str(error)]
     problems = {file.path: _problem(folder, file) for file in release.all_files}
-    for name, table in release.tables.items():
+    for table in release.tables.values():
         for file in table.files:
-            problems[file.path] = problems[file.path] or _misfit(folder, name, table, file)
+            problems[file.path] = problems[file.path] or _misfit(folder, table, file)
     found = [f"{path}: {problem}" for path, problem in problems.items() if problem]
     return found + [f"{printable(path)}: is not in the manifest" for path in _unlisted(folder, release)]
 
@@ -42,7 +42,7 @@ def rows(folder: str | Path, table: str, split: str) -> Iterator[Row]:
     Raises BadInput with the file, UnknownName for a table or a split that is not there.
     """
     chosen = chosen_table(read(folder), table, split, folder)
-    checked = batches(Path(folder), table, chosen, split)
+    checked = batches(Path(folder), chosen, split)
     return (row for batch in checked for row in batch.to_pylist())
 
 
@@ -55,29 +55,19 @@ def chosen_table(release: Release, table: str, split: str, folder: str | Path) -
     return release.tables[table]
 
 
-def contract(name: str, table: Table) -> Mapping[str, str]:
-    """Field and type of a table: what its manifest recorded, else its family's. Raises BadInput where neither is."""
-    found = table.fields or FAMILIES.get(table.family)
-    if not found:
-        raise BadInput(f"table {name} is of the unknown family {table.family!r} and lists no fields")
-    return found
-
-
-def checked_files(folder: Path, name: str, table: Table, split: str) -> list[Path]:
+def checked_files(folder: Path, table: Table, split: str) -> list[Path]:
     """The files of a split, all of them as the manifest says. Raises BadInput with the first that is not."""
     places = []
     for file in table.splits[split]:
-        if problem := _problem(folder, file) or _misfit(folder, name, table, file):
+        if problem := _problem(folder, file) or _misfit(folder, table, file):
             raise BadInput(f"{file.path} {problem}; fetch or build the release again", file=folder)
         places.append(place_of(folder, file.path))
     return places
 
 
-def batches(
-    folder: Path, name: str, table: Table, split: str, columns: Sequence[str] | None = None
-) -> Iterator[pa.RecordBatch]:
+def batches(folder: Path, table: Table, split: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """A split as arrow batches, all columns or some; its files are checked before this returns."""
-    files = checked_files(folder, name, table, split)
+    files = checked_files(folder, table, split)
     return (
         batch
         for file in files
@@ -107,12 +97,12 @@ def _problem(folder: Path, file: DataFile) -> str:
     return ""
 
 
-def _misfit(folder: Path, name: str, table: Table, file: DataFile) -> str:
+def _misfit(folder: Path, table: Table, file: DataFile) -> str:
     """Where a file's footer and the manifest disagree, or nothing."""
     try:
         with pq.ParquetFile(place_of(folder, file.path)) as parquet:
             count, found = parquet.metadata.num_rows, fields_of(parquet.schema_arrow)
-        wanted = contract(name, table)
+        wanted = table.columns
     except (OSError, pa.ArrowException) as error:
         return f"is not a Parquet file ({str(error).splitlines()[0]})"
     except BadInput as error:

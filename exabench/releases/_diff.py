@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exabench.errors import BadInput, plural, printable
-from exabench.releases._checks import batches, contract
+from exabench.releases._checks import batches
 from exabench.releases._manifest import read
 from exabench.releases._versions import FIRST, numbers
 from exabench.rows import Release, Table
@@ -110,11 +110,11 @@ def diff(old_folder: str | Path, new_folder: str | Path) -> Diff:
     for name in sorted(before.keys() | after.keys()):
         if name not in before:
             table = after[name]
-            change = TableDiff("added", 0, _count(table), fields_added=contract(name, table))
+            change = TableDiff("added", 0, table.rows, fields_added=table.columns)
             changes[name] = replace(change, splits_added=tuple(sorted(table.splits)))
         elif name not in after:
             table = before[name]
-            change = TableDiff("removed", _count(table), 0, fields_removed=contract(name, table))
+            change = TableDiff("removed", table.rows, 0, fields_removed=table.columns)
             changes[name] = replace(change, splits_removed=tuple(sorted(table.splits)))
         else:
             change = _compared(_Side(old, name, before[name]), _Side(new, name, after[name]))
@@ -143,10 +143,6 @@ def next_version(old: Release | None, new: Release, changes: Diff | None) -> str
     return f"{major}.{minor}.{patch + 1}"
 
 
-def _count(table: Table) -> int:
-    return sum(file.rows for file in table.files)
-
-
 @dataclass(frozen=True)
 class _Side:
     """A table in one of the two releases."""
@@ -155,14 +151,10 @@ class _Side:
     name: str
     table: Table
 
-    @property
-    def fields(self) -> Mapping[str, str]:
-        return contract(self.name, self.table)
-
     def batches(self, fields: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
         """Every batch with the name of its split, splits sorted."""
         for split in sorted(self.table.splits):
-            for batch in batches(self.folder, self.name, self.table, split, fields):
+            for batch in batches(self.folder, self.table, split, fields):
                 yield split, batch
 
     def digests(self, fields: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -184,13 +176,13 @@ class _Side:
 
 
 def _compared(old: _Side, new: _Side) -> TableDiff:
-    before = old.fields
-    after = new.fields
+    before = old.table.columns
+    after = new.table.columns
     both = before.keys() & after.keys()
     change = TableDiff(
         "changed",
-        _count(old.table),
-        _count(new.table),
+        old.table.rows,
+        new.table.rows,
         fields_added={name: kind for name, kind in after.items() if name not in both},
         fields_removed={name: kind for name, kind in before.items() if name not in both},
         fields_retyped={
@@ -204,11 +196,11 @@ def _compared(old: _Side, new: _Side) -> TableDiff:
 
 def _with_rows(change: TableDiff, old: _Side, new: _Side) -> TableDiff:
     """A TableDiff with what changed in the rows, over the fields that both sides have with one type."""
-    if not old.fields.get("id") == new.fields.get("id") == "string":
+    if not old.table.columns.get("id") == new.table.columns.get("id") == "string":
         raise BadInput(f"table {old.name} has no ids in one of the two releases; its rows cannot be compared")
     fields = ["id"]
-    for name, kind in old.fields.items():
-        if name != "id" and new.fields.get(name) == kind:
+    for name, kind in old.table.columns.items():
+        if name != "id" and new.table.columns.get(name) == kind:
             fields.append(name)
     known = dict(old.digests(fields))
     added: list[str] = []

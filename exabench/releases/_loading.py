@@ -50,7 +50,7 @@ def load(
     if version and release.version != version:
         raise BadInput(f"{place} holds version {release.version}, not {version}")
     chosen = chosen_table(release, table, split, folder)
-    files = checked_files(folder, table, chosen, split)
+    files = checked_files(folder, chosen, split)
     # The rows are kept in arrow under the digest of their files: a file that changed never finds what another left.
     kept = cache_folder("loaded") / digest_of([file.sha256 for file in chosen.splits[split]]).removeprefix("sha256:")
     dataset = datasets.Dataset.from_parquet([str(file) for file in files], split=split, cache_dir=str(kept))

@@ -16,7 +16,7 @@ from exabench.errors import BadInput
 from exabench.files import digest_of, from_json, json_text, read_json, write
 from exabench.releases._tables import check_names, file_name
 from exabench.releases._versions import numbers
-from exabench.rows import FAMILIES, DataFile, Release, Table
+from exabench.rows import DataFile, Release, Table
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -80,8 +80,7 @@ def _release(value: Any, file: Path) -> Release:
                 _check_keys(DataFile, each, f"a file of table {name}", file)
         _check_splits(name, table, file)
         # Keys of JSON objects are sorted here, and columns have an order.
-        order = [field for field in FAMILIES.get(table.family, ()) if field in table.fields]
-        tables[name] = replace(table, fields={field: table.fields[field] for field in order} | dict(table.fields))
+        tables[name] = replace(table, fields=table.columns if table.fields else {})
     release = replace(release, tables=tables)
     paths = set()
     for data_file in release.all_files:

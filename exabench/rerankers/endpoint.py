@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from exabench.errors import BadInput, OutsideFailed, printable
 from exabench.files import from_json
-from exabench.http import Client, Request, StatusError, check_url
+from exabench.http import Client, Limits, Request, StatusError, check_url
 from exabench.nouns import Passage, Query, Usage
 
 _SCORE_KEYS = {"documents": "relevance_score", "texts": "score"}
@@ -47,19 +47,14 @@ class Endpoint:
         fields: Sequence[str] = ("title", "text"),
     ) -> None:
         check_url("endpoint", endpoint, "api_key_env")
-        if min(batch, concurrency) < 1 or timeout <= 0 or retries < 0:
-            raise BadInput(
-                f"batch={batch}, concurrency={concurrency}, timeout={timeout}, retries={retries} asks nothing"
-            )
+        if batch < 1:
+            raise BadInput(f"batch={batch} asks nothing")
         self._server = endpoint
         self._key_name = api_key_env
         self._form = form
         self._batch = batch
-        self._concurrency = concurrency
         self._fields = tuple(fields)
-        self._timeout = timeout
-        self._retries = retries
-        self._patience = patience
+        self._limits = Limits(concurrency, timeout, retries, patience)
         self._model = model
         self.identity: Mapping[str, Any] = {
             "reranker": "endpoint",
@@ -77,15 +72,7 @@ class Endpoint:
 
     def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
         """Scores and usage of each job, in order, several asked at a time."""
-        client = Client(
-            self._server,
-            "/rerank",
-            key=self._key(),
-            concurrency=self._concurrency,
-            timeout=self._timeout,
-            retries=self._retries,
-            patience=self._patience,
-        )
+        client = Client(self._server, "/rerank", self._key(), self._limits)
         waiting: deque[_Job] = deque()
 
         def requests() -> Iterator[Request[tuple[_Job, int]]]:

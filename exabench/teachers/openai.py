@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from exabench.errors import BadInput, ExabenchError, OutsideFailed, Refused, printable
-from exabench.http import Client, Request, StatusError, check_url
+from exabench.http import Client, Limits, Request, StatusError, check_url
 from exabench.nouns import Prompt, Reply
 from exabench.teachers._chat import seed_of
 
@@ -24,8 +24,8 @@ class OpenAI:
     The key is read from the environment variable `api_key_env` whenever it is needed and kept nowhere; a server on
     this machine needs none. A request is given up after `timeout` seconds and tried again `retries` times (server
     errors, lost connections, time-outs, answers that are no JSON), each time after a longer break. 429 is no such
-    failure: everyone waits as long as Retry-After says, or longer each time, for `patience` seconds in all. `model`
-    and `revision` are what the server is said to serve.
+    failure: everyone waits as long as Retry-After says, or longer each time, for `patience` seconds in all. `base_url`
+    is the address that /chat/completions follows. `model` and `revision` are what the server is said to serve.
     """
 
     config: Mapping[str, Any] | None = None
@@ -44,14 +44,9 @@ class OpenAI:
         seed: int = 0,
     ) -> None:
         host = check_url("base_url", base_url, api_key_env)
-        if concurrency < 1 or timeout <= 0 or retries < 0:
-            raise BadInput(f"concurrency={concurrency}, timeout={timeout}, retries={retries} asks nothing")
         self._url = base_url
         self._key_name = api_key_env
-        self._concurrency = concurrency
-        self._timeout = timeout
-        self._retries = retries
-        self._patience = patience
+        self._limits = Limits(concurrency, timeout, retries, patience)
         self._model = model
         self._seed = seed
         self._is_local = _is_this_machine(host)
@@ -70,15 +65,7 @@ class OpenAI:
         Raises OutsideFailed, naming the server and its last error, when one prompt has failed too often; what was
         in flight then and still comes back is given out first. Raises BadInput where the server refuses every request.
         """
-        client = Client(
-            self._url,
-            "/chat/completions",
-            key=self._key(),
-            concurrency=self._concurrency,
-            timeout=self._timeout,
-            retries=self._retries,
-            patience=self._patience,
-        )
+        client = Client(self._url, "/chat/completions", self._key(), self._limits)
         refused: dict[str, str] = {}
         failed: ExabenchError | None = None
         answered = 0

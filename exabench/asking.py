@@ -6,8 +6,8 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from exabench.errors import OutsideFailed, Refused, printable
-from exabench.nouns import Prompt, Reply
+from exabench.core.errors import OutsideFailed, Refused, printable
+from exabench.core.nouns import Prompt, Reply
 
 if TYPE_CHECKING:
     from exabench.teachers import Teacher

@@ -10,12 +10,12 @@ from typing import Any
 
 from exabench.catalogue import tasks
 from exabench.collections import all_judgements, at_hand, benchmarks, open_collection
-from exabench.errors import ExabenchError, plural
+from exabench.core.errors import ExabenchError, plural
+from exabench.core.nouns import Progress, Qrels, Task, silent
+from exabench.core.rows import Row, Table
 from exabench.metrics._measure import mean, measure
-from exabench.nouns import Progress, Qrels, Task, silent
 from exabench.quality import Duplicates, Leaks, Report, collection_of
 from exabench.releases import read, rows
-from exabench.rows import Row, Table
 from exabench.runs import run_in_order
 
 METRIC = "nDCG@10"

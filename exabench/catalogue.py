@@ -6,9 +6,9 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from exabench.errors import BadInput, UnknownName
-from exabench.files import read_toml
-from exabench.nouns import Convention, Task
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import read_toml
+from exabench.core.nouns import Convention, Task
 
 FOLDER = Path(__file__).parent / "tasks"
 _OF_CONVENTION = ("relevance_threshold", "self_match")

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from exabench.discussions import open_requests
-from exabench.errors import BadInput, CheckFailed, OutsideFailed
-from exabench.files import (
+from exabench.core.errors import BadInput, CheckFailed, OutsideFailed
+from exabench.core.files import (
     clear_leftovers,
     file_digest,
     from_json,
@@ -26,8 +25,9 @@ from exabench.files import (
     write,
     writing,
 )
+from exabench.core.nouns import Progress
+from exabench.discussions import open_requests
 from exabench.hub import Repository, is_repo, until_seen
-from exabench.nouns import Progress
 
 CARD = "README.md"
 MANIFEST = "manifest.json"

@@ -12,11 +12,11 @@ import numpy as np
 
 from exabench.catalogue import single_task
 from exabench.collections._choose import judgements_of
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Measurement, Qrels, Run
 from exabench.ledger import Ledger
 from exabench.measuring import measurement, metrics_of
 from exabench.metrics._measure import MetricName
-from exabench.nouns import Measurement, Qrels, Run
 from exabench.runs import read_run
 from exabench.statistics import ALPHA, PairedTest, holm, paired_test
 

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation, localcontext
 
-from exabench.errors import BadInput, plural
+from exabench.core.errors import BadInput, plural
+from exabench.core.nouns import Cost, Timing, Usage
 from exabench.flops import qpp, rpp
 from exabench.metrics._measure import mean
-from exabench.nouns import Cost, Timing, Usage
 
 
 def cost_of(

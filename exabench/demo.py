@@ -18,14 +18,14 @@ from exabench.auditing import Audit, audit
 from exabench.board import Board
 from exabench.building import Sources, build, data_recipe, record
 from exabench.catalogue import expand
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
+from exabench.core.files import only_writer, replacing_folder, toml_text, write
+from exabench.core.nouns import Progress, Submission, silent
+from exabench.core.recipe import Recipe, read_recipe
 from exabench.evaluation import run_board
-from exabench.files import only_writer, replacing_folder, toml_text, write
 from exabench.ledger import Ledger
-from exabench.nouns import Progress, Submission, silent
 from exabench.pages import render
 from exabench.publishing import publish
-from exabench.recipe import Recipe, read_recipe
 from exabench.releases import MANIFEST
 from exabench.releases import read as read_release
 from exabench.reranking import freeze_candidates

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from exabench.catalogue import suites, tasks
 from exabench.catalogue import task as task_of
-from exabench.nouns import Submission, Task
+from exabench.core.nouns import Submission, Task
 
 if TYPE_CHECKING:
     from exabench.submissions import Training

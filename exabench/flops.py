@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from exabench.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput, UnknownName
 
 Tokens: TypeAlias = "int | np.ndarray"
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from exabench.errors import BadInput, OutsideFailed, printable
-from exabench.files import digest_of, json_text, read_json, write
-from exabench.nouns import ModelFolder
+from exabench.core.errors import BadInput, OutsideFailed, printable
+from exabench.core.files import digest_of, json_text, read_json, write
+from exabench.core.nouns import ModelFolder
 
 T = TypeVar("T")
 _COMMIT = re.compile(r"[0-9a-f]{40}")

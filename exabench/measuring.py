@@ -13,10 +13,10 @@ from importlib.metadata import version
 
 import numpy as np
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Candidates, Convention, Measurement, Qrels, Result, Run, Task
 from exabench.metrics._measure import mean, measure
 from exabench.metrics._ties import ceiling, tie_report
-from exabench.nouns import Candidates, Convention, Measurement, Qrels, Result, Run, Task
 from exabench.qrels import positives_only, qrels_digest
 from exabench.runs import completed, run_digest, without_self_matches
 from exabench.statistics import bootstrap_intervals, paired_test, paired_test_of_0_1

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 import transformers
 
-from exabench.errors import BadInput, UnknownName, printable
-from exabench.nouns import ModelFolder
+from exabench.core.errors import BadInput, UnknownName, printable
+from exabench.core.nouns import ModelFolder
 
 INT8 = "int8"
 """A precision beside those of PRECISIONS: a model in float32 whose linear layers are quantised after it is loaded."""

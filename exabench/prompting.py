@@ -14,9 +14,9 @@ import jinja2
 from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from exabench.errors import BadInput, UnknownName
-from exabench.files import digest_of, read_text
-from exabench.nouns import Passage
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import digest_of, read_text
+from exabench.core.nouns import Passage
 
 FOLDER = Path(__file__).parent / "prompts"
 ROLES = ("system", "user", "assistant")

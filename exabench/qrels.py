@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from exabench.errors import BadInput, plural, printable
-from exabench.files import digest_of, packed, read_text, write
-from exabench.nouns import Qrels
+from exabench.core.errors import BadInput, plural, printable
+from exabench.core.files import digest_of, packed, read_text, write
+from exabench.core.nouns import Qrels
 
 _GRADE = re.compile(r"[+-]?\d{1,9}")
 _BEIR_HEADER = ("query-id", "corpus-id", "score")

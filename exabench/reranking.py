@@ -14,12 +14,24 @@ import numpy as np
 from exabench.catalogue import single_task
 from exabench.collections._choose import checked_qrels, open_collection
 from exabench.collections._texts import Passages, Texts
+from exabench.core.errors import BadInput
+from exabench.core.nouns import (
+    Candidates,
+    Convention,
+    Passage,
+    Progress,
+    Query,
+    Result,
+    Run,
+    Task,
+    Timing,
+    Usage,
+    silent,
+)
 from exabench.costs import cost_of, hardware
-from exabench.errors import BadInput
 from exabench.ledger import Ledger
 from exabench.measuring import Stage
 from exabench.metrics._measure import mean, measure
-from exabench.nouns import Candidates, Convention, Passage, Progress, Query, Result, Run, Task, Timing, Usage, silent
 from exabench.qrels import qrels_digest
 from exabench.rerankers import Reranker
 from exabench.retrievers import RETRIEVERS, Retriever

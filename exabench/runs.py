@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from exabench.errors import BadInput, plural
-from exabench.files import digest_of, packed, read_bytes, write
-from exabench.nouns import Run
+from exabench.core.errors import BadInput, plural
+from exabench.core.files import digest_of, packed, read_bytes, write
+from exabench.core.nouns import Run
 
 _COLUMNS = ("query", "q0", "passage", "rank", "score", "tag")
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")

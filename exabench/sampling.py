@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from exabench.files import digest_of
+from exabench.core.files import digest_of
 
 T = TypeVar("T")
 

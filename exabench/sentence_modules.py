@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from exabench.errors import BadInput, UnknownName, printable
-from exabench.files import read_json
+from exabench.core.errors import BadInput, UnknownName, printable
+from exabench.core.files import read_json
 
 KINDS = ("Transformer", "Pooling", "Normalize", "Dense")
 """The modules that exabench loads."""

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from exabench.errors import BadInput
-from exabench.files import digest_of, flat, from_json, json_text, lines, read_bytes, read_json, write
-from exabench.records import read
-from exabench.rows import Item
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, flat, from_json, json_text, lines, read_bytes, read_json, write
+from exabench.core.records import read
+from exabench.core.rows import Item
 
 Line = Mapping[str, Any]
 

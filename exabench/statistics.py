@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 
 RESAMPLES = 10_000
 SEED = 20240601  # any number does, as long as everybody uses the same one

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from exabench.errors import BadInput
-from exabench.files import cache_folder
-from exabench.nouns import Passage, Progress, Qrels, silent
-from exabench.options import accepts, check, make
+from exabench.core.errors import BadInput
+from exabench.core.files import cache_folder
+from exabench.core.nouns import Passage, Progress, Qrels, silent
+from exabench.core.options import accepts, check, make
+from exabench.core.shelf import Shelf
 from exabench.replies import CachedTeacher, Replies
 from exabench.rerankers import RERANKERS, Reranker
 from exabench.retrievers import RETRIEVERS, Retriever
-from exabench.shelf import Shelf
 from exabench.teachers import TEACHERS, Teacher
 
 

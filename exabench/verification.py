@@ -12,13 +12,13 @@ from typing import Any
 
 from exabench.catalogue import expand, single_task
 from exabench.collections._choose import checked_qrels, open_collection
-from exabench.errors import BadInput, ExabenchError, OutsideFailed
-from exabench.files import digest_of, read_bytes, read_text
+from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
+from exabench.core.files import digest_of, read_bytes, read_text
+from exabench.core.nouns import Candidates, Cost, Result, Submission
 from exabench.flops import qpp
 from exabench.ledger import Cell as LedgerCell
 from exabench.ledger import Ledger, last_values, read_result, result_json
 from exabench.measuring import Stage
-from exabench.nouns import Candidates, Cost, Result, Submission
 from exabench.releases import verify as release_problems
 from exabench.runs import completed, read_run
 from exabench.showing import read_shown

@@ -20,8 +20,8 @@ import numpy as np
 from exabench.board import Board
 from exabench.catalogue import expand, task
 from exabench.comparison import compare_submissions
+from exabench.core.nouns import FIRST_STAGE, Convention, Result, Submission
 from exabench.ledger import Ledger, read_result
-from exabench.nouns import FIRST_STAGE, Convention, Result, Submission
 from exabench.pages import render
 from exabench.statistics import paired_test
 from exabench.submissions import submission_text

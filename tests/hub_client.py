@@ -12,8 +12,8 @@ import huggingface_hub.constants
 import huggingface_hub.utils._http
 import pytest
 
+from exabench.core.rows import FAMILIES, DataFile, Release, Row, Table
 from exabench.releases import read, save, write_table
-from exabench.rows import FAMILIES, DataFile, Release, Row, Table
 
 CANARY = "hf_canary0123456789abcdefghijklmnop"
 """The token that every test publishes with: it must never come out again."""

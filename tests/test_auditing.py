@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from exabench.auditing import audit, cohens_kappa
 from exabench.catalogue import task
 from exabench.collections import open_collection
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
+from exabench.core.rows import FAMILIES, Release, Row, Table, checked_row
 from exabench.metrics._measure import mean, measure
 from exabench.qrels import read_qrels
 from exabench.releases import save, write_table
-from exabench.rows import FAMILIES, Release, Row, Table, checked_row
 from exabench.runs import read_run
 
 EMPTY = {"string": "", "bool": False, "int64": 0, "double": 0.0}

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from bench_toys import Begin, Item
 
-from exabench.errors import ExabenchError, OutsideFailed, UnknownName
+from exabench.core.errors import ExabenchError, OutsideFailed, UnknownName
+from exabench.core.parallel import Outcome, run_items
 from exabench.evaluation import run_board
 from exabench.ledger import Ledger
-from exabench.parallel import Outcome, run_items
 from exabench.reranking import make_candidates
 from exabench.submitting import submit
 

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from endpoint import Endpoint, endpoint
 
-from exabench import building, files
+from exabench import building
 from exabench.building import Sources, build, data_recipe, planned
-from exabench.errors import BadInput, CannotWrite
-from exabench.recipe import Recipe
+from exabench.core import files
+from exabench.core.errors import BadInput, CannotWrite
+from exabench.core.recipe import Recipe
+from exabench.core.rows import Release
 from exabench.releases import read, rows, verify
-from exabench.rows import Release
 
 RECIPES = ("mini-explanations", "mini-listwise", "mini-contrastive", "mini-scored")
 CONTEXT = multiprocessing.get_context("forkserver")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exabench.catalogue import expand, single_task, suites, task, tasks
-from exabench.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput, UnknownName
 from exabench.metrics._measure import MetricName
 
 STATS = Path(__file__).parents[1] / "leaderboard" / "reported" / "qrels_stats.csv"

@@ -19,9 +19,9 @@ import exabench.collections.beir_folder
 from exabench.catalogue import task
 from exabench.collections import checked_qrels, open_collection
 from exabench.collections.beir_folder import BeirFolder
-from exabench.errors import BadInput
-from exabench.files import read_json
-from exabench.nouns import Passage, Query, Task
+from exabench.core.errors import BadInput
+from exabench.core.files import read_json
+from exabench.core.nouns import Passage, Query, Task
 from exabench.qrels import qrels_digest, qrels_text
 
 MINI = Path(exabench.collections.beir_folder.EMBEDDED) / "mini"
@@ -238,7 +238,7 @@ CLIENT = """
 import dataclasses, json, sys
 from exabench.catalogue import task
 from exabench.collections import checked_qrels, open_collection
-from exabench.errors import ExabenchError
+from exabench.core.errors import ExabenchError
 lock, revision = sys.argv[1] or None, sys.argv[2] or None
 entry = dataclasses.replace(task("mini"), name="elsewhere", hub={"repo": "owner/mini", "revision": revision})
 try:

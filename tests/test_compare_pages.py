@@ -15,8 +15,8 @@ from compared import HEADLINE, result, write_board, write_submission
 
 from exabench.board import Board
 from exabench.comparison import compare_submissions
+from exabench.core.nouns import FIRST_STAGE
 from exabench.ledger import Ledger
-from exabench.nouns import FIRST_STAGE
 from exabench.pages import render
 
 STATIC = Path(__file__).parents[1] / "exabench" / "pages" / "static"

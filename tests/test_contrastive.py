@@ -19,14 +19,14 @@ from exabench.builders.contrastive import Contrastive
 from exabench.catalogue import task
 from exabench.collections import checked_qrels, open_collection
 from exabench.collections.medquad import Medquad
-from exabench.errors import BadInput
-from exabench.files import json_text
-from exabench.nouns import Passage, Prompt, Query, Reply, Task
+from exabench.core.errors import BadInput
+from exabench.core.files import json_text
+from exabench.core.nouns import Passage, Prompt, Query, Reply, Task
+from exabench.core.recipe import read_recipe
+from exabench.core.rows import Rejected, checked_row
 from exabench.prompting import prompt_file
 from exabench.queries.llm_queries import LlmQueries
-from exabench.recipe import read_recipe
 from exabench.retrievers.bm25 import Bm25
-from exabench.rows import Rejected, checked_row
 
 PASSAGES = [Passage(f"p{n}", f"Passage number {n} about one of many things.", f"Title {n}") for n in range(10)]
 KEYS = {

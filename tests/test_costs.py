@@ -10,9 +10,9 @@ import sys
 
 import pytest
 
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Timing, Usage
 from exabench.costs import cost_of, hardware, price_of
-from exabench.errors import BadInput
-from exabench.nouns import Timing, Usage
 
 A = Usage(100, 5000, 100, 1e15, 4e15, 3, 0, {"missing": 2})
 B = Usage(50, 1000, 50, 3e15, 1e15, 1, 1, {"missing": 1, "repeated": 4})

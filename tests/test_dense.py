@@ -16,8 +16,8 @@ from sentence_transformers import SentenceTransformer
 from exabench.batches import CPU_SHARD_TOKENS, padded_batches
 from exabench.catalogue import task
 from exabench.collections import open_collection
-from exabench.errors import BadInput, UnknownName
-from exabench.nouns import Passage, Query
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.nouns import Passage, Query
 from exabench.reranking import make_candidates
 from exabench.retrievers.dense import Dense
 from exabench.runs import run_of, run_text, top

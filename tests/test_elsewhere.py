@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from exabench.catalogue import single_task
 from exabench.collections import open_collection
-from exabench.nouns import Passage, Query
+from exabench.core.nouns import Passage, Query
 from exabench.systems import reranker
 from exabench.training import train
 

@@ -18,8 +18,8 @@ import torch
 from models import classifier_folder, t5_folder, t5_tokenizer
 from toys import killed_scoring, scored_jobs
 
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Query
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query
 from exabench.rerankers import _engine
 from exabench.systems import reranker
 

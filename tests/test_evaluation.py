@@ -13,11 +13,11 @@ import exabench.collections.beir_folder
 from exabench.board import Board
 from exabench.catalogue import task
 from exabench.collections import open_collection
-from exabench.errors import BadInput, CheckFailed, ExabenchError
+from exabench.core.errors import BadInput, CheckFailed, ExabenchError
+from exabench.core.nouns import Change, Convention, Passage, Query, Task
 from exabench.evaluation import ResultRecorder, evaluate, reranker_options, run_board, score
 from exabench.ledger import Ledger, read_result
 from exabench.measuring import measurement, metrics_of, today
-from exabench.nouns import Change, Convention, Passage, Query, Task
 from exabench.rerankers import RERANKERS
 from exabench.reranking import Reranking, make_candidates, rerank
 from exabench.runs import run_digest, run_in_order, run_text, select_queries, top

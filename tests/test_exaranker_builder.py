@@ -17,11 +17,11 @@ from exabench.builders import BUILDERS
 from exabench.builders._exaranker_format import input_text, rows_from_tsv, target_text, to_tsv
 from exabench.builders.exaranker import Exaranker, explanation_of, fault
 from exabench.collections.beir_folder import EMBEDDED, BeirFolder
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Prompt, Query, Reply, Task
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Prompt, Query, Reply, Task
+from exabench.core.recipe import recipes
+from exabench.core.rows import Item, Pair, Rejected, checked_row
 from exabench.pairs.judged import Judged
-from exabench.recipe import recipes
-from exabench.rows import Item, Pair, Rejected, checked_row
 from exabench.systems import check_part
 
 GIVEN_BY_BUILDING = {"teacher": "human", "teacher_revision": "", "prompt": "", "replies": []}

@@ -6,8 +6,8 @@ import pytest
 from toys import SUBMISSION
 
 from exabench.catalogue import task, tasks
+from exabench.core.nouns import Submission
 from exabench.exposure import exposed
-from exabench.nouns import Submission
 from exabench.submissions import Training
 
 

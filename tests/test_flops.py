@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 from exabench.flops import Shape, exact, paper, qpp, rpp, shape_of
 
 torch = pytest.importorskip("torch")

@@ -14,8 +14,8 @@ from hub_faults import KINDS, seeded
 from huggingface_hub import HfApi, hf_hub_download
 
 from exabench import hub
+from exabench.core.errors import BadInput, OutsideFailed
 from exabench.discussions import open_requests
-from exabench.errors import BadInput, OutsideFailed
 from exabench.hub import Repository
 
 REPO = "owner/set"

@@ -9,8 +9,8 @@ from hub_client import CANARY, point_at
 from hub_double import PAGE, HubDouble
 
 from exabench import discussions
+from exabench.core.errors import BadInput, OutsideFailed
 from exabench.discussions import Listed, files, history, is_file, open_requests, talk
-from exabench.errors import BadInput, OutsideFailed
 from exabench.hub import Repository
 
 REPO = "acme/board"

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from exabench.builders.imported import Imported, export
 from exabench.building import Sources, build
 from exabench.cli.data import data
-from exabench.errors import BadInput
-from exabench.recipe import Recipe
+from exabench.core.errors import BadInput
+from exabench.core.recipe import Recipe
 from exabench.releases import rows, verify
 
 SAME = {

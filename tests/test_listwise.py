@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.errors import BadInput, OutsideFailed
+from exabench.core.errors import BadInput, OutsideFailed
+from exabench.core.nouns import Passage, Prompt, Query, Reply, Usage
 from exabench.flops import exact, paper, shape_of
-from exabench.nouns import Passage, Prompt, Query, Reply, Usage
 from exabench.prompting import prompt_file, shown
 from exabench.rerankers.listwise import Listwise, windows
 

@@ -9,8 +9,8 @@ from toys import Given
 
 from exabench.catalogue import task
 from exabench.collections import open_collection
-from exabench.errors import BadInput, OutsideFailed, Refused
-from exabench.nouns import Passage, Reply
+from exabench.core.errors import BadInput, OutsideFailed, Refused
+from exabench.core.nouns import Passage, Reply
 from exabench.queries import QUERIES
 from exabench.queries._filters import fault, first_line
 from exabench.queries.llm_queries import LlmQueries

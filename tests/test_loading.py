@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exabench import releases
-from exabench.errors import BadInput, UnknownName
-from exabench.rows import FAMILIES, Release, Row, Table
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.rows import FAMILIES, Release, Row, Table
 
 datasets.disable_progress_bars()
 
@@ -211,7 +211,7 @@ FROM_THE_HUB = """
 import json, os, sys
 import datasets
 from exabench import releases
-from exabench.errors import ExabenchError
+from exabench.core.errors import ExabenchError
 
 datasets.disable_progress_bars()
 for options in json.loads(sys.argv[1]):

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from toys import first_is_relevant
 
-from exabench.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.nouns import Convention
 from exabench.measuring import measurement
 from exabench.metrics import METRICS
 from exabench.metrics._graded import grade
 from exabench.metrics._measure import MetricName, mean, measure
 from exabench.metrics._ties import tie_report
-from exabench.nouns import Convention
 from exabench.qrels import read_qrels
 from exabench.rerankers import RERANKERS
 from exabench.runs import read_run, run_in_order, run_of

@@ -18,13 +18,13 @@ from exabench.builders.mined import Mined
 from exabench.building import KEYS, Sources, build
 from exabench.catalogue import task
 from exabench.collections import open_collection
-from exabench.errors import BadInput
-from exabench.files import digest_of
-from exabench.nouns import Passage, Qrels, Query
-from exabench.recipe import read_recipe
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of
+from exabench.core.nouns import Passage, Qrels, Query
+from exabench.core.recipe import read_recipe
+from exabench.core.rows import Item, Rejected, Row, checked_row
 from exabench.releases import rows
 from exabench.retrievers.bm25 import Bm25
-from exabench.rows import Item, Rejected, Row, checked_row
 
 PROVENANCE = {"teacher": "human", "teacher_revision": "", "prompt": "", "replies": []}
 RECIPES = ("scifact-mined", "nfcorpus-mined", "medquad-questions")

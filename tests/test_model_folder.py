@@ -24,10 +24,10 @@ from toys import contents
 import exabench
 from exabench import hub
 from exabench.cards import model_card, model_template
-from exabench.errors import BadInput, CannotWrite
+from exabench.core.errors import BadInput, CannotWrite
+from exabench.core.files import digest_of, file_digest, json_text
+from exabench.core.rows import Release
 from exabench.evaluation import evaluate, run_board
-from exabench.files import digest_of, file_digest, json_text
-from exabench.rows import Release
 from exabench.submissions import read_submission
 from exabench.submitting import submit
 from exabench.training.checks import Against, Checked, corrected

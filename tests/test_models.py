@@ -23,7 +23,7 @@ from models import (
 )
 from safetensors.torch import load_file
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 from exabench.rerankers._heads import _replica
 from exabench.rerankers._models import load
 

@@ -27,12 +27,12 @@ from toys import contents, good_run, write_run, write_submission
 from trained import model_folder
 
 from exabench.board import Board, Reported
+from exabench.core.errors import BadInput, CannotWrite
+from exabench.core.files import digest_of, only_writer
+from exabench.core.nouns import Timing, Usage
 from exabench.costs import cost_of
-from exabench.errors import BadInput, CannotWrite
 from exabench.evaluation import run_board
-from exabench.files import digest_of, only_writer
 from exabench.ledger import Ledger, read_result
-from exabench.nouns import Timing, Usage
 from exabench.pages import figures, render
 from exabench.pages._format import clean, effect, https, millions, p_value, score, signed, span, tera, three
 from exabench.submissions import submission_text

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from toys import Given, write_beir
 
 from exabench.collections.beir_folder import BeirFolder
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Query, Task
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query, Task
 from exabench.pairs import PAIRS
 from exabench.pairs.docpairs import Docpairs
 from exabench.pairs.evidence import Evidence, evidence

@@ -26,9 +26,9 @@ from models import (
 )
 from safetensors.torch import load_file, save_file
 
-from exabench.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.nouns import Passage, Query
 from exabench.flops import exact, shape_of
-from exabench.nouns import Passage, Query
 from exabench.rerankers import RERANKERS
 
 QUERY = Query("q", "Why is the sky blue?")

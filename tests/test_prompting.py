@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput, UnknownName
 from exabench.prompting import PromptFile, prompt_file
 
 

@@ -18,10 +18,10 @@ from exabench.board import Board
 from exabench.building import Sources, build
 from exabench.catalogue import single_task
 from exabench.collections import checked_qrels, open_collection
-from exabench.errors import BadInput
-from exabench.files import digest_of, file_digest, read_bytes
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, file_digest, read_bytes
+from exabench.core.nouns import Change, Prompt
 from exabench.ledger import Ledger
-from exabench.nouns import Change, Prompt
 from exabench.pages import site_of
 from exabench.pages._provenance import EXAMPLES
 from exabench.pages._rankings import AT_ONCE

@@ -17,8 +17,8 @@ from test_model_folder import written
 from toys import contents
 
 from exabench import commits, hub
-from exabench.errors import BadInput, ExabenchError, OutsideFailed
-from exabench.files import file_digest, json_text
+from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
+from exabench.core.files import file_digest, json_text
 from exabench.publishing import Published, publish_model
 from exabench.submissions import read_submission
 

@@ -18,7 +18,7 @@ from toys import contents
 
 from exabench import commits
 from exabench.cli import exabench, main
-from exabench.errors import BadInput, OutsideFailed
+from exabench.core.errors import BadInput, OutsideFailed
 from exabench.ledger import Ledger
 from exabench.publishing import Published, publish_site
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exabench.catalogue import task
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 from exabench.qrels import count, positives_only, qrels_digest, qrels_text, read_qrels
 
 IDS = st.text(st.characters(min_codepoint=33, exclude_categories=("Cc", "Cs", "Z", "Cn")), min_size=1, max_size=8)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from exabench.catalogue import single_task
 from exabench.collections import open_collection
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Prompt, Query, Reply
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.prompting import prompt_file
 from exabench.queries import QUERIES
 from exabench.queries._sentences import sentences

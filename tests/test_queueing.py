@@ -18,8 +18,8 @@ from toys import contents, good_run, write_run, write_submission
 
 import exabench.queueing as queueing
 from exabench.cli.bench import bench
-from exabench.errors import BadInput, CannotWrite, MissingExtra, OutsideFailed
-from exabench.files import read_json
+from exabench.core.errors import BadInput, CannotWrite, MissingExtra, OutsideFailed
+from exabench.core.files import read_json
 from exabench.hub import model_folder
 from exabench.ledger import Ledger
 from exabench.queueing import Answer, Folders, Requests, public_line, refusal, work_off

@@ -20,9 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exabench import releases
-from exabench.errors import BadInput, CannotWrite, UnknownName
+from exabench.core.errors import BadInput, CannotWrite, UnknownName
+from exabench.core.rows import FAMILIES, DataFile, Release, Row, Table
 from exabench.releases import _tables
-from exabench.rows import FAMILIES, DataFile, Release, Row, Table
 
 
 def a_row(id: str, family: str = "explanations", **changes: Any) -> Row:
@@ -182,7 +182,7 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_the_old_table(tmp_path: Pat
     code = """
 import resource, sys, random
 from exabench import releases
-from exabench.errors import CannotWrite
+from exabench.core.errors import CannotWrite
 from test_releases import a_row
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 rng = random.Random(1)

@@ -24,10 +24,10 @@ from endpoint import answer_to, endpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exabench.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed, Refused
-from exabench.nouns import Prompt, Reply
+from exabench.core.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed, Refused
+from exabench.core.nouns import Prompt, Reply
+from exabench.core.sqlite_store import AT_ONCE
 from exabench.replies import MOST_HELD, CachedTeacher, Call, Replies, call_key
-from exabench.sqlite_store import AT_ONCE
 from exabench.teachers import TEACHERS
 
 CANARY = "sk-canary-0123456789abcdef"

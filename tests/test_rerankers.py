@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from toys import ShortestFirst
 
+from exabench.core.nouns import Passage, Query
 from exabench.metrics._measure import mean, measure
-from exabench.nouns import Passage, Query
 from exabench.rerankers import RERANKERS
 from exabench.reranking import rerank
 from exabench.runs import run_in_order

@@ -13,9 +13,9 @@ from toys import Alphabet, Given, write_beir, write_run
 
 from exabench.catalogue import task
 from exabench.collections import open_collection
-from exabench.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.nouns import Convention, Passage, Query, Task
 from exabench.measuring import measurement
-from exabench.nouns import Convention, Passage, Query, Task
 from exabench.qrels import read_qrels
 from exabench.reranking import make_candidates
 from exabench.retrievers import RETRIEVERS
@@ -169,7 +169,7 @@ def test_fusion_does_not_look_at_scores_or_names(tmp_path, two_runs):
 
 @pytest.mark.slow
 def test_fusion_is_the_same_when_compiled(two_runs):
-    script = "import sys; from exabench.retrievers.fusion import Fusion; from exabench.nouns import Query\n"
+    script = "import sys; from exabench.retrievers.fusion import Fusion; from exabench.core.nouns import Query\n"
     script += "print(Fusion(runs=sys.argv[1:]).search([Query('q', '')], 10)['q'])"
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"}
     done = subprocess.run(

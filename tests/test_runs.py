@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import exabench.runs
-from exabench.errors import BadInput
-from exabench.nouns import Run
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Run
 from exabench.runs import (
     completed,
     read_run,

@@ -13,7 +13,7 @@ from benchmarks.board import Crowd, digests
 
 from exabench.board import Board
 from exabench.cli import main
-from exabench.errors import BadInput, CannotWrite
+from exabench.core.errors import BadInput, CannotWrite
 from exabench.ledger import Ledger, read_result
 from exabench.pages import render
 

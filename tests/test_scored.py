@@ -19,12 +19,12 @@ from exabench.builders._first_stages import rankings
 from exabench.builders.scored import Scored
 from exabench.building import KEYS, Sources, build
 from exabench.catalogue import task
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Query, Run
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query, Run
+from exabench.core.recipe import read_recipe
+from exabench.core.rows import FAMILIES, Rejected, Row, checked_row
 from exabench.rank_fusion import best_first, fuse
-from exabench.recipe import read_recipe
 from exabench.releases import features, read, rows, verify
-from exabench.rows import FAMILIES, Rejected, Row, checked_row
 from exabench.runs import run_in_order
 
 PROVENANCE = {"teacher": "toy", "teacher_revision": "", "prompt": "", "replies": []}

@@ -31,7 +31,7 @@ from models import (
 import exabench.flops
 import exabench.screening
 from exabench import hub
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 from exabench.sandbox import stranger
 from exabench.screening import ERROR_CLASSES, Limits, Refused, check_libraries, screened, screened_repo
 from exabench.screening._settings import FAMILIES

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from exabench.collections import COLLECTIONS, ORDER
-from exabench.errors import MissingExtra, UnknownName
+from exabench.core.errors import MissingExtra, UnknownName
+from exabench.core.shelf import Shelf
 from exabench.metrics import METRICS
 from exabench.rerankers import RERANKERS
 from exabench.retrievers import RETRIEVERS
-from exabench.shelf import Shelf
 
 SHELVES = {"metric": METRICS, "collection": COLLECTIONS, "reranker": RERANKERS, "retriever": RETRIEVERS}
 PARTS = [(shelf, name) for shelf in SHELVES.values() for name in shelf]

@@ -15,9 +15,9 @@ from toys import Given
 
 from exabench import showing
 from exabench.catalogue import tasks
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Candidates, Passage, Query
 from exabench.ledger import Ledger
-from exabench.nouns import Candidates, Passage, Query
 from exabench.runs import run_digest, run_in_order
 from exabench.showing import is_open, read_shown, shown, write_shown
 

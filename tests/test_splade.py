@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from exabench.catalogue import task
 from exabench.collections import open_collection
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Query
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query
 from exabench.reranking import make_candidates
 from exabench.retrievers.splade import Splade
 from exabench.runs import run_of, run_text, top

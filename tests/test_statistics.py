@@ -11,7 +11,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 from exabench.statistics import (
     ALPHA,
     RESAMPLES,

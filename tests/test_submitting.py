@@ -18,7 +18,7 @@ from trained import model_folder
 import exabench.hub
 from exabench.catalogue import task
 from exabench.collections import open_collection
-from exabench.errors import BadInput, OutsideFailed, UnknownName
+from exabench.core.errors import BadInput, OutsideFailed, UnknownName
 from exabench.evaluation import run_board
 from exabench.ledger import Ledger
 from exabench.reranking import make_candidates

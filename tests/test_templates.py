@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from models import bert_tokenizer, bpe_tokenizer, real_t5_tokenizer, t5_tokenizer, texts
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 from exabench.rerankers import RERANKERS
 from exabench.rerankers._answers import answer_ids, answer_words, spellings
 from exabench.rerankers._templates import FIELDS, ids_of, pair_template, text_template

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exabench.collections import Texts
-from exabench.nouns import Passage
+from exabench.core.nouns import Passage
 
 
 @given(st.dictionaries(st.text(), st.tuples(st.text(), st.text()), max_size=20))

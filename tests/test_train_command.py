@@ -13,7 +13,7 @@ import pytest
 from models import classifier_folder, encoder_folder
 
 from exabench.cli import main
-from exabench.recipe import recipe_names
+from exabench.core.recipe import recipe_names
 from exabench.statistics import holm
 
 

@@ -14,10 +14,10 @@ from exabench.builders import BUILDERS
 from exabench.builders.imported import FORMATS
 from exabench.building import data_recipe
 from exabench.catalogue import single_task
-from exabench.files import digest_of
+from exabench.core.files import digest_of
+from exabench.core.recipe import Recipe, recipe_names, recipes
 from exabench.losses import LOSSES
 from exabench.metrics._measure import MetricName
-from exabench.recipe import Recipe, recipe_names, recipes
 from exabench.rerankers import RERANKERS
 from exabench.rerankers._models import Options
 from exabench.strategies import STRATEGIES

@@ -38,10 +38,10 @@ from hub_double import HubDouble
 from models import CLASSIFIERS, bert_tokenizer, classifier_folder, rankt5_folder, t5_folder, t5_tokenizer
 from safetensors.torch import load_file, save_file
 
-from exabench.errors import BadInput, CannotWrite, OutsideFailed, UnknownName
-from exabench.files import only_writer, read_json
+from exabench.core.errors import BadInput, CannotWrite, OutsideFailed, UnknownName
+from exabench.core.files import only_writer, read_json
+from exabench.core.nouns import Passage, Query
 from exabench.losses import LOSSES
-from exabench.nouns import Passage, Query
 from exabench.systems import reranker
 from exabench.training import train
 from exabench.training.curves import Curves

@@ -9,9 +9,9 @@ from toys import Alphabet, ShortestFirst
 
 from exabench.catalogue import task
 from exabench.collections import open_collection
-from exabench.errors import BadInput
-from exabench.files import json_text
-from exabench.nouns import Passage, Query, Run, Usage
+from exabench.core.errors import BadInput
+from exabench.core.files import json_text
+from exabench.core.nouns import Passage, Query, Run, Usage
 from exabench.rerankers.constant import Constant
 from exabench.rerankers.oracle import Oracle
 from exabench.rerankers.random import Random

@@ -21,16 +21,16 @@ from exabench.builders._twolar_format import PADDING, rows_from_jsonl, to_jsonl
 from exabench.builders.twolar import Twolar, recorded_replies
 from exabench.catalogue import single_task
 from exabench.collections import open_collection
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Convention, Passage, Query, Reply
+from exabench.core.rows import Item, Rejected, Row, checked_row
 from exabench.measuring import measurement
-from exabench.nouns import Convention, Passage, Query, Reply
 from exabench.prompting import prompt_file
 from exabench.qrels import read_qrels
 from exabench.queries.cropped import Cropped
 from exabench.queries.given import Given
 from exabench.retrievers.bm25 import Bm25
 from exabench.retrievers.run_file import RunFile
-from exabench.rows import Item, Rejected, Row, checked_row
 from exabench.runs import read_run, run_in_order
 from exabench.sampling import by_turns
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from exabench.catalogue import task
+from exabench.core.files import toml_text
+from exabench.core.nouns import Passage, Qrels, Query, Run
 from exabench.evaluation import run_board
-from exabench.files import toml_text
 from exabench.ledger import Ledger
 from exabench.metrics._graded import Graded
-from exabench.nouns import Passage, Qrels, Query, Run
 from exabench.reranking import make_candidates
 from exabench.runs import run_in_order, run_text
 from exabench.submitting import add_baselines, submit

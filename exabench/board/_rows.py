@@ -11,10 +11,10 @@ import numpy as np
 
 from exabench.board._scores import Score
 from exabench.catalogue import expand, task
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
+from exabench.core.nouns import FIRST_STAGE, Candidates, Cost, Submission, Task
+from exabench.core.parallel import map_unordered, worker_count
 from exabench.metrics._measure import mean
-from exabench.nouns import FIRST_STAGE, Candidates, Cost, Submission, Task
-from exabench.parallel import map_unordered, worker_count
 from exabench.statistics import mean_intervals, rank_groups
 from exabench.submissions import SENT_IN
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from exabench.nouns import Reply
-from exabench.rows import Item, Row
-from exabench.shelf import Shelf
+from exabench.core.nouns import Reply
+from exabench.core.rows import Item, Row
+from exabench.core.shelf import Shelf
 
 
 class Builder(Protocol):
-    """Makes rows of one `family` (exabench.rows); `prompt` is the label of what it asks, or "" if it asks nothing."""
+    """Makes rows of one `family` (exabench.core.rows); `prompt` is the label of what it asks, or "" if it asks nothing."""
 
     family: str
     prompt: str

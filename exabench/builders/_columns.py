@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from exabench.nouns import Passage, Query
-from exabench.rows import Row
+from exabench.core.nouns import Passage, Query
+from exabench.core.rows import Row
 
 if TYPE_CHECKING:
     from exabench.collections import Collection

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from exabench.errors import BadInput, plural
-from exabench.files import digest_of, lines, replacing
-from exabench.rows import Row
+from exabench.core.errors import BadInput, plural
+from exabench.core.files import digest_of, lines, replacing
+from exabench.core.rows import Row
 
 COLUMNS = ("label", "input", "output")
 _BEGINS = 'Is the question: "'

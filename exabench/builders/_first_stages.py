@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, TypeAlias
 
-from exabench.nouns import Query
+from exabench.core.nouns import Query
 from exabench.sampling import draw
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from exabench.nouns import Reply
+from exabench.core.nouns import Reply
 
 _NO = re.compile(r"[\W_]*(?:(?:not|non)[\s-]?relevant|irrelevant)(?![^\W_])", re.IGNORECASE)
 _YES = re.compile(

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from exabench.errors import BadInput
-from exabench.nouns import Query
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Query
 
 if TYPE_CHECKING:
     from exabench.queries import QuerySource

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from exabench.errors import BadInput
-from exabench.files import file_digest, read_json, replacing
+from exabench.core.errors import BadInput
+from exabench.core.files import file_digest, read_json, replacing
+from exabench.core.records import read, read_lines
+from exabench.core.rows import Row, checked_row
 from exabench.permutation import KINDS, read_permutation
-from exabench.records import read, read_lines
-from exabench.rows import Row, checked_row
 
 PADDING = "<padding_passage>"
 """What the authors' reader fills short lists with. It is no passage: a row holds none, wherever the file has one."""

@@ -16,10 +16,10 @@ from exabench.builders._columns import group
 from exabench.builders._first_stages import all_rankings, best_stages
 from exabench.builders._labels import labels
 from exabench.collections import texts_of
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Prompt, Query, Reply
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Prompt, Query, Reply
+from exabench.core.rows import Item, Rejected, Row
 from exabench.prompting import prompt_file, shown
-from exabench.rows import Item, Rejected, Row
 from exabench.sampling import draw
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 from exabench.builders._exaranker_format import input_text, target_text
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Prompt, Reply
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Prompt, Reply
+from exabench.core.rows import Item, Pair, Rejected, Row
 from exabench.prompting import prompt_file, shown
-from exabench.rows import Item, Pair, Rejected, Row
 
 if TYPE_CHECKING:
     from exabench.pairs import Pairs

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from exabench.builders._exaranker_format import rows_from_tsv, to_tsv
 from exabench.builders._twolar_format import rows_from_jsonl, to_jsonl
-from exabench.errors import BadInput
-from exabench.nouns import Reply
-from exabench.rows import FAMILIES, Item, Row
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Reply
+from exabench.core.rows import FAMILIES, Item, Row
 
 FAMILY_OF = {"exaranker": "explanations", "twolar": "listwise"}
 """The layouts that are read and written, and the family of their rows."""

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from exabench.builders._columns import group, origin
 from exabench.builders._first_stages import all_rankings, best_stages
 from exabench.collections import texts_of
-from exabench.errors import BadInput, plural
-from exabench.nouns import Passage, Query, Reply
-from exabench.rows import Item, Rejected, Row
+from exabench.core.errors import BadInput, plural
+from exabench.core.nouns import Passage, Query, Reply
+from exabench.core.rows import Item, Rejected, Row
 from exabench.sampling import draw
 
 if TYPE_CHECKING:

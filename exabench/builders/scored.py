@@ -15,10 +15,10 @@ from exabench.builders._columns import origin, passage_list
 from exabench.builders._first_stages import all_rankings
 from exabench.builders._queries import by_name, read_queries
 from exabench.collections import texts_of
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Query, Reply
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query, Reply
+from exabench.core.rows import Item, Rejected, Row
 from exabench.rank_fusion import best_first, fuse
-from exabench.rows import Item, Rejected, Row
 from exabench.sampling import by_turns
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from exabench.builders._columns import group, origin
 from exabench.collections import queries_of, texts_of, triples_of
-from exabench.errors import BadInput
-from exabench.nouns import Reply
-from exabench.rows import Item, Row
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Reply
+from exabench.core.rows import Item, Row
 
 if TYPE_CHECKING:
     from exabench.collections import Collection

@@ -11,11 +11,11 @@ from exabench.builders._columns import origin, passage_list
 from exabench.builders._first_stages import blocks, overlap, rankings
 from exabench.builders._queries import SourcedQuery, by_name, read_queries
 from exabench.collections import texts_of
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Prompt, Query, Reply, Run
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Prompt, Query, Reply, Run
+from exabench.core.rows import Item, Rejected, Row
 from exabench.permutation import read_permutation
 from exabench.prompting import prompt_file, shown
-from exabench.rows import Item, Rejected, Row
 from exabench.sampling import by_turns, draw
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from exabench.builders.twolar import recorded_replies
 from exabench.building._making import Making, Sources
 from exabench.building._recipe_parts import RecipeParts
 from exabench.building._releasing import released
-from exabench.errors import BadInput
-from exabench.files import only_writer, write
-from exabench.nouns import Progress, silent
-from exabench.parallel import run_items
-from exabench.recipe import Recipe, read_recipe
-from exabench.rows import Release
+from exabench.core.errors import BadInput
+from exabench.core.files import only_writer, write
+from exabench.core.nouns import Progress, silent
+from exabench.core.parallel import run_items
+from exabench.core.recipe import Recipe, read_recipe
+from exabench.core.rows import Release
 from exabench.runs import read_run
 
 KEYS = {

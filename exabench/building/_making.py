@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from exabench.building._recipe_parts import RecipeParts
-from exabench.errors import BadInput, Refused
-from exabench.files import digest_of, read_json
-from exabench.nouns import Prompt, Reply
-from exabench.recipe import Recipe
-from exabench.records import Record, read
+from exabench.core.errors import BadInput, Refused
+from exabench.core.files import digest_of, read_json
+from exabench.core.nouns import Prompt, Reply
+from exabench.core.recipe import Recipe
+from exabench.core.records import Record, read
+from exabench.core.rows import Item, Rejected, checked_row
 from exabench.replies import CachedTeacher, Replies, without_server
-from exabench.rows import Item, Rejected, checked_row
 from exabench.shards import WorkFolder
 from exabench.systems import teacher
 

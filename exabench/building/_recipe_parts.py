@@ -10,12 +10,12 @@ import exabench.systems
 from exabench.builders import BUILDERS, Builder
 from exabench.catalogue import single_task
 from exabench.collections import Collection, Passages, open_collection
-from exabench.errors import BadInput
-from exabench.options import accepts, make
+from exabench.core.errors import BadInput
+from exabench.core.options import accepts, make
+from exabench.core.shelf import Shelf
 from exabench.pairs import PAIRS
 from exabench.queries import QUERIES
 from exabench.retrievers import Retriever
-from exabench.shelf import Shelf
 from exabench.systems import check_part, named_part, reranker, retriever
 from exabench.teachers import Teacher
 

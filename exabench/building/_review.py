@@ -9,9 +9,9 @@ from typing import Any
 
 from exabench.building._making import Making
 from exabench.collections import benchmarks
-from exabench.files import replacing
+from exabench.core.files import replacing
+from exabench.core.rows import Row
 from exabench.quality import Duplicates, Leaks, Report
-from exabench.rows import Row
 from exabench.sampling import Sample, by_turns
 
 TRAIN = 0

@@ -11,8 +11,8 @@ from exabench.cards._datasets import merged
 from exabench.cards._templates import filled
 from exabench.cards.front_matter import licence_keys, parsed, refreshed, split
 from exabench.cards.markdown import Markdown
-from exabench.errors import BadInput
-from exabench.files import dotted, read_text, toml_text
+from exabench.core.errors import BadInput
+from exabench.core.files import dotted, read_text, toml_text
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _OURS = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 
 # What the Hub knows (huggingface/hub-docs, docs/hub/repositories-licenses.md); any other licence is "other" there.
 HUB_LICENCES = frozenset(

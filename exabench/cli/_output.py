@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from exabench.cli._options import TALK
-from exabench.files import json_text
-from exabench.nouns import Progress, silent
+from exabench.core.files import json_text
+from exabench.core.nouns import Progress, silent
 
 if TYPE_CHECKING:
     from exabench.publishing import Published

@@ -10,7 +10,7 @@ import click
 
 from exabench.cli._options import PATH, Command, board_option, data_option, dry_run_option, json_option, to_option
 from exabench.cli._output import answer, note, progress, ready, show, show_json, table
-from exabench.errors import BadInput, ExabenchError, plural
+from exabench.core.errors import BadInput, ExabenchError, plural
 
 if TYPE_CHECKING:
     from exabench.queueing import Queue
@@ -116,8 +116,8 @@ def run(
 
     With --pending those that wait are taken instead: checked, run in the sandbox, filed with their results, answered.
     """
+    from exabench.core.files import only_writer
     from exabench.evaluation import raise_failures, run_board
-    from exabench.files import only_writer
     from exabench.submitting import add_baselines
 
     folder = ready(board)
@@ -159,7 +159,7 @@ def run(
 @json_option
 def withdraw(slug: str, reason: str, board: Path, as_json: bool) -> None:
     """Mark the submission SLUG as withdrawn: it stays listed with its results, and ranks no more."""
-    from exabench.files import only_writer
+    from exabench.core.files import only_writer
     from exabench.submitting import withdraw as withdrawn
 
     with only_writer(board):

@@ -22,12 +22,12 @@ from exabench.cli._options import (
 )
 from exabench.cli._output import answer, note, progress, ready, show, show_json, table
 from exabench.cli._queue import pending, run, submit, withdraw
-from exabench.errors import BadInput, plural
+from exabench.core.errors import BadInput, plural
 
 if TYPE_CHECKING:
     from exabench.comparison import TaskComparison
+    from exabench.core.nouns import Measurement
     from exabench.ledger import Ledger
-    from exabench.nouns import Measurement
 
 task_option = click.option("--task", help="A task of the table (exabench bench tasks).")
 qrels_option = click.option("--qrels", type=PATH, help="Judgements of your own: TREC or BEIR layout, plain or .gz.")
@@ -83,8 +83,8 @@ def candidates(
 ) -> None:
     """Freeze the list of passages for TASK that everybody reranks: a run, and a JSON file that describes it."""
     from exabench.catalogue import single_task
+    from exabench.core.recipe import settings
     from exabench.ledger import Ledger
-    from exabench.recipe import settings
     from exabench.reranking import freeze_candidates
 
     options = settings(pairs)
@@ -275,7 +275,7 @@ def _p(value: float) -> str:
 @json_option
 def verify(slug: str, data: Path | None, board: Path, as_json: bool) -> None:
     """Recompute every number (of SLUG) from its stored run: OK, off by ..., or FAIL, cell by cell."""
-    from exabench.errors import CheckFailed
+    from exabench.core.errors import CheckFailed
     from exabench.verification import verify as cells_of
 
     wrong = 0

@@ -17,8 +17,8 @@ from exabench.cli._options import (
     to_option,
 )
 from exabench.cli._output import answer, note, progress, ready, show, show_published
-from exabench.errors import BadInput, CheckFailed, plural
-from exabench.nouns import Progress, silent
+from exabench.core.errors import BadInput, CheckFailed, plural
+from exabench.core.nouns import Progress, silent
 
 
 @click.group(cls=CommandGroup)

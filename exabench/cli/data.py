@@ -22,10 +22,10 @@ from exabench.cli._options import (
     to_option,
 )
 from exabench.cli._output import answer, note, progress, show_published, table
-from exabench.errors import BadInput, plural
+from exabench.core.errors import BadInput, plural
 
 if TYPE_CHECKING:
-    from exabench.rows import Release
+    from exabench.core.rows import Release
 
 replies_option = click.option("--replies", type=PATH, help="The reply store; else the one in your cache folder.")
 
@@ -40,7 +40,7 @@ def data() -> None:
 def list_(as_json: bool) -> None:
     """List the recipes that come with exabench."""
     from exabench.building import data_recipe
-    from exabench.recipe import recipe_names
+    from exabench.core.recipe import recipe_names
 
     described = {}
     rows = []
@@ -58,7 +58,7 @@ def list_(as_json: bool) -> None:
 def show_(recipe: str, pairs: tuple[str, ...], as_json: bool) -> None:
     """Print RECIPE (a name, or a file) as it would be built."""
     from exabench.building import data_recipe
-    from exabench.files import toml_text
+    from exabench.core.files import toml_text
 
     page = data_recipe(recipe, pairs)
     lines = [f"# {page.name}.toml, fingerprint {page.fingerprint}"]
@@ -159,7 +159,7 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
 def card(folder: Path, as_json: bool) -> None:
     """Print the card of the release in FOLDER, made anew from its manifest."""
     from exabench.cards import card, template_for
-    from exabench.files import read_text
+    from exabench.core.files import read_text
     from exabench.releases import read
 
     release = read(folder)
@@ -174,7 +174,7 @@ def card(folder: Path, as_json: bool) -> None:
 @json_option
 def verify(folder: Path, as_json: bool) -> None:
     """Hold every file of the copy of a release in FOLDER against its manifest."""
-    from exabench.errors import CheckFailed
+    from exabench.core.errors import CheckFailed
     from exabench.releases import read, verify
 
     problems = verify(folder)

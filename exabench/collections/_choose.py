@@ -7,9 +7,9 @@ from typing import Any
 
 from exabench.catalogue import single_task
 from exabench.collections._collection import COLLECTIONS, ORDER, Collection
-from exabench.errors import BadInput, MissingExtra, OutsideFailed
-from exabench.files import json_text, read_json, write
-from exabench.nouns import Convention, Qrels, Task
+from exabench.core.errors import BadInput, MissingExtra, OutsideFailed
+from exabench.core.files import json_text, read_json, write
+from exabench.core.nouns import Convention, Qrels, Task
 from exabench.qrels import count, qrels_digest, read_qrels
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from exabench.nouns import Passage, Query
-from exabench.shelf import Shelf
+from exabench.core.nouns import Passage, Query
+from exabench.core.shelf import Shelf
 
 
 class Collection(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 from exabench.catalogue import tasks
 from exabench.collections._choose import checked_qrels
 from exabench.collections._collection import COLLECTIONS, Collection
-from exabench.nouns import Passage, Qrels, Query, Task
+from exabench.core.nouns import Passage, Qrels, Query, Task
 from exabench.qrels import read_qrels
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from exabench.collections._collection import Collection
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Query
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query
 
 
 class TextLine(msgspec.Struct):

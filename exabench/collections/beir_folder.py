@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from exabench.collections._texts import TextLine
-from exabench.errors import BadInput
-from exabench.files import digest_of, file_digest
-from exabench.nouns import Passage, Query, Task
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, file_digest
+from exabench.core.nouns import Passage, Query, Task
+from exabench.core.records import read_lines
 from exabench.qrels import read_qrels
-from exabench.records import read_lines
 
 EMBEDDED = Path(__file__).parents[1]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from exabench.core.nouns import Passage, Query, Task
 from exabench.hub import pinned, rows
-from exabench.nouns import Passage, Query, Task
 
 
 class Hub:

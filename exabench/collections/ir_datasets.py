@@ -8,8 +8,8 @@ from typing import Any
 
 import ir_datasets
 
-from exabench.errors import BadInput, OutsideFailed
-from exabench.nouns import Passage, Query, Task
+from exabench.core.errors import BadInput, OutsideFailed
+from exabench.core.nouns import Passage, Query, Task
 
 
 class IrDatasets:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from exabench.errors import BadInput
-from exabench.files import digest_of, file_digest
-from exabench.nouns import Passage, Query, Task
-from exabench.records import read_lines
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, file_digest
+from exabench.core.nouns import Passage, Query, Task
+from exabench.core.records import read_lines
 
 SPLITS = ("test", "train", "held_out")
 

@@ -8,15 +8,15 @@ from typing import Any, NoReturn
 
 from exabench.catalogue import expand, single_task
 from exabench.collections._choose import judgements_of
-from exabench.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
+from exabench.core.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
+from exabench.core.nouns import Measurement, Progress, Qrels, Result, Run, Submission, silent
+from exabench.core.parallel import run_items
 from exabench.evaluation._recording import SAME as SAME
 from exabench.evaluation._recording import ResultRecorder as ResultRecorder
 from exabench.evaluation._working import BoardWork, Computed, WorkItem, work_items
 from exabench.evaluation._working import reranker_options as reranker_options
 from exabench.ledger import Ledger, read_result
 from exabench.measuring import METRICS, measurement, metrics_of
-from exabench.nouns import Measurement, Progress, Qrels, Result, Run, Submission, silent
-from exabench.parallel import run_items
 from exabench.rerankers import Reranker
 from exabench.reranking import Reranking, make_candidates
 from exabench.runs import read_run

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from exabench.catalogue import single_task
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Result, Run, Submission
+from exabench.core.options import accepts
 from exabench.ledger import Ledger, read_result
-from exabench.nouns import Result, Run, Submission
-from exabench.options import accepts
 from exabench.rerankers import RERANKERS, Reranker
 from exabench.reranking import Reranking
 from exabench.runs import read_run

@@ -23,16 +23,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exabench.errors import BadInput, UnknownName
-from exabench.files import digest_of, json_text, read_bytes, read_json, read_toml, toml_text, write, writing
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import digest_of, json_text, read_bytes, read_json, read_toml, toml_text, write, writing
+from exabench.core.nouns import Candidates, Change, Result, Run, Submission
+from exabench.core.records import Record, read
 from exabench.ledger._changes import Cell as Cell
 from exabench.ledger._changes import append_changes, read_changes
 from exabench.ledger._changes import last_values as last_values
 from exabench.ledger._results import FORMAT as FORMAT
 from exabench.ledger._results import read_result as read_result
 from exabench.ledger._results import result_json as result_json
-from exabench.nouns import Candidates, Change, Result, Run, Submission
-from exabench.records import Record, read
 from exabench.runs import read_run, write_run
 from exabench.submissions import DRAWING, TRAINING_FILES, Training, read_submission, read_training, submission_text
 

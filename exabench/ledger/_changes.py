@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from exabench.errors import BadInput
-from exabench.files import from_json, read_bytes, writing
-from exabench.nouns import Change
-from exabench.records import read
+from exabench.core.errors import BadInput
+from exabench.core.files import from_json, read_bytes, writing
+from exabench.core.nouns import Change
+from exabench.core.records import read
 
 Cell = tuple[str, str, str, str]
 """What a number is called: submission, task, candidates, metric."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from exabench.errors import BadInput, printable
-from exabench.files import digest_of, file_digest, read_json
-from exabench.nouns import Cost, Result
-from exabench.records import read
+from exabench.core.errors import BadInput, printable
+from exabench.core.files import digest_of, file_digest, read_json
+from exabench.core.nouns import Cost, Result
+from exabench.core.records import read
 
 FORMAT = 3  # 2: results carry the model and what it cost; 3: the gain is one paired test
 READABLE = (2, 3)

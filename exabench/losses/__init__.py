@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from exabench.shelf import Shelf
+from exabench.core.shelf import Shelf
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 
 
 def positive(name: str, value: float) -> float:

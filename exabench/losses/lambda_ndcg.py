@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 from exabench.losses._masked import differences, filled, lowest, mean_where, ordered_pairs
 from exabench.losses._options import not_negative, positive
 

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
+from exabench.core.shelf import Shelf
 from exabench.metrics._graded import Graded
-from exabench.shelf import Shelf
 
 
 class Metric(Protocol):

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exabench.nouns import Qrels, Run
+from exabench.core.nouns import Qrels, Run
 
 UNJUDGED = np.iinfo(np.int32).min
 

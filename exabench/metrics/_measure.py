@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Qrels, Run
 from exabench.metrics import METRICS, Metric
 from exabench.metrics._graded import Graded, grade
-from exabench.nouns import Qrels, Run
 
 _NAME = re.compile(r"([A-Za-z_]+)(?:@([1-9]\d{0,6}))?")
 

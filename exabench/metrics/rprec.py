@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 from exabench.metrics._graded import Graded
 
 

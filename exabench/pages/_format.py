@@ -9,8 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from exabench.files import toml_text
-from exabench.nouns import Submission
+from exabench.core.files import toml_text
+from exabench.core.nouns import Submission
 from exabench.submissions import LINK
 
 MINUS = "\N{MINUS SIGN}"

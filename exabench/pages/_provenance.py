@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from exabench.files import digest_of, file_digest, json_text
+from exabench.core.files import digest_of, file_digest, json_text
 from exabench.ledger import Ledger, run_path
 from exabench.pages._format import clean
 from exabench.pages._page import Page

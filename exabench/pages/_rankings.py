@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from exabench.errors import BadInput
-from exabench.files import digest_of, read_bytes
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, read_bytes
+from exabench.core.nouns import Candidates, Run
 from exabench.ledger import Ledger
-from exabench.nouns import Candidates, Run
 from exabench.pages._page import Page, script
 from exabench.pages._paths import list_data
 from exabench.pages._views import View

@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from exabench.catalogue import task
-from exabench.nouns import FIRST_STAGE, Task
+from exabench.core.nouns import FIRST_STAGE, Task
 from exabench.pages._format import first_stage
 from exabench.pages._page import Page
 from exabench.pages._paths import reported_page, task_page

@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from exabench.catalogue import task
+from exabench.core.nouns import FIRST_STAGE, Task
+from exabench.core.rows import Release
 from exabench.ledger import Ledger
-from exabench.nouns import FIRST_STAGE, Task
 from exabench.pages._format import first_stage, newest
-from exabench.rows import Release
 from exabench.statistics import PairedTest, holm, paired_test
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from exabench.rows import Pair
-from exabench.shelf import Shelf
+from exabench.core.rows import Pair
+from exabench.core.shelf import Shelf
 
 
 class Pairs(Protocol):

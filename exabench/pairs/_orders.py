@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar, Literal, TypeAlias, TypeVar
 
 from exabench.collections import FromCollection
-from exabench.errors import BadInput
-from exabench.files import digest_of, file_digest
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, file_digest
 from exabench.sampling import draw
 
 T = TypeVar("T")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from exabench.collections import FromCollection, queries_of, texts_of, triples_of
-from exabench.errors import BadInput, plural
+from exabench.core.errors import BadInput, plural
+from exabench.core.rows import Pair
 from exabench.pairs._orders import Ids, Walk
-from exabench.rows import Pair
 
 
 @dataclass

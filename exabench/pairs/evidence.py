@@ -10,10 +10,10 @@ from typing import Annotated
 import msgspec
 
 from exabench.collections import queries_of, texts_of
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
+from exabench.core.records import read_lines
+from exabench.core.rows import Pair
 from exabench.pairs._orders import ExplainedPairs, Ids
-from exabench.records import read_lines
-from exabench.rows import Pair
 
 _END = re.compile(r"(?<=[.?!])\s+")
 _ABBREVIATED = re.compile(

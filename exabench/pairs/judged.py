@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from exabench.collections import queries_of, texts_of
-from exabench.errors import BadInput
-from exabench.nouns import Qrels
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Qrels
+from exabench.core.rows import Pair
 from exabench.pairs._orders import Ids, SeededPairs
-from exabench.rows import Pair
 from exabench.sampling import by_turns, draw
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import msgspec
 
 from exabench.collections import queries_of, texts_of
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
+from exabench.core.records import read_lines
+from exabench.core.rows import Pair
 from exabench.pairs._orders import ExplainedPairs, Ids
-from exabench.records import read_lines
-from exabench.rows import Pair
 
 
 class _Metadata(msgspec.Struct):

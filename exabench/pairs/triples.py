@@ -10,11 +10,11 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
-from exabench.errors import BadInput, plural
-from exabench.files import digest_of, lines
-from exabench.nouns import Passage, Query
+from exabench.core.errors import BadInput, plural
+from exabench.core.files import digest_of, lines
+from exabench.core.nouns import Passage, Query
+from exabench.core.rows import Pair
 from exabench.pairs._orders import Walk
-from exabench.rows import Pair
 
 _CLASSES = ("negative", "positive")
 

@@ -20,10 +20,10 @@ from exabench.commits import (
     listed_files,
     place_of,
 )
-from exabench.errors import BadInput
-from exabench.files import digest_of, file_digest, json_text, read_json
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, file_digest, json_text, read_json
+from exabench.core.nouns import Progress, Submission, silent
 from exabench.hub import Repository, model_folder, pickles
-from exabench.nouns import Progress, Submission, silent
 from exabench.submissions import LINK, read_submission, submission_text
 
 SUBMISSION = "submission.toml"

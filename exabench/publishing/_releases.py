@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 
 from exabench.cards import card, changelog, template_for
 from exabench.commits import CARD, MANIFEST, Change, Publication, Published, check_apart, place_of
-from exabench.errors import BadInput, OutsideFailed
-from exabench.files import file_digest, write
-from exabench.nouns import Progress, silent
+from exabench.core.errors import BadInput, OutsideFailed
+from exabench.core.files import file_digest, write
+from exabench.core.nouns import Progress, silent
+from exabench.core.rows import DataFile, Release
 from exabench.releases import diff, next_version, raised, read, save, verify
-from exabench.rows import DataFile, Release
 
 CHANGES = "CHANGELOG.md"
 CROISSANT = "croissant.json"  # of version 0.1; the Hub makes one, and what the next commit left would be stale

@@ -19,9 +19,9 @@ from exabench.commits import (
     listed_files,
     place_of,
 )
-from exabench.errors import BadInput, plural
-from exabench.files import digest_of, file_digest, json_text
-from exabench.nouns import Progress, silent
+from exabench.core.errors import BadInput, plural
+from exabench.core.files import digest_of, file_digest, json_text
+from exabench.core.nouns import Progress, silent
 
 START = "index.html"
 _STATIC = re.compile(rf"---\n(?=(?:.*\n)*?sdk: static\n)(?=(?:.*\n)*?app_file: {re.escape(START)}\n)(?:.*\n)*?---\n")

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exabench.nouns import Passage
-from exabench.rows import Row
+from exabench.core.nouns import Passage
+from exabench.core.rows import Row
 
 _IDEOGRAPH = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_IDEOGRAPH}]|[^\W_{_IDEOGRAPH}]+")

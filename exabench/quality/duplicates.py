@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from exabench.files import digest_of
-from exabench.nouns import Passage
+from exabench.core.files import digest_of
+from exabench.core.nouns import Passage
+from exabench.core.rows import Row
 from exabench.quality._texts import constants, grams, mixed, passages_of, words
-from exabench.rows import Row
 
 _BANDS = 16
 _OF_QUERY = 2  # MinHash values of the query in a band

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from exabench.core.rows import Row
 from exabench.quality._texts import passages_of, words
-from exabench.rows import Row
 
 REPAIRS = ("malformed", "repeated", "missing", "out_of_range")
 """What a listwise answer may need, in the order of the columns."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from exabench.nouns import Query
-from exabench.shelf import Shelf
+from exabench.core.nouns import Query
+from exabench.core.shelf import Shelf
 
 
 class QuerySource(Protocol):

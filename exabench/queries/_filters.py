@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from exabench.nouns import Passage, Query
+from exabench.core.nouns import Passage, Query
 
 if TYPE_CHECKING:
     from exabench.rerankers import Reranker

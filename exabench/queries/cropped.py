@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from exabench.collections import FromCollection
-from exabench.errors import BadInput, plural
-from exabench.nouns import Query
+from exabench.core.errors import BadInput, plural
+from exabench.core.nouns import Query
 from exabench.queries._sentences import sentences
 from exabench.sampling import draw
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from exabench.collections import FromCollection, TextLine
-from exabench.errors import BadInput, plural
-from exabench.files import file_digest, lines
-from exabench.nouns import Query
-from exabench.records import read_lines
+from exabench.core.errors import BadInput, plural
+from exabench.core.files import file_digest, lines
+from exabench.core.nouns import Query
+from exabench.core.records import read_lines
 from exabench.sampling import draw
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from exabench.asking import replies_of
 from exabench.collections import FromCollection
-from exabench.errors import BadInput, plural
-from exabench.nouns import Passage, Prompt, Query, Reply
+from exabench.core.errors import BadInput, plural
+from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.prompting import prompt_file, shown
 from exabench.queries._filters import best, fault, first_line, found_again
 from exabench.sampling import draw

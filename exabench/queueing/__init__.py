@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from exabench.errors import CannotWrite, MissingExtra, OutsideFailed
+from exabench.core.errors import CannotWrite, MissingExtra, OutsideFailed
+from exabench.core.files import json_text, only_writer, read_json, write
+from exabench.core.nouns import Progress, silent
 from exabench.evaluation import merge_results, run_board
-from exabench.files import json_text, only_writer, read_json, write
 from exabench.ledger import Ledger
 from exabench.measuring import today
-from exabench.nouns import Progress, silent
 from exabench.queueing._answers import Answer as Answer
 from exabench.queueing._answers import public_line as public_line
 from exabench.queueing._answers import refusal as refusal

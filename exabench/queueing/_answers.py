@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from exabench.errors import BadInput, ExabenchError, MissingExtra, OutsideFailed, plural, printable
-from exabench.nouns import Result
+from exabench.core.errors import BadInput, ExabenchError, MissingExtra, OutsideFailed, plural, printable
+from exabench.core.nouns import Result
 from exabench.screening import ERROR_CLASSES
 
 _PATH = re.compile(r"(?<![\w:/.])(?:\.{0,2}/|~/)[^\s'\",;:()]*")

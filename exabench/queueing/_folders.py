@@ -7,8 +7,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from exabench.errors import BadInput, ExabenchError
-from exabench.files import digest_of, file_digest, json_text, write, writing
+from exabench.core.errors import BadInput, ExabenchError
+from exabench.core.files import digest_of, file_digest, json_text, write, writing
 from exabench.ledger import Ledger
 from exabench.queueing._answers import Answer
 from exabench.queueing._staging import LARGEST, Pending

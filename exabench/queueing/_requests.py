@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 
 import exabench.discussions as talking
+from exabench.core.errors import plural, printable
+from exabench.core.files import replacing_folder
 from exabench.discussions import Listed
-from exabench.errors import plural, printable
-from exabench.files import replacing_folder
 from exabench.hub import dataset_snapshot, until_seen
 from exabench.ledger import Ledger
 from exabench.queueing._answers import Answer

@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from exabench.errors import BadInput, UnknownName, plural, printable
-from exabench.files import file_digest
+from exabench.core.errors import BadInput, UnknownName, plural, printable
+from exabench.core.files import file_digest
+from exabench.core.rows import FAMILIES, DataFile, Release, Row, Table
 from exabench.releases._manifest import place_of, read
 from exabench.releases._tables import ROWS_PER_GROUP, fields_of
-from exabench.rows import FAMILIES, DataFile, Release, Row, Table
 
 
 def verify(folder: str | Path) -> list[str]:

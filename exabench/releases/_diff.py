@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exabench.errors import BadInput, plural, printable
+from exabench.core.errors import BadInput, plural, printable
+from exabench.core.rows import Release, Table
 from exabench.releases._checks import batches
 from exabench.releases._manifest import read
 from exabench.releases._versions import FIRST, numbers
-from exabench.rows import Release, Table
 
 EXAMPLES = 5  # ids that are named for each kind of change
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exabench.errors import BadInput
-from exabench.files import cache_folder, digest_of
+from exabench.core.errors import BadInput
+from exabench.core.files import cache_folder, digest_of
 from exabench.releases._checks import checked_files, chosen_table
 from exabench.releases._manifest import MANIFEST, read
 from exabench.releases._versions import numbers

@@ -11,12 +11,12 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from exabench import records
-from exabench.errors import BadInput
-from exabench.files import digest_of, from_json, json_text, read_json, write
+from exabench.core import records
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, from_json, json_text, read_json, write
+from exabench.core.rows import DataFile, Release, Table
 from exabench.releases._tables import check_names, file_name
 from exabench.releases._versions import numbers
-from exabench.rows import DataFile, Release, Table
 
 MANIFEST = "manifest.json"
 FORMAT = 1

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from exabench.errors import BadInput
-from exabench.files import file_digest, replacing_folder, writing
-from exabench.rows import FAMILIES, DataFile, Row, checked_row
+from exabench.core.errors import BadInput
+from exabench.core.files import file_digest, replacing_folder, writing
+from exabench.core.rows import FAMILIES, DataFile, Row, checked_row
 
 if TYPE_CHECKING:
     import datasets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 
 FIRST = "1.0.0"
 _NUMBER = r"(0|[1-9][0-9]{0,8})"

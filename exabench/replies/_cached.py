@@ -17,10 +17,10 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from exabench.errors import BadInput, ExabenchError, OutsideFailed, Refused, printable
-from exabench.nouns import Prompt, Reply
+from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, Refused, printable
+from exabench.core.nouns import Prompt, Reply
+from exabench.core.sqlite_store import AT_ONCE, chunks
 from exabench.replies._store import Call, Replies, call_key, checked, without_server
-from exabench.sqlite_store import AT_ONCE, chunks
 
 if TYPE_CHECKING:
     from exabench.teachers import Teacher

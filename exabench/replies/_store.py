@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from exabench.errors import BadInput, ExabenchError, printable
-from exabench.files import cache_folder, digest_of, from_json, replacing
-from exabench.nouns import Prompt, Reply
-from exabench.sqlite_store import AT_ONCE, SqliteStore, chunks
+from exabench.core.errors import BadInput, ExabenchError, printable
+from exabench.core.files import cache_folder, digest_of, from_json, replacing
+from exabench.core.nouns import Prompt, Reply
+from exabench.core.sqlite_store import AT_ONCE, SqliteStore, chunks
 
 _MARK = 0x65786272  # says of an SQLite file that it is a reply store
 _TABLE = (

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from exabench.nouns import Passage, Query
-from exabench.shelf import Shelf
+from exabench.core.nouns import Passage, Query
+from exabench.core.shelf import Shelf
 
 
 class Reranker(Protocol):

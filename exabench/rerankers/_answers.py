@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exabench.errors import BadInput, plural
-from exabench.files import read_toml
+from exabench.core.errors import BadInput, plural
+from exabench.core.files import read_toml
 from exabench.strategies import STRATEGIES
 
 if TYPE_CHECKING:

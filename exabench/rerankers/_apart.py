@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from exabench.files import json_text, write
+from exabench.core.files import json_text, write
 from exabench.rerankers._heads import Pooled
 from exabench.rerankers._templates import Item, ends_of
 

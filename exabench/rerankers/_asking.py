@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from exabench.asking import Conversation, converse
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query, Reply, Usage
 from exabench.flops import Shape, exact, paper, shape_of
-from exabench.nouns import Passage, Query, Reply, Usage
 from exabench.prompting import PromptFile, shown
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations
 from typing import Unpack
 
-from exabench.nouns import Passage, Query, Usage
+from exabench.core.nouns import Passage, Query, Usage
 from exabench.rerankers._answers import answer_ids, answer_words, chosen
 from exabench.rerankers._models import Options, load
 from exabench.rerankers._pointwise import Pointwise

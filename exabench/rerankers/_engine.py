@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from exabench.batches import batches, budget_of
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Progress, silent
 from exabench.models import out_of_memory
-from exabench.nouns import Progress, silent
 from exabench.rerankers._heads import inputs_of
 from exabench.rerankers._learning import Learner
 from exabench.rerankers._store import Scored, Store

@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from exabench.batches import padded
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query
 from exabench.models import silence
-from exabench.nouns import Passage, Query
 from exabench.rerankers._apart import Compared, Sides, write_modules
 from exabench.rerankers._heads import Decoder, Pooled, Seq2Seq, inputs_of
 from exabench.rerankers._templates import Item, ids_of

@@ -11,8 +11,9 @@ import torch
 import transformers
 from safetensors import safe_open
 
-from exabench.errors import BadInput, UnknownName
-from exabench.files import read_json
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import read_json
+from exabench.core.nouns import ModelFolder, Progress
 from exabench.flops import Shape, shape_of
 from exabench.hub import model_folder
 from exabench.models import (
@@ -25,7 +26,6 @@ from exabench.models import (
     tokenizer_of,
     weights_of,
 )
-from exabench.nouns import ModelFolder, Progress
 from exabench.rerankers._heads import Classifier, Decoder, Head, Pooled, Seq2Seq
 
 __all__ = ["Head", "Loaded", "load"]

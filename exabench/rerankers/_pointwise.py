@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from exabench.core.nouns import Passage, Query, Usage, silent
 from exabench.flops import exact, paper, shape_of
-from exabench.nouns import Passage, Query, Usage, silent
 from exabench.rerankers._engine import Engine
 from exabench.rerankers._models import Loaded, Options
 from exabench.rerankers._store import Scored

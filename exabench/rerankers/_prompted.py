@@ -8,8 +8,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from exabench.asking import Conversation
-from exabench.errors import BadInput, UnknownName
-from exabench.nouns import Passage, Prompt, Query, Reply
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.prompting import PromptFile, prompt_file
 from exabench.rerankers._asking import Asking, Outcome, by_place
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from exabench.files import digest_of
-from exabench.sqlite_store import SqliteStore
+from exabench.core.files import digest_of
+from exabench.core.sqlite_store import SqliteStore
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS identity (json TEXT PRIMARY KEY);

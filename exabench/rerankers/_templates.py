@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 
 FIELDS = ("query", "passage", "passage_b")
 _FIELD = r"\{(query|passage_b|passage)\}"

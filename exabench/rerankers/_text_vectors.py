@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 from exabench.rerankers._tokens import text_key
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from exabench.core.errors import BadInput
+from exabench.core.files import read_json
+from exabench.core.nouns import Passage, Query, Usage
 from exabench.dual_encoder import DualEncoder, similarity_of_pairs
-from exabench.errors import BadInput
-from exabench.files import read_json
 from exabench.flops import exact, paper
 from exabench.hub import model_folder
 from exabench.models import INT8, device_of
-from exabench.nouns import Passage, Query, Usage
 from exabench.rerankers._apart import Compared, Sides
 from exabench.rerankers._heads import POOLINGS
 from exabench.rerankers._learning import Learner

@@ -10,10 +10,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from exabench.errors import BadInput, OutsideFailed, printable
-from exabench.files import from_json
-from exabench.http import Client, Limits, Request, StatusError, check_url
-from exabench.nouns import Passage, Query, Usage
+from exabench.core.errors import BadInput, OutsideFailed, printable
+from exabench.core.files import from_json
+from exabench.core.http import Client, Limits, Request, StatusError, check_url
+from exabench.core.nouns import Passage, Query, Usage
 
 _SCORE_KEYS = {"documents": "relevance_score", "texts": "score"}
 

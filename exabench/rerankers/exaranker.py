@@ -8,8 +8,8 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Query
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query
 from exabench.rerankers._answers import answer_ids, answer_words, chosen, spellings
 from exabench.rerankers._models import Options, load
 from exabench.rerankers._pointwise import Pointwise

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from exabench.asking import Conversation
-from exabench.errors import BadInput, UnknownName
-from exabench.nouns import Passage, Prompt, Query, Reply
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.permutation import Permutation, read_permutation
 from exabench.prompting import prompt_file
 from exabench.rerankers._asking import Asking, Outcome, by_place

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from exabench.nouns import Passage, Qrels, Query
+from exabench.core.nouns import Passage, Qrels, Query
 
 
 class Oracle:

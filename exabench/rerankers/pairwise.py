@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from exabench.errors import BadInput, MissingExtra
-from exabench.nouns import Passage, Progress, Query, Usage, silent
-from exabench.options import make
+from exabench.core.errors import BadInput, MissingExtra
+from exabench.core.nouns import Passage, Progress, Query, Usage, silent
+from exabench.core.options import make
 from exabench.rerankers._prompted import Prompted
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from exabench.nouns import Passage, Query
+from exabench.core.nouns import Passage, Query
 
 
 class Random:

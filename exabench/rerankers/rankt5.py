@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
-from exabench.files import read_json
+from exabench.core.files import read_json
 from exabench.hub import model_folder
 from exabench.rerankers._answers import answer_ids, answer_words, chosen, suited
 from exabench.rerankers._models import Options, load

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exabench.nouns import Passage, Query
+from exabench.core.nouns import Passage, Query
 
 
 class Unchanged:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 from exabench.rerankers._answers import answer_ids, answer_words, chosen
 from exabench.rerankers._models import Options, load
 from exabench.rerankers._pointwise import Pointwise

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from exabench.nouns import Query, Run
-from exabench.shelf import Shelf
+from exabench.core.nouns import Query, Run
+from exabench.core.shelf import Shelf
 
 
 class Retriever(Protocol):

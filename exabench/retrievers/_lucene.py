@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from exabench.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, printable
-from exabench.files import only_writer, replacing_folder
+from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, printable
+from exabench.core.files import only_writer, replacing_folder
 
 _START = threading.Lock()
 _PIP = "pip install 'exabench[lucene]'"

@@ -19,9 +19,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from exabench.errors import BadInput
-from exabench.files import digest_of, from_json, json_text, only_writer, read_text, write
-from exabench.nouns import Passage, Progress, silent
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, from_json, json_text, only_writer, read_text, write
+from exabench.core.nouns import Passage, Progress, silent
 
 SHARD = 1024
 """Passages encoded at a time: what memory holds of a collection, and what a kill can cost."""

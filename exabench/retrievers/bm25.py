@@ -10,8 +10,8 @@ import bm25s
 import numpy as np
 import Stemmer
 
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Query, Run
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query, Run
 from exabench.retrievers._lucene_scores import LuceneLengths, without_ties
 from exabench.retrievers._lucene_words import STOP_WORDS, LuceneWords
 from exabench.runs import run_of, top

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from exabench.errors import BadInput, UnknownName
-from exabench.files import digest_of, read_bytes
-from exabench.nouns import Passage, Query, Run
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import digest_of, read_bytes
+from exabench.core.nouns import Passage, Query, Run
 from exabench.rank_fusion import METHODS, fuse
 from exabench.runs import rank_scores, read_run, run_of, top
 

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from exabench.errors import BadInput, UnknownName
-from exabench.files import cache_folder, digest_of
-from exabench.nouns import Passage, Query, Run
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import cache_folder, digest_of
+from exabench.core.nouns import Passage, Query, Run
 from exabench.retrievers._lucene import anserini_jar, build, failing, java, open_index
 from exabench.runs import run_of, top
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from exabench.files import digest_of, read_bytes
-from exabench.nouns import Passage, Query, Run
+from exabench.core.files import digest_of, read_bytes
+from exabench.core.nouns import Passage, Query, Run
 from exabench.runs import read_run, select_queries, top
 
 

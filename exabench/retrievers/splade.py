@@ -13,11 +13,11 @@ from scipy.sparse import csr_matrix, vstack
 from transformers import AutoModelForMaskedLM
 
 from exabench.batches import CPU_SHARD_TOKENS, budget_of, padded_batches, tokenised
-from exabench.errors import BadInput
-from exabench.files import cache_folder, read_json
+from exabench.core.errors import BadInput
+from exabench.core.files import cache_folder, read_json
+from exabench.core.nouns import ModelFolder, Passage, Progress, Query, Run, silent
 from exabench.hub import model_folder
 from exabench.models import device_of, dtype_of, loading, token_limit, tokenizer_of, weights_of
-from exabench.nouns import ModelFolder, Passage, Progress, Query, Run, silent
 from exabench.retrievers._best import BestRows, columns
 from exabench.retrievers._vectors import SHARD, Vectors, refuse_not_finite
 from exabench.runs import run_of, top

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Query, Run
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query, Run
 from exabench.retrievers import Retriever
 from exabench.runs import run_of, top
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from exabench.errors import printable
-from exabench.nouns import Usage
-from exabench.records import Record
+from exabench.core.errors import printable
+from exabench.core.nouns import Usage
+from exabench.core.records import Record
 from exabench.screening import ERROR_CLASSES, Refused
 
 _Count = Annotated[int, Meta(ge=0, lt=1 << 53)]

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import exabench.hub
-from exabench.files import cache_folder, replacing_folder
-from exabench.nouns import ModelFolder
+from exabench.core.files import cache_folder, replacing_folder
+from exabench.core.nouns import ModelFolder
 from exabench.screening import Limits, Refused, check_libraries, screened, screened_repo
 
 

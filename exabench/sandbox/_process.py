@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from exabench.errors import printable
+from exabench.core.errors import printable
 from exabench.sandbox._jail import Limits, jail_command
 from exabench.sandbox._seccomp import seccomp_filter
 from exabench.screening import Refused

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from exabench.nouns import ModelFolder, Passage, Query, Usage
+from exabench.core.nouns import ModelFolder, Passage, Query, Usage
 from exabench.sandbox._answers import About, CountedScores, Scores, Speed, read_answer
 from exabench.sandbox._folders import stranger
 from exabench.sandbox._jail import Limits, check_jail

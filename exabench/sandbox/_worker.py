@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import IO, Any
 
-from exabench.errors import BadInput, ExabenchError
-from exabench.nouns import Passage, Query, Usage
+from exabench.core.errors import BadInput, ExabenchError
+from exabench.core.nouns import Passage, Query, Usage
 from exabench.sandbox._jail import MODEL
 
 Answer = Callable[[Mapping[str, Any]], None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exabench.errors import BadInput, printable
+from exabench.core.errors import BadInput, printable
 
 ERROR_CLASSES = {
     "invalid-submission": "the submission itself is wrong",

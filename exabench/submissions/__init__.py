@@ -9,9 +9,9 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-from exabench.errors import BadInput, printable
-from exabench.files import read_toml, toml_text
-from exabench.nouns import Submission
+from exabench.core.errors import BadInput, printable
+from exabench.core.files import read_toml, toml_text
+from exabench.core.nouns import Submission
 from exabench.submissions._fields import COMMIT as COMMIT
 from exabench.submissions._fields import FIELDS as FIELDS
 from exabench.submissions._fields import KINDS as KINDS

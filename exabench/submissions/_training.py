@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from exabench.errors import BadInput, printable
-from exabench.files import from_json
-from exabench.records import Record, read
+from exabench.core.errors import BadInput, printable
+from exabench.core.files import from_json
+from exabench.core.records import Record, read
 
 TRAINING_FILES = ("training.json", "README.md", "recipe.toml", "curves.csv")
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Progress, Submission, silent
 from exabench.ledger import Ledger
-from exabench.nouns import Progress, Submission, silent
 from exabench.submissions import read_submission
 from exabench.submitting._checking import BASELINES as BASELINES
 from exabench.submitting._checking import CheckedSubmission as CheckedSubmission

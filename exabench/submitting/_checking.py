@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from exabench.catalogue import single_task
-from exabench.errors import BadInput, ExabenchError, MissingExtra, UnknownName
+from exabench.core.errors import BadInput, ExabenchError, MissingExtra, UnknownName
+from exabench.core.files import digest_of, packed
+from exabench.core.nouns import Progress, Run, Submission, silent
+from exabench.core.options import NOT_OPTIONS
 from exabench.evaluation import reranker_options
-from exabench.files import digest_of, packed
 from exabench.hub import is_repo
 from exabench.ledger import Ledger, run_path
-from exabench.nouns import Progress, Run, Submission, silent
-from exabench.options import NOT_OPTIONS
 from exabench.rerankers import RERANKERS
 from exabench.reranking import Reranking
 from exabench.runs import completed, read_run, run_digest, run_text

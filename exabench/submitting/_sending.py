@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from exabench.core.errors import BadInput, printable
+from exabench.core.files import replacing_folder, write
 from exabench.discussions import Listed, is_file, open_requests
 from exabench.discussions import files as files_of
-from exabench.errors import BadInput, printable
-from exabench.files import replacing_folder, write
 from exabench.hub import Repository, dataset_snapshot, is_repo, until_seen
 from exabench.submissions import TRAINING_FILES
 from exabench.submitting._checking import CheckedSubmission

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-from exabench.nouns import Prompt, Reply
-from exabench.shelf import Shelf
+from exabench.core.nouns import Prompt, Reply
+from exabench.core.shelf import Shelf
 
 
 class Teacher(Protocol):

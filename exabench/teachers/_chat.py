@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from exabench.errors import BadInput, Refused, printable
-from exabench.files import digest_of, read_json
-from exabench.nouns import Prompt
+from exabench.core.errors import BadInput, Refused, printable
+from exabench.core.files import digest_of, read_json
+from exabench.core.nouns import Prompt
 
 Asked: TypeAlias = tuple[Prompt, list[int]]
 """A prompt and its token ids."""

@@ -8,9 +8,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from exabench.errors import BadInput, ExabenchError, OutsideFailed, Refused, printable
-from exabench.http import Client, Limits, Request, StatusError, check_url
-from exabench.nouns import Prompt, Reply
+from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, Refused, printable
+from exabench.core.http import Client, Limits, Request, StatusError, check_url
+from exabench.core.nouns import Prompt, Reply
 from exabench.teachers._chat import seed_of
 
 HOPELESS = 20

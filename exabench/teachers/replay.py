@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from exabench import records
-from exabench.errors import BadInput, Refused
-from exabench.files import digest_of, file_digest, from_json, lines
-from exabench.nouns import Prompt, Reply
+from exabench.core import records
+from exabench.core.errors import BadInput, Refused
+from exabench.core.files import digest_of, file_digest, from_json, lines
+from exabench.core.nouns import Prompt, Reply
 
 EMBEDDED = Path(__file__).parents[1]
 

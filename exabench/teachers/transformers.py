@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
+from exabench.core.nouns import ModelFolder, Prompt, Reply
 from exabench.hub import model_folder
 from exabench.models import check_vocabulary, device_of, dtype_of, loading, tokenizer_of, weights_of
-from exabench.nouns import ModelFolder, Prompt, Reply
 from exabench.teachers._chat import Asked, fitting, model_config, seed_of, template_of
 
 READ_AHEAD = 512

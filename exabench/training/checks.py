@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exabench.catalogue import single_task
-from exabench.errors import BadInput, ExabenchError
-from exabench.nouns import Progress, Result
+from exabench.core.errors import BadInput, ExabenchError
+from exabench.core.nouns import Progress, Result
 from exabench.reranking import Reranking, make_candidates
 from exabench.retrievers import RETRIEVERS
 from exabench.statistics import holm, paired_test

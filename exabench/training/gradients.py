@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from exabench.batches import batches, budget_of
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 from exabench.models import out_of_memory
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Progress
 from exabench.models import room
-from exabench.nouns import Progress
 from exabench.training import checkpoints
 from exabench.training.curves import Curves, Point
 from exabench.training.optimisers import optimiser_of, rate_at

@@ -20,9 +20,9 @@ from typing import Any
 
 import exabench.hub
 from exabench.cards import model_card, model_template
-from exabench.errors import BadInput
-from exabench.files import file_digest, json_text, read_json, replacing_folder, toml_text, write
-from exabench.nouns import Submission
+from exabench.core.errors import BadInput
+from exabench.core.files import file_digest, json_text, read_json, replacing_folder, toml_text, write
+from exabench.core.nouns import Submission
 from exabench.submissions import read_submission, submission_text
 
 FORMAT = 1

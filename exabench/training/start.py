@@ -11,11 +11,11 @@ import transformers
 from torch import nn
 
 from exabench.cards import licence_in
-from exabench.errors import BadInput, printable
-from exabench.files import read_json, replacing_folder
+from exabench.core.errors import BadInput, printable
+from exabench.core.files import read_json, replacing_folder
+from exabench.core.nouns import ModelFolder
 from exabench.hub import CARD, model_folder
 from exabench.models import dtype_of, loading, silence, tokenizer_of
-from exabench.nouns import ModelFolder
 from exabench.rerankers import RERANKERS
 from exabench.systems import reranker
 

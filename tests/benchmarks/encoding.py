@@ -26,9 +26,9 @@ from sentence_transformers import SentenceTransformer
 from exabench.batches import CPU_SHARD_TOKENS
 from exabench.catalogue import single_task
 from exabench.collections import open_collection
+from exabench.core.nouns import Passage, Query
 from exabench.dual_encoder import DualEncoder
 from exabench.hub import model_folder
-from exabench.nouns import Passage, Query
 from exabench.retrievers.dense import BACKENDS, Dense
 from exabench.retrievers.splade import Splade
 

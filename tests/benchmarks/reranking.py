@@ -26,8 +26,8 @@ from sentence_transformers import CrossEncoder
 
 from exabench.catalogue import single_task
 from exabench.collections import open_collection
+from exabench.core.nouns import Passage, Query
 from exabench.metrics._measure import mean, measure
-from exabench.nouns import Passage, Query
 from exabench.runs import read_run, run_of
 from exabench.systems import reranker
 

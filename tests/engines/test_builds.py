@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from exabench.building import Sources, build, data_recipe
-from exabench.files import toml_text
+from exabench.core.files import toml_text
+from exabench.core.rows import Release
 from exabench.releases import rows, verify
-from exabench.rows import Release
 
 RECIPES = ("mini-explanations", "mini-listwise", "mini-contrastive")
 

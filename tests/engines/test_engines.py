@@ -14,8 +14,8 @@ import pytest
 
 from exabench.catalogue import task
 from exabench.collections import open_collection
-from exabench.errors import BadInput, OutsideFailed
-from exabench.nouns import Passage, Prompt, Query, Reply
+from exabench.core.errors import BadInput, OutsideFailed
+from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.rerankers import RERANKERS
 from exabench.retrievers import RETRIEVERS
 from exabench.runs import read_run, run_of, write_run

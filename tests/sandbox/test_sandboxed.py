@@ -14,7 +14,7 @@ from models import MINILM, classifier_folder, decoder_folder
 from safetensors.torch import load_file, save_file
 
 from exabench.catalogue import single_task
-from exabench.nouns import Passage, Query
+from exabench.core.nouns import Passage, Query
 from exabench.reranking import Reranking, make_candidates
 from exabench.runs import run_digest
 from exabench.sandbox import Limits, Refused, Sandboxed

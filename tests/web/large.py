@@ -19,8 +19,8 @@ import numpy as np
 
 from exabench.board import Board, Ranking, Row, Score, Spent
 from exabench.catalogue import task
+from exabench.core.nouns import FIRST_STAGE, Result, Submission, Task
 from exabench.ledger import read_result
-from exabench.nouns import FIRST_STAGE, Result, Submission, Task
 from exabench.pages import render
 
 LINES, SEED = (1_000, 10_000), 20_260_102

@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from exabench.errors import BadInput, printable
-from exabench.files import lines
+from exabench.core.errors import BadInput, printable
+from exabench.core.files import lines
 
 T = TypeVar("T")
 Line = TypeVar("Line", bound=msgspec.Struct)

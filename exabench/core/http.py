@@ -19,7 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from exabench.errors import BadInput, OutsideFailed, printable
+from exabench.core.errors import BadInput, OutsideFailed, printable
 
 LARGEST_ANSWER = 64 << 20
 """Bytes of an answer after decompression; one with more is a failure."""

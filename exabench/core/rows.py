@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any, TypeAlias
 
-from exabench.errors import BadInput
-from exabench.files import digest_of
-from exabench.nouns import Passage, Prompt, Query
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of
+from exabench.core.nouns import Passage, Prompt, Query
 
 Row: TypeAlias = dict[str, Any]
 """One row of a family: every field of the family's schema, and no other."""

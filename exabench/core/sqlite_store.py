@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from exabench.errors import BadInput, CannotWrite
+from exabench.core.errors import BadInput, CannotWrite
 
 AT_ONCE = 500
 """Keys that one statement looks up; older builds of SQLite take 999 parameters at most."""

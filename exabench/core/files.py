@@ -20,7 +20,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from exabench.errors import BadInput, CannotWrite
+from exabench.core.errors import BadInput, CannotWrite
+
+PACKAGE = Path(__file__).parents[1]
+"""The installed package: what comes with it is read from here."""
 
 _UNFINISHED = ".unfinished"
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from exabench.files import digest_of
+from exabench.core.files import digest_of
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from exabench.errors import CannotWrite, ExabenchError, MissingExtra, OutsideFailed, UnknownName, printable
+from exabench.core.errors import CannotWrite, ExabenchError, MissingExtra, OutsideFailed, UnknownName, printable
 
 _Given = TypeVar("_Given")
 _Got = TypeVar("_Got")

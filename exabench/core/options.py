@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exabench.errors import BadInput, printable
+from exabench.core.errors import BadInput, printable
 
 NOT_OPTIONS = frozenset({"self", "passages", "progress", "lock", "scores", "qrels", "data", "collection"})
 """Parameters that only the program fills in."""

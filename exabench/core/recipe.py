@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exabench.errors import BadInput, UnknownName
-from exabench.files import digest_of, read_toml
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import PACKAGE, digest_of, read_toml
 
-FOLDER = Path(__file__).parent / "recipes"
+FOLDER = PACKAGE / "recipes"
 
 
 @dataclass(frozen=True)

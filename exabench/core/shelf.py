@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from exabench.errors import MissingExtra, UnknownName
+from exabench.core.errors import MissingExtra, UnknownName
 
 
 class Shelf(Mapping[str, Any]):

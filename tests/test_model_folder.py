@@ -22,12 +22,12 @@ from models import classifier_folder
 from toys import contents
 
 import exabench
-from exabench import hub
-from exabench.cards import model_card, model_template
 from exabench.core.errors import BadInput, CannotWrite
 from exabench.core.files import digest_of, file_digest, json_text
 from exabench.core.rows import Release
 from exabench.evaluation import evaluate, run_board
+from exabench.hub.cards import model_card, model_template
+from exabench.hub.client import client as hub
 from exabench.submissions import read_submission
 from exabench.submitting import submit
 from exabench.training.checks import Against, Checked, corrected

@@ -20,9 +20,9 @@ from hub_double import HubDouble
 from hub_faults import KINDS
 from toys import contents
 
-from exabench import commits
 from exabench.core.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed
 from exabench.core.rows import Release
+from exabench.hub.client import commits
 from exabench.publishing import Published, publish
 from exabench.releases import diff, read, rows, save, verify
 

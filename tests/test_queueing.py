@@ -20,7 +20,7 @@ import exabench.queueing as queueing
 from exabench.cli.bench import bench
 from exabench.core.errors import BadInput, CannotWrite, MissingExtra, OutsideFailed
 from exabench.core.files import read_json
-from exabench.hub import model_folder
+from exabench.hub.client import model_folder
 from exabench.ledger import Ledger
 from exabench.queueing import Answer, Folders, Requests, public_line, refusal, work_off
 from exabench.runs import run_text

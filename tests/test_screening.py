@@ -30,8 +30,8 @@ from models import (
 
 import exabench.flops
 import exabench.screening
-from exabench import hub
 from exabench.core.errors import BadInput
+from exabench.hub.client import client as hub
 from exabench.sandbox import stranger
 from exabench.screening import ERROR_CLASSES, Limits, Refused, check_libraries, screened, screened_repo
 from exabench.screening._settings import FAMILIES

@@ -15,7 +15,7 @@ from test_endpoint import lengths, server
 from toys import contents, good_run, write_run, write_submission
 from trained import model_folder
 
-import exabench.hub
+import exabench.hub.client
 from exabench.catalogue import task
 from exabench.collections import open_collection
 from exabench.core.errors import BadInput, OutsideFailed, UnknownName
@@ -311,7 +311,7 @@ def hub(tmp_path, monkeypatch, board):
     with HubDouble() as server:
         point_at(server.url, tmp_path / "home", monkeypatch)
         server.commit(f"datasets/{REPO}", contents(board))
-        monkeypatch.setattr(exabench.hub.time, "sleep", lambda seconds: None)
+        monkeypatch.setattr(exabench.hub.client.time, "sleep", lambda seconds: None)
         yield server
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from exabench.building._making import Making
 from exabench.building._review import TRAIN, VALIDATION, Review
-from exabench.cards import card, changelog, template_for
 from exabench.core.files import file_digest, read_text, write
 from exabench.core.nouns import Progress
 from exabench.core.rows import FAMILIES, DataFile, Release, Table
+from exabench.hub.cards import card, changelog, template_for
 from exabench.releases import save, write_table
 
 FIRST = "1.0.0"

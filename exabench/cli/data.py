@@ -158,8 +158,8 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
 @json_option
 def card(folder: Path, as_json: bool) -> None:
     """Print the card of the release in FOLDER, made anew from its manifest."""
-    from exabench.cards import card, template_for
     from exabench.core.files import read_text
+    from exabench.hub.cards import card, template_for
     from exabench.releases import read
 
     release = read(folder)

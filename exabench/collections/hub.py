@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from exabench.core.nouns import Passage, Query, Task
-from exabench.hub import pinned, rows
+from exabench.hub.client import pinned, rows
 
 
 class Hub:

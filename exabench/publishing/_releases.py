@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from exabench.cards import card, changelog, template_for
-from exabench.commits import CARD, MANIFEST, Change, Publication, Published, check_apart, place_of
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.files import file_digest, write
 from exabench.core.nouns import Progress, silent
 from exabench.core.rows import DataFile, Release
+from exabench.hub.cards import card, changelog, template_for
+from exabench.hub.commits import CARD, MANIFEST, Change, Publication, Published, check_apart, place_of
 from exabench.releases import diff, next_version, raised, read, save, verify
 
 CHANGES = "CHANGELOG.md"

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import exabench.discussions as talking
+import exabench.hub.pull_requests as talking
 from exabench.core.errors import plural, printable
 from exabench.core.files import replacing_folder
-from exabench.discussions import Listed
-from exabench.hub import dataset_snapshot, until_seen
+from exabench.hub.client import dataset_snapshot, until_seen
+from exabench.hub.pull_requests import Listed
 from exabench.ledger import Ledger
 from exabench.queueing._answers import Answer
 from exabench.queueing._staging import LARGEST, Pending

@@ -60,7 +60,7 @@ def load(
 
 def _fetched(repo: str, table: str, split: str, revision: str, lock: str | Path | None) -> Path:
     """The manifest and the files of one split, fetched from the Hub at one commit."""
-    from exabench.hub import dataset_snapshot, is_repo
+    from exabench.hub.client import dataset_snapshot, is_repo
 
     if not is_repo(repo):
         raise BadInput(f"{repo!r} is no release folder here and no Hub id (owner/name); give one of the two")

@@ -15,7 +15,7 @@ from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import read_json
 from exabench.core.nouns import ModelFolder, Progress
 from exabench.flops import Shape, shape_of
-from exabench.hub import model_folder
+from exabench.hub.client import model_folder
 from exabench.models import (
     INT8,
     PRECISIONS,

@@ -14,7 +14,7 @@ from exabench.core.files import read_json
 from exabench.core.nouns import Passage, Query, Usage
 from exabench.dual_encoder import DualEncoder, similarity_of_pairs
 from exabench.flops import exact, paper
-from exabench.hub import model_folder
+from exabench.hub.client import model_folder
 from exabench.models import INT8, device_of
 from exabench.rerankers._apart import Compared, Sides
 from exabench.rerankers._heads import POOLINGS

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Unpack
 
 from exabench.core.files import read_json
-from exabench.hub import model_folder
+from exabench.hub.client import model_folder
 from exabench.rerankers._answers import answer_ids, answer_words, chosen, suited
 from exabench.rerankers._models import Options, load
 from exabench.rerankers._pointwise import Pointwise

@@ -16,7 +16,7 @@ from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import cache_folder
 from exabench.core.nouns import Passage, Progress, Query, Run, silent
 from exabench.dual_encoder import DualEncoder, similarity_of_pairs
-from exabench.hub import model_folder
+from exabench.hub.client import model_folder
 from exabench.models import device_of
 from exabench.retrievers._best import BestRows, columns
 from exabench.retrievers._vectors import SHARD, Vectors, refuse_not_finite

@@ -14,7 +14,7 @@ from exabench.core.files import digest_of, packed
 from exabench.core.nouns import Progress, Run, Submission, silent
 from exabench.core.options import NOT_OPTIONS
 from exabench.evaluation import reranker_options
-from exabench.hub import is_repo
+from exabench.hub.client import is_repo
 from exabench.ledger import Ledger, run_path
 from exabench.rerankers import RERANKERS
 from exabench.reranking import Reranking

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import replacing_folder, write
-from exabench.discussions import Listed, is_file, open_requests
-from exabench.discussions import files as files_of
-from exabench.hub import Repository, dataset_snapshot, is_repo, until_seen
+from exabench.hub.client import Repository, dataset_snapshot, is_repo, until_seen
+from exabench.hub.pull_requests import Listed, is_file, open_requests
+from exabench.hub.pull_requests import files as files_of
 from exabench.submissions import TRAINING_FILES
 from exabench.submitting._checking import CheckedSubmission
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.nouns import Prompt, Reply
-from exabench.hub import model_folder
+from exabench.hub.client import model_folder
 from exabench.teachers._chat import Asked, first_line, fitting, model_config, seed_of, template_of
 
 # Standard output belongs to the command line; vLLM reads this when it is imported.

@@ -10,11 +10,11 @@ import torch
 import transformers
 from torch import nn
 
-from exabench.cards import licence_in
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import read_json, replacing_folder
 from exabench.core.nouns import ModelFolder
-from exabench.hub import CARD, model_folder
+from exabench.hub.cards import licence_in
+from exabench.hub.client import CARD, model_folder
 from exabench.models import dtype_of, loading, silence, tokenizer_of
 from exabench.rerankers import RERANKERS
 from exabench.systems import reranker

@@ -28,7 +28,7 @@ from exabench.catalogue import single_task
 from exabench.collections import open_collection
 from exabench.core.nouns import Passage, Query
 from exabench.dual_encoder import DualEncoder
-from exabench.hub import model_folder
+from exabench.hub.client import model_folder
 from exabench.retrievers.dense import BACKENDS, Dense
 from exabench.retrievers.splade import Splade
 

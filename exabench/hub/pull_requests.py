@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from exabench.hub import api, asking
+from exabench.hub.client import api, asking
 
 KIND = "dataset"
 """What a board is on the Hub: a repository of data."""

@@ -26,8 +26,8 @@ from exabench.core.files import (
     writing,
 )
 from exabench.core.nouns import Progress
-from exabench.discussions import open_requests
-from exabench.hub import Repository, is_repo, until_seen
+from exabench.hub.client import Repository, is_repo, until_seen
+from exabench.hub.pull_requests import open_requests
 
 CARD = "README.md"
 MANIFEST = "manifest.json"

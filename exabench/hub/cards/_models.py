@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from exabench.cards._datasets import merged
-from exabench.cards._templates import filled
-from exabench.cards.front_matter import licence_keys, parsed, refreshed, split
-from exabench.cards.markdown import Markdown
 from exabench.core.errors import BadInput
 from exabench.core.files import dotted, read_text, toml_text
+from exabench.hub.cards._datasets import merged
+from exabench.hub.cards._templates import filled
+from exabench.hub.cards.front_matter import licence_keys, parsed, refreshed, split
+from exabench.hub.cards.markdown import Markdown
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _OURS = (

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from exabench.cards import _templates as templates
-from exabench.cards.front_matter import licence_keys, parsed, refreshed, split
-from exabench.cards.markdown import plain
 from exabench.core.errors import BadInput
 from exabench.core.rows import DataFile, Release, Table
+from exabench.hub.cards import _templates as templates
+from exabench.hub.cards.front_matter import licence_keys, parsed, refreshed, split
+from exabench.hub.cards.markdown import plain
 
 OURS = ("license", "license_name", "size_categories", "configs", "dataset_info")
 """The keys of the front matter that are computed; all others belong to whoever writes the card."""

@@ -11,10 +11,10 @@ from typing import Any
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from exabench.cards.markdown import Markdown, code, figures, plain
 from exabench.core.errors import BadInput, plural
 from exabench.core.files import read_text, toml_text
 from exabench.core.rows import DataFile, Release, Table
+from exabench.hub.cards.markdown import Markdown, code, figures, plain
 
 REASONS = 20
 """Reasons why inputs did not become rows that are listed, the most frequent first; the others are summed up."""

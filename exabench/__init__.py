@@ -39,16 +39,16 @@ if TYPE_CHECKING:
     from exabench.evaluation import evaluate as evaluate
     from exabench.evaluation import run_board as run_board
     from exabench.evaluation import score as score
+    from exabench.measure.qrels import read_qrels as read_qrels
+    from exabench.measure.qrels import write_qrels as write_qrels
+    from exabench.measure.runs import read_run as read_run
+    from exabench.measure.runs import run_of as run_of
+    from exabench.measure.runs import write_run as write_run
     from exabench.pages import render as render
     from exabench.publishing import publish as publish
     from exabench.publishing import publish_model as publish_model
-    from exabench.qrels import read_qrels as read_qrels
-    from exabench.qrels import write_qrels as write_qrels
     from exabench.releases import load as load
     from exabench.reranking import make_candidates as make_candidates
-    from exabench.runs import read_run as read_run
-    from exabench.runs import run_of as run_of
-    from exabench.runs import write_run as write_run
     from exabench.submitting import submit as submit
     from exabench.systems import reranker as reranker
     from exabench.systems import retriever as retriever

@@ -13,10 +13,10 @@ from exabench.collections import all_judgements, at_hand, benchmarks, open_colle
 from exabench.core.errors import ExabenchError, plural
 from exabench.core.nouns import Progress, Qrels, Task, silent
 from exabench.core.rows import Row, Table
-from exabench.metrics._measure import mean, measure
+from exabench.measure.measures import mean, measure
+from exabench.measure.runs import run_in_order
 from exabench.quality import Duplicates, Leaks, Report, collection_of
 from exabench.releases import read, rows
-from exabench.runs import run_in_order
 
 METRIC = "nDCG@10"
 

@@ -15,10 +15,10 @@ from exabench.collections._choose import judgements_of
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Measurement, Qrels, Run
 from exabench.ledger import Ledger
+from exabench.measure.measures import MetricName
+from exabench.measure.runs import read_run
+from exabench.measure.statistics import ALPHA, PairedTest, holm, paired_test
 from exabench.measuring import measurement, metrics_of
-from exabench.metrics._measure import MetricName
-from exabench.runs import read_run
-from exabench.statistics import ALPHA, PairedTest, holm, paired_test
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation, localcontext
 from exabench.core.errors import BadInput, plural
 from exabench.core.nouns import Cost, Timing, Usage
 from exabench.flops import qpp, rpp
-from exabench.metrics._measure import mean
+from exabench.measure.measures import mean
 
 
 def cost_of(

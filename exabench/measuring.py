@@ -15,11 +15,11 @@ import numpy as np
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Candidates, Convention, Measurement, Qrels, Result, Run, Task
-from exabench.metrics._measure import mean, measure
-from exabench.metrics._ties import ceiling, tie_report
-from exabench.qrels import positives_only, qrels_digest
-from exabench.runs import completed, run_digest, without_self_matches
-from exabench.statistics import bootstrap_intervals, paired_test, paired_test_of_0_1
+from exabench.measure.measures import mean, measure
+from exabench.measure.qrels import positives_only, qrels_digest
+from exabench.measure.runs import completed, run_digest, without_self_matches
+from exabench.measure.statistics import bootstrap_intervals, paired_test, paired_test_of_0_1
+from exabench.measure.ties import ceiling, tie_report
 
 METRICS = ("nDCG@10", "RR@10", "AP@100", "R@100", "P@10", "Success@5", "Judged@10")
 TIE_WARNING = 0.01

@@ -18,9 +18,9 @@ from exabench.core.nouns import Candidates, Cost, Result, Submission
 from exabench.flops import qpp
 from exabench.ledger import Cell as LedgerCell
 from exabench.ledger import Ledger, last_values, read_result, result_json
+from exabench.measure.runs import completed, read_run
 from exabench.measuring import Stage
 from exabench.releases import verify as release_problems
-from exabench.runs import completed, read_run
 from exabench.showing import read_shown
 from exabench.submissions import SENT_IN, read_training
 

@@ -22,8 +22,8 @@ from exabench.catalogue import expand, task
 from exabench.comparison import compare_submissions
 from exabench.core.nouns import FIRST_STAGE, Convention, Result, Submission
 from exabench.ledger import Ledger, read_result
+from exabench.measure.statistics import paired_test
 from exabench.pages import render
-from exabench.statistics import paired_test
 from exabench.submissions import submission_text
 
 TASKS = ["trec-dl-2019", "nfcorpus", "scifact", "fiqa", "trec-covid", "cqadupstack"]

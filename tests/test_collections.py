@@ -22,7 +22,7 @@ from exabench.collections.beir_folder import BeirFolder
 from exabench.core.errors import BadInput
 from exabench.core.files import read_json
 from exabench.core.nouns import Passage, Query, Task
-from exabench.qrels import qrels_digest, qrels_text
+from exabench.measure.qrels import qrels_digest, qrels_text
 
 MINI = Path(exabench.collections.beir_folder.EMBEDDED) / "mini"
 TWO = Given(

@@ -18,9 +18,9 @@ from exabench.catalogue import task
 from exabench.collections import open_collection
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Passage, Query
+from exabench.measure.runs import run_of, run_text, top
 from exabench.reranking import make_candidates
 from exabench.retrievers.dense import Dense
-from exabench.runs import run_of, run_text, top
 
 COLLECTION = open_collection(task("mini"))
 PASSAGES, QUERIES = list(COLLECTION.passages())[:60], list(COLLECTION.queries())

@@ -17,10 +17,10 @@ from exabench.core.errors import BadInput, CheckFailed, ExabenchError
 from exabench.core.nouns import Change, Convention, Passage, Query, Task
 from exabench.evaluation import ResultRecorder, evaluate, reranker_options, run_board, score
 from exabench.ledger import Ledger, read_result
+from exabench.measure.runs import run_digest, run_in_order, run_text, select_queries, top
 from exabench.measuring import measurement, metrics_of, today
 from exabench.rerankers import RERANKERS
 from exabench.reranking import Reranking, make_candidates, rerank
-from exabench.runs import run_digest, run_in_order, run_text, select_queries, top
 from exabench.submitting import submit, withdraw
 
 QRELS = open_collection(task("mini")).qrels("test")

@@ -22,14 +22,14 @@ from exabench.collections import open_collection
 from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra
 from exabench.core.files import only_writer
 from exabench.core.nouns import Convention, Passage, Query, Run
+from exabench.measure.qrels import read_qrels
+from exabench.measure.runs import run_text
 from exabench.measuring import measurement
-from exabench.qrels import read_qrels
 from exabench.retrievers import _lucene
 from exabench.retrievers._lucene_scores import one_byte, without_ties
 from exabench.retrievers._lucene_words import LuceneWords
 from exabench.retrievers.bm25 import WAYS, Bm25
 from exabench.retrievers.pyserini import Pyserini
-from exabench.runs import run_text
 
 PASSAGES = [
     Passage("a", "red fish blue fish", "Colours"),

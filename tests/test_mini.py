@@ -12,8 +12,8 @@ import pytest
 import exabench.collections.beir_folder
 from exabench.catalogue import task
 from exabench.collections import checked_qrels, open_collection
+from exabench.measure.qrels import count, qrels_digest
 from exabench.measuring import measurement
-from exabench.qrels import count, qrels_digest
 from exabench.reranking import make_candidates
 
 MINI = task("mini")

@@ -22,13 +22,13 @@ from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, file_digest, read_bytes
 from exabench.core.nouns import Change, Prompt
 from exabench.ledger import Ledger
+from exabench.measure.runs import read_run
 from exabench.pages import site_of
 from exabench.pages._provenance import EXAMPLES
 from exabench.pages._rankings import AT_ONCE
 from exabench.publishing import publish
 from exabench.releases import rows as rows_of
 from exabench.replies import call_key
-from exabench.runs import read_run
 from exabench.screening import ERROR_CLASSES
 from exabench.showing import shown, write_shown
 from exabench.submissions import FIELDS, read_submission

@@ -11,10 +11,10 @@ import pytest
 from toys import ShortestFirst
 
 from exabench.core.nouns import Passage, Query
-from exabench.metrics._measure import mean, measure
+from exabench.measure.measures import mean, measure
+from exabench.measure.runs import run_in_order
 from exabench.rerankers import RERANKERS
 from exabench.reranking import rerank
-from exabench.runs import run_in_order
 
 PLAIN = [name for name in RERANKERS if not {"model", "teacher"} & set(signature(RERANKERS[name]).parameters)]
 QRELS = {"q": {"d3": 2, "d1": 1, "d0": -1, "d4": 1}}

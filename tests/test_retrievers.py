@@ -15,14 +15,14 @@ from exabench.catalogue import task
 from exabench.collections import open_collection
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Convention, Passage, Query, Task
+from exabench.measure.qrels import read_qrels
+from exabench.measure.runs import run_in_order, run_text
 from exabench.measuring import measurement
-from exabench.qrels import read_qrels
 from exabench.reranking import make_candidates
 from exabench.retrievers import RETRIEVERS
 from exabench.retrievers.bm25 import Bm25
 from exabench.retrievers.fusion import METHODS, Fusion
 from exabench.retrievers.run_file import RunFile
-from exabench.runs import run_in_order, run_text
 
 TEXTS = {"a": "red fish blue fish", "b": "one fish", "c": "a red, red rose by any other name", "d": "nothing here"}
 PASSAGES = [Passage(id, text) for id, text in TEXTS.items()]

@@ -23,9 +23,9 @@ from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Run
 from exabench.core.recipe import read_recipe
 from exabench.core.rows import FAMILIES, Rejected, Row, checked_row
-from exabench.rank_fusion import best_first, fuse
+from exabench.measure.rank_fusion import best_first, fuse
+from exabench.measure.runs import run_in_order
 from exabench.releases import features, read, rows, verify
-from exabench.runs import run_in_order
 
 PROVENANCE = {"teacher": "toy", "teacher_revision": "", "prompt": "", "replies": []}
 RRF = ("scifact", "nfcorpus", "trec-dl-2019", "trec-dl-2020", "medquad")

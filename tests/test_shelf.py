@@ -11,7 +11,7 @@ import pytest
 from exabench.collections import COLLECTIONS, ORDER
 from exabench.core.errors import MissingExtra, UnknownName
 from exabench.core.shelf import Shelf
-from exabench.metrics import METRICS
+from exabench.measure.metrics import METRICS
 from exabench.rerankers import RERANKERS
 from exabench.retrievers import RETRIEVERS
 
@@ -85,7 +85,7 @@ def test_listing_and_summaries_import_nothing():
     script = """
 import sys
 from exabench.collections import COLLECTIONS
-from exabench.metrics import METRICS
+from exabench.measure.metrics import METRICS
 from exabench.rerankers import RERANKERS
 from exabench.retrievers import RETRIEVERS
 before = set(sys.modules)

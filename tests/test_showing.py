@@ -18,7 +18,7 @@ from exabench.catalogue import tasks
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Candidates, Passage, Query
 from exabench.ledger import Ledger
-from exabench.runs import run_digest, run_in_order
+from exabench.measure.runs import run_digest, run_in_order
 from exabench.showing import is_open, read_shown, shown, write_shown
 
 RUN = run_in_order("toy-3", {"q1": ["b", "a", "c"], "q2": ["c"]})

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exabench.core.errors import BadInput
-from exabench.statistics import (
+from exabench.measure.statistics import (
     ALPHA,
     RESAMPLES,
     bootstrap_intervals,

@@ -21,8 +21,8 @@ from exabench.collections import open_collection
 from exabench.core.errors import BadInput, OutsideFailed, UnknownName
 from exabench.evaluation import run_board
 from exabench.ledger import Ledger
+from exabench.measure.runs import read_run, run_in_order, run_of, run_text, top
 from exabench.reranking import make_candidates
-from exabench.runs import read_run, run_in_order, run_of, run_text, top
 from exabench.submissions import TRAINING_FILES, read_training
 from exabench.submitting import BASELINES, send, submit, withdraw
 from exabench.verification import check

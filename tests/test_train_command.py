@@ -14,7 +14,7 @@ from models import classifier_folder, encoder_folder
 
 from exabench.cli import main
 from exabench.core.recipe import recipe_names
-from exabench.statistics import holm
+from exabench.measure.statistics import holm
 
 
 @pytest.fixture

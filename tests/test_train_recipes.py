@@ -17,7 +17,7 @@ from exabench.catalogue import single_task
 from exabench.core.files import digest_of
 from exabench.core.recipe import Recipe, recipe_names, recipes
 from exabench.losses import LOSSES
-from exabench.metrics._measure import MetricName
+from exabench.measure.measures import MetricName
 from exabench.rerankers import RERANKERS
 from exabench.rerankers._models import Options
 from exabench.strategies import STRATEGIES

@@ -12,13 +12,13 @@ from exabench.collections import open_collection
 from exabench.core.errors import BadInput
 from exabench.core.files import json_text
 from exabench.core.nouns import Passage, Query, Run, Usage
+from exabench.measure.runs import run_text, top
 from exabench.rerankers.constant import Constant
 from exabench.rerankers.oracle import Oracle
 from exabench.rerankers.random import Random
 from exabench.retrievers import RETRIEVERS
 from exabench.retrievers.bm25 import Bm25
 from exabench.retrievers.two_stage import TwoStage
-from exabench.runs import run_text, top
 
 PASSAGES = [Passage(id, "x" * length) for id, length in zip("abcdef", (6, 5, 4, 3, 2, 1), strict=True)]
 QUERIES = [Query("q2", "two"), Query("q1", "one"), Query("q3", "three")]

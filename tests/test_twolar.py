@@ -24,14 +24,14 @@ from exabench.collections import open_collection
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Convention, Passage, Query, Reply
 from exabench.core.rows import Item, Rejected, Row, checked_row
+from exabench.measure.qrels import read_qrels
+from exabench.measure.runs import read_run, run_in_order
 from exabench.measuring import measurement
 from exabench.prompting import prompt_file
-from exabench.qrels import read_qrels
 from exabench.queries.cropped import Cropped
 from exabench.queries.given import Given
 from exabench.retrievers.bm25 import Bm25
 from exabench.retrievers.run_file import RunFile
-from exabench.runs import read_run, run_in_order
 from exabench.sampling import by_turns
 
 PROVENANCE = {"teacher": "toy", "teacher_revision": "1", "prompt": "rankgpt@1", "replies": ["key"]}

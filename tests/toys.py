@@ -15,9 +15,9 @@ from exabench.core.files import toml_text
 from exabench.core.nouns import Passage, Qrels, Query, Run
 from exabench.evaluation import run_board
 from exabench.ledger import Ledger
-from exabench.metrics._graded import Graded
+from exabench.measure.graded import Graded
+from exabench.measure.runs import run_in_order, run_text
 from exabench.reranking import make_candidates
-from exabench.runs import run_in_order, run_text
 from exabench.submitting import add_baselines, submit
 
 TIME = "1700000000"  # 2023-11-14

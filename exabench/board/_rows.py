@@ -14,8 +14,8 @@ from exabench.catalogue import expand, task
 from exabench.core.errors import BadInput
 from exabench.core.nouns import FIRST_STAGE, Candidates, Cost, Submission, Task
 from exabench.core.parallel import map_unordered, worker_count
-from exabench.metrics._measure import mean
-from exabench.statistics import mean_intervals, rank_groups
+from exabench.measure.measures import mean
+from exabench.measure.statistics import mean_intervals, rank_groups
 from exabench.submissions import SENT_IN
 
 ALL = "All tasks"

@@ -18,7 +18,7 @@ from exabench.collections import texts_of
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Reply
 from exabench.core.rows import Item, Rejected, Row
-from exabench.rank_fusion import best_first, fuse
+from exabench.measure.rank_fusion import best_first, fuse
 from exabench.sampling import by_turns
 
 if TYPE_CHECKING:

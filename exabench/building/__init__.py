@@ -18,7 +18,7 @@ from exabench.core.nouns import Progress, silent
 from exabench.core.parallel import run_items
 from exabench.core.recipe import Recipe, read_recipe
 from exabench.core.rows import Release
-from exabench.runs import read_run
+from exabench.measure.runs import read_run
 
 KEYS = {
     "builder": str,

@@ -10,7 +10,7 @@ from exabench.collections._collection import COLLECTIONS, ORDER, Collection
 from exabench.core.errors import BadInput, MissingExtra, OutsideFailed
 from exabench.core.files import json_text, read_json, write
 from exabench.core.nouns import Convention, Qrels, Task
-from exabench.qrels import count, qrels_digest, read_qrels
+from exabench.measure.qrels import count, qrels_digest, read_qrels
 
 
 def open_collection(task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> Collection:

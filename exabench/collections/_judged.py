@@ -9,7 +9,7 @@ from exabench.catalogue import tasks
 from exabench.collections._choose import checked_qrels
 from exabench.collections._collection import COLLECTIONS, Collection
 from exabench.core.nouns import Passage, Qrels, Query, Task
-from exabench.qrels import read_qrels
+from exabench.measure.qrels import read_qrels
 
 
 def at_hand(data: str | Path | None) -> dict[str, Collection]:

@@ -10,7 +10,7 @@ from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, file_digest
 from exabench.core.nouns import Passage, Query, Task
 from exabench.core.records import read_lines
-from exabench.qrels import read_qrels
+from exabench.measure.qrels import read_qrels
 
 EMBEDDED = Path(__file__).parents[1]
 

@@ -186,7 +186,7 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A ranking of passages for each query, always in the one ranking order (exabench.runs makes them).
+    """A ranking of passages for each query, always in the one ranking order (exabench.measure.runs makes them).
 
     `passage_ids` and `scores` are columns over all queries; `offsets[i]:offsets[i + 1]` are the rows of
     `query_ids[i]`, best first. `query_ids` is sorted. As a mapping it reads `{query_id: {passage_id: score}}`.

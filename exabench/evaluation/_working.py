@@ -13,9 +13,9 @@ from exabench.core.errors import BadInput
 from exabench.core.nouns import Result, Run, Submission
 from exabench.core.options import accepts
 from exabench.ledger import Ledger, read_result
+from exabench.measure.runs import read_run
 from exabench.rerankers import RERANKERS, Reranker
 from exabench.reranking import Reranking
-from exabench.runs import read_run
 from exabench.submissions import SENT_IN
 from exabench.systems import reranker as reranker_of
 

@@ -33,7 +33,7 @@ from exabench.ledger._changes import last_values as last_values
 from exabench.ledger._results import FORMAT as FORMAT
 from exabench.ledger._results import read_result as read_result
 from exabench.ledger._results import result_json as result_json
-from exabench.runs import read_run, write_run
+from exabench.measure.runs import read_run, write_run
 from exabench.submissions import DRAWING, TRAINING_FILES, Training, read_submission, read_training, submission_text
 
 _CANDIDATES_NAME = re.compile(r"[a-z0-9][a-z0-9+-]{0,62}-\d{1,6}")

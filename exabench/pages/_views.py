@@ -12,8 +12,8 @@ from exabench.catalogue import task
 from exabench.core.nouns import FIRST_STAGE, Task
 from exabench.core.rows import Release
 from exabench.ledger import Ledger
+from exabench.measure.statistics import PairedTest, holm, paired_test
 from exabench.pages._format import first_stage, newest
-from exabench.statistics import PairedTest, holm, paired_test
 
 if TYPE_CHECKING:
     from exabench.board import Board, Ranking, Row, Score

@@ -12,9 +12,9 @@ import Stemmer
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Run
+from exabench.measure.runs import run_of, top
 from exabench.retrievers._lucene_scores import LuceneLengths, without_ties
 from exabench.retrievers._lucene_words import STOP_WORDS, LuceneWords
-from exabench.runs import run_of, top
 
 # Words as Lucene's StandardTokenizer cuts them (Unicode TR 29): letters hold together over . : and apostrophes,
 # digits over . and commas. A possessive 's is dropped.

@@ -17,10 +17,10 @@ from exabench.core.files import cache_folder
 from exabench.core.nouns import Passage, Progress, Query, Run, silent
 from exabench.dual_encoder import DualEncoder, similarity_of_pairs
 from exabench.hub.client import model_folder
+from exabench.measure.runs import run_of, top
 from exabench.models import device_of
 from exabench.retrievers._best import BestRows, columns
 from exabench.retrievers._vectors import SHARD, Vectors, refuse_not_finite
-from exabench.runs import run_of, top
 
 KEPT = ("float32", "float16")
 _QUERIES = 512  # searched at once: with a shard's scores and their rows, about 40 MB

@@ -8,8 +8,8 @@ from typing import Any
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import digest_of, read_bytes
 from exabench.core.nouns import Passage, Query, Run
-from exabench.rank_fusion import METHODS, fuse
-from exabench.runs import rank_scores, read_run, run_of, top
+from exabench.measure.rank_fusion import METHODS, fuse
+from exabench.measure.runs import rank_scores, read_run, run_of, top
 
 
 class Fusion:

@@ -13,8 +13,8 @@ from typing import Any
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import cache_folder, digest_of
 from exabench.core.nouns import Passage, Query, Run
+from exabench.measure.runs import run_of, top
 from exabench.retrievers._lucene import anserini_jar, build, failing, java, open_index
-from exabench.runs import run_of, top
 
 KINDS = {"flat": (), "multifield": ("title",)}  # the fields beside `contents`
 THREADS = 2

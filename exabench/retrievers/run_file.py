@@ -8,7 +8,7 @@ from typing import Any
 
 from exabench.core.files import digest_of, read_bytes
 from exabench.core.nouns import Passage, Query, Run
-from exabench.runs import read_run, select_queries, top
+from exabench.measure.runs import read_run, select_queries, top
 
 
 class RunFile:

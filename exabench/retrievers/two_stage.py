@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Run
+from exabench.measure.runs import run_of, top
 from exabench.retrievers import Retriever
-from exabench.runs import run_of, top
 
 if TYPE_CHECKING:
     from exabench.rerankers import Reranker

@@ -16,9 +16,9 @@ from exabench.core.options import NOT_OPTIONS
 from exabench.evaluation import reranker_options
 from exabench.hub.client import is_repo
 from exabench.ledger import Ledger, run_path
+from exabench.measure.runs import completed, read_run, run_digest, run_text
 from exabench.rerankers import RERANKERS
 from exabench.reranking import Reranking
-from exabench.runs import completed, read_run, run_digest, run_text
 from exabench.submissions import (
     COMMIT,
     SENT_IN,

@@ -12,9 +12,9 @@ import numpy as np
 from exabench.catalogue import single_task
 from exabench.core.errors import BadInput, ExabenchError
 from exabench.core.nouns import Progress, Result
+from exabench.measure.statistics import holm, paired_test
 from exabench.reranking import Reranking, make_candidates
 from exabench.retrievers import RETRIEVERS
-from exabench.statistics import holm, paired_test
 from exabench.systems import reranker
 
 if TYPE_CHECKING:

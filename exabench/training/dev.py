@@ -14,9 +14,9 @@ from exabench.catalogue import single_task
 from exabench.collections._choose import open_collection
 from exabench.collections._texts import Passages, Texts
 from exabench.core.errors import BadInput
-from exabench.metrics._measure import MetricName, mean, measure
+from exabench.measure.measures import MetricName, mean, measure
+from exabench.measure.runs import run_of
 from exabench.reranking import searched
-from exabench.runs import run_of
 from exabench.systems import retriever
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from sentence_transformers import CrossEncoder
 from exabench.catalogue import single_task
 from exabench.collections import open_collection
 from exabench.core.nouns import Passage, Query
-from exabench.metrics._measure import mean, measure
-from exabench.runs import read_run, run_of
+from exabench.measure.measures import mean, measure
+from exabench.measure.runs import read_run, run_of
 from exabench.systems import reranker
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -27,7 +27,7 @@ from sentence_transformers.cross_encoder.losses import LambdaLoss, RankNetLoss
 from exabench.catalogue import single_task
 from exabench.collections import open_collection
 from exabench.losses import LOSSES
-from exabench.runs import read_run
+from exabench.measure.runs import read_run
 from exabench.systems import reranker
 from exabench.training.distributed import Ranks
 from exabench.training.gradients import Encoded, Gradient

@@ -16,9 +16,9 @@ from exabench.catalogue import task
 from exabench.collections import open_collection
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.nouns import Passage, Prompt, Query, Reply
+from exabench.measure.runs import read_run, run_of, write_run
 from exabench.rerankers import RERANKERS
 from exabench.retrievers import RETRIEVERS
-from exabench.runs import read_run, run_of, write_run
 from exabench.teachers import TEACHERS
 
 Jobs = list[tuple[Query, list[Passage]]]

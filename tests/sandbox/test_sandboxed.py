@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from exabench.catalogue import single_task
 from exabench.core.nouns import Passage, Query
+from exabench.measure.runs import run_digest
 from exabench.reranking import Reranking, make_candidates
-from exabench.runs import run_digest
 from exabench.sandbox import Limits, Refused, Sandboxed
 from exabench.systems import reranker
 

@@ -22,12 +22,12 @@ from exabench.core.nouns import Timing, Usage
 from exabench.costs import cost_of
 from exabench.evaluation import run_board
 from exabench.ledger import Ledger
+from exabench.measure.runs import run_text
 from exabench.pages import render
 from exabench.publishing import publish
 from exabench.releases import read as read_release
 from exabench.rerankers import RERANKERS
 from exabench.reranking import freeze_candidates, rerank
-from exabench.runs import run_text
 from exabench.submissions import submission_text
 from exabench.submitting import add_baselines, submit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from exabench.core.errors import BadInput
-from exabench.metrics._graded import UNJUDGED, Graded
+from exabench.measure.graded import UNJUDGED, Graded
 
 
 def Judged(graded: Graded, k: int | None) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from exabench.metrics._graded import Graded
+from exabench.measure.graded import Graded
 
 
 def AP(graded: Graded, k: int | None) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from exabench.core.errors import BadInput
-from exabench.metrics._graded import Graded
+from exabench.measure.graded import Graded
 
 
 def Rprec(graded: Graded, k: int | None) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from exabench.metrics._graded import Graded
+from exabench.measure.graded import Graded
 
 
 def normalised_gain(graded: Graded, k: int | None, gain: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from exabench.metrics._gain import normalised_gain
-from exabench.metrics._graded import Graded
+from exabench.measure.graded import Graded
+from exabench.measure.metrics._gain import normalised_gain
 
 
 def nDCG_exp(graded: Graded, k: int | None) -> np.ndarray:

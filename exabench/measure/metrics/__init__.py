@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from exabench.core.shelf import Shelf
-from exabench.metrics._graded import Graded
+from exabench.measure.graded import Graded
 
 
 class Metric(Protocol):

@@ -11,8 +11,8 @@ import numpy as np
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Qrels, Run
-from exabench.metrics import METRICS, Metric
-from exabench.metrics._graded import Graded, grade
+from exabench.measure.graded import Graded, grade
+from exabench.measure.metrics import METRICS, Metric
 
 _NAME = re.compile(r"([A-Za-z_]+)(?:@([1-9]\d{0,6}))?")
 

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from exabench.catalogue import tasks
-from exabench.collections import all_judgements, at_hand, benchmarks, open_collection
 from exabench.core.errors import ExabenchError, plural
 from exabench.core.nouns import Progress, Qrels, Task, silent
 from exabench.core.rows import Row, Table
@@ -17,6 +15,8 @@ from exabench.measure.measures import mean, measure
 from exabench.measure.runs import run_in_order
 from exabench.quality import Duplicates, Leaks, Report, collection_of
 from exabench.releases import read, rows
+from exabench.tasks.catalogue import tasks
+from exabench.tasks.collections import all_judgements, at_hand, benchmarks, open_collection
 
 METRIC = "nDCG@10"
 

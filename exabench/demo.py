@@ -17,7 +17,6 @@ from msgspec import structs
 from exabench.auditing import Audit, audit
 from exabench.board import Board
 from exabench.building import Sources, build, data_recipe, record
-from exabench.catalogue import expand
 from exabench.core.errors import BadInput
 from exabench.core.files import only_writer, replacing_folder, toml_text, write
 from exabench.core.nouns import Progress, Submission, silent
@@ -31,6 +30,7 @@ from exabench.releases import read as read_release
 from exabench.reranking import freeze_candidates
 from exabench.submissions import TRAINING_FILES, read_submission, read_training, submission_text
 from exabench.submitting import add_baselines, submit
+from exabench.tasks.catalogue import expand
 from exabench.training import Plan, Who, train, train_recipe
 from exabench.verification import Cell, verify
 

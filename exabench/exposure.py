@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from exabench.catalogue import suites, tasks
-from exabench.catalogue import task as task_of
 from exabench.core.nouns import Submission, Task
+from exabench.tasks.catalogue import suites, tasks
+from exabench.tasks.catalogue import task as task_of
 
 if TYPE_CHECKING:
     from exabench.submissions import Training

@@ -11,9 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from exabench.catalogue import single_task
-from exabench.collections._choose import checked_qrels, open_collection
-from exabench.collections._texts import Passages, Texts
 from exabench.core.errors import BadInput
 from exabench.core.nouns import (
     Candidates,
@@ -38,6 +35,9 @@ from exabench.rerankers import Reranker
 from exabench.retrievers import RETRIEVERS, Retriever
 from exabench.showing import shown, write_shown
 from exabench.systems import retriever as retriever_of
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections._choose import checked_qrels, open_collection
+from exabench.tasks.collections._texts import Passages, Texts
 
 TIMED_QUERIES = 10  # each scored alone, for the latency of a result
 TIMED_SECONDS = 5.0  # no further query is begun after that

@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
-from exabench.catalogue import task
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, packed, read_json, write
 from exabench.core.nouns import Candidates, Passage, Qrels, Query, Run
 from exabench.core.records import Record, as_builtins, read
+from exabench.tasks.catalogue import task
 
 FORMAT: Literal[1] = 1
 CUT = 300  # characters of a passage

@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from exabench.catalogue import expand, single_task
-from exabench.collections._choose import checked_qrels, open_collection
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.core.files import digest_of, read_bytes, read_text
 from exabench.core.nouns import Candidates, Cost, Result, Submission
@@ -23,6 +21,8 @@ from exabench.measuring import Stage
 from exabench.releases import verify as release_problems
 from exabench.showing import read_shown
 from exabench.submissions import SENT_IN, read_training
+from exabench.tasks.catalogue import expand, single_task
+from exabench.tasks.collections._choose import checked_qrels, open_collection
 
 EXACT = 1e-9
 CLOSE = 5e-4

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from exabench.board import Board
-from exabench.catalogue import expand, task
 from exabench.comparison import compare_submissions
 from exabench.core.nouns import FIRST_STAGE, Convention, Result, Submission
 from exabench.ledger import Ledger, read_result
 from exabench.measure.statistics import paired_test
 from exabench.pages import render
 from exabench.submissions import submission_text
+from exabench.tasks.catalogue import expand, task
 
 TASKS = ["trec-dl-2019", "nfcorpus", "scifact", "fiqa", "trec-covid", "cqadupstack"]
 SIZES = {"trec-dl-2019": 43, "nfcorpus": 323, "scifact": 300, "fiqa": 648, "trec-covid": 50}

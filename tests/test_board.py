@@ -9,13 +9,13 @@ import pytest
 from toys import contents
 
 from exabench.board import Board, Spent
-from exabench.catalogue import task
 from exabench.core.errors import BadInput
 from exabench.core.files import json_text
 from exabench.core.nouns import Cost, Submission, Timing, Usage
 from exabench.costs import cost_of
 from exabench.ledger import Ledger, read_result, result_json
 from exabench.pages import render
+from exabench.tasks.catalogue import task
 
 RNG = np.random.default_rng(3)
 

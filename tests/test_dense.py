@@ -14,13 +14,13 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
 from exabench.batches import CPU_SHARD_TOKENS, padded_batches
-from exabench.catalogue import task
-from exabench.collections import open_collection
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Passage, Query
 from exabench.measure.runs import run_of, run_text, top
 from exabench.reranking import make_candidates
 from exabench.retrievers.dense import Dense
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 COLLECTION = open_collection(task("mini"))
 PASSAGES, QUERIES = list(COLLECTION.passages())[:60], list(COLLECTION.queries())

@@ -17,8 +17,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from exabench.catalogue import task
-from exabench.collections import open_collection
 from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra
 from exabench.core.files import only_writer
 from exabench.core.nouns import Convention, Passage, Query, Run
@@ -30,6 +28,8 @@ from exabench.retrievers._lucene_scores import one_byte, without_ties
 from exabench.retrievers._lucene_words import LuceneWords
 from exabench.retrievers.bm25 import WAYS, Bm25
 from exabench.retrievers.pyserini import Pyserini
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 PASSAGES = [
     Passage("a", "red fish blue fish", "Colours"),

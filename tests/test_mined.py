@@ -16,8 +16,6 @@ from exabench.auditing import audit
 from exabench.builders import BUILDERS
 from exabench.builders.mined import Mined
 from exabench.building import KEYS, Sources, build
-from exabench.catalogue import task
-from exabench.collections import open_collection
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of
 from exabench.core.nouns import Passage, Qrels, Query
@@ -25,6 +23,8 @@ from exabench.core.recipe import read_recipe
 from exabench.core.rows import Item, Rejected, Row, checked_row
 from exabench.releases import rows
 from exabench.retrievers.bm25 import Bm25
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 PROVENANCE = {"teacher": "human", "teacher_revision": "", "prompt": "", "replies": []}
 RECIPES = ("scifact-mined", "nfcorpus-mined", "medquad-questions")

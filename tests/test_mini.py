@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-import exabench.collections.beir_folder
-from exabench.catalogue import task
-from exabench.collections import checked_qrels, open_collection
+import exabench.tasks.collections.beir_folder
 from exabench.measure.qrels import count, qrels_digest
 from exabench.measuring import measurement
 from exabench.reranking import make_candidates
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import checked_qrels, open_collection
 
 MINI = task("mini")
-FOLDER = Path(exabench.collections.beir_folder.EMBEDDED) / "mini"
+FOLDER = Path(exabench.tasks.collections.beir_folder.EMBEDDED) / "mini"
 PLACE = open_collection(MINI)
 
 

@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import Given, write_beir
 
-from exabench.collections.beir_folder import BeirFolder
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Task
 from exabench.pairs import PAIRS
@@ -25,6 +24,7 @@ from exabench.pairs.evidence import Evidence, evidence
 from exabench.pairs.judged import Judged
 from exabench.pairs.pubmedqa import PubMedQA
 from exabench.pairs.triples import Triples
+from exabench.tasks.collections.beir_folder import BeirFolder
 
 MINI = BeirFolder(Task("mini", "mini"))
 

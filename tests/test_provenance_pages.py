@@ -16,8 +16,6 @@ import pytest
 
 from exabench.board import Board
 from exabench.building import Sources, build
-from exabench.catalogue import single_task
-from exabench.collections import checked_qrels, open_collection
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, file_digest, read_bytes
 from exabench.core.nouns import Change, Prompt
@@ -32,6 +30,8 @@ from exabench.replies import call_key
 from exabench.screening import ERROR_CLASSES
 from exabench.showing import shown, write_shown
 from exabench.submissions import FIELDS, read_submission
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import checked_qrels, open_collection
 
 ATTACK = "<script>window.__pwned=1</script>\"'{{ 7 * 7 }}\u202e"
 RESULT = "results/acme--good/mini.bm25-20.html"

@@ -14,8 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.catalogue import single_task
-from exabench.collections import open_collection
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.prompting import prompt_file
@@ -26,6 +24,8 @@ from exabench.queries.given import Given
 from exabench.queries.llm_queries import LlmQueries
 from exabench.replies import CachedTeacher, Replies
 from exabench.sampling import by_turns, draw
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import open_collection
 
 
 class Memory:

@@ -11,8 +11,6 @@ import sys
 import pytest
 from toys import Alphabet, Given, write_beir, write_run
 
-from exabench.catalogue import task
-from exabench.collections import open_collection
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Convention, Passage, Query, Task
 from exabench.measure.qrels import read_qrels
@@ -23,6 +21,8 @@ from exabench.retrievers import RETRIEVERS
 from exabench.retrievers.bm25 import Bm25
 from exabench.retrievers.fusion import METHODS, Fusion
 from exabench.retrievers.run_file import RunFile
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 TEXTS = {"a": "red fish blue fish", "b": "one fish", "c": "a red, red rose by any other name", "d": "nothing here"}
 PASSAGES = [Passage(id, text) for id, text in TEXTS.items()]

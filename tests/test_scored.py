@@ -18,7 +18,6 @@ from exabench.builders import BUILDERS
 from exabench.builders._first_stages import rankings
 from exabench.builders.scored import Scored
 from exabench.building import KEYS, Sources, build
-from exabench.catalogue import task
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Run
 from exabench.core.recipe import read_recipe
@@ -26,6 +25,7 @@ from exabench.core.rows import FAMILIES, Rejected, Row, checked_row
 from exabench.measure.rank_fusion import best_first, fuse
 from exabench.measure.runs import run_in_order
 from exabench.releases import features, read, rows, verify
+from exabench.tasks.catalogue import task
 
 PROVENANCE = {"teacher": "toy", "teacher_revision": "", "prompt": "", "replies": []}
 RRF = ("scifact", "nfcorpus", "trec-dl-2019", "trec-dl-2020", "medquad")

@@ -13,7 +13,6 @@ import pytest
 from exabench.builders import BUILDERS
 from exabench.builders.imported import FORMATS
 from exabench.building import data_recipe
-from exabench.catalogue import single_task
 from exabench.core.files import digest_of
 from exabench.core.recipe import Recipe, recipe_names, recipes
 from exabench.losses import LOSSES
@@ -21,6 +20,7 @@ from exabench.measure.measures import MetricName
 from exabench.rerankers import RERANKERS
 from exabench.rerankers._models import Options
 from exabench.strategies import STRATEGIES
+from exabench.tasks.catalogue import single_task
 from exabench.training.groups import FITS
 from exabench.training.plan import Check, Plan, train_recipe
 

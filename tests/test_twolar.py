@@ -19,8 +19,6 @@ from exabench.builders import BUILDERS
 from exabench.builders._first_stages import blocks, overlap
 from exabench.builders._twolar_format import PADDING, rows_from_jsonl, to_jsonl
 from exabench.builders.twolar import Twolar, recorded_replies
-from exabench.catalogue import single_task
-from exabench.collections import open_collection
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Convention, Passage, Query, Reply
 from exabench.core.rows import Item, Rejected, Row, checked_row
@@ -33,6 +31,8 @@ from exabench.queries.given import Given
 from exabench.retrievers.bm25 import Bm25
 from exabench.retrievers.run_file import RunFile
 from exabench.sampling import by_turns
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import open_collection
 
 PROVENANCE = {"teacher": "toy", "teacher_revision": "1", "prompt": "rankgpt@1", "replies": ["key"]}
 

@@ -14,8 +14,6 @@ from hub_client import write_release
 from toys import contents
 from trained import model_folder
 
-from exabench.catalogue import task
-from exabench.collections import open_collection
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, json_text, packed
 from exabench.core.nouns import Change, Usage
@@ -25,6 +23,8 @@ from exabench.ledger import Ledger, read_result
 from exabench.showing import shown, write_shown
 from exabench.submissions import TRAINING_FILES, submission_text
 from exabench.submitting import submit
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 from exabench.verification import check, verify
 
 RESULT = "results/acme--good/mini.bm25-20.json"

@@ -9,7 +9,7 @@ from exabench.core.nouns import Passage, Query
 from exabench.core.rows import Row
 
 if TYPE_CHECKING:
-    from exabench.collections import Collection
+    from exabench.tasks.collections import Collection
 
 
 def origin(collection: Collection) -> Row:

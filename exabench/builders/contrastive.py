@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 from exabench.builders._columns import group
 from exabench.builders._first_stages import all_rankings, best_stages
 from exabench.builders._labels import labels
-from exabench.collections import texts_of
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.core.rows import Item, Rejected, Row
 from exabench.prompting import prompt_file, shown
 from exabench.sampling import draw
+from exabench.tasks.collections import texts_of
 
 if TYPE_CHECKING:
     from exabench.builders._first_stages import FirstStages
-    from exabench.collections import Collection
     from exabench.queries import QuerySource
+    from exabench.tasks.collections import Collection
 
 
 @dataclass

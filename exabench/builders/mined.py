@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from exabench.builders._columns import group, origin
 from exabench.builders._first_stages import all_rankings, best_stages
-from exabench.collections import texts_of
 from exabench.core.errors import BadInput, plural
 from exabench.core.nouns import Passage, Query, Reply
 from exabench.core.rows import Item, Rejected, Row
 from exabench.sampling import draw
+from exabench.tasks.collections import texts_of
 
 if TYPE_CHECKING:
     from exabench.builders._first_stages import FirstStages
-    from exabench.collections import Collection
+    from exabench.tasks.collections import Collection
 
 
 @dataclass

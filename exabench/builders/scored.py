@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 from exabench.builders._columns import origin, passage_list
 from exabench.builders._first_stages import all_rankings
 from exabench.builders._queries import by_name, read_queries
-from exabench.collections import texts_of
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Reply
 from exabench.core.rows import Item, Rejected, Row
 from exabench.measure.rank_fusion import best_first, fuse
 from exabench.sampling import by_turns
+from exabench.tasks.collections import texts_of
 
 if TYPE_CHECKING:
     from exabench.builders._first_stages import FirstStages
-    from exabench.collections import Collection
     from exabench.queries import QuerySource
     from exabench.rerankers import Reranker
+    from exabench.tasks.collections import Collection
 
 
 @dataclass

@@ -12,13 +12,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from exabench.builders._columns import group, origin
-from exabench.collections import queries_of, texts_of, triples_of
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Reply
 from exabench.core.rows import Item, Row
+from exabench.tasks.collections import queries_of, texts_of, triples_of
 
 if TYPE_CHECKING:
-    from exabench.collections import Collection
+    from exabench.tasks.collections import Collection
 
 _AT_ONCE = 500_000  # triples whose texts are fetched together, in one reading of the collection
 

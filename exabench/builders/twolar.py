@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 from exabench.builders._columns import origin, passage_list
 from exabench.builders._first_stages import blocks, overlap, rankings
 from exabench.builders._queries import SourcedQuery, by_name, read_queries
-from exabench.collections import texts_of
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Query, Reply, Run
 from exabench.core.rows import Item, Rejected, Row
 from exabench.permutation import read_permutation
 from exabench.prompting import prompt_file, shown
 from exabench.sampling import by_turns, draw
+from exabench.tasks.collections import texts_of
 
 if TYPE_CHECKING:
     from exabench.builders._first_stages import FirstStages
-    from exabench.collections import Collection
     from exabench.queries import QuerySource
+    from exabench.tasks.collections import Collection
 
 _PLANNED = ("query_id", "query", "query_source", "first_stage", "source", "source_revision")
 """Fields of a row that its Item holds as they are."""

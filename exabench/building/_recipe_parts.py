@@ -8,8 +8,6 @@ from typing import Any
 
 import exabench.systems
 from exabench.builders import BUILDERS, Builder
-from exabench.catalogue import single_task
-from exabench.collections import Collection, Passages, open_collection
 from exabench.core.errors import BadInput
 from exabench.core.options import accepts, make
 from exabench.core.shelf import Shelf
@@ -17,6 +15,8 @@ from exabench.pairs import PAIRS
 from exabench.queries import QUERIES
 from exabench.retrievers import Retriever
 from exabench.systems import check_part, named_part, reranker, retriever
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import Collection, Passages, open_collection
 from exabench.teachers import Teacher
 
 SLOTS = {**exabench.systems.SLOTS, "pairs": PAIRS, "queries": QUERIES}

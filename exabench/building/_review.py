@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from exabench.building._making import Making
-from exabench.collections import benchmarks
 from exabench.core.files import replacing
 from exabench.core.rows import Row
 from exabench.quality import Duplicates, Leaks, Report
 from exabench.sampling import Sample, by_turns
+from exabench.tasks.collections import benchmarks
 
 TRAIN = 0
 VALIDATION = 1

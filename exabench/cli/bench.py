@@ -45,8 +45,8 @@ def bench() -> None:
 @json_option
 def tasks(as_json: bool) -> None:
     """List the tasks and suites that exabench knows."""
-    from exabench.catalogue import suites
-    from exabench.catalogue import tasks as known_tasks
+    from exabench.tasks.catalogue import suites
+    from exabench.tasks.catalogue import tasks as known_tasks
 
     described = {}
     rows = []
@@ -82,10 +82,10 @@ def candidates(
     as_json: bool,
 ) -> None:
     """Freeze the list of passages for TASK that everybody reranks: a run, and a JSON file that describes it."""
-    from exabench.catalogue import single_task
     from exabench.core.recipe import settings
     from exabench.ledger import Ledger
     from exabench.reranking import freeze_candidates
+    from exabench.tasks.catalogue import single_task
 
     options = settings(pairs)
     if run is not None:
@@ -113,8 +113,8 @@ def _plain_name(file: Path) -> str:
 
 def _is_listed(task: str, ledger: Ledger) -> bool:
     """Does the board show this task, by itself or as a member of another?"""
-    from exabench.catalogue import expand
-    from exabench.catalogue import task as task_of
+    from exabench.tasks.catalogue import expand
+    from exabench.tasks.catalogue import task as task_of
 
     shown: list[str] = []
     for name in expand(ledger.settings()["tasks"]):

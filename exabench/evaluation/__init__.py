@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from exabench.catalogue import expand, single_task
-from exabench.collections._choose import judgements_of
 from exabench.core.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
 from exabench.core.nouns import Measurement, Progress, Qrels, Result, Run, Submission, silent
 from exabench.core.parallel import run_items
@@ -22,6 +20,8 @@ from exabench.rerankers import Reranker
 from exabench.reranking import Reranking, make_candidates
 from exabench.submissions import SENT_IN
 from exabench.systems import reranker as reranker_of
+from exabench.tasks.catalogue import expand, single_task
+from exabench.tasks.collections._choose import judgements_of
 
 # -- one run ---------------------------------------------------------------------------------------------------
 

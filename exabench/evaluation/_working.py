@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from exabench.catalogue import single_task
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Result, Run, Submission
 from exabench.core.options import accepts
@@ -18,6 +17,7 @@ from exabench.rerankers import RERANKERS, Reranker
 from exabench.reranking import Reranking
 from exabench.submissions import SENT_IN
 from exabench.systems import reranker as reranker_of
+from exabench.tasks.catalogue import single_task
 
 Computed: TypeAlias = tuple[Result, Run | None] | None
 """A new result with the run that exabench made for it; None where the filed result still holds."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, TypeAlias, TypeVar
 
-from exabench.collections import FromCollection
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, file_digest
 from exabench.sampling import draw
+from exabench.tasks.collections import FromCollection
 
 T = TypeVar("T")
 Ids: TypeAlias = tuple[str, str]

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from exabench.collections import FromCollection, queries_of, texts_of, triples_of
 from exabench.core.errors import BadInput, plural
 from exabench.core.rows import Pair
 from exabench.pairs._orders import Ids, Walk
+from exabench.tasks.collections import FromCollection, queries_of, texts_of, triples_of
 
 
 @dataclass

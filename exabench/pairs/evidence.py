@@ -9,11 +9,11 @@ from typing import Annotated
 
 import msgspec
 
-from exabench.collections import queries_of, texts_of
 from exabench.core.errors import BadInput
 from exabench.core.records import read_lines
 from exabench.core.rows import Pair
 from exabench.pairs._orders import ExplainedPairs, Ids
+from exabench.tasks.collections import queries_of, texts_of
 
 _END = re.compile(r"(?<=[.?!])\s+")
 _ABBREVIATED = re.compile(

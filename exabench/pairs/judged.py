@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from exabench.collections import queries_of, texts_of
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Qrels
 from exabench.core.rows import Pair
 from exabench.pairs._orders import Ids, SeededPairs
 from exabench.sampling import by_turns, draw
+from exabench.tasks.collections import queries_of, texts_of
 
 
 @dataclass(kw_only=True)

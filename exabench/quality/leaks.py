@@ -8,10 +8,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from exabench.catalogue import tasks
 from exabench.core.nouns import Passage, Query, Task
 from exabench.core.rows import Row
 from exabench.quality._texts import grams, passages_of
+from exabench.tasks.catalogue import tasks
 
 GRAM = 13
 """Words in a row that a benchmark's text and a row must share to count as a leak (the length GPT-3's authors took)."""

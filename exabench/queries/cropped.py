@@ -7,11 +7,11 @@ from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any
 
-from exabench.collections import FromCollection
 from exabench.core.errors import BadInput, plural
 from exabench.core.nouns import Query
 from exabench.queries._sentences import sentences
 from exabench.sampling import draw
+from exabench.tasks.collections import FromCollection
 
 
 @dataclass

@@ -7,12 +7,12 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
-from exabench.collections import FromCollection, TextLine
 from exabench.core.errors import BadInput, plural
 from exabench.core.files import file_digest, lines
 from exabench.core.nouns import Query
 from exabench.core.records import read_lines
 from exabench.sampling import draw
+from exabench.tasks.collections import FromCollection, TextLine
 
 
 @dataclass

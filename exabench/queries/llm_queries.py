@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from exabench.asking import replies_of
-from exabench.collections import FromCollection
 from exabench.core.errors import BadInput, plural
 from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.prompting import prompt_file, shown
 from exabench.queries._filters import best, fault, first_line, found_again
 from exabench.sampling import draw
+from exabench.tasks.collections import FromCollection
 
 if TYPE_CHECKING:
     from exabench.rerankers import Reranker

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from exabench.catalogue import single_task
 from exabench.core.errors import BadInput, ExabenchError, MissingExtra, UnknownName
 from exabench.core.files import digest_of, packed
 from exabench.core.nouns import Progress, Run, Submission, silent
@@ -30,6 +29,7 @@ from exabench.submissions import (
 )
 from exabench.systems import check_part
 from exabench.systems import reranker as reranker_of
+from exabench.tasks.catalogue import single_task
 
 BASELINES = ("unchanged", "oracle", "reversed", "random", "constant")
 _RUN = re.compile(r"(?P<task>[^=@]+)(?:@(?P<candidates>[^=]+))?=(?P<file>.+)", re.DOTALL)

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from exabench.batches import batches, budget_of
-from exabench.catalogue import single_task
-from exabench.collections._choose import open_collection
-from exabench.collections._texts import Passages, Texts
 from exabench.core.errors import BadInput
 from exabench.measure.measures import MetricName, mean, measure
 from exabench.measure.runs import run_of
 from exabench.reranking import searched
 from exabench.systems import retriever
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections._choose import open_collection
+from exabench.tasks.collections._texts import Passages, Texts
 
 if TYPE_CHECKING:
     from exabench.rerankers._learning import Learner

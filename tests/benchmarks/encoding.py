@@ -24,13 +24,13 @@ import transformers
 from sentence_transformers import SentenceTransformer
 
 from exabench.batches import CPU_SHARD_TOKENS
-from exabench.catalogue import single_task
-from exabench.collections import open_collection
 from exabench.core.nouns import Passage, Query
 from exabench.dual_encoder import DualEncoder
 from exabench.hub.client import model_folder
 from exabench.retrievers.dense import BACKENDS, Dense
 from exabench.retrievers.splade import Splade
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import open_collection
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from models import MINILM, bert_tokenizer  # noqa: E402

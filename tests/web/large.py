@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from exabench.board import Board, Ranking, Row, Score, Spent
-from exabench.catalogue import task
 from exabench.core.nouns import FIRST_STAGE, Result, Submission, Task
 from exabench.ledger import read_result
 from exabench.pages import render
+from exabench.tasks.catalogue import task
 
 LINES, SEED = (1_000, 10_000), 20_260_102
 TASKS = (

@@ -10,7 +10,7 @@ from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import read_toml
 from exabench.core.nouns import Convention, Task
 
-FOLDER = Path(__file__).parent / "tasks"
+FOLDER = Path(__file__).parent
 _OF_CONVENTION = ("relevance_threshold", "self_match")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from exabench.catalogue import single_task
-from exabench.collections._collection import COLLECTIONS, ORDER, Collection
 from exabench.core.errors import BadInput, MissingExtra, OutsideFailed
 from exabench.core.files import json_text, read_json, write
 from exabench.core.nouns import Convention, Qrels, Task
 from exabench.measure.qrels import count, qrels_digest, read_qrels
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections._collection import COLLECTIONS, ORDER, Collection
 
 
 def open_collection(task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> Collection:

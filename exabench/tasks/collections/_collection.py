@@ -49,6 +49,6 @@ class FromCollection:
         return self.collection.revision
 
 
-COLLECTIONS = Shelf("collection", "exabench.collections", __file__)
+COLLECTIONS = Shelf("collection", "exabench.tasks.collections", __file__)
 ORDER = ("beir_folder", "medquad", "ir_datasets", "hub")
 """The places in which a task is looked for, one after the other."""

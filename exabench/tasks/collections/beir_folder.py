@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from exabench.collections._texts import TextLine
 from exabench.core.errors import BadInput
-from exabench.core.files import digest_of, file_digest
+from exabench.core.files import PACKAGE, digest_of, file_digest
 from exabench.core.nouns import Passage, Query, Task
 from exabench.core.records import read_lines
 from exabench.measure.qrels import read_qrels
+from exabench.tasks.collections._texts import TextLine
 
-EMBEDDED = Path(__file__).parents[1]
+EMBEDDED = PACKAGE
 
 
 class BeirFolder:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from exabench.catalogue import tasks
-from exabench.collections._choose import checked_qrels
-from exabench.collections._collection import COLLECTIONS, Collection
 from exabench.core.nouns import Passage, Qrels, Query, Task
 from exabench.measure.qrels import read_qrels
+from exabench.tasks.catalogue import tasks
+from exabench.tasks.collections._choose import checked_qrels
+from exabench.tasks.collections._collection import COLLECTIONS, Collection
 
 
 def at_hand(data: str | Path | None) -> dict[str, Collection]:

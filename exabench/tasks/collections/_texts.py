@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from exabench.collections._collection import Collection
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
+from exabench.tasks.collections._collection import Collection
 
 
 class TextLine(msgspec.Struct):

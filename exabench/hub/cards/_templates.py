@@ -12,7 +12,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from exabench.core.errors import BadInput, plural
-from exabench.core.files import read_text, toml_text
+from exabench.core.files import PACKAGE, read_text, toml_text
 from exabench.core.rows import DataFile, Release, Table
 from exabench.hub.cards.markdown import Markdown, code, figures, plain
 
@@ -23,8 +23,8 @@ _SPLITS = ("train", "validation", "test")
 
 def folder() -> Path:
     """Where the templates lie: inside an installed package, beside it in a checkout."""
-    inside = Path(__file__).parents[1] / "dataset_cards"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "dataset_cards"
+    inside = PACKAGE / "dataset_cards"
+    return inside if inside.is_dir() else PACKAGE.parent / "dataset_cards"
 
 
 def template_for(name: str) -> str:

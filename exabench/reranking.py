@@ -25,12 +25,12 @@ from exabench.core.nouns import (
     Usage,
     silent,
 )
-from exabench.costs import cost_of, hardware
 from exabench.ledger import Ledger
 from exabench.measure.measures import mean, measure
 from exabench.measure.qrels import qrels_digest
 from exabench.measure.runs import run_digest, run_of, top, without_self_matches
 from exabench.measuring import Stage
+from exabench.models.costs import cost_of, hardware
 from exabench.rerankers import Reranker
 from exabench.retrievers import RETRIEVERS, Retriever
 from exabench.showing import shown, write_shown

@@ -10,8 +10,8 @@ import pytest
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, json_text
 from exabench.core.nouns import Change, Timing, Usage
-from exabench.costs import cost_of
 from exabench.ledger import FORMAT, Ledger, last_values, read_result, result_json
+from exabench.models.costs import cost_of
 from exabench.reranking import make_candidates
 
 RESULT = "results/acme--good/mini.bm25-20.json"

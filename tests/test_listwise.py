@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.nouns import Passage, Prompt, Query, Reply, Usage
-from exabench.flops import exact, paper, shape_of
+from exabench.models.flops import exact, paper, shape_of
 from exabench.prompting import prompt_file, shown
 from exabench.rerankers.listwise import Listwise, windows
 

@@ -30,9 +30,9 @@ from exabench.board import Board, Reported
 from exabench.core.errors import BadInput, CannotWrite
 from exabench.core.files import digest_of, only_writer
 from exabench.core.nouns import Timing, Usage
-from exabench.costs import cost_of
 from exabench.evaluation import run_board
 from exabench.ledger import Ledger, read_result
+from exabench.models.costs import cost_of
 from exabench.pages import figures, render
 from exabench.pages._format import clean, effect, https, millions, p_value, score, signed, span, tera, three
 from exabench.submissions import submission_text

@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save_file
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Passage, Query
-from exabench.flops import exact, shape_of
+from exabench.models.flops import exact, shape_of
 from exabench.rerankers import RERANKERS
 
 QUERY = Query("q", "Why is the sky blue?")

@@ -23,8 +23,8 @@ from exabench.core.files import read_json
 from exabench.hub.client import model_folder
 from exabench.ledger import Ledger
 from exabench.measure.runs import run_text
+from exabench.models.screening import ERROR_CLASSES, Refused
 from exabench.queueing import Answer, Folders, Requests, public_line, refusal, work_off
-from exabench.screening import ERROR_CLASSES, Refused
 from exabench.submitting import send
 from exabench.verification import check, verify
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exabench.core.errors import BadInput, CannotWrite
-from exabench.rerankers._store import Scored, Store
+from exabench.models.score_store import Scored, Store
 
 ONE, TWO = Scored(0.5, 12, 0), Scored(-3.25, 500, 3)
 

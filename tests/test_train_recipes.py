@@ -17,9 +17,9 @@ from exabench.core.files import digest_of
 from exabench.core.recipe import Recipe, recipe_names, recipes
 from exabench.losses import LOSSES
 from exabench.measure.measures import MetricName
+from exabench.models.head_loading import Options
+from exabench.models.strategies import STRATEGIES
 from exabench.rerankers import RERANKERS
-from exabench.rerankers._models import Options
-from exabench.strategies import STRATEGIES
 from exabench.tasks.catalogue import single_task
 from exabench.training.groups import FITS
 from exabench.training.plan import Check, Plan, train_recipe

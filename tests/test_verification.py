@@ -17,9 +17,9 @@ from trained import model_folder
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, json_text, packed
 from exabench.core.nouns import Change, Usage
-from exabench.costs import cost_of
 from exabench.evaluation import run_board
 from exabench.ledger import Ledger, read_result
+from exabench.models.costs import cost_of
 from exabench.showing import shown, write_shown
 from exabench.submissions import TRAINING_FILES, submission_text
 from exabench.submitting import submit

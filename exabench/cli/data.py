@@ -213,7 +213,7 @@ def publish(
 @json_option
 def cost(folder: Path, input_price: str | None, output_price: str | None, prices: str | None, as_json: bool) -> None:
     """Count the teacher's tokens behind the release in FOLDER and, with both prices, say what they cost."""
-    from exabench.costs import price_of
+    from exabench.models.costs import price_of
     from exabench.releases import read
 
     if prices is not None:

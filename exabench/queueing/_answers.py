@@ -9,7 +9,7 @@ from typing import Any
 
 from exabench.core.errors import BadInput, ExabenchError, MissingExtra, OutsideFailed, plural, printable
 from exabench.core.nouns import Result
-from exabench.screening import ERROR_CLASSES
+from exabench.models.screening import ERROR_CLASSES
 
 _PATH = re.compile(r"(?<![\w:/.])(?:\.{0,2}/|~/)[^\s'\",;:()]*")
 _LONGEST = 400

@@ -10,9 +10,9 @@ from pathlib import Path
 from exabench.core.errors import BadInput, ExabenchError
 from exabench.core.files import digest_of, file_digest, json_text, write, writing
 from exabench.ledger import Ledger
+from exabench.models.screening import Refused
 from exabench.queueing._answers import Answer
 from exabench.queueing._staging import LARGEST, Pending
-from exabench.screening import Refused
 from exabench.submissions import read_submission
 
 ANSWER, SUBMISSION = "answer.json", "submission.toml"

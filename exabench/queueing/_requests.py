@@ -18,9 +18,9 @@ from exabench.core.files import replacing_folder
 from exabench.hub.client import dataset_snapshot, until_seen
 from exabench.hub.pull_requests import Listed
 from exabench.ledger import Ledger
+from exabench.models.screening import Refused
 from exabench.queueing._answers import Answer
 from exabench.queueing._staging import LARGEST, Pending
-from exabench.screening import Refused
 from exabench.submissions import DRAWING, NAME, SENT_IN, TRAINING_FILES, read_submission
 
 _TITLE = re.compile(r"Submit (?P<name>[A-Za-z0-9._-]+/[A-Za-z0-9._-]+) \((?P<kind>[a-z]+)\)")

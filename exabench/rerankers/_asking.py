@@ -12,7 +12,7 @@ import numpy as np
 from exabench.asking import Conversation, converse
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Reply, Usage
-from exabench.flops import Shape, exact, paper, shape_of
+from exabench.models.flops import Shape, exact, paper, shape_of
 from exabench.prompting import PromptFile, shown
 
 if TYPE_CHECKING:

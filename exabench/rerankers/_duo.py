@@ -8,10 +8,10 @@ from itertools import permutations
 from typing import Unpack
 
 from exabench.core.nouns import Passage, Query, Usage
-from exabench.rerankers._answers import answer_ids, answer_words, chosen
-from exabench.rerankers._models import Options, load
-from exabench.rerankers._pointwise import Pointwise
-from exabench.rerankers._templates import text_template
+from exabench.models.answers import answer_ids, answer_words, chosen
+from exabench.models.head_loading import Options, load
+from exabench.models.pointwise import Pointwise
+from exabench.models.templates import text_template
 
 TEMPLATE = "Query: {query} Document0: {passage} Document1: {passage_b} Relevant:"
 

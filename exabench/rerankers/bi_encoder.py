@@ -12,16 +12,16 @@ import numpy as np
 from exabench.core.errors import BadInput
 from exabench.core.files import read_json
 from exabench.core.nouns import Passage, Query, Usage
-from exabench.dual_encoder import DualEncoder, similarity_of_pairs
-from exabench.flops import exact, paper
 from exabench.hub.client import model_folder
-from exabench.models import INT8, device_of
-from exabench.rerankers._apart import Compared, Sides
-from exabench.rerankers._heads import POOLINGS
-from exabench.rerankers._learning import Learner
-from exabench.rerankers._models import Loaded, checked_shape, pad_of
-from exabench.rerankers._text_vectors import EncodedText, TextVectors
-from exabench.strategies import STRATEGIES
+from exabench.models.dual_encoder import DualEncoder, similarity_of_pairs
+from exabench.models.dual_training import Compared, Sides
+from exabench.models.flops import exact, paper
+from exabench.models.head_loading import Loaded, checked_shape, pad_of
+from exabench.models.heads import POOLINGS
+from exabench.models.learning import Learner
+from exabench.models.loading import INT8, device_of
+from exabench.models.strategies import STRATEGIES
+from exabench.models.text_vectors import EncodedText, TextVectors
 
 WINDOW = 8_192  # pairs whose texts are encoded together
 Job = tuple[Query, Sequence[Passage]]

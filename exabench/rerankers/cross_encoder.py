@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from exabench.rerankers._answers import suited
-from exabench.rerankers._models import Options, load
-from exabench.rerankers._pointwise import Pointwise
-from exabench.rerankers._templates import pair_template
+from exabench.models.answers import suited
+from exabench.models.head_loading import Options, load
+from exabench.models.pointwise import Pointwise
+from exabench.models.templates import pair_template
 
 
 class CrossEncoder(Pointwise):

@@ -10,10 +10,10 @@ import torch
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
-from exabench.rerankers._answers import answer_ids, answer_words, chosen, spellings
-from exabench.rerankers._models import Options, load
-from exabench.rerankers._pointwise import Pointwise
-from exabench.rerankers._templates import ids_of, text_template
+from exabench.models.answers import answer_ids, answer_words, chosen, spellings
+from exabench.models.head_loading import Options, load
+from exabench.models.pointwise import Pointwise
+from exabench.models.templates import ids_of, text_template
 
 TEMPLATE = 'Is the question: "{query}" answered by the document: "{passage}"? Give an explanation.'
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Unpack
 
-from exabench.rerankers._answers import answer_ids, answer_words, chosen
-from exabench.rerankers._models import Options, load
-from exabench.rerankers._pointwise import Pointwise
-from exabench.rerankers._templates import text_template
+from exabench.models.answers import answer_ids, answer_words, chosen
+from exabench.models.head_loading import Options, load
+from exabench.models.pointwise import Pointwise
+from exabench.models.templates import text_template
 
 TEMPLATE = "Query: {query} Document: {passage} Relevant:"
 

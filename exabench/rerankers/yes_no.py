@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from exabench.core.errors import BadInput
-from exabench.rerankers._answers import answer_ids, answer_words, chosen
-from exabench.rerankers._models import Options, load
-from exabench.rerankers._pointwise import Pointwise
-from exabench.rerankers._templates import Template, text_template
+from exabench.models.answers import answer_ids, answer_words, chosen
+from exabench.models.head_loading import Options, load
+from exabench.models.pointwise import Pointwise
+from exabench.models.templates import Template, text_template
 
 TEMPLATE = (
     "Passage: {passage}\nQuery: {query}\nDoes the passage answer the query? Say yes or no, and nothing else.\nAnswer:"

@@ -11,14 +11,14 @@ import faiss
 import numpy as np
 import torch
 
-from exabench.batches import CPU_SHARD_TOKENS, budget_of
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import cache_folder
 from exabench.core.nouns import Passage, Progress, Query, Run, silent
-from exabench.dual_encoder import DualEncoder, similarity_of_pairs
 from exabench.hub.client import model_folder
 from exabench.measure.runs import run_of, top
-from exabench.models import device_of
+from exabench.models.batches import CPU_SHARD_TOKENS, budget_of
+from exabench.models.dual_encoder import DualEncoder, similarity_of_pairs
+from exabench.models.loading import device_of
 from exabench.retrievers._best import BestRows, columns
 from exabench.retrievers._vectors import SHARD, Vectors, refuse_not_finite
 

@@ -12,13 +12,13 @@ import torch
 from scipy.sparse import csr_matrix, vstack
 from transformers import AutoModelForMaskedLM
 
-from exabench.batches import CPU_SHARD_TOKENS, budget_of, padded_batches, tokenised
 from exabench.core.errors import BadInput
 from exabench.core.files import cache_folder, read_json
 from exabench.core.nouns import ModelFolder, Passage, Progress, Query, Run, silent
 from exabench.hub.client import model_folder
 from exabench.measure.runs import run_of, top
-from exabench.models import device_of, dtype_of, loading, token_limit, tokenizer_of, weights_of
+from exabench.models.batches import CPU_SHARD_TOKENS, budget_of, padded_batches, tokenised
+from exabench.models.loading import device_of, dtype_of, loading, token_limit, tokenizer_of, weights_of
 from exabench.retrievers._best import BestRows, columns
 from exabench.retrievers._vectors import SHARD, Vectors, refuse_not_finite
 

@@ -11,7 +11,7 @@ from msgspec import Meta
 from exabench.core.errors import printable
 from exabench.core.nouns import Usage
 from exabench.core.records import Record
-from exabench.screening import ERROR_CLASSES, Refused
+from exabench.models.screening import ERROR_CLASSES, Refused
 
 _Count = Annotated[int, Meta(ge=0, lt=1 << 53)]
 _Flops = Annotated[float, Meta(ge=0, lt=1e30)]

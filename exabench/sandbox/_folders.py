@@ -8,7 +8,7 @@ from pathlib import Path
 import exabench.hub.client
 from exabench.core.files import cache_folder, replacing_folder
 from exabench.core.nouns import ModelFolder
-from exabench.screening import Limits, Refused, check_libraries, screened, screened_repo
+from exabench.models.screening import Limits, Refused, check_libraries, screened, screened_repo
 
 
 def stranger(

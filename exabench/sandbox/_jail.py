@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exabench.screening import Refused
+from exabench.models.screening import Refused
 
 MODEL = "/model"
 """Where the model folder lies inside."""

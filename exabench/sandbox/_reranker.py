@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from exabench.core.nouns import ModelFolder, Passage, Query, Usage
+from exabench.models.screening import Limits as Screening
+from exabench.models.screening import Refused
 from exabench.sandbox._answers import About, CountedScores, Scores, Speed, read_answer
 from exabench.sandbox._folders import stranger
 from exabench.sandbox._jail import Limits, check_jail
 from exabench.sandbox._process import Jailed
-from exabench.screening import Limits as Screening
-from exabench.screening import Refused
 
 WORKER = (sys.executable, "-I", "-B", "-m", "exabench.sandbox._worker")
 Job = tuple[Query, Sequence[Passage]]

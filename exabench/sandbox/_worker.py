@@ -94,7 +94,7 @@ class _Refused(Exception):
 
 
 def _class_of(error: Exception) -> str:
-    from exabench.models import out_of_memory
+    from exabench.models.loading import out_of_memory
 
     if isinstance(error, _Refused):
         return error.reason

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from exabench.core.errors import BadInput
 from exabench.core.nouns import ModelFolder, Prompt, Reply
 from exabench.hub.client import model_folder
-from exabench.models import check_vocabulary, device_of, dtype_of, loading, tokenizer_of, weights_of
+from exabench.models.loading import check_vocabulary, device_of, dtype_of, loading, tokenizer_of, weights_of
 from exabench.teachers._chat import Asked, fitting, model_config, seed_of, template_of
 
 READ_AHEAD = 512

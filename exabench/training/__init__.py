@@ -18,8 +18,8 @@ from exabench.core.files import json_text, only_writer, read_json, write
 from exabench.core.nouns import Progress, silent
 from exabench.core.options import make
 from exabench.core.recipe import Recipe
-from exabench.costs import hardware
 from exabench.losses import LOSSES
+from exabench.models.costs import hardware
 from exabench.rerankers import RERANKERS
 from exabench.systems import check_part
 from exabench.training.checks import Checked, run_checks

@@ -15,12 +15,12 @@ from exabench.core.files import read_json, replacing_folder
 from exabench.core.nouns import ModelFolder
 from exabench.hub.cards import licence_in
 from exabench.hub.client import CARD, model_folder
-from exabench.models import dtype_of, loading, silence, tokenizer_of
+from exabench.models.loading import dtype_of, loading, silence, tokenizer_of
 from exabench.rerankers import RERANKERS
 from exabench.systems import reranker
 
 if TYPE_CHECKING:
-    from exabench.rerankers._learning import Learner
+    from exabench.models.learning import Learner
     from exabench.training.plan import Plan, Steps
 
 

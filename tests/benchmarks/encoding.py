@@ -23,10 +23,10 @@ import torch
 import transformers
 from sentence_transformers import SentenceTransformer
 
-from exabench.batches import CPU_SHARD_TOKENS
 from exabench.core.nouns import Passage, Query
-from exabench.dual_encoder import DualEncoder
 from exabench.hub.client import model_folder
+from exabench.models.batches import CPU_SHARD_TOKENS
+from exabench.models.dual_encoder import DualEncoder
 from exabench.retrievers.dense import BACKENDS, Dense
 from exabench.retrievers.splade import Splade
 from exabench.tasks.catalogue import single_task

@@ -19,10 +19,10 @@ from pathlib import Path
 from exabench.board import Board
 from exabench.building import Sources, build
 from exabench.core.nouns import Timing, Usage
-from exabench.costs import cost_of
 from exabench.evaluation import run_board
 from exabench.ledger import Ledger
 from exabench.measure.runs import run_text
+from exabench.models.costs import cost_of
 from exabench.pages import render
 from exabench.publishing import publish
 from exabench.releases import read as read_release

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from exabench.core.files import json_text, write
-from exabench.rerankers._heads import Pooled
-from exabench.rerankers._templates import Item, ends_of
+from exabench.models.heads import Pooled
+from exabench.models.templates import Item, ends_of
 
 if TYPE_CHECKING:
     from torch import Tensor

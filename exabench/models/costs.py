@@ -11,8 +11,8 @@ from decimal import Decimal, InvalidOperation, localcontext
 
 from exabench.core.errors import BadInput, plural
 from exabench.core.nouns import Cost, Timing, Usage
-from exabench.flops import qpp, rpp
 from exabench.measure.measures import mean
+from exabench.models.flops import qpp, rpp
 
 
 def cost_of(

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from exabench.core.nouns import Passage, Query, Usage, silent
-from exabench.flops import exact, paper, shape_of
-from exabench.rerankers._engine import Engine
-from exabench.rerankers._models import Loaded, Options
-from exabench.rerankers._store import Scored
-from exabench.strategies import STRATEGIES
+from exabench.models.engine import Engine
+from exabench.models.flops import exact, paper, shape_of
+from exabench.models.head_loading import Loaded, Options
+from exabench.models.score_store import Scored
+from exabench.models.strategies import STRATEGIES
 
 if TYPE_CHECKING:
-    from exabench.rerankers._learning import Learner
-    from exabench.rerankers._templates import Template
+    from exabench.models.learning import Learner
+    from exabench.models.templates import Template
 
 
 class Pointwise:

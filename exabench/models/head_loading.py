@@ -14,9 +14,10 @@ from safetensors import safe_open
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import read_json
 from exabench.core.nouns import ModelFolder, Progress
-from exabench.flops import Shape, shape_of
 from exabench.hub.client import model_folder
-from exabench.models import (
+from exabench.models.flops import Shape, shape_of
+from exabench.models.heads import Classifier, Decoder, Head, Pooled, Seq2Seq
+from exabench.models.loading import (
     INT8,
     PRECISIONS,
     check_vocabulary,
@@ -26,7 +27,6 @@ from exabench.models import (
     tokenizer_of,
     weights_of,
 )
-from exabench.rerankers._heads import Classifier, Decoder, Head, Pooled, Seq2Seq
 
 __all__ = ["Head", "Loaded", "load"]
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from exabench.screening._refusals import Refused
+from exabench.models.screening._refusals import Refused
 
 FAMILIES: Mapping[str, str] = {  # model_type: how its classes begin; those that a head of exabench reads
     **{"albert": "Albert", "bert": "Bert", "camembert": "Camembert", "deberta": "Deberta"},

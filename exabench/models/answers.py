@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput, plural
 from exabench.core.files import read_toml
-from exabench.strategies import STRATEGIES
+from exabench.models.strategies import STRATEGIES
 
 if TYPE_CHECKING:
-    from exabench.rerankers._models import Loaded
+    from exabench.models.head_loading import Loaded
 
 REGISTRY = Path(__file__).with_name("answers.toml")
 

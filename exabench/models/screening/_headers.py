@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from exabench.screening._refusals import Refused
-from exabench.screening._settings import parsed
+from exabench.models.screening._refusals import Refused
+from exabench.models.screening._settings import parsed
 
 HEADER = 4 << 20  # bytes; about 40,000 tensors, where a shard of the largest published models has some hundred
 TENSORS = 100_000  # in all files of a folder together

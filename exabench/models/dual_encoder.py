@@ -13,12 +13,12 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 
-from exabench.batches import budget_of, padded_batches, tokenised
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import read_json
 from exabench.core.nouns import ModelFolder
-from exabench.models import INT8, dtype_of, loading, quantised, refuse_missing, token_limit
-from exabench.sentence_modules import modules_in
+from exabench.models.batches import budget_of, padded_batches, tokenised
+from exabench.models.loading import INT8, dtype_of, loading, quantised, refuse_missing, token_limit
+from exabench.models.sentence_modules import modules_in
 
 POOLINGS = ("cls", "mean", "lasttoken")
 """Poolings that can be asked for; a folder may say others."""

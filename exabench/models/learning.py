@@ -15,20 +15,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from exabench.batches import padded
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
-from exabench.models import silence
-from exabench.rerankers._apart import Compared, Sides, write_modules
-from exabench.rerankers._heads import Decoder, Pooled, Seq2Seq, inputs_of
-from exabench.rerankers._templates import Item, ids_of
-from exabench.rerankers._tokens import bare_ids
+from exabench.models.batches import padded
+from exabench.models.dual_training import Compared, Sides, write_modules
+from exabench.models.heads import Decoder, Pooled, Seq2Seq, inputs_of
+from exabench.models.loading import silence
+from exabench.models.templates import Item, ids_of
+from exabench.models.tokens import bare_ids
 
 if TYPE_CHECKING:
-    from exabench.rerankers._heads import Head
-    from exabench.rerankers._models import Loaded
-    from exabench.rerankers._templates import Template
-    from exabench.strategies import Strategy
+    from exabench.models.head_loading import Loaded
+    from exabench.models.heads import Head
+    from exabench.models.strategies import Strategy
+    from exabench.models.templates import Template
 
 IGNORED = -100
 """The target id of a place where nothing is learnt, as transformers has it."""

@@ -17,9 +17,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from exabench.screening._headers import TENSORS, Read, Weights, weights_of
-from exabench.screening._refusals import ERROR_CLASSES, Refused
-from exabench.screening._settings import WORDS, check_config, check_modules, check_settings, parsed, shards_of
+from exabench.models.screening._headers import TENSORS, Read, Weights, weights_of
+from exabench.models.screening._refusals import ERROR_CLASSES, Refused
+from exabench.models.screening._settings import WORDS, check_config, check_modules, check_settings, parsed, shards_of
 
 __all__ = ["ERROR_CLASSES", "Limits", "Refused", "Screened", "check_libraries", "screened", "screened_repo"]
 

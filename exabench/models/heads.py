@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from exabench.batches import padded
+from exabench.models.batches import padded
 
 if TYPE_CHECKING:
-    from exabench.rerankers._templates import Item
+    from exabench.models.templates import Item
 
 
 POOLINGS = ("cls", "mean", "max", "lasttoken")

@@ -19,20 +19,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from exabench.batches import batches, budget_of
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Progress, silent
-from exabench.models import out_of_memory
-from exabench.rerankers._heads import inputs_of
-from exabench.rerankers._learning import Learner
-from exabench.rerankers._store import Scored, Store
-from exabench.rerankers._tokens import Tokens, text_key
+from exabench.models.batches import batches, budget_of
+from exabench.models.heads import inputs_of
+from exabench.models.learning import Learner
+from exabench.models.loading import out_of_memory
+from exabench.models.score_store import Scored, Store
+from exabench.models.tokens import Tokens, text_key
 
 if TYPE_CHECKING:
-    from exabench.rerankers._heads import Head
-    from exabench.rerankers._models import Loaded
-    from exabench.rerankers._templates import Item, Template
-    from exabench.strategies import Strategy
+    from exabench.models.head_loading import Loaded
+    from exabench.models.heads import Head
+    from exabench.models.strategies import Strategy
+    from exabench.models.templates import Item, Template
 
 WINDOW = 16_384  # items that are sorted and batched together: what memory holds at a time
 # How far a score may move with its batch, in parts of the largest score: rounding, not a mask that was forgotten.

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exabench.core.errors import BadInput
-from exabench.rerankers._tokens import text_key
+from exabench.models.tokens import text_key
 
 if TYPE_CHECKING:
-    from exabench.dual_encoder import DualEncoder
+    from exabench.models.dual_encoder import DualEncoder
 
 
 class EncodedText(NamedTuple):

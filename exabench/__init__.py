@@ -45,14 +45,14 @@ if TYPE_CHECKING:
     from exabench.measure.runs import run_of as run_of
     from exabench.measure.runs import write_run as write_run
     from exabench.pages import render as render
+    from exabench.parts.assembly import reranker as reranker
+    from exabench.parts.assembly import retriever as retriever
+    from exabench.parts.assembly import teacher as teacher
     from exabench.publishing import publish as publish
     from exabench.publishing import publish_model as publish_model
     from exabench.releases import load as load
     from exabench.reranking import make_candidates as make_candidates
     from exabench.submitting import submit as submit
-    from exabench.systems import reranker as reranker
-    from exabench.systems import retriever as retriever
-    from exabench.systems import teacher as teacher
     from exabench.training import train as train
     from exabench.verification import check as check
     from exabench.verification import verify as verify

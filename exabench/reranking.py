@@ -31,10 +31,10 @@ from exabench.measure.qrels import qrels_digest
 from exabench.measure.runs import run_digest, run_of, top, without_self_matches
 from exabench.measuring import Stage
 from exabench.models.costs import cost_of, hardware
-from exabench.rerankers import Reranker
-from exabench.retrievers import RETRIEVERS, Retriever
+from exabench.parts.assembly import retriever as retriever_of
+from exabench.parts.rerankers import Reranker
+from exabench.parts.retrievers import RETRIEVERS, Retriever
 from exabench.showing import shown, write_shown
-from exabench.systems import retriever as retriever_of
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections._choose import checked_qrels, open_collection
 from exabench.tasks.collections._texts import Passages, Texts

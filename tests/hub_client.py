@@ -83,7 +83,7 @@ def _replies(folder: Path, table: str, text: str) -> DataFile:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from exabench.replies import SCHEMA
+    from exabench.parts.replies import SCHEMA
 
     path = folder / "replies" / f"{table}.parquet"
     path.parent.mkdir(exist_ok=True)

@@ -9,7 +9,7 @@ import pytest
 from models import classifier_folder
 
 from exabench.evaluation import evaluate
-from exabench.systems import reranker
+from exabench.parts.assembly import reranker
 from exabench.training import train
 
 CHECKS = [

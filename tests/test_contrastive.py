@@ -21,9 +21,9 @@ from exabench.core.files import json_text
 from exabench.core.nouns import Passage, Prompt, Query, Reply, Task
 from exabench.core.recipe import read_recipe
 from exabench.core.rows import Rejected, checked_row
-from exabench.prompting import prompt_file
+from exabench.parts.prompting import prompt_file
+from exabench.parts.retrievers.bm25 import Bm25
 from exabench.queries.llm_queries import LlmQueries
-from exabench.retrievers.bm25 import Bm25
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import checked_qrels, open_collection
 from exabench.tasks.collections.medquad import Medquad

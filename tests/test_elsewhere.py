@@ -16,7 +16,7 @@ from models import classifier_folder, decoder_folder, encoder_folder, rankt5_fol
 from safetensors.torch import load_file
 
 from exabench.core.nouns import Passage, Query
-from exabench.systems import reranker
+from exabench.parts.assembly import reranker
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import open_collection
 from exabench.training import train

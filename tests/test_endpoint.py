@@ -17,7 +17,7 @@ from exabench.core import http
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.nouns import Passage, Query
 from exabench.core.options import check
-from exabench.rerankers.endpoint import Endpoint
+from exabench.parts.rerankers.endpoint import Endpoint
 
 KEY = "a-secret-that-is-never-shown"
 QUERY = Query("q1", "sky")

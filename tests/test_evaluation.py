@@ -17,7 +17,7 @@ from exabench.evaluation import ResultRecorder, evaluate, reranker_options, run_
 from exabench.ledger import Ledger, read_result
 from exabench.measure.runs import run_digest, run_in_order, run_text, select_queries, top
 from exabench.measuring import measurement, metrics_of, today
-from exabench.rerankers import RERANKERS
+from exabench.parts.rerankers import RERANKERS
 from exabench.reranking import Reranking, make_candidates, rerank
 from exabench.submitting import submit, withdraw
 from exabench.tasks.catalogue import task

@@ -21,7 +21,7 @@ from exabench.core.nouns import Passage, Prompt, Query, Reply, Task
 from exabench.core.recipe import recipes
 from exabench.core.rows import Item, Pair, Rejected, checked_row
 from exabench.pairs.judged import Judged
-from exabench.systems import check_part
+from exabench.parts.assembly import check_part
 from exabench.tasks.collections.beir_folder import EMBEDDED, BeirFolder
 
 GIVEN_BY_BUILDING = {"teacher": "human", "teacher_revision": "", "prompt": "", "replies": []}

@@ -6,7 +6,7 @@ import pytest
 from fits import ROWS, contrastive, explanations, listwise, recipe, scored, write_release
 
 from exabench.core.errors import BadInput, UnknownName
-from exabench.losses import LOSSES
+from exabench.parts.losses import LOSSES
 from exabench.training.groups import FITS, groups_of
 from exabench.training.plan import train_recipe
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.nouns import Passage, Prompt, Query, Reply, Usage
 from exabench.models.flops import exact, paper, shape_of
-from exabench.prompting import prompt_file, shown
-from exabench.rerankers.listwise import Listwise, windows
+from exabench.parts.prompting import prompt_file, shown
+from exabench.parts.rerankers.listwise import Listwise, windows
 
 QUERY = Query("q", "why is the sky blue")
 LLAMA = {

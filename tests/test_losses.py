@@ -14,7 +14,7 @@ from torch.autograd import gradcheck
 from exabench.core.errors import BadInput
 from exabench.core.files import toml_text
 from exabench.core.recipe import Recipe
-from exabench.losses import LOSSES
+from exabench.parts.losses import LOSSES
 from exabench.training import planned, train_recipe
 
 GROUP_LOSSES = sorted(name for name in LOSSES if LOSSES[name].needs != "targets")

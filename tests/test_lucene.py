@@ -23,11 +23,11 @@ from exabench.core.nouns import Convention, Passage, Query, Run
 from exabench.measure.qrels import read_qrels
 from exabench.measure.runs import run_text
 from exabench.measuring import measurement
-from exabench.retrievers import _lucene
-from exabench.retrievers._lucene_scores import one_byte, without_ties
-from exabench.retrievers._lucene_words import LuceneWords
-from exabench.retrievers.bm25 import WAYS, Bm25
-from exabench.retrievers.pyserini import Pyserini
+from exabench.parts.retrievers import _lucene
+from exabench.parts.retrievers._lucene_scores import one_byte, without_ties
+from exabench.parts.retrievers._lucene_words import LuceneWords
+from exabench.parts.retrievers.bm25 import WAYS, Bm25
+from exabench.parts.retrievers.pyserini import Pyserini
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
 
@@ -223,7 +223,7 @@ KILLED = """
 import os, sys, threading
 from pathlib import Path
 from exabench.core.nouns import Passage
-from exabench.retrievers.pyserini import Pyserini
+from exabench.parts.retrievers.pyserini import Pyserini
 def kill():
     while not list(Path(sys.argv[1]).glob(".*.unfinished/write.lock")): pass
     os.kill(os.getpid(), 9)
@@ -265,7 +265,7 @@ SEARCH = """
 import sys
 from exabench.core.errors import ExabenchError
 from exabench.core.nouns import Passage, Query
-from exabench.retrievers.pyserini import Pyserini
+from exabench.parts.retrievers.pyserini import Pyserini
 try:
     print(Pyserini([Passage("a", "fish")], cache=sys.argv[1]).search([Query("q", "fish")], 5).ranking("q"))
 except ExabenchError as error:

@@ -23,7 +23,7 @@ from exabench.measure.qrels import read_qrels
 from exabench.measure.runs import read_run, run_in_order, run_of
 from exabench.measure.ties import tie_report
 from exabench.measuring import measurement
-from exabench.rerankers import RERANKERS
+from exabench.parts.rerankers import RERANKERS
 
 TREC_EVAL = {
     "nDCG": "ndcg",

@@ -21,8 +21,8 @@ from exabench.core.files import digest_of
 from exabench.core.nouns import Passage, Qrels, Query
 from exabench.core.recipe import read_recipe
 from exabench.core.rows import Item, Rejected, Row, checked_row
+from exabench.parts.retrievers.bm25 import Bm25
 from exabench.releases import rows
-from exabench.retrievers.bm25 import Bm25
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
 

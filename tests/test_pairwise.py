@@ -17,7 +17,7 @@ from models import t5_folder, t5_tokenizer
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Query, Reply, Usage
-from exabench.rerankers.pairwise import Pairwise
+from exabench.parts.rerankers.pairwise import Pairwise
 
 QUERY = Query("q", "why is the sky blue")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exabench.core.errors import BadInput, UnknownName
-from exabench.prompting import PromptFile, prompt_file
+from exabench.parts.prompting import PromptFile, prompt_file
 
 
 def made(text: str) -> PromptFile:

@@ -25,9 +25,9 @@ from exabench.models.screening import ERROR_CLASSES
 from exabench.pages import site_of
 from exabench.pages._provenance import EXAMPLES
 from exabench.pages._rankings import AT_ONCE
+from exabench.parts.replies import call_key
 from exabench.publishing import publish
 from exabench.releases import rows as rows_of
-from exabench.replies import call_key
 from exabench.showing import shown, write_shown
 from exabench.submissions import FIELDS, read_submission
 from exabench.tasks.catalogue import single_task

@@ -11,9 +11,9 @@ import pytest
 from exabench.core.errors import BadInput, Refused
 from exabench.core.files import digest_of
 from exabench.core.nouns import Prompt, Reply
-from exabench.replies import CachedTeacher, Replies
-from exabench.systems import teacher
-from exabench.teachers import TEACHERS, replay
+from exabench.parts.assembly import teacher
+from exabench.parts.replies import CachedTeacher, Replies
+from exabench.parts.teachers import TEACHERS, replay
 
 GOOD = [
     {"id": "a", "text": "true. Explanation: bats do."},

@@ -13,7 +13,7 @@ from toys import ShortestFirst
 from exabench.core.nouns import Passage, Query
 from exabench.measure.measures import mean, measure
 from exabench.measure.runs import run_in_order
-from exabench.rerankers import RERANKERS
+from exabench.parts.rerankers import RERANKERS
 from exabench.reranking import rerank
 
 PLAIN = [name for name in RERANKERS if not {"model", "teacher"} & set(signature(RERANKERS[name]).parameters)]

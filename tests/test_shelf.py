@@ -11,8 +11,8 @@ import pytest
 from exabench.core.errors import MissingExtra, UnknownName
 from exabench.core.shelf import Shelf
 from exabench.measure.metrics import METRICS
-from exabench.rerankers import RERANKERS
-from exabench.retrievers import RETRIEVERS
+from exabench.parts.rerankers import RERANKERS
+from exabench.parts.retrievers import RETRIEVERS
 from exabench.tasks.collections import COLLECTIONS, ORDER
 
 SHELVES = {"metric": METRICS, "collection": COLLECTIONS, "reranker": RERANKERS, "retriever": RETRIEVERS}
@@ -86,8 +86,8 @@ def test_listing_and_summaries_import_nothing():
 import sys
 from exabench.tasks.collections import COLLECTIONS
 from exabench.measure.metrics import METRICS
-from exabench.rerankers import RERANKERS
-from exabench.retrievers import RETRIEVERS
+from exabench.parts.rerankers import RERANKERS
+from exabench.parts.retrievers import RETRIEVERS
 before = set(sys.modules)
 for shelf in (COLLECTIONS, METRICS, RERANKERS, RETRIEVERS):
     assert [shelf.summary(name) for name in shelf]

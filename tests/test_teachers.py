@@ -30,10 +30,10 @@ from tiny_llama import tiny_llama
 from exabench.core import http
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.nouns import Prompt, Reply
-from exabench.rerankers.listwise import Listwise
-from exabench.systems import reranker
-from exabench.teachers import TEACHERS
-from exabench.teachers._chat import seed_of, token_ids
+from exabench.parts.assembly import reranker
+from exabench.parts.rerankers.listwise import Listwise
+from exabench.parts.teachers import TEACHERS
+from exabench.parts.teachers._chat import seed_of, token_ids
 
 CANARY = "sk-canary-0123456789abcdef"
 

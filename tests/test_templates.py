@@ -16,7 +16,7 @@ from models import bert_tokenizer, bpe_tokenizer, real_t5_tokenizer, t5_tokenize
 from exabench.core.errors import BadInput
 from exabench.models.answers import answer_ids, answer_words, spellings
 from exabench.models.templates import FIELDS, ids_of, pair_template, text_template
-from exabench.rerankers import RERANKERS
+from exabench.parts.rerankers import RERANKERS
 
 MONOT5 = "Query: {query} Document: {passage} Relevant:"
 TWOLAR = MONOT5 + " "

@@ -15,11 +15,11 @@ from exabench.builders.imported import FORMATS
 from exabench.building import data_recipe
 from exabench.core.files import digest_of
 from exabench.core.recipe import Recipe, recipe_names, recipes
-from exabench.losses import LOSSES
 from exabench.measure.measures import MetricName
 from exabench.models.head_loading import Options
 from exabench.models.strategies import STRATEGIES
-from exabench.rerankers import RERANKERS
+from exabench.parts.losses import LOSSES
+from exabench.parts.rerankers import RERANKERS
 from exabench.tasks.catalogue import single_task
 from exabench.training.groups import FITS
 from exabench.training.plan import Check, Plan, train_recipe

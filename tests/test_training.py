@@ -41,8 +41,8 @@ from safetensors.torch import load_file, save_file
 from exabench.core.errors import BadInput, CannotWrite, OutsideFailed, UnknownName
 from exabench.core.files import only_writer, read_json
 from exabench.core.nouns import Passage, Query
-from exabench.losses import LOSSES
-from exabench.systems import reranker
+from exabench.parts.assembly import reranker
+from exabench.parts.losses import LOSSES
 from exabench.training import train
 from exabench.training.curves import Curves
 from exabench.training.dev import gains_of, ndcg, scores_of

@@ -11,12 +11,12 @@ from exabench.core.errors import BadInput
 from exabench.core.files import json_text
 from exabench.core.nouns import Passage, Query, Run, Usage
 from exabench.measure.runs import run_text, top
-from exabench.rerankers.constant import Constant
-from exabench.rerankers.oracle import Oracle
-from exabench.rerankers.random import Random
-from exabench.retrievers import RETRIEVERS
-from exabench.retrievers.bm25 import Bm25
-from exabench.retrievers.two_stage import TwoStage
+from exabench.parts.rerankers.constant import Constant
+from exabench.parts.rerankers.oracle import Oracle
+from exabench.parts.rerankers.random import Random
+from exabench.parts.retrievers import RETRIEVERS
+from exabench.parts.retrievers.bm25 import Bm25
+from exabench.parts.retrievers.two_stage import TwoStage
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
 

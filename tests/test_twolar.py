@@ -25,11 +25,11 @@ from exabench.core.rows import Item, Rejected, Row, checked_row
 from exabench.measure.qrels import read_qrels
 from exabench.measure.runs import read_run, run_in_order
 from exabench.measuring import measurement
-from exabench.prompting import prompt_file
+from exabench.parts.prompting import prompt_file
+from exabench.parts.retrievers.bm25 import Bm25
+from exabench.parts.retrievers.run_file import RunFile
 from exabench.queries.cropped import Cropped
 from exabench.queries.given import Given
-from exabench.retrievers.bm25 import Bm25
-from exabench.retrievers.run_file import RunFile
 from exabench.sampling import by_turns
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import open_collection

@@ -19,8 +19,8 @@ from toys import contents
 from exabench.core.errors import BadInput, CannotWrite
 from exabench.core.files import only_writer
 from exabench.core.nouns import Passage
-from exabench.retrievers._best import BestRows, columns
-from exabench.retrievers._vectors import Vectors
+from exabench.parts.retrievers._best import BestRows, columns
+from exabench.parts.retrievers._vectors import Vectors
 
 ABOUT = {"model": "toys/letters", "revision": "1"}
 PASSAGES = [Passage(f"p{i}", f"text {i * 7919}", "title") for i in range(25)]
@@ -174,7 +174,7 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from exabench.core.nouns import Passage
-from exabench.retrievers._vectors import Vectors
+from exabench.parts.retrievers._vectors import Vectors
 def slow(ids, texts):
     time.sleep(0.01)
     return {"vectors": np.array([[len(text), sum(map(ord, text))] for text in texts], np.float32)}

@@ -136,7 +136,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def scored_jobs(model: str, store: str) -> tuple[list[list[float]], int]:
     """A fixed run scored by a cross-encoder over the store: its scores, and how many of them were computed now."""
-    from exabench.systems import reranker
+    from exabench.parts.assembly import reranker
 
     rng = random.Random(1)
     passages = [Passage(str(i), " ".join(rng.choices("sky blue light wave sun".split(), k=i % 40))) for i in range(60)]

@@ -28,7 +28,7 @@ import transformers.models.t5.modeling_t5  # noqa: F401
 
 from exabench.core.errors import ExabenchError
 from exabench.core.files import only_writer
-from exabench.rerankers import _learning
+from exabench.parts.rerankers import _learning
 from exabench.training import train
 
 

@@ -10,7 +10,7 @@ from exabench.core.nouns import Query
 from exabench.sampling import draw
 
 if TYPE_CHECKING:
-    from exabench.retrievers import Retriever
+    from exabench.parts.retrievers import Retriever
 
     FirstStages: TypeAlias = Mapping[str, Retriever]
     """First stages by name. For the type checker alone: options are not checked where that would make an index."""

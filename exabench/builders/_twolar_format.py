@@ -17,7 +17,7 @@ from exabench.core.errors import BadInput
 from exabench.core.files import file_digest, read_json, replacing
 from exabench.core.records import read, read_lines
 from exabench.core.rows import Row, checked_row
-from exabench.permutation import KINDS, read_permutation
+from exabench.parts.permutation import KINDS, read_permutation
 
 PADDING = "<padding_passage>"
 """What the authors' reader fills short lists with. It is no passage: a row holds none, wherever the file has one."""

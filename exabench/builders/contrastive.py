@@ -18,7 +18,7 @@ from exabench.builders._labels import labels
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.core.rows import Item, Rejected, Row
-from exabench.prompting import prompt_file, shown
+from exabench.parts.prompting import prompt_file, shown
 from exabench.sampling import draw
 from exabench.tasks.collections import texts_of
 

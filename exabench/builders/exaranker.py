@@ -12,7 +12,7 @@ from exabench.builders._exaranker_format import input_text, target_text
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Reply
 from exabench.core.rows import Item, Pair, Rejected, Row
-from exabench.prompting import prompt_file, shown
+from exabench.parts.prompting import prompt_file, shown
 
 if TYPE_CHECKING:
     from exabench.pairs import Pairs

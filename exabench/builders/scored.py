@@ -23,8 +23,8 @@ from exabench.tasks.collections import texts_of
 
 if TYPE_CHECKING:
     from exabench.builders._first_stages import FirstStages
+    from exabench.parts.rerankers import Reranker
     from exabench.queries import QuerySource
-    from exabench.rerankers import Reranker
     from exabench.tasks.collections import Collection
 
 

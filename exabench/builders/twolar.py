@@ -13,8 +13,8 @@ from exabench.builders._queries import SourcedQuery, by_name, read_queries
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Query, Reply, Run
 from exabench.core.rows import Item, Rejected, Row
-from exabench.permutation import read_permutation
-from exabench.prompting import prompt_file, shown
+from exabench.parts.permutation import read_permutation
+from exabench.parts.prompting import prompt_file, shown
 from exabench.sampling import by_turns, draw
 from exabench.tasks.collections import texts_of
 

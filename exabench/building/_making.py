@@ -15,9 +15,9 @@ from exabench.core.nouns import Prompt, Reply
 from exabench.core.recipe import Recipe
 from exabench.core.records import Record, read
 from exabench.core.rows import Item, Rejected, checked_row
-from exabench.replies import CachedTeacher, Replies, without_server
+from exabench.parts.assembly import teacher
+from exabench.parts.replies import CachedTeacher, Replies, without_server
 from exabench.shards import WorkFolder
-from exabench.systems import teacher
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import exabench.systems
+import exabench.parts.assembly
 from exabench.builders import BUILDERS, Builder
 from exabench.core.errors import BadInput
 from exabench.core.options import accepts, make
 from exabench.core.shelf import Shelf
 from exabench.pairs import PAIRS
+from exabench.parts.assembly import check_part, named_part, reranker, retriever
+from exabench.parts.retrievers import Retriever
+from exabench.parts.teachers import Teacher
 from exabench.queries import QUERIES
-from exabench.retrievers import Retriever
-from exabench.systems import check_part, named_part, reranker, retriever
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import Collection, Passages, open_collection
-from exabench.teachers import Teacher
 
-SLOTS = {**exabench.systems.SLOTS, "pairs": PAIRS, "queries": QUERIES}
+SLOTS = {**exabench.parts.assembly.SLOTS, "pairs": PAIRS, "queries": QUERIES}
 """Options of a builder, and of its parts, that are parts themselves."""
 
 

@@ -280,7 +280,7 @@ def replies() -> None:
 @json_option
 def import_(file: Path, replies: Path | None, as_json: bool) -> None:
     """Take over the replies of a release (FILE is its replies/<table>.parquet), so that nobody pays for them again."""
-    from exabench.replies import Replies
+    from exabench.parts.replies import Replies
 
     store = Replies(replies)
     count = store.take_in(file)

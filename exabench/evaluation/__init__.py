@@ -16,10 +16,10 @@ from exabench.evaluation._working import reranker_options as reranker_options
 from exabench.ledger import Ledger, read_result
 from exabench.measure.runs import read_run
 from exabench.measuring import METRICS, measurement, metrics_of
-from exabench.rerankers import Reranker
+from exabench.parts.assembly import reranker as reranker_of
+from exabench.parts.rerankers import Reranker
 from exabench.reranking import Reranking, make_candidates
 from exabench.submissions import SENT_IN
-from exabench.systems import reranker as reranker_of
 from exabench.tasks.catalogue import expand, single_task
 from exabench.tasks.collections._choose import judgements_of
 

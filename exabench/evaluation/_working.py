@@ -13,10 +13,10 @@ from exabench.core.nouns import Result, Run, Submission
 from exabench.core.options import accepts
 from exabench.ledger import Ledger, read_result
 from exabench.measure.runs import read_run
-from exabench.rerankers import RERANKERS, Reranker
+from exabench.parts.assembly import reranker as reranker_of
+from exabench.parts.rerankers import RERANKERS, Reranker
 from exabench.reranking import Reranking
 from exabench.submissions import SENT_IN
-from exabench.systems import reranker as reranker_of
 from exabench.tasks.catalogue import single_task
 
 Computed: TypeAlias = tuple[Result, Run | None] | None

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from exabench.core.nouns import Passage, Query
 
 if TYPE_CHECKING:
-    from exabench.rerankers import Reranker
-    from exabench.retrievers import Retriever
+    from exabench.parts.rerankers import Reranker
+    from exabench.parts.retrievers import Retriever
 
 _LEAD = re.compile(
     r"^(?:[-*#>\u2022]+(?:\s+|$)"  # a bullet

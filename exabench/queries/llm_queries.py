@@ -8,18 +8,18 @@ from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from exabench.asking import replies_of
 from exabench.core.errors import BadInput, plural
 from exabench.core.nouns import Passage, Prompt, Query, Reply
-from exabench.prompting import prompt_file, shown
+from exabench.parts.asking import replies_of
+from exabench.parts.prompting import prompt_file, shown
 from exabench.queries._filters import best, fault, first_line, found_again
 from exabench.sampling import draw
 from exabench.tasks.collections import FromCollection
 
 if TYPE_CHECKING:
-    from exabench.rerankers import Reranker
-    from exabench.retrievers import Retriever
-    from exabench.teachers import Teacher
+    from exabench.parts.rerankers import Reranker
+    from exabench.parts.retrievers import Retriever
+    from exabench.parts.teachers import Teacher
 
     FirstStages: TypeAlias = Mapping[str, Retriever]  # for the type checker alone: reading one would make its index
 

@@ -50,8 +50,8 @@ def _answers_on(stream: IO[str]) -> Answer:
 
 
 def _part(name: str, options: Mapping[str, Any]) -> Any:
-    from exabench.rerankers import RERANKERS
-    from exabench.systems import check_part, reranker
+    from exabench.parts.assembly import check_part, reranker
+    from exabench.parts.rerankers import RERANKERS
 
     options = {**options, "model": MODEL}
     try:

@@ -16,7 +16,9 @@ from exabench.evaluation import reranker_options
 from exabench.hub.client import is_repo
 from exabench.ledger import Ledger, run_path
 from exabench.measure.runs import completed, read_run, run_digest, run_text
-from exabench.rerankers import RERANKERS
+from exabench.parts.assembly import check_part
+from exabench.parts.assembly import reranker as reranker_of
+from exabench.parts.rerankers import RERANKERS
 from exabench.reranking import Reranking
 from exabench.submissions import (
     COMMIT,
@@ -27,8 +29,6 @@ from exabench.submissions import (
     read_training,
     submission_text,
 )
-from exabench.systems import check_part
-from exabench.systems import reranker as reranker_of
 from exabench.tasks.catalogue import single_task
 
 BASELINES = ("unchanged", "oracle", "reversed", "random", "constant")

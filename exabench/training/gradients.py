@@ -23,9 +23,9 @@ from exabench.models.batches import batches, budget_of
 from exabench.models.loading import out_of_memory
 
 if TYPE_CHECKING:
-    from exabench.losses import Loss
     from exabench.models.learning import Learner
     from exabench.models.templates import Item
+    from exabench.parts.losses import Loss
     from exabench.training.distributed import Ranks
     from exabench.training.plan import Steps
 

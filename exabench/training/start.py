@@ -16,8 +16,8 @@ from exabench.core.nouns import ModelFolder
 from exabench.hub.cards import licence_in
 from exabench.hub.client import CARD, model_folder
 from exabench.models.loading import dtype_of, loading, silence, tokenizer_of
-from exabench.rerankers import RERANKERS
-from exabench.systems import reranker
+from exabench.parts.assembly import reranker
+from exabench.parts.rerankers import RERANKERS
 
 if TYPE_CHECKING:
     from exabench.models.learning import Learner

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from endpoint import answer_to, endpoint  # noqa: E402
 
 from exabench.core.nouns import Prompt, Reply  # noqa: E402
-from exabench.replies import CachedTeacher, Replies  # noqa: E402
-from exabench.teachers import TEACHERS  # noqa: E402
+from exabench.parts.replies import CachedTeacher, Replies  # noqa: E402
+from exabench.parts.teachers import TEACHERS  # noqa: E402
 
 FAST, SLOW, ROUNDS, CONCURRENCY = 2000, 640, 3, 64
 WORDS = "word " * 100

@@ -27,7 +27,7 @@ from sentence_transformers import CrossEncoder
 from exabench.core.nouns import Passage, Query
 from exabench.measure.measures import mean, measure
 from exabench.measure.runs import read_run, run_of
-from exabench.systems import reranker
+from exabench.parts.assembly import reranker
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import open_collection
 

@@ -15,11 +15,11 @@ import pytest
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.measure.runs import read_run, run_of, write_run
-from exabench.rerankers import RERANKERS
-from exabench.retrievers import RETRIEVERS
+from exabench.parts.rerankers import RERANKERS
+from exabench.parts.retrievers import RETRIEVERS
+from exabench.parts.teachers import TEACHERS
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
-from exabench.teachers import TEACHERS
 
 Jobs = list[tuple[Query, list[Passage]]]
 

@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from exabench.core.nouns import Passage, Query
 from exabench.measure.runs import run_digest
+from exabench.parts.assembly import reranker
 from exabench.reranking import Reranking, make_candidates
 from exabench.sandbox import Limits, Refused, Sandboxed
-from exabench.systems import reranker
 from exabench.tasks.catalogue import single_task
 
 JOBS = [

@@ -24,9 +24,9 @@ from exabench.ledger import Ledger
 from exabench.measure.runs import run_text
 from exabench.models.costs import cost_of
 from exabench.pages import render
+from exabench.parts.rerankers import RERANKERS
 from exabench.publishing import publish
 from exabench.releases import read as read_release
-from exabench.rerankers import RERANKERS
 from exabench.reranking import freeze_candidates, rerank
 from exabench.submissions import submission_text
 from exabench.submitting import add_baselines, submit

@@ -19,9 +19,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from exabench.auditing import audit as audit
     from exabench.board import Board as Board
-    from exabench.building import build as build
     from exabench.comparison import compare as compare
     from exabench.comparison import comparison_table as comparison_table
     from exabench.core.errors import ExabenchError as ExabenchError
@@ -35,6 +33,9 @@ if TYPE_CHECKING:
     from exabench.core.nouns import Submission as Submission
     from exabench.core.nouns import Task as Task
     from exabench.core.rows import Release as Release
+    from exabench.data.auditing import audit as audit
+    from exabench.data.building import build as build
+    from exabench.data.releases import load as load
     from exabench.demo import run_demo as run_demo
     from exabench.evaluation import evaluate as evaluate
     from exabench.evaluation import run_board as run_board
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from exabench.parts.assembly import teacher as teacher
     from exabench.publishing import publish as publish
     from exabench.publishing import publish_model as publish_model
-    from exabench.releases import load as load
     from exabench.reranking import make_candidates as make_candidates
     from exabench.submitting import submit as submit
     from exabench.training import train as train

@@ -13,12 +13,12 @@ from typing import Any
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.core.files import digest_of, read_bytes, read_text
 from exabench.core.nouns import Candidates, Cost, Result, Submission
+from exabench.data.releases import verify as release_problems
 from exabench.ledger import Cell as LedgerCell
 from exabench.ledger import Ledger, last_values, read_result, result_json
 from exabench.measure.runs import completed, read_run
 from exabench.measuring import Stage
 from exabench.models.flops import qpp
-from exabench.releases import verify as release_problems
 from exabench.showing import read_shown
 from exabench.submissions import SENT_IN, read_training
 from exabench.tasks.catalogue import expand, single_task

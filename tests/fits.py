@@ -18,9 +18,9 @@ from models import classifier_folder, decoder_folder, encoder_folder, rankt5_fol
 from exabench.core.files import toml_text
 from exabench.core.nouns import silent
 from exabench.core.rows import FAMILIES, Release, Row, Table
+from exabench.data.releases import save, write_table
 from exabench.parts.assembly import reranker
 from exabench.parts.losses import LOSSES
-from exabench.releases import save, write_table
 from exabench.training import train
 from exabench.training.dev import dev_of
 from exabench.training.distributed import Ranks

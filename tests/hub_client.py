@@ -13,7 +13,7 @@ import huggingface_hub.utils._http
 import pytest
 
 from exabench.core.rows import FAMILIES, DataFile, Release, Row, Table
-from exabench.releases import read, save, write_table
+from exabench.data.releases import read, save, write_table
 
 CANARY = "hf_canary0123456789abcdefghijklmnop"
 """The token that every test publishes with: it must never come out again."""

@@ -15,17 +15,19 @@ from typing import Any
 import pytest
 from endpoint import Endpoint, endpoint
 
-from exabench import building
-from exabench.building import Sources, build, data_recipe, planned
 from exabench.core import files
 from exabench.core.errors import BadInput, CannotWrite
 from exabench.core.recipe import Recipe
 from exabench.core.rows import Release
-from exabench.releases import read, rows, verify
+from exabench.data import building
+from exabench.data.building import Sources, build, data_recipe, planned
+from exabench.data.releases import read, rows, verify
 
 RECIPES = ("mini-explanations", "mini-listwise", "mini-contrastive", "mini-scored")
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["exabench.building", "exabench.builders.exaranker", "exabench.parts.teachers.replay"])
+CONTEXT.set_forkserver_preload(
+    ["exabench.data.building", "exabench.data.builders.exaranker", "exabench.parts.teachers.replay"]
+)
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:

@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from toys import Alphabet, Given
 
 import exabench.tasks.collections.beir_folder
-from exabench.builders import BUILDERS
-from exabench.builders._labels import label
-from exabench.builders.contrastive import Contrastive
 from exabench.core.errors import BadInput
 from exabench.core.files import json_text
 from exabench.core.nouns import Passage, Prompt, Query, Reply, Task
 from exabench.core.recipe import read_recipe
 from exabench.core.rows import Rejected, checked_row
+from exabench.data.builders import BUILDERS
+from exabench.data.builders._labels import label
+from exabench.data.builders.contrastive import Contrastive
+from exabench.data.queries.llm_queries import LlmQueries
 from exabench.parts.prompting import prompt_file
 from exabench.parts.retrievers.bm25 import Bm25
-from exabench.queries.llm_queries import LlmQueries
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import checked_qrels, open_collection
 from exabench.tasks.collections.medquad import Medquad

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.builders import BUILDERS
-from exabench.builders._exaranker_format import input_text, rows_from_tsv, target_text, to_tsv
-from exabench.builders.exaranker import Exaranker, explanation_of, fault
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Query, Reply, Task
 from exabench.core.recipe import recipes
 from exabench.core.rows import Item, Pair, Rejected, checked_row
-from exabench.pairs.judged import Judged
+from exabench.data.builders import BUILDERS
+from exabench.data.builders._exaranker_format import input_text, rows_from_tsv, target_text, to_tsv
+from exabench.data.builders.exaranker import Exaranker, explanation_of, fault
+from exabench.data.pairs.judged import Judged
 from exabench.parts.assembly import check_part
 from exabench.tasks.collections.beir_folder import EMBEDDED, BeirFolder
 

@@ -9,10 +9,10 @@ from toys import Given
 
 from exabench.core.errors import BadInput, OutsideFailed, Refused
 from exabench.core.nouns import Passage, Reply
+from exabench.data.queries import QUERIES
+from exabench.data.queries._filters import fault, first_line
+from exabench.data.queries.llm_queries import LlmQueries
 from exabench.parts.retrievers.bm25 import Bm25
-from exabench.queries import QUERIES
-from exabench.queries._filters import fault, first_line
-from exabench.queries.llm_queries import LlmQueries
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
 

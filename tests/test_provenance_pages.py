@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from exabench.board import Board
-from exabench.building import Sources, build
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, file_digest, read_bytes
 from exabench.core.nouns import Change, Prompt
+from exabench.data.building import Sources, build
+from exabench.data.releases import rows as rows_of
 from exabench.ledger import Ledger
 from exabench.measure.runs import read_run
 from exabench.models.screening import ERROR_CLASSES
@@ -27,7 +28,6 @@ from exabench.pages._provenance import EXAMPLES
 from exabench.pages._rankings import AT_ONCE
 from exabench.parts.replies import call_key
 from exabench.publishing import publish
-from exabench.releases import rows as rows_of
 from exabench.showing import shown, write_shown
 from exabench.submissions import FIELDS, read_submission
 from exabench.tasks.catalogue import single_task

@@ -22,9 +22,9 @@ from toys import contents
 
 from exabench.core.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed
 from exabench.core.rows import Release
+from exabench.data.releases import diff, read, rows, save, verify
 from exabench.hub.client import commits
 from exabench.publishing import Published, publish
-from exabench.releases import diff, read, rows, save, verify
 
 REPO = "owner/toy"
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from exabench.core.nouns import Passage, Query
 from exabench.core.rows import FAMILIES, checked_row
-from exabench.quality import Duplicates, Leaks, Report, collection_of
-from exabench.quality._texts import grams, passages_of, words
-from exabench.quality.duplicates import Buckets
+from exabench.data.quality import Duplicates, Leaks, Report, collection_of
+from exabench.data.quality._texts import grams, passages_of, words
+from exabench.data.quality.duplicates import Buckets
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import at_hand, benchmarks
 

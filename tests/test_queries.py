@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Query, Reply
+from exabench.data.queries import QUERIES
+from exabench.data.queries._sentences import sentences
+from exabench.data.queries.cropped import Cropped
+from exabench.data.queries.given import Given
+from exabench.data.queries.llm_queries import LlmQueries
+from exabench.data.sampling import by_turns, draw
 from exabench.parts.prompting import prompt_file
 from exabench.parts.replies import CachedTeacher, Replies
-from exabench.queries import QUERIES
-from exabench.queries._sentences import sentences
-from exabench.queries.cropped import Cropped
-from exabench.queries.given import Given
-from exabench.queries.llm_queries import LlmQueries
-from exabench.sampling import by_turns, draw
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import open_collection
 

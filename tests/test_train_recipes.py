@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from exabench.builders import BUILDERS
-from exabench.builders.imported import FORMATS
-from exabench.building import data_recipe
 from exabench.core.files import digest_of
 from exabench.core.recipe import Recipe, recipe_names, recipes
+from exabench.data.builders import BUILDERS
+from exabench.data.builders.imported import FORMATS
+from exabench.data.building import data_recipe
 from exabench.measure.measures import MetricName
 from exabench.models.head_loading import Options
 from exabench.models.strategies import STRATEGIES

@@ -14,8 +14,8 @@ from exabench.board._scores import Score, newest_day, read_scores
 from exabench.core.files import file_digest, read_text
 from exabench.core.nouns import Candidates, Change, Result, Submission, Task
 from exabench.core.rows import Release
+from exabench.data.releases import read as read_release
 from exabench.ledger import Ledger, read_result
-from exabench.releases import read as read_release
 from exabench.submissions import Training
 from exabench.tasks.catalogue import expand, task
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from exabench.core.files import digest_of, file_digest, json_text
+from exabench.data.releases import MANIFEST
 from exabench.ledger import Ledger, run_path
 from exabench.measure.statistics import ALPHA, RESAMPLES
 from exabench.models.screening import ERROR_CLASSES
@@ -16,7 +17,6 @@ from exabench.models.screening import Limits as ModelLimits
 from exabench.pages._format import clean
 from exabench.pages._page import Page
 from exabench.pages._views import STATES, WRITTEN, View
-from exabench.releases import MANIFEST
 from exabench.submissions import FIELDS, KINDS
 
 FORMAT = 1

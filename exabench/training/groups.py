@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
-from exabench.releases import MANIFEST, load
+from exabench.data.releases import MANIFEST, load
 
 if TYPE_CHECKING:
     from exabench.core.rows import Release, Row

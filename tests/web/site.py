@@ -17,8 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from exabench.board import Board
-from exabench.building import Sources, build
 from exabench.core.nouns import Timing, Usage
+from exabench.data.building import Sources, build
+from exabench.data.releases import read as read_release
 from exabench.evaluation import run_board
 from exabench.ledger import Ledger
 from exabench.measure.runs import run_text
@@ -26,7 +27,6 @@ from exabench.models.costs import cost_of
 from exabench.pages import render
 from exabench.parts.rerankers import RERANKERS
 from exabench.publishing import publish
-from exabench.releases import read as read_release
 from exabench.reranking import freeze_candidates, rerank
 from exabench.submissions import submission_text
 from exabench.submitting import add_baselines, submit

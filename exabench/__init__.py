@@ -19,9 +19,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from exabench.bench.candidates import make_candidates as make_candidates
+    from exabench.bench.comparison import compare as compare
+    from exabench.bench.comparison import comparison_table as comparison_table
+    from exabench.bench.evaluation import evaluate as evaluate
+    from exabench.bench.evaluation import run_board as run_board
+    from exabench.bench.evaluation import score as score
+    from exabench.bench.submitting import submit as submit
+    from exabench.bench.verification import check as check
+    from exabench.bench.verification import verify as verify
     from exabench.board import Board as Board
-    from exabench.comparison import compare as compare
-    from exabench.comparison import comparison_table as comparison_table
     from exabench.core.errors import ExabenchError as ExabenchError
     from exabench.core.nouns import Candidates as Candidates
     from exabench.core.nouns import Convention as Convention
@@ -37,9 +44,6 @@ if TYPE_CHECKING:
     from exabench.data.building import build as build
     from exabench.data.releases import load as load
     from exabench.demo import run_demo as run_demo
-    from exabench.evaluation import evaluate as evaluate
-    from exabench.evaluation import run_board as run_board
-    from exabench.evaluation import score as score
     from exabench.measure.qrels import read_qrels as read_qrels
     from exabench.measure.qrels import write_qrels as write_qrels
     from exabench.measure.runs import read_run as read_run
@@ -51,11 +55,7 @@ if TYPE_CHECKING:
     from exabench.parts.assembly import teacher as teacher
     from exabench.publishing import publish as publish
     from exabench.publishing import publish_model as publish_model
-    from exabench.reranking import make_candidates as make_candidates
-    from exabench.submitting import submit as submit
     from exabench.training import train as train
-    from exabench.verification import check as check
-    from exabench.verification import verify as verify
 
 _HOME = {
     "auditing": ["audit"],

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from toys import contents
 
+from exabench.bench.ledger import Ledger, read_result, result_json
 from exabench.board import Board, Spent
 from exabench.core.errors import BadInput
 from exabench.core.files import json_text
 from exabench.core.nouns import Cost, Submission, Timing, Usage
-from exabench.ledger import Ledger, read_result, result_json
 from exabench.models.costs import cost_of
 from exabench.pages import render
 from exabench.tasks.catalogue import task

@@ -13,12 +13,12 @@ from models import MINILM, bert_tokenizer, minilm_folder
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
+from exabench.bench.candidates import make_candidates
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Passage, Query
 from exabench.measure.runs import run_of, run_text, top
 from exabench.models.batches import CPU_SHARD_TOKENS, padded_batches
 from exabench.parts.retrievers.dense import Dense
-from exabench.reranking import make_candidates
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
 

@@ -10,16 +10,16 @@ import pytest
 from toys import Given, ShortestFirst, contents, good_run, write_beir, write_run, write_submission
 
 import exabench.tasks.collections.beir_folder
+from exabench.bench.candidates import Reranking, make_candidates, rerank
+from exabench.bench.evaluation import ResultRecorder, evaluate, reranker_options, run_board, score
+from exabench.bench.ledger import Ledger, read_result
+from exabench.bench.measuring import measurement, metrics_of, today
+from exabench.bench.submitting import submit, withdraw
 from exabench.board import Board
 from exabench.core.errors import BadInput, CheckFailed, ExabenchError
 from exabench.core.nouns import Change, Convention, Passage, Query, Task
-from exabench.evaluation import ResultRecorder, evaluate, reranker_options, run_board, score
-from exabench.ledger import Ledger, read_result
 from exabench.measure.runs import run_digest, run_in_order, run_text, select_queries, top
-from exabench.measuring import measurement, metrics_of, today
 from exabench.parts.rerankers import RERANKERS
-from exabench.reranking import Reranking, make_candidates, rerank
-from exabench.submitting import submit, withdraw
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
 

@@ -220,7 +220,7 @@ def test_a_reranker_is_made_by_a_submission(name: str, folders: dict[str, str], 
 
 def freeze(board: Path) -> None:
     """A board with one short candidate list over the embedded collection."""
-    from exabench.ledger import Ledger
+    from exabench.bench.ledger import Ledger
 
     ledger = Ledger(board)
     ledger.create("Every part", ["mini"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from toys import SUBMISSION
 
+from exabench.bench.contamination import exposed
+from exabench.bench.submissions import Training
 from exabench.core.nouns import Submission
-from exabench.exposure import exposed
-from exabench.submissions import Training
 from exabench.tasks.catalogue import task, tasks
 
 

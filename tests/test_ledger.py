@@ -7,12 +7,12 @@ import json
 
 import pytest
 
+from exabench.bench.candidates import make_candidates
+from exabench.bench.ledger import FORMAT, Ledger, last_values, read_result, result_json
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, json_text
 from exabench.core.nouns import Change, Timing, Usage
-from exabench.ledger import FORMAT, Ledger, last_values, read_result, result_json
 from exabench.models.costs import cost_of
-from exabench.reranking import make_candidates
 
 RESULT = "results/acme--good/mini.bm25-20.json"
 

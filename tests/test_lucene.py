@@ -17,12 +17,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from exabench.bench.measuring import measurement
 from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra
 from exabench.core.files import only_writer
 from exabench.core.nouns import Convention, Passage, Query, Run
 from exabench.measure.qrels import read_qrels
 from exabench.measure.runs import run_text
-from exabench.measuring import measurement
 from exabench.parts.retrievers import _lucene
 from exabench.parts.retrievers._lucene_scores import one_byte, without_ties
 from exabench.parts.retrievers._lucene_words import LuceneWords

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from toys import first_is_relevant
 
+from exabench.bench.measuring import measurement
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Convention
 from exabench.measure.graded import grade
@@ -22,7 +23,6 @@ from exabench.measure.metrics import METRICS
 from exabench.measure.qrels import read_qrels
 from exabench.measure.runs import read_run, run_in_order, run_of
 from exabench.measure.ties import tie_report
-from exabench.measuring import measurement
 from exabench.parts.rerankers import RERANKERS
 
 TREC_EVAL = {

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import exabench.tasks.collections.beir_folder
+from exabench.bench.candidates import make_candidates
+from exabench.bench.measuring import measurement
 from exabench.measure.qrels import count, qrels_digest
-from exabench.measuring import measurement
-from exabench.reranking import make_candidates
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import checked_qrels, open_collection
 

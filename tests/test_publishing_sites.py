@@ -16,10 +16,10 @@ from hub_client import CANARY, point_at
 from hub_double import HubDouble
 from toys import contents
 
+from exabench.bench.ledger import Ledger
 from exabench.cli import exabench, main
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.hub.client import commits
-from exabench.ledger import Ledger
 from exabench.publishing import Published, publish_site
 
 SPACE = "spaces/owner/board"

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from toys import ShortestFirst
 
+from exabench.bench.candidates import rerank
 from exabench.core.nouns import Passage, Query
 from exabench.measure.measures import mean, measure
 from exabench.measure.runs import run_in_order
 from exabench.parts.rerankers import RERANKERS
-from exabench.reranking import rerank
 
 PLAIN = [name for name in RERANKERS if not {"model", "teacher"} & set(signature(RERANKERS[name]).parameters)]
 QRELS = {"q": {"d3": 2, "d1": 1, "d0": -1, "d4": 1}}

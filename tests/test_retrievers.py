@@ -11,16 +11,16 @@ import sys
 import pytest
 from toys import Alphabet, Given, write_beir, write_run
 
+from exabench.bench.candidates import make_candidates
+from exabench.bench.measuring import measurement
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Convention, Passage, Query, Task
 from exabench.measure.qrels import read_qrels
 from exabench.measure.runs import run_in_order, run_text
-from exabench.measuring import measurement
 from exabench.parts.retrievers import RETRIEVERS
 from exabench.parts.retrievers.bm25 import Bm25
 from exabench.parts.retrievers.fusion import METHODS, Fusion
 from exabench.parts.retrievers.run_file import RunFile
-from exabench.reranking import make_candidates
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
 

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import Given
 
-from exabench import showing
+from exabench.bench import showing
+from exabench.bench.ledger import Ledger
+from exabench.bench.showing import is_open, read_shown, shown, write_shown
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Candidates, Passage, Query
-from exabench.ledger import Ledger
 from exabench.measure.runs import run_digest, run_in_order
-from exabench.showing import is_open, read_shown, shown, write_shown
 from exabench.tasks.catalogue import tasks
 
 RUN = run_in_order("toy-3", {"q1": ["b", "a", "c"], "q2": ["c"]})

@@ -13,11 +13,11 @@ import transformers
 from models import MINILM, bert_tokenizer
 from safetensors.torch import load_file, save_file
 
+from exabench.bench.candidates import make_candidates
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
 from exabench.measure.runs import run_of, run_text, top
 from exabench.parts.retrievers.splade import Splade
-from exabench.reranking import make_candidates
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
 

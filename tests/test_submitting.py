@@ -16,16 +16,16 @@ from toys import contents, good_run, write_run, write_submission
 from trained import model_folder
 
 import exabench.hub.client
+from exabench.bench.candidates import make_candidates
+from exabench.bench.evaluation import run_board
+from exabench.bench.ledger import Ledger
+from exabench.bench.submissions import TRAINING_FILES, read_training
+from exabench.bench.submitting import BASELINES, send, submit, withdraw
+from exabench.bench.verification import check
 from exabench.core.errors import BadInput, OutsideFailed, UnknownName
-from exabench.evaluation import run_board
-from exabench.ledger import Ledger
 from exabench.measure.runs import read_run, run_in_order, run_of, run_text, top
-from exabench.reranking import make_candidates
-from exabench.submissions import TRAINING_FILES, read_training
-from exabench.submitting import BASELINES, send, submit, withdraw
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
-from exabench.verification import check
 
 
 @pytest.fixture

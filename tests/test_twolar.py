@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import Alphabet
 
+from exabench.bench.measuring import measurement
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Convention, Passage, Query, Reply
 from exabench.core.rows import Item, Rejected, Row, checked_row
@@ -27,7 +28,6 @@ from exabench.data.queries.given import Given
 from exabench.data.sampling import by_turns
 from exabench.measure.qrels import read_qrels
 from exabench.measure.runs import read_run, run_in_order
-from exabench.measuring import measurement
 from exabench.parts.prompting import prompt_file
 from exabench.parts.retrievers.bm25 import Bm25
 from exabench.parts.retrievers.run_file import RunFile

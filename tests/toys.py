@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from exabench.bench.candidates import make_candidates
+from exabench.bench.evaluation import run_board
+from exabench.bench.ledger import Ledger
+from exabench.bench.submitting import add_baselines, submit
 from exabench.core.files import toml_text
 from exabench.core.nouns import Passage, Qrels, Query, Run
-from exabench.evaluation import run_board
-from exabench.ledger import Ledger
 from exabench.measure.graded import Graded
 from exabench.measure.runs import run_in_order, run_text
-from exabench.reranking import make_candidates
-from exabench.submitting import add_baselines, submit
 from exabench.tasks.catalogue import task
 
 TIME = "1700000000"  # 2023-11-14

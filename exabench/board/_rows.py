@@ -9,13 +9,13 @@ from functools import cached_property
 
 import numpy as np
 
+from exabench.bench.submissions import SENT_IN
 from exabench.board._scores import Score
 from exabench.core.errors import BadInput
 from exabench.core.nouns import FIRST_STAGE, Candidates, Cost, Submission, Task
 from exabench.core.parallel import map_unordered, worker_count
 from exabench.measure.measures import mean
 from exabench.measure.statistics import mean_intervals, rank_groups
-from exabench.submissions import SENT_IN
 from exabench.tasks.catalogue import expand, task
 
 ALL = "All tasks"

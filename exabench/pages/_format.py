@@ -9,9 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from exabench.bench.submissions import LINK
 from exabench.core.files import toml_text
 from exabench.core.nouns import Submission
-from exabench.submissions import LINK
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"

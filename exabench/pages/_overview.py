@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from exabench.bench.contamination import exposed
 from exabench.core.nouns import FIRST_STAGE, Submission, Task
-from exabench.exposure import exposed
 from exabench.measure.measures import mean
 from exabench.pages._format import NOTHING, first_stage, signed, training_shortly
 from exabench.pages._page import Page, script

@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from exabench.bench.ledger import Ledger
 from exabench.core.errors import BadInput
 from exabench.core.files import file_digest
 from exabench.core.rows import Release, Row
 from exabench.data.releases import MANIFEST
 from exabench.data.releases import rows as rows_of
-from exabench.ledger import Ledger
 from exabench.pages._page import Page
 from exabench.pages._paths import rows_page
 from exabench.pages._views import View

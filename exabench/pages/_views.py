@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from exabench.bench.ledger import Ledger
 from exabench.core.nouns import FIRST_STAGE, Task
 from exabench.core.rows import Release
-from exabench.ledger import Ledger
 from exabench.measure.statistics import PairedTest, holm, paired_test
 from exabench.pages._format import first_stage, newest
 from exabench.tasks.catalogue import task

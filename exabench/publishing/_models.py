@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from exabench.bench.submissions import LINK, read_submission, submission_text
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, file_digest, json_text, read_json
 from exabench.core.nouns import Progress, Submission, silent
@@ -24,7 +25,6 @@ from exabench.hub.commits import (
     listed_files,
     place_of,
 )
-from exabench.submissions import LINK, read_submission, submission_text
 
 SUBMISSION = "submission.toml"
 TRAINING = "training.json"

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from exabench.bench.candidates import Reranking, make_candidates
 from exabench.core.errors import BadInput, ExabenchError
 from exabench.core.nouns import Progress, Result
 from exabench.measure.statistics import holm, paired_test
 from exabench.parts.assembly import reranker
 from exabench.parts.retrievers import RETRIEVERS
-from exabench.reranking import Reranking, make_candidates
 from exabench.tasks.catalogue import single_task
 
 if TYPE_CHECKING:

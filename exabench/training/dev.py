@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
+from exabench.bench.candidates import searched
 from exabench.core.errors import BadInput
 from exabench.measure.measures import MetricName, mean, measure
 from exabench.measure.runs import run_of
 from exabench.models.batches import batches, budget_of
 from exabench.parts.assembly import retriever
-from exabench.reranking import searched
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections._choose import open_collection
 from exabench.tasks.collections._texts import Passages, Texts

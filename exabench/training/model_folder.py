@@ -19,11 +19,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import exabench.hub.client
+from exabench.bench.submissions import read_submission, submission_text
 from exabench.core.errors import BadInput
 from exabench.core.files import file_digest, json_text, read_json, replacing_folder, toml_text, write
 from exabench.core.nouns import Submission
 from exabench.hub.cards import model_card, model_template
-from exabench.submissions import read_submission, submission_text
 
 FORMAT = 1
 _PATH = re.compile(r"(?:file://|~[\w.-]*|\.{1,2})?(?:/[^/{}\n]+)+/?|[A-Za-z]:[\\/][^\n]+")

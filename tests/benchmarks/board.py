@@ -27,10 +27,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from toys import TIME, finished_board
 
+from exabench.bench.ledger import Ledger, read_result, result_json
+from exabench.bench.submissions import submission_text
 from exabench.core.files import digest_of, json_text
 from exabench.core.nouns import Result
-from exabench.ledger import Ledger, read_result, result_json
-from exabench.submissions import submission_text
 
 PATTERN = "acme--good"
 

@@ -13,11 +13,11 @@ import torch
 from models import MINILM, classifier_folder, decoder_folder
 from safetensors.torch import load_file, save_file
 
+from exabench.bench.candidates import Reranking, make_candidates
+from exabench.bench.sandbox import Limits, Refused, Sandboxed
 from exabench.core.nouns import Passage, Query
 from exabench.measure.runs import run_digest
 from exabench.parts.assembly import reranker
-from exabench.reranking import Reranking, make_candidates
-from exabench.sandbox import Limits, Refused, Sandboxed
 from exabench.tasks.catalogue import single_task
 
 JOBS = [

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from exabench.bench.ledger import read_result
 from exabench.board import Board, Ranking, Row, Score, Spent
 from exabench.core.nouns import FIRST_STAGE, Result, Submission, Task
-from exabench.ledger import read_result
 from exabench.pages import render
 from exabench.tasks.catalogue import task
 

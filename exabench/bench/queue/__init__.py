@@ -12,22 +12,22 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from exabench.bench.evaluation import merge_results, run_board
+from exabench.bench.ledger import Ledger
+from exabench.bench.measuring import today
+from exabench.bench.queue._answers import Answer as Answer
+from exabench.bench.queue._answers import public_line as public_line
+from exabench.bench.queue._answers import refusal as refusal
+from exabench.bench.queue._answers import scored
+from exabench.bench.queue._folders import Folders as Folders
+from exabench.bench.queue._requests import Requests as Requests
+from exabench.bench.queue._staging import Pending as Pending
+from exabench.bench.queue._staging import Queue as Queue
+from exabench.bench.queue._staging import staging_board, staging_folder
+from exabench.bench.submitting import check, file_on
 from exabench.core.errors import CannotWrite, MissingExtra, OutsideFailed
 from exabench.core.files import json_text, only_writer, read_json, write
 from exabench.core.nouns import Progress, silent
-from exabench.evaluation import merge_results, run_board
-from exabench.ledger import Ledger
-from exabench.measuring import today
-from exabench.queueing._answers import Answer as Answer
-from exabench.queueing._answers import public_line as public_line
-from exabench.queueing._answers import refusal as refusal
-from exabench.queueing._answers import scored
-from exabench.queueing._folders import Folders as Folders
-from exabench.queueing._requests import Requests as Requests
-from exabench.queueing._staging import Pending as Pending
-from exabench.queueing._staging import Queue as Queue
-from exabench.queueing._staging import staging_board, staging_folder
-from exabench.submitting import check, file_on
 
 ANSWER = "answer.json"
 

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from exabench.bench.sandbox._jail import Limits, jail_command
+from exabench.bench.sandbox._seccomp import seccomp_filter
 from exabench.core.errors import printable
 from exabench.models.screening import Refused
-from exabench.sandbox._jail import Limits, jail_command
-from exabench.sandbox._seccomp import seccomp_filter
 
 TICK = 0.05  # seconds between two looks at memory and processes
 _CHUNK = 1 << 16

@@ -7,13 +7,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from exabench.bench.ledger import Ledger
+from exabench.bench.queue._answers import Answer
+from exabench.bench.queue._staging import LARGEST, Pending
+from exabench.bench.submissions import read_submission
 from exabench.core.errors import BadInput, ExabenchError
 from exabench.core.files import digest_of, file_digest, json_text, write, writing
-from exabench.ledger import Ledger
 from exabench.models.screening import Refused
-from exabench.queueing._answers import Answer
-from exabench.queueing._staging import LARGEST, Pending
-from exabench.submissions import read_submission
 
 ANSWER, SUBMISSION = "answer.json", "submission.toml"
 

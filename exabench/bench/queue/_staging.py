@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from exabench.bench.queue._answers import Answer
 from exabench.core.files import write, writing
-from exabench.queueing._answers import Answer
 
 LARGEST = 64 << 20  # bytes of a file that is sent in
 

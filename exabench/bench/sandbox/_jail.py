@@ -19,7 +19,7 @@ from exabench.models.screening import Refused
 MODEL = "/model"
 """Where the model folder lies inside."""
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+_PACKAGE = PACKAGE.resolve()
 _HIDDEN = ("mini",)  # of the package: a collection, and so its judgements
 _NOBODY = "65534"
 # Root's own processes may write some of these although they have no capability left.
@@ -146,7 +146,7 @@ def _environment() -> dict[str, str]:
 
 
 def _limited(limits: Limits) -> list[str]:
-    """prlimit's own limits are the kernel's: what the watch (exabench.sandbox._process) may see too late."""
+    """prlimit's own limits are the kernel's: what the watch (exabench.bench.sandbox._process) may see too late."""
     cores = os.cpu_count() or 1
     command = [
         "/usr/bin/prlimit",

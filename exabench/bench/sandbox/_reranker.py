@@ -10,15 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from exabench.bench.sandbox._answers import About, CountedScores, Scores, Speed, read_answer
+from exabench.bench.sandbox._folders import stranger
+from exabench.bench.sandbox._jail import Limits, check_jail
+from exabench.bench.sandbox._process import Jailed
 from exabench.core.nouns import ModelFolder, Passage, Query, Usage
 from exabench.models.screening import Limits as Screening
 from exabench.models.screening import Refused
-from exabench.sandbox._answers import About, CountedScores, Scores, Speed, read_answer
-from exabench.sandbox._folders import stranger
-from exabench.sandbox._jail import Limits, check_jail
-from exabench.sandbox._process import Jailed
 
-WORKER = (sys.executable, "-I", "-B", "-m", "exabench.sandbox._worker")
+WORKER = (sys.executable, "-I", "-B", "-m", "exabench.bench.sandbox._worker")
 Job = tuple[Query, Sequence[Passage]]
 
 

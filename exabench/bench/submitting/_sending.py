@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from exabench.bench.submissions import TRAINING_FILES
+from exabench.bench.submitting._checking import CheckedSubmission
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import replacing_folder, write
 from exabench.hub.client import Repository, dataset_snapshot, is_repo, until_seen
 from exabench.hub.pull_requests import Listed, is_file, open_requests
 from exabench.hub.pull_requests import files as files_of
-from exabench.submissions import TRAINING_FILES
-from exabench.submitting._checking import CheckedSubmission
 
 RETRIES = 5
 """How often a pull request is tried again that no look finds there."""

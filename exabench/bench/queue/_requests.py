@@ -13,15 +13,15 @@ from functools import cached_property
 from pathlib import Path
 
 import exabench.hub.pull_requests as talking
+from exabench.bench.ledger import Ledger
+from exabench.bench.queue._answers import Answer
+from exabench.bench.queue._staging import LARGEST, Pending
+from exabench.bench.submissions import DRAWING, NAME, SENT_IN, TRAINING_FILES, read_submission
 from exabench.core.errors import plural, printable
 from exabench.core.files import replacing_folder
 from exabench.hub.client import dataset_snapshot, until_seen
 from exabench.hub.pull_requests import Listed
-from exabench.ledger import Ledger
 from exabench.models.screening import Refused
-from exabench.queueing._answers import Answer
-from exabench.queueing._staging import LARGEST, Pending
-from exabench.submissions import DRAWING, NAME, SENT_IN, TRAINING_FILES, read_submission
 
 _TITLE = re.compile(r"Submit (?P<name>[A-Za-z0-9._-]+/[A-Za-z0-9._-]+) \((?P<kind>[a-z]+)\)")
 _RUN = r"[a-z0-9][a-z0-9._+-]{0,200}\.trec\.gz"

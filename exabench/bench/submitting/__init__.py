@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from exabench.bench.ledger import Ledger
+from exabench.bench.submissions import read_submission
+from exabench.bench.submitting._checking import BASELINES as BASELINES
+from exabench.bench.submitting._checking import CheckedSubmission as CheckedSubmission
+from exabench.bench.submitting._checking import check as check
+from exabench.bench.submitting._checking import with_api_runs
+from exabench.bench.submitting._sending import Sent as Sent
+from exabench.bench.submitting._sending import board_of, to_folder, to_repo
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Progress, Submission, silent
-from exabench.ledger import Ledger
-from exabench.submissions import read_submission
-from exabench.submitting._checking import BASELINES as BASELINES
-from exabench.submitting._checking import CheckedSubmission as CheckedSubmission
-from exabench.submitting._checking import check as check
-from exabench.submitting._checking import with_api_runs
-from exabench.submitting._sending import Sent as Sent
-from exabench.submitting._sending import board_of, to_folder, to_repo
 
 
 def submit(

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from exabench.bench.candidates import Reranking
+from exabench.bench.ledger import Ledger, read_result
+from exabench.bench.submissions import SENT_IN
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Result, Run, Submission
 from exabench.core.options import accepts
-from exabench.ledger import Ledger, read_result
 from exabench.measure.runs import read_run
 from exabench.parts.assembly import reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS, Reranker
-from exabench.reranking import Reranking
-from exabench.submissions import SENT_IN
 from exabench.tasks.catalogue import single_task
 
 Computed: TypeAlias = tuple[Result, Run | None] | None
@@ -114,7 +114,7 @@ class _BoardWorker:
         options = reranker_options(submission)
         if self._work.trusted:
             return reranker_of(submission.reranker, lock=self._ledger.lock, **options)
-        from exabench.sandbox import Sandboxed
+        from exabench.bench.sandbox import Sandboxed
 
         model = options.pop("model")
         return Sandboxed(submission.reranker, model, options, lock=self._ledger.lock)

@@ -8,19 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from exabench.core.errors import BadInput, ExabenchError, MissingExtra, UnknownName
-from exabench.core.files import digest_of, packed
-from exabench.core.nouns import Progress, Run, Submission, silent
-from exabench.core.options import NOT_OPTIONS
-from exabench.evaluation import reranker_options
-from exabench.hub.client import is_repo
-from exabench.ledger import Ledger, run_path
-from exabench.measure.runs import completed, read_run, run_digest, run_text
-from exabench.parts.assembly import check_part
-from exabench.parts.assembly import reranker as reranker_of
-from exabench.parts.rerankers import RERANKERS
-from exabench.reranking import Reranking
-from exabench.submissions import (
+from exabench.bench.candidates import Reranking
+from exabench.bench.evaluation import reranker_options
+from exabench.bench.ledger import Ledger, run_path
+from exabench.bench.submissions import (
     COMMIT,
     SENT_IN,
     TRAINING_FILES,
@@ -29,6 +20,15 @@ from exabench.submissions import (
     read_training,
     submission_text,
 )
+from exabench.core.errors import BadInput, ExabenchError, MissingExtra, UnknownName
+from exabench.core.files import digest_of, packed
+from exabench.core.nouns import Progress, Run, Submission, silent
+from exabench.core.options import NOT_OPTIONS
+from exabench.hub.client import is_repo
+from exabench.measure.runs import completed, read_run, run_digest, run_text
+from exabench.parts.assembly import check_part
+from exabench.parts.assembly import reranker as reranker_of
+from exabench.parts.rerankers import RERANKERS
 from exabench.tasks.catalogue import single_task
 
 BASELINES = ("unchanged", "oracle", "reversed", "random", "constant")

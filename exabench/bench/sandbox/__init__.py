@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
+from exabench.bench.sandbox._folders import stranger
+from exabench.bench.sandbox._jail import MODEL, Limits, check_jail, jail_command
+from exabench.bench.sandbox._process import Jailed
+from exabench.bench.sandbox._reranker import Conversation, Sandboxed
+from exabench.bench.sandbox._seccomp import seccomp_filter
 from exabench.models.screening import ERROR_CLASSES, Refused
-from exabench.sandbox._folders import stranger
-from exabench.sandbox._jail import MODEL, Limits, check_jail, jail_command
-from exabench.sandbox._process import Jailed
-from exabench.sandbox._reranker import Conversation, Sandboxed
-from exabench.sandbox._seccomp import seccomp_filter
 
 __all__ = [
     "Conversation",

@@ -23,18 +23,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exabench.bench.ledger._changes import Cell as Cell
+from exabench.bench.ledger._changes import append_changes, read_changes
+from exabench.bench.ledger._changes import last_values as last_values
+from exabench.bench.ledger._results import FORMAT as FORMAT
+from exabench.bench.ledger._results import read_result as read_result
+from exabench.bench.ledger._results import result_json as result_json
+from exabench.bench.submissions import (
+    DRAWING,
+    TRAINING_FILES,
+    Training,
+    read_submission,
+    read_training,
+    submission_text,
+)
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import digest_of, json_text, read_bytes, read_json, read_toml, toml_text, write, writing
 from exabench.core.nouns import Candidates, Change, Result, Run, Submission
 from exabench.core.records import Record, read
-from exabench.ledger._changes import Cell as Cell
-from exabench.ledger._changes import append_changes, read_changes
-from exabench.ledger._changes import last_values as last_values
-from exabench.ledger._results import FORMAT as FORMAT
-from exabench.ledger._results import read_result as read_result
-from exabench.ledger._results import result_json as result_json
 from exabench.measure.runs import read_run, write_run
-from exabench.submissions import DRAWING, TRAINING_FILES, Training, read_submission, read_training, submission_text
 
 _CANDIDATES_NAME = re.compile(r"[a-z0-9][a-z0-9+-]{0,62}-\d{1,6}")
 

@@ -9,19 +9,19 @@ import difflib
 from pathlib import Path
 from typing import Any
 
+from exabench.bench.submissions._fields import COMMIT as COMMIT
+from exabench.bench.submissions._fields import FIELDS as FIELDS
+from exabench.bench.submissions._fields import KINDS as KINDS
+from exabench.bench.submissions._fields import LINK as LINK
+from exabench.bench.submissions._fields import NAME as NAME
+from exabench.bench.submissions._fields import Field as Field
+from exabench.bench.submissions._training import DRAWING as DRAWING
+from exabench.bench.submissions._training import TRAINING_FILES as TRAINING_FILES
+from exabench.bench.submissions._training import Training as Training
+from exabench.bench.submissions._training import read_training as read_training
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import read_toml, toml_text
 from exabench.core.nouns import Submission
-from exabench.submissions._fields import COMMIT as COMMIT
-from exabench.submissions._fields import FIELDS as FIELDS
-from exabench.submissions._fields import KINDS as KINDS
-from exabench.submissions._fields import LINK as LINK
-from exabench.submissions._fields import NAME as NAME
-from exabench.submissions._fields import Field as Field
-from exabench.submissions._training import DRAWING as DRAWING
-from exabench.submissions._training import TRAINING_FILES as TRAINING_FILES
-from exabench.submissions._training import Training as Training
-from exabench.submissions._training import read_training as read_training
 
 SENT_IN = ("run", "api")
 """The kinds whose rankings somebody else made: their numbers are re-computed, never reproduced."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from exabench.bench.ledger import Cell, Ledger, last_values, read_result
+from exabench.bench.measuring import today
 from exabench.core.errors import BadInput, CheckFailed
 from exabench.core.nouns import Change, Result, Run
-from exabench.ledger import Cell, Ledger, last_values, read_result
-from exabench.measuring import today
 
 SAME = 1e-9
 """Two numbers that are no further apart are one."""

@@ -12,7 +12,7 @@ from exabench.tasks.catalogue import suites, tasks
 from exabench.tasks.catalogue import task as task_of
 
 if TYPE_CHECKING:
-    from exabench.submissions import Training
+    from exabench.bench.submissions import Training
 
 _SPLIT = re.compile(
     r"(-(train|training|dev|test|val|validation|small|judged|queries|qrels|corpus|generated|retrieval))+$"

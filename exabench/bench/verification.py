@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from exabench.bench.ledger import Cell as LedgerCell
+from exabench.bench.ledger import Ledger, last_values, read_result, result_json
+from exabench.bench.measuring import Stage
+from exabench.bench.showing import read_shown
+from exabench.bench.submissions import SENT_IN, read_training
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.core.files import digest_of, read_bytes, read_text
 from exabench.core.nouns import Candidates, Cost, Result, Submission
 from exabench.data.releases import verify as release_problems
-from exabench.ledger import Cell as LedgerCell
-from exabench.ledger import Ledger, last_values, read_result, result_json
 from exabench.measure.runs import completed, read_run
-from exabench.measuring import Stage
 from exabench.models.flops import qpp
-from exabench.showing import read_shown
-from exabench.submissions import SENT_IN, read_training
 from exabench.tasks.catalogue import expand, single_task
 from exabench.tasks.collections._choose import checked_qrels, open_collection
 

@@ -1,6 +1,6 @@
 """Inside the jail: one reranker, told what to score on stdin and answering on stdout, one line of JSON each.
 
-It is given texts and positions, never an id and never a judgement. `python -I -m exabench.sandbox._worker`.
+It is given texts and positions, never an id and never a judgement. `python -I -m exabench.bench.sandbox._worker`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import IO, Any
 
+from exabench.bench.sandbox._jail import MODEL
 from exabench.core.errors import BadInput, ExabenchError
 from exabench.core.nouns import Passage, Query, Usage
-from exabench.sandbox._jail import MODEL
 
 Answer = Callable[[Mapping[str, Any]], None]
 

@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from exabench.bench.ledger import Ledger
+from exabench.bench.measuring import Stage
+from exabench.bench.showing import shown, write_shown
 from exabench.core.errors import BadInput
 from exabench.core.nouns import (
     Candidates,
@@ -25,16 +28,13 @@ from exabench.core.nouns import (
     Usage,
     silent,
 )
-from exabench.ledger import Ledger
 from exabench.measure.measures import mean, measure
 from exabench.measure.qrels import qrels_digest
 from exabench.measure.runs import run_digest, run_of, top, without_self_matches
-from exabench.measuring import Stage
 from exabench.models.costs import cost_of, hardware
 from exabench.parts.assembly import retriever as retriever_of
 from exabench.parts.rerankers import Reranker
 from exabench.parts.retrievers import RETRIEVERS, Retriever
-from exabench.showing import shown, write_shown
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections._choose import checked_qrels, open_collection
 from exabench.tasks.collections._texts import Passages, Texts

@@ -6,20 +6,20 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from exabench.bench.candidates import Reranking, make_candidates
+from exabench.bench.evaluation._recording import SAME as SAME
+from exabench.bench.evaluation._recording import ResultRecorder as ResultRecorder
+from exabench.bench.evaluation._working import BoardWork, Computed, WorkItem, work_items
+from exabench.bench.evaluation._working import reranker_options as reranker_options
+from exabench.bench.ledger import Ledger, read_result
+from exabench.bench.measuring import METRICS, measurement, metrics_of
+from exabench.bench.submissions import SENT_IN
 from exabench.core.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
 from exabench.core.nouns import Measurement, Progress, Qrels, Result, Run, Submission, silent
 from exabench.core.parallel import run_items
-from exabench.evaluation._recording import SAME as SAME
-from exabench.evaluation._recording import ResultRecorder as ResultRecorder
-from exabench.evaluation._working import BoardWork, Computed, WorkItem, work_items
-from exabench.evaluation._working import reranker_options as reranker_options
-from exabench.ledger import Ledger, read_result
 from exabench.measure.runs import read_run
-from exabench.measuring import METRICS, measurement, metrics_of
 from exabench.parts.assembly import reranker as reranker_of
 from exabench.parts.rerankers import Reranker
-from exabench.reranking import Reranking, make_candidates
-from exabench.submissions import SENT_IN
 from exabench.tasks.catalogue import expand, single_task
 from exabench.tasks.collections._choose import judgements_of
 

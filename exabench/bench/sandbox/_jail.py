@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from exabench.core.files import PACKAGE
 from exabench.models.screening import Refused
 
 MODEL = "/model"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LOOKED_AT = 20  # held-out groups, to see whether any has an order
 
 
-class Dev(Protocol):
+class Evaluation(Protocol):
     """A number that is better when it is higher; `metric` is its name."""
 
     metric: str
@@ -40,7 +40,7 @@ class Dev(Protocol):
 
 def dev_of(
     plan: Plan, learner: Learner, held: Groups, loading: Loading, gradient: Gradient, data: Path | None
-) -> Dev | None:
+) -> Evaluation | None:
     """The evaluation that the plan asks for, or None.
 
     Raises BadInput where nothing is held out, and for the queries that a board tests on.
@@ -48,7 +48,7 @@ def dev_of(
     if not plan.dev.every:
         return None
     if plan.dev.task:
-        return TaskDev(plan, learner, data)
+        return HeldOutTask(plan, learner, data)
     if not len(held):
         what = "dev asks for evaluations, but no rows are held out; give dev.groups or dev.task"
         raise BadInput(what, file=plan.recipe.file)
@@ -100,7 +100,7 @@ class HeldOutLoss:
         return -self._gradient.value(self._groups)
 
 
-class TaskDev:
+class HeldOutTask:
     """A task's metric over a first stage's candidates, on a split that is not the one that boards test on."""
 
     def __init__(self, plan: Plan, learner: Learner, data: Path | None) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from exabench.core.errors import BadInput
 from exabench.models.batches import batches, budget_of
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 _Place: TypeAlias = tuple[int, int]
 """Step, and the part of it whose micro-batches are counted anew."""
+
+
+CPU_BUDGETS = 4
+"""Forwards whose graphs may be alive together on a CPU, which has the memory: caching costs a third of a step."""
 
 
 @dataclass(frozen=True)
@@ -119,15 +124,21 @@ class Gradient:
 class MicroBatches:
     """The model on micro-batches, each with the dropout masks that belong to its place in the run.
 
-    `budget`: the padded tokens of one forward, and the tokens of the groups whose graphs are alive together.
+    `budget`: the padded tokens of one forward. Groups whose graphs are alive together have at most `kept` tokens.
     """
 
     def __init__(self, learner: Learner, steps: Steps, ranks: Ranks, seed: int) -> None:
         self.learner = learner
         self.budget = steps.batch_tokens or budget_of(learner.device)
+        self._budgets_kept = CPU_BUDGETS if learner.device == "cpu" and not steps.batch_tokens else 1
         self._ranks = ranks
         self._seed = seed
         self._autocast: Any = getattr(torch, steps.autocast) if steps.autocast else None
+
+    @property
+    def kept(self) -> int:
+        """The tokens whose graphs may be alive together."""
+        return self.budget * self._budgets_kept
 
     def cut(self, lengths: Sequence[int]) -> list[np.ndarray]:
         """Positions of items by micro-batch.
@@ -183,10 +194,10 @@ class _LossOfLists:
     def backward(self, step: int, groups: Sequence[Encoded], weight: float) -> float:
         """Groups with their graphs alive, as many as the budget takes, or all of them cached."""
         longest = max((sum(group.lengths) for group in groups), default=0)
-        if self._mode == "cached" or (self._mode == "auto" and longest > self._batches.budget):
+        if self._mode == "cached" or (self._mode == "auto" and longest > self._batches.kept):
             return self._cached((step, 0), groups, weight)
         value = 0.0
-        for number, some in enumerate(_by_tokens(groups, self._batches.budget)):
+        for number, some in enumerate(_by_tokens(groups, self._batches.kept)):
             value += self._plain((step, number), some, weight)
         return value
 
@@ -275,12 +286,14 @@ def _items(groups: Sequence[Encoded]) -> list[ModelInput]:
 
 def _padded_lists(scores: Tensor, groups: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
     """Scores, labels and mask `[groups, longest]` of the flat scores of some groups."""
-    sizes = torch.tensor([len(group.items) for group in groups])
-    mask = torch.arange(int(sizes.max()))[None, :] < sizes[:, None]
-    flat_labels = torch.tensor([label for group in groups for label in group.labels])
-    labels = torch.zeros(mask.shape).masked_scatter(mask, flat_labels).to(scores.device)
-    mask = mask.to(scores.device)
-    return torch.zeros_like(labels).masked_scatter(mask, scores), labels, mask
+    sizes = [len(group.items) for group in groups]
+    labels = [torch.tensor(group.labels) for group in groups]
+    mask = [torch.ones(size, dtype=torch.bool) for size in sizes]
+    return (
+        pad_sequence(scores.split(sizes), batch_first=True),
+        pad_sequence(labels, batch_first=True).to(scores.device),
+        pad_sequence(mask, batch_first=True).to(scores.device),
+    )
 
 
 def _by_tokens(groups: Sequence[Encoded], budget: int) -> Iterator[list[Encoded]]:

@@ -108,6 +108,7 @@ def test_a_model_and_its_cost_read_back_as_they_were_written(board, timed):
         lambda v: v["cost"].update(flops_paper="1e12"),
         lambda v: v["cost"].update(flops_exact=-1.0),
         lambda v: v["cost"].update(rpp={"paper": 1.0}),
+        lambda v: v["cost"].update(rpp={"paper": 1.0, "other": 1.0}),
         lambda v: v["cost"].update(qpp={"paper": 1.0, "exact": "none"}),
         lambda v: v["cost"].update(cut_passages=1.5),
         lambda v: v["cost"].update(repairs={"missing": None}),

@@ -87,18 +87,28 @@ class ResultRecorder:
 
 def differing(before: Result, after: Result) -> list[str]:
     """Where two results of one cell were made of different things: in words, for the change log."""
-    made_of = [
-        ("run", before.run_digest, after.run_digest),
-        ("candidates", before.candidates.digest, after.candidates.digest),
-        ("judgements", before.qrels_digest, after.qrels_digest),
-        ("convention", before.measurement.convention.digest, after.measurement.convention.digest),
-    ]
-    for name, key in (("model revision", "revision"), ("strategy", "strategy"), ("precision", "precision")):
-        made_of.append((name, str(before.model.get(key, "")), str(after.model.get(key, ""))))
-    made_of.append(("headline metric", before.measurement.headline, after.measurement.headline))
-    for name in sorted(after.versions):
-        made_of.append((name, before.versions.get(name, ""), after.versions.get(name, "")))
-    return [f"{name} {_short(old)} became {_short(new)}" for name, old, new in made_of if old != new]
+    differences = []
+    old_parts = _parts(before)
+    for name, new in _parts(after).items():
+        old = old_parts.get(name, "")
+        if old != new:
+            differences.append(f"{name} {_short(old)} became {_short(new)}")
+    return differences
+
+
+def _parts(result: Result) -> dict[str, str]:
+    """What a result was made of, by name."""
+    return {
+        "run": result.run_digest,
+        "candidates": result.candidates.digest,
+        "judgements": result.qrels_digest,
+        "convention": result.measurement.convention.digest,
+        "model revision": str(result.model.get("revision", "")),
+        "strategy": str(result.model.get("strategy", "")),
+        "precision": str(result.model.get("precision", "")),
+        "headline metric": result.measurement.headline,
+        **dict(sorted(result.versions.items())),
+    }
 
 
 def _short(text: str) -> str:

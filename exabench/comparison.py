@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from exabench.catalogue import single_task
-from exabench.collections._choose import judgements_of
+from exabench.collections import judgements_of
 from exabench.errors import BadInput
 from exabench.ledger import Ledger
 from exabench.measuring import measurement, metrics_of

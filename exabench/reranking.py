@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from exabench.catalogue import single_task
-from exabench.collections._choose import checked_qrels, open_collection
-from exabench.collections._texts import Passages, Texts
+from exabench.collections import Passages, Texts, checked_qrels, open_collection
 from exabench.costs import cost_of, hardware
 from exabench.errors import BadInput
 from exabench.ledger import Ledger

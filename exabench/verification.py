@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from exabench.catalogue import expand, single_task
-from exabench.collections._choose import checked_qrels, open_collection
+from exabench.collections import checked_qrels, open_collection
 from exabench.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.files import digest_of, read_bytes, read_text
 from exabench.flops import qpp

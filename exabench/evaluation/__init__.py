@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from exabench.catalogue import expand, single_task
-from exabench.collections._choose import judgements_of
+from exabench.collections import judgements_of
 from exabench.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
 from exabench.evaluation._recording import SAME as SAME
 from exabench.evaluation._recording import ResultRecorder as ResultRecorder

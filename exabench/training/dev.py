@@ -11,8 +11,7 @@ import torch
 
 from exabench.batches import batches, budget_of
 from exabench.catalogue import single_task
-from exabench.collections._choose import open_collection
-from exabench.collections._texts import Passages, Texts
+from exabench.collections import Passages, Texts, open_collection
 from exabench.errors import BadInput
 from exabench.metrics._measure import MetricName, mean, measure
 from exabench.reranking import searched

@@ -7,12 +7,12 @@ import json
 
 import pytest
 
-from exabench.costs import cost_of
-from exabench.errors import BadInput
-from exabench.files import digest_of, json_text
-from exabench.ledger import FORMAT, Ledger, last_values, read_result, result_json
-from exabench.nouns import Change, Timing, Usage
-from exabench.reranking import make_candidates
+from exabench.bench.candidates import make_candidates
+from exabench.bench.ledger import FORMAT, Ledger, last_values, read_result, result_json
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, json_text
+from exabench.core.nouns import Change, Timing, Usage
+from exabench.models.costs import cost_of
 
 RESULT = "results/acme--good/mini.bm25-20.json"
 

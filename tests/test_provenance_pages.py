@@ -23,7 +23,7 @@ from exabench.board.pages._rankings import AT_ONCE
 from exabench.board.ranking import Board
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, file_digest, read_bytes
-from exabench.core.nouns import Change, Prompt
+from exabench.core.nouns import BoardChange, Prompt
 from exabench.data.building import Sources, build
 from exabench.data.publishing import publish
 from exabench.data.releases import rows as rows_of
@@ -268,12 +268,12 @@ def test_a_task_says_what_training_data_share_with_it(board: Path, dataset: Path
 # -- verify, changes, submit -----------------------------------------------------------------------------------
 
 
-def changes() -> list[Change]:
+def changes() -> list[BoardChange]:
     place = ("acme--good", "mini", "bm25-20", "nDCG@10")
     return [
-        Change("2026-01-01", *place, None, 0.4, "first result"),
-        Change("2026-01-02", "exabench--random", "mini", "bm25-20", "nDCG@10", None, 0.2, ATTACK),
-        Change("2026-01-03", *place, 0.4, 0.5, "another model revision"),
+        BoardChange("2026-01-01", *place, None, 0.4, "first result"),
+        BoardChange("2026-01-02", "exabench--random", "mini", "bm25-20", "nDCG@10", None, 0.2, ATTACK),
+        BoardChange("2026-01-03", *place, 0.4, 0.5, "another model revision"),
     ]
 
 

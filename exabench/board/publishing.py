@@ -15,7 +15,7 @@ from exabench.core.nouns import Progress, silent
 from exabench.hub.commits import (
     CARD,
     MANIFEST,
-    Change,
+    Commit,
     Publication,
     Published,
     check_apart,
@@ -86,7 +86,7 @@ class _SitePublication(Publication):
     def version_at(self, commit: str) -> str | None:
         return "" if self.read(MANIFEST, commit) == self._manifest and self._has_card(commit) else None
 
-    def change(self) -> Change:
+    def change(self) -> Commit:
         """What differs from the site before it, by the digests in its manifest."""
         old: dict[str, str] = {}
         manifest = self.read(MANIFEST, self.head)
@@ -100,7 +100,7 @@ class _SitePublication(Publication):
         if not self._has_card(self.head):
             files[CARD] = self._new_card
         message = f"{self.title}: {plural(len(files), 'file')} changed, {len(gone)} gone"
-        return Change(version="", message=message, files={**files, MANIFEST: self._manifest}, delete=gone)
+        return Commit(version="", message=message, files={**files, MANIFEST: self._manifest}, delete=gone)
 
     def _has_card(self, commit: str | None) -> bool:
         """Does the README of a commit tell the Hub that the site is static?"""

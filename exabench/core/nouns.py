@@ -292,7 +292,7 @@ class Submission:
 
 
 @dataclass(frozen=True)
-class Change:
+class BoardChange:
     """One line of a board's change log: a number that came, changed or went (None), when and why."""
 
     date: str

@@ -13,7 +13,7 @@ from exabench.core.nouns import Progress, silent
 from exabench.core.rows import DataFile, Release
 from exabench.data.releases import diff, next_version, raised, read, save, verify
 from exabench.hub.cards import card, changelog, template_for
-from exabench.hub.commits import CARD, MANIFEST, Change, Publication, Published, check_apart, place_of
+from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published, check_apart, place_of
 
 CHANGES = "CHANGELOG.md"
 CROISSANT = "croissant.json"  # of version 0.1; the Hub makes one, and what the next commit left would be stale
@@ -83,7 +83,7 @@ class _ReleasePublication(Publication):
         if self.old and self.head and self.tag_name(self.old.version) not in tags:
             self.place.tag(self.tag_name(self.old.version), self.head)
 
-    def change(self) -> Change:
+    def change(self) -> Commit:
         """Tables and replies as they were built; what people read is made anew."""
         merged = self._merged()
         with tempfile.TemporaryDirectory() as scratch:
@@ -100,7 +100,7 @@ class _ReleasePublication(Publication):
         gone = {file.path for file in self.old.all_files} if self.old else set()
         if self.read(CROISSANT, self.head) is not None:
             gone.add(CROISSANT)
-        return Change(
+        return Commit(
             version=version,
             message=f"{self.release.name} {version}: {', '.join(sorted(self.release.tables))}",
             files=files,

@@ -51,7 +51,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Change:
+class Commit:
     """One commit: files in, files out, its message, and the version that it makes."""
 
     version: str
@@ -159,7 +159,7 @@ class Publication(ABC):
         """The version under which a commit holds just this ("" for a thing without versions), or None."""
 
     @abstractmethod
-    def change(self) -> Change:
+    def change(self) -> Commit:
         """The next commit, on the head that was looked at."""
 
     def tag_name(self, version: str) -> str:

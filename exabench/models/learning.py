@@ -21,7 +21,7 @@ from exabench.models.batches import padded
 from exabench.models.dual_training import Compared, Sides, write_modules
 from exabench.models.heads import Decoder, Pooled, Seq2Seq, inputs_of
 from exabench.models.loading import silence
-from exabench.models.templates import Item, ids_of
+from exabench.models.templates import ModelInput, ids_of
 from exabench.models.tokens import bare_ids
 
 if TYPE_CHECKING:
@@ -85,11 +85,11 @@ class Learner:
         return next((name for kind, name in kinds if isinstance(self._head, kind)), "classifier")
 
     @property
-    def blank(self) -> Item:
+    def blank(self) -> ModelInput:
         """An input of two tokens, one of each type, for a rank that has no item left."""
-        return Item(np.array([self.pad] * 2, np.int32), np.array([0, 1], np.int8), False, False)
+        return ModelInput(np.array([self.pad] * 2, np.int32), np.array([0, 1], np.int8), False, False)
 
-    def items(self, query: Query, passages: Sequence[Passage]) -> list[Item]:
+    def items(self, query: Query, passages: Sequence[Passage]) -> list[ModelInput]:
         """One input of the model for each passage, as scoring would make it."""
         texts = [self._template.dressed((query.text, passage.flat(self._fields))) for passage in passages]
         every = list(dict.fromkeys(text for pair in texts for text in pair))
@@ -107,7 +107,7 @@ class Learner:
         rows = [ids_of(self.tokenizer, text)[: most - 1] + end for text in texts]
         return [np.array(row, np.int64) for row in rows]
 
-    def inputs(self, items: Sequence[Item]) -> tuple[Tensor, Tensor, Tensor | None]:
+    def inputs(self, items: Sequence[ModelInput]) -> tuple[Tensor, Tensor, Tensor | None]:
         """Items as one padded batch on the device."""
         return inputs_of(items, self.pad, self.device)
 

@@ -16,11 +16,11 @@ from exabench.measure.runs import run_of
 from exabench.models.batches import batches, budget_of
 from exabench.parts.assembly import retriever
 from exabench.tasks.catalogue import single_task
-from exabench.tasks.collections import Passages, Texts, open_collection
+from exabench.tasks.collections import Passages, SelectedTexts, open_collection
 
 if TYPE_CHECKING:
     from exabench.models.learning import Learner
-    from exabench.models.templates import Item
+    from exabench.models.templates import ModelInput
     from exabench.training.gradients import Encoded, Gradient
     from exabench.training.groups import Groups
     from exabench.training.loading import Loading
@@ -119,9 +119,9 @@ class TaskDev:
         fields = task.convention.text_fields
         first_stage = retriever(dev.retriever, Passages(collection), fields=fields)
         run = searched(first_stage, list(queries.values()), dev.depth, task.convention, "dev")
-        passages = Texts(collection.passages(), set(run.passage_ids.to_pylist()), fields)
+        passages = SelectedTexts(collection.passages(), set(run.passage_ids.to_pylist()), fields)
         self._rankings = {query_id: run.ranking(query_id) for query_id in run.query_ids}
-        self._items: list[Item] = []
+        self._items: list[ModelInput] = []
         for query_id, ids in self._rankings.items():
             self._items += learner.items(queries[query_id], [passages[id] for id in ids])
 
@@ -133,7 +133,7 @@ class TaskDev:
         return mean(values[self._metric].tolist())
 
 
-def scores_of(learner: Learner, items: Sequence[Item]) -> np.ndarray:
+def scores_of(learner: Learner, items: Sequence[ModelInput]) -> np.ndarray:
     """float32 `[n]`, with dropout off; the module is left as it was found."""
     values = np.zeros(len(items), np.float32)
     trains = learner.module.training

@@ -18,7 +18,7 @@ from exabench.hub.client import Repository, model_folder, pickles
 from exabench.hub.commits import (
     CARD,
     MANIFEST,
-    Change,
+    Commit,
     Publication,
     Published,
     check_apart,
@@ -106,7 +106,7 @@ class _ModelPublication(Publication):
             return last
         return _next_number(tags)
 
-    def change(self) -> Change:
+    def change(self) -> Commit:
         """Every file of the folder; those of the model before it that it lacks go."""
         manifest = self.read(MANIFEST, self.head)
         old = {}
@@ -115,7 +115,7 @@ class _ModelPublication(Publication):
         version = self.tag
         if not version and self._has_numbers:
             version = _next_number(self.place.tags() if self.head else {})
-        return Change(
+        return Commit(
             version=version,
             message=" ".join(filter(None, [self._name, version])) + f": model at {self._submission.revision}",
             files={**self._files, CARD: self._card(self.head)},

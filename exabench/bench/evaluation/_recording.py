@@ -8,7 +8,7 @@ from pathlib import Path
 from exabench.bench.ledger import Cell, Ledger, last_values, read_result
 from exabench.bench.measuring import today
 from exabench.core.errors import BadInput, CheckFailed
-from exabench.core.nouns import Change, Result, Run
+from exabench.core.nouns import BoardChange, Result, Run
 
 SAME = 1e-9
 """Two numbers that are no further apart are one."""
@@ -50,15 +50,15 @@ class ResultRecorder:
         for cell, value in self._last.items():
             slug, task, candidates, _ = cell
             if slug in slugs and value is not None and not self._ledger.result_file(slug, task, candidates).is_file():
-                removed.append(Change(today(), *cell, before=value, after=None, reason=reason))
+                removed.append(BoardChange(today(), *cell, before=value, after=None, reason=reason))
         self._log(removed)
 
-    def _log(self, changes: list[Change]) -> None:
+    def _log(self, changes: list[BoardChange]) -> None:
         self._ledger.add_changes(changes)
         for change in changes:
             self._last[change.submission, change.task, change.candidates, change.metric] = change.after
 
-    def _changes(self, result: Result, filed: Result | None) -> list[Change]:
+    def _changes(self, result: Result, filed: Result | None) -> list[BoardChange]:
         """The line that a result needs, or none where its number is the one in the log."""
         metric = result.measurement.headline
         cell = (result.submission, result.task, result.candidates.name, metric)
@@ -67,7 +67,7 @@ class ResultRecorder:
         if before is not None and abs(before - after) <= SAME:
             return []
         reason = self._reason or self._explain(cell, result, filed, before)
-        return [Change(today(), *cell, before=before, after=after, reason=reason)]
+        return [BoardChange(today(), *cell, before=before, after=after, reason=reason)]
 
     def _explain(self, cell: Cell, result: Result, filed: Result | None, before: float | None) -> str:
         if before is None:

@@ -39,7 +39,7 @@ from exabench.bench.submissions import (
 )
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import digest_of, json_text, read_bytes, read_json, read_toml, toml_text, write, writing
-from exabench.core.nouns import Candidates, Change, Result, Run, Submission
+from exabench.core.nouns import BoardChange, Candidates, Result, Run, Submission
 from exabench.core.records import Record, read
 from exabench.measure.runs import read_run, write_run
 
@@ -245,11 +245,11 @@ class Ledger:
 
     # -- the change log ------------------------------------------------------------------------------------
 
-    def changes(self) -> tuple[Change, ...]:
+    def changes(self) -> tuple[BoardChange, ...]:
         """Every change of a headline number, oldest first. Raises BadInput."""
         return read_changes(self.change_log)
 
-    def add_changes(self, changes: Sequence[Change]) -> None:
+    def add_changes(self, changes: Sequence[BoardChange]) -> None:
         """Add to the change log; whoever does holds the folder alone (files.only_writer)."""
         append_changes(self.change_log, changes)
 

@@ -27,7 +27,7 @@ from exabench.board.pages._training_views import learnt
 from exabench.board.pages._views import STATES, WRITTEN, QueryChange, View, stamp
 from exabench.board.pages.downloads import result_json
 from exabench.board.pages.figures import Span, bars, ladder
-from exabench.core.nouns import Change, Submission
+from exabench.core.nouns import BoardChange, Submission
 from exabench.core.rows import Release
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def pages(view: View) -> Iterator[Page]:
         owners.setdefault(owner_page(one.owner), []).append(one)
     for path, sent in sorted(owners.items()):
         yield Page(path, partial(owner, view, sent), "owner.html")
-    history: dict[str, list[Change]] = {}
+    history: dict[str, list[BoardChange]] = {}
     for change in reversed(view.board.changes):
         history.setdefault(change.submission, []).append(change)
     for slug, results in view.by_submission.items():
@@ -77,7 +77,7 @@ def owner(view: View, sent: Sequence[Submission]) -> dict[str, Any]:
     }
 
 
-def submission(view: View, slug: str, history: Sequence[Change] = ()) -> dict[str, Any]:
+def submission(view: View, slug: str, history: Sequence[BoardChange] = ()) -> dict[str, Any]:
     """The page of a submission; `history` is what became of its numbers, newest first."""
     one = view.board.submissions[slug]
     results = view.by_submission[slug]

@@ -14,7 +14,7 @@ from exabench.bench.submissions import Training
 from exabench.board.ranking._rows import ALL, Entry, Ranker, Ranking, Row, Spent, members
 from exabench.board.ranking._scores import Score, newest_day, read_scores
 from exabench.core.files import file_digest, read_text
-from exabench.core.nouns import Candidates, Change, Result, Submission, Task
+from exabench.core.nouns import BoardChange, Candidates, Result, Submission, Task
 from exabench.core.rows import Release
 from exabench.data.releases import read as read_release
 from exabench.tasks.catalogue import expand, task
@@ -53,7 +53,7 @@ class Board:
     datasets: tuple[Release, ...] = ()
     trainings: Mapping[str, Training] = field(default_factory=dict)
     entries: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
-    changes: tuple[Change, ...] = ()
+    changes: tuple[BoardChange, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
     unlike: Collection[str] = ()
 

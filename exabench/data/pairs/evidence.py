@@ -99,7 +99,8 @@ def evidence(text: str, rationales: Iterable[list[int]]) -> str:
 
 def _careful(text: str) -> list[str]:
     """Sentences that end neither in an abbreviation nor before a small letter."""
-    sentences, start = [], 0
+    sentences = []
+    start = 0
     for end in _END.finditer(text):
         if _OPENING.match(text, end.end()) and not _ABBREVIATED.search(text, start, end.start()):
             sentences.append(text[start : end.start()])

@@ -138,8 +138,8 @@ class LlmQueries(FromCollection):
                 asked.append((passage, Prompt(f"q-{passage.id}-{n}", turns, answer_tokens, self.temperature, n)))
         replies = replies_of(self.teacher, [prompt for _, prompt in asked], skip_refused=True)
         for passage, prompt in asked:
-            text, fault = self._read(replies.get(prompt.id), passage)
-            yield _AnsweredPassage(prompt, passage, Query(prompt.id, text), fault)
+            text, problem = self._read(replies.get(prompt.id), passage)
+            yield _AnsweredPassage(prompt, passage, Query(prompt.id, text), problem)
 
     def _sample(self) -> list[Passage]:
         enough_words = (

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import re
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from compared import HEADLINE, SKILL, result, site, write_board, write_submission
+from compared import HEADLINE, result, write_board, write_submission
 
+from exabench.bench.comparison import compare_submissions
+from exabench.bench.ledger import Ledger
 from exabench.board import Board
-from exabench.ledger import Ledger
-from exabench.nouns import FIRST_STAGE
-from exabench.pages import _compare
-from exabench.pages._page import Page
-from exabench.pages._paths import is_safe
-from exabench.pages._views import View
+from exabench.core.nouns import FIRST_STAGE
+from exabench.pages import render
 
-STATIC = Path(_compare.__file__).parent / "static"
-OWN = ("paired.js", "picker.js", "compare.js", "significance.js")
+STATIC = Path(__file__).parents[1] / "exabench" / "pages" / "static"
+OWN = ("toolkit.js", "paired.js", "picker.js", "compare.js", "significance.js")
 
 
 @pytest.fixture(scope="module")
@@ -30,49 +29,51 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def view(folder: Path) -> View:
-    return View(Board.read(folder))
+def board(folder: Path) -> Board:
+    return Board.read(folder)
+
+
+@pytest.fixture(scope="module")
+def files(board: Board, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    return made(board, tmp_path_factory.mktemp("site") / "site")
 
 
 def handed_over(data: bytes, function: str) -> Any:
     """What a data file, which is one line, gives to the function it calls."""
-    match = re.fullmatch(rf"exabench\.{function}\((.*)\);\n", data.decode("ascii"))
+    match = re.fullmatch(rf"exabench\.{function}\((.*)\);\n", data.decode())
     assert match, data[:80]
     return json.loads(match[1])
 
 
-def made(view: View) -> dict[str, Any]:
-    return {page.path: page.make() for page in pages_of(view)}
+def csv_of(board: Board, to: Path) -> str:
+    render(board, to)
+    return (to / "data" / "results.csv").read_text(encoding="utf-8")
 
 
-def pages_of(view: View) -> list[Page]:
-    return [*_compare.pages(view), *(_compare.vector_page(view, one) for one in view.results)]
+def made(board: Board, to: Path) -> dict[str, bytes]:
+    """The data files for the browser of a board's site."""
+    render(board, to)
+    return {file.relative_to(to).as_posix(): file.read_bytes() for file in to.rglob("data/**/*.js")}
 
 
-def test_every_path_is_safe_and_there_once(view: View) -> None:
-    paths = [page.path for page in pages_of(view)]
-    assert len(paths) == len(set(paths)) and all(map(is_safe, paths))
-
-
-def test_the_values_of_a_result_are_those_of_its_file_to_the_last_bit(folder: Path, view: View) -> None:
-    files = made(view)
+def test_the_values_of_a_result_are_those_of_its_file_to_the_last_bit(
+    folder: Path, board: Board, files: dict[str, bytes]
+) -> None:
     compared = 0
-    for slug in view.board.submissions:
+    for slug in board.submissions:
         for one in Ledger(folder).results(slug):
             name = f"{one.task}.{one.candidates.name}.js"
             vector = handed_over(files[f"data/queries/{slug}/{name}"], "vector")
             assert vector["of"] == [slug, one.task, one.candidates.name]
-            values = [vector["values"][place] for place in vector["at"]]
             own = one.measurement.per_query[HEADLINE]
-            assert values == [own[query] for query in sorted(own)]
+            assert vector["values"] == [own[query] for query in sorted(own)]
             ids = handed_over(files[f"data/queries/{name}"], "queries")["ids"]
             assert (ids == sorted(own)) == (slug != "acme--odd" or one.task != "fiqa")
             compared += 1
     assert compared > 50
 
 
-def test_two_results_that_must_not_be_compared_differ_in_what_says_so(view: View) -> None:
-    files = made(view)
+def test_two_results_that_must_not_be_compared_differ_in_what_says_so(board: Board, files: dict[str, bytes]) -> None:
 
     def of(slug: str, task: str) -> Any:
         return handed_over(files[f"data/queries/{slug}/{task}.bm25-100.js"], "vector")
@@ -85,29 +86,35 @@ def test_two_results_that_must_not_be_compared_differ_in_what_says_so(view: View
     assert of("acme--strong", "scifact")["qrels"] != of("acme--odd", "scifact")["qrels"]
 
 
-def test_the_lines_name_every_result_of_the_board(view: View) -> None:
-    given = handed_over(made(view)["data/lines.js"], "lines")
-    found = {
-        (given["submissions"][who][0], given["candidates"][over], given["singles"][task])
-        for who, over, tasks in given["lines"]
-        for task in given["sets"][tasks]
-    }
-    assert found == {(one.submission, one.candidates, one.task) for one in view.results}
-    assert [FIRST_STAGE, f"{FIRST_STAGE.replace('--', '/')} (first stage)"] in given["submissions"]
-    assert [task["name"] for task in given["tasks"]] == [task.name for task in view.board.tasks]
+def test_the_lines_name_every_result_of_the_board(board: Board, files: dict[str, bytes]) -> None:
+    given = handed_over(files["data/lines.js"], "lines")
+    found = {(slug, candidates, task) for slug, _, candidates, tasks in given["lines"] for task in given["sets"][tasks]}
+    assert found == {(one.submission, one.candidates, one.task) for one in board.results}
+    assert [FIRST_STAGE, f"{FIRST_STAGE.replace('--', '/')} (first stage)"] in [line[:2] for line in given["lines"]]
+    assert [task["name"] for task in given["tasks"]] == [task.name for task in board.tasks]
 
 
-def test_groups_are_those_of_the_board(view: View) -> None:
-    files = made(view)
-    for ranking in view.board.rankings:
+def test_groups_are_those_of_the_board(board: Board, files: dict[str, bytes]) -> None:
+    for ranking in board.rankings:
         rows = handed_over(files[f"data/groups/view.{ranking.slug}.js"], "groups")["rows"]
         wanted = [(row.submission.slug, row.candidates, row.group) for row in ranking.rows if row.mean is not None]
-        assert [(row[0], row[1], row[5]) for row in rows] == wanted and len(wanted) > 5
+        assert [(row[0], row[1], row[3]) for row in rows] == wanted and len(wanted) > 5
     rows = handed_over(files["data/groups/task.scifact.js"], "groups")["rows"]
-    entries = [entry for entry in view.board.entries["scifact"] if entry.group is not None]
-    assert [(row[0], row[2], row[5]) for row in rows] == [
-        (entry.result.submission, round(10_000 * entry.result.value), entry.group) for entry in entries
+    entries = [entry for entry in board.entries["scifact"] if entry.group is not None]
+    assert [(row[0], row[2], row[3]) for row in rows] == [
+        (entry.result.submission, pytest.approx(entry.result.value, abs=1e-6), entry.group) for entry in entries
     ]
+
+
+def test_pages_show_the_numbers_of_the_command(folder: Path, board: Board, tmp_path: Path) -> None:
+    """A submission's page, its result's page, results.csv and `bench compare` against the first stage: one test."""
+    lines = list(csv.DictReader(io.StringIO(csv_of(board, tmp_path / "site"))))
+    found = {(line["submission"], line["task"], line["candidates"]): line for line in lines}
+    for one in compare_submissions("acme/strong", FIRST_STAGE, folder, candidates="bm25-100"):
+        line = found["acme/strong", one.task.partition(" ")[0], "bm25-100"]
+        assert float(line["p"]) == pytest.approx(one.test.p, rel=1e-12)
+        assert float(line["p_holm"]) == pytest.approx(one.corrected, rel=1e-12)
+        assert float(line["difference"]) == pytest.approx(one.test.difference, abs=1e-15)
 
 
 def test_without_scripts_the_groups_of_the_first_twenty_lines_are_a_table(tmp_path: Path) -> None:
@@ -117,7 +124,7 @@ def test_without_scripts_the_groups_of_the_first_twenty_lines_are_a_table(tmp_pa
         write_submission(ledger, f"acme/line{i:02}")
         ledger.add_result(result(f"acme--line{i:02}", "scifact", "bm25-100", {"a": 0.5, "b": i / 100}))
     board = Board.read(tmp_path / "board")
-    site(board, tmp_path / "site")
+    render(board, tmp_path / "site")
     text = (tmp_path / "site" / "significance.html").read_text(encoding="utf-8")
     assert len(re.findall(r'<td class="n group">\d+</td>', text)) == 20
     assert "the first 20 of 23 lines" in text
@@ -127,51 +134,24 @@ def test_without_scripts_the_groups_of_the_first_twenty_lines_are_a_table(tmp_pa
 
 def test_a_board_without_results_says_so(tmp_path: Path) -> None:
     Ledger(tmp_path / "board").create("Empty", ["scifact"], {})
-    site(Board.read(tmp_path / "board"), tmp_path / "site")
+    render(Board.read(tmp_path / "board"), tmp_path / "site")
     for name in ("compare.html", "significance.html"):
         text = (tmp_path / "site" / name).read_text(encoding="utf-8")
         assert "No results yet." in text and "<form" not in text
 
 
 def test_what_strangers_wrote_cannot_leave_its_string(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(tmp_path / "board")
     ledger.create('</script>"); alert(1); ("', ["scifact"], {"<b>\u2028View</b>": ["scifact"]})
     write_submission(ledger, "acme/one")
     nasty = ['");alert(1);("', "</script><script>", "line\u2028end", "\u202eturned", "quote'\\", "\U0001f468"]
     ledger.add_result(result("acme--one", "scifact", "bm25-100", {query: 0.5 for query in nasty}))
-    files = made(View(Board.read(tmp_path)))
+    files = made(Board.read(tmp_path / "board"), tmp_path / "site")
     for path, data in files.items():
-        if path.endswith(".js"):
+        if path.startswith(("data/lines", "data/groups", "data/queries")):
             handed_over(data, "(?:lines|groups|queries|vector)")
     ids = handed_over(files["data/queries/scifact.bm25-100.js"], "queries")["ids"]
     assert len(ids) == len(nasty) and not any(mark in "".join(ids) for mark in "\u2028\u202e")
-
-
-def test_one_more_submission_leaves_the_values_of_the_others_as_they_are(tmp_path: Path) -> None:
-    ledger = write_board(tmp_path, ["scifact"])
-    before = {page.path: page for page in pages_of(View(Board.read(tmp_path)))}
-    write_submission(ledger, "acme/zz-new")
-    ledger.add_result(result("acme--zz-new", "scifact", "bm25-100", {f"scifact-q{i}": 0.5 for i in range(1, 301)}))
-    after = {page.path: page for page in pages_of(View(Board.read(tmp_path)))}
-    kept = [path for path in before if path.startswith("data/queries/")]
-    assert len(kept) > len(SKILL)
-    assert all(before[path].of == after[path].of and before[path].make() == after[path].make() for path in kept)
-    assert set(after) - set(before) == {"data/queries/acme--zz-new/scifact.bm25-100.js"}
-    assert before["data/lines.js"].of != after["data/lines.js"].of
-
-
-def test_ten_thousand_lines_are_listed_in_seconds_and_less_than_a_megabyte(view: View) -> None:
-    many = view.results[0]
-    results = tuple(many._replace(submission=f"acme--line{i}") for i in range(10_000))
-    one = view.board.submissions[many.submission]
-    board = type(view.board)(
-        **vars(view.board) | {"submissions": {r.submission: one for r in results}, "results": results}
-    )
-    start = time.perf_counter()
-    data = _compare.lines_data(View(board))
-    assert time.perf_counter() - start < 5
-    assert len(handed_over(data, "lines")["lines"]) == 10_000
-    assert len(data) < 1_000_000 and len(gzip.compress(data)) < 200_000
 
 
 def test_the_scripts_of_both_pages_are_small_and_plain() -> None:

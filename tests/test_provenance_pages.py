@@ -6,52 +6,41 @@ import html
 import json
 import re
 import shutil
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
 import pyarrow.parquet as pq
 import pytest
-from exabench.pages._histogram import STEPS, histogram, step
-from exabench.pages._templates import environment, filled
-from hypothesis import given
-from hypothesis import strategies as st
 
+from exabench.bench.ledger import Ledger
+from exabench.bench.showing import shown, write_shown
+from exabench.bench.submissions import FIELDS, read_submission
 from exabench.board import Board
-from exabench.building import Sources, build
-from exabench.catalogue import single_task
-from exabench.collections import checked_qrels, open_collection
-from exabench.errors import BadInput
-from exabench.files import digest_of, file_digest, read_bytes
-from exabench.ledger import Ledger
-from exabench.nouns import Change, Prompt
-from exabench.pages import _dataset_views, _feeds, _provenance, _results, _rows, _task_views
-from exabench.pages._rankings import AT_ONCE, Lists
-from exabench.pages._views import View
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, file_digest, read_bytes
+from exabench.core.nouns import Change, Prompt
+from exabench.data.building import Sources, build
+from exabench.data.releases import rows as rows_of
+from exabench.measure.runs import read_run
+from exabench.models.screening import ERROR_CLASSES
+from exabench.pages import site_of
+from exabench.pages._provenance import EXAMPLES
+from exabench.pages._rankings import AT_ONCE
+from exabench.parts.replies import call_key
 from exabench.publishing import publish
-from exabench.releases import rows as rows_of
-from exabench.replies import call_key
-from exabench.runs import read_run
-from exabench.screening import ERROR_CLASSES
-from exabench.showing import shown, write_shown
-from exabench.submissions import FIELDS, read_submission
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import checked_qrels, open_collection
 
 ATTACK = "<script>window.__pwned=1</script>\"'{{ 7 * 7 }}\u202e"
 RESULT = "results/acme--good/mini.bm25-20.html"
 
 
-def made(board: Path, *modules: ModuleType) -> dict[str, bytes]:
-    """Every file that these modules of the site make of a board."""
-    read = Board.read(board)
-    view, templates = View(read), environment(read, ["verify.html", "changes.html"])
-    files = {}
-    for page in (page for module in modules for group in module.pages(view) for page in group.pages()):
-        values = page.make()
-        files[page.path] = values if isinstance(values, bytes) else filled(templates, page, values)
-    return files
+def made(board: Path) -> dict[str, bytes]:
+    """Every file of a board's site."""
+    site = site_of(Board.read(board))
+    return {page.path: site.make(page) for batch in site.batches for page in batch}
 
 
 def words(page: bytes) -> str:
@@ -95,7 +84,7 @@ def dataset(board: Path, _release: Path) -> Path:
 
 
 def test_the_rankings_on_a_page_are_those_of_the_stored_runs(board: Path) -> None:
-    ledger, files = Ledger(board), made(board, _results)
+    ledger, files = Ledger(board), made(board)
     listed = ledger.candidates_run(ledger.one_candidates("mini", "bm25-20"))
     slugs = sorted(ledger.submissions())
     assert len(slugs) == 6
@@ -108,18 +97,9 @@ def test_the_rankings_on_a_page_are_those_of_the_stored_runs(board: Path) -> Non
             assert [given[place] for place in places] == run.ranking(query_id)[:10]
 
 
-def test_a_run_that_leaves_passages_and_queries_out_is_filled_up_as_it_was_measured(tmp_path: Path) -> None:
-    from exabench.pages._rankings import _top
-    from exabench.runs import run_in_order
-
-    given = run_in_order("given", {"q1": list("abcdefghijkl"), "q2": ["x"]})
-    assert _top(given, "q1", {"q1": ["l", "c"]}) == [11, 2, 0, 1, 3, 4, 5, 6, 7, 8]
-    assert _top(given, "q2", {"q1": ["l"]}) == []
-
-
 def test_a_list_is_shown_in_its_order_with_its_grades_and_texts(board: Path) -> None:
     keep_shown(board)
-    ledger, files = Ledger(board), made(board, _results)
+    ledger, files = Ledger(board), made(board)
     run = ledger.candidates_run(ledger.one_candidates("mini", "bm25-20"))
     qrels = checked_qrels(single_task("mini"), open_collection(single_task("mini")))
     parts = [files[f"data/rankings/mini.bm25-20/{k}.js"] for k in range(-(-len(run) // AT_ONCE))]
@@ -134,7 +114,7 @@ def test_a_list_is_shown_in_its_order_with_its_grades_and_texts(board: Path) -> 
 
 
 def test_without_what_may_be_shown_a_page_says_that_ids_are_all(board: Path) -> None:
-    files = made(board, _results)
+    files = made(board)
     name, place, part = call(files["data/rankings/mini.bm25-20/0.js"], "passages")
     assert (name, place, part["texts"]) == ("mini.bm25-20", 0, {})
     assert all(row[1] == "" and row[2] is None and row[4] == [] for row in part["queries"])
@@ -144,14 +124,14 @@ def test_without_what_may_be_shown_a_page_says_that_ids_are_all(board: Path) -> 
 def test_a_page_says_why_texts_are_not_shown(board: Path) -> None:
     keep_shown(board)
     file = Ledger(board).shown_file("mini", "bm25-20")
-    from exabench.showing import read_shown
+    from exabench.bench.showing import read_shown
 
     values = {key: value for key, value in read_shown(file).items() if key != "digest"}
-    assert "the collection's licence is CC0-1.0" in words(made(board, _results)[RESULT])
+    assert "the collection's licence is CC0-1.0" in words(made(board)[RESULT])
     write_shown(values | {"texts": False, "passages": {}, "licence": "academic use"}, file)
-    assert "licence (academic use) does not let everybody pass them on" in words(made(board, _results)[RESULT])
+    assert "licence (academic use) does not let everybody pass them on" in words(made(board)[RESULT])
     write_shown(values | {"texts": False, "passages": {}, "licence": None}, file)
-    assert "licence is not recorded" in words(made(board, _results)[RESULT])
+    assert "licence is not recorded" in words(made(board)[RESULT])
 
 
 def test_a_run_that_is_not_the_results_is_never_shown(board: Path) -> None:
@@ -160,66 +140,33 @@ def test_a_run_that_is_not_the_results_is_never_shown(board: Path) -> None:
         ledger.run_file("exabench--random", "mini", "bm25-20"), ledger.run_file("acme--good", "mini", "bm25-20")
     )
     with pytest.raises(BadInput, match="is not the run that the result was made from"):
-        made(board, _results)
+        made(board)
 
 
 def test_what_is_shown_of_another_list_is_refused(board: Path) -> None:
     keep_shown(board)
     file = Ledger(board).shown_file("mini", "bm25-20")
-    from exabench.showing import read_shown
+    from exabench.bench.showing import read_shown
 
     values = {key: value for key, value in read_shown(file).items() if key != "digest"}
     write_shown(values | {"candidates_digest": "sha256:" + "0" * 64}, file)
     with pytest.raises(BadInput, match="was made of another list"):
-        made(board, _results)
+        made(board)
 
 
 def test_a_page_without_its_run_says_so_and_loads_nothing(board: Path) -> None:
     Ledger(board).run_file("acme--good", "mini", "bm25-20").unlink()
-    files = made(board, _results)
+    files = made(board)
     assert "the board’s folder does not hold runs/acme--good/mini.bm25-20.trec.gz" in words(files[RESULT])
     assert "rankings.js" not in files[RESULT].decode()
     assert "data/rankings/acme--good/mini.bm25-20.js" not in files
-
-
-def test_a_page_is_made_again_when_what_it_shows_of_a_list_changes(board: Path) -> None:
-    def of() -> dict[str, tuple[str, ...]]:
-        groups = _results.pages(View(Board.read(board)))
-        return {page.path: group.of for group in groups for page in group.pages()}
-
-    before = of()
-    keep_shown(board)
-    with_texts = of()
-    Ledger(board).run_file("acme--good", "mini", "bm25-20").unlink()
-    assert before[RESULT] != with_texts[RESULT] != of()[RESULT]
-    listed = "data/rankings/mini.bm25-20/0.js"
-    assert before[listed] != with_texts[listed] == of()[listed]
-
-
-@given(st.floats(-1, 1))
-def test_a_difference_falls_into_the_bar_that_holds_it(difference: float) -> None:
-    place = step(difference)
-    assert -STEPS <= place <= STEPS and (place > 0) == (difference > 0) and (place < 0) == (difference < 0)
-    assert abs(difference) <= abs(place) / STEPS + 1e-8
-    assert place == 0 or abs(difference) > (abs(place) - 1) / STEPS - 1e-8
-
-
-def test_the_histogram_counts_every_query_once() -> None:
-    svg = str(histogram("h", [0.0, 0.0, 0.05, -0.31, 1.0, -1.0, 0.1], "title", "about"))
-    root = ElementTree.fromstring(svg)
-    bars = [node.get("class") for node in root.iter("path")]
-    assert bars.count("gain") == 2 and bars.count("loss") == 2 and bars.count("same") == 1
-    numbers = [
-        node.text for node in root.iter("text") if node.get("y") != "167.0" and "num" in (node.get("class") or "")
-    ]
-    assert sorted(map(int, filter(None, numbers))) == [1, 1, 1, 2, 2]
 
 
 # -- how a number was made -------------------------------------------------------------------------------------
 
 
 def test_every_digest_on_a_results_page_is_that_of_its_file(board: Path) -> None:
-    ledger, text = Ledger(board), words(made(board, _results)[RESULT])
+    ledger, text = Ledger(board), words(made(board)[RESULT])
     result = next(ledger.results("acme--good"))
     assert digest_of(read_bytes(ledger.run_file("acme--good", "mini", "bm25-20"))) in text
     assert digest_of(read_bytes(ledger.candidates_file("mini", "bm25-20"))) in text
@@ -237,7 +184,7 @@ def test_a_submissions_page_tells_all_that_it_declares(board: Path) -> None:
     ledger.add_submission(
         replace(one, **told, synthetic_data=("made-up",), bibtex=bibtex, withdrawn=f"why: {ATTACK[:33]}")
     )
-    page = made(board, _results)["submissions/acme--good.html"]
+    page = made(board)["submissions/acme--good.html"]
     for text in (*told.values(), "made-up", "Withdrawn: why: <script>"):
         assert text in words(page), text
     assert b'<pre class="copied"><code>@misc{good,\n  title = {A &lt;b&gt;good&lt;/b&gt; one}\n}</code></pre>' in page
@@ -245,31 +192,31 @@ def test_a_submissions_page_tells_all_that_it_declares(board: Path) -> None:
 
 
 def test_the_submissions_of_an_owner_are_counted_and_no_other_page_moves_when_one_comes(board: Path) -> None:
-    ledger, before = Ledger(board), made(board, _results)
+    ledger, before = Ledger(board), made(board)
     assert "exabench 5 submissions on this board" in words(before["owners/exabench.html"])
     assert 'href="../owners/acme.html"' in before["submissions/acme--good.html"].decode()
     ledger.add_submission(replace(ledger.submissions()["acme--good"], name="Acme/second", withdrawn="a mistake"))
-    after = made(board, _results)
+    after = made(board)
     assert "2 submissions on this board" in words(after["owners/acme.html"])
     assert "Acme/second run 0 – a mistake" in words(after["owners/acme.html"])
-    assert {path for path in after if after[path] != before.get(path)} == {
-        *("owners/acme.html", "submissions/Acme--second.html"),
-    }
+    moved = {path for path in after if after[path] != before.get(path)}
+    own = ("owners/", "submissions/", "results/", "data/results/", "data/queries/", "data/rankings/")
+    assert {path for path in moved if path.startswith(own)} == {"owners/acme.html", "submissions/Acme--second.html"}
 
 
 def test_the_history_of_a_submission_is_its_part_of_the_log_newest_first(board: Path) -> None:
     Ledger(board).add_changes(changes())
-    page = words(made(board, _results)["submissions/acme--good.html"])
+    page = words(made(board)["submissions/acme--good.html"])
     history = page[page.index("What changed") :]
     assert history.index("another model revision") < history.index("first result")
-    assert "another model revision" not in words(made(board, _results)["submissions/exabench--oracle.html"])
+    assert "another model revision" not in words(made(board)["submissions/exabench--oracle.html"])
 
 
 # -- rows ------------------------------------------------------------------------------------------------------
 
 
 def test_a_row_leads_to_the_teachers_own_words(board: Path, dataset: Path) -> None:
-    page = made(board, _dataset_views)[f"datasets/{dataset.name}/rows-contrastive.html"]
+    page = made(board)[f"datasets/{dataset.name}/rows-contrastive.html"]
     replies = {row["key"]: row for row in pq.read_table(dataset / "replies" / "contrastive.parquet").to_pylist()}
     text, shown_rows = (
         words(page),
@@ -294,26 +241,26 @@ def test_a_replies_file_with_another_byte_is_refused(board: Path, dataset: Path)
     data[100] ^= 1
     file.write_bytes(data)
     with pytest.raises(BadInput, match="is not the manifest's file"):
-        made(board, _dataset_views)
+        made(board)
 
 
 def test_only_the_first_rows_are_shown_and_the_page_says_of_how_many(
     board: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_rows, "FIRST", 3)
-    page = made(board, _dataset_views)[f"datasets/{dataset.name}/rows-contrastive.html"]
+    monkeypatch.setattr("exabench.pages._rows.FIRST", 3)
+    page = made(board)[f"datasets/{dataset.name}/rows-contrastive.html"]
     assert "The first 3 of 16 rows" in words(page) and page.count(b'<section class="card"') == 3
 
 
 def test_a_dataset_and_its_rows_lead_to_each_other(board: Path, dataset: Path) -> None:
-    files = made(board, _dataset_views)
+    files = made(board)
     rows = f"datasets/{dataset.name}/rows-contrastive.html"
     assert f'href="../{rows}"' in files[f"datasets/{dataset.name}.html"].decode()
     assert f'href="../../datasets/{dataset.name}.html#contrastive"' in files[rows].decode()
 
 
 def test_a_task_says_what_training_data_share_with_it(board: Path, dataset: Path) -> None:
-    text = words(made(board, _task_views)["tasks/mini.html"])
+    text = words(made(board)["tasks/mini.html"])
     assert "Overlap with training data" in text
     assert re.search(rf"{dataset.name} contrastive \d+ 16 |{dataset.name} contrastive – 16 nobody looked", text)
 
@@ -332,7 +279,7 @@ def changes() -> list[Change]:
 
 def test_the_digests_of_the_verify_page_are_those_of_the_files(board: Path, dataset: Path) -> None:
     keep_shown(board)
-    files = made(board, _provenance)
+    files = made(board)
     told, page = json.loads(files["data/files.json"]), words(files["verify.html"])
     assert told["build"] in page
     for one in told["files"]:
@@ -347,8 +294,8 @@ def test_the_digests_of_the_verify_page_are_those_of_the_files(board: Path, data
 
 
 def test_the_verify_page_lists_some_files_and_says_of_how_many(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_provenance, "LISTED", 4)
-    files = made(board, _provenance)
+    monkeypatch.setattr("exabench.pages._provenance.WRITTEN", 4)
+    files = made(board)
     total = len(json.loads(files["data/files.json"])["files"])
     assert f"The first 4 of {total} files" in words(files["verify.html"])
 
@@ -356,14 +303,14 @@ def test_the_verify_page_lists_some_files_and_says_of_how_many(board: Path, monk
 def test_a_board_in_the_folder_where_one_stands_has_the_same_paths(
     board: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    view = View(Board.read(board))
+    before = made(board)["data/files.json"]
     monkeypatch.chdir(board)
-    assert list(_provenance.inputs(View(Board.read(".")))) == list(_provenance.inputs(view))
+    assert made(Path("."))["data/files.json"] == before
 
 
 def test_another_byte_in_a_result_makes_another_build(board: Path) -> None:
     def builds() -> str:
-        return str(json.loads(made(board, _provenance)["data/files.json"])["build"])
+        return str(json.loads(made(board)["data/files.json"])["build"])
 
     before, ledger = builds(), Ledger(board)
     assert builds() == before
@@ -375,7 +322,7 @@ def test_the_change_log_is_shown_newest_first_with_every_reason(board: Path) -> 
     ledger = Ledger(board)
     start = len(ledger.changes())
     ledger.add_changes(changes())
-    files = made(board, _provenance)
+    files = made(board)
     told, text = json.loads(files["data/changes.json"]), words(files["changes.html"])
     assert [one["reason"] for one in told["changes"][:3:2]] == ["another model revision", "first result"]
     assert len(told["changes"]) == start + 3
@@ -385,10 +332,10 @@ def test_the_change_log_is_shown_newest_first_with_every_reason(board: Path) -> 
 
 
 def test_a_long_log_is_cut_on_the_page_and_whole_in_the_data(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_provenance, "LISTED", 2)
+    monkeypatch.setattr("exabench.pages._provenance.WRITTEN", 2)
     ledger = Ledger(board)
     ledger.add_changes(changes())
-    total, files = len(ledger.changes()), made(board, _provenance)
+    total, files = len(ledger.changes()), made(board)
     assert f"The newest 2 of {total} changes" in words(files["changes.html"])
     assert "first result" not in words(files["changes.html"])
     assert len(json.loads(files["data/changes.json"])["changes"]) == total
@@ -397,14 +344,14 @@ def test_a_long_log_is_cut_on_the_page_and_whole_in_the_data(board: Path, monkey
 def test_what_was_withdrawn_stays_listed_with_its_reason(board: Path) -> None:
     ledger = Ledger(board)
     ledger.add_submission(replace(ledger.submissions()["acme--good"], withdrawn="the wrong checkpoint"))
-    files = made(board, _provenance)
+    files = made(board)
     assert "acme/good the wrong checkpoint" in words(files["changes.html"])
     told = json.loads(files["data/changes.json"])["withdrawn"]
     assert told == [{"submission": "acme--good", "name": "acme/good", "reason": "the wrong checkpoint"}]
 
 
 def test_the_guide_names_every_field_every_class_and_every_limit(board: Path) -> None:
-    text = words(made(board, _provenance)["submit.html"])
+    text = words(made(board)["submit.html"])
     for field in FIELDS:
         assert f"{field.name} {field.meaning.replace('`', '')} {field.grammar}" in text
     for name, meaning in ERROR_CLASSES.items():
@@ -412,62 +359,55 @@ def test_the_guide_names_every_field_every_class_and_every_limit(board: Path) ->
     assert "64 GiB of weights and 2,000,000 words" in text
 
 
-@pytest.mark.parametrize("kind", _provenance.EXAMPLES)
+@pytest.mark.parametrize("kind", EXAMPLES)
 def test_the_guides_examples_pass_the_boards_own_check(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "submission.toml"
-    file.write_text(_provenance.EXAMPLES[kind])
+    file.write_text(EXAMPLES[kind])
     assert read_submission(file).kind == kind
 
 
 # -- feeds -----------------------------------------------------------------------------------------------------
 
 
-def test_both_feeds_tell_the_same_news_newest_first(board: Path) -> None:
+ATOM = "{http://www.w3.org/2005/Atom}"
+
+
+def test_the_feed_tells_the_news_newest_first(board: Path) -> None:
     Ledger(board).add_changes(
         [*changes(), replace(changes()[2], date="2030-01-01", before=0.5, after=None, reason="withdrawn")]
     )
-    files = made(board, _feeds)
-    news = json.loads(files["feed.json"])
-    assert news["version"] == "https://jsonfeed.org/version/1.1" and news["title"] == "A small board"
-    atom = "{http://www.w3.org/2005/Atom}"
-    feed = ElementTree.fromstring(files["feed.atom"])
-    entries = feed.findall(f"{atom}entry")
-    assert [entry.findtext(f"{atom}id") for entry in entries] == [item["id"] for item in news["items"]]
-    assert [entry.findtext(f"{atom}summary") for entry in entries] == [item["content_text"] for item in news["items"]]
-    dates = [item["date_published"] for item in news["items"]]
-    assert dates == sorted(dates, reverse=True) and dates[0] == feed.findtext(f"{atom}updated")
-    assert len({item["id"] for item in news["items"]}) == len(news["items"])
-    first = news["items"][0]
-    assert first["title"] == "acme/good: 1 number changed" and first["tags"] == ["change"]
-    assert first["content_text"] == "mini over bm25-20: nDCG@10 from 50.0 to none, withdrawn."
-    assert "url" not in first  # the board does not say where it lies
+    feed = ElementTree.fromstring(made(board)["feed.atom"])
+    entries = feed.findall(f"{ATOM}entry")
+    dates = [entry.findtext(f"{ATOM}updated") for entry in entries]
+    assert dates == sorted(dates, reverse=True) and dates[0] == feed.findtext(f"{ATOM}updated")
+    ids = [entry.findtext(f"{ATOM}id") for entry in entries]
+    assert len(set(ids)) == len(ids)
+    assert entries[0].findtext(f"{ATOM}title") == "acme/good: 1 number changed"
+    assert entries[0].findtext(f"{ATOM}summary") == "mini over bm25-20: nDCG@10 from 50.0 to none, withdrawn."
+    assert feed.findtext(f"{ATOM}title") == "A small board"
 
 
 def test_a_board_that_knows_its_address_gives_whole_addresses(board: Path) -> None:
     file = board / "board.toml"
     file.write_text(file.read_text() + 'url = "https://example.org/board/"\n')
-    news = json.loads(made(board, _feeds)["feed.json"])
-    assert news["home_page_url"] == "https://example.org/board/index.html"
-    assert all(item["url"].startswith("https://example.org/board/submissions/") for item in news["items"])
+    feed = ElementTree.fromstring(made(board)["feed.atom"])
+    links = [link.get("href", "") for link in feed.iter(f"{ATOM}link")]
+    assert links[0] == "https://example.org/board/index.html"
+    assert all(link.startswith("https://example.org/board/submissions/") for link in links[2:])
 
 
 def test_a_long_feed_is_cut(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_feeds, "NEWEST", 2)
-    assert len(json.loads(made(board, _feeds)["feed.json"])["items"]) == 2
+    monkeypatch.setattr("exabench.pages._feeds.NEWEST", 2)
+    assert made(board)["feed.atom"].count(b"<entry>") == 2
 
 
 def test_a_list_is_read_once_however_many_results_are_over_it(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = Board.read(board)
-    lists, seen = Lists(View(read)), list[str]()
-    kept = Ledger.candidates_run
+    seen, kept = list[str](), Ledger.candidates_run
     monkeypatch.setattr(Ledger, "candidates_run", lambda self, one: seen.append(one.name) or kept(self, one))
-    for one in read.results:
-        lists.ranking(one)
-        lists.tops(one)
+    made(board)
     assert seen == ["bm25-20"]
 
 
 def test_the_same_board_gives_the_same_bytes(board: Path, dataset: Path) -> None:
     keep_shown(board)
-    modules: Iterable[ModuleType] = (_results, _provenance, _feeds, _dataset_views, _task_views)
-    assert made(board, *modules) == made(board, *modules)
+    assert made(board) == made(board)

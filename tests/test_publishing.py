@@ -20,11 +20,11 @@ from hub_double import HubDouble
 from hub_faults import KINDS
 from toys import contents
 
-from exabench import commits
-from exabench.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed
+from exabench.core.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed
+from exabench.core.rows import Release
+from exabench.data.releases import diff, read, rows, save, verify
+from exabench.hub.client import commits
 from exabench.publishing import Published, publish
-from exabench.releases import diff, read, rows, save, verify
-from exabench.rows import Release
 
 REPO = "owner/toy"
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from exabench.errors import BadInput, Refused
-from exabench.files import digest_of
-from exabench.nouns import Prompt, Reply
-from exabench.replies import CachedTeacher, Replies
-from exabench.systems import teacher
-from exabench.teachers import TEACHERS, replay
+from exabench.core.errors import BadInput, Refused
+from exabench.core.files import digest_of
+from exabench.core.nouns import Prompt, Reply
+from exabench.parts.assembly import teacher
+from exabench.parts.replies import CachedTeacher, Replies
+from exabench.parts.teachers import TEACHERS, replay
 
 GOOD = [
     {"id": "a", "text": "true. Explanation: bats do."},

@@ -9,14 +9,14 @@ from functools import cached_property
 
 import numpy as np
 
+from exabench.bench.submissions import SENT_IN
 from exabench.board._scores import Score
-from exabench.catalogue import expand, task
-from exabench.errors import BadInput
-from exabench.metrics._measure import mean
-from exabench.nouns import FIRST_STAGE, Candidates, Cost, Submission, Task
-from exabench.parallel import map_unordered, worker_count
-from exabench.statistics import mean_intervals, rank_groups
-from exabench.submissions import SENT_IN
+from exabench.core.errors import BadInput
+from exabench.core.nouns import FIRST_STAGE, Candidates, Cost, Submission, Task
+from exabench.core.parallel import map_unordered, worker_count
+from exabench.measure.measures import mean
+from exabench.measure.statistics import mean_intervals, rank_groups
+from exabench.tasks.catalogue import expand, task
 
 ALL = "All tasks"
 _TOGETHER = 512  # intervals that a process computes at a time
@@ -143,7 +143,7 @@ class Ranker:
         """The results on each task, best first; bounds carry no group."""
         by_task: dict[str, list[Score]] = {t.name: [] for t in tasks}
         for score in self.scores:
-            if score.task in by_task and not self.submissions[score.submission].withdrawn:
+            if score.task in by_task and self._counts(score):
                 by_task[score.task].append(score)
         return {name: self._ranked(scores) for name, scores in by_task.items()}
 
@@ -158,12 +158,15 @@ class Ranker:
             for score in scores
         )
 
+    def _counts(self, score: Score) -> bool:
+        """Is it of a submission that is filed and not withdrawn?"""
+        return score.submission in self.submissions and not self.submissions[score.submission].withdrawn
+
     def _competes(self, score: Score) -> bool:
         """Is it a line of a ranking? First stages are; bounds, which need no model, are not."""
-        one = self.submissions.get(score.submission)
-        if one is None or one.withdrawn or score.digest in self.unlike:
+        if not self._counts(score) or score.digest in self.unlike:
             return False
-        return one.slug == FIRST_STAGE or one.kind != "baseline"
+        return score.submission == FIRST_STAGE or self.submissions[score.submission].kind != "baseline"
 
     @cached_property
     def unlike(self) -> Collection[str]:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from exabench.files import file_digest
-from exabench.ledger import Ledger, read_result
-from exabench.nouns import Candidates, Result
-from exabench.parallel import map_unordered, worker_count
+from exabench.bench.ledger import Ledger, read_result
+from exabench.core.files import file_digest
+from exabench.core.nouns import Candidates, Result
+from exabench.core.parallel import map_unordered, worker_count
 
 _FEWEST = 200  # files for which a second process is worth its start
 _TOGETHER = 50  # files that a process reads at a time
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Score:
     """One result; `Board.full` reads its file again, with every metric of every query.
 
@@ -25,9 +25,9 @@ class Score:
     of each, (queries,) float64. `digest` is that of the file.
     """
 
-    result: Result
-    queries: tuple[str, ...]
-    values: np.ndarray
+    result: Result = field(compare=False)
+    queries: tuple[str, ...] = field(compare=False)
+    values: np.ndarray = field(compare=False)
     digest: str
     file: Path
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from exabench.nouns import FIRST_STAGE, Progress, silent
+from exabench.core.nouns import FIRST_STAGE, Progress, silent
 from exabench.pages import (
     _compare,
     _efficiency,
@@ -55,7 +55,7 @@ def site_of(board: Board, *, progress: Progress = silent, processes: int = 0) ->
     small = list(_results.pages(view))
     batches = [[page] for page in whole]
     batches += [small[start : start + _TOGETHER] for start in range(0, len(small), _TOGETHER)]
-    templates = _templates(board, [*whole, *small])
+    templates = _templates(view, [*whole, *small])
 
     def make(page: Page) -> bytes:
         made = page.make()
@@ -67,7 +67,7 @@ def site_of(board: Board, *, progress: Progress = silent, processes: int = 0) ->
     return Site(batches, make, progress, processes)
 
 
-def _templates(board: Board, pages: list[Page]) -> Environment:
+def _templates(view: View, pages: list[Page]) -> Environment:
     """The templates of these pages, in which nothing that somebody sent can act.
 
     They know the filters of _format, the places in _paths, the board, and as `paths` where readers start: the pages at
@@ -86,7 +86,8 @@ def _templates(board: Board, pages: list[Page]) -> Environment:
     made.globals.update(PLACES)
     paths = {page.path for page in pages if page.path.endswith(".html")}
     made.globals["paths"] = {path for path in paths if "/" not in path or path.endswith("/index.html")}
-    made.globals["board"] = board
+    made.globals["board"] = view.board
+    made.globals["stamp"] = ("", view.version)  # of a page that shows no result; the others have their own
     made.globals["FIRST_STAGE"] = FIRST_STAGE
     for name in sorted({page.template for page in pages} - {""}):
         made.get_template(name)  # compiled here once, for all processes

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from exabench.files import digest_of
-from exabench.nouns import FIRST_STAGE
+from exabench.core.files import digest_of
+from exabench.core.nouns import FIRST_STAGE
 from exabench.pages._page import Page, script
 from exabench.pages._paths import queries_data
 from exabench.pages._views import View
@@ -39,12 +39,12 @@ def pages(view: View) -> Iterator[Page]:
 
 
 def _compare(view: View) -> dict[str, Any]:
-    return {"lines": len(view.results), "stamp": ("", view.version)}
+    return {"lines": len(view.results)}
 
 
 def _significance(view: View) -> dict[str, Any]:
     tables = [(ranking, ranking.rows[:WRITTEN]) for ranking in view.board.rankings if ranking.rows]
-    return {"most": MOST, "tables": tables, "stamp": ("", view.version)}
+    return {"most": MOST, "tables": tables}
 
 
 def lines_script(view: View) -> bytes:

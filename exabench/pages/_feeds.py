@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape, quoteattr
+from typing import TYPE_CHECKING, Any
 
-from exabench.files import digest_of
-from exabench.nouns import Change
-from exabench.pages._format import clean, count, score
+from exabench.core.files import digest_of
+from exabench.core.nouns import Change
+from exabench.pages._format import count, score
 from exabench.pages._page import Page
 from exabench.pages._paths import submission_page
 from exabench.pages._views import View
@@ -37,7 +36,7 @@ class News:
 
 def pages(view: View) -> Iterator[Page]:
     """The feed."""
-    yield Page("feed.atom", partial(atom, view))
+    yield Page("feed.atom", partial(atom, view), "feed.atom")
 
 
 def news(view: View) -> list[News]:
@@ -61,33 +60,17 @@ def news(view: View) -> list[News]:
     return sorted(entries, key=lambda entry: entry.date, reverse=True)[:NEWEST]
 
 
-def atom(view: View) -> bytes:
-    """The news as an Atom feed (RFC 4287)."""
+def atom(view: View) -> dict[str, Any]:
+    """The feed (Atom, RFC 4287). Its ids lie below the board's address, or are tag URIs (RFC 4151) of its title."""
     board = view.board
+    home = f"{board.url.rstrip('/')}/" if board.url.startswith("https://") else ""
     entries = news(view)
-    updated = max([board.updated, *(entry.date for entry in entries)])
-    lines = [
-        '<?xml version="1.0" encoding="utf-8"?>',
-        '<feed xmlns="http://www.w3.org/2005/Atom" xml:lang="en">',
-        f"  <title>{_xml(board.title)}</title>",
-        f"  <id>{_xml(_id(view, ''))}</id>",
-        f"  <updated>{_time(updated)}</updated>",
-        f"  <author><name>{_xml(board.title) or 'exabench'}</name></author>",
-        f'  <link rel="alternate" type="text/html" href={_address(view, "index.html")}/>',
-        f'  <link rel="self" type="application/atom+xml" href={_address(view, "feed.atom")}/>',
-    ]
-    for entry in entries:
-        lines += [
-            "  <entry>",
-            f"    <title>{_xml(entry.title)}</title>",
-            f"    <id>{_xml(_id(view, entry.key))}</id>",
-            f"    <updated>{_time(entry.date)}</updated>",
-            f'    <category term="{entry.kind}"/>',
-            f'    <link rel="alternate" type="text/html" href={_address(view, entry.page)}/>',
-            f'    <summary type="text">{_xml(entry.words)}</summary>',
-            "  </entry>",
-        ]
-    return ("\n".join([*lines, "</feed>"]) + "\n").encode()
+    return {
+        "home": home,
+        "base": home or f"tag:exabench.github.io,2026:{digest_of(board.title)[7:23]}/",
+        "updated": max([board.updated, *(entry.date for entry in entries)]),
+        "entries": entries,
+    }
 
 
 def _results(view: View, slug: str) -> News:
@@ -115,24 +98,3 @@ def _in_words(one: Score) -> str:
 def _change_in_words(one: Change) -> str:
     after = "none" if one.after is None else score(one.after)
     return f"{one.task} over {one.candidates}: {one.metric} from {score(one.before)} to {after}, {one.reason}"
-
-
-def _id(view: View, page: str) -> str:
-    """An address below the board's own, or a tag URI (RFC 4151) made of its title."""
-    if view.board.url.startswith("https://"):
-        return f"{view.board.url.rstrip('/')}/{page}"
-    return f"tag:exabench.github.io,2026:{digest_of(view.board.title)[7:23]}/{page}"
-
-
-def _address(view: View, page: str) -> str:
-    """A quoted link: a whole address where the board knows its own."""
-    home = view.board.url.rstrip("/")
-    return quoteattr(clean(f"{home}/{page}" if home.startswith("https://") else page))
-
-
-def _time(date: str) -> str:
-    return clean(f"{date}T00:00:00Z")
-
-
-def _xml(text: str) -> str:
-    return escape(clean(text))

@@ -9,8 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from exabench.nouns import Submission
-from exabench.submissions import LINK
+from exabench.bench.submissions import LINK
+from exabench.core.files import toml_text
+from exabench.core.nouns import Submission
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
@@ -137,6 +138,11 @@ def _figures(value: Any, before: str = "") -> Iterator[tuple[str, str]]:
         yield before, f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def anchor(id: str) -> str:
+    """An id as an address can hold it."""
+    return re.sub(r"[^!-~]", "_", id)
+
+
 def first_stage(candidates: str) -> str:
     """The first stage that a candidate list's name begins with: `bm25-100` reads bm25."""
     return re.sub(r"-\d+$", "", candidates)
@@ -151,6 +157,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
         score, signed, span, signed_span, p_value, percent, effect, count, three, tera, millions, https, training,
-        training_shortly, first_stage
+        training_shortly, first_stage, flat, toml_text, anchor
     )
 }  # fmt: skip

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from exabench.exposure import exposed
-from exabench.metrics._measure import mean
-from exabench.nouns import FIRST_STAGE, Submission, Task
-from exabench.pages._format import MINUS, NOTHING, first_stage, signed, training_shortly
+from exabench.bench.contamination import exposed
+from exabench.core.nouns import FIRST_STAGE, Submission, Task
+from exabench.measure.measures import mean
+from exabench.pages._format import NOTHING, first_stage, signed, training_shortly
 from exabench.pages._page import Page, script
 from exabench.pages._paths import heat_page, overview_data, ranking_page, scores_data
 from exabench.pages._views import WRITTEN, Line, View, stamp
@@ -190,7 +190,12 @@ def _list_scores(t: Task, rows: Sequence[Row]) -> ListScores:
     return ListScores(name, f"top {rows[0].depth}", stage, ceiling, tuple(others[:DRAWN]))
 
 
-_STEPS = (0.005, 0.02, 0.05, 0.1)  # differences from which a cell takes its next colour; overview.js has them, too
+_STEPS = (
+    0.005,
+    0.02,
+    0.05,
+    0.1,
+)  # differences from which a cell takes its next colour; overview.js and heat.html have them, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +216,6 @@ def heat(view: View, ranking: Ranking) -> dict[str, Any]:
         "lines": [(line, shade(line.gain), _shades(view, ranking, line)) for line in lines[:WRITTEN]],
         "count": len(lines),
         "tasks": ranking.tasks,
-        "legend": _legend(),
         "stamp": stamp(result for row in ranking.rows for result in row.results),
     }
 
@@ -234,14 +238,3 @@ def shade(difference: float | None, met: str = "") -> Shade:
     step = sum(abs(difference) >= limit for limit in _STEPS)
     direction = "up" if difference > 0 else "down"
     return Shade(signed(difference), f"{direction}{step}" if step else "level", met)
-
-
-def _legend() -> list[tuple[str, str]]:
-    """The class of each colour and what it stands for, the largest loss first."""
-    words = [f"{100 * limit:g}" for limit in _STEPS]
-    legend = [("level", f"within {words[0]}")]
-    for step, low in enumerate(words, 1):
-        for direction, sign in (("up", "+"), ("down", MINUS)):
-            text = f"{sign}{low} and more" if step == len(words) else f"{sign}{low} to {sign}{words[step]}"
-            legend.insert(0 if direction == "down" else len(legend), (f"{direction}{step}", text))
-    return legend

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 
 if TYPE_CHECKING:
     from exabench.board import Board, Ranking, Score
@@ -20,121 +20,72 @@ def is_safe(path: str) -> bool:
     return all(_PART.fullmatch(part) for part in path.split("/"))
 
 
-def ranking_page(board: Board, ranking: Ranking) -> str:
-    """The page of an overview; the board's first one is the front page."""
-    return "index.html" if ranking == board.rankings[0] else _place("views", ranking.slug)
+def _place(pattern: str, *names: str) -> str:
+    """The path of a pattern with these names in it. Raises BadInput where a name could lead elsewhere."""
+    for name in names:
+        if "/" in name:
+            raise BadInput("cannot be the name of a page: it holds a slash", id=name)
+    path = pattern.format(*names)
+    if not is_safe(path):
+        raise BadInput("cannot be the name of a page: use letters, digits and . _ + - (at most 200)", id=path)
+    return path
 
 
-def heat_page(board: Board, ranking: Ranking) -> str:
-    """The page of an overview's heat map."""
-    return "heat.html" if ranking == board.rankings[0] else _place("heat", ranking.slug)
+def _named(pattern: str) -> Callable[..., str]:
+    """Makes the path of something from its names."""
+
+    def place(*names: str) -> str:
+        if names[0].lower() == "index":
+            raise BadInput("cannot be the name of a page: `index` is the page that lists them", id=names[0])
+        return _place(pattern, *names)
+
+    return place
 
 
-def efficiency_page(board: Board, ranking: Ranking) -> str:
-    """The page of an overview's effectiveness against its cost."""
-    return "efficiency.html" if ranking == board.rankings[0] else _place("efficiency", ranking.slug)
+def _ranked(front: str, pattern: str) -> Callable[[Board, Ranking], str]:
+    """Makes the path of a ranking's page; the board's first ranking has the one at the front."""
+    return lambda board, ranking: front if ranking == board.rankings[0] else _place(pattern, ranking.slug)
 
 
-def overview_data(ranking: Ranking) -> str:
-    """The columns of an overview, for the browser."""
-    return _place("data", f"overview.{ranking.slug}", ending=".js")
+def _of_result(pattern: str) -> Callable[[Score], str]:
+    """Makes the path of a result's file from its submission, its task and its candidate list."""
+    return lambda result: _place(pattern, result.submission, result.task, result.candidates)
 
 
-def scores_data(ranking: Ranking) -> str:
-    """The columns of an overview's tasks."""
-    return _place("data", f"overview.{ranking.slug}.tasks", ending=".js")
+PLACES: dict[str, Callable[..., str]] = {}
+"""What templates make links with."""
 
-
-def submission_page(slug: str) -> str:
-    """The page of a submission."""
-    return _place("submissions", slug)
+ranking_page = PLACES["ranking_page"] = _ranked("index.html", "views/{}.html")
+heat_page = PLACES["heat_page"] = _ranked("heat.html", "heat/{}.html")
+efficiency_page = PLACES["efficiency_page"] = _ranked("efficiency.html", "efficiency/{}.html")
+submission_page = PLACES["submission_page"] = _named("submissions/{}.html")
+task_page = PLACES["task_page"] = _named("tasks/{}.html")
+reported_page = PLACES["reported_page"] = _named("reported/{}.html")
+dataset_page = PLACES["dataset_page"] = _named("datasets/{}.html")
+rows_page = _named("datasets/{}/rows-{}.html")
+model_page = PLACES["model_page"] = _named("models/{}.html")
+model_file = PLACES["model_file"] = _named("models/{}/{}")
+result_page = PLACES["result_page"] = _of_result("results/{}/{}.{}.html")
+result_data = PLACES["result_data"] = _of_result("data/results/{}/{}.{}.json")
+vector_data = _of_result("data/queries/{}/{}.{}.js")
+queries_data = _of_result("data/queries/{1}.{2}.js")  # of every result over a candidate list
+ranking_data = PLACES["ranking_data"] = _of_result("data/rankings/{}/{}.{}.js")
+list_data = PLACES["list_data"] = _of_result("data/rankings/{1}.{2}")
 
 
 def owner_page(owner: str) -> str:
     """The page of who sends submissions; owners whose names differ in case only share it."""
-    return _place("owners", owner.lower())
+    return _place("owners/{}.html", owner.lower())
 
 
-def result_page(result: Score) -> str:
-    """The page of a result."""
-    return _place("results", result.submission, _stem(result))
+def overview_data(ranking: Ranking) -> str:
+    """The columns of an overview, for the browser."""
+    return _place("data/overview.{}.js", ranking.slug)
 
 
-def result_data(result: Score) -> str:
-    """The per-query values of a result."""
-    return _place("data/results", result.submission, _stem(result), ending=".json")
+def scores_data(ranking: Ranking) -> str:
+    """The columns of an overview's tasks."""
+    return _place("data/overview.{}.tasks.js", ranking.slug)
 
 
-def vector_data(result: Score) -> str:
-    """The headline values of a result, for the pages that compare."""
-    return _place("data/queries", result.submission, _stem(result), ending=".js")
-
-
-def queries_data(result: Score) -> str:
-    """The ids of the queries of a candidate list."""
-    return _place("data/queries", _stem(result), ending=".js")
-
-
-def ranking_data(result: Score) -> str:
-    """The reranked top tens of a result."""
-    return _place("data/rankings", result.submission, _stem(result), ending=".js")
-
-
-def list_data(result: Score) -> str:
-    """The folder of a candidate list's queries, first-stage order, grades and texts."""
-    return _place("data/rankings", _stem(result), ending="")
-
-
-def task_page(name: str) -> str:
-    """The page of a task."""
-    return _place("tasks", name)
-
-
-def reported_page(name: str) -> str:
-    """The page of a table of reported numbers; `index` is the page that lists them."""
-    if name.lower() == "index":
-        raise BadInput("cannot be the name of a reported table; give the file another", id=name)
-    return _place("reported", name)
-
-
-def dataset_page(name: str) -> str:
-    """The page of a dataset; `index` is the page that lists them."""
-    if name.lower() == "index":
-        raise BadInput("cannot be the name of a dataset; give it another", id=name)
-    return _place("datasets", name)
-
-
-def rows_page(release: str, table: str) -> str:
-    """The page of a table's first rows."""
-    return _place("datasets", release, f"rows-{table}")
-
-
-def model_page(slug: str) -> str:
-    """The page of a trained model: the report of its training."""
-    return _place("models", slug)
-
-
-def model_file(slug: str, name: str) -> str:
-    """A file of the report of a training, as it was sent."""
-    return _place("models", slug, name, ending="")
-
-
-PLACES: Mapping[str, Callable[..., str]] = {
-    name: function for name, function in globals().items() if name.endswith(("_page", "_data", "_file"))
-}
-"""What templates make links with."""
-
-
-def _stem(result: Score) -> str:
-    return f"{result.task}.{result.candidates}"
-
-
-def _place(folder: str, *names: str, ending: str = ".html") -> str:
-    """A path below `folder`. Raises BadInput where a name could lead elsewhere."""
-    for name in names:
-        if "/" in name:
-            raise BadInput("cannot be the name of a page: it holds a slash", id=name)
-    path = "/".join((folder, *names)) + ending
-    if not is_safe(path):
-        raise BadInput("cannot be the name of a page: use letters, digits and . _ + - (at most 200)", id=path)
-    return path
+PLACES.update({"owner_page": owner_page, "overview_data": overview_data, "scores_data": scores_data})

@@ -8,16 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from exabench.files import digest_of, file_digest, json_text
-from exabench.ledger import Ledger, run_path
+from exabench.bench.ledger import Ledger, run_path
+from exabench.bench.submissions import FIELDS, KINDS
+from exabench.core.files import digest_of, file_digest, json_text
+from exabench.data.releases import MANIFEST
+from exabench.measure.statistics import ALPHA, RESAMPLES
+from exabench.models.screening import ERROR_CLASSES
+from exabench.models.screening import Limits as ModelLimits
 from exabench.pages._format import clean
 from exabench.pages._page import Page
 from exabench.pages._views import STATES, WRITTEN, View
-from exabench.releases import MANIFEST
-from exabench.screening import ERROR_CLASSES
-from exabench.screening import Limits as ModelLimits
-from exabench.statistics import ALPHA, RESAMPLES
-from exabench.submissions import FIELDS, KINDS
 
 FORMAT = 1
 _STATIC = Path(__file__).parent / "static"
@@ -31,10 +31,9 @@ def pages(view: View) -> Iterator[Page]:
     yield Page("changes.html", partial(changes, view), "changes.html")
     yield Page("data/changes.json", partial(changes_json, view))
     yield Page("submit.html", partial(submit, view), "submit.html")
-    stamp = ("", view.version)
-    about = {"resamples": RESAMPLES, "alpha": ALPHA, "tasks": view.single_tasks, "states": STATES, "stamp": stamp}
+    about = {"resamples": RESAMPLES, "alpha": ALPHA, "tasks": view.single_tasks, "states": STATES}
     yield Page("about.html", lambda: about, "about.html")
-    yield Page("downloads.html", lambda: {"stamp": stamp}, "downloads.html")
+    yield Page("downloads.html", dict, "downloads.html")
     for file in sorted(_STATIC.iterdir()):
         if file.suffix in (".css", ".js", ".svg"):
             yield Page(f"static/{file.name}", partial(file.read_bytes))
@@ -101,7 +100,6 @@ def verify(view: View) -> dict[str, Any]:
         "total": len(every),
         "tasks": [(t, sorted(digest for name, digest in qrels if name == t.name)) for t in view.single_tasks],
         "example": next(runs_alone, None),
-        "stamp": ("", view.version),
     }
 
 
@@ -112,7 +110,6 @@ def changes(view: View) -> dict[str, Any]:
         "newest": found[: -WRITTEN - 1 : -1],
         "total": len(found),
         "withdrawn": view.board.withdrawn,
-        "stamp": ("", view.version),
     }
 
 
@@ -127,7 +124,7 @@ def changes_json(view: View) -> bytes:
 
 def submit(view: View) -> dict[str, Any]:
     """How to submit: the grammar as the check of a file knows it, what is taken, what is refused, and the states."""
-    from exabench.sandbox import Limits as SandboxLimits
+    from exabench.bench.sandbox import Limits as SandboxLimits
 
     return {
         "fields": FIELDS,
@@ -138,7 +135,6 @@ def submit(view: View) -> dict[str, Any]:
         "classes": ERROR_CLASSES,
         "states": STATES,
         "tasks": view.single_tasks,
-        "stamp": ("", view.version),
     }
 
 

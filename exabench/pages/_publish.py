@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from exabench.errors import BadInput
-from exabench.files import digest_of, json_text, only_writer, read_json, writing
-from exabench.nouns import Progress, silent
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, json_text, only_writer, read_json, writing
+from exabench.core.nouns import Progress, silent
+from exabench.core.parallel import map_unordered, worker_count
 from exabench.pages._page import Page
 from exabench.pages._paths import MANIFEST, is_safe
-from exabench.parallel import map_unordered, worker_count
 
 FORMAT = 1
 _FEWEST = 30  # batches for which a second process is worth its start
-
-
-class _Made(NamedTuple):
-    """A file of the site by its path: the digest of its bytes, and whether the folder holds others or none."""
-
-    path: str
-    digest: str
-    differs: bool
 
 
 @dataclass(frozen=True)
@@ -45,15 +37,12 @@ class Site:
         BadInput for a folder of somebody else's, CannotWrite.
         """
         with only_writer(to, sweep=False):  # no file of a site is written in its place
-            old = _own_files(to)
             staging = to.parent / f".{to.name}.staging"
             with writing(staging):
                 shutil.rmtree(staging, ignore_errors=True)  # of a build that was killed
                 staging.mkdir()
             try:
-                made = list(self._made(to, staging))
-                gone = sorted(path for path in old.keys() - {one.path for one in made} if (to / path).is_file())
-                changed = sorted(one.path for one in made if one.differs)
+                changed, gone = self._held_against(to, staging)
                 with writing(to):
                     os.sync()  # once for all files, before the first takes its place
                     _move(staging, to, changed, gone)
@@ -63,35 +52,35 @@ class Site:
 
     def differing(self, to: Path) -> list[str]:
         """The files of the folder `to` that a build would write or remove; nothing is written."""
-        old = _own_files(to)
-        made = list(self._made(to))
-        found = sorted(one.path for one in made if one.differs)
-        gone = sorted(old.keys() - {one.path for one in made})
-        return found + [path for path in gone if (to / path).is_file()]
+        changed, gone = self._held_against(to)
+        return changed + gone
 
-    def _made(self, to: Path, staging: Path | None = None) -> Iterator[_Made]:
-        """Every file, the manifest last; those that differ from what stands in `to` are written into `staging`."""
+    def _held_against(self, to: Path, staging: Path | None = None) -> tuple[list[str], list[str]]:
+        """The files that differ from what stands in `to`, which are written into `staging`, and those to be removed."""
 
-        def keep(path: str, data: bytes) -> _Made:
+        def keep(path: str, data: bytes) -> tuple[str, str, bool]:
             differs = not _holds(to / path, data)
             if differs and staging:
                 file = staging / path
                 with writing(file):
                     file.parent.mkdir(parents=True, exist_ok=True)
                     file.write_bytes(data)
-            return _Made(path, digest_of(data), differs)
+            return path, digest_of(data), differs
 
+        old = _own_files(to)
         _refuse_links(to, {page.path.rpartition("/")[0] for batch in self.batches for page in batch})
         total = sum(len(batch) for batch in self.batches)
-        digests: dict[str, str] = {}
         processes = self.processes or worker_count(len(self.batches), _FEWEST)
-        every = map_unordered(lambda b: [keep(page.path, self.make(page)) for page in b], self.batches, processes)
-        for batch in every:
-            for one in batch:
-                digests[one.path] = one.digest
-                self.progress(len(digests), total, one.path)
-                yield one
-        yield keep(MANIFEST, json_text({"files": digests, "format": FORMAT}).encode())
+        digests: dict[str, str] = {}
+        changed: list[str] = []
+        for batch in map_unordered(lambda b: [keep(page.path, self.make(page)) for page in b], self.batches, processes):
+            for path, digest, differs in batch:
+                digests[path] = digest
+                changed += [path] if differs else []
+                self.progress(len(digests), total, path)
+        path, _, differs = keep(MANIFEST, json_text({"files": digests, "format": FORMAT}).encode())
+        changed += [path] if differs else []
+        return sorted(changed), sorted(path for path in old.keys() - digests.keys() if (to / path).is_file())
 
 
 def _own_files(to: Path) -> Mapping[str, str]:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from exabench.errors import BadInput
-from exabench.files import digest_of, read_bytes
-from exabench.ledger import Ledger
-from exabench.nouns import Candidates, Run
+from exabench.bench.ledger import Ledger
+from exabench.bench.showing import read_shown
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, read_bytes
+from exabench.core.nouns import Candidates, Run
 from exabench.pages._page import Page, script
 from exabench.pages._paths import list_data
 from exabench.pages._views import View
-from exabench.showing import read_shown
 
 if TYPE_CHECKING:
     from exabench.board import Score
@@ -29,7 +29,7 @@ SHOWN = 10  # ranks
 
 @dataclass(frozen=True)
 class ListView:
-    """A candidate list as pages show it: grades and texts (exabench.showing) where they are kept, and why no more."""
+    """A candidate list as pages show it: grades and texts (exabench.bench.showing) where they are kept, and why no more."""
 
     run: Run
     shown: Mapping[str, Any]
@@ -50,10 +50,11 @@ class Lists:
     """The candidate lists of a board, each read once."""
 
     def __init__(self, view: View) -> None:
+        ledger = Ledger(view.board.folder)
         self._view = view
-        self._ledger = Ledger(view.board.folder)
-        self._read: dict[tuple[str, str], ListView] = {}
-        self._there: dict[tuple[str, str], bool] = {}
+        self._ledger = ledger
+        self._is_there = cache(lambda task, name: ledger.candidates_file(task, name).is_file())
+        self._listed = cache(lambda task, name: _read(ledger, ledger.one_candidates(task, name)))
 
     def pages(self) -> Iterator[Page]:
         """The files of every list that a result of the board is over."""
@@ -63,36 +64,17 @@ class Lists:
                 for part in range(-(-known[key].queries // AT_ONCE)):
                     yield Page(f"{list_data(score)}/{part}.js", partial(self.part, *key, part))
 
-    def behind(self, score: Score) -> ListView | None:
-        """The list that a result reranks; None where the board's folder holds not both, list and run."""
-        return self.listed(score.task, score.candidates) if self.has_run(score) else None
-
     def has_run(self, score: Score) -> bool:
         """Does the board's folder hold the run of a result, and the list that it reranks?"""
-        key = (score.task, score.candidates)
-        if key not in self._there:
-            self._there[key] = self._ledger.candidates_file(*key).is_file()
-        return self._there[key] and score in self._view.runs
+        return score in self._view.runs and self._is_there(score.task, score.candidates)
 
-    def listed(self, task: str, name: str) -> ListView:
-        """One list. Raises BadInput where a file is not the one of its digest."""
-        if (task, name) not in self._read:
-            self._read[task, name] = self._listed(self._ledger.one_candidates(task, name))
-        return self._read[task, name]
-
-    def _listed(self, candidates: Candidates) -> ListView:
-        run = self._ledger.candidates_run(candidates)
-        file = self._ledger.shown_file(candidates.task, candidates.name)
-        if not file.is_file():
-            return ListView(run, {}, "Only ids are shown: grades and texts were not kept when this list was frozen.")
-        shown = read_shown(file)
-        if shown["candidates_digest"] != candidates.digest:
-            raise BadInput("was made of another list; freeze the list again (exabench bench candidates)", file=file)
-        return ListView(run, shown, _why(shown))
+    def behind(self, score: Score) -> ListView | None:
+        """The list that a result reranks; None where the board's folder holds not both, list and run."""
+        return self._listed(score.task, score.candidates) if self.has_run(score) else None
 
     def part(self, task: str, name: str, place: int) -> bytes:
         """One file of a list: for each query its id, text, number of relevant passages, passages and grades."""
-        listed = self.listed(task, name)
+        listed = self._listed(task, name)
         texts = listed.shown.get("passages", {})
         rows = []
         words: dict[str, Any] = {}
@@ -114,10 +96,22 @@ class Lists:
         data = read_bytes(file)
         if digest_of(data) != score.result.run_digest:
             raise BadInput("is not the run that the result was made from; exabench bench run makes it again", file=file)
-        given = self.listed(score.task, score.candidates).run
+        given = self._listed(score.task, score.candidates).run
         best = _best_of(data)
         tops = [_top(given.ranking(query_id), best.get(query_id, [])) for query_id in given.query_ids]
         return script("ranked", f"{score.task}.{score.candidates}", 0, tops)
+
+
+def _read(ledger: Ledger, candidates: Candidates) -> ListView:
+    """One list. Raises BadInput where a file is not the one of its digest."""
+    run = ledger.candidates_run(candidates)
+    file = ledger.shown_file(candidates.task, candidates.name)
+    if not file.is_file():
+        return ListView(run, {}, "Only ids are shown: grades and texts were not kept when this list was frozen.")
+    shown = read_shown(file)
+    if shown["candidates_digest"] != candidates.digest:
+        raise BadInput("was made of another list; freeze the list again (exabench bench candidates)", file=file)
+    return ListView(run, shown, _why(shown))
 
 
 def _best_of(data: bytes) -> Mapping[str, Sequence[str]]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from exabench.nouns import Change, Submission
+from exabench.core.nouns import Change, Submission
+from exabench.core.rows import Release
 from exabench.pages._compare import vector_script
 from exabench.pages._format import clean, count, score, signed
 from exabench.pages._page import Page
@@ -25,10 +26,9 @@ from exabench.pages._paths import (
 )
 from exabench.pages._rankings import AT_ONCE, Lists
 from exabench.pages._training_views import learnt
-from exabench.pages._views import STATES, WRITTEN, QueryChange, Tested, View, stamp
+from exabench.pages._views import STATES, WRITTEN, QueryChange, View, stamp
 from exabench.pages.downloads import result_json
 from exabench.pages.figures import Span, bars, ladder
-from exabench.rows import Release
 
 if TYPE_CHECKING:
     from exabench.board import Score
@@ -60,16 +60,6 @@ def pages(view: View) -> Iterator[Page]:
 
 
 @dataclass(frozen=True)
-class Extremes:
-    """The queries of a result with the largest gains and losses against its first stage, the largest first."""
-
-    tested: Tested
-    has_first_stage: bool
-    gains: Sequence[QueryChange]
-    losses: Sequence[QueryChange]
-
-
-@dataclass(frozen=True)
 class Declared:
     """One of the data sets that a submission names, and the board's dataset it is, where it is one."""
 
@@ -90,11 +80,11 @@ def owner(view: View, sent: Sequence[Submission]) -> dict[str, Any]:
 def submission(view: View, slug: str, history: Sequence[Change] = ()) -> dict[str, Any]:
     """The page of a submission; `history` is what became of its numbers, newest first."""
     one = view.board.submissions[slug]
-    tested = view.tested(slug)
     results = view.by_submission[slug]
     return {
         "submission": one,
-        "results": [_extremes(view, each) for each in tested],
+        "results": [(one, view.changes(one.score)) for one in view.tested(slug)],
+        "extremes": EXTREMES,
         "states": {state: STATES.get(state, "") for state in sorted({result.state for result in results})},
         "ladder": _ladder(results) if results else None,
         "declared": _declared(view, one, one.training_data),
@@ -103,13 +93,6 @@ def submission(view: View, slug: str, history: Sequence[Change] = ()) -> dict[st
         "older": len(history) - HISTORY,
         "stamp": stamp(results),
     }
-
-
-def _extremes(view: View, tested: Tested) -> Extremes:
-    changes = view.changes(tested.score)
-    gains = [change for change in changes[:EXTREMES] if change.difference > 0]
-    losses = [change for change in changes[::-1][:EXTREMES] if change.difference < 0]
-    return Extremes(tested, bool(changes), gains, losses)
 
 
 def _ladder(results: Sequence[Score]) -> Markup:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,42 +11,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from exabench.errors import BadInput
-from exabench.files import file_digest
-from exabench.ledger import Ledger
+from exabench.bench.ledger import Ledger
+from exabench.core.errors import BadInput
+from exabench.core.files import file_digest
+from exabench.core.rows import Release, Row
+from exabench.data.releases import MANIFEST
+from exabench.data.releases import rows as rows_of
 from exabench.pages._page import Page
 from exabench.pages._paths import rows_page
 from exabench.pages._views import View
-from exabench.releases import MANIFEST
-from exabench.releases import rows as rows_of
-from exabench.rows import Release, Row
 
 FIRST = 100  # rows of a table that are shown
-LONGEST = 4_000  # signs of a reply, and a tenth of that of a query
-_PASSAGES = ("passage_id", "positive_id", "passage_ids", "negative_ids")
-_MADE_BY = ("model", "revision", "engine", "finish")
-
-
-@dataclass(frozen=True)
-class ReplyView:
-    """A teacher's reply by its key; without a text where the release does not carry it."""
-
-    key: str
-    text: str | None = None
-    made_by: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class RowView:
-    """A row with where it comes from: its place on the page, its passages by role, and the replies behind it."""
-
-    row: Row
-    split: str
-    anchor: str
-    query: str
-    passages: Mapping[str, Sequence[str]]
-    prompts: Sequence[tuple[str, str]]
-    replies: Sequence[ReplyView]
+_REPLY = ("key", "text", "model", "revision", "engine", "finish")
 
 
 def pages(view: View) -> Iterator[Page]:
@@ -77,38 +51,15 @@ def _rows(release: Release, folder: Path, name: str) -> dict[str, Any]:
         "release": release,
         "name": name,
         "table": table,
-        "sources": [_row(split, row, replies) for split, row in first],
+        "rows": first,
+        "replies": replies,
         "total": sum(file.rows for files in table.splits.values() for file in files),
         "why": why,
         "stamp": ("", ""),
     }
 
 
-def _row(split: str, row: Row, replies: Mapping[str, ReplyView]) -> RowView:
-    passages = {}
-    for role in _PASSAGES:
-        ids = row.get(role) or []
-        if ids:
-            passages[role] = ids if isinstance(ids, list) else [ids]
-    query = row["query"]
-    if len(query) > LONGEST // 10:
-        query = query[: LONGEST // 10] + "\N{HORIZONTAL ELLIPSIS}"
-    prompts = []
-    for part in row["prompt"].split():
-        name, _, digest = part.partition("@")
-        prompts.append((name, digest))
-    return RowView(
-        row=row,
-        split=split,
-        anchor=f"{split}-{re.sub(r'[^!-~]', '_', row['id'])}",
-        query=query,
-        passages=passages,
-        prompts=prompts,
-        replies=[replies.get(key, ReplyView(key)) for key in row["replies"]],
-    )
-
-
-def _replies(release: Release, folder: Path, name: str, wanted: Collection[str]) -> tuple[dict[str, ReplyView], str]:
+def _replies(release: Release, folder: Path, name: str, wanted: Collection[str]) -> tuple[dict[str, Row], str]:
     """The wanted replies that the release carries, and in words why it carries none."""
     path = f"replies/{name}.parquet"
     listed = next((file for file in release.files if file.path == path), None)
@@ -118,14 +69,13 @@ def _replies(release: Release, folder: Path, name: str, wanted: Collection[str])
         return {}, "The release does not carry the replies of its teacher: their digests are shown alone."
     if file_digest(folder / path) != f"sha256:{listed.sha256}":
         raise BadInput("is not the manifest's file; fetch or build the release again", file=folder / path)
-    found: dict[str, ReplyView] = {}
+    found: dict[str, Row] = {}
     try:
         with pq.ParquetFile(folder / path) as parquet:
-            for batch in parquet.iter_batches(1_000, columns=["key", "text", *_MADE_BY], use_threads=False):
+            for batch in parquet.iter_batches(1_000, columns=_REPLY, use_threads=False):
                 for row in batch.to_pylist():
                     if row["key"] in wanted:
-                        made_by = {key: row[key] or "" for key in _MADE_BY}
-                        found[row["key"]] = ReplyView(row["key"], row["text"], made_by)
+                        found[row["key"]] = row
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise BadInput("is no Parquet file of replies", file=folder / path) from error
     return found, ""

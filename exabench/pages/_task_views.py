@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
 
-from exabench.catalogue import task
-from exabench.nouns import FIRST_STAGE, Candidates, Task
+from exabench.core.nouns import FIRST_STAGE, Task
 from exabench.pages._format import first_stage
 from exabench.pages._page import Page
 from exabench.pages._paths import reported_page, task_page
 from exabench.pages._training_views import overlaps
 from exabench.pages._views import WRITTEN, View, stamp
 from exabench.pages.figures import ListScores, panels
+from exabench.tasks.catalogue import task
 
 if TYPE_CHECKING:
     from exabench.board import Entry, Reported, Score
@@ -25,22 +24,6 @@ if TYPE_CHECKING:
 HARDEST = 10
 BOUND = "exabench--oracle"
 REPORTED = ("system", "dataset", "first_stage", "topk", "metric", "value", "source")
-ABOUT_REPORTED = {
-    "anserini_first_stage": "First-stage runs of Anserini, from its reproduction pages.",
-    "audit_discrepancies": "Printed numbers that do not follow from their own cells, formulas or data.",
-    "beir_paper_bm25_ce": "The BEIR paper: BM25 and a cross-encoder.",
-    "lightning_ir_model_zoo": "Rerankers of Lightning IR's model zoo.",
-    "other_published": "Numbers that other projects print.",
-    "pyserini_beir_first_stage": "First-stage runs of Pyserini on BEIR.",
-    "pyserini_msmarco_v1_passage": "First-stage and reranked runs of Pyserini on MS MARCO and TREC Deep Learning.",
-    "qrels_stats": "Counts of the judgement files that the tasks are scored with.",
-    "rank_llm_2cr": "Listwise rerankers of RankLLM.",
-    "twolar_table2_models": "TWOLAR, Table 2: what each method costs in model calls.",
-    "twolar_table2_trec_dl": "TWOLAR, Table 2: TREC Deep Learning 2019 and 2020.",
-    "twolar_table3_beir_top100": "TWOLAR, Table 3: BEIR, top 100 reranked.",
-    "twolar_table4_beir_top1000": "TWOLAR, Table 4: BEIR, top 1000 reranked.",
-    "twolar_table5_ablation": "TWOLAR, Table 5: ablations.",
-}
 
 
 def pages(view: View) -> Iterator[Page]:
@@ -51,28 +34,9 @@ def pages(view: View) -> Iterator[Page]:
             yield Page(task_page(one.name), partial(_composite, view, one), "composite.html")
         else:
             yield Page(task_page(one.name), partial(_single, view, one), "task.html")
-    yield Page("reported/index.html", partial(_reported_index, view), "reported_index.html")
+    yield Page("reported/index.html", dict, "reported_index.html")
     for table in board.reported:
-        yield Page(reported_page(table.name), partial(_reported, view, table), "reported.html")
-
-
-@dataclass(frozen=True)
-class FrozenList:
-    """A candidate list with the headline metric of its best order."""
-
-    candidates: Candidates
-    ceiling: float | None
-
-
-@dataclass(frozen=True)
-class HardQuery:
-    """A query that no system ranks well: the best value of all, which result has it, and what was possible."""
-
-    query: str
-    best: float
-    system: str
-    result: Score
-    ceiling: float | None
+        yield Page(reported_page(table.name), partial(_reported, table), "reported.html")
 
 
 def _single(view: View, one: Task) -> dict[str, Any]:
@@ -83,7 +47,7 @@ def _single(view: View, one: Task) -> dict[str, Any]:
     lists = [candidates for candidates in view.board.candidates if candidates.task == one.name]
     return {
         "task": one,
-        "frozen": [FrozenList(candidates, ceilings.get(candidates.name)) for candidates in lists],
+        "frozen": [(candidates, ceilings.get(candidates.name)) for candidates in lists],
         "ranked": ranked[:WRITTEN],
         "competing": len(ranked),
         "bounds": [entry for entry in entries if entry.group is None and entry.alike],
@@ -98,16 +62,13 @@ def _single(view: View, one: Task) -> dict[str, Any]:
     }
 
 
-def _hardest(entries: Sequence[Entry]) -> list[HardQuery]:
+def _hardest(entries: Sequence[Entry]) -> list[tuple[str, float, Entry, float | None]]:
+    """The queries that no system ranks well: the best value of all, whose it is, and what was possible."""
     best = _best([entry for entry in entries if entry.group is not None])
     bounds = _best([entry for entry in entries if entry.submission.slug == BOUND])
     ceilings = {query: value for query, (value, _) in bounds.items()}
     lowest = sorted(best, key=lambda query: (best[query][0], -ceilings.get(query, 0.0), query))
-    hard = []
-    for query in lowest[:HARDEST]:
-        value, entry = best[query]
-        hard.append(HardQuery(query, value, entry.submission.name, entry.result, ceilings.get(query)))
-    return hard
+    return [(query, *best[query], ceilings.get(query)) for query in lowest[:HARDEST]]
 
 
 def _best(entries: Sequence[Entry]) -> dict[str, tuple[float, Entry]]:
@@ -151,24 +112,16 @@ def _composite(view: View, one: Task) -> dict[str, Any]:
     }
 
 
-def _reported_index(view: View) -> dict[str, Any]:
-    """The list of reported tables, with the audit of printed means first."""
-    tables = [(table, ABOUT_REPORTED.get(table.name, "")) for table in view.board.reported]
-    return {"audit": view.board.audit, "tables": tables, "stamp": ("", view.version)}
-
-
-def _reported(view: View, table: Reported) -> dict[str, Any]:
+def _reported(table: Reported) -> dict[str, Any]:
     """One reported table as it is; columns whose every cell is a number are set as such."""
     sources = set()
     if "source" in table.columns and all(len(row) == len(table.columns) for row in table.rows):
         sources = {row[table.columns.index("source")] for row in table.rows}
     return {
         "table": table,
-        "about": ABOUT_REPORTED.get(table.name, ""),
         "numeric": _numeric(table),
         "sources": len(sources),
         "measured": table.columns == REPORTED,
-        "stamp": ("", view.version),
     }
 
 

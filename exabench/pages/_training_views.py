@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from exabench.cards import model_settings
-from exabench.files import dotted, toml_text
-from exabench.nouns import Submission, Task
+from exabench.core.files import dotted
+from exabench.core.nouns import Submission, Task
+from exabench.core.rows import Release
+from exabench.hub.cards import model_settings
 from exabench.pages._format import count, flat
 from exabench.pages._page import Page
 from exabench.pages._paths import dataset_page, model_file, model_page
 from exabench.pages._rows import row_pages
 from exabench.pages._views import WRITTEN, View
-from exabench.rows import Release, Table
 
 if TYPE_CHECKING:
     from exabench.board import Score
@@ -25,16 +25,14 @@ REPORTS = ("curves.csv", "recipe.toml", "training.json")  # of a training; its c
 
 def pages(view: View) -> Iterator[Page]:
     """The lists of datasets and of trained models, where there are any; each one's page; and the models' reports."""
-    stamp = ("", view.version)
     datasets = view.board.datasets
     trainings = view.board.trainings
     if datasets:
-        shown = [(release, _tables(release)) for release in datasets]
-        yield Page("datasets/index.html", lambda: {"shown": shown, "stamp": stamp}, "datasets.html")
+        yield Page("datasets/index.html", dict, "datasets.html")
     for release in datasets:
         yield Page(dataset_page(release.name), partial(_dataset, view, release), "dataset.html")
     if trainings:
-        yield Page("models/index.html", lambda: {"models": trained_models(view), "stamp": stamp}, "models.html")
+        yield Page("models/index.html", lambda: {"models": trained_models(view)}, "models.html")
     for slug, report in sorted(trainings.items()):
         yield Page(model_page(slug), partial(_model, view, slug), "model.html")
         for name in REPORTS:
@@ -107,19 +105,7 @@ def _model(view: View, slug: str) -> dict[str, Any]:
         "dev": sorted(dev),
         "published": [check for check in one.training["checks"] if check["published"]],
         "tasks": {t.name for t in (*view.board.tasks, *view.single_tasks)},
-        "stamp": ("", view.version),
     }
-
-
-@dataclass(frozen=True)
-class TableView:
-    """A table of a dataset: its rows by split, and its recipe and its report as (what, value)."""
-
-    name: str
-    table: Table
-    rows: Mapping[str, int]
-    recipe: list[tuple[str, str]]
-    report: list[tuple[str, str]]
 
 
 def _dataset(view: View, release: Release) -> dict[str, Any]:
@@ -130,24 +116,11 @@ def _dataset(view: View, release: Release) -> dict[str, Any]:
     results.sort(key=lambda r: (-r.value, r.submission, r.task, r.candidates))
     return {
         "release": release,
-        "tables": _tables(release),
         "row_pages": row_pages(view, release),
         "models": models,
         "results": results[:WRITTEN],
         "measured": len(results),
-        "stamp": ("", view.version),
     }
-
-
-def _tables(release: Release) -> list[TableView]:
-    views = []
-    for name, table in sorted(release.tables.items()):
-        rows = {split: sum(file.rows for file in files) for split, files in table.splits.items()}
-        recipe = [(key, toml_text(value)) for key, value in table.recipe.items()]
-        told = [item for item in sorted(table.report.items()) if item[1] not in ({}, [])]
-        report = [(key.replace("_", " "), flat(value)) for key, value in told]
-        views.append(TableView(name, table, rows, recipe, report))
-    return views
 
 
 @dataclass(frozen=True)

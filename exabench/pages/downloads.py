@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import json as arrow_json
 
-from exabench.ledger import result_json as stored_json
-from exabench.nouns import Cost
+from exabench.bench.ledger import result_json as stored_json
+from exabench.core.nouns import Cost
 from exabench.pages._format import clean, first_stage, training
 from exabench.pages._page import Page
 from exabench.pages._paths import result_data
@@ -74,10 +74,7 @@ def _result(view: View, one: Tested, metrics: Iterable[str]) -> dict[str, Any]:
         "difference": one.test.difference,
         "p": one.test.p,
         "p_holm": one.corrected,
-        "effect_size": one.test.effect_size,
-        "wins": one.test.wins,
-        "losses": one.test.losses,
-        "ties": one.test.ties,
+        **{name: getattr(one.test, name) for name in ("effect_size", "wins", "losses", "ties")},
         "queries": measured.queries,
         "missing_queries": measured.missing_queries,
         "completed": result.completed,

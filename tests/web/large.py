@@ -2,11 +2,12 @@
 
     python tests/web/large.py DIR [LINES ...]      ->  DIR/large-1000/site, DIR/large-10000/site, ...
 
-Only the overview, the heat map, the cost page, their data and static files are made. Nothing of it was measured.
+Nothing of it was measured, and pages of single results are not made.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 import sys
@@ -14,12 +15,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from exabench.board import Board, Ranking, Row, Score, Spent, Vectors
-from exabench.catalogue import task
-from exabench.nouns import FIRST_STAGE, Submission, Task
-from exabench.pages import _efficiency, _heat, _notes, _overview
-from exabench.pages._templates import entrances, environment, filled
-from exabench.pages._views import View
+import numpy as np
+
+from exabench.bench.ledger import read_result
+from exabench.board import Board, Ranking, Row, Score, Spent
+from exabench.core.nouns import FIRST_STAGE, Result, Submission, Task
+from exabench.pages import render
+from exabench.tasks.catalogue import task
 
 LINES, SEED = (1_000, 10_000), 20_260_102
 TASKS = (
@@ -34,22 +36,15 @@ WAYS = ("msmarco", "distilled", "listwise", "pairwise", "rankt5", "lora", "twola
 LICENCES = ("apache-2.0", "mit", "cc-by-4.0", "cc-by-nc-4.0", "llama3", "gemma", "other", "unknown", "bsd-3-clause")
 DATA = ("msmarco", "nq", "hotpotqa", "fever", "natural-questions", "trivia-qa", "quora", "synthetic-en", "nli", "squad")
 
-PARTS = (_overview, _heat, _efficiency, _notes)
+PATTERN = Path(__file__).parents[2] / "leaderboard" / "results" / "exabench--random" / "mini.bm25-100.json"
 
 
 def main(folder: Path, sizes: list[int]) -> None:
     """Make a site for each number of lines."""
     for lines in sizes:
-        board = made_up(lines)
         to = folder / f"large-{lines}" / "site"
-        view = View(board)
-        pages = [page for part in PARTS for group in part.pages(view) for page in group.pages()]
-        templates = environment(board, entrances(pages))
-        for page in pages:
-            made = page.make()
-            file = to / page.path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(made if isinstance(made, bytes) else filled(templates, page, made))
+        to.parent.mkdir(parents=True, exist_ok=True)
+        render(made_up(lines), to)
 
 
 def made_up(lines: int) -> Board:
@@ -70,7 +65,6 @@ def made_up(lines: int) -> Board:
     sent = {row.submission.slug: row.submission for row in ranked}
     return Board(
         folder=Path("made-up"),
-        vectors=Vectors(),
         digests={slug: slug for slug in sent},
         title="A made-up board",
         url="",
@@ -146,30 +140,20 @@ def _spent(draw: random.Random, sent: Submission, depth: int) -> Spent:
     return Spent(flops, flops * 0.8, int(size), round(math.sqrt(flops) / 1e7, 4), "a made-up processor")
 
 
+@functools.cache
+def _pattern() -> Result:
+    return read_result(PATTERN)
+
+
 def _result(sent: Submission, t: Task, over: tuple[str, int], value: float) -> Score:
-    digest = "0" * 64
-    return Score(
-        submission=sent.slug,
-        task=t.name,
-        candidates=over[0],
-        depth=over[1],
-        headline=t.headline,
-        value=value,
-        interval=(value - 0.02, value + 0.02),
-        first_stage=0.3,
-        ceiling=0.95,
-        state="re-computed" if sent.kind == "run" else "reproduced",
-        created="2026-11-01",
-        version="0.1.0",
-        queries=100,
-        missing=0,
-        costed=False,
-        **dict.fromkeys(("flops_exact", "flops_paper", "parameters", "p50")),
-        **dict.fromkeys(("hardware", "qrels_source"), ""),
-        **dict.fromkeys(("qrels_digest", "candidates_digest", "convention_digest", "run_digest", "digest"), digest),
-        metrics=t.headline,
-        file="result.json",
-    )
+    """A score of which only the overview's part is true."""
+    made = _pattern()
+    measured = replace(made.measurement, task=t.name, metrics={made.measurement.headline: value}, per_query={})
+    listed = replace(made.candidates, task=t.name, name=over[0], depth=over[1])
+    state = "re-computed" if sent.kind == "run" else "reproduced"
+    given = {"submission": sent.slug, "state": state, "created": "2026-11-01", "versions": {"exabench": "0.1.0"}}
+    result = replace(made, candidates=listed, measurement=measured, **given)
+    return Score(result, (), np.zeros(0), "0" * 64, PATTERN)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from exabench.bench.evaluation import ResultRecorder, evaluate, reranker_options
 from exabench.bench.ledger import Ledger, read_result
 from exabench.bench.measuring import measurement, metrics_of, today
 from exabench.bench.submitting import submit, withdraw
-from exabench.board import Board
+from exabench.board.ranking import Board
 from exabench.core.errors import BadInput, CheckFailed, ExabenchError
 from exabench.core.nouns import Change, Convention, Passage, Query, Task
 from exabench.measure.runs import run_digest, run_in_order, run_text, select_queries, top

@@ -21,7 +21,8 @@ from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.core.files import file_digest, json_text
 from exabench.hub.client import client as hub
 from exabench.hub.client import commits
-from exabench.publishing import Published, publish_model
+from exabench.hub.commits import Published
+from exabench.training.publishing import publish_model
 
 REPO = "owner/small"
 

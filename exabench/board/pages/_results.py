@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from exabench.core.nouns import Change, Submission
-from exabench.core.rows import Release
-from exabench.pages._compare import vector_script
-from exabench.pages._format import clean, count, score, signed
-from exabench.pages._page import Page
-from exabench.pages._paths import (
+from exabench.board.pages._compare import vector_script
+from exabench.board.pages._format import clean, count, score, signed
+from exabench.board.pages._page import Page
+from exabench.board.pages._paths import (
     list_data,
     owner_page,
     ranking_data,
@@ -24,14 +22,16 @@ from exabench.pages._paths import (
     submission_page,
     vector_data,
 )
-from exabench.pages._rankings import AT_ONCE, Lists
-from exabench.pages._training_views import learnt
-from exabench.pages._views import STATES, WRITTEN, QueryChange, View, stamp
-from exabench.pages.downloads import result_json
-from exabench.pages.figures import Span, bars, ladder
+from exabench.board.pages._rankings import AT_ONCE, Lists
+from exabench.board.pages._training_views import learnt
+from exabench.board.pages._views import STATES, WRITTEN, QueryChange, View, stamp
+from exabench.board.pages.downloads import result_json
+from exabench.board.pages.figures import Span, bars, ladder
+from exabench.core.nouns import Change, Submission
+from exabench.core.rows import Release
 
 if TYPE_CHECKING:
-    from exabench.board import Score
+    from exabench.board.ranking import Score
 
 EXTREMES = 5
 HISTORY = 50  # changes on a submission's own page; changes.html holds more and data/changes.json all

@@ -10,7 +10,7 @@ from html import escape
 
 from markupsafe import Markup
 
-from exabench.pages._format import clean, score, signed
+from exabench.board.pages._format import clean, score, signed
 
 BARS = 720  # bars in a plot of differences; of more queries these many are drawn, evenly spaced
 GROUP, SIGN, LABEL = 94, 6.7, 24  # a candidate list in a panel: units wide at least, and for each sign of its name

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 from exabench.bench.ledger import Ledger, run_path
 from exabench.bench.submissions import FIELDS, KINDS
+from exabench.board.pages._format import clean
+from exabench.board.pages._page import Page
+from exabench.board.pages._views import STATES, WRITTEN, View
 from exabench.core.files import digest_of, file_digest, json_text
 from exabench.data.releases import MANIFEST
 from exabench.measure.statistics import ALPHA, RESAMPLES
 from exabench.models.screening import ERROR_CLASSES
 from exabench.models.screening import Limits as ModelLimits
-from exabench.pages._format import clean
-from exabench.pages._page import Page
-from exabench.pages._views import STATES, WRITTEN, View
 
 FORMAT = 1
 _STATIC = Path(__file__).parent / "static"

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from exabench.board.pages._format import count, score
+from exabench.board.pages._page import Page
+from exabench.board.pages._paths import submission_page
+from exabench.board.pages._views import View
 from exabench.core.files import digest_of
 from exabench.core.nouns import Change
-from exabench.pages._format import count, score
-from exabench.pages._page import Page
-from exabench.pages._paths import submission_page
-from exabench.pages._views import View
 
 if TYPE_CHECKING:
-    from exabench.board import Score
+    from exabench.board.ranking import Score
 
 NEWEST = 100  # entries
 LISTED = 10  # results or changes in the words of an entry

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from compared import HEADLINE, result, write_board, write_submission
 
+from exabench.bench.comparison import compare_submissions
+from exabench.bench.ledger import Ledger
 from exabench.board import Board
-from exabench.comparison import compare_submissions
-from exabench.ledger import Ledger
-from exabench.nouns import FIRST_STAGE
+from exabench.core.nouns import FIRST_STAGE
 from exabench.pages import render
 
 STATIC = Path(__file__).parents[1] / "exabench" / "pages" / "static"

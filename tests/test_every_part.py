@@ -17,9 +17,9 @@ from tiny_llama import tiny_llama
 from toys import toml, write_submission
 
 import exabench
-from exabench import options
-from exabench.errors import BadInput, MissingExtra
-from exabench.nouns import Passage, Query
+from exabench.core import options
+from exabench.core.errors import BadInput, MissingExtra
+from exabench.core.nouns import Passage, Query
 
 QUERY = Query("q", "why is the sky blue")
 PASSAGES = [Passage("a", "Air scatters blue light."), Passage("b", "Grass is green."), Passage("c", "The sea is deep.")]
@@ -220,7 +220,7 @@ def test_a_reranker_is_made_by_a_submission(name: str, folders: dict[str, str], 
 
 def freeze(board: Path) -> None:
     """A board with one short candidate list over the embedded collection."""
-    from exabench.ledger import Ledger
+    from exabench.bench.ledger import Ledger
 
     ledger = Ledger(board)
     ledger.create("Every part", ["mini"])

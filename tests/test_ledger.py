@@ -7,12 +7,12 @@ import json
 
 import pytest
 
-from exabench.costs import cost_of
-from exabench.errors import BadInput
-from exabench.files import digest_of, json_text
-from exabench.ledger import FORMAT, Ledger, last_values, read_result, result_json
-from exabench.nouns import Change, Timing, Usage
-from exabench.reranking import make_candidates
+from exabench.bench.candidates import make_candidates
+from exabench.bench.ledger import FORMAT, Ledger, last_values, read_result, result_json
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, json_text
+from exabench.core.nouns import Change, Timing, Usage
+from exabench.models.costs import cost_of
 
 RESULT = "results/acme--good/mini.bm25-20.json"
 
@@ -304,14 +304,3 @@ def test_what_is_no_line_is_bad_input(tmp_path, line):
     ledger.change_log.write_text(line + "\n", encoding="utf-8")
     with pytest.raises(BadInput, match="changes.jsonl:1: is no line of a change log"):
         ledger.changes()
-
-
-# -- submissions -------------------------------------------------------------------------------------------------------
-
-
-def test_submissions_are_counted_by_their_owners(board):
-    ledger = Ledger(board)
-    sent = ledger.submissions()["acme--good"]
-    for name in ("acme/two", "other/one"):
-        ledger.add_submission(dataclasses.replace(sent, name=name, withdrawn="a mistake"))
-    assert ledger.owners() == {"acme": 2, "other": 1}

@@ -14,24 +14,24 @@ from xml.etree import ElementTree
 import pyarrow.parquet as pq
 import pytest
 
+from exabench.bench.ledger import Ledger
+from exabench.bench.showing import shown, write_shown
+from exabench.bench.submissions import FIELDS, read_submission
 from exabench.board import Board
-from exabench.building import Sources, build
-from exabench.catalogue import single_task
-from exabench.collections import checked_qrels, open_collection
-from exabench.errors import BadInput
-from exabench.files import digest_of, file_digest, read_bytes
-from exabench.ledger import Ledger
-from exabench.nouns import Change, Prompt
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, file_digest, read_bytes
+from exabench.core.nouns import Change, Prompt
+from exabench.data.building import Sources, build
+from exabench.data.releases import rows as rows_of
+from exabench.measure.runs import read_run
+from exabench.models.screening import ERROR_CLASSES
 from exabench.pages import site_of
 from exabench.pages._provenance import EXAMPLES
 from exabench.pages._rankings import AT_ONCE
+from exabench.parts.replies import call_key
 from exabench.publishing import publish
-from exabench.releases import rows as rows_of
-from exabench.replies import call_key
-from exabench.runs import read_run
-from exabench.screening import ERROR_CLASSES
-from exabench.showing import shown, write_shown
-from exabench.submissions import FIELDS, read_submission
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import checked_qrels, open_collection
 
 ATTACK = "<script>window.__pwned=1</script>\"'{{ 7 * 7 }}\u202e"
 RESULT = "results/acme--good/mini.bm25-20.html"
@@ -124,7 +124,7 @@ def test_without_what_may_be_shown_a_page_says_that_ids_are_all(board: Path) -> 
 def test_a_page_says_why_texts_are_not_shown(board: Path) -> None:
     keep_shown(board)
     file = Ledger(board).shown_file("mini", "bm25-20")
-    from exabench.showing import read_shown
+    from exabench.bench.showing import read_shown
 
     values = {key: value for key, value in read_shown(file).items() if key != "digest"}
     assert "the collection's licence is CC0-1.0" in words(made(board)[RESULT])
@@ -146,7 +146,7 @@ def test_a_run_that_is_not_the_results_is_never_shown(board: Path) -> None:
 def test_what_is_shown_of_another_list_is_refused(board: Path) -> None:
     keep_shown(board)
     file = Ledger(board).shown_file("mini", "bm25-20")
-    from exabench.showing import read_shown
+    from exabench.bench.showing import read_shown
 
     values = {key: value for key, value in read_shown(file).items() if key != "digest"}
     write_shown(values | {"candidates_digest": "sha256:" + "0" * 64}, file)

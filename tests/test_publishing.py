@@ -20,12 +20,11 @@ from hub_double import HubDouble
 from hub_faults import KINDS
 from toys import contents
 
-from exabench import commits
-from exabench.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed
-from exabench.files import json_text
+from exabench.core.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed
+from exabench.core.rows import Release
+from exabench.data.releases import diff, read, rows, save, verify
+from exabench.hub.client import commits
 from exabench.publishing import Published, publish
-from exabench.releases import diff, read, rows, save, verify
-from exabench.rows import Release
 
 REPO = "owner/toy"
 
@@ -101,32 +100,6 @@ def test_what_is_there_already_makes_no_commit_but_gets_a_tag_that_was_lost(doub
     double.repo(REPO).tags.clear()
     publish(one, REPO)
     assert double.repo(REPO).tags == {"v1.0.0": first.commit} and len(titles(double)) == 2
-
-
-def unsealed(data: bytes) -> bytes:
-    """A manifest as an older exabench wrote it: without its own digest."""
-    return json_text({key: value for key, value in json.loads(data).items() if key != "digest"}).encode()
-
-
-def test_what_an_older_exabench_published_gets_a_patch_with_the_digest_of_its_manifest(double, one, tmp_path):
-    first = publish(one, REPO)
-    old = double.commit(REPO, head(double) | {"manifest.json": unsealed(head(double)["manifest.json"])})
-    double.repo(REPO).tags["v1.0.0"] = old
-    done = publish(one, REPO)
-    assert (done.version, done.changed) == ("1.0.1", True)
-    assert double.repo(REPO).tags == {"v1.0.0": old, "v1.0.1": done.commit} and old != first.commit
-    assert manifest(head(double), tmp_path / "tree").content == read(one).content
-    assert publish(one, REPO) == dataclasses.replace(done, changed=False)
-
-
-def test_a_release_that_an_older_exabench_built_is_read_and_must_be_built_again_to_be_published(one, tmp_path):
-    folder = Path(shutil.copytree(one, tmp_path / "old"))
-    (folder / "manifest.json").write_bytes(unsealed((folder / "manifest.json").read_bytes()))
-    assert read(folder) == read(one)
-    with pytest.raises(BadInput, match="older exabench wrote it without its digest; build the release again"):
-        publish(folder, tmp_path / "to")
-    save(read(folder), folder)
-    assert verify(folder) == [] and contents(folder) == contents(one)
 
 
 def test_tables_join_those_that_are_there_and_take_the_place_of_their_namesakes(double, one, two, tmp_path):

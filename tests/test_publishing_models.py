@@ -16,11 +16,12 @@ from models import classifier_folder
 from test_model_folder import written
 from toys import contents
 
-from exabench import commits, hub
-from exabench.errors import BadInput, ExabenchError, OutsideFailed
-from exabench.files import file_digest, json_text
+from exabench.bench.submissions import read_submission
+from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
+from exabench.core.files import file_digest, json_text
+from exabench.hub.client import client as hub
+from exabench.hub.client import commits
 from exabench.publishing import Published, publish_model
-from exabench.submissions import read_submission
 
 REPO = "owner/small"
 

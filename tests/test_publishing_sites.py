@@ -16,10 +16,10 @@ from hub_client import CANARY, point_at
 from hub_double import HubDouble
 from toys import contents
 
-from exabench import commits
+from exabench.bench.ledger import Ledger
 from exabench.cli import exabench, main
-from exabench.errors import BadInput, OutsideFailed
-from exabench.ledger import Ledger
+from exabench.core.errors import BadInput, OutsideFailed
+from exabench.hub.client import commits
 from exabench.publishing import Published, publish_site
 
 SPACE = "spaces/owner/board"

@@ -16,17 +16,17 @@ from hub_double import HubDouble
 from models import classifier_folder
 from toys import contents, good_run, write_run, write_submission
 
-import exabench.queueing as queueing
+import exabench.bench.queue as queueing
+from exabench.bench.ledger import Ledger
+from exabench.bench.queue import Answer, Folders, Requests, public_line, refusal, work_off
+from exabench.bench.submitting import send
+from exabench.bench.verification import check, verify
 from exabench.cli.bench import bench
-from exabench.errors import BadInput, CannotWrite, MissingExtra, OutsideFailed
-from exabench.files import read_json
-from exabench.hub import model_folder
-from exabench.ledger import Ledger
-from exabench.queueing import Answer, Folders, Requests, public_line, refusal, work_off
-from exabench.runs import run_text
-from exabench.screening import ERROR_CLASSES, Refused
-from exabench.submitting import send
-from exabench.verification import check, verify
+from exabench.core.errors import BadInput, CannotWrite, MissingExtra, OutsideFailed
+from exabench.core.files import read_json
+from exabench.hub.client import model_folder
+from exabench.measure.runs import run_text
+from exabench.models.screening import ERROR_CLASSES, Refused
 
 REPO = "acme/board"
 
@@ -279,7 +279,7 @@ HOSTILE: dict[str, Any] = {
 def test_a_hostile_pull_request_is_refused_and_the_good_one_behind_it_is_scored(
     hub, board, tmp_path, monkeypatch, case
 ):
-    import exabench.queueing._requests as requests
+    import exabench.bench.queue._requests as requests
 
     monkeypatch.setattr(requests, "_UNPACKED", 2 << 20)
     files, reason = HOSTILE[case]

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from exabench.errors import BadInput, Refused
-from exabench.files import digest_of
-from exabench.nouns import Prompt, Reply
-from exabench.replies import CachedTeacher, Replies
-from exabench.systems import teacher
-from exabench.teachers import TEACHERS, replay
+from exabench.core.errors import BadInput, Refused
+from exabench.core.files import digest_of
+from exabench.core.nouns import Prompt, Reply
+from exabench.parts.assembly import teacher
+from exabench.parts.replies import CachedTeacher, Replies
+from exabench.parts.teachers import TEACHERS, replay
 
 GOOD = [
     {"id": "a", "text": "true. Explanation: bats do."},
@@ -65,14 +65,14 @@ def test_several_files_are_one_teacher_and_any_change_is_another(tmp_path: Path)
     "line, said",
     [
         ("{", "is not JSON"),
-        ("[]", "has id and text, and may have finish"),
-        ({"id": "c"}, "has id and text"),
-        ({"id": "c", "text": "t", "promt_tokens": 4}, "has id and text"),
-        ({"id": 3, "text": "t"}, "id is not what it must be"),
-        ({"id": "c", "text": None}, "text is not what it must be"),
-        ({"id": "c", "text": "t", "finish": "done"}, "finish or a token count"),
-        ({"id": "c", "text": "t", "output_tokens": -1}, "finish or a token count"),
-        ({"id": "c", "text": "t", "output_tokens": True}, "output_tokens is not"),
+        ("[]", "a recorded reply is wrong: Expected `object`"),
+        ({"id": "c"}, "lacks the key .text."),
+        ({"id": "c", "text": "t", "promt_tokens": 4}, "unknown key .promt_tokens.; its keys: .*prompt_tokens"),
+        ({"id": 3, "text": "t"}, "id: expected `str`, got `int`"),
+        ({"id": "c", "text": None}, "text: expected `str`, got `null`"),
+        ({"id": "c", "text": "t", "finish": "done"}, "finish: invalid enum value"),
+        ({"id": "c", "text": "t", "output_tokens": -1}, "output_tokens: expected `int` >= 0"),
+        ({"id": "c", "text": "t", "output_tokens": True}, "output_tokens: expected `int`, got `bool`"),
         ({"id": "a", "text": "another"}, "a second, other answer to this prompt .id 'a'"),
         ('{"id": "c", "text": "\\ud800"}', "is not JSON"),
     ],

@@ -24,11 +24,11 @@ from endpoint import answer_to, endpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exabench.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed, Refused
-from exabench.nouns import Prompt, Reply
-from exabench.replies import MOST_HELD, CachedTeacher, Call, Replies, call_key
-from exabench.sqlite_store import AT_ONCE
-from exabench.teachers import TEACHERS
+from exabench.core.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed, Refused
+from exabench.core.nouns import Prompt, Reply
+from exabench.core.sqlite_store import AT_ONCE
+from exabench.parts.replies import MOST_HELD, CachedTeacher, Call, Replies, call_key
+from exabench.parts.teachers import TEACHERS
 
 CANARY = "sk-canary-0123456789abcdef"
 WHO: Mapping[str, Any] = {"engine": "toy", "model": "owner/model", "revision": "r1", "server": "http://x/v1", "seed": 0}

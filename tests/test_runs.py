@@ -13,10 +13,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import exabench.runs
-from exabench.errors import BadInput
-from exabench.nouns import Run
-from exabench.runs import (
+import exabench.measure.runs
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Run
+from exabench.measure.runs import (
     completed,
     read_run,
     run_digest,
@@ -146,7 +146,9 @@ def test_a_run_is_named_after_its_file(tmp_path):
 
 def test_the_digest_is_that_of_the_stored_text(tmp_path):
     run = read(tmp_path, LINES)
-    assert run_digest(run, "x") == exabench.runs.digest_of(b"q1 Q0 a 1 2.5 x\nq1 Q0 b 2 1.0 x\nq2 Q0 a 1 -3.0 x\n")
+    assert run_digest(run, "x") == exabench.measure.runs.digest_of(
+        b"q1 Q0 a 1 2.5 x\nq1 Q0 b 2 1.0 x\nq2 Q0 a 1 -3.0 x\n"
+    )
 
 
 GOOD = b"".join(b"q1 Q0 d%d %d %d t\n" % (i, i, -i) for i in range(1, 5))
@@ -254,7 +256,7 @@ PIECES = [
 def by(reader: str, file: Path, monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as patch:
         if reader == "slow":
-            patch.setattr(exabench.runs, "_read_columns", lambda data: None)
+            patch.setattr(exabench.measure.runs, "_read_columns", lambda data: None)
         try:
             return read_run(file)
         except BadInput as error:
@@ -296,26 +298,26 @@ def test_no_duplicate_is_ever_missed(pairs, data):
     again = data.draw(st.sampled_from(unique))
     columns = [*unique, again]
     data.draw(st.randoms(use_true_random=False)).shuffle(columns)
-    assert exabench.runs._may_hold_duplicates(*_columns(columns))
+    assert exabench.measure.runs._may_hold_duplicates(*_columns(columns))
 
 
 @pytest.mark.parametrize("length", range(1, 41))
 def test_a_duplicate_of_any_length_is_seen_and_a_near_one_is_none(length):
     ids = ["x" * length, "x" * (length - 1) + "y", "y" + "x" * (length - 1), "x" * (length + 1)]
     pairs = list(dict.fromkeys(("q", id) for id in ids)) + [("r", ids[0])]
-    assert not exabench.runs._may_hold_duplicates(*_columns(pairs))
-    assert exabench.runs._may_hold_duplicates(*_columns([*pairs, ("q", ids[0])]))
+    assert not exabench.measure.runs._may_hold_duplicates(*_columns(pairs))
+    assert exabench.measure.runs._may_hold_duplicates(*_columns([*pairs, ("q", ids[0])]))
     sliced = _columns([("z", "z" * 3), *pairs, ("q", ids[0])])  # a column that starts inside its buffer
-    assert exabench.runs._may_hold_duplicates(sliced[0][1:], sliced[1][1:])
+    assert exabench.measure.runs._may_hold_duplicates(sliced[0][1:], sliced[1][1:])
 
 
 def test_repeats_are_found_among_many_keys_of_one_bucket():
     rng = np.random.default_rng(0)
     keys = (np.uint64(77) << np.uint64(42)) | rng.permutation(5000).astype(np.uint64)
-    assert not exabench.runs._repeats(keys)
+    assert not exabench.measure.runs._repeats(keys)
     for place in (0, 1, 2500, 4999):
-        assert exabench.runs._repeats(np.concatenate([keys, keys[place : place + 1]]))
-    assert not exabench.runs._repeats(keys[:1])
+        assert exabench.measure.runs._repeats(np.concatenate([keys, keys[place : place + 1]]))
+    assert not exabench.measure.runs._repeats(keys[:1])
 
 
 def _columns(pairs):

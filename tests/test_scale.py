@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from benchmarks.board import Crowd, digests
 
+from exabench.bench.ledger import Ledger, read_result
 from exabench.board import Board
 from exabench.cli import main
-from exabench.errors import BadInput, CannotWrite
-from exabench.ledger import Ledger, read_result
+from exabench.core.errors import BadInput, CannotWrite
 from exabench.pages import render
 
 

@@ -13,19 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import Alphabet, Given, ShortestFirst
 
-from exabench.auditing import audit
-from exabench.builders import BUILDERS
-from exabench.builders._first_stages import rankings
-from exabench.builders.scored import Scored
-from exabench.building import KEYS, Sources, build
-from exabench.catalogue import task
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Query, Run
-from exabench.rank_fusion import best_first, fuse
-from exabench.recipe import read_recipe
-from exabench.releases import features, read, rows, verify
-from exabench.rows import FAMILIES, Rejected, Row, checked_row
-from exabench.runs import run_in_order
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query, Run
+from exabench.core.recipe import read_recipe
+from exabench.core.rows import FAMILIES, Rejected, Row, checked_row
+from exabench.data.auditing import audit
+from exabench.data.builders import BUILDERS
+from exabench.data.builders._first_stages import rankings
+from exabench.data.builders.scored import Scored
+from exabench.data.building import KEYS, Sources, build
+from exabench.data.releases import features, read, rows, verify
+from exabench.measure.rank_fusion import best_first, fuse
+from exabench.measure.runs import run_in_order
+from exabench.tasks.catalogue import task
 
 PROVENANCE = {"teacher": "toy", "teacher_revision": "", "prompt": "", "replies": []}
 RRF = ("scifact", "nfcorpus", "trec-dl-2019", "trec-dl-2020", "medquad")

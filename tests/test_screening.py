@@ -28,13 +28,13 @@ from models import (
     t5_tokenizer,
 )
 
-import exabench.flops
-import exabench.screening
-from exabench import hub
-from exabench.errors import BadInput
-from exabench.sandbox import stranger
-from exabench.screening import ERROR_CLASSES, Limits, Refused, check_libraries, screened, screened_repo
-from exabench.screening._settings import FAMILIES
+import exabench.models.flops
+import exabench.models.screening
+from exabench.bench.sandbox import stranger
+from exabench.core.errors import BadInput
+from exabench.hub.client import client as hub
+from exabench.models.screening import ERROR_CLASSES, Limits, Refused, check_libraries, screened, screened_repo
+from exabench.models.screening._settings import FAMILIES
 
 
 @pytest.fixture(autouse=True)
@@ -102,13 +102,17 @@ def test_every_kind_of_model_that_is_read_here_passes(tmp_path):
 
 
 def test_the_families_that_are_let_in_are_those_whose_cost_is_known():
-    assert set(FAMILIES) == {*exabench.flops._ENCODERS, *exabench.flops._DECODERS, *exabench.flops._T5}
+    assert set(FAMILIES) == {
+        *exabench.models.flops._ENCODERS,
+        *exabench.models.flops._DECODERS,
+        *exabench.models.flops._T5,
+    }
 
 
 def test_old_libraries_are_refused_with_the_reason(monkeypatch):
     check_libraries()
     old = {"transformers": "5.2.9", "torch": "2.13.0+cpu", "jinja2": "3.1.6"}
-    monkeypatch.setattr(exabench.screening, "version", lambda name: old.get(name) or version(name))
+    monkeypatch.setattr(exabench.models.screening, "version", lambda name: old.get(name) or version(name))
     with pytest.raises(Refused, match=r"transformers 5\.2\.9 .* 5\.3 is needed: .*CVE-2026-4372") as caught:
         check_libraries()
     assert caught.value.reason == "no-sandbox"

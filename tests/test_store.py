@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from exabench.errors import BadInput, CannotWrite
-from exabench.rerankers._store import Scored, Store
+from exabench.core.errors import BadInput, CannotWrite
+from exabench.models.score_store import Scored, Store
 
 ONE, TWO = Scored(0.5, 12, 0), Scored(-3.25, 500, 3)
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.collections import Texts
-from exabench.nouns import Passage
+from exabench.core.nouns import Passage
+from exabench.tasks.collections import Texts
 
 
 @given(st.dictionaries(st.text(), st.tuples(st.text(), st.text()), max_size=20))

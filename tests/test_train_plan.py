@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fits import recipe
 
-from exabench.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput, UnknownName
 from exabench.training.plan import Dev, Steps, train_recipe
 
 DATA = [{"release": "acme/lists", "table": "one"}]

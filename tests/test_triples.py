@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 from toys import Given
 
-from exabench.builders import triples as module
-from exabench.builders.triples import Triples
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Query
-from exabench.rows import checked_row
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query
+from exabench.core.rows import checked_row
+from exabench.data.builders import triples as module
+from exabench.data.builders.triples import Triples
 
 
 class Pinned(Given):

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from exabench.bench.ledger import Ledger, read_result
+from exabench.bench.submissions import Training
 from exabench.board._rows import ALL, Entry, Ranker, Ranking, Row, Spent, members
 from exabench.board._scores import Score, newest_day, read_scores
-from exabench.catalogue import expand, task
-from exabench.files import file_digest, read_text
-from exabench.ledger import Ledger, read_result
-from exabench.nouns import Candidates, Change, Result, Submission, Task
-from exabench.releases import read as read_release
-from exabench.rows import Release
-from exabench.submissions import Training
+from exabench.core.files import file_digest, read_text
+from exabench.core.nouns import Candidates, Change, Result, Submission, Task
+from exabench.core.rows import Release
+from exabench.data.releases import read as read_release
+from exabench.tasks.catalogue import expand, task
 
 __all__ = ["ALL", "Board", "Entry", "Ranking", "Reported", "Row", "Score", "Spent"]
 

@@ -9,14 +9,14 @@ from functools import cached_property
 
 import numpy as np
 
+from exabench.bench.submissions import SENT_IN
 from exabench.board._scores import Score
-from exabench.catalogue import expand, task
-from exabench.errors import BadInput
-from exabench.metrics._measure import mean
-from exabench.nouns import FIRST_STAGE, Candidates, Cost, Submission, Task
-from exabench.parallel import map_unordered, worker_count
-from exabench.statistics import mean_intervals, rank_groups
-from exabench.submissions import SENT_IN
+from exabench.core.errors import BadInput
+from exabench.core.nouns import FIRST_STAGE, Candidates, Cost, Submission, Task
+from exabench.core.parallel import map_unordered, worker_count
+from exabench.measure.measures import mean
+from exabench.measure.statistics import mean_intervals, rank_groups
+from exabench.tasks.catalogue import expand, task
 
 ALL = "All tasks"
 _TOGETHER = 512  # intervals that a process computes at a time

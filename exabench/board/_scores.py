@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from exabench.files import file_digest
-from exabench.ledger import Ledger, read_result
-from exabench.nouns import Candidates, Result
-from exabench.parallel import map_unordered, worker_count
+from exabench.bench.ledger import Ledger, read_result
+from exabench.core.files import file_digest
+from exabench.core.nouns import Candidates, Result
+from exabench.core.parallel import map_unordered, worker_count
 
 _FEWEST = 200  # files for which a second process is worth its start
 _TOGETHER = 50  # files that a process reads at a time

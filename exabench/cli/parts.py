@@ -9,10 +9,10 @@ import click
 
 from exabench.cli._options import Command, json_option
 from exabench.cli._output import answer, table
-from exabench.errors import UnknownName
+from exabench.core.errors import UnknownName
 
 if TYPE_CHECKING:
-    from exabench.shelf import Shelf
+    from exabench.core.shelf import Shelf
 
 SHELVES = (
     "builders",
@@ -57,9 +57,9 @@ def _shelf(name: str) -> Shelf:
 
 def _show_options(shelf: str, name: str, as_json: bool) -> None:
     """The options of a part: name, type, default and meaning."""
-    from exabench.files import toml_text
-    from exabench.options import REQUIRED
-    from exabench.options import table as options_of
+    from exabench.core.files import toml_text
+    from exabench.core.options import REQUIRED
+    from exabench.core.options import table as options_of
 
     parts = _shelf(shelf)
     summary = parts.summary(name) if name in parts else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from exabench.nouns import FIRST_STAGE, Progress, silent
+from exabench.core.nouns import FIRST_STAGE, Progress, silent
 from exabench.pages import (
     _compare,
     _efficiency,

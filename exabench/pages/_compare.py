@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from exabench.files import digest_of
-from exabench.nouns import FIRST_STAGE
+from exabench.core.files import digest_of
+from exabench.core.nouns import FIRST_STAGE
 from exabench.pages._page import Page, script
 from exabench.pages._paths import queries_data
 from exabench.pages._views import View

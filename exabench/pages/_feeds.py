@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from exabench.files import digest_of
-from exabench.nouns import Change
+from exabench.core.files import digest_of
+from exabench.core.nouns import Change
 from exabench.pages._format import count, score
 from exabench.pages._page import Page
 from exabench.pages._paths import submission_page

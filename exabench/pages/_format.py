@@ -9,9 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from exabench.files import toml_text
-from exabench.nouns import Submission
-from exabench.submissions import LINK
+from exabench.bench.submissions import LINK
+from exabench.core.files import toml_text
+from exabench.core.nouns import Submission
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from exabench.exposure import exposed
-from exabench.metrics._measure import mean
-from exabench.nouns import FIRST_STAGE, Submission, Task
+from exabench.bench.contamination import exposed
+from exabench.core.nouns import FIRST_STAGE, Submission, Task
+from exabench.measure.measures import mean
 from exabench.pages._format import NOTHING, first_stage, signed, training_shortly
 from exabench.pages._page import Page, script
 from exabench.pages._paths import heat_page, overview_data, ranking_page, scores_data

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 
 if TYPE_CHECKING:
     from exabench.board import Board, Ranking, Score

@@ -8,16 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from exabench.files import digest_of, file_digest, json_text
-from exabench.ledger import Ledger, run_path
+from exabench.bench.ledger import Ledger, run_path
+from exabench.bench.submissions import FIELDS, KINDS
+from exabench.core.files import digest_of, file_digest, json_text
+from exabench.data.releases import MANIFEST
+from exabench.measure.statistics import ALPHA, RESAMPLES
+from exabench.models.screening import ERROR_CLASSES
+from exabench.models.screening import Limits as ModelLimits
 from exabench.pages._format import clean
 from exabench.pages._page import Page
 from exabench.pages._views import STATES, WRITTEN, View
-from exabench.releases import MANIFEST
-from exabench.screening import ERROR_CLASSES
-from exabench.screening import Limits as ModelLimits
-from exabench.statistics import ALPHA, RESAMPLES
-from exabench.submissions import FIELDS, KINDS
 
 FORMAT = 1
 _STATIC = Path(__file__).parent / "static"
@@ -124,7 +124,7 @@ def changes_json(view: View) -> bytes:
 
 def submit(view: View) -> dict[str, Any]:
     """How to submit: the grammar as the check of a file knows it, what is taken, what is refused, and the states."""
-    from exabench.sandbox import Limits as SandboxLimits
+    from exabench.bench.sandbox import Limits as SandboxLimits
 
     return {
         "fields": FIELDS,

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from exabench.errors import BadInput
-from exabench.files import digest_of, read_bytes
-from exabench.ledger import Ledger
-from exabench.nouns import Candidates, Run
+from exabench.bench.ledger import Ledger
+from exabench.bench.showing import read_shown
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, read_bytes
+from exabench.core.nouns import Candidates, Run
 from exabench.pages._page import Page, script
 from exabench.pages._paths import list_data
 from exabench.pages._views import View
-from exabench.showing import read_shown
 
 if TYPE_CHECKING:
     from exabench.board import Score
@@ -29,7 +29,7 @@ SHOWN = 10  # ranks
 
 @dataclass(frozen=True)
 class ListView:
-    """A candidate list as pages show it: grades and texts (exabench.showing) where they are kept, and why no more."""
+    """A candidate list as pages show it: grades and texts (exabench.bench.showing) where they are kept, and why no more."""
 
     run: Run
     shown: Mapping[str, Any]

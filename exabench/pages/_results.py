@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from exabench.nouns import Change, Submission
+from exabench.core.nouns import Change, Submission
+from exabench.core.rows import Release
 from exabench.pages._compare import vector_script
 from exabench.pages._format import clean, count, score, signed
 from exabench.pages._page import Page
@@ -28,7 +29,6 @@ from exabench.pages._training_views import learnt
 from exabench.pages._views import STATES, WRITTEN, QueryChange, View, stamp
 from exabench.pages.downloads import result_json
 from exabench.pages.figures import Span, bars, ladder
-from exabench.rows import Release
 
 if TYPE_CHECKING:
     from exabench.board import Score

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from exabench.catalogue import task
-from exabench.ledger import Ledger
-from exabench.nouns import FIRST_STAGE, Task
+from exabench.bench.ledger import Ledger
+from exabench.core.nouns import FIRST_STAGE, Task
+from exabench.core.rows import Release
+from exabench.measure.statistics import PairedTest, holm, paired_test
 from exabench.pages._format import first_stage, newest
-from exabench.rows import Release
-from exabench.statistics import PairedTest, holm, paired_test
+from exabench.tasks.catalogue import task
 
 if TYPE_CHECKING:
     from exabench.board import Board, Ranking, Row, Score

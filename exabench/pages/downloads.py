@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import json as arrow_json
 
-from exabench.ledger import result_json as stored_json
-from exabench.nouns import Cost
+from exabench.bench.ledger import result_json as stored_json
+from exabench.core.nouns import Cost
 from exabench.pages._format import clean, first_stage, training
 from exabench.pages._page import Page
 from exabench.pages._paths import result_data

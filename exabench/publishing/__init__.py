@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exabench.commits import Published as Published
+from exabench.data.publishing import publish as publish
+from exabench.hub.commits import Published as Published
 from exabench.publishing._models import publish_model as publish_model
-from exabench.publishing._releases import publish as publish
 from exabench.publishing._sites import publish_site as publish_site

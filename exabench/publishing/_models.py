@@ -9,8 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from exabench.cards import model_card, model_template
-from exabench.commits import (
+from exabench.bench.submissions import LINK, read_submission, submission_text
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, file_digest, json_text, read_json
+from exabench.core.nouns import Progress, Submission, silent
+from exabench.hub.cards import model_card, model_template
+from exabench.hub.client import Repository, model_folder, pickles
+from exabench.hub.commits import (
     CARD,
     MANIFEST,
     Change,
@@ -20,11 +25,6 @@ from exabench.commits import (
     listed_files,
     place_of,
 )
-from exabench.errors import BadInput
-from exabench.files import digest_of, file_digest, json_text, read_json
-from exabench.hub import Repository, model_folder, pickles
-from exabench.nouns import Progress, Submission, silent
-from exabench.submissions import LINK, read_submission, submission_text
 
 SUBMISSION = "submission.toml"
 TRAINING = "training.json"

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from exabench.commits import (
+from exabench.core.errors import BadInput, plural
+from exabench.core.files import digest_of, file_digest, json_text
+from exabench.core.nouns import Progress, silent
+from exabench.hub.commits import (
     CARD,
     MANIFEST,
     Change,
@@ -19,9 +22,6 @@ from exabench.commits import (
     listed_files,
     place_of,
 )
-from exabench.errors import BadInput, plural
-from exabench.files import digest_of, file_digest, json_text
-from exabench.nouns import Progress, silent
 
 START = "index.html"
 _STATIC = re.compile(rf"---\n(?=(?:.*\n)*?sdk: static\n)(?=(?:.*\n)*?app_file: {re.escape(START)}\n)(?:.*\n)*?---\n")

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from exabench.batches import batches, budget_of
-from exabench.catalogue import single_task
-from exabench.collections._choose import open_collection
-from exabench.collections._texts import Passages, Texts
-from exabench.errors import BadInput
-from exabench.metrics._measure import MetricName, mean, measure
-from exabench.reranking import searched
-from exabench.runs import run_of
-from exabench.systems import retriever
+from exabench.bench.candidates import searched
+from exabench.core.errors import BadInput
+from exabench.measure.measures import MetricName, mean, measure
+from exabench.measure.runs import run_of
+from exabench.models.batches import batches, budget_of
+from exabench.parts.assembly import retriever
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections._choose import open_collection
+from exabench.tasks.collections._texts import Passages, Texts
 
 if TYPE_CHECKING:
-    from exabench.rerankers._learning import Learner
-    from exabench.rerankers._templates import Item
+    from exabench.models.learning import Learner
+    from exabench.models.templates import Item
     from exabench.training.gradients import Encoded, Gradient
     from exabench.training.groups import Groups
     from exabench.training.loading import Loading

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exabench.batches import batches, budget_of
-from exabench.errors import BadInput
-from exabench.models import out_of_memory
+from exabench.core.errors import BadInput
+from exabench.models.batches import batches, budget_of
+from exabench.models.loading import out_of_memory
 
 if TYPE_CHECKING:
-    from exabench.losses import Loss
-    from exabench.rerankers._learning import Learner
-    from exabench.rerankers._templates import Item
+    from exabench.models.learning import Learner
+    from exabench.models.templates import Item
+    from exabench.parts.losses import Loss
     from exabench.training.distributed import Ranks
     from exabench.training.plan import Steps
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from exabench.errors import BadInput
-from exabench.models import room
-from exabench.nouns import Progress
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Progress
+from exabench.models.loading import room
 from exabench.training import checkpoints
 from exabench.training.curves import Curves, Point
 from exabench.training.optimisers import optimiser_of, rate_at
@@ -20,7 +20,7 @@ from exabench.training.optimisers import optimiser_of, rate_at
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from exabench.rerankers._learning import Learner
+    from exabench.models.learning import Learner
     from exabench.training.dev import Dev
     from exabench.training.distributed import Ranks
     from exabench.training.gradients import Encoded, Gradient

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 from msgspec.structs import asdict
 
-from exabench.errors import BadInput
-from exabench.recipe import Recipe, overridden, read_recipe
-from exabench.records import Record, read
+from exabench.core.errors import BadInput
+from exabench.core.recipe import Recipe, overridden, read_recipe
+from exabench.core.records import Record, read
 
 Count = Annotated[int, Meta(ge=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]

@@ -19,8 +19,8 @@ import pytest
 from hostile_programs import PRELUDE, PROBES, SQUANDERERS, TALKERS, Program
 
 import exabench.mini
-from exabench.nouns import Passage, Query
-from exabench.sandbox import Conversation, Jailed, Limits, Refused, check_jail, jail_command
+from exabench.bench.sandbox import Conversation, Jailed, Limits, Refused, check_jail, jail_command
+from exabench.core.nouns import Passage, Query
 
 JOB = (Query("q", "why is the sky blue"), [Passage(f"d{i}", "because", "light") for i in range(3)])
 PROGRAMS = {**TALKERS, **SQUANDERERS}

@@ -13,12 +13,12 @@ import torch
 from models import MINILM, classifier_folder, decoder_folder
 from safetensors.torch import load_file, save_file
 
-from exabench.catalogue import single_task
-from exabench.nouns import Passage, Query
-from exabench.reranking import Reranking, make_candidates
-from exabench.runs import run_digest
-from exabench.sandbox import Limits, Refused, Sandboxed
-from exabench.systems import reranker
+from exabench.bench.candidates import Reranking, make_candidates
+from exabench.bench.sandbox import Limits, Refused, Sandboxed
+from exabench.core.nouns import Passage, Query
+from exabench.measure.runs import run_digest
+from exabench.parts.assembly import reranker
+from exabench.tasks.catalogue import single_task
 
 JOBS = [
     (

@@ -24,7 +24,7 @@ from exabench.core.errors import BadInput, CannotWrite, ExabenchError, OutsideFa
 from exabench.core.rows import Release
 from exabench.data.publishing import publish
 from exabench.data.releases import diff, read, rows, save, verify
-from exabench.hub.client import commits
+from exabench.hub import commits
 from exabench.hub.commits import Published
 
 REPO = "owner/toy"

@@ -20,7 +20,7 @@ from exabench.bench.ledger import Ledger
 from exabench.board.publishing import publish_site
 from exabench.cli import exabench, main
 from exabench.core.errors import BadInput, OutsideFailed
-from exabench.hub.client import commits
+from exabench.hub import commits
 from exabench.hub.commits import Published
 
 SPACE = "spaces/owner/board"

@@ -32,7 +32,7 @@ import exabench.models.flops
 import exabench.models.screening
 from exabench.bench.sandbox import stranger
 from exabench.core.errors import BadInput
-from exabench.hub.client import client as hub
+from exabench.hub import client as hub
 from exabench.models.screening import (
     ERROR_CLASSES,
     SizeLimits,

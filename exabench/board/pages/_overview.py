@@ -138,6 +138,8 @@ def _line(board: Board, ranking: Ranking, line: Line) -> dict[str, Any]:
     """A line's record of the downloads, floats shortened, with what the browser needs besides."""
     sent = line.row.submission
     record = {key: short(value) if isinstance(value, float) else value for key, value in row_record(line).items()}
+    for key in ("submission", "flops_paper", "wanted"):  # no table in the browser shows them
+        del record[key]
     return {
         **record,
         "name": line.name,

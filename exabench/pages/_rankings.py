@@ -29,7 +29,7 @@ SHOWN = 10  # ranks
 
 @dataclass(frozen=True)
 class ListView:
-    """A candidate list as pages show it: grades and texts (exabench.bench.showing) where they are kept, and why no more."""
+    """A candidate list as pages show it: grades and texts where they are kept (bench.showing), and why no more."""
 
     run: Run
     shown: Mapping[str, Any]

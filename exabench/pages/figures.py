@@ -123,7 +123,7 @@ def frontier(
     """
     field = _Field.around(points, [value for _, value in levels])
     parts = _axes(field, axis)
-    names = _Names()
+    names = _Labels()
     for name, value in sorted(levels, key=lambda level: -level[1]):
         y = field.y(value)
         parts.append(_line("ceiling", f"M{field.left} {y:.1f}H{field.right}"))
@@ -286,7 +286,7 @@ def _mark(point: CostPoint, field: _Field, aside: float) -> list[str]:
     return [_line("interval", f"M{x:.1f} {high:.1f}V{low:.1f}"), circle]
 
 
-class _Names:
+class _Labels:
     """Texts beside points, of which none may hide another."""
 
     def __init__(self) -> None:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from exabench.bench.submitting import submit as submit
     from exabench.bench.verification import check as check
     from exabench.bench.verification import verify as verify
-    from exabench.board import Board as Board
+    from exabench.board.pages import render as render
+    from exabench.board.ranking import Board as Board
     from exabench.core.errors import ExabenchError as ExabenchError
     from exabench.core.nouns import Candidates as Candidates
     from exabench.core.nouns import Convention as Convention
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from exabench.core.rows import Release as Release
     from exabench.data.auditing import audit as audit
     from exabench.data.building import build as build
+    from exabench.data.publishing import publish as publish
     from exabench.data.releases import load as load
     from exabench.demo import run_demo as run_demo
     from exabench.measure.qrels import read_qrels as read_qrels
@@ -49,34 +51,43 @@ if TYPE_CHECKING:
     from exabench.measure.runs import read_run as read_run
     from exabench.measure.runs import run_of as run_of
     from exabench.measure.runs import write_run as write_run
-    from exabench.pages import render as render
     from exabench.parts.assembly import reranker as reranker
     from exabench.parts.assembly import retriever as retriever
     from exabench.parts.assembly import teacher as teacher
-    from exabench.publishing import publish as publish
-    from exabench.publishing import publish_model as publish_model
     from exabench.training import train as train
+    from exabench.training.publishing import publish_model as publish_model
 
 _HOME = {
-    "auditing": ["audit"],
-    "board": ["Board"],
-    "building": ["build"],
-    "comparison": ["compare", "comparison_table"],
+    "bench.candidates": ["make_candidates"],
+    "bench.comparison": ["compare", "comparison_table"],
+    "bench.evaluation": ["evaluate", "run_board", "score"],
+    "bench.submitting": ["submit"],
+    "bench.verification": ["check", "verify"],
+    "board.pages": ["render"],
+    "board.ranking": ["Board"],
+    "core.errors": ["ExabenchError"],
+    "core.nouns": [
+        "Candidates",
+        "Convention",
+        "Measurement",
+        "Passage",
+        "Query",
+        "Result",
+        "Run",
+        "Submission",
+        "Task",
+    ],
+    "core.rows": ["Release"],
+    "data.auditing": ["audit"],
+    "data.building": ["build"],
+    "data.publishing": ["publish"],
+    "data.releases": ["load"],
     "demo": ["run_demo"],
-    "errors": ["ExabenchError"],
-    "evaluation": ["evaluate", "run_board", "score"],
-    "nouns": ["Candidates", "Convention", "Measurement", "Passage", "Query", "Result", "Run", "Submission", "Task"],
-    "pages": ["render"],
-    "publishing": ["publish", "publish_model"],
-    "qrels": ["read_qrels", "write_qrels"],
-    "releases": ["load"],
-    "reranking": ["make_candidates"],
-    "rows": ["Release"],
-    "runs": ["read_run", "run_of", "write_run"],
-    "submitting": ["submit"],
-    "systems": ["reranker", "retriever", "teacher"],
+    "measure.qrels": ["read_qrels", "write_qrels"],
+    "measure.runs": ["read_run", "run_of", "write_run"],
+    "parts.assembly": ["reranker", "retriever", "teacher"],
     "training": ["train"],
-    "verification": ["check", "verify"],
+    "training.publishing": ["publish_model"],
 }
 _NAMES = {name: module for module, names in _HOME.items() for name in names}
 

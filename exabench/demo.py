@@ -20,17 +20,17 @@ from exabench.bench.ledger import Ledger
 from exabench.bench.submissions import TRAINING_FILES, read_submission, read_training, submission_text
 from exabench.bench.submitting import add_baselines, submit
 from exabench.bench.verification import Cell, verify
-from exabench.board import Board
+from exabench.board.pages import render
+from exabench.board.ranking import Board
 from exabench.core.errors import BadInput
 from exabench.core.files import only_writer, replacing_folder, toml_text, write
 from exabench.core.nouns import Progress, Submission, silent
 from exabench.core.recipe import Recipe, read_recipe
 from exabench.data.auditing import Audit, audit
 from exabench.data.building import Sources, build, data_recipe, record
+from exabench.data.publishing import publish
 from exabench.data.releases import MANIFEST
 from exabench.data.releases import read as read_release
-from exabench.pages import render
-from exabench.publishing import publish
 from exabench.tasks.catalogue import expand
 from exabench.training import Plan, Who, train, train_recipe
 

@@ -20,10 +20,10 @@ import numpy as np
 from exabench.bench.comparison import compare_submissions
 from exabench.bench.ledger import Ledger, read_result
 from exabench.bench.submissions import submission_text
-from exabench.board import Board
+from exabench.board.pages import render
+from exabench.board.ranking import Board
 from exabench.core.nouns import FIRST_STAGE, Convention, Result, Submission
 from exabench.measure.statistics import paired_test
-from exabench.pages import render
 from exabench.tasks.catalogue import expand, task
 
 TASKS = ["trec-dl-2019", "nfcorpus", "scifact", "fiqa", "trec-covid", "cqadupstack"]

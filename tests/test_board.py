@@ -9,12 +9,12 @@ import pytest
 from toys import contents
 
 from exabench.bench.ledger import Ledger, read_result, result_json
-from exabench.board import Board, Spent
+from exabench.board.pages import render
+from exabench.board.ranking import Board, Spent
 from exabench.core.errors import BadInput
 from exabench.core.files import json_text
 from exabench.core.nouns import Cost, Submission, Timing, Usage
 from exabench.models.costs import cost_of
-from exabench.pages import render
 from exabench.tasks.catalogue import task
 
 RNG = np.random.default_rng(3)

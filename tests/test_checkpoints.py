@@ -20,7 +20,7 @@ from transformers.optimization import Adafactor
 
 from exabench.core.errors import BadInput, CannotWrite
 from exabench.core.files import digest_of, only_writer
-from exabench.training.checkpoints import Checkpoint, load_newest, optimiser_state, restore_optimiser, save
+from exabench.training.checkpoints import Checkpoint, load_newest, optimiser_state, restore_optimiser, save_checkpoint
 
 PACKAGE = Path(__file__).parents[1] / "exabench"
 RECIPE = digest_of("a recipe")
@@ -41,7 +41,7 @@ def tensors_of(step: int) -> dict[str, dict[str, torch.Tensor]]:
 
 
 def saved(folder: Path, step: int, **more: Any) -> Path:
-    return save(folder, step, tensors_of(step), STATE | {"at": step}, fingerprint=RECIPE, **more)
+    return save_checkpoint(folder, step, tensors_of(step), STATE | {"at": step}, fingerprint=RECIPE, **more)
 
 
 def newest(folder: Path) -> Checkpoint:
@@ -99,7 +99,7 @@ def test_every_type_keeps_its_bits(tmp_path, dtype):
     odd = {"many": many, "turned": many.clone().T, "none": many[:0].clone(), "one": many[0, 0].clone()}
     if dtype.is_floating_point:
         odd["strange"] = torch.tensor([float("nan"), float("inf"), -0.0, torch.finfo(dtype).tiny / 2], dtype=dtype)
-    path = save(tmp_path, 1, {"model": odd}, {}, fingerprint=RECIPE)
+    path = save_checkpoint(tmp_path, 1, {"model": odd}, {}, fingerprint=RECIPE)
     found = newest(tmp_path).tensors["model"]
     assert set(found) == set(odd) and all(same_bits(found[name], each) for name, each in odd.items())
     read_by_the_library = load_file(path / "model.safetensors")
@@ -108,7 +108,9 @@ def test_every_type_keeps_its_bits(tmp_path, dtype):
 
 def test_tied_tensors_are_stored_once_and_come_back_under_every_name(tmp_path):
     shared = torch.randn(100, 8)
-    path = save(tmp_path, 1, {"model": {"z": shared, "a": shared, "b": shared.clone()}}, {}, fingerprint=RECIPE)
+    path = save_checkpoint(
+        tmp_path, 1, {"model": {"z": shared, "a": shared, "b": shared.clone()}}, {}, fingerprint=RECIPE
+    )
     assert set(load_file(path / "model.safetensors")) == {"a", "b"}
     found = newest(tmp_path).tensors["model"]
     assert found["a"] is found["z"] and same_bits(found["z"], shared)
@@ -177,7 +179,7 @@ def test_five_steps_are_three_steps_a_checkpoint_and_two_steps(tmp_path, kind, d
     learn(first, optimiser, range(3))
     state, plain = optimiser_state(optimiser, dict(first.named_parameters()))
     tensors = {"model": first.state_dict(keep_vars=True), "optimiser": state}
-    save(tmp_path, 3, tensors, {"optimiser": plain}, fingerprint=RECIPE)
+    save_checkpoint(tmp_path, 3, tensors, {"optimiser": plain}, fingerprint=RECIPE)
 
     second, fresh = started(kind, dtype)
     learn(second, fresh, range(7, 9))  # something else was there before
@@ -220,7 +222,9 @@ def test_damaged_later_ones_neither_count_nor_stay_when_their_step_comes_again(t
     assert newest(tmp_path).step == 1
     saved(tmp_path, 2, keep=2)  # the run goes on from 1
     found = newest(tmp_path)
-    assert is_step(found, 2) and len(found.skipped) == 1 and "step-000003/state.json: is missing" in found.skipped[0]
+    assert (
+        is_step(found, 2) and len(found.skipped) == 1 and "step-000003/state.json: cannot be read" in found.skipped[0]
+    )
     assert names_in(tmp_path) == ["step-000001", "step-000002", "step-000003"]
     saved(tmp_path, 3, keep=2)
     assert newest(tmp_path).skipped == () and is_step(newest(tmp_path), 3)
@@ -319,12 +323,6 @@ def test_digests_that_are_none_are_skipped_and_named(tmp_path, digests):
     (saved(tmp_path, 2) / "digests.json").write_text(digests)
     found = newest(tmp_path)
     assert is_step(found, 1) and "step-000002" in found.skipped[0]
-
-
-def test_a_file_that_no_digest_knows_is_named(tmp_path):
-    saved(tmp_path, 1)
-    (saved(tmp_path, 2) / "more.json").write_text("{}")
-    assert "step-000002/more.json: is not in digests.json" in newest(tmp_path).skipped[0]
 
 
 def test_where_none_is_whole_nobody_starts_anew_by_accident(tmp_path):

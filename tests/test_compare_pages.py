@@ -15,11 +15,11 @@ from compared import HEADLINE, result, write_board, write_submission
 
 from exabench.bench.comparison import compare_submissions
 from exabench.bench.ledger import Ledger
-from exabench.board import Board
+from exabench.board.pages import render
+from exabench.board.ranking import Board
 from exabench.core.nouns import FIRST_STAGE
-from exabench.pages import render
 
-STATIC = Path(__file__).parents[1] / "exabench" / "pages" / "static"
+STATIC = Path(__file__).parents[1] / "exabench" / "board" / "pages" / "static"
 OWN = ("toolkit.js", "paired.js", "picker.js", "compare.js", "significance.js")
 
 

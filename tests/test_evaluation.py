@@ -15,9 +15,9 @@ from exabench.bench.evaluation import ResultRecorder, evaluate, reranker_options
 from exabench.bench.ledger import Ledger, read_result
 from exabench.bench.measuring import measurement, metrics_of, today
 from exabench.bench.submitting import submit, withdraw
-from exabench.board import Board
+from exabench.board.ranking import Board
 from exabench.core.errors import BadInput, CheckFailed, ExabenchError
-from exabench.core.nouns import Change, Convention, Passage, Query, Task
+from exabench.core.nouns import BoardChange, Convention, Passage, Query, Task
 from exabench.measure.runs import run_digest, run_in_order, run_text, select_queries, top
 from exabench.parts.rerankers import RERANKERS
 from exabench.tasks.catalogue import task
@@ -241,7 +241,9 @@ def test_a_number_that_would_change_for_no_reason_is_an_error(board):
     (board / "changes.jsonl").unlink()
     values = {**result.measurement.metrics, "nDCG@10": 0.5}
     ledger.add_result(dataclasses.replace(result, measurement=dataclasses.replace(result.measurement, metrics=values)))
-    ledger.add_changes([Change("2023-11-14", "acme--good", "mini", "bm25-20", "nDCG@10", None, 0.5, "first result")])
+    ledger.add_changes(
+        [BoardChange("2023-11-14", "acme--good", "mini", "bm25-20", "nDCG@10", None, 0.5, "first result")]
+    )
     before = contents(board)
     with pytest.raises(CheckFailed, match="would change from 0.500000 to .* say why with --reason"):
         run_board(board, slugs=["acme--good"])

@@ -24,19 +24,19 @@ from exabench.core.nouns import Passage, Query
 QUERY = Query("q", "why is the sky blue")
 PASSAGES = [Passage("a", "Air scatters blue light."), Passage("b", "Grass is green."), Passage("c", "The sea is deep.")]
 SHELVES = {
-    "builders": "BUILDERS",
-    "losses": "LOSSES",
-    "pairs": "PAIRS",
-    "queries": "QUERIES",
-    "rerankers": "RERANKERS",
-    "retrievers": "RETRIEVERS",
-    "strategies": "STRATEGIES",
-    "teachers": "TEACHERS",
+    "builders": "data",
+    "losses": "parts",
+    "pairs": "data",
+    "queries": "data",
+    "rerankers": "parts",
+    "retrievers": "parts",
+    "strategies": "models",
+    "teachers": "parts",
 }
 
 
 def shelf(name: str) -> Mapping[str, Any]:
-    return getattr(importlib.import_module(f"exabench.{name}"), SHELVES[name])
+    return getattr(importlib.import_module(f"exabench.{SHELVES[name]}.{name}"), name.upper())
 
 
 # -- what the parts are made from ------------------------------------------------------------------------------

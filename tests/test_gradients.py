@@ -251,7 +251,7 @@ def test_a_compiled_model_has_the_same_gradient(bert):
     other, found, _ = step(bert, "ranknet", groups(), micro=200, mode="cached", compile=True)
     assert other == pytest.approx(value, rel=1e-5)
     assert apart(plain, found) < 1e-5
-    assert set(bert.state()) == set(dict(bert.module.named_parameters()))
+    assert set(bert.module.state_dict()) == set(dict(bert.module.named_parameters()))
 
 
 # -- what learns is what scores --------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from hub_faults import KINDS, seeded
 from huggingface_hub import HfApi, hf_hub_download
 
 from exabench.core.errors import BadInput, OutsideFailed
+from exabench.hub import client as hub
 from exabench.hub.client import Repository
-from exabench.hub.client import client as hub
 from exabench.hub.pull_requests import open_requests
 
 REPO = "owner/set"

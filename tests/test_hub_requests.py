@@ -9,8 +9,8 @@ from hub_client import CANARY, point_at
 from hub_double import PAGE, HubDouble
 
 from exabench.core.errors import BadInput, OutsideFailed
+from exabench.hub import pull_requests as discussions
 from exabench.hub.client import Repository
-from exabench.hub.client import pull_requests as discussions
 from exabench.hub.pull_requests import Listed, files, history, is_file, open_requests, talk
 
 REPO = "acme/board"

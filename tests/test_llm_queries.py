@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import Given
 
-from exabench.core.errors import BadInput, OutsideFailed, Refused
+from exabench.core.errors import BadInput, OutsideFailed, PromptsRefused
 from exabench.core.nouns import Passage, Reply
 from exabench.data.queries import QUERIES
 from exabench.data.queries._filters import fault, first_line
@@ -52,7 +52,7 @@ class Writer:
                 says = self.says if isinstance(self.says, str) else self.says[prompt.id.split("-")[1]]
                 yield Reply(prompt.id, says, self.finish, 10, 5)
         if self.lost:
-            raise Refused({id: "too long" for id in self.lost})
+            raise PromptsRefused({id: "too long" for id in self.lost})
 
 
 def left_out(made):

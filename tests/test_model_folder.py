@@ -28,8 +28,8 @@ from exabench.bench.submitting import submit
 from exabench.core.errors import BadInput, CannotWrite
 from exabench.core.files import digest_of, file_digest, json_text
 from exabench.core.rows import Release
+from exabench.hub import client as hub
 from exabench.hub.cards import model_card, model_template
-from exabench.hub.client import client as hub
 from exabench.training.checks import Against, Checked, corrected
 from exabench.training.curves import Curves, Point
 from exabench.training.groups import Source

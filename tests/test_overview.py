@@ -13,8 +13,8 @@ from toys import contents
 
 from exabench.bench.ledger import Ledger
 from exabench.bench.submissions import submission_text
-from exabench.board import Board
-from exabench.pages import render
+from exabench.board.pages import render
+from exabench.board.ranking import Board
 
 
 def told(site: Path, path: str) -> Any:

@@ -22,9 +22,10 @@ from toys import contents
 
 from exabench.core.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed
 from exabench.core.rows import Release
+from exabench.data.publishing import publish
 from exabench.data.releases import diff, read, rows, save, verify
-from exabench.hub.client import commits
-from exabench.publishing import Published, publish
+from exabench.hub import commits
+from exabench.hub.commits import Published
 
 REPO = "owner/toy"
 

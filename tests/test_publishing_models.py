@@ -19,9 +19,10 @@ from toys import contents
 from exabench.bench.submissions import read_submission
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.core.files import file_digest, json_text
-from exabench.hub.client import client as hub
-from exabench.hub.client import commits
-from exabench.publishing import Published, publish_model
+from exabench.hub import client as hub
+from exabench.hub import commits
+from exabench.hub.commits import Published
+from exabench.training.publishing import publish_model
 
 REPO = "owner/small"
 

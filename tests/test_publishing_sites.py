@@ -17,10 +17,11 @@ from hub_double import HubDouble
 from toys import contents
 
 from exabench.bench.ledger import Ledger
+from exabench.board.publishing import publish_site
 from exabench.cli import exabench, main
 from exabench.core.errors import BadInput, OutsideFailed
-from exabench.hub.client import commits
-from exabench.publishing import Published, publish_site
+from exabench.hub import commits
+from exabench.hub.commits import Published
 
 SPACE = "spaces/owner/board"
 REPO = SPACE.removeprefix("spaces/")

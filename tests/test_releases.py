@@ -272,7 +272,7 @@ FILE = "tables/small/splits/train/0"
         ("format", None, "format 1 but of None"),
         ("format", True, "format 1 but of True"),
         ("name", None, "name"),
-        ("extra", 1, "extra"),
+        ("extra", 1, "was edited: its digest does not fit"),
         ("version", "1.0", "major.minor.patch"),
         ("version", "01.0.0", "major.minor.patch"),
         ("version", 1, "the manifest version: expected `str`, got `int`"),

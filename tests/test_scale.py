@@ -12,10 +12,10 @@ import pytest
 from benchmarks.board import Crowd, digests
 
 from exabench.bench.ledger import Ledger, read_result
-from exabench.board import Board
+from exabench.board.pages import render
+from exabench.board.ranking import Board
 from exabench.cli import main
 from exabench.core.errors import BadInput, CannotWrite
-from exabench.pages import render
 
 
 def build(board: Path, site: Path, **how: int) -> set[str]:

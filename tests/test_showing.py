@@ -137,7 +137,7 @@ def test_a_file_that_is_not_whole_is_refused(tmp_path: Path, size: int) -> None:
 
 def test_the_embedded_collection_shows_all_of_its_candidates(board: Path) -> None:
     from exabench.tasks.catalogue import task
-    from exabench.tasks.collections._choose import checked_qrels, open_collection
+    from exabench.tasks.collections import checked_qrels, open_collection
 
     ledger = Ledger(board)
     [listed] = ledger.candidates("mini")

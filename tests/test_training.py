@@ -418,7 +418,7 @@ def test_without_gain_it_stops_and_the_best_step_is_kept_and_not_the_last(place,
     straight = parts(made(place, tmp_path / "s.toml", dev={"every": 1}), tmp_path / "s", dev=Scripted(*[0.0] * 9))
     with pytest.raises(Stopped):
         straight.run(stops_at(3))
-    third = straight.learner.state()
+    third = straight.learner.module.state_dict()
     assert all(torch.equal(done.weights[name], third[name]) for name in third)
     again = parts(file, tmp_path / "run", dev=Scripted())  # it has nothing to do, and says the same
     ended = again.run()
@@ -544,7 +544,7 @@ def test_every_kind_of_model_comes_back_from_its_folder_as_it_was_fitted(place, 
     done = run.run()
     query, passages = Query("q", "blue sky"), [Passage("a", "light waves"), Passage("b", "sun and moon " * 9)]
     now = scores_of(run.learner, run.learner.items(query, passages)).tolist()
-    run.learner.save(tmp_path / "saved", dict(done.weights))
+    run.learner.save(tmp_path / "saved", done.weights)
     read = reranker(part, model=str(tmp_path / "saved"), devices=("cpu",), max_length=64).score(query, passages)
     assert read == pytest.approx(now, abs=1e-5)
     before = reranker(part, model=str(tmp_path / "m"), devices=("cpu",), max_length=64).score(query, passages)

@@ -121,7 +121,9 @@ def test_an_empty_collection_and_an_empty_shard_are_refused(tmp_path):
 
 def test_a_second_writer_is_refused_but_a_reader_is_not(tmp_path):
     folder = filled(tmp_path, PASSAGES[:8]).folder
-    code = "import sys; from exabench.core.files import only_writer\nwith only_writer(sys.argv[1]): print(flush=True); input()"
+    code = (
+        "import sys; from exabench.core.files import only_writer as w\nwith w(sys.argv[1]): print(flush=True); input()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:

@@ -36,8 +36,7 @@ from exabench.parts.assembly import retriever as retriever_of
 from exabench.parts.rerankers import Reranker
 from exabench.parts.retrievers import RETRIEVERS, Retriever
 from exabench.tasks.catalogue import single_task
-from exabench.tasks.collections._choose import checked_qrels, open_collection
-from exabench.tasks.collections._texts import Passages, Texts
+from exabench.tasks.collections import Passages, SelectedTexts, checked_qrels, open_collection
 
 TIMED_QUERIES = 10  # each scored alone, for the latency of a result
 TIMED_SECONDS = 5.0  # no further query is begun after that
@@ -219,7 +218,7 @@ class Reranking(Stage):
     def _passages(self) -> Mapping[str, Passage]:
         """The candidates' texts, with those fields alone that the task's convention names."""
         wanted = set(self.run.passage_ids.to_pylist())
-        passages = Texts(self._collection.passages(), wanted, self.task.convention.text_fields)
+        passages = SelectedTexts(self._collection.passages(), wanted, self.task.convention.text_fields)
         missing = wanted - set(passages)
         if missing:
             raise BadInput(f"{self._collection.source} holds no text for a candidate", id=min(missing))

@@ -18,7 +18,7 @@ from exabench.measure.measures import MetricName
 from exabench.measure.runs import read_run
 from exabench.measure.statistics import ALPHA, PairedTest, holm, paired_test
 from exabench.tasks.catalogue import single_task
-from exabench.tasks.collections._choose import judgements_of
+from exabench.tasks.collections import judgements_of
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class TaskComparison:
         }
 
 
-class ComparisonList(list[TaskComparison]):
-    """ComparisonList in order, as a list that also makes a table of itself."""
+class ComparisonTable(list[TaskComparison]):
+    """Comparisons in order, as a list that also makes a table of itself."""
 
     def latex(self) -> str:
         """The numbers as a LaTeX table (it needs the package booktabs), a line for each comparison."""
@@ -101,7 +101,7 @@ def compare(
     threshold: int = 1,
     lock: str | Path | None = None,
     test: str = "t",
-) -> ComparisonList:
+) -> ComparisonTable:
     """Compare two runs, or each two of several, on a task or on any qrels.
 
     `test` is "t" (Student's paired test) or "permutation". Raises BadInput or OutsideFailed.
@@ -122,7 +122,7 @@ def compare_submissions(
     candidates: str | None = None,
     metric: str | None = None,
     test: str = "t",
-) -> ComparisonList:
+) -> ComparisonTable:
     """Compare two submissions of a leaderboard on every task and candidate list that both have a result for.
 
     `task` and `candidates` (a list's name) choose among them; Holm's correction is over those of one list that are
@@ -151,7 +151,7 @@ def comparison_table(*_: Any, **__: Any) -> NoReturn:
 
 def _tested(
     pairs: Sequence[tuple[str, str, Measurement, Measurement]], metric: str | None, test: str
-) -> ComparisonList:
+) -> ComparisonTable:
     """The comparison of each (name, candidate list, A, B)."""
     tested = []
     for name, _, first, second in pairs:
@@ -166,4 +166,4 @@ def _tested(
         systems = (first.run, second.run)
         tested.append(TaskComparison(name, chosen, first[chosen], second[chosen], found, found.p, each, systems))
     corrected = holm([one.test.p for one in tested], [family for _, family, *_ in pairs])
-    return ComparisonList(replace(one, corrected=p) for one, p in zip(tested, corrected, strict=True))
+    return ComparisonTable(replace(one, corrected=p) for one, p in zip(tested, corrected, strict=True))

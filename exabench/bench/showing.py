@@ -68,7 +68,7 @@ class Shown(Record, frozen=True):
     passages: dict[str, Excerpt]
 
 
-class Texts(Protocol):
+class TextSource(Protocol):
     """Where texts come from: the part of a collection that is read here."""
 
     def queries(self) -> Iterable[Query]:
@@ -83,7 +83,7 @@ def is_open(licence: str | None) -> bool:
     return re.sub(r"[\s_]+", "-", (licence or "").strip().lower()) in OPEN
 
 
-def shown(candidates: Candidates, run: Run, collection: Texts, qrels: Qrels, *, cut: int = CUT) -> dict[str, Any]:
+def shown(candidates: Candidates, run: Run, collection: TextSource, qrels: Qrels, *, cut: int = CUT) -> dict[str, Any]:
     """What a page may show of a list: for each query its passages in first-stage order, with their grades (or None).
 
     Where the licence of the task is open also the query's text and, as `passages`, the title and the first `cut`
@@ -162,7 +162,7 @@ def _first_passages(queries: Sequence[ShownQuery]) -> set[str]:
     return wanted
 
 
-def _excerpts(collection: Texts, wanted: set[str], cut: int) -> dict[str, Excerpt]:
+def _excerpts(collection: TextSource, wanted: set[str], cut: int) -> dict[str, Excerpt]:
     found = {}
     for passage in collection.passages():
         if passage.id in wanted:

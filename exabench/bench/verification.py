@@ -22,7 +22,7 @@ from exabench.data.releases import verify as release_problems
 from exabench.measure.runs import completed, read_run
 from exabench.models.flops import qpp
 from exabench.tasks.catalogue import expand, single_task
-from exabench.tasks.collections._choose import checked_qrels, open_collection
+from exabench.tasks.collections import checked_qrels, open_collection
 
 EXACT = 1e-9
 CLOSE = 5e-4

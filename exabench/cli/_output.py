@@ -17,7 +17,7 @@ from exabench.core.files import json_text
 from exabench.core.nouns import Progress, silent
 
 if TYPE_CHECKING:
-    from exabench.publishing import Published
+    from exabench.hub.commits import Published
 
 PAUSE = 2.0  # seconds between two lines of progress
 

@@ -61,16 +61,16 @@ def build(board: Path, to: Path | None, check: bool, as_json: bool) -> None:
 
 def _built(board: Path, site: Path, report: Progress = silent) -> list[Path]:
     """Bring a site to its board; the files that changed."""
-    from exabench.board import Board
-    from exabench.pages import render
+    from exabench.board.pages import render
+    from exabench.board.ranking import Board
 
     return render(Board.read(board), site, progress=report)
 
 
 def _compare(board: Path, site: Path, as_json: bool) -> None:
     """The pages made from nothing against those that are there."""
-    from exabench.board import Board
-    from exabench.pages import differences
+    from exabench.board.pages import differences
+    from exabench.board.ranking import Board
 
     differing = differences(Board.read(board), site)
     text = "\n".join(differing) or f"{site}: every file is as a build would make it"
@@ -127,7 +127,7 @@ def publish(
     Only a board whose files are in order and whose numbers can be recomputed is published.
     """
     from exabench.bench.ledger import Ledger
-    from exabench.publishing import publish_site
+    from exabench.board.publishing import publish_site
 
     place = place_of(repo, to)
     title = Ledger(ready(board)).settings()["title"]

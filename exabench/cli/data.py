@@ -197,7 +197,7 @@ def publish(
     folder: Path, repo: str | None, to: Path | None, version: str, pr: bool, dry_run: bool, as_json: bool
 ) -> None:
     """Publish the release in FOLDER: one commit with data, card and manifest, then its tag."""
-    from exabench.publishing import publish
+    from exabench.data.publishing import publish
 
     place = place_of(repo, to)
     with progress("publish") as report:

@@ -12,7 +12,7 @@ from exabench.cli._output import answer, note, progress, table
 from exabench.core.errors import plural
 
 if TYPE_CHECKING:
-    from exabench.board import Ranking
+    from exabench.board.ranking import Ranking
     from exabench.demo import Demo
 
 

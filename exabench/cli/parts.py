@@ -14,18 +14,18 @@ from exabench.core.errors import UnknownName
 if TYPE_CHECKING:
     from exabench.core.shelf import Shelf
 
-SHELVES = (
-    "builders",
-    "collections",
-    "losses",
-    "metrics",
-    "pairs",
-    "queries",
-    "rerankers",
-    "retrievers",
-    "strategies",
-    "teachers",
-)
+SHELVES = {  # each with the folder of the package that holds it
+    "builders": "data",
+    "collections": "tasks",
+    "losses": "parts",
+    "metrics": "measure",
+    "pairs": "data",
+    "queries": "data",
+    "rerankers": "parts",
+    "retrievers": "parts",
+    "strategies": "models",
+    "teachers": "parts",
+}
 WITHOUT_OPTIONS = ("collections", "metrics")
 """A collection is chosen by its task, and a metric has its cut-off in its name (nDCG@10)."""
 
@@ -51,7 +51,7 @@ def parts(shelf: str | None, part: str | None, as_json: bool) -> None:
 def _shelf(name: str) -> Shelf:
     if name not in SHELVES:
         raise UnknownName("shelf", name, SHELVES)
-    shelf: Shelf = getattr(importlib.import_module(f"exabench.{name}"), name.upper())
+    shelf: Shelf = getattr(importlib.import_module(f"exabench.{SHELVES[name]}.{name}"), name.upper())
     return shelf
 
 

@@ -113,7 +113,7 @@ def _show_trained(trained: Trained, as_json: bool) -> None:
 @json_option
 def publish(folder: Path, repo: str | None, to: Path | None, tag: str, pr: bool, dry_run: bool, as_json: bool) -> None:
     """Publish the model in FOLDER (a run's, or its model/): one commit with weights, card and curves, then its tag."""
-    from exabench.publishing import publish_model
+    from exabench.training.publishing import publish_model
 
     place = place_of(repo, to)
     model = folder / "model" if (folder / "model").is_dir() else folder

@@ -66,7 +66,7 @@ def check_url(option: str, url: str, key_option: str) -> str:
 
 
 @dataclass(frozen=True)
-class Limits:
+class RequestLimits:
     """How a server is asked: `concurrency` requests at a time, each given up after `timeout` seconds.
 
     A request is tried again `retries` times (server errors, lost connections, time-outs, answers that cannot be read),
@@ -93,7 +93,7 @@ class Client:
     environment names one.
     """
 
-    def __init__(self, server: str, path: str, key: str, limits: Limits) -> None:
+    def __init__(self, server: str, path: str, key: str, limits: RequestLimits) -> None:
         self._server = server
         self._url = server.rstrip("/") + path
         self._key = key

@@ -73,7 +73,7 @@ class Option:
     annotation: Any
 
 
-class _Names(dict[str, Any]):
+class _PlainTypes(dict[str, Any]):
     """The names of plain types. Any other name in an annotation stands for a part, which msgspec does not check."""
 
     def __missing__(self, name: str) -> Any:
@@ -171,7 +171,7 @@ def _evaluated(annotation: Any, *modules: types.ModuleType) -> Any:
         return Any
     if not isinstance(annotation, str):
         return annotation
-    names = _Names({**vars(builtins), "Path": str})
+    names = _PlainTypes({**vars(builtins), "Path": str})
     for module in modules:
         for name, value in vars(module).items():
             if getattr(value, "__module__", "") in ("typing", "collections.abc") or typing.is_typeddict(value):

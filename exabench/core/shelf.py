@@ -17,8 +17,9 @@ from exabench.core.errors import MissingExtra, UnknownName
 class Shelf(Mapping[str, Any]):
     """The parts of one folder: `SHELF["name"]` is the object of `name.py` whose own name is the file's name.
 
-    Case and underscores are ignored when the object is looked up (`ndcg_exp.py` may hold `NdcgExp` or
-    `ndcg_exp`). Files whose names begin with an underscore belong to the shelf itself. Listing names imports
+    Case and underscores are ignored when the object is looked up, and the kind may follow (`ndcg_exp.py` may hold
+    `NdcgExp` or `ndcg_exp`, losses/pointwise.py `PointwiseLoss`). Files whose names begin with an underscore belong
+    to the shelf itself. Listing names imports
     nothing; an unknown name raises UnknownName, a package that is not installed raises MissingExtra.
     """
 
@@ -40,7 +41,7 @@ class Shelf(Mapping[str, Any]):
             if (error.name or "").split(".")[0] == "exabench":
                 raise
             raise MissingExtra(f"{self.kind} {name!r} needs a package: {_pip_line(error.name or '')}") from error
-        return _part_of(module, name)
+        return _part_of(module, name, self.kind)
 
     def summary(self, name: str) -> str:
         """The first line of the part's module docstring, read without importing it."""
@@ -48,10 +49,10 @@ class Shelf(Mapping[str, Any]):
         return (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]
 
 
-def _part_of(module: ModuleType, name: str) -> Any:
-    wanted = _folded(name)
+def _part_of(module: ModuleType, name: str, kind: str) -> Any:
+    wanted = (_folded(name), _folded(f"{name}{kind}"))
     for key, value in vars(module).items():
-        if _folded(key) == wanted and not isinstance(value, ModuleType):
+        if _folded(key) in wanted and not isinstance(value, ModuleType):
             return value
     raise TypeError(f"{module.__file__} defines nothing called {name}: a part carries the name of its file")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from exabench.core.errors import BadInput, OutsideFailed
@@ -13,7 +14,7 @@ from exabench.core.nouns import Progress, silent
 from exabench.core.rows import DataFile, Release
 from exabench.data.releases import diff, next_version, raised, read, save, verify
 from exabench.hub.cards import card, changelog, template_for
-from exabench.hub.commits import CARD, MANIFEST, Change, Publication, Published, check_apart, place_of
+from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published
 
 CHANGES = "CHANGELOG.md"
 CROISSANT = "croissant.json"  # of version 0.1; the Hub makes one, and what the next commit left would be stale
@@ -35,25 +36,12 @@ def publish(
     release that is damaged or lacks a licence, a tag that is elsewhere, and what the Hub refuses; OutsideFailed after
     the last retry, when nothing of the release is visible, or all of it; CannotWrite.
     """
-    folder = Path(folder)
-    place = place_of(to, kind="dataset", pull_request=pull_request)
-    progress(0, 3, "checking the release")
-    release = read(folder)
-    problems = verify(folder)
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise BadInput(f"is not what its manifest says: {problems[0]}{more}; build it again", file=folder)
-    for name, table in release.tables.items():
-        if not table.licence.strip():
-            raise BadInput(f"table {name} has no licence; give its recipe one and build again", file=folder)
-    check_apart(folder, to, "release")
     return _ReleasePublication(
-        folder=folder,
-        place=place,
+        folder=Path(folder),
+        to=to,
         pull_request=pull_request,
         dry_run=dry_run,
         progress=progress,
-        release=release,
         wanted_version=version,
     ).run()
 
@@ -62,11 +50,23 @@ def publish(
 class _ReleasePublication(Publication):
     """A release on its way; `old` is what the head holds."""
 
-    what = "release"
-    advice = "raise the version (--version)"
-    release: Release
     wanted_version: str
     old: Release | None = None
+
+    def check(self) -> None:
+        release = self.release
+        problems = verify(self.folder)
+        if problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise BadInput(f"is not what its manifest says: {problems[0]}{more}; build it again", file=self.folder)
+        for name, table in release.tables.items():
+            if not table.licence.strip():
+                raise BadInput(f"table {name} has no licence; give its recipe one and build again", file=self.folder)
+
+    @cached_property
+    def release(self) -> Release:
+        """The Release to publish."""
+        return read(self.folder)
 
     def version_at(self, commit: str) -> str | None:
         found = self._release_at(commit)
@@ -83,7 +83,7 @@ class _ReleasePublication(Publication):
         if self.old and self.head and self.tag_name(self.old.version) not in tags:
             self.place.tag(self.tag_name(self.old.version), self.head)
 
-    def change(self) -> Change:
+    def change(self) -> Commit:
         """Tables and replies as they were built; what people read is made anew."""
         merged = self._merged()
         with tempfile.TemporaryDirectory() as scratch:
@@ -100,7 +100,7 @@ class _ReleasePublication(Publication):
         gone = {file.path for file in self.old.all_files} if self.old else set()
         if self.read(CROISSANT, self.head) is not None:
             gone.add(CROISSANT)
-        return Change(
+        return Commit(
             version=version,
             message=f"{self.release.name} {version}: {', '.join(sorted(self.release.tables))}",
             files=files,

@@ -51,7 +51,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Change:
+class Commit:
     """One commit: files in, files out, its message, and the version that it makes."""
 
     version: str
@@ -142,10 +142,11 @@ Place: TypeAlias = Repository | Folder
 class Publication(ABC):
     """One thing on its way to one place. Kinds of things say what a commit holds, and what the next one would be."""
 
+    kind = "dataset"  # of repository
     what = "release"
     advice = "raise the version (--version)"  # where a tag stands elsewhere
     folder: Path
-    place: Place
+    to: str | Path
     pull_request: bool
     dry_run: bool
     progress: Progress
@@ -154,12 +155,19 @@ class Publication(ABC):
     _moved: bool = False  # somebody else's commit came since the look before
     _sent: str | None = None  # a commit was tried; its name, where the reply told
 
+    def __post_init__(self) -> None:
+        self.place = _place_of(self.to, self.kind, self.pull_request)
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise BadInput where the folder does not hold what it should."""
+
     @abstractmethod
     def version_at(self, commit: str) -> str | None:
         """The version under which a commit holds just this ("" for a thing without versions), or None."""
 
     @abstractmethod
-    def change(self) -> Change:
+    def change(self) -> Commit:
         """The next commit, on the head that was looked at."""
 
     def tag_name(self, version: str) -> str:
@@ -172,9 +180,17 @@ class Publication(ABC):
     def run(self) -> Published:
         """Look and send until a look finds it there.
 
-        Raises BadInput for a tag that stands elsewhere and for what the place refuses, OutsideFailed after the last
-        retry (then all of it is there or nothing), CheckFailed, CannotWrite.
+        Raises BadInput for what cannot be published, for a tag that stands elsewhere and for what the place refuses,
+        OutsideFailed after the last retry (then all of it is there or nothing), CheckFailed, CannotWrite.
         """
+        self.progress(0, 3, f"checking the {self.what}")
+        self.check()
+        there = Path(self.to).expanduser().resolve()
+        here = self.folder.resolve()
+        if there.is_relative_to(here) or here.is_relative_to(there):
+            raise BadInput(
+                f"is the {self.what} itself, or inside it, or around it; publish to another folder", file=self.to
+            )
         return until_seen(
             self._look_or_plan,
             self._send,
@@ -279,7 +295,7 @@ class Publication(ABC):
             raise BadInput(f"{self.place.name}: {path} is not UTF-8 text") from error
 
 
-def place_of(to: str | Path, *, kind: str, pull_request: bool) -> Place:
+def _place_of(to: str | Path, kind: str, pull_request: bool) -> Place:
     """What `to` names: the text `owner/name` a repository, a Path and any other text a folder. Raises BadInput."""
     if isinstance(to, str) and is_repo(to):
         if Path(to).exists():
@@ -291,14 +307,6 @@ def place_of(to: str | Path, *, kind: str, pull_request: bool) -> Place:
     if not path.name:
         raise BadInput("is no folder to publish to", file=path)
     return Folder(path)
-
-
-def check_apart(folder: Path, to: str | Path, what: str) -> None:
-    """Raise BadInput where a folder would be published into itself."""
-    there = Path(to).expanduser().resolve()
-    here = folder.resolve()
-    if there.is_relative_to(here) or here.is_relative_to(there):
-        raise BadInput(f"is the {what} itself, or inside it, or around it; publish to another folder", file=to)
 
 
 def listed_files(manifest: bytes, kind: str, where: str) -> dict[str, str]:

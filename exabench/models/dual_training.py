@@ -15,7 +15,7 @@ import torch
 
 from exabench.core.files import json_text, write
 from exabench.models.heads import Pooled
-from exabench.models.templates import Item, ends_of
+from exabench.models.templates import ModelInput, ends_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,14 +39,14 @@ class Sides:
         """The two texts as they are to be tokenised."""
         return self.prompts["query"] + texts[QUERY], self.prompts["passage"] + texts[PASSAGE]
 
-    def build(self, fields: Sequence[np.ndarray], limit: int) -> Item:
+    def build(self, fields: Sequence[np.ndarray], limit: int) -> ModelInput:
         """Both inputs behind one another, each cut at its end to `limit` tokens; types say which is which."""
         start, end = self._ends
         room = limit - len(start) - len(end)
         rows = [np.concatenate([start, ids[:room], end]) for ids in fields]
         types = np.repeat(np.array([QUERY, PASSAGE], np.int8), [len(row) for row in rows])
         cut_query, cut_passage = (len(ids) > room for ids in fields)
-        return Item(np.concatenate(rows), types, cut_passage, cut_query)
+        return ModelInput(np.concatenate(rows), types, cut_passage, cut_query)
 
 
 @dataclass(frozen=True)

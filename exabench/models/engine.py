@@ -25,14 +25,14 @@ from exabench.models.batches import batches, budget_of
 from exabench.models.heads import inputs_of
 from exabench.models.learning import Learner
 from exabench.models.loading import out_of_memory
-from exabench.models.score_store import Scored, Store
+from exabench.models.score_store import Store, StoredScore
 from exabench.models.tokens import Tokens, text_key
 
 if TYPE_CHECKING:
     from exabench.models.head_loading import Loaded
     from exabench.models.heads import Head
     from exabench.models.strategies import Strategy
-    from exabench.models.templates import Item, Template
+    from exabench.models.templates import ModelInput, Template
 
 WINDOW = 16_384  # items that are sorted and batched together: what memory holds at a time
 # How far a score may move with its batch, in parts of the largest score: rounding, not a mask that was forgotten.
@@ -48,7 +48,7 @@ class Window:
     """Some groups of items, tokenised: the distinct items by key, and each group as its keys."""
 
     groups: list[list[bytes]]
-    items: dict[bytes, Item]
+    items: dict[bytes, ModelInput]
 
     @property
     def job(self) -> bytes:
@@ -101,7 +101,7 @@ class Engine:
 
     # -- the two ways in -----------------------------------------------------------------------------------
 
-    def scored(self, groups: Iterable[Sequence[Texts]]) -> Iterator[list[Scored]]:
+    def scored(self, groups: Iterable[Sequence[Texts]]) -> Iterator[list[StoredScore]]:
         """The scores of each group, in order; pairs of the store are not computed again. Groups are read lazily."""
         with ThreadPoolExecutor(1) as ahead:  # tokenises the next window while this one is computed
             windows = self._windows(iter(groups), self._tokens)
@@ -112,11 +112,11 @@ class Engine:
                 for group in window.groups:
                     yield [scored[key] for key in group]
 
-    def scored_afresh(self, group: Sequence[Texts]) -> list[Scored]:
+    def scored_afresh(self, group: Sequence[Texts]) -> list[StoredScore]:
         """The scores of one group with nothing remembered from before: what a service would do, and take."""
         window = next(self._windows(iter([group]), Tokens(self._loaded.tokenizer)))
         keys = list(window.items)
-        found: dict[bytes, Scored] = {}
+        found: dict[bytes, StoredScore] = {}
         for batch in batches([len(item.ids) for item in window.items.values()], self._budget):
             found |= dict(self._batch([keys[i] for i in batch], window.items))
         return [found[key] for key in window.groups[0]]
@@ -167,7 +167,7 @@ class Engine:
     def _store(self) -> Store:
         return Store(self._folder, self._identity)
 
-    def _score_window(self, window: Window) -> dict[bytes, Scored]:
+    def _score_window(self, window: Window) -> dict[bytes, StoredScore]:
         """A window's scores: from the store where another job left them, computed (and kept) where none did."""
         job = window.job
         scored, mine = self._store.known(list(window.items), job)
@@ -194,8 +194,8 @@ class Engine:
     # -- batches -------------------------------------------------------------------------------------------
 
     def _score_batches(
-        self, plan: Sequence[Sequence[bytes]], items: Mapping[bytes, Item]
-    ) -> Iterator[list[tuple[bytes, Scored]]]:
+        self, plan: Sequence[Sequence[bytes]], items: Mapping[bytes, ModelInput]
+    ) -> Iterator[list[tuple[bytes, StoredScore]]]:
         """The rows of every batch of the plan, in order; whichever device is free takes the next."""
         if self._workers == 1:
             yield from (self._batch(keys, items) for keys in plan)
@@ -203,17 +203,17 @@ class Engine:
         with ThreadPoolExecutor(self._workers) as pool:
             yield from pool.map(self._batch, plan, repeat(items))
 
-    def _batch(self, keys: Sequence[bytes], items: Mapping[bytes, Item]) -> list[tuple[bytes, Scored]]:
+    def _batch(self, keys: Sequence[bytes], items: Mapping[bytes, ModelInput]) -> list[tuple[bytes, StoredScore]]:
         some = [items[key] for key in keys]
         values = self._forward(some)
         if not np.isfinite(values).all():
             raise BadInput(f"model {self._loaded.folder.name} gave a score that is not finite; try precision float32")
-        rows: list[tuple[bytes, Scored]] = []
+        rows: list[tuple[bytes, StoredScore]] = []
         for key, value, item in zip(keys, values, some, strict=True):
-            rows.append((key, Scored(float(value), len(item.ids), item.cut_passage + 2 * item.cut_query)))
+            rows.append((key, StoredScore(float(value), len(item.ids), item.cut_passage + 2 * item.cut_query)))
         return rows
 
-    def _forward(self, items: Sequence[Item]) -> np.ndarray:
+    def _forward(self, items: Sequence[ModelInput]) -> np.ndarray:
         """Scores `[n]` of items, on the device that is free first."""
         device, head = self._free.get()
         try:
@@ -221,7 +221,7 @@ class Engine:
         finally:
             self._free.put((device, head))
 
-    def _in_memory(self, head: Head, device: str, items: Sequence[Item]) -> np.ndarray:
+    def _in_memory(self, head: Head, device: str, items: Sequence[ModelInput]) -> np.ndarray:
         """Scores `[n]` of items; what does not fit in the device's memory is halved until it does."""
         size = len(items) * max(len(item.ids) for item in items)
         if len(items) == 1 or size <= self._ceiling.get(device, size):
@@ -241,7 +241,7 @@ class Engine:
         halves = (items[:half], items[half:])
         return np.concatenate([self._in_memory(head, device, some) for some in halves])
 
-    def _scores(self, head: Head, device: str, items: Sequence[Item]) -> np.ndarray:
+    def _scores(self, head: Head, device: str, items: Sequence[ModelInput]) -> np.ndarray:
         ids, mask, types = inputs_of(items, head.pad, device)
         with torch.inference_mode():
             scores = self._strategy(head.logits(ids, mask, types), self._answers)

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from exabench.models.batches import padded
 
 if TYPE_CHECKING:
-    from exabench.models.templates import Item
+    from exabench.models.templates import ModelInput
 
 
 POOLINGS = ("cls", "mean", "max", "lasttoken")
 """The ways in which Pooled makes one vector of a text's states, by the names of sentence-transformers."""
 
 
-def inputs_of(items: Sequence[Item], pad: int, device: str) -> tuple[Tensor, Tensor, Tensor | None]:
+def inputs_of(items: Sequence[ModelInput], pad: int, device: str) -> tuple[Tensor, Tensor, Tensor | None]:
     """Items as one batch on a device: ids int64, mask bool (both `[n, longest]`) and, where they have them, types."""
     ids = torch.from_numpy(padded([item.ids for item in items], pad))
     lengths = torch.tensor([len(item.ids) for item in items])

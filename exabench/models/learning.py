@@ -5,7 +5,7 @@ What is fitted is what will rank: the same tokens, the same cut, the same logits
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from exabench.models.batches import padded
 from exabench.models.dual_training import Compared, Sides, write_modules
 from exabench.models.heads import Decoder, Pooled, Seq2Seq, inputs_of
 from exabench.models.loading import silence
-from exabench.models.templates import Item, ids_of
+from exabench.models.templates import ModelInput, ids_of
 from exabench.models.tokens import bare_ids
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ class Scorer(nn.Module):  # type: ignore[misc]  # torch is not typed for mypy he
         self.model: nn.Module = made.model
         if isinstance(head, Pooled) and head.dense is not None:  # one more layer, which the model does not know
             self.dense_weight, self.dense_bias = (nn.Parameter(tensor) for tensor in head.dense)
-        self._plain, self._strategy, self._answers = made, strategy, answers
+        self._plain = made
+        self._strategy = strategy
+        self._answers = answers
 
     @property
     def _head(self) -> Any:
@@ -72,9 +74,14 @@ class Learner:
         max_length: int,
         fields: tuple[str, ...],
     ) -> None:
-        self.name, self.tokenizer = loaded.folder.name, loaded.tokenizer
-        self.device, self.pad, self.max_length = loaded.devices[0], loaded.head.pad, max_length
-        self._head, self._template, self._fields = loaded.head, template, fields
+        self.name = loaded.folder.name
+        self.tokenizer = loaded.tokenizer
+        self.device = loaded.devices[0]
+        self.pad = loaded.head.pad
+        self.max_length = max_length
+        self._head = loaded.head
+        self._template = template
+        self._fields = fields
         self.module = Scorer(loaded.head, strategy, answers)
         self.module.requires_grad_(True)
 
@@ -82,14 +89,17 @@ class Learner:
     def kind(self) -> str:
         """How transformers loads what `save` writes: "classifier", "seq2seq", "decoder", "encoder", "bi_encoder"."""
         kinds = ((Seq2Seq, "seq2seq"), (Decoder, "decoder"), (Compared, "bi_encoder"), (Pooled, "encoder"))
-        return next((name for kind, name in kinds if isinstance(self._head, kind)), "classifier")
+        for kind, name in kinds:
+            if isinstance(self._head, kind):
+                return name
+        return "classifier"
 
     @property
-    def blank(self) -> Item:
+    def blank(self) -> ModelInput:
         """An input of two tokens, one of each type, for a rank that has no item left."""
-        return Item(np.array([self.pad] * 2, np.int32), np.array([0, 1], np.int8), False, False)
+        return ModelInput(np.array([self.pad] * 2, np.int32), np.array([0, 1], np.int8), False, False)
 
-    def items(self, query: Query, passages: Sequence[Passage]) -> list[Item]:
+    def items(self, query: Query, passages: Sequence[Passage]) -> list[ModelInput]:
         """One input of the model for each passage, as scoring would make it."""
         texts = [self._template.dressed((query.text, passage.flat(self._fields))) for passage in passages]
         every = list(dict.fromkeys(text for pair in texts for text in pair))
@@ -107,7 +117,7 @@ class Learner:
         rows = [ids_of(self.tokenizer, text)[: most - 1] + end for text in texts]
         return [np.array(row, np.int64) for row in rows]
 
-    def inputs(self, items: Sequence[Item]) -> tuple[Tensor, Tensor, Tensor | None]:
+    def inputs(self, items: Sequence[ModelInput]) -> tuple[Tensor, Tensor, Tensor | None]:
         """Items as one padded batch on the device."""
         return inputs_of(items, self.pad, self.device)
 
@@ -115,13 +125,8 @@ class Learner:
         """Targets as one int64 batch `[n, longest]` on the device; where one is shorter stands IGNORED."""
         return torch.from_numpy(padded(rows, IGNORED)).to(self.device)
 
-    def state(self) -> dict[str, Tensor]:
-        """Every weight by its name, as it stands now."""
-        return dict(self.module.state_dict())
-
-    def save(self, folder: Path, state: dict[str, Tensor] | None = None) -> None:
-        """Weights (those of `state`, else as they are), config.json and tokenizer, as transformers lays them out."""
-        weights = self.state() if state is None else state
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """The module's `weights` by name, config.json and tokenizer, as transformers lays them out."""
         own = {name.removeprefix("model."): tensor for name, tensor in weights.items() if name.startswith("model.")}
         model: Any = self.module.model
         if self.kind == "classifier" and self._head.rows == 1:  # else CrossEncoder puts a sigmoid over its scores

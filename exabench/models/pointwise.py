@@ -11,7 +11,7 @@ from exabench.core.nouns import Passage, Query, Usage, silent
 from exabench.models.engine import Engine
 from exabench.models.flops import exact, paper, shape_of
 from exabench.models.head_loading import Loaded, Options
-from exabench.models.score_store import Scored
+from exabench.models.score_store import StoredScore
 from exabench.models.strategies import STRATEGIES
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Pointwise:
     def _texts(self, query: Query, passages: Sequence[Passage]) -> list[tuple[str, ...]]:
         return [(query.text, passage.flat(self._fields)) for passage in passages]
 
-    def _usage(self, group: Sequence[Scored]) -> Usage:
+    def _usage(self, group: Sequence[StoredScore]) -> Usage:
         tokens = np.array([scored.tokens for scored in group], np.int64)
         answers = self._answer_tokens
         return Usage(

@@ -23,7 +23,7 @@ WITHOUT ROWID
 """
 
 
-class Scored(NamedTuple):
+class StoredScore(NamedTuple):
     """One item's score, its tokens, and what was cut (1 passage, 2 query)."""
 
     score: float
@@ -46,16 +46,16 @@ class Store:
     def __len__(self) -> int:
         return int(self._base.value("SELECT count(*) FROM pairs"))
 
-    def known(self, keys: Sequence[bytes], job: bytes) -> tuple[dict[bytes, Scored], dict[bytes, Scored]]:
+    def known(self, keys: Sequence[bytes], job: bytes) -> tuple[dict[bytes, StoredScore], dict[bytes, StoredScore]]:
         """Those of `keys` that are on disk: made by other jobs, and made by this one before it was stopped."""
-        others: dict[bytes, Scored] = {}
-        mine: dict[bytes, Scored] = {}
+        others: dict[bytes, StoredScore] = {}
+        mine: dict[bytes, StoredScore] = {}
         for key, score, tokens, cuts, made_by in self._base.rows("pairs", keys):
             found = mine if made_by == job else others
-            found[key] = Scored(score, tokens, cuts)
+            found[key] = StoredScore(score, tokens, cuts)
         return others, mine
 
-    def add(self, rows: Iterable[tuple[bytes, Scored]], job: bytes) -> None:
+    def add(self, rows: Iterable[tuple[bytes, StoredScore]], job: bytes) -> None:
         """Keep a batch, whole or not at all; a pair that is there keeps its first score."""
         with self._base.writing():
             self._base.insert("pairs", [(key, *scored, job) for key, scored in rows], instead="IGNORE")

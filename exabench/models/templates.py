@@ -38,7 +38,7 @@ _WORDS = ("zebra", "Violin", "marble.", "7", "(quick)", "ox!")
 
 
 @dataclass(frozen=True)
-class Item:
+class ModelInput:
     """One input of a model: `ids` int32 and, where the model has token types, `types` int8, both `[length]`."""
 
     ids: np.ndarray
@@ -86,7 +86,7 @@ class Template:
         """The fields' texts as they are to be tokenised, each by itself and without special tokens."""
         return tuple(edges.around(text) for edges, text in zip(self.edges, texts, strict=False))
 
-    def build(self, fields: Sequence[np.ndarray], limit: int) -> Item:
+    def build(self, fields: Sequence[np.ndarray], limit: int) -> ModelInput:
         """The input for the ids of the dressed fields, of at most `limit` tokens.
 
         The passage is cut first, at its end; two passages to the same length. A query is cut only where it would leave
@@ -102,7 +102,7 @@ class Template:
             ids.append(kept[field])
             ids.append(literal)
         cut = [len(after) < len(before) for before, after in zip(fields, kept, strict=True)]
-        return Item(np.concatenate(ids), self._types([len(part) for part in ids]), any(cut[1:]), cut[0])
+        return ModelInput(np.concatenate(ids), self._types([len(part) for part in ids]), any(cut[1:]), cut[0])
 
     @cached_property
     def fixed(self) -> int:

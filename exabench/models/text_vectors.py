@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from exabench.core.errors import BadInput
+from exabench.models.row_file import RowFile
 from exabench.models.tokens import text_key
 
 if TYPE_CHECKING:
@@ -30,9 +29,8 @@ class TextVectors:
     def __init__(self, encoder: DualEncoder, side: str) -> None:
         self._encoder = encoder
         self._side = side
-        self._width = 0
         self._texts: dict[bytes, EncodedText] = {}
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the object
+        self._vectors = RowFile(np.float32)
 
     def add(self, texts: Iterable[str]) -> None:
         """Encode what is new among the texts. Raises BadInput where a vector is not finite."""
@@ -44,10 +42,7 @@ class TextVectors:
         if not np.isfinite(vectors).all():
             name = self._encoder.folder.name
             raise BadInput(f"model {name} gave a vector that is not finite; try precision float32")
-        self._width = vectors.shape[1]
-        self._file.seek(0, os.SEEK_END)
-        self._file.write(vectors.tobytes())
-        self._file.flush()
+        self._vectors.extend(list(vectors))
         full = [text for text, row in zip(new.values(), rows, strict=True) if len(row) == self._encoder.max_length]
         cut = set(np.array(full, object)[self._encoder.is_cut(full, self._side)])
         for (key, text), row in zip(new.items(), rows, strict=True):
@@ -58,7 +53,5 @@ class TextVectors:
         return [self._texts[text_key(text)] for text in texts]
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 `[n, width]` of texts that were added."""
-        size = 4 * self._width
-        data = [os.pread(self._file.fileno(), size, encoded.row * size) for encoded in self.inputs(texts)]
-        return np.frombuffer(b"".join(data), np.float32).reshape(len(texts), self._width)
+        """float32 `[n, width]` of texts that were added, of at least one."""
+        return np.stack([self._vectors[encoded.row] for encoded in self.inputs(texts)])

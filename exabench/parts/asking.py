@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from exabench.core.errors import OutsideFailed, Refused, printable
+from exabench.core.errors import OutsideFailed, PromptsRefused, printable
 from exabench.core.nouns import Prompt, Reply
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ AT_ONCE = 1024
 def replies_of(teacher: Teacher, prompts: Sequence[Prompt], *, skip_refused: bool = False) -> dict[str, Reply]:
     """The reply to each prompt, by prompt id; with `skip_refused` a prompt that the teacher refuses has none.
 
-    Raises OutsideFailed for a reply that is missing, that nobody asked for, or that comes twice, and Refused.
+    Raises OutsideFailed for a reply that is missing, that nobody asked for, or that comes twice, and PromptsRefused.
     """
     missing = {prompt.id for prompt in prompts}
     replies: dict[str, Reply] = {}
@@ -34,7 +34,7 @@ def replies_of(teacher: Teacher, prompts: Sequence[Prompt], *, skip_refused: boo
                 raise OutsideFailed(f"the teacher answered prompt {printable(reply.id)} {wrong}; ask again")
             missing.remove(reply.id)
             replies[reply.id] = reply
-    except Refused as error:
+    except PromptsRefused as error:
         if not skip_refused:
             raise
         missing -= set(error.reasons)

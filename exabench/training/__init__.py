@@ -23,7 +23,7 @@ from exabench.parts.assembly import check_part
 from exabench.parts.losses import LOSSES
 from exabench.parts.rerankers import RERANKERS
 from exabench.training.checks import Checked, run_checks
-from exabench.training.dev import Dev, dev_of
+from exabench.training.dev import Evaluation, dev_of
 from exabench.training.distributed import Ranks
 from exabench.training.gradients import Gradient
 from exabench.training.groups import Source, groups_of
@@ -138,7 +138,7 @@ def _write_model(
     write_folder(
         folder / "model",
         {**report, "checks": [asdict(check) for check in checks]},
-        save=lambda to: start.learner.save(to, dict(fitted.weights)),
+        save=lambda to: start.learner.save(to, fitted.weights),
         curves=folder / "curves.csv",
         link=who.link,
         contact=who.contact,
@@ -146,7 +146,7 @@ def _write_model(
 
 
 def _report(
-    plan: Plan, start: Start, sources: Sequence[Source], order: Order, fitted: Fitted, dev: Dev | None
+    plan: Plan, start: Start, sources: Sequence[Source], order: Order, fitted: Fitted, dev: Evaluation | None
 ) -> dict[str, Any]:
     """All that training.json says of a run but its name and its checks."""
     return {

@@ -1,6 +1,6 @@
 """Checkpoints: the state of a run on disk as safetensors and JSON, whole or not there, and never a pickle.
 
-checkpoints/step-000100/model.safetensors       one file of tensors for each name that `save` is given
+checkpoints/step-000100/model.safetensors       one file of tensors for each name that `save_checkpoint` is given
                         optimiser.safetensors
                         state.json              step, recipe's fingerprint, aliases of tensors, plain numbers
                         digests.json            sha256 of each of the above
@@ -21,8 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import file_digest, json_text, read_json, replacing_folder, write, writing
-from exabench.core.records import Record
-from exabench.core.records import read as read_record
+from exabench.core.records import Record, read
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,7 +57,7 @@ class _State(Record, frozen=True):
     state: dict[str, Any]
 
 
-def save(
+def save_checkpoint(
     folder: str | Path,
     step: int,
     tensors: Mapping[str, Mapping[str, Tensor]],
@@ -104,7 +103,7 @@ def load_newest(folder: str | Path, fingerprint: str) -> Checkpoint | None:
     skipped: list[str] = []
     for path in reversed(_saved(folder).values()):
         try:
-            found = read(path)
+            found = read_checkpoint(path)
         except BadInput as error:
             skipped.append(str(error))
             continue
@@ -117,17 +116,13 @@ def load_newest(folder: str | Path, fingerprint: str) -> Checkpoint | None:
     return None
 
 
-def read(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path) -> Checkpoint:
     """A checkpoint, every file of it checked. Raises BadInput with the first one that is not as it was written."""
-    digests = read_record(dict[str, str], read_json(path / _DIGESTS), file=path / _DIGESTS)
-    there = {file.name for file in path.iterdir()}
-    for name in sorted(there ^ {*digests, _STATE, _DIGESTS}):
-        what = "is not in digests.json" if name in there else "is missing"
-        raise BadInput(what, file=path / name)
-    for name, digest in digests.items():
+    digests = read(dict[str, str], read_json(path / _DIGESTS), file=path / _DIGESTS)
+    for name, digest in {_STATE: "", **digests}.items():  # a state without a digest is a damaged one
         if file_digest(path / name) != digest:
             raise BadInput("is damaged: its bytes are not those of its digest in digests.json", file=path / name)
-    about = read_record(_State, read_json(path / _STATE), file=path / _STATE)
+    about = read(_State, read_json(path / _STATE), file=path / _STATE)
     tensors = {}
     for stem, aliases in about.aliases.items():
         file = path / f"{stem}{_TENSORS}"

@@ -16,12 +16,11 @@ from exabench.measure.runs import run_of
 from exabench.models.batches import batches, budget_of
 from exabench.parts.assembly import retriever
 from exabench.tasks.catalogue import single_task
-from exabench.tasks.collections._choose import open_collection
-from exabench.tasks.collections._texts import Passages, Texts
+from exabench.tasks.collections import Passages, SelectedTexts, open_collection
 
 if TYPE_CHECKING:
     from exabench.models.learning import Learner
-    from exabench.models.templates import Item
+    from exabench.models.templates import ModelInput
     from exabench.training.gradients import Encoded, Gradient
     from exabench.training.groups import Groups
     from exabench.training.loading import Loading
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 LOOKED_AT = 20  # held-out groups, to see whether any has an order
 
 
-class Dev(Protocol):
+class Evaluation(Protocol):
     """A number that is better when it is higher; `metric` is its name."""
 
     metric: str
@@ -41,7 +40,7 @@ class Dev(Protocol):
 
 def dev_of(
     plan: Plan, learner: Learner, held: Groups, loading: Loading, gradient: Gradient, data: Path | None
-) -> Dev | None:
+) -> Evaluation | None:
     """The evaluation that the plan asks for, or None.
 
     Raises BadInput where nothing is held out, and for the queries that a board tests on.
@@ -49,7 +48,7 @@ def dev_of(
     if not plan.dev.every:
         return None
     if plan.dev.task:
-        return TaskDev(plan, learner, data)
+        return HeldOutTask(plan, learner, data)
     if not len(held):
         what = "dev asks for evaluations, but no rows are held out; give dev.groups or dev.task"
         raise BadInput(what, file=plan.recipe.file)
@@ -101,7 +100,7 @@ class HeldOutLoss:
         return -self._gradient.value(self._groups)
 
 
-class TaskDev:
+class HeldOutTask:
     """A task's metric over a first stage's candidates, on a split that is not the one that boards test on."""
 
     def __init__(self, plan: Plan, learner: Learner, data: Path | None) -> None:
@@ -120,9 +119,9 @@ class TaskDev:
         fields = task.convention.text_fields
         first_stage = retriever(dev.retriever, Passages(collection), fields=fields)
         run = searched(first_stage, list(queries.values()), dev.depth, task.convention, "dev")
-        passages = Texts(collection.passages(), set(run.passage_ids.to_pylist()), fields)
+        passages = SelectedTexts(collection.passages(), set(run.passage_ids.to_pylist()), fields)
         self._rankings = {query_id: run.ranking(query_id) for query_id in run.query_ids}
-        self._items: list[Item] = []
+        self._items: list[ModelInput] = []
         for query_id, ids in self._rankings.items():
             self._items += learner.items(queries[query_id], [passages[id] for id in ids])
 
@@ -134,7 +133,7 @@ class TaskDev:
         return mean(values[self._metric].tolist())
 
 
-def scores_of(learner: Learner, items: Sequence[Item]) -> np.ndarray:
+def scores_of(learner: Learner, items: Sequence[ModelInput]) -> np.ndarray:
     """float32 `[n]`, with dropout off; the module is left as it was found."""
     values = np.zeros(len(items), np.float32)
     trains = learner.module.training

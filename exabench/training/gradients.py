@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from exabench.core.errors import BadInput
 from exabench.models.batches import batches, budget_of
@@ -24,7 +25,7 @@ from exabench.models.loading import out_of_memory
 
 if TYPE_CHECKING:
     from exabench.models.learning import Learner
-    from exabench.models.templates import Item
+    from exabench.models.templates import ModelInput
     from exabench.parts.losses import Loss
     from exabench.training.distributed import Ranks
     from exabench.training.plan import Steps
@@ -33,12 +34,16 @@ _Place: TypeAlias = tuple[int, int]
 """Step, and the part of it whose micro-batches are counted anew."""
 
 
+CPU_BUDGETS = 4
+"""Forwards whose graphs may be alive together on a CPU, which has the memory: caching costs a third of a step."""
+
+
 @dataclass(frozen=True)
 class Encoded:
     """A group as the model reads it: its items, their labels, and the ids of what is to be written of each."""
 
     id: str
-    items: Sequence[Item]
+    items: Sequence[ModelInput]
     labels: tuple[float, ...]
     targets: Sequence[np.ndarray] = ()
 
@@ -119,15 +124,21 @@ class Gradient:
 class MicroBatches:
     """The model on micro-batches, each with the dropout masks that belong to its place in the run.
 
-    `budget`: the padded tokens of one forward, and the tokens of the groups whose graphs are alive together.
+    `budget`: the padded tokens of one forward. Groups whose graphs are alive together have at most `kept` tokens.
     """
 
     def __init__(self, learner: Learner, steps: Steps, ranks: Ranks, seed: int) -> None:
         self.learner = learner
         self.budget = steps.batch_tokens or budget_of(learner.device)
+        self._budgets_kept = CPU_BUDGETS if learner.device == "cpu" and not steps.batch_tokens else 1
         self._ranks = ranks
         self._seed = seed
         self._autocast: Any = getattr(torch, steps.autocast) if steps.autocast else None
+
+    @property
+    def kept(self) -> int:
+        """The tokens whose graphs may be alive together."""
+        return self.budget * self._budgets_kept
 
     def cut(self, lengths: Sequence[int]) -> list[np.ndarray]:
         """Positions of items by micro-batch.
@@ -140,19 +151,19 @@ class MicroBatches:
             chunks += [np.zeros(0, np.int64)] * missing
         return chunks
 
-    def scores(self, place: _Place, number: int, items: Sequence[Item]) -> Tensor:
+    def scores(self, place: _Place, number: int, items: Sequence[ModelInput]) -> Tensor:
         """Scores float32 `[n]` of micro-batch `number`; of none, after a forward whose result is thrown away."""
         with self._masks(place, number):
             scores = self.learner.module(*self.learner.inputs(items or [self.learner.blank]))
         return scores.float()[: len(items)]
 
-    def scores_in_order(self, place: _Place, items: Sequence[Item], chunks: Sequence[np.ndarray]) -> Tensor:
+    def scores_in_order(self, place: _Place, items: Sequence[ModelInput], chunks: Sequence[np.ndarray]) -> Tensor:
         """The scores of items in their order, float32 `[n]`."""
         rows = [self.scores(place, n, [items[i] for i in chunk]) for n, chunk in enumerate(chunks)]
         back = torch.from_numpy(np.argsort(np.concatenate(chunks)))
         return torch.cat(rows)[back.to(rows[0].device)]
 
-    def logits(self, place: _Place, number: int, items: Sequence[Item], targets: Tensor) -> Tensor:
+    def logits(self, place: _Place, number: int, items: Sequence[ModelInput], targets: Tensor) -> Tensor:
         """Logits `[n, t, vocabulary]` of writing `targets` int64 `[n, t]`."""
         with self._masks(place, number):
             logits: Tensor = self.learner.module(*self.learner.inputs(items), targets)
@@ -183,10 +194,10 @@ class _LossOfLists:
     def backward(self, step: int, groups: Sequence[Encoded], weight: float) -> float:
         """Groups with their graphs alive, as many as the budget takes, or all of them cached."""
         longest = max((sum(group.lengths) for group in groups), default=0)
-        if self._mode == "cached" or (self._mode == "auto" and longest > self._batches.budget):
+        if self._mode == "cached" or (self._mode == "auto" and longest > self._batches.kept):
             return self._cached((step, 0), groups, weight)
         value = 0.0
-        for number, some in enumerate(_by_tokens(groups, self._batches.budget)):
+        for number, some in enumerate(_by_tokens(groups, self._batches.kept)):
             value += self._plain((step, number), some, weight)
         return value
 
@@ -223,7 +234,7 @@ class _LossOfLists:
             again.backward(gradient[torch.from_numpy(chunk).to(gradient.device)])
         return float(value.detach())
 
-    def _chunks(self, items: Sequence[Item]) -> list[np.ndarray]:
+    def _chunks(self, items: Sequence[ModelInput]) -> list[np.ndarray]:
         return self._batches.cut([len(item.ids) for item in items])
 
 
@@ -269,18 +280,20 @@ class _LossOfTexts:
             yield self._loss(logits, targets, weights).sum()
 
 
-def _items(groups: Sequence[Encoded]) -> list[Item]:
+def _items(groups: Sequence[Encoded]) -> list[ModelInput]:
     return [item for group in groups for item in group.items]
 
 
 def _padded_lists(scores: Tensor, groups: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
     """Scores, labels and mask `[groups, longest]` of the flat scores of some groups."""
-    sizes = torch.tensor([len(group.items) for group in groups])
-    mask = torch.arange(int(sizes.max()))[None, :] < sizes[:, None]
-    flat_labels = torch.tensor([label for group in groups for label in group.labels])
-    labels = torch.zeros(mask.shape).masked_scatter(mask, flat_labels).to(scores.device)
-    mask = mask.to(scores.device)
-    return torch.zeros_like(labels).masked_scatter(mask, scores), labels, mask
+    sizes = [len(group.items) for group in groups]
+    labels = [torch.tensor(group.labels) for group in groups]
+    mask = [torch.ones(size, dtype=torch.bool) for size in sizes]
+    return (
+        pad_sequence(scores.split(sizes), batch_first=True),
+        pad_sequence(labels, batch_first=True).to(scores.device),
+        pad_sequence(mask, batch_first=True).to(scores.device),
+    )
 
 
 def _by_tokens(groups: Sequence[Encoded], budget: int) -> Iterator[list[Encoded]]:

@@ -219,32 +219,21 @@ def _contrast_problem(row: Row, data: Data, needs: str) -> str:
     return ""
 
 
-def _order(row: Row, data: Data, epoch: int) -> Group:
-    """The teacher's order, best first: of n passages the label of the first is n and of the last 1."""
-    listed = _passages(row, "passage_ids", "passages", "titles")
-    passages = tuple(listed[place] for place in _places(row, len(listed), data.passages, data, epoch))
-    labels = tuple(float(label) for label in range(len(passages), 0, -1))
-    return Group(row["id"], _query(row), passages, labels)
-
-
-def _order_problem(row: Row, data: Data, needs: str) -> str:
-    if len(row["passage_ids"]) < 2 or data.passages == 1:
-        return "fewer than two passages have no order to learn"
-    return ""
-
-
-def _scores(row: Row, data: Data, epoch: int) -> Group:
+def _ranked(row: Row, data: Data, epoch: int) -> Group:
+    """The teacher's scores; of an order without scores, best first, n passages have the labels n, n - 1, ... 1."""
     listed = _passages(row, "passage_ids", "passages", "titles")
     places = _places(row, len(listed), data.passages, data, epoch)
-    labels = tuple(float(row["scores"][place]) for place in places)
-    return Group(row["id"], _query(row), tuple(listed[place] for place in places), labels)
+    labels = [float(place) for place in range(len(places), 0, -1)]
+    if "scores" in row:
+        labels = [float(row["scores"][place]) for place in places]
+    return Group(row["id"], _query(row), tuple(listed[place] for place in places), tuple(labels))
 
 
-def _scores_problem(row: Row, data: Data, needs: str) -> str:
-    scores = row["scores"][: data.passages or None]
-    if len(scores) < 2:
+def _ranked_problem(row: Row, data: Data, needs: str) -> str:
+    values = (row["scores"] if "scores" in row else row["passage_ids"])[: data.passages or None]
+    if len(values) < 2:
         return "fewer than two passages have no order to learn"
-    if needs == "order" and len(set(scores)) == 1:
+    if "scores" in row and needs == "order" and len(set(values)) == 1:
         return "all of its scores are equal, so there is no order to learn"
     return ""
 
@@ -252,8 +241,8 @@ def _scores_problem(row: Row, data: Data, needs: str) -> str:
 _FAMILIES = {
     "explanations": _Family(_explanation, ["target"], _explanation_problem),
     "contrastive": _Family(_contrast, ["positive", "positive_title", "negative_ids"], _contrast_problem),
-    "listwise": _Family(_order, ["passage_ids"], _order_problem),
-    "scored": _Family(_scores, ["scores"], _scores_problem),
+    "listwise": _Family(_ranked, ["passage_ids"], _ranked_problem),
+    "scored": _Family(_ranked, ["scores"], _ranked_problem),
 }
 
 

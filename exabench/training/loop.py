@@ -13,7 +13,13 @@ import torch
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Progress
 from exabench.models.loading import room
-from exabench.training import checkpoints
+from exabench.training.checkpoints import (
+    load_newest,
+    optimiser_state,
+    read_checkpoint,
+    restore_optimiser,
+    save_checkpoint,
+)
 from exabench.training.curves import Curves, Point
 from exabench.training.optimisers import optimiser_of, rate_at
 
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from exabench.models.learning import Learner
-    from exabench.training.dev import Dev
+    from exabench.training.dev import Evaluation
     from exabench.training.distributed import Ranks
     from exabench.training.gradients import Encoded, Gradient
     from exabench.training.loading import Loading
@@ -88,7 +94,7 @@ class Fit:
         self._saved = 0  # the step of the newest whole checkpoint
         self.journal = Journal()
 
-    def run(self, loading: Loading, order: Order, dev: Dev | None, progress: Progress) -> Fitted:
+    def run(self, loading: Loading, order: Order, dev: Evaluation | None, progress: Progress) -> Fitted:
         """Every step that is not done yet, then the weights to keep.
 
         Raises BadInput where loss, gradient, weights or dev are no finite numbers; nothing of that step is saved.
@@ -154,7 +160,7 @@ class Fit:
     def _out_of_patience(self) -> bool:
         return 0 < self._plan.dev.patience <= self.journal.stale
 
-    def _evaluate(self, dev: Dev, step: int) -> float:
+    def _evaluate(self, dev: Evaluation, step: int) -> float:
         """The dev value, measured by the first rank (by all, where each holds a part) and told to the others."""
         with room(f"{dev.metric} beside the training", "lower options.max_length, or leave dev.every out"):
             value = dev() if self._ranks.first or self._ranks.sharded else 0.0
@@ -168,11 +174,11 @@ class Fit:
 
     def _save(self, step: int) -> None:
         weights = self._ranks.gathered(self._module.state_dict(keep_vars=True))
-        moments, numbers = checkpoints.optimiser_state(self._optimiser, self._parameters)
+        moments, numbers = optimiser_state(self._optimiser, self._parameters)
         moments = self._ranks.gathered(moments)
         if self._ranks.first:
             self._curves.sync()
-            checkpoints.save(
+            save_checkpoint(
                 self._folder,
                 step,
                 {WEIGHTS: weights, MOMENTS: moments},
@@ -185,10 +191,10 @@ class Fit:
 
     def _resume(self) -> int:
         """The steps that are done: those of the newest whole checkpoint, whose state is put back."""
-        found = checkpoints.load_newest(self._folder, self._plan.recipe.fingerprint)
+        found = load_newest(self._folder, self._plan.recipe.fingerprint)
         if found is not None:
             self._ranks.load(self._module, found.tensors[WEIGHTS])
-            checkpoints.restore_optimiser(
+            restore_optimiser(
                 self._optimiser,
                 self._parameters,
                 found.tensors[MOMENTS],
@@ -207,4 +213,4 @@ class Fit:
         best = self.journal.best
         if best is None or best == last:
             return self._ranks.gathered(self._module.state_dict(keep_vars=True))
-        return checkpoints.read(self._folder / f"step-{best:06d}").tensors[WEIGHTS]
+        return read_checkpoint(self._folder / f"step-{best:06d}").tensors[WEIGHTS]

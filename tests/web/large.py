@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from exabench.bench.ledger import read_result
-from exabench.board import Board, Ranking, Row, Score, Spent
+from exabench.board.pages import render
+from exabench.board.ranking import Board, Ranking, Row, Score, Spent
 from exabench.core.nouns import FIRST_STAGE, Result, Submission, Task
-from exabench.pages import render
 from exabench.tasks.catalogue import task
 
 LINES, SEED = (1_000, 10_000), 20_260_102

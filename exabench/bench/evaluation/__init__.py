@@ -21,7 +21,7 @@ from exabench.measure.runs import read_run
 from exabench.parts.assembly import reranker as reranker_of
 from exabench.parts.rerankers import Reranker
 from exabench.tasks.catalogue import expand, single_task
-from exabench.tasks.collections._choose import judgements_of
+from exabench.tasks.collections import judgements_of
 
 # -- one run ---------------------------------------------------------------------------------------------------
 

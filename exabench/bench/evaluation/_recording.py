@@ -8,7 +8,7 @@ from pathlib import Path
 from exabench.bench.ledger import Cell, Ledger, last_values, read_result
 from exabench.bench.measuring import today
 from exabench.core.errors import BadInput, CheckFailed
-from exabench.core.nouns import Change, Result, Run
+from exabench.core.nouns import BoardChange, Result, Run
 
 SAME = 1e-9
 """Two numbers that are no further apart are one."""
@@ -50,15 +50,15 @@ class ResultRecorder:
         for cell, value in self._last.items():
             slug, task, candidates, _ = cell
             if slug in slugs and value is not None and not self._ledger.result_file(slug, task, candidates).is_file():
-                removed.append(Change(today(), *cell, before=value, after=None, reason=reason))
+                removed.append(BoardChange(today(), *cell, before=value, after=None, reason=reason))
         self._log(removed)
 
-    def _log(self, changes: list[Change]) -> None:
+    def _log(self, changes: list[BoardChange]) -> None:
         self._ledger.add_changes(changes)
         for change in changes:
             self._last[change.submission, change.task, change.candidates, change.metric] = change.after
 
-    def _changes(self, result: Result, filed: Result | None) -> list[Change]:
+    def _changes(self, result: Result, filed: Result | None) -> list[BoardChange]:
         """The line that a result needs, or none where its number is the one in the log."""
         metric = result.measurement.headline
         cell = (result.submission, result.task, result.candidates.name, metric)
@@ -67,7 +67,7 @@ class ResultRecorder:
         if before is not None and abs(before - after) <= SAME:
             return []
         reason = self._reason or self._explain(cell, result, filed, before)
-        return [Change(today(), *cell, before=before, after=after, reason=reason)]
+        return [BoardChange(today(), *cell, before=before, after=after, reason=reason)]
 
     def _explain(self, cell: Cell, result: Result, filed: Result | None, before: float | None) -> str:
         if before is None:
@@ -87,18 +87,28 @@ class ResultRecorder:
 
 def differing(before: Result, after: Result) -> list[str]:
     """Where two results of one cell were made of different things: in words, for the change log."""
-    made_of = [
-        ("run", before.run_digest, after.run_digest),
-        ("candidates", before.candidates.digest, after.candidates.digest),
-        ("judgements", before.qrels_digest, after.qrels_digest),
-        ("convention", before.measurement.convention.digest, after.measurement.convention.digest),
-    ]
-    for name, key in (("model revision", "revision"), ("strategy", "strategy"), ("precision", "precision")):
-        made_of.append((name, str(before.model.get(key, "")), str(after.model.get(key, ""))))
-    made_of.append(("headline metric", before.measurement.headline, after.measurement.headline))
-    for name in sorted(after.versions):
-        made_of.append((name, before.versions.get(name, ""), after.versions.get(name, "")))
-    return [f"{name} {_short(old)} became {_short(new)}" for name, old, new in made_of if old != new]
+    differences = []
+    old_parts = _parts(before)
+    for name, new in _parts(after).items():
+        old = old_parts.get(name, "")
+        if old != new:
+            differences.append(f"{name} {_short(old)} became {_short(new)}")
+    return differences
+
+
+def _parts(result: Result) -> dict[str, str]:
+    """What a result was made of, by name."""
+    return {
+        "run": result.run_digest,
+        "candidates": result.candidates.digest,
+        "judgements": result.qrels_digest,
+        "convention": result.measurement.convention.digest,
+        "model revision": str(result.model.get("revision", "")),
+        "strategy": str(result.model.get("strategy", "")),
+        "precision": str(result.model.get("precision", "")),
+        "headline metric": result.measurement.headline,
+        **dict(sorted(result.versions.items())),
+    }
 
 
 def _short(text: str) -> str:

@@ -39,7 +39,7 @@ from exabench.bench.submissions import (
 )
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import digest_of, json_text, read_bytes, read_json, read_toml, toml_text, write, writing
-from exabench.core.nouns import Candidates, Change, Result, Run, Submission
+from exabench.core.nouns import BoardChange, Candidates, Result, Run, Submission
 from exabench.core.records import Record, read
 from exabench.measure.runs import read_run, write_run
 
@@ -245,11 +245,11 @@ class Ledger:
 
     # -- the change log ------------------------------------------------------------------------------------
 
-    def changes(self) -> tuple[Change, ...]:
+    def changes(self) -> tuple[BoardChange, ...]:
         """Every change of a headline number, oldest first. Raises BadInput."""
         return read_changes(self.change_log)
 
-    def add_changes(self, changes: Sequence[Change]) -> None:
+    def add_changes(self, changes: Sequence[BoardChange]) -> None:
         """Add to the change log; whoever does holds the folder alone (files.only_writer)."""
         append_changes(self.change_log, changes)
 
@@ -277,22 +277,31 @@ class Ledger:
     def files(self) -> Iterator[tuple[str, Path]]:
         """Every file that belongs here, with its kind; it need not be in order, nor (board, lock) be there."""
         yield "board", self.folder / "board.toml"
-        yield from (("note", self.folder / name) for name in ("lock.json", "README.md", "rebuild.yml", ".gitignore"))
-        yield from (("submission", file) for file in sorted((self.folder / "submissions").glob("*.toml")))
-        for file in sorted((self.folder / "candidates").glob("*/*.json")):
-            yield "candidates", file
-            yield "note", self.candidates_file(file.parent.name, file.stem)
-        yield from (("shown", file) for file in sorted((self.folder / "candidates").glob("*/*.shown.json.gz")))
-        yield from (("run", file) for file in sorted((self.folder / "runs").glob("*/*.trec.gz")))
-        yield from (("result", file) for file in self.result_files())
-        for file in sorted((self.folder / "models").glob("*/*")):
-            if file.name in (*TRAINING_FILES, DRAWING):
-                yield ("training" if file.name == TRAINING_FILES[0] else "note"), file
-        yield from (("reported", file) for file in self.reported_files())
-        if self.change_log.is_file():
-            yield "changes", self.change_log
+        for name in ("lock.json", "README.md", "rebuild.yml", ".gitignore"):
+            yield "note", self.folder / name
+        for kind, pattern in _FILES:
+            for file in sorted(self.folder.glob(pattern)):
+                yield kind, file
+                if kind == "candidates":  # a ranking that no description belongs to is nobody's
+                    yield "note", self.candidates_file(file.parent.name, file.stem)
         for folder in (self.datasets, self.pending):  # what waits is looked at when it is taken
-            yield from (("note", file) for file in sorted(folder.rglob("*")) if file.is_file())
+            for file in sorted(folder.rglob("*")):
+                if file.is_file():
+                    yield "note", file
+
+
+_FILES = (
+    ("submission", "submissions/*.toml"),
+    ("candidates", "candidates/*/*.json"),
+    ("shown", "candidates/*/*.shown.json.gz"),
+    ("run", "runs/*/*.trec.gz"),
+    ("result", "results/*/*.json"),
+    ("training", f"models/*/{TRAINING_FILES[0]}"),
+    *(("note", f"models/*/{name}") for name in (*TRAINING_FILES[1:], DRAWING)),
+    ("reported", "reported/*.csv"),
+    ("changes", "changes.jsonl"),
+)
+"""The kinds of files of a board, and where they lie."""
 
 
 def run_path(slug: str, task: str, candidates: str) -> str:

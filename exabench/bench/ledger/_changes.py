@@ -1,4 +1,4 @@
-"""The change log: why every number of a board is what it is, a Change as JSON on each line, oldest first."""
+"""The change log: why every number of a board is what it is, a BoardChange as JSON on each line, oldest first."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from pathlib import Path
 
 from exabench.core.errors import BadInput
 from exabench.core.files import from_json, read_bytes, writing
-from exabench.core.nouns import Change
+from exabench.core.nouns import BoardChange
 from exabench.core.records import read
 
 Cell = tuple[str, str, str, str]
 """What a number is called: submission, task, candidates, metric."""
 
 
-def read_changes(file: Path) -> tuple[Change, ...]:
-    """Every change, oldest first; none where there is no log. Raises BadInput with the line that is no Change."""
+def read_changes(file: Path) -> tuple[BoardChange, ...]:
+    """Every change, oldest first; none where there is no log. Raises BadInput with the line that is no BoardChange."""
     changes = []
     for number, line in enumerate(_whole_lines(file).splitlines(), 1):
         try:
             values = from_json(line.decode())
             values.pop("digest", None)  # version 0.1 chained the lines by digests
-            changes.append(read(Change, values))
+            changes.append(read(BoardChange, values))
         except (ValueError, TypeError, AttributeError, RecursionError, BadInput) as error:
             raise BadInput(f"is no line of a change log ({error})", file=file, line=number) from error
     return tuple(changes)
 
 
-def append_changes(file: Path, changes: Sequence[Change]) -> None:
+def append_changes(file: Path, changes: Sequence[BoardChange]) -> None:
     """Add lines to the log. What a killed writer left of a line is taken away first. Raises CannotWrite."""
     if not changes:
         return
@@ -47,7 +47,7 @@ def append_changes(file: Path, changes: Sequence[Change]) -> None:
             os.fsync(stream.fileno())
 
 
-def last_values(changes: Sequence[Change]) -> dict[Cell, float | None]:
+def last_values(changes: Sequence[BoardChange]) -> dict[Cell, float | None]:
     """The value that the log says each number has now; None: it went."""
     return {(c.submission, c.task, c.candidates, c.metric): c.after for c in changes}
 

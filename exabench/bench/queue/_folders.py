@@ -13,7 +13,7 @@ from exabench.bench.queue._staging import LARGEST, Pending
 from exabench.bench.submissions import read_submission
 from exabench.core.errors import BadInput, ExabenchError
 from exabench.core.files import digest_of, file_digest, json_text, write, writing
-from exabench.models.screening import Refused
+from exabench.models.screening import SubmissionRefused
 
 ANSWER, SUBMISSION = "answer.json", "submission.toml"
 
@@ -43,9 +43,13 @@ class Folders:
         folder = self._folder(pending)
         for file in sorted(folder.rglob("*")):
             if file.is_symlink() or not (file.is_file() or file.is_dir()):
-                raise Refused("unsafe-files", f"{file.relative_to(folder).as_posix()} is a link or no plain file")
+                raise SubmissionRefused(
+                    "unsafe-files", f"{file.relative_to(folder).as_posix()} is a link or no plain file"
+                )
             if file.is_file() and file.stat().st_size > LARGEST:
-                raise Refused("too-large", f"{file.relative_to(folder).as_posix()} is larger than {LARGEST:,} bytes")
+                raise SubmissionRefused(
+                    "too-large", f"{file.relative_to(folder).as_posix()} is larger than {LARGEST:,} bytes"
+                )
         slug = read_submission(folder / SUBMISSION).slug
         if slug != folder.name:
             raise BadInput(f"the folder must be called {slug}, as its submission is")

@@ -21,7 +21,7 @@ from exabench.core.errors import plural, printable
 from exabench.core.files import replacing_folder
 from exabench.hub.client import dataset_snapshot, until_seen
 from exabench.hub.pull_requests import Listed
-from exabench.models.screening import Refused
+from exabench.models.screening import SubmissionRefused
 
 _TITLE = re.compile(r"Submit (?P<name>[A-Za-z0-9._-]+/[A-Za-z0-9._-]+) \((?P<kind>[a-z]+)\)")
 _RUN = r"[a-z0-9][a-z0-9._+-]{0,200}\.trec\.gz"
@@ -71,7 +71,7 @@ class Requests:
         return to
 
     def _download(self, pending: Pending, to: Path) -> None:
-        """Put the submission, its runs and its report into the new folder `to`. Raises Refused."""
+        """Put the submission, its runs and its report into the new folder `to`. Raises SubmissionRefused."""
         listed = talking.files(self.repo, pending.revision)
         changed = self._changed(pending, listed)
         slug = _only_slug(changed)
@@ -80,7 +80,7 @@ class Requests:
             file = self._get(f"submissions/{slug}.toml", listed, pending, fetched)
             submission = read_submission(file)
             if submission.slug != slug:  # the owner is looked up by the slug, so path and content must name one entry
-                raise Refused(
+                raise SubmissionRefused(
                     "invalid-submission", f"submissions/{slug}.toml holds {submission.name}; an entry has one name"
                 )
             os.replace(file, folder / "submission.toml")
@@ -132,15 +132,17 @@ class Requests:
         """Only its owner may send what is filed already once more."""
         there = Ledger(self.board).submission_file(slug).is_file()
         if there and pending.owner.lower() != slug.partition("--")[0].lower():
-            raise Refused(
+            raise SubmissionRefused(
                 "invalid-submission", f"{slug} is on the board, and {pending.owner} is not its owner; take another name"
             )
 
     def _get(self, path: str, listed: Mapping[str, Listed], pending: Pending, to: Path) -> Path:
         if path not in listed:
-            raise Refused("invalid-submission", f"{path} is missing")
+            raise SubmissionRefused("invalid-submission", f"{path} is missing")
         if listed[path].size > LARGEST:
-            raise Refused("too-large", f"{path} has {listed[path].size:,} bytes; at most {LARGEST:,} are taken")
+            raise SubmissionRefused(
+                "too-large", f"{path} has {listed[path].size:,} bytes; at most {LARGEST:,} are taken"
+            )
         dataset_snapshot(self.repo, pending.revision, only=[path], to=to)
         return to / path
 
@@ -150,12 +152,15 @@ def _mark(pending: Pending) -> str:
 
 
 def _only_slug(changed: list[str]) -> str:
-    """The one submission whose places these are. Raises Refused for a path that belongs to none, or to a second one."""
+    """The one submission whose places these are.
+
+    Raises SubmissionRefused for a path that belongs to none, or to a second one.
+    """
     slugs = {path.split("/")[1].removesuffix(".toml") for path in changed if path.count("/")}
     slug = min(slugs, default="")
     named = NAME.fullmatch(slug.replace("--", "/", 1)) is not None
     if not changed or len(changed) > _MOST:
-        raise Refused(
+        raise SubmissionRefused(
             "invalid-submission",
             f"the pull request changes {plural(len(changed), 'file')}; at least 1, at most {_MOST}",
         )
@@ -165,7 +170,7 @@ def _only_slug(changed: list[str]) -> str:
     )
     for path in changed:
         if len(slugs) > 1 or not named or not own.fullmatch(path):
-            raise Refused(
+            raise SubmissionRefused(
                 "invalid-submission",
                 f"a pull request may change submissions/SLUG.toml, runs/SLUG/ and the report in models/SLUG/ of one "
                 f"submission, and nothing else; this one changes {printable(path, 100)}",
@@ -174,13 +179,13 @@ def _only_slug(changed: list[str]) -> str:
 
 
 def _check_unpacked(file: Path) -> None:
-    """Raises Refused for a run that unpacks to more than a run can be, without unpacking all of it."""
+    """Raises SubmissionRefused for a run that unpacks to more than a run can be, without unpacking all of it."""
     size = 0
     try:
         with gzip.open(file) as stream:
             while piece := stream.read(1 << 20):
                 size += len(piece)
                 if size > _UNPACKED:
-                    raise Refused("too-large", f"{file.name} unpacks to more than {_UNPACKED:,} bytes")
+                    raise SubmissionRefused("too-large", f"{file.name} unpacks to more than {_UNPACKED:,} bytes")
     except (OSError, EOFError, zlib.error) as error:
-        raise Refused("invalid-submission", f"{file.name} is not a whole gzip file") from error
+        raise SubmissionRefused("invalid-submission", f"{file.name} is not a whole gzip file") from error

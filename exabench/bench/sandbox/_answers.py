@@ -11,7 +11,7 @@ from msgspec import Meta
 from exabench.core.errors import printable
 from exabench.core.nouns import Usage
 from exabench.core.records import Record
-from exabench.models.screening import ERROR_CLASSES, Refused
+from exabench.models.screening import ERROR_CLASSES, SubmissionRefused
 
 _Count = Annotated[int, Meta(ge=0, lt=1 << 53)]
 _Flops = Annotated[float, Meta(ge=0, lt=1e30)]
@@ -47,9 +47,9 @@ class Scores(Record, frozen=True):
     scores: list[_Score]
 
     def for_passages(self, count: int) -> list[float]:
-        """One score for each passage. Raises Refused."""
+        """One score for each passage. Raises SubmissionRefused."""
         if len(self.scores) != count:
-            raise Refused("bad-scores", f"{len(self.scores)} scores for {count} passages")
+            raise SubmissionRefused("bad-scores", f"{len(self.scores)} scores for {count} passages")
         return self.scores
 
 
@@ -73,22 +73,22 @@ _T = TypeVar("_T", bound=Record)
 
 
 def read_answer(line: bytes, kind: type[_T]) -> _T:
-    """One line as the answer that was asked for. Raises Refused, also where the answer is a refusal."""
+    """One line as the answer that was asked for. Raises SubmissionRefused, also where the answer is a refusal."""
     try:
         value: Any = json.loads(line)
         if b"\\u" in line:
             json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair could never be written again
     except (ValueError, RecursionError) as error:
-        raise Refused("crashed", "an answer is not JSON") from error
+        raise SubmissionRefused("crashed", "an answer is not JSON") from error
     if isinstance(value, dict) and set(value) == {"refused", "message"}:
         reason = value["refused"]
         known = isinstance(reason, str) and reason in ERROR_CLASSES
-        raise Refused(reason if known else "crashed", printable(str(value["message"]), 300))
+        raise SubmissionRefused(reason if known else "crashed", printable(str(value["message"]), 300))
     try:
         answer = msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
         reason = "bad-scores" if "$.scores" in str(error) else "crashed"
-        raise Refused(reason, f"an answer is not {kind.__name__}: {error}") from error
+        raise SubmissionRefused(reason, f"an answer is not {kind.__name__}: {error}") from error
     if isinstance(answer, About) and len(line) > _IDENTITY:
-        raise Refused("crashed", f"the model says more than {_IDENTITY} bytes of itself")
+        raise SubmissionRefused("crashed", f"the model says more than {_IDENTITY} bytes of itself")
     return answer

@@ -8,16 +8,16 @@ from pathlib import Path
 import exabench.hub.client
 from exabench.core.files import cache_folder, replacing_folder
 from exabench.core.nouns import ModelFolder
-from exabench.models.screening import Limits, Refused, check_libraries, screened, screened_repo
+from exabench.models.screening import SizeLimits, SubmissionRefused, check_libraries, screened, screened_repo
 
 
 def stranger(
-    model: str, revision: str = "", lock: str | Path | None = None, limits: Limits | None = None
+    model: str, revision: str = "", lock: str | Path | None = None, limits: SizeLimits | None = None
 ) -> ModelFolder:
     """The model of a folder, a package or the Hub (see hub.model_folder), of which nothing has been loaded.
 
     Of a repository only what a model is loaded from is fetched, once, and not before its names, sizes, settings and
-    headers were looked at there. Raises Refused, BadInput, OutsideFailed.
+    headers were looked at there. Raises SubmissionRefused, BadInput, OutsideFailed.
     """
     check_libraries()
     here = Path(model).is_dir()
@@ -28,7 +28,9 @@ def stranger(
         screened(found.path, limits)
         return found
     if revision.startswith("sha256:"):
-        raise Refused("invalid-submission", f"the revision of {model} must be a commit of the Hub, not a digest")
+        raise SubmissionRefused(
+            "invalid-submission", f"the revision of {model} must be a commit of the Hub, not a digest"
+        )
     commit = exabench.hub.client.pinned(model, revision or None, lock, kind="model")
     folder = cache_folder("strangers") / model.replace("/", "--") / commit
     if not folder.is_dir():

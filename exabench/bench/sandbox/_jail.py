@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exabench.core.files import PACKAGE
-from exabench.models.screening import Refused
+from exabench.models.screening import SubmissionRefused
 
 MODEL = "/model"
 """Where the model folder lies inside."""
@@ -31,7 +31,7 @@ _ADVICE = "install bubblewrap 0.8 or newer (apt-get install bubblewrap), allow u
 
 
 @dataclass(frozen=True)
-class Limits:
+class JailLimits:
     """What a stranger's model is given.
 
     Bytes: `weights` on disk, `memory` of all its processes together, `files` in /tmp, `answer` for one answer.
@@ -51,7 +51,7 @@ class Limits:
 def jail_command(
     program: Sequence[str],
     model: str | Path | None = None,
-    limits: Limits | None = None,
+    limits: JailLimits | None = None,
     *,
     seccomp: int | None = None,
     info: int | None = None,
@@ -60,7 +60,7 @@ def jail_command(
 
     Descriptors: `seccomp` to read its filter from, `info` to say there which process is its first.
     """
-    limits = limits or Limits()
+    limits = limits or JailLimits()
     command = [
         shutil.which("bwrap") or "bwrap",
         "--unshare-all",
@@ -87,13 +87,13 @@ def jail_command(
 
 
 def check_jail() -> None:
-    """A program can be jailed on this machine. Raises Refused (no-sandbox) with what to do."""
+    """A program can be jailed on this machine. Raises SubmissionRefused (no-sandbox) with what to do."""
     if shutil.which("bwrap") is None:
-        raise Refused("no-sandbox", f"bwrap is missing: {_ADVICE}")
+        raise SubmissionRefused("no-sandbox", f"bwrap is missing: {_ADVICE}")
     done = subprocess.run(jail_command([sys.executable, "-I", "-S", "-c", ""]), capture_output=True, text=True, env={})
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no word why"])[-1]
-        raise Refused("no-sandbox", f"bubblewrap does not start ({said}): {_ADVICE}")
+        raise SubmissionRefused("no-sandbox", f"bubblewrap does not start ({said}): {_ADVICE}")
 
 
 def _system() -> Iterator[str]:
@@ -146,7 +146,7 @@ def _environment() -> dict[str, str]:
     return environment
 
 
-def _limited(limits: Limits) -> list[str]:
+def _limited(limits: JailLimits) -> list[str]:
     """prlimit's own limits are the kernel's: what the watch (exabench.bench.sandbox._process) may see too late."""
     cores = os.cpu_count() or 1
     command = [

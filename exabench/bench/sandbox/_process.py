@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from exabench.bench.sandbox._jail import Limits, jail_command
+from exabench.bench.sandbox._jail import JailLimits, jail_command
 from exabench.bench.sandbox._seccomp import seccomp_filter
 from exabench.core.errors import printable
-from exabench.models.screening import Refused
+from exabench.models.screening import SubmissionRefused
 
 TICK = 0.05  # seconds between two looks at memory and processes
 _CHUNK = 1 << 16
@@ -30,9 +30,11 @@ class Jailed:
     It dies with the thread that began it, so that nothing outlives whoever asked.
     """
 
-    def __init__(self, program: Sequence[str], model: str | Path | None = None, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
-        self._refused: Refused | None = None
+    def __init__(
+        self, program: Sequence[str], model: str | Path | None = None, limits: JailLimits | None = None
+    ) -> None:
+        self.limits = limits or JailLimits()
+        self._refused: SubmissionRefused | None = None
         self._line = bytearray()
         self._unsent = bytearray()
         self._said = bytearray()
@@ -72,7 +74,7 @@ class Jailed:
     def exchange(self, seconds: Callable[[], float], feed: Callable[[], bytes] = lambda: b"") -> bytes:
         """Its next line, within `seconds` (asked again and again); meanwhile it is sent what `feed` gives.
 
-        Raises Refused where none comes, and again at every later call: nothing that comes late is ever read.
+        Raises SubmissionRefused where none comes, and again at every later call: nothing that comes late is ever read.
         """
         asked = time.monotonic()
         while True:
@@ -83,15 +85,15 @@ class Jailed:
                 self._line = rest
                 return bytes(line)
             if len(self._line) > self.limits.answer:
-                raise self.stop(Refused("crashed", f"an answer has more than {self.limits.answer} bytes"))
+                raise self.stop(SubmissionRefused("crashed", f"an answer has more than {self.limits.answer} bytes"))
             given = seconds()
             if time.monotonic() - asked > given:
-                raise self.stop(Refused("time-limit", f"the model gave no answer in {given:g} seconds"))
+                raise self.stop(SubmissionRefused("time-limit", f"the model gave no answer in {given:g} seconds"))
             if len(self._unsent) < _CHUNK:
                 self._unsent += feed()
             self._turn()
 
-    def stop(self, refused: Refused) -> Refused:
+    def stop(self, refused: SubmissionRefused) -> SubmissionRefused:
         """Kill it and all its kin; `refused`, or what was found before that, is what every later call raises."""
         self._refused = self._refused or refused
         self.close()
@@ -99,7 +101,7 @@ class Jailed:
 
     def close(self) -> None:
         """Kill it and all its kin, and wait until the jail is gone."""
-        self._refused = self._refused or Refused("crashed", "the jail was closed")
+        self._refused = self._refused or SubmissionRefused("crashed", "the jail was closed")
         self._stopped.set()
         self._watch.join()
         self._kill()
@@ -159,7 +161,7 @@ class Jailed:
         lines = self.said.strip().splitlines()
         if lines:
             why += f": {printable(lines[-1], 200)}"
-        raise self.stop(Refused(_SIGNALS.get(code, "crashed"), why))
+        raise self.stop(SubmissionRefused(_SIGNALS.get(code, "crashed"), why))
 
     # -- the watch ---------------------------------------------------------------------------------------------------
 
@@ -169,11 +171,13 @@ class Jailed:
         while not self._stopped.wait(TICK):
             kin = descendants(self._process.pid)
             if time.monotonic() - self._started > limits.seconds:
-                self._refused = Refused("time-limit", f"the model took more than {limits.seconds:g} seconds")
+                self._refused = SubmissionRefused("time-limit", f"the model took more than {limits.seconds:g} seconds")
             elif len(kin) > limits.processes:
-                self._refused = Refused("crashed", f"the model started more than {limits.processes} processes")
+                self._refused = SubmissionRefused(
+                    "crashed", f"the model started more than {limits.processes} processes"
+                )
             elif sum(map(_memory, kin)) > limits.memory:
-                self._refused = Refused("out-of-memory", f"the model took more than {limits.memory} bytes")
+                self._refused = SubmissionRefused("out-of-memory", f"the model took more than {limits.memory} bytes")
             else:
                 continue
             self._kill()

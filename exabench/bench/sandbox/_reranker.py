@@ -12,11 +12,10 @@ from typing import Any
 
 from exabench.bench.sandbox._answers import About, CountedScores, Scores, Speed, read_answer
 from exabench.bench.sandbox._folders import stranger
-from exabench.bench.sandbox._jail import Limits, check_jail
+from exabench.bench.sandbox._jail import JailLimits, check_jail
 from exabench.bench.sandbox._process import Jailed
 from exabench.core.nouns import ModelFolder, Passage, Query, Usage
-from exabench.models.screening import Limits as Screening
-from exabench.models.screening import Refused
+from exabench.models.screening import SizeLimits, SubmissionRefused
 
 WORKER = (sys.executable, "-I", "-B", "-m", "exabench.bench.sandbox._worker")
 Job = tuple[Query, Sequence[Passage]]
@@ -27,7 +26,7 @@ class Sandboxed:
 
     It scores as the part itself does, bit for bit. `model` and `options` (of them `revision`) are those of a
     submission. The jail is told texts, and counts from 0 instead of ids. Any rule broken ends it: every call after
-    that raises the same Refused, whose `reason` is one of ERROR_CLASSES.
+    that raises the same SubmissionRefused, whose `reason` is one of ERROR_CLASSES.
     """
 
     reads = "texts"
@@ -37,18 +36,18 @@ class Sandboxed:
         part: str,
         model: str | ModelFolder,
         options: Mapping[str, Any] | None = None,
-        limits: Limits | None = None,
+        limits: JailLimits | None = None,
         *,
         lock: str | Path | None = None,
     ) -> None:
         own = dict(options or {})
-        limits = limits or Limits()
+        limits = limits or JailLimits()
         check_jail()
         revision = str(own.pop("revision", ""))
         if isinstance(model, ModelFolder):  # the client's cache is links, which lead out of any jail
             revision = model.revision
             model = model.name
-        folder = stranger(model, revision, lock, Screening(weights=limits.weights))
+        folder = stranger(model, revision, lock, SizeLimits(weights=limits.weights))
         self._talk = Conversation(WORKER, folder.path, limits, {"part": part, "options": own})
         about = self._talk.about
         self.precision = about.precision or ""
@@ -61,11 +60,14 @@ class Sandboxed:
         return self._talk.speed
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
-        """One score for each passage, in the order given. Raises Refused."""
+        """One score for each passage, in the order given. Raises SubmissionRefused."""
         return self._talk.score(query, passages)
 
     def score_many(self, jobs: Iterable[Job]) -> Iterator[tuple[list[float], Usage | None]]:
-        """Scores and usage of each job, in order; jobs are read as the model asks for them. Raises Refused."""
+        """Scores and usage of each job, in order; jobs are read as the model asks for them.
+
+        Raises SubmissionRefused.
+        """
         return self._talk.score_many(jobs)
 
     def close(self) -> None:
@@ -82,7 +84,9 @@ class Sandboxed:
 class Conversation:
     """Questions to a program in the jail, and its answers, each of them checked. Nothing it says is believed."""
 
-    def __init__(self, program: Sequence[str], model: Path | None, limits: Limits, setup: Mapping[str, Any]) -> None:
+    def __init__(
+        self, program: Sequence[str], model: Path | None, limits: JailLimits, setup: Mapping[str, Any]
+    ) -> None:
         self._jailed = Jailed(program, model, limits)
         self._limits = limits
         self.speed: float | None = None
@@ -109,7 +113,7 @@ class Conversation:
                 answer = read_answer(line, CountedScores)
                 yield answer.for_passages(questions.sizes.popleft()), answer.used()
             if not questions.ended:
-                raise Refused("crashed", "the model answered what it was not asked")
+                raise SubmissionRefused("crashed", "the model answered what it was not asked")
             self.speed = read_answer(line, Speed).pairs_per_second
 
     def close(self) -> None:
@@ -121,10 +125,10 @@ class Conversation:
         """Whatever goes wrong in the block is the end of the jail."""
         try:
             yield
-        except Refused as error:
+        except SubmissionRefused as error:
             raise self._jailed.stop(error) from error.__cause__
         except BaseException:
-            self._jailed.stop(Refused("crashed", "the model was stopped in the middle of an answer"))
+            self._jailed.stop(SubmissionRefused("crashed", "the model was stopped in the middle of an answer"))
             raise
 
 

@@ -17,7 +17,7 @@ from exabench.core.shelf import Shelf
 
 
 class Builder(Protocol):
-    """Makes rows of one `family` (exabench.core.rows); `prompt` is the label of what it asks, or "" if it asks nothing."""
+    """Makes rows of one `family` (core.rows); `prompt` is the label of what it asks, or "" if it asks nothing."""
 
     family: str
     prompt: str

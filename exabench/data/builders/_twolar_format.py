@@ -28,7 +28,7 @@ class _Passage(msgspec.Struct):
     text: str
 
 
-class _Line(msgspec.Struct):
+class _ListLine(msgspec.Struct):
     """A query with its passages and, where the line says it, the teacher that ordered them."""
 
     query: str
@@ -54,7 +54,7 @@ def rows_from_jsonl(
     path = Path(file)
     answer_of_line = None if answers is None else iter(read(list[str], read_json(answers), file=answers))
     revision = file_digest(path)
-    for number, line in read_lines(_Line, path):
+    for number, line in read_lines(_ListLine, path):
         passages = [passage for passage in line.retrieved_passages if passage.text != PADDING]
         if len({str(passage.docid) for passage in passages}) < max(2, len(passages)):
             raise BadInput("needs two or more retrieved_passages, each once", file=path, line=number)

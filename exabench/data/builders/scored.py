@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Scored:
+class ScoredBuilder:
     """One list for each query of every source: the `documents` best of the first stages' best `depth`, with scores.
 
     Which passages are best is said by reciprocal rank fusion of the first stages (`k`; of one stage alone it is its

@@ -24,7 +24,7 @@ _AT_ONCE = 500_000  # triples whose texts are fetched together, in one reading o
 
 
 @dataclass
-class Triples:
+class TriplesBuilder:
     """A group of one positive and one negative for each of a collection's first `count` triples (0: for all).
 
     A passage may be the positive of one triple and the negative of another; what nobody judged may be relevant.

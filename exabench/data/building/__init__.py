@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -67,11 +68,11 @@ def build(
         making, shards = _plan(page, to, sources, limit, progress)
         todo = [number for number in range(shards) if making.work.finished(number) is None]
         if engine == "ray":
-            parts = [[number] for number in todo]
+            parts = [_Shards((number,)) for number in todo]
             nodes = _finish_parts(parts, page, to, sources, engine, workers)
             progress(shards, shards, f"shards, made on {nodes} nodes")
         elif workers > 1 and len(todo) > 1:
-            parts = [todo[first::workers] for first in range(min(workers, len(todo)))]
+            parts = [_Shards(tuple(todo[first::workers])) for first in range(min(workers, len(todo)))]
             _finish_parts(parts, page, to, sources, engine, workers)
         else:
             making.finish(todo, lambda done: progress(shards - len(todo) + done, shards, "shards"))
@@ -132,8 +133,18 @@ def _plan(page: Recipe, to: str | Path, sources: Sources, limit: int, progress: 
     return making, shards
 
 
+@dataclass(frozen=True)
+class _Shards:
+    """The numbers of the shards that one worker makes as one stream."""
+
+    numbers: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"shards {', '.join(map(str, self.numbers))}"
+
+
 def _finish_parts(
-    parts: Sequence[Sequence[int]], page: Recipe, to: str | Path, sources: Sources, engine: str, workers: int
+    parts: Sequence[_Shards], page: Recipe, to: str | Path, sources: Sources, engine: str, workers: int
 ) -> int:
     """Have workers make the shards of every part, each with a teacher of its own; on how many nodes that was.
 
@@ -147,5 +158,6 @@ def _finish_parts(
     return len(nodes)
 
 
-def _worker(page: Recipe, to: str | Path, sources: Sources) -> Callable[[Sequence[int]], None]:
-    return Making(page, to, sources).finish
+def _worker(page: Recipe, to: str | Path, sources: Sources) -> Callable[[_Shards], None]:
+    making = Making(page, to, sources)
+    return lambda part: making.finish(part.numbers)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from exabench.core.errors import BadInput, Refused
+from exabench.core.errors import BadInput, PromptsRefused
 from exabench.core.files import digest_of, read_json
 from exabench.core.nouns import Prompt, Reply
 from exabench.core.recipe import Recipe
@@ -188,7 +188,7 @@ class Making:
         try:
             for reply in self.teacher.complete(stream.prompts()):
                 stream.take(reply)
-        except Refused as error:
+        except PromptsRefused as error:
             refused = error.reasons
             for prompt_id in stream.unanswered():
                 if prompt_id not in refused:

@@ -22,7 +22,7 @@ _ABBREVIATED = re.compile(
 _OPENING = re.compile(r'[A-Z0-9"(\[]')
 
 
-class _Line(msgspec.Struct):
+class _Rationale(msgspec.Struct):
     """One annotator's rationale: the numbers of its sentences."""
 
     claim_id: str
@@ -74,7 +74,7 @@ class Evidence(ExplainedPairs):
         """The sentence numbers of every rationale, by (claim id, document id), for the pairs judged in the split."""
         qrels = self.collection.qrels(self.split)
         found: dict[Ids, list[list[int]]] = {}
-        for _, line in read_lines(_Line, self.path):
+        for _, line in read_lines(_Rationale, self.path):
             if line.doc_id in qrels.get(line.claim_id, {}):
                 found.setdefault((line.claim_id, line.doc_id), []).append(line.sentences)
         if not found:
@@ -99,7 +99,8 @@ def evidence(text: str, rationales: Iterable[list[int]]) -> str:
 
 def _careful(text: str) -> list[str]:
     """Sentences that end neither in an abbreviation nor before a small letter."""
-    sentences, start = [], 0
+    sentences = []
+    start = 0
     for end in _END.finditer(text):
         if _OPENING.match(text, end.end()) and not _ABBREVIATED.search(text, start, end.start()):
             sentences.append(text[start : end.start()])

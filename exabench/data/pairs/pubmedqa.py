@@ -18,7 +18,7 @@ class _Metadata(msgspec.Struct):
     long_answer: str
 
 
-class _Line(msgspec.Struct):
+class _AnnotatedQuestion(msgspec.Struct):
     """A question with its metadata."""
 
     metadata: _Metadata
@@ -43,7 +43,7 @@ class PubMedQA(ExplainedPairs):
         chosen = self.in_order(pairs)[: self.count]
         queries = queries_of(self.collection, (query_id for query_id, _ in chosen))
         passages = texts_of(self.collection, (passage_id for _, passage_id in chosen))
-        answers = {line.id: line.metadata.long_answer.strip() for _, line in read_lines(_Line, self.path)}
+        answers = {line.id: line.metadata.long_answer.strip() for _, line in read_lines(_AnnotatedQuestion, self.path)}
         for query_id, passage_id in chosen:
             if not answers.get(query_id):
                 raise BadInput("has no long answer to this question", file=self.path, id=query_id)

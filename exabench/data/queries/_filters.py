@@ -32,10 +32,14 @@ _COPY = 8  # so many words of the passage in a row are no longer a term of the f
 
 def first_line(answer: str) -> tuple[str, bool]:
     """The answer's first line that says something, without numbering, label and quotes; and whether text follows it."""
-    lines = [line for line in (" ".join(line.split()) for line in answer.splitlines()) if line]
-    text, before = (lines[0] if lines else ""), None
+    lines = [" ".join(line.split()) for line in answer.splitlines() if line.strip()]
+    if not lines:
+        return "", False
+    text = lines[0]
+    before = ""
     while text != before:
-        before, text = text, _LEAD.sub("", text)
+        before = text
+        text = _LEAD.sub("", text)
         while len(text) > 1 and _WRAPS.get(text[0]) == text[-1]:
             text = text[1:-1].strip()
     return text, len(lines) > 1
@@ -43,7 +47,7 @@ def first_line(answer: str) -> tuple[str, bool]:
 
 def fault(text: str, passage: Passage, least: int, most: int) -> str:
     """Why `text` is no query for `passage`, or "". `least` and `most` count words (InPars: at least 3)."""
-    words, shown = _words(text), _words(passage.flat())
+    words = _words(text)
     if not words:
         return "empty"
     if not text.isprintable():
@@ -56,7 +60,9 @@ def fault(text: str, passage: Passage, least: int, most: int) -> str:
         return "too long"
     if len(words) >= _COPY and 3 * len(set(words)) <= len(words):
         return "repeats itself"
-    if len(words) >= min(_COPY, len(shown)) and f" {' '.join(words)} " in f" {' '.join(shown)} ":
+    passage_words = _words(passage.flat())
+    is_long = len(words) >= min(_COPY, len(passage_words))
+    if is_long and f" {' '.join(words)} " in f" {' '.join(passage_words)} ":
         return "copy of the passage"
     return ""
 
@@ -64,8 +70,12 @@ def fault(text: str, passage: Passage, least: int, most: int) -> str:
 def found_again(made: Mapping[Query, Passage], first_stages: Mapping[str, Retriever], depth: int) -> set[str]:
     """The ids of the queries for which at least one first stage finds their own passage among its best `depth`."""
     queries = list(made)
-    runs = [first_stage.search(queries, depth) for first_stage in first_stages.values()] if queries else []
-    return {query.id for query, passage in made.items() if any(passage.id in run.ranking(query.id) for run in runs)}
+    found: set[str] = set()
+    if queries:
+        for first_stage in first_stages.values():
+            run = first_stage.search(queries, depth)
+            found.update(query.id for query in queries if made[query].id in run.ranking(query.id))
+    return found
 
 
 def best(made: Mapping[Query, Passage], reranker: Reranker, keep: int) -> set[str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class _Answer:
+class _AnsweredPassage:
     """What the teacher was asked about a passage, the query in its reply, and why this is no good one ("" if it is)."""
 
     prompt: Prompt
@@ -105,10 +105,10 @@ class LlmQueries(FromCollection):
         }
 
     @cached_property
-    def _answers(self) -> tuple[list[_Answer], list[_Answer]]:
+    def _answers(self) -> tuple[list[_AnsweredPassage], list[_AnsweredPassage]]:
         """The answers with good queries, then those that are rejected."""
-        good: list[_Answer] = []
-        rejected: list[_Answer] = []
+        good: list[_AnsweredPassage] = []
+        rejected: list[_AnsweredPassage] = []
         said: set[tuple[str, str]] = set()
         for answer in self._ask():
             words = (answer.passage.id, answer.query.text.casefold())
@@ -127,7 +127,7 @@ class LlmQueries(FromCollection):
             good = _keep(good, high, f"score not among the best {self.keep_top}", rejected)
         return good, rejected
 
-    def _ask(self) -> Iterator[_Answer]:
+    def _ask(self) -> Iterator[_AnsweredPassage]:
         """What the teacher answers about each passage of the sample, read."""
         asked: list[tuple[Passage, Prompt]] = []
         answer_tokens = self._prompt_file.number("answer_tokens")
@@ -138,8 +138,8 @@ class LlmQueries(FromCollection):
                 asked.append((passage, Prompt(f"q-{passage.id}-{n}", turns, answer_tokens, self.temperature, n)))
         replies = replies_of(self.teacher, [prompt for _, prompt in asked], skip_refused=True)
         for passage, prompt in asked:
-            text, fault = self._read(replies.get(prompt.id), passage)
-            yield _Answer(prompt, passage, Query(prompt.id, text), fault)
+            text, problem = self._read(replies.get(prompt.id), passage)
+            yield _AnsweredPassage(prompt, passage, Query(prompt.id, text), problem)
 
     def _sample(self) -> list[Passage]:
         enough_words = (
@@ -163,7 +163,9 @@ class LlmQueries(FromCollection):
         return text, fault(text, passage, self.min_words, self.max_words)
 
 
-def _keep(answers: list[_Answer], query_ids: set[str], fault: str, rejected: list[_Answer]) -> list[_Answer]:
+def _keep(
+    answers: list[_AnsweredPassage], query_ids: set[str], fault: str, rejected: list[_AnsweredPassage]
+) -> list[_AnsweredPassage]:
     """The answers with these queries; the others are `rejected` for this fault."""
     kept = []
     for answer in answers:

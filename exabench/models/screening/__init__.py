@@ -18,10 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from exabench.models.screening._headers import TENSORS, Read, Weights, weights_of
-from exabench.models.screening._refusals import ERROR_CLASSES, Refused
+from exabench.models.screening._refusals import ERROR_CLASSES, SubmissionRefused
 from exabench.models.screening._settings import WORDS, check_config, check_modules, check_settings, parsed, shards_of
 
-__all__ = ["ERROR_CLASSES", "Limits", "Refused", "Screened", "check_libraries", "screened", "screened_repo"]
+__all__ = [
+    "ERROR_CLASSES",
+    "Screened",
+    "SizeLimits",
+    "SubmissionRefused",
+    "check_libraries",
+    "screened",
+    "screened_repo",
+]
 
 SAFE_VERSIONS = {
     "transformers": ((5, 3), "before it a config.json ran code (CVE-2026-4372, CVE-2026-5241)"),
@@ -46,7 +54,7 @@ _MAGIC = re.compile(
 
 
 @dataclass(frozen=True)
-class Limits:
+class SizeLimits:
     """How much is taken: bytes of all weights together, rows of a vocabulary."""
 
     weights: int = 64 << 30
@@ -78,15 +86,15 @@ class Screened:
         return max(one.vocabulary for one in self.weights)
 
 
-def screened(folder: str | Path, limits: Limits | None = None) -> Screened:
-    """A folder on this disk, of which every file is looked at. Raises Refused."""
+def screened(folder: str | Path, limits: SizeLimits | None = None) -> Screened:
+    """A folder on this disk, of which every file is looked at. Raises SubmissionRefused."""
     folder = Path(folder)
     with _complaints():
         found = dict(_walked(folder))
     for name in found:
         why = _unfit(name)
         if why is not None:
-            raise Refused("unsafe-files", why, file=name)
+            raise SubmissionRefused("unsafe-files", why, file=name)
 
     def read(name: str, start: int, end: int) -> bytes:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -94,28 +102,34 @@ def screened(folder: str | Path, limits: Limits | None = None) -> Screened:
             stream.seek(start)
             return stream.read(end - start)
 
-    return _screened(found, read, limits or Limits())
+    return _screened(found, read, limits or SizeLimits())
 
 
-def screened_repo(files: Mapping[str, int], read: Read, limits: Limits | None = None) -> Screened:
-    """A repository before it is fetched, from its listing (name: bytes) and parts of its files. Raises Refused.
+def screened_repo(files: Mapping[str, int], read: Read, limits: SizeLimits | None = None) -> Screened:
+    """A repository before it is fetched, from its listing (name: bytes) and parts of its files. Raises
+    SubmissionRefused.
 
     What no model is loaded from is `ignored`, to be left where it is; names that can only be meant ill are refused.
     """
     for name in files:
         if name.startswith("/") or {"..", "."} & set(name.split("/")) or not name.isprintable() or "\\" in name:
-            raise Refused("unsafe-files", "is no name for a file", file=name)
+            raise SubmissionRefused("unsafe-files", "is no name for a file", file=name)
     taken = {name: size for name, size in files.items() if name.endswith(_READ) and _unfit(name) is None}
     if not any(name.endswith(".safetensors") for name in taken):
         held = next((name for name in sorted(files) if name.endswith(_WEIGHTS)), None)
         if held is not None:
-            raise Refused("unsafe-files", "loading such weights may run code; convert them to safetensors", file=held)
+            raise SubmissionRefused(
+                "unsafe-files", "loading such weights may run code; convert them to safetensors", file=held
+            )
     ignored = tuple(sorted(set(files) - set(taken)))
-    return replace(_screened(taken, read, limits or Limits()), ignored=ignored)
+    return replace(_screened(taken, read, limits or SizeLimits()), ignored=ignored)
 
 
 def check_libraries() -> None:
-    """The libraries that would read a stranger's model have the holes closed that are known. Raises Refused."""
+    """The libraries that would read a stranger's model have the holes closed that are known.
+
+    Raises SubmissionRefused.
+    """
     for name, (wanted, why) in SAFE_VERSIONS.items():
         try:
             found = version(name)
@@ -124,7 +138,7 @@ def check_libraries() -> None:
         numbers = tuple(int(part) for part in re.findall(r"\d+", found.partition("+")[0])[:3])
         if numbers < wanted:
             least = ".".join(map(str, wanted))
-            raise Refused("no-sandbox", f"{name} {found} is installed, and {least} is needed: {why}")
+            raise SubmissionRefused("no-sandbox", f"{name} {found} is installed, and {least} is needed: {why}")
 
 
 @contextlib.contextmanager
@@ -132,19 +146,19 @@ def _complaints(name: str | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Refused("missing-files", f"cannot be read ({error.strerror})", file=name) from error
+        raise SubmissionRefused("missing-files", f"cannot be read ({error.strerror})", file=name) from error
 
 
-def _screened(files: Mapping[str, int], read: Read, limits: Limits) -> Screened:
+def _screened(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screened:
     _check_names(files)
     if "config.json" not in files:
-        raise Refused("missing-files", "config.json is missing: this is no model folder")
+        raise SubmissionRefused("missing-files", "config.json is missing: this is no model folder")
     shards = sorted(name for name in files if name.endswith(".safetensors"))
     if not shards:
-        raise Refused("missing-files", "there are no weights in safetensors")
+        raise SubmissionRefused("missing-files", "there are no weights in safetensors")
     total = sum(files[name] for name in shards)
     if total > limits.weights:
-        raise Refused("too-large", f"its weights have {total} bytes, and {limits.weights} are taken")
+        raise SubmissionRefused("too-large", f"its weights have {total} bytes, and {limits.weights} are taken")
     for name, size in files.items():
         if name not in shards:
             _check_start(name, size, read)
@@ -155,24 +169,26 @@ def _screened(files: Mapping[str, int], read: Read, limits: Limits) -> Screened:
         weights.append(weights_of(name, files[name], read))
         tensors += len(weights[-1].tensors)
         if tensors > TENSORS:
-            raise Refused("too-large", f"it holds more than {TENSORS} tensors", file=name)
+            raise SubmissionRefused("too-large", f"it holds more than {TENSORS} tensors", file=name)
     screened = Screened(files, config, tuple(weights))
     if screened.vocabulary > limits.vocabulary:
-        raise Refused("too-large", f"its vocabulary has {screened.vocabulary} rows, and {limits.vocabulary} are taken")
+        raise SubmissionRefused(
+            "too-large", f"its vocabulary has {screened.vocabulary} rows, and {limits.vocabulary} are taken"
+        )
     return screened
 
 
 def _check_names(files: Mapping[str, int]) -> None:
     if len(files) > FILES:
-        raise Refused("too-large", f"it holds {len(files)} files, and {FILES} are taken")
+        raise SubmissionRefused("too-large", f"it holds {len(files)} files, and {FILES} are taken")
     seen: dict[str, str] = {}
     for name, size in files.items():
         twin = seen.setdefault(name.casefold(), name)
         if twin != name:
-            raise Refused("unsafe-files", f"differs from {twin} in upper and lower case alone", file=name)
+            raise SubmissionRefused("unsafe-files", f"differs from {twin} in upper and lower case alone", file=name)
         most = _MOST.get(Path(name).suffix, 1 << 20)
         if size > most:
-            raise Refused("too-large", f"has {size} bytes, and {most} are taken", file=name)
+            raise SubmissionRefused("too-large", f"has {size} bytes, and {most} are taken", file=name)
 
 
 def _unfit(name: str) -> str | None:
@@ -193,7 +209,7 @@ def _check_start(name: str, size: int, read: Read) -> None:
     kind = Path(name).suffix or "text"
     found = _MAGIC.match(start)
     if found:
-        raise Refused("unsafe-files", f"begins with {found[0][:8]!r}: it is no {kind}", file=name)
+        raise SubmissionRefused("unsafe-files", f"begins with {found[0][:8]!r}: it is no {kind}", file=name)
     if kind == ".model":
         fit = start[:1] == b"\n"  # the first field of a SentencePiece model
     elif kind == ".json":
@@ -201,7 +217,7 @@ def _check_start(name: str, size: int, read: Read) -> None:
     else:
         fit = b"\0" not in start
     if size and not fit:
-        raise Refused("unsafe-files", f"is no {kind} by its first bytes", file=name)
+        raise SubmissionRefused("unsafe-files", f"is no {kind} by its first bytes", file=name)
 
 
 def _check_settings(files: Mapping[str, int], read: Read) -> Mapping[str, Any]:
@@ -212,7 +228,9 @@ def _check_settings(files: Mapping[str, int], read: Read) -> Mapping[str, Any]:
         if not name.endswith(".json") or last in _UNREAD:
             continue
         if files[name] > _SETTINGS:
-            raise Refused("too-large", f"has {files[name]} bytes, and {_SETTINGS} are read of settings", file=name)
+            raise SubmissionRefused(
+                "too-large", f"has {files[name]} bytes, and {_SETTINGS} are read of settings", file=name
+            )
         value = parsed(read(name, 0, files[name]), name)
         if last.endswith(".index.json"):
             shards_of(value, name, files)
@@ -237,13 +255,15 @@ def _walked(folder: Path) -> Iterator[tuple[str, int]]:
             name = f"{under}/{entry.name}" if under else entry.name
             count += 1
             if count > FILES:
-                raise Refused("too-large", f"it holds more than {FILES} files")
+                raise SubmissionRefused("too-large", f"it holds more than {FILES} files")
             about = entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(about.st_mode):
                 if under:
-                    raise Refused("unsafe-files", "lies in a folder that no model is loaded from", file=name)
+                    raise SubmissionRefused("unsafe-files", "lies in a folder that no model is loaded from", file=name)
                 todo.append(name)
             elif not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
-                raise Refused("unsafe-files", "is a link, a device or a pipe, and no file of its own", file=name)
+                raise SubmissionRefused(
+                    "unsafe-files", "is a link, a device or a pipe, and no file of its own", file=name
+                )
             else:
                 yield name, about.st_size

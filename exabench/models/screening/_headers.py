@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from exabench.models.screening._refusals import Refused
+from exabench.models.screening._refusals import SubmissionRefused
 from exabench.models.screening._settings import parsed
 
 HEADER = 4 << 20  # bytes; about 40,000 tensors, where a shard of the largest published models has some hundred
@@ -35,7 +35,7 @@ class Weights:
 
 
 def weights_of(file: str, size: int, read: Read) -> Weights:
-    """What the header of a file of `size` bytes declares. Raises Refused (unsafe-files, too-large, ...)."""
+    """What the header of a file of `size` bytes declares. Raises SubmissionRefused (unsafe-files, too-large, ...)."""
     header, start = _header(file, size, read)
     places = []
     parameters = 0
@@ -80,7 +80,7 @@ def _header(file: str, size: int, read: Read) -> tuple[dict[str, Any], int]:
 
 
 def _check_tensor(file: str, name: str, tensor: Any) -> None:
-    """The three declarations of a tensor agree with one another. Raises Refused."""
+    """The three declarations of a tensor agree with one another. Raises SubmissionRefused."""
     if len(name) > 512 or not name.isprintable():
         raise _wrong(file, "a tensor's name is too long, or cannot be printed")
     called = f"tensor {name[:80]!r}"
@@ -88,15 +88,15 @@ def _check_tensor(file: str, name: str, tensor: Any) -> None:
         raise _wrong(file, f"{called} is not dtype, shape and data_offsets")
     dtype, shape, offsets = tensor["dtype"], tensor["shape"], tensor["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _SIZES:
-        raise Refused("unsupported-model", f"{called} has dtype {str(dtype)[:20]!r}, not {', '.join(_SIZES)}")
+        raise SubmissionRefused("unsupported-model", f"{called} has dtype {str(dtype)[:20]!r}, not {', '.join(_SIZES)}")
     if not _are_counts(shape, 8) or not _are_counts(offsets, 2) or len(offsets) != 2:
         raise _wrong(file, f"{called} has a shape or offsets that are no counts")
     if math.prod(shape) * _SIZES[dtype] != offsets[1] - offsets[0]:
         raise _wrong(file, f"{called} has another size than its shape")
 
 
-def _wrong(file: str, what: str) -> Refused:
-    return Refused("unsafe-files", f"is not safetensors as it should be: {what}", file=file)
+def _wrong(file: str, what: str) -> SubmissionRefused:
+    return SubmissionRefused("unsafe-files", f"is not safetensors as it should be: {what}", file=file)
 
 
 def _are_counts(value: Any, most: int) -> bool:

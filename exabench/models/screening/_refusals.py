@@ -22,7 +22,7 @@ ERROR_CLASSES = {
 """Class: what it means, in words for the sender. The last three are no answers: the submission goes on waiting."""
 
 
-class Refused(BadInput):
+class SubmissionRefused(BadInput):
     """A submission that is not run, or not to its end; `reason` is one of ERROR_CLASSES.
 
     `file` is a name inside the model folder: the message is shown to whoever sent it.

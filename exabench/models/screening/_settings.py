@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from exabench.models.screening._refusals import Refused
+from exabench.models.screening._refusals import SubmissionRefused
 
 FAMILIES: Mapping[str, str] = {  # model_type: how its classes begin; those that a head of exabench reads
     **{"albert": "Albert", "bert": "Bert", "camembert": "Camembert", "deberta": "Deberta"},
@@ -35,71 +35,88 @@ _ATTENTION = {"_attn_implementation", "_attn_implementation_internal", "attn_imp
 
 
 def parsed(data: bytes, file: str) -> Any:
-    """JSON text as values: UTF-8, no key twice, no NaN, not deeper than DEPTH. Raises Refused (unsafe-files)."""
+    """JSON text as values: UTF-8, no key twice, no NaN, not deeper than DEPTH.
+
+    Raises SubmissionRefused (unsafe-files).
+    """
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_none, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise Refused("unsafe-files", f"is not JSON as it should be ({error})", file=file) from error
+        raise SubmissionRefused("unsafe-files", f"is not JSON as it should be ({error})", file=file) from error
     level = [value]
     for _ in range(DEPTH + 1):
         level = [inner for outer in level for inner in _inside(outer)]
     if level:
-        raise Refused("unsafe-files", f"is nested deeper than {DEPTH} levels", file=file)
+        raise SubmissionRefused("unsafe-files", f"is nested deeper than {DEPTH} levels", file=file)
     return value
 
 
 def check_settings(value: Any, file: str) -> None:
-    """Nothing in a settings file, however deep, names code, or a place to fetch it from. Raises Refused."""
+    """Nothing in a settings file, however deep, names code, or a place to fetch it from. Raises SubmissionRefused."""
     for key, inner in _pairs(value):
         if key in _CODE and inner not in (None, False):
-            raise Refused("unsafe-files", f"says {key}, which may run or fetch code", file=file)
+            raise SubmissionRefused("unsafe-files", f"says {key}, which may run or fetch code", file=file)
         if key in _ATTENTION and inner not in (None, "eager", "sdpa"):
-            raise Refused("unsafe-files", f"asks for {key} {str(inner)[:60]!r}; eager and sdpa are read", file=file)
+            raise SubmissionRefused(
+                "unsafe-files", f"asks for {key} {str(inner)[:60]!r}; eager and sdpa are read", file=file
+            )
         if key == "chat_template" and len(json.dumps(inner)) > WORDS:
-            raise Refused("unsafe-files", f"holds a chat template of more than {WORDS} bytes", file=file)
+            raise SubmissionRefused("unsafe-files", f"holds a chat template of more than {WORDS} bytes", file=file)
         if key == "tokenizer_class" and inner is not None and str(inner) not in TOKENIZERS:
-            raise Refused("unsupported-model", f"names tokenizer_class {str(inner)[:60]!r}", file=file)
+            raise SubmissionRefused("unsupported-model", f"names tokenizer_class {str(inner)[:60]!r}", file=file)
 
 
 def check_config(value: Any, file: str) -> None:
-    """config.json describes a model of FAMILIES, under the class names of its own family alone. Raises Refused."""
+    """config.json describes a model of FAMILIES, under the class names of its own family alone.
+
+    Raises SubmissionRefused.
+    """
     if not isinstance(value, dict):
-        raise Refused("unsupported-model", "is not the description of a model", file=file)
+        raise SubmissionRefused("unsupported-model", "is not the description of a model", file=file)
     kind = value.get("model_type")
     if not isinstance(kind, str) or kind not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
-        raise Refused("unsupported-model", f"model_type {str(kind)[:60]!r} is not one of {known}", file=file)
+        raise SubmissionRefused("unsupported-model", f"model_type {str(kind)[:60]!r} is not one of {known}", file=file)
     named = value.get("architectures") or []
     fitting = re.compile(FAMILIES[kind] + _HEADS)
     for name in named if isinstance(named, list) else [named]:
         if not isinstance(name, str) or not fitting.fullmatch(name):
-            raise Refused("unsupported-model", f"architecture {str(name)[:60]!r} is none of a {kind}", file=file)
+            raise SubmissionRefused(
+                "unsupported-model", f"architecture {str(name)[:60]!r} is none of a {kind}", file=file
+            )
     for key, inner in _pairs(value):
         if key == "activation_fn" and not re.fullmatch(r"torch\.nn\.modules\.(\w+\.)*\w+", str(inner)):
-            raise Refused("unsafe-files", f"names activation_fn {str(inner)[:60]!r}, which may be any code", file=file)
+            raise SubmissionRefused(
+                "unsafe-files", f"names activation_fn {str(inner)[:60]!r}, which may be any code", file=file
+            )
 
 
 def check_modules(value: Any, file: str) -> None:
     """modules.json names the modules of sentence-transformers that are read here, each in a plain folder."""
     for module in value if isinstance(value, list) else [None]:
         if not isinstance(module, dict) or not isinstance(module.get("type"), str):
-            raise Refused("unsafe-files", "is not a list of modules", file=file)
+            raise SubmissionRefused("unsafe-files", "is not a list of modules", file=file)
         if not _MODULE.fullmatch(module["type"]):
-            raise Refused("unsupported-model", f"names module {module['type'][:80]!r}", file=file)
+            raise SubmissionRefused("unsupported-model", f"names module {module['type'][:80]!r}", file=file)
         if not re.fullmatch(r"(\d{1,2}_[A-Za-z]{1,40})?", str(module.get("path", ""))):
-            raise Refused("unsafe-files", f"names the folder {str(module.get('path'))[:80]!r}", file=file)
+            raise SubmissionRefused("unsafe-files", f"names the folder {str(module.get('path'))[:80]!r}", file=file)
 
 
 def shards_of(value: Any, file: str, present: Mapping[str, int]) -> dict[str, str]:
-    """Tensor: shard, of a `*.index.json`; every shard lies in `present` under that very name. Raises Refused."""
+    """Tensor: shard, of a `*.index.json`; every shard lies in `present` under that very name.
+
+    Raises SubmissionRefused.
+    """
     table = value.get("weight_map") if isinstance(value, dict) else None
     if not isinstance(table, dict):
-        raise Refused("unsafe-files", "has no weight_map of names", file=file)
+        raise SubmissionRefused("unsafe-files", "has no weight_map of names", file=file)
     for shard in set(map(str, table.values())):
         if not re.fullmatch(r"[A-Za-z0-9_][\w.-]{0,95}\.safetensors", shard, re.ASCII):
-            raise Refused("unsafe-files", f"names the shard {shard[:80]!r}, no safetensors of this folder", file=file)
+            raise SubmissionRefused(
+                "unsafe-files", f"names the shard {shard[:80]!r}, no safetensors of this folder", file=file
+            )
         if shard not in present:
-            raise Refused("missing-files", f"names the shard {shard[:80]!r}, which is not there", file=file)
+            raise SubmissionRefused("missing-files", f"names the shard {shard[:80]!r}, which is not there", file=file)
     return {name: str(shard) for name, shard in table.items()}
 
 

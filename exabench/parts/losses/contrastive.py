@@ -9,7 +9,7 @@ from exabench.parts.losses._masked import best, filled, lowest, mean_where
 from exabench.parts.losses._options import positive
 
 
-class Contrastive:
+class ContrastiveLoss:
     """Mean over positives p of -log(exp(s_p / T) / (exp(s_p / T) + sum over negatives n of exp(s_n / T))).
 
     InfoNCE (van den Oord et al. 2018) for any number of positives, which are the passages with the highest label of

@@ -8,7 +8,7 @@ from torch.nn.functional import logsigmoid
 from exabench.parts.losses._masked import filled, mean_where
 
 
-class Pointwise:
+class PointwiseLoss:
     """Mean over the passages of a group of -(y log sigmoid(s) + (1 - y) log(1 - sigmoid(s))).
 
     Nogueira and Cho 2019 write the sum, over positives and negatives. For scores of the strategy `difference`, which

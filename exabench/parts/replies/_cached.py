@@ -17,7 +17,7 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, Refused, printable
+from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, PromptsRefused, printable
 from exabench.core.nouns import Prompt, Reply
 from exabench.core.sqlite_store import AT_ONCE, chunks
 from exabench.parts.replies._store import Call, Replies, call_key, checked, without_server
@@ -88,7 +88,8 @@ class CachedTeacher:
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
         """A reply for each prompt: those known at once, the others as they come.
 
-        Prompts of one call are answered by one reply. Raises Refused for prompts that the engine does not take, once
+        Prompts of one call are answered by one reply. Raises PromptsRefused for prompts that the engine does not
+        take, once
         all others are answered; BadInput when the budget is spent; OutsideFailed for a reply to no prompt and for
         prompts without a reply; and what else the engine raises. What came before that is kept and given out.
         """
@@ -102,7 +103,7 @@ class CachedTeacher:
                 how = "raise the budget and run again, nothing is asked twice"
                 raise BadInput(f"the budget of {self._budget} tokens is spent ({used} in {self.asked} calls); {how}")
         if calls.refused:
-            raise Refused(calls.refused)
+            raise PromptsRefused(calls.refused)
 
     def count(self, *, asked: int = 0, found: int = 0, reply: Reply | None = None) -> None:
         """Add to the counters."""
@@ -231,14 +232,14 @@ class _Calls:
 
         Raises OutsideFailed where prompts are left without a reply.
         """
-        if isinstance(failure, Refused):
+        if isinstance(failure, PromptsRefused):
             for id, reason in failure.reasons.items():
                 if id in self._in_flight:
                     key, _, _ = self._in_flight.pop(id)
                     for refused_id in self._ids_of_key.pop(key):
                         self.refused[refused_id] = reason
             if not self._engine_has_all or self._in_flight:
-                raise Refused(self.refused or failure.reasons) from failure
+                raise PromptsRefused(self.refused or failure.reasons) from failure
         elif failure is not None:
             raise failure
         elif self._in_flight or not self._engine_has_all:

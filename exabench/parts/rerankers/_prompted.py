@@ -51,7 +51,7 @@ class Prompted(Asking):
 
     def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
         texts, cut = self._shown(passages)
-        comparisons = Comparisons(self._prompt, query, texts)
+        comparisons = PassageComparisons(self._prompt, query, texts)
         if self._method == "sliding":
             scores = yield from sliding(comparisons, len(texts), self._k)
         else:
@@ -60,7 +60,7 @@ class Prompted(Asking):
         return scores, self._usage(comparisons.replies, cut, repairs)
 
 
-class Comparisons:
+class PassageComparisons:
     """Comparisons between the passages of one query; keeps the replies, and how many said neither A nor B."""
 
     def __init__(self, prompt: PromptFile, query: Query, texts: Sequence[str]) -> None:
@@ -100,7 +100,7 @@ class Comparisons:
         return match[1].upper()
 
 
-def all_pairs(comparisons: Comparisons, n: int) -> Conversation[list[float]]:
+def all_pairs(comparisons: PassageComparisons, n: int) -> Conversation[list[float]]:
     """Points of `n` passages after every pair was compared: one to the winner, half a point each where there is none.
 
     Passages of equal points keep the order they came in: each gets a little less than the one before, all of it
@@ -115,7 +115,7 @@ def all_pairs(comparisons: Comparisons, n: int) -> Conversation[list[float]]:
     return points
 
 
-def sliding(comparisons: Comparisons, n: int, k: int) -> Conversation[list[float]]:
+def sliding(comparisons: PassageComparisons, n: int, k: int) -> Conversation[list[float]]:
     """`k` passes of bubble sort from the bottom, k x (n - 1) comparisons; scores fall with the final place."""
     order = list(range(n))
     for _ in range(k):

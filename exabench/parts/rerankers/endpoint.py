@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from exabench.core.errors import BadInput, OutsideFailed, printable
 from exabench.core.files import from_json
-from exabench.core.http import Client, Limits, Request, StatusError, check_url
+from exabench.core.http import Client, Request, RequestLimits, StatusError, check_url
 from exabench.core.nouns import Passage, Query, Usage
 
 _SCORE_KEYS = {"documents": "relevance_score", "texts": "score"}
@@ -54,7 +54,7 @@ class Endpoint:
         self._form = form
         self._batch = batch
         self._fields = tuple(fields)
-        self._limits = Limits(concurrency, timeout, retries, patience)
+        self._limits = RequestLimits(concurrency, timeout, retries, patience)
         self._model = model
         self.identity: Mapping[str, Any] = {
             "reranker": "endpoint",
@@ -109,7 +109,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _ServerAnswer:
     """The JSON of an answer."""
 
     value: Any
@@ -138,9 +138,9 @@ class _Job:
         return self.scores, Usage(prompts=self.requests, input_tokens=self.tokens)
 
 
-def _read(data: bytes) -> _Answer:
+def _read(data: bytes) -> _ServerAnswer:
     try:
-        return _Answer(from_json(data.decode()))
+        return _ServerAnswer(from_json(data.decode()))
     except RecursionError as error:
         raise ValueError("an answer that is no JSON") from error
 

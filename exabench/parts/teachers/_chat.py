@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from exabench.core.errors import BadInput, Refused, printable
+from exabench.core.errors import BadInput, PromptsRefused, printable
 from exabench.core.files import digest_of, read_json
 from exabench.core.nouns import Prompt
 
@@ -64,7 +64,7 @@ def seed_of(prompt: Prompt, seed: int) -> int:
 def fitting(tokenizer: Any, prompts: Iterable[Prompt], limit: int | None, at_once: int) -> Iterator[list[Asked]]:
     """Prompts with their token ids, `at_once` of them at a time, without those that do not fit the model's `limit`.
 
-    For these it raises Refused once all others have been taken.
+    For these it raises PromptsRefused once all others have been taken.
     """
     refused: dict[str, str] = {}
     source = iter(prompts)
@@ -79,7 +79,7 @@ def fitting(tokenizer: Any, prompts: Iterable[Prompt], limit: int | None, at_onc
                 refused[prompt.id] = why
         yield asked
     if refused:
-        raise Refused(refused)
+        raise PromptsRefused(refused)
 
 
 def model_config(folder: Path) -> dict[str, Any]:

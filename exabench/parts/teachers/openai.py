@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, Refused, printable
-from exabench.core.http import Client, Limits, Request, StatusError, check_url
+from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, PromptsRefused, printable
+from exabench.core.http import Client, Request, RequestLimits, StatusError, check_url
 from exabench.core.nouns import Prompt, Reply
 from exabench.parts.teachers._chat import seed_of
 
@@ -46,7 +46,7 @@ class OpenAI:
         host = check_url("base_url", base_url, api_key_env)
         self._url = base_url
         self._key_name = api_key_env
-        self._limits = Limits(concurrency, timeout, retries, patience)
+        self._limits = RequestLimits(concurrency, timeout, retries, patience)
         self._model = model
         self._seed = seed
         self._is_local = _is_this_machine(host)
@@ -60,7 +60,7 @@ class OpenAI:
         self._key()
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
-        """Replies as they come. Prompts that the server refuses raise Refused once all others are answered.
+        """Replies as they come. Prompts that the server refuses raise PromptsRefused once all others are answered.
 
         Raises OutsideFailed, naming the server and its last error, when one prompt has failed too often; what was
         in flight then and still comes back is given out first. Raises BadInput where the server refuses every request.
@@ -76,7 +76,7 @@ class OpenAI:
             elif isinstance(outcome, StatusError) and outcome.status in _PROMPT_IS_BAD:
                 refused[prompt.id] = f"{self._url} said {client.said(outcome)}"
                 if len(refused) >= HOPELESS and not answered:
-                    failed = failed or Refused(refused)
+                    failed = failed or PromptsRefused(refused)
             else:
                 failed = failed or self._failure(outcome, client)
             if failed is not None:
@@ -84,7 +84,7 @@ class OpenAI:
         if failed is not None:
             raise failed
         if refused:
-            raise Refused(refused)
+            raise PromptsRefused(refused)
 
     def _request(self, prompt: Prompt) -> Request[Prompt]:
         body = {

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from exabench.core import records
-from exabench.core.errors import BadInput, Refused
+from exabench.core.errors import BadInput, PromptsRefused
 from exabench.core.files import PACKAGE, digest_of, file_digest, from_json, lines
 from exabench.core.nouns import Prompt, Reply
 
@@ -56,7 +56,7 @@ class Replay:
         }
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
-        """The recorded replies. Prompts that have none raise Refused once all others are answered."""
+        """The recorded replies. Prompts that have none raise PromptsRefused once all others are answered."""
         unknown: dict[str, str] = {}
         for prompt in prompts:
             if prompt.id in self._replies:
@@ -64,7 +64,7 @@ class Replay:
             else:
                 unknown[prompt.id] = "no reply to it was recorded"
         if unknown:
-            raise Refused(unknown)
+            raise PromptsRefused(unknown)
 
 
 def _embedded_or_own(file: str | Path) -> Path:

@@ -7,7 +7,7 @@ at no cost whether it could serve the task. To add a source, add its file and it
 from exabench.tasks.collections._choose import checked_qrels, judgements_of, open_collection
 from exabench.tasks.collections._collection import COLLECTIONS, ORDER, Collection, FromCollection
 from exabench.tasks.collections._judged import all_judgements, at_hand, benchmarks
-from exabench.tasks.collections._texts import Passages, TextLine, Texts, queries_of, texts_of, triples_of
+from exabench.tasks.collections._texts import Passages, SelectedTexts, TextLine, queries_of, texts_of, triples_of
 
 __all__ = [
     "COLLECTIONS",
@@ -16,7 +16,7 @@ __all__ = [
     "FromCollection",
     "Passages",
     "TextLine",
-    "Texts",
+    "SelectedTexts",
     "all_judgements",
     "at_hand",
     "benchmarks",

@@ -24,7 +24,7 @@ class TextLine(msgspec.Struct):
     title: Any = None
 
 
-class Texts(Mapping[str, Passage]):
+class SelectedTexts(Mapping[str, Passage]):
     """Those of `passages` whose ids are `wanted`, by id, with the named fields; read once, never held in memory."""
 
     def __init__(
@@ -57,10 +57,10 @@ class Texts(Mapping[str, Passage]):
         return len(self._places)
 
 
-def texts_of(collection: Collection, ids: Iterable[str]) -> Texts:
+def texts_of(collection: Collection, ids: Iterable[str]) -> SelectedTexts:
     """The passages of these ids, in one reading of the collection. Raises BadInput for one that it does not hold."""
     wanted = set(ids)
-    texts = Texts(collection.passages(), wanted)
+    texts = SelectedTexts(collection.passages(), wanted)
     if len(texts) < len(wanted):
         lost = min(wanted - texts.keys())
         raise BadInput(f"{collection.source} has no passage of this id; queries and first stages must read it", id=lost)

@@ -14,7 +14,8 @@ class Hub:
     """The task's Hub repository at its pinned commit, or at the commit that the lock file recorded first."""
 
     def __init__(self, task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> None:
-        self._task, self._lock = task, lock
+        self._task = task
+        self._lock = lock
         self.source = f"Hub dataset {self._place['repo']}" if task.hub else "the Hub"
 
     @property

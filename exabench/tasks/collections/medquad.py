@@ -15,7 +15,7 @@ from exabench.core.records import read_lines
 SPLITS = ("test", "train", "held_out")
 
 
-class _Line(msgspec.Struct):
+class _QuestionLine(msgspec.Struct):
     """A question with its answer, and what both are about."""
 
     uid: str
@@ -72,9 +72,9 @@ class Medquad:
                 asked[line.uid] = line.question
         return {id: dict(answers[question]) for id, question in asked.items()}
 
-    def _lines(self) -> Iterator[_Line]:
+    def _lines(self) -> Iterator[_QuestionLine]:
         seen = set[str]()
-        for number, line in read_lines(_Line, self.file):
+        for number, line in read_lines(_QuestionLine, self.file):
             if not line.uid or line.uid in seen:
                 raise BadInput("needs a uid that no other line has", file=self.file, line=number, id=line.uid)
             seen.add(line.uid)

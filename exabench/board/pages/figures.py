@@ -10,7 +10,7 @@ from html import escape
 
 from markupsafe import Markup
 
-from exabench.pages._format import clean, score, signed
+from exabench.board.pages._format import clean, score, signed
 
 BARS = 720  # bars in a plot of differences; of more queries these many are drawn, evenly spaced
 GROUP, SIGN, LABEL = 94, 6.7, 24  # a candidate list in a panel: units wide at least, and for each sign of its name
@@ -123,7 +123,7 @@ def frontier(
     """
     field = _Field.around(points, [value for _, value in levels])
     parts = _axes(field, axis)
-    names = _Labels()
+    names = _PointLabels()
     for name, value in sorted(levels, key=lambda level: -level[1]):
         y = field.y(value)
         parts.append(_line("ceiling", f"M{field.left} {y:.1f}H{field.right}"))
@@ -286,7 +286,7 @@ def _mark(point: CostPoint, field: _Field, aside: float) -> list[str]:
     return [_line("interval", f"M{x:.1f} {high:.1f}V{low:.1f}"), circle]
 
 
-class _Labels:
+class _PointLabels:
     """Texts beside points, of which none may hide another."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from exabench.bench.submissions import SENT_IN
-from exabench.board._scores import Score
+from exabench.board.ranking._scores import Score
 from exabench.core.errors import BadInput
 from exabench.core.nouns import FIRST_STAGE, Candidates, Cost, Submission, Task
 from exabench.core.parallel import map_unordered, worker_count

@@ -9,14 +9,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from exabench.bench.ledger import Ledger
+from exabench.board.pages._format import first_stage, newest
 from exabench.core.nouns import FIRST_STAGE, Task
 from exabench.core.rows import Release
 from exabench.measure.statistics import PairedTest, holm, paired_test
-from exabench.pages._format import first_stage, newest
 from exabench.tasks.catalogue import task
 
 if TYPE_CHECKING:
-    from exabench.board import Board, Ranking, Row, Score
+    from exabench.board.ranking import Board, Ranking, Row, Score
 
 WRITTEN = 100  # lines of a table in a page itself; data files, and the browser, hold all
 STATES = {

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from exabench.board.pages._page import Page, script
+from exabench.board.pages._paths import queries_data
+from exabench.board.pages._views import View
+from exabench.board.pages.downloads import short
 from exabench.core.files import digest_of
 from exabench.core.nouns import FIRST_STAGE
-from exabench.pages._page import Page, script
-from exabench.pages._paths import queries_data
-from exabench.pages._views import View
-from exabench.pages.downloads import short
 
 if TYPE_CHECKING:
-    from exabench.board import Ranking, Score
+    from exabench.board.ranking import Ranking, Score
 
 WRITTEN = 20  # lines of each ranking in the page itself
 MOST = 50  # lines in a matrix

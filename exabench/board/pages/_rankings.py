@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from exabench.bench.ledger import Ledger
 from exabench.bench.showing import read_shown
+from exabench.board.pages._page import Page, script
+from exabench.board.pages._paths import list_data
+from exabench.board.pages._views import View
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, read_bytes
 from exabench.core.nouns import Candidates, Run
-from exabench.pages._page import Page, script
-from exabench.pages._paths import list_data
-from exabench.pages._views import View
 
 if TYPE_CHECKING:
-    from exabench.board import Score
+    from exabench.board.ranking import Score
 
 AT_ONCE = 25  # queries of a list in one file: with all their texts some 100 KB on the wire
 SHOWN = 10  # ranks
@@ -29,7 +29,7 @@ SHOWN = 10  # ranks
 
 @dataclass(frozen=True)
 class ListView:
-    """A candidate list as pages show it: grades and texts where they are kept (bench.showing), and why no more."""
+    """A candidate list as pages show it: grades and texts (bench.showing) where they are kept, and why no more."""
 
     run: Run
     shown: Mapping[str, Any]

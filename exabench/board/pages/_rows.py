@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from exabench.bench.ledger import Ledger
+from exabench.board.pages._page import Page
+from exabench.board.pages._paths import rows_page
+from exabench.board.pages._views import View
 from exabench.core.errors import BadInput
 from exabench.core.files import file_digest
 from exabench.core.rows import Release, Row
 from exabench.data.releases import MANIFEST
 from exabench.data.releases import rows as rows_of
-from exabench.pages._page import Page
-from exabench.pages._paths import rows_page
-from exabench.pages._views import View
 
 FIRST = 100  # rows of a table that are shown
 _REPLY = ("key", "text", "model", "revision", "engine", "finish")

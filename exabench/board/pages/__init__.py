@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from exabench.core.nouns import FIRST_STAGE, Progress, silent
-from exabench.pages import (
+from exabench.board.pages import (
     _compare,
     _efficiency,
     _feeds,
@@ -20,14 +19,15 @@ from exabench.pages import (
     _training_views,
     downloads,
 )
-from exabench.pages._format import FILTERS, harmless
-from exabench.pages._page import Page
-from exabench.pages._paths import PLACES
-from exabench.pages._publish import Site
-from exabench.pages._views import View
+from exabench.board.pages._format import FILTERS, harmless
+from exabench.board.pages._page import Page
+from exabench.board.pages._paths import PLACES
+from exabench.board.pages._publish import Site
+from exabench.board.pages._views import View
+from exabench.core.nouns import FIRST_STAGE, Progress, silent
 
 if TYPE_CHECKING:
-    from exabench.board import Board
+    from exabench.board.ranking import Board
 
 # Modules whose pages show the whole board come first: each is long work for one process.
 _WHOLE = (downloads, _overview, _efficiency, _provenance, _compare, _feeds, _task_views, _training_views, _rows)

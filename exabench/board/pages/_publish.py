@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exabench.board.pages._page import Page
+from exabench.board.pages._paths import MANIFEST, is_safe
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, json_text, only_writer, read_json, writing
 from exabench.core.nouns import Progress, silent
 from exabench.core.parallel import map_unordered, worker_count
-from exabench.pages._page import Page
-from exabench.pages._paths import MANIFEST, is_safe
 
 FORMAT = 1
 _FEWEST = 30  # batches for which a second process is worth its start

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,16 +11,7 @@ from pathlib import Path
 from exabench.core.errors import BadInput, plural
 from exabench.core.files import digest_of, file_digest, json_text
 from exabench.core.nouns import Progress, silent
-from exabench.hub.commits import (
-    CARD,
-    MANIFEST,
-    Change,
-    Publication,
-    Published,
-    check_apart,
-    listed_files,
-    place_of,
-)
+from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published, listed_files
 
 START = "index.html"
 _STATIC = re.compile(rf"---\n(?=(?:.*\n)*?sdk: static\n)(?=(?:.*\n)*?app_file: {re.escape(START)}\n)(?:.*\n)*?---\n")
@@ -43,64 +33,56 @@ def publish_site(
     `pull_request` opens one. `dry_run` says what would be done. Raises BadInput for a folder that is no built site,
     and what the Hub refuses; OutsideFailed after the last retry, when none of it is visible, or all; CannotWrite.
     """
-    folder = Path(folder)
-    place = place_of(to, kind="space", pull_request=pull_request)
-    progress(0, 3, "reading the site")
-    if not (folder / START).is_file():
-        raise BadInput(f"is no site: {START} is missing; build one (exabench board build)", file=folder)
-    check_apart(folder, to, "site")
     return _SitePublication(
-        folder=folder,
-        place=place,
-        pull_request=pull_request,
-        dry_run=dry_run,
-        progress=progress,
-        title=title,
-        pages=_pages(folder),
+        folder=Path(folder), to=to, pull_request=pull_request, dry_run=dry_run, progress=progress, title=title
     ).run()
-
-
-def _pages(folder: Path) -> dict[str, Path]:
-    """The files of a built site by path. Raises BadInput for a link and for a file that publishing writes itself."""
-    pages = {}
-    for file in sorted(folder.rglob("*")):
-        path = file.relative_to(folder)
-        if file.is_symlink():
-            raise BadInput("is a link; a site holds plain files only", file=file)
-        if file.is_file() and not any(part.startswith(".") for part in path.parts):
-            pages[path.as_posix()] = file
-    for name in (CARD, MANIFEST):
-        if name in pages:
-            raise BadInput("is no page: publishing writes a file of that name", file=folder / name)
-    return pages
 
 
 @dataclass(kw_only=True)
 class _SitePublication(Publication):
     """A site on its way. It has neither versions nor tags: what is shown is the head."""
 
+    kind = "space"
     what = "site"
     title: str
-    pages: Mapping[str, Path]
+
+    def check(self) -> None:
+        if not (self.folder / START).is_file():
+            raise BadInput(f"is no site: {START} is missing; build one (exabench board build)", file=self.folder)
+
+    @cached_property
+    def _pages(self) -> dict[str, Path]:
+        """The files of the site by path. Raises BadInput for a link, and for a file that publishing writes itself."""
+        pages = {}
+        for file in sorted(self.folder.rglob("*")):
+            path = file.relative_to(self.folder)
+            if file.is_symlink():
+                raise BadInput("is a link; a site holds plain files only", file=file)
+            if file.is_file() and not any(part.startswith(".") for part in path.parts):
+                pages[path.as_posix()] = file
+        for name in (CARD, MANIFEST):
+            if name in pages:
+                raise BadInput("is no page: publishing writes a file of that name", file=self.folder / name)
+        return pages
 
     def version_at(self, commit: str) -> str | None:
         return "" if self.read(MANIFEST, commit) == self._manifest and self._has_card(commit) else None
 
-    def change(self) -> Change:
+    def change(self) -> Commit:
         """What differs from the site before it, by the digests in its manifest."""
         old: dict[str, str] = {}
         manifest = self.read(MANIFEST, self.head)
         if manifest is not None:
             old = listed_files(manifest, "site", f"{self.place.name}@{self.head}: {MANIFEST}")
         files: dict[str, Path | bytes] = {}
-        for path, page in self.pages.items():
+        for path, page in self._pages.items():
             if old.get(path) != self._digests[path]:
                 files[path] = page
         gone = sorted(old.keys() - self._digests.keys())
         if not self._has_card(self.head):
             files[CARD] = self._new_card
         message = f"{self.title}: {plural(len(files), 'file')} changed, {len(gone)} gone"
-        return Change(version="", message=message, files={**files, MANIFEST: self._manifest}, delete=gone)
+        return Commit(version="", message=message, files={**files, MANIFEST: self._manifest}, delete=gone)
 
     def _has_card(self, commit: str | None) -> bool:
         """Does the README of a commit tell the Hub that the site is static?"""
@@ -109,7 +91,7 @@ class _SitePublication(Publication):
 
     @cached_property
     def _digests(self) -> dict[str, str]:
-        return {path: file_digest(page) for path, page in self.pages.items()}
+        return {path: file_digest(page) for path, page in self._pages.items()}
 
     @cached_property
     def _manifest(self) -> bytes:

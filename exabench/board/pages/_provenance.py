@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 
 from exabench.bench.ledger import Ledger, run_path
 from exabench.bench.submissions import FIELDS, KINDS
+from exabench.board.pages._format import clean
+from exabench.board.pages._page import Page
+from exabench.board.pages._views import STATES, WRITTEN, View
 from exabench.core.files import digest_of, file_digest, json_text
 from exabench.data.releases import MANIFEST
 from exabench.measure.statistics import ALPHA, RESAMPLES
-from exabench.models.screening import ERROR_CLASSES
-from exabench.models.screening import Limits as ModelLimits
-from exabench.pages._format import clean
-from exabench.pages._page import Page
-from exabench.pages._views import STATES, WRITTEN, View
+from exabench.models.screening import ERROR_CLASSES, SizeLimits
 
 FORMAT = 1
 _STATIC = Path(__file__).parent / "static"
@@ -124,14 +123,14 @@ def changes_json(view: View) -> bytes:
 
 def submit(view: View) -> dict[str, Any]:
     """How to submit: the grammar as the check of a file knows it, what is taken, what is refused, and the states."""
-    from exabench.bench.sandbox import Limits as SandboxLimits
+    from exabench.bench.sandbox import JailLimits
 
     return {
         "fields": FIELDS,
         "kinds": KINDS,
         "examples": EXAMPLES,
-        "taken": ModelLimits(),
-        "given": SandboxLimits(),
+        "taken": SizeLimits(),
+        "given": JailLimits(),
         "classes": ERROR_CLASSES,
         "states": STATES,
         "tasks": view.single_tasks,

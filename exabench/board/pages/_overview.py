@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from exabench.bench.contamination import exposed
+from exabench.board.pages._format import NOTHING, first_stage, signed, training_shortly
+from exabench.board.pages._page import Page, script
+from exabench.board.pages._paths import heat_page, overview_data, ranking_page, scores_data
+from exabench.board.pages._views import WRITTEN, Line, View, stamp
+from exabench.board.pages.downloads import row_record, short
+from exabench.board.pages.figures import ListScores, panels
 from exabench.core.nouns import FIRST_STAGE, Submission, Task
 from exabench.measure.measures import mean
-from exabench.pages._format import NOTHING, first_stage, signed, training_shortly
-from exabench.pages._page import Page, script
-from exabench.pages._paths import heat_page, overview_data, ranking_page, scores_data
-from exabench.pages._views import WRITTEN, Line, View, stamp
-from exabench.pages.downloads import row_record, short
-from exabench.pages.figures import ListScores, panels
 
 if TYPE_CHECKING:
-    from exabench.board import Board, Ranking, Row
+    from exabench.board.ranking import Board, Ranking, Row
 
 DRAWN = 40  # lines of a candidate list in the overview's figure; its table holds all
 SHOWN = 20_000  # cells of tasks that an overview shows before it is asked for them

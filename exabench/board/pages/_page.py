@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exabench.pages._format import clean
+from exabench.board.pages._format import clean
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,16 +15,7 @@ from exabench.core.files import digest_of, file_digest, json_text, read_json
 from exabench.core.nouns import Progress, Submission, silent
 from exabench.hub.cards import model_card, model_template
 from exabench.hub.client import Repository, model_folder, pickles
-from exabench.hub.commits import (
-    CARD,
-    MANIFEST,
-    Change,
-    Publication,
-    Published,
-    check_apart,
-    listed_files,
-    place_of,
-)
+from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published, listed_files
 
 SUBMISSION = "submission.toml"
 TRAINING = "training.json"
@@ -49,50 +40,45 @@ def publish_model(
     not what its manifest says or holds a pickle, a tag that is elsewhere, and what the Hub refuses; OutsideFailed after
     the last retry, when nothing of it is visible, or all of it; CannotWrite.
     """
-    folder = Path(folder)
-    place = place_of(to, kind="model", pull_request=pull_request)
-    if tag and not _TAG.fullmatch(tag):
-        raise BadInput(f"tag {tag!r} must be of ASCII letters, digits and ._- (at most 64), as in v1")
-    if tag and not isinstance(place, Repository):
-        raise BadInput(f"{to} is a folder, and a folder has no tags; leave --tag out, or name a repository")
-    progress(0, 3, "checking the model")
-    _check(folder)
-    check_apart(folder, to, "model")
     return _ModelPublication(
-        folder=folder, place=place, pull_request=pull_request, dry_run=dry_run, progress=progress, tag=tag
+        folder=Path(folder), to=to, pull_request=pull_request, dry_run=dry_run, progress=progress, tag=tag
     ).run()
-
-
-def _check(folder: Path) -> None:
-    """Refuse what is not a model folder as the training left it."""
-    if not (folder / MANIFEST).is_file() or not (folder / TRAINING).is_file():
-        raise BadInput(f"is no model folder: {MANIFEST} or {TRAINING} is missing; train one", file=folder)
-    found = pickles(folder)
-    if found:
-        raise BadInput(
-            f"holds a pickle ({found[0]}), which would run code where it is loaded; take it out", file=folder
-        )
-    listed = listed_files((folder / MANIFEST).read_bytes(), "model", str(folder / MANIFEST))
-    files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
-    odd = sorted((files - {CARD, MANIFEST}) ^ listed.keys())
-    if odd:
-        how = "not listed in" if odd[0] in files else "missing, but listed in"
-        raise BadInput(f"{odd[0]} is {how} {MANIFEST}; publish what the training wrote", file=folder)
-    for path, digest in listed.items():
-        if file_digest(folder / path) != digest:
-            raise BadInput(f"is not what {MANIFEST} says; publish what the training wrote", file=folder / path)
-    digest = model_folder(str(folder)).revision
-    if read_submission(folder / SUBMISSION).revision != digest:
-        raise BadInput(f"names another revision than the folder's, {digest}", file=folder / SUBMISSION)
 
 
 @dataclass(kw_only=True)
 class _ModelPublication(Publication):
     """A model on its way. `tag` is empty where the next number is taken; a folder and a pull request have no tags."""
 
+    kind = "model"
     what = "model"
     advice = "give another one"
     tag: str
+
+    def check(self) -> None:
+        folder = self.folder
+        if self.tag and not _TAG.fullmatch(self.tag):
+            raise BadInput(f"tag {self.tag!r} must be of ASCII letters, digits and ._- (at most 64), as in v1")
+        if self.tag and not isinstance(self.place, Repository):
+            raise BadInput(f"{self.to} is a folder, and a folder has no tags; leave --tag out, or name a repository")
+        if not (folder / MANIFEST).is_file() or not (folder / TRAINING).is_file():
+            raise BadInput(f"is no model folder: {MANIFEST} or {TRAINING} is missing; train one", file=folder)
+        found = pickles(folder)
+        if found:
+            raise BadInput(
+                f"holds a pickle ({found[0]}), which would run code where it is loaded; take it out", file=folder
+            )
+        listed = listed_files((folder / MANIFEST).read_bytes(), "model", str(folder / MANIFEST))
+        files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+        odd = sorted((files - {CARD, MANIFEST}) ^ listed.keys())
+        if odd:
+            how = "not listed in" if odd[0] in files else "missing, but listed in"
+            raise BadInput(f"{odd[0]} is {how} {MANIFEST}; publish what the training wrote", file=folder)
+        for path, digest in listed.items():
+            if file_digest(folder / path) != digest:
+                raise BadInput(f"is not what {MANIFEST} says; publish what the training wrote", file=folder / path)
+        digest = model_folder(str(folder)).revision
+        if read_submission(folder / SUBMISSION).revision != digest:
+            raise BadInput(f"names another revision than the folder's, {digest}", file=folder / SUBMISSION)
 
     def version_at(self, commit: str) -> str | None:
         if not self._is_at(commit):
@@ -106,7 +92,7 @@ class _ModelPublication(Publication):
             return last
         return _next_number(tags)
 
-    def change(self) -> Change:
+    def change(self) -> Commit:
         """Every file of the folder; those of the model before it that it lacks go."""
         manifest = self.read(MANIFEST, self.head)
         old = {}
@@ -115,7 +101,7 @@ class _ModelPublication(Publication):
         version = self.tag
         if not version and self._has_numbers:
             version = _next_number(self.place.tags() if self.head else {})
-        return Change(
+        return Commit(
             version=version,
             message=" ".join(filter(None, [self._name, version])) + f": model at {self._submission.revision}",
             files={**self._files, CARD: self._card(self.head)},

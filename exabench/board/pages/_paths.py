@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from exabench.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from exabench.board import Board, Ranking, Score
+    from exabench.board.ranking import Board, Ranking, Score
 
 MANIFEST = "files.json"
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from exabench.pages._page import Page
-from exabench.pages._paths import efficiency_page
-from exabench.pages._views import WRITTEN, Line, View, stamp
-from exabench.pages.figures import VALUE, CostPoint, frontier
+from exabench.board.pages._page import Page
+from exabench.board.pages._paths import efficiency_page
+from exabench.board.pages._views import WRITTEN, Line, View, stamp
+from exabench.board.pages.figures import VALUE, CostPoint, frontier
 
 if TYPE_CHECKING:
-    from exabench.board import Ranking, Spent
+    from exabench.board.ranking import Ranking, Spent
 
 DRAWN = 200  # points in a figure, those of the front first
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from exabench.board.pages._format import first_stage
+from exabench.board.pages._page import Page
+from exabench.board.pages._paths import reported_page, task_page
+from exabench.board.pages._training_views import overlaps
+from exabench.board.pages._views import WRITTEN, View, stamp
+from exabench.board.pages.figures import ListScores, panels
 from exabench.core.nouns import FIRST_STAGE, Task
-from exabench.pages._format import first_stage
-from exabench.pages._page import Page
-from exabench.pages._paths import reported_page, task_page
-from exabench.pages._training_views import overlaps
-from exabench.pages._views import WRITTEN, View, stamp
-from exabench.pages.figures import ListScores, panels
 from exabench.tasks.catalogue import task
 
 if TYPE_CHECKING:
-    from exabench.board import Entry, Reported, Score
+    from exabench.board.ranking import Entry, Reported, Score
 
 HARDEST = 10
 BOUND = "exabench--oracle"

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from exabench.board.pages._format import count, flat
+from exabench.board.pages._page import Page
+from exabench.board.pages._paths import dataset_page, model_file, model_page
+from exabench.board.pages._rows import row_pages
+from exabench.board.pages._views import WRITTEN, View
 from exabench.core.files import dotted
 from exabench.core.nouns import Submission, Task
 from exabench.core.rows import Release
 from exabench.hub.cards import model_settings
-from exabench.pages._format import count, flat
-from exabench.pages._page import Page
-from exabench.pages._paths import dataset_page, model_file, model_page
-from exabench.pages._rows import row_pages
-from exabench.pages._views import WRITTEN, View
 
 if TYPE_CHECKING:
-    from exabench.board import Score
+    from exabench.board.ranking import Score
 
 REPORTS = ("curves.csv", "recipe.toml", "training.json")  # of a training; its card is for elsewhere
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from exabench.board.pages._format import count, score
+from exabench.board.pages._page import Page
+from exabench.board.pages._paths import submission_page
+from exabench.board.pages._views import View
 from exabench.core.files import digest_of
-from exabench.core.nouns import Change
-from exabench.pages._format import count, score
-from exabench.pages._page import Page
-from exabench.pages._paths import submission_page
-from exabench.pages._views import View
+from exabench.core.nouns import BoardChange
 
 if TYPE_CHECKING:
-    from exabench.board import Score
+    from exabench.board.ranking import Score
 
 NEWEST = 100  # entries
 LISTED = 10  # results or changes in the words of an entry
@@ -46,7 +46,7 @@ def news(view: View) -> list[News]:
     """
     board = view.board
     entries = [_results(view, slug) for slug, one in board.submissions.items() if not one.withdrawn]
-    later: dict[tuple[str, str], list[Change]] = {}
+    later: dict[tuple[str, str], list[BoardChange]] = {}
     for change in board.changes:
         if change.before is not None and change.submission in board.submissions:
             later.setdefault((change.date, change.submission), []).append(change)
@@ -95,6 +95,6 @@ def _in_words(one: Score) -> str:
     return f"{one.task} over {one.candidates}: {one.headline} {score(one.value)} ({about})"
 
 
-def _change_in_words(one: Change) -> str:
+def _change_in_words(one: BoardChange) -> str:
     after = "none" if one.after is None else score(one.after)
     return f"{one.task} over {one.candidates}: {one.metric} from {score(one.before)} to {after}, {one.reason}"

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from exabench.core.nouns import Change, Submission
-from exabench.core.rows import Release
-from exabench.pages._compare import vector_script
-from exabench.pages._format import clean, count, score, signed
-from exabench.pages._page import Page
-from exabench.pages._paths import (
+from exabench.board.pages._compare import vector_script
+from exabench.board.pages._format import clean, count, score, signed
+from exabench.board.pages._page import Page
+from exabench.board.pages._paths import (
     list_data,
     owner_page,
     ranking_data,
@@ -24,14 +22,16 @@ from exabench.pages._paths import (
     submission_page,
     vector_data,
 )
-from exabench.pages._rankings import AT_ONCE, Lists
-from exabench.pages._training_views import learnt
-from exabench.pages._views import STATES, WRITTEN, QueryChange, View, stamp
-from exabench.pages.downloads import result_json
-from exabench.pages.figures import Span, bars, ladder
+from exabench.board.pages._rankings import AT_ONCE, Lists
+from exabench.board.pages._training_views import learnt
+from exabench.board.pages._views import STATES, WRITTEN, QueryChange, View, stamp
+from exabench.board.pages.downloads import result_json
+from exabench.board.pages.figures import Span, bars, ladder
+from exabench.core.nouns import BoardChange, Submission
+from exabench.core.rows import Release
 
 if TYPE_CHECKING:
-    from exabench.board import Score
+    from exabench.board.ranking import Score
 
 EXTREMES = 5
 HISTORY = 50  # changes on a submission's own page; changes.html holds more and data/changes.json all
@@ -45,7 +45,7 @@ def pages(view: View) -> Iterator[Page]:
         owners.setdefault(owner_page(one.owner), []).append(one)
     for path, sent in sorted(owners.items()):
         yield Page(path, partial(owner, view, sent), "owner.html")
-    history: dict[str, list[Change]] = {}
+    history: dict[str, list[BoardChange]] = {}
     for change in reversed(view.board.changes):
         history.setdefault(change.submission, []).append(change)
     for slug, results in view.by_submission.items():
@@ -77,7 +77,7 @@ def owner(view: View, sent: Sequence[Submission]) -> dict[str, Any]:
     }
 
 
-def submission(view: View, slug: str, history: Sequence[Change] = ()) -> dict[str, Any]:
+def submission(view: View, slug: str, history: Sequence[BoardChange] = ()) -> dict[str, Any]:
     """The page of a submission; `history` is what became of its numbers, newest first."""
     one = view.board.submissions[slug]
     results = view.by_submission[slug]

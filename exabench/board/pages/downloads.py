@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 from pyarrow import json as arrow_json
 
 from exabench.bench.ledger import result_json as stored_json
+from exabench.board.pages._format import clean, first_stage, training
+from exabench.board.pages._page import Page
+from exabench.board.pages._paths import result_data
+from exabench.board.pages._views import Line, Tested, View
 from exabench.core.nouns import Cost
-from exabench.pages._format import clean, first_stage, training
-from exabench.pages._page import Page
-from exabench.pages._paths import result_data
-from exabench.pages._views import Line, Tested, View
 
 if TYPE_CHECKING:
-    from exabench.board import Score
+    from exabench.board.ranking import Score
 
 FORMAT = 2  # 2: one paired test, `p` and `p_holm`
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

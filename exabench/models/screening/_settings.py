@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from exabench.core.errors import BadInput, UnknownName
 from exabench.models.screening._refusals import SubmissionRefused
+from exabench.models.sentence_modules import checked_modules
 
 FAMILIES: Mapping[str, str] = {  # model_type: how its classes begin; those that a head of exabench reads
     **{"albert": "Albert", "bert": "Bert", "camembert": "Camembert", "deberta": "Deberta"},
@@ -25,7 +27,6 @@ WORDS = 64 << 10  # bytes of a chat template, which is a program of sorts
 
 _HEADS = r"(Model|EncoderModel|PreTrainedModel|LMHeadModel|For(SequenceClassification|ConditionalGeneration|CausalLM"
 _HEADS += r"|MaskedLM|PreTraining|TextEncoding|TextModel|TokenClassification))"
-_MODULE = re.compile(r"sentence_transformers(\.[a-z_0-9]+)*\.(Transformer|Pooling|Normalize|Dense)")
 _CODE = {  # settings that name code or a place to fetch it from
     *("auto_map", "trust_remote_code", "custom_pipelines", "custom_code", "custom_generate", "quantization_config"),
     *("compression_config", "kernel_config", "use_kernels", "kernels", "adapter_config", "base_model_name_or_path"),
@@ -93,13 +94,12 @@ def check_config(value: Any, file: str) -> None:
 
 def check_modules(value: Any, file: str) -> None:
     """modules.json names the modules of sentence-transformers that are read here, each in a plain folder."""
-    for module in value if isinstance(value, list) else [None]:
-        if not isinstance(module, dict) or not isinstance(module.get("type"), str):
-            raise SubmissionRefused("unsafe-files", "is not a list of modules", file=file)
-        if not _MODULE.fullmatch(module["type"]):
-            raise SubmissionRefused("unsupported-model", f"names module {module['type'][:80]!r}", file=file)
-        if not re.fullmatch(r"(\d{1,2}_[A-Za-z]{1,40})?", str(module.get("path", ""))):
-            raise SubmissionRefused("unsafe-files", f"names the folder {str(module.get('path'))[:80]!r}", file=file)
+    try:
+        checked_modules(value, "")
+    except UnknownName as error:
+        raise SubmissionRefused("unsupported-model", str(error), file=file) from error
+    except BadInput as error:
+        raise SubmissionRefused("unsafe-files", str(error), file=file) from error
 
 
 def shards_of(value: Any, file: str, present: Mapping[str, int]) -> dict[str, str]:

@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
-
-from msgspec import Meta
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from exabench.core.files import digest_of
 
@@ -19,13 +17,6 @@ if TYPE_CHECKING:
 Qrels: TypeAlias = Mapping[str, Mapping[str, int]]
 """`{query_id: {passage_id: grade}}`; a grade of 0 or less is a judged passage that is not relevant."""
 
-
-# No amount is below zero; checked where a record is read.
-Count: TypeAlias = Annotated[int, Meta(ge=0)]
-Amount: TypeAlias = Annotated[float, Meta(ge=0)]
-Quotients: TypeAlias = Annotated[
-    Mapping[Annotated[str, Meta(pattern="^(paper|exact)$")], Amount | None], Meta(min_length=2)
-]
 
 Progress: TypeAlias = Callable[[int, int, str], None]
 """What long work calls as it goes: pieces done, pieces in all, the piece just done."""
@@ -115,10 +106,10 @@ class Usage:
 class Timing:
     """How fast, and on what: seconds per query (each alone, `sample` queries) and pairs per second (batched)."""
 
-    p50: Amount
-    p95: Amount
-    sample: Count
-    pairs_per_second: Amount | None
+    p50: float
+    p95: float
+    sample: int
+    pairs_per_second: float | None
     hardware: str
 
 
@@ -130,18 +121,18 @@ class Cost:
     `exact` estimate; what cannot be known is None.
     """
 
-    prompts: Amount
-    input_tokens: Amount
-    output_tokens: Amount
-    flops_paper: Amount | None
-    flops_exact: Amount | None
-    rpp: Quotients
-    qpp: Quotients
-    cut_passages: Count
-    cut_queries: Count
-    repairs: Mapping[str, Count]
+    prompts: float
+    input_tokens: float
+    output_tokens: float
+    flops_paper: float | None
+    flops_exact: float | None
+    rpp: Mapping[str, float | None]
+    qpp: Mapping[str, float | None]
+    cut_passages: int
+    cut_queries: int
+    repairs: Mapping[str, int]
     precision: str
-    parameters: Count | None
+    parameters: int | None
     timing: Timing | None
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import digest_of, file_digest, read_json
-from exabench.core.nouns import Result
+from exabench.core.nouns import Cost, Result
 from exabench.core.records import read
 
 FORMAT = 3  # 2: results carry the model and what it cost; 3: the gain is one paired test
@@ -49,8 +49,23 @@ def read_result(file: Path, *, of: str = "") -> Result:
     if not of and digest_of(body) != digest:
         raise BadInput("was edited: its digest does not fit its content; run `exabench bench run` again", file=file)
     result = read(Result, body, file=file, what="does not hold a result:")
-    if _body(result) != body:  # a key too many, or too few
+    if _body(result) != body or not _is_sound(result.cost):  # a key too many, or a number that no model can have
         raise BadInput("does not hold a result: `exabench bench run` writes other fields", file=file)
     if (file.parent.name, file.stem) != (result.submission, f"{result.task}.{result.candidates.name}"):
         raise BadInput("lies under another name than its content says", file=file)
     return result
+
+
+def _is_sound(cost: Cost | None) -> bool:
+    """No amount is below zero: these numbers cannot be recomputed from the run."""
+    if cost is None:
+        return True
+    amounts: list[float] = [*cost.repairs.values()]
+    for part in (cost, cost.timing):
+        if part is not None:
+            amounts += [value for value in vars(part).values() if isinstance(value, int | float)]
+    for quotients in (cost.rpp, cost.qpp):
+        if set(quotients) != {"paper", "exact"}:
+            return False
+        amounts += [value for value in quotients.values() if value is not None]
+    return min(amounts) >= 0

@@ -6,7 +6,7 @@ BIN := .venv/bin
 EXABENCH_DATA ?= $(wildcard ../shared/data)
 export EXABENCH_DATA
 
-.PHONY: demo test test-slow check test-web test-sandbox test-vllm benchmark benchmark-models wheel clean
+.PHONY: demo test test-slow check floors test-web test-sandbox test-vllm benchmark benchmark-models wheel clean
 
 demo: .venv/.ready
 	@EXABENCH_DATA= $(BIN)/exabench demo
@@ -26,6 +26,10 @@ check: .venv/.tools
 	$(BIN)/mypy exabench
 	$(BIN)/exabench board check
 	$(BIN)/exabench bench verify > /dev/null
+
+# The drawing of the floors in CONTRIBUTING.md, made from the imports.
+floors:
+	$(PYTHON) tests/floors.py
 
 # A real Chromium, axe-core and the Nu HTML checker over every kind of page.
 test-web: .venv/.tools

@@ -19,64 +19,75 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from exabench.auditing import audit as audit
-    from exabench.board import Board as Board
-    from exabench.building import build as build
-    from exabench.comparison import compare as compare
-    from exabench.comparison import comparison_table as comparison_table
+    from exabench.bench.candidates import make_candidates as make_candidates
+    from exabench.bench.comparison import compare as compare
+    from exabench.bench.comparison import comparison_table as comparison_table
+    from exabench.bench.evaluation import evaluate as evaluate
+    from exabench.bench.evaluation import run_board as run_board
+    from exabench.bench.evaluation import score as score
+    from exabench.bench.submitting import submit as submit
+    from exabench.bench.verification import check as check
+    from exabench.bench.verification import verify as verify
+    from exabench.board.pages import render as render
+    from exabench.board.ranking import Board as Board
+    from exabench.core.errors import ExabenchError as ExabenchError
+    from exabench.core.nouns import Candidates as Candidates
+    from exabench.core.nouns import Convention as Convention
+    from exabench.core.nouns import Measurement as Measurement
+    from exabench.core.nouns import Passage as Passage
+    from exabench.core.nouns import Query as Query
+    from exabench.core.nouns import Result as Result
+    from exabench.core.nouns import Run as Run
+    from exabench.core.nouns import Submission as Submission
+    from exabench.core.nouns import Task as Task
+    from exabench.core.rows import Release as Release
+    from exabench.data.auditing import audit as audit
+    from exabench.data.building import build as build
+    from exabench.data.publishing import publish as publish
+    from exabench.data.releases import load as load
     from exabench.demo import run_demo as run_demo
-    from exabench.errors import ExabenchError as ExabenchError
-    from exabench.evaluation import evaluate as evaluate
-    from exabench.evaluation import run_board as run_board
-    from exabench.evaluation import score as score
-    from exabench.nouns import Candidates as Candidates
-    from exabench.nouns import Convention as Convention
-    from exabench.nouns import Measurement as Measurement
-    from exabench.nouns import Passage as Passage
-    from exabench.nouns import Query as Query
-    from exabench.nouns import Result as Result
-    from exabench.nouns import Run as Run
-    from exabench.nouns import Submission as Submission
-    from exabench.nouns import Task as Task
-    from exabench.pages import render as render
-    from exabench.publishing import publish as publish
-    from exabench.publishing import publish_model as publish_model
-    from exabench.qrels import read_qrels as read_qrels
-    from exabench.qrels import write_qrels as write_qrels
-    from exabench.releases import load as load
-    from exabench.reranking import make_candidates as make_candidates
-    from exabench.rows import Release as Release
-    from exabench.runs import read_run as read_run
-    from exabench.runs import run_of as run_of
-    from exabench.runs import write_run as write_run
-    from exabench.submitting import submit as submit
-    from exabench.systems import reranker as reranker
-    from exabench.systems import retriever as retriever
-    from exabench.systems import teacher as teacher
+    from exabench.measure.qrels import read_qrels as read_qrels
+    from exabench.measure.qrels import write_qrels as write_qrels
+    from exabench.measure.runs import read_run as read_run
+    from exabench.measure.runs import run_of as run_of
+    from exabench.measure.runs import write_run as write_run
+    from exabench.parts.assembly import reranker as reranker
+    from exabench.parts.assembly import retriever as retriever
+    from exabench.parts.assembly import teacher as teacher
     from exabench.training import train as train
-    from exabench.verification import check as check
-    from exabench.verification import verify as verify
+    from exabench.training.publishing import publish_model as publish_model
 
 _HOME = {
-    "auditing": ["audit"],
-    "board": ["Board"],
-    "building": ["build"],
-    "comparison": ["compare", "comparison_table"],
+    "bench.candidates": ["make_candidates"],
+    "bench.comparison": ["compare", "comparison_table"],
+    "bench.evaluation": ["evaluate", "run_board", "score"],
+    "bench.submitting": ["submit"],
+    "bench.verification": ["check", "verify"],
+    "board.pages": ["render"],
+    "board.ranking": ["Board"],
+    "core.errors": ["ExabenchError"],
+    "core.nouns": [
+        "Candidates",
+        "Convention",
+        "Measurement",
+        "Passage",
+        "Query",
+        "Result",
+        "Run",
+        "Submission",
+        "Task",
+    ],
+    "core.rows": ["Release"],
+    "data.auditing": ["audit"],
+    "data.building": ["build"],
+    "data.publishing": ["publish"],
+    "data.releases": ["load"],
     "demo": ["run_demo"],
-    "errors": ["ExabenchError"],
-    "evaluation": ["evaluate", "run_board", "score"],
-    "nouns": ["Candidates", "Convention", "Measurement", "Passage", "Query", "Result", "Run", "Submission", "Task"],
-    "pages": ["render"],
-    "publishing": ["publish", "publish_model"],
-    "qrels": ["read_qrels", "write_qrels"],
-    "releases": ["load"],
-    "reranking": ["make_candidates"],
-    "rows": ["Release"],
-    "runs": ["read_run", "run_of", "write_run"],
-    "submitting": ["submit"],
-    "systems": ["reranker", "retriever", "teacher"],
+    "measure.qrels": ["read_qrels", "write_qrels"],
+    "measure.runs": ["read_run", "run_of", "write_run"],
+    "parts.assembly": ["reranker", "retriever", "teacher"],
     "training": ["train"],
-    "verification": ["check", "verify"],
+    "training.publishing": ["publish_model"],
 }
 _NAMES = {name: module for module, names in _HOME.items() for name in names}
 

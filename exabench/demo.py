@@ -14,25 +14,25 @@ from typing import Any, TypeAlias
 
 from msgspec import structs
 
-from exabench.auditing import Audit, audit
-from exabench.board import Board
-from exabench.building import Sources, build, data_recipe, record
-from exabench.catalogue import expand
-from exabench.errors import BadInput
-from exabench.evaluation import run_board
-from exabench.files import only_writer, replacing_folder, toml_text, write
-from exabench.ledger import Ledger
-from exabench.nouns import Progress, Submission, silent
-from exabench.pages import render
-from exabench.publishing import publish
-from exabench.recipe import Recipe, read_recipe
-from exabench.releases import MANIFEST
-from exabench.releases import read as read_release
-from exabench.reranking import freeze_candidates
-from exabench.submissions import TRAINING_FILES, read_submission, read_training, submission_text
-from exabench.submitting import add_baselines, submit
+from exabench.bench.candidates import freeze_candidates
+from exabench.bench.evaluation import run_board
+from exabench.bench.ledger import Ledger
+from exabench.bench.submissions import TRAINING_FILES, read_submission, read_training, submission_text
+from exabench.bench.submitting import add_baselines, submit
+from exabench.bench.verification import Cell, verify
+from exabench.board.pages import render
+from exabench.board.ranking import Board
+from exabench.core.errors import BadInput
+from exabench.core.files import only_writer, replacing_folder, toml_text, write
+from exabench.core.nouns import Progress, Submission, silent
+from exabench.core.recipe import Recipe, read_recipe
+from exabench.data.auditing import Audit, audit
+from exabench.data.building import Sources, build, data_recipe, record
+from exabench.data.publishing import publish
+from exabench.data.releases import MANIFEST
+from exabench.data.releases import read as read_release
+from exabench.tasks.catalogue import expand
 from exabench.training import Plan, Who, train, train_recipe
-from exabench.verification import Cell, verify
 
 KEYS: Mapping[str, type] = {
     "title": str,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from exabench.errors import UnknownName
+from exabench.core.errors import UnknownName
 
 
 @dataclass(frozen=True)

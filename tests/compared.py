@@ -3,7 +3,7 @@
     python tests/compared.py DIR
 
 fills DIR/board, DIR/many/site, DIR/one/site of a board with one line,
-DIR/none/site of a board without any, and DIR/expected.json: what exabench.comparison says of three pairs.
+DIR/none/site of a board without any, and DIR/expected.json: what exabench.bench.comparison says of three pairs.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from exabench.board import Board
-from exabench.catalogue import expand, task
-from exabench.comparison import compare_submissions
-from exabench.ledger import Ledger, read_result
-from exabench.nouns import FIRST_STAGE, Convention, Result, Submission
-from exabench.pages import render
-from exabench.statistics import paired_test
-from exabench.submissions import submission_text
+from exabench.bench.comparison import compare_submissions
+from exabench.bench.ledger import Ledger, read_result
+from exabench.bench.submissions import submission_text
+from exabench.board.pages import render
+from exabench.board.ranking import Board
+from exabench.core.nouns import FIRST_STAGE, Convention, Result, Submission
+from exabench.measure.statistics import paired_test
+from exabench.tasks.catalogue import expand, task
 
 TASKS = ["trec-dl-2019", "nfcorpus", "scifact", "fiqa", "trec-covid", "cqadupstack"]
 SIZES = {"trec-dl-2019": 43, "nfcorpus": 323, "scifact": 300, "fiqa": 648, "trec-covid": 50}

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from models import classifier_folder, decoder_folder, encoder_folder, rankt5_folder, t5_folder, t5_tokenizer
 
-from exabench.files import toml_text
-from exabench.losses import LOSSES
-from exabench.nouns import silent
-from exabench.releases import save, write_table
-from exabench.rows import FAMILIES, Release, Row, Table
-from exabench.systems import reranker
+from exabench.core.files import toml_text
+from exabench.core.nouns import silent
+from exabench.core.rows import FAMILIES, Release, Row, Table
+from exabench.data.releases import save, write_table
+from exabench.parts.assembly import reranker
+from exabench.parts.losses import LOSSES
 from exabench.training import train
 from exabench.training.dev import dev_of
 from exabench.training.distributed import Ranks

@@ -12,8 +12,8 @@ import huggingface_hub.constants
 import huggingface_hub.utils._http
 import pytest
 
-from exabench.releases import read, save, write_table
-from exabench.rows import FAMILIES, DataFile, Release, Row, Table
+from exabench.core.rows import FAMILIES, DataFile, Release, Row, Table
+from exabench.data.releases import read, save, write_table
 
 CANARY = "hf_canary0123456789abcdefghijklmnop"
 """The token that every test publishes with: it must never come out again."""
@@ -83,7 +83,7 @@ def _replies(folder: Path, table: str, text: str) -> DataFile:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from exabench.replies import SCHEMA
+    from exabench.parts.replies import SCHEMA
 
     path = folder / "replies" / f"{table}.parquet"
     path.parent.mkdir(exist_ok=True)

@@ -1,203 +1,176 @@
-"""The house keeps its shape: floors, shelves, one room for each outside library, and a start that loads nothing."""
+"""The house keeps its shape: floors, shelves, one place for each outside library, and a start that loads nothing."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from floors import BEGIN, CONTRIBUTING, END, PACKAGE, ROOT, Source, below, drawing, floors, sources
 
-PACKAGE = Path(__file__).parents[1] / "exabench"
-FILES = sorted(PACKAGE.rglob("*.py"))
-
-FLOORS = {
-    0: {
-        "nouns",
-        "rows",
-        "shelf",
-        "recipe",
-        "files",
-        "errors",
-        "catalogue",
-        "options",
-        "parallel",
-        "records",
-        "sentence_modules",
-        "sqlite_store",
-    },
-    1: {
-        *("metrics", "statistics", "runs", "qrels", "submissions", "hub", "flops", "strategies"),
-        *("batches", "models", "prompting", "quality", "permutation", "losses"),
-        *("screening", "exposure", "http", "asking", "rank_fusion"),
-    },
-    1.5: {"dual_encoder", "collections"},
-    2: {
-        *("retrievers", "rerankers", "teachers", "ledger", "measuring", "costs"),
-        *("pairs", "queries", "builders", "replies", "releases", "cards", "shards"),
-        *("showing", "discussions"),
-    },
-    3: {"systems", "commits"},
-    4: {"reranking", "sandbox"},
-    5: {
-        *("evaluation", "comparison", "verification", "board", "pages"),
-        *("building", "publishing", "auditing", "training"),
-    },
-    5.3: {"submitting"},
-    5.6: {"queueing"},
-    6: {"demo"},
-    7: {"__init__", "cli"},
-    8: {"__main__"},
+FLOORS = {  # a folder may import those with a smaller number
+    "core": 0,
+    "hub": 1,
+    "measure": 1,
+    "tasks": 2,
+    "models": 2,
+    "parts": 3,
+    "data": 4,
+    "bench": 5,
+    "training": 6,
+    "board": 7,
+    "demo": 8,
+    "cli": 9,
 }
-FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
-SHELVES = (
-    *("builders", "collections", "losses", "metrics", "pairs", "queries", "rerankers", "retrievers", "strategies"),
-    "teachers",
+SHELVES = {
+    "data": ("builders", "pairs", "queries"),
+    "measure": ("metrics",),
+    "models": ("strategies",),
+    "parts": ("losses", "rerankers", "retrievers", "teachers"),
+}
+HEAVY = set(
+    """
+    aiohttp bm25s datasets faiss huggingface_hub ir_datasets jinja2 msgspec numba numpy pandas pyarrow pyserini ranx
+    rich scipy sentence_transformers torch transformers vllm yaml
+    """.split()
 )
-HEAVY = {
-    *("torch", "transformers", "vllm", "pyserini", "ranx", "datasets", "huggingface_hub", "pyarrow", "numpy"),
-    *(
-        "pandas",
-        "jinja2",
-        "scipy",
-        "bm25s",
-        "ir_datasets",
-        "numba",
-        "rich",
-        "sentence_transformers",
-        "faiss",
-        "aiohttp",
-        "yaml",
-    ),
-}
-ONLY_IN = {  # an outside library and the rooms that may know it
-    "huggingface_hub": {"hub", "discussions", "cards"},
-    "datasets": {"hub", "releases"},
-    "jinja2": {"pages", "prompting", "cards"},
-    "ir_datasets": {"collections"},
-    "bm25s": {"retrievers"},
-    "ranx": set(),
-    "rich": {"cli"},
-    "vllm": {"teachers"},
-    "aiohttp": {"http"},
-    "pyserini": {"retrievers"},
-    "jnius": {"retrievers"},
-    "sentence_transformers": {"dual_encoder"},
-    "faiss": {"retrievers"},
-    "torch": {"losses", "strategies", "models", "dual_encoder", "rerankers", "retrievers", "teachers", "training"},
-    "transformers": {"models", "rerankers", "retrievers", "teachers", "training"},
+ONLY_IN = {  # an outside library and the folders that may know it
+    "aiohttp": {"core"},
     "accelerate": {"training"},
+    "bm25s": {"parts"},
     "click": {"cli"},
-    "yaml": {"cards"},
-    "ray": {"building", "parallel"},
+    "datasets": {"data", "hub"},
+    "faiss": {"parts", "models"},
+    "huggingface_hub": {"hub"},
+    "ir_datasets": {"tasks"},
+    "jinja2": {"board", "hub", "parts"},
+    "jnius": {"parts"},
+    "pyserini": {"parts"},
+    "ranx": {"parts"},
+    "ray": {"core"},
+    "rich": {"cli"},
+    "sentence_transformers": {"models"},
+    "torch": {"models", "parts", "training"},
+    "transformers": {"models", "parts", "training"},
+    "vllm": {"parts"},
+    "yaml": {"hub"},
 }
+MOST_AT_THE_TOP = 16
 
 
-def room_of(file: Path) -> str:
-    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def place(source: Source) -> str:
+    return str(source.file.relative_to(ROOT))
 
 
-def imports(file: Path) -> Iterator[tuple[str, bool]]:
-    """Every module a file imports at run time, and whether it does so at the top."""
+def test_the_top_of_the_package_holds_what_the_product_does() -> None:
+    names = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    names |= {path.stem for path in PACKAGE.glob("*.py")}
+    assert names == FLOORS.keys() | {"__init__", "__main__", "mini", "recipes"}
+    assert len(names) <= MOST_AT_THE_TOP
 
-    def walk(node: ast.AST, top: bool) -> Iterator[tuple[str, bool]]:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+
+def test_imports_point_down_and_never_sideways() -> None:
+    for source in sources():
+        for one in source.imports:
+            assert one.module != "exabench", f"{place(source)} imports the root, which ties all modules into one knot"
+            other = below(one.module)
+            if other is None or other == source.folder or source.folder in ("__init__", "__main__"):
                 continue
-            if isinstance(child, ast.Import):
-                yield from ((alias.name, top) for alias in child.names)
-            elif isinstance(child, ast.ImportFrom):
-                assert child.level == 0, f"{file}: relative imports hide the floors"
-                yield child.module or "", top
-            yield from walk(child, top and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
-
-    yield from walk(ast.parse(file.read_text(encoding="utf-8")), True)
+            assert FLOORS[other] < FLOORS[source.folder], (
+                f"{place(source)} imports {one.module}, which is no floor below"
+            )
+            if source.folder == "cli" and one.at_top and not one.for_types:
+                assert other == "core", f"{place(source)} imports {one.module} at the top: --help would load it"
 
 
-def inner(module: str) -> str | None:
-    parts = module.split(".")
-    return parts[1] if parts[0] == "exabench" and len(parts) > 1 else None
+def test_contributing_shows_the_floors_as_the_imports_have_them() -> None:
+    assert max(floors().values()) <= max(FLOORS.values())
+    shown = CONTRIBUTING.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+    assert shown == drawing(), "make floors draws them anew"
 
 
-def functions(file: Path) -> Iterator[ast.FunctionDef]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef):
-            yield node
+def test_the_core_needs_the_standard_library_and_three_small_ones() -> None:
+    allowed = set(sys.stdlib_module_names) | {"exabench", "msgspec", "aiohttp", "ray"}
+    for source in sources():
+        if source.folder == "core":
+            outside = {one.module.split(".")[0] for one in source.imports if not one.for_types} - allowed
+            assert not outside, f"{place(source)} imports {outside}"
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_imports_point_down_and_never_sideways(file: Path) -> None:
-    room = room_of(file)
-    assert room in FLOOR_OF, f"{room} has no floor: give it one in FLOORS"
-    for module, top in imports(file):
-        other = inner(module)
-        assert module != "exabench", f"{file.name} imports the package root, which ties every module into one knot"
-        if other is None or other == room:
+def test_every_outside_library_has_its_folders() -> None:
+    for source in sources():
+        for one in source.imports:
+            folders = ONLY_IN.get(one.module.split(".")[0])
+            assert folders is None or source.folder in folders, (
+                f"{place(source)} imports {one.module}; only {folders} may"
+            )
+
+
+def test_no_part_knows_a_part_of_another_shelf_or_a_sibling() -> None:
+    for source in sources():
+        path = source.module.split(".")
+        if len(path) < 2 or path[1] not in SHELVES.get(path[0], ()):
             continue
-        assert other in FLOOR_OF, f"{file.name} imports {module}, which has no floor"
-        down = FLOOR_OF[other] < FLOOR_OF[room]
-        same_ground = FLOOR_OF[room] == FLOOR_OF[other] == 0
-        assert down or same_ground, f"{file.name} (floor {FLOOR_OF[room]}) imports {module} (floor {FLOOR_OF[other]})"
-        if room == "cli":
-            assert FLOOR_OF[other] == 0 or not top, f"{file.name} imports {module} at the top: --help would load it"
+        for one in source.imports:
+            other = one.module.split(".")[1:]
+            if len(other) < 2 or other[1] not in SHELVES.get(other[0], ()) or one.for_types:
+                continue
+            if other[0] == path[0]:
+                assert other[1] == path[1], f"{place(source)} imports another shelf: {one.module}"
+            if other[:2] == path[:2] and len(other) > 2:
+                assert other[2].startswith("_"), f"{place(source)} imports its sibling {one.module}"
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_the_ground_floor_needs_the_standard_library_and_msgspec_alone(file: Path) -> None:
-    if FLOOR_OF[room_of(file)] == 0:
-        outside = {m.split(".")[0] for m, _ in imports(file)} - set(sys.stdlib_module_names) - {"exabench", "msgspec"}
-        if room_of(file) == "parallel":
-            outside -= {"ray"}
-        assert not outside, f"{file.name} imports {outside}"
+def test_private_modules_are_private_to_their_folder() -> None:
+    for source in sources():
+        for one in source.imports:
+            check_private(
+                place(source), one.module, str(source.file.parent.relative_to(PACKAGE.parent)).replace("/", ".")
+            )
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_every_outside_library_has_one_room(file: Path) -> None:
-    for module, _ in imports(file):
-        rooms = ONLY_IN.get(module.split(".")[0])
-        assert rooms is None or room_of(file) in rooms, f"{file.name} imports {module}; only {rooms} may"
+def check_private(importer: str, module: str, package: str) -> None:
+    if module.startswith("exabench."):
+        home, _, private = module.partition("._")
+        assert not private or home == package, f"{importer} imports {module}, which is private to {home}"
 
 
-@pytest.mark.parametrize("shelf", SHELVES)
-def test_no_part_of_a_shelf_knows_a_sibling(shelf: str) -> None:
-    for file in (PACKAGE / shelf).glob("*.py"):
-        for module, _ in imports(file):
-            parts = module.split(".")
-            if parts[:2] == ["exabench", shelf] and len(parts) > 2:
-                assert parts[2].startswith("_"), f"{file.name} imports its sibling {module}"
-
-
-@pytest.mark.parametrize("shelf", SHELVES)
+@pytest.mark.parametrize("shelf", [f"{folder}/{shelf}" for folder, shelves in SHELVES.items() for shelf in shelves])
 def test_a_shelf_is_thirty_lines_of_protocol_and_no_table_of_parts(shelf: str) -> None:
     source = (PACKAGE / shelf / "__init__.py").read_text(encoding="utf-8")
     lines = [line for line in source.splitlines() if line.strip()]
     assert "Protocol" in source and "Shelf(" in source and len(lines) <= 35
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_a_module_says_what_it_is(file: Path) -> None:
-    source = file.read_text(encoding="utf-8")
-    assert ast.get_docstring(ast.parse(source)), "a module opens with one sentence"
-    assert file.stem not in {"utils", "helpers", "common", "base", "manager", "config"}
+def test_modules_and_public_names_say_what_they_are_and_are_typed() -> None:
+    for source in sources():
+        assert ast.get_docstring(source.tree), f"{place(source)}: a module opens with one sentence"
+        assert source.file.stem not in {"utils", "helpers", "common", "base", "manager", "config"}
+        for node in source.tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{place(source)}: {node.name} has no docstring"
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.FunctionDef):
+                assert node.returns is not None, f"{place(source)}: {node.name} has no return type"
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_public_names_are_typed_and_documented(file: Path) -> None:
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-            assert ast.get_docstring(node), f"{node.name} has no docstring"
-    for function in functions(file):
-        assert function.returns is not None, f"{function.name} has no return type"
+def test_a_class_name_stands_for_one_class() -> None:
+    homes: dict[str, list[str]] = {}
+    for source in sources():
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(place(source))
+    assert {name: files for name, files in homes.items() if len(files) > 1} == {}
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_only_the_command_line_prints(file: Path) -> None:
-    calls = [n.func for n in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
-    assert not any(isinstance(f, ast.Name) and f.id == "print" for f in calls)
-    if room_of(file) != "cli":
-        assert not any(isinstance(f, ast.Attribute) and f.attr == "echo" for f in calls)
+def test_only_the_command_line_prints() -> None:
+    for source in sources():
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id != "print", f"{place(source)} prints"
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and source.folder != "cli":
+                assert node.func.attr != "echo", f"{place(source)} prints"
 
 
 def loaded_by(*arguments: str) -> set[str]:

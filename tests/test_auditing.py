@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.auditing import audit, cohens_kappa
-from exabench.catalogue import task
-from exabench.collections import open_collection
-from exabench.errors import BadInput
-from exabench.metrics._measure import mean, measure
-from exabench.qrels import read_qrels
-from exabench.releases import save, write_table
-from exabench.rows import FAMILIES, Release, Row, Table, checked_row
-from exabench.runs import read_run
+from exabench.core.errors import BadInput
+from exabench.core.rows import FAMILIES, Release, Row, Table, checked_row
+from exabench.data.auditing import audit, cohens_kappa
+from exabench.data.releases import save, write_table
+from exabench.measure.measures import mean, measure
+from exabench.measure.qrels import read_qrels
+from exabench.measure.runs import read_run
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 EMPTY = {"string": "", "bool": False, "int64": 0, "double": 0.0}
 MINI = "folder mini in BEIR layout"

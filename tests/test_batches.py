@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.batches import batches, padded
+from exabench.models.batches import batches, padded
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=300)
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from bench_toys import Begin, Item
 
-from exabench.errors import ExabenchError, OutsideFailed, UnknownName
-from exabench.evaluation import run_board
-from exabench.ledger import Ledger
-from exabench.parallel import Outcome, run_items
-from exabench.reranking import make_candidates
-from exabench.submitting import submit
+from exabench.bench.candidates import make_candidates
+from exabench.bench.evaluation import run_board
+from exabench.bench.ledger import Ledger
+from exabench.bench.submitting import submit
+from exabench.core.errors import ExabenchError, OutsideFailed, UnknownName
+from exabench.core.parallel import Outcome, run_items
 
 MINILM = """
 name = "me/minilm"

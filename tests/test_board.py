@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from toys import contents
 
-from exabench.board import Board, Spent
-from exabench.catalogue import task
-from exabench.costs import cost_of
-from exabench.errors import BadInput
-from exabench.files import json_text
-from exabench.ledger import Ledger, read_result, result_json
-from exabench.nouns import Cost, Submission, Timing, Usage
-from exabench.pages import render
+from exabench.bench.ledger import Ledger, read_result, result_json
+from exabench.board.pages import render
+from exabench.board.ranking import Board, Spent
+from exabench.core.errors import BadInput
+from exabench.core.files import json_text
+from exabench.core.nouns import Cost, Submission, Timing, Usage
+from exabench.models.costs import cost_of
+from exabench.tasks.catalogue import task
 
 RNG = np.random.default_rng(3)
 

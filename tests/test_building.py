@@ -15,16 +15,19 @@ from typing import Any
 import pytest
 from endpoint import Endpoint, endpoint
 
-from exabench import building, files
-from exabench.building import Sources, build, data_recipe, planned
-from exabench.errors import BadInput, CannotWrite
-from exabench.recipe import Recipe
-from exabench.releases import read, rows, verify
-from exabench.rows import Release
+from exabench.core import files
+from exabench.core.errors import BadInput, CannotWrite
+from exabench.core.recipe import Recipe
+from exabench.core.rows import Release
+from exabench.data import building
+from exabench.data.building import Sources, build, data_recipe, planned
+from exabench.data.releases import read, rows, verify
 
 RECIPES = ("mini-explanations", "mini-listwise", "mini-contrastive", "mini-scored")
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["exabench.building", "exabench.builders.exaranker", "exabench.teachers.replay"])
+CONTEXT.set_forkserver_preload(
+    ["exabench.data.building", "exabench.data.builders.exaranker", "exabench.parts.teachers.replay"]
+)
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -85,7 +88,7 @@ def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path, whole: dict[
 def test_a_build_from_stored_replies_asks_nobody_and_gives_the_same_bytes(
     tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
-    from exabench.replies import Replies
+    from exabench.parts.replies import Replies
 
     made(tmp_path, name="one")
     Replies(tmp_path / "two.sqlite").take_in(tmp_path / "one" / "release" / "replies" / "explanations.parquet")

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from exabench.cards import card, changelog, template_for
-from exabench.cards.front_matter import written
-from exabench.cards.markdown import code, figures, plain, table
-from exabench.errors import BadInput
-from exabench.files import from_json, json_text
-from exabench.rows import FAMILIES, DataFile, Release, Table
+from exabench.core.errors import BadInput
+from exabench.core.files import from_json, json_text
+from exabench.core.rows import FAMILIES, DataFile, Release, Table
+from exabench.hub.cards import card, changelog, template_for
+from exabench.hub.cards.front_matter import written
+from exabench.hub.cards.markdown import code, figures, plain, table
 
 GOLDEN = Path(__file__).parent / "golden"
 TEMPLATES = (

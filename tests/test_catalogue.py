@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from exabench.catalogue import expand, single_task, suites, task, tasks
-from exabench.errors import BadInput, UnknownName
-from exabench.metrics._measure import MetricName
+from exabench.core.errors import BadInput, UnknownName
+from exabench.measure.measures import MetricName
+from exabench.tasks.catalogue import expand, single_task, suites, task, tasks
 
 STATS = Path(__file__).parents[1] / "leaderboard" / "reported" / "qrels_stats.csv"
 PRINTED = {"dl19-passage": "trec-dl-2019", "dl20-passage": "trec-dl-2020", "msmarco-passage.dev-subset": "msmarco-dev"}

@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import load_file
 from transformers.optimization import Adafactor
 
-from exabench.errors import BadInput, CannotWrite
-from exabench.files import digest_of, only_writer
+from exabench.core.errors import BadInput, CannotWrite
+from exabench.core.files import digest_of, only_writer
 from exabench.training.checkpoints import Checkpoint, load_newest, optimiser_state, restore_optimiser, save_checkpoint
 
 PACKAGE = Path(__file__).parents[1] / "exabench"

@@ -8,8 +8,8 @@ import fits
 import pytest
 from models import classifier_folder
 
-from exabench.evaluation import evaluate
-from exabench.systems import reranker
+from exabench.bench.evaluation import evaluate
+from exabench.parts.assembly import reranker
 from exabench.training import train
 
 CHECKS = [

@@ -15,9 +15,9 @@ import click
 import pytest
 
 from exabench import run_demo
+from exabench.bench.candidates import make_candidates
 from exabench.cli import exabench, main
-from exabench.reranking import make_candidates
-from exabench.runs import run_of, write_run
+from exabench.measure.runs import run_of, write_run
 
 GOOD = 'name = "me/mine"\nkind = "run"\nlicence = "mit"\nlink = "https://x.org"\ncontact = "@me"\ntraining_data = []\n'
 

@@ -15,16 +15,16 @@ import pytest
 from hub_double import HubDouble
 from toys import Given, write_beir
 
-import exabench.collections.beir_folder
-from exabench.catalogue import task
-from exabench.collections import checked_qrels, open_collection
-from exabench.collections.beir_folder import BeirFolder
-from exabench.errors import BadInput
-from exabench.files import read_json
-from exabench.nouns import Passage, Query, Task
-from exabench.qrels import qrels_digest, qrels_text
+import exabench.tasks.collections.beir_folder
+from exabench.core.errors import BadInput
+from exabench.core.files import read_json
+from exabench.core.nouns import Passage, Query, Task
+from exabench.measure.qrels import qrels_digest, qrels_text
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import checked_qrels, open_collection
+from exabench.tasks.collections.beir_folder import BeirFolder
 
-MINI = Path(exabench.collections.beir_folder.EMBEDDED) / "mini"
+MINI = Path(exabench.tasks.collections.beir_folder.EMBEDDED) / "mini"
 TWO = Given(
     [Query("q1", "first é"), Query("q2", "second")],
     [Passage("d1", "text one", "title"), Passage("d2", "text two")],
@@ -174,8 +174,8 @@ def test_where_the_table_has_no_digest_the_first_one_seen_is_kept(copied):
 
 READ = """
 import json, sys
-from exabench.catalogue import task
-from exabench.collections import checked_qrels, open_collection
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import checked_qrels, open_collection
 entry = task("scifact")
 place = open_collection(entry)
 qrels = checked_qrels(entry, place)
@@ -208,7 +208,7 @@ def test_ir_datasets_gives_what_the_folder_gives(real_data, tmp_path):
 
 
 def test_ir_datasets_holds_one_split(monkeypatch):
-    from exabench.collections.ir_datasets import IrDatasets
+    from exabench.tasks.collections.ir_datasets import IrDatasets
 
     with pytest.raises(BadInput, match="holds the split 'test', not 'train'"):
         IrDatasets(task("scifact")).qrels("train")
@@ -236,9 +236,9 @@ configs:
 """
 CLIENT = """
 import dataclasses, json, sys
-from exabench.catalogue import task
-from exabench.collections import checked_qrels, open_collection
-from exabench.errors import ExabenchError
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import checked_qrels, open_collection
+from exabench.core.errors import ExabenchError
 lock, revision = sys.argv[1] or None, sys.argv[2] or None
 entry = dataclasses.replace(task("mini"), name="elsewhere", hub={"repo": "owner/mini", "revision": revision})
 try:

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from compared import HEADLINE, result, write_board, write_submission
 
-from exabench.board import Board
-from exabench.comparison import compare_submissions
-from exabench.ledger import Ledger
-from exabench.nouns import FIRST_STAGE
-from exabench.pages import render
+from exabench.bench.comparison import compare_submissions
+from exabench.bench.ledger import Ledger
+from exabench.board.pages import render
+from exabench.board.ranking import Board
+from exabench.core.nouns import FIRST_STAGE
 
-STATIC = Path(__file__).parents[1] / "exabench" / "pages" / "static"
+STATIC = Path(__file__).parents[1] / "exabench" / "board" / "pages" / "static"
 OWN = ("toolkit.js", "paired.js", "picker.js", "compare.js", "significance.js")
 
 

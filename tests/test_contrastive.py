@@ -12,21 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import Alphabet, Given
 
-import exabench.collections.beir_folder
-from exabench.builders import BUILDERS
-from exabench.builders._labels import label
-from exabench.builders.contrastive import Contrastive
-from exabench.catalogue import task
-from exabench.collections import checked_qrels, open_collection
-from exabench.collections.medquad import Medquad
-from exabench.errors import BadInput
-from exabench.files import json_text
-from exabench.nouns import Passage, Prompt, Query, Reply, Task
-from exabench.prompting import prompt_file
-from exabench.queries.llm_queries import LlmQueries
-from exabench.recipe import read_recipe
-from exabench.retrievers.bm25 import Bm25
-from exabench.rows import Rejected, checked_row
+import exabench.tasks.collections.beir_folder
+from exabench.core.errors import BadInput
+from exabench.core.files import json_text
+from exabench.core.nouns import Passage, Prompt, Query, Reply, Task
+from exabench.core.recipe import read_recipe
+from exabench.core.rows import Rejected, checked_row
+from exabench.data.builders import BUILDERS
+from exabench.data.builders._labels import label
+from exabench.data.builders.contrastive import Contrastive
+from exabench.data.queries.llm_queries import LlmQueries
+from exabench.parts.prompting import prompt_file
+from exabench.parts.retrievers.bm25 import Bm25
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import checked_qrels, open_collection
+from exabench.tasks.collections.medquad import Medquad
 
 PASSAGES = [Passage(f"p{n}", f"Passage number {n} about one of many things.", f"Title {n}") for n in range(10)]
 KEYS = {
@@ -266,7 +266,7 @@ def test_a_judgement_is_read_from_its_first_words(answer, expected):
 
 # -- recipes -----------------------------------------------------------------------------------------------------
 
-RECORDED = Path(exabench.collections.beir_folder.EMBEDDED) / "mini" / "replies-contrastive.jsonl"
+RECORDED = Path(exabench.tasks.collections.beir_folder.EMBEDDED) / "mini" / "replies-contrastive.jsonl"
 
 
 class Recorded:

@@ -10,9 +10,9 @@ import sys
 
 import pytest
 
-from exabench.costs import cost_of, hardware, price_of
-from exabench.errors import BadInput
-from exabench.nouns import Timing, Usage
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Timing, Usage
+from exabench.models.costs import cost_of, hardware, price_of
 
 A = Usage(100, 5000, 100, 1e15, 4e15, 3, 0, {"missing": 2})
 B = Usage(50, 1000, 50, 3e15, 1e15, 1, 1, {"missing": 1, "repeated": 4})
@@ -68,10 +68,12 @@ def test_the_hardware_is_named_and_the_machine_is_not() -> None:
 
 
 def test_hardware_loads_no_torch_of_its_own() -> None:
-    code = "import sys; from exabench.costs import hardware; print(hardware()); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from exabench.models.costs import hardware; print(hardware()); assert 'torch' not in sys.modules"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "core" in done.stdout and "torch" not in done.stdout
-    code = "import torch; from exabench.costs import hardware; torch.set_num_threads(1); print(hardware())"
+    code = "import torch; from exabench.models.costs import hardware; torch.set_num_threads(1); print(hardware())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "1 core, torch " in done.stdout or " x " in done.stdout
 

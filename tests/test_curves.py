@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.errors import BadInput, CannotWrite
+from exabench.core.errors import BadInput, CannotWrite
 from exabench.training.curves import COLUMNS, Curves, Point
 
 HEADER = "step,epoch,groups,loss,rate,gradient_norm,dev\n"

@@ -13,14 +13,14 @@ from models import MINILM, bert_tokenizer, minilm_folder
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
-from exabench.batches import CPU_SHARD_TOKENS, padded_batches
-from exabench.catalogue import task
-from exabench.collections import open_collection
-from exabench.errors import BadInput, UnknownName
-from exabench.nouns import Passage, Query
-from exabench.reranking import make_candidates
-from exabench.retrievers.dense import Dense
-from exabench.runs import run_of, run_text, top
+from exabench.bench.candidates import make_candidates
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.nouns import Passage, Query
+from exabench.measure.runs import run_of, run_text, top
+from exabench.models.batches import CPU_SHARD_TOKENS, padded_batches
+from exabench.parts.retrievers.dense import Dense
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 COLLECTION = open_collection(task("mini"))
 PASSAGES, QUERIES = list(COLLECTION.passages())[:60], list(COLLECTION.queries())
@@ -231,8 +231,8 @@ def test_neither_the_order_of_queries_nor_a_small_block_changes_a_byte(tiny, cac
     stage = dense(tiny, cache)
     first = run_text(stage.search(QUERIES, 20), "t")
     assert run_text(stage.search(QUERIES[::-1], 20), "t") == first
-    monkeypatch.setattr("exabench.retrievers.dense._QUERIES", 3)
-    monkeypatch.setattr("exabench.retrievers.dense._PAIRS", 7)
+    monkeypatch.setattr("exabench.parts.retrievers.dense._QUERIES", 3)
+    monkeypatch.setattr("exabench.parts.retrievers.dense._PAIRS", 7)
     assert run_text(stage.search(QUERIES, 20), "t") == first
 
 

@@ -11,9 +11,9 @@ from models import minilm_folder
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense
 
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Query
-from exabench.systems import reranker, retriever
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query
+from exabench.parts.assembly import reranker, retriever
 
 QUERIES = [Query("q1", "Why is the sky blue?"), Query("q2", "How do cells store energy?"), Query("long", "why " * 400)]
 PASSAGES = [

@@ -15,10 +15,10 @@ import transformers
 from models import classifier_folder, decoder_folder, encoder_folder, rankt5_folder, t5_folder, t5_tokenizer
 from safetensors.torch import load_file
 
-from exabench.catalogue import single_task
-from exabench.collections import open_collection
-from exabench.nouns import Passage, Query
-from exabench.systems import reranker
+from exabench.core.nouns import Passage, Query
+from exabench.parts.assembly import reranker
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import open_collection
 from exabench.training import train
 
 ALIKE = {"rtol": 0, "atol": 1e-5}

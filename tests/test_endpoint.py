@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from exabench import http
-from exabench.errors import BadInput, OutsideFailed
-from exabench.nouns import Passage, Query
-from exabench.options import check
-from exabench.rerankers.endpoint import Endpoint
+from exabench.core import http
+from exabench.core.errors import BadInput, OutsideFailed
+from exabench.core.nouns import Passage, Query
+from exabench.core.options import check
+from exabench.parts.rerankers.endpoint import Endpoint
 
 KEY = "a-secret-that-is-never-shown"
 QUERY = Query("q1", "sky")

@@ -18,10 +18,10 @@ import torch
 from models import classifier_folder, t5_folder, t5_tokenizer
 from toys import killed_scoring, scored_jobs
 
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Query
-from exabench.rerankers import _engine
-from exabench.systems import reranker
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query
+from exabench.parts.assembly import reranker
+from exabench.parts.rerankers import _engine
 
 WORDS = "light of short waves is scattered more than light of long waves so the sky looks blue to us".split()
 
@@ -168,7 +168,7 @@ def test_kills_lose_nothing_repeat_nothing_and_move_no_bit(folder, tmp_path, sto
     expected = scored_jobs(str(folder), str(tmp_path / "undisturbed"))[0]
     pairs = stored(tmp_path / "undisturbed")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["toys", "exabench.rerankers.cross_encoder"])
+    context.set_forkserver_preload(["toys", "exabench.parts.rerankers.cross_encoder"])
     rng = random.Random(7)
     for number in range(stores):  # four kills in a row on each store
         store = tmp_path / f"scores{number}"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from exabench import errors
-from exabench.errors import BadInput, ExabenchError, UnknownName, plural, printable
+from exabench.core import errors
+from exabench.core.errors import BadInput, ExabenchError, UnknownName, plural, printable
 
 CODES = {
     "ExabenchError": 2,

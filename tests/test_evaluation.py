@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 from toys import Given, ShortestFirst, contents, good_run, write_beir, write_run, write_submission
 
-import exabench.collections.beir_folder
-from exabench.board import Board
-from exabench.catalogue import task
-from exabench.collections import open_collection
-from exabench.errors import BadInput, CheckFailed, ExabenchError
-from exabench.evaluation import ResultRecorder, evaluate, reranker_options, run_board, score
-from exabench.ledger import Ledger, read_result
-from exabench.measuring import measurement, metrics_of, today
-from exabench.nouns import Change, Convention, Passage, Query, Task
-from exabench.rerankers import RERANKERS
-from exabench.reranking import Reranking, make_candidates, rerank
-from exabench.runs import run_digest, run_in_order, run_text, select_queries, top
-from exabench.submitting import submit, withdraw
+import exabench.tasks.collections.beir_folder
+from exabench.bench.candidates import Reranking, make_candidates, rerank
+from exabench.bench.evaluation import ResultRecorder, evaluate, reranker_options, run_board, score
+from exabench.bench.ledger import Ledger, read_result
+from exabench.bench.measuring import measurement, metrics_of, today
+from exabench.bench.submitting import submit, withdraw
+from exabench.board.ranking import Board
+from exabench.core.errors import BadInput, CheckFailed, ExabenchError
+from exabench.core.nouns import BoardChange, Convention, Passage, Query, Task
+from exabench.measure.runs import run_digest, run_in_order, run_text, select_queries, top
+from exabench.parts.rerankers import RERANKERS
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 QRELS = open_collection(task("mini")).qrels("test")
 
@@ -40,7 +40,7 @@ def first_stage(board: Path):
 def test_a_run_is_scored_against_a_task_or_any_qrels(tmp_path):
     run = write_run(tmp_path / "good.trec", run_in_order("good", {q: list(row) for q, row in QRELS.items()}))
     by_task = score(run, task="mini")
-    file = Path(exabench.collections.beir_folder.EMBEDDED) / "mini" / "qrels" / "test.tsv"
+    file = Path(exabench.tasks.collections.beir_folder.EMBEDDED) / "mini" / "qrels" / "test.tsv"
     by_qrels = score(run, qrels=file)
     assert (by_task.task, by_task.headline, by_qrels.task) == ("mini", "nDCG@10", None)
     assert by_task.metrics == by_qrels.metrics == score(run, qrels=QRELS).metrics
@@ -241,7 +241,9 @@ def test_a_number_that_would_change_for_no_reason_is_an_error(board):
     (board / "changes.jsonl").unlink()
     values = {**result.measurement.metrics, "nDCG@10": 0.5}
     ledger.add_result(dataclasses.replace(result, measurement=dataclasses.replace(result.measurement, metrics=values)))
-    ledger.add_changes([Change("2023-11-14", "acme--good", "mini", "bm25-20", "nDCG@10", None, 0.5, "first result")])
+    ledger.add_changes(
+        [BoardChange("2023-11-14", "acme--good", "mini", "bm25-20", "nDCG@10", None, 0.5, "first result")]
+    )
     before = contents(board)
     with pytest.raises(CheckFailed, match="would change from 0.500000 to .* say why with --reason"):
         run_board(board, slugs=["acme--good"])

@@ -17,26 +17,26 @@ from tiny_llama import tiny_llama
 from toys import toml, write_submission
 
 import exabench
-from exabench import options
-from exabench.errors import BadInput, MissingExtra
-from exabench.nouns import Passage, Query
+from exabench.core import options
+from exabench.core.errors import BadInput, MissingExtra
+from exabench.core.nouns import Passage, Query
 
 QUERY = Query("q", "why is the sky blue")
 PASSAGES = [Passage("a", "Air scatters blue light."), Passage("b", "Grass is green."), Passage("c", "The sea is deep.")]
 SHELVES = {
-    "builders": "BUILDERS",
-    "losses": "LOSSES",
-    "pairs": "PAIRS",
-    "queries": "QUERIES",
-    "rerankers": "RERANKERS",
-    "retrievers": "RETRIEVERS",
-    "strategies": "STRATEGIES",
-    "teachers": "TEACHERS",
+    "builders": "data",
+    "losses": "parts",
+    "pairs": "data",
+    "queries": "data",
+    "rerankers": "parts",
+    "retrievers": "parts",
+    "strategies": "models",
+    "teachers": "parts",
 }
 
 
 def shelf(name: str) -> Mapping[str, Any]:
-    return getattr(importlib.import_module(f"exabench.{name}"), SHELVES[name])
+    return getattr(importlib.import_module(f"exabench.{SHELVES[name]}.{name}"), name.upper())
 
 
 # -- what the parts are made from ------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_a_reranker_is_made_by_a_submission(name: str, folders: dict[str, str], 
 
 def freeze(board: Path) -> None:
     """A board with one short candidate list over the embedded collection."""
-    from exabench.ledger import Ledger
+    from exabench.bench.ledger import Ledger
 
     ledger = Ledger(board)
     ledger.create("Every part", ["mini"])

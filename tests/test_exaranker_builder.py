@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.builders import BUILDERS
-from exabench.builders._exaranker_format import input_text, rows_from_tsv, target_text, to_tsv
-from exabench.builders.exaranker import Exaranker, explanation_of, fault
-from exabench.collections.beir_folder import EMBEDDED, BeirFolder
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Prompt, Query, Reply, Task
-from exabench.pairs.judged import Judged
-from exabench.recipe import recipes
-from exabench.rows import Item, Pair, Rejected, checked_row
-from exabench.systems import check_part
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Prompt, Query, Reply, Task
+from exabench.core.recipe import recipes
+from exabench.core.rows import Item, Pair, Rejected, checked_row
+from exabench.data.builders import BUILDERS
+from exabench.data.builders._exaranker_format import input_text, rows_from_tsv, target_text, to_tsv
+from exabench.data.builders.exaranker import Exaranker, explanation_of, fault
+from exabench.data.pairs.judged import Judged
+from exabench.parts.assembly import check_part
+from exabench.tasks.collections.beir_folder import EMBEDDED, BeirFolder
 
 GIVEN_BY_BUILDING = {"teacher": "human", "teacher_revision": "", "prompt": "", "replies": []}
 SKY = Passage("p1", "Air scatters blue light.", "The sky")

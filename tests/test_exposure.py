@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from toys import SUBMISSION
 
-from exabench.catalogue import task, tasks
-from exabench.exposure import exposed
-from exabench.nouns import Submission
-from exabench.submissions import Training
+from exabench.bench.contamination import exposed
+from exabench.bench.submissions import Training
+from exabench.core.nouns import Submission
+from exabench.tasks.catalogue import task, tasks
 
 
 def declared(*names: str, synthetic: tuple[str, ...] | str = ()) -> Submission:

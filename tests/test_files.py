@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.errors import BadInput, CannotWrite
-from exabench.files import (
+from exabench.core.errors import BadInput, CannotWrite
+from exabench.core.files import (
     digest_of,
     from_json,
     json_text,
@@ -43,7 +43,7 @@ JSON = st.recursive(
 )
 HOLDER = """
 import sys, time
-from exabench.files import only_writer
+from exabench.core.files import only_writer
 with only_writer(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
@@ -90,7 +90,7 @@ def test_a_kill_between_writing_and_renaming_leaves_the_old_file(tmp_path):
     file = tmp_path / "file"
     file.write_text("old")
     script = "import os, sys; os.replace = lambda *a: os.kill(os.getpid(), 9)\n"
-    script += "from exabench.files import write; write(sys.argv[1], 'new')"
+    script += "from exabench.core.files import write; write(sys.argv[1], 'new')"
     done = subprocess.run([sys.executable, "-c", script, str(file)], timeout=60)
     assert done.returncode == -signal.SIGKILL
     assert file.read_text() == "old"

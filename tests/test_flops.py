@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exabench.errors import BadInput
-from exabench.flops import Shape, exact, paper, qpp, rpp, shape_of
+from exabench.core.errors import BadInput
+from exabench.models.flops import Shape, exact, paper, qpp, rpp, shape_of
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

@@ -207,7 +207,7 @@ class Making:
         queued = self.work / "board/pending/acme--late"
         shutil.copytree(self.work / "sent/runs/acme--late", queued / "runs")
         shutil.copy(self.work / "sent/submissions/acme--late.toml", queued / "submission.toml")
-        self.json("bench", "pending", "--board", "board")
+        self.json("bench", "pending", "--board", "board", mask=True)
         self.text("bench", "pending", "--board", "board")
         self.json("bench", "run", "--pending", "--board", "board", suffix="pending")
         self.text("bench", "withdraw", "acme/gone", "--reason", "The run was another system's.", "--board", "board")
@@ -370,11 +370,11 @@ class Making:
     def json(self, *arguments: str, suffix: str = "", mask: bool = False, most: int = 250) -> None:
         """The object that a command prints with --json; a long one is kept as its beginning and a digest."""
         values = steady(json.loads(self.printed(*arguments, "--json")))
-        text = masked(pretty(masked_floats(values) if mask else values))
+        text = masked(pretty(masked_floats(values) if mask else values), digests=mask)
         self.files[f"json/{name_of(arguments, suffix)}.json"] = cut(text, most)
 
     def text(self, *arguments: str, suffix: str = "") -> None:
-        self.files[f"text/{name_of(arguments, suffix)}.txt"] = cut(masked(self.printed(*arguments)), 150)
+        self.files[f"text/{name_of(arguments, suffix)}.txt"] = cut(masked(self.printed(*arguments), digests=False), 150)
 
     def page(self, site: Path, name: str, *, most: int = 260, mask: bool = False) -> None:
         text = masked("".join(f"{line}\n" for line in visible((site / f"{name}.html").read_text(encoding="utf-8"))))
@@ -435,9 +435,10 @@ def masked_numbers(text: str) -> str:
     return re.sub(r"^(.*\n)\1+", r"\1", text, flags=re.MULTILINE)
 
 
-def masked(text: str) -> str:
-    """A text without versions, hardware, and digests and sizes of files."""
-    text = DIGEST.sub("DIGEST", text)
+def masked(text: str, *, digests: bool = True) -> str:
+    """A text without versions, days, hardware, sizes, and digests where some are of files that vary by machine."""
+    if digests:
+        text = DIGEST.sub("DIGEST", text)
     text = re.sub(r"\b(exabench|numpy|python|torch) \d+(\.\w+)+(\+\w+)?", r"\1 VERSION", text)
     text = re.sub(r"\b20\d\d-\d\d-\d\d\b", "DATE", text)  # a queue shows the day of its files
     text = re.sub(r"\d[\d,]* bytes", "BYTES", text)

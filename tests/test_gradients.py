@@ -10,10 +10,10 @@ import torch
 from fits import KINDS, apart, encoded, gradient_of, gradients, learner_of
 from models import CLASSIFIERS, DECODERS, classifier_folder, decoder_folder
 
-from exabench.errors import BadInput
-from exabench.losses import LOSSES
-from exabench.nouns import Passage, Query
-from exabench.systems import reranker
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query
+from exabench.parts.assembly import reranker
+from exabench.parts.losses import LOSSES
 from exabench.training.dev import scores_of
 from exabench.training.distributed import Ranks
 from exabench.training.groups import Group

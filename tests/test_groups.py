@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from fits import ROWS, contrastive, explanations, listwise, recipe, scored, write_release
 
-from exabench.errors import BadInput, UnknownName
-from exabench.losses import LOSSES
+from exabench.core.errors import BadInput, UnknownName
+from exabench.parts.losses import LOSSES
 from exabench.training.groups import FITS, groups_of
 from exabench.training.plan import train_recipe
 

@@ -13,10 +13,10 @@ from hub_double import HubDouble
 from hub_faults import KINDS, seeded
 from huggingface_hub import HfApi, hf_hub_download
 
-from exabench import hub
-from exabench.discussions import open_requests
-from exabench.errors import BadInput, OutsideFailed
-from exabench.hub import Repository
+from exabench.core.errors import BadInput, OutsideFailed
+from exabench.hub import client as hub
+from exabench.hub.client import Repository
+from exabench.hub.pull_requests import open_requests
 
 REPO = "owner/set"
 TABLE = "data/t/train-00000-of-00001.parquet"

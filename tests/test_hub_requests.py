@@ -8,10 +8,10 @@ import pytest
 from hub_client import CANARY, point_at
 from hub_double import PAGE, HubDouble
 
-from exabench import discussions
-from exabench.discussions import Listed, files, history, is_file, open_requests, talk
-from exabench.errors import BadInput, OutsideFailed
-from exabench.hub import Repository
+from exabench.core.errors import BadInput, OutsideFailed
+from exabench.hub import pull_requests as discussions
+from exabench.hub.client import Repository
+from exabench.hub.pull_requests import Listed, files, history, is_file, open_requests, talk
 
 REPO = "acme/board"
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from exabench.builders.imported import Imported, export
-from exabench.building import Sources, build
 from exabench.cli.data import data
-from exabench.errors import BadInput
-from exabench.recipe import Recipe
-from exabench.releases import rows, verify
+from exabench.core.errors import BadInput
+from exabench.core.recipe import Recipe
+from exabench.data.builders.imported import Imported, export
+from exabench.data.building import Sources, build
+from exabench.data.releases import rows, verify
 
 SAME = {
     "exaranker": ("explanations", ("query", "relevant", "explanation", "input", "target")),

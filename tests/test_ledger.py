@@ -7,12 +7,12 @@ import json
 
 import pytest
 
-from exabench.costs import cost_of
-from exabench.errors import BadInput
-from exabench.files import digest_of, json_text
-from exabench.ledger import FORMAT, Ledger, last_values, read_result, result_json
-from exabench.nouns import Change, Timing, Usage
-from exabench.reranking import make_candidates
+from exabench.bench.candidates import make_candidates
+from exabench.bench.ledger import FORMAT, Ledger, last_values, read_result, result_json
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, json_text
+from exabench.core.nouns import BoardChange, Timing, Usage
+from exabench.models.costs import cost_of
 
 RESULT = "results/acme--good/mini.bm25-20.json"
 
@@ -108,6 +108,7 @@ def test_a_model_and_its_cost_read_back_as_they_were_written(board, timed):
         lambda v: v["cost"].update(flops_paper="1e12"),
         lambda v: v["cost"].update(flops_exact=-1.0),
         lambda v: v["cost"].update(rpp={"paper": 1.0}),
+        lambda v: v["cost"].update(rpp={"paper": 1.0, "other": 1.0}),
         lambda v: v["cost"].update(qpp={"paper": 1.0, "exact": "none"}),
         lambda v: v["cost"].update(cut_passages=1.5),
         lambda v: v["cost"].update(repairs={"missing": None}),
@@ -262,8 +263,8 @@ def test_a_frozen_list_keeps_its_first_description(tmp_path):
 # -- the change log ----------------------------------------------------------------------------------------------------
 
 
-def change(number: int, reason: str = "first result") -> Change:
-    return Change("2024-01-01", "acme--good", "mini", f"bm25-{number}", "nDCG@10", None, number / 7, reason)
+def change(number: int, reason: str = "first result") -> BoardChange:
+    return BoardChange("2024-01-01", "acme--good", "mini", f"bm25-{number}", "nDCG@10", None, number / 7, reason)
 
 
 def test_changes_read_back_in_their_order_and_are_only_added_to(tmp_path):

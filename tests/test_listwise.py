@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.errors import BadInput, OutsideFailed
-from exabench.flops import exact, paper, shape_of
-from exabench.nouns import Passage, Prompt, Query, Reply, Usage
-from exabench.prompting import prompt_file, shown
-from exabench.rerankers.listwise import Listwise, windows
+from exabench.core.errors import BadInput, OutsideFailed
+from exabench.core.nouns import Passage, Prompt, Query, Reply, Usage
+from exabench.models.flops import exact, paper, shape_of
+from exabench.parts.prompting import prompt_file, shown
+from exabench.parts.rerankers.listwise import Listwise, windows
 
 QUERY = Query("q", "why is the sky blue")
 LLAMA = {

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import Given
 
-from exabench.catalogue import task
-from exabench.collections import open_collection
-from exabench.errors import BadInput, OutsideFailed, Refused
-from exabench.nouns import Passage, Reply
-from exabench.queries import QUERIES
-from exabench.queries._filters import fault, first_line
-from exabench.queries.llm_queries import LlmQueries
-from exabench.retrievers.bm25 import Bm25
+from exabench.core.errors import BadInput, OutsideFailed, PromptsRefused
+from exabench.core.nouns import Passage, Reply
+from exabench.data.queries import QUERIES
+from exabench.data.queries._filters import fault, first_line
+from exabench.data.queries.llm_queries import LlmQueries
+from exabench.parts.retrievers.bm25 import Bm25
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 PASSAGES = [
     Passage(
@@ -52,7 +52,7 @@ class Writer:
                 says = self.says if isinstance(self.says, str) else self.says[prompt.id.split("-")[1]]
                 yield Reply(prompt.id, says, self.finish, 10, 5)
         if self.lost:
-            raise Refused({id: "too long" for id in self.lost})
+            raise PromptsRefused({id: "too long" for id in self.lost})
 
 
 def left_out(made):

@@ -17,9 +17,9 @@ from hub_double import HubDouble
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exabench import releases
-from exabench.errors import BadInput, UnknownName
-from exabench.rows import FAMILIES, Release, Row, Table
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.rows import FAMILIES, Release, Row, Table
+from exabench.data import releases
 
 datasets.disable_progress_bars()
 
@@ -210,8 +210,8 @@ def test_links_of_the_hubs_cache_into_its_blobs_are_followed_and_no_others(tmp_p
 FROM_THE_HUB = """
 import json, os, sys
 import datasets
-from exabench import releases
-from exabench.errors import ExabenchError
+from exabench.data import releases
+from exabench.core.errors import ExabenchError
 
 datasets.disable_progress_bars()
 for options in json.loads(sys.argv[1]):

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from exabench.errors import BadInput
-from exabench.files import toml_text
-from exabench.losses import LOSSES
-from exabench.recipe import Recipe
+from exabench.core.errors import BadInput
+from exabench.core.files import toml_text
+from exabench.core.recipe import Recipe
+from exabench.parts.losses import LOSSES
 from exabench.training import planned, train_recipe
 
 GROUP_LOSSES = sorted(name for name in LOSSES if LOSSES[name].needs != "targets")

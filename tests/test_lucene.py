@@ -17,19 +17,19 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from exabench.catalogue import task
-from exabench.collections import open_collection
-from exabench.errors import BadInput, CannotWrite, ExabenchError, MissingExtra
-from exabench.files import only_writer
-from exabench.measuring import measurement
-from exabench.nouns import Convention, Passage, Query, Run
-from exabench.qrels import read_qrels
-from exabench.retrievers import _lucene
-from exabench.retrievers._lucene_scores import one_byte, without_ties
-from exabench.retrievers._lucene_words import LuceneWords
-from exabench.retrievers.bm25 import WAYS, Bm25
-from exabench.retrievers.pyserini import Pyserini
-from exabench.runs import run_text
+from exabench.bench.measuring import measurement
+from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra
+from exabench.core.files import only_writer
+from exabench.core.nouns import Convention, Passage, Query, Run
+from exabench.measure.qrels import read_qrels
+from exabench.measure.runs import run_text
+from exabench.parts.retrievers import _lucene
+from exabench.parts.retrievers._lucene_scores import one_byte, without_ties
+from exabench.parts.retrievers._lucene_words import LuceneWords
+from exabench.parts.retrievers.bm25 import WAYS, Bm25
+from exabench.parts.retrievers.pyserini import Pyserini
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 PASSAGES = [
     Passage("a", "red fish blue fish", "Colours"),
@@ -222,8 +222,8 @@ def test_two_writers_do_not_meet(tmp_path):
 KILLED = """
 import os, sys, threading
 from pathlib import Path
-from exabench.nouns import Passage
-from exabench.retrievers.pyserini import Pyserini
+from exabench.core.nouns import Passage
+from exabench.parts.retrievers.pyserini import Pyserini
 def kill():
     while not list(Path(sys.argv[1]).glob(".*.unfinished/write.lock")): pass
     os.kill(os.getpid(), 9)
@@ -263,9 +263,9 @@ def test_searching_from_several_threads_gives_the_same(cache):
 
 SEARCH = """
 import sys
-from exabench.errors import ExabenchError
-from exabench.nouns import Passage, Query
-from exabench.retrievers.pyserini import Pyserini
+from exabench.core.errors import ExabenchError
+from exabench.core.nouns import Passage, Query
+from exabench.parts.retrievers.pyserini import Pyserini
 try:
     print(Pyserini([Passage("a", "fish")], cache=sys.argv[1]).search([Query("q", "fish")], 5).ranking("q"))
 except ExabenchError as error:

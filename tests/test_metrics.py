@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from toys import first_is_relevant
 
-from exabench.errors import BadInput, UnknownName
-from exabench.measuring import measurement
-from exabench.metrics import METRICS
-from exabench.metrics._graded import grade
-from exabench.metrics._measure import MetricName, mean, measure
-from exabench.metrics._ties import tie_report
-from exabench.nouns import Convention
-from exabench.qrels import read_qrels
-from exabench.rerankers import RERANKERS
-from exabench.runs import read_run, run_in_order, run_of
+from exabench.bench.measuring import measurement
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.nouns import Convention
+from exabench.measure.graded import grade
+from exabench.measure.measures import MetricName, mean, measure
+from exabench.measure.metrics import METRICS
+from exabench.measure.qrels import read_qrels
+from exabench.measure.runs import read_run, run_in_order, run_of
+from exabench.measure.ties import tie_report
+from exabench.parts.rerankers import RERANKERS
 
 TREC_EVAL = {
     "nDCG": "ndcg",

@@ -12,19 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import Alphabet, Given
 
-from exabench.auditing import audit
-from exabench.builders import BUILDERS
-from exabench.builders.mined import Mined
-from exabench.building import KEYS, Sources, build
-from exabench.catalogue import task
-from exabench.collections import open_collection
-from exabench.errors import BadInput
-from exabench.files import digest_of
-from exabench.nouns import Passage, Qrels, Query
-from exabench.recipe import read_recipe
-from exabench.releases import rows
-from exabench.retrievers.bm25 import Bm25
-from exabench.rows import Item, Rejected, Row, checked_row
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of
+from exabench.core.nouns import Passage, Qrels, Query
+from exabench.core.recipe import read_recipe
+from exabench.core.rows import Item, Rejected, Row, checked_row
+from exabench.data.auditing import audit
+from exabench.data.builders import BUILDERS
+from exabench.data.builders.mined import Mined
+from exabench.data.building import KEYS, Sources, build
+from exabench.data.releases import rows
+from exabench.parts.retrievers.bm25 import Bm25
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 PROVENANCE = {"teacher": "human", "teacher_revision": "", "prompt": "", "replies": []}
 RECIPES = ("scifact-mined", "nfcorpus-mined", "medquad-questions")

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-import exabench.collections.beir_folder
-from exabench.catalogue import task
-from exabench.collections import checked_qrels, open_collection
-from exabench.measuring import measurement
-from exabench.qrels import count, qrels_digest
-from exabench.reranking import make_candidates
+import exabench.tasks.collections.beir_folder
+from exabench.bench.candidates import make_candidates
+from exabench.bench.measuring import measurement
+from exabench.measure.qrels import count, qrels_digest
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import checked_qrels, open_collection
 
 MINI = task("mini")
-FOLDER = Path(exabench.collections.beir_folder.EMBEDDED) / "mini"
+FOLDER = Path(exabench.tasks.collections.beir_folder.EMBEDDED) / "mini"
 PLACE = open_collection(MINI)
 
 

@@ -22,14 +22,14 @@ from models import classifier_folder
 from toys import contents
 
 import exabench
-from exabench import hub
-from exabench.cards import model_card, model_template
-from exabench.errors import BadInput, CannotWrite
-from exabench.evaluation import evaluate, run_board
-from exabench.files import digest_of, file_digest, json_text
-from exabench.rows import Release
-from exabench.submissions import read_submission
-from exabench.submitting import submit
+from exabench.bench.evaluation import evaluate, run_board
+from exabench.bench.submissions import read_submission
+from exabench.bench.submitting import submit
+from exabench.core.errors import BadInput, CannotWrite
+from exabench.core.files import digest_of, file_digest, json_text
+from exabench.core.rows import Release
+from exabench.hub import client as hub
+from exabench.hub.cards import model_card, model_template
 from exabench.training.checks import Against, Checked, corrected
 from exabench.training.curves import Curves, Point
 from exabench.training.groups import Source

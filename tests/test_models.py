@@ -23,9 +23,9 @@ from models import (
 )
 from safetensors.torch import load_file
 
-from exabench.errors import BadInput
-from exabench.rerankers._heads import _replica
-from exabench.rerankers._models import load
+from exabench.core.errors import BadInput
+from exabench.models.head_loading import load
+from exabench.models.heads import _replica
 
 SENTENCES = ("why", "the sky is blue", "light of short waves is scattered more than light of long waves " * 4)
 T5S = {

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 from exabench.training.order import Order
 
 

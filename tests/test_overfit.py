@@ -13,8 +13,8 @@ import torch
 import transformers
 from models import bert_tokenizer, bpe_tokenizer, real_t5_tokenizer, t5_tokenizer
 
-from exabench.losses import LOSSES
-from exabench.nouns import Passage, Query
+from exabench.core.nouns import Passage, Query
+from exabench.parts.losses import LOSSES
 from exabench.training.dev import HeldOut
 from exabench.training.groups import Group
 from exabench.training.optimisers import optimiser_of

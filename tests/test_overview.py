@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from toys import contents
 
-from exabench.board import Board
-from exabench.ledger import Ledger
-from exabench.pages import render
-from exabench.submissions import submission_text
+from exabench.bench.ledger import Ledger
+from exabench.bench.submissions import submission_text
+from exabench.board.pages import render
+from exabench.board.ranking import Board
 
 
 def told(site: Path, path: str) -> Any:

@@ -26,17 +26,17 @@ from hub_client import write_release
 from toys import contents, good_run, write_run, write_submission
 from trained import model_folder
 
-from exabench.board import Board, Reported
-from exabench.costs import cost_of
-from exabench.errors import BadInput, CannotWrite
-from exabench.evaluation import run_board
-from exabench.files import digest_of, only_writer
-from exabench.ledger import Ledger, read_result
-from exabench.nouns import Timing, Usage
-from exabench.pages import figures, render
-from exabench.pages._format import clean, effect, https, millions, p_value, score, signed, span, tera, three
-from exabench.submissions import submission_text
-from exabench.submitting import submit
+from exabench.bench.evaluation import run_board
+from exabench.bench.ledger import Ledger, read_result
+from exabench.bench.submissions import submission_text
+from exabench.bench.submitting import submit
+from exabench.board.pages import figures, render
+from exabench.board.pages._format import clean, effect, https, millions, p_value, score, signed, span, tera, three
+from exabench.board.ranking import Board, Reported
+from exabench.core.errors import BadInput, CannotWrite
+from exabench.core.files import digest_of, only_writer
+from exabench.core.nouns import Timing, Usage
+from exabench.models.costs import cost_of
 
 VOID = {"meta", "link", "input", "br", "img", "hr", "area", "base", "col", "embed", "source", "track", "wbr"}
 ATOM = "{http://www.w3.org/2005/Atom}"

@@ -16,15 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import Given, write_beir
 
-from exabench.collections.beir_folder import BeirFolder
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Query, Task
-from exabench.pairs import PAIRS
-from exabench.pairs.docpairs import Docpairs
-from exabench.pairs.evidence import Evidence, evidence
-from exabench.pairs.judged import Judged
-from exabench.pairs.pubmedqa import PubMedQA
-from exabench.pairs.triples import Triples
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query, Task
+from exabench.data.pairs import PAIRS
+from exabench.data.pairs.docpairs import Docpairs
+from exabench.data.pairs.evidence import Evidence, evidence
+from exabench.data.pairs.judged import Judged
+from exabench.data.pairs.pubmedqa import PubMedQA
+from exabench.data.pairs.triples import Triples
+from exabench.tasks.collections.beir_folder import BeirFolder
 
 MINI = BeirFolder(Task("mini", "mini"))
 

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from models import t5_folder, t5_tokenizer
 
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Prompt, Query, Reply, Usage
-from exabench.rerankers.pairwise import Pairwise
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Prompt, Query, Reply, Usage
+from exabench.parts.rerankers.pairwise import Pairwise
 
 QUERY = Query("q", "why is the sky blue")
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exabench.errors import BadInput, CannotWrite, UnknownName
-from exabench.parallel import map_unordered, worker_count
+from exabench.core.errors import BadInput, CannotWrite, UnknownName
+from exabench.core.parallel import map_unordered, worker_count
 
 
 @settings(max_examples=10, deadline=None)

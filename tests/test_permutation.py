@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.permutation import KINDS, read_permutation
+from exabench.parts.permutation import KINDS, read_permutation
 
 PIECES = [
     *(

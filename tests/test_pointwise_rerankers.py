@@ -26,10 +26,10 @@ from models import (
 )
 from safetensors.torch import load_file, save_file
 
-from exabench.errors import BadInput, UnknownName
-from exabench.flops import exact, shape_of
-from exabench.nouns import Passage, Query
-from exabench.rerankers import RERANKERS
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.nouns import Passage, Query
+from exabench.models.flops import exact, shape_of
+from exabench.parts.rerankers import RERANKERS
 
 QUERY = Query("q", "Why is the sky blue?")
 PASSAGES = [
@@ -216,7 +216,7 @@ def test_every_classifier_scores_its_tokenizers_own_pairs(kind, tmp_path):
 
 @pytest.mark.parametrize("chat", [False, True])
 def test_yes_no_compares_the_next_tokens_logits(chat, folders):
-    from exabench.rerankers.yes_no import TEMPLATE
+    from exabench.parts.rerankers.yes_no import TEMPLATE
 
     model = transformers.AutoModelForCausalLM.from_pretrained(folders / "llama", dtype=torch.float32).eval()
     tokenizer = bpe_tokenizer()

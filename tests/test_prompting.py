@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.errors import BadInput, UnknownName
-from exabench.prompting import PromptFile, prompt_file
+from exabench.core.errors import BadInput, UnknownName
+from exabench.parts.prompting import PromptFile, prompt_file
 
 
 def made(text: str) -> PromptFile:

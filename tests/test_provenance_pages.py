@@ -14,24 +14,24 @@ from xml.etree import ElementTree
 import pyarrow.parquet as pq
 import pytest
 
-from exabench.board import Board
-from exabench.building import Sources, build
-from exabench.catalogue import single_task
-from exabench.collections import checked_qrels, open_collection
-from exabench.errors import BadInput
-from exabench.files import digest_of, file_digest, read_bytes
-from exabench.ledger import Ledger
-from exabench.nouns import Change, Prompt
-from exabench.pages import site_of
-from exabench.pages._provenance import EXAMPLES
-from exabench.pages._rankings import AT_ONCE
-from exabench.publishing import publish
-from exabench.releases import rows as rows_of
-from exabench.replies import call_key
-from exabench.runs import read_run
-from exabench.screening import ERROR_CLASSES
-from exabench.showing import shown, write_shown
-from exabench.submissions import FIELDS, read_submission
+from exabench.bench.ledger import Ledger
+from exabench.bench.showing import shown, write_shown
+from exabench.bench.submissions import FIELDS, read_submission
+from exabench.board.pages import site_of
+from exabench.board.pages._provenance import EXAMPLES
+from exabench.board.pages._rankings import AT_ONCE
+from exabench.board.ranking import Board
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, file_digest, read_bytes
+from exabench.core.nouns import BoardChange, Prompt
+from exabench.data.building import Sources, build
+from exabench.data.publishing import publish
+from exabench.data.releases import rows as rows_of
+from exabench.measure.runs import read_run
+from exabench.models.screening import ERROR_CLASSES
+from exabench.parts.replies import call_key
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import checked_qrels, open_collection
 
 ATTACK = "<script>window.__pwned=1</script>\"'{{ 7 * 7 }}\u202e"
 RESULT = "results/acme--good/mini.bm25-20.html"
@@ -124,7 +124,7 @@ def test_without_what_may_be_shown_a_page_says_that_ids_are_all(board: Path) -> 
 def test_a_page_says_why_texts_are_not_shown(board: Path) -> None:
     keep_shown(board)
     file = Ledger(board).shown_file("mini", "bm25-20")
-    from exabench.showing import read_shown
+    from exabench.bench.showing import read_shown
 
     values = {key: value for key, value in read_shown(file).items() if key != "digest"}
     assert "the collection's licence is CC0-1.0" in words(made(board)[RESULT])
@@ -146,7 +146,7 @@ def test_a_run_that_is_not_the_results_is_never_shown(board: Path) -> None:
 def test_what_is_shown_of_another_list_is_refused(board: Path) -> None:
     keep_shown(board)
     file = Ledger(board).shown_file("mini", "bm25-20")
-    from exabench.showing import read_shown
+    from exabench.bench.showing import read_shown
 
     values = {key: value for key, value in read_shown(file).items() if key != "digest"}
     write_shown(values | {"candidates_digest": "sha256:" + "0" * 64}, file)
@@ -247,7 +247,7 @@ def test_a_replies_file_with_another_byte_is_refused(board: Path, dataset: Path)
 def test_only_the_first_rows_are_shown_and_the_page_says_of_how_many(
     board: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exabench.pages._rows.FIRST", 3)
+    monkeypatch.setattr("exabench.board.pages._rows.FIRST", 3)
     page = made(board)[f"datasets/{dataset.name}/rows-contrastive.html"]
     assert "The first 3 of 16 rows" in words(page) and page.count(b'<section class="card"') == 3
 
@@ -268,12 +268,12 @@ def test_a_task_says_what_training_data_share_with_it(board: Path, dataset: Path
 # -- verify, changes, submit -----------------------------------------------------------------------------------
 
 
-def changes() -> list[Change]:
+def changes() -> list[BoardChange]:
     place = ("acme--good", "mini", "bm25-20", "nDCG@10")
     return [
-        Change("2026-01-01", *place, None, 0.4, "first result"),
-        Change("2026-01-02", "exabench--random", "mini", "bm25-20", "nDCG@10", None, 0.2, ATTACK),
-        Change("2026-01-03", *place, 0.4, 0.5, "another model revision"),
+        BoardChange("2026-01-01", *place, None, 0.4, "first result"),
+        BoardChange("2026-01-02", "exabench--random", "mini", "bm25-20", "nDCG@10", None, 0.2, ATTACK),
+        BoardChange("2026-01-03", *place, 0.4, 0.5, "another model revision"),
     ]
 
 
@@ -294,7 +294,7 @@ def test_the_digests_of_the_verify_page_are_those_of_the_files(board: Path, data
 
 
 def test_the_verify_page_lists_some_files_and_says_of_how_many(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("exabench.pages._provenance.WRITTEN", 4)
+    monkeypatch.setattr("exabench.board.pages._provenance.WRITTEN", 4)
     files = made(board)
     total = len(json.loads(files["data/files.json"])["files"])
     assert f"The first 4 of {total} files" in words(files["verify.html"])
@@ -332,7 +332,7 @@ def test_the_change_log_is_shown_newest_first_with_every_reason(board: Path) -> 
 
 
 def test_a_long_log_is_cut_on_the_page_and_whole_in_the_data(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("exabench.pages._provenance.WRITTEN", 2)
+    monkeypatch.setattr("exabench.board.pages._provenance.WRITTEN", 2)
     ledger = Ledger(board)
     ledger.add_changes(changes())
     total, files = len(ledger.changes()), made(board)
@@ -397,7 +397,7 @@ def test_a_board_that_knows_its_address_gives_whole_addresses(board: Path) -> No
 
 
 def test_a_long_feed_is_cut(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("exabench.pages._feeds.NEWEST", 2)
+    monkeypatch.setattr("exabench.board.pages._feeds.NEWEST", 2)
     assert made(board)["feed.atom"].count(b"<entry>") == 2
 
 

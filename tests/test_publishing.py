@@ -20,11 +20,12 @@ from hub_double import HubDouble
 from hub_faults import KINDS
 from toys import contents
 
-from exabench import commits
-from exabench.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed
-from exabench.publishing import Published, publish
-from exabench.releases import diff, read, rows, save, verify
-from exabench.rows import Release
+from exabench.core.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed
+from exabench.core.rows import Release
+from exabench.data.publishing import publish
+from exabench.data.releases import diff, read, rows, save, verify
+from exabench.hub import commits
+from exabench.hub.commits import Published
 
 REPO = "owner/toy"
 

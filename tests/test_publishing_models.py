@@ -16,11 +16,13 @@ from models import classifier_folder
 from test_model_folder import written
 from toys import contents
 
-from exabench import commits, hub
-from exabench.errors import BadInput, ExabenchError, OutsideFailed
-from exabench.files import file_digest, json_text
-from exabench.publishing import Published, publish_model
-from exabench.submissions import read_submission
+from exabench.bench.submissions import read_submission
+from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
+from exabench.core.files import file_digest, json_text
+from exabench.hub import client as hub
+from exabench.hub import commits
+from exabench.hub.commits import Published
+from exabench.training.publishing import publish_model
 
 REPO = "owner/small"
 

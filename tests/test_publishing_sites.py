@@ -16,11 +16,12 @@ from hub_client import CANARY, point_at
 from hub_double import HubDouble
 from toys import contents
 
-from exabench import commits
+from exabench.bench.ledger import Ledger
+from exabench.board.publishing import publish_site
 from exabench.cli import exabench, main
-from exabench.errors import BadInput, OutsideFailed
-from exabench.ledger import Ledger
-from exabench.publishing import Published, publish_site
+from exabench.core.errors import BadInput, OutsideFailed
+from exabench.hub import commits
+from exabench.hub.commits import Published
 
 SPACE = "spaces/owner/board"
 REPO = SPACE.removeprefix("spaces/")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.catalogue import task
-from exabench.errors import BadInput
-from exabench.qrels import count, positives_only, qrels_digest, qrels_text, read_qrels
+from exabench.core.errors import BadInput
+from exabench.measure.qrels import count, positives_only, qrels_digest, qrels_text, read_qrels
+from exabench.tasks.catalogue import task
 
 IDS = st.text(st.characters(min_codepoint=33, exclude_categories=("Cc", "Cs", "Z", "Cn")), min_size=1, max_size=8)
 QRELS = st.dictionaries(IDS, st.dictionaries(IDS, st.integers(-9, 9), min_size=1, max_size=5), min_size=1, max_size=5)

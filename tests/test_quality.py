@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.catalogue import task
-from exabench.collections import at_hand, benchmarks
-from exabench.nouns import Passage, Query
-from exabench.quality import Duplicates, Leaks, Report, collection_of
-from exabench.quality._texts import grams, passages_of, words
-from exabench.quality.duplicates import Buckets
-from exabench.rows import FAMILIES, checked_row
+from exabench.core.nouns import Passage, Query
+from exabench.core.rows import FAMILIES, checked_row
+from exabench.data.quality import Duplicates, Leaks, Report, collection_of
+from exabench.data.quality._texts import grams, passages_of, words
+from exabench.data.quality.duplicates import Buckets
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import at_hand, benchmarks
 
 EMPTY = {"string": "", "bool": False, "int64": 0, "double": 0.0}
 VOCABULARY = [f"word{i}" for i in range(3000)]

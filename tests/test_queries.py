@@ -14,18 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.catalogue import single_task
-from exabench.collections import open_collection
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Prompt, Query, Reply
-from exabench.prompting import prompt_file
-from exabench.queries import QUERIES
-from exabench.queries._sentences import sentences
-from exabench.queries.cropped import Cropped
-from exabench.queries.given import Given
-from exabench.queries.llm_queries import LlmQueries
-from exabench.replies import CachedTeacher, Replies
-from exabench.sampling import by_turns, draw
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Prompt, Query, Reply
+from exabench.data.queries import QUERIES
+from exabench.data.queries._sentences import sentences
+from exabench.data.queries.cropped import Cropped
+from exabench.data.queries.given import Given
+from exabench.data.queries.llm_queries import LlmQueries
+from exabench.data.sampling import by_turns, draw
+from exabench.parts.prompting import prompt_file
+from exabench.parts.replies import CachedTeacher, Replies
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import open_collection
 
 
 class Memory:
@@ -246,8 +246,8 @@ def test_a_t5_in_this_process_reads_the_passage_alone_and_writes(tmp_path: Path)
     transformers = pytest.importorskip("transformers")
     from models import t5_folder, t5_tokenizer
 
-    from exabench.teachers._chat import token_ids
-    from exabench.teachers.transformers import Transformers
+    from exabench.parts.teachers._chat import token_ids
+    from exabench.parts.teachers.transformers import Transformers
 
     folder = t5_folder(tmp_path / "t5", t5_tokenizer())
     setting = {"prompt": "doct5query", "per_passage": 2, "temperature": 1.0, "words": 20, "min_words": 1}

@@ -16,17 +16,17 @@ from hub_double import HubDouble
 from models import classifier_folder
 from toys import contents, good_run, write_run, write_submission
 
-import exabench.queueing as queueing
+import exabench.bench.queue as queueing
+from exabench.bench.ledger import Ledger
+from exabench.bench.queue import Answer, Folders, Requests, public_line, refusal, work_off
+from exabench.bench.submitting import send
+from exabench.bench.verification import check, verify
 from exabench.cli.bench import bench
-from exabench.errors import BadInput, CannotWrite, MissingExtra, OutsideFailed
-from exabench.files import read_json
-from exabench.hub import model_folder
-from exabench.ledger import Ledger
-from exabench.queueing import Answer, Folders, Requests, public_line, refusal, work_off
-from exabench.runs import run_text
-from exabench.screening import ERROR_CLASSES, Refused
-from exabench.submitting import send
-from exabench.verification import check, verify
+from exabench.core.errors import BadInput, CannotWrite, MissingExtra, OutsideFailed
+from exabench.core.files import read_json
+from exabench.hub.client import model_folder
+from exabench.measure.runs import run_text
+from exabench.models.screening import ERROR_CLASSES, SubmissionRefused
 
 REPO = "acme/board"
 
@@ -194,8 +194,8 @@ def test_what_fails_outside_goes_on_waiting_and_a_full_disk_ends_the_queue(board
         (OutsideFailed("x"), "unreachable"),
         (MemoryError(), "out-of-memory"),
         (ZeroDivisionError("/home/me/secret"), "crashed"),
-        (Refused("unsafe-files", "x", file="config.json"), "unsafe-files"),
-        (BadInput(str(Refused("time-limit", "x"))), "time-limit"),
+        (SubmissionRefused("unsafe-files", "x", file="config.json"), "unsafe-files"),
+        (BadInput(str(SubmissionRefused("time-limit", "x"))), "time-limit"),
     ],
 )
 def test_every_error_has_a_class_and_tells_no_path(error, reason):
@@ -279,7 +279,7 @@ HOSTILE: dict[str, Any] = {
 def test_a_hostile_pull_request_is_refused_and_the_good_one_behind_it_is_scored(
     hub, board, tmp_path, monkeypatch, case
 ):
-    import exabench.queueing._requests as requests
+    import exabench.bench.queue._requests as requests
 
     monkeypatch.setattr(requests, "_UNPACKED", 2 << 20)
     files, reason = HOSTILE[case]
@@ -439,7 +439,7 @@ def test_what_this_machine_lacks_or_cannot_reach_ends_the_command_with_its_code(
 def test_without_a_sandbox_a_pull_request_stays_open_and_unanswered(hub, board, monkeypatch):
     proposed(hub, good(board))
     with monkeypatch.context() as patch:
-        said = BadInput(str(Refused("no-sandbox", "bwrap is missing")))  # as a worker elsewhere says it
+        said = BadInput(str(SubmissionRefused("no-sandbox", "bwrap is missing")))  # as a worker elsewhere says it
         patch.setattr(queueing, "run_board", failing(said))
         answer = take(board, REPO)["acme--better"]
     assert (answer.reason, answer.waits) == ("no-sandbox", True)

@@ -19,8 +19,8 @@ from hub_client import row
 from models import classifier_folder, rankt5_folder, t5_folder, t5_tokenizer
 from safetensors.torch import load_file
 
-from exabench.releases import save, write_table
-from exabench.rows import FAMILIES, Release, Table
+from exabench.core.rows import FAMILIES, Release, Table
+from exabench.data.releases import save, write_table
 
 HERE = Path(__file__).parent
 WORDS = "sky blue light wave sun moon tide sand salt wind cloud storm heat rain snow ice".split()

@@ -10,7 +10,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from exabench.building import Sources, build
+from exabench.data.building import Sources, build
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from exabench.errors import BadInput, UnknownName
-from exabench.recipe import merged, override, read_recipe, recipe_names, settings
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.recipe import merged, override, read_recipe, recipe_names, settings
 
 KEYS = {"title": str, "depth": int, "tasks": list, "fast": bool}
 

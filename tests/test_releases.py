@@ -19,10 +19,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exabench import releases
-from exabench.errors import BadInput, CannotWrite, UnknownName
-from exabench.releases import _tables
-from exabench.rows import FAMILIES, DataFile, Release, Row, Table
+from exabench.core.errors import BadInput, CannotWrite, UnknownName
+from exabench.core.rows import FAMILIES, DataFile, Release, Row, Table
+from exabench.data import releases
+from exabench.data.releases import _tables
 
 
 def a_row(id: str, family: str = "explanations", **changes: Any) -> Row:
@@ -181,8 +181,8 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_the_old_table(tmp_path: Pat
     before = releases.write_table(tmp_path, "small", "explanations", {"train": many(2)})
     code = """
 import resource, sys, random
-from exabench import releases
-from exabench.errors import CannotWrite
+from exabench.data import releases
+from exabench.core.errors import CannotWrite
 from test_releases import a_row
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 rng = random.Random(1)
@@ -272,7 +272,7 @@ FILE = "tables/small/splits/train/0"
         ("format", None, "format 1 but of None"),
         ("format", True, "format 1 but of True"),
         ("name", None, "name"),
-        ("extra", 1, "extra"),
+        ("extra", 1, "was edited: its digest does not fit"),
         ("version", "1.0", "major.minor.patch"),
         ("version", "01.0.0", "major.minor.patch"),
         ("version", 1, "the manifest version: expected `str`, got `int`"),

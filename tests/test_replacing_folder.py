@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from exabench.errors import CannotWrite
-from exabench.files import only_writer, replacing_folder
+from exabench.core.errors import CannotWrite
+from exabench.core.files import only_writer, replacing_folder
 
 
 def fill(folder: Path, text: str) -> None:

@@ -24,11 +24,11 @@ from endpoint import answer_to, endpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exabench.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed, Refused
-from exabench.nouns import Prompt, Reply
-from exabench.replies import MOST_HELD, CachedTeacher, Call, Replies, call_key
-from exabench.sqlite_store import AT_ONCE
-from exabench.teachers import TEACHERS
+from exabench.core.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed, PromptsRefused
+from exabench.core.nouns import Prompt, Reply
+from exabench.core.sqlite_store import AT_ONCE
+from exabench.parts.replies import MOST_HELD, CachedTeacher, Call, Replies, call_key
+from exabench.parts.teachers import TEACHERS
 
 CANARY = "sk-canary-0123456789abcdef"
 WHO: Mapping[str, Any] = {"engine": "toy", "model": "owner/model", "revision": "r1", "server": "http://x/v1", "seed": 0}
@@ -270,7 +270,7 @@ def refusing(*ids: str) -> Callable[[list[Reply]], Iterator[Reply]]:
             else:
                 yield reply
         if len(batch) < 4 and refused:
-            raise Refused(refused)
+            raise PromptsRefused(refused)
 
     return answer
 
@@ -278,7 +278,7 @@ def refusing(*ids: str) -> Callable[[list[Reply]], Iterator[Reply]]:
 def test_refused_prompts_are_named_with_all_that_ask_the_same_once_the_others_are_answered(store: Replies) -> None:
     asked = [*prompts(30), replace(prompt("p3"), id="again")]
     got = []
-    with pytest.raises(Refused) as told:
+    with pytest.raises(PromptsRefused) as told:
         for reply in CachedTeacher(Toy(refusing("p3", "p7")), store).complete(asked):
             got.append(reply.id)
     assert told.value.reasons == dict.fromkeys(["p3", "again", "p7"], "too long")
@@ -291,11 +291,11 @@ def test_an_engine_that_gives_up_on_everything_is_not_asked_again(store: Replies
             for one in prompts:
                 self.asked.append(one)
                 if len(self.asked) == 20:
-                    raise Refused({one.id: "no" for one in self.asked})
+                    raise PromptsRefused({one.id: "no" for one in self.asked})
             yield from ()
 
     toy = Hopeless()
-    with pytest.raises(Refused, match="'p0' and 19 more cannot be asked: no"):
+    with pytest.raises(PromptsRefused, match="'p0' and 19 more cannot be asked: no"):
         list(CachedTeacher(toy, store).complete(prompts(2000)))
     assert len(toy.asked) == 20
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from toys import ShortestFirst
 
-from exabench.metrics._measure import mean, measure
-from exabench.nouns import Passage, Query
-from exabench.rerankers import RERANKERS
-from exabench.reranking import rerank
-from exabench.runs import run_in_order
+from exabench.bench.candidates import rerank
+from exabench.core.nouns import Passage, Query
+from exabench.measure.measures import mean, measure
+from exabench.measure.runs import run_in_order
+from exabench.parts.rerankers import RERANKERS
 
 PLAIN = [name for name in RERANKERS if not {"model", "teacher"} & set(signature(RERANKERS[name]).parameters)]
 QRELS = {"q": {"d3": 2, "d1": 1, "d0": -1, "d4": 1}}

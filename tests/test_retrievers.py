@@ -11,18 +11,18 @@ import sys
 import pytest
 from toys import Alphabet, Given, write_beir, write_run
 
-from exabench.catalogue import task
-from exabench.collections import open_collection
-from exabench.errors import BadInput, UnknownName
-from exabench.measuring import measurement
-from exabench.nouns import Convention, Passage, Query, Task
-from exabench.qrels import read_qrels
-from exabench.reranking import make_candidates
-from exabench.retrievers import RETRIEVERS
-from exabench.retrievers.bm25 import Bm25
-from exabench.retrievers.fusion import METHODS, Fusion
-from exabench.retrievers.run_file import RunFile
-from exabench.runs import run_in_order, run_text
+from exabench.bench.candidates import make_candidates
+from exabench.bench.measuring import measurement
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.nouns import Convention, Passage, Query, Task
+from exabench.measure.qrels import read_qrels
+from exabench.measure.runs import run_in_order, run_text
+from exabench.parts.retrievers import RETRIEVERS
+from exabench.parts.retrievers.bm25 import Bm25
+from exabench.parts.retrievers.fusion import METHODS, Fusion
+from exabench.parts.retrievers.run_file import RunFile
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 TEXTS = {"a": "red fish blue fish", "b": "one fish", "c": "a red, red rose by any other name", "d": "nothing here"}
 PASSAGES = [Passage(id, text) for id, text in TEXTS.items()]
@@ -169,7 +169,7 @@ def test_fusion_does_not_look_at_scores_or_names(tmp_path, two_runs):
 
 @pytest.mark.slow
 def test_fusion_is_the_same_when_compiled(two_runs):
-    script = "import sys; from exabench.retrievers.fusion import Fusion; from exabench.nouns import Query\n"
+    script = "import sys; from exabench.parts.retrievers.fusion import Fusion; from exabench.core.nouns import Query\n"
     script += "print(Fusion(runs=sys.argv[1:]).search([Query('q', '')], 10)['q'])"
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"}
     done = subprocess.run(

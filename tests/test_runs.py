@@ -8,15 +8,14 @@ import random
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import exabench.runs
-from exabench.errors import BadInput
-from exabench.nouns import Run
-from exabench.runs import (
+import exabench.measure.runs
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Run
+from exabench.measure.runs import (
     completed,
     read_run,
     run_digest,
@@ -146,7 +145,9 @@ def test_a_run_is_named_after_its_file(tmp_path):
 
 def test_the_digest_is_that_of_the_stored_text(tmp_path):
     run = read(tmp_path, LINES)
-    assert run_digest(run, "x") == exabench.runs.digest_of(b"q1 Q0 a 1 2.5 x\nq1 Q0 b 2 1.0 x\nq2 Q0 a 1 -3.0 x\n")
+    assert run_digest(run, "x") == exabench.measure.runs.digest_of(
+        b"q1 Q0 a 1 2.5 x\nq1 Q0 b 2 1.0 x\nq2 Q0 a 1 -3.0 x\n"
+    )
 
 
 GOOD = b"".join(b"q1 Q0 d%d %d %d t\n" % (i, i, -i) for i in range(1, 5))
@@ -254,7 +255,7 @@ PIECES = [
 def by(reader: str, file: Path, monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as patch:
         if reader == "slow":
-            patch.setattr(exabench.runs, "_read_columns", lambda data: None)
+            patch.setattr(exabench.measure.runs, "_read_columns", lambda data: None)
         try:
             return read_run(file)
         except BadInput as error:
@@ -291,36 +292,39 @@ def test_the_fast_reader_and_the_slow_one_agree_on_anything(tmp_path, monkeypatc
     ),
     st.data(),
 )
-def test_no_duplicate_is_ever_missed(pairs, data):
+def test_no_duplicate_is_ever_missed(tmp_path_factory, pairs, data):
     unique = list(dict.fromkeys(pairs))
     again = data.draw(st.sampled_from(unique))
-    columns = [*unique, again]
-    data.draw(st.randoms(use_true_random=False)).shuffle(columns)
-    assert exabench.runs._may_hold_duplicates(*_columns(columns))
+    listed = [*unique, again]
+    data.draw(st.randoms(use_true_random=False)).shuffle(listed)
+    file = tmp_path_factory.mktemp("run") / "x.trec"
+    with pytest.raises(BadInput, match=f"twice for query '{again[0]}'"):
+        read_run(write_pairs(file, listed))
+    assert len(read_run(write_pairs(file, unique)).scores) == len(unique)
 
 
 @pytest.mark.parametrize("length", range(1, 41))
-def test_a_duplicate_of_any_length_is_seen_and_a_near_one_is_none(length):
+def test_a_duplicate_of_any_length_is_seen_and_a_near_one_is_none(tmp_path, length):
     ids = ["x" * length, "x" * (length - 1) + "y", "y" + "x" * (length - 1), "x" * (length + 1)]
-    pairs = list(dict.fromkeys(("q", id) for id in ids)) + [("r", ids[0])]
-    assert not exabench.runs._may_hold_duplicates(*_columns(pairs))
-    assert exabench.runs._may_hold_duplicates(*_columns([*pairs, ("q", ids[0])]))
-    sliced = _columns([("z", "z" * 3), *pairs, ("q", ids[0])])  # a column that starts inside its buffer
-    assert exabench.runs._may_hold_duplicates(sliced[0][1:], sliced[1][1:])
+    pairs = [*dict.fromkeys(("q", id) for id in ids), ("r", ids[0])]
+    assert len(read_run(write_pairs(tmp_path / "x.trec", pairs)).scores) == len(pairs)
+    with pytest.raises(BadInput, match=f":{len(pairs) + 1}: .*first on line 1"):
+        read_run(write_pairs(tmp_path / "x.trec", [*pairs, ("q", ids[0])]))
 
 
-def test_repeats_are_found_among_many_keys_of_one_bucket():
-    rng = np.random.default_rng(0)
-    keys = (np.uint64(77) << np.uint64(42)) | rng.permutation(5000).astype(np.uint64)
-    assert not exabench.runs._repeats(keys)
-    for place in (0, 1, 2500, 4999):
-        assert exabench.runs._repeats(np.concatenate([keys, keys[place : place + 1]]))
-    assert not exabench.runs._repeats(keys[:1])
+def test_one_duplicate_is_found_among_many_passages(tmp_path):
+    """So many that some of their hashes share a bucket."""
+    pairs = [("q", f"passage-{i}") for i in random.Random(0).sample(range(10**9), 20_000)]
+    assert len(read_run(write_pairs(tmp_path / "x.trec", pairs)).scores) == len(pairs)
+    for place in (0, 1, 10_000, 19_999):
+        with pytest.raises(BadInput, match=f":20001: .*first on line {place + 1}"):
+            read_run(write_pairs(tmp_path / "x.trec", [*pairs, pairs[place]]))
 
 
-def _columns(pairs):
-    queries = pa.array([q for q, _ in pairs], pa.string()).dictionary_encode()
-    return queries, pa.array([p for _, p in pairs], pa.string())
+def write_pairs(file: Path, pairs: list[tuple[str, str]]) -> Path:
+    lines = [f"{query_id} Q0 {passage_id} 1 1 t\n" for query_id, passage_id in pairs]
+    file.write_text("".join(lines), encoding="utf-8")
+    return file
 
 
 # -- making and cutting runs -----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from exabench.sandbox import seccomp_filter
+from exabench.bench.sandbox import seccomp_filter
 
 ALLOW, KILL, EPERM, ENOSYS, EAFNOSUPPORT = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026, 0x00050061
 ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}

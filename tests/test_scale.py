@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from benchmarks.board import Crowd, digests
 
-from exabench.board import Board
+from exabench.bench.ledger import Ledger, read_result
+from exabench.board.pages import render
+from exabench.board.ranking import Board
 from exabench.cli import main
-from exabench.errors import BadInput, CannotWrite
-from exabench.ledger import Ledger, read_result
-from exabench.pages import render
+from exabench.core.errors import BadInput, CannotWrite
 
 
 def build(board: Path, site: Path, **how: int) -> set[str]:

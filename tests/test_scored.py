@@ -13,19 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import Alphabet, Given, ShortestFirst
 
-from exabench.auditing import audit
-from exabench.builders import BUILDERS
-from exabench.builders._first_stages import rankings
-from exabench.builders.scored import Scored
-from exabench.building import KEYS, Sources, build
-from exabench.catalogue import task
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Query, Run
-from exabench.rank_fusion import best_first, fuse
-from exabench.recipe import read_recipe
-from exabench.releases import features, read, rows, verify
-from exabench.rows import FAMILIES, Rejected, Row, checked_row
-from exabench.runs import run_in_order
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query, Run
+from exabench.core.recipe import read_recipe
+from exabench.core.rows import FAMILIES, Rejected, Row, checked_row
+from exabench.data.auditing import audit
+from exabench.data.builders import BUILDERS
+from exabench.data.builders._first_stages import rankings
+from exabench.data.builders.scored import ScoredBuilder
+from exabench.data.building import KEYS, Sources, build
+from exabench.data.releases import features, read, rows, verify
+from exabench.measure.rank_fusion import best_first, fuse
+from exabench.measure.runs import run_in_order
+from exabench.tasks.catalogue import task
 
 PROVENANCE = {"teacher": "toy", "teacher_revision": "", "prompt": "", "replies": []}
 RRF = ("scifact", "nfcorpus", "trec-dl-2019", "trec-dl-2020", "medquad")
@@ -65,16 +65,16 @@ class Memory(Given):
         super().__init__([], passages, {})
 
 
-def scored(*queries: str, stages: Mapping[str, Any] | None = None, count: int = 20, **options: Any) -> Scored:
+def scored(*queries: str, stages: Mapping[str, Any] | None = None, count: int = 20, **options: Any) -> ScoredBuilder:
     collection = Memory(count)
     stages = stages or {
         "up": Alphabet(collection.passages()),
         "down": Alphabet(collection.passages(), backwards=True),
     }
-    return Scored(collection, Typed(*queries), stages, **{"documents": 10, "depth": 15} | options)
+    return ScoredBuilder(collection, Typed(*queries), stages, **{"documents": 10, "depth": 15} | options)
 
 
-def lists(made: Scored) -> list[Row]:
+def lists(made: ScoredBuilder) -> list[Row]:
     return [checked_row("scored", {**PROVENANCE, **made.row(item, [])}) for item in made.items()]
 
 
@@ -178,11 +178,11 @@ def test_a_list_of_one_passage_is_rejected():
 
 def test_several_sources_take_turns_and_share_no_id():
     sources = {"one": Typed("p01", "p02"), "two": Typed("p03")}
-    made = Scored(Memory(), sources, {"a": Fixed("p01", "p02")}, documents=2)
+    made = ScoredBuilder(Memory(), sources, {"a": Fixed("p01", "p02")}, documents=2)
     assert [item.data["query_source"] for item in made.items()] == ["one", "two", "one"]
     for twins in ({"one": Typed("p01"), "two": Typed("p01")}, {"one": Typed("p01", "p01")}):
         with pytest.raises(BadInput, match="two queries have this id.*c-p01"):
-            list(Scored(Memory(), twins, {"a": Fixed("p01")}, documents=2).items())
+            list(ScoredBuilder(Memory(), twins, {"a": Fixed("p01")}, documents=2).items())
 
 
 def test_what_a_query_was_made_with_goes_with_its_item_and_items_are_json():
@@ -204,7 +204,7 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, int]):
     with pytest.raises(BadInput, match="scored needs 2 <= least <= documents <= depth"):
         scored("p03", **{"documents": 30, "depth": 100, **options})
     with pytest.raises(BadInput, match="needs a source of queries and a first stage"):
-        Scored(Memory(), Typed("p03"), {})
+        ScoredBuilder(Memory(), Typed("p03"), {})
 
 
 def test_equal_scores_go_by_id():
@@ -260,4 +260,4 @@ def test_the_recipes_ask_no_teacher_and_take_sentences_for_queries(name: str):
     assert values["builder"] == "scored" and "teacher" not in values and task(values["options"]["task"])
     queries = values["options"]["queries"]
     assert {"cropped"} == {each["part"] for each in ([queries] if "part" in queries else queries.values())}
-    assert BUILDERS["scored"] is Scored and values["table"] in (name, "scored")
+    assert BUILDERS["scored"] is ScoredBuilder and values["table"] in (name, "scored")

@@ -28,13 +28,20 @@ from models import (
     t5_tokenizer,
 )
 
-import exabench.flops
-import exabench.screening
-from exabench import hub
-from exabench.errors import BadInput
-from exabench.sandbox import stranger
-from exabench.screening import ERROR_CLASSES, Limits, Refused, check_libraries, screened, screened_repo
-from exabench.screening._settings import FAMILIES
+import exabench.models.flops
+import exabench.models.screening
+from exabench.bench.sandbox import stranger
+from exabench.core.errors import BadInput
+from exabench.hub import client as hub
+from exabench.models.screening import (
+    ERROR_CLASSES,
+    SizeLimits,
+    SubmissionRefused,
+    check_libraries,
+    screened,
+    screened_repo,
+)
+from exabench.models.screening._settings import FAMILIES
 
 
 @pytest.fixture(autouse=True)
@@ -53,11 +60,11 @@ def test_the_canary_dies_where_a_pickle_is_loaded():
 def test_a_hostile_folder_is_refused_with_its_class_in_no_time_and_little_memory(case, tmp_path):
     folder = hostile.spoilt(case, tmp_path / "model")
     started = time.perf_counter()
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(SubmissionRefused) as caught:
         screened(folder)
     seconds = time.perf_counter() - started
     tracemalloc.start()
-    with pytest.raises(Refused):
+    with pytest.raises(SubmissionRefused):
         screened(folder)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -83,9 +90,9 @@ def test_an_honest_folder_is_read_by_its_headers_alone(tmp_path):
     assert found.ignored == () and "vocab.txt" in found.files
 
 
-@pytest.mark.parametrize("limits", [Limits(weights=100), Limits(vocabulary=2)], ids=["bytes", "vocabulary"])
+@pytest.mark.parametrize("limits", [SizeLimits(weights=100), SizeLimits(vocabulary=2)], ids=["bytes", "vocabulary"])
 def test_limits_are_held(limits, tmp_path):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(SubmissionRefused) as caught:
         screened(hostile.honest(tmp_path / "model"), limits)
     assert caught.value.reason == "too-large"
 
@@ -102,14 +109,18 @@ def test_every_kind_of_model_that_is_read_here_passes(tmp_path):
 
 
 def test_the_families_that_are_let_in_are_those_whose_cost_is_known():
-    assert set(FAMILIES) == {*exabench.flops._ENCODERS, *exabench.flops._DECODERS, *exabench.flops._T5}
+    assert set(FAMILIES) == {
+        *exabench.models.flops._ENCODERS,
+        *exabench.models.flops._DECODERS,
+        *exabench.models.flops._T5,
+    }
 
 
 def test_old_libraries_are_refused_with_the_reason(monkeypatch):
     check_libraries()
     old = {"transformers": "5.2.9", "torch": "2.13.0+cpu", "jinja2": "3.1.6"}
-    monkeypatch.setattr(exabench.screening, "version", lambda name: old.get(name) or version(name))
-    with pytest.raises(Refused, match=r"transformers 5\.2\.9 .* 5\.3 is needed: .*CVE-2026-4372") as caught:
+    monkeypatch.setattr(exabench.models.screening, "version", lambda name: old.get(name) or version(name))
+    with pytest.raises(SubmissionRefused, match=r"transformers 5\.2\.9 .* 5\.3 is needed: .*CVE-2026-4372") as caught:
         check_libraries()
     assert caught.value.reason == "no-sandbox"
 
@@ -138,7 +149,7 @@ def test_whatever_a_file_says_a_folder_passes_or_is_refused(file, value, table):
         header = {**hostile.TENSORS, **table}
         made = hostile.weights(header) if file == "model.safetensors" else json.dumps(whole).encode()
         hostile.put(file, made)(folder)
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(SubmissionRefused):
             assert screened(folder).parameters == 16
 
 
@@ -150,12 +161,12 @@ def test_whatever_byte_is_changed_a_folder_passes_or_is_refused(data):
         found = bytearray(file.read_bytes())
         found[data.draw(st.integers(0, len(found) - 1))] = data.draw(st.integers(0, 255))
         file.write_bytes(found)
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(SubmissionRefused):
             screened(folder)
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(SubmissionRefused) as caught:
         screened(tmp_path / "nowhere")
     assert caught.value.reason == "missing-files"
 
@@ -202,7 +213,7 @@ def test_of_a_repository_only_what_a_model_is_loaded_from_is_fetched(double, tmp
 def test_of_a_hostile_repository_nothing_but_settings_and_headers_is_read(case, double, tmp_path):
     files = files_of(hostile.spoilt(case, tmp_path / "model"))
     commit = double.commit(REPO, files)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(SubmissionRefused) as caught:
         stranger("stranger/model", commit)
     assert caught.value.reason in hostile.FOLDERS[case].reasons
     whole = [headers for request, headers in zip(double.requests, double.headers, strict=True) if "/lfs/" in request]
@@ -213,26 +224,26 @@ def test_of_a_hostile_repository_nothing_but_settings_and_headers_is_read(case, 
 def test_a_repository_of_pickles_is_told_to_convert_them(double, tmp_path):
     files = files_of(hostile.honest(tmp_path / "model"))
     files["pytorch_model.bin"] = files.pop("model.safetensors")
-    with pytest.raises(Refused, match="convert them to safetensors") as caught:
+    with pytest.raises(SubmissionRefused, match="convert them to safetensors") as caught:
         stranger("stranger/model", double.commit(REPO, files))
     assert caught.value.reason == "unsafe-files"
 
 
 @pytest.mark.parametrize("name", ["../x.json", "/etc/passwd", "a\\b.json", "a/../../x.json", "x\0.json", "./x.json"])
 def test_a_listing_with_names_that_can_only_be_meant_ill_is_refused(name):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(SubmissionRefused) as caught:
         screened_repo({"config.json": 2, name: 2}, lambda *_: b"{}")
     assert caught.value.reason == "unsafe-files"
 
 
 def test_what_is_declared_is_held_against_the_limit_before_anything_is_read():
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(SubmissionRefused) as caught:
         screened_repo({"config.json": 2, "model.safetensors": 1 << 42}, lambda *_: pytest.fail("it was read"))
     assert caught.value.reason == "too-large"
 
 
 def test_a_strangers_model_on_the_hub_is_pinned_by_a_commit(double):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(SubmissionRefused) as caught:
         stranger("stranger/model", "sha256:" + "0" * 64)
     assert caught.value.reason == "invalid-submission"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from exabench.collections import COLLECTIONS, ORDER
-from exabench.errors import MissingExtra, UnknownName
-from exabench.metrics import METRICS
-from exabench.rerankers import RERANKERS
-from exabench.retrievers import RETRIEVERS
-from exabench.shelf import Shelf
+from exabench.core.errors import MissingExtra, UnknownName
+from exabench.core.shelf import Shelf
+from exabench.measure.metrics import METRICS
+from exabench.parts.rerankers import RERANKERS
+from exabench.parts.retrievers import RETRIEVERS
+from exabench.tasks.collections import COLLECTIONS, ORDER
 
 SHELVES = {"metric": METRICS, "collection": COLLECTIONS, "reranker": RERANKERS, "retriever": RETRIEVERS}
 PARTS = [(shelf, name) for shelf in SHELVES.values() for name in shelf]
@@ -84,10 +84,10 @@ def test_a_file_without_its_part_says_so(shelf):
 def test_listing_and_summaries_import_nothing():
     script = """
 import sys
-from exabench.collections import COLLECTIONS
-from exabench.metrics import METRICS
-from exabench.rerankers import RERANKERS
-from exabench.retrievers import RETRIEVERS
+from exabench.tasks.collections import COLLECTIONS
+from exabench.measure.metrics import METRICS
+from exabench.parts.rerankers import RERANKERS
+from exabench.parts.retrievers import RETRIEVERS
 before = set(sys.modules)
 for shelf in (COLLECTIONS, METRICS, RERANKERS, RETRIEVERS):
     assert [shelf.summary(name) for name in shelf]

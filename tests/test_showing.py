@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import Given
 
-from exabench import showing
-from exabench.catalogue import tasks
-from exabench.errors import BadInput
-from exabench.ledger import Ledger
-from exabench.nouns import Candidates, Passage, Query
-from exabench.runs import run_digest, run_in_order
-from exabench.showing import is_open, read_shown, shown, write_shown
+from exabench.bench import showing
+from exabench.bench.ledger import Ledger
+from exabench.bench.showing import is_open, read_shown, shown, write_shown
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Candidates, Passage, Query
+from exabench.measure.runs import run_digest, run_in_order
+from exabench.tasks.catalogue import tasks
 
 RUN = run_in_order("toy-3", {"q1": ["b", "a", "c"], "q2": ["c"]})
 QRELS = {"q1": {"a": 2, "c": 0, "elsewhere": 1}, "q3": {"a": 1}}
@@ -136,8 +136,8 @@ def test_a_file_that_is_not_whole_is_refused(tmp_path: Path, size: int) -> None:
 
 
 def test_the_embedded_collection_shows_all_of_its_candidates(board: Path) -> None:
-    from exabench.catalogue import task
-    from exabench.collections._choose import checked_qrels, open_collection
+    from exabench.tasks.catalogue import task
+    from exabench.tasks.collections import checked_qrels, open_collection
 
     ledger = Ledger(board)
     [listed] = ledger.candidates("mini")

@@ -13,13 +13,13 @@ import transformers
 from models import MINILM, bert_tokenizer
 from safetensors.torch import load_file, save_file
 
-from exabench.catalogue import task
-from exabench.collections import open_collection
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Query
-from exabench.reranking import make_candidates
-from exabench.retrievers.splade import Splade
-from exabench.runs import run_of, run_text, top
+from exabench.bench.candidates import make_candidates
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query
+from exabench.measure.runs import run_of, run_text, top
+from exabench.parts.retrievers.splade import Splade
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 COLLECTION = open_collection(task("mini"))
 PASSAGES, QUERIES = list(COLLECTION.passages())[:24], list(COLLECTION.queries())[:12]

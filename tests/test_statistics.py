@@ -11,8 +11,8 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.errors import BadInput
-from exabench.statistics import (
+from exabench.core.errors import BadInput
+from exabench.measure.statistics import (
     ALPHA,
     RESAMPLES,
     bootstrap_intervals,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from exabench.errors import BadInput, CannotWrite
-from exabench.rerankers._store import Scored, Store
+from exabench.core.errors import BadInput, CannotWrite
+from exabench.models.score_store import Store, StoredScore
 
-ONE, TWO = Scored(0.5, 12, 0), Scored(-3.25, 500, 3)
+ONE, TWO = StoredScore(0.5, 12, 0), StoredScore(-3.25, 500, 3)
 
 
 def test_a_pair_comes_back_exactly_as_it_was_kept(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_another_identity_is_another_store(tmp_path: Path) -> None:
 
 def test_more_keys_than_one_statement_holds_are_found() -> None:
     store = Store(None, {})
-    rows = [(number.to_bytes(16, "big"), Scored(float(number), 1, 0)) for number in range(1234)]
+    rows = [(number.to_bytes(16, "big"), StoredScore(float(number), 1, 0)) for number in range(1234)]
     store.add(rows, b"job")
     assert store.known([key for key, _ in rows], b"other")[0] == dict(rows)
 

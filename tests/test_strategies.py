@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.strategies import STRATEGIES
+from exabench.models.strategies import STRATEGIES
 
 TWO = ("difference", "log_softmax", "softmax")
 

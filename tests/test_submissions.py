@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import SUBMISSION, toml, write_submission
 
-from exabench.errors import BadInput
-from exabench.files import toml_text
-from exabench.nouns import Submission
-from exabench.submissions import FIELDS, KINDS, read_submission, submission_text
+from exabench.bench.submissions import FIELDS, KINDS, read_submission, submission_text
+from exabench.core.errors import BadInput
+from exabench.core.files import toml_text
+from exabench.core.nouns import Submission
 
 PLAIN = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "), max_size=40).filter(
     str.isprintable

@@ -15,17 +15,17 @@ from test_endpoint import lengths, server
 from toys import contents, good_run, write_run, write_submission
 from trained import model_folder
 
-import exabench.hub
-from exabench.catalogue import task
-from exabench.collections import open_collection
-from exabench.errors import BadInput, OutsideFailed, UnknownName
-from exabench.evaluation import run_board
-from exabench.ledger import Ledger
-from exabench.reranking import make_candidates
-from exabench.runs import read_run, run_in_order, run_of, run_text, top
-from exabench.submissions import TRAINING_FILES, read_training
-from exabench.submitting import BASELINES, send, submit, withdraw
-from exabench.verification import check
+import exabench.hub.client
+from exabench.bench.candidates import make_candidates
+from exabench.bench.evaluation import run_board
+from exabench.bench.ledger import Ledger
+from exabench.bench.submissions import TRAINING_FILES, read_training
+from exabench.bench.submitting import BASELINES, send, submit, withdraw
+from exabench.bench.verification import check
+from exabench.core.errors import BadInput, OutsideFailed, UnknownName
+from exabench.measure.runs import read_run, run_in_order, run_of, run_text, top
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 
 @pytest.fixture
@@ -311,7 +311,7 @@ def hub(tmp_path, monkeypatch, board):
     with HubDouble() as server:
         point_at(server.url, tmp_path / "home", monkeypatch)
         server.commit(f"datasets/{REPO}", contents(board))
-        monkeypatch.setattr(exabench.hub.time, "sleep", lambda seconds: None)
+        monkeypatch.setattr(exabench.hub.client.time, "sleep", lambda seconds: None)
         yield server
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from models import classifier_folder, t5_folder, t5_tokenizer
 
-from exabench.errors import BadInput, MissingExtra, UnknownName
-from exabench.nouns import Passage, Query
-from exabench.systems import reranker, retriever, teacher
+from exabench.core.errors import BadInput, MissingExtra, UnknownName
+from exabench.core.nouns import Passage, Query
+from exabench.parts.assembly import reranker, retriever, teacher
 
 PASSAGES = [Passage("a", "the sky is blue"), Passage("b", "grass is green"), Passage("c", "blue light of the sky")]
 QUERY = Query("q", "blue sky")

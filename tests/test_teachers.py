@@ -27,13 +27,13 @@ import transformers
 from models import t5_folder, t5_tokenizer
 from tiny_llama import tiny_llama
 
-from exabench import http
-from exabench.errors import BadInput, OutsideFailed
-from exabench.nouns import Prompt, Reply
-from exabench.rerankers.listwise import Listwise
-from exabench.systems import reranker
-from exabench.teachers import TEACHERS
-from exabench.teachers._chat import seed_of, token_ids
+from exabench.core import http
+from exabench.core.errors import BadInput, OutsideFailed
+from exabench.core.nouns import Prompt, Reply
+from exabench.parts.assembly import reranker
+from exabench.parts.rerankers.listwise import Listwise
+from exabench.parts.teachers import TEACHERS
+from exabench.parts.teachers._chat import seed_of, token_ids
 
 CANARY = "sk-canary-0123456789abcdef"
 
@@ -225,7 +225,7 @@ def test_a_template_that_refuses_is_one_line_with_the_prompt() -> None:
 
 
 def test_a_listwise_ranking_with_a_local_teacher_says_what_it_took(folder: Path) -> None:
-    from exabench.nouns import Passage, Query
+    from exabench.core.nouns import Passage, Query
 
     listwise = reranker("listwise", teacher="transformers", model=str(folder), window=4, step=2, words=6)
     assert isinstance(listwise, Listwise) and listwise.identity["model"] == str(folder)

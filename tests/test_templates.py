@@ -13,10 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from models import bert_tokenizer, bpe_tokenizer, real_t5_tokenizer, t5_tokenizer, texts
 
-from exabench.errors import BadInput
-from exabench.rerankers import RERANKERS
-from exabench.rerankers._answers import answer_ids, answer_words, spellings
-from exabench.rerankers._templates import FIELDS, ids_of, pair_template, text_template
+from exabench.core.errors import BadInput
+from exabench.models.answers import answer_ids, answer_words, spellings
+from exabench.models.templates import FIELDS, ids_of, pair_template, text_template
+from exabench.parts.rerankers import RERANKERS
 
 MONOT5 = "Query: {query} Document: {passage} Relevant:"
 TWOLAR = MONOT5 + " "

@@ -6,24 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.collections import Texts
-from exabench.nouns import Passage
+from exabench.core.nouns import Passage
+from exabench.tasks.collections import SelectedTexts
 
 
 @given(st.dictionaries(st.text(), st.tuples(st.text(), st.text()), max_size=20))
 def test_every_text_comes_back_as_it_was(texts: dict[str, tuple[str, str]]) -> None:
     passages = [Passage(id, text, title) for id, (text, title) in texts.items()]
-    found = Texts(iter(passages), set(texts))
+    found = SelectedTexts(iter(passages), set(texts))
     assert list(found.values()) == passages
 
 
 def test_only_what_is_wanted_is_kept() -> None:
-    found = Texts((Passage(str(i), f"text {i}") for i in range(10)), {"3", "7", "11"})
+    found = SelectedTexts((Passage(str(i), f"text {i}") for i in range(10)), {"3", "7", "11"})
     assert list(found) == ["3", "7"] and len(found) == 2 and "11" not in found
     with pytest.raises(KeyError):
         found["4"]
 
 
 def test_a_field_that_the_convention_leaves_out_is_empty() -> None:
-    [passage] = Texts([Passage("p", "text", "title")], {"p"}, ("text",)).values()
+    [passage] = SelectedTexts([Passage("p", "text", "title")], {"p"}, ("text",)).values()
     assert passage == Passage("p", "text", "")

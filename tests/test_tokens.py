@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from exabench.rerankers._tokens import Tokens, text_key
+from exabench.models.tokens import Tokens, text_key
 
 
 class Letters:

@@ -13,8 +13,8 @@ import pytest
 from models import classifier_folder, encoder_folder
 
 from exabench.cli import main
-from exabench.recipe import recipe_names
-from exabench.statistics import holm
+from exabench.core.recipe import recipe_names
+from exabench.measure.statistics import holm
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from fits import recipe
 
-from exabench.errors import BadInput, UnknownName
-from exabench.training.plan import Dev, Steps, train_recipe
+from exabench.core.errors import BadInput, UnknownName
+from exabench.training.plan import DevPlan, Steps, train_recipe
 
 DATA = [{"release": "acme/lists", "table": "one"}]
 
@@ -19,7 +19,7 @@ def test_a_recipe_becomes_a_plan_with_defaults_where_it_says_nothing(tmp_path):
     plan = train_recipe(made(tmp_path))
     assert (plan.reranker, plan.model, plan.loss, plan.seed) == ("cross_encoder", "acme/none", {"part": "ranknet"}, 3)
     assert (plan.data[0].release, plan.data[0].split, plan.data[0].held_out) == ("acme/lists", "train", "validation")
-    assert (plan.steps.groups, plan.steps.clip, plan.dev) == (3, Steps().clip, Dev())
+    assert (plan.steps.groups, plan.steps.clip, plan.dev) == (3, Steps().clip, DevPlan())
 
 
 def test_an_override_reaches_into_a_table_and_changes_the_fingerprint(tmp_path):

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from exabench.builders import BUILDERS
-from exabench.builders.imported import FORMATS
-from exabench.building import data_recipe
-from exabench.catalogue import single_task
-from exabench.files import digest_of
-from exabench.losses import LOSSES
-from exabench.metrics._measure import MetricName
-from exabench.recipe import Recipe, recipe_names, recipes
-from exabench.rerankers import RERANKERS
-from exabench.rerankers._models import Options
-from exabench.strategies import STRATEGIES
+from exabench.core.files import digest_of
+from exabench.core.recipe import Recipe, recipe_names, recipes
+from exabench.data.builders import BUILDERS
+from exabench.data.builders.imported import FORMATS
+from exabench.data.building import data_recipe
+from exabench.measure.measures import MetricName
+from exabench.models.head_loading import Options
+from exabench.models.strategies import STRATEGIES
+from exabench.parts.losses import LOSSES
+from exabench.parts.rerankers import RERANKERS
+from exabench.tasks.catalogue import single_task
 from exabench.training.groups import FITS
 from exabench.training.plan import Check, Plan, train_recipe
 

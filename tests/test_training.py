@@ -38,11 +38,11 @@ from hub_double import HubDouble
 from models import CLASSIFIERS, bert_tokenizer, classifier_folder, rankt5_folder, t5_folder, t5_tokenizer
 from safetensors.torch import load_file, save_file
 
-from exabench.errors import BadInput, CannotWrite, OutsideFailed, UnknownName
-from exabench.files import only_writer, read_json
-from exabench.losses import LOSSES
-from exabench.nouns import Passage, Query
-from exabench.systems import reranker
+from exabench.core.errors import BadInput, CannotWrite, OutsideFailed, UnknownName
+from exabench.core.files import only_writer, read_json
+from exabench.core.nouns import Passage, Query
+from exabench.parts.assembly import reranker
+from exabench.parts.losses import LOSSES
 from exabench.training import train
 from exabench.training.curves import Curves
 from exabench.training.dev import gains_of, ndcg, scores_of

@@ -7,18 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 import pytest
 from toys import Alphabet, ShortestFirst
 
-from exabench.catalogue import task
-from exabench.collections import open_collection
-from exabench.errors import BadInput
-from exabench.files import json_text
-from exabench.nouns import Passage, Query, Run, Usage
-from exabench.rerankers.constant import Constant
-from exabench.rerankers.oracle import Oracle
-from exabench.rerankers.random import Random
-from exabench.retrievers import RETRIEVERS
-from exabench.retrievers.bm25 import Bm25
-from exabench.retrievers.two_stage import TwoStage
-from exabench.runs import run_text, top
+from exabench.core.errors import BadInput
+from exabench.core.files import json_text
+from exabench.core.nouns import Passage, Query, Run, Usage
+from exabench.measure.runs import run_text, top
+from exabench.parts.rerankers.constant import Constant
+from exabench.parts.rerankers.oracle import Oracle
+from exabench.parts.rerankers.random import Random
+from exabench.parts.retrievers import RETRIEVERS
+from exabench.parts.retrievers.bm25 import Bm25
+from exabench.parts.retrievers.two_stage import TwoStage
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 PASSAGES = [Passage(id, "x" * length) for id, length in zip("abcdef", (6, 5, 4, 3, 2, 1), strict=True)]
 QUERIES = [Query("q2", "two"), Query("q1", "one"), Query("q3", "three")]

@@ -15,24 +15,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import Alphabet
 
-from exabench.builders import BUILDERS
-from exabench.builders._first_stages import blocks, overlap
-from exabench.builders._twolar_format import PADDING, rows_from_jsonl, to_jsonl
-from exabench.builders.twolar import Twolar, recorded_replies
-from exabench.catalogue import single_task
-from exabench.collections import open_collection
-from exabench.errors import BadInput
-from exabench.measuring import measurement
-from exabench.nouns import Convention, Passage, Query, Reply
-from exabench.prompting import prompt_file
-from exabench.qrels import read_qrels
-from exabench.queries.cropped import Cropped
-from exabench.queries.given import Given
-from exabench.retrievers.bm25 import Bm25
-from exabench.retrievers.run_file import RunFile
-from exabench.rows import Item, Rejected, Row, checked_row
-from exabench.runs import read_run, run_in_order
-from exabench.sampling import by_turns
+from exabench.bench.measuring import measurement
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Convention, Passage, Query, Reply
+from exabench.core.rows import Item, Rejected, Row, checked_row
+from exabench.data.builders import BUILDERS
+from exabench.data.builders._first_stages import blocks, overlap
+from exabench.data.builders._twolar_format import PADDING, rows_from_jsonl, to_jsonl
+from exabench.data.builders.twolar import Twolar, recorded_replies
+from exabench.data.queries.cropped import Cropped
+from exabench.data.queries.given import Given
+from exabench.data.sampling import by_turns
+from exabench.measure.qrels import read_qrels
+from exabench.measure.runs import read_run, run_in_order
+from exabench.parts.prompting import prompt_file
+from exabench.parts.retrievers.bm25 import Bm25
+from exabench.parts.retrievers.run_file import RunFile
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import open_collection
 
 PROVENANCE = {"teacher": "toy", "teacher_revision": "1", "prompt": "rankgpt@1", "replies": ["key"]}
 

@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import contents
 
-from exabench.errors import BadInput, CannotWrite
-from exabench.files import only_writer
-from exabench.nouns import Passage
-from exabench.retrievers._best import BestRows, columns
-from exabench.retrievers._vectors import Vectors
+from exabench.core.errors import BadInput, CannotWrite
+from exabench.core.files import only_writer
+from exabench.core.nouns import Passage
+from exabench.parts.retrievers._best import BestRows, columns
+from exabench.parts.retrievers._vectors import Vectors
 
 ABOUT = {"model": "toys/letters", "revision": "1"}
 PASSAGES = [Passage(f"p{i}", f"text {i * 7919}", "title") for i in range(25)]
@@ -122,7 +122,7 @@ def test_an_empty_collection_and_an_empty_shard_are_refused(tmp_path):
 def test_a_second_writer_is_refused_but_a_reader_is_not(tmp_path):
     folder = filled(tmp_path, PASSAGES[:8]).folder
     code = (
-        "import sys; from exabench.files import only_writer\nwith only_writer(sys.argv[1]): print(flush=True); input()"
+        "import sys; from exabench.core.files import only_writer as w\nwith w(sys.argv[1]): print(flush=True); input()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -175,8 +175,8 @@ SLOW = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from exabench.nouns import Passage
-from exabench.retrievers._vectors import Vectors
+from exabench.core.nouns import Passage
+from exabench.parts.retrievers._vectors import Vectors
 def slow(ids, texts):
     time.sleep(0.01)
     return {"vectors": np.array([[len(text), sum(map(ord, text))] for text in texts], np.float32)}

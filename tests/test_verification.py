@@ -14,18 +14,18 @@ from hub_client import write_release
 from toys import contents
 from trained import model_folder
 
-from exabench.catalogue import task
-from exabench.collections import open_collection
-from exabench.costs import cost_of
-from exabench.errors import BadInput
-from exabench.evaluation import run_board
-from exabench.files import digest_of, json_text, packed
-from exabench.ledger import Ledger, read_result
-from exabench.nouns import Change, Usage
-from exabench.showing import shown, write_shown
-from exabench.submissions import TRAINING_FILES, submission_text
-from exabench.submitting import submit
-from exabench.verification import check, verify
+from exabench.bench.evaluation import run_board
+from exabench.bench.ledger import Ledger, read_result
+from exabench.bench.showing import shown, write_shown
+from exabench.bench.submissions import TRAINING_FILES, submission_text
+from exabench.bench.submitting import submit
+from exabench.bench.verification import check, verify
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, json_text, packed
+from exabench.core.nouns import BoardChange, Usage
+from exabench.models.costs import cost_of
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 RESULT = "results/acme--good/mini.bm25-20.json"
 RUN = "runs/acme--good/mini.bm25-20.trec.gz"
@@ -219,7 +219,7 @@ def test_an_edited_change_log_is_named(board, change, told):
 
 def test_a_number_without_its_line_is_named(board):
     ledger = Ledger(board)
-    ledger.add_changes([Change("2024-01-01", "acme--good", "mini", "bm25-20", "nDCG@10", 0.1, 0.2, "a guess")])
+    ledger.add_changes([BoardChange("2024-01-01", "acme--good", "mini", "bm25-20", "nDCG@10", 0.1, 0.2, "a guess")])
     assert verdicts(board)["nDCG@10 in the change log"] == "FAIL: the number changed without a line in the change log"
     shutil.rmtree(board / "results" / "acme--good")
     gone = [cell for cell in verify(board) if not cell.holds]

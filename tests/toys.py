@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from exabench.catalogue import task
-from exabench.evaluation import run_board
-from exabench.files import toml_text
-from exabench.ledger import Ledger
-from exabench.metrics._graded import Graded
-from exabench.nouns import Passage, Qrels, Query, Run
-from exabench.reranking import make_candidates
-from exabench.runs import run_in_order, run_text
-from exabench.submitting import add_baselines, submit
+from exabench.bench.candidates import make_candidates
+from exabench.bench.evaluation import run_board
+from exabench.bench.ledger import Ledger
+from exabench.bench.submitting import add_baselines, submit
+from exabench.core.files import toml_text
+from exabench.core.nouns import Passage, Qrels, Query, Run
+from exabench.measure.graded import Graded
+from exabench.measure.runs import run_in_order, run_text
+from exabench.tasks.catalogue import task
 
 TIME = "1700000000"  # 2023-11-14
 SUBMISSION = {
@@ -136,7 +136,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def scored_jobs(model: str, store: str) -> tuple[list[list[float]], int]:
     """A fixed run scored by a cross-encoder over the store: its scores, and how many of them were computed now."""
-    from exabench.systems import reranker
+    from exabench.parts.assembly import reranker
 
     rng = random.Random(1)
     passages = [Passage(str(i), " ".join(rng.choices("sky blue light wave sun".split(), k=i % 40))) for i in range(60)]

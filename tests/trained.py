@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from exabench.files import digest_of
-from exabench.rows import Release
+from exabench.core.files import digest_of
+from exabench.core.rows import Release
 from exabench.training.checks import Against, Checked, corrected
 from exabench.training.curves import Curves, Point
 from exabench.training.groups import Source

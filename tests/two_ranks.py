@@ -26,9 +26,9 @@ import torch.distributed.tensor  # noqa: F401
 import transformers.models.bert.modeling_bert
 import transformers.models.t5.modeling_t5  # noqa: F401
 
-from exabench.errors import ExabenchError
-from exabench.files import only_writer
-from exabench.rerankers import _learning
+from exabench.core.errors import ExabenchError
+from exabench.core.files import only_writer
+from exabench.parts.rerankers import _learning
 from exabench.training import train
 
 

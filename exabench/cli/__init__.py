@@ -13,7 +13,7 @@ from exabench.cli.data import data
 from exabench.cli.demo import demo
 from exabench.cli.parts import parts
 from exabench.cli.train import train
-from exabench.errors import ExabenchError
+from exabench.core.errors import ExabenchError
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})

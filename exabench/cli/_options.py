@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from exabench.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput, UnknownName
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

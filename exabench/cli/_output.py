@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import click
 
 from exabench.cli._options import TALK
-from exabench.files import json_text
-from exabench.nouns import Progress, silent
+from exabench.core.files import json_text
+from exabench.core.nouns import Progress, silent
 
 if TYPE_CHECKING:
-    from exabench.publishing import Published
+    from exabench.hub.commits import Published
 
 PAUSE = 2.0  # seconds between two lines of progress
 
@@ -58,7 +58,7 @@ def show_published(done: Published, as_json: bool) -> None:
 def ready(board: Path, tasks: Sequence[str] = ()) -> Path:
     """The board's folder. The default one, or any for which `tasks` are given, is made where it is missing."""
     if not board.exists() and (tasks or board == Path("leaderboard")):
-        from exabench.ledger import Ledger
+        from exabench.bench.ledger import Ledger
 
         Ledger(board).create("My leaderboard", list(tasks) or ["mini"])
         note(f"made a fresh leaderboard in {board}/ (board.toml names its tasks)")

@@ -10,10 +10,10 @@ import click
 
 from exabench.cli._options import PATH, Command, board_option, data_option, dry_run_option, json_option, to_option
 from exabench.cli._output import answer, note, progress, ready, show, show_json, table
-from exabench.errors import BadInput, ExabenchError, plural
+from exabench.core.errors import BadInput, ExabenchError, plural
 
 if TYPE_CHECKING:
-    from exabench.queueing import Queue
+    from exabench.bench.queue import Queue
 
 
 @click.command(cls=Command)
@@ -38,8 +38,8 @@ def submit(
     as_json: bool,
 ) -> None:
     """Check the submission FILE and its runs, all problems at once, and file them on the board, or send them to one."""
-    from exabench.submitting import send
-    from exabench.submitting import submit as file_here
+    from exabench.bench.submitting import send
+    from exabench.bench.submitting import submit as file_here
 
     sent: dict[str, Any] = {}
     with progress("runs") as report:
@@ -116,9 +116,9 @@ def run(
 
     With --pending those that wait are taken instead: checked, run in the sandbox, filed with their results, answered.
     """
-    from exabench.evaluation import raise_failures, run_board
-    from exabench.files import only_writer
-    from exabench.submitting import add_baselines
+    from exabench.bench.evaluation import raise_failures, run_board
+    from exabench.bench.submitting import add_baselines
+    from exabench.core.files import only_writer
 
     folder = ready(board)
     if queued:
@@ -159,8 +159,8 @@ def run(
 @json_option
 def withdraw(slug: str, reason: str, board: Path, as_json: bool) -> None:
     """Mark the submission SLUG as withdrawn: it stays listed with its results, and ranks no more."""
-    from exabench.files import only_writer
-    from exabench.submitting import withdraw as withdrawn
+    from exabench.bench.submitting import withdraw as withdrawn
+    from exabench.core.files import only_writer
 
     with only_writer(board):
         file = withdrawn(board, slug.replace("/", "--"), reason)
@@ -168,13 +168,13 @@ def withdraw(slug: str, reason: str, board: Path, as_json: bool) -> None:
 
 
 def _queue(repo: str, board: Path) -> Queue:
-    from exabench.queueing import Folders, Requests
+    from exabench.bench.queue import Folders, Requests
 
     return Requests(board, repo) if repo else Folders(ready(board))
 
 
 def _work_off(queue: Queue, data: Path | None, engine: str, workers: int, reason: str, as_json: bool) -> None:
-    from exabench.queueing import raise_waiting, work_off
+    from exabench.bench.queue import raise_waiting, work_off
 
     answers = []
     with progress("results") as report:

@@ -22,12 +22,12 @@ from exabench.cli._options import (
 )
 from exabench.cli._output import answer, note, progress, ready, show, show_json, table
 from exabench.cli._queue import pending, run, submit, withdraw
-from exabench.errors import BadInput, plural
+from exabench.core.errors import BadInput, plural
 
 if TYPE_CHECKING:
-    from exabench.comparison import TaskComparison
-    from exabench.ledger import Ledger
-    from exabench.nouns import Measurement
+    from exabench.bench.comparison import TaskComparison
+    from exabench.bench.ledger import Ledger
+    from exabench.core.nouns import Measurement
 
 task_option = click.option("--task", help="A task of the table (exabench bench tasks).")
 qrels_option = click.option("--qrels", type=PATH, help="Judgements of your own: TREC or BEIR layout, plain or .gz.")
@@ -45,8 +45,8 @@ def bench() -> None:
 @json_option
 def tasks(as_json: bool) -> None:
     """List the tasks and suites that exabench knows."""
-    from exabench.catalogue import suites
-    from exabench.catalogue import tasks as known_tasks
+    from exabench.tasks.catalogue import suites
+    from exabench.tasks.catalogue import tasks as known_tasks
 
     described = {}
     rows = []
@@ -82,10 +82,10 @@ def candidates(
     as_json: bool,
 ) -> None:
     """Freeze the list of passages for TASK that everybody reranks: a run, and a JSON file that describes it."""
-    from exabench.catalogue import single_task
-    from exabench.ledger import Ledger
-    from exabench.recipe import settings
-    from exabench.reranking import freeze_candidates
+    from exabench.bench.candidates import freeze_candidates
+    from exabench.bench.ledger import Ledger
+    from exabench.core.recipe import settings
+    from exabench.tasks.catalogue import single_task
 
     options = settings(pairs)
     if run is not None:
@@ -113,8 +113,8 @@ def _plain_name(file: Path) -> str:
 
 def _is_listed(task: str, ledger: Ledger) -> bool:
     """Does the board show this task, by itself or as a member of another?"""
-    from exabench.catalogue import expand
-    from exabench.catalogue import task as task_of
+    from exabench.tasks.catalogue import expand
+    from exabench.tasks.catalogue import task as task_of
 
     shown: list[str] = []
     for name in expand(ledger.settings()["tasks"]):
@@ -142,7 +142,7 @@ def score(
     as_json: bool,
 ) -> None:
     """Print the metrics of any run."""
-    from exabench.evaluation import score as measured
+    from exabench.bench.evaluation import score as measured
 
     lock = _lock_of_here()
     found = measured(run, task=task, qrels=qrels, threshold=threshold, metrics=metrics, data=data, lock=lock)
@@ -206,8 +206,8 @@ def compare(
     as_json: bool,
 ) -> None:
     """Say who wins, A or B: two run files (with --task or --qrels), or two submissions of the board."""
-    from exabench.comparison import compare as compare_runs
-    from exabench.comparison import compare_submissions
+    from exabench.bench.comparison import compare as compare_runs
+    from exabench.bench.comparison import compare_submissions
 
     if qrels is not None or Path(a).is_file() or Path(b).is_file():
         if candidates:
@@ -275,8 +275,8 @@ def _p(value: float) -> str:
 @json_option
 def verify(slug: str, data: Path | None, board: Path, as_json: bool) -> None:
     """Recompute every number (of SLUG) from its stored run: OK, off by ..., or FAIL, cell by cell."""
-    from exabench.errors import CheckFailed
-    from exabench.verification import verify as cells_of
+    from exabench.bench.verification import verify as cells_of
+    from exabench.core.errors import CheckFailed
 
     wrong = 0
     cells = []

@@ -17,8 +17,8 @@ from exabench.cli._options import (
     to_option,
 )
 from exabench.cli._output import answer, note, progress, ready, show, show_published
-from exabench.errors import BadInput, CheckFailed, plural
-from exabench.nouns import Progress, silent
+from exabench.core.errors import BadInput, CheckFailed, plural
+from exabench.core.nouns import Progress, silent
 
 
 @click.group(cls=CommandGroup)
@@ -31,7 +31,7 @@ def board() -> None:
 @json_option
 def check(board: Path, as_json: bool) -> None:
     """Validate every file of a leaderboard; prints one line for each problem."""
-    from exabench.verification import check as problems_of
+    from exabench.bench.verification import check as problems_of
 
     problems = problems_of(ready(board))
     text = "\n".join(problems) or f"{board}: every file is in order"
@@ -61,16 +61,16 @@ def build(board: Path, to: Path | None, check: bool, as_json: bool) -> None:
 
 def _built(board: Path, site: Path, report: Progress = silent) -> list[Path]:
     """Bring a site to its board; the files that changed."""
-    from exabench.board import Board
-    from exabench.pages import render
+    from exabench.board.pages import render
+    from exabench.board.ranking import Board
 
     return render(Board.read(board), site, progress=report)
 
 
 def _compare(board: Path, site: Path, as_json: bool) -> None:
     """The pages made from nothing against those that are there."""
-    from exabench.board import Board
-    from exabench.pages import differences
+    from exabench.board.pages import differences
+    from exabench.board.ranking import Board
 
     differing = differences(Board.read(board), site)
     text = "\n".join(differing) or f"{site}: every file is as a build would make it"
@@ -126,8 +126,8 @@ def publish(
 
     Only a board whose files are in order and whose numbers can be recomputed is published.
     """
-    from exabench.ledger import Ledger
-    from exabench.publishing import publish_site
+    from exabench.bench.ledger import Ledger
+    from exabench.board.publishing import publish_site
 
     place = place_of(repo, to)
     title = Ledger(ready(board)).settings()["title"]
@@ -143,8 +143,8 @@ def publish(
 
 def _require_sound(board: Path, data: Path | None) -> None:
     """Raises CheckFailed with the first problem of the files, or else of the numbers."""
-    from exabench.verification import check as problems_of
-    from exabench.verification import verify
+    from exabench.bench.verification import check as problems_of
+    from exabench.bench.verification import verify
 
     problems = problems_of(board)
     if problems:

@@ -22,10 +22,10 @@ from exabench.cli._options import (
     to_option,
 )
 from exabench.cli._output import answer, note, progress, show_published, table
-from exabench.errors import BadInput, plural
+from exabench.core.errors import BadInput, plural
 
 if TYPE_CHECKING:
-    from exabench.rows import Release
+    from exabench.core.rows import Release
 
 replies_option = click.option("--replies", type=PATH, help="The reply store; else the one in your cache folder.")
 
@@ -39,8 +39,8 @@ def data() -> None:
 @json_option
 def list_(as_json: bool) -> None:
     """List the recipes that come with exabench."""
-    from exabench.building import data_recipe
-    from exabench.recipe import recipe_names
+    from exabench.core.recipe import recipe_names
+    from exabench.data.building import data_recipe
 
     described = {}
     rows = []
@@ -57,8 +57,8 @@ def list_(as_json: bool) -> None:
 @json_option
 def show_(recipe: str, pairs: tuple[str, ...], as_json: bool) -> None:
     """Print RECIPE (a name, or a file) as it would be built."""
-    from exabench.building import data_recipe
-    from exabench.files import toml_text
+    from exabench.core.files import toml_text
+    from exabench.data.building import data_recipe
 
     page = data_recipe(recipe, pairs)
     lines = [f"# {page.name}.toml, fingerprint {page.fingerprint}"]
@@ -96,7 +96,7 @@ def build(
     as_json: bool,
 ) -> None:
     """Build the dataset table of RECIPE; TO/release holds it, with its card and its manifest."""
-    from exabench.building import Sources, build, data_recipe, planned
+    from exabench.data.building import Sources, build, data_recipe, planned
 
     page = data_recipe(recipe, pairs)
     folder = to or Path("exabench-data") / page.name
@@ -132,7 +132,7 @@ def _show_release(release: Release, folder: Path, as_json: bool) -> None:
 @json_option
 def audit(folder: Path, data: Path | None, as_json: bool) -> None:
     """Say what the release in FOLDER is worth: labels, lengths, repairs, overlaps, and its teacher against people."""
-    from exabench.auditing import audit
+    from exabench.data.auditing import audit
 
     with progress("audit") as report:
         found = audit(folder, data=data, progress=report)
@@ -145,7 +145,7 @@ def audit(folder: Path, data: Path | None, as_json: bool) -> None:
 @json_option
 def diff(old: Path, new: Path, as_json: bool) -> None:
     """Compare two releases: tables, fields, and rows by their ids."""
-    from exabench.releases import diff, next_version, read
+    from exabench.data.releases import diff, next_version, read
 
     found = diff(old, new)
     version = next_version(read(old), read(new), found)
@@ -158,9 +158,9 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
 @json_option
 def card(folder: Path, as_json: bool) -> None:
     """Print the card of the release in FOLDER, made anew from its manifest."""
-    from exabench.cards import card, template_for
-    from exabench.files import read_text
-    from exabench.releases import read
+    from exabench.core.files import read_text
+    from exabench.data.releases import read
+    from exabench.hub.cards import card, template_for
 
     release = read(folder)
     page = folder / "README.md"
@@ -174,8 +174,8 @@ def card(folder: Path, as_json: bool) -> None:
 @json_option
 def verify(folder: Path, as_json: bool) -> None:
     """Hold every file of the copy of a release in FOLDER against its manifest."""
-    from exabench.errors import CheckFailed
-    from exabench.releases import read, verify
+    from exabench.core.errors import CheckFailed
+    from exabench.data.releases import read, verify
 
     problems = verify(folder)
     if problems:
@@ -197,7 +197,7 @@ def publish(
     folder: Path, repo: str | None, to: Path | None, version: str, pr: bool, dry_run: bool, as_json: bool
 ) -> None:
     """Publish the release in FOLDER: one commit with data, card and manifest, then its tag."""
-    from exabench.publishing import publish
+    from exabench.data.publishing import publish
 
     place = place_of(repo, to)
     with progress("publish") as report:
@@ -213,8 +213,8 @@ def publish(
 @json_option
 def cost(folder: Path, input_price: str | None, output_price: str | None, prices: str | None, as_json: bool) -> None:
     """Count the teacher's tokens behind the release in FOLDER and, with both prices, say what they cost."""
-    from exabench.costs import price_of
-    from exabench.releases import read
+    from exabench.data.releases import read
+    from exabench.models.costs import price_of
 
     if prices is not None:
         raise BadInput("price tables are gone: give --input-price and --output-price, money for a million tokens")
@@ -245,7 +245,7 @@ def cost(folder: Path, input_price: str | None, output_price: str | None, prices
 @json_option
 def record(recipe: str, run: Path, to: Path, pairs: tuple[str, ...], data: Path | None, as_json: bool) -> None:
     """Write the order of a published RUN as replies to the lists of RECIPE, for the teacher `replay`."""
-    from exabench.building import Sources, data_recipe, record
+    from exabench.data.building import Sources, data_recipe, record
 
     count = record(data_recipe(recipe, pairs), run, to, sources=Sources(data))
     answer(as_json, {"replies": count, "file": str(to)}, f"{plural(count, 'reply', 'replies')}: {to}")
@@ -262,8 +262,8 @@ def export(
     folder: Path, table: str, split: str, layout: Literal["exaranker", "twolar"], to: Path, as_json: bool
 ) -> None:
     """Write TABLE of the release in FOLDER as ExaRanker's or TWOLAR's own training code reads it."""
-    from exabench.builders.imported import export
-    from exabench.releases import rows
+    from exabench.data.builders.imported import export
+    from exabench.data.releases import rows
 
     count = export(rows(folder, table, split), layout, to)
     answer(as_json, {"rows": count, "file": str(to)}, f"{plural(count, 'row')}: {to}")
@@ -280,7 +280,7 @@ def replies() -> None:
 @json_option
 def import_(file: Path, replies: Path | None, as_json: bool) -> None:
     """Take over the replies of a release (FILE is its replies/<table>.parquet), so that nobody pays for them again."""
-    from exabench.replies import Replies
+    from exabench.parts.replies import Replies
 
     store = Replies(replies)
     count = store.take_in(file)

@@ -9,10 +9,10 @@ import click
 
 from exabench.cli._options import Command, data_option, json_option, set_option, to_option
 from exabench.cli._output import answer, note, progress, table
-from exabench.errors import plural
+from exabench.core.errors import plural
 
 if TYPE_CHECKING:
-    from exabench.board import Ranking
+    from exabench.board.ranking import Ranking
     from exabench.demo import Demo
 
 
@@ -28,8 +28,8 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
     First stages and their fusion, datasets, a model trained on one of them, rerankers with and without a model,
     published runs, results, verification, pages.
     """
+    from exabench.core.errors import CheckFailed
     from exabench.demo import run_demo
-    from exabench.errors import CheckFailed
 
     source = click.get_current_context().get_parameter_source("data")
     if recipe is None:

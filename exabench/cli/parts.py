@@ -9,23 +9,23 @@ import click
 
 from exabench.cli._options import Command, json_option
 from exabench.cli._output import answer, table
-from exabench.errors import UnknownName
+from exabench.core.errors import UnknownName
 
 if TYPE_CHECKING:
-    from exabench.shelf import Shelf
+    from exabench.core.shelf import Shelf
 
-SHELVES = (
-    "builders",
-    "collections",
-    "losses",
-    "metrics",
-    "pairs",
-    "queries",
-    "rerankers",
-    "retrievers",
-    "strategies",
-    "teachers",
-)
+SHELVES = {  # each with the folder of the package that holds it
+    "builders": "data",
+    "collections": "tasks",
+    "losses": "parts",
+    "metrics": "measure",
+    "pairs": "data",
+    "queries": "data",
+    "rerankers": "parts",
+    "retrievers": "parts",
+    "strategies": "models",
+    "teachers": "parts",
+}
 WITHOUT_OPTIONS = ("collections", "metrics")
 """A collection is chosen by its task, and a metric has its cut-off in its name (nDCG@10)."""
 
@@ -51,15 +51,15 @@ def parts(shelf: str | None, part: str | None, as_json: bool) -> None:
 def _shelf(name: str) -> Shelf:
     if name not in SHELVES:
         raise UnknownName("shelf", name, SHELVES)
-    shelf: Shelf = getattr(importlib.import_module(f"exabench.{name}"), name.upper())
+    shelf: Shelf = getattr(importlib.import_module(f"exabench.{SHELVES[name]}.{name}"), name.upper())
     return shelf
 
 
 def _show_options(shelf: str, name: str, as_json: bool) -> None:
     """The options of a part: name, type, default and meaning."""
-    from exabench.files import toml_text
-    from exabench.options import REQUIRED
-    from exabench.options import table as options_of
+    from exabench.core.files import toml_text
+    from exabench.core.options import REQUIRED
+    from exabench.core.options import table as options_of
 
     parts = _shelf(shelf)
     summary = parts.summary(name) if name in parts else ""

@@ -22,7 +22,7 @@ from exabench.cli._options import (
     to_option,
 )
 from exabench.cli._output import answer, note, progress, show_published, table
-from exabench.nouns import silent
+from exabench.core.nouns import silent
 
 if TYPE_CHECKING:
     from exabench.training import Trained
@@ -37,7 +37,7 @@ def train() -> None:
 @json_option
 def list_(as_json: bool) -> None:
     """List the recipes that come with exabench."""
-    from exabench.recipe import recipes
+    from exabench.core.recipe import recipes
 
     recipe_values = {name: dict(recipe.values) for name, recipe in recipes("train").items()}
     rows = []
@@ -113,7 +113,7 @@ def _show_trained(trained: Trained, as_json: bool) -> None:
 @json_option
 def publish(folder: Path, repo: str | None, to: Path | None, tag: str, pr: bool, dry_run: bool, as_json: bool) -> None:
     """Publish the model in FOLDER (a run's, or its model/): one commit with weights, card and curves, then its tag."""
-    from exabench.publishing import publish_model
+    from exabench.training.publishing import publish_model
 
     place = place_of(repo, to)
     model = folder / "model" if (folder / "model").is_dir() else folder

@@ -13,15 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from exabench.costs import hardware
-from exabench.errors import BadInput
-from exabench.files import json_text, only_writer, read_json, write
-from exabench.losses import LOSSES
-from exabench.nouns import Progress, silent
-from exabench.options import make
-from exabench.recipe import Recipe
-from exabench.rerankers import RERANKERS
-from exabench.systems import check_part
+from exabench.core.errors import BadInput
+from exabench.core.files import json_text, only_writer, read_json, write
+from exabench.core.nouns import Progress, silent
+from exabench.core.options import make
+from exabench.core.recipe import Recipe
+from exabench.models.costs import hardware
+from exabench.parts.assembly import check_part
+from exabench.parts.losses import LOSSES
+from exabench.parts.rerankers import RERANKERS
 from exabench.training.checks import Checked, run_checks
 from exabench.training.dev import Evaluation, dev_of
 from exabench.training.distributed import Ranks

@@ -19,9 +19,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from exabench.errors import BadInput, printable
-from exabench.files import file_digest, json_text, read_json, replacing_folder, write, writing
-from exabench.records import Record, read
+from exabench.core.errors import BadInput, printable
+from exabench.core.files import file_digest, json_text, read_json, replacing_folder, write, writing
+from exabench.core.records import Record, read
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exabench.catalogue import single_task
-from exabench.errors import BadInput, ExabenchError
-from exabench.nouns import Progress, Result
-from exabench.reranking import Reranking, make_candidates
-from exabench.retrievers import RETRIEVERS
-from exabench.statistics import holm, paired_test
-from exabench.systems import reranker
+from exabench.bench.candidates import Reranking, make_candidates
+from exabench.core.errors import BadInput, ExabenchError
+from exabench.core.nouns import Progress, Result
+from exabench.measure.statistics import holm, paired_test
+from exabench.parts.assembly import reranker
+from exabench.parts.retrievers import RETRIEVERS
+from exabench.tasks.catalogue import single_task
 
 if TYPE_CHECKING:
     from exabench.training.plan import Check, Plan

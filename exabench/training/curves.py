@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from exabench.errors import BadInput
-from exabench.files import read_text, replacing, writing
+from exabench.core.errors import BadInput
+from exabench.core.files import read_text, replacing, writing
 
 
 @dataclass(frozen=True)

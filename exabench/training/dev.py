@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from exabench.batches import batches, budget_of
-from exabench.catalogue import single_task
-from exabench.collections._choose import open_collection
-from exabench.collections._texts import Passages, Texts
-from exabench.errors import BadInput
-from exabench.metrics._measure import MetricName, mean, measure
-from exabench.reranking import searched
-from exabench.runs import run_of
-from exabench.systems import retriever
+from exabench.bench.candidates import searched
+from exabench.core.errors import BadInput
+from exabench.measure.measures import MetricName, mean, measure
+from exabench.measure.runs import run_of
+from exabench.models.batches import batches, budget_of
+from exabench.parts.assembly import retriever
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import Passages, SelectedTexts, open_collection
 
 if TYPE_CHECKING:
-    from exabench.rerankers._learning import Learner
-    from exabench.rerankers._templates import Item
+    from exabench.models.learning import Learner
+    from exabench.models.templates import ModelInput
     from exabench.training.gradients import Encoded, Gradient
     from exabench.training.groups import Groups
     from exabench.training.loading import Loading
@@ -120,9 +119,9 @@ class HeldOutTask:
         fields = task.convention.text_fields
         first_stage = retriever(dev.retriever, Passages(collection), fields=fields)
         run = searched(first_stage, list(queries.values()), dev.depth, task.convention, "dev")
-        passages = Texts(collection.passages(), set(run.passage_ids.to_pylist()), fields)
+        passages = SelectedTexts(collection.passages(), set(run.passage_ids.to_pylist()), fields)
         self._rankings = {query_id: run.ranking(query_id) for query_id in run.query_ids}
-        self._items: list[Item] = []
+        self._items: list[ModelInput] = []
         for query_id, ids in self._rankings.items():
             self._items += learner.items(queries[query_id], [passages[id] for id in ids])
 
@@ -134,7 +133,7 @@ class HeldOutTask:
         return mean(values[self._metric].tolist())
 
 
-def scores_of(learner: Learner, items: Sequence[Item]) -> np.ndarray:
+def scores_of(learner: Learner, items: Sequence[ModelInput]) -> np.ndarray:
     """float32 `[n]`, with dropout off; the module is left as it was found."""
     values = np.zeros(len(items), np.float32)
     trains = learner.module.training

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from exabench.errors import BadInput, OutsideFailed
+from exabench.core.errors import BadInput, OutsideFailed
 
 PATIENCE = "EXABENCH_RANK_TIMEOUT"
 """The seconds (600 where it is not set) that ranks wait for one another before all of them end."""

@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from exabench.batches import batches, budget_of
-from exabench.errors import BadInput
-from exabench.models import out_of_memory
+from exabench.core.errors import BadInput
+from exabench.models.batches import batches, budget_of
+from exabench.models.loading import out_of_memory
 
 if TYPE_CHECKING:
-    from exabench.losses import Loss
-    from exabench.rerankers._learning import Learner
-    from exabench.rerankers._templates import Item
+    from exabench.models.learning import Learner
+    from exabench.models.templates import ModelInput
+    from exabench.parts.losses import Loss
     from exabench.training.distributed import Ranks
     from exabench.training.plan import Steps
 
@@ -43,7 +43,7 @@ class Encoded:
     """A group as the model reads it: its items, their labels, and the ids of what is to be written of each."""
 
     id: str
-    items: Sequence[Item]
+    items: Sequence[ModelInput]
     labels: tuple[float, ...]
     targets: Sequence[np.ndarray] = ()
 
@@ -151,19 +151,19 @@ class MicroBatches:
             chunks += [np.zeros(0, np.int64)] * missing
         return chunks
 
-    def scores(self, place: _Place, number: int, items: Sequence[Item]) -> Tensor:
+    def scores(self, place: _Place, number: int, items: Sequence[ModelInput]) -> Tensor:
         """Scores float32 `[n]` of micro-batch `number`; of none, after a forward whose result is thrown away."""
         with self._masks(place, number):
             scores = self.learner.module(*self.learner.inputs(items or [self.learner.blank]))
         return scores.float()[: len(items)]
 
-    def scores_in_order(self, place: _Place, items: Sequence[Item], chunks: Sequence[np.ndarray]) -> Tensor:
+    def scores_in_order(self, place: _Place, items: Sequence[ModelInput], chunks: Sequence[np.ndarray]) -> Tensor:
         """The scores of items in their order, float32 `[n]`."""
         rows = [self.scores(place, n, [items[i] for i in chunk]) for n, chunk in enumerate(chunks)]
         back = torch.from_numpy(np.argsort(np.concatenate(chunks)))
         return torch.cat(rows)[back.to(rows[0].device)]
 
-    def logits(self, place: _Place, number: int, items: Sequence[Item], targets: Tensor) -> Tensor:
+    def logits(self, place: _Place, number: int, items: Sequence[ModelInput], targets: Tensor) -> Tensor:
         """Logits `[n, t, vocabulary]` of writing `targets` int64 `[n, t]`."""
         with self._masks(place, number):
             logits: Tensor = self.learner.module(*self.learner.inputs(items), targets)
@@ -234,7 +234,7 @@ class _LossOfLists:
             again.backward(gradient[torch.from_numpy(chunk).to(gradient.device)])
         return float(value.detach())
 
-    def _chunks(self, items: Sequence[Item]) -> list[np.ndarray]:
+    def _chunks(self, items: Sequence[ModelInput]) -> list[np.ndarray]:
         return self._batches.cut([len(item.ids) for item in items])
 
 
@@ -280,7 +280,7 @@ class _LossOfTexts:
             yield self._loss(logits, targets, weights).sum()
 
 
-def _items(groups: Sequence[Encoded]) -> list[Item]:
+def _items(groups: Sequence[Encoded]) -> list[ModelInput]:
     return [item for group in groups for item in group.items]
 
 

@@ -10,12 +10,12 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exabench.errors import BadInput
-from exabench.nouns import Passage, Query
-from exabench.releases import MANIFEST, load
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query
+from exabench.data.releases import MANIFEST, load
 
 if TYPE_CHECKING:
-    from exabench.rows import Release, Row
+    from exabench.core.rows import Release, Row
     from exabench.training.plan import Data, Plan
 
 FITS: Mapping[str, tuple[str, ...]] = {

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from exabench.errors import BadInput
-from exabench.models import room
-from exabench.nouns import Progress
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Progress
+from exabench.models.loading import room
 from exabench.training.checkpoints import (
     load_newest,
     optimiser_state,
@@ -26,7 +26,7 @@ from exabench.training.optimisers import optimiser_of, rate_at
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from exabench.rerankers._learning import Learner
+    from exabench.models.learning import Learner
     from exabench.training.dev import Evaluation
     from exabench.training.distributed import Ranks
     from exabench.training.gradients import Encoded, Gradient

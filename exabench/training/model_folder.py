@@ -18,12 +18,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import exabench.hub
-from exabench.cards import model_card, model_template
-from exabench.errors import BadInput
-from exabench.files import file_digest, json_text, read_json, replacing_folder, toml_text, write
-from exabench.nouns import Submission
-from exabench.submissions import read_submission, submission_text
+import exabench.hub.client
+from exabench.bench.submissions import read_submission, submission_text
+from exabench.core.errors import BadInput
+from exabench.core.files import file_digest, json_text, read_json, replacing_folder, toml_text, write
+from exabench.core.nouns import Submission
+from exabench.hub.cards import model_card, model_template
 
 FORMAT = 1
 _PATH = re.compile(r"(?:file://|~[\w.-]*|\.{1,2})?(?:/[^/{}\n]+)+/?|[A-Za-z]:[\\/][^\n]+")
@@ -48,7 +48,7 @@ def write_folder(
     training = _portable({**report, "format": FORMAT})
     with replacing_folder(to) as folder:
         save(folder)
-        if found := exabench.hub.pickles(folder):
+        if found := exabench.hub.client.pickles(folder):
             raise BadInput(f"{found[0]} may be a pickle, which no model folder holds; save safetensors")
         for file in sorted(folder.glob("*config.json")):
             _remove_paths(file)
@@ -57,7 +57,7 @@ def write_folder(
         write(folder / "curves.csv", curves.read_bytes())
         write(folder / "README.md", model_card(training, model_template()))
         # The digest is of what is read of a model: neither this file nor the reports are among it (hub.REPORTS).
-        revision = exabench.hub.model_folder(str(folder)).revision
+        revision = exabench.hub.client.model_folder(str(folder)).revision
         write(folder / "submission.toml", submission_text(_submission(training, revision, link, contact)))
         read_submission(folder / "submission.toml")
         digests = {}

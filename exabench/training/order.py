@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from exabench.errors import BadInput
+from exabench.core.errors import BadInput
 
 
 class Order:

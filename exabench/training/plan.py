@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 from msgspec.structs import asdict
 
-from exabench.errors import BadInput
-from exabench.recipe import Recipe, overridden, read_recipe
-from exabench.records import Record, read
+from exabench.core.errors import BadInput
+from exabench.core.recipe import Recipe, overridden, read_recipe
+from exabench.core.records import Record, read
 
 Count = Annotated[int, Meta(ge=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
@@ -68,7 +68,7 @@ class Steps(Record, frozen=True):
     sharded: bool = False
 
 
-class Dev(Record, frozen=True):
+class DevPlan(Record, frozen=True):
     """Evaluation in the loop, every so many steps; it stops after `patience` of them without gain (0: never).
 
     On the held-out rows of the releases; where those have none, on the last `groups` of the fitted ones, which are
@@ -113,7 +113,7 @@ class Settings(Record, frozen=True):
     seed: int = 0
     options: dict[str, Any] = {}
     steps: Steps = field(default_factory=Steps)
-    dev: Dev = field(default_factory=Dev)
+    dev: DevPlan = field(default_factory=DevPlan)
     checks: list[Check] = field(name="check", default_factory=list)
 
 

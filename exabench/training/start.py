@@ -10,17 +10,17 @@ import torch
 import transformers
 from torch import nn
 
-from exabench.cards import licence_in
-from exabench.errors import BadInput, printable
-from exabench.files import read_json, replacing_folder
-from exabench.hub import CARD, model_folder
-from exabench.models import dtype_of, loading, silence, tokenizer_of
-from exabench.nouns import ModelFolder
-from exabench.rerankers import RERANKERS
-from exabench.systems import reranker
+from exabench.core.errors import BadInput, printable
+from exabench.core.files import read_json, replacing_folder
+from exabench.core.nouns import ModelFolder
+from exabench.hub.cards import licence_in
+from exabench.hub.client import CARD, model_folder
+from exabench.models.loading import dtype_of, loading, silence, tokenizer_of
+from exabench.parts.assembly import reranker
+from exabench.parts.rerankers import RERANKERS
 
 if TYPE_CHECKING:
-    from exabench.rerankers._learning import Learner
+    from exabench.models.learning import Learner
     from exabench.training.plan import Plan, Steps
 
 

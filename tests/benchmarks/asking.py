@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from endpoint import answer_to, endpoint  # noqa: E402
 
-from exabench.nouns import Prompt, Reply  # noqa: E402
-from exabench.replies import CachedTeacher, Replies  # noqa: E402
-from exabench.teachers import TEACHERS  # noqa: E402
+from exabench.core.nouns import Prompt, Reply  # noqa: E402
+from exabench.parts.replies import CachedTeacher, Replies  # noqa: E402
+from exabench.parts.teachers import TEACHERS  # noqa: E402
 
 FAST, SLOW, ROUNDS, CONCURRENCY = 2000, 640, 3, 64
 WORDS = "word " * 100

@@ -27,10 +27,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from toys import TIME, finished_board
 
-from exabench.files import digest_of, json_text
-from exabench.ledger import Ledger, read_result, result_json
-from exabench.nouns import Result
-from exabench.submissions import submission_text
+from exabench.bench.ledger import Ledger, read_result, result_json
+from exabench.bench.submissions import submission_text
+from exabench.core.files import digest_of, json_text
+from exabench.core.nouns import Result
 
 PATTERN = "acme--good"
 

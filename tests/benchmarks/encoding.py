@@ -23,14 +23,14 @@ import torch
 import transformers
 from sentence_transformers import SentenceTransformer
 
-from exabench.batches import CPU_SHARD_TOKENS
-from exabench.catalogue import single_task
-from exabench.collections import open_collection
-from exabench.dual_encoder import DualEncoder
-from exabench.hub import model_folder
-from exabench.nouns import Passage, Query
-from exabench.retrievers.dense import BACKENDS, Dense
-from exabench.retrievers.splade import Splade
+from exabench.core.nouns import Passage, Query
+from exabench.hub.client import model_folder
+from exabench.models.batches import CPU_SHARD_TOKENS
+from exabench.models.dual_encoder import DualEncoder
+from exabench.parts.retrievers.dense import BACKENDS, Dense
+from exabench.parts.retrievers.splade import Splade
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import open_collection
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from models import MINILM, bert_tokenizer  # noqa: E402
@@ -97,7 +97,7 @@ def peak_of(part: str, folder: str, count: int, answer: Any) -> None:
 def memory(work: Path) -> None:
     """The same model over collections that grow; what grows with them is the disk alone."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["exabench.retrievers.dense", "exabench.retrievers.splade"])
+    context.set_forkserver_preload(["exabench.parts.retrievers.dense", "exabench.parts.retrievers.splade"])
     for part, sizes in (("dense", (5_000, 20_000, 80_000)), ("splade", (256, 1_024))):
         for count in sizes:
             answer: Any = context.Queue()

@@ -24,12 +24,12 @@ import torch
 import transformers
 from sentence_transformers import CrossEncoder
 
-from exabench.catalogue import single_task
-from exabench.collections import open_collection
-from exabench.metrics._measure import mean, measure
-from exabench.nouns import Passage, Query
-from exabench.runs import read_run, run_of
-from exabench.systems import reranker
+from exabench.core.nouns import Passage, Query
+from exabench.measure.measures import mean, measure
+from exabench.measure.runs import read_run, run_of
+from exabench.parts.assembly import reranker
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import open_collection
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from models import MINILM, classifier_folder, minilm_folder, real_t5_tokenizer, t5_tokenizer  # noqa: E402

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytrec_eval
 
-from exabench.metrics._measure import measure
-from exabench.runs import read_run
+from exabench.measure.measures import measure
+from exabench.measure.runs import read_run
 
 QUERIES, DEPTH, JUDGED, ROUNDS = 1000, 1000, 50, 7
 NAMES = {"nDCG@10": "ndcg_cut_10", "RR@10": "recip_rank", "R@100": "recall_100"}

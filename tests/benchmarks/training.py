@@ -24,11 +24,11 @@ from reranking import minilm_cross_encoder
 from sentence_transformers import CrossEncoder
 from sentence_transformers.cross_encoder.losses import LambdaLoss, RankNetLoss
 
-from exabench.catalogue import single_task
-from exabench.collections import open_collection
-from exabench.losses import LOSSES
-from exabench.runs import read_run
-from exabench.systems import reranker
+from exabench.measure.runs import read_run
+from exabench.parts.assembly import reranker
+from exabench.parts.losses import LOSSES
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import open_collection
 from exabench.training.distributed import Ranks
 from exabench.training.gradients import Encoded, Gradient
 from exabench.training.groups import Group

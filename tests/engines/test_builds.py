@@ -12,10 +12,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from exabench.building import Sources, build, data_recipe
-from exabench.files import toml_text
-from exabench.releases import rows, verify
-from exabench.rows import Release
+from exabench.core.files import toml_text
+from exabench.core.rows import Release
+from exabench.data.building import Sources, build, data_recipe
+from exabench.data.releases import rows, verify
 
 RECIPES = ("mini-explanations", "mini-listwise", "mini-contrastive")
 

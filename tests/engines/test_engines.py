@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from exabench.catalogue import task
-from exabench.collections import open_collection
-from exabench.errors import BadInput, OutsideFailed
-from exabench.nouns import Passage, Prompt, Query, Reply
-from exabench.rerankers import RERANKERS
-from exabench.retrievers import RETRIEVERS
-from exabench.runs import read_run, run_of, write_run
-from exabench.teachers import TEACHERS
+from exabench.core.errors import BadInput, OutsideFailed
+from exabench.core.nouns import Passage, Prompt, Query, Reply
+from exabench.measure.runs import read_run, run_of, write_run
+from exabench.parts.rerankers import RERANKERS
+from exabench.parts.retrievers import RETRIEVERS
+from exabench.parts.teachers import TEACHERS
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 Jobs = list[tuple[Query, list[Passage]]]
 

@@ -19,12 +19,12 @@ import pytest
 from hostile_programs import PRELUDE, PROBES, SQUANDERERS, TALKERS, Program
 
 import exabench.mini
-from exabench.nouns import Passage, Query
-from exabench.sandbox import Conversation, Jailed, Limits, Refused, check_jail, jail_command
+from exabench.bench.sandbox import Conversation, Jailed, JailLimits, SubmissionRefused, check_jail, jail_command
+from exabench.core.nouns import Passage, Query
 
 JOB = (Query("q", "why is the sky blue"), [Passage(f"d{i}", "because", "light") for i in range(3)])
 PROGRAMS = {**TALKERS, **SQUANDERERS}
-LIMITS = Limits(memory=2 << 30, files=32 << 20, load=60.0, query=60.0, seconds=120.0)
+LIMITS = JailLimits(memory=2 << 30, files=32 << 20, load=60.0, query=60.0, seconds=120.0)
 
 
 def written(folder: Path, source: str) -> tuple[list[str], Path]:
@@ -68,7 +68,7 @@ def canary() -> Iterator[tuple[socket.socket, list[bytes]]]:
 def test_a_hostile_program_ends_in_its_class_in_bounded_time_and_memory(name, tmp_path):
     program: Program = PROGRAMS[name]
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(SubmissionRefused) as caught:
         talk = Conversation(*written(tmp_path, program.source), replace(LIMITS, **program.limits), {})
         if program.many:
             list(talk.score_many([JOB, JOB]))
@@ -92,7 +92,7 @@ def test_an_honest_program_scores_before_and_after_and_late_answers_are_never_re
     late = "ready()\nheard()\ntime.sleep(1.5)\nwhile True: say({'scores': [1.0] * 3})"
     talk = Conversation(*written(tmp_path / "b", late), replace(LIMITS, query=1.0), {})
     for _ in range(3):
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(SubmissionRefused) as caught:
             talk.score(*JOB)
         assert caught.value.reason == "time-limit"
         time.sleep(0.3)
@@ -106,7 +106,7 @@ def test_whoever_leaves_in_the_middle_ends_the_jail(tmp_path):
         assert _left(tmp_path)
         break
     assert not _left(tmp_path)
-    with pytest.raises(Refused):
+    with pytest.raises(SubmissionRefused):
         talk.score(*JOB)
 
 
@@ -192,7 +192,7 @@ def test_a_jailed_root_changes_no_attribute_of_a_device_of_the_machine(tmp_path)
 def test_a_machine_without_bubblewrap_says_what_to_do(monkeypatch):
     check_jail()
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(Refused, match="apt-get install bubblewrap") as caught:
+    with pytest.raises(SubmissionRefused, match="apt-get install bubblewrap") as caught:
         check_jail()
     assert caught.value.reason == "no-sandbox"
 

@@ -13,12 +13,12 @@ import torch
 from models import MINILM, classifier_folder, decoder_folder
 from safetensors.torch import load_file, save_file
 
-from exabench.catalogue import single_task
-from exabench.nouns import Passage, Query
-from exabench.reranking import Reranking, make_candidates
-from exabench.runs import run_digest
-from exabench.sandbox import Limits, Refused, Sandboxed
-from exabench.systems import reranker
+from exabench.bench.candidates import Reranking, make_candidates
+from exabench.bench.sandbox import JailLimits, Sandboxed, SubmissionRefused
+from exabench.core.nouns import Passage, Query
+from exabench.measure.runs import run_digest
+from exabench.parts.assembly import reranker
+from exabench.tasks.catalogue import single_task
 
 JOBS = [
     (
@@ -94,8 +94,8 @@ def test_a_hostile_model_is_refused_with_its_class(name, tmp_path):
     part, spoil, reason, limits = SPOILT[name]
     folder = decoder_folder(tmp_path / "m") if part == "yes_no" else classifier_folder(tmp_path / "m")
     spoil(folder)
-    with pytest.raises(Refused) as caught:
-        Sandboxed(part, str(folder), {"chat": True} if part == "yes_no" else {}, Limits(memory=3 << 30, **limits))
+    with pytest.raises(SubmissionRefused) as caught:
+        Sandboxed(part, str(folder), {"chat": True} if part == "yes_no" else {}, JailLimits(memory=3 << 30, **limits))
     assert caught.value.reason == reason, caught.value
     assert "\n" not in str(caught.value) and str(tmp_path) not in str(caught.value)
 
@@ -103,7 +103,7 @@ def test_a_hostile_model_is_refused_with_its_class(name, tmp_path):
 def test_what_screening_refuses_is_never_started(tmp_path):
     folder = hostile.spoilt("auto_map in config.json", tmp_path / "model")
     started = time.monotonic()
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(SubmissionRefused) as caught:
         Sandboxed("cross_encoder", str(folder))
     assert caught.value.reason == "unsafe-files" and time.monotonic() - started < 3
 

@@ -15,11 +15,8 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 const STRONG = "acme--strong.bm25-100", WEAK = "acme--weak.bm25-100", CLOSE = "acme--close.bm25-100", TWIN = "acme--twin.bm25-100";
 
-const KNOWN = {
-  t: [0.9999999936338023, 0.6170860804235135, 0.3173156560940489, 0.08912287210001868, 7.862586022709038e-05, 3.2244149483734696e-25],
-  f: [0.11534585958090936, 0.9606024503281688, 7.817944131345909e-16],
-  range: [0.049999387596061484, 0.04999997096367026, 0.0716225563251831],
-};
+// From mpmath with 40 digits.
+const KNOWN = [0.9999999936338023, 0.6170860804235135, 0.3173156560940489, 0.08912287210001868, 7.862586022709038e-05, 3.2244149483734696e-25];
 
 let folder, browser, expected;
 before(async () => {
@@ -63,8 +60,6 @@ const compared = async (a, b) => {
   return found;
 };
 
-// Two shares of 10,000 drawings each: five standard errors of their difference.
-const lots = (p) => 5 * Math.sqrt((2 * p * (1 - p)) / 10_000) + 2e-4;
 const near = (a, b, room, what) => assert.ok(Math.abs(a - b) <= room, `${what}: ${a} and ${b}`);
 
 describe("The statistics in the browser", () => {
@@ -72,50 +67,10 @@ describe("The statistics in the browser", () => {
   before(async () => { page = await opened("compare.html"); });
   after(() => page?.context().close());
 
-  test("give the known values of Student's t, F and the studentised range", async () => {
-    // From mpmath with 40 digits; the ranges from scipy.stats.studentized_range with infinite freedom.
-    const found = await page.evaluate(() => {
-      const t = window.exabench.paired;
-      return { t: [[1e-8, 1], [0.5, 9999], [1, 47000.5], [1.96, 7.3], [4, 322], [20, 49]].map((one) => t.studentP(...one)),
-        f: [t.fisherP(2, 4, 36), t.fisherP(0.5, 19, 200), t.fisherP(20, 4, 960)],
-        range: [t.rangeP(3.3145, 3), t.rangeP(2.771808, 2), t.rangeP(5.5, 50)],
-        lots: (() => { const next = t.xoshiro([1, 2, 3, 4]); return [1, 2, 3, 4].map(() => next() >>> 0); })() };
-    });
-    KNOWN.t.forEach((wanted, i) => near(found.t[i] / wanted, 1, 1e-10, `t ${i}`));
-    KNOWN.f.forEach((wanted, i) => near(found.f[i] / wanted, 1, 1e-10, `F ${i}`));
-    KNOWN.range.forEach((wanted, i) => near(found.range[i], wanted, 1e-10, `range ${i}`));
-    assert.deepEqual(found.lots, [11520, 0, 5927040, 70819200]);
-  });
-
-  test("know Friedman's test by an example whose ranks are plain", async () => {
-    const found = await page.evaluate(() => window.exabench.paired.friedman(
-      [[3, 2, 1], [3, 2, 1], [3, 1, 2], [2, 3, 1], [3, 2, 1], [3, 2, 1]]));
-    assert.deepEqual(found.means.map((rank) => Math.round(1e9 * rank) / 1e9), [7 / 6, 2, 17 / 6].map((rank) => Math.round(1e9 * rank) / 1e9));
-    near(found.square, 8 + 1 / 3, 1e-12, "chi squared");
-    near(found.critical, 2.343701 * Math.sqrt((3 * 4) / (6 * 6)), 1e-5, "critical difference (Demsar's table: 2.343)");
-  });
-
-  test("enumerate small samples as the randomisation test should", async () => {
-    // Of the sixteen signs of 1, 2, 3, 4 those at least as far out as 1 + 2 + 3 + 4 are two, as 2 are ten of sixteen.
-    const found = await page.evaluate(() => [[1, 2, 3, 4], [4, -3, 2, -1], [0, 0], [0.5]].map(window.exabench.paired.randomisation));
-    near(found[0], 2 / 16, lots(2 / 16), "the extreme");
-    near(found[1], 14 / 16, lots(14 / 16), "nearly the middle");
-    assert.equal(found[2], 1);
-    assert.equal(found[3], 1);
-    assert.deepEqual(await page.evaluate(() => window.exabench.paired.randomisation([1, 2, 3, 4])), found[0], "the same each time");
-  });
-
-  test("flip 2,000 queries 10,000 times within half a second", async () => {
-    const took = await page.evaluate(() => {
-      const terms = Array.from({ length: 2000 }, (_, i) => Math.sin(i) / 2000), times = [];
-      for (let i = 0; i < 3; i++) {
-        const start = performance.now();
-        window.exabench.paired.randomisation(terms);
-        times.push(performance.now() - start);
-      }
-      return Math.min(...times);
-    });
-    assert.ok(took <= 500, `${took} ms`);
+  test("give the known values of Student's t", async () => {
+    const found = await page.evaluate(() => [[1e-8, 1], [0.5, 9999], [1, 47000.5], [1.96, 7.3], [4, 322], [20, 49]]
+      .map((one) => window.exabench.paired.studentP(...one)));
+    KNOWN.forEach((wanted, i) => near(found[i] / wanted, 1, 1e-10, `t ${i}`));
   });
 });
 
@@ -131,10 +86,10 @@ describe("The compare page agrees with exabench bench compare", () => {
       for (const row of found.rows) {
         const own = row.test, other = wanted.get(row.name);
         near(own.difference, other.difference, 1e-12, `${row.name}, difference`);
-        near(own.t_test, other.t_test, 1e-9, `${row.name}, t-test`);
+        near(own.p, other.p, 1e-9, `${row.name}, p`);
+        own.interval.forEach((bound, i) => near(bound, other.interval[i], 1e-9, `${row.name}, interval`));
         near(own.effect_size, other.effect_size, 1e-9, `${row.name}, effect size`);
-        near(own.randomisation, other.randomisation, lots(other.randomisation), `${row.name}, randomisation`);
-        near(row.p_holm, other.p_holm, Math.min(1, wanted.size * lots(other.randomisation)), `${row.name}, Holm`);
+        near(row.p_holm, other.p_holm, 1e-9, `${row.name}, Holm`);
         assert.deepEqual([own.wins, own.ties, own.losses, own.queries], [other.wins, other.ties, other.losses, other.queries]);
       }
     });
@@ -143,7 +98,8 @@ describe("The compare page agrees with exabench bench compare", () => {
   test("in Holm's correction, digit by digit", async () => {
     const page = await opened("compare.html");
     for (const all of Object.values(expected).filter(Array.isArray)) {
-      const found = await page.evaluate((p) => window.exabench.paired.holm(p), all.map((one) => one.randomisation));
+      const lists = all.map((one) => one.task.match(/\((.*)\)$/)[1]);
+      const found = await page.evaluate(([p, families]) => window.exabench.paired.holm(p, families), [all.map((one) => one.p), lists]);
       found.forEach((p, i) => near(p, all[i].p_holm, 1e-12, all[i].task));
     }
     await page.context().close();
@@ -153,9 +109,8 @@ describe("The compare page agrees with exabench bench compare", () => {
     const { means: [found] } = await compared(STRONG, WEAK);
     assert.equal(found.tasks, 6);
     near(found.test.difference, expected.mean.difference, 1e-12, "difference");
-    near(found.test.t_test, expected.mean.t_test, 1e-9, "t-test");
+    near(found.test.p, expected.mean.p, 1e-9, "p");
     near(found.test.effect_size, expected.mean.effect_size, 1e-9, "effect size");
-    near(found.test.randomisation, expected.mean.randomisation, lots(expected.mean.randomisation), "randomisation");
   });
 });
 
@@ -241,7 +196,7 @@ describe("A reader of the compare page", () => {
     const file = join(folder, "large", "site", "data", "lines.js");
     const data = JSON.parse(readFileSync(file, "utf8").slice("exabench.lines(".length, -3));
     for (let i = 0; i < 10_000; i++) {
-      data.lines.push([data.submissions.push([`many--line${i}`, `many/line${i}`]) - 1, 0, 0]);
+      data.lines.push([`many--line${i}`, `many/line${i}`, "bm25-100", 0]);
     }
     writeFileSync(file, `exabench.lines(${JSON.stringify(data)});\n`);
     const page = await opened("compare.html", "", {}, "large");
@@ -267,8 +222,8 @@ describe("The significance page", () => {
     const one = pairs.find((pair) => [pair.a, pair.b].includes(STRONG) && [pair.a, pair.b].includes(WEAK));
     const cli = expected["acme/strong acme/weak"].find((row) => row.task === "nfcorpus (bm25-100)");
     near(Math.abs(one.test.difference), Math.abs(cli.difference), 1e-12, "difference");
-    near(one.test.t_test, cli.t_test, 1e-9, "t-test");
-    const holm = await page.evaluate((p) => window.exabench.paired.holm(p), pairs.map((pair) => pair.test.t_test));
+    near(one.test.p, cli.p, 1e-9, "p");
+    const holm = await page.evaluate((p) => window.exabench.paired.holm(p, p.map(() => "")), pairs.map((pair) => pair.test.p));
     pairs.forEach((pair, i) => near(pair.p, holm[i], 1e-15, "Holm"));
     const cells = await page.locator("table.matrix tbody tr").evaluateAll((rows) => rows.map((row) => [...row.cells].slice(1, 5).map((cell) => cell.innerText)));
     for (let i = 0; i < 4; i++) for (let j = 0; j < i; j++) {
@@ -285,10 +240,10 @@ describe("The significance page", () => {
     await settled(page);
     const built = await page.getByRole("region", { name: /^All tasks\b.*Means/ }).locator("tbody tr").evaluateAll(
       (rows) => rows.map((row) => [`${row.cells[1].innerText.trim()} over ${row.cells[2].innerText}`, row.cells[0].innerText]));
-    const shown = await page.getByRole("region", { name: /lines of the figure/ }).locator("tbody tr").evaluateAll(
-      (rows) => rows.map((row) => [row.cells[0].innerText.replace(" (first stage)", ""), row.cells[1].innerText]));
+    const shown = await page.locator("table.matrix tbody tr").evaluateAll((rows) => rows.map((row) => [
+      row.cells[0].querySelector("bdi").innerText.replace(" (first stage)", ""), row.cells[row.cells.length - 2].innerText]));
     assert.ok(shown.length > 5);
-    assert.deepEqual(shown, built.filter(([, group]) => group !== "\u2013"));
+    assert.deepEqual(shown, built.filter(([, group]) => group !== "\u2013").slice(0, shown.length));
     await page.context().close();
   });
 
@@ -298,29 +253,11 @@ describe("The significance page", () => {
     await page.context().close();
   });
 
-  test("ranks lines over five tasks or more, not over one", async () => {
-    const lines = [STRONG, CLOSE, TWIN, WEAK, "acme--none.bm25-100"].join();
-    const page = await opened("significance.html", query({ of: "view.all-tasks", lines }));
-    await settled(page);
-    await page.getByRole("heading", { name: /mean ranks/i }).waitFor();
-    const ranks = await page.evaluate(() => window.exabench.ranks);
-    assert.equal(ranks.tasks, 6);
-    near(ranks.means.reduce((sum, rank) => sum + rank, 0), 15, 1e-9, "the ranks of five lines add up to");
-    near(ranks.critical, 2.7278 * Math.sqrt(30 / 36), 1e-3, "critical difference (Demsar's table: 2.728)");
-    await page.locator("#of").selectOption("task.fiqa");
-    await page.waitForFunction(() => location.hash.includes("fiqa"));
-    await settled(page);
-    assert.equal(await page.getByRole("heading", { name: /mean ranks/i }).count(), 0);
-    await page.context().close();
-  });
-
-  test("leaves out and adds lines, tests by flips, and keeps all of it in the address", async () => {
+  test("leaves out and adds lines, and keeps all of it in the address", async () => {
     const page = await opened("significance.html");
     const all = Number((await settled(page)).match(/^\d+/)[0]);
     await page.getByRole("button", { name: /Leave out acme\/none/ }).click();
     await page.waitForFunction((n) => document.getElementById("status").textContent.startsWith(`${n} `), all - 1);
-    await page.locator("#test").selectOption("flips");
-    await page.waitForFunction(() => /randomisation, Holm/.test(document.getElementById("status").textContent));
     const said = await settled(page), again = await opened("significance.html", new URL(page.url()).hash);
     assert.equal(await settled(again), said);
     await again.getByRole("combobox", { name: "Add a line" }).fill("none");

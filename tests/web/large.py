@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from exabench.board import Board, Ranking, Row, Score, Spent
-from exabench.catalogue import task
-from exabench.ledger import read_result
-from exabench.nouns import FIRST_STAGE, Result, Submission, Task
-from exabench.pages import render
+from exabench.bench.ledger import read_result
+from exabench.board.pages import render
+from exabench.board.ranking import Board, Ranking, Row, Score, Spent
+from exabench.core.nouns import FIRST_STAGE, Result, Submission, Task
+from exabench.tasks.catalogue import task
 
 LINES, SEED = (1_000, 10_000), 20_260_102
 TASKS = (

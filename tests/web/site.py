@@ -16,20 +16,20 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from exabench.board import Board
-from exabench.building import Sources, build
-from exabench.costs import cost_of
-from exabench.evaluation import run_board
-from exabench.ledger import Ledger
-from exabench.nouns import Timing, Usage
-from exabench.pages import render
-from exabench.publishing import publish
-from exabench.releases import read as read_release
-from exabench.rerankers import RERANKERS
-from exabench.reranking import freeze_candidates, rerank
-from exabench.runs import run_text
-from exabench.submissions import submission_text
-from exabench.submitting import add_baselines, submit
+from exabench.bench.candidates import freeze_candidates, rerank
+from exabench.bench.evaluation import run_board
+from exabench.bench.ledger import Ledger
+from exabench.bench.submissions import submission_text
+from exabench.bench.submitting import add_baselines, submit
+from exabench.board.pages import render
+from exabench.board.ranking import Board
+from exabench.core.nouns import Timing, Usage
+from exabench.data.building import Sources, build
+from exabench.data.publishing import publish
+from exabench.data.releases import read as read_release
+from exabench.measure.runs import run_text
+from exabench.models.costs import cost_of
+from exabench.parts.rerankers import RERANKERS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from trained import model_folder  # noqa: E402 (a test's own module, beside this folder)

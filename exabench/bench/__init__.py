@@ -1,0 +1,1 @@
+"""The benchmark: candidate lists, submissions, their evaluation, the queue, comparison and verification."""

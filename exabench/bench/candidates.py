@@ -1,0 +1,225 @@
+"""Reranking: a first stage frozen as candidates; a reranker over them -> the run, what a query took, and how long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exabench.bench.ledger import Ledger
+from exabench.bench.measuring import Stage
+from exabench.bench.showing import shown, write_shown
+from exabench.core.errors import BadInput
+from exabench.core.nouns import (
+    Candidates,
+    Convention,
+    Passage,
+    Progress,
+    Query,
+    Result,
+    Run,
+    Task,
+    Timing,
+    Usage,
+    silent,
+)
+from exabench.measure.measures import mean, measure
+from exabench.measure.qrels import qrels_digest
+from exabench.measure.runs import run_digest, run_of, top, without_self_matches
+from exabench.models.costs import cost_of, hardware
+from exabench.parts.assembly import retriever as retriever_of
+from exabench.parts.rerankers import Reranker
+from exabench.parts.retrievers import RETRIEVERS, Retriever
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import Passages, SelectedTexts, checked_qrels, open_collection
+
+TIMED_QUERIES = 10  # each scored alone, for the latency of a result
+TIMED_SECONDS = 5.0  # no further query is begun after that
+
+
+def make_candidates(
+    task: str | Task,
+    retriever: str,
+    depth: int,
+    *,
+    data: str | Path | None = None,
+    lock: str | Path | None = None,
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> tuple[Candidates, Run]:
+    """Run a first stage over a task's judged queries and freeze its best `depth` passages each.
+
+    Self-matches go before the cut, where the task's convention says so. Raises BadInput where the collection
+    at hand holds fewer passages than the task (a pool can be reranked, not searched).
+    """
+    task = single_task(task) if isinstance(task, str) else task
+    if depth < 1:
+        raise BadInput(f"depth must be at least 1, not {depth}")
+    collection = open_collection(task, data, lock)
+    qrels = checked_qrels(task, collection, lock)
+    part = RETRIEVERS[retriever]
+    passages = Passages(collection)
+    if part.whole and task.documents is not None:
+        held = sum(1 for _ in passages)
+        if held < task.documents:
+            raise BadInput(
+                f"task {task.name} has {task.documents} passages, {collection.source} holds {held}: "
+                "such a pool can be reranked but not searched; give a published run with --from RUN"
+            )
+    given = {"fields": task.convention.text_fields, "lock": lock, "progress": progress, **(options or {})}
+    first_stage = retriever_of(retriever, passages if part.whole else (), **given)
+    queries = [query for query in collection.queries() if query.id in qrels]
+    name = name or f"{retriever.replace('_', '-')}-{depth}"
+    run = searched(first_stage, queries, depth, task.convention, name)
+    _, recall = measure(qrels, run, [f"R@{depth}"], threshold=task.convention.relevance_threshold)
+    candidates = Candidates(
+        name=name,
+        task=task.name,
+        retriever=retriever,
+        parameters=dict(first_stage.parameters),
+        depth=depth,
+        digest=run_digest(run),
+        queries=len(run),
+        recall=mean(recall[f"R@{depth}"]),
+        source=collection.source,
+        qrels_digest=qrels_digest(qrels),
+        convention_digest=task.convention.digest,
+        licence=task.licence,
+    )
+    return candidates, run
+
+
+def freeze_candidates(
+    ledger: Ledger,
+    task: str,
+    retriever: str,
+    depth: int,
+    *,
+    data: str | Path | None = None,
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> tuple[Candidates, Path]:
+    """Make candidates and file them on a board, with what its pages may show of them.
+
+    Returns them and the file that describes them. Raises BadInput as `make_candidates` does, and where the board holds
+    another list of that name.
+    """
+    candidates, run = make_candidates(
+        task, retriever, depth, data=data, lock=ledger.lock, name=name, options=options, progress=progress
+    )
+    file = ledger.add_candidates(candidates, run)
+    known = single_task(task)
+    collection = open_collection(known, data, ledger.lock)
+    values = shown(candidates, run, collection, checked_qrels(known, collection, ledger.lock))
+    write_shown(values, ledger.shown_file(candidates.task, candidates.name))
+    return candidates, file
+
+
+def searched(first_stage: Retriever, queries: Sequence[Query], depth: int, convention: Convention, name: str) -> Run:
+    """The best `depth` passages of each query; self-matches go before the cut, where the convention says so."""
+    drop = convention.self_match == "drop"
+    found = first_stage.search(queries, depth + 1 if drop else depth)
+    return top(without_self_matches(found) if drop else found, depth, name)
+
+
+def rerank(
+    reranker: Reranker, candidates: Run, queries: Mapping[str, Query], passages: Mapping[str, Passage], name: str
+) -> tuple[Run, dict[str, Usage]]:
+    """The candidates in the order of a reranker's scores, and what each query took, where the reranker counts it.
+
+    One with `score_many` is handed all queries, one after the other as it asks for them.
+    """
+    jobs = (_job(query_id, candidates, queries, passages) for query_id in candidates.query_ids)
+    if hasattr(reranker, "score_many"):
+        answers: Iterator[tuple[Sequence[float], Usage | None]] = reranker.score_many(jobs)
+    else:
+        answers = ((reranker.score(*job), None) for job in jobs)
+    scores: dict[str, dict[str, float]] = {}
+    usages: dict[str, Usage] = {}
+    for query_id, (values, usage) in zip(candidates.query_ids, answers, strict=True):
+        scores[query_id] = dict(zip(candidates.ranking(query_id), values, strict=True))
+        if usage is not None:
+            usages[query_id] = usage
+    return run_of(name, scores), usages
+
+
+def _job(
+    query_id: str, candidates: Run, queries: Mapping[str, Query], passages: Mapping[str, Passage]
+) -> tuple[Query, list[Passage]]:
+    given = [passages.get(id) or Passage(id, "") for id in candidates.ranking(query_id)]
+    return queries.get(query_id) or Query(query_id, ""), given
+
+
+class Reranking(Stage):
+    """A stage together with the collection it came from: what rerankers are given, read once."""
+
+    def __init__(
+        self, task: Task, candidates: Candidates, run: Run, data: str | Path | None, lock: str | Path | None
+    ) -> None:
+        self._collection = open_collection(task, data, lock)
+        qrels = checked_qrels(task, self._collection, lock)
+        super().__init__(task, candidates, run, qrels, self._collection.source)
+
+    def ranked(self, reranker: Reranker, name: str) -> tuple[Run, dict[str, Usage]]:
+        """The candidates scored by a reranker, which is given texts if it reads them."""
+        if getattr(reranker, "reads", "texts") == "texts":
+            return rerank(reranker, self.run, self._queries, self._passages, name)
+        return rerank(reranker, self.run, {}, {}, name)
+
+    def measured(
+        self, reranker: Reranker, submission: str, kind: str, command: str | None = None
+    ) -> tuple[Result, Run]:
+        """Rerank and measure; the cost is all there but for the timing, which `timed` adds."""
+        run, usages = self.ranked(reranker, submission)
+        identity = dict(getattr(reranker, "identity", {}))
+        result = self.result(submission, kind, run, command)
+        if usages:
+            per_query = result.measurement.per_query[result.measurement.headline]
+            about: Any = reranker
+            cost = cost_of(usages, per_query, precision=about.precision, parameters=about.parameters, timing=None)
+            result = replace(result, model=identity, cost=cost)
+        return result, run
+
+    def timed(self, result: Result, reranker: Reranker) -> Result:
+        """The result with its timing: some queries spread over the list, each scored alone and afresh."""
+        if result.cost is None or not len(self.run):
+            return result
+        step = max(1, len(self.run) // TIMED_QUERIES)
+        seconds: list[float] = []
+        for query_id in self.run.query_ids[::step][:TIMED_QUERIES]:
+            if sum(seconds) > TIMED_SECONDS:
+                break
+            job = _job(query_id, self.run, self._queries, self._passages)
+            started = time.perf_counter()
+            reranker.score(*job)
+            seconds.append(time.perf_counter() - started)
+        p50, p95 = np.percentile(seconds, [50, 95]).tolist()
+        timing = Timing(
+            p50=p50,
+            p95=p95,
+            sample=len(seconds),
+            pairs_per_second=getattr(reranker, "pairs_per_second", None),
+            hardware=hardware(),
+        )
+        return replace(result, cost=replace(result.cost, timing=timing))
+
+    @cached_property
+    def _queries(self) -> dict[str, Query]:
+        return {query.id: query for query in self._collection.queries()}
+
+    @cached_property
+    def _passages(self) -> Mapping[str, Passage]:
+        """The candidates' texts, with those fields alone that the task's convention names."""
+        wanted = set(self.run.passage_ids.to_pylist())
+        passages = SelectedTexts(self._collection.passages(), wanted, self.task.convention.text_fields)
+        missing = wanted - set(passages)
+        if missing:
+            raise BadInput(f"{self._collection.source} holds no text for a candidate", id=min(missing))
+        return passages

@@ -1,0 +1,169 @@
+"""Comparison: systems on the same queries: who wins, by how much, and whether that is noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from exabench.bench.ledger import Ledger
+from exabench.bench.measuring import measurement, metrics_of
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Measurement, Qrels, Run
+from exabench.measure.measures import MetricName
+from exabench.measure.runs import read_run
+from exabench.measure.statistics import ALPHA, PairedTest, holm, paired_test
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import judgements_of
+
+
+@dataclass(frozen=True)
+class TaskComparison:
+    """A against B on one task (and candidates): means, the paired test, and every query's two values.
+
+    `corrected` is the test's p after Holm's correction over the comparisons on the same candidate list.
+    """
+
+    task: str
+    metric: str
+    a: float
+    b: float
+    test: PairedTest
+    corrected: float
+    per_query: Mapping[str, tuple[float, float]]
+    systems: tuple[str, str] = ("A", "B")
+
+    @property
+    def verdict(self) -> str:
+        """In words: who is better, or that the data cannot tell (corrected p below 0.05)."""
+        if self.corrected >= ALPHA:
+            return "no difference that these queries can show"
+        return "A is better" if self.test.difference > 0 else "B is better"
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as JSON holds it; `p_holm` is the corrected p."""
+        return {
+            "task": self.task,
+            "metric": self.metric,
+            "a": self.a,
+            "b": self.b,
+            **self.test.as_json(),
+            "p_holm": self.corrected,
+            "verdict": self.verdict,
+            "per_query": {query_id: list(values) for query_id, values in self.per_query.items()},
+        }
+
+
+class ComparisonTable(list[TaskComparison]):
+    """Comparisons in order, as a list that also makes a table of itself."""
+
+    def latex(self) -> str:
+        """The numbers as a LaTeX table (it needs the package booktabs), a line for each comparison."""
+        lines = [
+            r"\begin{tabular}{lllrrrrr}",
+            r"\toprule",
+            r"Task & A & B & A & B & A $-$ B [95\,\%] & $p$ & $p$ (Holm) \\",
+            r"\midrule",
+        ]
+        for one in self:
+            low, high = one.test.interval
+            cells = [
+                *(_plain(text) for text in (f"{one.task}, {one.metric}", *one.systems)),
+                f"{one.a:.4f}",
+                f"{one.b:.4f}",
+                f"${one.test.difference:+.4f}$ [${low:+.4f}$, ${high:+.4f}$]",
+                f"{one.test.p:.4f}",
+                f"{one.corrected:.4f}",
+            ]
+            lines.append(" & ".join(cells) + r" \\")
+        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text as LaTeX prints it, whatever signs are in it."""
+    for sign in "\\&%$#_{}":
+        text = text.replace(sign, r"\textbackslash " if sign == "\\" else f"\\{sign}")
+    return text
+
+
+def compare(
+    a: str | Path | Run,
+    b: str | Path | Run,
+    *others: str | Path | Run,
+    task: str | None = None,
+    qrels: str | Path | Qrels | None = None,
+    data: str | Path | None = None,
+    metric: str | None = None,
+    threshold: int = 1,
+    lock: str | Path | None = None,
+    test: str = "t",
+) -> ComparisonTable:
+    """Compare two runs, or each two of several, on a task or on any qrels.
+
+    `test` is "t" (Student's paired test) or "permutation". Raises BadInput or OutsideFailed.
+    """
+    judged, convention, name = judgements_of(task, qrels, data, threshold, lock)
+    metric = metric or (metrics_of(single_task(task))[0] if task else "nDCG@10")
+    runs = [run if isinstance(run, Run) else read_run(run) for run in (a, b, *others)]
+    measured = [measurement(run, judged, convention, [metric], task=task) for run in runs]
+    return _tested([(name, "", *pair) for pair in combinations(measured, 2)], metric, test)
+
+
+def compare_submissions(
+    a: str,
+    b: str,
+    board: str | Path,
+    *,
+    task: str | None = None,
+    candidates: str | None = None,
+    metric: str | None = None,
+    test: str = "t",
+) -> ComparisonTable:
+    """Compare two submissions of a leaderboard on every task and candidate list that both have a result for.
+
+    `task` and `candidates` (a list's name) choose among them; Holm's correction is over those of one list that are
+    compared. Raises BadInput where none is left.
+    """
+    ledger = Ledger(Path(board))
+    slugs = [name.replace("/", "--") for name in (a, b)]
+    found = [{(r.task, r.candidates.name): r.measurement for r in ledger.results(slug)} for slug in slugs]
+    for slug, results in zip(slugs, found, strict=True):
+        if not results:
+            raise BadInput(f"{slug} has no result there", file=board)
+    shared = sorted(found[0].keys() & found[1].keys())
+    chosen = [pair for pair in shared if task in (None, pair[0]) and candidates in (None, pair[1])]
+    if not chosen:
+        there = ", ".join(f"{pair[0]} ({pair[1]})" for pair in shared) or "nothing"
+        wanted = f" of {task or 'any task'} ({candidates or 'any candidates'})" if task or candidates else ""
+        raise BadInput(f"{slugs[0]} and {slugs[1]} share no result{wanted}; they share: {there}", file=board)
+    pairs = [(f"{pair[0]} ({pair[1]})", pair[1], found[0][pair], found[1][pair]) for pair in chosen]
+    return _tested(pairs, metric, test)
+
+
+def comparison_table(*_: Any, **__: Any) -> NoReturn:
+    """What version 0.1 had for LaTeX; says what to write instead. Raises BadInput."""
+    raise BadInput("comparison_table is gone: write exabench.compare(run, run, ..., task=...).latex()")
+
+
+def _tested(
+    pairs: Sequence[tuple[str, str, Measurement, Measurement]], metric: str | None, test: str
+) -> ComparisonTable:
+    """The comparison of each (name, candidate list, A, B)."""
+    tested = []
+    for name, _, first, second in pairs:
+        chosen = str(MetricName.parse(metric)) if metric else first.headline
+        for measured in (first, second):
+            if chosen not in measured.per_query:
+                raise BadInput(f"{measured.run} has no {chosen} on {name}; it has {', '.join(measured.metrics)}")
+        theirs = second.per_query[chosen]
+        each = {query_id: (value, theirs[query_id]) for query_id, value in first.per_query[chosen].items()}
+        own, other = np.array(list(each.values())).T
+        found = paired_test([own], [other], test)
+        systems = (first.run, second.run)
+        tested.append(TaskComparison(name, chosen, first[chosen], second[chosen], found, found.p, each, systems))
+    corrected = holm([one.test.p for one in tested], [family for _, family, *_ in pairs])
+    return ComparisonTable(replace(one, corrected=p) for one, p in zip(tested, corrected, strict=True))

@@ -1,0 +1,94 @@
+"""Contamination: does the training data that a submission declares, or that exabench recorded, meet a task?"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from exabench.core.nouns import Submission, Task
+from exabench.tasks.catalogue import suites, tasks
+from exabench.tasks.catalogue import task as task_of
+
+if TYPE_CHECKING:
+    from exabench.bench.submissions import Training
+
+_SPLIT = re.compile(
+    r"(-(train|training|dev|test|val|validation|small|judged|queries|qrels|corpus|generated|retrieval))+$"
+)
+_SUITE = re.compile(r"^(irds:|beir-|mteb-)+")
+
+
+def exposed(submission: Submission, task: Task | str, training: Training | None = None) -> str:
+    """ "yes", "no" or "unknown": was the model trained on what the task is made of?
+
+    Declared names (`training_data` and `synthetic_data`) meet a task by its own name, those of its members or of the
+    whole that it is a member of, its Hub id or its ir_datasets id, in upper or lower case, with or without the suite
+    before it and the split behind it: "BeIR/scifact", "scifact-train". MS MARCO in any split meets MS MARCO dev and
+    the TREC DL tracks: one collection with other judged queries, which other boards count as trained on, too. Where
+    nothing meets it and something is not said ("unknown"), the answer is "unknown"; else "no". What `exabench train`
+    recorded (the rows that share texts or ids with a benchmark) can only turn the answer into "yes".
+    """
+    name = task if isinstance(task, str) else task.name
+    if training is not None and _recorded(training.values, name):
+        return "yes"
+    return _declared(submission.training_data, submission.synthetic_data, name)
+
+
+@functools.lru_cache(maxsize=65536)
+def _declared(data: tuple[str, ...] | str, synthetic: tuple[str, ...] | str, task: str) -> str:
+    names_of_task = _names_of(task)
+    unknown = False
+    for names in (data, synthetic):
+        if isinstance(names, str):  # "unknown"
+            unknown = True
+            continue
+        for name in names:
+            if _readings(name) & names_of_task:
+                return "yes"
+            if name.strip().lower() == "unknown":
+                unknown = True
+    return "unknown" if unknown else "no"
+
+
+@functools.cache
+def _names_of(name: str) -> frozenset[str]:
+    """What a task may be called, in plain form: its own names, those of its members and wholes, its suites."""
+    relatives = [task_of(name)]
+    relatives += [one for one in tasks().values() if name in one.members]
+    relatives += [task_of(member) for member in task_of(name).members]
+    names = set()
+    for task in relatives:
+        for called in (task.name, task.ir_datasets, (task.hub or {}).get("repo")):
+            if called:
+                names.add(_plain(called))
+        for suite, members in suites().items():
+            if task.name in members:
+                names.add(suite)
+                if suite.startswith("beir-"):
+                    names.add("beir")
+    return frozenset(names)
+
+
+@functools.lru_cache(maxsize=65536)
+def _readings(name: str) -> frozenset[str]:
+    """What a declared name may stand for: itself, without the suite and the split, and without the owner, too."""
+    lower = re.sub(r"[\s_]+", "-", name.strip().lower())
+    return frozenset({lower, _plain(lower), _plain(lower.rpartition("/")[2])} - {""})
+
+
+def _plain(name: str) -> str:
+    """A data set's name without case, suite and split: "BeIR/SciFact-train" is "scifact"."""
+    plain = _SPLIT.sub("", _SUITE.sub("", name.lower().replace("/", "-")))
+    return "msmarco" if re.match(r"ms-?marco(-|$)", plain) else plain
+
+
+def _recorded(values: Mapping[str, Any], name: str) -> bool:
+    """Did a training's own data share rows with the task, as its report says?"""
+    for table in values.get("data", ()):
+        leaks = table.get("leaks") if isinstance(table, Mapping) else None
+        for benchmark in (leaks or {}).get("benchmarks") or {}:
+            if _readings(str(benchmark)) & _names_of(name):
+                return True
+    return False

@@ -1,0 +1,152 @@
+"""A worker's part of a board: load a submission's model, rerank, measure, and put the result where it is collected."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from exabench.bench.candidates import Reranking
+from exabench.bench.ledger import Ledger, read_result
+from exabench.bench.submissions import SENT_IN
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Result, Run, Submission
+from exabench.core.options import accepts
+from exabench.measure.runs import read_run
+from exabench.parts.assembly import reranker as reranker_of
+from exabench.parts.rerankers import RERANKERS, Reranker
+from exabench.tasks.catalogue import single_task
+
+Computed: TypeAlias = tuple[Result, Run | None] | None
+"""A new result with the run that exabench made for it; None where the filed result still holds."""
+
+_DECLARED = ("strategy", "template", "precision")
+_STAGES = 64  # candidate lists with their judgements and texts that a worker holds
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """One submission on all candidate lists of one task, in their order.
+
+    In its last bit a score depends on the batch that it was part of, and the lists of one task share texts. A model
+    goes through them one after the other, so that every engine gives the same bytes.
+    """
+
+    slug: str
+    task: str
+    candidates: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.slug} on {self.task} ({', '.join(self.candidates)})"
+
+
+def work_items(cells: Iterable[tuple[str, str, str]]) -> list[WorkItem]:
+    """(submission, task, candidates) as work items, in the order of the first cell of each."""
+    lists: dict[tuple[str, str], list[str]] = {}
+    for slug, task, candidates in cells:
+        lists.setdefault((slug, task), []).append(candidates)
+    return [WorkItem(slug, task, tuple(names)) for (slug, task), names in lists.items()]
+
+
+@dataclass(frozen=True)
+class BoardWork:
+    """How a worker of a board begins; `trusted`: models run in its own process, else in the sandbox."""
+
+    board: Path
+    data: Path | None
+    trusted: bool = True
+
+    def __call__(self) -> Callable[[WorkItem], list[Computed]]:
+        """The function that computes a work item, list by list."""
+        return _BoardWorker(self).run_item
+
+
+class _BoardWorker:
+    """One worker: the model of its last submission stays loaded, and so do the lists that it read."""
+
+    def __init__(self, work: BoardWork) -> None:
+        self._work = work
+        self._ledger = Ledger(work.board)
+        self._stage = functools.lru_cache(maxsize=_STAGES)(self._read_stage)
+        self._loaded: tuple[Submission, Reranker] | None = None
+
+    def run_item(self, item: WorkItem) -> list[Computed]:
+        """Compute an item on each of its lists."""
+        submission = self._ledger.submission(self._ledger.submission_file(item.slug))
+        return [self._cell(submission, self._stage(item.task, name)) for name in item.candidates]
+
+    def _read_stage(self, task: str, name: str) -> Reranking:
+        candidates = self._ledger.one_candidates(task, name)
+        run = self._ledger.candidates_run(candidates)
+        return Reranking(single_task(task), candidates, run, self._work.data, self._ledger.lock)
+
+    def _cell(self, submission: Submission, stage: Reranking) -> Computed:
+        names = (submission.slug, stage.task.name, stage.candidates.name)
+        file = self._ledger.result_file(*names)
+        run_file = self._ledger.run_file(*names)
+        if submission.kind in SENT_IN:
+            result = stage.result(submission.slug, "run", read_run(run_file, submission.slug))
+            return None if _is_current(file, result) else (result, None)
+        trusted = self._work.trusted
+        if submission.kind == "baseline":
+            trusted = False  # its command runs anywhere without saying so
+            reranker = reranker_of(submission.reranker, qrels=stage.qrels)
+        else:
+            reranker = self._model(submission)
+        command = stage.command(submission.slug, trusted=trusted)
+        result, run = stage.measured(reranker, submission.slug, submission.kind, command)
+        if run_file.is_file() and _is_current(file, result):
+            return None
+        return stage.timed(result, reranker), run
+
+    def _model(self, submission: Submission) -> Reranker:
+        """The submission's reranker; the one before it is let go first, so that one model is in memory at a time."""
+        if self._loaded is None or self._loaded[0] != submission:
+            if self._loaded is not None and hasattr(self._loaded[1], "close"):
+                self._loaded[1].close()
+            self._loaded = None
+            self._loaded = (submission, self._load(submission))
+        return self._loaded[1]
+
+    def _load(self, submission: Submission) -> Reranker:
+        options = reranker_options(submission)
+        if self._work.trusted:
+            return reranker_of(submission.reranker, lock=self._ledger.lock, **options)
+        from exabench.bench.sandbox import Sandboxed
+
+        model = options.pop("model")
+        return Sandboxed(submission.reranker, model, options, lock=self._ledger.lock)
+
+
+def reranker_options(submission: Submission) -> dict[str, Any]:
+    """The options of the reranker of a submission of kind model, its model and revision among them.
+
+    `strategy`, `template` and `precision` are descriptions where the part has no such option.
+    """
+    options: dict[str, Any] = {}
+    known = accepts(RERANKERS[submission.reranker])
+    for name in _DECLARED:
+        if name in known and getattr(submission, name):
+            options[name] = getattr(submission, name)
+    options.update(submission.options)
+    options["model"] = submission.model
+    if submission.revision:
+        options["revision"] = submission.revision
+    return options
+
+
+def _is_current(file: Path, result: Result) -> bool:
+    """Is the filed result the same but for its date and its timing? An edited one never is."""
+    try:
+        return file.is_file() and _undated(read_result(file)) == _undated(result)
+    except BadInput:
+        return False
+
+
+def _undated(result: Result) -> Result:
+    cost = result.cost
+    if cost is not None:
+        cost = replace(cost, timing=None)
+    return replace(result, created="", cost=cost)

@@ -1,0 +1,322 @@
+"""The ledger: a leaderboard's folder on disk, and the only code that knows its layout.
+
+board.toml                             title and tasks
+submissions/<slug>.toml                what was sent
+candidates/<task>/<name>.trec.gz .json the frozen lists that everybody reranks
+candidates/<task>/<name>.shown.json.gz what pages show of them: queries, grades, excerpts where the licence allows it
+runs/<slug>/<task>.<candidates>.trec.gz
+results/<slug>/<task>.<candidates>.json
+models/<slug>/training.json ...        how a trained model was trained: its report, never its weights
+datasets/<name>/                       published datasets
+reported/*.csv                         numbers printed elsewhere
+changes.jsonl                          why each number is what it is: one line for each that came, changed or went
+pending/<slug>/                        what waits here, or was taken and refused (answer.json): no part of the board yet
+lock.json                              commits and digests resolved at first use
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exabench.bench.ledger._changes import Cell as Cell
+from exabench.bench.ledger._changes import append_changes, read_changes
+from exabench.bench.ledger._changes import last_values as last_values
+from exabench.bench.ledger._results import FORMAT as FORMAT
+from exabench.bench.ledger._results import read_result as read_result
+from exabench.bench.ledger._results import result_json as result_json
+from exabench.bench.submissions import (
+    DRAWING,
+    TRAINING_FILES,
+    Training,
+    read_submission,
+    read_training,
+    submission_text,
+)
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import digest_of, json_text, read_bytes, read_json, read_toml, toml_text, write, writing
+from exabench.core.nouns import BoardChange, Candidates, Result, Run, Submission
+from exabench.core.records import Record, read
+from exabench.measure.runs import read_run, write_run
+
+_CANDIDATES_NAME = re.compile(r"[a-z0-9][a-z0-9+-]{0,62}-\d{1,6}")
+
+
+class _Settings(Record, frozen=True):
+    """board.toml."""
+
+    title: str
+    tasks: list[str]
+    url: str = ""
+    views: dict[str, list[str]] = {}
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """A leaderboard folder. Nothing is cached: every call reads what is there."""
+
+    folder: Path
+
+    @property
+    def lock(self) -> Path:
+        """Where commits and digests looked up at first use are kept."""
+        return self.folder / "lock.json"
+
+    def settings(self) -> dict[str, Any]:
+        """board.toml: title, tasks, url, views."""
+        file = self.folder / "board.toml"
+        if not file.is_file():
+            raise BadInput(
+                "is not a leaderboard: board.toml is missing (exabench demo --to DIR makes one)", file=self.folder
+            )
+        values = read_toml(file)
+        read(_Settings, values, file=file)
+        return values
+
+    def create(self, title: str, tasks: list[str], views: Mapping[str, list[str]] | None = None) -> None:
+        """A fresh board.toml, unless one is there; `views` are overviews over some of the tasks, by title."""
+        if not (self.folder / "board.toml").is_file():
+            lines = [f"title = {toml_text(title)}", f"tasks = {toml_text(tasks)}"]
+            if views:
+                lines += ["", "[views]", *(f"{toml_text(name)} = {toml_text(names)}" for name, names in views.items())]
+            write(self.folder / "board.toml", "\n".join(lines) + "\n")
+
+    # -- submissions ---------------------------------------------------------------------------------------
+
+    def submissions(self) -> dict[str, Submission]:
+        """Every submission by slug, in the order of the slugs."""
+        files = sorted((self.folder / "submissions").glob("*.toml"))
+        return {file.stem: self.submission(file) for file in files}
+
+    def readable_submissions(self) -> tuple[dict[str, Submission], dict[str, BadInput]]:
+        """The submissions that can be read, and why the others cannot, both by slug."""
+        readable: dict[str, Submission] = {}
+        problems: dict[str, BadInput] = {}
+        for file in sorted((self.folder / "submissions").glob("*.toml")):
+            try:
+                readable[file.stem] = self.submission(file)
+            except BadInput as error:
+                problems[file.stem] = error
+        return readable, problems
+
+    def submission_file(self, slug: str) -> Path:
+        """Where a submission is kept."""
+        return self.folder / "submissions" / f"{slug}.toml"
+
+    def submission(self, file: Path) -> Submission:
+        """One filed submission. Raises BadInput where the file does not carry its slug."""
+        submission = read_submission(file)
+        if submission.slug != file.stem:
+            raise BadInput(f"holds {submission.name}, so it must be called {submission.slug}.toml", file=file)
+        return submission
+
+    def add_submission(self, submission: Submission) -> Path:
+        """File a submission. Raises BadInput for a name that differs from a filed one in case only."""
+        for other in self.twins(submission.slug):
+            raise BadInput(f"{submission.name} differs from the filed {other} in case only; take another name")
+        file = self.submission_file(submission.slug)
+        write(file, submission_text(submission))
+        return file
+
+    def twins(self, slug: str) -> list[str]:
+        """The filed slugs that differ from this one in case only: one file system would take them for the same."""
+        there = (file.stem for file in sorted((self.folder / "submissions").glob("*.toml")))
+        return [other for other in there if other != slug and other.lower() == slug.lower()]
+
+    def trainings(self) -> dict[str, Training]:
+        """The reports of trained models by slug. Raises BadInput for one that could not have been filed."""
+        files = sorted((self.folder / "models").glob(f"*/{TRAINING_FILES[0]}"))
+        return {file.parent.name: read_training(file.parent) for file in files}
+
+    def training_folder(self, slug: str) -> Path:
+        """Where the report of a submission's training is kept."""
+        return self.folder / "models" / slug
+
+    def add_training(self, slug: str, training: Training | None) -> list[Path]:
+        """Keep how `slug` was trained, in place of what was known of it; None forgets that. Returns the files."""
+        folder = self.training_folder(slug)
+        files = {folder / name: data for name, data in training.files.items()} if training else {}
+        with writing(folder):
+            for file in (folder / name for name in (*TRAINING_FILES, DRAWING)):
+                if file not in files:
+                    file.unlink(missing_ok=True)
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        for file in reversed(files):  # training.json comes last: without it nothing is taken for a report
+            write(file, files[file])
+        return [*files]
+
+    # -- candidates ----------------------------------------------------------------------------------------
+
+    def candidates(self, task: str | None = None) -> list[Candidates]:
+        """Every candidate list (of one task), in the order of task and name."""
+        pattern = f"{task or '*'}/*.json"
+        return [self._read_candidates(file) for file in sorted((self.folder / "candidates").glob(pattern))]
+
+    def one_candidates(self, task: str, name: str) -> Candidates:
+        """The list called `name` for `task`. Raises UnknownName with those that are there."""
+        found = {candidates.name: candidates for candidates in self.candidates(task)}
+        if name not in found:
+            raise UnknownName(f"candidates for {task}", name, found, file=self.folder)
+        return found[name]
+
+    def candidates_run(self, candidates: Candidates) -> Run:
+        """The ranking of a candidate list. Raises BadInput where the file is not the one of the digest."""
+        file = self.candidates_file(candidates.task, candidates.name)
+        _same_digest(file, candidates.digest, "candidate list")
+        return read_run(file, candidates.name)
+
+    def candidates_file(self, task: str, name: str) -> Path:
+        """Where a list's ranking is kept."""
+        return self.folder / "candidates" / task / f"{name}.trec.gz"
+
+    def add_candidates(self, candidates: Candidates, run: Run) -> Path:
+        """Freeze a list; the JSON comes last, so that a list is there whole or not at all."""
+        if not _CANDIDATES_NAME.fullmatch(candidates.name):
+            raise BadInput(f"candidates {candidates.name!r} must be called <retriever>-<depth> in a-z, 0-9, + and -")
+        file = self.folder / "candidates" / candidates.task / f"{candidates.name}.json"
+        if file.is_file() and self._read_candidates(file).digest != candidates.digest:
+            raise BadInput(
+                "is frozen with another digest; results name it, so give the new list another name (--name)", file=file
+            )
+        write_run(run, self.candidates_file(candidates.task, candidates.name), candidates.name)
+        if not file.is_file():  # results hold the description too: the first one stays, wherever the task is read next
+            write(file, json_text(candidates.as_json()))
+        return file
+
+    def shown_file(self, task: str, name: str) -> Path:
+        """Where what pages show of a list is kept (showing.py writes and reads it); it need not be there."""
+        return self.folder / "candidates" / task / f"{name}.shown.json.gz"
+
+    def _read_candidates(self, file: Path) -> Candidates:
+        values = read_json(file)
+        candidates = read(Candidates, values, file=file)
+        if candidates.as_json() != values:  # a key too many, or too few
+            raise BadInput("does not hold the fields of a candidate list", file=file)
+        if (candidates.task, candidates.name) != (file.parent.name, file.stem):
+            raise BadInput(
+                f"describes {candidates.task}/{candidates.name}: its place and its content differ", file=file
+            )
+        return candidates
+
+    # -- runs and results ----------------------------------------------------------------------------------
+
+    def runs(self, slug: str) -> list[tuple[str, str]]:
+        """The (task, candidates) pairs for which a run of `slug` is filed."""
+        files = sorted((self.folder / "runs" / slug).glob("*.trec.gz"))
+        return [_pair(file.name.removesuffix(".trec.gz"), file) for file in files]
+
+    def run_file(self, slug: str, task: str, candidates: str) -> Path:
+        """Where a run is kept."""
+        return self.folder / run_path(slug, task, candidates)
+
+    def has_run(self, slug: str, task: str, candidates: str) -> bool:
+        """Is a run kept there? A board of thousands asks this of each: paths as text cost a tenth."""
+        return os.path.isfile(f"{self.folder}/{run_path(slug, task, candidates)}")
+
+    def add_run(self, slug: str, task: str, candidates: str, run: Run) -> Path:
+        """Keep a run."""
+        file = self.run_file(slug, task, candidates)
+        write_run(run, file, slug)
+        return file
+
+    def result_file(self, slug: str, task: str, candidates: str) -> Path:
+        """Where a result is kept."""
+        return self.folder / "results" / slug / f"{task}.{candidates}.json"
+
+    def result_files(self, slug: str = "*") -> list[Path]:
+        """Every result file (of one submission), sorted."""
+        return sorted((self.folder / "results").glob(f"{slug}/*.json"))
+
+    def results(self, slug: str = "*") -> Iterator[Result]:
+        """Every result, in the order of the files."""
+        for file in self.result_files(slug):
+            yield read_result(file)
+
+    def add_result(self, result: Result) -> Path:
+        """Keep a result."""
+        file = self.result_file(result.submission, result.task, result.candidates.name)
+        write(file, json_text(result_json(result)))
+        return file
+
+    # -- the change log ------------------------------------------------------------------------------------
+
+    def changes(self) -> tuple[BoardChange, ...]:
+        """Every change of a headline number, oldest first. Raises BadInput."""
+        return read_changes(self.change_log)
+
+    def add_changes(self, changes: Sequence[BoardChange]) -> None:
+        """Add to the change log; whoever does holds the folder alone (files.only_writer)."""
+        append_changes(self.change_log, changes)
+
+    @property
+    def change_log(self) -> Path:
+        """Where the change log is kept."""
+        return self.folder / "changes.jsonl"
+
+    # -- the whole folder ----------------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> Path:
+        """Where submissions wait, one folder each."""
+        return self.folder / "pending"
+
+    def reported_files(self) -> list[Path]:
+        """The tables of numbers printed elsewhere."""
+        return sorted((self.folder / "reported").glob("*.csv"))
+
+    @property
+    def datasets(self) -> Path:
+        """Where published datasets lie, one folder each."""
+        return self.folder / "datasets"
+
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Every file that belongs here, with its kind; it need not be in order, nor (board, lock) be there."""
+        yield "board", self.folder / "board.toml"
+        for name in ("lock.json", "README.md", "rebuild.yml", ".gitignore"):
+            yield "note", self.folder / name
+        for kind, pattern in _FILES:
+            for file in sorted(self.folder.glob(pattern)):
+                yield kind, file
+                if kind == "candidates":  # a ranking that no description belongs to is nobody's
+                    yield "note", self.candidates_file(file.parent.name, file.stem)
+        for folder in (self.datasets, self.pending):  # what waits is looked at when it is taken
+            for file in sorted(folder.rglob("*")):
+                if file.is_file():
+                    yield "note", file
+
+
+_FILES = (
+    ("submission", "submissions/*.toml"),
+    ("candidates", "candidates/*/*.json"),
+    ("shown", "candidates/*/*.shown.json.gz"),
+    ("run", "runs/*/*.trec.gz"),
+    ("result", "results/*/*.json"),
+    ("training", f"models/*/{TRAINING_FILES[0]}"),
+    *(("note", f"models/*/{name}") for name in (*TRAINING_FILES[1:], DRAWING)),
+    ("reported", "reported/*.csv"),
+    ("changes", "changes.jsonl"),
+)
+"""The kinds of files of a board, and where they lie."""
+
+
+def run_path(slug: str, task: str, candidates: str) -> str:
+    """Where a run is kept in a leaderboard's folder."""
+    return f"runs/{slug}/{task}.{candidates}.trec.gz"
+
+
+def _pair(stem: str, file: Path) -> tuple[str, str]:
+    task, dot, candidates = stem.partition(".")
+    if not dot:
+        raise BadInput("must be called <task>.<candidates>.trec.gz", file=file)
+    return task, candidates
+
+
+def _same_digest(file: Path, digest: str, what: str) -> None:
+    found = digest_of(read_bytes(file))
+    if found != digest:
+        raise BadInput(f"is not the {what} of digest {digest[:19]}...: it has {found[:19]}...", file=file)

@@ -1,0 +1,164 @@
+"""Measuring: a run and its judgements -> values, intervals, ties and notes, under one convention."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from importlib.metadata import version
+
+import numpy as np
+
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Candidates, Convention, Measurement, Qrels, Result, Run, Task
+from exabench.measure.measures import mean, measure
+from exabench.measure.qrels import positives_only, qrels_digest
+from exabench.measure.runs import completed, run_digest, without_self_matches
+from exabench.measure.statistics import bootstrap_intervals, paired_test, paired_test_of_0_1
+from exabench.measure.ties import ceiling, tie_report
+
+METRICS = ("nDCG@10", "RR@10", "AP@100", "R@100", "P@10", "Success@5", "Judged@10")
+TIE_WARNING = 0.01
+FROM_FILES = ("run_file", "fusion")  # first stages that exabench read and did not run itself
+
+
+def metrics_of(task: Task) -> tuple[str, ...]:
+    """The task's headline metric first, then the others that every result carries."""
+    return tuple(dict.fromkeys((task.headline, *METRICS)))
+
+
+def measurement(
+    run: Run, qrels: Qrels, convention: Convention, metrics: Sequence[str], *, task: str | None = None
+) -> Measurement:
+    """Values, intervals and ties of one run under one convention."""
+    notes: list[str] = []
+    if convention.self_match == "drop":
+        dropped = len(run.scores)
+        run = without_self_matches(run)
+        dropped -= len(run.scores)
+        if dropped:
+            notes.append(f"{dropped} self-matches (passage id = query id) were dropped")
+    threshold = convention.relevance_threshold
+    if positives_only(qrels):
+        metrics = [name for name in metrics if not name.lower().startswith("judged@")] or list(metrics)
+    query_ids, values = measure(qrels, run, metrics, threshold=threshold)
+    bounds = bootstrap_intervals(np.stack(list(values.values())))
+    intervals: dict[str, tuple[float, float]] = {}
+    for name, (low, high) in zip(values, bounds, strict=True):
+        intervals[name] = (float(low), float(high))
+    ties = tie_report(qrels, run, "nDCG@10", threshold=threshold)
+    return Measurement(
+        run=run.name,
+        task=task,
+        convention=convention,
+        headline=next(iter(values)),
+        metrics={name: mean(row) for name, row in values.items()},
+        intervals=intervals,
+        queries=len(query_ids),
+        missing_queries=len(set(query_ids) - set(run.query_ids)),
+        extra_queries=len(set(run.query_ids) - set(query_ids)),
+        ties=ties,
+        per_query={name: dict(zip(query_ids, row.tolist(), strict=True)) for name, row in values.items()},
+        notes=tuple(notes + run_notes(run, qrels, ties)),
+    )
+
+
+def run_notes(run: Run, qrels: Qrels, ties: Mapping[str, float]) -> list[str]:
+    """What a reader of the numbers should know: foreign judgements, many ties, ids that differ in Unicode form."""
+    notes = []
+    if not set(run.query_ids) & set(qrels):
+        notes.append("no query of the run is judged: are these the right judgements?")
+    if ties["rate"] > TIE_WARNING:
+        notes.append(
+            f"{ties['rate']:.1%} of the ranked passages tie in single precision; nDCG@10 lies between "
+            f"{ties['worst']:.4f} and {ties['best']:.4f} depending on how ties fall (export logits, not probabilities)"
+        )
+    judged = {passage_id for row in qrels.values() for passage_id in row}
+    composed = {unicodedata.normalize("NFC", passage_id) for passage_id in judged if not passage_id.isascii()}
+    if composed:
+        unjudged = set(run.passage_ids.to_pylist()) - judged
+        odd = [passage_id for passage_id in unjudged if unicodedata.normalize("NFC", passage_id) in composed]
+        if odd:
+            notes.append(f"{len(odd)} passage ids meet a judged one only after Unicode NFC; they count as unjudged")
+    return notes
+
+
+class Stage:
+    """A task's judgements and one frozen candidate list: whatever is ranked over it is measured here.
+
+    Raises BadInput where the list was frozen with other judgements or under another convention.
+    """
+
+    def __init__(self, task: Task, candidates: Candidates, run: Run, qrels: Qrels, source: str) -> None:
+        self.task = task
+        self.candidates = candidates
+        self.run = run
+        self.qrels = qrels
+        self.source = source
+        frozen = (candidates.qrels_digest, candidates.convention_digest)
+        if frozen != (qrels_digest(qrels), task.convention.digest):
+            raise BadInput(
+                f"candidates {candidates.name} of {task.name} were frozen with other judgements or another convention; "
+                "make them again under another name"
+            )
+
+    def by(self, metric: str) -> Stage:
+        """The same with another headline metric."""
+        task = replace(self.task, headline=metric)
+        return Stage(task, self.candidates, self.run, self.qrels, self.source)
+
+    def result(
+        self, submission: str, kind: str, run: Run, command: str | None = None, *, as_of_0_1: bool = False
+    ) -> Result:
+        """Measure a run over these candidates; `kind` is the submission's; `as_of_0_1`: the tests of version 0.1."""
+        convention = self.task.convention
+        whole, added = completed(run, self.run)
+        measured = measurement(whole, self.qrels, convention, metrics_of(self.task), task=self.task.name)
+        # Ties and notes are those of the run as it was handed in: what was added to it says nothing about it.
+        ties = tie_report(self.qrels, run, "nDCG@10", threshold=convention.relevance_threshold)
+        notes = tuple(run_notes(run, self.qrels, ties))
+        measured = replace(measured, run=run.name, ties=ties, notes=notes)
+        own = [np.array(list(measured.per_query[measured.headline].values()))]
+        before = [self._first_stage[measured.headline]]
+        return Result(
+            submission=submission,
+            state="re-computed" if kind == "run" or self.candidates.retriever in FROM_FILES else "reproduced",
+            candidates=self.candidates,
+            measurement=measured,
+            first_stage={name: mean(row) for name, row in self._first_stage.items()},
+            ceiling=self._ceiling,
+            gain=paired_test_of_0_1(own, before) if as_of_0_1 else paired_test(own, before).as_json(),
+            run_digest=run_digest(run, submission),
+            completed=added,
+            qrels_digest=qrels_digest(self.qrels),
+            qrels_source=self.source,
+            versions={"exabench": version("exabench"), "numpy": np.__version__, "python": platform.python_version()},
+            command=command or self.command(submission),
+            created=today(),
+        )
+
+    def command(self, submission: str, *, trusted: bool = False) -> str:
+        """What makes a result over these candidates again; `trusted`: its model ran without the sandbox, and will."""
+        names = f"{submission} --task {self.task.name} --candidates {self.candidates.name}"
+        return f"exabench bench run {names}" + (" --trusted" if trusted else "")
+
+    @cached_property
+    def _first_stage(self) -> dict[str, np.ndarray]:
+        threshold = self.task.convention.relevance_threshold
+        return measure(self.qrels, self.run, metrics_of(self.task), threshold=threshold)[1]
+
+    @cached_property
+    def _ceiling(self) -> dict[str, float]:
+        threshold = self.task.convention.relevance_threshold
+        return ceiling(self.qrels, self.run, metrics_of(self.task), threshold=threshold)
+
+
+def today() -> str:
+    """The date, UTC; SOURCE_DATE_EPOCH overrides it, so that a rebuild can give the same bytes."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    moment = datetime.datetime.fromtimestamp(int(epoch), datetime.UTC) if epoch else datetime.datetime.now(datetime.UTC)
+    return moment.date().isoformat()

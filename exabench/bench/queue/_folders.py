@@ -1,0 +1,85 @@
+"""The local queue: a folder for each submission in the board's own `pending/`."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from exabench.bench.ledger import Ledger
+from exabench.bench.queue._answers import Answer
+from exabench.bench.queue._staging import LARGEST, Pending
+from exabench.bench.submissions import read_submission
+from exabench.core.errors import BadInput, ExabenchError
+from exabench.core.files import digest_of, file_digest, json_text, write, writing
+from exabench.models.screening import SubmissionRefused
+
+ANSWER, SUBMISSION = "answer.json", "submission.toml"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """`pending/<slug>/` of a board: submission.toml, runs/<task>.<candidates>.trec.gz, the report of a training.
+
+    One that was refused keeps its folder, with answer.json; taking that file away puts it back into the queue.
+    """
+
+    board: Path
+    public = False
+
+    def waiting(self) -> list[Pending]:
+        """The folders without an answer, by date and name."""
+        folders = [folder for folder in sorted(Ledger(self.board).pending.glob("*")) if folder.is_dir()]
+        found = [_pending(folder) for folder in folders if not (folder / ANSWER).is_file()]
+        return sorted(found, key=lambda one: (one.date, one.slug))
+
+    def answered(self, pending: Pending) -> bool:
+        """Never: an answered folder does not wait."""
+        return False
+
+    def fetch(self, pending: Pending, to: Path) -> Path:
+        """The folder itself, if it holds plain files of a bearable size."""
+        folder = self._folder(pending)
+        for file in sorted(folder.rglob("*")):
+            if file.is_symlink() or not (file.is_file() or file.is_dir()):
+                raise SubmissionRefused(
+                    "unsafe-files", f"{file.relative_to(folder).as_posix()} is a link or no plain file"
+                )
+            if file.is_file() and file.stat().st_size > LARGEST:
+                raise SubmissionRefused(
+                    "too-large", f"{file.relative_to(folder).as_posix()} is larger than {LARGEST:,} bytes"
+                )
+        slug = read_submission(folder / SUBMISSION).slug
+        if slug != folder.name:
+            raise BadInput(f"the folder must be called {slug}, as its submission is")
+        return folder
+
+    def answer(self, pending: Pending, answer: Answer) -> None:
+        """answer.json, where it was refused."""
+        if answer.reason:
+            write(self._folder(pending) / ANSWER, json_text(answer.as_json()))
+
+    def finish(self, pending: Pending) -> None:
+        """Take a scored one out of the queue."""
+        folder = self._folder(pending)
+        if not (folder / ANSWER).is_file():
+            with writing(folder):
+                shutil.rmtree(folder)
+
+    def _folder(self, pending: Pending) -> Path:
+        return Ledger(self.board).pending / pending.slug
+
+
+def _pending(folder: Path) -> Pending:
+    """What a folder holds, as far as it can be told; `revision` changes with any of its files."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and not file.is_symlink()]
+    content = {file.relative_to(folder).as_posix(): file_digest(file) for file in files}
+    try:
+        submission = read_submission(folder / SUBMISSION)
+        kind, owner = submission.kind, submission.owner
+    except ExabenchError:
+        kind, owner = "?", folder.name.partition("--")[0]
+    newest = max((file.stat().st_mtime for file in files), default=0.0)
+    date = datetime.datetime.fromtimestamp(newest, datetime.UTC).date().isoformat()
+    return Pending(0, folder.name, kind, owner, date, digest_of(content), str(folder))

@@ -1,0 +1,179 @@
+"""Excerpts of candidate lists for pages: grades, and the texts of those collections that anybody may pass on.
+
+Written once beside the frozen list, so that a site is built from the leaderboard's folder alone, without collections.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
+
+import msgspec
+
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, packed, read_json, write
+from exabench.core.nouns import Candidates, Passage, Qrels, Query, Run
+from exabench.core.records import Record, as_builtins, read
+from exabench.tasks.catalogue import task
+
+FORMAT: Literal[1] = 1
+CUT = 300  # characters of a passage
+MOST = 50_000  # passages of a list whose texts are kept, those of the first ranks first
+OPEN = frozenset(
+    {
+        "apache-2.0",
+        "cc-by-3.0",
+        "cc-by-4.0",
+        "cc-by-sa-3.0",
+        "cc-by-sa-4.0",
+        "cc0-1.0",
+        "mit",
+        "odc-by-1.0",
+        "pddl-1.0",
+    }
+)
+"""Licences under which anybody may pass texts on, for any purpose: of all other collections a page shows ids alone."""
+
+_TITLE = 120  # characters of a title
+
+
+Excerpt: TypeAlias = Annotated[list[str], msgspec.Meta(min_length=2, max_length=2)]
+"""Title and text."""
+
+
+class ShownQuery(Record, frozen=True):
+    """A query with its passages in first-stage order, their grades (None: not judged), and its relevant passages."""
+
+    id: str
+    text: str
+    passages: list[str]
+    grades: list[int | None]
+    relevant: int
+
+
+class Shown(Record, frozen=True):
+    """What the file holds beside its digest; `passages` are title and beginning of each text, by id."""
+
+    format: Literal[1]
+    task: str
+    candidates: str
+    candidates_digest: str
+    licence: str | None
+    texts: bool
+    cut: int
+    queries: list[ShownQuery]
+    passages: dict[str, Excerpt]
+
+
+class TextSource(Protocol):
+    """Where texts come from: the part of a collection that is read here."""
+
+    def queries(self) -> Iterable[Query]:
+        """Every query."""
+
+    def passages(self) -> Iterable[Passage]:
+        """Every passage, one at a time."""
+
+
+def is_open(licence: str | None) -> bool:
+    """Does the licence let anybody pass the texts on? `CC BY 4.0` and `cc-by-4.0` are one."""
+    return re.sub(r"[\s_]+", "-", (licence or "").strip().lower()) in OPEN
+
+
+def shown(candidates: Candidates, run: Run, collection: TextSource, qrels: Qrels, *, cut: int = CUT) -> dict[str, Any]:
+    """What a page may show of a list: for each query its passages in first-stage order, with their grades (or None).
+
+    Where the licence of the task is open also the query's text and, as `passages`, the title and the first `cut`
+    characters of MOST passages. `relevant` counts the query's judgements from the task's threshold on, wherever
+    those passages are.
+    """
+    about = task(candidates.task)
+    texts = is_open(about.licence)
+    query_texts = {query.id: query.text for query in collection.queries()} if texts else {}
+    queries = []
+    for query_id in run.query_ids:
+        judged = qrels.get(query_id, {})
+        passages = run.ranking(query_id)
+        relevant = [grade for grade in judged.values() if grade >= about.convention.relevance_threshold]
+        queries.append(
+            ShownQuery(
+                id=query_id,
+                text=query_texts.get(query_id, ""),
+                passages=passages,
+                grades=[judged.get(passage_id) for passage_id in passages],
+                relevant=len(relevant),
+            )
+        )
+    values: dict[str, Any] = as_builtins(
+        Shown(
+            format=FORMAT,
+            task=candidates.task,
+            candidates=candidates.name,
+            candidates_digest=candidates.digest,
+            licence=about.licence,
+            texts=texts,
+            cut=cut,
+            queries=queries,
+            passages=_excerpts(collection, _first_passages(queries), cut) if texts else {},
+        )
+    )
+    return values
+
+
+def write_shown(values: Mapping[str, Any], file: str | Path) -> bool:
+    """Write what `shown` gave, as gzip: the same bytes for the same values. False if it was there already."""
+    return write(file, packed(shown_text({**values, "digest": digest_of(dict(values))})))
+
+
+def shown_text(values: Mapping[str, Any]) -> bytes:
+    """What is shown of a list, its digest among it, as its file holds it before it is packed."""
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def read_shown(file: str | Path) -> dict[str, Any]:
+    """What `write_shown` wrote. Raises BadInput for an edited byte and for what a list cannot show."""
+    values = read_json(file)
+    again = "freeze the list again (exabench bench candidates)"
+    content = dict(values) if isinstance(values, dict) else {}
+    digest = content.pop("digest", None)
+    try:
+        for query in read(Shown, content).queries:
+            if len(query.passages) != len(query.grades):
+                raise BadInput("not every passage has its grade", id=query.id)
+    except BadInput as error:
+        raise BadInput(f"does not hold what is shown of a candidate list ({error}); {again}", file=file) from error
+    if digest_of(content) != digest:
+        raise BadInput(f"was edited: its digest does not fit its content; {again}", file=file)
+    return content | {"digest": digest}
+
+
+def _first_passages(queries: Sequence[ShownQuery]) -> set[str]:
+    """The passages whose texts are kept: rank by rank over all queries, until there are MOST."""
+    wanted: set[str] = set()
+    longest = max((len(query.passages) for query in queries), default=0)
+    for rank in range(longest):
+        for query in queries:
+            if len(wanted) >= MOST:
+                return wanted
+            wanted.update(query.passages[rank : rank + 1])
+    return wanted
+
+
+def _excerpts(collection: TextSource, wanted: set[str], cut: int) -> dict[str, Excerpt]:
+    found = {}
+    for passage in collection.passages():
+        if passage.id in wanted:
+            found[passage.id] = [shortened(passage.title, _TITLE), shortened(passage.text, cut)]
+    return found
+
+
+def shortened(text: str, cut: int) -> str:
+    """The first words of a text, with an ellipsis where something is left out; never more than `cut` characters."""
+    if len(text) <= cut:
+        return text
+    before_last_word = text[:cut].rsplit(None, 1)
+    beginning = before_last_word[0] if len(before_last_word) == 2 else text[:cut]
+    return beginning + "\N{HORIZONTAL ELLIPSIS}"

@@ -1,0 +1,162 @@
+"""How values read on a page: numbers, p-values, digests, and text from strangers made harmless."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from exabench.bench.submissions import LINK
+from exabench.core.files import toml_text
+from exabench.core.nouns import Submission
+
+MINUS = "\N{MINUS SIGN}"
+NOTHING = "\N{EN DASH}"
+
+# What HTML and XML forbid, and the marks that turn text around or hide in it: shown, but without their effect.
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_PLANES = range(0x10000, 0x110000, 0x10000)
+_BEYOND = re.compile("[" + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in _PLANES) + "]")
+_TURNING = re.compile(r"[\u061c\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u2069\ufeff]")
+
+
+def clean(text: str) -> str:
+    """`text` without a character that a page cannot hold or that would turn the text around it."""
+    if text.isascii() and text.isprintable():
+        return text
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = _BEYOND.sub("\N{REPLACEMENT CHARACTER}", _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text))
+    return _TURNING.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
+
+
+def harmless(value: Any) -> Any:
+    """What every template expression passes through before it is escaped."""
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def score(value: float | None) -> str:
+    """A fraction as points with one decimal: 0.5924 reads 59.2."""
+    return NOTHING if value is None else f"{100 * value:.1f}".replace("-", MINUS)
+
+
+def signed(value: float | None) -> str:
+    """A difference of fractions as points with its sign; what rounds to nothing has none."""
+    if value is None:
+        return NOTHING
+    text = f"{100 * value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", MINUS)
+
+
+def span(bounds: Iterable[float] | None) -> str:
+    """An interval of scores."""
+    return NOTHING if bounds is None else NOTHING.join(map(score, bounds))
+
+
+def signed_span(bounds: Iterable[float]) -> str:
+    """An interval of differences."""
+    return " to ".join(map(signed, bounds))
+
+
+def p_value(value: float) -> str:
+    """A p-value with three decimals, or the bound below which nobody reads them."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def percent(value: float) -> str:
+    """A share: 0.1234 reads 12.3 %."""
+    return f"{100 * value:.1f} %"
+
+
+def effect(value: float) -> str:
+    """An effect size with its sign."""
+    text = f"{value:+.2f}".replace("-", MINUS)
+    return "0.00" if text[1:] == "0.00" else text
+
+
+def count(value: int | None) -> str:
+    """A whole number with thousands apart."""
+    return NOTHING if value is None else f"{value:,}"
+
+
+def three(value: float | None) -> str:
+    """An amount with three digits that count, and thousands apart: 0.0312, 4.70, 1,250."""
+    if value is None:
+        return NOTHING
+    places = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
+    rounded = round(value, places)  # 9.996 has two decimals, 10.0 one
+    places = max(0, 2 - math.floor(math.log10(abs(rounded)))) if rounded else 0
+    return f"{rounded:,.{places}f}".replace("-", MINUS)
+
+
+def tera(flops: float | None) -> str:
+    """FLOPs as TFLOPs."""
+    return three(None if flops is None else flops / 1e12)
+
+
+def millions(parameters: float | None) -> str:
+    """A number of weights in millions."""
+    return three(None if parameters is None else parameters / 1e6)
+
+
+def https(link: str) -> str:
+    """`link` where it is a plain https address, otherwise nothing: no other scheme becomes a link."""
+    return link if LINK.fullmatch(link) else ""
+
+
+def training(submission: Submission) -> str:
+    """The training data in one line."""
+    data = submission.training_data
+    return data if isinstance(data, str) else ", ".join(data) or "none"
+
+
+def training_shortly(submission: Submission) -> str:
+    """The first of the training data, and how many more there are: for a table's cell."""
+    data = submission.training_data
+    if isinstance(data, str) or len(data) <= 4:
+        return training(submission)
+    return f"{', '.join(data[:3])} and {len(data) - 3} more"
+
+
+def flat(value: Any) -> str:
+    """`{"a": {"b": 0.5}, "c": 1}` as "a b 0.5, c 1": whatever a report holds can be read."""
+    return ", ".join(f"{what} {figure}".strip() for what, figure in _figures(value))
+
+
+_SIZES = {name: place for place, name in enumerate(("min", "p5", "p50", "mean", "p95", "max"), 1)}
+
+
+def _figures(value: Any, before: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, part in sorted(value.items(), key=lambda item: _SIZES.get(item[0], 0)):
+            yield from _figures(part, f"{before} {str(key).replace('_', ' ')}".strip())
+    elif isinstance(value, list):
+        yield before, " ".join(map(str, value))
+    else:
+        yield before, f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def anchor(id: str) -> str:
+    """An id as an address can hold it."""
+    return re.sub(r"[^!-~]", "_", id)
+
+
+def first_stage(candidates: str) -> str:
+    """The first stage that a candidate list's name begins with: `bm25-100` reads bm25."""
+    return re.sub(r"-\d+$", "", candidates)
+
+
+def newest(versions: Iterable[str]) -> str:
+    """The highest of some version numbers."""
+    return max(versions, key=lambda text: ([int(n) for n in re.findall(r"\d+", text)], text), default="")
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        score, signed, span, signed_span, p_value, percent, effect, count, three, tera, millions, https, training,
+        training_shortly, first_stage, flat, toml_text, anchor
+    )
+}  # fmt: skip

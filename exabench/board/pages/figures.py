@@ -1,0 +1,307 @@
+"""The figures, as SVG text: same numbers in, same bytes out; colours and fonts come from style.css."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from markupsafe import Markup
+
+from exabench.board.pages._format import clean, score, signed
+
+BARS = 720  # bars in a plot of differences; of more queries these many are drawn, evenly spaced
+GROUP, SIGN, LABEL = 94, 6.7, 24  # a candidate list in a panel: units wide at least, and for each sign of its name
+VALUE = "Mean nDCG@10 x 100"  # the vertical axis of a frontier
+
+
+@dataclass(frozen=True)
+class ListScores:
+    """The column of a candidate list in a panel: its own score, its ceiling, and those who reranked it."""
+
+    label: str
+    detail: str
+    first_stage: float | None
+    ceiling: float | None
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Span:
+    """One line of a ladder: from the first stage over the submission to the ceiling."""
+
+    label: str
+    detail: str
+    first_stage: float
+    own: float
+    interval: tuple[float, float]
+    ceiling: float
+
+
+@dataclass(frozen=True)
+class CostPoint:
+    """One point of a frontier: what it cost (above 0) and what it got; `best` where nothing cheaper is as good.
+
+    `short` is written beside the best, `label` is what the point says of itself.
+    """
+
+    label: str
+    short: str
+    cost: float
+    value: float
+    interval: tuple[float, float]
+    best: bool
+
+
+def panels(key: str, figures: Sequence[tuple[str, Sequence[ListScores]]], title: str, about: str) -> Markup:
+    """Small multiples: for each task, scores over each candidate list between its own score and its ceiling."""
+    longest = max((len(one.label) for _, lists in figures for one in lists), default=0)
+    most = max((len(lists) for _, lists in figures), default=1)
+    each = max(GROUP, round(SIGN * min(LABEL, longest)) + 8)
+    wide = max(210 if len(figures) > 1 else 380, 60 + each * most)
+    high = 214
+    across = max(1, min(len(figures), 940 // wide))
+    parts = [
+        _dot("own", 8, 10, 4) + _text(18, 14, "submission", "small"),
+        _line("first", "M102 10h18") + _text(126, 14, "first stage, not reranked", "small"),
+        _line("ceiling", "M284 10h18") + _text(308, 14, "ceiling: best possible order", "small"),
+    ]
+    for place, (name, lists) in enumerate(figures):
+        inner = "".join(_panel(name, lists, wide))
+        parts.append(f'<g transform="translate({place % across * wide} {30 + place // across * high})">{inner}</g>')
+    rows = -(-len(figures) // across)
+    return _svg(key, max(wide * across, 480), 30 + rows * high, title, about, parts)
+
+
+def ladder(key: str, spans: Sequence[Span], about: str) -> Markup:
+    """For each result a line from the first stage over the submission (with its interval) to the ceiling."""
+    longest = max((max(len(one.label[:30]) * 7.4, len(one.detail[:34]) * 6.2) for one in spans), default=0)
+    left = 20 + longest
+    wide, high, top = 480, 34, 54
+    bottom = top + high * len(spans)
+    parts = [
+        _dot("hollow", left + 5, 14, 4.5) + _text(left + 16, 18, "first stage", "small"),
+        _dot("own", left + 106, 14, 5) + _text(left + 117, 18, "submission, with 95 % interval", "small"),
+        _line("ceiling", f"M{left + 312:.1f} 6v16") + _text(left + 321, 18, "ceiling", "small"),
+    ]
+    for tick in range(0, 101, 20):
+        x = left + wide * tick / 100
+        parts.append(_line("grid", f"M{x:.1f} {top - 6}V{bottom}") + _text(x, bottom + 18, str(tick), "num mid"))
+    for place, one in enumerate(spans):
+        parts += _span(one, left, wide, top + high * place + high / 2)
+    return _svg(key, left + wide + 40, bottom + 28, "First stage, submission and ceiling on every task", about, parts)
+
+
+def bars(key: str, differences: Sequence[float], about: str) -> Markup:
+    """Per-query differences, largest gain first, as two areas around a zero line."""
+    left, wide, middle, tall = 44, 720, 108, 90
+    drawn = sorted(differences, reverse=True)
+    if len(drawn) > BARS:
+        drawn = [drawn[place * (len(drawn) - 1) // (BARS - 1)] for place in range(BARS)]
+    width = wide / max(1, len(drawn))
+    gap = min(1.0, width / 5)
+    ticks = ((middle - tall * tick, signed(tick)[:-2]) for tick in (1.0, 0.5, 0.0, -0.5, -1.0))
+    parts = [*_levels(ticks, left, left + wide), _line("axis", f"M{left} {middle}H{left + wide}")]
+    shapes = {"gain": "", "loss": ""}
+    for place, value in enumerate(drawn):
+        if value:
+            kind = "gain" if value > 0 else "loss"
+            x = left + place * width
+            shapes[kind] += f"M{x:.2f} {middle}v{-tall * value:.2f}h{width - gap:.2f}V{middle}z"
+    parts += [_line(kind, shape) for kind, shape in shapes.items() if shape]
+    return _svg(key, left + wide + 10, 2 * middle, "Difference to the first stage, query by query", about, parts)
+
+
+def frontier(
+    key: str, points: Sequence[CostPoint], levels: Sequence[tuple[str, float]], *, axis: str, title: str, about: str
+) -> Markup:
+    """Value against cost, the cost on a logarithmic axis, with the front of those that nothing cheaper beats.
+
+    `levels` are named values that cost nothing, which a logarithmic axis has no place for: lines across.
+    """
+    field = _Field.around(points, [value for _, value in levels])
+    parts = _axes(field, axis)
+    names = _PointLabels()
+    for name, value in sorted(levels, key=lambda level: -level[1]):
+        y = field.y(value)
+        parts.append(_line("ceiling", f"M{field.left} {y:.1f}H{field.right}"))
+        parts += names.put(name, "small", [(field.right - 4, y - 5, "end"), (field.right - 4, y + 13, "end")])
+    ordered = sorted(points, key=lambda point: (point.best, point.cost, point.value, point.label))
+    best = [point for point in ordered if point.best]
+    if best:
+        stairs = "".join(f"H{field.x(point.cost):.1f}V{field.y(point.value):.1f}" for point in best[1:])
+        parts.append(_line("front", f"M{field.x(best[0].cost):.1f} {field.y(best[0].value):.1f}{stairs}"))
+    there: Counter[tuple[int, int]] = Counter()  # those of one place step aside, so that none hides another
+    for point in ordered:
+        place = (round(field.x(point.cost)), round(field.y(point.value)))
+        parts += _mark(point, field, 9 * there[place])
+        there[place] += 1
+    for point in reversed(best):
+        x = field.x(point.cost)
+        y = field.y(point.value)
+        around = [(x - 9, y - 8, "end"), (x + 9, y + 17, ""), (x + 9, y - 8, ""), (x - 9, y + 17, "end")]
+        parts += names.put(point.short, "lab", around)
+    return _svg(key, field.right + 24, field.bottom + 52, title, about, parts, "fig walk")
+
+
+def _svg(key: str, wide: float, high: float, title: str, about: str, parts: Sequence[str], kind: str = "fig") -> Markup:
+    names = f'<title id="{key}-title">{_safe(title)}</title><desc id="{key}-desc">{_safe(about)}</desc>'
+    size = f'viewBox="0 0 {wide:.0f} {high:.0f}" width="{wide:.0f}" height="{high:.0f}"'
+    head = f'<svg class="{kind}" {size} role="img" aria-labelledby="{key}-title {key}-desc">'
+    return Markup(head + names + "".join(parts) + "</svg>")
+
+
+def _safe(text: str) -> str:
+    return escape(clean(text))
+
+
+def _short(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _text(x: float, y: float, text: str, kind: str, limit: int = 200) -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{_safe(_short(text, limit))}</text>'
+
+
+def _line(kind: str, path: str) -> str:
+    return f'<path class="{kind}" d="{path}"/>'
+
+
+def _dot(kind: str, x: float, y: float, radius: float) -> str:
+    return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>'
+
+
+def _levels(ticks: Iterable[tuple[float, str]], left: float, right: float, apart: float = 8) -> list[str]:
+    """The ticks of a vertical axis, (y, label), each with a line across."""
+    parts = []
+    for y, label in ticks:
+        parts.append(_line("grid", f"M{left} {y:.1f}H{right}") + _text(left - apart, y + 4, label, "num end"))
+    return parts
+
+
+def _panel(name: str, lists: Sequence[ListScores], wide: float) -> list[str]:
+    left, top, bottom = 30, 28, 164
+    right = wide - 14
+    ticks = ((bottom - (bottom - top) * tick / 100, str(tick)) for tick in range(0, 101, 25))
+    parts = [_text(left, 14, name, "head", limit=int(wide / 7.5)), *_levels(ticks, left, right, 6)]
+    for place, one in enumerate(lists):
+        x = left + (right - left) * (place + 0.5) / len(lists)
+        parts += _list_scores(one, x, top, bottom)
+    return parts
+
+
+def _list_scores(one: ListScores, x: float, top: float, bottom: float) -> list[str]:
+    parts = []
+    for kind, value in (("ceiling", one.ceiling), ("first", one.first_stage)):
+        if value is not None:
+            parts.append(_line(kind, f"M{x - 14:.1f} {bottom - (bottom - top) * value:.1f}h28"))
+    for place, value in enumerate(sorted(one.values)):
+        aside = (
+            6 * ((place + 1) // 2 % 3) * (-1 if place % 2 else 1)
+        )  # neighbours step aside so that none hides another
+        parts.append(_dot("own", x + aside, bottom - (bottom - top) * value, 4))
+    parts.append(_text(x, bottom + 17, one.label, "lab mid", limit=LABEL))
+    return [*parts, _text(x, bottom + 32, one.detail, "small mid", limit=12)]
+
+
+def _span(one: Span, left: float, wide: float, y: float) -> list[str]:
+    first, own, end, low, high = (
+        left + wide * value for value in (one.first_stage, one.own, one.ceiling, *one.interval)
+    )
+    return [
+        _text(left - 14, y - 1, one.label, "lab end", limit=30),
+        _text(left - 14, y + 12, one.detail, "small end", limit=34),
+        _line("track", f"M{first:.1f} {y:.1f}H{end:.1f}"),
+        _line("interval", f"M{low:.1f} {y:.1f}H{high:.1f}"),
+        _line("ceiling", f"M{end:.1f} {y - 8:.1f}v16"),
+        _dot("hollow", first, y, 4.5),
+        _dot("own", own, y, 5),
+        _text(own, y - 8, score(one.own), "num mid"),
+    ]
+
+
+@dataclass(frozen=True)
+class _Field:
+    """The drawing area of a frontier: costs from `cheap` to `dear`, values from `low` to `high`."""
+
+    cheap: float
+    dear: float
+    low: float
+    high: float
+    left: float = 48
+    right: float = 760
+    top: float = 30
+    bottom: float = 360
+
+    @classmethod
+    def around(cls, points: Sequence[CostPoint], levels: Sequence[float]) -> _Field:
+        costs = [point.cost for point in points]
+        values = [*levels, *(bound for point in points for bound in (point.value, *point.interval))]
+        margin = 1.6  # a factor of cost on both sides, so that nothing sits on the edge
+        low = max(0.0, math.floor(20 * min(values)) / 20)
+        high = max(math.ceil(20 * max(values)) / 20, low + 0.05)
+        return cls(min(costs) / margin, max(costs) * margin, low, high)
+
+    def x(self, cost: float) -> float:
+        across = math.log(cost / self.cheap) / math.log(self.dear / self.cheap)
+        return self.left + (self.right - self.left) * across
+
+    def y(self, value: float) -> float:
+        return self.bottom - (self.bottom - self.top) * (value - self.low) / (self.high - self.low)
+
+
+def _axes(field: _Field, axis: str) -> list[str]:
+    step = 20
+    if field.high - field.low <= 0.8:
+        step = 5 if field.high - field.low <= 0.4 else 10
+    ticks = range(-(-round(100 * field.low) // step) * step, round(100 * field.high) + 1, step)
+    parts = _levels(((field.y(tick / 100), str(tick)) for tick in ticks), field.left, field.right)
+    for cost in _log_ticks(field.cheap, field.dear):
+        x = field.x(cost)
+        parts.append(_line("grid", f"M{x:.1f} {field.top}V{field.bottom}"))
+        parts.append(_text(x, field.bottom + 18, f"{cost:,.12f}".rstrip("0").rstrip("."), "num mid"))
+    parts.append(_text((field.left + field.right) / 2, field.bottom + 42, axis, "small mid"))
+    return [*parts, _text(field.left, field.top - 10, VALUE, "small")]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten between the two, with multiples of them where these are few, and not all where they are many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    digits: Sequence[int] = (1,)
+    if high / low < 1000:
+        digits = range(1, 10) if high / low < 5 else (1, 2, 5)
+    every = [float(f"{digit}e{power}") for power in powers for digit in digits]
+    found = [tick for tick in every if low <= tick <= high]
+    return found[:: -(-len(found) // 9)]
+
+
+def _mark(point: CostPoint, field: _Field, aside: float) -> list[str]:
+    x = field.x(point.cost) + aside
+    low, high = (field.y(bound) for bound in point.interval)
+    said = _safe(f"{point.label}: {score(point.value)}")
+    place = f'cx="{x:.1f}" cy="{field.y(point.value):.1f}" r="5"'
+    circle = f'<circle class="{"own" if point.best else "hollow"}" {place}><title>{said}</title></circle>'
+    return [_line("interval", f"M{x:.1f} {high:.1f}V{low:.1f}"), circle]
+
+
+class _PointLabels:
+    """Texts beside points, of which none may hide another."""
+
+    def __init__(self) -> None:
+        self._taken: list[tuple[float, float, float, float]] = []
+
+    def put(self, text: str, kind: str, places: Sequence[tuple[float, float, str]]) -> list[str]:
+        """A text at the first place where it meets no other and stays inside; nothing where there is none."""
+        shown = _short(text, 36)
+        wide = 6.6 * len(shown)
+        for x, y, side in places:
+            start = x - wide if side else x
+            box = (start, y - 11, start + wide, y + 3)
+            apart = all(box[2] < b[0] or b[2] < box[0] or box[3] < b[1] or b[3] < box[1] for b in self._taken)
+            if apart and start > 2 and box[2] < 782:
+                self._taken.append(box)
+                ground = f'<rect class="ground" x="{start:.1f}" y="{y - 10:.1f}" width="{wide:.1f}" height="13"/>'
+                return [ground, _text(x, y, shown, f"{kind} {side}".strip())]
+        return []

@@ -1,0 +1,1 @@
+"""What everything rests on: nouns, errors, files, recipes, shelves, options, records, processes, HTTP."""

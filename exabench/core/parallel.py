@@ -1,0 +1,338 @@
+"""Parallel work: functions mapped in forked processes, and items run by workers that keep what they loaded.
+
+`map_unordered` is for pure functions over data that this process holds: forked processes inherit it, nothing is copied.
+`run_items` is for work that needs something loaded (a model, a teacher): spawned processes, each with a GPU of its
+own, or the actors of a Ray cluster behind the same call.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from exabench.core.errors import CannotWrite, ExabenchError, MissingExtra, OutsideFailed, UnknownName, printable
+
+_Given = TypeVar("_Given")
+_Got = TypeVar("_Got")
+
+_MOST_PROCESSES = 8  # beyond it, memory and the disk are the limit and not the cores
+
+_inherited: tuple[Callable[[Any], Any], Sequence[Any]] | None = None
+"""The function and its items, for the processes that are forked while a call of map_unordered runs."""
+
+
+def worker_count(items: int, at_least: int = 2) -> int:
+    """Processes for so many items: one for each core where there are `at_least` items and the system forks, else 1."""
+    if items < at_least or sys.platform != "linux":
+        return 1
+    return min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
+
+
+def map_unordered(
+    function: Callable[[_Given], _Got], items: Sequence[_Given], processes: int, *, chunk: int = 1
+) -> Iterator[_Got]:
+    """Map `function` over `items` in forked processes, `chunk` items at a time; results come as they are ready.
+
+    The function and the items may be of any kind, for they are inherited; results are pickled. With one process it
+    all happens here. Raises what the function raises, and CannotWrite where a process was ended from outside.
+    """
+    if processes <= 1:
+        yield from map(function, items)
+        return
+    global _inherited
+    starts = range(0, len(items), chunk)
+    outer = _inherited
+    _inherited = (function, items)
+    gc.freeze()  # a collection in a forked process would touch, and so copy, every page that it inherited
+    pool = ProcessPoolExecutor(min(processes, len(starts) or 1), multiprocessing.get_context("fork"))
+    try:
+        running: list[Future[list[Any]]] = [pool.submit(_map_chunk, start, chunk) for start in starts]
+        for done in as_completed(running):
+            yield from done.result()
+    except BrokenProcessPool:
+        raise CannotWrite("a process was ended; nothing was changed, run again") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+        gc.unfreeze()
+        _inherited = outer
+
+
+def _map_chunk(start: int, chunk: int) -> list[Any]:
+    assert _inherited is not None, "runs in a process that map_unordered forked"
+    function, items = _inherited
+    return [function(item) for item in items[start : start + chunk]]
+
+
+# -- workers that keep what they loaded --------------------------------------------------------------------------------
+
+ENGINES = ("local", "ray")
+DEATHS = 3
+"""Workers that may die of one item before it is given up."""
+
+_CARRIED = ("SOURCE_DATE_EPOCH", "OMP_NUM_THREADS")  # what a result depends on, besides EXABENCH_...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one item: its value or its error; on a Ray cluster also the node that it was run on."""
+
+    value: Any = None
+    error: ExabenchError | None = None
+    node: str = ""
+
+    def get(self) -> Any:
+        """The value. Raises the error."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+def run_items(
+    items: Sequence[_Given],
+    begin: Callable[[], Callable[[_Given], Any]],
+    *,
+    engine: str = "local",
+    workers: int = 0,
+    model_of: Callable[[_Given], str] = lambda item: "",
+) -> Iterator[tuple[int, Outcome]]:
+    """Run every item in workers that keep what they loaded; yields (place of the item, its outcome) as items end.
+
+    Every worker calls `begin` once, with its first item, and runs all of its items with the function that `begin`
+    returned, so that whatever this function loads stays loaded. `begin` and the items must be picklable.
+    `model_of(item)` names what an item needs loaded: a worker gets an item whose model it has, else one whose model no
+    other worker has. An exception is the outcome of its item and stops no other. An item whose worker dies is run
+    again by a new one; after DEATHS of them its error is OutsideFailed. `str(item)` names it there.
+
+    "local" takes `workers` processes (0: one for each GPU that CUDA_VISIBLE_DEVICES shows, or that there is), and each
+    sees one GPU; where that is one, this process does it all. "ray" takes `workers` actors of the cluster at
+    RAY_ADDRESS (0: one for each GPU, else one for each node), which must find all files under the same paths. Whoever
+    stops iterating stops the workers. Raises UnknownName for another engine, MissingExtra and OutsideFailed where Ray
+    or its cluster is not there.
+    """
+    if engine not in ENGINES:
+        raise UnknownName("engine", engine, ENGINES)
+    pool: list[_Worker] = []
+    if engine == "ray" and items:
+        pool = _actors(begin, workers, len(items))
+    elif engine == "local":
+        pool = _processes(begin, workers, len(items))
+    if pool:
+        yield from _distributed(items, pool, model_of)
+        return
+    here = _Runner(begin, os.getcwd())
+    for place, item in enumerate(items):
+        yield place, here.run(item)
+
+
+class _Runner:
+    """A worker's own state: the function that `begin` returned, with all that it loaded."""
+
+    def __init__(self, begin: Callable[[], Any], folder: str, *, gpu: str | None = None, on_ray: bool = False) -> None:
+        os.chdir(folder)  # relative paths start from the folder where the command was given
+        if gpu is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+        self._begin = begin
+        self._function: Callable[[Any], Any] | None = None
+        self._node = ""
+        if on_ray:
+            import ray
+
+            self._node = ray.get_runtime_context().get_node_id()
+
+    def run(self, item: Any) -> Outcome:
+        """One item."""
+        try:
+            if self._function is None:
+                self._function = self._begin()
+            return Outcome(self._function(item), node=self._node)
+        except ExabenchError as error:
+            return Outcome(error=error, node=self._node)
+        except Exception as error:
+            return Outcome(error=_crash(error), node=self._node)
+
+
+def _crash(error: Exception) -> ExabenchError:
+    """An error that nobody foresaw, as one line that says where it was raised."""
+    kind = "out-of-memory" if isinstance(error, MemoryError) else "crashed"
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = f" ({Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno})" if frame is not None else ""
+    crash = ExabenchError(f"{kind}: {type(error).__name__}: {printable(' '.join(str(error).split()), 300)}{place}")
+    crash.__cause__ = error
+    return crash
+
+
+class _Worker(Protocol):
+    """A process or an actor that runs one item at a time; `model` is what its last item needed."""
+
+    model: str
+    died: tuple[type[BaseException], ...]
+
+    def start(self) -> None: ...
+
+    def run(self, item: Any) -> Future[Outcome]: ...
+
+    def stop(self) -> None: ...
+
+
+def _distributed(
+    items: Sequence[Any], pool: Sequence[_Worker], model_of: Callable[[Any], str]
+) -> Iterator[tuple[int, Outcome]]:
+    """Keep every worker busy until each item has its outcome."""
+    waiting = list(range(len(items)))
+    idle = list(pool)
+    running: dict[Future[Outcome], tuple[_Worker, int]] = {}
+    deaths = Counter[int]()
+    try:
+        while waiting or running:
+            while waiting and idle:
+                worker = idle.pop(0)
+                place = _next_item(worker, pool, [(place, model_of(items[place])) for place in waiting])
+                waiting.remove(place)
+                worker.model = model_of(items[place])
+                running[worker.run(items[place])] = (worker, place)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                worker, place = running.pop(future)
+                idle.append(worker)
+                error = future.exception()
+                if error is None:
+                    yield place, future.result()
+                    continue
+                if not isinstance(error, worker.died):
+                    raise error
+                worker.start()
+                deaths[place] += 1
+                if deaths[place] < DEATHS:
+                    waiting.append(place)
+                    continue
+                reason = f"{items[place]}: {DEATHS} workers died of it ({_last_line(error)})"
+                yield place, Outcome(error=OutsideFailed(reason))
+    finally:
+        for worker in pool:
+            worker.stop()
+
+
+def _next_item(worker: _Worker, pool: Sequence[_Worker], waiting: Sequence[tuple[int, str]]) -> int:
+    """The place of the first item whose model the worker has, else that no other worker has, else of the first."""
+    elsewhere = {other.model for other in pool if other is not worker}
+    for place, model in waiting:
+        if model == worker.model:
+            return place
+    for place, model in waiting:
+        if model not in elsewhere:
+            return place
+    return waiting[0][0]
+
+
+def _last_line(error: BaseException) -> str:
+    return printable((str(error).strip() or type(error).__name__).splitlines()[-1].strip(), 300)
+
+
+_runner: _Runner | None = None
+"""The state of this process, where it is a worker."""
+
+
+def _start_runner(begin: Callable[[], Any], folder: str, gpu: str | None) -> None:
+    global _runner
+    _runner = _Runner(begin, folder, gpu=gpu)
+
+
+def _run_in_process(item: Any) -> Outcome:
+    assert _runner is not None, "runs in a process that _start_runner began"
+    return _runner.run(item)
+
+
+class _Process:
+    """A spawned process that sees one GPU."""
+
+    def __init__(self, begin: Callable[[], Any], gpu: str | None) -> None:
+        self.model = ""
+        self.died: tuple[type[BaseException], ...] = (BrokenProcessPool,)
+        self._given = (begin, os.getcwd(), gpu)
+        self.start()
+
+    def start(self) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(1, spawn, initializer=_start_runner, initargs=self._given)
+
+    def run(self, item: Any) -> Future[Outcome]:
+        return self._pool.submit(_run_in_process, item)
+
+    def stop(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _processes(begin: Callable[[], Any], workers: int, items: int) -> list[_Worker]:
+    """A process for each worker; none where one is enough, which is this process."""
+    gpus = _gpus()
+    count = min(workers or len(gpus), items)
+    if count <= 1:
+        return []
+    return [_Process(begin, gpus[i % len(gpus)] if gpus else None) for i in range(count)]
+
+
+def _gpus() -> list[str]:
+    """The GPUs of this machine as CUDA_VISIBLE_DEVICES names them, without loading anything that would ask them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name.strip() for name in visible.split(",") if name.strip()]
+    return [str(i) for i, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
+
+
+class _Actor:
+    """An actor of the cluster; `make` makes another in its place."""
+
+    def __init__(self, ray: Any, make: Callable[[], Any]) -> None:
+        gone = ray.exceptions
+        self.model = ""
+        self.died: tuple[type[BaseException], ...] = (gone.RayActorError, gone.WorkerCrashedError, gone.NodeDiedError)
+        self._kill = ray.kill
+        self._make = make
+        self.start()
+
+    def start(self) -> None:
+        self._actor = self._make()
+
+    def run(self, item: Any) -> Future[Outcome]:
+        future: Future[Outcome] = self._actor.run.remote(item).future()
+        return future
+
+    def stop(self) -> None:
+        self._kill(self._actor)
+
+
+def _actors(begin: Callable[[], Any], workers: int, items: int) -> list[_Worker]:
+    """Actors spread over the nodes, no more than there are processors and items. Raises MissingExtra, OutsideFailed."""
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise MissingExtra("engine ray needs a package: pip install 'exabench[ray]'") from error
+    try:
+        ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="error")
+        resources = ray.cluster_resources()
+        nodes = sum(1 for node in ray.nodes() if node["Alive"])
+    except Exception as error:
+        raise OutsideFailed(f"no Ray cluster can be reached ({_last_line(error)}); check RAY_ADDRESS") from error
+    gpus = int(resources.get("GPU", 0))
+    count = min(workers or gpus or nodes, items, int(resources.get("CPU", 1)))
+    variables = {}
+    for name, value in os.environ.items():
+        if name.startswith("EXABENCH_") or name in _CARRIED:
+            variables[name] = value
+    actor = ray.remote(_Runner).options(
+        num_cpus=1,
+        num_gpus=int(gpus >= count),
+        scheduling_strategy="SPREAD",
+        runtime_env={"env_vars": variables},
+    )
+    return [_Actor(ray, lambda: actor.remote(begin, os.getcwd(), on_ray=True)) for _ in range(count)]

@@ -1,0 +1,155 @@
+"""Recipes: TOML files that say which parts and which numbers make something. Data, never a language.
+
+A file holds one recipe, called as the file is; or, with a table `[variants]`, a family of recipes that differ in a few
+values. `[variants.NAME]` then holds what recipe NAME has instead of the values above it, and the file's own name names
+no recipe.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import PACKAGE, digest_of, read_toml
+
+FOLDER = PACKAGE / "recipes"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One recipe: its name, its values after `--set`, and where it was read."""
+
+    name: str
+    values: Mapping[str, Any]
+    file: Path
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the resolved values: the same recipe always has the same one."""
+        return digest_of(dict(self.values))
+
+
+def recipe_names(kind: str) -> list[str]:
+    """The names of the recipes of one kind that come with exabench."""
+    return list(recipes(kind))
+
+
+def recipes(kind: str) -> dict[str, Recipe]:
+    """The recipes of one kind that come with exabench, by name and in the order of their names."""
+    found = []
+    for file in (FOLDER / kind).glob("*.toml"):
+        found += _recipes_of(file)
+    return {recipe.name: recipe for recipe in sorted(found, key=lambda recipe: recipe.name)}
+
+
+def read_recipe(
+    kind: str, name: str | Path, keys: Mapping[str, type] | None = None, overrides: Iterable[str] = ()
+) -> Recipe:
+    """Read recipe `name` of `kind` and apply `key=value` overrides.
+
+    `name`: one of `recipe_names`, or the path of a file; for a file of variants "FILE.toml#VARIANT". `keys` names every
+    key that this kind of recipe may hold, with its type; without it the caller checks them. Raises UnknownName for a
+    recipe or a key that is not known, BadInput for a value of another type.
+    """
+    path, _, variant = str(name).partition("#")
+    if path.endswith(".toml"):
+        recipe = _of_file(Path(path), variant)
+    else:
+        known = recipes(kind)
+        if str(name) not in known:
+            raise UnknownName(f"{kind} recipe", str(name), known)
+        recipe = known[str(name)]
+    recipe = overridden(recipe, overrides)
+    if keys is not None:
+        _check_keys(recipe, keys)
+    return recipe
+
+
+def overridden(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """The recipe with `key=value` overrides. Raises BadInput."""
+    return Recipe(recipe.name, override(recipe.values, overrides), recipe.file)
+
+
+def _check_keys(recipe: Recipe, keys: Mapping[str, type]) -> None:
+    for key, value in recipe.values.items():
+        if key not in keys:
+            raise UnknownName("key", key, keys, file=recipe.file)
+        if not isinstance(value, keys[key]):
+            raise BadInput(f"{key} must be {keys[key].__name__}, not {type(value).__name__}", file=recipe.file)
+
+
+def settings(pairs: Iterable[str]) -> dict[str, Any]:
+    """`key=value` texts as a dict, in which `a.b=c` is a value of a table: `{"a": {"b": c}}`.
+
+    A value is read as TOML where it is TOML, else taken as text. Raises BadInput.
+    """
+    return override({}, pairs)
+
+
+def override(base: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, Any]:
+    """`base` with `key=value` texts laid over it, one after the other; `base` itself is left as it is.
+
+    A dot reaches into a table and changes one value of it: `steps.rate=1e-5`. A key without a dot replaces the whole
+    value, of a table, too. Raises BadInput where a text is no `key=value`, or a dot would reach into what is no table.
+    """
+    result = dict(base)
+    for pair in pairs:
+        path, sign, text = pair.partition("=")
+        keys = [key.strip() for key in path.split(".")]
+        if not sign or not all(keys):
+            raise BadInput(f"--set {pair!r} must read key=value")
+        table = result
+        for place, key in enumerate(keys[:-1], 1):
+            inner = table.get(key, {})
+            if not isinstance(inner, Mapping):
+                raise BadInput(f"--set {pair!r}: {'.'.join(keys[:place])} is no table that a dot could reach into")
+            table[key] = dict(inner)
+            table = table[key]
+        table[keys[-1]] = _value(text)
+    return result
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it: tables are merged, key by key and deeply, all other values replaced."""
+    result = dict(base)
+    for key, value in changes.items():
+        before = result.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            result[key] = merged(before, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        return text
+
+
+def _of_file(file: Path, variant: str) -> Recipe:
+    """The recipe of a file, or its `variant`. Raises UnknownName, BadInput where a variant has to be named."""
+    found = {recipe.name: recipe for recipe in _recipes_of(file)}
+    if variant:
+        if variant not in found:
+            raise UnknownName("variant", variant, found, file=file)
+        return found[variant]
+    if len(found) > 1:
+        raise BadInput(f"holds several recipes; name one, as in {file.name}#{min(found)}", file=file)
+    return next(iter(found.values()))
+
+
+def _recipes_of(file: Path) -> list[Recipe]:
+    """The recipes of a file: itself, or its variants. Raises BadInput."""
+    base = read_toml(file)
+    variants = base.pop("variants", None)
+    if variants is None:
+        return [Recipe(file.stem, base, file)]
+    if not isinstance(variants, Mapping) or not variants or not all(isinstance(v, Mapping) for v in variants.values()):
+        raise BadInput("variants must be tables, as in [variants.NAME]", file=file)
+    return [Recipe(name, merged(base, changes), file) for name, changes in variants.items()]

@@ -1,0 +1,93 @@
+"""Typed records: the tables of a TOML or JSON file as msgspec structs, checked in one place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from exabench.core.errors import BadInput, printable
+from exabench.core.files import lines
+
+T = TypeVar("T")
+Line = TypeVar("Line", bound=msgspec.Struct)
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of a file: its fields are the keys that the table may hold, with their types and defaults."""
+
+
+def read(kind: type[T], value: Any, *, file: str | Path | None = None, what: str = "") -> T:
+    """`value`, as TOML or JSON gave it, as a record of `kind` (a Record, a dataclass or any type msgspec knows).
+
+    `what` names the table in the message ("submission"). Raises BadInput that says which key is wrong, how, and for
+    an unknown key which ones there are.
+    """
+    try:
+        return msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise BadInput(_message(str(error), kind, what), file=file) from None
+
+
+def read_lines(kind: type[Line], file: str | Path) -> Iterator[tuple[int, Line]]:
+    """The lines of a JSONL file as records of `kind`, with their numbers from 1; empty lines are passed over.
+
+    A msgspec.Struct that does not forbid other keys takes what it names from a line. Raises BadInput with the line.
+    """
+    decoder = msgspec.json.Decoder(kind)
+    for number, line in lines(file):
+        if not line.strip():
+            continue
+        try:
+            record = decoder.decode(line)
+        except msgspec.ValidationError as error:
+            keys = ", ".join(kind.__struct_encode_fields__)
+            raise BadInput(f"{_message(str(error), kind, '')}; a line holds {keys}", file=file, line=number) from None
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise BadInput("is not JSON", file=file, line=number) from error
+        yield number, record
+
+
+def as_builtins(record: Any) -> Any:
+    """A record as dicts, lists and plain values, ready for JSON."""
+    return msgspec.to_builtins(record)
+
+
+def _message(problem: str, kind: Any, what: str) -> str:
+    """msgspec's message ("Expected `int`, got `str` - at `$.depth`") as a line of ours."""
+    problem, _, place = problem.partition(" - at ")
+    key = place.strip("`").removeprefix("$").removeprefix(".")
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", problem)
+    missing = re.fullmatch(r"Object missing required field `(.*)`", problem)
+    table = f"{what} " if what else ""
+    inside = f" in {key}" if key else ""
+    expected = _type_at(kind, key)
+    if unknown:
+        names = sorted(_names(expected))
+        keys = f"; its keys: {', '.join(names)}" if names else ""
+        return f"{table}has an unknown key {printable(unknown[1])!r}{inside}{keys}"
+    if missing:
+        return f"{table}lacks the key {missing[1]!r}{inside}"
+    if problem.startswith("Invalid enum value") and get_origin(expected) is Literal:
+        problem += f"; choose from: {', '.join(str(choice) for choice in get_args(expected) if choice)}"
+    return f"{table}{key}: {problem[:1].lower()}{problem[1:]}" if key else f"{table}is wrong: {problem}"
+
+
+def _type_at(kind: Any, key: str) -> Any:
+    """The type that a record of `kind` has at `key` ("steps.rate", "data[0]"), or None where that cannot be told."""
+    for part in re.findall(r"\w+|\[", key):
+        if part == "[":
+            kind = next(iter(get_args(kind)), None)
+        elif not part.isdigit():
+            hints = get_type_hints(kind) if isinstance(kind, type) else {}
+            attributes = dict(zip(_names(kind), getattr(kind, "__struct_fields__", ()), strict=False))
+            kind = hints.get(attributes.get(part, part))
+    return kind
+
+
+def _names(kind: Any) -> tuple[str, ...]:
+    """The keys of a record as a file has them."""
+    return getattr(kind, "__struct_encode_fields__", ()) or tuple(getattr(kind, "__dataclass_fields__", ()))

@@ -1,0 +1,215 @@
+"""Published datasets as values: their rows by family, the pieces they are built from, and the Release they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from typing import Any, TypeAlias
+
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of
+from exabench.core.nouns import Passage, Prompt, Query
+
+Row: TypeAlias = dict[str, Any]
+"""One row of a family: every field of the family's schema, and no other."""
+
+_QUERY = {
+    "id": "string",
+    "query_id": "string",
+    "query": "string",
+    "query_source": "string",
+}
+_PROVENANCE = {
+    "source": "string",  # the collection that query and passages were read from
+    "source_revision": "string",  # its commit or digest
+    "teacher": "string",  # the model that answered, or the rule that scored ("human" where people did)
+    "teacher_revision": "string",
+    "prompt": "string",  # name@digest
+    "replies": "list<string>",  # keys of the reply store
+}
+FAMILIES: Mapping[str, Mapping[str, str]] = {
+    "explanations": {
+        "id": "string",
+        "query_id": "string",
+        "query": "string",
+        "passage_id": "string",
+        "title": "string",
+        "passage": "string",
+        "relevant": "bool",
+        "explanation": "string",
+        "input": "string",  # what an ExaRanker reads
+        "target": "string",  # what it learns to write
+        **_PROVENANCE,
+    },
+    "listwise": {
+        **_QUERY,
+        "first_stage": "string",
+        "passage_ids": "list<string>",  # in the teacher's order, best first
+        "titles": "list<string>",
+        "passages": "list<string>",
+        "first_stage_ranks": "list<int64>",  # from 1
+        "malformed": "int64",
+        "repeated": "int64",
+        "missing": "int64",
+        "out_of_range": "int64",
+        **_PROVENANCE,
+    },
+    "contrastive": {
+        **_QUERY,
+        "positive_id": "string",
+        "positive_title": "string",
+        "positive": "string",
+        "negative_ids": "list<string>",
+        "negative_titles": "list<string>",
+        "negatives": "list<string>",
+        "negative_sources": "list<string>",  # the first stage that brought each negative
+        **_PROVENANCE,
+    },
+    "scored": {
+        **_QUERY,
+        "passage_ids": "list<string>",  # in the teacher's order, best first
+        "titles": "list<string>",
+        "passages": "list<string>",
+        "scores": "list<double>",  # finite, falling, on a scale of the teacher's
+        "first_stages": "list<string>",  # the first stage, or several with commas between, that brought each passage
+        **_PROVENANCE,
+    },
+}
+"""The contract with those who load a dataset: field and type, in the order of the columns."""
+
+_TYPES: Mapping[str, type] = {"string": str, "bool": bool, "int64": int, "double": float}
+
+
+def checked_row(family: str, row: Row) -> Row:
+    """The row with its fields in the family's order.
+
+    Raises BadInput for a field that is missing, new or mistyped, and for a number that is not finite.
+    """
+    fields = FAMILIES[family]
+    if row.keys() != fields.keys():
+        odd = sorted(row.keys() ^ fields.keys())
+        raise BadInput(f"a row of {family} has exactly its family's fields; not so: {', '.join(odd)}", id=row.get("id"))
+    for name, kind in fields.items():
+        value = row[name]
+        if kind in _TYPES:
+            good = type(value) is _TYPES[kind]
+        else:
+            inner = _TYPES[kind.removeprefix("list<").removesuffix(">")]
+            good = type(value) is list and all(type(item) is inner for item in value)
+        if not good:
+            raise BadInput(f"field {name} must be {kind}", id=row["id"])
+        if kind == "list<double>" and not all(map(isfinite, value)):
+            raise BadInput(f"field {name} holds a number that is not finite", id=row["id"])
+    return {name: row[name] for name in fields}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A query and a passage with a label, and what a person wrote about it (empty where nobody did)."""
+
+    query: Query
+    passage: Passage
+    relevant: bool
+    rationale: str = ""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One piece of a build: what a teacher is asked about it, and what its row is made of (as JSON can hold it).
+
+    Prompt ids are unlike those of any other item; an item without prompts needs no teacher. `data["replies"]`, where
+    there, lists the keys of replies that the item itself was made of.
+    """
+
+    id: str
+    prompts: tuple[Prompt, ...]
+    data: Mapping[str, Any]
+
+
+class Rejected(Exception):
+    """A row that cannot be made of an item and its replies: it goes to quarantine with this `reason`, never further."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of a Release: its path inside, and what it must be. `rows` is 0 for a file that is no table."""
+
+    path: str
+    sha256: str
+    bytes: int
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of a dataset (the Hub calls it a config): how it was made, what came of it, and its files by split.
+
+    `counts` holds input, good, quarantined and skipped (input is the sum of the others) and, as `reasons`, how many
+    were left out for what. `tokens` counts the teacher's replies, and the tokens they read and wrote. `replayable`:
+    the replies are among the Release's files, so that the same bytes can be made again without a teacher.
+    """
+
+    family: str
+    licence: str
+    recipe: Mapping[str, Any]
+    fingerprint: str
+    counts: Mapping[str, Any]
+    teacher: Mapping[str, Any]
+    prompt: str
+    tokens: Mapping[str, int]
+    replayable: bool
+    report: Mapping[str, Any]
+    splits: Mapping[str, tuple[DataFile, ...]]
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Field and type, in the order of the columns. Raises BadInput where neither table nor family says it."""
+        family = FAMILIES.get(self.family, {})
+        fields = self.fields or family
+        if not fields:
+            raise BadInput(f"a table of the unknown family {self.family!r} must list its fields")
+        known = [name for name in family if name in fields]
+        others = sorted(fields.keys() - family.keys())
+        return {name: fields[name] for name in [*known, *others]}
+
+    @property
+    def rows(self) -> int:
+        """The rows of all splits."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def files(self) -> list[DataFile]:
+        """The files of all splits."""
+        files: list[DataFile] = []
+        for part in self.splits.values():
+            files += part
+        return files
+
+
+@dataclass(frozen=True)
+class Release:
+    """One built, versioned dataset: what its card, its tag and its loader share. manifest.json holds just this."""
+
+    name: str
+    version: str
+    tables: Mapping[str, Table]
+    files: tuple[DataFile, ...] = ()
+
+    @property
+    def content(self) -> str:
+        """Digest of all but the version: two releases of one content are one and the same."""
+        return digest_of({**asdict(self), "version": ""})
+
+    @property
+    def all_files(self) -> tuple[DataFile, ...]:
+        """Every file that the manifest vouches for, sorted by path."""
+        files = list(self.files)
+        for table in self.tables.values():
+            files += table.files
+        return tuple(sorted(files, key=lambda file: file.path))

@@ -1,0 +1,143 @@
+"""A store in one SQLite file: write-ahead log, whole transactions, look-ups by key, errors of one line."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from exabench.core.errors import BadInput, CannotWrite
+
+AT_ONCE = 500
+"""Keys that one statement looks up; older builds of SQLite take 999 parameters at most."""
+
+_T = TypeVar("_T")
+
+
+class SqliteStore:
+    """An SQLite file that the threads of this process share; other processes may open it too.
+
+    Without a `file` it is a temporary one. `schema` creates what is not there yet. `what` names the store in messages,
+    and `advice` says what to do with a file that is damaged. After kill -9 every committed transaction is there;
+    `power_safe` holds that for a power cut too, at one fsync a transaction. Where `mark` is given, it is written as the
+    file's application_id, and a file of another program is refused.
+
+    Methods raise CannotWrite where the disk is full or the file cannot be opened, BadInput where it is no such store.
+    """
+
+    def __init__(
+        self,
+        file: Path | None,
+        schema: str,
+        *,
+        what: str,
+        advice: str = "remove it and run again",
+        mark: int = 0,
+        power_safe: bool = False,
+    ) -> None:
+        self.file = file
+        self._what = what
+        self._advice = advice
+        self._lock = threading.RLock()
+        with self.complaints():
+            if file is not None:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            # isolation_level None: transactions begin and end in `writing` alone.
+            self._base = sqlite3.connect(file or "", timeout=60, isolation_level=None, check_same_thread=False)
+            # Bytes that are no UTF-8 must not stop the reading of a row whose checksum the caller will look at.
+            self._base.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+            known = mark != 0 and self._is_marked(mark)
+            self._base.execute("PRAGMA journal_mode=WAL")
+            self._base.execute(f"PRAGMA synchronous={'FULL' if power_safe else 'NORMAL'}")
+            if not known:
+                self._create(schema, mark)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._base.close()
+
+    def value(self, statement: str) -> Any:
+        """The one value that a statement answers with, as in `SELECT count(*) FROM pairs`."""
+        with self._lock, self.complaints():
+            return self._base.execute(statement).fetchone()[0]
+
+    def rows(self, table: str, keys: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """The whole rows of a table whose column `key` is one of `keys`, in any order."""
+        found: list[tuple[Any, ...]] = []
+        with self._lock, self.complaints():
+            for some in chunks(keys):
+                statement = f"SELECT * FROM {table} WHERE key IN ({marks(len(some))})"
+                found.extend(self._base.execute(statement, some).fetchall())
+        return found
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
+        """Run one statement; returns how many rows it changed."""
+        with self._lock, self.complaints():
+            return self._base.execute(statement, values).rowcount
+
+    def insert(self, table: str, rows: Iterable[Sequence[Any]], *, instead: str = "ABORT") -> None:
+        """Insert rows; `instead` says what to do about a key that is there (SQLite's ABORT, IGNORE, REPLACE)."""
+        rows = list(rows)
+        if not rows:
+            return
+        with self._lock, self.complaints():
+            self._base.executemany(f"INSERT OR {instead} INTO {table} VALUES ({marks(len(rows[0]))})", rows)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """One transaction, whole or not at all; it waits its turn, since other processes write too."""
+        with self._lock, self.complaints():
+            self._base.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._base.execute("COMMIT")
+            except BaseException:
+                self._base.rollback()
+                raise
+
+    @contextmanager
+    def complaints(self) -> Iterator[None]:
+        """Errors of SQLite and of the file system become errors of exabench."""
+        try:
+            yield
+        except OSError as error:
+            raise CannotWrite(f"{self.file}: cannot be written ({error.strerror})") from error
+        except sqlite3.OperationalError as error:
+            question = "is the disk full, or does another process hold it?"
+            raise CannotWrite(f"{self.file}: the {self._what} cannot be used ({error}); {question}") from error
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: a column's name is damaged
+            message = f"is no {self._what}, or a damaged one ({error}); {self._advice}"
+            raise BadInput(message, file=self.file) from error
+
+    def _is_marked(self, mark: int) -> bool:
+        """Does the file bear this mark? An empty one does not. Raises BadInput for a file of another program."""
+        has_tables = self.value("SELECT count(*) FROM sqlite_master") > 0
+        # Asked second: another process may create the store between the two questions.
+        marked = self.value("PRAGMA application_id") == mark
+        if has_tables and not marked:
+            raise BadInput(f"is an SQLite file of something else; give the {self._what} another path", file=self.file)
+        return marked
+
+    def _create(self, schema: str, mark: int) -> None:
+        with self.writing():
+            for statement in schema.split(";"):
+                self._base.execute(statement)
+            if mark:
+                self._base.execute(f"PRAGMA application_id={mark}")
+
+
+def marks(count: int) -> str:
+    """So many placeholders of a statement: `?,?,?`."""
+    return ",".join("?" * count)
+
+
+def chunks(values: Iterable[_T], size: int = AT_ONCE) -> Iterator[list[_T]]:
+    """Lists of at most `size` values, in order."""
+    source = iter(values)
+    while some := list(islice(source, size)):
+        yield some

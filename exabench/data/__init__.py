@@ -1,0 +1,1 @@
+"""Training sets: builders and their sources, builds, quality, releases and their publication."""

@@ -1,0 +1,289 @@
+"""Audits of releases: counts, figures, doubles, leaks, and the teacher against people's grades."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from exabench.core.errors import ExabenchError, plural
+from exabench.core.nouns import Progress, Qrels, Task, silent
+from exabench.core.rows import Row, Table
+from exabench.data.quality import Duplicates, Leaks, Report, collection_of
+from exabench.data.releases import read, rows
+from exabench.measure.measures import mean, measure
+from exabench.measure.runs import run_in_order
+from exabench.tasks.catalogue import tasks
+from exabench.tasks.collections import all_judgements, at_hand, benchmarks, open_collection
+
+METRIC = "nDCG@10"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The figures of every table of a release, and what does not add up (`problems`, one line each)."""
+
+    name: str
+    version: str
+    tables: Mapping[str, Mapping[str, Any]]
+    problems: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as JSON holds it."""
+        return asdict(self) | {"problems": list(self.problems)}
+
+    def lines(self) -> list[str]:
+        """Plain text for people."""
+        lines = [f"{self.name} {self.version}"]
+        for name, figures in self.tables.items():
+            lines += ["", f"{name} ({figures['family']})"]
+            for key, value in figures.items():
+                if key != "family":
+                    lines += _lines_of(key, value)
+        lines.append("")
+        lines += [f"problem: {problem}" for problem in self.problems or ("none",)]
+        return lines
+
+
+def audit(folder: str | Path, *, data: str | Path | None = None, progress: Progress = silent) -> Audit:
+    """Read every row of the release in `folder` once, and say what its tables are like.
+
+    Leaks are looked for in every task that lies in `data`. Where rows come from a task's collection, labels and
+    orders are held against the task's judgements, wherever query (id and words) and passage are judged. Raises
+    BadInput for a release that cannot be read.
+    """
+    release = read(folder)
+    leaks = Leaks()
+    for benchmark in benchmarks(data):
+        leaks.add(*benchmark)
+    people = _People(data)
+    tables = {}
+    problems = []
+    for done, (name, table) in enumerate(release.tables.items()):
+        progress(done, len(release.tables), name)
+        audited = _TableAudit(table, leaks, people)
+        for split in table.splits:
+            for row in rows(folder, name, split):
+                audited.add(row, split)
+        tables[name] = audited.figures()
+        problems += [f"{name}: {problem}" for problem in audited.problems()]
+    progress(len(release.tables), len(release.tables), "done")
+    return Audit(release.name, release.version, tables, tuple(problems))
+
+
+class _TableAudit:
+    """The figures of one table, row by row."""
+
+    def __init__(self, table: Table, leaks: Leaks, people: _People) -> None:
+        self._table = table
+        self._leaks = leaks
+        self._people = people
+        self._counts = {key: table.counts.get(key, 0) for key in ("input", "good", "quarantined", "skipped")}
+        self._reasons: Mapping[str, int] = table.counts.get("reasons", {})
+        self._rows: Counter[str] = Counter()
+        self._report = Report()
+        self._duplicates = Duplicates()
+        self._doubles: Counter[str] = Counter()
+        self._agreements: dict[str, _Agreement] = {}
+
+    def add(self, row: Row, split: str) -> None:
+        self._rows[split] += 1
+        self._report.add(row, self._leaks.marks(row))
+        double = self._duplicates.seen({**row, "id": f"{split}/{row['id']}"})
+        if double is not None:
+            in_split = double.id.startswith(f"{split}/")
+            self._doubles[double.kind if in_split else f"{double.kind}, of another split"] += 1
+        for task, grades in self._people.grades_of(row):
+            if task.name not in self._agreements:
+                self._agreements[task.name] = _Agreement(task.convention.relevance_threshold)
+            self._agreements[task.name].add(row, grades)
+
+    def figures(self) -> dict[str, Any]:
+        figures = {
+            "family": self._table.family,
+            "counts": self._counts,
+            "reasons": dict(self._reasons),
+            "splits": dict(sorted(self._rows.items())),
+            "duplicates": dict(sorted(self._doubles.items())),
+            "source overlap": {key: value for key, value in self._table.report.items() if "overlap" in key},
+            "teacher": self._table.teacher.get("model", "human"),
+            "against people": {name: agreement.figures() for name, agreement in sorted(self._agreements.items())},
+            "judgements not read": dict(sorted(self._people.failures.items())),
+        }
+        return {key: value for key, value in figures.items() if value != {}} | self._report.figures()
+
+    def problems(self) -> Iterator[str]:
+        """What does not add up."""
+        good = self._counts["good"]
+        left_out = self._counts["quarantined"] + self._counts["skipped"]
+        if self._counts["input"] != good + left_out:
+            yield f"input {self._counts['input']} is not good + quarantined + skipped ({good + left_out})"
+        reasons = sum(self._reasons.values())
+        if reasons != left_out:
+            yield f"reasons for {plural(reasons, 'row')}, and {plural(left_out, 'was', 'were')} left out"
+        total = self._rows.total()
+        if total != good:
+            yield f"{plural(total, 'row is', 'rows are')} there, and {plural(good, 'was', 'were')} counted as good"
+        for split, files in self._table.splits.items():
+            listed = sum(file.rows for file in files)
+            if listed != self._rows[split]:
+                yield f"split {split} has {plural(self._rows[split], 'row')}, and its files are listed with {listed}"
+        apart = sum(count for kind, count in self._doubles.items() if "another" in kind)
+        if apart:
+            yield f"{plural(apart, 'row doubles', 'rows double')} a row of another split"
+
+
+# -- people ----------------------------------------------------------------------------------------------------
+
+
+class _People:
+    """Judgements by collection and query, read when a row first needs them; what could not be read in `failures`."""
+
+    def __init__(self, data: str | Path | None) -> None:
+        self._data = data
+        self._local = at_hand(data)
+        self._known: dict[str, list[tuple[Task, Qrels, dict[str, str]]]] = {}
+        self.failures: dict[str, str] = {}
+
+    def grades_of(self, row: Row) -> Iterator[tuple[Task, Mapping[str, int]]]:
+        """The tasks that judge a row's query, with its grades; another query under the same id is not meant."""
+        source = row["source"]
+        if source not in self._known:
+            self._known[source] = list(self._read(source))
+        for task, qrels, texts in self._known[source]:
+            grades = qrels.get(row["query_id"])
+            if grades and texts.get(row["query_id"], "").split() == row["query"].split():
+                yield task, grades
+
+    def _read(self, source: str) -> Iterator[tuple[Task, Qrels, dict[str, str]]]:
+        for task in tasks().values():
+            if task.members or collection_of(task.name) != collection_of(source):
+                continue
+            if task.name not in self._local and not _is_place_of(task, source):
+                continue
+            try:
+                place = open_collection(task, self._data)
+                qrels = all_judgements(task, place)
+                yield task, qrels, {query.id: query.text for query in place.queries() if query.id in qrels}
+            except ExabenchError as error:
+                self.failures[task.name] = str(error)
+
+
+def _is_place_of(task: Task, source: str) -> bool:
+    """Was a row of this source read from the very place on the network where the task is?"""
+    if source in (task.name, f"ir_datasets {task.ir_datasets}"):
+        return True
+    return task.hub is not None and source.startswith(f"Hub dataset {task.hub['repo']}@")
+
+
+@dataclass(frozen=True)
+class _JudgedList:
+    """A list in the teacher's order and, where the row tells it, in the first stage's, with people's grades."""
+
+    grades: Mapping[str, int]
+    teacher: list[str]
+    first_stage: list[str]
+    stage: str
+
+
+class _Agreement:
+    """A teacher's labels and orders beside one task's grades; a row with a list is a query of its own."""
+
+    def __init__(self, threshold: int) -> None:
+        self._threshold = threshold
+        self._labels: Counter[tuple[bool, bool]] = Counter()  # the teacher's, then people's
+        self._lists: list[_JudgedList] = []
+
+    def add(self, row: Row, grades: Mapping[str, int]) -> None:
+        for passage_id, label in _labels(row):
+            if passage_id in grades:
+                self._labels[label, grades[passage_id] >= self._threshold] += 1
+        if "passage_ids" in row:
+            ids = list(row["passage_ids"])
+            first_stage = []
+            if "first_stage" in row:  # a scored row is of several first stages, and holds the order of none
+                first_stage = [id for _, id in sorted(zip(row["first_stage_ranks"], ids, strict=True))]
+            self._lists.append(_JudgedList(grades, ids, first_stage, row.get("first_stage", "")))
+
+    def figures(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if self._labels:
+            total = self._labels.total()
+            same = self._labels[True, True] + self._labels[False, False]
+            kappa = cohens_kappa(self._labels)
+            found["labels"] = {"judged pairs": total, "agreement": same / total, "kappa": kappa}
+        if self._lists:
+            judged = 0
+            by_stage: dict[str, list[_JudgedList]] = {}
+            for one in self._lists:
+                judged += sum(id in one.grades for id in one.teacher)
+                by_stage.setdefault(one.stage, []).append(one)
+            found["orders"] = {"judged pairs": judged, **self._scores(self._lists)}
+            if len(by_stage) > 1:
+                found["orders by first stage"] = {name: self._scores(lists) for name, lists in sorted(by_stage.items())}
+        return found
+
+    def _scores(self, lists: Sequence[_JudgedList]) -> dict[str, Any]:
+        scores: dict[str, Any] = {"lists": len(lists)}
+        scores[f"teacher {METRIC}"] = self._score(lists, [one.teacher for one in lists])
+        if lists[0].first_stage:
+            scores[f"first stage {METRIC}"] = self._score(lists, [one.first_stage for one in lists])
+        return scores
+
+    def _score(self, lists: Sequence[_JudgedList], orders: Sequence[list[str]]) -> float:
+        qrels = {str(number): one.grades for number, one in enumerate(lists)}
+        run = run_in_order("audit", {str(number): order for number, order in enumerate(orders)})
+        _, values = measure(qrels, run, [METRIC], threshold=self._threshold)
+        return mean(values[METRIC])
+
+
+def _labels(row: Row) -> list[tuple[str, bool]]:
+    """What a row says of its passages: relevant or not. A row with a list says neither."""
+    if "passage_id" in row:
+        return [(row["passage_id"], row["relevant"])]
+    if "positive_id" in row:
+        return [(row["positive_id"], True), *((id, False) for id in row["negative_ids"])]
+    return []
+
+
+def cohens_kappa(pairs: Mapping[tuple[Any, Any], int]) -> float | None:
+    """Agreement beyond chance of two judges, from how often each pair of labels was given (Cohen 1960).
+
+    None where chance alone explains everything: both judges gave one and the same label throughout, or none at all.
+    """
+    total = sum(pairs.values())
+    same = 0
+    one: Counter[Any] = Counter()
+    other: Counter[Any] = Counter()
+    for (first, second), count in pairs.items():
+        one[first] += count
+        other[second] += count
+        if first == second:
+            same += count
+    chance = sum(one[label] * other[label] for label in one)  # times total**2
+    if chance == total * total:
+        return None
+    return (same * total - chance) / (total * total - chance)
+
+
+# -- text ------------------------------------------------------------------------------------------------------
+
+
+def _lines_of(key: str, value: Any) -> list[str]:
+    """A line for a figure, or for a table of plain figures; of other tables the lines of what they hold."""
+    if not isinstance(value, Mapping) or not any(isinstance(inner, Mapping) for inner in value.values()):
+        return [f"  {key}: {_text(value)}"]
+    lines = []
+    for name, inner in value.items():
+        lines += _lines_of(f"{key}, {name}", inner)
+    return lines
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, float):
+        return f"{value:.4f}" if value < 10 else f"{value:.1f}"
+    return "undefined" if value is None else str(value)

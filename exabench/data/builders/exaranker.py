@@ -1,0 +1,169 @@
+"""ExaRanker: a teacher explains labels that are already known, and a T5 learns to write label and explanation."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any
+
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Prompt, Reply
+from exabench.core.rows import Item, Pair, Rejected, Row
+from exabench.data.builders._exaranker_format import input_text, target_text
+from exabench.parts.prompting import prompt_file, shown
+
+if TYPE_CHECKING:
+    from exabench.data.pairs import Pairs
+
+_SUBJECT = r"(?:final answer:\s*)?(?:(?:the|this) (?:passage|document|text) is\s+)?"
+_OPPOSITE: Mapping[bool, re.Pattern[str]] = {
+    True: re.compile(rf"{_SUBJECT}(?:false|not relevant|irrelevant)\b", re.IGNORECASE),
+    False: re.compile(rf"{_SUBJECT}(?:true|relevant|(?:highly|very|directly) relevant)\b", re.IGNORECASE),
+}
+_ECHO = re.compile(r"(?:^|\n)\s*(?:#{2,}|(?:Example \d+|Question|Passage|Final Answer|Explanation)\s*:)", re.IGNORECASE)
+_REFUSAL = re.compile(
+    r"(?:(?:i['’]m |i am )?(?:very )?sorry\b|as an ai\b"
+    r"|i (?:cannot|can['’]t) (?:help|assist|answer|provide|fulfil|comply|explain))",
+    re.IGNORECASE,
+)
+_CHARACTERS_PER_TOKEN = 32  # no tokenizer has words that long
+_CUE = re.compile(r"\**explanation\**\s*:\**\s*", re.IGNORECASE)  # the prompt's last word, which chat models say again
+_NO_TEXT = ("Cc", "Cs", "Co")  # control characters, halves of surrogate pairs, private characters
+
+
+@dataclass
+class Exaranker:
+    """Rows of explanations, one for each pair of `pairs` (Ferraretto et al. 2023; unicamp-dl/ExaRanker).
+
+    The teacher is told the label and asked to explain it. A pair that comes with a person's rationale needs no
+    teacher; where all do, `prompt` is "". `max_tokens` (else the prompt file says it) and `temperature` are the
+    teacher's; of several `samples` the first usable one is taken. The prompt shows at most `words` words of a passage,
+    the row holds all of it. `line_breaks` stands for each run of line breaks in a target: nothing, as the authors have
+    it, or a blank.
+    """
+
+    family = "explanations"
+
+    pairs: Pairs
+    _: KW_ONLY
+    prompt: str = "explain"
+    max_tokens: int | None = None
+    temperature: float = 0.0
+    samples: int = 1
+    words: int = 400
+    line_breaks: str = ""
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or (self.samples > 1 and self.temperature <= 0):
+            raise BadInput(
+                f"samples is {self.samples} at temperature {self.temperature}; ask once, or with a temperature above 0"
+            )
+        self._prompt_file = prompt_file(self.prompt) if self.prompt else None
+        self._max_tokens = self.max_tokens or 0
+        if self._prompt_file is not None:
+            self.prompt = self._prompt_file.label  # the same name, with the digest of the text
+            if self.max_tokens is None:
+                self._max_tokens = self._prompt_file.number("answer_tokens")
+
+    def items(self) -> Iterator[Item]:
+        """One item a pair; it holds the pair and, where nobody explained it, what the teacher is asked."""
+        source = self.pairs.source
+        revision = self.pairs.source_revision
+        for pair in self.pairs:
+            id = f"{pair.query.id}/{pair.passage.id}"
+            rationale = pair.rationale.strip()
+            data = {
+                "query_id": pair.query.id,
+                "query": pair.query.text,
+                "passage_id": pair.passage.id,
+                "title": pair.passage.title,
+                "passage": pair.passage.text,
+                "relevant": pair.relevant,
+                "rationale": rationale,
+                "source": source,
+                "source_revision": revision,
+            }
+            yield Item(id, () if rationale else self._prompts(id, pair), data)
+
+    def row(self, item: Item, replies: Sequence[Reply]) -> Row:
+        """The row with the rationale, or with the first reply that is an explanation. Raises Rejected."""
+        data = dict(item.data)
+        text = data.pop("rationale") or self._explanation(replies, data["relevant"])
+        passage = Passage(data["passage_id"], data["passage"], data["title"]).flat()
+        return {
+            "id": item.id,
+            **data,
+            "explanation": text,
+            "input": input_text(data["query"], passage),
+            "target": target_text(data["relevant"], text, self.line_breaks),
+        }
+
+    def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
+        """How many of the items a person explained."""
+        return {"explained by people": sum(bool(item.data["rationale"]) for item in items)}
+
+    def _prompts(self, id: str, pair: Pair) -> tuple[Prompt, ...]:
+        if self._prompt_file is None:
+            raise BadInput('has no rationale and there is no prompt to ask for one; give prompt="explain"', id=id)
+        text, _ = shown(pair.passage, ("title", "text"), self.words)
+        turns = self._prompt_file.turns(query=pair.query.text, passage=text, relevant=pair.relevant)
+        prompts = []
+        for sample in range(self.samples):
+            prompt_id = id if self.samples == 1 else f"{id}:{sample}"
+            prompts.append(Prompt(prompt_id, turns, self._max_tokens, self.temperature, sample))
+        return tuple(prompts)
+
+    def _explanation(self, replies: Sequence[Reply], relevant: bool) -> str:
+        if not replies:
+            raise Rejected("no reply")
+        faults = []
+        for reply in replies:
+            text = explanation_of(reply.text)
+            found = "cut at max_tokens" if reply.finish == "length" else fault(text, relevant, self._max_tokens)
+            if not found:
+                return text
+            faults.append(found)
+        raise Rejected(faults[0])
+
+
+def explanation_of(reply: str) -> str:
+    """What a reply says, without the blanks around it and the cue that the prompt ends with."""
+    text = reply.strip()
+    cue = _CUE.match(text)
+    return text[cue.end() :].strip() if cue else text
+
+
+def fault(text: str, relevant: bool, max_tokens: int) -> str:
+    """Why a text is no explanation of the label, in a few words; empty where it may be one."""
+    if not text:
+        return "empty reply"
+    if len(text) > max_tokens * _CHARACTERS_PER_TOKEN:
+        return "longer than max_tokens can be"
+    if any(_is_garbled(character) for character in text):
+        return "garbled characters"
+    if _REFUSAL.match(text):
+        return "refuses to answer"
+    if _OPPOSITE[relevant].match(text):
+        return "contradicts the label"
+    if _ECHO.search(text):
+        return "goes on with the prompt's examples"
+    if _loops(text.split(), 12) or _loops(text, 40):
+        return "repeats itself"
+    return ""
+
+
+def _is_garbled(character: str) -> bool:
+    return character == "\ufffd" or (character not in "\n\r\t" and unicodedata.category(character) in _NO_TEXT)
+
+
+def _loops(units: Sequence[str], least: int, longest: int = 20) -> bool:
+    """Does a stretch of 1 to `longest` units stand four times running, over `least` units at the least?"""
+    for length in range(1, longest + 1):
+        run = 0
+        for before, now in zip(units, units[length:], strict=False):
+            run = run + 1 if before == now else 0
+            if run >= max(3 * length, least):
+                return True
+    return False

@@ -1,0 +1,141 @@
+"""Lists with soft scores: the passages that first stages find for a query, scored by a reranker or by fusion.
+
+No language model is asked. These are the groups of distillation from scores: MarginMSE (Hofstatter et al. 2020, arXiv
+2010.02666), KL divergence and RankNet alike.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any
+
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query, Reply
+from exabench.core.rows import Item, Rejected, Row
+from exabench.data.builders._columns import origin, passage_list
+from exabench.data.builders._first_stages import all_rankings
+from exabench.data.builders._queries import by_name, read_queries
+from exabench.data.sampling import by_turns
+from exabench.measure.rank_fusion import best_first, fuse
+from exabench.tasks.collections import texts_of
+
+if TYPE_CHECKING:
+    from exabench.data.builders._first_stages import FirstStages
+    from exabench.data.queries import QuerySource
+    from exabench.parts.rerankers import Reranker
+    from exabench.tasks.collections import Collection
+
+
+@dataclass
+class ScoredBuilder:
+    """One list for each query of every source: the `documents` best of the first stages' best `depth`, with scores.
+
+    Which passages are best is said by reciprocal rank fusion of the first stages (`k`; of one stage alone it is its
+    order). With a `reranker` the scores and the order of the list are that part's; without one they are those of the
+    fusion, and the teacher of the rows is called `rrf(<first stages>)`. `keep_origin`: may the passage that a query was
+    made of be in its list? (Twolar's lists keep it as well.) A list of fewer than `least` passages is rejected. Items
+    take the sources in turn, so that the head of a plan is mixed as the whole is.
+    """
+
+    family = "scored"
+    prompt = ""
+
+    collection: Collection
+    queries: Mapping[str, QuerySource] | QuerySource
+    retrievers: FirstStages
+    _: KW_ONLY
+    reranker: Reranker | None = None
+    documents: int = 30
+    depth: int = 100
+    k: int = 60
+    least: int = 2
+    keep_origin: bool = True
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.least <= self.documents <= self.depth or self.k < 0:
+            raise BadInput(
+                "scored needs 2 <= least <= documents <= depth and no k below 0, not "
+                f"least {self.least}, documents {self.documents}, depth {self.depth}, k {self.k}"
+            )
+        if not self.queries or not self.retrievers:
+            raise BadInput("scored needs a source of queries and a first stage, as in [options.retrievers]")
+        if self.reranker is not None and self.reranker.reads == "judgements":
+            raise BadInput("a teacher may not see the judgements: choose a reranker that reads texts or ids")
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Who scores, as a release names its teacher."""
+        if self.reranker is None:
+            return {"model": f"rrf({','.join(sorted(self.retrievers))})", "k": self.k}
+        return {"model": type(self.reranker).__name__.lower(), **getattr(self.reranker, "identity", {})}
+
+    def items(self) -> Iterator[Item]:
+        """One Item a query: its passages in the order of the fusion, each with its fused score and its first stages.
+
+        Raises BadInput for an id that two queries have.
+        """
+        asked = by_turns(read_queries(by_name(self.queries)).values())
+        lists = all_rankings(self.retrievers, [one.query for one in asked], self.depth)
+        chosen = {one.query.id: self._best(lists[one.query.id], one.origin) for one in asked}
+        texts = texts_of(self.collection, (id for scores in chosen.values() for id in scores))
+        about = origin(self.collection)
+        for one in asked:
+            scores = chosen[one.query.id]
+            data = {
+                **one.data,
+                **passage_list([texts[id] for id in scores]),
+                "scores": list(scores.values()),
+                "first_stages": [_stages_of(id, lists[one.query.id]) for id in scores],
+                **about,
+            }
+            yield Item(one.query.id, (), data)
+
+    def row(self, item: Item, replies: Sequence[Reply]) -> Row:
+        """The list with its teacher's scores, best first. Raises Rejected where it is too short."""
+        row = {"id": item.id, **item.data}
+        del row["replies"]
+        if len(row["passage_ids"]) < self.least:
+            raise Rejected(f"the first stages found fewer than {self.least} passages")
+        if self.reranker is not None:
+            row |= _rescored(self.reranker, row)
+        return row
+
+    def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
+        """Queries by source, passages, and how many of these which first stages brought."""
+        sizes: Counter[str] = Counter()
+        stages: Counter[str] = Counter()
+        for item in items:
+            sizes[item.data["query_source"]] += 1
+            stages.update(item.data["first_stages"])
+        return {
+            "queries": dict(sorted(sizes.items())),
+            "passages": stages.total(),
+            "passages_by_first_stages": dict(sorted(stages.items())),
+        }
+
+    def _best(self, lists: Mapping[str, Sequence[str]], origin: Mapping[str, Any]) -> dict[str, float]:
+        """The passages of a list with their fused scores."""
+        left_out = "" if self.keep_origin else origin.get("passage_id", "")
+        scores = fuse([[id for id in ids if id != left_out] for ids in lists.values()], k=self.k)
+        return dict(list(scores.items())[: self.documents])
+
+
+def _rescored(reranker: Reranker, row: Row) -> Row:
+    """The fields of a list under the scores of a reranker, best first."""
+    passages: dict[str, Passage] = {}
+    for id, text, title in zip(row["passage_ids"], row["passages"], row["titles"], strict=True):
+        passages[id] = Passage(id, text, title)
+    stages = dict(zip(row["passage_ids"], row["first_stages"], strict=True))
+    values = reranker.score(Query(row["query_id"], row["query"]), list(passages.values()))
+    scores = best_first({id: float(value) for id, value in zip(passages, values, strict=True)})
+    return {
+        **passage_list([passages[id] for id in scores]),
+        "scores": list(scores.values()),
+        "first_stages": [stages[id] for id in scores],
+    }
+
+
+def _stages_of(passage_id: str, lists: Mapping[str, Sequence[str]]) -> str:
+    return ",".join(stage for stage, ids in lists.items() if passage_id in ids)

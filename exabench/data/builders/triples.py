@@ -1,0 +1,68 @@
+"""Training triples as they are: a query, a passage that people judged relevant, and one that nobody did.
+
+monoT5 was fitted to those of MS MARCO (Nogueira et al. 2020, arXiv 2003.06713), `triples.train.small`, which
+ir_datasets keeps by id as the docpairs of `msmarco-passage/train/triples-small`. No language model is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Reply
+from exabench.core.rows import Item, Row
+from exabench.data.builders._columns import group, origin
+from exabench.tasks.collections import queries_of, texts_of, triples_of
+
+if TYPE_CHECKING:
+    from exabench.tasks.collections import Collection
+
+_AT_ONCE = 500_000  # triples whose texts are fetched together, in one reading of the collection
+
+
+@dataclass
+class TriplesBuilder:
+    """A group of one positive and one negative for each of a collection's first `count` triples (0: for all).
+
+    A passage may be the positive of one triple and the negative of another; what nobody judged may be relevant.
+    Raises BadInput for a collection without triples, with fewer, or with an id that it has no text of.
+    """
+
+    family = "contrastive"
+    prompt = ""
+
+    collection: Collection
+    _: KW_ONLY
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise BadInput(f"count is {self.count}; give a number of triples, or 0 for all of them")
+
+    def items(self) -> Iterator[Item]:
+        """One for each triple, in the collection's order; the collection is read once for many of them."""
+        triples = islice(triples_of(self.collection), self.count or None)
+        about = origin(self.collection)
+        made = 0
+        while block := list(islice(triples, _AT_ONCE)):
+            queries = queries_of(self.collection, (query_id for query_id, _, _ in block))
+            texts = texts_of(self.collection, (passage_id for _, *pair in block for passage_id in pair))
+            for query_id, good, other in block:
+                negatives = [(texts[other], "")]  # the triples do not say where it was drawn from
+                data = group(queries[query_id], "human", texts[good], negatives) | about
+                yield Item(f"triple-{made}", (), data)
+                made += 1
+        if made < self.count:
+            raise BadInput(f"{self.collection.source} ends after {made} triples, before the {self.count} wanted")
+
+    def row(self, item: Item, replies: Sequence[Reply]) -> Row:
+        """The group of an Item."""
+        return {"id": item.id, **item.data}
+
+    def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
+        """Triples, and the queries that they are about."""
+        queries = [item.data["query_id"] for item in items]
+        return {"triples": len(queries), "queries": len(set(queries))}

@@ -1,0 +1,99 @@
+"""The two orders in which pairs are taken: one that a seed decides, and the walk of the ExaRanker authors' code."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, TypeAlias, TypeVar
+
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, file_digest
+from exabench.data.sampling import draw
+from exabench.tasks.collections import FromCollection
+
+T = TypeVar("T")
+Ids: TypeAlias = tuple[str, str]
+"""Query id and passage id."""
+
+
+@dataclass(kw_only=True)
+class SeededPairs(FromCollection):
+    """Pairs of a collection's `split`, `count` of them (None: all), in an order that an added pair does not change."""
+
+    split: str = "train"
+    count: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_count(self.count)
+
+    def key(self, *ids: str) -> str:
+        """The digest of this text decides where the thing of these ids stands."""
+        return "\n".join((str(self.seed), *ids))
+
+    def in_order(self, pairs: Iterable[Ids]) -> list[Ids]:
+        """The pairs in the order of the seed."""
+        return draw(pairs, None, lambda pair: self.key(*pair))
+
+
+@dataclass(kw_only=True)
+class ExplainedPairs(SeededPairs):
+    """Pairs whose explanations stand in a `file` of their own, else in DEFAULT_FILE of the collection's folder."""
+
+    DEFAULT_FILE: ClassVar[str]
+    file: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        folder = getattr(self.collection, "folder", None)
+        if self.file is None and folder is None:
+            raise BadInput(f"explanations stand in a file of their own: give it as file=PATH/{self.DEFAULT_FILE}")
+        self.path = Path(folder or "") / self.DEFAULT_FILE if self.file is None else Path(self.file)
+
+    @property
+    def source_revision(self) -> str:
+        """The digest of the collection's revision and of the file."""
+        return digest_of([super().source_revision, file_digest(self.path)])
+
+
+@dataclass(kw_only=True)
+class Walk:
+    """`count` pairs of the lines that Python's generator of `seed` meets (unicamp-dl/ExaRanker, ds/genDS_GPT3.py).
+
+    It draws the first line among the first `step` + 1, then jumps of 1 to `step` lines. In the `way` "paper" lines give
+    by turns a non-relevant pair and a relevant one, so that the two are of different lines; in the way "balanced" every
+    line that the walk meets gives both, the non-relevant one first.
+    """
+
+    count: int | None = None
+    way: Literal["paper", "balanced"] = "paper"
+    seed: int = 2
+    step: int = 10
+
+    def __post_init__(self) -> None:
+        _check_count(self.count)
+        if self.step < 1:
+            raise BadInput(f"step is {self.step}; the walk goes at least one line at a time")
+
+    def labelled(self, lines: Iterable[T]) -> Iterator[tuple[T, bool]]:
+        """The lines that the walk meets, each with the class of the pair that it gives."""
+        chance = random.Random(self.seed)
+        wanted = chance.randint(0, self.step)
+        relevant = False
+        for place, line in enumerate(lines):
+            if place != wanted:
+                continue
+            if self.way == "balanced":
+                yield line, False
+                yield line, True
+            else:
+                yield line, relevant
+                relevant = not relevant
+            wanted = place + chance.randint(1, self.step)
+
+
+def _check_count(count: int | None) -> None:
+    if count is not None and count < 1:
+        raise BadInput(f"count is {count}; give the number of pairs, 1 or more, or leave it out for all")

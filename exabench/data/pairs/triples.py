@@ -1,0 +1,96 @@
+"""Pairs from MS MARCO training triples: a text file of query, relevant and non-relevant passage."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+
+from exabench.core.errors import BadInput, plural
+from exabench.core.files import digest_of, lines
+from exabench.core.nouns import Passage, Query
+from exabench.core.rows import Pair
+from exabench.data.pairs._orders import Walk
+
+_CLASSES = ("negative", "positive")
+
+
+@dataclass
+class Triples(Walk):
+    """Lines of `triples.train.small.tsv` (plain or gzip; query, relevant, other passage), met on a walk (`Walk`).
+
+    In the `way` "paper" lines are read as the ExaRanker authors' code reads them: as CSV, where a column that begins
+    with a quotation mark is quoted (and may run over several lines). In the way "balanced" columns are taken as they
+    stand. The file is read line by line, no further than `count` pairs need. A relative `file` is looked for in the
+    folder `data`, where one is given. Raises BadInput for a line without three columns, and for a file that ends
+    before there are `count` pairs.
+    """
+
+    file: str | Path
+    _: KW_ONLY
+    data: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.path = Path(self.data or "") / self.file
+        self.source = f"MS MARCO triples ({self.path.name})"
+
+    @cached_property
+    def source_revision(self) -> str:
+        """sha256 of the lines as far as the pairs need them."""
+        read = hashlib.sha256()
+        for _ in self._pairs(self._lines(read)):
+            pass
+        return f"sha256:{read.hexdigest()}"
+
+    def __iter__(self) -> Iterator[Pair]:
+        return self._pairs(self._lines())
+
+    def _lines(self, read: hashlib._Hash | None = None) -> Iterator[str]:
+        for _, line in lines(self.path):
+            if read is not None:
+                read.update(f"{line}\n".encode())
+            yield f"{line}\n"
+
+    def _pairs(self, text: Iterable[str]) -> Iterator[Pair]:
+        made = 0
+        for (number, columns), relevant in self.labelled(self._records(text)):
+            if isinstance(columns, str):
+                columns = columns[:-1].split("\t")
+            if len(columns) < 3 or (self.way == "balanced" and len(columns) > 3):
+                have = plural(len(columns), "column")
+                raise BadInput(f"has {have} where triples have 3", file=self.path, line=number)
+            yield _pair(number, columns, relevant)
+            made += 1
+            if made == self.count:
+                return
+        if self.count is not None or not made:
+            wanted = self.count or "any"
+            raise BadInput(f"ends after {plural(made, 'pair')}, before the {wanted} that are wanted", file=self.path)
+
+    def _records(self, text: Iterable[str]) -> Iterator[tuple[int, str | list[str]]]:
+        """Every line as it is (most are never needed) or, where it has to be read as CSV, its columns; numbers from 1.
+
+        Where quotation marks hold several lines together, the number is that of the last.
+        """
+        source = enumerate(text, 1)
+        for number, line in source:
+            if self.way == "balanced" or '"' not in line:
+                yield number, line
+                continue
+            reader = csv.reader(chain([line], (more for _, more in source)), delimiter="\t")
+            try:
+                record = next(reader)
+            except csv.Error as error:
+                raise BadInput(f"cannot be read as CSV ({error})", file=self.path, line=number) from error
+            yield number + reader.line_num - 1, record
+
+
+def _pair(number: int, columns: list[str], relevant: bool) -> Pair:
+    """The ids: a query's is of its text, which stands on many lines; a passage's is its line and class."""
+    query = Query(f"q{digest_of(columns[0])[-16:]}", columns[0])
+    return Pair(query, Passage(f"line{number}-{_CLASSES[relevant]}", columns[1 if relevant else 2]), relevant)

@@ -1,0 +1,159 @@
+"""Publishing a release: its tables join those of the place, under a version that never moves."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from exabench.core.errors import BadInput, OutsideFailed
+from exabench.core.files import file_digest, write
+from exabench.core.nouns import Progress, silent
+from exabench.core.rows import DataFile, Release
+from exabench.data.releases import diff, next_version, raised, read, save, verify
+from exabench.hub.cards import card, changelog, template_for
+from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published
+
+CHANGES = "CHANGELOG.md"
+CROISSANT = "croissant.json"  # of version 0.1; the Hub makes one, and what the next commit left would be stale
+
+
+def publish(
+    folder: str | Path,
+    to: str | Path,
+    *,
+    version: str = "",
+    pull_request: bool = False,
+    dry_run: bool = False,
+    progress: Progress = silent,
+) -> Published:
+    """Put the Release in `folder` where `to` says: `owner/name` on the Hub, or the path of a folder.
+
+    Its tables take the place of those of their names, all others stay; the version is computed (`version` may raise
+    it) and tagged. `pull_request` opens one, without a tag. `dry_run` says what would be done. Raises BadInput for a
+    release that is damaged or lacks a licence, a tag that is elsewhere, and what the Hub refuses; OutsideFailed after
+    the last retry, when nothing of the release is visible, or all of it; CannotWrite.
+    """
+    return _ReleasePublication(
+        folder=Path(folder),
+        to=to,
+        pull_request=pull_request,
+        dry_run=dry_run,
+        progress=progress,
+        wanted_version=version,
+    ).run()
+
+
+@dataclass(kw_only=True)
+class _ReleasePublication(Publication):
+    """A release on its way; `old` is what the head holds."""
+
+    wanted_version: str
+    old: Release | None = None
+
+    def check(self) -> None:
+        release = self.release
+        problems = verify(self.folder)
+        if problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise BadInput(f"is not what its manifest says: {problems[0]}{more}; build it again", file=self.folder)
+        for name, table in release.tables.items():
+            if not table.licence.strip():
+                raise BadInput(f"table {name} has no licence; give its recipe one and build again", file=self.folder)
+
+    @cached_property
+    def release(self) -> Release:
+        """The Release to publish."""
+        return read(self.folder)
+
+    def version_at(self, commit: str) -> str | None:
+        found = self._release_at(commit)
+        if commit == self.head:
+            self.old = found
+        if found is None or found.content != self._merged().content:
+            return None
+        return found.version
+
+    def tag_name(self, version: str) -> str:
+        return f"v{version}"
+
+    def tag_previous(self, tags: Mapping[str, str]) -> None:
+        if self.old and self.head and self.tag_name(self.old.version) not in tags:
+            self.place.tag(self.tag_name(self.old.version), self.head)
+
+    def change(self) -> Commit:
+        """Tables and replies as they were built; what people read is made anew."""
+        merged = self._merged()
+        with tempfile.TemporaryDirectory() as scratch:
+            changes = diff(self._old_tables(Path(scratch)), self.folder) if self.old else None
+            version = next_version(self.old, merged, changes)
+            if self.wanted_version:
+                version = raised(version, self.wanted_version)
+            merged = replace(merged, version=version)
+            manifest = save(merged, Path(scratch) / "new").read_bytes()
+        page = card(merged, template_for(merged.name), existing=self.read_text(CARD, self.head, self.folder / CARD))
+        history = changelog(merged, changes.lines() if changes else [], self.read_text(CHANGES, self.head))
+        files: dict[str, Path | bytes] = {file.path: self.folder / file.path for file in self.release.all_files}
+        files |= {CARD: page.encode(), CHANGES: history.encode(), MANIFEST: manifest}
+        gone = {file.path for file in self.old.all_files} if self.old else set()
+        if self.read(CROISSANT, self.head) is not None:
+            gone.add(CROISSANT)
+        return Commit(
+            version=version,
+            message=f"{self.release.name} {version}: {', '.join(sorted(self.release.tables))}",
+            files=files,
+            delete=sorted(gone - {file.path for file in merged.all_files}),
+        )
+
+    def _merged(self) -> Release:
+        """The tables of the head with those of the release in their place; a file of a table goes with it."""
+        old, new = self.old, self.release
+        if old is None:
+            return replace(new, files=_by_path(new.files))
+        if old.name != new.name:
+            raise BadInput(
+                f"{self.place.name} holds the dataset {old.name}, and this is {new.name}; publish it elsewhere"
+            )
+        files = {file.path: file for file in old.files if not _names_in(file.path) & new.tables.keys()}
+        files |= {file.path: file for file in new.files}
+        return replace(new, version=old.version, tables={**old.tables, **new.tables}, files=_by_path(files.values()))
+
+    def _old_tables(self, scratch: Path) -> Path:
+        """A folder with the tables of the head that the release replaces; files that are equal are not fetched."""
+        assert self.old is not None and self.head is not None
+        tables = {name: table for name, table in self.old.tables.items() if name in self.release.tables}
+        save(replace(self.old, tables=tables, files=()), scratch)
+        files: list[DataFile] = []
+        for name, table in tables.items():
+            if table.splits != self.release.tables[name].splits:
+                files += table.files
+        if files:
+            self.place.fetch([file.path for file in files], self.head, scratch)
+        for file in files:
+            copy = scratch / file.path
+            if not copy.is_file() or file_digest(copy) != f"sha256:{file.sha256}":
+                raise OutsideFailed(f"{self.place.name}@{self.head}: {file.path} is not the file of its manifest")
+        return scratch
+
+    def _release_at(self, commit: str) -> Release | None:
+        manifest = self.read(MANIFEST, commit)
+        if manifest is None:
+            return None
+        with tempfile.TemporaryDirectory() as scratch:
+            write(Path(scratch) / MANIFEST, manifest)
+            try:
+                return read(scratch)
+            except BadInput as error:
+                problem = str(error).replace(f"{scratch}/", "")
+                raise BadInput(f"{self.place.name}@{commit} cannot be added to: {problem}") from error
+
+
+def _by_path(files: Iterable[DataFile]) -> tuple[DataFile, ...]:
+    return tuple(sorted(files, key=lambda file: file.path))
+
+
+def _names_in(path: str) -> set[str]:
+    """The names in a path, the last without its suffix: a file that bears a table's name is that table's."""
+    return set(PurePosixPath(path).with_suffix("").parts)

@@ -1,0 +1,113 @@
+"""Texts as they are compared: words, passages of a row, and grams.
+
+Words are lower case without punctuation, and every Han or Kana character is a word of its own. A gram is n words in a
+row, known by 64 bits: a polynomial hash whose running sums give every gram of a text in a few numpy steps.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from exabench.core.nouns import Passage
+from exabench.core.rows import Row
+
+_IDEOGRAPH = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_IDEOGRAPH}]|[^\W_{_IDEOGRAPH}]+")
+_ASCII = bytes(i if chr(i).isalnum() and i < 128 else 32 for i in range(256))
+
+
+@lru_cache(maxsize=256)  # the texts of one row are asked for several times, then never again
+def words(text: str) -> tuple[str, ...]:
+    """The words of a text, as they are compared."""
+    if text.isascii():  # the same, three times as fast
+        return tuple(text.lower().encode().translate(_ASCII).decode().split())
+    return tuple(_WORD.findall(text.lower()))
+
+
+def passages_of(row: Row) -> list[Passage]:
+    """The passages of a row of any family: its one, its list in order, or its positive and then its negatives."""
+    if "passage_id" in row:
+        return [Passage(row["passage_id"], row["passage"], row["title"])]
+    if "passage_ids" in row:
+        return _listed(row["passage_ids"], row["passages"], row["titles"])
+    positive = Passage(row["positive_id"], row["positive"], row["positive_title"])
+    return [positive, *_listed(row["negative_ids"], row["negatives"], row["negative_titles"])]
+
+
+def _listed(ids: Sequence[str], texts: Sequence[str], titles: Sequence[str]) -> list[Passage]:
+    return [Passage(id, text, title) for id, text, title in zip(ids, texts, titles, strict=True)]
+
+
+def mixed(x: np.ndarray) -> np.ndarray:
+    """64 bits in, 64 well-mixed bits out (the finaliser of SplitMix64)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def constants(start: int, count: int) -> np.ndarray:
+    """`count` fixed numbers that look random (SplitMix64 from `start` on): the same on every machine."""
+    return mixed(np.arange(start, start + count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+
+
+_BYTES = constants(1, 256)
+"""The number that stands for each byte of a text."""
+_BASE = 0x9E3779B97F4A7C15
+_BASE_INVERSE = pow(_BASE, -1, 1 << 64)
+
+
+def _powers(base: int, count: int) -> np.ndarray:
+    """base, base**2, ..., base**count, modulo 2**64."""
+    return np.cumprod(np.full(count, base, np.uint64))
+
+
+_POWERS = _powers(_BASE, 4096)  # of most texts; a longer one makes its own
+_INVERSE_POWERS = _powers(_BASE_INVERSE, 4096)
+
+
+class _Hashes(NamedTuple):
+    """What the hash of any words in a row of a text is made of, without reading the text again.
+
+    With b[i] the number of byte i, sums[k] is the sum of b[i] * BASE**(i + 1) over the first k bytes. The bytes from s
+    to e have the hash (sums[e] - sums[s]) * BASE**-(s + 1), which is the same wherever they stand.
+    """
+
+    sums: np.ndarray  # one more than there are bytes
+    starts: np.ndarray  # the byte at which each word begins
+    ends: np.ndarray  # and the one behind its last
+    inverse_at_starts: np.ndarray
+
+
+@lru_cache(maxsize=256)
+def _hashes(text: str) -> _Hashes:
+    data = np.frombuffer(" ".join(words(text)).encode(errors="surrogatepass"), np.uint8)
+    size = len(data)
+    powers = _POWERS if size <= len(_POWERS) else _powers(_BASE, size)
+    inverse_powers = _INVERSE_POWERS if size <= len(_POWERS) else _powers(_BASE_INVERSE, size)
+    sums = np.zeros(size + 1, np.uint64)
+    np.cumsum(_BYTES[data] * powers[:size], out=sums[1:])
+    if not size:
+        no_word = np.zeros(0, np.int64)
+        return _Hashes(sums, no_word, no_word, inverse_powers[no_word])
+    blanks = np.flatnonzero(data == ord(" "))
+    starts = np.concatenate([[0], blanks + 1])
+    ends = np.concatenate([blanks, [size]])
+    return _Hashes(sums, starts, ends, inverse_powers[starts])
+
+
+def grams(text: str, n: int) -> np.ndarray:
+    """The hashes of every `n` words in a row (uint64); of the whole where it is shorter, none where it has no word."""
+    text_hashes = _hashes(text)
+    count = len(text_hashes.starts)
+    if not count:
+        return np.zeros(0, np.uint64)
+    width = min(n, count)
+    starts = text_hashes.starts[: count - width + 1]
+    ends = text_hashes.ends[width - 1 :]
+    sums = text_hashes.sums[ends] - text_hashes.sums[starts]
+    return mixed(sums * text_hashes.inverse_at_starts[: len(starts)])

@@ -1,0 +1,116 @@
+"""Leaks: what rows for training share with the benchmarks that they must not know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from exabench.core.nouns import Passage, Query, Task
+from exabench.core.rows import Row
+from exabench.data.quality._texts import grams, passages_of
+from exabench.tasks.catalogue import tasks
+
+GRAM = 13
+"""Words in a row that a benchmark's text and a row must share to count as a leak (the length GPT-3's authors took)."""
+_PLACE = re.compile(r"folder (\S+) in BEIR layout|ir_datasets (\S+)|Hub dataset ([^\s@]+)")  # a collection's `source`
+KINDS = ("query id", "query text", "passage id", "passage text")
+
+
+class Leaks:
+    """What rows share with benchmarks: ids within one collection, and 13 words in a row anywhere.
+
+    A text of fewer words counts where the whole of it is the whole of the other: that is how short queries are found.
+    """
+
+    def __init__(self) -> None:
+        self.tasks: list[str] = []
+        self._ids: dict[tuple[str, str, str], set[int]] = {}
+        self._added: list[tuple[np.ndarray, int]] = []
+        self._grams = np.zeros(0, np.uint64)  # sorted
+        self._owners = np.zeros(0, np.uint16)
+
+    def add(self, task: Task, queries: Iterable[Query], passages: Iterable[Passage]) -> None:
+        """Know a benchmark: its judged queries and passages; a passage without a text is known by its id alone."""
+        collection = collection_of(task.name)
+        first = len(self.tasks) * len(KINDS)  # an owner is a task and one of KINDS, as one number
+        self.tasks.append(task.name)
+        query_grams: list[np.ndarray] = []
+        for query in queries:
+            self._ids.setdefault((collection, "query", query.id), set()).add(first)
+            query_grams.append(grams(query.text, GRAM))
+        passage_grams: list[np.ndarray] = []
+        for passage in passages:
+            self._ids.setdefault((collection, "passage", passage.id), set()).add(first + 2)
+            passage_grams.append(grams(passage.flat(), GRAM))
+        for some, owner in ((query_grams, first + 1), (passage_grams, first + 3)):
+            if some:
+                self._added.append((np.unique(np.concatenate(some)), owner))
+
+    def marks(self, row: Row) -> dict[str, list[str]]:
+        """The benchmarks that a row leaks, in the order they were added, each with what is shared (of KINDS)."""
+        passages = passages_of(row)
+        collection = collection_of(row["source"])
+        owners = set(self._ids.get((collection, "query", row["query_id"]), ()))
+        for passage in passages:
+            owners.update(self._ids.get((collection, "passage", passage.id), ()))
+        owners.update(self._sharing([row["query"], *(passage.flat() for passage in passages)]))
+        marks: dict[str, list[str]] = {}
+        for owner in sorted(owners):
+            task, kind = divmod(owner, len(KINDS))
+            marks.setdefault(self.tasks[task], []).append(KINDS[kind])
+        return marks
+
+    def _sharing(self, texts: Sequence[str]) -> set[int]:
+        """The owners of the grams that these texts hold."""
+        self._settle()
+        found = np.concatenate([grams(text, GRAM) for text in texts])
+        if not len(self._grams) or not len(found):
+            return set()
+        nearest = np.minimum(self._grams.searchsorted(found), len(self._grams) - 1)
+        shared = np.unique(found[self._grams[nearest] == found])
+        places = self._grams.searchsorted(shared)
+        ends = self._grams.searchsorted(shared, "right")
+        owners: set[int] = set()
+        while len(places):  # the first owner of every gram, then the second of those that have one, ...
+            owners.update(np.unique(self._owners[places]).tolist())
+            places = places + 1
+            more = places < ends
+            places = places[more]
+            ends = ends[more]
+        return owners
+
+    def _settle(self) -> None:
+        """Sort what was added into the one table: 10 bytes a gram."""
+        if not self._added:
+            return
+        all_grams = [self._grams]
+        all_owners = [self._owners]
+        for some, owner in self._added:
+            all_grams.append(some)
+            all_owners.append(np.full(len(some), owner, np.uint16))
+        every = np.concatenate(all_grams)
+        order = np.argsort(every, kind="stable")
+        self._grams = every[order]
+        self._owners = np.concatenate(all_owners)[order]
+        self._added = []
+
+
+@lru_cache(maxsize=256)
+def collection_of(source: str) -> str:
+    """The one name of the collection whose ids a task's name or a row's `source` speaks of.
+
+    "trec-dl-2020", "folder trec-dl-2020 in BEIR layout" and "ir_datasets msmarco-passage/train" are all
+    "msmarco-passage", because one id means one passage in them. What no task knows keeps its own name.
+    """
+    found = _PLACE.match(source)
+    plain = next(filter(None, found.groups())) if found else source
+    by_repo = {task.hub["repo"]: task for task in tasks().values() if task.hub}
+    task = by_repo.get(plain) or tasks().get(plain)
+    known = task.ir_datasets if task and task.ir_datasets else plain
+    parts = known.split("/")
+    depth = {"beir": 2, "msmarco-passage": 1, "disks45": 1}.get(parts[0], len(parts))
+    root = "/".join(parts[: depth + (parts[:2] == ["beir", "cqadupstack"])])
+    return "msmarco-passage" if root == "beir/msmarco" else root

@@ -1,0 +1,96 @@
+"""Report: what the rows of a table are like, in figures; the same whatever the order of the rows."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from exabench.core.rows import Row
+from exabench.data.quality._texts import passages_of, words
+
+REPAIRS = ("malformed", "repeated", "missing", "out_of_range")
+"""What a listwise answer may need, in the order of the columns."""
+
+
+class Report:
+    """Figures over the rows of a table, row by row; memory does not grow with their number.
+
+    Lengths are in words, percentiles the nearest rank, shares between 0 and 1 and rounded to six digits.
+    """
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._lengths: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        self._shares: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._leaks: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._leaking: int | None = None
+
+    def add(self, row: Row, leaks: Mapping[str, Iterable[str]] | None = None) -> None:
+        """Count a row, with what it leaks (`Leaks.marks`); None: nobody looked."""
+        self._rows += 1
+        self._lengths["query words"][len(words(row["query"]))] += 1
+        for passage in passages_of(row):
+            self._lengths["passage words"][len(words(passage.text))] += 1
+        if "explanation" in row:
+            self._lengths["explanation words"][len(words(row["explanation"]))] += 1
+            self._shares["labels"]["relevant" if row["relevant"] else "not relevant"] += 1
+        if "negative_ids" in row:
+            self._lengths["negatives"][len(row["negative_ids"])] += 1
+            self._counts["negative sources"].update(row["negative_sources"])
+        if "passage_ids" in row:
+            self._lengths["list"][len(row["passage_ids"])] += 1
+        if "first_stage" in row:
+            repairs = {kind: row[kind] for kind in REPAIRS}
+            self._shares["first stages"][row["first_stage"]] += 1
+            self._shares["lists"]["repaired" if any(repairs.values()) else "whole"] += 1
+            self._counts["repairs"].update(repairs)
+        if "first_stages" in row:
+            self._counts["first stages"].update(row["first_stages"])
+        if "query_source" in row:
+            self._shares["query sources"][row["query_source"]] += 1
+        if leaks is not None:
+            self._leaking = (self._leaking or 0) + bool(leaks)
+            for task, kinds in leaks.items():
+                self._leaks[task].update(["rows", *kinds])
+
+    def figures(self) -> dict[str, Any]:
+        """All figures as JSON holds them; those that the family does not have are not there.
+
+        `leaks`, where somebody looked: rows that share something with any benchmark, their rate, and by benchmark the
+        rows that share something and how many share what.
+        """
+        found: dict[str, Any] = {"rows": self._rows}
+        for name, lengths in sorted(self._lengths.items()):
+            found[name] = _spread(lengths)
+        for name, shares in sorted(self._shares.items()):
+            found[name] = {value: _rate(count, shares.total()) for value, count in sorted(shares.items())}
+        for name, counts in sorted(self._counts.items()):
+            found[name] = dict(sorted(counts.items()))
+        if "repairs" in self._counts:
+            found["repairs"] = {kind: self._counts["repairs"][kind] for kind in REPAIRS}
+        if self._leaking is not None:
+            by_task = {task: dict(sorted(counts.items())) for task, counts in sorted(self._leaks.items())}
+            rate = _rate(self._leaking, self._rows)
+            found["leaks"] = {"rows": self._leaking, "rate": rate, "benchmarks": by_task}
+        return found
+
+
+def _spread(lengths: Mapping[int, int]) -> dict[str, float]:
+    """Mean, nearest-rank percentiles and extremes of a histogram `{value: how often}`."""
+    total = sum(lengths.values())
+    values = sorted(lengths)
+    found = {"mean": round(sum(value * times for value, times in lengths.items()) / total, 6)}
+    for percent in (5, 50, 95):
+        below = 0
+        for value in values:
+            below += lengths[value]
+            if below * 100 >= percent * total:
+                found[f"p{percent}"] = value
+                break
+    return {**found, "min": values[0], "max": values[-1]}
+
+
+def _rate(part: int, whole: int) -> float:
+    return round(part / whole, 6) if whole else 0.0

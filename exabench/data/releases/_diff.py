@@ -1,0 +1,235 @@
+"""What changed between two releases: tables, splits, fields, and rows by their ids."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from exabench.core.errors import BadInput, plural, printable
+from exabench.core.rows import Release, Table
+from exabench.data.releases._checks import batches
+from exabench.data.releases._manifest import read
+from exabench.data.releases._versions import FIRST, numbers
+
+EXAMPLES = 5  # ids that are named for each kind of change
+
+
+@dataclass(frozen=True)
+class TableDiff:
+    """What changed in a table. `change` is "added", "removed" or "changed"; the lists of ids are examples.
+
+    A row is the same where its id is; it changed where its split or a field that both releases have did, and
+    `changed_ids` says which. `rows_changed` and the like count all of them.
+    """
+
+    change: str
+    rows_before: int
+    rows_after: int
+    fields_added: Mapping[str, str] = field(default_factory=dict)
+    fields_removed: Mapping[str, str] = field(default_factory=dict)
+    fields_retyped: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    splits_added: tuple[str, ...] = ()
+    splits_removed: tuple[str, ...] = ()
+    rows_added: int = 0
+    rows_removed: int = 0
+    rows_changed: int = 0
+    added_ids: tuple[str, ...] = ()
+    removed_ids: tuple[str, ...] = ()
+    changed_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def breaking(self) -> bool:
+        """May code that reads the old table fail on the new one?"""
+        return bool(self.change == "removed" or self.fields_removed or self.fields_retyped or self.splits_removed)
+
+    def lines(self, name: str) -> Iterator[str]:
+        """The changes in words, a line each."""
+        if self.change != "changed":
+            rows = self.rows_after if self.change == "added" else self.rows_before
+            yield f"table {name}: {self.change} ({plural(rows, 'row')})"
+            return
+        for added, kind in self.fields_added.items():
+            yield f"table {name}: field {printable(added)} added ({kind})"
+        for removed in self.fields_removed:
+            yield f"table {name}: field {printable(removed)} removed"
+        for retyped, (before, after) in self.fields_retyped.items():
+            yield f"table {name}: field {printable(retyped)} was {before}, is {after}"
+        for split in self.splits_added:
+            yield f"table {name}: split {split} added"
+        for split in self.splits_removed:
+            yield f"table {name}: split {split} removed"
+        changed = [f"{id} ({', '.join(fields)})" for id, fields in self.changed_ids.items()]
+        for what, count, examples in (
+            ("added", self.rows_added, self.added_ids),
+            ("removed", self.rows_removed, self.removed_ids),
+            ("changed", self.rows_changed, changed),
+        ):
+            if count:
+                more = ", ..." if count > len(examples) else ""
+                yield f"table {name}: {plural(count, 'row')} {what}: {', '.join(map(printable, examples))}{more}"
+
+
+@dataclass(frozen=True)
+class Diff:
+    """What changed between two releases: the tables that did, by name. Card, report and licence are not compared."""
+
+    tables: Mapping[str, TableDiff]
+
+    @property
+    def breaking(self) -> bool:
+        """May code that reads the old release fail on the new one?"""
+        return any(table.breaking for table in self.tables.values())
+
+    def lines(self) -> list[str]:
+        """The changes in words, a line each; none where tables, fields and rows are the same."""
+        return [line for name, table in self.tables.items() for line in table.lines(printable(name))]
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, as JSON holds it."""
+        return {"breaking": self.breaking, **asdict(self)}
+
+
+def diff(old_folder: str | Path, new_folder: str | Path) -> Diff:
+    """Compare two releases on disk. Raises BadInput for a file that is not the one of its manifest.
+
+    A table whose files are the same bytes in both is not read, and need not be there. Of any other, the row ids of
+    the old one are held with 16 bytes for the content of each row: some 200 bytes a row.
+    """
+    old = Path(old_folder)
+    new = Path(new_folder)
+    before = read(old).tables
+    after = read(new).tables
+    changes: dict[str, TableDiff] = {}
+    for name in sorted(before.keys() | after.keys()):
+        if name not in before:
+            table = after[name]
+            change = TableDiff("added", 0, table.rows, fields_added=table.columns)
+            changes[name] = replace(change, splits_added=tuple(sorted(table.splits)))
+        elif name not in after:
+            table = before[name]
+            change = TableDiff("removed", table.rows, 0, fields_removed=table.columns)
+            changes[name] = replace(change, splits_removed=tuple(sorted(table.splits)))
+        else:
+            change = _compared(_Side(old, name, before[name]), _Side(new, name, after[name]))
+            if change != TableDiff("changed", change.rows_before, change.rows_after):
+                changes[name] = change
+    return Diff(changes)
+
+
+def next_version(old: Release | None, new: Release, changes: Diff | None) -> str:
+    """The version of `new`, that came after `old` with these `changes` (None where there is no old one).
+
+    major: a table, a split or a field is gone, or a field has another type, so that a reader's code may break.
+    minor: any other change of tables, splits, fields or rows. patch: anything else. The old version: one content.
+    """
+    if old is None:
+        return FIRST
+    if old.content == new.content:
+        return old.version
+    if changes is None:
+        raise BadInput(f"release {new.name} follows version {old.version}; compare the two first")
+    major, minor, patch = numbers(old.version)
+    if changes.breaking:
+        return f"{major + 1}.0.0"
+    if changes.tables:
+        return f"{major}.{minor + 1}.0"
+    return f"{major}.{minor}.{patch + 1}"
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A table in one of the two releases."""
+
+    folder: Path
+    name: str
+    table: Table
+
+    def batches(self, fields: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """Every batch with the name of its split, splits sorted."""
+        for split in sorted(self.table.splits):
+            for batch in batches(self.folder, self.table, split, fields):
+                yield split, batch
+
+    def digests(self, fields: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """The id of every row, and a digest of its split and those fields (`id` is the first of them)."""
+        for split, batch in self.batches(fields):
+            columns = [batch.column(name).to_pylist() for name in fields]
+            for values in zip(*columns, strict=True):
+                # repr tells any two strings, numbers and lists of them apart, and is the fastest that does
+                yield values[0], hashlib.blake2b(repr((split, values)).encode(), digest_size=16).digest()
+
+    def rows(self, fields: Sequence[str], ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The rows of those ids, with `split` among the fields."""
+        found: dict[str, dict[str, Any]] = {}
+        wanted = pa.array(ids, pa.string())
+        for split, batch in self.batches(fields):
+            for row in batch.filter(pc.is_in(batch.column("id"), value_set=wanted)).to_pylist():
+                found[row["id"]] = {"split": split, **row}
+        return found
+
+
+def _compared(old: _Side, new: _Side) -> TableDiff:
+    before = old.table.columns
+    after = new.table.columns
+    both = before.keys() & after.keys()
+    change = TableDiff(
+        "changed",
+        old.table.rows,
+        new.table.rows,
+        fields_added={name: kind for name, kind in after.items() if name not in both},
+        fields_removed={name: kind for name, kind in before.items() if name not in both},
+        fields_retyped={
+            name: (before[name], after[name]) for name in before if before[name] != after.get(name, before[name])
+        },
+        splits_added=tuple(sorted(new.table.splits.keys() - old.table.splits.keys())),
+        splits_removed=tuple(sorted(old.table.splits.keys() - new.table.splits.keys())),
+    )
+    return change if old.table.splits == new.table.splits else _with_rows(change, old, new)
+
+
+def _with_rows(change: TableDiff, old: _Side, new: _Side) -> TableDiff:
+    """A TableDiff with what changed in the rows, over the fields that both sides have with one type."""
+    if not old.table.columns.get("id") == new.table.columns.get("id") == "string":
+        raise BadInput(f"table {old.name} has no ids in one of the two releases; its rows cannot be compared")
+    fields = ["id"]
+    for name, kind in old.table.columns.items():
+        if name != "id" and new.table.columns.get(name) == kind:
+            fields.append(name)
+    known = dict(old.digests(fields))
+    added: list[str] = []
+    changed: list[str] = []
+    rows_added = rows_changed = 0
+    for id, digest in new.digests(fields):
+        before = known.pop(id, None)
+        if before is None:
+            rows_added += 1
+            if len(added) < EXAMPLES:
+                added.append(id)
+        elif before != digest:
+            rows_changed += 1
+            if len(changed) < EXAMPLES:
+                changed.append(id)
+    return replace(
+        change,
+        rows_added=rows_added,
+        rows_removed=len(known),
+        rows_changed=rows_changed,
+        added_ids=tuple(added),
+        removed_ids=tuple(islice(known, EXAMPLES)),
+        changed_ids=_changed_fields(old, new, fields, changed),
+    )
+
+
+def _changed_fields(old: _Side, new: _Side, fields: Sequence[str], ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    if not ids:
+        return {}
+    before = old.rows(fields, ids)
+    after = new.rows(fields, ids)
+    return {id: tuple(name for name in after[id] if before[id][name] != after[id][name]) for id in ids}

@@ -1,0 +1,155 @@
+"""The work folder of a build: the only code that knows its files. Each is whole or not there, and checked when read.
+
+recipe.lock.json            what is being built; a build of anything else is refused here
+revisions.lock.json         commits that were looked up on the Hub, once
+plan/NNNNN.jsonl            the items, in shards of equal size; plan/plan.json says that all are there
+shards/NNNNN.<digest>.jsonl what became of a shard's items, under the digest of these very bytes
+quarantine.jsonl            rejected items with reason and raw reply
+release/                    the Release
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, flat, from_json, json_text, lines, read_bytes, read_json, write
+from exabench.core.records import read
+from exabench.core.rows import Item
+
+Line = Mapping[str, Any]
+
+
+class WorkFolder:
+    """A build's files below `folder`."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.lock = self.folder / "revisions.lock.json"
+        self.release = self.folder / "release"
+        self.quarantine = self.folder / "quarantine.jsonl"
+        self.agreed = self.folder / "recipe.lock.json"
+        self._plan = self.folder / "plan" / "plan.json"
+
+    def agree(self, about: Mapping[str, Any]) -> None:
+        """Write down what is being built, or hold it against what was. Raises BadInput naming the differences."""
+        if not self.agreed.is_file():
+            write(self.agreed, json_text(about))
+            return
+        before = dict(flat(read_json(self.agreed)))
+        now = dict(flat(from_json(json_text(about))))
+        differences = []
+        for key in sorted(before.keys() | now.keys()):
+            if before.get(key) != now.get(key):
+                differences.append(f"{key} was {_short(before.get(key))} and is {_short(now.get(key))}")
+        if differences:
+            told = "; ".join(differences[:4])
+            more = f"; and {len(differences) - 4} more" if len(differences) > 4 else ""
+            raise BadInput(f"holds another build ({told}{more}); give another --to", file=self.folder)
+
+    # -- the plan ------------------------------------------------------------------------------------------
+
+    def planned(self) -> int | None:
+        """How many shards the plan has; None where it is not whole yet."""
+        return len(read_json(self._plan)["shards"]) if self._plan.is_file() else None
+
+    def plan(self, items: Iterable[Item], size: int) -> int:
+        """Write the plan, `size` items to a shard; how many shards. Raises BadInput for an id that stands twice."""
+        digests: list[str] = []
+        keys = array("Q")  # eight bytes an item, whatever their number
+        for some in _groups(items, size):
+            keys.extend(_key(item.id) for item in some)
+            text = "".join(_json(asdict(item)) for item in some)
+            write(self._planned_file(len(digests)), text)
+            digests.append(digest_of(text))
+        self._refuse_twins(np.frombuffer(keys, np.uint64), len(digests))
+        write(self._plan, json_text({"items": len(keys), "shards": digests}))
+        return len(digests)
+
+    def _refuse_twins(self, keys: np.ndarray, shards: int) -> None:
+        found, times = np.unique(keys, return_counts=True)
+        twins = set(found[times > 1].tolist())
+        if not twins:
+            return
+        for number in range(shards):
+            for _, line in lines(self._planned_file(number)):
+                id = json.loads(line)["id"]
+                if _key(id) in twins:
+                    raise BadInput("the builder gives two items of one id; every item needs another", id=id)
+
+    def items(self, number: int) -> list[Item]:
+        """The items of a shard. Raises BadInput where its file is not the one that was planned."""
+        file = self._planned_file(number)
+        data = read_bytes(file)
+        if digest_of(data) != read_json(self._plan)["shards"][number]:
+            raise BadInput("is not the file that was planned; remove the folder's plan/ and build again", file=file)
+        return [read(Item, json.loads(line), file=file) for line in data.decode().split("\n") if line]
+
+    def all_items(self) -> Iterator[Item]:
+        """Every item of the plan, in order."""
+        for number in range(self.planned() or 0):
+            yield from self.items(number)
+
+    def _planned_file(self, number: int) -> Path:
+        return self.folder / "plan" / f"{number:05d}.jsonl"
+
+    # -- finished shards -----------------------------------------------------------------------------------
+
+    def finished(self, number: int) -> Path | None:
+        """The file of a shard that is done; one that is not what its name says is removed, to be made again."""
+        for file in sorted((self.folder / "shards").glob(f"{number:05d}.*.jsonl")):
+            if file.name == _named(number, file.read_bytes()):
+                return file
+            file.unlink()
+        return None
+
+    def finish(self, number: int, made: Iterable[Line]) -> None:
+        """Keep what became of a shard's items."""
+        text = "".join(map(_json, made))
+        write(self.folder / "shards" / _named(number, text.encode()), text)
+
+    def lines(self) -> Iterator[Line]:
+        """What became of every item, in the order of the plan; one at a time."""
+        for number in range(self.planned() or 0):
+            file = self.finished(number)
+            if file is None:
+                raise BadInput(f"shard {number} is not done; run the same build again", file=self.folder)
+            for _, line in lines(file):
+                yield json.loads(line)
+
+
+def _groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    source = iter(items)
+    while some := list(islice(source, size)):
+        yield some
+
+
+def _key(id: str) -> int:
+    return int(digest_of(id)[-16:], 16)
+
+
+def _named(number: int, data: bytes) -> str:
+    return f"{number:05d}.{digest_of(data).removeprefix('sha256:')[:32]}.jsonl"
+
+
+def _json(value: object) -> str:
+    """One line; a text that cannot be UTF-8 (half of a surrogate pair) keeps its escape."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(value, sort_keys=True, allow_nan=False)
+    return text + "\n"
+
+
+def _short(value: object) -> str:
+    text = "absent" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."

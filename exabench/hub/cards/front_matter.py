@@ -1,0 +1,127 @@
+"""The YAML at the top of a card: the keys that the Hub reads are computed, all others are kept as they were written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from exabench.core.errors import BadInput
+
+# What the Hub knows (huggingface/hub-docs, docs/hub/repositories-licenses.md); any other licence is "other" there.
+HUB_LICENCES = frozenset(
+    "apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 bigcode-openrail-m "
+    "afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc cc0-1.0 cc-by-2.0 "
+    "cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 "
+    "cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 "
+    "cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 agpl-3.0 gfdl gpl gpl-2.0 "
+    "gpl-3.0 lgpl lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 odc-by odbl openrail++ osl-3.0 postgresql ofl-1.1 "
+    "ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license llama2 gemma unknown other".split()
+)
+_BLOCK = re.compile(r"\A\ufeff?\s*---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+_KEY_LINE = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
+_REMARKS = re.compile(r"(?:^[ \t]*(?:#[^\n]*)?\n)*\Z", re.MULTILINE)
+
+
+def split(text: str) -> tuple[str, str]:
+    """The YAML block of a card, empty where there is none, and what follows it."""
+    found = _BLOCK.match(text)
+    return (found[1], text[found.end() :]) if found else ("", text)
+
+
+def parsed(block: str, file: str = "README.md") -> dict[str, Any]:
+    """The values of a YAML block. Raises BadInput for what is no mapping."""
+    try:
+        values = yaml.safe_load(block)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BadInput(f"its front matter is not YAML ({' '.join(str(error).split())}); mend it", file=file) from error
+    if values is not None and not isinstance(values, dict):
+        raise BadInput("its front matter must be key: value lines", file=file)
+    return values or {}
+
+
+def written(values: Mapping[str, Any]) -> str:
+    """Values as YAML: one meaning for a reader of YAML 1.1 (Python) and of 1.2 (the Hub), one line for each text."""
+    if not values:
+        return ""
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    """Quotes every text that is not plainly a word (1e5 is a number to the Hub), and never writes an alias."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    odd = not text[:1].isalpha() or not text.isprintable()
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if odd else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def refreshed(existing: str, fresh: Mapping[str, Any], computed: Collection[str]) -> str:
+    """The block of a card that is there, with the keys that are `computed` written anew from `fresh`.
+
+    Of the other keys the block's own stay as they are written, remarks included, and `fresh` adds what it lacks.
+    Raises BadInput where the two kinds cannot be told apart.
+    """
+    held = {key: value for key, value in parsed(existing).items() if key not in computed}
+    added = {key: value for key, value in fresh.items() if key not in held}
+    block = _without(existing, computed) + written(added)
+    if held and {key: value for key, value in parsed(block).items() if key in held} != held:
+        raise BadInput("the keys of its front matter refer to one another; write each one out", file="README.md")
+    return block
+
+
+def _without(block: str, computed: Collection[str]) -> str:
+    """The block without some keys, byte for byte; a remark stays with the key that it stands before."""
+    before, *pieces = _KEY_LINE.split(block)
+    kept = before
+    names = set()
+    for piece in pieces:
+        value = parsed(piece)
+        if len(value) != 1 or piece.startswith("{"):
+            raise BadInput("its front matter must be key: value lines", file="README.md")
+        [name] = value
+        if name in names:
+            raise BadInput("its front matter says a key twice", file="README.md")
+        names.add(name)
+        remarks = _REMARKS.search(piece)
+        if name not in computed:
+            kept += piece
+        elif remarks:
+            kept += remarks[0]
+    return kept
+
+
+def licence_keys(names: Iterable[str]) -> dict[str, Any]:
+    """Licences as the Hub reads them: `license`, and `license_name` for those that it does not know."""
+    known = set()
+    others = []
+    for name in sorted({name.strip() for name in names}):
+        if name.lower() in HUB_LICENCES:
+            known.add(name.lower())
+        else:
+            known.add("other")
+            others.append(re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") or "other")
+    keys: dict[str, Any] = {"license": known.pop() if len(known) == 1 else sorted(known)}
+    if others:
+        keys["license_name"] = "-and-".join(others)
+    return keys
+
+
+def licence_in(card: str) -> str:
+    """The licence that a card's front matter names, in its own words; empty where it names none that can be read."""
+    try:
+        values = parsed(split(card)[0])
+    except BadInput:
+        return ""
+    licence = values.get("license")
+    if licence == "other":
+        licence = values.get("license_name") or licence
+    return licence if isinstance(licence, str) else ""

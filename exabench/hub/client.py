@@ -1,0 +1,421 @@
+"""The Hugging Face Hub: the only module that talks to it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import random
+import re
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from exabench.core.errors import BadInput, OutsideFailed, printable
+from exabench.core.files import digest_of, json_text, read_json, write
+from exabench.core.nouns import ModelFolder
+
+T = TypeVar("T")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+# What nobody else may see: a token, and in a URL a password before the host or a signature behind the question mark.
+_SECRET = re.compile(r"(?<=://)[^/@\s]+@|(?<=\?)[^\s'\"]+|\bhf_\w+|(?<=Bearer )\S+")
+# What is read of a model: weights as safetensors, and texts. A pickle is never fetched and never opened.
+MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+# What stands beside them and nobody reads to score: reports of a training, which name the digest of what they are of.
+REPORTS = ("manifest.json", "training.json")
+CARD = "README.md"  # read for the licence alone: a word changed on it makes no other model
+_PICKLES = {".bin", ".ckpt", ".dill", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
+
+
+def model_folder(model: str, revision: str = "", lock: str | Path | None = None) -> ModelFolder:
+    """A model on disk: a local folder, `pypi:<package>` (a folder inside an installed package) or a Hub id.
+
+    A local folder is pinned by the digest of its files (all that is read of a model, so its REPORTS are not among
+    them), a Hub id by its commit (looked up once, then locked); one that is given by a digest is held against it too.
+    Raises BadInput for a folder that is not a model in safetensors or is not at `revision`, OutsideFailed.
+    """
+    if model.startswith("pypi:"):
+        folder = _packaged(model.removeprefix("pypi:"))
+    elif Path(model).is_dir():
+        folder = Path(model)
+    elif _REPO.fullmatch(model) and not model.startswith("."):
+        digest = revision if revision.startswith("sha256:") else ""
+        commit = pinned(model, None if digest else revision or None, lock, kind="model")
+        there = _checked(snapshot(model, commit))
+        if digest and (found := _folder_digest(there)) != digest:
+            raise BadInput(f"model {model}@{commit} is not at revision {digest[:19]}... but at {found}")
+        return ModelFolder(model, there, commit)
+    else:
+        raise BadInput(f"model {model!r} is no folder here and no Hub id (owner/name); give one of the two")
+    digest = _folder_digest(_checked(folder))
+    if revision not in ("", digest):
+        raise BadInput(f"is not at revision {revision[:19]}... but at {digest}", file=folder)
+    return ModelFolder(model, folder, digest)
+
+
+def _packaged(package: str) -> Path:
+    found = importlib.util.find_spec(package.replace("-", "_"))
+    if found is None or found.origin is None:
+        raise BadInput(f"package {package} is not installed: pip install {package}")
+    configs = sorted(Path(found.origin).parent.rglob("config.json"), key=lambda file: len(file.parts))
+    if not configs:
+        raise BadInput(f"package {package} holds no model (no config.json)")
+    return configs[0].parent
+
+
+def _checked(folder: Path) -> Path:
+    if not (folder / "config.json").is_file():
+        raise BadInput("is not a model folder: config.json is missing", file=folder)
+    if not any(folder.glob("*.safetensors")):
+        raise BadInput("holds no weights in safetensors; convert them first (pickles are never loaded)", file=folder)
+    for index in sorted(folder.rglob("*.index.json")):
+        _check_shards(index)
+    return folder
+
+
+def _check_shards(index: Path) -> None:
+    """Every shard that an index names lies beside it: transformers would open whatever path stands there."""
+    value = read_json(index)
+    table = value.get("weight_map") if isinstance(value, dict) else None
+    if not isinstance(table, dict):
+        raise BadInput("has no weight_map", file=index)
+    for shard in sorted({str(shard) for shard in table.values()}):
+        if Path(shard).name != shard or "\\" in shard or not shard.isprintable():
+            raise BadInput(f"names the shard {printable(shard)!r}, which is no name of a file beside it", file=index)
+        if shard.endswith(".safetensors") and not (index.parent / shard).is_file():
+            raise BadInput(f"names the shard {printable(shard)!r}, which is not there", file=index)
+
+
+def _folder_digest(folder: Path) -> str:
+    files = {file for pattern in MODEL_FILES for file in folder.rglob(pattern) if file.is_file()}
+    files -= {folder / name for name in REPORTS}
+    digests = {}
+    for file in files:
+        with open(file, "rb") as stream:
+            digests[file.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return digest_of(digests)
+
+
+def pickles(folder: str | Path) -> list[str]:
+    """The files of a folder that may be pickles, by name or by how they begin: loading one runs whatever it says."""
+    files = (file for file in sorted(Path(folder).rglob("*")) if file.is_file())
+    return [file.relative_to(folder).as_posix() for file in files if _may_be_pickle(file)]
+
+
+def _may_be_pickle(file: Path) -> bool:
+    if file.suffix.lower() in _PICKLES:
+        return True
+    with open(file, "rb") as stream:
+        start = stream.read(9)
+    if file.suffix == ".safetensors" and start[8:] == b"{":  # its first eight bytes are a length, and may be any
+        return False
+    if start[:4] == b"PK\x03\x04" and zipfile.is_zipfile(file):  # torch.save
+        with zipfile.ZipFile(file) as archive:
+            return any(name.endswith(".pkl") for name in archive.namelist())
+    return start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+
+
+def snapshot(repo: str, commit: str, only: Sequence[str] = (), to: Path | None = None) -> Path:
+    """What is read of a model at a commit, in the client's cache; or `only` these files, as a fresh copy at `to`.
+
+    Raises OutsideFailed.
+    """
+    wanted = _literal(only) or [*MODEL_FILES, CARD]
+    return _download(repo, "model", commit, wanted, to)
+
+
+def dataset_snapshot(
+    repo: str, revision: str | None, lock: str | Path | None = None, *, only: Sequence[str] = (), to: Path | None = None
+) -> tuple[Path, str]:
+    """The files of a dataset (all, or `only` these paths) in a folder, and the commit that they are of (see `pinned`).
+
+    The folder is the client's cache, or a fresh copy at `to`. Nothing here looks into the files. Raises OutsideFailed.
+    """
+    commit = pinned(repo, revision, lock)
+    return _download(repo, "dataset", commit, _literal(only) or None, to), commit
+
+
+def _download(repo: str, kind: str, commit: str, patterns: list[str] | None, to: Path | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    with asking(f"{kind} {repo}@{commit}", refusals=False):
+        folder = snapshot_download(
+            repo, repo_type=kind, revision=commit, allow_patterns=patterns, local_dir=to, max_workers=4
+        )
+    return Path(folder)
+
+
+def _literal(paths: Sequence[str]) -> list[str]:
+    """Paths as patterns that match just them."""
+    return [re.sub(r"([*?[])", r"[\1]", path) for path in paths]
+
+
+def model_files(repo: str, commit: str) -> dict[str, int]:
+    """The files of a model at a commit, and their bytes. Raises OutsideFailed, BadInput as `Repository.head` does."""
+    with asking(f"model {repo}@{commit}: files"):
+        listed = api().list_repo_tree(repo, recursive=True, revision=commit)
+        return {str(entry.path): int(entry.size) for entry in listed if hasattr(entry, "size")}
+
+
+def file_part(repo: str, path: str, commit: str, start: int, end: int) -> bytes:
+    """The bytes `start` to `end` of a file of a model; no more is read. Raises as `model_files` does."""
+    from huggingface_hub import get_session, get_token, hf_hub_url
+
+    headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
+    token = get_token()
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    received = b""
+    url = hf_hub_url(repo, path, revision=commit)
+    with (
+        asking(f"model {repo}@{commit}: {path}"),
+        get_session().stream("GET", url, headers=headers) as answer,
+    ):
+        answer.raise_for_status()
+        if answer.status_code != 206 and start:
+            raise OSError("the server gives no parts of files")
+        for piece in answer.iter_raw():
+            received += piece
+            if len(received) >= end - start:
+                break
+    return received[: end - start]
+
+
+def pinned(repo: str, revision: str | None, lock: str | Path | None, *, kind: str = "dataset") -> str:
+    """The commit to read `repo` at: `revision` where it is one, else what the lock file says, else today's head.
+
+    A commit looked up here is written to the lock file, so that it is looked up once. Raises OutsideFailed.
+    """
+    if revision and _COMMIT.fullmatch(revision):
+        return revision
+    locked = read_json(lock) if lock and Path(lock).is_file() else {}
+    key = f"{'' if kind == 'dataset' else kind + ' '}{repo}@{revision or 'main'}"
+    if key not in locked.get("hub", {}):
+        with asking(f"{kind} {repo}", refusals=False):
+            commit = api().repo_info(repo, revision=revision, repo_type=kind).sha
+        locked.setdefault("hub", {})[key] = commit
+        if lock:
+            write(lock, json_text(locked))
+    return str(locked["hub"][key])
+
+
+def rows(repo: str, config: str, split: str, commit: str) -> Iterator[dict[str, Any]]:
+    """The rows of one config and split at a commit, in order. Raises OutsideFailed."""
+    import datasets
+
+    with asking(f"dataset {repo}@{commit} config {config}", refusals=False):
+        return iter(datasets.load_dataset(repo, config, split=split, revision=commit))
+
+
+def is_repo(name: str) -> bool:
+    """Whether a text can be the name of a repository: owner/name, in ASCII letters, digits and `._-`."""
+    return _REPO.fullmatch(name) is not None
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository that something is published to, of kind "dataset", "model" or "space".
+
+    Every call asks once, and its answer proves nothing: what was written is to be read again. Each raises
+    OutsideFailed, and BadInput where the Hub refuses the name or the token.
+    """
+
+    name: str
+    kind: str = "dataset"
+
+    def head(self) -> str | None:
+        """The commit that the main branch is at, or None where no such repository is to be seen."""
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        with asking(self._label):
+            try:
+                return str(api().repo_info(self.name, repo_type=self.kind).sha)
+            except RepositoryNotFoundError:
+                return None
+
+    def read(self, path: str, commit: str) -> bytes | None:
+        """The bytes of a small file at a commit, never from a cache; None where there is no such file."""
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import RemoteEntryNotFoundError
+
+        with asking(f"{self._label}@{commit}: {path}"), tempfile.TemporaryDirectory() as folder:
+            try:
+                file = hf_hub_download(self.name, path, repo_type=self.kind, revision=commit, local_dir=folder)
+            except RemoteEntryNotFoundError:
+                return None
+            return Path(file).read_bytes()
+
+    def fetch(self, paths: Sequence[str], commit: str, to: Path) -> None:
+        """Put copies of some files of a commit into a folder."""
+        _download(self.name, self.kind, commit, _literal(paths), to)
+
+    def commit(
+        self,
+        files: Mapping[str, Path | bytes],
+        message: str,
+        parent: str | None,
+        *,
+        delete: Sequence[str] = (),
+        pull_request: bool = False,
+        body: str = "",
+    ) -> str:
+        """Put files in and take others out, in one commit on `parent`; its sha, or its pull request's address.
+
+        Nothing happens where the head is no longer `parent`. An error does not say that nothing happened.
+        """
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        operations: list[Any] = [CommitOperationDelete(path, is_folder=False) for path in sorted(delete)]
+        operations += [CommitOperationAdd(path, file) for path, file in sorted(files.items())]
+        # The client sends its token wherever the answer about uploads says that they are to be confirmed.
+        with asking(f"{self._label}: commit"), _token_stays_here():
+            commit = api().create_commit(
+                self.name,
+                operations,
+                commit_message=message,
+                commit_description=body,
+                repo_type=self.kind,
+                parent_commit=parent,
+                create_pr=pull_request,
+            )
+        return str(commit.pr_url if pull_request else commit.oid)
+
+    def tags(self) -> dict[str, str]:
+        """The tags and the commits they are at."""
+        with asking(f"{self._label}: tags"):
+            return {tag.name: tag.target_commit for tag in api().list_repo_refs(self.name, repo_type=self.kind).tags}
+
+    def tag(self, name: str, commit: str) -> None:
+        """Tag a commit. Raises BadInput where the tag is at another one: tags never move."""
+        from huggingface_hub.errors import HfHubHTTPError
+
+        with asking(f"{self._label}: tag {name}"):
+            try:
+                api().create_tag(self.name, tag=name, revision=commit, repo_type=self.kind)
+            except HfHubHTTPError as error:
+                there = self.tags().get(name) if error.response.status_code == 409 else None
+                if there is None:
+                    raise
+                if there != commit:
+                    raise BadInput(
+                        f"{self._label}: tag {name} is at {there}, not at {commit}, and tags never move"
+                    ) from error
+
+    def create(self) -> None:
+        """Make the repository, if it is not there."""
+        with asking(f"{self._label}: create"):
+            static = "static" if self.kind == "space" else None
+            api().create_repo(self.name, repo_type=self.kind, exist_ok=True, space_sdk=static)
+
+    def url(self, revision: str = "") -> str:
+        """The address at which a person finds it, at a commit or a tag where one is given."""
+        from huggingface_hub import constants
+
+        kind = "" if self.kind == "model" else f"{self.kind}s/"
+        page = f"{_SECRET.sub('', constants.ENDPOINT)}/{kind}{self.name}"
+        return f"{page}/tree/{revision}" if revision else page
+
+    @property
+    def _label(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@contextlib.contextmanager
+def _token_stays_here() -> Iterator[None]:
+    """Take the token out of every request of the client's that goes to another host than the Hub's."""
+    from huggingface_hub import constants, get_session
+
+    def guarded(request: Any) -> None:
+        if str(request.url.copy_with(path="/", query=None)) != home:
+            request.headers.pop("authorization", None)
+
+    session = get_session()
+    home = str(type(session.base_url)(constants.ENDPOINT).copy_with(path="/", query=None))
+    hooks = session.event_hooks
+    session.event_hooks = {**hooks, "request": [*hooks["request"], guarded]}
+    try:
+        yield
+    finally:
+        session.event_hooks = hooks
+
+
+def until_seen(
+    look: Callable[[], T | None],
+    do: Callable[[], None],
+    what: str,
+    *,
+    advice: str = "run it again",
+    retries: int = 5,
+    pause: float = 1.0,
+    overtaken: Callable[[], bool] = lambda: False,
+    most_overtaken: int = 40,
+) -> T:
+    """What `look` finds: as long as it finds nothing, `do` is tried, whatever the reply to it was.
+
+    A lost reply thus does nothing twice. A failure is tried again `retries` times after a pause (in seconds, doubled
+    each time up to eightfold, give or take a half); one that somebody else's commit explains (`overtaken`) is counted
+    apart. `what` names what is looked for. Raises OutsideFailed when it was not seen after the last try.
+    """
+    failures = overtakings = successes = 0
+    last = OutsideFailed("it is not there")
+    while True:
+        try:
+            found = look()
+            if found is not None:
+                return found
+            if failures > retries or successes > retries:
+                break
+            do()
+            successes += 1
+            continue
+        except OutsideFailed as error:
+            last = error
+        if overtaken():
+            failures = 0
+            overtakings += 1
+        else:
+            failures += 1
+        if failures > retries + 1 or overtakings > most_overtaken:
+            break
+        time.sleep(pause * min(2 ** (failures + overtakings - 1), 8) * random.uniform(0.5, 1.5))
+    tries = failures + overtakings
+    raise OutsideFailed(f"{what} was not seen there after {tries} tries; {advice}: {last}") from last
+
+
+def api() -> Any:
+    """The client; it is loaded when the Hub is first asked."""
+    from huggingface_hub import HfApi
+
+    return HfApi()
+
+
+@contextlib.contextmanager
+def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
+    """Turn an error of the client into one line without secrets.
+
+    With `refusals` an answer that the Hub will give again is the asker's mistake (BadInput); all else is OutsideFailed.
+    """
+    try:
+        yield
+    except (BadInput, OutsideFailed):
+        raise
+    except Exception as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        bad_card = str(error).startswith("Invalid metadata in README.md")
+        said = _without_secrets(error)
+        if refusals and (status in (400, 401, 403, 404) or bad_card):
+            raise BadInput(f"Hub {what}: refused ({said}); check the name, the token and what it may do") from error
+        raise OutsideFailed(f"Hub {what}: {type(error).__name__}: {said}; check the network and try again") from error
+
+
+def _without_secrets(error: Exception) -> str:
+    """What an error says, in one line and without any secret that it may quote."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = text.replace(os.environ.get("HF_TOKEN") or "\0", "...")
+    return _SECRET.sub("...", text)[:200]

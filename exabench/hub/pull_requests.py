@@ -1,0 +1,103 @@
+"""Pull requests on the Hub: which are open, what they hold, what was said on them, and answering them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from exabench.hub.client import api, asking
+
+KIND = "dataset"
+"""What a board is on the Hub: a repository of data."""
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """A pull request as it is listed; `revision` is where its files are read, `date` the day it was opened."""
+
+    number: int
+    title: str
+    author: str
+    date: str
+    url: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A file of a revision: its bytes by sha256 or as git names them, and how many they are."""
+
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Talk:
+    """What was said on a pull request: (author, text), oldest first; `open`: it waits still."""
+
+    open: bool
+    comments: tuple[tuple[str, str], ...]
+
+
+def open_requests(repo: str, *, kind: str = KIND) -> list[PullRequest]:
+    """The open pull requests of a repository, oldest first. Raises OutsideFailed, BadInput where the Hub refuses."""
+    with asking(f"{kind} {repo}: pull requests"):
+        listed = api().get_repo_discussions(
+            repo, discussion_type="pull_request", discussion_status="open", repo_type=kind
+        )
+        found = []
+        for one in listed:
+            if one.is_pull_request and one.status == "open":
+                day = one.created_at.date().isoformat()
+                found.append(PullRequest(one.num, one.title, one.author, day, one.url, f"refs/pr/{one.num}"))
+    return sorted(found, key=lambda one: one.number)
+
+
+def talk(repo: str, number: int) -> Talk:
+    """What was said on a pull request. Raises as `open_requests` does."""
+    from huggingface_hub import DiscussionComment
+
+    with asking(f"{KIND} {repo}: pull request {number}"):
+        found = api().get_discussion_details(repo, number, repo_type=KIND)
+    comments = tuple((one.author, one.content) for one in found.events if isinstance(one, DiscussionComment))
+    return Talk(found.status == "open", comments)
+
+
+def comment(repo: str, number: int, text: str) -> None:
+    """Say something on a pull request. An error does not say that nothing was said. Raises as `open_requests` does."""
+    with asking(f"{KIND} {repo}: comment on pull request {number}"):
+        api().comment_discussion(repo, number, text, repo_type=KIND)
+
+
+def close(repo: str, number: int) -> None:
+    """Close a pull request. Raises as `open_requests` does."""
+    with asking(f"{KIND} {repo}: close pull request {number}"):
+        api().change_discussion_status(repo, number, "closed", repo_type=KIND)
+
+
+def me() -> str:
+    """Whom the token belongs to. Raises as `open_requests` does."""
+    with asking("who am I"):
+        return str(api().whoami()["name"])
+
+
+def files(repo: str, revision: str) -> dict[str, Listed]:
+    """Every file of a revision, by path. Raises as `open_requests` does."""
+    from huggingface_hub.hf_api import RepoFile
+
+    with asking(f"{KIND} {repo}@{revision}: files"):
+        listed = api().list_repo_tree(repo, recursive=True, revision=revision, repo_type=KIND)
+        found = [one for one in listed if isinstance(one, RepoFile)]
+        return {one.path: Listed(str(one.lfs.sha256 if one.lfs else one.blob_id), one.size) for one in found}
+
+
+def is_file(listed: Listed | None, data: bytes) -> bool:
+    """Are these the bytes of a file that `files` listed?"""
+    names = (hashlib.sha256(data).hexdigest(), hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest())
+    return listed is not None and listed.digest in names
+
+
+def history(repo: str, revision: str) -> list[str]:
+    """The commits of a revision, newest first. Raises as `open_requests` does."""
+    with asking(f"{KIND} {repo}@{revision}: history"):
+        return [one.commit_id for one in api().list_repo_commits(repo, revision=revision, repo_type=KIND)]

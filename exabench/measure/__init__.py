@@ -1,0 +1,1 @@
+"""Measuring a run: runs, judgements, metrics, ties and statistics, with numpy and pyarrow alone."""

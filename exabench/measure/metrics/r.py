@@ -1,0 +1,12 @@
+"""R: recall, the share of the relevant passages that are ranked within the cutoff."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from exabench.measure.graded import Graded
+
+
+def R(graded: Graded, k: int | None) -> np.ndarray:
+    """Relevant passages within k over all relevant passages, 0 where there are none: trec_eval's recall."""
+    return graded.relevant(k).sum(axis=1) / np.maximum(graded.relevant_count, 1)

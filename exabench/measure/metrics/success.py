@@ -1,0 +1,12 @@
+"""Success: 1 where a relevant passage is ranked within the cutoff, else 0."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from exabench.measure.graded import Graded
+
+
+def Success(graded: Graded, k: int | None) -> np.ndarray:
+    """trec_eval's success."""
+    return np.asarray(graded.relevant(k).any(axis=1), np.float64)

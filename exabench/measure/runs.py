@@ -1,0 +1,341 @@
+"""Runs: the one ranking rule, and reading and writing TREC run files.
+
+The rule is trec_eval's: scores rounded to single precision, higher score first, and among equal scores the
+document id that is greater as a string first; the rank column is ignored. Every metric reads this one order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from exabench.core.errors import BadInput, plural
+from exabench.core.files import digest_of, packed, read_bytes, write
+from exabench.core.nouns import Run
+
+_COLUMNS = ("query", "q0", "passage", "rank", "score", "tag")
+_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_PIECE = 1 << 17
+_CONTROL = bytes(set(range(32)) - set(b"\t\n\r")) + b"\x7f"
+
+
+def read_run(path: str | Path, name: str | None = None) -> Run:
+    """Read a TREC run file (`query Q0 document rank score tag`), plain or gzip, into ranking order.
+
+    Raises BadInput with file, line and id for: an empty file, a line without six columns, a score that is not
+    a finite number in single precision, a document listed twice for a query, blanks or control characters
+    inside ids, text that is not UTF-8.
+    """
+    data = read_bytes(path).removeprefix(b"\xef\xbb\xbf")
+    _refuse_blanks_beyond_ascii(data, path)
+    name = name or Path(path).name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt")
+    table = _read_columns(data) if _is_tidy(data) else None
+    if table is not None and table.num_rows:
+        queries = table.column("query").unify_dictionaries().combine_chunks()
+        passages, scores = (table.column(name).combine_chunks() for name in ("passage", "score"))
+        scores = np.from_dlpack(scores)  # to_numpy would import pandas, which takes longer than to read most runs
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(scores.astype(np.float32)).all()
+        if finite and not _may_hold_duplicates(queries, passages):
+            return _ranked(name, queries, passages, scores)
+    # Something is unusual or wrong: the slow reader takes any white space, and knows every line by number.
+    _refuse_control_characters(data, path)
+    listed_queries, listed_passages, listed_scores = _read_lines(data, path)
+    queries = pa.array(listed_queries, pa.string()).dictionary_encode()
+    return _ranked(name, queries, pa.array(listed_passages, pa.string()), np.array(listed_scores))
+
+
+def run_of(name: str, scores: Mapping[str, Mapping[str, float]]) -> Run:
+    """A Run from `{query_id: {passage_id: score}}`. Raises BadInput for a bad id or a score that is not finite."""
+    for query_id, row in scores.items():
+        _check_id(query_id)
+        for passage_id, score in row.items():
+            _check_id(passage_id)
+            if not -3.4028235e38 <= score <= 3.4028235e38:  # also false for NaN
+                raise BadInput(f"score {score} of query {query_id!r} is not a finite number", id=passage_id)
+    queries = [query_id for query_id, row in scores.items() for _ in row]
+    passages = [passage_id for row in scores.values() for passage_id in row]
+    values = np.array([score for row in scores.values() for score in row.values()], np.float64)
+    return _ranked(name, pa.array(queries, pa.string()).dictionary_encode(), pa.array(passages, pa.string()), values)
+
+
+def run_in_order(name: str, rankings: Mapping[str, Sequence[str]]) -> Run:
+    """A Run that ranks passages as listed, best first, with the scores n, n - 1, ..., 1."""
+    return run_of(name, {query_id: rank_scores(ids) for query_id, ids in rankings.items()})
+
+
+def rank_scores(ranking: Sequence[str]) -> dict[str, float]:
+    """The scores n, n - 1, ..., 1 for a ranking, best first: what any tool sorts back into the same order."""
+    return {passage_id: float(len(ranking) - i) for i, passage_id in enumerate(ranking)}
+
+
+def _ranked(name: str, queries: pa.DictionaryArray, passages: pa.StringArray, scores: np.ndarray) -> Run:
+    """The ranking rule over columns of equal length, in any order; scores finite, no passage twice for a query."""
+    singles = scores.astype(np.float32) + np.float32(0)  # + 0 turns -0.0 into 0.0, which it ties with
+    ids = queries.dictionary.to_pylist()
+    present = sorted(range(len(ids)), key=ids.__getitem__)
+    position = np.empty(len(ids), np.int64)
+    position[present] = np.arange(len(ids))
+    query = position[np.from_dlpack(queries.indices)]
+    order = _order(query, singles, passages)
+    if not np.array_equal(order, np.arange(len(order))):
+        passages, singles = passages.take(_rows(order)), singles[order]
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(query, minlength=len(ids)))]).astype(np.int64)
+    return Run(name, tuple(ids[i] for i in present), offsets, passages, singles)
+
+
+def _rows(numbers: np.ndarray) -> pa.Array:
+    """Row numbers, int64, as Arrow takes them; nothing is copied, and pa.array would import pandas."""
+    return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def _order(query: np.ndarray, scores: np.ndarray, passages: pa.StringArray) -> np.ndarray:
+    """Row numbers in ranking order. Ids are compared only where scores tie: sorting strings is what costs."""
+    bits = scores.view(np.uint32)
+    ascending = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))  # unsigned order = float order
+    key = (query.astype(np.uint64) << np.uint64(32)) | (~ascending).astype(np.uint64)
+    order = np.argsort(key, kind="stable")
+    equal = key[order][1:] == key[order][:-1]
+    if not equal.any():
+        return order
+    tied = np.flatnonzero(np.concatenate([[False], equal]) | np.concatenate([equal, [False]]))
+    rows = order[tied]
+    by_name = np.from_dlpack(pc.rank(passages.take(_rows(rows)), sort_keys="ascending", tiebreaker="dense"))
+    order[tied] = rows[np.lexsort((-by_name.astype(np.int64), key[rows]))]
+    return order
+
+
+def _may_hold_duplicates(queries: pa.DictionaryArray, passages: pa.StringArray) -> bool:
+    """False: no passage stands twice for a query. True: one does, or (never seen) two 64-bit hashes met by chance.
+
+    Arrow's own hash table costs more than reading the file; here ids are hashed eight bytes at a time.
+    """
+    _, offsets, content = passages.buffers()
+    starts = np.frombuffer(offsets, np.int32)[passages.offset : passages.offset + len(passages) + 1].astype(np.int64)
+    padded = np.concatenate([np.frombuffer(content, np.uint8), np.zeros(8, np.uint8)])
+    words = np.ndarray((len(padded) - 7,), "<u8", padded.data, strides=(1,))  # the eight bytes from each place on
+    query = np.from_dlpack(queries.indices)
+    keys = np.empty(len(passages), np.uint64)
+    for start in range(0, len(keys), _PIECE // 8):
+        rows = slice(start, start + _PIECE // 8)
+        keys[rows] = _hashes(words, starts[start : rows.stop + 1], query[rows])
+    return _repeats(keys)
+
+
+def _hashes(words: np.ndarray, starts: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """64 well-mixed bits for each pair of a query and the bytes from one start to the next."""
+    left = np.diff(starts)
+    key = query.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + left.astype(np.uint64)
+    for block in range(int(left.max(initial=0) + 7) // 8):
+        size = np.clip(left - 8 * block, 0, 8).astype(np.uint64)
+        mask = ~np.uint64(0) >> (np.uint64(64) - np.maximum(size, 1) * np.uint64(8))
+        word = words[np.minimum(starts[:-1] + 8 * block, len(words) - 1)] & np.where(size, mask, np.uint64(0))
+        key = (key ^ word) * np.uint64(0xD6E8FEB86659FD93)
+        key ^= key >> np.uint64(32)
+    return key
+
+
+def _repeats(keys: np.ndarray) -> bool:
+    """Does any of these well-mixed 64-bit keys stand twice? Linear: each is compared with the last of its bucket."""
+    buckets = np.empty(1 << 22, np.int32)
+    while len(keys) > 1:
+        rows = np.arange(len(keys), dtype=np.int32)
+        bucket = (keys >> np.uint64(42)).astype(np.int64)
+        buckets[bucket] = rows
+        last = buckets[bucket]
+        earlier = last != rows
+        if (keys[last[earlier]] == keys[earlier]).any():
+            return True
+        keys = keys[earlier]  # equal keys share a bucket, so a pair not met yet is still among these
+    return False
+
+
+def run_text(run: Run, tag: str) -> bytes:
+    """A Run as a TREC run file; single-precision scores are written so that they read back exactly."""
+    lines = []
+    for i, query_id in enumerate(run.query_ids):
+        rows = slice(int(run.offsets[i]), int(run.offsets[i + 1]))
+        pairs = zip(run.passage_ids[rows].to_pylist(), run.scores[rows], strict=True)
+        lines += [f"{query_id} Q0 {p} {rank} {_short(score)} {tag}\n" for rank, (p, score) in enumerate(pairs, 1)]
+    return "".join(lines).encode()
+
+
+def write_run(run: Run, path: str | Path, tag: str | None = None) -> bool:
+    """Write a TREC run file, gzip where the name ends in .gz; whole or not at all. False if it was there already."""
+    text = run_text(run, tag or run.name)
+    return write(path, packed(text) if str(path).endswith(".gz") else text)
+
+
+def run_digest(run: Run, tag: str | None = None) -> str:
+    """sha256 of the run as it is stored: what `gunzip -c FILE | sha256sum` prints."""
+    return digest_of(run_text(run, tag or run.name))
+
+
+def select(run: Run, keep: np.ndarray, name: str | None = None) -> Run:
+    """The rows where `keep` (one bool a row) holds; queries left without a row go."""
+    sizes = np.add.reduceat(keep.astype(np.int64), run.offsets[:-1]) if len(run) else np.zeros(0, np.int64)
+    left = np.flatnonzero(sizes)
+    offsets = np.concatenate([[0], np.cumsum(sizes[left])]).astype(np.int64)
+    ids = tuple(run.query_ids[i] for i in left)
+    return Run(name or run.name, ids, offsets, run.passage_ids.filter(pa.array(keep)), run.scores[keep])
+
+
+def select_queries(run: Run, query_ids: set[str]) -> Run:
+    """The run on these queries only."""
+    wanted = np.array([query_id in query_ids for query_id in run.query_ids], bool)
+    return select(run, np.repeat(wanted, np.diff(run.offsets)))
+
+
+def without_self_matches(run: Run) -> Run:
+    """The run without passages that carry their query's own id (ArguAna, Quora: the query is in the corpus)."""
+    sizes = np.diff(run.offsets)
+    own = pa.array(run.query_ids, pa.string()).take(pa.array(np.repeat(np.arange(len(run)), sizes)))
+    return select(run, pc.not_equal(run.passage_ids, own).to_numpy(zero_copy_only=False))
+
+
+def top(run: Run, depth: int, name: str | None = None) -> Run:
+    """The first `depth` passages of every query."""
+    sizes = np.diff(run.offsets)
+    ranks = np.arange(len(run.scores)) - np.repeat(run.offsets[:-1], sizes)
+    return select(run, ranks < depth, name)
+
+
+def completed(run: Run, candidates: Run) -> tuple[Run, int]:
+    """The run with the candidates it leaves out put below, in first-stage order, and how many those were.
+
+    Queries that the run does not answer at all stay missing (they count 0). Raises BadInput for a query or a
+    passage that is not among the candidates.
+    """
+    rankings, added = {}, 0
+    for query_id in run.query_ids:
+        known, given = candidates.ranking(query_id), run.ranking(query_id)
+        strangers = set(given).difference(known)
+        if strangers:
+            raise BadInput(
+                f"run {run.name!r} ranks a passage for query {query_id!r} that is not among the candidates "
+                f"{candidates.name!r}; rerank only what the candidates hold",
+                id=min(strangers),
+            )
+        answered = set(given)
+        left_out = [passage_id for passage_id in known if passage_id not in answered]
+        rankings[query_id], added = given + left_out, added + len(left_out)
+    return run_in_order(run.name, rankings), added
+
+
+def _short(score: np.float32) -> str:
+    return np.format_float_positional(score, unique=True, trim="0") if 1e-4 <= abs(score) < 1e9 else str(score)
+
+
+def _read_columns(data: bytes) -> pa.Table | None:
+    """Query, passage and score columns by Arrow's reader; None where a line is not six plain columns."""
+    delimiter = "\t" if b"\t" in data[: data.find(b"\n") + 1] else " "
+    words = pa.dictionary(pa.int32(), pa.string())
+    types = {"query": words, "passage": pa.string(), "score": pa.float64()}
+    try:
+        return pyarrow.csv.read_csv(
+            pa.BufferReader(data),
+            read_options=pyarrow.csv.ReadOptions(column_names=_COLUMNS, block_size=1 << 22),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char=False),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=types, include_columns=list(types), null_values=[], strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+
+
+def _is_tidy(data: bytes) -> bool:
+    """Does one blank (or one tab) stand between words, a line end after each line, and no other control character?
+
+    Only then are Arrow's columns the words of a line. One pass, in pieces that stay in the processor's cache.
+    """
+    content = np.frombuffer(data, np.uint8)
+    low = ends = pairs = 0
+    for start in range(0, len(content), _PIECE):
+        piece = content[start : start + _PIECE + 1]
+        pairs += int(np.count_nonzero(np.maximum(piece[1:], piece[:-1]) <= 32))
+        low += int(np.count_nonzero(piece[:_PIECE] < 32))
+        ends += int(np.count_nonzero(piece[:_PIECE] == 10))
+    tabs = data.count(b"\t") if low > ends else 0
+    returns = data.count(b"\r\n") if low > ends + tabs else 0
+    plain = low == ends + tabs + returns and pairs == returns and b"\x7f" not in data
+    return plain and not (tabs and b" " in data) and data[:1] > b" " and data[-1:] not in (b" ", b"\t")
+
+
+def _read_lines(data: bytes, path: str | Path) -> tuple[list[str], list[str], list[float]]:
+    """The same columns line by line; raises BadInput at the first line that is wrong."""
+    queries: list[str] = []
+    passages: list[str] = []
+    scores: list[float] = []
+    seen: dict[tuple[str, str], int] = {}
+    for number, line in enumerate(data.splitlines(), 1):
+        words = line.split()
+        if not words:
+            continue
+        query, passage, score = _checked_words(words, path, number)
+        first = seen.setdefault((query, passage), number)
+        if first != number:
+            raise BadInput(
+                f"the document stands twice for query {query!r} (first on line {first}); keep one line",
+                file=path, line=number, id=passage,
+            )  # fmt: skip
+        queries.append(query)
+        passages.append(passage)
+        scores.append(score)
+    if not queries:
+        raise BadInput("holds no ranking", file=path)
+    return queries, passages, scores
+
+
+def _checked_words(words: list[bytes], path: str | Path, number: int) -> tuple[str, str, float]:
+    if len(words) != 6:
+        raise BadInput(
+            f"has {plural(len(words), 'column')} where a run has six (query Q0 document rank score tag)",
+            file=path,
+            line=number,
+        )
+    try:
+        query, passage = words[0].decode(), words[2].decode()
+    except UnicodeDecodeError as error:
+        raise BadInput("is not UTF-8 text", file=path, line=number) from error
+    score = float(words[4]) if _NUMBER.fullmatch(words[4]) else float("nan")
+    if not -3.4028235677973366e38 < score < 3.4028235677973366e38:  # what rounds to a finite float32; NaN fails
+        text = words[4].decode(errors="replace")
+        raise BadInput(
+            f"score {text!r} of query {query!r} is not a finite number in single precision",
+            file=path, line=number, id=passage,
+        )  # fmt: skip
+    return query, passage, score
+
+
+def _refuse_control_characters(data: bytes, path: str | Path) -> None:
+    wrong = re.search(rb"\r(?!\n)|[" + re.escape(_CONTROL) + rb"]", data)
+    if wrong:
+        raise BadInput("holds a control character", file=path, line=data.count(b"\n", 0, wrong.start()) + 1)
+
+
+def _refuse_blanks_beyond_ascii(data: bytes, path: str | Path) -> None:
+    """A no-break space and its like are part of a word to a parser and invisible to a reader."""
+    if data.isascii():
+        return
+    for number, line in enumerate(data.decode(errors="replace").split("\n"), 1):
+        for word in re.split(r"[ \t\r]", line):
+            if _is_blank_inside(word):
+                raise BadInput("holds a blank or control character inside a word", file=path, line=number, id=word)
+
+
+def _is_blank_inside(word: str) -> bool:
+    return not word.isascii() and any(c.isspace() or "\x80" <= c <= "\x9f" for c in word)
+
+
+def _check_id(id: object) -> None:
+    if not isinstance(id, str):
+        raise BadInput(f"ids are strings, not {type(id).__name__}", id=str(id))
+    if not id or any(c.isspace() or c < " " or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in id):
+        raise BadInput("an id may not be empty nor hold blanks or control characters", id=id)

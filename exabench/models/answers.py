@@ -1,0 +1,78 @@
+"""Answer words: which ones a checkpoint was trained to say, and their ids in its own tokenizer."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exabench.core.errors import BadInput, plural
+from exabench.core.files import read_toml
+from exabench.models.strategies import STRATEGIES
+
+if TYPE_CHECKING:
+    from exabench.models.head_loading import Loaded
+
+REGISTRY = Path(__file__).with_name("answers.toml")
+
+
+def answer_words(reranker: str, model: str, answers: Sequence[str] = ()) -> tuple[str, ...]:
+    """The words, positive first: `answers` (a list, or one text with commas), else by the longest matching pattern.
+
+    A local folder has no Hub id and so gets the reranker's own words ("*"): give `answers` for another family.
+    """
+    if isinstance(answers, str):
+        answers = [word.strip() for word in answers.split(",")]
+    families = read_toml(REGISTRY)[reranker]
+    matching = [pattern for pattern in families if fnmatch.fnmatchcase(model, pattern)]
+    return tuple(answers or families[max(matching, key=len)])
+
+
+def answer_ids(tokenizer: Any, words: Sequence[str], after: str = "") -> tuple[int, ...]:
+    """The one token that each word is when it follows the text `after`. Raises BadInput where it is more or unknown."""
+    before = _ids(tokenizer, after) if after else []
+    return tuple(_one_token(tokenizer, word, after, before) for word in words)
+
+
+def chosen(loaded: Loaded, strategy: str, ids: tuple[int, ...]) -> tuple[Loaded, tuple[int, ...]]:
+    """The model narrowed to the rows that the strategy reads, and the answers' columns in its logits."""
+    part = STRATEGIES[strategy]
+    suited(strategy, len(ids))
+    if part.rows == "vocabulary":
+        return loaded, ids
+    return loaded.only(ids[: part.needs]), tuple(range(part.needs))
+
+
+def suited(strategy: str, answers: int, rows: Sequence[str] = ("answers", "vocabulary")) -> None:
+    """Raises BadInput where a strategy needs more answers than there are, or rows that the model does not have."""
+    part = STRATEGIES[strategy]
+    if answers < part.needs or part.rows not in rows:
+        fitting = [name for name in STRATEGIES if STRATEGIES[name].needs <= answers and STRATEGIES[name].rows in rows]
+        has = plural(answers, "answer") + ("" if "vocabulary" in rows else " and no vocabulary")
+        raise BadInput(f"strategy {strategy} does not fit a model with {has}; take {' or '.join(fitting)}")
+
+
+def spellings(tokenizer: Any, id: int) -> tuple[int, ...]:
+    """Every token that reads as `id` does but for case and the blank before it, `id` first."""
+    word = _read(tokenizer, id)
+    return id, *(other for other in range(len(tokenizer)) if other != id and _read(tokenizer, other) == word)
+
+
+def _one_token(tokenizer: Any, word: str, after: str, before: list[int]) -> int:
+    if word.startswith("▁"):
+        ids = [tokenizer.convert_tokens_to_ids(word)]
+    else:
+        whole = _ids(tokenizer, after + word)
+        ids = whole[len(before) :] if whole[: len(before)] == before else whole
+    if len(ids) != 1 or ids[0] is None or ids[0] == tokenizer.unk_token_id:
+        raise BadInput(f"answer {word!r} is not one token of this model's tokenizer but {len(ids)}; give other answers")
+    return int(ids[0])
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _read(tokenizer: Any, id: int) -> str:
+    return str(tokenizer.convert_ids_to_tokens(id)).lstrip("▁Ġ").upper()

@@ -1,0 +1,271 @@
+"""The scoring engine: items of text in, one score each out, as fast as the model allows and in the order given.
+
+Texts are tokenised once and glued by template; a window of items is sorted by length and cut into batches by token
+budget; one or two threads for each device keep it busy; each finished batch goes to the score store at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Progress, silent
+from exabench.models.batches import batches, budget_of
+from exabench.models.heads import inputs_of
+from exabench.models.learning import Learner
+from exabench.models.loading import out_of_memory
+from exabench.models.score_store import Store, StoredScore
+from exabench.models.tokens import Tokens, text_key
+
+if TYPE_CHECKING:
+    from exabench.models.head_loading import Loaded
+    from exabench.models.heads import Head
+    from exabench.models.strategies import Strategy
+    from exabench.models.templates import ModelInput, Template
+
+WINDOW = 16_384  # items that are sorted and batched together: what memory holds at a time
+# How far a score may move with its batch, in parts of the largest score: rounding, not a mask that was forgotten.
+TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2, "int8": 1e-1}
+_PROBES = ("why", "the sky is blue", "because light of short waves is scattered more than light of long waves " * 6)
+
+Texts = tuple[str, ...]
+"""The fields of one item: query and passage, or query and two passages."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some groups of items, tokenised: the distinct items by key, and each group as its keys."""
+
+    groups: list[list[bytes]]
+    items: dict[bytes, ModelInput]
+
+    @property
+    def job(self) -> bytes:
+        """What this window is called in the score store."""
+        return hashlib.blake2b(b"".join(self.items), digest_size=16).digest()
+
+
+class Engine:
+    """A loaded model with its template and strategy. Every engine probes its model before its first score.
+
+    Raises BadInput for a model whose scores depend on their batch or are not finite.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        template: Template,
+        strategy: Strategy,
+        answers: tuple[int, ...],
+        *,
+        max_length: int = 0,
+        batch_tokens: int = 0,
+        scores: str | None = None,
+        progress: Progress = silent,
+        identity: Mapping[str, Any],
+    ) -> None:
+        self._loaded = loaded
+        self._template = template
+        self._strategy = strategy
+        self._answers = answers
+        self._folder = scores
+        self._identity = identity
+        self._progress = progress
+        self.max_length = min(max_length or 512, loaded.head.limit)
+        self._budget = batch_tokens or max(budget_of(device) for device in loaded.devices)
+        # Devices wait here for the thread that takes them. A GPU serves two: one copies its batch while the other
+        # computes.
+        self._free: SimpleQueue[tuple[str, Head]] = SimpleQueue()
+        self._workers = 0
+        for device in loaded.devices:
+            head = loaded.head.on(device)
+            for _ in range(2 if device.startswith("cuda") else 1):
+                self._free.put((device, head))
+                self._workers += 1
+        self._ceiling: dict[str, int] = {}  # padded tokens that a device turned out to hold, after it ran out
+        self._tokens = Tokens(loaded.tokenizer)
+        self.computed = 0
+        self.seconds = 0.0
+        self.probed = self._probe()
+
+    # -- the two ways in -----------------------------------------------------------------------------------
+
+    def scored(self, groups: Iterable[Sequence[Texts]]) -> Iterator[list[StoredScore]]:
+        """The scores of each group, in order; pairs of the store are not computed again. Groups are read lazily."""
+        with ThreadPoolExecutor(1) as ahead:  # tokenises the next window while this one is computed
+            windows = self._windows(iter(groups), self._tokens)
+            coming: Future[Window | None] = ahead.submit(next, windows, None)
+            while (window := coming.result()) is not None:
+                coming = ahead.submit(next, windows, None)
+                scored = self._score_window(window)
+                for group in window.groups:
+                    yield [scored[key] for key in group]
+
+    def scored_afresh(self, group: Sequence[Texts]) -> list[StoredScore]:
+        """The scores of one group with nothing remembered from before: what a service would do, and take."""
+        window = next(self._windows(iter([group]), Tokens(self._loaded.tokenizer)))
+        keys = list(window.items)
+        found: dict[bytes, StoredScore] = {}
+        for batch in batches([len(item.ids) for item in window.items.values()], self._budget):
+            found |= dict(self._batch([keys[i] for i in batch], window.items))
+        return [found[key] for key in window.groups[0]]
+
+    def learner(self, fields: tuple[str, ...]) -> Learner:
+        """The model to be fitted, under this engine's template, strategy and cut."""
+        return Learner(
+            self._loaded, self._template, self._strategy, self._answers, max_length=self.max_length, fields=fields
+        )
+
+    # -- windows -------------------------------------------------------------------------------------------
+
+    def _windows(self, groups: Iterator[Sequence[Texts]], tokens: Tokens) -> Iterator[Window]:
+        some: list[Sequence[Texts]] = []
+        count = 0
+        for group in groups:
+            some.append(group)
+            count += len(group)
+            if count >= WINDOW:
+                yield self._window(some, tokens)
+                some, count = [], 0
+        if some:
+            yield self._window(some, tokens)
+
+    def _window(self, groups: Sequence[Sequence[Texts]], tokens: Tokens) -> Window:
+        queries: dict[bytes, str] = {}
+        passages: dict[bytes, str] = {}
+        text_keys: list[list[tuple[bytes, ...]]] = []
+        for group in groups:
+            text_keys.append([])
+            for item in group:
+                texts = self._template.dressed(item)
+                keys = tuple(map(text_key, texts))
+                text_keys[-1].append(keys)
+                queries[keys[0]] = texts[0]
+                passages.update(zip(keys[1:], texts[1:], strict=True))
+        tokens.add(queries)  # whole: the end of a query is never cut
+        tokens.add(passages, keep=self.max_length)
+        window = Window([], {})
+        for group_keys in text_keys:
+            window.groups.append([b"".join(keys) for keys in group_keys])
+            for key, keys in zip(window.groups[-1], group_keys, strict=True):
+                if key not in window.items:
+                    window.items[key] = self._template.build([tokens[part] for part in keys], self.max_length)
+        return window
+
+    @cached_property
+    def _store(self) -> Store:
+        return Store(self._folder, self._identity)
+
+    def _score_window(self, window: Window) -> dict[bytes, StoredScore]:
+        """A window's scores: from the store where another job left them, computed (and kept) where none did."""
+        job = window.job
+        scored, mine = self._store.known(list(window.items), job)
+        # Those of `mine` are planned too: a score depends on its batch, so the plan must be that of the first start.
+        planned = [key for key in window.items if key not in scored]
+        scored.update(mine)
+        todo: list[list[bytes]] = []
+        for batch in batches([len(window.items[key].ids) for key in planned], self._budget):
+            keys = [planned[i] for i in batch if planned[i] not in mine]
+            if keys:
+                todo.append(keys)
+        started = time.perf_counter()
+        done = 0
+        of = sum(map(len, todo))
+        for rows in self._score_batches(todo, window.items):
+            self._store.add(rows, job)
+            scored.update(rows)
+            done += len(rows)
+            self._progress(done, of, "pairs scored")
+        self.computed += done
+        self.seconds += time.perf_counter() - started
+        return scored
+
+    # -- batches -------------------------------------------------------------------------------------------
+
+    def _score_batches(
+        self, plan: Sequence[Sequence[bytes]], items: Mapping[bytes, ModelInput]
+    ) -> Iterator[list[tuple[bytes, StoredScore]]]:
+        """The rows of every batch of the plan, in order; whichever device is free takes the next."""
+        if self._workers == 1:
+            yield from (self._batch(keys, items) for keys in plan)
+            return
+        with ThreadPoolExecutor(self._workers) as pool:
+            yield from pool.map(self._batch, plan, repeat(items))
+
+    def _batch(self, keys: Sequence[bytes], items: Mapping[bytes, ModelInput]) -> list[tuple[bytes, StoredScore]]:
+        some = [items[key] for key in keys]
+        values = self._forward(some)
+        if not np.isfinite(values).all():
+            raise BadInput(f"model {self._loaded.folder.name} gave a score that is not finite; try precision float32")
+        rows: list[tuple[bytes, StoredScore]] = []
+        for key, value, item in zip(keys, values, some, strict=True):
+            rows.append((key, StoredScore(float(value), len(item.ids), item.cut_passage + 2 * item.cut_query)))
+        return rows
+
+    def _forward(self, items: Sequence[ModelInput]) -> np.ndarray:
+        """Scores `[n]` of items, on the device that is free first."""
+        device, head = self._free.get()
+        try:
+            return self._in_memory(head, device, items)
+        finally:
+            self._free.put((device, head))
+
+    def _in_memory(self, head: Head, device: str, items: Sequence[ModelInput]) -> np.ndarray:
+        """Scores `[n]` of items; what does not fit in the device's memory is halved until it does."""
+        size = len(items) * max(len(item.ids) for item in items)
+        if len(items) == 1 or size <= self._ceiling.get(device, size):
+            try:
+                return self._scores(head, device, items)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                if len(items) == 1:
+                    wrong = f"{device} has no memory for one input of {size} tokens"
+                    raise BadInput(f"{wrong}; lower max_length or take another device") from error
+            # outside of the except clause, where the failed batch's tensors are no longer held by the traceback
+            self._ceiling[device] = size // 2
+            if device.startswith("cuda"):
+                torch.cuda.empty_cache()
+        half = len(items) // 2
+        halves = (items[:half], items[half:])
+        return np.concatenate([self._in_memory(head, device, some) for some in halves])
+
+    def _scores(self, head: Head, device: str, items: Sequence[ModelInput]) -> np.ndarray:
+        ids, mask, types = inputs_of(items, head.pad, device)
+        with torch.inference_mode():
+            scores = self._strategy(head.logits(ids, mask, types), self._answers)
+            return np.asarray(scores.float().cpu().numpy(), np.float32)
+
+    # -- the probe -----------------------------------------------------------------------------------------
+
+    def _probe(self) -> float:
+        """The largest move of a score, over batch sizes and orders, in parts of the largest score."""
+        passages_of_an_item = max(self._template.fields, default=1)
+        group = [(query, *[passage] * passages_of_an_item) for query in _PROBES[:2] for passage in _PROBES]
+        items = list(self._window([group], Tokens(self._loaded.tokenizer)).items.values())
+        alone = np.concatenate([self._forward([item]) for item in items])
+        together = self._forward(items)
+        turned = self._forward(items[::-1])[::-1]
+        fails = f"model {self._loaded.folder.name} fails the probe"
+        precision = self._loaded.precision
+        if not (np.isfinite(alone).all() and np.isfinite(together).all()):
+            raise BadInput(f"{fails}: a score is not finite in {precision}; try float32")
+        moved = max(float(np.abs(other - alone).max()) for other in (together, turned))
+        moved /= max(1.0, float(np.abs(alone).max()))
+        if moved > TOLERANCE[precision]:
+            raise BadInput(
+                f"{fails}: a score alone and the same in a batch of {len(items)} differ by {moved:.2g} of the largest "
+                f"score (allowed in {precision}: {TOLERANCE[precision]:g}); is padding masked?"
+            )
+        return moved

@@ -1,0 +1,161 @@
+"""Rerankers' models: a folder of the right kind, loaded whole (exabench/models.py), as a head on its devices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import torch
+import transformers
+from safetensors import safe_open
+
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import read_json
+from exabench.core.nouns import ModelFolder, Progress
+from exabench.hub.client import model_folder
+from exabench.models.flops import Shape, shape_of
+from exabench.models.heads import Classifier, Decoder, Head, Pooled, Seq2Seq
+from exabench.models.loading import (
+    INT8,
+    PRECISIONS,
+    check_vocabulary,
+    loading,
+    positions_of,
+    quantised,
+    tokenizer_of,
+    weights_of,
+)
+
+__all__ = ["Head", "Loaded", "load"]
+
+KINDS = {  # kind: the transformers class, the family of flops.shape_of, and an example to name
+    "seq2seq": (transformers.AutoModelForSeq2SeqLM, "encoder-decoder", "a T5"),
+    "classifier": (transformers.AutoModelForSequenceClassification, "encoder", "a BERT with a classification head"),
+    "decoder": (transformers.AutoModelForCausalLM, "decoder", "a Llama"),
+    "encoder": (transformers.T5EncoderModel, "encoder", "the encoder of a T5"),
+}
+ANY_LENGTH = 1 << 20  # relative positions: a T5 reads what memory holds
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory: where it came from, its tokenizer, its head, config.json, and how many weights it has."""
+
+    folder: ModelFolder
+    tokenizer: Any
+    head: Head
+    config: Mapping[str, Any]
+    parameters: int
+    precision: str
+    devices: tuple[str, ...]
+    rows: tuple[int, ...] = ()
+
+    def only(self, rows: tuple[int, ...]) -> Loaded:
+        """The same, computing only these rows of the vocabulary (kept in `rows`: they are part of what it is)."""
+        return replace(self, head=self.head.only(rows), rows=rows)
+
+
+class Options(TypedDict, total=False):
+    """The options of every reranker on the engine, besides its model: where it is read, how it is held, how it scores.
+
+    `revision` is as in hub.model_folder, one worker runs on each of `devices`; `fields` of a passage, `max_length` in
+    tokens (0: 512 or what the model holds), `batch_tokens` for each forward, `scores`: folder of the score store,
+    `progress`: told of pairs as they are scored.
+    """
+
+    revision: str
+    precision: str
+    devices: Sequence[str]
+    lock: str | Path | None
+    fields: Sequence[str]
+    max_length: int
+    batch_tokens: int
+    scores: str | None
+    progress: Progress
+
+
+def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
+    """The model of a folder, a package or the Hub (see hub.model_folder) as a head of `kind`, on the first device.
+
+    `kind` is seq2seq, classifier, decoder, or encoder (a T5 encoder with one dense layer); `precision`
+    float32, bfloat16, float16, or int8 (linear layers of a model on the CPU). Without devices: every GPU, else (and
+    in int8) the CPU. Of the options those of scoring are not looked at. Raises BadInput, in one line, for a folder
+    without tokenizer, another architecture, weights that are missing or damaged, or more than two labels.
+    """
+    precision = options.get("precision", "float32")
+    if precision not in (*PRECISIONS, INT8):
+        raise UnknownName("precision", precision, (*PRECISIONS, INT8))
+    devices = tuple(options.get("devices", ()))
+    if not devices and precision != INT8:
+        devices = tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+    devices = devices or ("cpu",)
+    folder = model_folder(model, options.get("revision", ""), options.get("lock"))
+    config = read_json(folder.path / "config.json")
+    model_class, family, what = KINDS[kind]
+    checked_shape(config, folder, (family,), what)
+    with loading(folder, what):
+        tokenizer = tokenizer_of(folder)
+        loaded = weights_of(model_class, folder, what, PRECISIONS.get(precision, torch.float32))
+        check_vocabulary(tokenizer, loaded, folder)
+        if kind == "classifier" and loaded.config.num_labels > 2:
+            raise BadInput(f"has {loaded.config.num_labels} labels; a reranker has one or two", file=folder.path)
+        parameters = sum(tensor.numel() for tensor in loaded.parameters())
+        loaded = quantised(loaded, devices[0]) if precision == INT8 else loaded.to(devices[0])
+        head = _head(kind, loaded, tokenizer, folder)
+    return Loaded(folder, tokenizer, head, config, parameters, precision, devices)
+
+
+def checked_shape(config: Any, folder: ModelFolder, families: Sequence[str], example: str) -> Shape:
+    """The shape that a config.json describes. Raises BadInput for a model of none of the `families`."""
+    file = folder.path / "config.json"
+    if not isinstance(config, Mapping):
+        raise BadInput("is not the description of a model", file=file)
+    name = config.get("model_type")
+    try:
+        shape = shape_of(config)
+    except BadInput as error:
+        raise BadInput(f"architecture {name!r} is not supported ({error})", file=file) from error
+    if shape.family not in families:
+        wanted = f"this reranker needs {example} ({families[0]})"
+        raise BadInput(f"is of type {name} ({shape.family}), but {wanted}", file=file)
+    return shape
+
+
+def pad_of(tokenizer: Any, model: Any) -> int:
+    """The id that fills up shorter inputs; 0 where neither tokenizer nor model names one."""
+    for id in (tokenizer.pad_token_id, model.config.pad_token_id):
+        if isinstance(id, int):
+            return id
+    return 0
+
+
+def _head(kind: str, model: Any, tokenizer: Any, folder: ModelFolder) -> Head:
+    pad = pad_of(tokenizer, model)
+    limit = _limit(model, tokenizer)
+    if kind == "encoder":
+        device = next(model.parameters()).device
+        weight, bias = _dense(folder)
+        return Pooled(model, limit, pad, pooling="cls", dense=(weight.to(device), bias.to(device)))
+    heads: dict[str, type[Seq2Seq | Decoder | Classifier]]
+    heads = {"seq2seq": Seq2Seq, "decoder": Decoder, "classifier": Classifier}
+    return heads[kind](model, limit, pad)
+
+
+def _limit(model: Any, tokenizer: Any) -> int:
+    """What the positions allow, and the tokenizer where it says less; a T5 has no end."""
+    positions = positions_of(model)
+    return ANY_LENGTH if positions is None else int(min(positions, tokenizer.model_max_length))
+
+
+def _dense(folder: ModelFolder) -> tuple[torch.Tensor, torch.Tensor]:
+    """The last layer of RankT5's encoder: `dense.weight` `[1, width]` and, where there is one, `dense.bias` `[1]`."""
+    tensors: dict[str, torch.Tensor] = {}
+    for file in sorted(folder.path.glob("*.safetensors")):
+        with safe_open(file, "pt") as weights:
+            for name in {"dense.weight", "dense.bias"} & set(weights.keys()):
+                tensors[name] = weights.get_tensor(name).float()
+    if "dense.weight" not in tensors:
+        raise BadInput("holds no dense.weight, the layer that scores: it was not trained to rank", file=folder.path)
+    return tensors["dense.weight"], tensors.get("dense.bias", torch.zeros(1))

@@ -1,0 +1,101 @@
+"""Base of the rerankers that score one passage at a time: model, template and strategy on the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
+
+import numpy as np
+
+from exabench.core.nouns import Passage, Query, Usage, silent
+from exabench.models.engine import Engine
+from exabench.models.flops import exact, paper, shape_of
+from exabench.models.head_loading import Loaded, Options
+from exabench.models.score_store import StoredScore
+from exabench.models.strategies import STRATEGIES
+
+if TYPE_CHECKING:
+    from exabench.models.learning import Learner
+    from exabench.models.templates import Template
+
+
+class Pointwise:
+    """A reranker on the engine: `score` for one query, afresh; `score_many` for a whole run, through the store.
+
+    `identity` is what makes a score what it is; `probed` is how far the probe saw a score move with its batch.
+    """
+
+    reads = "texts"
+    head = ""  # "classifier": one that is drawn by seed where training starts from a model without
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        template: Template,
+        strategy: str,
+        answers: tuple[int, ...],
+        **options: Unpack[Options],
+    ) -> None:
+        self._fields = tuple(options.get("fields", ("title", "text")))
+        self._shape = shape_of(loaded.config)
+        self._rows = loaded.head.rows
+        self._answer_tokens = 0 if self._shape.family == "encoder" else 1
+        self.precision = loaded.precision
+        self.parameters = loaded.parameters
+        max_length = options.get("max_length", 0)
+        scored_by: dict[str, Any] = {
+            "reranker": type(self).__module__.rsplit(".", 1)[-1],
+            "revision": loaded.folder.revision,
+            "template": template.text,
+            "strategy": strategy,
+            "answers": list(loaded.rows or answers),
+            "precision": loaded.precision,
+            "max_length": min(max_length or 512, loaded.head.limit),
+        }
+        self.identity: dict[str, Any] = {**scored_by, "model": loaded.folder.name, "fields": list(self._fields)}
+        self._engine = Engine(
+            loaded,
+            template,
+            STRATEGIES[strategy](),
+            answers,
+            max_length=max_length,
+            batch_tokens=options.get("batch_tokens", 0),
+            scores=options.get("scores"),
+            progress=options.get("progress", silent),
+            identity=scored_by,
+        )
+        self.probed = self._engine.probed
+
+    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
+        """One score for each passage, in the order given; nothing is looked up and nothing is kept."""
+        return [scored.score for scored in self._engine.scored_afresh(self._texts(query, passages))]
+
+    def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
+        """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""
+        for group in self._engine.scored(self._texts(query, passages) for query, passages in jobs):
+            yield [scored.score for scored in group], self._usage(group)
+
+    def learner(self) -> Learner:
+        """Its model, to be fitted: what it learns is what this reranker scores by."""
+        return self._engine.learner(self._fields)
+
+    @property
+    def pairs_per_second(self) -> float | None:
+        """How fast `score_many` was on the pairs that it did compute; None where all came from the store."""
+        return self._engine.computed / self._engine.seconds if self._engine.computed else None
+
+    def _texts(self, query: Query, passages: Sequence[Passage]) -> list[tuple[str, ...]]:
+        return [(query.text, passage.flat(self._fields)) for passage in passages]
+
+    def _usage(self, group: Sequence[StoredScore]) -> Usage:
+        tokens = np.array([scored.tokens for scored in group], np.int64)
+        answers = self._answer_tokens
+        return Usage(
+            prompts=len(group),
+            input_tokens=int(tokens.sum()),
+            output_tokens=answers * len(group),
+            flops_paper=float(np.sum(paper(self._shape, tokens, answers))),
+            flops_exact=float(np.sum(exact(self._shape, tokens, answers, rows=self._rows))),
+            cut_passages=sum(scored.cuts & 1 for scored in group),
+            cut_queries=sum(scored.cuts >> 1 for scored in group),
+        )

@@ -1,0 +1,103 @@
+"""The header of a safetensors file, by our own reader: in bounded time and memory, whatever its bytes say.
+
+Format: https://huggingface.co/docs/safetensors (8 bytes of length, little-endian; JSON; tensors without holes).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from exabench.models.screening._refusals import SubmissionRefused
+from exabench.models.screening._settings import parsed
+
+HEADER = 4 << 20  # bytes; about 40,000 tensors, where a shard of the largest published models has some hundred
+TENSORS = 100_000  # in all files of a folder together
+_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+_EMBEDDINGS = ("word_embeddings.weight", "embed_tokens.weight", "tok_embeddings.weight", "shared.weight")
+
+Read = Callable[[str, int, int], bytes]
+"""`read(file, start, end)`: those bytes of a file of the folder, fewer where it ends before."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One safetensors file: its bytes, its tensors' names, their dtypes, how many numbers, rows of the vocabulary."""
+
+    file: str
+    size: int
+    tensors: frozenset[str]
+    dtypes: tuple[str, ...]
+    parameters: int
+    vocabulary: int
+
+
+def weights_of(file: str, size: int, read: Read) -> Weights:
+    """What the header of a file of `size` bytes declares. Raises SubmissionRefused (unsafe-files, too-large, ...)."""
+    header, start = _header(file, size, read)
+    places = []
+    parameters = 0
+    vocabulary = 0
+    for name, tensor in header.items():
+        _check_tensor(file, name, tensor)
+        places.append((*tensor["data_offsets"], name))
+        parameters += math.prod(tensor["shape"])
+        if name.endswith(_EMBEDDINGS) and tensor["shape"]:
+            vocabulary = max(vocabulary, tensor["shape"][0])
+    end = 0
+    for first, last, name in sorted(places):
+        if first != end:
+            raise _wrong(file, f"tensor {name[:80]!r} begins at {first}, not at {end}: they overlap, or leave a hole")
+        end = last
+    if start + end != size:
+        raise _wrong(file, f"it declares {start + end} bytes and has {size}")
+    if read(file, max(0, size - 22), size)[:4] == b"PK\x05\x06":
+        raise _wrong(file, "it is a zip archive as well")
+    dtypes = tuple(sorted({tensor["dtype"] for tensor in header.values()}))
+    return Weights(file, size, frozenset(header), dtypes, parameters, vocabulary)
+
+
+def _header(file: str, size: int, read: Read) -> tuple[dict[str, Any], int]:
+    """The header without its metadata, tensor by tensor, and the byte at which the numbers begin."""
+    start = read(file, 0, 8)
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or length > size - 8:
+        raise _wrong(file, "its header is longer than the file")
+    if length > HEADER:
+        raise _wrong(file, f"its header has {length} bytes, and {HEADER} are read")
+    data = read(file, 8, 8 + length)
+    if len(data) < length or not data.startswith(b"{"):
+        raise _wrong(file, "its header is no JSON object")
+    if data.count(b"[") + data.count(b"{") > 4 * TENSORS:
+        raise _wrong(file, f"its header names more than {TENSORS} tensors")
+    header = parsed(data, file)
+    metadata = header.pop("__metadata__", None) or {}
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        raise _wrong(file, "its metadata are no texts")
+    return header, 8 + length
+
+
+def _check_tensor(file: str, name: str, tensor: Any) -> None:
+    """The three declarations of a tensor agree with one another. Raises SubmissionRefused."""
+    if len(name) > 512 or not name.isprintable():
+        raise _wrong(file, "a tensor's name is too long, or cannot be printed")
+    called = f"tensor {name[:80]!r}"
+    if not isinstance(tensor, dict) or set(tensor) != {"dtype", "shape", "data_offsets"}:
+        raise _wrong(file, f"{called} is not dtype, shape and data_offsets")
+    dtype, shape, offsets = tensor["dtype"], tensor["shape"], tensor["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _SIZES:
+        raise SubmissionRefused("unsupported-model", f"{called} has dtype {str(dtype)[:20]!r}, not {', '.join(_SIZES)}")
+    if not _are_counts(shape, 8) or not _are_counts(offsets, 2) or len(offsets) != 2:
+        raise _wrong(file, f"{called} has a shape or offsets that are no counts")
+    if math.prod(shape) * _SIZES[dtype] != offsets[1] - offsets[0]:
+        raise _wrong(file, f"{called} has another size than its shape")
+
+
+def _wrong(file: str, what: str) -> SubmissionRefused:
+    return SubmissionRefused("unsafe-files", f"is not safetensors as it should be: {what}", file=file)
+
+
+def _are_counts(value: Any, most: int) -> bool:
+    return isinstance(value, list) and len(value) <= most and all(type(n) is int and 0 <= n < 1 << 60 for n in value)

@@ -1,0 +1,1 @@
+"""Parts: first stages, rerankers, teachers and losses, made from names and options by assembly."""

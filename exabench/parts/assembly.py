@@ -1,0 +1,151 @@
+"""Assembly: retrievers, rerankers and teachers made from names and options, each given the parts it needs.
+
+A part's option may be a part itself: a name, or a table that names it as `part` beside its own options, as in
+`reranker = { part = "monot5", model = "castorini/monot5-base-msmarco-10k" }`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from exabench.core.errors import BadInput
+from exabench.core.files import cache_folder
+from exabench.core.nouns import Passage, Progress, Qrels, silent
+from exabench.core.options import accepts, check, make
+from exabench.core.shelf import Shelf
+from exabench.parts.replies import CachedTeacher, Replies
+from exabench.parts.rerankers import RERANKERS, Reranker
+from exabench.parts.retrievers import RETRIEVERS, Retriever
+from exabench.parts.teachers import TEACHERS, Teacher
+
+
+def reranker(
+    name: str,
+    *,
+    qrels: Qrels | None = None,
+    lock: str | Path | None = None,
+    scores: str | Path | None = None,
+    replies: str | Path | None = None,
+    progress: Progress = silent,
+    **options: Any,
+) -> Reranker:
+    """The reranker called `name` with its options (`model`, `revision`, `strategy`, ...), ready to score.
+
+    A model on a teacher engine is given by `teacher`: an engine's name or table; `model` and `revision` are then
+    the teacher's. `scores` is the folder of the score store, `replies` the file of the reply store (default: the
+    user's): neither a pair nor a call is paid for twice. Raises UnknownName, BadInput for options that the part does
+    not take, MissingExtra.
+    """
+    part = RERANKERS[name]
+    options = _with_teacher_table(name, part, options)
+    judgements = (qrels or {},) if part.reads == "judgements" else ()
+    if "teacher" in options:
+        engine = teacher(options["teacher"], lock=lock)
+        options["teacher"] = CachedTeacher(engine, Replies(replies))
+    given = {"lock": lock, "scores": str(scores or cache_folder("scores")), "progress": progress}
+    made: Reranker = make(f"reranker {name}", part, given, options, *judgements)
+    return made
+
+
+def _with_teacher_table(name: str, part: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a reranker, in which `model` and `revision` of one that asks a teacher have become the teacher's.
+
+    Raises BadInput for a reranker that asks a language model and is told no engine.
+    """
+    options = dict(options)
+    if getattr(part, "asks", "") != "teacher":
+        return options
+    has_its_own_model = getattr(part, "local", False) and "model" in options
+    if "teacher" not in options:
+        if has_its_own_model:
+            return options
+        raise BadInput(f"reranker {name} asks a language model: say which engine, as in teacher=openai")
+    engine, engine_options = named_part(options["teacher"], "teacher")
+    for key in ("model", "revision"):
+        if key in options:
+            engine_options[key] = options.pop(key)
+    options["teacher"] = {"part": engine, **engine_options}
+    return options
+
+
+def teacher(part: str | Mapping[str, Any], *, lock: str | Path | None = None, **options: Any) -> Teacher:
+    """The teacher engine that `part` names (or describes, as a table), with its options."""
+    name, own = named_part(part, "teacher")
+    made: Teacher = make(f"teacher {name}", TEACHERS[name], {"lock": lock}, {**own, **options})
+    return made
+
+
+def retriever(
+    name: str,
+    passages: Iterable[Passage],
+    *,
+    fields: tuple[str, ...] = ("title", "text"),
+    lock: str | Path | None = None,
+    progress: Progress = silent,
+    **options: Any,
+) -> Retriever:
+    """The first stage called `name` over `passages`, ready to search; those made of two stages get both."""
+    part = RETRIEVERS[name]
+    if getattr(part, "composes", False):
+        if isinstance(passages, Iterator):  # both stages read them
+            passages = list(passages)
+        check_part(RETRIEVERS, name, options)
+        first_stage, own = named_part(options["first_stage"], "first_stage")
+        known: dict[str, Any] = {"lock": lock, "progress": progress}
+        options["first_stage"] = retriever(first_stage, passages, **{"fields": fields, **known, **own})
+        second_stage, own = named_part(options["reranker"], "reranker")
+        options["reranker"] = reranker(second_stage, **{**known, **own})
+    given = {"fields": fields, "lock": lock, "progress": progress}
+    made: Retriever = make(f"retriever {name}", part, given, options, passages)
+    return made
+
+
+def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mapping[str, Shelf] | None = None) -> None:
+    """Hold the options of a part, and of the parts inside it, against their constructors, and make none of them.
+
+    `slots` names the options that are parts themselves, and their shelves (SLOTS where it is left out). Raises
+    UnknownName, BadInput in one line with the valid options, and MissingExtra where a part's packages are missing.
+    """
+    part = shelf[name]
+    if shelf is RERANKERS:
+        options = _with_teacher_table(name, part, options)
+    if "task" in options and "task" not in accepts(part):
+        options = {key: value for key, value in options.items() if key != "task"}  # of the collection, not the part
+    check(f"{shelf.kind} {name}", part, options, _FILLED_IN[shelf.kind])
+    slots = SLOTS if slots is None else slots
+    for slot, inner in slots.items():
+        if slot in options:
+            for inner_name, inner_options in parts_in(slot, options[slot]):
+                check_part(inner, inner_name, inner_options, slots)
+
+
+SLOTS = {"teacher": TEACHERS, "reranker": RERANKERS, "first_stage": RETRIEVERS, "retrievers": RETRIEVERS}
+"""Options that are parts themselves, and their shelves."""
+
+_FILLED_IN = {
+    "reranker": {"qrels", "lock", "scores", "progress"},
+    "retriever": {"passages", "fields", "lock", "progress"},
+    "teacher": {"lock"},
+    "builder": {"collection", "data", "lock", "teacher"},
+    "source of pairs": {"collection", "data", "lock", "teacher"},
+    "query source": {"collection", "data", "lock", "teacher"},
+}
+"""Parameters that no recipe fills in, by kind of part."""
+
+
+def parts_in(slot: str, value: Any) -> list[tuple[str, dict[str, Any]]]:
+    """The parts that an option holds: one, or several by names of the recipe's choice."""
+    if isinstance(value, Mapping) and "part" not in value:
+        return [named_part(one, slot) for one in value.values()]
+    return [named_part(value, slot)]
+
+
+def named_part(part: object, what: str) -> tuple[str, dict[str, Any]]:
+    """The name of a part and its options, from a name or a table. Raises BadInput; `what` names the option."""
+    if isinstance(part, str):
+        return part, {}
+    if isinstance(part, Mapping) and isinstance(part.get("part"), str):
+        return part["part"], {key: value for key, value in part.items() if key != "part"}
+    raise BadInput(f'{what} must name a part, as in "monot5" or {{ part = "monot5", model = "..." }}, not {part!r}')

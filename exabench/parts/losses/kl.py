@@ -1,0 +1,30 @@
+"""Kullback-Leibler divergence of the student's softmax from the teacher's (soft teacher scores)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from exabench.parts.losses._masked import filled, log_softmax
+from exabench.parts.losses._options import positive
+
+
+class Kl:
+    """sum over j of p_j (log p_j - log q_j), p = softmax(t / T) of the teacher's scores, q = softmax(s / T).
+
+    Hinton et al. 2015, over the passages of a group in place of classes; `squared=True` multiplies by T^2, which keeps
+    gradients of one size as T changes. At T = 1 its gradient is that of ListNet with scores as labels; its least
+    value is 0. FlagEmbedding's distillation is the cross-entropy, without the teacher's entropy.
+    """
+
+    needs = "scores"
+
+    def __init__(self, *, temperature: float = 1.0, squared: bool = False) -> None:
+        self.temperature = positive("temperature", temperature)
+        self.squared = squared
+
+    def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+        """Values `[groups]`."""
+        scores, labels = filled(scores, labels, mask)
+        teacher, student = (log_softmax(values / self.temperature, mask) for values in (labels, scores))
+        divergence = (teacher.exp() * (teacher - student)).sum(-1)
+        return divergence * self.temperature**2 if self.squared else divergence

@@ -1,0 +1,24 @@
+"""Binary cross-entropy of each passage alone (monoBERT, monoT5's two-way softmax, MiniLM cross-encoders)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from exabench.parts.losses._masked import filled, mean_where
+
+
+class PointwiseLoss:
+    """Mean over the passages of a group of -(y log sigmoid(s) + (1 - y) log(1 - sigmoid(s))).
+
+    Nogueira and Cho 2019 write the sum, over positives and negatives. For scores of the strategy `difference`, which
+    are the logit of "true" less that of "false", it is the cross-entropy of monoT5's two-way softmax; monoT5 itself
+    was trained over the whole vocabulary, which is the loss `lm`.
+    """
+
+    needs = "binary"
+
+    def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+        """Values `[groups]`; labels between 0 and 1 ask for that probability."""
+        scores, labels = filled(scores, labels, mask)
+        return mean_where(mask, -labels * logsigmoid(scores) - (1 - labels) * logsigmoid(-scores))

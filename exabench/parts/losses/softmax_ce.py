@@ -1,0 +1,31 @@
+"""Softmax cross-entropy over a list, each passage weighed by its label (RankT5)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from exabench.parts.losses._masked import filled, log_softmax
+from exabench.parts.losses._options import not_negative
+
+
+class SoftmaxCe:
+    """-sum over j of y_j log(exp(s_j) / sum over k of exp(s_k)).
+
+    The listwise softmax loss of RankT5 (Zhuang et al. 2023), with the labels as they are: a group with two positives
+    weighs twice as much as one with one. `normalised=True` divides by the sum of the labels, so that they are a
+    distribution. With one label 1 among zeros, as in the paper's lists of 36, both are the same, and equal to LCE.
+    """
+
+    needs = "order"
+
+    def __init__(self, *, normalised: bool = False) -> None:
+        self.normalised = normalised
+
+    def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+        """Values `[groups]`. Raises BadInput for a label below 0."""
+        scores, labels = filled(scores, labels, mask)
+        not_negative(labels, "softmax_ce")
+        if self.normalised:
+            labels = labels / labels.sum(-1, keepdim=True).clamp(min=torch.finfo(labels.dtype).tiny)
+        return -(labels * log_softmax(scores, mask)).sum(-1)

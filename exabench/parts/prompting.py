@@ -1,0 +1,120 @@
+"""Prompts: Jinja text files in which `turn(role)` begins a turn, each known by the digest of its text."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import jinja2
+from jinja2 import nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import digest_of, read_text
+from exabench.core.nouns import Passage
+
+FOLDER = Path(__file__).parent / "prompts"
+ROLES = ("system", "user", "assistant")
+_JINJA = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+Turns: TypeAlias = tuple[tuple[str, str], ...]
+"""(role, text) each."""
+
+
+@dataclass(frozen=True)
+class PromptFile:
+    """A prompt with places for values, and where it was read."""
+
+    name: str
+    text: str
+    file: Path
+
+    @property
+    def label(self) -> str:
+        """The prompt's name and the digest of its text: what stands in the identity of a score or a row."""
+        return f"{self.name}@{digest_of(self.text)}"
+
+    def turns(self, **values: Any) -> Turns:
+        """The prompt filled in; without any `turn(role)` it is one turn of the user's.
+
+        What a value holds never begins a turn. Raises BadInput for a place that no value fills.
+        """
+        mark = secrets.token_hex(16)  # drawn anew, so that no passage can know it
+        with self._complaints():
+            text = self._template.render(**values, turn=lambda role: f"{mark}{_checked(role)}\n")
+        opening, *turns = text.split(mark)
+        if not turns:
+            return (("user", opening.strip("\n")),)
+        if opening.strip():
+            raise BadInput("has text before its first turn(role)", file=self.file)
+        return tuple((role, rest.strip("\n")) for role, _, rest in (turn.partition("\n") for turn in turns))
+
+    def number(self, name: str) -> int:
+        """What the file says for its reader, as in `{% set answer_tokens = 256 %}`. Raises BadInput."""
+        value = self._settings.get(name)
+        if not isinstance(value, int):
+            raise BadInput(f"does not say {{% set {name} = ... %}}", file=self.file)
+        return value
+
+    @property
+    def pattern(self) -> str:
+        """The regular expression that a whole answer matches, where the file says `answer_pattern`; else empty."""
+        return str(self._settings.get("answer_pattern", ""))
+
+    @functools.cached_property
+    def _settings(self) -> dict[str, Any]:
+        with self._complaints():
+            assigned = _JINJA.parse(self.text).find_all(nodes.Assign)
+            return {
+                str(getattr(node.target, "name", "")): node.node.value
+                for node in assigned
+                if isinstance(node.node, nodes.Const)
+            }
+
+    @functools.cached_property
+    def _template(self) -> jinja2.Template:
+        return _JINJA.from_string(self.text)
+
+    @contextlib.contextmanager
+    def _complaints(self) -> Iterator[None]:
+        try:
+            yield
+        except jinja2.TemplateSyntaxError as error:
+            raise BadInput(f"is no Jinja template ({error.message})", file=self.file, line=error.lineno) from error
+        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            raise BadInput(f"cannot be filled in ({error})", file=self.file) from error
+
+
+def prompt_file(name: str | Path) -> PromptFile:
+    """The prompt of that name in prompts/, or of that path (`*.jinja`, `*.txt`). Raises UnknownName, BadInput."""
+    file = Path(name)
+    if file.suffix not in (".jinja", ".txt"):
+        file = FOLDER / f"{name}.jinja"
+        known = sorted(path.stem for path in FOLDER.glob("*.jinja"))
+        if str(name) not in known:
+            raise UnknownName("prompt", str(name), known)
+    return PromptFile(file.stem, read_text(file), file)
+
+
+def shown(passage: Passage, fields: Sequence[str], words: int) -> tuple[str, bool]:
+    """What a prompt shows of a passage, and whether that is less than all.
+
+    A title comes first, as `Title: ... Content: ...`; then all of it is cut to so many words between blanks
+    (RankGPT, sunnweiwei/RankGPT `rank_gpt.py`), which also makes every blank or line break one blank.
+    """
+    text = passage.flat(tuple(fields))
+    if passage.title and {"title", "text"} <= set(fields):
+        text = f"Title: {passage.title} Content: {passage.text}"
+    parts = text.split()
+    return " ".join(parts[:words]), len(parts) > words
+
+
+def _checked(role: str) -> str:
+    if role not in ROLES:
+        raise ValueError(f"turn({role!r}) is none of {', '.join(ROLES)}")
+    return role

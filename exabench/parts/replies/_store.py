@@ -1,0 +1,305 @@
+"""The reply store: every call to a teacher is kept under a digest of what was asked, and is paid for once.
+
+One SQLite file for all builds of a user, which several processes share. A row holds the whole call, the raw reply and
+a checksum over both: a row whose checksum does not fit is as good as not there, and the next reply to that call takes
+its place. To refuse it would stop a build over a row that its user can only delete.
+
+A key is a digest of the question alone. Replies taken in from somebody else's file are checked to be filed under the
+question they came with; that the answer is the model's own is that somebody's word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from exabench.core.errors import BadInput, ExabenchError, printable
+from exabench.core.files import cache_folder, digest_of, from_json, replacing
+from exabench.core.nouns import Prompt, Reply
+from exabench.core.sqlite_store import AT_ONCE, SqliteStore, chunks
+
+_MARK = 0x65786272  # says of an SQLite file that it is a reply store
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS replies ("
+    "key TEXT PRIMARY KEY, engine TEXT, model TEXT, revision TEXT, identity TEXT, turns TEXT, max_tokens INTEGER, "
+    "temperature REAL, sample INTEGER, pattern TEXT, text TEXT, finish TEXT, prompt_tokens INTEGER, "
+    "output_tokens INTEGER, seconds REAL, asked TEXT, checksum BLOB)"
+)
+SCHEMA = pa.schema(
+    {
+        "key": pa.string(),
+        "engine": pa.string(),
+        "model": pa.string(),
+        "revision": pa.string(),
+        "identity": pa.string(),
+        "turns": pa.list_(pa.struct({"role": pa.string(), "content": pa.string()})),
+        "max_tokens": pa.int64(),
+        "temperature": pa.float64(),
+        "sample": pa.int64(),
+        "pattern": pa.string(),
+        "text": pa.string(),
+        "finish": pa.string(),
+        "prompt_tokens": pa.int64(),
+        "output_tokens": pa.int64(),
+    }
+)
+"""Replies as a release carries them: no time and no duration, so that the same replies are the same bytes."""
+
+
+class Call(NamedTuple):
+    """A key, what was asked under it, what was answered, and the seconds that took."""
+
+    key: str
+    prompt: Prompt
+    reply: Reply
+    seconds: float
+
+
+class _Row(NamedTuple):
+    """A row of the table but for its checksum; `identity` and `turns` are JSON."""
+
+    key: str
+    engine: str
+    model: str
+    revision: str
+    identity: str
+    turns: str
+    max_tokens: int
+    temperature: float
+    sample: int
+    pattern: str
+    text: str
+    finish: str
+    prompt_tokens: int
+    output_tokens: int
+    seconds: float
+    asked: str
+
+    def checksum(self) -> bytes:
+        """A digest of all values."""
+        return hashlib.sha256(json.dumps(self, default=repr).encode()).digest()
+
+    def reply(self) -> Reply:
+        """The reply; its id is the key."""
+        return Reply(self.key, self.text, self.finish, self.prompt_tokens, self.output_tokens)
+
+    def exported(self) -> dict[str, Any]:
+        """The values of SCHEMA."""
+        values = {name: getattr(self, name) for name in SCHEMA.names}
+        values["turns"] = [{"role": role, "content": text} for role, text in json.loads(self.turns)]
+        return values
+
+
+def without_server(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """A teacher's identity as its replies are filed under: the address of a server changes no answer.
+
+    (And it may hold what nobody else should read.)
+    """
+    return {key: value for key, value in identity.items() if key != "server"}
+
+
+def call_key(identity: Mapping[str, Any], prompt: Prompt) -> str:
+    """The digest that a call is known by, in hex: of who is asked, what, and how the answer is sampled.
+
+    Neither the prompt's id nor the server counts. Raises BadInput for what JSON in UTF-8 cannot hold.
+    """
+    question = {
+        "teacher": without_server(identity),
+        "turns": prompt.turns,
+        "max_tokens": prompt.max_tokens,
+        "temperature": prompt.temperature + 0.0,  # 0, 0.0 and -0.0 are one temperature
+        "sample": prompt.sample,
+        "pattern": prompt.pattern,
+    }
+    try:
+        return digest_of(question).removeprefix("sha256:")
+    except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
+        raise BadInput(f"a prompt that cannot be written down ({error}) cannot be asked", id=prompt.id) from error
+
+
+class Replies(SqliteStore):
+    """The store in `file` (default: in the user's cache folder). `len` is the number of calls.
+
+    `disputed` counts the replies taken in that differ from what the store had: the first reply to a call stays. One
+    object serves all threads of a process; another process makes its own, from the pickle of this one or from the file.
+    Methods raise CannotWrite where the disk is full or the file cannot be written, BadInput where it is no reply store
+    or is damaged beyond single rows.
+    """
+
+    file: Path
+
+    def __init__(self, file: str | Path | None = None) -> None:
+        self.disputed = 0
+        super().__init__(
+            Path(file) if file is not None else cache_folder("replies") / "replies.sqlite",
+            _TABLE,
+            what="reply store",
+            advice="move it away and run again; the replies of a release can be taken in",
+            mark=_MARK,
+            power_safe=True,  # each reply was paid for
+        )
+        self.execute("PRAGMA wal_autocheckpoint=8000")  # pages of 4 KiB
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Replies, (self.file,)
+
+    def __len__(self) -> int:
+        return int(self.value("SELECT count(*) FROM replies"))
+
+    def known(self, keys: Iterable[str]) -> dict[str, Reply]:
+        """The replies to those of the calls that are here and sound; a reply's id is its key."""
+        return {key: row.reply() for key, row in self._sound(keys).items()}
+
+    def add(self, identity: Mapping[str, Any], calls: Iterable[Call]) -> dict[str, Reply]:
+        """Keep calls to a teacher, all or none; the replies that the store now holds to them.
+
+        That is the reply kept before, where there was one: of two who asked the same at once both go on with the first.
+        """
+        who = without_server(identity)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        rows = {call.key: _row(who, call, now) for call in calls}
+        with self.writing():
+            rows |= self._keep(rows)
+        return {key: row.reply() for key, row in rows.items()}
+
+    def tokens(self, keys: Iterable[str]) -> dict[str, int]:
+        """How many of the calls are here, and the tokens that they read and wrote, each call counted once."""
+        sums = {"replies": 0, "prompt_tokens": 0, "output_tokens": 0}
+        for some in chunks(set(keys)):
+            for reply in self.known(some).values():
+                sums["replies"] += 1
+                sums["prompt_tokens"] += reply.prompt_tokens
+                sums["output_tokens"] += reply.output_tokens
+        return sums
+
+    def export(self, keys: Iterable[str], parquet_file: str | Path) -> int:
+        """Write these calls to a Parquet file, sorted by key: the same calls, the same bytes. Returns how many.
+
+        No calls, no file. Raises BadInput for a call that is not here or is damaged; the file is then as it was.
+        """
+        wanted = sorted(set(keys))
+        if not wanted:
+            return 0
+        with replacing(parquet_file) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+            for some in chunks(wanted):
+                rows = self._sound(some)
+                for key in some:
+                    if key not in rows:
+                        advice = "run the build again, which asks it anew"
+                        raise BadInput(f"a reply is damaged or not here; {advice}", file=self.file, id=key)
+                writer.write_table(pa.Table.from_pylist([rows[key].exported() for key in some], schema=SCHEMA))
+        return len(wanted)
+
+    def take_in(self, parquet_file: str | Path) -> int:
+        """Keep the calls of a file that `export` wrote, all or none; returns how many were new.
+
+        Every key is computed again. Raises BadInput with the row (from 1) for one that is not the key of its call, and
+        for whatever else does not belong there.
+        """
+        number = 0
+        added = 0
+        with self.writing():
+            for batch in _batches(parquet_file):
+                rows: dict[str, _Row] = {}
+                for values in batch:
+                    number += 1
+                    row = _row_of_export(values, parquet_file, number)
+                    first = rows.setdefault(row.key, row)
+                    self.disputed += first.reply() != row.reply()
+                held = self._keep(rows)
+                for key, row in held.items():
+                    self.disputed += row.reply() != rows[key].reply()
+                added += len(rows) - len(held)
+        return added
+
+    def _sound(self, keys: Iterable[str]) -> dict[str, _Row]:
+        """The rows of these calls whose checksum fits."""
+        sound = {}
+        for *values, checksum in self.rows("replies", list(keys)):
+            row = _Row(*values)
+            if row.checksum() == checksum:
+                sound[row.key] = row
+        return sound
+
+    def _keep(self, rows: Mapping[str, _Row]) -> dict[str, _Row]:
+        """Put rows in the place of damaged ones and of none; returns the sound ones that were there and stay."""
+        held = self._sound(rows)
+        new = [(*row, row.checksum()) for key, row in rows.items() if key not in held]
+        self.insert("replies", new, instead="REPLACE")
+        return held
+
+
+def _row(who: Mapping[str, Any], call: Call, asked: str) -> _Row:
+    prompt = call.prompt
+    reply = call.reply
+    return _Row(
+        key=call.key,
+        engine=str(who.get("engine", "")),
+        model=str(who.get("model", "")),
+        revision=str(who.get("revision", "")),
+        identity=_json(who),
+        turns=_json(prompt.turns),
+        max_tokens=prompt.max_tokens,
+        temperature=prompt.temperature + 0.0,
+        sample=prompt.sample,
+        pattern=prompt.pattern,
+        text=reply.text,
+        finish=reply.finish,
+        prompt_tokens=reply.prompt_tokens,
+        output_tokens=reply.output_tokens,
+        seconds=max(0.0, call.seconds),
+        asked=asked,
+    )
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _batches(file: str | Path) -> Iterator[list[dict[str, Any]]]:
+    """The rows of a Parquet file of replies, some at a time. Raises BadInput."""
+    try:
+        with pq.ParquetFile(file) as parquet:
+            odd = set(SCHEMA.names) ^ set(parquet.schema_arrow.names)
+            if odd:
+                raise BadInput(f"is no file of replies: {', '.join(sorted(odd))} missing or not known", file=file)
+            for batch in parquet.iter_batches(AT_ONCE):
+                yield pa.Table.from_batches([batch]).select(SCHEMA.names).cast(SCHEMA).to_pylist()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise BadInput(f"is no Parquet file of replies ({printable(str(error))})", file=file) from error
+
+
+def _row_of_export(values: Mapping[str, Any], file: str | Path, number: int) -> _Row:
+    """A row of somebody's file as a row of ours. Raises BadInput unless it is exactly what `export` would write."""
+    try:
+        who = from_json(values["identity"])
+        turns = tuple((turn["role"], turn["content"]) for turn in values["turns"])
+        prompt = Prompt("", turns, values["max_tokens"], values["temperature"], values["sample"], values["pattern"])
+        reply = Reply(values["key"], values["text"], values["finish"], values["prompt_tokens"], values["output_tokens"])
+        row = _row(without_server(who), Call(call_key(who, prompt), prompt, checked(reply), 0.0), "")
+        if row.exported() == values:
+            return row
+    except (AttributeError, TypeError, ValueError, RecursionError, ExabenchError):
+        pass
+    raise BadInput(f"row {number} is not filed under the key of its call; nothing was taken in", file=file)
+
+
+def checked(reply: Reply) -> Reply:
+    """The reply as UTF-8 and a table can hold it: halves of surrogate pairs become U+FFFD. Raises BadInput."""
+    counts = (reply.prompt_tokens, reply.output_tokens)
+    good_counts = all(type(count) is int and 0 <= count < 2**53 for count in counts)
+    if not good_counts or reply.finish not in ("stop", "length"):
+        raise BadInput(f"finish={reply.finish!r}, tokens {counts} are no end and no counts", id=reply.id)
+    try:
+        reply.text.encode()
+    except UnicodeEncodeError:
+        return replace(reply, text=reply.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    return reply

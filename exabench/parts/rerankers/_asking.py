@@ -1,0 +1,109 @@
+"""Rerankers that ask a language model: the conversations of many queries at once, every reply counted."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query, Reply, Usage
+from exabench.models.flops import Shape, exact, paper, shape_of
+from exabench.parts.asking import Conversation, converse
+from exabench.parts.prompting import PromptFile, shown
+
+if TYPE_CHECKING:
+    from exabench.parts.teachers import Teacher
+
+Outcome: TypeAlias = tuple[list[float], Usage]
+
+
+class Asking(ABC):
+    """A reranker that asks a teacher. A part of the shelf says how it ranks one query, as a conversation."""
+
+    reads = "texts"
+    asks = "teacher"
+    name = ""
+
+    def __init__(
+        self, teacher: Teacher, prompt: PromptFile, strategy: str, *, words: int, fields: Sequence[str]
+    ) -> None:
+        self._teacher = teacher
+        self._engine: Teacher = getattr(teacher, "engine", teacher)  # without the reply store, where there is one
+        self._prompt = prompt
+        self._words = words
+        self._fields = tuple(fields)
+        self._shape = _shape_of(teacher)
+        self.precision = str(teacher.identity.get("precision", "unknown"))
+        self.parameters: int | None = getattr(self._engine, "parameters", None)
+        self.identity: dict[str, Any] = {
+            "reranker": self.name,
+            "model": teacher.identity.get("model", ""),
+            "revision": teacher.identity.get("revision", ""),
+            "prompt": prompt.label,
+            "strategy": strategy,
+            "precision": self.precision,
+            "words": words,
+            "fields": list(self._fields),
+            "teacher": dict(teacher.identity),
+        }
+
+    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
+        """One score for each passage, in the order given; the engine is asked afresh, so that it can be timed."""
+        [(scores, _)] = converse(self._engine, [self._ranking(query, passages)])
+        return scores
+
+    def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[Outcome]:
+        """Scores and usage of each job, in order; what many queries have to ask next is asked together."""
+        return converse(self._teacher, (self._ranking(query, passages) for query, passages in jobs))
+
+    @abstractmethod
+    def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
+        """The conversation that ranks one query's passages."""
+
+    def _shown(self, passages: Sequence[Passage]) -> tuple[list[str], int]:
+        """The passages as the prompt shows them, and how many of them are cut."""
+        texts: list[str] = []
+        cut = 0
+        for passage in passages:
+            text, is_cut = shown(passage, self._fields, self._words)
+            texts.append(text)
+            cut += is_cut
+        return texts, cut
+
+    def _usage(self, replies: Sequence[Reply], cut: int, repairs: Iterable[Mapping[str, int]]) -> Usage:
+        """The usage of one query: the replies to it, how many passages were cut, and repairs by kind, each answer's."""
+        counts: Counter[str] = Counter()
+        for one in repairs:
+            counts.update(one)
+        read = np.array([reply.prompt_tokens for reply in replies], np.int64)
+        written = np.array([reply.output_tokens for reply in replies], np.int64)
+        shape = self._shape
+        return Usage(
+            prompts=len(replies),
+            input_tokens=int(read.sum()),
+            output_tokens=int(written.sum()),
+            flops_paper=float(np.sum(paper(shape, read, written))) if shape else None,
+            flops_exact=float(np.sum(exact(shape, read, written, rows=shape.vocabulary))) if shape else None,
+            cut_passages=cut,
+            repairs=dict(counts),
+        )
+
+
+def by_place(order: Sequence[int]) -> list[float]:
+    """A score for each passage by its place in `order`, best first: n, n - 1, ..., 1."""
+    scores = [0.0] * len(order)
+    for rank, passage in enumerate(order):
+        scores[passage] = float(len(order) - rank)
+    return scores
+
+
+def _shape_of(teacher: Teacher) -> Shape | None:
+    """The shape of the teacher's model for counting FLOPs; None where it, or how to count it, is not known."""
+    try:
+        return shape_of(teacher.config) if teacher.config else None
+    except BadInput:
+        return None

@@ -1,0 +1,67 @@
+"""duoT5: a T5 that was trained to say whether the first of two passages is the better one."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import permutations
+from typing import Unpack
+
+from exabench.core.nouns import Passage, Query, Usage
+from exabench.models.answers import answer_ids, answer_words, chosen
+from exabench.models.head_loading import Options, load
+from exabench.models.pointwise import Pointwise
+from exabench.models.templates import text_template
+
+TEMPLATE = "Query: {query} Document0: {passage} Document1: {passage_b} Relevant:"
+
+
+class DuoT5(Pointwise):
+    """p(a, b) is the probability of `true` against `false`; a passage's score is the sum of p(a, b) + 1 - p(b, a).
+
+    Over all other passages b, n x (n - 1) pairs in all: SYM-SUM of Pradeep et al. 2021, arXiv 2101.05667. A list of
+    one scores 0. In the usage each pair is a prompt, and a passage is cut as often as it is cut in a pair.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        answers: Sequence[str] = (),
+        **options: Unpack[Options],
+    ) -> None:
+        loaded = load(model, "seq2seq", **options)
+        ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
+        narrowed, columns = chosen(loaded, "softmax", ids)
+        super().__init__(narrowed, text_template(TEMPLATE, loaded.tokenizer), "softmax", columns, **options)
+
+    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
+        """One score for each passage, in the order given."""
+        if len(passages) < 2:
+            return [0.0] * len(passages)
+        return _sums(super().score(query, passages), len(passages))
+
+    def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
+        """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""
+        sizes: deque[int] = deque()
+
+        def counted() -> Iterator[tuple[Query, Sequence[Passage]]]:
+            for query, passages in jobs:
+                sizes.append(len(passages))
+                yield query, passages
+
+        for probabilities, usage in super().score_many(counted()):
+            yield _sums(probabilities, sizes.popleft()), usage
+
+    def _texts(self, query: Query, passages: Sequence[Passage]) -> list[tuple[str, ...]]:
+        texts = [passage.flat(self._fields) for passage in passages]
+        return [(query.text, *pair) for pair in permutations(texts, 2)]
+
+
+def _sums(probabilities: Sequence[float], n: int) -> list[float]:
+    """The scores of `n` passages from p(a, b) of every ordered pair, in the order of itertools.permutations."""
+    scores = [0.0] * n
+    for (a, b), probability in zip(permutations(range(n), 2), probabilities, strict=True):
+        scores[a] += probability
+        scores[b] += 1 - probability
+    return scores

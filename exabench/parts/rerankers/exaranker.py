@@ -1,0 +1,59 @@
+"""ExaRanker: a T5 that answers true or false first, and can explain its answer when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+import numpy as np
+import torch
+
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query
+from exabench.models.answers import answer_ids, answer_words, chosen, spellings
+from exabench.models.head_loading import Options, load
+from exabench.models.pointwise import Pointwise
+from exabench.models.templates import ids_of, text_template
+
+TEMPLATE = 'Is the question: "{query}" answered by the document: "{passage}"? Give an explanation.'
+
+
+class ExaRanker(Pointwise):
+    """Ferraretto et al. 2023: the label comes before its explanation, so ranking costs one step, as monoT5 does.
+
+    `strategy` "first_token" is the published score (unicamp-dl/ExaRanker, gen_monoT5out.py); "softmax" and the others
+    of two answers leave out what the model gives to every other token.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        strategy: str = "first_token",
+        template: str = TEMPLATE,
+        answers: Sequence[str] = (),
+        **options: Unpack[Options],
+    ) -> None:
+        self._loaded = load(model, "seq2seq", **options)
+        tokenizer = self._loaded.tokenizer
+        positive, *negative = answer_ids(tokenizer, answer_words("exaranker", model, answers))
+        ids = (positive, *(other for id in negative for other in spellings(tokenizer, id)))
+        self._template = text_template(template, tokenizer)
+        self._limit = min(options.get("max_length") or 512, self._loaded.head.limit)
+        narrowed, columns = chosen(self._loaded, strategy, ids)
+        super().__init__(narrowed, self._template, strategy, columns, **options)
+
+    def explain(self, query: Query, passage: Passage, max_tokens: int = 256) -> str:
+        """The label and the explanation that the model writes for this pair, greedily; its first token is the score's.
+
+        Raises BadInput where no token may be written.
+        """
+        if max_tokens < 1:
+            raise BadInput(f"max_tokens is {max_tokens}; an explanation takes at least one token")
+        tokenizer = self._loaded.tokenizer
+        head: Any = self._loaded.head  # a Seq2Seq, which writes too
+        texts = self._template.dressed((query.text, passage.flat(self._fields)))
+        item = self._template.build([np.array(ids_of(tokenizer, text), np.int32) for text in texts], self._limit)
+        with torch.inference_mode():
+            written = head.written(torch.from_numpy(item.ids.astype(np.int64))[None], max_tokens)
+        return str(tokenizer.decode(written[0], skip_special_tokens=True))

@@ -1,0 +1,87 @@
+"""Asks a language model to order windows of passages, from the bottom of the list up (RankGPT, LRL)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.nouns import Passage, Prompt, Query, Reply
+from exabench.parts.asking import Conversation
+from exabench.parts.permutation import Permutation, read_permutation
+from exabench.parts.prompting import prompt_file
+from exabench.parts.rerankers._asking import Asking, Outcome, by_place
+
+if TYPE_CHECKING:
+    from exabench.parts.teachers import Teacher
+
+_STYLES = ("rankgpt", "lrl")
+
+
+class Listwise(Asking):
+    """A teacher orders `window` passages at a time; each next window lies `step` higher, the last one at the head.
+
+    `style` is "rankgpt" (a conversation, answered `[2] > [1]`) or "lrl" (assignments, answered `[PASSAGE2,
+    PASSAGE1]`), `words` how much of a passage is shown, `passes` how often the list is gone through. A score is the
+    number of passages at or below the final place. Answers that are no permutation are repaired, and the repairs
+    counted by kind (permutation.py). Sun et al. 2023, arXiv 2304.09542; Ma et al. 2023, arXiv 2305.02156.
+    """
+
+    name = "listwise"
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        *,
+        style: str = "rankgpt",
+        window: int = 20,
+        step: int = 10,
+        words: int = 300,
+        fields: Sequence[str] = ("title", "text"),
+        passes: int = 1,
+    ) -> None:
+        if style not in _STYLES:
+            raise UnknownName("listwise style", style, _STYLES)
+        if window < 2 or not 1 <= step <= window or passes < 1 or words < 1:
+            raise BadInput(
+                f"window={window}, step={step}, passes={passes}, words={words} orders nothing or leaves gaps; a window "
+                "holds at least 2 passages, a step is at least 1 and at most the window, passes and words at least 1"
+            )
+        self._window = window
+        self._step = step
+        self._passes = passes
+        strategy = f"windows of {window}, step {step}, {passes} pass{'es' * (passes > 1)}"
+        super().__init__(teacher, prompt_file(style), strategy, words=words, fields=fields)
+
+    def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
+        texts, cut = self._shown(passages)
+        order = list(range(len(passages)))
+        replies: list[Reply] = []
+        readings: list[Permutation] = []
+        for start, end in windows(len(passages), self._window, self._step, self._passes):
+            inside = order[start:end]
+            turns = self._prompt.turns(query=query.text, passages=[texts[place] for place in inside])
+            name = f"{query.id}:{start + 1}-{end}:{len(replies)}"
+            answer_tokens = self._prompt.number("answer_tokens_per_passage") * len(inside)
+            [reply] = yield [Prompt(name, turns, answer_tokens, pattern=self._prompt.pattern)]
+            reading = read_permutation(reply.text, len(inside))
+            order[start:end] = [inside[place] for place in reading.order]
+            replies.append(reply)
+            readings.append(reading)
+        repairs = [reading.repairs for reading in readings]
+        return by_place(order), self._usage(replies, cut, repairs)
+
+
+def windows(n: int, size: int = 20, step: int = 10, passes: int = 1) -> Iterator[tuple[int, int]]:
+    """(start, end) of each window over `n` places, from the bottom up, `passes` times; none for a list of one.
+
+    The first window ends at the bottom and each next one lies `step` higher. The last one starts at the head of the
+    list and is smaller where `n - size` is no multiple of `step`: RankGPT leaves the head unvisited there, rank_llm
+    clamps as is done here. 100 places in windows of 20 and steps of 10 are nine windows.
+    """
+    for _ in range(passes if n > 1 else 0):
+        end = n
+        while end > size:
+            yield end - size, end
+            end -= step
+        yield 0, end

@@ -1,0 +1,25 @@
+"""Ranks by the judgements themselves: the ceiling that these candidates set for every reranker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from exabench.core.nouns import Passage, Qrels, Query
+
+
+class Oracle:
+    """Scores by grade, equal grades in the order given. It sees the answers, so it is never a system."""
+
+    reads = "judgements"
+
+    def __init__(self, qrels: Qrels) -> None:
+        self._qrels = qrels
+
+    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
+        """Grade first, then the given order, as one falling list of different scores."""
+        grades: Mapping[str, int] = self._qrels.get(query.id, {})
+        best_first = sorted(range(len(passages)), key=lambda i: (-max(0, grades.get(passages[i].id, 0)), i))
+        scores = [0.0] * len(passages)
+        for rank, i in enumerate(best_first):
+            scores[i] = float(len(passages) - rank)
+        return scores

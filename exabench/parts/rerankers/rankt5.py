@@ -1,0 +1,49 @@
+"""RankT5: a T5 whose score is one number, an extra token's logit or one dense layer over its encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Unpack
+
+from exabench.core.files import read_json
+from exabench.hub.client import model_folder
+from exabench.models.answers import answer_ids, answer_words, chosen, suited
+from exabench.models.head_loading import Options, load
+from exabench.models.pointwise import Pointwise
+from exabench.models.templates import text_template
+
+TEMPLATE = "Query: {query} Document: {passage}"
+
+
+class RankT5(Pointwise):
+    """Zhuang et al. 2023: the logit of <extra_id_10> at the decoder's first step, or the encoder alone.
+
+    A folder whose config.json names T5EncoderModel as architecture is the encoder-only kind: its first token's state
+    goes through `dense.weight` `[1, width]` (and `dense.bias`), which the safetensors hold beside the encoder.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        strategy: str = "logit",
+        template: str = TEMPLATE,
+        answers: Sequence[str] = (),
+        **options: Unpack[Options],
+    ) -> None:
+        kind = _kind(model, options.get("revision", ""), options.get("lock"))
+        loaded = load(model, kind, **options)
+        columns: tuple[int, ...] = (0,)
+        if kind == "seq2seq":
+            ids = answer_ids(loaded.tokenizer, answer_words("rankt5", model, answers))
+            loaded, columns = chosen(loaded, strategy, ids)
+        else:
+            suited(strategy, 1, rows=("answers",))
+        super().__init__(loaded, text_template(template, loaded.tokenizer), strategy, columns, **options)
+
+
+def _kind(model: str, revision: str, lock: str | Path | None) -> str:
+    config = read_json(model_folder(model, revision, lock).path / "config.json")
+    alone = any("EncoderModel" in str(name) for name in config.get("architectures") or ())
+    return "encoder" if alone else "seq2seq"

@@ -1,0 +1,17 @@
+"""Turns the first-stage order around: a lower bound that a broken sign would reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from exabench.core.nouns import Passage, Query
+
+
+class Reversed:
+    """Scores 1, 2, ..., n in the order given."""
+
+    reads = "ids"
+
+    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
+        """Rising scores, all different."""
+        return [float(i + 1) for i in range(len(passages))]

@@ -1,0 +1,56 @@
+"""Yes or no: a decoder-only language model is asked whether a passage answers a query, and its next token is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+from exabench.core.errors import BadInput
+from exabench.models.answers import answer_ids, answer_words, chosen
+from exabench.models.head_loading import Options, load
+from exabench.models.pointwise import Pointwise
+from exabench.models.templates import Template, text_template
+
+TEMPLATE = (
+    "Passage: {passage}\nQuery: {query}\nDoes the passage answer the query? Say yes or no, and nothing else.\nAnswer:"
+)
+
+
+class YesNo(Pointwise):
+    """The logits of "yes" and "no" after the cue, one against the other; nothing is generated.
+
+    `chat` puts the tokenizer's chat template around the question. The answers are tokens as they follow the cue: with
+    a blank before them, or as the first word of the assistant's turn.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        strategy: str = "difference",
+        template: str = TEMPLATE,
+        chat: bool = False,
+        answers: Sequence[str] = (),
+        **options: Unpack[Options],
+    ) -> None:
+        loaded = load(model, "decoder", **options)
+        made = _template(template, loaded.tokenizer, chat)
+        words = [word if chat else f" {word}" for word in answer_words("yes_no", model, answers)]
+        narrowed, columns = chosen(loaded, strategy, answer_ids(loaded.tokenizer, words, after=_cue(made.text)))
+        super().__init__(narrowed, made, strategy, columns, **options)
+
+
+def _template(text: str, tokenizer: Any, chat: bool) -> Template:
+    if not chat:
+        return text_template(text, tokenizer)
+    if not tokenizer.chat_template:
+        raise BadInput("this model's tokenizer has no chat template; leave chat out")
+    turns = [{"role": "user", "content": text}]
+    return text_template(
+        tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True), tokenizer, special=False
+    )
+
+
+def _cue(text: str) -> str:
+    """What stands after the last field: the words that the answer follows."""
+    return text.rsplit("}", 1)[-1]

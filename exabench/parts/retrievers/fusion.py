@@ -1,0 +1,51 @@
+"""Fusion of other runs by ranks: reciprocal rank fusion (k 60) unless another method is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import digest_of, read_bytes
+from exabench.core.nouns import Passage, Query, Run
+from exabench.measure.rank_fusion import METHODS, fuse
+from exabench.measure.runs import rank_scores, read_run, run_of, top
+
+
+class Fusion:
+    """`runs` are TREC files. `method` is "rrf" with its `k`, "isr" or "log_isr": each looks at ranks alone."""
+
+    whole = False
+
+    def __init__(
+        self,
+        passages: Iterable[Passage] = (),
+        fields: tuple[str, ...] = (),
+        *,
+        runs: Sequence[str] = (),
+        method: str = "rrf",
+        k: int = 60,
+    ) -> None:
+        if len(runs) < 2:
+            raise BadInput('fusion needs at least two runs, as in --set \'runs=["a.trec", "b.trec"]\'')
+        if method not in METHODS:
+            raise UnknownName("fusion method", method, METHODS)
+        self._runs = [read_run(file) for file in runs]
+        self._method = method
+        self._k = k
+        digests = {run.name: digest_of(read_bytes(file)) for run, file in zip(self._runs, runs, strict=True)}
+        self.parameters: dict[str, Any] = {"method": method}
+        if method == "rrf":
+            self.parameters["k"] = k
+        self.parameters["runs"] = digests
+
+    def search(self, queries: Sequence[Query], depth: int) -> Run:
+        """The fused ranking of every query that at least one run answers; of a single one its own."""
+        scores: dict[str, dict[str, float]] = {}
+        for query in queries:
+            rankings = [run.ranking(query.id) for run in self._runs if run.rows(query.id)]
+            if len(rankings) == 1:
+                scores[query.id] = rank_scores(rankings[0])
+            elif rankings:
+                scores[query.id] = fuse(rankings, self._method, self._k)
+        return top(run_of("fusion", scores), depth)

@@ -1,0 +1,25 @@
+"""A published run: a first stage that somebody else ran, read from its TREC file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from exabench.core.files import digest_of, read_bytes
+from exabench.core.nouns import Passage, Query, Run
+from exabench.measure.runs import read_run, select_queries, top
+
+
+class RunFile:
+    """The run in `file`; its parameters are the file's name and digest."""
+
+    whole = False
+
+    def __init__(self, passages: Iterable[Passage] = (), fields: tuple[str, ...] = (), *, file: str = "") -> None:
+        self._run = read_run(file)
+        self.parameters: dict[str, Any] = {"file": Path(file).name, "digest": digest_of(read_bytes(file))}
+
+    def search(self, queries: Sequence[Query], depth: int) -> Run:
+        """What the file ranks for these queries, cut at `depth`."""
+        return top(select_queries(self._run, {query.id for query in queries}), depth)

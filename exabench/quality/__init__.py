@@ -1,7 +1,0 @@
-"""Quality of rows as they stream by: does one double an earlier one, does it leak a benchmark, what are they like?"""
-
-from exabench.quality.duplicates import Duplicates
-from exabench.quality.leaks import Leaks, collection_of
-from exabench.quality.report import Report
-
-__all__ = ["Duplicates", "Leaks", "Report", "collection_of"]

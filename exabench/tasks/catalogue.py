@@ -1,0 +1,57 @@
+"""The table of tasks and suites, read from the TOML pages in tasks/."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import read_toml
+from exabench.core.nouns import Convention, Task
+
+FOLDER = Path(__file__).parent
+_OF_CONVENTION = ("relevance_threshold", "self_match")
+
+
+@functools.cache
+def tasks() -> dict[str, Task]:
+    """Every task by name, in the order of the pages."""
+    pages = sorted(path for path in FOLDER.glob("*.toml") if path.name != "suites.toml")
+    return {name: _task(name, dict(values)) for page in pages for name, values in read_toml(page).items()}
+
+
+@functools.cache
+def suites() -> dict[str, tuple[str, ...]]:
+    """Every suite's tasks by the suite's name."""
+    return {name: tuple(suite["tasks"]) for name, suite in read_toml(FOLDER / "suites.toml").items()}
+
+
+def task(name: str) -> Task:
+    """The task called `name`. Raises UnknownName with the nearest names."""
+    if name not in tasks():
+        raise UnknownName("task", name, tasks())
+    return tasks()[name]
+
+
+def single_task(name: str) -> Task:
+    """The task called `name`, which must have judgements of its own (CQADupStack is scored by its forums)."""
+    found = task(name)
+    if found.members:
+        raise BadInput(
+            f"{name} is the mean of {len(found.members)} tasks; name one of them: {', '.join(found.members)}"
+        )
+    return found
+
+
+def expand(names: list[str] | tuple[str, ...]) -> list[str]:
+    """Task names with every suite among `names` replaced by its tasks, each once."""
+    found = [name for given in names for name in suites().get(given, (given,))]
+    return list(dict.fromkeys(task(name).name for name in found))
+
+
+def _task(name: str, values: dict[str, Any]) -> Task:
+    fields = tuple(values.pop("text_fields", ("title", "text")))
+    convention = Convention(text_fields=fields, **{key: values.pop(key) for key in _OF_CONVENTION if key in values})
+    members = tuple(values.pop("members", ()))
+    return Task(name=name, convention=convention, members=members, **values)

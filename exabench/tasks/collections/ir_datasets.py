@@ -1,0 +1,63 @@
+"""ir_datasets: the collection as that package downloads and keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ir_datasets
+
+from exabench.core.errors import BadInput, OutsideFailed
+from exabench.core.nouns import Passage, Query, Task
+
+
+class IrDatasets:
+    """The task's ir_datasets id, loaded at first use (IR_DATASETS_HOME says where it is kept)."""
+
+    def __init__(self, task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> None:
+        self._task = task
+        self.source = f"ir_datasets {task.ir_datasets}"
+
+    @property
+    def revision(self) -> str:
+        """The package's version: it fixes what is downloaded by checksums of its own."""
+        return f"ir_datasets {ir_datasets.__version__}"
+
+    def there(self) -> bool:
+        """True where the task has an ir_datasets id."""
+        return self._task.ir_datasets is not None
+
+    def queries(self) -> Iterator[Query]:
+        """Queries; `text` is what ir_datasets calls the default text of a query."""
+        for query in self._read("queries_iter"):
+            yield Query(query.query_id, query.default_text())
+
+    def passages(self) -> Iterator[Passage]:
+        """Documents with their title where they have one."""
+        for document in self._read("docs_iter"):
+            title = str(getattr(document, "title", "") or "")
+            text = getattr(document, "text", None)
+            yield Passage(document.doc_id, document.default_text() if text is None else text, title)
+
+    def qrels(self, split: str) -> dict[str, dict[str, int]]:
+        """The judgements of the task's own split (an ir_datasets id stands for one split)."""
+        if split != self._task.split:
+            raise BadInput(f"ir_datasets {self._task.ir_datasets} holds the split {self._task.split!r}, not {split!r}")
+        qrels: dict[str, dict[str, int]] = {}
+        for judgement in self._read("qrels_iter"):
+            qrels.setdefault(judgement.query_id, {})[judgement.doc_id] = int(judgement.relevance)
+        return qrels
+
+    def triples(self) -> Iterator[tuple[str, str, str]]:
+        """Training triples by id (query, relevant passage, other passage), in the package's order."""
+        for triple in self._read("docpairs_iter"):
+            yield triple.query_id, triple.doc_id_a, triple.doc_id_b
+
+    def _read(self, what: str) -> Iterator[Any]:
+        try:
+            yield from getattr(ir_datasets.load(str(self._task.ir_datasets)), what)()
+        except (BadInput, GeneratorExit):
+            raise
+        except Exception as error:  # a download can fail in as many ways as there are mirrors
+            raise OutsideFailed(f"{self.source}: {type(error).__name__}: {str(error)[:200]}") from error

@@ -165,6 +165,27 @@ def test_a_recipe_that_cannot_be_fitted_is_one_line(recipe, tmp_path, capsys, mo
     assert not (tmp_path / "run" / "model").exists() and not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("steps.pace=3", "has an unknown key 'pace' in steps; its keys: attention, autocast,"),
+        ("steps.optimiser=sgd", "choose from: adamw, adafactor"),
+        ("loss.sgima=2", "loss ranknet has no option 'sgima'; its options: sigma, weights"),
+        ("loss.weights=all", 'weights must be "none" or "difference"'),
+        ("options.max_length=long", "reranker cross_encoder: max_length must be a whole number"),
+        ("options.tempalte=x", "reranker cross_encoder has no option 'tempalte'; its options: "),
+        ('reranker="unchanged"', "cannot be trained"),
+        ("title.a=b", "is no table"),
+    ],
+)
+def test_a_dry_run_refuses_what_a_run_refuses(recipe, tmp_path, capsys, change, said):
+    before = contents(tmp_path)
+    for dry in (["--dry-run"], []):
+        assert main(["train", "run", str(recipe), "--to", str(tmp_path / "run"), *dry, "--set", change]) == 2
+        assert said in refused(capsys)
+    assert {name for name in contents(tmp_path) if not name.startswith("run/")} - {".run.lock"} == before.keys()
+
+
 def test_a_recipe_that_is_not_there_names_one_that_is(tmp_path, capsys):
     assert main(["train", "run", "scifact-minilmm", "--to", str(tmp_path / "run")]) == 2
     assert "scifact-minilm" in refused(capsys)

@@ -13,7 +13,7 @@ import pytest
 from exabench.core.files import digest_of
 from exabench.core.recipe import Recipe, recipe_names, recipes
 from exabench.data.builders import BUILDERS
-from exabench.data.builders.imported import FORMATS
+from exabench.data.builders.imported import FAMILY_OF
 from exabench.data.building import data_recipe
 from exabench.measure.measures import MetricName
 from exabench.models.head_loading import Options
@@ -60,7 +60,7 @@ def family(key: tuple[str, str]) -> str:
     if key in UNBUILT:
         return UNBUILT[key]
     builder, options = DATA[key].values["builder"], DATA[key].values["options"]
-    return FORMATS[options["format"]] if builder == "imported" else str(BUILDERS[builder].family)
+    return FAMILY_OF[options["format"]] if builder == "imported" else str(BUILDERS[builder].family)
 
 
 def judged_queries(key: tuple[str, str]) -> set[str]:

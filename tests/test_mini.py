@@ -11,7 +11,7 @@ import pytest
 
 import exabench.tasks.collections.beir_folder
 from exabench.bench.candidates import make_candidates
-from exabench.bench.measuring import measurement
+from exabench.bench.measurement import measurement
 from exabench.measure.qrels import count, qrels_digest
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import checked_qrels, open_collection

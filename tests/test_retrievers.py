@@ -12,7 +12,7 @@ import pytest
 from toys import Alphabet, Given, write_beir, write_run
 
 from exabench.bench.candidates import make_candidates
-from exabench.bench.measuring import measurement
+from exabench.bench.measurement import measurement
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Convention, Passage, Query, Task
 from exabench.measure.qrels import read_qrels

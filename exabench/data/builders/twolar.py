@@ -15,7 +15,7 @@ from exabench.data.builders._first_stages import blocks, overlap, rankings
 from exabench.data.builders._queries import SourcedQuery, by_name, read_queries
 from exabench.data.sampling import by_turns, draw
 from exabench.parts.permutation import read_permutation
-from exabench.parts.prompting import prompt_file, shown
+from exabench.parts.prompting import prompt_file, truncate_passage
 from exabench.tasks.collections import texts_of
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Twolar:
         texts = []
         cut = 0
         for passage in passages:
-            text, is_cut = shown(passage, self.fields, self.words)
+            text, is_cut = truncate_passage(passage, self.fields, self.words)
             texts.append(text)
             cut += is_cut
         data = {**one.data, **about, "origin": dict(one.origin), **passage_list(passages), "cut": cut}

@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-import exabench.tasks.collections.beir_folder
 from exabench.bench.candidates import make_candidates
 from exabench.bench.measurement import measurement
 from exabench.measure.qrels import count, qrels_digest
@@ -17,7 +15,7 @@ from exabench.tasks.catalogue import task
 from exabench.tasks.collections import checked_qrels, open_collection
 
 MINI = task("mini")
-FOLDER = Path(exabench.tasks.collections.beir_folder.EMBEDDED) / "mini"
+FOLDER = PACKAGE / "mini"
 PLACE = open_collection(MINI)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from exabench.bench.candidates import make_candidates
 from exabench.bench.measurement import measurement
+from exabench.core.files import PACKAGE
 from exabench.measure.qrels import count, qrels_digest
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import checked_qrels, open_collection

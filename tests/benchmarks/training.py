@@ -37,6 +37,7 @@ from exabench.training.gradients import Encoded, Gradient
 from exabench.training.groups import Group
 from exabench.training.optimisers import optimiser_of
 from exabench.training.plan import Steps
+from exabench.training.start import prepare
 
 GROUPS, PASSAGES, LENGTH, ROUNDS = 4, 30, 256, 2
 FASTER, LEANER = 1.5, 1 / 3
@@ -68,6 +69,7 @@ class Ours:
         self.learner, self._groups = made.learner(), groups
         self.module = self.learner.module.train()
         plan = Steps(**steps)
+        prepare(self.module, plan)
         self._gradient = Gradient(self.learner, LOSSES[loss](), plan, Ranks(), 0)
         self._optimiser = optimiser_of(plan, list(self.module.parameters()))
 

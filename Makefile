@@ -57,11 +57,9 @@ benchmark-models: .venv/.tools
 wheel: .venv/.tools
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
 
-# ranx compiles with numba at its first use: that minute is paid here, not in the demo.
 .venv/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[models]"
-	$(BIN)/python -W ignore -c 'import ranx; run = lambda a, b: ranx.Run({"q": {a: 2.0, b: 1.0}}); ranx.fuse([run("x", "y"), run("y", "x")], norm=None, method="rrf")'
 	@touch $@
 
 .venv/.tools: .venv/.ready

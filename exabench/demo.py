@@ -32,7 +32,7 @@ from exabench.data.publishing import publish
 from exabench.data.releases import MANIFEST
 from exabench.data.releases import read as read_release
 from exabench.tasks.catalogue import expand
-from exabench.training import Plan, Who, train, train_recipe
+from exabench.training import Author, Plan, train, train_recipe
 
 KEYS: Mapping[str, type] = {
     "title": str,
@@ -46,7 +46,7 @@ KEYS: Mapping[str, type] = {
     "trained": list,
     "trained_from": dict,
 }
-US = Who("exabench", "https://github.com/exabench/exabench", "https://github.com/exabench/exabench/issues")
+US = Author("exabench", "https://github.com/exabench/exabench", "https://github.com/exabench/exabench/issues")
 
 Note: TypeAlias = Callable[[str], None]
 

@@ -22,7 +22,7 @@ from exabench.data.releases import save, write_table
 from exabench.parts.assembly import reranker
 from exabench.parts.losses import LOSSES
 from exabench.training import train
-from exabench.training.dev import dev_of
+from exabench.training.dev_evaluation import dev_of
 from exabench.training.distributed import Ranks
 from exabench.training.gradients import Encoded, Gradient
 from exabench.training.groups import groups_of
@@ -30,7 +30,7 @@ from exabench.training.loading import Loading
 from exabench.training.loop import Fit
 from exabench.training.order import Order
 from exabench.training.plan import Steps, train_recipe
-from exabench.training.start import load_start, prepare
+from exabench.training.start_model import load_start, prepare
 
 torch.set_num_threads(1)  # the models are so small that a second one mostly waits, and it would move the last bits
 WORDS = "sky blue light wave sun star red dust cloud night moon rain snow wind storm sea".split()

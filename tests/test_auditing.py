@@ -16,7 +16,7 @@ from exabench.core.errors import BadInput
 from exabench.core.rows import FAMILIES, Release, Row, Table, checked_row
 from exabench.data.auditing import audit, cohens_kappa
 from exabench.data.releases import save, write_table
-from exabench.measure.measures import mean, measure
+from exabench.measure.metric_values import mean, measure
 from exabench.measure.qrels import read_qrels
 from exabench.measure.runs import read_run
 from exabench.tasks.catalogue import task

@@ -10,7 +10,7 @@ from toys import contents
 
 from exabench.bench.ledger import Ledger, read_result, result_json
 from exabench.board.pages import render
-from exabench.board.ranking import Board, Spent
+from exabench.board.ranking import Board, CostSummary
 from exabench.core.errors import BadInput
 from exabench.core.files import json_text
 from exabench.core.nouns import Cost, Submission, Timing, Usage
@@ -45,7 +45,7 @@ def cost(flops: float | None, p50: float | None = None, hardware: str = "here", 
     return cost_of({"q": usage}, {"q": 0.5}, precision="float32", parameters=parameters, timing=timing)
 
 
-def spent(board, name: str) -> Spent:
+def spent(board, name: str) -> CostSummary:
     return next(row.spent for row in Board.read(board).rows if row.submission.name == name)
 
 
@@ -208,7 +208,7 @@ def test_a_submission_without_results_has_no_row(board):
 def test_a_models_line_says_what_it_took(board):
     add(board, "acme/model", {"mini": around(0.8)}, {"mini": cost(4e12, 0.25)})
     found = spent(board, "acme/model")
-    assert found == Spent(4e12, 2e12, 60, 0.25, "here", "")
+    assert found == CostSummary(4e12, 2e12, 60, 0.25, "here", "")
     assert any(entry.submission.name == "acme/model" and entry.group for entry in Board.read(board).entries["mini"])
 
 

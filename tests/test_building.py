@@ -19,7 +19,6 @@ from exabench.core import files
 from exabench.core.errors import BadInput, CannotWrite
 from exabench.core.recipe import Recipe
 from exabench.core.rows import Release
-from exabench.data import building
 from exabench.data.building import Sources, build, data_recipe, planned
 from exabench.data.releases import read, rows, verify
 
@@ -293,7 +292,7 @@ def test_a_second_builder_of_one_folder_is_refused_and_told_who_builds(tmp_path:
 
 
 def test_a_reply_that_was_never_recorded_puts_its_item_in_quarantine(tmp_path: Path) -> None:
-    some = [json.loads(line) for line in (Path(building.__file__).parents[1] / "mini" / "replies-explain.jsonl").open()]
+    some = [json.loads(line) for line in (files.PACKAGE / "mini" / "replies-explain.jsonl").open()]
     left_out = {one["id"] for one in some[::3]}
     file = tmp_path / "some.jsonl"
     file.write_text("".join(json.dumps(one) + "\n" for one in some if one["id"] not in left_out))
@@ -321,7 +320,7 @@ POISON: tuple[tuple[str, str], ...] = (
 
 
 def test_replies_poisoned_in_twelve_ways_are_counted_and_end_nothing(tmp_path: Path) -> None:
-    some = [json.loads(line) for line in (Path(building.__file__).parents[1] / "mini" / "replies-explain.jsonl").open()]
+    some = [json.loads(line) for line in (files.PACKAGE / "mini" / "replies-explain.jsonl").open()]
     for number, one in enumerate(some):
         text, finish = POISON[number % len(POISON)] if number % 5 == 0 else (one["text"], "stop")
         one |= {"text": text, "finish": finish}

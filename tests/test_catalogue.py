@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exabench.core.errors import BadInput, UnknownName
-from exabench.measure.measures import MetricName
+from exabench.measure.metric_values import MetricName
 from exabench.tasks.catalogue import expand, single_task, suites, task, tasks
 
 STATS = Path(__file__).parents[1] / "leaderboard" / "reported" / "qrels_stats.csv"

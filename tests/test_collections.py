@@ -15,16 +15,15 @@ import pytest
 from hub_double import HubDouble
 from toys import Given, write_beir
 
-import exabench.tasks.collections.beir_folder
 from exabench.core.errors import BadInput
-from exabench.core.files import read_json
+from exabench.core.files import PACKAGE, read_json
 from exabench.core.nouns import Passage, Query, Task
 from exabench.measure.qrels import qrels_digest, qrels_text
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import checked_qrels, open_collection
 from exabench.tasks.collections.beir_folder import BeirFolder
 
-MINI = Path(exabench.tasks.collections.beir_folder.EMBEDDED) / "mini"
+MINI = PACKAGE / "mini"
 TWO = Given(
     [Query("q1", "first é"), Query("q2", "second")],
     [Passage("d1", "text one", "title"), Passage("d2", "text two")],

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from toys import Alphabet, Given
 
-import exabench.tasks.collections.beir_folder
 from exabench.core.errors import BadInput
-from exabench.core.files import json_text
+from exabench.core.files import PACKAGE, json_text
 from exabench.core.nouns import Passage, Prompt, Query, Reply, Task
 from exabench.core.recipe import read_recipe
 from exabench.core.rows import Rejected, checked_row
@@ -266,7 +264,7 @@ def test_a_judgement_is_read_from_its_first_words(answer, expected):
 
 # -- recipes -----------------------------------------------------------------------------------------------------
 
-RECORDED = Path(exabench.tasks.collections.beir_folder.EMBEDDED) / "mini" / "replies-contrastive.jsonl"
+RECORDED = PACKAGE / "mini" / "replies-contrastive.jsonl"
 
 
 class Recorded:

@@ -171,7 +171,8 @@ def test_a_trained_bi_encoder_scores_alike_in_sentence_transformers(trained, tmp
 
     folder = trained("minilm")
     if options:
-        reranker("bi_encoder", model=str(folder), **options).learner().save(tmp_path)
+        learner = reranker("bi_encoder", model=str(folder), **options).learner()
+        learner.save(tmp_path, learner.module.state_dict())
         folder = tmp_path
     theirs = SentenceTransformer(str(folder), device="cpu")
     vectors = theirs.encode_query(QUERY.text), theirs.encode_document([text for _, text in PAIRS])

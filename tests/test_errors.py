@@ -15,7 +15,7 @@ CODES = {
     "BadInput": 2,
     "UnknownName": 2,
     "MissingExtra": 2,
-    "Refused": 2,
+    "PromptsRefused": 2,
     "CannotWrite": 2,
     "CheckFailed": 1,
     "OutsideFailed": 3,

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from toys import Given, ShortestFirst, contents, good_run, write_beir, write_run, write_submission
 
-import exabench.tasks.collections.beir_folder
-from exabench.bench.candidates import Reranking, make_candidates, rerank
+from exabench.bench.candidates import RerankEvaluator, make_candidates, rerank
 from exabench.bench.evaluation import ResultRecorder, evaluate, reranker_options, run_board, score
 from exabench.bench.ledger import Ledger, read_result
-from exabench.bench.measuring import measurement, metrics_of, today
+from exabench.bench.measurement import measurement, metrics_of, today
 from exabench.bench.submitting import submit, withdraw
 from exabench.board.ranking import Board
 from exabench.core.errors import BadInput, CheckFailed, ExabenchError
+from exabench.core.files import PACKAGE
 from exabench.core.nouns import BoardChange, Convention, Passage, Query, Task
 from exabench.measure.runs import run_digest, run_in_order, run_text, select_queries, top
 from exabench.parts.rerankers import RERANKERS
@@ -40,7 +40,7 @@ def first_stage(board: Path):
 def test_a_run_is_scored_against_a_task_or_any_qrels(tmp_path):
     run = write_run(tmp_path / "good.trec", run_in_order("good", {q: list(row) for q, row in QRELS.items()}))
     by_task = score(run, task="mini")
-    file = Path(exabench.tasks.collections.beir_folder.EMBEDDED) / "mini" / "qrels" / "test.tsv"
+    file = PACKAGE / "mini" / "qrels" / "test.tsv"
     by_qrels = score(run, qrels=file)
     assert (by_task.task, by_task.headline, by_qrels.task) == ("mini", "nDCG@10", None)
     assert by_task.metrics == by_qrels.metrics == score(run, qrels=QRELS).metrics
@@ -282,7 +282,9 @@ def test_a_run_that_is_killed_before_the_result_is_written_says_nothing_twice(bo
         with pytest.raises(KeyboardInterrupt):
             recorder = ResultRecorder(ledger)
             recorder.record(dataclasses.replace(filed(board, "acme--good"), run_digest="sha256:0", completed=7))
-            stage = Reranking(task("mini"), ledger.one_candidates("mini", "bm25-20"), first_stage(board), None, None)
+            stage = RerankEvaluator(
+                task("mini"), ledger.one_candidates("mini", "bm25-20"), first_stage(board), None, None
+            )
             recorder.record(stage.result("acme--good", "run", top(first_stage(board), 3)))
     run_board(board)
     run_board(twin)

@@ -151,6 +151,19 @@ def every_part() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("name", "part"), every_part(), ids=str)
+def test_every_option_has_a_type_and_a_meaning(name: str, part: str) -> None:
+    try:
+        made = shelf(name)[part]
+    except MissingExtra:
+        pytest.skip("its packages are not installed here")
+    if not inspect.isclass(made):
+        return  # a function of scores has no options
+    for option in options.table(made).values():
+        assert option.type
+        assert option.meaning, f"{name}/{part}: its docstring says nothing of `{option.name}`"
+
+
+@pytest.mark.parametrize(("name", "part"), every_part(), ids=str)
 def test_a_wrong_option_is_one_line_with_the_valid_ones(name: str, part: str) -> None:
     try:
         made = shelf(name)[part]

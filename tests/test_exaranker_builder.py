@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exabench.core.errors import BadInput
+from exabench.core.files import PACKAGE
 from exabench.core.nouns import Passage, Prompt, Query, Reply, Task
 from exabench.core.recipe import recipes
 from exabench.core.rows import Item, Pair, Rejected, checked_row
@@ -22,7 +23,7 @@ from exabench.data.builders._exaranker_format import input_text, rows_from_tsv, 
 from exabench.data.builders.exaranker import Exaranker, explanation_of, fault
 from exabench.data.pairs.judged import Judged
 from exabench.parts.assembly import check_part
-from exabench.tasks.collections.beir_folder import EMBEDDED, BeirFolder
+from exabench.tasks.collections.beir_folder import BeirFolder
 
 GIVEN_BY_BUILDING = {"teacher": "human", "teacher_revision": "", "prompt": "", "replies": []}
 SKY = Passage("p1", "Air scatters blue light.", "The sky")
@@ -151,7 +152,7 @@ def test_a_row_has_the_fields_of_its_family():
 
 
 def test_the_rankers_part_reads_what_the_builder_writes():
-    template = (Path(EMBEDDED) / "rerankers" / "exaranker.py").read_text(encoding="utf-8")
+    template = (PACKAGE / "parts" / "rerankers" / "exaranker.py").read_text(encoding="utf-8")
     assert input_text("{query}", "{passage}") in template
 
 
@@ -323,7 +324,7 @@ def test_a_recipe_s_options_are_those_of_its_parts_and_it_says_whose_texts_these
 
 def test_the_demo_s_every_pair_has_a_recorded_reply_that_makes_a_row():
     page = recipes("data")["mini-explanations"].values
-    lines = (EMBEDDED / page["teacher"]["file"]).read_text(encoding="utf-8").splitlines()
+    lines = (PACKAGE / page["teacher"]["file"]).read_text(encoding="utf-8").splitlines()
     said = {line["id"]: line["text"] for line in map(json.loads, lines)}
     assert len(said) == len(lines)
     options = {key: value for key, value in page["options"]["pairs"].items() if key != "part"}
@@ -335,9 +336,9 @@ def test_the_demo_s_every_pair_has_a_recorded_reply_that_makes_a_row():
 
 
 def test_the_recorded_replies_are_the_written_explanations_and_some_of_what_is_not_relevant():
-    written = (EMBEDDED / "mini" / "explanations.jsonl").read_text(encoding="utf-8").splitlines()
+    written = (PACKAGE / "mini" / "explanations.jsonl").read_text(encoding="utf-8").splitlines()
     people = {f"{row['query_id']}/{row['passage_id']}": row["explanation"] for row in map(json.loads, written)}
-    lines = (EMBEDDED / "mini" / "replies-explain.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (PACKAGE / "mini" / "replies-explain.jsonl").read_text(encoding="utf-8").splitlines()
     said = {line["id"]: line["text"] for line in map(json.loads, lines)}
     assert len(people) == 201 and people.items() <= said.items()
     qrels = BeirFolder(Task("mini", "mini")).qrels("train")

@@ -14,7 +14,7 @@ from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
 from exabench.parts.assembly import reranker
 from exabench.parts.losses import LOSSES
-from exabench.training.dev import scores_of
+from exabench.training.dev_evaluation import scores_of
 from exabench.training.distributed import Ranks
 from exabench.training.groups import Group
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.nouns import Passage, Prompt, Query, Reply, Usage
 from exabench.models.flops import exact, paper, shape_of
-from exabench.parts.prompting import prompt_file, shown
+from exabench.parts.prompting import prompt_file, truncate_passage
 from exabench.parts.rerankers.listwise import Listwise, windows
 
 QUERY = Query("q", "why is the sky blue")
@@ -179,12 +179,15 @@ def test_flops_of_a_model_that_nobody_knows_are_none(config: Mapping[str, Any] |
 
 def test_a_title_comes_first_and_the_whole_is_cut_to_its_words() -> None:
     passage = Passage("d", "blue\nlight  is scattered", "The sky")
-    assert shown(passage, ("title", "text"), 300) == ("Title: The sky Content: blue light is scattered", False)
-    assert shown(passage, ("title", "text"), 5) == ("Title: The sky Content: blue", True)
-    assert shown(passage, ("text",), 2) == ("blue light", True)
-    assert shown(passage, ("title",), 300) == ("The sky", False)
-    assert shown(Passage("d", "blue"), ("title", "text"), 300) == ("blue", False)
-    assert shown(Passage("d", ""), ("title", "text"), 300) == ("", False)
+    assert truncate_passage(passage, ("title", "text"), 300) == (
+        "Title: The sky Content: blue light is scattered",
+        False,
+    )
+    assert truncate_passage(passage, ("title", "text"), 5) == ("Title: The sky Content: blue", True)
+    assert truncate_passage(passage, ("text",), 2) == ("blue light", True)
+    assert truncate_passage(passage, ("title",), 300) == ("The sky", False)
+    assert truncate_passage(Passage("d", "blue"), ("title", "text"), 300) == ("blue", False)
+    assert truncate_passage(Passage("d", ""), ("title", "text"), 300) == ("", False)
 
 
 def test_passages_are_cut_and_counted_once_each() -> None:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from exabench.bench.measuring import measurement
+from exabench.bench.measurement import measurement
 from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra
 from exabench.core.files import only_writer
 from exabench.core.nouns import Convention, Passage, Query, Run

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from toys import first_is_relevant
 
-from exabench.bench.measuring import measurement
+from exabench.bench.measurement import measurement
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Convention
 from exabench.measure.graded import grade
-from exabench.measure.measures import MetricName, mean, measure
+from exabench.measure.metric_values import MetricName, mean, measure
 from exabench.measure.metrics import METRICS
 from exabench.measure.qrels import read_qrels
 from exabench.measure.runs import read_run, run_in_order, run_of

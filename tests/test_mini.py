@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-import exabench.tasks.collections.beir_folder
 from exabench.bench.candidates import make_candidates
-from exabench.bench.measuring import measurement
+from exabench.bench.measurement import measurement
+from exabench.core.files import PACKAGE
 from exabench.measure.qrels import count, qrels_digest
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import checked_qrels, open_collection
 
 MINI = task("mini")
-FOLDER = Path(exabench.tasks.collections.beir_folder.EMBEDDED) / "mini"
+FOLDER = PACKAGE / "mini"
 PLACE = open_collection(MINI)
 
 

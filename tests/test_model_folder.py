@@ -30,7 +30,7 @@ from exabench.core.files import digest_of, file_digest, json_text
 from exabench.core.rows import Release
 from exabench.hub import client as hub
 from exabench.hub.cards import model_card, model_template
-from exabench.training.checks import Against, Checked, corrected
+from exabench.training.checks import BaselineComparison, Checked, corrected
 from exabench.training.curves import Curves, Point
 from exabench.training.groups import Source
 from exabench.training.model_folder import recipe_text, write_folder
@@ -67,8 +67,8 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
 
 
 def check(task: str, p: float, start: float | None = None) -> Checked:
-    first = Against(0.5, 0.125, (0.05, 0.2), p)
-    other = None if start is None else Against(0.25, 0.375, (0.3, 0.4), start)
+    first = BaselineComparison(0.5, 0.125, (0.05, 0.2), p)
+    other = None if start is None else BaselineComparison(0.25, 0.375, (0.3, 0.4), start)
     return Checked(task, "bm25-100", 100, "nDCG@10", 20, 0.625, (0.55, 0.7), first, other)
 
 

@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 import pyarrow.parquet as pq
 import pytest
 
+from exabench.bench.excerpts import build_excerpts, write_excerpts
 from exabench.bench.ledger import Ledger
-from exabench.bench.showing import shown, write_shown
 from exabench.bench.submissions import FIELDS, read_submission
 from exabench.board.pages import site_of
 from exabench.board.pages._provenance import EXAMPLES
@@ -62,8 +62,8 @@ def keep_shown(board: Path) -> None:
     for listed in ledger.candidates():
         task = single_task(listed.task)
         collection = open_collection(task)
-        values = shown(listed, ledger.candidates_run(listed), collection, checked_qrels(task, collection))
-        write_shown(values, ledger.shown_file(listed.task, listed.name))
+        values = build_excerpts(listed, ledger.candidates_run(listed), collection, checked_qrels(task, collection))
+        write_excerpts(values, ledger.shown_file(listed.task, listed.name))
 
 
 @pytest.fixture(scope="session")
@@ -124,13 +124,13 @@ def test_without_what_may_be_shown_a_page_says_that_ids_are_all(board: Path) -> 
 def test_a_page_says_why_texts_are_not_shown(board: Path) -> None:
     keep_shown(board)
     file = Ledger(board).shown_file("mini", "bm25-20")
-    from exabench.bench.showing import read_shown
+    from exabench.bench.excerpts import read_excerpts
 
-    values = {key: value for key, value in read_shown(file).items() if key != "digest"}
+    values = {key: value for key, value in read_excerpts(file).items() if key != "digest"}
     assert "the collection's licence is CC0-1.0" in words(made(board)[RESULT])
-    write_shown(values | {"texts": False, "passages": {}, "licence": "academic use"}, file)
+    write_excerpts(values | {"texts": False, "passages": {}, "licence": "academic use"}, file)
     assert "licence (academic use) does not let everybody pass them on" in words(made(board)[RESULT])
-    write_shown(values | {"texts": False, "passages": {}, "licence": None}, file)
+    write_excerpts(values | {"texts": False, "passages": {}, "licence": None}, file)
     assert "licence is not recorded" in words(made(board)[RESULT])
 
 
@@ -146,10 +146,10 @@ def test_a_run_that_is_not_the_results_is_never_shown(board: Path) -> None:
 def test_what_is_shown_of_another_list_is_refused(board: Path) -> None:
     keep_shown(board)
     file = Ledger(board).shown_file("mini", "bm25-20")
-    from exabench.bench.showing import read_shown
+    from exabench.bench.excerpts import read_excerpts
 
-    values = {key: value for key, value in read_shown(file).items() if key != "digest"}
-    write_shown(values | {"candidates_digest": "sha256:" + "0" * 64}, file)
+    values = {key: value for key, value in read_excerpts(file).items() if key != "digest"}
+    write_excerpts(values | {"candidates_digest": "sha256:" + "0" * 64}, file)
     with pytest.raises(BadInput, match="was made of another list"):
         made(board)
 

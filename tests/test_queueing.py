@@ -279,7 +279,7 @@ HOSTILE: dict[str, Any] = {
 def test_a_hostile_pull_request_is_refused_and_the_good_one_behind_it_is_scored(
     hub, board, tmp_path, monkeypatch, case
 ):
-    import exabench.bench.queue._requests as requests
+    import exabench.bench.queue._pull_requests as requests
 
     monkeypatch.setattr(requests, "_UNPACKED", 2 << 20)
     files, reason = HOSTILE[case]

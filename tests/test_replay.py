@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from exabench.core.errors import BadInput, PromptsRefused
-from exabench.core.files import digest_of
+from exabench.core.files import PACKAGE, digest_of
 from exabench.core.nouns import Prompt, Reply
 from exabench.parts.assembly import teacher
 from exabench.parts.replies import CachedTeacher, Replies
-from exabench.parts.teachers import TEACHERS, replay
+from exabench.parts.teachers import TEACHERS
 
 GOOD = [
     {"id": "a", "text": "true. Explanation: bats do."},
@@ -96,7 +96,7 @@ def test_the_replies_that_come_with_the_embedded_collection_are_found_from_every
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    files = sorted((replay.EMBEDDED / "mini").glob("replies*.jsonl"))
+    files = sorted((PACKAGE / "mini").glob("replies*.jsonl"))
     for file in files:
         assert teacher("replay", file=f"mini/{file.name}").identity["revision"] == digest_of(file.read_bytes())
     with pytest.raises(BadInput, match="cannot be read"):

@@ -12,7 +12,7 @@ from toys import ShortestFirst
 
 from exabench.bench.candidates import rerank
 from exabench.core.nouns import Passage, Query
-from exabench.measure.measures import mean, measure
+from exabench.measure.metric_values import mean, measure
 from exabench.measure.runs import run_in_order
 from exabench.parts.rerankers import RERANKERS
 

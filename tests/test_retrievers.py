@@ -12,14 +12,14 @@ import pytest
 from toys import Alphabet, Given, write_beir, write_run
 
 from exabench.bench.candidates import make_candidates
-from exabench.bench.measuring import measurement
+from exabench.bench.measurement import measurement
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Convention, Passage, Query, Task
 from exabench.measure.qrels import read_qrels
 from exabench.measure.runs import run_in_order, run_text
 from exabench.parts.retrievers import RETRIEVERS
 from exabench.parts.retrievers.bm25 import Bm25
-from exabench.parts.retrievers.fusion import METHODS, Fusion
+from exabench.parts.retrievers.fusion import RANX_METHODS, Fusion
 from exabench.parts.retrievers.run_file import RunFile
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
@@ -152,7 +152,7 @@ def test_fusion_is_the_sum_of_reciprocal_ranks(two_runs, k):
     assert (run.ranking("only-a"), run.ranking("only-b")) == (["x", "y"], ["z"])  # answered by one run: its order
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["rrf", *RANX_METHODS])
 def test_every_fusion_method_keeps_what_both_agree_on(tmp_path, method):
     files = [
         str(write_run(tmp_path / f"{name}.trec", run_in_order(name, {"q": ids})))

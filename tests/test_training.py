@@ -45,7 +45,7 @@ from exabench.parts.assembly import reranker
 from exabench.parts.losses import LOSSES
 from exabench.training import train
 from exabench.training.curves import Curves
-from exabench.training.dev import gains_of, ndcg, scores_of
+from exabench.training.dev_evaluation import gains_of, ndcg, scores_of
 from exabench.training.distributed import Ranks
 from exabench.training.loading import Loading
 from exabench.training.optimisers import rate_at

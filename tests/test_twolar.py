@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import Alphabet
 
-from exabench.bench.measuring import measurement
+from exabench.bench.measurement import measurement
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Convention, Passage, Query, Reply
 from exabench.core.rows import Item, Rejected, Row, checked_row

@@ -19,7 +19,7 @@ from toys import contents
 from exabench.core.errors import BadInput, CannotWrite
 from exabench.core.files import only_writer
 from exabench.core.nouns import Passage
-from exabench.parts.retrievers._best import BestRows, columns
+from exabench.parts.retrievers._top_k import BestRows, columns
 from exabench.parts.retrievers._vectors import Vectors
 
 ABOUT = {"model": "toys/letters", "revision": "1"}

@@ -15,8 +15,8 @@ from toys import contents
 from trained import model_folder
 
 from exabench.bench.evaluation import run_board
+from exabench.bench.excerpts import build_excerpts, write_excerpts
 from exabench.bench.ledger import Ledger, read_result
-from exabench.bench.showing import shown, write_shown
 from exabench.bench.submissions import TRAINING_FILES, submission_text
 from exabench.bench.submitting import submit
 from exabench.bench.verification import check, verify
@@ -269,8 +269,8 @@ def whole(board, tmp_path, monkeypatch):
     ledger = Ledger(board)
     list_ = ledger.one_candidates("mini", "bm25-20")
     collection = open_collection(task("mini"))
-    values = shown(list_, ledger.candidates_run(list_), collection, collection.qrels("test"))
-    write_shown(values, ledger.shown_file("mini", "bm25-20"))
+    values = build_excerpts(list_, ledger.candidates_run(list_), collection, collection.qrels("test"))
+    write_excerpts(values, ledger.shown_file("mini", "bm25-20"))
     release = write_release(board / "datasets" / "toy", {"explanations": ["sky"]})
     submit(model_folder(tmp_path / "work", release, "explanations") / "submission.toml", [], board)
     assert all(cell.holds for cell in verify(board)) and check(board) == []

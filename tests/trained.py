@@ -9,7 +9,7 @@ from typing import Any
 
 from exabench.core.files import digest_of
 from exabench.core.rows import Release
-from exabench.training.checks import Against, Checked, corrected
+from exabench.training.checks import BaselineComparison, Checked, corrected
 from exabench.training.curves import Curves, Point
 from exabench.training.groups import Source
 from exabench.training.model_folder import write_folder
@@ -38,8 +38,8 @@ def model_folder(work: Path, release: Release, table: str, **changes: Any) -> Pa
     curves.resume()
     for step in range(1, 9):
         curves.add(Point(step, step / 4, 8 * step, 1 / step, 5e-5, 1.0, 0.1 * step if step % 4 == 0 else None))
-    first = Against(0.5, -0.125, (-0.2, -0.05), 0.01)
-    begun = Against(0.25, 0.125, (0.05, 0.2), 0.0001)
+    first = BaselineComparison(0.5, -0.125, (-0.2, -0.05), 0.01)
+    begun = BaselineComparison(0.25, 0.125, (0.05, 0.2), 0.0001)
     published = {"value": 0.4, "source": "Somewhere 2020"}
     checks = [
         Checked("mini", "bm25-100", 100, "nDCG@10", 24, 0.375, (0.3, 0.45), first, begun),

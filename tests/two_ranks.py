@@ -28,7 +28,7 @@ import transformers.models.t5.modeling_t5  # noqa: F401
 
 from exabench.core.errors import ExabenchError
 from exabench.core.files import only_writer
-from exabench.models import learning
+from exabench.models import learner
 from exabench.training import train
 
 
@@ -104,7 +104,7 @@ def fit(job: Job, rank: int) -> int:
     """What the command does, with the fault."""
     here = rank == job.at[0]
     if here and job.fault in IN_FORWARD:
-        learning.Scorer.forward = IN_FORWARD[job.fault](learning.Scorer.forward)
+        learner.Scorer.forward = IN_FORWARD[job.fault](learner.Scorer.forward)
 
     def progress(step: int, total: int, text: str) -> None:
         if here and step == job.at[1] and job.fault in BEHIND_STEP:

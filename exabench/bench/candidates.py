@@ -1,4 +1,4 @@
-"""Reranking: a first stage frozen as candidates; a reranker over them -> the run, what a query took, and how long."""
+"""Candidate lists: a first stage frozen; a reranker over them gives a run, what each query took, and how long."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from exabench.bench.excerpts import build_excerpts, write_excerpts
 from exabench.bench.ledger import Ledger
-from exabench.bench.measuring import Stage
-from exabench.bench.showing import shown, write_shown
+from exabench.bench.measurement import CandidateEvaluator
 from exabench.core.errors import BadInput
 from exabench.core.nouns import (
     Candidates,
@@ -28,7 +28,7 @@ from exabench.core.nouns import (
     Usage,
     silent,
 )
-from exabench.measure.measures import mean, measure
+from exabench.measure.metric_values import mean, measure
 from exabench.measure.qrels import qrels_digest
 from exabench.measure.runs import run_digest, run_of, top, without_self_matches
 from exabench.models.costs import cost_of, hardware
@@ -117,8 +117,8 @@ def freeze_candidates(
     file = ledger.add_candidates(candidates, run)
     known = single_task(task)
     collection = open_collection(known, data, ledger.lock)
-    values = shown(candidates, run, collection, checked_qrels(known, collection, ledger.lock))
-    write_shown(values, ledger.shown_file(candidates.task, candidates.name))
+    values = build_excerpts(candidates, run, collection, checked_qrels(known, collection, ledger.lock))
+    write_excerpts(values, ledger.shown_file(candidates.task, candidates.name))
     return candidates, file
 
 
@@ -157,7 +157,7 @@ def _job(
     return queries.get(query_id) or Query(query_id, ""), given
 
 
-class Reranking(Stage):
+class RerankEvaluator(CandidateEvaluator):
     """A stage together with the collection it came from: what rerankers are given, read once."""
 
     def __init__(

@@ -11,10 +11,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from exabench.bench.ledger import Ledger
-from exabench.bench.measuring import measurement, metrics_of
+from exabench.bench.measurement import measurement, metrics_of
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Measurement, Qrels, Run
-from exabench.measure.measures import MetricName
+from exabench.measure.metric_values import MetricName
 from exabench.measure.runs import read_run
 from exabench.measure.statistics import ALPHA, PairedTest, holm, paired_test
 from exabench.tasks.catalogue import single_task

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from exabench.bench.excerpts import read_excerpts
 from exabench.bench.ledger import Cell as LedgerCell
 from exabench.bench.ledger import Ledger, last_values, read_result, result_json
-from exabench.bench.measuring import Stage
-from exabench.bench.showing import read_shown
-from exabench.bench.submissions import SENT_IN, read_training
+from exabench.bench.measurement import CandidateEvaluator
+from exabench.bench.submissions import EXTERNAL_RUN_KINDS, read_training
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.core.files import digest_of, read_bytes, read_text
 from exabench.core.nouns import Candidates, Cost, Result, Submission
@@ -134,14 +134,14 @@ def _other_files(ledger: Ledger) -> Iterator[Cell]:
         yield Cell("-", "-", "-", folder.relative_to(ledger.folder).as_posix(), None, None, verdict)
 
 
-def _stage(ledger: Ledger, task_name: str, name: str, data: str | Path | None) -> Stage:
+def _stage(ledger: Ledger, task_name: str, name: str, data: str | Path | None) -> CandidateEvaluator:
     task = single_task(task_name)
     candidates = ledger.one_candidates(task_name, name)
     collection = open_collection(task, data, ledger.lock)
     qrels = checked_qrels(task, collection, ledger.lock)
     run = ledger.candidates_run(candidates)
     try:
-        return Stage(task, candidates, run, qrels, collection.source)
+        return CandidateEvaluator(task, candidates, run, qrels, collection.source)
     except BadInput as error:
         raise BadInput(str(error), file=_list_file(ledger, candidates)) from error
 
@@ -150,7 +150,7 @@ def _list_file(ledger: Ledger, candidates: Candidates) -> Path:
     return ledger.candidates_file(candidates.task, candidates.name).with_name(f"{candidates.name}.json")
 
 
-def _recomputed(ledger: Ledger, result: Result, filed: Mapping[str, Submission], stage: Stage) -> Result:
+def _recomputed(ledger: Ledger, result: Result, filed: Mapping[str, Submission], stage: CandidateEvaluator) -> Result:
     """The whole result again, from the stored run, the candidates and the judgements."""
     if result.submission not in filed:
         raise BadInput(f"{result.submission} is not a submission of this board")
@@ -163,7 +163,7 @@ def _recomputed(ledger: Ledger, result: Result, filed: Mapping[str, Submission],
     run = read_run(file, result.submission)
     as_of_0_1 = "randomisation" in result.gain
     kind = filed[result.submission].kind
-    if kind in SENT_IN:  # exabench did not make such a ranking: it knows of no model and of no cost
+    if kind in EXTERNAL_RUN_KINDS:  # exabench did not make such a ranking: it knows of no model and of no cost
         command = stage.command(result.submission)
         return stage.result(result.submission, "run", run, command, as_of_0_1=as_of_0_1)
     trusted = kind == "model" and result.command.endswith(" --trusted")  # where its model ran, no run can tell
@@ -257,7 +257,7 @@ def _check_candidates(ledger: Ledger, file: Path) -> None:
 
 
 def _check_shown(ledger: Ledger, file: Path) -> None:
-    values = read_shown(file)
+    values = read_excerpts(file)
     task, name = file.parent.name, file.name.removesuffix(".shown.json.gz")
     if (values["task"], values["candidates"]) != (task, name):
         raise BadInput("lies under another name than its content says", file=file)

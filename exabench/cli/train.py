@@ -71,7 +71,7 @@ def run(
     Stopped anywhere, the same command goes on from the newest whole checkpoint. An option reaches into a table of the
     recipe by a dot, as in --set steps.rate=1e-5. Under torchrun every process fits its share of each step.
     """
-    from exabench.training import Who, planned, train, train_recipe
+    from exabench.training import Author, planned, train, train_recipe
 
     plan = train_recipe(recipe, pairs)
     if dry_run:
@@ -81,7 +81,7 @@ def run(
     devices = [device] if device else []
     is_first = os.environ.get("RANK", "0") == "0"  # torchrun's name for this process; the first speaks for all
     with progress(plan.recipe.name) if is_first else nullcontext(silent) as report:
-        trained = train(plan.recipe, folder, data=data, devices=devices, who=Who(owner), progress=report)
+        trained = train(plan.recipe, folder, data=data, devices=devices, who=Author(owner), progress=report)
     if trained.rank == 0:
         _show_trained(trained, as_json)
 

@@ -3,7 +3,7 @@
     ExabenchError          2
     +- BadInput            2   a file, an id, an option or a recipe is wrong
     |  +- UnknownName      2   a name is not on its shelf or in its table
-    |  +- PromptsRefused          2   prompts that a teacher does not take, however often it is asked
+    |  +- PromptsRefused   2   prompts that a teacher does not take, however often it is asked
     +- MissingExtra        2   a part needs a package that is not installed
     +- CannotWrite         2   a full disk, no permission, or somebody else is writing here
     +- CheckFailed         1   a check ran and did not hold

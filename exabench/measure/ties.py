@@ -8,7 +8,7 @@ import numpy as np
 
 from exabench.core.nouns import Qrels, Run
 from exabench.measure.graded import UNJUDGED, Graded, cells, grade
-from exabench.measure.measures import MetricName, mean
+from exabench.measure.metric_values import MetricName, mean
 
 
 def tie_report(qrels: Qrels, run: Run, metric: str = "nDCG@10", *, threshold: int = 1) -> dict[str, float]:

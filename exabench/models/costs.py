@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation, localcontext
 
 from exabench.core.errors import BadInput, plural
 from exabench.core.nouns import Cost, Timing, Usage
-from exabench.measure.measures import mean
+from exabench.measure.metric_values import mean
 from exabench.models.flops import qpp, rpp
 
 

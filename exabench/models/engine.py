@@ -23,7 +23,7 @@ from exabench.core.errors import BadInput
 from exabench.core.nouns import Progress, silent
 from exabench.models.batches import batches, budget_of
 from exabench.models.heads import inputs_of
-from exabench.models.learning import Learner
+from exabench.models.learner import Learner
 from exabench.models.loading import out_of_memory
 from exabench.models.score_store import Store, StoredScore
 from exabench.models.tokens import Tokens, text_key

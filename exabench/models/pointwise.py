@@ -15,7 +15,7 @@ from exabench.models.score_store import StoredScore
 from exabench.models.strategies import STRATEGIES
 
 if TYPE_CHECKING:
-    from exabench.models.learning import Learner
+    from exabench.models.learner import Learner
     from exabench.models.templates import Template
 
 

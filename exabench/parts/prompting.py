@@ -101,7 +101,7 @@ def prompt_file(name: str | Path) -> PromptFile:
     return PromptFile(file.stem, read_text(file), file)
 
 
-def shown(passage: Passage, fields: Sequence[str], words: int) -> tuple[str, bool]:
+def truncate_passage(passage: Passage, fields: Sequence[str], words: int) -> tuple[str, bool]:
     """What a prompt shows of a passage, and whether that is less than all.
 
     A title comes first, as `Title: ... Content: ...`; then all of it is cut to so many words between blanks

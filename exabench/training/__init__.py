@@ -23,7 +23,7 @@ from exabench.parts.assembly import check_part
 from exabench.parts.losses import LOSSES
 from exabench.parts.rerankers import RERANKERS
 from exabench.training.checks import Checked, run_checks
-from exabench.training.dev import Evaluation, dev_of
+from exabench.training.dev_evaluation import Evaluation, dev_of
 from exabench.training.distributed import Ranks
 from exabench.training.gradients import Gradient
 from exabench.training.groups import Source, groups_of
@@ -33,7 +33,7 @@ from exabench.training.model_folder import versions, write_folder
 from exabench.training.order import Order
 from exabench.training.plan import Plan as Plan
 from exabench.training.plan import train_recipe as train_recipe
-from exabench.training.start import Start, load_start, trainable
+from exabench.training.start_model import Start, load_start, trainable
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Who:
+class Author:
     """Whose model it is, as its submission says: an account (owner of its name), a link, a way to reach them."""
 
     owner: str = "local"
@@ -69,7 +69,7 @@ def train(
     overrides: Iterable[str] = (),
     data: str | Path | None = None,
     devices: Sequence[str] = (),
-    who: Who | None = None,
+    who: Author | None = None,
     progress: Progress = silent,
 ) -> Trained:
     """Fit the reranker that `recipe` describes in the work folder `to`; `to`/model is the result.
@@ -83,7 +83,7 @@ def train(
     if devices and ranks.count > 1:
         raise BadInput("several processes take a device each; leave the device out")
     collections = Path(data) if data else None
-    who = who or Who()
+    who = who or Author()
     with ranks.together(), only_writer(folder) if ranks.first else nullcontext():
         plan = train_recipe(recipe, overrides)
         loss = _loss(plan)
@@ -133,7 +133,7 @@ def planned(plan: Plan) -> dict[str, Any]:
 
 
 def _write_model(
-    folder: Path, report: Mapping[str, Any], checks: Sequence[Checked], start: Start, fitted: Fitted, who: Who
+    folder: Path, report: Mapping[str, Any], checks: Sequence[Checked], start: Start, fitted: Fitted, who: Author
 ) -> None:
     write_folder(
         folder / "model",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exabench.bench.candidates import Reranking, make_candidates
+from exabench.bench.candidates import RerankEvaluator, make_candidates
 from exabench.core.errors import BadInput, ExabenchError
 from exabench.core.nouns import Progress, Result
 from exabench.measure.statistics import holm, paired_test
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Against:
+class BaselineComparison:
     """Another order of the same candidates: its value, by how much this model's is higher, and how sure that is.
 
     `p` is the two-sided paired t-test's, `p_holm` corrected over all checks of the training.
@@ -49,8 +49,8 @@ class Checked:
     queries: int
     value: float
     interval: tuple[float, float]
-    first_stage: Against
-    start: Against | None = None
+    first_stage: BaselineComparison
+    start: BaselineComparison | None = None
     published: Mapping[str, Any] | None = None
 
     @classmethod
@@ -59,7 +59,9 @@ class Checked:
         measured = result.measurement
         metric = measured.headline
         gain = result.gain
-        first_stage = Against(result.first_stage[metric], gain["difference"], tuple(gain["interval"]), gain["p"])
+        first_stage = BaselineComparison(
+            result.first_stage[metric], gain["difference"], tuple(gain["interval"]), gain["p"]
+        )
         return cls(
             task=result.task,
             candidates=result.candidates.name,
@@ -74,14 +76,14 @@ class Checked:
         )
 
 
-def _against(result: Result, start: Result) -> Against:
+def _against(result: Result, start: Result) -> BaselineComparison:
     metric = result.measurement.headline
     ours = result.measurement.per_query[metric]
     theirs = start.measurement.per_query[metric]
     if result.candidates.digest != start.candidates.digest or ours.keys() != theirs.keys():
         raise BadInput(f"{result.task}: the model and its start were measured on different candidates or queries")
     test = paired_test([np.array([*ours.values()])], [np.array([theirs[query] for query in ours])])
-    return Against(start[metric], test.difference, test.interval, test.p)
+    return BaselineComparison(start[metric], test.difference, test.interval, test.p)
 
 
 def run_checks(plan: Plan, model: Path, lock: Path, data: Path | None, progress: Progress) -> list[Checked]:
@@ -125,7 +127,7 @@ def corrected(checks: Sequence[Checked]) -> list[Checked]:
     return done
 
 
-def _stage(check: Check, lock: Path, data: Path | None) -> Reranking:
+def _stage(check: Check, lock: Path, data: Path | None) -> RerankEvaluator:
     """The task with its candidates: a published run beside the collection, else what a first stage finds in it."""
     task = single_task(check.task)
     file = Path(data or ".") / task.name / "runs" / f"{check.candidates}.trec"
@@ -135,7 +137,7 @@ def _stage(check: Check, lock: Path, data: Path | None) -> Reranking:
         frozen = make_candidates(task, check.candidates, check.depth, data=data, lock=lock)
     else:
         raise BadInput(f"{check.candidates!r} is no first stage, and no run {file.name} lies beside the collection")
-    return Reranking(task, *frozen, data, lock)
+    return RerankEvaluator(task, *frozen, data, lock)
 
 
 def _start(plan: Plan, lock: Path) -> Any:

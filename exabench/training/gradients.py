@@ -24,7 +24,7 @@ from exabench.models.batches import batches, budget_of
 from exabench.models.loading import out_of_memory
 
 if TYPE_CHECKING:
-    from exabench.models.learning import Learner
+    from exabench.models.learner import Learner
     from exabench.models.templates import ModelInput
     from exabench.parts.losses import Loss
     from exabench.training.distributed import Ranks

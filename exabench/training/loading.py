@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from exabench.training.gradients import Encoded
 
 if TYPE_CHECKING:
-    from exabench.models.learning import Learner
+    from exabench.models.learner import Learner
     from exabench.training.distributed import Ranks
     from exabench.training.groups import Group, Groups
     from exabench.training.order import Order

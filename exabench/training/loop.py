@@ -26,8 +26,8 @@ from exabench.training.optimisers import optimiser_of, rate_at
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from exabench.models.learning import Learner
-    from exabench.training.dev import Evaluation
+    from exabench.models.learner import Learner
+    from exabench.training.dev_evaluation import Evaluation
     from exabench.training.distributed import Ranks
     from exabench.training.gradients import Encoded, Gradient
     from exabench.training.loading import Loading

@@ -25,7 +25,7 @@ import transformers
 from sentence_transformers import CrossEncoder
 
 from exabench.core.nouns import Passage, Query
-from exabench.measure.measures import mean, measure
+from exabench.measure.metric_values import mean, measure
 from exabench.measure.runs import read_run, run_of
 from exabench.parts.assembly import reranker
 from exabench.tasks.catalogue import single_task

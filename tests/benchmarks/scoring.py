@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytrec_eval
 
-from exabench.measure.measures import measure
+from exabench.measure.metric_values import measure
 from exabench.measure.runs import read_run
 
 QUERIES, DEPTH, JUDGED, ROUNDS = 1000, 1000, 50, 7

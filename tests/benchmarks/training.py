@@ -37,7 +37,7 @@ from exabench.training.gradients import Encoded, Gradient
 from exabench.training.groups import Group
 from exabench.training.optimisers import optimiser_of
 from exabench.training.plan import Steps
-from exabench.training.start import prepare
+from exabench.training.start_model import prepare
 
 GROUPS, PASSAGES, LENGTH, ROUNDS = 4, 30, 256, 2
 FASTER, LEANER = 1.5, 1 / 3

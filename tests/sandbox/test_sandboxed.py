@@ -13,7 +13,7 @@ import torch
 from models import MINILM, classifier_folder, decoder_folder
 from safetensors.torch import load_file, save_file
 
-from exabench.bench.candidates import Reranking, make_candidates
+from exabench.bench.candidates import RerankEvaluator, make_candidates
 from exabench.bench.sandbox import JailLimits, Sandboxed, SubmissionRefused
 from exabench.core.nouns import Passage, Query
 from exabench.measure.runs import run_digest
@@ -48,7 +48,7 @@ def test_scores_and_their_cost_are_those_of_the_part_bit_for_bit(bert):
 
 def test_a_pretrained_model_measures_over_mini_as_it_does_outside():
     candidates, run = make_candidates("mini", "bm25", 100)
-    stage = Reranking(single_task("mini"), candidates, run, None, None)
+    stage = RerankEvaluator(single_task("mini"), candidates, run, None, None)
     outside, found = stage.measured(reranker("bi_encoder", model=MINILM), "x", "model")
     started = time.perf_counter()
     with Sandboxed("bi_encoder", MINILM) as part:

@@ -19,7 +19,7 @@ import numpy as np
 
 from exabench.bench.ledger import read_result
 from exabench.board.pages import render
-from exabench.board.ranking import Board, Ranking, Row, Score, Spent
+from exabench.board.ranking import Board, CostSummary, Ranking, Row, Score
 from exabench.core.nouns import FIRST_STAGE, Result, Submission, Task
 from exabench.tasks.catalogue import task
 
@@ -124,7 +124,7 @@ def _row(
         mean=mean,
         interval=None if mean is None else (mean - draw.uniform(0.01, 0.012), mean + draw.uniform(0.01, 0.012)),
         group=None,
-        spent=Spent(0.0, 0.0, why="the first stage itself") if is_stage else _spent(draw, sent, depth),
+        spent=CostSummary(0.0, 0.0, why="the first stage itself") if is_stage else _spent(draw, sent, depth),
     )
 
 
@@ -132,12 +132,12 @@ def _value(draw: random.Random, i: int, better: float) -> float:
     return min(0.99, max(0.01, 0.3 + 0.02 * i + better + draw.gauss(0, 0.02)))
 
 
-def _spent(draw: random.Random, sent: Submission, depth: int) -> Spent:
+def _spent(draw: random.Random, sent: Submission, depth: int) -> CostSummary:
     if sent.kind == "run":
-        return Spent(why="the ranking was sent in: what it took was not seen")
+        return CostSummary(why="the ranking was sent in: what it took was not seen")
     size = 10 ** (7 + 3 * (spread(sent) % 97) / 97)
     flops = 2 * size * depth * draw.uniform(100, 300)
-    return Spent(flops, flops * 0.8, int(size), round(math.sqrt(flops) / 1e7, 4), "a made-up processor")
+    return CostSummary(flops, flops * 0.8, int(size), round(math.sqrt(flops) / 1e7, 4), "a made-up processor")
 
 
 @functools.cache

@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from exabench.bench.candidates import Reranking, make_candidates
-from exabench.bench.evaluation._recording import SAME as SAME
-from exabench.bench.evaluation._recording import ResultRecorder as ResultRecorder
-from exabench.bench.evaluation._working import BoardWork, Computed, WorkItem, work_items
-from exabench.bench.evaluation._working import reranker_options as reranker_options
+from exabench.bench.candidates import RerankEvaluator, make_candidates
+from exabench.bench.evaluation._recorder import SAME as SAME
+from exabench.bench.evaluation._recorder import ResultRecorder as ResultRecorder
+from exabench.bench.evaluation._worker import BoardWork, Computed, WorkItem, work_items
+from exabench.bench.evaluation._worker import reranker_options as reranker_options
 from exabench.bench.ledger import Ledger, read_result
-from exabench.bench.measuring import METRICS, measurement, metrics_of
-from exabench.bench.submissions import SENT_IN
+from exabench.bench.measurement import METRICS, measurement, metrics_of
+from exabench.bench.submissions import EXTERNAL_RUN_KINDS
 from exabench.core.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
 from exabench.core.nouns import Measurement, Progress, Qrels, Result, Run, Submission, silent
 from exabench.core.parallel import run_items
@@ -73,7 +73,7 @@ def evaluate(
         candidates, run = make_candidates(
             task, retriever, depth, data=data, options=retriever_options, progress=progress
         )
-        stage = Reranking(task, candidates, run, data, None)
+        stage = RerankEvaluator(task, candidates, run, data, None)
         if part is None or getattr(part, "reads", "") == "judgements":
             part = reranker_of(label, qrels=stage.qrels, progress=progress, **options)
         result, _ = stage.measured(part, label, "model", f"exabench.evaluate({label!r}, [{name!r}])")
@@ -188,7 +188,7 @@ def _cells(
     lists = [(one.task, one.name) for one in ledger.candidates()]
     for submission in chosen:
         pairs = lists
-        if submission.kind in SENT_IN:
+        if submission.kind in EXTERNAL_RUN_KINDS:
             try:
                 pairs = ledger.runs(submission.slug)
             except BadInput as error:

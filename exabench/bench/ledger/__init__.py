@@ -189,7 +189,7 @@ class Ledger:
         return file
 
     def shown_file(self, task: str, name: str) -> Path:
-        """Where what pages show of a list is kept (showing.py writes and reads it); it need not be there."""
+        """Where what pages show of a list is kept (bench/excerpts writes and reads it); it need not be there."""
         return self.folder / "candidates" / task / f"{name}.shown.json.gz"
 
     def _read_candidates(self, file: Path) -> Candidates:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from exabench.bench.evaluation import merge_results, run_board
 from exabench.bench.ledger import Ledger
-from exabench.bench.measuring import today
+from exabench.bench.measurement import today
 from exabench.bench.queue._answers import Answer as Answer
 from exabench.bench.queue._answers import public_line as public_line
 from exabench.bench.queue._answers import refusal as refusal
 from exabench.bench.queue._answers import scored
-from exabench.bench.queue._folders import Folders as Folders
-from exabench.bench.queue._requests import Requests as Requests
+from exabench.bench.queue._folder_queue import Folders as Folders
+from exabench.bench.queue._pull_requests import Requests as Requests
 from exabench.bench.queue._staging import Pending as Pending
 from exabench.bench.queue._staging import Queue as Queue
 from exabench.bench.queue._staging import staging_board, staging_folder

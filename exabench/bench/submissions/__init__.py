@@ -23,7 +23,7 @@ from exabench.core.errors import BadInput, printable
 from exabench.core.files import read_toml, toml_text
 from exabench.core.nouns import Submission
 
-SENT_IN = ("run", "api")
+EXTERNAL_RUN_KINDS = ("run", "api")
 """The kinds whose rankings somebody else made: their numbers are re-computed, never reproduced."""
 _LARGEST = 1 << 16  # bytes
 _WINDOWS_DEVICES = {"con", "prn", "aux", "nul"}

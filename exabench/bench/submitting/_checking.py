@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from exabench.bench.candidates import Reranking
+from exabench.bench.candidates import RerankEvaluator
 from exabench.bench.evaluation import reranker_options
 from exabench.bench.ledger import Ledger, run_path
 from exabench.bench.submissions import (
     COMMIT,
-    SENT_IN,
+    EXTERNAL_RUN_KINDS,
     TRAINING_FILES,
     Training,
     read_submission,
@@ -225,7 +225,7 @@ def with_api_runs(
     Texts are read from `data` or their public source. Raises BadInput where there is no list, OutsideFailed.
     """
     submission = checked.submission
-    if submission.kind not in SENT_IN or checked.runs:
+    if submission.kind not in EXTERNAL_RUN_KINDS or checked.runs:
         return checked
     lists = ledger.candidates()
     if not lists:
@@ -233,7 +233,7 @@ def with_api_runs(
     reranker = reranker_of(submission.reranker, **_api_options(submission))
     runs = {}
     for done, candidates in enumerate(lists, 1):
-        stage = Reranking(single_task(candidates.task), candidates, ledger.candidates_run(candidates), data, None)
+        stage = RerankEvaluator(single_task(candidates.task), candidates, ledger.candidates_run(candidates), data, None)
         runs[candidates.task, candidates.name], _ = stage.ranked(reranker, submission.slug)
         progress(done, len(lists), f"{submission.slug} on {candidates.task} ({candidates.name})")
     return replace(checked, runs=runs)

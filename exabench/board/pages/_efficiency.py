@@ -15,7 +15,7 @@ from exabench.board.pages._views import WRITTEN, Line, View, stamp
 from exabench.board.pages.figures import VALUE, CostPoint, frontier
 
 if TYPE_CHECKING:
-    from exabench.board.ranking import Ranking, Spent
+    from exabench.board.ranking import CostSummary, Ranking
 
 DRAWN = 200  # points in a figure, those of the front first
 
@@ -35,7 +35,7 @@ class CostMeasure:
     title: str
     axis: str
     unit: float
-    of: Callable[[Spent], float | None]
+    of: Callable[[CostSummary], float | None]
 
 
 MEASURES = (
@@ -74,7 +74,7 @@ def efficiency(view: View, ranking: Ranking) -> dict[str, Any]:
     }
 
 
-def pareto(lines: Sequence[Line], cost: Callable[[Spent], float | None]) -> list[Line]:
+def pareto(lines: Sequence[Line], cost: Callable[[CostSummary], float | None]) -> list[Line]:
     """Those lines, cheapest first, that no other beats: none is as cheap and better, or as good and cheaper."""
     paid = []
     for line in lines:
@@ -97,7 +97,7 @@ def _latencies(lines: Sequence[Line]) -> Iterator[CostMeasure]:
         yield CostMeasure(key, title, "seconds per query, median", 1, partial(_seconds, place))
 
 
-def _seconds(place: str, spent: Spent) -> float | None:
+def _seconds(place: str, spent: CostSummary) -> float | None:
     return spent.p50 if spent.hardware == place else None
 
 

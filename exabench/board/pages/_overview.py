@@ -19,7 +19,7 @@ from exabench.board.pages._views import WRITTEN, Line, View, stamp
 from exabench.board.pages.downloads import row_record, short
 from exabench.board.pages.figures import ListScores, panels
 from exabench.core.nouns import FIRST_STAGE, Submission, Task
-from exabench.measure.measures import mean
+from exabench.measure.metric_values import mean
 
 if TYPE_CHECKING:
     from exabench.board.ranking import Board, Ranking, Row

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from exabench.bench.excerpts import read_excerpts
 from exabench.bench.ledger import Ledger
-from exabench.bench.showing import read_shown
 from exabench.board.pages._page import Page, script
 from exabench.board.pages._paths import list_data
 from exabench.board.pages._views import View
@@ -108,7 +108,7 @@ def _read(ledger: Ledger, candidates: Candidates) -> ListView:
     file = ledger.shown_file(candidates.task, candidates.name)
     if not file.is_file():
         return ListView(run, {}, "Only ids are shown: grades and texts were not kept when this list was frozen.")
-    shown = read_shown(file)
+    shown = read_excerpts(file)
     if shown["candidates_digest"] != candidates.digest:
         raise BadInput("was made of another list; freeze the list again (exabench bench candidates)", file=file)
     return ListView(run, shown, _why(shown))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from exabench.bench.ledger import Ledger, read_result
 from exabench.bench.submissions import Training
-from exabench.board.ranking._rows import ALL, Entry, Ranker, Ranking, Row, Spent, members
+from exabench.board.ranking._rows import ALL, CostSummary, Entry, Ranker, Ranking, Row, members
 from exabench.board.ranking._scores import Score, newest_day, read_scores
 from exabench.core.files import file_digest, read_text
 from exabench.core.nouns import BoardChange, Candidates, Result, Submission, Task
@@ -19,7 +19,7 @@ from exabench.core.rows import Release
 from exabench.data.releases import read as read_release
 from exabench.tasks.catalogue import expand, task
 
-__all__ = ["ALL", "Board", "Entry", "Ranking", "Reported", "Row", "Score", "Spent"]
+__all__ = ["ALL", "Board", "Entry", "Ranking", "Reported", "Row", "Score", "CostSummary"]
 
 AUDIT = "audit_discrepancies"
 

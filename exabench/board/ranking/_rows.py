@@ -9,12 +9,12 @@ from functools import cached_property
 
 import numpy as np
 
-from exabench.bench.submissions import SENT_IN
+from exabench.bench.submissions import EXTERNAL_RUN_KINDS
 from exabench.board.ranking._scores import Score
 from exabench.core.errors import BadInput
 from exabench.core.nouns import FIRST_STAGE, Candidates, Cost, Submission, Task
 from exabench.core.parallel import map_unordered, worker_count
-from exabench.measure.measures import mean
+from exabench.measure.metric_values import mean
 from exabench.measure.statistics import mean_intervals, rank_groups
 from exabench.tasks.catalogue import expand, task
 
@@ -23,7 +23,7 @@ _TOGETHER = 512  # intervals that a process computes at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class CostSummary:
     """What a line of the overview took for a query: means over its tasks, each of the same weight.
 
     A first stage reranked nothing and spent 0. What is not known is None, and `why` says why FLOPs are not. `p50` is
@@ -56,7 +56,7 @@ class Row:
     mean: float | None = None
     interval: tuple[float, float] | None = None
     group: int | None = None
-    spent: Spent = Spent()
+    spent: CostSummary = CostSummary()
 
     @property
     def is_first_stage(self) -> bool:
@@ -237,25 +237,25 @@ def _check_sizes(scores: Sequence[Score], arrays: Sequence[Sequence[np.ndarray]]
             )
 
 
-def _spent(submission: Submission, parts: Sequence[Sequence[Score]], is_whole: bool) -> Spent:
+def _spent(submission: Submission, parts: Sequence[Sequence[Score]], is_whole: bool) -> CostSummary:
     if submission.slug == FIRST_STAGE:
-        return Spent(0.0, 0.0, why="the first stage itself: nothing was reranked")
-    if submission.kind in SENT_IN:
-        return Spent(why="the ranking was sent in: what it took was not seen")
+        return CostSummary(0.0, 0.0, why="the first stage itself: nothing was reranked")
+    if submission.kind in EXTERNAL_RUN_KINDS:
+        return CostSummary(why="the ranking was sent in: what it took was not seen")
     costs = [score.result.cost for part in parts for score in part]
     if None in costs:
-        return Spent(why="a result says nothing about its cost")
+        return CostSummary(why="a result says nothing about its cost")
     known = [cost for cost in costs if cost is not None]
     sizes = {cost.parameters for cost in known}
     parameters = sizes.pop() if len(sizes) == 1 else None
     if not is_whole:
-        return Spent(parameters=parameters, why="tasks are missing: a mean over the others is another number")
+        return CostSummary(parameters=parameters, why="tasks are missing: a mean over the others is another number")
     exact = _over_tasks(parts, lambda cost: cost.flops_exact)
     places = {cost.timing.hardware for cost in known if cost.timing}
     p50 = None
     if len(places) == 1:  # seconds of two machines make no mean
         p50 = _over_tasks(parts, lambda cost: cost.timing.p50 if cost.timing else None)
-    return Spent(
+    return CostSummary(
         flops_exact=exact,
         flops_paper=_over_tasks(parts, lambda cost: cost.flops_paper),
         parameters=parameters,

@@ -19,7 +19,7 @@ from exabench.data.builders._columns import group
 from exabench.data.builders._first_stages import all_rankings, best_stages
 from exabench.data.builders._labels import labels
 from exabench.data.sampling import draw
-from exabench.parts.prompting import prompt_file, shown
+from exabench.parts.prompting import prompt_file, truncate_passage
 from exabench.tasks.collections import texts_of
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class Contrastive:
         return {own: "", **{id: stages[id] for id in drawn}}
 
     def _prompt(self, query: Query, passage: Passage) -> Prompt:
-        text, _ = shown(passage, self.fields, self.words)
+        text, _ = truncate_passage(passage, self.fields, self.words)
         turns = self._prompt_file.turns(query=query.text, passage=text)
         tokens = self._prompt_file.number("answer_tokens")
         return Prompt(f"{query.id}/{passage.id}", turns, tokens, pattern=self._prompt_file.pattern)

@@ -12,7 +12,7 @@ from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Reply
 from exabench.core.rows import Item, Pair, Rejected, Row
 from exabench.data.builders._exaranker_format import input_text, target_text
-from exabench.parts.prompting import prompt_file, shown
+from exabench.parts.prompting import prompt_file, truncate_passage
 
 if TYPE_CHECKING:
     from exabench.data.pairs import Pairs
@@ -107,7 +107,7 @@ class Exaranker:
     def _prompts(self, id: str, pair: Pair) -> tuple[Prompt, ...]:
         if self._prompt_file is None:
             raise BadInput('has no rationale and there is no prompt to ask for one; give prompt="explain"', id=id)
-        text, _ = shown(pair.passage, ("title", "text"), self.words)
+        text, _ = truncate_passage(pair.passage, ("title", "text"), self.words)
         turns = self._prompt_file.turns(query=pair.query.text, passage=text, relevant=pair.relevant)
         prompts = []
         for sample in range(self.samples):

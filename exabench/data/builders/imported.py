@@ -19,7 +19,8 @@ FAMILY_OF = {"exaranker": "explanations", "twolar": "listwise"}
 
 @dataclass(kw_only=True)
 class Imported:
-    """Every row of `file` (a path, or one below --data) as an item; `made_by` is the model that wrote them.
+    """Every row of `file` (a path, or one below --data) as an item; `made_by` is the model that wrote them,
+    and `made_by_revision` its version where that is known.
 
     `format` is "exaranker" (a TSV of label, input, output) or "twolar" (JSON lines of a query and its passages in the
     teacher's order; where `answers` names a JSON file of listwise answers beside it, in a first stage's, and these

@@ -15,7 +15,7 @@ from exabench.data.builders._first_stages import blocks, overlap, rankings
 from exabench.data.builders._queries import SourcedQuery, by_name, read_queries
 from exabench.data.sampling import by_turns, draw
 from exabench.parts.permutation import read_permutation
-from exabench.parts.prompting import prompt_file, shown
+from exabench.parts.prompting import prompt_file, truncate_passage
 from exabench.tasks.collections import texts_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class Twolar:
     stand in one window of the prompt, `words` words of each. Items take sources and stages in turn, so that the head
     of a plan is mixed as the whole is. `keep_origin`: may the passage that a query was made of be in its list? (The
     paper and its code do not say that it was taken out.) An answer is read strictly, else repaired; one that needs
-    more than `most_repairs` is rejected (0: only perfect ones pass, None: all that name a passage).
+    more than `most_repairs` is rejected (0: only perfect ones pass, None: all that name a passage). The report compares
+    first stages on the first `overlap_queries` queries of each source.
 
     The ablations of the paper are options: fewer documents (10, 20, 30), fewer `retrievers`, one source of `queries`.
     Baldelli et al. 2024, arXiv 2403.17759: 2 x 10,000 queries, 4 first stages, 30 documents, the prompt of RankGPT.
@@ -164,7 +165,7 @@ class Twolar:
         texts = []
         cut = 0
         for passage in passages:
-            text, is_cut = shown(passage, self.fields, self.words)
+            text, is_cut = truncate_passage(passage, self.fields, self.words)
             texts.append(text)
             cut += is_cut
         data = {**one.data, **about, "origin": dict(one.origin), **passage_list(passages), "cut": cut}

@@ -14,8 +14,8 @@ from exabench.core.nouns import Prompt, Reply
 from exabench.core.recipe import Recipe
 from exabench.core.records import Record, read
 from exabench.core.rows import Item, Rejected, checked_row
+from exabench.data.build_folder import WorkFolder
 from exabench.data.building._recipe_parts import RecipeParts
-from exabench.data.shards import WorkFolder
 from exabench.parts.assembly import teacher
 from exabench.parts.replies import CachedTeacher, Replies, without_server
 

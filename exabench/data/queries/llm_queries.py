@@ -12,8 +12,8 @@ from exabench.core.errors import BadInput, plural
 from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.data.queries._filters import best, fault, first_line, found_again
 from exabench.data.sampling import draw
-from exabench.parts.asking import replies_of
-from exabench.parts.prompting import prompt_file, shown
+from exabench.parts.conversations import replies_of
+from exabench.parts.prompting import prompt_file, truncate_passage
 from exabench.tasks.collections import FromCollection
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class LlmQueries(FromCollection):
         asked: list[tuple[Passage, Prompt]] = []
         answer_tokens = self._prompt_file.number("answer_tokens")
         for passage in self._sample():
-            text, _ = shown(passage, self.fields, self.words)
+            text, _ = truncate_passage(passage, self.fields, self.words)
             turns = self._prompt_file.turns(**{**(self.values or {}), "passage": text})
             for n in range(self.per_passage):
                 asked.append((passage, Prompt(f"q-{passage.id}-{n}", turns, answer_tokens, self.temperature, n)))

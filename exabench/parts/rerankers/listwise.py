@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Passage, Prompt, Query, Reply
-from exabench.parts.asking import Conversation
+from exabench.parts.conversations import Conversation
 from exabench.parts.permutation import Permutation, read_permutation
 from exabench.parts.prompting import prompt_file
-from exabench.parts.rerankers._asking import Asking, Outcome, by_place
+from exabench.parts.rerankers._teacher_reranker import Asking, Outcome, by_place
 
 if TYPE_CHECKING:
     from exabench.parts.teachers import Teacher

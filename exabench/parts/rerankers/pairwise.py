@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from exabench.core.errors import BadInput, MissingExtra
 from exabench.core.nouns import Passage, Progress, Query, Usage, silent
 from exabench.core.options import make
-from exabench.parts.rerankers._prompted import Prompted
+from exabench.parts.rerankers._prp import Prompted
 
 if TYPE_CHECKING:
-    from exabench.parts.rerankers._duo import DuoT5
+    from exabench.parts.rerankers._duo_t5 import DuoT5
     from exabench.parts.teachers import Teacher
 
 
@@ -85,7 +85,7 @@ class Pairwise:
 def _duo_t5() -> type[DuoT5]:
     """The class, imported only here: a teacher on a server needs no torch."""
     try:
-        from exabench.parts.rerankers._duo import DuoT5
+        from exabench.parts.rerankers._duo_t5 import DuoT5
     except ModuleNotFoundError as error:
         raise MissingExtra("reranker 'pairwise' with a model needs packages: pip install 'exabench[models]'") from error
     return DuoT5

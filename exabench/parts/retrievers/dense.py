@@ -19,7 +19,7 @@ from exabench.measure.runs import run_of, top
 from exabench.models.batches import CPU_SHARD_TOKENS, budget_of
 from exabench.models.dual_encoder import DualEncoder, similarity_of_pairs
 from exabench.models.loading import device_of
-from exabench.parts.retrievers._best import BestRows, columns
+from exabench.parts.retrievers._top_k import BestRows, columns
 from exabench.parts.retrievers._vectors import SHARD, Vectors, refuse_not_finite
 
 KEPT = ("float32", "float16")

@@ -1,15 +1,19 @@
-"""Fusion of other runs by ranks: reciprocal rank fusion (k 60) unless another method is named."""
+"""Fusion of other runs by ranks: reciprocal rank fusion (k 60), or one of ranx's methods."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import digest_of, read_bytes
 from exabench.core.nouns import Passage, Query, Run
-from exabench.measure.rank_fusion import METHODS, fuse
+from exabench.measure.rank_fusion import fuse
 from exabench.measure.runs import rank_scores, read_run, run_of, top
+
+RANX_METHODS = ("isr", "log_isr")
+"""Those that look at ranks alone and need no training: Mourao, Martins and Magalhaes 2015, computed by ranx."""
 
 
 class Fusion:
@@ -28,8 +32,8 @@ class Fusion:
     ) -> None:
         if len(runs) < 2:
             raise BadInput('fusion needs at least two runs, as in --set \'runs=["a.trec", "b.trec"]\'')
-        if method not in METHODS:
-            raise UnknownName("fusion method", method, METHODS)
+        if method not in ("rrf", *RANX_METHODS):
+            raise UnknownName("fusion method", method, ("rrf", *RANX_METHODS))
         self._runs = [read_run(file) for file in runs]
         self._method = method
         self._k = k
@@ -46,6 +50,19 @@ class Fusion:
             rankings = [run.ranking(query.id) for run in self._runs if run.rows(query.id)]
             if len(rankings) == 1:
                 scores[query.id] = rank_scores(rankings[0])
+            elif rankings and self._method == "rrf":
+                scores[query.id] = fuse(rankings, self._k)
             elif rankings:
-                scores[query.id] = fuse(rankings, self._method, self._k)
+                scores[query.id] = _fused_by_ranx(rankings, self._method)
         return top(run_of("fusion", scores), depth)
+
+
+def _fused_by_ranx(rankings: Sequence[Sequence[str]], method: str) -> dict[str, float]:
+    """The fused scores of one query. ranx is given falling scores, so that its own sort agrees with the ranks."""
+    import ranx
+
+    runs = [ranx.Run({"query": rank_scores(ids)}, name=str(number)) for number, ids in enumerate(rankings)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numba on integer casts inside ranx
+        fused = ranx.fuse(runs, norm=None, method=method)
+    return dict(fused.to_dict()["query"])

@@ -19,7 +19,7 @@ from exabench.hub.client import model_folder
 from exabench.measure.runs import run_of, top
 from exabench.models.batches import CPU_SHARD_TOKENS, budget_of, padded_batches, tokenised
 from exabench.models.loading import device_of, dtype_of, loading, token_limit, tokenizer_of, weights_of
-from exabench.parts.retrievers._best import BestRows, columns
+from exabench.parts.retrievers._top_k import BestRows, columns
 from exabench.parts.retrievers._vectors import SHARD, Vectors, refuse_not_finite
 
 ARRAYS = ("starts", "rows", "weights")

@@ -13,8 +13,6 @@ from exabench.core.errors import BadInput, PromptsRefused
 from exabench.core.files import PACKAGE, digest_of, file_digest, from_json, lines
 from exabench.core.nouns import Prompt, Reply
 
-EMBEDDED = PACKAGE
-
 
 class _Recorded(records.Record, frozen=True):
     """A line of a file of replies."""
@@ -68,7 +66,7 @@ class Replay:
 
 
 def _embedded_or_own(file: str | Path) -> Path:
-    embedded = EMBEDDED / file
+    embedded = PACKAGE / file
     return embedded if str(file).startswith("mini/") and embedded.is_file() else Path(file)
 
 

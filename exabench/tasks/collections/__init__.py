@@ -4,9 +4,9 @@ A collection is one file that holds one class of the file's name, built from `(t
 at no cost whether it could serve the task. To add a source, add its file and its name to ORDER.
 """
 
-from exabench.tasks.collections._choose import checked_qrels, judgements_of, open_collection
 from exabench.tasks.collections._collection import COLLECTIONS, ORDER, Collection, FromCollection
 from exabench.tasks.collections._judged import all_judgements, at_hand, benchmarks
+from exabench.tasks.collections._open import checked_qrels, judgements_of, open_collection
 from exabench.tasks.collections._texts import Passages, SelectedTexts, TextLine, queries_of, texts_of, triples_of
 
 __all__ = [

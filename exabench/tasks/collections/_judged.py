@@ -8,8 +8,8 @@ from pathlib import Path
 from exabench.core.nouns import Passage, Qrels, Query, Task
 from exabench.measure.qrels import read_qrels
 from exabench.tasks.catalogue import tasks
-from exabench.tasks.collections._choose import checked_qrels
 from exabench.tasks.collections._collection import COLLECTIONS, Collection
+from exabench.tasks.collections._open import checked_qrels
 
 
 def at_hand(data: str | Path | None) -> dict[str, Collection]:

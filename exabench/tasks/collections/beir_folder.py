@@ -12,14 +12,12 @@ from exabench.core.records import read_lines
 from exabench.measure.qrels import read_qrels
 from exabench.tasks.collections._texts import TextLine
 
-EMBEDDED = PACKAGE
-
 
 class BeirFolder:
     """`DATA/<task>/` where it exists; `mini` is found inside exabench itself."""
 
     def __init__(self, task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> None:
-        own = EMBEDDED / task.name
+        own = PACKAGE / task.name
         self.folder = own if (own / "corpus.jsonl").is_file() else Path(data or "") / task.name
         self._given = self.folder == own or data is not None
         self.source = f"folder {task.name} in BEIR layout"

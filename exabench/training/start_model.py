@@ -20,7 +20,7 @@ from exabench.parts.assembly import reranker
 from exabench.parts.rerankers import RERANKERS
 
 if TYPE_CHECKING:
-    from exabench.models.learning import Learner
+    from exabench.models.learner import Learner
     from exabench.training.plan import Plan, Steps
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Passage, Prompt, Query, Reply
-from exabench.parts.asking import Conversation
+from exabench.parts.conversations import Conversation
 from exabench.parts.prompting import PromptFile, prompt_file
-from exabench.parts.rerankers._asking import Asking, Outcome, by_place
+from exabench.parts.rerankers._teacher_reranker import Asking, Outcome, by_place
 
 if TYPE_CHECKING:
     from exabench.parts.teachers import Teacher

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import Given
 
-from exabench.bench import showing
+from exabench.bench import excerpts
+from exabench.bench.excerpts import build_excerpts, is_open, read_excerpts, write_excerpts
 from exabench.bench.ledger import Ledger
-from exabench.bench.showing import is_open, read_shown, shown, write_shown
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Candidates, Passage, Query
 from exabench.measure.runs import run_digest, run_in_order
@@ -38,7 +38,7 @@ def candidates(task: str = "mini") -> Candidates:
 
 
 def of(task: str = "mini", **options: Any) -> dict[str, Any]:
-    return shown(candidates(task), RUN, COLLECTION, QRELS, **options)
+    return build_excerpts(candidates(task), RUN, COLLECTION, QRELS, **options)
 
 
 def test_passages_stand_in_first_stage_order_with_their_grades() -> None:
@@ -75,34 +75,34 @@ def test_an_open_licence_is_one_that_lets_everybody_pass_texts_on() -> None:
 
 
 def test_texts_are_kept_rank_by_rank_until_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(showing, "MOST", 2)
+    monkeypatch.setattr(excerpts, "MOST", 2)
     assert sorted(of()["passages"]) == ["b", "c"]  # the first rank of both queries
 
 
 @given(st.text(max_size=60), st.integers(1, 30))
 def test_an_excerpt_is_a_beginning_of_the_text_and_no_longer_than_asked_for(text: str, cut: int) -> None:
-    found = showing.shortened(text, cut)
+    found = excerpts.shortened(text, cut)
     assert found == text if len(text) <= cut else (found.endswith("…") and text.startswith(found[:-1]))
     assert len(found) <= cut + 1
 
 
 def test_what_is_written_reads_back_and_is_the_same_bytes_every_time(tmp_path: Path) -> None:
     values, file = of(), tmp_path / "toy-3.shown.json.gz"
-    assert write_shown(values, file)
+    assert write_excerpts(values, file)
     first = file.read_bytes()
-    assert not write_shown(of(), file) and file.read_bytes() == first
+    assert not write_excerpts(of(), file) and file.read_bytes() == first
     assert first[4:8] == b"\0\0\0\0", "a time in the gzip header"
-    assert {key: value for key, value in read_shown(file).items() if key != "digest"} == values
+    assert {key: value for key, value in read_excerpts(file).items() if key != "digest"} == values
 
 
 def test_an_edited_grade_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "toy-3.shown.json.gz"
-    write_shown(of(), file)
+    write_excerpts(of(), file)
     values = json.loads(gzip.decompress(file.read_bytes()))
     values["queries"][0]["grades"][0] = 3
     file.write_bytes(gzip.compress(json.dumps(values).encode()))
     with pytest.raises(BadInput, match="was edited"):
-        read_shown(file)
+        read_excerpts(file)
 
 
 @pytest.mark.parametrize(
@@ -119,20 +119,20 @@ def test_an_edited_grade_is_refused(tmp_path: Path) -> None:
 def test_what_no_list_can_show_is_refused_even_with_a_digest_that_fits(tmp_path: Path, edit: Any) -> None:
     file, values = tmp_path / "toy-3.shown.json.gz", edit(of())
     if isinstance(values, dict):
-        write_shown(values, file)
+        write_excerpts(values, file)
     else:
         file.write_text(json.dumps(values))
     with pytest.raises(BadInput, match="does not hold what is shown"):
-        read_shown(file)
+        read_excerpts(file)
 
 
 @pytest.mark.parametrize("size", [0, 10, 200])
 def test_a_file_that_is_not_whole_is_refused(tmp_path: Path, size: int) -> None:
     file = tmp_path / "toy-3.shown.json.gz"
-    write_shown(of(), file)
+    write_excerpts(of(), file)
     file.write_bytes(file.read_bytes()[:size])
     with pytest.raises(BadInput):
-        read_shown(file)
+        read_excerpts(file)
 
 
 def test_the_embedded_collection_shows_all_of_its_candidates(board: Path) -> None:
@@ -142,7 +142,7 @@ def test_the_embedded_collection_shows_all_of_its_candidates(board: Path) -> Non
     ledger = Ledger(board)
     [listed] = ledger.candidates("mini")
     run, collection = ledger.candidates_run(listed), open_collection(task("mini"))
-    found = shown(listed, run, collection, checked_qrels(task("mini"), collection))
+    found = build_excerpts(listed, run, collection, checked_qrels(task("mini"), collection))
     assert [query["id"] for query in found["queries"]] == list(run.query_ids)
     assert set(found["passages"]) == set(run.passage_ids.to_pylist())
     assert all(query["text"] for query in found["queries"])

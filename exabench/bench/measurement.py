@@ -1,4 +1,4 @@
-"""Measuring: a run and its judgements -> values, intervals, ties and notes, under one convention."""
+"""Measurement: from a run and judgements to values, intervals, ties and notes, under one convention."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Candidates, Convention, Measurement, Qrels, Result, Run, Task
-from exabench.measure.measures import mean, measure
+from exabench.measure.metric_values import mean, measure
 from exabench.measure.qrels import positives_only, qrels_digest
 from exabench.measure.runs import completed, run_digest, without_self_matches
 from exabench.measure.statistics import bootstrap_intervals, paired_test, paired_test_of_0_1
@@ -87,7 +87,7 @@ def run_notes(run: Run, qrels: Qrels, ties: Mapping[str, float]) -> list[str]:
     return notes
 
 
-class Stage:
+class CandidateEvaluator:
     """A task's judgements and one frozen candidate list: whatever is ranked over it is measured here.
 
     Raises BadInput where the list was frozen with other judgements or under another convention.
@@ -106,10 +106,10 @@ class Stage:
                 "make them again under another name"
             )
 
-    def by(self, metric: str) -> Stage:
+    def by(self, metric: str) -> CandidateEvaluator:
         """The same with another headline metric."""
         task = replace(self.task, headline=metric)
-        return Stage(task, self.candidates, self.run, self.qrels, self.source)
+        return CandidateEvaluator(task, self.candidates, self.run, self.qrels, self.source)
 
     def result(
         self, submission: str, kind: str, run: Run, command: str | None = None, *, as_of_0_1: bool = False

@@ -16,7 +16,7 @@ import exabench.hub.pull_requests as talking
 from exabench.bench.ledger import Ledger
 from exabench.bench.queue._answers import Answer
 from exabench.bench.queue._staging import LARGEST, Pending
-from exabench.bench.submissions import DRAWING, NAME, SENT_IN, TRAINING_FILES, read_submission
+from exabench.bench.submissions import DRAWING, EXTERNAL_RUN_KINDS, NAME, TRAINING_FILES, read_submission
 from exabench.core.errors import plural, printable
 from exabench.core.files import replacing_folder
 from exabench.hub.client import dataset_snapshot, until_seen
@@ -85,7 +85,7 @@ class Requests:
                 )
             os.replace(file, folder / "submission.toml")
             runs = sorted(path for path in changed if path.startswith("runs/") and path in listed)
-            if not runs and submission.kind in SENT_IN:
+            if not runs and submission.kind in EXTERNAL_RUN_KINDS:
                 runs = sorted(path for path in listed if path.startswith(f"runs/{slug}/"))
             (folder / "runs").mkdir()
             for path in runs:

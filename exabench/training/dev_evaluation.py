@@ -11,7 +11,7 @@ import torch
 
 from exabench.bench.candidates import searched
 from exabench.core.errors import BadInput
-from exabench.measure.measures import MetricName, mean, measure
+from exabench.measure.metric_values import MetricName, mean, measure
 from exabench.measure.runs import run_of
 from exabench.models.batches import batches, budget_of
 from exabench.parts.assembly import retriever
@@ -19,7 +19,7 @@ from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import Passages, SelectedTexts, open_collection
 
 if TYPE_CHECKING:
-    from exabench.models.learning import Learner
+    from exabench.models.learner import Learner
     from exabench.models.templates import ModelInput
     from exabench.training.gradients import Encoded, Gradient
     from exabench.training.groups import Groups

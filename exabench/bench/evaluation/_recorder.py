@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from exabench.bench.ledger import Cell, Ledger, last_values, read_result
-from exabench.bench.measuring import today
+from exabench.bench.measurement import today
 from exabench.core.errors import BadInput, CheckFailed
 from exabench.core.nouns import BoardChange, Result, Run
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
 from exabench.models.batches import padded
-from exabench.models.dual_training import Compared, Sides, write_modules
+from exabench.models.dual_learner import Compared, Sides, write_modules
 from exabench.models.heads import Decoder, Pooled, Seq2Seq, inputs_of
 from exabench.models.loading import silence
 from exabench.models.templates import ModelInput, ids_of

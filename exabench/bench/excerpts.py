@@ -83,7 +83,9 @@ def is_open(licence: str | None) -> bool:
     return re.sub(r"[\s_]+", "-", (licence or "").strip().lower()) in OPEN
 
 
-def shown(candidates: Candidates, run: Run, collection: TextSource, qrels: Qrels, *, cut: int = CUT) -> dict[str, Any]:
+def build_excerpts(
+    candidates: Candidates, run: Run, collection: TextSource, qrels: Qrels, *, cut: int = CUT
+) -> dict[str, Any]:
     """What a page may show of a list: for each query its passages in first-stage order, with their grades (or None).
 
     Where the licence of the task is open also the query's text and, as `passages`, the title and the first `cut`
@@ -123,18 +125,18 @@ def shown(candidates: Candidates, run: Run, collection: TextSource, qrels: Qrels
     return values
 
 
-def write_shown(values: Mapping[str, Any], file: str | Path) -> bool:
+def write_excerpts(values: Mapping[str, Any], file: str | Path) -> bool:
     """Write what `shown` gave, as gzip: the same bytes for the same values. False if it was there already."""
-    return write(file, packed(shown_text({**values, "digest": digest_of(dict(values))})))
+    return write(file, packed(excerpts_text({**values, "digest": digest_of(dict(values))})))
 
 
-def shown_text(values: Mapping[str, Any]) -> bytes:
+def excerpts_text(values: Mapping[str, Any]) -> bytes:
     """What is shown of a list, its digest among it, as its file holds it before it is packed."""
     return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def read_shown(file: str | Path) -> dict[str, Any]:
-    """What `write_shown` wrote. Raises BadInput for an edited byte and for what a list cannot show."""
+def read_excerpts(file: str | Path) -> dict[str, Any]:
+    """What `write_excerpts` wrote. Raises BadInput for an edited byte and for what a list cannot show."""
     values = read_json(file)
     again = "freeze the list again (exabench bench candidates)"
     content = dict(values) if isinstance(values, dict) else {}

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from exabench.bench.candidates import Reranking
+from exabench.bench.candidates import RerankEvaluator
 from exabench.bench.ledger import Ledger, read_result
-from exabench.bench.submissions import SENT_IN
+from exabench.bench.submissions import EXTERNAL_RUN_KINDS
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Result, Run, Submission
 from exabench.core.options import accepts
@@ -77,16 +77,16 @@ class _BoardWorker:
         submission = self._ledger.submission(self._ledger.submission_file(item.slug))
         return [self._cell(submission, self._stage(item.task, name)) for name in item.candidates]
 
-    def _read_stage(self, task: str, name: str) -> Reranking:
+    def _read_stage(self, task: str, name: str) -> RerankEvaluator:
         candidates = self._ledger.one_candidates(task, name)
         run = self._ledger.candidates_run(candidates)
-        return Reranking(single_task(task), candidates, run, self._work.data, self._ledger.lock)
+        return RerankEvaluator(single_task(task), candidates, run, self._work.data, self._ledger.lock)
 
-    def _cell(self, submission: Submission, stage: Reranking) -> Computed:
+    def _cell(self, submission: Submission, stage: RerankEvaluator) -> Computed:
         names = (submission.slug, stage.task.name, stage.candidates.name)
         file = self._ledger.result_file(*names)
         run_file = self._ledger.run_file(*names)
-        if submission.kind in SENT_IN:
+        if submission.kind in EXTERNAL_RUN_KINDS:
             result = stage.result(submission.slug, "run", read_run(run_file, submission.slug))
             return None if _is_current(file, result) else (result, None)
         trusted = self._work.trusted

@@ -12,8 +12,8 @@ import numpy as np
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Reply, Usage
 from exabench.models.flops import Shape, exact, paper, shape_of
-from exabench.parts.asking import Conversation, converse
-from exabench.parts.prompting import PromptFile, shown
+from exabench.parts.conversations import Conversation, converse
+from exabench.parts.prompting import PromptFile, truncate_passage
 
 if TYPE_CHECKING:
     from exabench.parts.teachers import Teacher
@@ -69,7 +69,7 @@ class Asking(ABC):
         texts: list[str] = []
         cut = 0
         for passage in passages:
-            text, is_cut = shown(passage, self._fields, self._words)
+            text, is_cut = truncate_passage(passage, self._fields, self._words)
             texts.append(text)
             cut += is_cut
         return texts, cut

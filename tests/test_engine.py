@@ -20,8 +20,8 @@ from toys import killed_scoring, scored_jobs
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
-from exabench.parts.assembly import reranker
 from exabench.models import engine as _engine
+from exabench.parts.assembly import reranker
 
 WORDS = "light of short waves is scattered more than light of long waves so the sky looks blue to us".split()
 

@@ -298,7 +298,7 @@ def test_two_ranks_that_were_killed_go_on_to_the_same_bits(long_jobs: Any, jobs:
     ("name", "words"),
     [
         ("nan", ("step 1: loss nan", "on groups", "no checkpoint yet")),
-        ("bad recipe", ("rate must be above 0",)),
+        ("bad recipe", ("steps.rate: expected `float` > 0.0",)),
         ("sharded without memory", ("out of memory", "lower steps.batch_tokens")),
         ("sharded adafactor", ("steps.sharded takes adamw",)),
     ],

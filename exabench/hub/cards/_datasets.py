@@ -8,7 +8,7 @@ from typing import Any
 
 from exabench.core.errors import BadInput
 from exabench.core.rows import DataFile, Release, Table
-from exabench.hub.cards import _templates as templates
+from exabench.hub.cards._templates import filled, filled_value, splits_of, values_of
 from exabench.hub.cards.front_matter import licence_keys, parsed, refreshed, split
 from exabench.hub.cards.markdown import plain
 
@@ -28,15 +28,15 @@ def card(release: Release, template_text: str, *, existing: str = "") -> str:
     lacks is added at its end. Raises BadInput for a table without a licence, a template that cannot be filled in,
     and an existing card whose marks or front matter cannot be told apart.
     """
-    values = templates.values_of(release)
+    values = values_of(release)
     template_block, template_body = split(template_text)
     old_block, old_body = split(existing)
     fresh: dict[str, Any] = {}
     for key, value in parsed(template_block, "the card's template").items():
         if key not in OURS:
-            fresh[key] = templates.filled_value(value, values)
+            fresh[key] = filled_value(value, values)
     block = refreshed(old_block, fresh | front_matter(release), OURS)
-    return f"---\n{block}---\n{merged(templates.filled(template_body, values), old_body)}"
+    return f"---\n{block}---\n{merged(filled(template_body, values), old_body)}"
 
 
 def front_matter(release: Release) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def front_matter(release: Release) -> dict[str, Any]:
 def _data_files(table: Table) -> list[dict[str, Any]]:
     """Every file by its name: a glob would also read what an earlier version left behind."""
     listed = []
-    for split_name, files in templates.splits_of(table).items():
+    for split_name, files in splits_of(table).items():
         paths = [file.path for file in files]
         listed.append({"split": split_name, "path": paths[0] if len(paths) == 1 else paths})
     return listed
@@ -83,7 +83,7 @@ def _info(name: str, table: Table) -> dict[str, Any]:
         inner = kind.removeprefix("list<").removesuffix(">")
         features.append({"name": field, key: inner.replace("double", "float64")})
     splits = []
-    for split_name, files in templates.splits_of(table).items():
+    for split_name, files in splits_of(table).items():
         splits.append({"name": split_name, "num_bytes": _bytes(files), "num_examples": _rows(files)})
     size = _bytes(table.files)
     return {

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from toys import Given
 
 from exabench.bench import excerpts
-from exabench.bench.excerpts import build_excerpts, is_open, read_excerpts, write_excerpts
+from exabench.bench.excerpts import build_excerpts, read_excerpts, write_excerpts
 from exabench.bench.ledger import Ledger
 from exabench.core.errors import BadInput
+from exabench.core.licences import is_open_for_texts
 from exabench.core.nouns import Candidates, Passage, Query
 from exabench.measure.runs import run_digest, run_in_order
 from exabench.tasks.catalogue import tasks
@@ -68,10 +69,10 @@ def test_under_any_other_licence_and_under_none_there_are_ids_alone(task: str) -
 
 def test_an_open_licence_is_one_that_lets_everybody_pass_texts_on() -> None:
     known = {task.licence for task in tasks().values()}
-    assert {licence for licence in known if is_open(licence)} == {
+    assert {licence for licence in known if is_open_for_texts(licence)} == {
         *("CC BY 4.0", "CC0-1.0", "MIT", "apache-2.0", "cc-by-sa-4.0", "mit"),
     }
-    assert not any(map(is_open, (None, "", "unknown", "cc-by-nc-4.0", "academic use", "cc-by-nd-4.0")))
+    assert not any(map(is_open_for_texts, (None, "", "unknown", "cc-by-nc-4.0", "academic use", "cc-by-nd-4.0")))
 
 
 def test_texts_are_kept_rank_by_rank_until_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ Written once beside the frozen list, so that a site is built from the leaderboar
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeAlias
@@ -15,6 +14,7 @@ import msgspec
 
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, packed, read_json, write
+from exabench.core.licences import is_open_for_texts
 from exabench.core.nouns import Candidates, Passage, Qrels, Query, Run
 from exabench.core.records import Record, as_builtins, read
 from exabench.tasks.catalogue import task
@@ -22,20 +22,6 @@ from exabench.tasks.catalogue import task
 FORMAT: Literal[1] = 1
 CUT = 300  # characters of a passage
 MOST = 50_000  # passages of a list whose texts are kept, those of the first ranks first
-OPEN = frozenset(
-    {
-        "apache-2.0",
-        "cc-by-3.0",
-        "cc-by-4.0",
-        "cc-by-sa-3.0",
-        "cc-by-sa-4.0",
-        "cc0-1.0",
-        "mit",
-        "odc-by-1.0",
-        "pddl-1.0",
-    }
-)
-"""Licences under which anybody may pass texts on, for any purpose: of all other collections a page shows ids alone."""
 
 _TITLE = 120  # characters of a title
 
@@ -78,11 +64,6 @@ class TextSource(Protocol):
         """Every passage, one at a time."""
 
 
-def is_open(licence: str | None) -> bool:
-    """Does the licence let anybody pass the texts on? `CC BY 4.0` and `cc-by-4.0` are one."""
-    return re.sub(r"[\s_]+", "-", (licence or "").strip().lower()) in OPEN
-
-
 def build_excerpts(
     candidates: Candidates, run: Run, collection: TextSource, qrels: Qrels, *, cut: int = CUT
 ) -> dict[str, Any]:
@@ -93,7 +74,7 @@ def build_excerpts(
     those passages are.
     """
     about = task(candidates.task)
-    texts = is_open(about.licence)
+    texts = is_open_for_texts(about.licence)
     query_texts = {query.id: query.text for query in collection.queries()} if texts else {}
     queries = []
     for query_id in run.query_ids:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from exabench.board.pages._paths import heat_page, overview_data, ranking_page, 
 from exabench.board.pages._views import WRITTEN, Line, View, stamp
 from exabench.board.pages.downloads import row_record, short
 from exabench.board.pages.figures import ListScores, panels
+from exabench.core.licences import is_open_for_software
 from exabench.core.nouns import FIRST_STAGE, Submission, Task
 from exabench.measure.metric_values import mean
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 DRAWN = 40  # lines of a candidate list in the overview's figure; its table holds all
 SHOWN = 20_000  # cells of tasks that an overview shows before it is asked for them
-OPEN = re.compile(
-    r"apache-2\.0|mit(-0)?|bsd-[23]-clause|isc|cc0-1\.0|cc-by(-sa)?-[34]\.0|unlicense|[al]?gpl-.*|mpl-2\.0|zlib"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +142,7 @@ def _line(board: Board, ranking: Ranking, line: Line) -> dict[str, Any]:
         "name": line.name,
         "slug": sent.slug,
         "owner": sent.owner,
-        "open": int(bool(OPEN.fullmatch(sent.licence.lower()))),
+        "open": int(is_open_for_software(sent.licence)),
         "training_data": training_shortly(sent),
         "exposure": exposure(board, ranking.tasks, sent),
         "family": sent.family,

@@ -9,17 +9,8 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from exabench.core.errors import BadInput
+from exabench.core.licences import is_known_to_the_hub
 
-# What the Hub knows (huggingface/hub-docs, docs/hub/repositories-licenses.md); any other licence is "other" there.
-HUB_LICENCES = frozenset(
-    "apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 bigcode-openrail-m "
-    "afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc cc0-1.0 cc-by-2.0 "
-    "cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 "
-    "cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 "
-    "cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 agpl-3.0 gfdl gpl gpl-2.0 "
-    "gpl-3.0 lgpl lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 odc-by odbl openrail++ osl-3.0 postgresql ofl-1.1 "
-    "ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license llama2 gemma unknown other".split()
-)
 _BLOCK = re.compile(r"\A\ufeff?\s*---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _KEY_LINE = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
 _REMARKS = re.compile(r"(?:^[ \t]*(?:#[^\n]*)?\n)*\Z", re.MULTILINE)
@@ -104,7 +95,7 @@ def licence_keys(names: Iterable[str]) -> dict[str, Any]:
     known = set()
     others = []
     for name in sorted({name.strip() for name in names}):
-        if name.lower() in HUB_LICENCES:
+        if is_known_to_the_hub(name):
             known.add(name.lower())
         else:
             known.add("other")

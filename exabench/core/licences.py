@@ -1,0 +1,37 @@
+"""Licences: which the Hub knows, which let anybody pass texts on, and which are open for software and weights."""
+
+from __future__ import annotations
+
+import re
+
+# huggingface/hub-docs, docs/hub/repositories-licenses.md
+_OF_THE_HUB = frozenset(
+    "apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 bigcode-openrail-m "
+    "afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc cc0-1.0 cc-by-2.0 "
+    "cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 "
+    "cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 "
+    "cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 agpl-3.0 gfdl gpl gpl-2.0 "
+    "gpl-3.0 lgpl lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 odc-by odbl openrail++ osl-3.0 postgresql ofl-1.1 "
+    "ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license llama2 gemma unknown other".split()
+)
+_FOR_TEXTS = frozenset(
+    "apache-2.0 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc0-1.0 mit odc-by-1.0 pddl-1.0".split()
+)
+_FOR_SOFTWARE = re.compile(
+    r"apache-2\.0|mit(-0)?|bsd-[23]-clause|isc|cc0-1\.0|cc-by(-sa)?-[34]\.0|unlicense|[al]?gpl-.*|mpl-2\.0|zlib"
+)
+
+
+def is_known_to_the_hub(licence: str) -> bool:
+    """True for a licence that the Hub has a name for; any other is "other" there."""
+    return licence.lower() in _OF_THE_HUB
+
+
+def is_open_for_texts(licence: str | None) -> bool:
+    """True where anybody may pass texts on, for any purpose: of all other collections a page shows ids alone."""
+    return re.sub(r"[\s_]+", "-", (licence or "").strip().lower()) in _FOR_TEXTS
+
+
+def is_open_for_software(licence: str) -> bool:
+    """True for a licence under which anybody may use, change and pass on a model."""
+    return _FOR_SOFTWARE.fullmatch(licence.lower()) is not None

@@ -76,7 +76,7 @@ def make_candidates(
     first_stage = retriever_of(retriever, passages if part.whole else (), **given)
     queries = [query for query in collection.queries() if query.id in qrels]
     name = name or f"{retriever.replace('_', '-')}-{depth}"
-    run = searched(first_stage, queries, depth, task.convention, name)
+    run = search(first_stage, queries, depth, task.convention, name)
     _, recall = measure(qrels, run, [f"R@{depth}"], threshold=task.convention.relevance_threshold)
     candidates = Candidates(
         name=name,
@@ -122,7 +122,7 @@ def freeze_candidates(
     return candidates, file
 
 
-def searched(first_stage: Retriever, queries: Sequence[Query], depth: int, convention: Convention, name: str) -> Run:
+def search(first_stage: Retriever, queries: Sequence[Query], depth: int, convention: Convention, name: str) -> Run:
     """The best `depth` passages of each query; self-matches go before the cut, where the convention says so."""
     drop = convention.self_match == "drop"
     found = first_stage.search(queries, depth + 1 if drop else depth)
@@ -167,17 +167,17 @@ class RerankEvaluator(CandidateEvaluator):
         qrels = checked_qrels(task, self._collection, lock)
         super().__init__(task, candidates, run, qrels, self._collection.source)
 
-    def ranked(self, reranker: Reranker, name: str) -> tuple[Run, dict[str, Usage]]:
+    def rerank(self, reranker: Reranker, name: str) -> tuple[Run, dict[str, Usage]]:
         """The candidates scored by a reranker, which is given texts if it reads them."""
         if getattr(reranker, "reads", "texts") == "texts":
             return rerank(reranker, self.run, self._queries, self._passages, name)
         return rerank(reranker, self.run, {}, {}, name)
 
-    def measured(
+    def evaluate(
         self, reranker: Reranker, submission: str, kind: str, command: str | None = None
     ) -> tuple[Result, Run]:
         """Rerank and measure; the cost is all there but for the timing, which `timed` adds."""
-        run, usages = self.ranked(reranker, submission)
+        run, usages = self.rerank(reranker, submission)
         identity = dict(getattr(reranker, "identity", {}))
         result = self.result(submission, kind, run, command)
         if usages:
@@ -187,7 +187,7 @@ class RerankEvaluator(CandidateEvaluator):
             result = replace(result, model=identity, cost=cost)
         return result, run
 
-    def timed(self, result: Result, reranker: Reranker) -> Result:
+    def time_latency(self, result: Result, reranker: Reranker) -> Result:
         """The result with its timing: some queries spread over the list, each scored alone and afresh."""
         if result.cost is None or not len(self.run):
             return result

@@ -99,15 +99,15 @@ def run_checks(plan: Plan, model: Path, lock: Path, data: Path | None, progress:
         over = (check.task, check.candidates, check.depth)
         if over not in rankings:
             try:
-                stage = _stage(check, lock, data)
+                evaluator = _evaluator(check, lock, data)
             except ExabenchError as error:
                 progress(done, len(plan.checks), f"check on {check.task} left out: {error}")
                 continue
             if not models:
                 models = [reranker(plan.reranker, model=str(model), **plan.options), _start(plan, lock)]
-            rankings[over] = stage, [stage.ranked(one, plan.recipe.name)[0] for one in models]
-        stage, runs = rankings[over]
-        measured = stage.by(check.metric)
+            rankings[over] = evaluator, [evaluator.rerank(one, plan.recipe.name)[0] for one in models]
+        evaluator, runs = rankings[over]
+        measured = evaluator.by(check.metric)
         result, before = (measured.result(plan.recipe.name, "model", run) for run in runs)
         published = None if check.value is None else {"value": check.value, "source": check.source}
         found.append(Checked.of(result, before, published))
@@ -127,7 +127,7 @@ def corrected(checks: Sequence[Checked]) -> list[Checked]:
     return done
 
 
-def _stage(check: Check, lock: Path, data: Path | None) -> RerankEvaluator:
+def _evaluator(check: Check, lock: Path, data: Path | None) -> RerankEvaluator:
     """The task with its candidates: a published run beside the collection, else what a first stage finds in it."""
     task = single_task(check.task)
     file = Path(data or ".") / task.name / "runs" / f"{check.candidates}.trec"

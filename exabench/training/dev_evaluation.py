@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from exabench.bench.candidates import searched
+from exabench.bench.candidates import search
 from exabench.core.errors import BadInput
 from exabench.measure.metric_values import MetricName, mean, measure
 from exabench.measure.runs import run_of
@@ -118,7 +118,7 @@ class HeldOutTask:
         queries = {query.id: query for query in collection.queries() if query.id in self._qrels}
         fields = task.convention.text_fields
         first_stage = retriever(dev.retriever, Passages(collection), fields=fields)
-        run = searched(first_stage, list(queries.values()), dev.depth, task.convention, "dev")
+        run = search(first_stage, list(queries.values()), dev.depth, task.convention, "dev")
         passages = SelectedTexts(collection.passages(), set(run.passage_ids.to_pylist()), fields)
         self._rankings = {query_id: run.ranking(query_id) for query_id in run.query_ids}
         self._items: list[ModelInput] = []

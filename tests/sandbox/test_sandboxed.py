@@ -48,13 +48,13 @@ def test_scores_and_their_cost_are_those_of_the_part_bit_for_bit(bert):
 
 def test_a_pretrained_model_measures_over_mini_as_it_does_outside():
     candidates, run = make_candidates("mini", "bm25", 100)
-    stage = RerankEvaluator(single_task("mini"), candidates, run, None, None)
-    outside, found = stage.measured(reranker("bi_encoder", model=MINILM), "x", "model")
+    evaluator = RerankEvaluator(single_task("mini"), candidates, run, None, None)
+    outside, found = evaluator.evaluate(reranker("bi_encoder", model=MINILM), "x", "model")
     started = time.perf_counter()
     with Sandboxed("bi_encoder", MINILM) as part:
         print(f"ready after {time.perf_counter() - started:.1f} s")
-        inside, jailed = stage.measured(part, "x", "model")
-        timed = stage.timed(inside, part)
+        inside, jailed = evaluator.evaluate(part, "x", "model")
+        timed = evaluator.time_latency(inside, part)
     assert run_digest(jailed) == run_digest(found)
     assert inside.model == outside.model and inside.cost == outside.cost
     assert inside.measurement == outside.measurement

@@ -73,11 +73,11 @@ def evaluate(
         candidates, run = make_candidates(
             task, retriever, depth, data=data, options=retriever_options, progress=progress
         )
-        stage = RerankEvaluator(task, candidates, run, data, None)
+        evaluator = RerankEvaluator(task, candidates, run, data, None)
         if part is None or getattr(part, "reads", "") == "judgements":
-            part = reranker_of(label, qrels=stage.qrels, progress=progress, **options)
-        result, _ = stage.measured(part, label, "model", f"exabench.evaluate({label!r}, [{name!r}])")
-        results[name] = stage.timed(result, part)
+            part = reranker_of(label, qrels=evaluator.qrels, progress=progress, **options)
+        result, _ = evaluator.evaluate(part, label, "model", f"exabench.evaluate({label!r}, [{name!r}])")
+        results[name] = evaluator.time_latency(result, part)
     return results
 
 

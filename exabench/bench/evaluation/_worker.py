@@ -23,7 +23,7 @@ Computed: TypeAlias = tuple[Result, Run | None] | None
 """A new result with the run that exabench made for it; None where the filed result still holds."""
 
 _DECLARED = ("strategy", "template", "precision")
-_STAGES = 64  # candidate lists with their judgements and texts that a worker holds
+_EVALUATORS = 64  # candidate lists with their judgements and texts that a worker holds
 
 
 @dataclass(frozen=True)
@@ -69,37 +69,37 @@ class _BoardWorker:
     def __init__(self, work: BoardWork) -> None:
         self._work = work
         self._ledger = Ledger(work.board)
-        self._stage = functools.lru_cache(maxsize=_STAGES)(self._read_stage)
+        self._evaluator = functools.lru_cache(maxsize=_EVALUATORS)(self._read_evaluator)
         self._loaded: tuple[Submission, Reranker] | None = None
 
     def run_item(self, item: WorkItem) -> list[Computed]:
         """Compute an item on each of its lists."""
         submission = self._ledger.submission(self._ledger.submission_file(item.slug))
-        return [self._cell(submission, self._stage(item.task, name)) for name in item.candidates]
+        return [self._cell(submission, self._evaluator(item.task, name)) for name in item.candidates]
 
-    def _read_stage(self, task: str, name: str) -> RerankEvaluator:
+    def _read_evaluator(self, task: str, name: str) -> RerankEvaluator:
         candidates = self._ledger.one_candidates(task, name)
         run = self._ledger.candidates_run(candidates)
         return RerankEvaluator(single_task(task), candidates, run, self._work.data, self._ledger.lock)
 
-    def _cell(self, submission: Submission, stage: RerankEvaluator) -> Computed:
-        names = (submission.slug, stage.task.name, stage.candidates.name)
+    def _cell(self, submission: Submission, evaluator: RerankEvaluator) -> Computed:
+        names = (submission.slug, evaluator.task.name, evaluator.candidates.name)
         file = self._ledger.result_file(*names)
         run_file = self._ledger.run_file(*names)
         if submission.kind in EXTERNAL_RUN_KINDS:
-            result = stage.result(submission.slug, "run", read_run(run_file, submission.slug))
+            result = evaluator.result(submission.slug, "run", read_run(run_file, submission.slug))
             return None if _is_current(file, result) else (result, None)
         trusted = self._work.trusted
         if submission.kind == "baseline":
             trusted = False  # its command runs anywhere without saying so
-            reranker = reranker_of(submission.reranker, qrels=stage.qrels)
+            reranker = reranker_of(submission.reranker, qrels=evaluator.qrels)
         else:
             reranker = self._model(submission)
-        command = stage.command(submission.slug, trusted=trusted)
-        result, run = stage.measured(reranker, submission.slug, submission.kind, command)
+        command = evaluator.command(submission.slug, trusted=trusted)
+        result, run = evaluator.evaluate(reranker, submission.slug, submission.kind, command)
         if run_file.is_file() and _is_current(file, result):
             return None
-        return stage.timed(result, reranker), run
+        return evaluator.time_latency(result, reranker), run
 
     def _model(self, submission: Submission) -> Reranker:
         """The submission's reranker; the one before it is let go first, so that one model is in memory at a time."""

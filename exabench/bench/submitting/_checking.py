@@ -233,8 +233,10 @@ def with_api_runs(
     reranker = reranker_of(submission.reranker, **_api_options(submission))
     runs = {}
     for done, candidates in enumerate(lists, 1):
-        stage = RerankEvaluator(single_task(candidates.task), candidates, ledger.candidates_run(candidates), data, None)
-        runs[candidates.task, candidates.name], _ = stage.ranked(reranker, submission.slug)
+        evaluator = RerankEvaluator(
+            single_task(candidates.task), candidates, ledger.candidates_run(candidates), data, None
+        )
+        runs[candidates.task, candidates.name], _ = evaluator.rerank(reranker, submission.slug)
         progress(done, len(lists), f"{submission.slug} on {candidates.task} ({candidates.name})")
     return replace(checked, runs=runs)
 

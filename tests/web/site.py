@@ -200,8 +200,7 @@ def _trained(board: Path, name: str, words: str = "") -> None:
         base = {"model": words, "revision": "", "licence": words}
         dev = {"metric": words, "source": words, "values": [(4, 0.4), (8, 0.8)]}
         about = {"title": words, "note": words, "hardware": words, "base": base, "dev": dev}
-        options = {words: words, "max_length": 128} if words else {"max_length": 128}
-        changes = {**about, "options": options, "licence": "apache-2.0"} if words else {}
+        changes = {**about, "options": {"max_length": 128}, "licence": "apache-2.0"} if words else {}
         work = model_folder(Path(folder), made, "listwise", name=name, **changes)
         submit(work / "submission.toml", [], board)
         report = Ledger(board).training_folder(name.replace("/", "--")) / "training.json"
@@ -209,7 +208,11 @@ def _trained(board: Path, name: str, words: str = "") -> None:
             values = json.loads(report.read_text(encoding="utf-8"))
             values.pop("sealed", None)
             values["data"][0] |= {"teacher": {"model": words}, "leaks": {words: words}, "licence": words}
-            report.write_text(json.dumps(values | {"licence": words, "versions": {words: words}}), encoding="utf-8")
+            options = {words: words, "max_length": 128}  # submit refuses such a name; somebody may write it here
+            values |= {"licence": words, "versions": {words: words}, "options": options}
+            report.write_text(json.dumps(values), encoding="utf-8")
+            sent = replace(Ledger(board).submissions()[name.replace("/", "--")], options=options)
+            (board / "submissions" / f"{sent.slug}.toml").write_text(submission_text(sent), encoding="utf-8")
 
 
 def _toml(text: str) -> str:

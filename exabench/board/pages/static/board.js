@@ -64,7 +64,7 @@
   function walk(figure) {
     const points = [...figure.querySelectorAll("circle:has(> title)")].sort((a, b) => a.cx.baseVal.value - b.cx.baseVal.value);
     if (!points.length) { return; }
-    const wide = figure.viewBox.baseVal.width, label = svg("text", { class: "said" });
+    const wide = figure.viewBox.baseVal.width, label = svg("text", { class: "said", "paint-order": "stroke" });
     const hush = () => label.remove();
     figure.setAttribute("role", "group");
     points.forEach((point, place) => {

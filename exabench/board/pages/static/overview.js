@@ -62,7 +62,7 @@
   const SORTS = {
     group: (i) => chosen() ? null : lines.group[i],
     mean: (i) => derived[HEAT ? "gain" : "mean"][i],
-    gain: (i) => derived.gain[i],
+    gain: (i) => isStage(i) ? null : derived.gain[i],
     zero: (i) => isStage(i) ? null : zero(i)
   };
   const badge = (name) => el("span", { class: `badge ${{ reproduced: "b-own", "re-computed": "b-sent" }[name] || "b-other"}` }, name);

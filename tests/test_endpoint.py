@@ -112,7 +112,7 @@ def test_many_queries_come_back_in_their_order_with_what_they_took():
 def test_a_long_list_is_asked_in_parts():
     with server(lengths) as here:
         assert Endpoint("m", endpoint=here.url, batch=2).score(QUERY, PASSAGES) == [0.0, 1.0, 4.0, 3.0, 4.0]
-        assert [len(asked["documents"]) for _, asked in here.asked] == [2, 2, 1]
+        assert sorted(len(asked["documents"]) for _, asked in here.asked) == [1, 2, 2]  # parts are asked side by side
         assert Endpoint("m", endpoint=here.url).score(QUERY, []) == []
 
 

@@ -61,7 +61,7 @@ const answered = (hash) => page.evaluate((wanted) => new Promise((done) => {
 }), hash);
 
 describe("What the overview weighs on the wire, compressed", () => {
-  for (const [site, limit] of [["large-1000", 150], ["large-10000", 600]]) {
+  for (const [site, limit] of [["large-1000", 200], ["large-10000", 600]]) {
     test(`at ${site.slice(6)} lines is at most ${limit} KB`, async (t) => {
       const names = await asked(site, "index.html");
       const found = weight(site, names) / 1000;

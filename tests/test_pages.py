@@ -742,8 +742,7 @@ def test_hostile_words_of_a_training_are_text(chain: Path, tmp_path: Path) -> No
 def test_a_name_that_leads_out_of_the_site_is_refused(mini_board: Path, tmp_path: Path, name: str) -> None:
     board = Board.read(mini_board)
     first = board.results[0]
-    listed = dataclasses.replace(first.result.candidates, name=name)
-    named = dataclasses.replace(first, result=dataclasses.replace(first.result, candidates=listed))
+    named = dataclasses.replace(first, candidates=name)
     boards = [dataclasses.replace(board, reported=(Reported(name, ("a",), (("b",),)),))]
     boards += (
         [dataclasses.replace(board, results=(named,))] if name.strip(".") and len(name) < 200 else []

@@ -6,6 +6,7 @@ import html
 import json
 import re
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ import pytest
 from exabench.bench.excerpts import build_excerpts, write_excerpts
 from exabench.bench.ledger import Ledger
 from exabench.bench.submissions import FIELDS, read_submission
-from exabench.board.pages import site_of
+from exabench.board.pages import render
 from exabench.board.pages._provenance import EXAMPLES
-from exabench.board.pages._rankings import AT_ONCE
+from exabench.board.pages._results import AT_ONCE
 from exabench.board.ranking import Board
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, file_digest, read_bytes
@@ -39,8 +40,10 @@ RESULT = "results/acme--good/mini.bm25-20.html"
 
 def made(board: Path) -> dict[str, bytes]:
     """Every file of a board's site."""
-    site = site_of(Board.read(board))
-    return {page.path: site.make(page) for batch in site.batches for page in batch}
+    with tempfile.TemporaryDirectory() as folder:
+        site = Path(folder) / "site"
+        render(Board.read(board), site, processes=1)
+        return {path.relative_to(site).as_posix(): path.read_bytes() for path in site.rglob("*") if path.is_file()}
 
 
 def words(page: bytes) -> str:
@@ -247,7 +250,7 @@ def test_a_replies_file_with_another_byte_is_refused(board: Path, dataset: Path)
 def test_only_the_first_rows_are_shown_and_the_page_says_of_how_many(
     board: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exabench.board.pages._rows.FIRST", 3)
+    monkeypatch.setattr("exabench.board.pages._training_views.FIRST", 3)
     page = made(board)[f"datasets/{dataset.name}/rows-contrastive.html"]
     assert "The first 3 of 16 rows" in words(page) and page.count(b'<section class="card"') == 3
 

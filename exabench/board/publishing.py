@@ -8,13 +8,48 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from exabench.core.errors import BadInput, plural
+from exabench.bench.ledger import Ledger
+from exabench.bench.verification import check as list_problems
+from exabench.bench.verification import verify
+from exabench.board.pages import render
+from exabench.board.ranking import Board
+from exabench.core.errors import BadInput, CheckFailed, plural
 from exabench.core.files import digest_of, file_digest, json_text
 from exabench.core.nouns import Progress, silent
 from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published, listed_files
 
 START = "index.html"
 _STATIC = re.compile(rf"---\n(?=(?:.*\n)*?sdk: static\n)(?=(?:.*\n)*?app_file: {re.escape(START)}\n)(?:.*\n)*?---\n")
+
+
+def publish_board(
+    folder: Path,
+    to: str | Path,
+    *,
+    check: bool = True,
+    data: Path | None = None,
+    pull_request: bool = False,
+    dry_run: bool = False,
+    progress: Progress = silent,
+) -> Published:
+    """Build the pages of the leaderboard in `folder` into its site/, and publish them as `publish_site` does.
+
+    With `check` only a board whose files are in order and whose numbers can be recomputed (from the collections in
+    `data`) is published: raises CheckFailed with the first problem.
+    """
+    title = Ledger(folder).settings()["title"]
+    if check:
+        problems = list_problems(folder)
+        if problems:
+            raise CheckFailed(f"{problems[0]} ({len(problems)} in all: exabench board check); --no-check publishes it")
+        wrong = [cell for cell in verify(folder, data=data) if not cell.holds]
+        if wrong:
+            first = wrong[0]
+            number = f"{first.submission} {first.task} {first.candidates} {first.metric} {first.verdict}"
+            raise CheckFailed(f"{number} ({len(wrong)} in all: exabench bench verify); --no-check publishes it")
+    site = folder / "site"
+    render(Board.read(folder), site, progress=progress)
+    return publish_site(site, to, title=title, pull_request=pull_request, dry_run=dry_run, progress=progress)
 
 
 def publish_site(

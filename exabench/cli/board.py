@@ -18,7 +18,6 @@ from exabench.cli._options import (
 )
 from exabench.cli._output import answer, note, progress, ready, show, show_published
 from exabench.core.errors import BadInput, CheckFailed, plural
-from exabench.core.nouns import Progress, silent
 
 
 @click.group(cls=CommandGroup)
@@ -47,24 +46,19 @@ def check(board: Path, as_json: bool) -> None:
 @json_option
 def build(board: Path, to: Path | None, check: bool, as_json: bool) -> None:
     """Write the static pages from the committed files alone; only files that differ are written."""
+    from exabench.board.pages import render
+    from exabench.board.ranking import Board
+
     site = to or board / "site"
     if check:
         _compare(ready(board), site, as_json)
         return
     with progress("pages") as report:
-        changed = _built(ready(board), site, report)
+        changed = render(Board.read(ready(board)), site, progress=report)
     page = str(site / "index.html")
     answer(as_json, {"page": page, "changed": [str(path) for path in changed]}, page)
     if not as_json:
         note(f"{plural(len(changed), 'file')} changed")
-
-
-def _built(board: Path, site: Path, report: Progress = silent) -> list[Path]:
-    """Bring a site to its board; the files that changed."""
-    from exabench.board.pages import render
-    from exabench.board.ranking import Board
-
-    return render(Board.read(board), site, progress=report)
 
 
 def _compare(board: Path, site: Path, as_json: bool) -> None:
@@ -87,12 +81,15 @@ def serve(board: Path, port: int) -> None:
     """Build the pages and show them on this machine until Ctrl-C."""
     import http.server
 
+    from exabench.board.pages import render
+    from exabench.board.ranking import Board
+
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
             """No line for each request."""
 
     site = board / "site"
-    _built(ready(board), site)
+    render(Board.read(ready(board)), site)
     try:
         server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=str(site)))
     except OSError as error:
@@ -126,31 +123,17 @@ def publish(
 
     Only a board whose files are in order and whose numbers can be recomputed is published.
     """
-    from exabench.bench.ledger import Ledger
-    from exabench.board.publishing import publish_site
+    from exabench.board.publishing import publish_board
 
     place = place_of(repo, to)
-    title = Ledger(ready(board)).settings()["title"]
-    if not no_check:
-        _require_sound(board, data)
-    site = board / "site"
-    with progress("pages") as report:
-        _built(board, site, report)
     with progress("publish") as report:
-        done = publish_site(site, place, title=title, pull_request=pr, dry_run=dry_run, progress=report)
+        done = publish_board(
+            ready(board),
+            place,
+            check=not no_check,
+            data=data,
+            pull_request=pr,
+            dry_run=dry_run,
+            progress=report,
+        )
     show_published(done, as_json)
-
-
-def _require_sound(board: Path, data: Path | None) -> None:
-    """Raises CheckFailed with the first problem of the files, or else of the numbers."""
-    from exabench.bench.verification import check as problems_of
-    from exabench.bench.verification import verify
-
-    problems = problems_of(board)
-    if problems:
-        raise CheckFailed(f"{problems[0]} ({len(problems)} in all: exabench board check); --no-check publishes it")
-    wrong = [cell for cell in verify(board, data=data) if not cell.holds]
-    if wrong:
-        first = wrong[0]
-        number = f"{first.submission} {first.task} {first.candidates} {first.metric} {first.verdict}"
-        raise CheckFailed(f"{number} ({len(wrong)} in all: exabench bench verify); --no-check publishes it")

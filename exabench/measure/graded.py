@@ -42,40 +42,31 @@ def grade(qrels: Qrels, run: Run, *, threshold: int, depth: int | None = None) -
     """Join `run` (cut at `depth`) with `qrels`. Queries without judgements are left aside."""
     query_ids = tuple(sorted(query_id for query_id, row in qrels.items() if row))
     rows = [qrels[query_id] for query_id in query_ids]
-    query = np.repeat(np.arange(len(rows)), np.fromiter(map(len, rows), np.int64, len(rows)))
+    sizes = np.fromiter(map(len, rows), np.int64, len(rows))
+    judged = np.repeat(np.arange(len(rows)), sizes)  # the query of each judgement
     names = pa.array(list(chain.from_iterable(rows)), pa.string())
-    values = np.fromiter(chain.from_iterable(row.values() for row in rows), np.int32, len(query))
-    return Graded(query_ids, _join(run, query_ids, query, names, values, depth), _ideal(query, values), threshold)
+    values = np.fromiter(chain.from_iterable(row.values() for row in rows), np.int32, len(judged))
 
+    # Each query's own grades, best first.
+    ideal = np.full((len(rows), int(sizes.max(initial=0))), UNJUDGED, np.int32)
+    place = np.arange(len(judged)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    ideal[judged, place] = values[np.lexsort((-values.astype(np.int64), judged))]
 
-def _ideal(query: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Each query's own grades, best first, in one table."""
-    sizes = np.bincount(query)
-    table = np.full((len(sizes), int(sizes.max(initial=0))), UNJUDGED, np.int32)
-    rank = np.arange(len(query)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    table[query, rank] = values[np.lexsort((-values.astype(np.int64), query))]
-    return table
-
-
-def _join(
-    run: Run, query_ids: tuple[str, ...], judged: np.ndarray, names: pa.Array, values: np.ndarray, depth: int | None
-) -> np.ndarray:
-    """Grades of the run's passages, by one hash look-up of the run's ids among the judged ones."""
+    # Grades of the run's passages, by one hash look-up of the run's ids among the judged ones.
     query, rank, row = cells(run, query_ids, depth)
-    grades = np.full((len(query_ids), int(rank.max(initial=-1)) + 1), UNJUDGED, np.int32)
-    if not len(judged) or not len(row):
-        return grades
-    codes = names.dictionary_encode()
-    width = len(codes.dictionary)
-    known = judged * width + codes.indices.to_numpy()
-    by_key = np.argsort(known)
-    known, values = known[by_key], values[by_key]
-    place = pc.index_in(run.passage_ids.take(pa.array(row)), codes.dictionary).fill_null(-1).to_numpy()
-    wanted = np.where(place < 0, -1, query * width + place)
-    found = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-    hit = known[found] == wanted
-    grades[query[hit], rank[hit]] = values[found[hit]]
-    return grades
+    grades = np.full((len(rows), int(rank.max(initial=-1)) + 1), UNJUDGED, np.int32)
+    if len(judged) and len(row):
+        codes = names.dictionary_encode()
+        width = len(codes.dictionary)
+        keys = judged * width + codes.indices.to_numpy()
+        order = np.argsort(keys)
+        keys = keys[order]
+        code = pc.index_in(run.passage_ids.take(pa.array(row)), codes.dictionary).fill_null(-1).to_numpy()
+        wanted = np.where(code < 0, -1, query * width + code)
+        found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        hit = keys[found] == wanted
+        grades[query[hit], rank[hit]] = values[order[found[hit]]]
+    return Graded(query_ids, grades, ideal, threshold)
 
 
 def cells(run: Run, query_ids: tuple[str, ...], depth: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -83,8 +74,9 @@ def cells(run: Run, query_ids: tuple[str, ...], depth: int | None) -> tuple[np.n
     place = {query_id: i for i, query_id in enumerate(run.query_ids)}
     run_rows = np.array([place.get(query_id, -1) for query_id in query_ids], np.int64)
     answered = np.flatnonzero(run_rows >= 0)
-    starts = np.asarray(run.offsets)[run_rows[answered]]
-    sizes = np.asarray(run.offsets)[run_rows[answered] + 1] - starts
-    sizes = sizes if depth is None else np.minimum(sizes, depth)
+    starts = run.offsets[run_rows[answered]]
+    sizes = run.offsets[run_rows[answered] + 1] - starts
+    if depth is not None:
+        sizes = np.minimum(sizes, depth)
     rank = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return np.repeat(answered, sizes), rank, np.repeat(starts, sizes) + rank

@@ -51,8 +51,9 @@ def measure(
     A query that the run does not answer has the value 0. `threshold` is the lowest relevant grade.
     """
     names = [MetricName.parse(text) for text in metrics]
-    cutoffs = [name.k for name in names]
-    depth = None if None in cutoffs else max((k for k in cutoffs if k), default=None)
+    depth: int | None = 0
+    for name in names:
+        depth = max(depth, name.k) if depth is not None and name.k else None  # None: a metric reads whole rankings
     graded = grade(qrels, run, threshold=threshold, depth=depth)
     return graded.query_ids, {str(name): name.values(graded) for name in names}
 

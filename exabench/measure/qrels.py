@@ -8,6 +8,7 @@ from pathlib import Path
 from exabench.core.errors import BadInput, plural, printable
 from exabench.core.files import digest_of, packed, read_text, write
 from exabench.core.nouns import Qrels
+from exabench.measure.runs import BAD_ID, is_id
 
 _GRADE = re.compile(r"[+-]?\d{1,9}")
 _BEIR_HEADER = ("query-id", "corpus-id", "score")
@@ -20,53 +21,51 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     integer, or a document judged twice for a query.
     """
     qrels: dict[str, dict[str, int]] = {}
-    width = 4
+    layout: tuple[str, ...] = ("query", "iteration", "document", "grade")
     for number, line in enumerate(read_text(path).split("\n"), 1):
-        words = tuple(line.rstrip("\r").split("\t") if "\t" in line else line.split())
-        if not words or words == ("",):
+        words = line.rstrip("\r").split("\t") if "\t" in line else line.split()
+        if words in ([], [""]):
             continue
-        if words == _BEIR_HEADER and not qrels:
-            width = 3
+        if tuple(words) == _BEIR_HEADER and not qrels:
+            layout = _BEIR_HEADER
             continue
-        query, passage, grade = _checked(words, width, path, number)
+        if len(words) != len(layout):
+            raise BadInput(
+                f"has {plural(len(words), 'column')} where qrels have {len(layout)} ({' '.join(layout)})",
+                file=path,
+                line=number,
+            )
+        words = [word.strip(" ") for word in words]
+        query = words[0]
+        passage = words[-2]
+        for id in (query, passage):
+            if not is_id(id):
+                raise BadInput(BAD_ID, file=path, line=number, id=id)
+        if not _GRADE.fullmatch(words[-1]):
+            raise BadInput(f"grade {printable(words[-1])!r} is not an integer", file=path, line=number, id=passage)
         row = qrels.setdefault(query, {})
         if passage in row:
             raise BadInput(f"judged twice for query {query!r}; keep one line", file=path, line=number, id=passage)
-        row[passage] = grade
+        row[passage] = int(words[-1])
     if not qrels:
         raise BadInput("holds no judgement", file=path)
     return qrels
 
 
-def _checked(words: tuple[str, ...], width: int, path: str | Path, number: int) -> tuple[str, str, int]:
-    words = tuple(word.strip(" ") for word in words)
-    if len(words) != width:
-        layout = "query iteration document grade" if width == 4 else "query-id corpus-id score"
-        raise BadInput(
-            f"has {plural(len(words), 'column')} where qrels have {width} ({layout})", file=path, line=number
-        )
-    query, passage, grade = words[0], words[-2], words[-1]
-    for id in (query, passage):
-        if not id or any(c.isspace() or c < " " or "\x7f" <= c <= "\x9f" for c in id):
-            raise BadInput(
-                "an id may not be empty nor hold blanks or control characters", file=path, line=number, id=id
-            )
-    if not _GRADE.fullmatch(grade):
-        raise BadInput(f"grade {printable(grade)!r} is not an integer", file=path, line=number, id=passage)
-    return query, passage, int(grade)
-
-
-def qrels_text(qrels: Qrels) -> str:
-    """Judgements as a TREC qrels file, sorted by query and document."""
-    return "".join(f"{q} 0 {p} {grade}\n" for q in sorted(qrels) for p, grade in sorted(qrels[q].items()))
+def qrels_text(qrels: Qrels, layout: str = "{} 0 {} {}\n") -> str:
+    """Judgements as a TREC qrels file, sorted by query and document; `layout` is that of a line."""
+    lines = []
+    for query, row in sorted(qrels.items()):
+        for passage, grade in sorted(row.items()):
+            lines.append(layout.format(query, passage, grade))
+    return "".join(lines)
 
 
 def write_qrels(qrels: Qrels, path: str | Path) -> bool:
     """Write judgements whole or not at all: BEIR layout for .tsv, TREC else; gzip where the name ends in .gz."""
     text = qrels_text(qrels)
     if str(path).removesuffix(".gz").endswith(".tsv"):
-        rows = [line.split(" ") for line in text.splitlines()]
-        text = "\t".join(_BEIR_HEADER) + "\n" + "".join(f"{q}\t{p}\t{grade}\n" for q, _, p, grade in rows)
+        text = "\t".join(_BEIR_HEADER) + "\n" + qrels_text(qrels, "{}\t{}\t{}\n")
     return write(path, packed(text.encode()) if str(path).endswith(".gz") else text)
 
 

@@ -22,7 +22,9 @@ from exabench.core.nouns import Run
 _COLUMNS = ("query", "q0", "passage", "rank", "score", "tag")
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _PIECE = 1 << 17
-_CONTROL = bytes(set(range(32)) - set(b"\t\n\r")) + b"\x7f"
+_CONTROL = re.compile(rb"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+BAD_ID = "an id may not be empty nor hold blanks or control characters"
 
 
 def read_run(path: str | Path, name: str | None = None) -> Run:
@@ -33,7 +35,12 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     inside ids, text that is not UTF-8.
     """
     data = read_bytes(path).removeprefix(b"\xef\xbb\xbf")
-    _refuse_blanks_beyond_ascii(data, path)
+    if not data.isascii():
+        # A no-break space and its like are part of a word to a parser and invisible to a reader.
+        for number, line in enumerate(data.decode(errors="replace").split("\n"), 1):
+            for word in re.split(r"[ \t\r]", line):
+                if not word.isascii() and re.search(r"[\s\x80-\x9f]", word):
+                    raise BadInput("holds a blank or control character inside a word", file=path, line=number, id=word)
     name = name or Path(path).name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt")
     table = _read_columns(data) if _is_tidy(data) else None
     if table is not None and table.num_rows:
@@ -43,26 +50,37 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
         with np.errstate(over="ignore"):
             finite = np.isfinite(scores.astype(np.float32)).all()
         if finite and not _may_hold_duplicates(queries, passages):
-            return _ranked(name, queries, passages, scores)
+            return _rank(name, queries, passages, scores)
     # Something is unusual or wrong: the slow reader takes any white space, and knows every line by number.
-    _refuse_control_characters(data, path)
-    listed_queries, listed_passages, listed_scores = _read_lines(data, path)
-    queries = pa.array(listed_queries, pa.string()).dictionary_encode()
-    return _ranked(name, queries, pa.array(listed_passages, pa.string()), np.array(listed_scores))
+    control = _CONTROL.search(data)
+    if control:
+        raise BadInput("holds a control character", file=path, line=data.count(b"\n", 0, control.start()) + 1)
+    return _rank_lists(name, *_read_lines(data, path))
 
 
 def run_of(name: str, scores: Mapping[str, Mapping[str, float]]) -> Run:
     """A Run from `{query_id: {passage_id: score}}`. Raises BadInput for a bad id or a score that is not finite."""
+    queries: list[str] = []
+    passages: list[str] = []
+    values: list[float] = []
     for query_id, row in scores.items():
-        _check_id(query_id)
+        for id in (query_id, *row):
+            if not isinstance(id, str):
+                raise BadInput(f"ids are strings, not {type(id).__name__}", id=str(id))
+            if not is_id(id):
+                raise BadInput(BAD_ID, id=id)
         for passage_id, score in row.items():
-            _check_id(passage_id)
             if not -3.4028235e38 <= score <= 3.4028235e38:  # also false for NaN
                 raise BadInput(f"score {score} of query {query_id!r} is not a finite number", id=passage_id)
-    queries = [query_id for query_id, row in scores.items() for _ in row]
-    passages = [passage_id for row in scores.values() for passage_id in row]
-    values = np.array([score for row in scores.values() for score in row.values()], np.float64)
-    return _ranked(name, pa.array(queries, pa.string()).dictionary_encode(), pa.array(passages, pa.string()), values)
+        queries += [query_id] * len(row)
+        passages += row
+        values += row.values()
+    return _rank_lists(name, queries, passages, values)
+
+
+def is_id(text: str) -> bool:
+    """Can a text be the id of a query or a passage: is it not empty, without blanks and control characters?"""
+    return text != "" and not _NOT_IN_IDS.search(text)
 
 
 def run_in_order(name: str, rankings: Mapping[str, Sequence[str]]) -> Run:
@@ -75,7 +93,12 @@ def rank_scores(ranking: Sequence[str]) -> dict[str, float]:
     return {passage_id: float(len(ranking) - i) for i, passage_id in enumerate(ranking)}
 
 
-def _ranked(name: str, queries: pa.DictionaryArray, passages: pa.StringArray, scores: np.ndarray) -> Run:
+def _rank_lists(name: str, queries: list[str], passages: list[str], scores: list[float]) -> Run:
+    codes = pa.array(queries, pa.string()).dictionary_encode()
+    return _rank(name, codes, pa.array(passages, pa.string()), np.array(scores, np.float64))
+
+
+def _rank(name: str, queries: pa.DictionaryArray, passages: pa.StringArray, scores: np.ndarray) -> Run:
     """The ranking rule over columns of equal length, in any order; scores finite, no passage twice for a query."""
     singles = scores.astype(np.float32) + np.float32(0)  # + 0 turns -0.0 into 0.0, which it ties with
     ids = queries.dictionary.to_pylist()
@@ -212,9 +235,11 @@ def completed(run: Run, candidates: Run) -> tuple[Run, int]:
     Queries that the run does not answer at all stay missing (they count 0). Raises BadInput for a query or a
     passage that is not among the candidates.
     """
-    rankings, added = {}, 0
+    rankings: dict[str, list[str]] = {}
+    added = 0
     for query_id in run.query_ids:
-        known, given = candidates.ranking(query_id), run.ranking(query_id)
+        known = candidates.ranking(query_id)
+        given = run.ranking(query_id)
         strangers = set(given).difference(known)
         if strangers:
             raise BadInput(
@@ -224,7 +249,8 @@ def completed(run: Run, candidates: Run) -> tuple[Run, int]:
             )
         answered = set(given)
         left_out = [passage_id for passage_id in known if passage_id not in answered]
-        rankings[query_id], added = given + left_out, added + len(left_out)
+        rankings[query_id] = given + left_out
+        added += len(left_out)
     return run_in_order(run.name, rankings), added
 
 
@@ -278,7 +304,23 @@ def _read_lines(data: bytes, path: str | Path) -> tuple[list[str], list[str], li
         words = line.split()
         if not words:
             continue
-        query, passage, score = _checked_words(words, path, number)
+        if len(words) != 6:
+            raise BadInput(
+                f"has {plural(len(words), 'column')} where a run has six (query Q0 document rank score tag)",
+                file=path, line=number,
+            )  # fmt: skip
+        try:
+            query = words[0].decode()
+            passage = words[2].decode()
+        except UnicodeDecodeError as error:
+            raise BadInput("is not UTF-8 text", file=path, line=number) from error
+        score = float(words[4]) if _NUMBER.fullmatch(words[4]) else float("nan")
+        if not -3.4028235677973366e38 < score < 3.4028235677973366e38:  # what rounds to a finite float32; NaN fails
+            text = words[4].decode(errors="replace")
+            raise BadInput(
+                f"score {text!r} of query {query!r} is not a finite number in single precision",
+                file=path, line=number, id=passage,
+            )  # fmt: skip
         first = seen.setdefault((query, passage), number)
         if first != number:
             raise BadInput(
@@ -291,51 +333,3 @@ def _read_lines(data: bytes, path: str | Path) -> tuple[list[str], list[str], li
     if not queries:
         raise BadInput("holds no ranking", file=path)
     return queries, passages, scores
-
-
-def _checked_words(words: list[bytes], path: str | Path, number: int) -> tuple[str, str, float]:
-    if len(words) != 6:
-        raise BadInput(
-            f"has {plural(len(words), 'column')} where a run has six (query Q0 document rank score tag)",
-            file=path,
-            line=number,
-        )
-    try:
-        query, passage = words[0].decode(), words[2].decode()
-    except UnicodeDecodeError as error:
-        raise BadInput("is not UTF-8 text", file=path, line=number) from error
-    score = float(words[4]) if _NUMBER.fullmatch(words[4]) else float("nan")
-    if not -3.4028235677973366e38 < score < 3.4028235677973366e38:  # what rounds to a finite float32; NaN fails
-        text = words[4].decode(errors="replace")
-        raise BadInput(
-            f"score {text!r} of query {query!r} is not a finite number in single precision",
-            file=path, line=number, id=passage,
-        )  # fmt: skip
-    return query, passage, score
-
-
-def _refuse_control_characters(data: bytes, path: str | Path) -> None:
-    wrong = re.search(rb"\r(?!\n)|[" + re.escape(_CONTROL) + rb"]", data)
-    if wrong:
-        raise BadInput("holds a control character", file=path, line=data.count(b"\n", 0, wrong.start()) + 1)
-
-
-def _refuse_blanks_beyond_ascii(data: bytes, path: str | Path) -> None:
-    """A no-break space and its like are part of a word to a parser and invisible to a reader."""
-    if data.isascii():
-        return
-    for number, line in enumerate(data.decode(errors="replace").split("\n"), 1):
-        for word in re.split(r"[ \t\r]", line):
-            if _is_blank_inside(word):
-                raise BadInput("holds a blank or control character inside a word", file=path, line=number, id=word)
-
-
-def _is_blank_inside(word: str) -> bool:
-    return not word.isascii() and any(c.isspace() or "\x80" <= c <= "\x9f" for c in word)
-
-
-def _check_id(id: object) -> None:
-    if not isinstance(id, str):
-        raise BadInput(f"ids are strings, not {type(id).__name__}", id=str(id))
-    if not id or any(c.isspace() or c < " " or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in id):
-        raise BadInput("an id may not be empty nor hold blanks or control characters", id=id)

@@ -79,7 +79,13 @@ def paired_test(a: Sequence[np.ndarray], b: Sequence[np.ndarray], test: str = "t
         p = float(p_values[0])
         interval = (observed - float(reach[0]), observed + float(reach[0]))
     else:
-        p = _permutation_p(terms, observed)
+        rng = np.random.default_rng(SEED)
+        extreme = 1  # the observed labelling is one of them
+        for count in _blocks(len(terms)):
+            signs = rng.integers(0, 2, (count, len(terms)), dtype=np.int8)
+            sums = (2.0 * signs - 1.0) @ terms
+            extreme += int((np.abs(sums) >= abs(observed) - 1e-12).sum())
+        p = extreme / (RESAMPLES + 1)
         interval = mean_intervals([differences])[0]
     return PairedTest(
         queries=len(every),
@@ -132,17 +138,19 @@ def rank_groups(systems: Sequence[Sequence[np.ndarray]], families: Sequence[Hash
     lengths = [len(values) for values in systems[0]]
     rows = np.stack([np.concatenate(system) for system in systems])
     groups: list[int] = []
+    number = 0
     while len(groups) < len(rows):
+        number += 1
         leader = len(groups)
+        groups.append(number)
         below = rows[leader + 1 :]
-        corrected: list[float] = []
-        if len(below):
-            p_values, _ = _student(rows[leader] - below, lengths)
-            corrected = holm(p_values.tolist(), families[leader + 1 :] if families else None)
-        worse = (place for place, p in enumerate(corrected) if p < ALPHA)
-        size = 1 + next(worse, len(below))
-        number = groups[-1] + 1 if groups else 1
-        groups += [number] * size
+        if not len(below):
+            break
+        p_values, _ = _student(rows[leader] - below, lengths)
+        for p in holm(p_values.tolist(), families[leader + 1 :] if families else None):
+            if p < ALPHA:
+                break
+            groups.append(number)
     return groups
 
 
@@ -206,17 +214,6 @@ def _student(differences: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarra
     certain = 0.0 if max(lengths) > 1 else 1.0
     p_values = np.where(variance > 0, p_values, np.where(means == 0, 1.0, certain))
     return p_values, np.where(variance > 0, reach, 0.0)
-
-
-def _permutation_p(terms: np.ndarray, observed: float) -> float:
-    """Share of sign assignments whose sum of `terms` is at least as extreme as the observed one."""
-    rng = np.random.default_rng(SEED)
-    extreme = 0
-    for count in _blocks(len(terms)):
-        signs = rng.integers(0, 2, (count, len(terms)), dtype=np.int8)
-        sums = (2.0 * signs - 1.0) @ terms
-        extreme += int((np.abs(sums) >= abs(observed) - 1e-12).sum())
-    return (extreme + 1) / (RESAMPLES + 1)
 
 
 def _resample_weights(size: int) -> Iterator[np.ndarray]:

@@ -20,23 +20,29 @@ def tie_report(qrels: Qrels, run: Run, metric: str = "nDCG@10", *, threshold: in
     if not len(row):
         return {"rate": 0.0, "worst": 0.0, "best": 0.0}
     scores = run.scores[row]
-    same = (scores[1:] == scores[:-1]) & (query[1:] == query[:-1])
-    tied = np.concatenate([[False], same]) | np.concatenate([same, [False]])
-    group = np.cumsum(np.concatenate([[True], ~same]))  # passages of one tie share a number
+    same = np.zeros(len(row) + 1, bool)  # at i: does the passage at i tie with the one before it?
+    same[1:-1] = (scores[1:] == scores[:-1]) & (query[1:] == query[:-1])
+    tied = same[1:] | same[:-1]
+    group = np.cumsum(~same[:-1])  # passages of one tie share a number
     name = MetricName.parse(metric)
-    extremes = [mean(name.values(_reordered(graded, query, rank, group, sign))) for sign in (1, -1)]
-    return {"rate": float(tied.mean()), "worst": extremes[0], "best": extremes[1]}
+    worst = mean(name.values(_reorder(graded, query, rank, group, 1)))
+    best = mean(name.values(_reorder(graded, query, rank, group, -1)))
+    return {"rate": float(tied.mean()), "worst": worst, "best": best}
 
 
 def ceiling(qrels: Qrels, run: Run, metrics: Sequence[str], *, threshold: int = 1) -> dict[str, float]:
     """The mean of each metric if the run's passages stood in their best order: what no reranker can exceed."""
     graded = grade(qrels, run, threshold=threshold)
     query, rank, _ = cells(run, graded.query_ids, None)
-    best = _reordered(graded, query, rank, query, -1)
-    return {str(name): mean(name.values(best)) for name in map(MetricName.parse, metrics)}
+    best = _reorder(graded, query, rank, query, -1)
+    means = {}
+    for text in metrics:
+        name = MetricName.parse(text)
+        means[str(name)] = mean(name.values(best))
+    return means
 
 
-def _reordered(graded: Graded, query: np.ndarray, rank: np.ndarray, group: np.ndarray, sign: int) -> Graded:
+def _reorder(graded: Graded, query: np.ndarray, rank: np.ndarray, group: np.ndarray, sign: int) -> Graded:
     """The same rankings with every tie sorted by grade, lowest first for sign 1, highest first for sign -1."""
     order = np.lexsort((sign * np.maximum(graded.grades[query, rank], 0), group))
     grades = np.full_like(graded.grades, UNJUDGED)

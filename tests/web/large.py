@@ -19,7 +19,7 @@ import numpy as np
 
 from exabench.bench.ledger import read_result
 from exabench.board.pages import render
-from exabench.board.ranking import Board, CostSummary, Ranking, Row, Score
+from exabench.board.ranking import Board, CostSummary, Ranking, ResultSummary, Row
 from exabench.core.nouns import FIRST_STAGE, Result, Submission, Task
 from exabench.tasks.catalogue import task
 
@@ -59,7 +59,10 @@ def made_up(lines: int) -> Board:
         over = LISTS[(spread(submission) + place // len(submissions)) % len(LISTS)]
         rows.append(_row(draw, tasks, submission, over))
     whole = sorted((row for row in rows if row.mean is not None), key=lambda row: -(row.mean or 0))
-    ranked = [replace(row, group=1 + i * 40 // len(whole)) for i, row in enumerate(whole)]
+    stages = {row.candidates: row.mean or 0 for row in whole if row.is_first_stage}
+    ranked = []
+    for i, row in enumerate(whole):
+        ranked.append(replace(row, group=1 + i * 40 // len(whole), gain=(row.mean or 0) - stages[row.candidates]))
     ranked += [row for row in rows if row.mean is None]
     ranking = Ranking("All tasks", "all-tasks", tasks, tuple(ranked))
     sent = {row.submission.slug: row.submission for row in ranked}
@@ -71,7 +74,7 @@ def made_up(lines: int) -> Board:
         tasks=tasks,
         submissions=sent,
         candidates=(),
-        results=(),
+        results=tuple(result for row in rows for result in row.results),
         reported=(),
         rankings=(ranking,),
     )
@@ -145,7 +148,7 @@ def _pattern() -> Result:
     return read_result(PATTERN)
 
 
-def _result(sent: Submission, t: Task, over: tuple[str, int], value: float) -> Score:
+def _result(sent: Submission, t: Task, over: tuple[str, int], value: float) -> ResultSummary:
     """A score of which only the overview's part is true."""
     made = _pattern()
     measured = replace(made.measurement, task=t.name, metrics={made.measurement.headline: value}, per_query={})
@@ -153,7 +156,22 @@ def _result(sent: Submission, t: Task, over: tuple[str, int], value: float) -> S
     state = "re-computed" if sent.kind == "run" else "reproduced"
     given = {"submission": sent.slug, "state": state, "created": "2026-11-01", "versions": {"exabench": "0.1.0"}}
     result = replace(made, candidates=listed, measurement=measured, **given)
-    return Score(result, (), np.zeros(0), "0" * 64, PATTERN)
+    return ResultSummary(
+        submission=sent.slug,
+        task=t.name,
+        candidates=over[0],
+        depth=over[1],
+        headline=made.measurement.headline,
+        value=value,
+        first_stage=value,
+        ceiling=made.ceiling[made.measurement.headline],
+        missing=0,
+        digest="0" * 64,
+        file=PATTERN,
+        result=result,
+        queries=(),
+        values=np.zeros(0),
+    )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -14,66 +17,78 @@ from exabench.board.pages import (
     _overview,
     _provenance,
     _results,
-    _rows,
     _task_views,
     _training_views,
     downloads,
 )
 from exabench.board.pages._format import FILTERS, harmless
-from exabench.board.pages._page import Page
-from exabench.board.pages._paths import PLACES
-from exabench.board.pages._publish import Site
-from exabench.board.pages._views import View
+from exabench.board.pages._page import MANIFEST, PLACES, Page, is_safe, stamp
+from exabench.board.ranking import Board
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, json_text, only_writer, read_json, writing
 from exabench.core.nouns import FIRST_STAGE, Progress, silent
+from exabench.core.parallel import map_unordered, worker_count
 
-if TYPE_CHECKING:
-    from exabench.board.ranking import Board
-
+FORMAT = 1
 # Modules whose pages show the whole board come first: each is long work for one process.
-_WHOLE = (downloads, _overview, _efficiency, _provenance, _compare, _feeds, _task_views, _training_views, _rows)
+_WHOLE = (downloads, _overview, _efficiency, _provenance, _compare, _feeds, _task_views, _training_views)
 _TOGETHER = 60  # small pages that a process makes at a time: those of ten results
+_FEWEST = 30  # batches for which a second process is worth its start
 
 
 def render(board: Board, to: str | Path, *, progress: Progress = silent, processes: int = 0) -> list[Path]:
-    """Build the site of a board in the folder `to`; returns the files that changed (or went).
+    """Build the site of a board in the folder `to`; returns the files that were written or removed.
 
-    The same board gives the same bytes, however many `processes` make them (0: as many as are worth it). Files that are
-    not the site's own are left alone; where anything fails, the old site stays. Raises BadInput or CannotWrite.
+    The same board gives the same bytes, however many `processes` make them (0: as many as are worth it). Files that
+    stay the same are not touched, nor are those that no build wrote. Everything is made before the first file changes,
+    and each changes at once: what was there can be read until then, whatever ends the build. Raises BadInput, for a
+    folder of somebody else's too, and CannotWrite.
     """
-    return site_of(board, progress=progress, processes=processes).publish(Path(to))
+    to = Path(to)
+    with only_writer(to, sweep=False):  # no file of a site is written in its place
+        staging = to.parent / f".{to.name}.staging"
+        with writing(staging):
+            shutil.rmtree(staging, ignore_errors=True)  # of a build that was killed
+            staging.mkdir()
+        try:
+            changed, gone = _compare_site(board, to, staging, progress, processes)
+            with writing(to):
+                os.sync()  # once for all files, before the first takes its place
+                _put_in_place(staging, to, changed, gone)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return [to / path for path in (*changed, *gone)]
 
 
 def differences(board: Board, to: str | Path) -> list[str]:
-    """Hold every byte of a built site against the board: the files that a build would write or remove."""
-    return site_of(board).differing(Path(to))
+    """Compare every byte of a built site with the board: the files that a build would write or remove."""
+    changed, gone = _compare_site(board, Path(to))
+    return changed + gone
 
 
-def site_of(board: Board, *, progress: Progress = silent, processes: int = 0) -> Site:
-    """Every file of the site before it is made, in batches that are made together."""
-    view = View(board)
-    whole = [page for module in _WHOLE for page in module.pages(view)]
-    small = list(_results.pages(view))
+def _compare_site(
+    board: Board, to: Path, staging: Path | None = None, progress: Progress = silent, processes: int = 0
+) -> tuple[list[str], list[str]]:
+    """Make every file of the site: those that differ from what stands in `to`, and those to be removed there.
+
+    Files that differ are written into `staging`.
+    """
+    whole = [page for module in _WHOLE for page in module.pages(board)]
+    small = list(_results.pages(board))
+    pages = [*whole, *small]
     batches = [[page] for page in whole]
     batches += [small[start : start + _TOGETHER] for start in range(0, len(small), _TOGETHER)]
-    templates = _templates(view, [*whole, *small])
 
-    def make(page: Page) -> bytes:
-        made = page.make()
-        if isinstance(made, bytes):
-            return made
-        root = "../" * page.path.count("/")
-        return templates.get_template(page.template).render(path=page.path, root=root, **made).encode()
+    old = _files_of_last_build(to)
+    for parent in sorted({page.path.rpartition("/")[0] for page in pages}):
+        for folder in (to / parent, *(to / parent).parents):
+            if folder == to:
+                break
+            if folder.is_symlink():
+                raise BadInput("is a link, which could lead out of the site; remove it", file=folder)
 
-    return Site(batches, make, progress, processes)
-
-
-def _templates(view: View, pages: list[Page]) -> Environment:
-    """The templates of these pages, in which nothing that somebody sent can act.
-
-    They know the filters of _format, the places in _paths, the board, and as `paths` where readers start: the pages at
-    the top of the site and each folder's index.
-    """
-    made = Environment(
+    # Nothing that somebody sent can act in a template: every value is made harmless, and then escaped.
+    templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -82,13 +97,82 @@ def _templates(view: View, pages: list[Page]) -> Environment:
         keep_trailing_newline=True,
         finalize=harmless,
     )
-    made.filters.update(FILTERS)
-    made.globals.update(PLACES)
-    paths = {page.path for page in pages if page.path.endswith(".html")}
-    made.globals["paths"] = {path for path in paths if "/" not in path or path.endswith("/index.html")}
-    made.globals["board"] = view.board
-    made.globals["stamp"] = ("", view.version)  # of a page that shows no result; the others have their own
-    made.globals["FIRST_STAGE"] = FIRST_STAGE
+    templates.filters.update(FILTERS)
+    html = {page.path for page in pages if page.path.endswith(".html")}
+    templates.globals.update(
+        PLACES,
+        board=board,
+        FIRST_STAGE=FIRST_STAGE,
+        # Where readers start: the pages at the top of the site and each folder's index.
+        paths={path for path in html if "/" not in path or path.endswith("/index.html")},
+        # Of a page that shows no result; the others have their own.
+        stamp=("", stamp(board.shown)[1]),
+    )
     for name in sorted({page.template for page in pages} - {""}):
-        made.get_template(name)  # compiled here once, for all processes
-    return made
+        templates.get_template(name)  # compiled here once, for all processes
+
+    def keep(path: str, data: bytes) -> tuple[str, str, bool]:
+        file = to / path
+        same = file.is_file() and not file.is_symlink() and file.stat().st_size == len(data)
+        same = same and file.read_bytes() == data
+        if staging and not same:
+            file = staging / path
+            with writing(file):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(data)
+        return path, digest_of(data), same
+
+    def make(batch: Sequence[Page]) -> list[tuple[str, str, bool]]:
+        kept = []
+        for page in batch:
+            made = page.make()
+            if not isinstance(made, bytes):
+                root = "../" * page.path.count("/")
+                made = templates.get_template(page.template).render(path=page.path, root=root, **made).encode()
+            kept.append(keep(page.path, made))
+        return kept
+
+    digests: dict[str, str] = {}
+    changed = []
+    for kept in map_unordered(make, batches, processes or worker_count(len(batches), _FEWEST)):
+        for path, digest, same in kept:
+            digests[path] = digest
+            if not same:
+                changed.append(path)
+            progress(len(digests), len(pages), path)
+    _, _, same = keep(MANIFEST, json_text({"files": digests, "format": FORMAT}).encode())
+    if not same:
+        changed.append(MANIFEST)
+    gone = [path for path in old.keys() - digests.keys() if (to / path).is_file()]
+    return sorted(changed), sorted(gone)
+
+
+def _files_of_last_build(to: Path) -> Mapping[str, str]:
+    """The files by path. Raises BadInput for a folder that holds something and no manifest."""
+    if to.is_symlink() or (to.exists() and not to.is_dir()):
+        raise BadInput("is not a folder; give a new or empty one, or one that exabench built before", file=to)
+    if not to.is_dir() or not any(to.iterdir()):
+        return {}
+    if not (to / MANIFEST).is_file():
+        raise BadInput(f"holds files but no {MANIFEST} of exabench; give a new or empty folder", file=to)
+    listed: Any = read_json(to / MANIFEST)
+    files = listed.get("files") if isinstance(listed, dict) and listed.get("format") == FORMAT else None
+    if not isinstance(files, dict) or not all(map(is_safe, files)):
+        raise BadInput("is not a list of files that exabench wrote; give a new or empty folder", file=to / MANIFEST)
+    return files
+
+
+def _put_in_place(staging: Path, to: Path, changed: Sequence[str], gone: Sequence[str]) -> None:
+    """Rename staged files into place and remove those that no page is made for any more."""
+    if not to.is_dir() or not any(to.iterdir()):
+        os.replace(staging, to)
+        return
+    for path in changed:
+        (to / path).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(staging / path, to / path)
+    for path in gone:
+        (to / path).unlink()
+        for folder in (to / path).parents:
+            if folder == to or any(folder.iterdir()):
+                break
+            folder.rmdir()

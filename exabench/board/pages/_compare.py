@@ -7,117 +7,100 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
-from exabench.board.pages._page import Page, script
-from exabench.board.pages._paths import queries_data
-from exabench.board.pages._views import View
+from exabench.board.pages._page import Page, queries_data, script
 from exabench.board.pages.downloads import short
+from exabench.board.ranking import Board, Ranking, ResultSummary, group_by
 from exabench.core.files import digest_of
 from exabench.core.nouns import FIRST_STAGE
-
-if TYPE_CHECKING:
-    from exabench.board.ranking import Ranking, Score
 
 WRITTEN = 20  # lines of each ranking in the page itself
 MOST = 50  # lines in a matrix
 _DIGITS = 16  # of a digest: told apart, not proven
 
 
-def pages(view: View) -> Iterator[Page]:
+def pages(board: Board) -> Iterator[Page]:
     """Both pages, the lines of the board, the groups of its rankings and tasks, and the queries of every list."""
-    yield Page("compare.html", partial(_compare, view), "compare.html")
-    yield Page("significance.html", partial(_significance, view), "significance.html")
-    yield Page("data/lines.js", partial(lines_script, view))
-    for ranking in view.board.rankings:
+    yield Page("compare.html", lambda: {"lines": len(board.shown)}, "compare.html")
+    tables = [(ranking, ranking.rows[:WRITTEN]) for ranking in board.rankings if ranking.rows]
+    yield Page("significance.html", lambda: {"most": MOST, "tables": tables}, "significance.html")
+    yield Page("data/lines.js", partial(lines_script, board))
+    for ranking in board.rankings:
         yield Page(f"data/groups/view.{ranking.slug}.js", partial(ranking_groups, ranking))
-    for name in view.board.entries:
-        yield Page(f"data/groups/task.{name}.js", partial(task_groups, view, name))
-    first = {queries_data(score): score for score in reversed(view.results)}
-    for path, score in sorted(first.items()):
-        yield Page(path, partial(script, "queries", {"of": [score.task, score.candidates], "ids": score.queries}))
+    for name in board.entries:
+        yield Page(f"data/groups/task.{name}.js", partial(task_groups, board, name))
+    first = {queries_data(summary): summary for summary in reversed(board.shown)}
+    for path, summary in sorted(first.items()):
+        queries = {"of": [summary.task, summary.candidates], "ids": summary.queries}
+        yield Page(path, partial(script, "queries", queries))
 
 
-def _compare(view: View) -> dict[str, Any]:
-    return {"lines": len(view.results)}
-
-
-def _significance(view: View) -> dict[str, Any]:
-    tables = [(ranking, ranking.rows[:WRITTEN]) for ranking in view.board.rankings if ranking.rows]
-    return {"most": MOST, "tables": tables}
-
-
-def lines_script(view: View) -> bytes:
+def lines_script(board: Board) -> bytes:
     """Every line of the board: a submission over a candidate list, and the tasks that it was measured on.
 
     Lines name their tasks by a place in `sets`, for there are few different ones.
     """
-    tasks: dict[tuple[str, str], list[str]] = {}
-    for score in view.results:
-        tasks.setdefault((score.submission, score.candidates), []).append(score.task)
     sets: dict[tuple[str, ...], int] = {}
     lines = []
-    for (slug, candidates), names in tasks.items():
-        lines.append([slug, _name(view, slug), candidates, sets.setdefault(tuple(names), len(sets))])
+    for (slug, candidates), summaries in group_by(board.shown, lambda one: (one.submission, one.candidates)).items():
+        names = tuple(summary.task for summary in summaries)
+        submission = board.submissions[slug]
+        name = submission.name
+        if slug == FIRST_STAGE:
+            name = f"{name} (first stage)"
+        elif submission.withdrawn:
+            name = f"{name} (withdrawn)"
+        lines.append([slug, name, candidates, sets.setdefault(names, len(sets))])
+    rankings = []
+    for ranking in board.rankings:
+        tasks = [t.name for t in ranking.tasks]
+        rankings.append({"key": f"view.{ranking.slug}", "title": ranking.title, "tasks": tasks})
     return script(
         "lines",
         {
-            "tasks": [{"name": t.name, "members": t.members} for t in view.board.tasks],
-            "singles": [t.name for t in view.single_tasks],
-            "rankings": [
-                {"key": f"view.{r.slug}", "title": r.title, "tasks": [t.name for t in r.tasks]}
-                for r in view.board.rankings
-            ],
+            "tasks": [{"name": t.name, "members": t.members} for t in board.tasks],
+            "singles": [t.name for t in board.single_tasks],
+            "rankings": rankings,
             "sets": list(sets),
             "lines": lines,
         },
     )
 
 
-def _name(view: View, slug: str) -> str:
-    one = view.board.submissions[slug]
-    if slug == FIRST_STAGE:
-        return f"{one.name} (first stage)"
-    return f"{one.name} (withdrawn)" if one.withdrawn else one.name
-
-
 def ranking_groups(ranking: Ranking) -> bytes:
     """The lines of a ranking that have a mean, best first: slug, candidates, mean, rank group."""
-    rows = [
-        [row.submission.slug, row.candidates, short(row.mean), row.group]
-        for row in ranking.rows
-        if row.mean is not None
-    ]
-    return script("groups", {"key": f"view.{ranking.slug}", "rows": rows})
+    lines = []
+    for row in ranking.rows:
+        if row.mean is not None:
+            lines.append([row.submission.slug, row.candidates, short(row.mean), row.group])
+    return script("groups", {"key": f"view.{ranking.slug}", "rows": lines})
 
 
-def task_groups(view: View, name: str) -> bytes:
+def task_groups(board: Board, name: str) -> bytes:
     """The same of one task."""
-    rows = [
-        [entry.submission.slug, entry.result.candidates, short(entry.result.value), entry.group]
-        for entry in view.board.entries[name]
-        if entry.group is not None
-    ]
-    return script("groups", {"key": f"task.{name}", "rows": rows})
+    lines = []
+    for entry in board.entries[name]:
+        if entry.group is not None:
+            lines.append([entry.submission.slug, entry.result.candidates, short(entry.result.value), entry.group])
+    return script("groups", {"key": f"task.{name}", "rows": lines})
 
 
-def vector_script(score: Score) -> bytes:
+def vector_script(summary: ResultSummary) -> bytes:
     """The headline values of a result, query by query, with what they must share with those they are compared to."""
-    result = score.result
+    result = summary.result
+    shared = {
+        "candidates": result.candidates.digest,
+        "qrels": result.qrels_digest,
+        "convention": result.measurement.convention.digest,
+        "queries": digest_of(list(summary.queries)),
+    }
     return script(
         "vector",
         {
-            "of": [score.submission, score.task, score.candidates],
-            "metric": score.headline,
-            "candidates": _short(result.candidates.digest),
-            "qrels": _short(result.qrels_digest),
-            "convention": _short(result.measurement.convention.digest),
-            "queries": _short(digest_of(list(score.queries))),
-            "missing": score.missing,
-            "values": score.values.tolist(),
+            "of": [summary.submission, summary.task, summary.candidates],
+            "metric": summary.headline,
+            **{name: digest.removeprefix("sha256:")[:_DIGITS] for name, digest in shared.items()},
+            "missing": summary.missing,
+            "values": summary.values.tolist(),
         },
     )
-
-
-def _short(digest: str) -> str:
-    return digest.removeprefix("sha256:")[:_DIGITS]

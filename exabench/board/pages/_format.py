@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from exabench.bench.submissions import LINK
+from exabench.board.ranking import first_stage
 from exabench.core.files import toml_text
 from exabench.core.nouns import Submission
 
@@ -141,16 +142,6 @@ def _figures(value: Any, before: str = "") -> Iterator[tuple[str, str]]:
 def anchor(id: str) -> str:
     """An id as an address can hold it."""
     return re.sub(r"[^!-~]", "_", id)
-
-
-def first_stage(candidates: str) -> str:
-    """The first stage that a candidate list's name begins with: `bm25-100` reads bm25."""
-    return re.sub(r"-\d+$", "", candidates)
-
-
-def newest(versions: Iterable[str]) -> str:
-    """The highest of some version numbers."""
-    return max(versions, key=lambda text: ([int(n) for n in re.findall(r"\d+", text)], text), default="")
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {

@@ -1,16 +1,30 @@
-"""A file of the site, before it is made; and data for the browser as scripts.
+"""Files of the site: their content before it is made, and where they lie.
 
-A page that was opened from a folder may load scripts, and may read no other file.
+A name that could lead elsewhere is refused. Data for the browser are scripts: a page that was opened from a folder may
+load these, and may read no other file.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from exabench.board.pages._format import clean
+from exabench.board.ranking import Board, Ranking, ResultSummary, newest_day
+from exabench.core.errors import BadInput
+
+WRITTEN = 100  # lines of a table in a page itself; data files, and the browser, hold all
+MANIFEST = "files.json"
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}")
+STATES = {
+    "reproduced": "exabench ran the reranker itself, on the frozen candidates, and measured the ranking it got.",
+    "re-computed": "The ranking, or the first stage under it, came as a file. exabench held it against the frozen "
+    "candidates and computed every number from it; how the file was made is its sender's word.",
+    "reported": "Printed elsewhere and not measured here. Such numbers stay on pages of their own.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +41,97 @@ class Page:
 
 def script(function: str, *values: Any) -> bytes:
     """A script of one call, `exabench.<function>(values)`. Texts of strangers are made harmless."""
-    texts = [json.dumps(_cleaned(v), ensure_ascii=False, allow_nan=False, separators=(",", ":")) for v in values]
+    texts = [json.dumps(_clean_texts(v), ensure_ascii=False, allow_nan=False, separators=(",", ":")) for v in values]
     return f"exabench.{function}({','.join(texts)});\n".encode()
 
 
-def _cleaned(value: Any) -> Any:
+def _clean_texts(value: Any) -> Any:
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, dict):
-        return {clean(key): _cleaned(part) for key, part in value.items()}
+        return {clean(key): _clean_texts(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_cleaned(part) for part in value]
+        return [_clean_texts(part) for part in value]
     return value
+
+
+def stamp(summaries: Iterable[ResultSummary]) -> tuple[str, str]:
+    """The newest date, and the newest version of exabench, among the results that a page shows."""
+    shown = list(summaries)
+    versions = {str(summary.result.versions.get("exabench", "")) for summary in shown}
+    newest = max(versions, key=lambda text: ([int(n) for n in re.findall(r"\d+", text)], text), default="")
+    return newest_day(shown), newest
+
+
+def is_safe(path: str) -> bool:
+    """Is it a relative path of plain names, the same on every system and in every address?"""
+    return all(_PART.fullmatch(part) for part in path.split("/"))
+
+
+def _place(pattern: str, *names: str) -> str:
+    """The path of a pattern with these names in it. Raises BadInput where a name could lead elsewhere."""
+    for name in names:
+        if "/" in name:
+            raise BadInput("cannot be the name of a page: it holds a slash", id=name)
+    path = pattern.format(*names)
+    if not is_safe(path):
+        raise BadInput("cannot be the name of a page: use letters, digits and . _ + - (at most 200)", id=path)
+    return path
+
+
+def _named(pattern: str) -> Callable[..., str]:
+    """Makes the path of something from its names."""
+
+    def place(*names: str) -> str:
+        if names[0].lower() == "index":
+            raise BadInput("cannot be the name of a page: `index` is the page that lists them", id=names[0])
+        return _place(pattern, *names)
+
+    return place
+
+
+def _ranked(front: str, pattern: str) -> Callable[[Board, Ranking], str]:
+    """Makes the path of a ranking's page; the board's first ranking has the one at the front."""
+    return lambda board, ranking: front if ranking == board.rankings[0] else _place(pattern, ranking.slug)
+
+
+def _of_result(pattern: str) -> Callable[[ResultSummary], str]:
+    """Makes the path of a result's file from its submission, its task and its candidate list."""
+    return lambda summary: _place(pattern, summary.submission, summary.task, summary.candidates)
+
+
+ranking_page = _ranked("index.html", "views/{}.html")
+heat_page = _ranked("heat.html", "heat/{}.html")
+efficiency_page = _ranked("efficiency.html", "efficiency/{}.html")
+submission_page = _named("submissions/{}.html")
+task_page = _named("tasks/{}.html")
+reported_page = _named("reported/{}.html")
+dataset_page = _named("datasets/{}.html")
+rows_page = _named("datasets/{}/rows-{}.html")
+model_page = _named("models/{}.html")
+model_file = _named("models/{}/{}")
+result_page = _of_result("results/{}/{}.{}.html")
+result_data = _of_result("data/results/{}/{}.{}.json")
+vector_data = _of_result("data/queries/{}/{}.{}.js")
+queries_data = _of_result("data/queries/{1}.{2}.js")  # of every result over a candidate list
+ranking_data = _of_result("data/rankings/{}/{}.{}.js")
+list_data = _of_result("data/rankings/{1}.{2}")
+
+
+def owner_page(owner: str) -> str:
+    """The page of who sends submissions; owners whose names differ in case only share it."""
+    return _place("owners/{}.html", owner.lower())
+
+
+def overview_data(ranking: Ranking) -> str:
+    """The columns of an overview, for the browser."""
+    return _place("data/overview.{}.js", ranking.slug)
+
+
+def scores_data(ranking: Ranking) -> str:
+    """The columns of an overview's tasks."""
+    return _place("data/overview.{}.tasks.js", ranking.slug)
+
+
+PLACES = {name: place for name, place in globals().items() if re.fullmatch(r"[a-z]+_(page|data|file)", name)}
+"""The functions above by name: what templates make links with."""

@@ -1,4 +1,8 @@
-"""The pages of submissions and of their results, query by query."""
+"""The pages of submissions and of their results, query by query, and the rankings that a result's page loads.
+
+`data/rankings/<task>.<candidates>/<part>.js` hold a list in first-stage order, AT_ONCE queries each;
+`data/rankings/<slug>/<task>.<candidates>.js` the reranked top tens of one result, as places (from 0) in that order.
+"""
 
 from __future__ import annotations
 
@@ -6,151 +10,242 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markupsafe import Markup, escape
 
+from exabench.bench.excerpts import read_excerpts
+from exabench.bench.ledger import Ledger, run_path
 from exabench.board.pages._compare import vector_script
 from exabench.board.pages._format import clean, count, score, signed
-from exabench.board.pages._page import Page
-from exabench.board.pages._paths import (
+from exabench.board.pages._page import (
+    STATES,
+    WRITTEN,
+    Page,
     list_data,
     owner_page,
     ranking_data,
     result_data,
     result_page,
+    script,
+    stamp,
     submission_page,
     vector_data,
 )
-from exabench.board.pages._rankings import AT_ONCE, Lists
-from exabench.board.pages._training_views import learnt
-from exabench.board.pages._views import STATES, WRITTEN, QueryChange, View, stamp
+from exabench.board.pages._training_views import list_training_tables
 from exabench.board.pages.downloads import result_json
 from exabench.board.pages.figures import Span, bars, ladder
-from exabench.core.nouns import BoardChange, Submission
+from exabench.board.ranking import Board, QueryChange, ResultSummary, group_by
+from exabench.core.errors import BadInput
+from exabench.core.files import digest_of, read_bytes
+from exabench.core.nouns import BoardChange, Run, Submission
 from exabench.core.rows import Release
-
-if TYPE_CHECKING:
-    from exabench.board.ranking import Score
 
 EXTREMES = 5
 HISTORY = 50  # changes on a submission's own page; changes.html holds more and data/changes.json all
+AT_ONCE = 25  # queries of a list in one file: with all their texts some 100 KB on the wire
+SHOWN = 10  # ranks
 
 
-def pages(view: View) -> Iterator[Page]:
+def pages(board: Board) -> Iterator[Page]:
     """The pages of owners, of submissions and of their results, each with its data, and the lists' parts."""
-    lists = Lists(view)
-    owners: dict[str, list[Submission]] = {}
-    for one in view.board.submissions.values():
-        owners.setdefault(owner_page(one.owner), []).append(one)
+    lists = Lists(board)
+    owners = group_by(board.submissions.values(), lambda one: owner_page(one.owner))
     for path, sent in sorted(owners.items()):
-        yield Page(path, partial(owner, view, sent), "owner.html")
-    history: dict[str, list[BoardChange]] = {}
-    for change in reversed(view.board.changes):
-        history.setdefault(change.submission, []).append(change)
-    for slug, results in view.by_submission.items():
-        yield Page(submission_page(slug), partial(submission, view, slug, history.get(slug, ())), "submission.html")
-        for found in results:
-            yield Page(result_page(found), partial(result, view, found, lists), "result.html")
-            yield Page(result_data(found), partial(result_json, view, found))
-            yield Page(vector_data(found), partial(vector_script, found))
-            if lists.has_run(found):
-                yield Page(ranking_data(found), partial(lists.tops, found))
+        yield Page(path, partial(owner, board, sent), "owner.html")
+    history = group_by(reversed(board.changes), lambda change: change.submission)
+    for slug, summaries in board.by_submission.items():
+        yield Page(submission_page(slug), partial(submission, board, slug, history.get(slug, ())), "submission.html")
+        for summary in summaries:
+            yield Page(result_page(summary), partial(result, board, summary, lists), "result.html")
+            yield Page(result_data(summary), partial(result_json, board, summary))
+            yield Page(vector_data(summary), partial(vector_script, summary))
+            if lists.has_run(summary):
+                yield Page(ranking_data(summary), partial(lists.tops, summary))
     yield from lists.pages()
 
 
 @dataclass(frozen=True)
-class Declared:
-    """One of the data sets that a submission names, and the board's dataset it is, where it is one."""
+class ListView:
+    """A candidate list as pages show it: grades and texts where they are kept, and `why` no more are shown.
 
-    name: str
-    release: Release | None
+    `places` are those of the queries in the files of the list; `queries` and `texts` are what `bench.excerpts` kept.
+    """
+
+    run: Run
+    places: Mapping[str, int]
+    queries: Mapping[str, Mapping[str, Any]]
+    texts: Mapping[str, Any]
+    why: str
 
 
-def owner(view: View, sent: Sequence[Submission]) -> dict[str, Any]:
+class Lists:
+    """The candidate lists of a board, each read once."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._ledger = Ledger(board.folder)
+        self._read: dict[tuple[str, str], ListView] = {}
+
+    def pages(self) -> Iterator[Page]:
+        """The files of every list that a result of the board is over."""
+        known = {(one.task, one.name): one for one in self._board.candidates}
+        for (task, name), summary in {(one.task, one.candidates): one for one in self._board.shown}.items():
+            if (task, name) in known:
+                for part in range(-(-known[task, name].queries // AT_ONCE)):
+                    yield Page(f"{list_data(summary)}/{part}.js", partial(self.part, task, name, part))
+
+    def has_run(self, summary: ResultSummary) -> bool:
+        """Does the board's folder hold the run of a result, and the list that it reranks?"""
+        listed = self._ledger.candidates_file(summary.task, summary.candidates)
+        return listed.is_file() and self._board.has_run(summary)
+
+    def read(self, task: str, name: str) -> ListView:
+        """One list. Raises BadInput where a file is not the one of its digest."""
+        if (task, name) in self._read:
+            return self._read[task, name]
+        candidates = self._ledger.one_candidates(task, name)
+        run = self._ledger.candidates_run(candidates)
+        why = "Only ids are shown: grades and texts were not kept when this list was frozen."
+        queries = {}
+        texts: Mapping[str, Any] = {}
+        file = self._ledger.shown_file(task, name)
+        if file.is_file():
+            shown = read_excerpts(file)
+            if shown["candidates_digest"] != candidates.digest:
+                raise BadInput("was made of another list; freeze the list again (exabench bench candidates)", file=file)
+            queries = {query["id"]: query for query in shown["queries"]}
+            texts = shown["passages"]
+            licence = shown["licence"]
+            reason = (
+                f"licence ({licence}) does not let everybody pass them on" if licence else "licence is not recorded"
+            )
+            why = f"Ids and grades are shown without texts: the collection's {reason}."
+            if shown["texts"]:
+                why = f"Passages are cut after {shown['cut']} characters; the collection's licence is {licence}."
+        places = {query_id: place for place, query_id in enumerate(run.query_ids)}
+        self._read[task, name] = ListView(run, places, queries, texts, why)
+        return self._read[task, name]
+
+    def part(self, task: str, name: str, place: int) -> bytes:
+        """One file of a list: for each query its id, text, number of relevant passages, passages and grades."""
+        listed = self.read(task, name)
+        rows = []
+        texts: dict[str, Any] = {}
+        for query_id in listed.run.query_ids[place * AT_ONCE : (place + 1) * AT_ONCE]:
+            passages = listed.run.ranking(query_id)
+            known = listed.queries.get(query_id, {})
+            if known and known["passages"] != passages:
+                raise BadInput(f"what is shown of {name} lists other passages than the list itself", id=query_id)
+            rows.append([query_id, known.get("text", ""), known.get("relevant"), passages, known.get("grades", [])])
+            for passage_id in passages:
+                if passage_id in listed.texts:
+                    texts[passage_id] = listed.texts[passage_id]
+        return script("passages", f"{task}.{name}", place, {"queries": rows, "texts": dict(sorted(texts.items()))})
+
+    def tops(self, summary: ResultSummary) -> bytes:
+        """The reranked top tens of a result: for each query of the list the places of its passages there.
+
+        Raises BadInput where the stored run is not the one that the result was made from.
+        """
+        file = self._ledger.run_file(summary.submission, summary.task, summary.candidates)
+        data = read_bytes(file)
+        if digest_of(data) != summary.result.run_digest:
+            raise BadInput("is not the run that the result was made from; exabench bench run makes it again", file=file)
+        # Such a run is as exabench writes it, in ranking order and six words a line: nothing need be sorted.
+        best: dict[str, list[str]] = {}
+        words = data.decode().split()
+        for query_id, passage_id in zip(words[0::6], words[2::6], strict=True):
+            top = best.setdefault(query_id, [])
+            if len(top) < SHOWN:
+                top.append(passage_id)
+
+        tops = []
+        run = self.read(summary.task, summary.candidates).run
+        for query_id in run.query_ids:
+            ids = run.ranking(query_id)
+            places = [ids.index(passage_id) for passage_id in best.get(query_id, ())]  # a result is of candidates alone
+            if places and len(places) < SHOWN:  # what the run left out comes below, in first-stage order
+                places += [place for place in range(len(ids)) if place not in set(places)][: SHOWN - len(places)]
+            tops.append(places)
+        return script("ranked", f"{summary.task}.{summary.candidates}", 0, tops)
+
+
+def owner(board: Board, sent: Sequence[Submission]) -> dict[str, Any]:
     """The page of an owner: how many submissions there are, and the first of them."""
     return {
         "owner": sent[0].owner,
-        "sent": [(one, len(view.by_submission[one.slug])) for one in sent[:WRITTEN]],
+        "sent": [(one, len(board.by_submission[one.slug])) for one in sent[:WRITTEN]],
         "total": len(sent),
         "stamp": ("", ""),
     }
 
 
-def submission(view: View, slug: str, history: Sequence[BoardChange] = ()) -> dict[str, Any]:
+def submission(board: Board, slug: str, history: Sequence[BoardChange] = ()) -> dict[str, Any]:
     """The page of a submission; `history` is what became of its numbers, newest first."""
-    one = view.board.submissions[slug]
-    results = view.by_submission[slug]
+    one = board.submissions[slug]
+    summaries = board.by_submission[slug]
+    states = sorted({summary.result.state for summary in summaries})
+    spans = []
+    for s in summaries:
+        spans.append(Span(s.task, s.candidates, s.first_stage, s.value, s.result.interval, s.ceiling))
+    about = "Headline metric x 100, from 0 to 100. The numbers are in the table below."
     return {
         "submission": one,
-        "results": [(one, view.changes(one.score)) for one in view.tested(slug)],
+        "results": [(*tested, board.query_changes(tested[0])) for tested in board.tests(slug)],
         "extremes": EXTREMES,
-        "states": {state: STATES.get(state, "") for state in sorted({result.state for result in results})},
-        "ladder": _ladder(results) if results else None,
-        "declared": _declared(view, one, one.training_data),
-        "synthetic": _declared(view, one, one.synthetic_data),
+        "states": {state: STATES.get(state, "") for state in states},
+        "ladder": ladder("ladder", spans, about) if spans else None,
+        "declared": _declared(board, one, one.training_data),
+        "synthetic": _declared(board, one, one.synthetic_data),
         "history": history[:HISTORY],
         "older": len(history) - HISTORY,
-        "stamp": stamp(results),
+        "stamp": stamp(summaries),
     }
 
 
-def _ladder(results: Sequence[Score]) -> Markup:
-    spans = [Span(r.task, r.candidates, r.first_stage, r.value, r.interval, r.ceiling) for r in results]
-    about = "Headline metric x 100, from 0 to 100. The numbers are in the table below."
-    return ladder("ladder", spans, about)
-
-
-def result(view: View, found: Score, lists: Lists) -> dict[str, Any]:
+def result(board: Board, summary: ResultSummary, lists: Lists) -> dict[str, Any]:
     """The page of a result."""
-    changes = view.changes(found)
-    listed = lists.behind(found)
-    submission = view.board.submissions[found.submission]
+    changes = board.query_changes(summary)
+    listed = lists.read(summary.task, summary.candidates) if lists.has_run(summary) else None
+    submission = board.submissions[summary.submission]
     return {
-        "score": found,
-        "result": found.result,
-        "test": view.test(found),
+        "score": summary,
+        "result": summary.result,
+        "test": board.test(summary),
         "submission": submission,
-        "alike": found.digest not in view.board.unlike,
+        "alike": summary.digest not in board.unlike,
         "changes": changes,
-        "queries": _rows(found, changes, listed.places if listed else {}),
+        "queries": _rows(summary, changes, listed.places if listed else {}),
         "bars": _bars(changes) if changes else None,
         "ranking": listed,
-        "list_folder": list_data(found),
-        "ranking_file": ranking_data(found),
+        "list_folder": list_data(summary),
+        "ranking_file": ranking_data(summary),
         "at_once": AT_ONCE,
-        "about_state": STATES.get(found.state, ""),
-        "identity": identity(found.result.model),
-        "learnt": learnt(view, found.submission),
-        "declared": _declared(view, submission, submission.training_data),
-        "run_file": f"runs/{found.submission}/{found.task}.{found.candidates}.trec.gz",
-        "stamp": stamp([found]),
+        "about_state": STATES.get(summary.result.state, ""),
+        "identity": identity(summary.result.model),
+        "learnt": list_training_tables(board, summary.submission),
+        "declared": _declared(board, submission, submission.training_data),
+        "run_file": run_path(summary.submission, summary.task, summary.candidates),
+        "stamp": stamp([summary]),
     }
 
 
-def _rows(found: Score, changes: Sequence[QueryChange], places: Mapping[str, int]) -> Markup:
+def _rows(summary: ResultSummary, changes: Sequence[QueryChange], places: Mapping[str, int]) -> Markup:
     """The table of queries, as HTML: made here because a board has a hundred times more of these than of all else.
 
     Each has an address (#query=...) and, where the rankings hold it, its place in them.
     """
-    rows = [[one.query, score(one.own), score(one.before), signed(one.difference)] for one in changes]
+    rows = [(one.query, [score(one.own), score(one.before), signed(one.difference)]) for one in changes]
     if not changes:
-        rows = [[query, score(value)] for query, value in zip(found.queries, found.values.tolist(), strict=True)]
+        rows = [(query, [score(value)]) for query, value in zip(summary.queries, summary.values.tolist(), strict=True)]
     lines = []
-    for query, *cells in rows:
+    for query, cells in rows:
         name = escape(clean(query))
         place = f' data-at="{places[query]}"' if query in places else ""
         numbers = "".join(f'<td class="n">{cell}</td>' for cell in cells)
         lines.append(f'<tr id="query={name}"{place}><th scope="row">{name}</th>{numbers}</tr>')
     return Markup("\n".join(lines))
-
-
-def identity(model: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a result says of its model, name and revision first, values that are no text as JSON."""
-    first = [key for key in ("name", "model", "revision") if key in model]
-    keys = [*first, *sorted(set(model) - set(first))]
-    said = ((key, model[key]) for key in keys if model[key] not in ("", None))
-    return [(key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) for key, value in said]
 
 
 def _bars(changes: Sequence[QueryChange]) -> Markup:
@@ -166,13 +261,29 @@ def _bars(changes: Sequence[QueryChange]) -> Markup:
     return bars("bars", differences, about)
 
 
-def _declared(view: View, one: Submission, said: Sequence[str] | str) -> list[Declared]:
-    """Data sets that a submission names, with `@version` behind them or not; none where they are unknown."""
-    training = view.board.trainings.get(one.slug)
-    data = training.values["data"] if training else ()
-    names = {each["repository"]: each["name"] for each in data if each["repository"]}
+def identity(model: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a result says of its model, name and revision first, values that are no text as JSON."""
+    first = ("name", "model", "revision")
+    pairs = []
+    for key in (*first, *sorted(set(model) - set(first))):
+        value = model.get(key)
+        if value not in ("", None):
+            pairs.append((key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
+    return pairs
+
+
+def _declared(board: Board, one: Submission, names: Sequence[str] | str) -> list[tuple[str, Release | None]]:
+    """Data sets that a submission names, with `@version` behind them or not, and the board's own which they are.
+
+    None where they are unknown.
+    """
+    if isinstance(names, str):
+        return []
+    repositories = {}
+    for table in list_training_tables(board, one.slug):
+        repositories[table.told["repository"]] = table.told["name"]
     declared = []
-    for text in () if isinstance(said, str) else said:
-        bare = text.partition("@")[0]
-        declared.append(Declared(text, view.release(names.get(bare, bare))))
+    for name in names:
+        bare = name.partition("@")[0]
+        declared.append((name, board.release(repositories.get(bare, bare))))
     return declared

@@ -2,82 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-from exabench.board.pages._format import first_stage
-from exabench.board.pages._page import Page
-from exabench.board.pages._paths import reported_page, task_page
+from exabench.board.pages._page import WRITTEN, Page, reported_page, stamp, task_page
 from exabench.board.pages._training_views import overlaps
-from exabench.board.pages._views import WRITTEN, View, stamp
 from exabench.board.pages.figures import ListScores, panels
+from exabench.board.ranking import Board, Entry, Reported, first_stage, group_by
 from exabench.core.nouns import FIRST_STAGE, Task
 from exabench.tasks.catalogue import task
-
-if TYPE_CHECKING:
-    from exabench.board.ranking import Entry, Reported, Score
 
 HARDEST = 10
 BOUND = "exabench--oracle"
 REPORTED = ("system", "dataset", "first_stage", "topk", "metric", "value", "source")
 
 
-def pages(view: View) -> Iterator[Page]:
+def pages(board: Board) -> Iterator[Page]:
     """A page for each task, and for each table of numbers reported elsewhere."""
-    board = view.board
-    for one in {t.name: t for t in (*board.tasks, *view.single_tasks)}.values():
+    for one in {t.name: t for t in (*board.tasks, *board.single_tasks)}.values():
         if one.members:
-            yield Page(task_page(one.name), partial(_composite, view, one), "composite.html")
+            yield Page(task_page(one.name), partial(composite_task, board, one), "composite.html")
         else:
-            yield Page(task_page(one.name), partial(_single, view, one), "task.html")
+            yield Page(task_page(one.name), partial(single_task, board, one), "task.html")
     yield Page("reported/index.html", dict, "reported_index.html")
     for table in board.reported:
-        yield Page(reported_page(table.name), partial(_reported, table), "reported.html")
+        yield Page(reported_page(table.name), partial(reported_table, table), "reported.html")
 
 
-def _single(view: View, one: Task) -> dict[str, Any]:
+def single_task(board: Board, one: Task) -> dict[str, Any]:
     """The page of a task with judgements of its own."""
-    entries = view.board.entries.get(one.name, ())
-    ranked = [entry for entry in entries if entry.group is not None]
-    ceilings = {entry.result.candidates: entry.result.ceiling for entry in reversed(entries)}
-    lists = [candidates for candidates in view.board.candidates if candidates.task == one.name]
+    entries = board.entries.get(one.name, ())
+    ranked = []
+    bounds = []
+    others = []
+    ceilings: dict[str, float] = {}
+    for entry in entries:
+        ceilings.setdefault(entry.result.candidates, entry.result.ceiling)
+        if not entry.alike:
+            others.append(entry)
+        elif entry.group is None:
+            bounds.append(entry)
+        else:
+            ranked.append(entry)
+
+    # The hardest queries are those that no system ranks well; of these, what a reranker could have got comes first.
+    best = _best_by_query(ranked)
+    possible = {}
+    for query, (value, _) in _best_by_query([entry for entry in entries if entry.submission.slug == BOUND]).items():
+        possible[query] = value
+    lowest = sorted(best, key=lambda query: (best[query][0], -possible.get(query, 0.0), query))
     return {
         "task": one,
-        "frozen": [(candidates, ceilings.get(candidates.name)) for candidates in lists],
+        "frozen": [(each, ceilings.get(each.name)) for each in board.candidates if each.task == one.name],
         "ranked": ranked[:WRITTEN],
         "competing": len(ranked),
-        "bounds": [entry for entry in entries if entry.group is None and entry.alike],
-        "others": [entry for entry in entries if not entry.alike][:WRITTEN],
+        "bounds": bounds,
+        "others": others[:WRITTEN],
         "read_from": sorted({entry.result.result.qrels_source for entry in entries}),
-        "hardest": _hardest(entries),
-        "overlaps": overlaps(view, one)[:WRITTEN],
+        "hardest": [(query, *best[query], possible.get(query)) for query in lowest[:HARDEST]],
+        "overlaps": overlaps(board, one)[:WRITTEN],
         "judgements": sorted({entry.result.result.qrels_digest for entry in entries}),
         "scores": _figure(one, ranked) if ranked else None,
-        "part_of": [t for t in view.board.tasks if one.name in t.members],
+        "part_of": [t for t in board.tasks if one.name in t.members],
         "stamp": stamp(entry.result for entry in entries),
     }
 
 
-def _hardest(entries: Sequence[Entry]) -> list[tuple[str, float, Entry, float | None]]:
-    """The queries that no system ranks well: the best value of all, whose it is, and what was possible."""
-    best = _best([entry for entry in entries if entry.group is not None])
-    bounds = _best([entry for entry in entries if entry.submission.slug == BOUND])
-    ceilings = {query: value for query, (value, _) in bounds.items()}
-    lowest = sorted(best, key=lambda query: (best[query][0], -ceilings.get(query, 0.0), query))
-    return [(query, *best[query], ceilings.get(query)) for query in lowest[:HARDEST]]
-
-
-def _best(entries: Sequence[Entry]) -> dict[str, tuple[float, Entry]]:
+def _best_by_query(entries: Sequence[Entry]) -> dict[str, tuple[float, Entry]]:
     """For each query the best value of all, and the first entry that has it."""
-    over_same: dict[tuple[str, ...], list[Entry]] = {}
-    for entry in entries:
-        over_same.setdefault(entry.result.queries, []).append(entry)
     best: dict[str, tuple[float, Entry]] = {}
-    for queries, group in over_same.items():
+    for queries, group in group_by(entries, lambda entry: entry.result.queries).items():
         values = np.stack([entry.result.values for entry in group])
         for query, value, place in zip(queries, values.max(axis=0), values.argmax(axis=0), strict=True):
             if query not in best or value > best[query][0]:
@@ -86,50 +84,40 @@ def _best(entries: Sequence[Entry]) -> dict[str, tuple[float, Entry]]:
 
 
 def _figure(one: Task, ranked: Sequence[Entry]) -> Markup:
-    by_list: dict[str, list[Score]] = {}
-    for entry in ranked:
-        by_list.setdefault(entry.result.candidates, []).append(entry.result)
+    by_list = group_by((entry.result for entry in ranked), lambda one: one.candidates)
     lists = []
-    for name, scores in sorted(by_list.items()):
-        values = tuple(score.value for score in scores if score.submission != FIRST_STAGE)
-        best = scores[0]
+    for name, summaries in sorted(by_list.items()):
+        best = summaries[0]
+        values = tuple(summary.value for summary in summaries if summary.submission != FIRST_STAGE)
         lists.append(ListScores(first_stage(name), f"top {best.depth}", best.first_stage, best.ceiling, values))
     about = "For each candidate list: the first stage's score, the scores of all who reranked it, and the ceiling."
     about = f"{about} The numbers are in the table below."
     return panels("scores", [(f"{one.headline} x 100", lists)], f"{one.title}: score by first stage", about)
 
 
-def _composite(view: View, one: Task) -> dict[str, Any]:
+def composite_task(board: Board, one: Task) -> dict[str, Any]:
     """The page of a task that is a mean over several."""
-    lines = [line for line in view.lines(view.board.rankings[-1]) if one.name in line.row.values]
-    lines.sort(key=lambda line: (-line.row.values[one.name], line.name, line.row.candidates))
+    rows = [row for row in board.rows if one.name in row.values]
+    rows.sort(key=lambda row: (-row.values[one.name], row.name, row.candidates))
     return {
         "task": one,
-        "members": [(task(name), len(view.board.entries.get(name, ()))) for name in one.members],
-        "lines": lines[:WRITTEN],
-        "finished": len(lines),
-        "stamp": stamp(result for result in view.results if result.task in one.members),
+        "members": [(task(name), len(board.entries.get(name, ()))) for name in one.members],
+        "lines": rows[:WRITTEN],
+        "finished": len(rows),
+        "stamp": stamp(summary for summary in board.shown if summary.task in one.members),
     }
 
 
-def _reported(table: Reported) -> dict[str, Any]:
-    """One reported table as it is; columns whose every cell is a number are set as such."""
-    sources = set()
-    if "source" in table.columns and all(len(row) == len(table.columns) for row in table.rows):
-        sources = {row[table.columns.index("source")] for row in table.rows}
-    return {
-        "table": table,
-        "numeric": _numeric(table),
-        "sources": len(sources),
-        "measured": table.columns == REPORTED,
-    }
-
-
-def _numeric(table: Reported) -> Mapping[int, bool]:
-    """For each column, is every cell of it a number or empty?"""
+def reported_table(table: Reported) -> dict[str, Any]:
+    """One reported table as it is; columns whose every cell is a number, or empty, are set as such."""
     numeric = dict.fromkeys(range(len(table.columns)), True)
+    sources = set()
+    is_whole = True
     for row in table.rows:
+        is_whole = is_whole and len(row) == len(table.columns)
         for place, text in enumerate(row):
             is_number = text in ("", "-") or text.replace(".", "", 1).removeprefix("-").isdigit()
             numeric[place] = numeric.get(place, True) and is_number
-    return numeric
+    if is_whole and "source" in table.columns:
+        sources = {row[table.columns.index("source")] for row in table.rows}
+    return {"table": table, "numeric": numeric, "sources": len(sources), "measured": table.columns == REPORTED}

@@ -1,40 +1,47 @@
-"""The pages of datasets, from their manifests, and of the models that learnt from them, from their reports."""
+"""The pages of datasets with their first rows, and of the models that learnt from them, from their reports."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
-from exabench.board.pages._format import count, flat
-from exabench.board.pages._page import Page
-from exabench.board.pages._paths import dataset_page, model_file, model_page
-from exabench.board.pages._rows import row_pages
-from exabench.board.pages._views import WRITTEN, View
-from exabench.core.files import dotted
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from exabench.bench.ledger import Ledger
+from exabench.board.pages._format import count
+from exabench.board.pages._page import WRITTEN, Page, dataset_page, model_file, model_page, rows_page
+from exabench.board.ranking import Board, ResultSummary
+from exabench.core.errors import BadInput
+from exabench.core.files import dotted, file_digest
 from exabench.core.nouns import Submission, Task
 from exabench.core.rows import Release
+from exabench.core.rows import Row as DataRow
+from exabench.data.releases import MANIFEST, rows
 from exabench.hub.cards import model_settings
 
-if TYPE_CHECKING:
-    from exabench.board.ranking import Score
-
 REPORTS = ("curves.csv", "recipe.toml", "training.json")  # of a training; its card is for elsewhere
+FIRST = 100  # rows of a table that are shown
+_REPLY = ("key", "text", "model", "revision", "engine", "finish")
 
 
-def pages(view: View) -> Iterator[Page]:
-    """The lists of datasets and of trained models, where there are any; each one's page; and the models' reports."""
-    datasets = view.board.datasets
-    trainings = view.board.trainings
-    if datasets:
+def pages(board: Board) -> Iterator[Page]:
+    """The lists of datasets and of trained models, where there are any; each one's page; rows; the models' reports."""
+    if board.datasets:
         yield Page("datasets/index.html", dict, "datasets.html")
-    for release in datasets:
-        yield Page(dataset_page(release.name), partial(_dataset, view, release), "dataset.html")
-    if trainings:
-        yield Page("models/index.html", lambda: {"models": trained_models(view)}, "models.html")
-    for slug, report in sorted(trainings.items()):
-        yield Page(model_page(slug), partial(_model, view, slug), "model.html")
+    for release in board.datasets:
+        yield Page(dataset_page(release.name), partial(dataset, board, release), "dataset.html")
+        folder = Ledger(board.folder).datasets / release.name
+        for name, path in _row_pages(board, release).items():
+            yield Page(path, partial(first_rows, release, folder, name), "rows.html")
+    if board.trainings:
+        yield Page("models/index.html", lambda: {"models": list_trained_models(board)}, "models.html")
+    for slug, report in sorted(board.trainings.items()):
+        yield Page(model_page(slug), partial(model, board, slug), "model.html")
         for name in REPORTS:
             yield Page(model_file(slug, name), partial(bytes, report.files[name]))
 
@@ -59,11 +66,6 @@ class TrainingTable:
             return "people; no language model was asked"
         return f"{known['model']} at {known['revision']}" if known.get("revision") else str(known["model"])
 
-    @property
-    def leaks(self) -> str:
-        """Where its rows overlap with test collections; empty where nobody looked."""
-        return flat(self.told["leaks"])
-
 
 @dataclass(frozen=True)
 class TrainedModel:
@@ -72,55 +74,111 @@ class TrainedModel:
     submission: Submission
     training: Mapping[str, Any]
     learnt: Sequence[TrainingTable]
-    results: Sequence[Score]
+    results: Sequence[ResultSummary]
 
 
-def trained_models(view: View) -> list[TrainedModel]:
+def list_trained_models(board: Board) -> list[TrainedModel]:
     """Every trained model of the board."""
     models = []
-    for slug, report in sorted(view.board.trainings.items()):
-        submission = view.board.submissions[slug]
-        models.append(TrainedModel(submission, report.values, learnt(view, slug), view.by_submission[slug]))
+    for slug, report in sorted(board.trainings.items()):
+        tables = list_training_tables(board, slug)
+        models.append(TrainedModel(board.submissions[slug], report.values, tables, board.by_submission[slug]))
     return models
 
 
-def learnt(view: View, slug: str) -> list[TrainingTable]:
+def list_training_tables(board: Board, slug: str) -> list[TrainingTable]:
     """The tables that a submission's model learnt from; none where no report of a training came with it."""
-    training = view.board.trainings.get(slug)
-    data = training.values["data"] if training else ()
-    return [TrainingTable(each, view.release(each["name"])) for each in data]
+    if slug not in board.trainings:
+        return []
+    return [TrainingTable(told, board.release(told["name"])) for told in board.trainings[slug].values["data"]]
 
 
-def _model(view: View, slug: str) -> dict[str, Any]:
+def model(board: Board, slug: str) -> dict[str, Any]:
     """The report of one training."""
-    one = next(model for model in trained_models(view) if model.submission.slug == slug)
+    one = next(model for model in list_trained_models(board) if model.submission.slug == slug)
     dev = one.training["dev"]["values"]
     return {
         "model": one,
-        "results": [(score, view.test(score)) for score in one.results],
+        "results": [(summary, board.test(summary)) for summary in one.results],
         "t": one.training,
         "settings": model_settings(one.training["recipe"]),
         "options": list(dotted(one.training["options"])),
         "kept": dict(dev).get(one.training["best"]),
         "dev": sorted(dev),
         "published": [check for check in one.training["checks"] if check["published"]],
-        "tasks": {t.name for t in (*view.board.tasks, *view.single_tasks)},
+        "tasks": {t.name for t in (*board.tasks, *board.single_tasks)},
     }
 
 
-def _dataset(view: View, release: Release) -> dict[str, Any]:
+def dataset(board: Board, release: Release) -> dict[str, Any]:
     """One dataset, the models that learnt from it, and what came of them."""
-    models = [(one, table) for one in trained_models(view) for table in one.learnt if table.release is release]
-    slugs = dict.fromkeys(model.submission.slug for model, _ in models)  # one that learnt from two tables counts once
-    results = [result for slug in slugs for result in view.by_submission[slug]]
+    models = []
+    summaries: dict[str, Sequence[ResultSummary]] = {}  # by slug: a model that learnt from two tables counts once
+    for one in list_trained_models(board):
+        for table in one.learnt:
+            if table.release is release:
+                models.append((one, table))
+                summaries[one.submission.slug] = one.results
+    results = [summary for listed in summaries.values() for summary in listed]
     results.sort(key=lambda r: (-r.value, r.submission, r.task, r.candidates))
     return {
         "release": release,
-        "row_pages": row_pages(view, release),
+        "row_pages": _row_pages(board, release),
         "models": models,
         "results": results[:WRITTEN],
         "measured": len(results),
     }
+
+
+def _row_pages(board: Board, release: Release) -> Mapping[str, str]:
+    """The rows page of each table of a release; none where its files are not in the board's folder."""
+    if not (Ledger(board.folder).datasets / release.name / MANIFEST).is_file():
+        return {}
+    return {name: rows_page(release.name, name) for name in sorted(release.tables)}
+
+
+def first_rows(release: Release, folder: Path, name: str) -> dict[str, Any]:
+    """The first rows of a table: where each comes from, down to what the teacher replied.
+
+    Raises BadInput where a file is not the one that the manifest names.
+    """
+    table = release.tables[name]
+    listed = ((split, row) for split in table.splits for row in rows(folder, name, split))
+    first = list(islice(listed, FIRST))
+    wanted = {key for _, row in first for key in row["replies"]}
+    replies, why = _read_replies(release, folder, name, wanted)
+    return {
+        "release": release,
+        "name": name,
+        "table": table,
+        "rows": first,
+        "replies": replies,
+        "total": sum(file.rows for files in table.splits.values() for file in files),
+        "why": why,
+        "stamp": ("", ""),
+    }
+
+
+def _read_replies(release: Release, folder: Path, name: str, wanted: Collection[str]) -> tuple[dict[str, DataRow], str]:
+    """The wanted replies that the release carries, and in words why it carries none."""
+    path = f"replies/{name}.parquet"
+    digests = {file.path: f"sha256:{file.sha256}" for file in release.files}
+    if not wanted:
+        return {}, "No teacher was asked for these rows."
+    if path not in digests:
+        return {}, "The release does not carry the replies of its teacher: their digests are shown alone."
+    if file_digest(folder / path) != digests[path]:
+        raise BadInput("is not the manifest's file; fetch or build the release again", file=folder / path)
+    replies: dict[str, DataRow] = {}
+    try:
+        with pq.ParquetFile(folder / path) as parquet:
+            for batch in parquet.iter_batches(1_000, columns=_REPLY, use_threads=False):
+                for row in batch.to_pylist():
+                    if row["key"] in wanted:
+                        replies[row["key"]] = row
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise BadInput("is no Parquet file of replies", file=folder / path) from error
+    return replies, ""
 
 
 @dataclass(frozen=True)
@@ -139,30 +197,38 @@ class Overlap:
     shared: str
 
 
-def overlaps(view: View, one: Task) -> list[Overlap]:
-    """Every table of the board's datasets, then what models learnt from elsewhere; those that share most first."""
-    found = {}
-    for release in view.board.datasets:
+def overlaps(board: Board, one: Task) -> list[Overlap]:
+    """Every table of the board's datasets, then what models learnt from elsewhere; those that share most first.
+
+    A report may hold anything: what is not as exabench writes it counts for nothing.
+    """
+    reports: dict[tuple[str, str, str], tuple[Any, Any]] = {}
+    for release in board.datasets:
         for name, table in release.tables.items():
             place = (release.name, name, dataset_page(release.name))
-            found[place] = _overlap(place, table.report.get("leaks"), table.report.get("rows"), one)
-    for slug in sorted(view.board.trainings):
-        for each in learnt(view, slug):
-            if not each.same:
-                place = (each.told["name"], each.told["table"], model_page(slug))
-                found[place] = _overlap(place, each.told["leaks"], None, one)
-    return sorted(found.values(), key=lambda o: (-1 if o.rows is None else -o.rows - 1, o.name, o.table, o.page))
+            reports[place] = (table.report.get("leaks"), table.report.get("rows"))
+    for slug in sorted(board.trainings):
+        for learnt in list_training_tables(board, slug):
+            if not learnt.same:
+                reports[learnt.told["name"], learnt.told["table"], model_page(slug)] = (learnt.told["leaks"], None)
 
-
-def _overlap(place: tuple[str, str, str], leaks: Any, total: Any, one: Task) -> Overlap:
-    """What a report says, which may be anything: what is not as exabench writes it counts for nothing."""
-    total = total if isinstance(total, int) else None
-    by_task = leaks.get("benchmarks") if isinstance(leaks, Mapping) else None
-    if not isinstance(by_task, Mapping):
-        return Overlap(*place, None, total, "")
-    counts = by_task.get(one.name)
-    numbers = {}
-    if isinstance(counts, Mapping):
-        numbers = {str(key): value for key, value in counts.items() if type(value) is int}
-    shared = ", ".join(f"{key} {count(value)}" for key, value in sorted(numbers.items()) if key != "rows")
-    return Overlap(*place, numbers.get("rows", 0), total, shared)
+    listed = []
+    for place, (leaks, total) in reports.items():
+        overlapping: int | None = None
+        shared = []
+        by_task = leaks.get("benchmarks") if isinstance(leaks, Mapping) else None
+        if isinstance(by_task, Mapping):
+            overlapping = 0
+            counts = by_task.get(one.name)
+            if not isinstance(counts, Mapping):
+                counts = {}
+            for key, value in sorted(counts.items()):
+                if type(value) is not int:
+                    continue
+                if key == "rows":
+                    overlapping = value
+                else:
+                    shared.append(f"{key} {count(value)}")
+        listed.append(Overlap(*place, overlapping, total if isinstance(total, int) else None, ", ".join(shared)))
+    listed.sort(key=lambda o: (-1 if o.rows is None else -o.rows - 1, o.name, o.table, o.page))
+    return listed

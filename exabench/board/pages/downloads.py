@@ -8,21 +8,16 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import json as arrow_json
 
 from exabench.bench.ledger import result_json as stored_json
-from exabench.board.pages._format import clean, first_stage, training
-from exabench.board.pages._page import Page
-from exabench.board.pages._paths import result_data
-from exabench.board.pages._views import Line, Tested, View
-from exabench.core.nouns import Cost
-
-if TYPE_CHECKING:
-    from exabench.board.ranking import Score
+from exabench.board.pages._format import clean, training
+from exabench.board.pages._page import Page, result_data
+from exabench.board.ranking import Board, ResultSummary, Row, first_stage, newest_day
 
 FORMAT = 2  # 2: one paired test, `p` and `p_holm`
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -34,83 +29,82 @@ _COUNTS = {
     *("depth", "wins", "losses", "ties", "queries", "missing_queries", "completed"),
     *("parameters", "cut_passages", "cut_queries", "repairs", "timed_queries"),
 }
+_COST = (
+    *("precision", "prompts", "input_tokens", "output_tokens", "flops_exact", "flops_paper"),
+    *("rpp_exact", "rpp_paper", "qpp_exact", "qpp_paper", "p50", "p95", "pairs_per_second"),
+    *("parameters", "cut_passages", "cut_queries", "repairs", "timed_queries", "hardware"),
+)
 
 
-def pages(view: View) -> Iterator[Page]:
+def pages(board: Board) -> Iterator[Page]:
     """The board's tables in each format."""
-    yield Page("data/board.json", partial(board_json, view))
-    yield Page("data/results.csv", partial(results_csv, view))
-    yield Page("data/results.parquet", partial(results_parquet, view))
-    yield Page("data/rows.csv", partial(rows_csv, view))
+    yield Page("data/board.json", partial(board_json, board))
+    yield Page("data/results.csv", lambda: _csv(result_records(board)))
+    yield Page("data/results.parquet", partial(results_parquet, board))
+    yield Page("data/rows.csv", partial(rows_csv, board))
 
 
-def results(view: View) -> list[dict[str, Any]]:
-    """Every result as a flat record, all with the same columns."""
-    metrics = sorted({name for score in view.results for name in score.result.measurement.metrics})
-    return [_result(view, one, metrics) for slug in view.by_submission for one in view.tested(slug)]
+def result_records(board: Board) -> list[dict[str, Any]]:
+    """Every result as a flat record, all with the same columns; FLOPs and tokens are means per query."""
+    metrics = sorted({name for summary in board.shown for name in summary.result.measurement.metrics})
+    records = []
+    for slug, submission in board.submissions.items():
+        for summary, test, corrected in board.tests(slug):
+            result = summary.result
+            measured = result.measurement
+            low, high = result.interval
+            record = {
+                "submission": submission.name,
+                "kind": submission.kind,
+                "withdrawn": submission.withdrawn,
+                "state": result.state,
+                "task": summary.task,
+                "candidates": summary.candidates,
+                "first_stage": first_stage(summary.candidates),
+                "depth": summary.depth,
+                "headline": summary.headline,
+                "value": summary.value,
+                "low": float(low),
+                "high": float(high),
+                "first_stage_value": summary.first_stage,
+                "ceiling": summary.ceiling,
+                "difference": test.difference,
+                "p": test.p,
+                "p_holm": corrected,
+                "effect_size": test.effect_size,
+                "wins": test.wins,
+                "losses": test.losses,
+                "ties": test.ties,
+                "queries": measured.queries,
+                "missing_queries": measured.missing_queries,
+                "completed": result.completed,
+                "tie_rate": float(measured.ties["rate"]),
+            }
+            for name in metrics:
+                record[name] = measured.metrics.get(name)
+            record["run_digest"] = result.run_digest
+            record["candidates_digest"] = result.candidates.digest
+            record["qrels_digest"] = result.qrels_digest
+            record["convention_digest"] = measured.convention.digest
+            record["model"] = ""
+            if result.model:
+                record["model"] = json.dumps(dict(result.model), sort_keys=True, ensure_ascii=False)
 
-
-def _result(view: View, one: Tested, metrics: Iterable[str]) -> dict[str, Any]:
-    score = one.score
-    result = score.result
-    measured = result.measurement
-    submission = view.board.submissions[score.submission]
-    low, high = score.interval
-    record = {
-        "submission": submission.name,
-        "kind": submission.kind,
-        "withdrawn": submission.withdrawn,
-        "state": score.state,
-        "task": score.task,
-        "candidates": score.candidates,
-        "first_stage": first_stage(score.candidates),
-        "depth": score.depth,
-        "headline": score.headline,
-        "value": score.value,
-        "low": float(low),
-        "high": float(high),
-        "first_stage_value": score.first_stage,
-        "ceiling": score.ceiling,
-        "difference": one.test.difference,
-        "p": one.test.p,
-        "p_holm": one.corrected,
-        **{name: getattr(one.test, name) for name in ("effect_size", "wins", "losses", "ties")},
-        "queries": measured.queries,
-        "missing_queries": measured.missing_queries,
-        "completed": result.completed,
-        "tie_rate": float(measured.ties["rate"]),
-        **{name: measured.metrics.get(name) for name in metrics},
-        "run_digest": result.run_digest,
-        "candidates_digest": result.candidates.digest,
-        "qrels_digest": result.qrels_digest,
-        "convention_digest": measured.convention.digest,
-        "model": json.dumps(dict(result.model), sort_keys=True, ensure_ascii=False) if result.model else "",
-        **_cost(result.cost),
-        "created": score.created,
-        "data": result_data(score),
-    }
-    return {key: clean(value) if isinstance(value, str) else value for key, value in record.items()}
-
-
-def _cost(cost: Cost | None) -> dict[str, Any]:
-    """A cost in flat columns, all there whether it is known or not; FLOPs and tokens are means per query."""
-    known = vars(cost) if cost else {}
-    timing = vars(cost.timing) if cost and cost.timing else {}
-    quotients = {}
-    for name in ("rpp", "qpp"):
-        for key in ("exact", "paper"):
-            quotients[f"{name}_{key}"] = known[name][key] if known else None
-    alike = ("prompts", "input_tokens", "output_tokens", "flops_exact", "flops_paper")
-    return {
-        "precision": known.get("precision"),
-        **{name: known.get(name) for name in alike},
-        **quotients,
-        **{name: timing.get(name) for name in ("p50", "p95", "pairs_per_second")},
-        **{name: known.get(name) for name in ("parameters", "cut_passages", "cut_queries")},
-        "repairs": sum(cost.repairs.values()) if cost else None,
-        "timed_queries": timing.get("sample"),
-        "hardware": timing.get("hardware"),
-    }
+            cost: dict[str, Any] = {}
+            if result.cost:
+                cost = vars(result.cost) | {"repairs": sum(result.cost.repairs.values())}
+                for name in ("rpp", "qpp"):
+                    cost[f"{name}_exact"] = cost[name]["exact"]
+                    cost[f"{name}_paper"] = cost[name]["paper"]
+                if result.cost.timing:
+                    cost |= vars(result.cost.timing)
+                    cost["timed_queries"] = result.cost.timing.sample
+            for name in _COST:  # columns of all results, whether their cost is known or not
+                record[name] = cost.get(name)
+            record["created"] = result.created
+            record["data"] = result_data(summary)
+            records.append({key: clean(value) if isinstance(value, str) else value for key, value in record.items()})
+    return records
 
 
 def short(value: float | None) -> float | None:
@@ -118,38 +112,35 @@ def short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def row_record(line: Line) -> dict[str, Any]:
+def row_record(row: Row) -> dict[str, Any]:
     """A line of an overview as a flat record; scores are fractions."""
-    row = line.row
-    sent = row.submission
     low, high = row.interval or (None, None)
     return {
         "group": row.group,
-        "submission": sent.name,
-        "kind": sent.kind,
+        "submission": row.submission.name,
+        "kind": row.submission.kind,
         "states": ", ".join(row.states),
         "candidates": row.candidates,
-        "first_stage": line.stage,
+        "first_stage": row.stage,
         "depth": row.depth,
         "mean": row.mean,
         "low": low,
         "high": high,
-        "difference": line.gain,
+        "difference": row.gain,
         "flops_exact": row.spent.flops_exact,
         "flops_paper": row.spent.flops_paper,
         "parameters": row.spent.parameters,
         "seconds_p50": row.spent.p50,
         "finished": row.finished,
         "wanted": row.wanted,
-        "licence": sent.licence,
-        "training_data": training(sent),
-        "date": sent.date or max(result.created for result in row.results),
+        "licence": row.submission.licence,
+        "training_data": training(row.submission),
+        "date": row.submission.date or newest_day(row.results),
     }
 
 
-def board_json(view: View) -> bytes:
+def board_json(board: Board) -> bytes:
     """The whole board but for per-query values; a line for each submission, row and result."""
-    board = view.board
     head = {
         "format": FORMAT,
         "title": board.title,
@@ -157,57 +148,56 @@ def board_json(view: View) -> bytes:
         "updated": board.updated,
         "tasks": [{"name": t.name, "title": t.title, "members": list(t.members)} for t in board.tasks],
         "candidates": [candidates.as_json() for candidates in board.candidates],
-        "reported": [{"name": r.name, "columns": r.columns, "rows": r.rows} for r in board.reported],
+        "reported": [asdict(table) for table in board.reported],
     }
     submissions = [_json({slug: asdict(one)})[1:-1] for slug, one in board.submissions.items()]
-    lines = [_json({**row_record(line), "values": line.row.values}) for line in view.lines(board.rankings[-1])]
+    rows = [_json({**row_record(row), "values": row.values}) for row in board.rows]
     parts = [
         f'{_json(head, sort_keys=True)[:-1]},"submissions":{{\n{_lines(submissions)}',
-        f'}},"rows":[\n{_lines(lines)}',
-        f'],"results":[\n{_lines(map(_json, results(view)))}]}}\n',
+        f'}},"rows":[\n{_lines(rows)}',
+        f'],"results":[\n{_lines(map(_json, result_records(board)))}]}}\n',
     ]
     return "".join(parts).encode("utf-8", "replace")
 
 
-def result_json(view: View, score: Score) -> bytes:
+def result_json(board: Board, summary: ResultSummary) -> bytes:
     """One result with every metric of every query, and the first stage's headline beside it."""
-    record = stored_json(view.board.full(score)) | {
+    before = {one.query: one.before for one in board.query_changes(summary)}
+    record = stored_json(board.full(summary)) | {
         "format": FORMAT,
-        "first_stage_per_query": {score.headline: {one.query: one.before for one in view.changes(score)}},
-        "gain": view.test(score).as_json(),
+        "first_stage_per_query": {summary.headline: before},
+        "gain": board.test(summary).as_json(),
     }
     del record["digest"]
     return f"{_json(record, sort_keys=True)}\n".encode("utf-8", "replace")
 
 
-def results_csv(view: View) -> bytes:
-    """One line for each result."""
-    return _csv(results(view))
-
-
-def rows_csv(view: View) -> bytes:
+def rows_csv(board: Board) -> bytes:
     """The overview's table; an empty cell is a task that is not finished."""
     records = []
-    for line in view.lines(view.board.rankings[-1]):
-        values = {t.name: line.row.values.get(t.name) for t in view.board.tasks}
-        records.append(row_record(line) | values)
+    for row in board.rows:
+        record = row_record(row)
+        for t in board.tasks:
+            record[t.name] = row.values.get(t.name)
+        records.append(record)
     return _csv(records)
 
 
-def results_parquet(view: View) -> bytes:
+def results_parquet(board: Board) -> bytes:
     """The results with typed columns, also where nobody knows a value."""
-    records = results(view)
+    records = result_records(board)
+    table = pa.table({})
+    if records:
+        types = dict.fromkeys(records[0], pa.float64())
+        types |= dict.fromkeys(_TEXTS, pa.string())
+        types |= dict.fromkeys(_COUNTS, pa.int64())
+        text = "\n".join(map(_json, records)).encode("utf-8", "replace")
+        # Not pa.Table.from_pylist: that would import pandas, which takes longer than all the rest.
+        parsing = arrow_json.ParseOptions(explicit_schema=pa.schema(list(types.items())))
+        reading = arrow_json.ReadOptions(use_threads=False, block_size=2**24)
+        table = arrow_json.read_json(io.BytesIO(text), reading, parsing)
     buffer = io.BytesIO()
-    if not records:
-        pq.write_table(pa.table({}), buffer, compression="zstd")
-        return buffer.getvalue()
-    types = dict.fromkeys(records[0], pa.float64())
-    types |= dict.fromkeys(_TEXTS, pa.string()) | dict.fromkeys(_COUNTS, pa.int64())
-    text = "\n".join(map(_json, records)).encode("utf-8", "replace")
-    # Not pa.Table.from_pylist: that would import pandas, which takes longer than all the rest.
-    parsing = arrow_json.ParseOptions(explicit_schema=pa.schema(list(types.items())))
-    reading = arrow_json.ReadOptions(use_threads=False, block_size=2**24)
-    pq.write_table(arrow_json.read_json(io.BytesIO(text), reading, parsing), buffer, compression="zstd")
+    pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
 
 
@@ -223,8 +213,12 @@ def _csv(records: list[dict[str, Any]]) -> bytes:
     """Records as CSV; text that a spreadsheet would run as a formula gets an apostrophe in front."""
     table = io.StringIO(newline="")
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerows([list(records[0])] if records else [])
+    if records:
+        writer.writerow(records[0])
     for record in records:
-        values = record.values()
-        writer.writerow(f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA) else v for v in values)
+        cells = []
+        for value in record.values():
+            is_formula = isinstance(value, str) and value.startswith(_FORMULA)
+            cells.append(f"'{value}" if is_formula else value)
+        writer.writerow(cells)
     return table.getvalue().encode("utf-8", "replace")

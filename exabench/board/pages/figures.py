@@ -57,29 +57,54 @@ class CostPoint:
 
 def panels(key: str, figures: Sequence[tuple[str, Sequence[ListScores]]], title: str, about: str) -> Markup:
     """Small multiples: for each task, scores over each candidate list between its own score and its ceiling."""
-    longest = max((len(one.label) for _, lists in figures for one in lists), default=0)
-    most = max((len(lists) for _, lists in figures), default=1)
+    longest = 0
+    most = 1
+    for _, lists in figures:
+        most = max(most, len(lists))
+        for one in lists:
+            longest = max(longest, len(one.label))
     each = max(GROUP, round(SIGN * min(LABEL, longest)) + 8)
     wide = max(210 if len(figures) > 1 else 380, 60 + each * most)
     high = 214
-    across = max(1, min(len(figures), 940 // wide))
+    across = max(1, min(len(figures), 940 // wide))  # panels beside each other, within the width of a page
     parts = [
         _dot("own", 8, 10, 4) + _text(18, 14, "submission", "small"),
         _line("first", "M102 10h18") + _text(126, 14, "first stage, not reranked", "small"),
         _line("ceiling", "M284 10h18") + _text(308, 14, "ceiling: best possible order", "small"),
     ]
+    left = 30
+    right = wide - 14
+    bottom = 164
+    tall = 136  # of a score from 0 to 100
     for place, (name, lists) in enumerate(figures):
-        inner = "".join(_panel(name, lists, wide))
-        parts.append(f'<g transform="translate({place % across * wide} {30 + place // across * high})">{inner}</g>')
+        parts.append(f'<g transform="translate({place % across * wide} {30 + place // across * high})">')
+        parts.append(_text(left, 14, name, "head", limit=int(wide / 7.5)))
+        parts += _levels([(bottom - tall * tick / 100, str(tick)) for tick in range(0, 101, 25)], left, right, 6)
+        for number, one in enumerate(lists):
+            x = left + (right - left) * (number + 0.5) / len(lists)
+            for kind, value in (("ceiling", one.ceiling), ("first", one.first_stage)):
+                if value is not None:
+                    parts.append(_line(kind, f"M{x - 14:.1f} {bottom - tall * value:.1f}h28"))
+            for rank, value in enumerate(sorted(one.values)):
+                aside = 6 * ((rank + 1) // 2 % 3)  # neighbours step aside so that none hides another
+                if rank % 2:
+                    aside = -aside
+                parts.append(_dot("own", x + aside, bottom - tall * value, 4))
+            parts.append(_text(x, bottom + 17, one.label, "lab mid", limit=LABEL))
+            parts.append(_text(x, bottom + 32, one.detail, "small mid", limit=12))
+        parts.append("</g>")
     rows = -(-len(figures) // across)
     return _svg(key, max(wide * across, 480), 30 + rows * high, title, about, parts)
 
 
 def ladder(key: str, spans: Sequence[Span], about: str) -> Markup:
     """For each result a line from the first stage over the submission (with its interval) to the ceiling."""
-    longest = max((max(len(one.label[:30]) * 7.4, len(one.detail[:34]) * 6.2) for one in spans), default=0)
-    left = 20 + longest
-    wide, high, top = 480, 34, 54
+    left = 20.0
+    for one in spans:  # widths of a sign in either size of type
+        left = max(left, 20 + len(one.label[:30]) * 7.4, 20 + len(one.detail[:34]) * 6.2)
+    wide = 480
+    high = 34
+    top = 54
     bottom = top + high * len(spans)
     parts = [
         _dot("hollow", left + 5, 14, 4.5) + _text(left + 16, 18, "first stage", "small"),
@@ -90,7 +115,21 @@ def ladder(key: str, spans: Sequence[Span], about: str) -> Markup:
         x = left + wide * tick / 100
         parts.append(_line("grid", f"M{x:.1f} {top - 6}V{bottom}") + _text(x, bottom + 18, str(tick), "num mid"))
     for place, one in enumerate(spans):
-        parts += _span(one, left, wide, top + high * place + high / 2)
+        y = top + high * place + high / 2
+        first = left + wide * one.first_stage
+        own = left + wide * one.own
+        end = left + wide * one.ceiling
+        low, high_end = (left + wide * bound for bound in one.interval)
+        parts += [
+            _text(left - 14, y - 1, one.label, "lab end", limit=30),
+            _text(left - 14, y + 12, one.detail, "small end", limit=34),
+            _line("track", f"M{first:.1f} {y:.1f}H{end:.1f}"),
+            _line("interval", f"M{low:.1f} {y:.1f}H{high_end:.1f}"),
+            _line("ceiling", f"M{end:.1f} {y - 8:.1f}v16"),
+            _dot("hollow", first, y, 4.5),
+            _dot("own", own, y, 5),
+            _text(own, y - 8, score(one.own), "num mid"),
+        ]
     return _svg(key, left + wide + 40, bottom + 28, "First stage, submission and ceiling on every task", about, parts)
 
 
@@ -121,29 +160,100 @@ def frontier(
 
     `levels` are named values that cost nothing, which a logarithmic axis has no place for: lines across.
     """
-    field = _Field.around(points, [value for _, value in levels])
-    parts = _axes(field, axis)
-    names = _PointLabels()
+    left = 48
+    right = 760
+    top = 30
+    bottom = 360
+    cheap = min(point.cost for point in points) / 1.6  # a factor on both sides, so that nothing sits on the edge
+    dear = max(point.cost for point in points) * 1.6
+    values = [value for _, value in levels]
+    for point in points:
+        values += (point.value, *point.interval)
+    low = max(0.0, math.floor(20 * min(values)) / 20)
+    high = max(math.ceil(20 * max(values)) / 20, low + 0.05)
+
+    def x_of(cost: float) -> float:
+        across = math.log(cost / cheap) / math.log(dear / cheap)
+        return left + (right - left) * across
+
+    def y_of(value: float) -> float:
+        return bottom - (bottom - top) * (value - low) / (high - low)
+
+    # Both axes, with lines across.
+    step = 20
+    if high - low <= 0.8:
+        step = 5 if high - low <= 0.4 else 10
+    ticks = range(-(-round(100 * low) // step) * step, round(100 * high) + 1, step)
+    parts = _levels([(y_of(tick / 100), str(tick)) for tick in ticks], left, right)
+    for cost in _log_ticks(cheap, dear):
+        x = x_of(cost)
+        parts.append(_line("grid", f"M{x:.1f} {top}V{bottom}"))
+        parts.append(_text(x, bottom + 18, f"{cost:,.12f}".rstrip("0").rstrip("."), "num mid"))
+    parts.append(_text((left + right) / 2, bottom + 42, axis, "small mid"))
+    parts.append(_text(left, top - 10, VALUE, "small"))
+
+    taken: list[tuple[float, float, float, float]] = []  # by texts, of which none may hide another
+
+    def put(text: str, kind: str, places: Sequence[tuple[float, float, str]]) -> None:
+        """Write a text at the first place where it meets no other and stays inside; nowhere if there is none."""
+        shown = _short(text, 36)
+        wide = 6.6 * len(shown)
+        for x, y, side in places:
+            start = x - wide if side else x
+            box = (start, y - 11, start + wide, y + 3)
+            apart = all(box[2] < b[0] or b[2] < box[0] or box[3] < b[1] or b[3] < box[1] for b in taken)
+            if apart and start > 2 and box[2] < 782:
+                taken.append(box)
+                parts.append(f'<rect class="ground" x="{start:.1f}" y="{y - 10:.1f}" width="{wide:.1f}" height="13"/>')
+                parts.append(_text(x, y, shown, f"{kind} {side}".strip()))
+                return
+
     for name, value in sorted(levels, key=lambda level: -level[1]):
-        y = field.y(value)
-        parts.append(_line("ceiling", f"M{field.left} {y:.1f}H{field.right}"))
-        parts += names.put(name, "small", [(field.right - 4, y - 5, "end"), (field.right - 4, y + 13, "end")])
+        y = y_of(value)
+        parts.append(_line("ceiling", f"M{left} {y:.1f}H{right}"))
+        put(name, "small", [(right - 4, y - 5, "end"), (right - 4, y + 13, "end")])
+
+    # The front as stairs, then every point with its interval, then the names of those on the front.
     ordered = sorted(points, key=lambda point: (point.best, point.cost, point.value, point.label))
     best = [point for point in ordered if point.best]
     if best:
-        stairs = "".join(f"H{field.x(point.cost):.1f}V{field.y(point.value):.1f}" for point in best[1:])
-        parts.append(_line("front", f"M{field.x(best[0].cost):.1f} {field.y(best[0].value):.1f}{stairs}"))
+        stairs = "".join(f"H{x_of(point.cost):.1f}V{y_of(point.value):.1f}" for point in best[1:])
+        parts.append(_line("front", f"M{x_of(best[0].cost):.1f} {y_of(best[0].value):.1f}{stairs}"))
     there: Counter[tuple[int, int]] = Counter()  # those of one place step aside, so that none hides another
     for point in ordered:
-        place = (round(field.x(point.cost)), round(field.y(point.value)))
-        parts += _mark(point, field, 9 * there[place])
+        x = x_of(point.cost)
+        y = y_of(point.value)
+        place = (round(x), round(y))
+        x += 9 * there[place]
         there[place] += 1
+        below, above = (y_of(bound) for bound in point.interval)
+        parts.append(_line("interval", f"M{x:.1f} {above:.1f}V{below:.1f}"))
+        title_of_point = _safe(f"{point.label}: {score(point.value)}")
+        circle = f'<circle class="{"own" if point.best else "hollow"}" cx="{x:.1f}" cy="{y:.1f}" r="5">'
+        parts.append(f"{circle}<title>{title_of_point}</title></circle>")
     for point in reversed(best):
-        x = field.x(point.cost)
-        y = field.y(point.value)
-        around = [(x - 9, y - 8, "end"), (x + 9, y + 17, ""), (x + 9, y - 8, ""), (x - 9, y + 17, "end")]
-        parts += names.put(point.short, "lab", around)
-    return _svg(key, field.right + 24, field.bottom + 52, title, about, parts, "fig walk")
+        x = x_of(point.cost)
+        y = y_of(point.value)
+        put(
+            point.short,
+            "lab",
+            [(x - 9, y - 8, "end"), (x + 9, y + 17, ""), (x + 9, y - 8, ""), (x - 9, y + 17, "end")],
+        )
+    return _svg(key, right + 24, bottom + 52, title, about, parts, "fig walk")
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten between the two, with multiples of them where these are few, and not all where they are many."""
+    digits: Sequence[int] = (1,)
+    if high / low < 1000:
+        digits = range(1, 10) if high / low < 5 else (1, 2, 5)
+    ticks = []
+    for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
+        for digit in digits:
+            tick = float(f"{digit}e{power}")
+            if low <= tick <= high:
+                ticks.append(tick)
+    return ticks[:: -(-len(ticks) // 9)]
 
 
 def _svg(key: str, wide: float, high: float, title: str, about: str, parts: Sequence[str], kind: str = "fig") -> Markup:
@@ -179,129 +289,3 @@ def _levels(ticks: Iterable[tuple[float, str]], left: float, right: float, apart
     for y, label in ticks:
         parts.append(_line("grid", f"M{left} {y:.1f}H{right}") + _text(left - apart, y + 4, label, "num end"))
     return parts
-
-
-def _panel(name: str, lists: Sequence[ListScores], wide: float) -> list[str]:
-    left, top, bottom = 30, 28, 164
-    right = wide - 14
-    ticks = ((bottom - (bottom - top) * tick / 100, str(tick)) for tick in range(0, 101, 25))
-    parts = [_text(left, 14, name, "head", limit=int(wide / 7.5)), *_levels(ticks, left, right, 6)]
-    for place, one in enumerate(lists):
-        x = left + (right - left) * (place + 0.5) / len(lists)
-        parts += _list_scores(one, x, top, bottom)
-    return parts
-
-
-def _list_scores(one: ListScores, x: float, top: float, bottom: float) -> list[str]:
-    parts = []
-    for kind, value in (("ceiling", one.ceiling), ("first", one.first_stage)):
-        if value is not None:
-            parts.append(_line(kind, f"M{x - 14:.1f} {bottom - (bottom - top) * value:.1f}h28"))
-    for place, value in enumerate(sorted(one.values)):
-        aside = (
-            6 * ((place + 1) // 2 % 3) * (-1 if place % 2 else 1)
-        )  # neighbours step aside so that none hides another
-        parts.append(_dot("own", x + aside, bottom - (bottom - top) * value, 4))
-    parts.append(_text(x, bottom + 17, one.label, "lab mid", limit=LABEL))
-    return [*parts, _text(x, bottom + 32, one.detail, "small mid", limit=12)]
-
-
-def _span(one: Span, left: float, wide: float, y: float) -> list[str]:
-    first, own, end, low, high = (
-        left + wide * value for value in (one.first_stage, one.own, one.ceiling, *one.interval)
-    )
-    return [
-        _text(left - 14, y - 1, one.label, "lab end", limit=30),
-        _text(left - 14, y + 12, one.detail, "small end", limit=34),
-        _line("track", f"M{first:.1f} {y:.1f}H{end:.1f}"),
-        _line("interval", f"M{low:.1f} {y:.1f}H{high:.1f}"),
-        _line("ceiling", f"M{end:.1f} {y - 8:.1f}v16"),
-        _dot("hollow", first, y, 4.5),
-        _dot("own", own, y, 5),
-        _text(own, y - 8, score(one.own), "num mid"),
-    ]
-
-
-@dataclass(frozen=True)
-class _Field:
-    """The drawing area of a frontier: costs from `cheap` to `dear`, values from `low` to `high`."""
-
-    cheap: float
-    dear: float
-    low: float
-    high: float
-    left: float = 48
-    right: float = 760
-    top: float = 30
-    bottom: float = 360
-
-    @classmethod
-    def around(cls, points: Sequence[CostPoint], levels: Sequence[float]) -> _Field:
-        costs = [point.cost for point in points]
-        values = [*levels, *(bound for point in points for bound in (point.value, *point.interval))]
-        margin = 1.6  # a factor of cost on both sides, so that nothing sits on the edge
-        low = max(0.0, math.floor(20 * min(values)) / 20)
-        high = max(math.ceil(20 * max(values)) / 20, low + 0.05)
-        return cls(min(costs) / margin, max(costs) * margin, low, high)
-
-    def x(self, cost: float) -> float:
-        across = math.log(cost / self.cheap) / math.log(self.dear / self.cheap)
-        return self.left + (self.right - self.left) * across
-
-    def y(self, value: float) -> float:
-        return self.bottom - (self.bottom - self.top) * (value - self.low) / (self.high - self.low)
-
-
-def _axes(field: _Field, axis: str) -> list[str]:
-    step = 20
-    if field.high - field.low <= 0.8:
-        step = 5 if field.high - field.low <= 0.4 else 10
-    ticks = range(-(-round(100 * field.low) // step) * step, round(100 * field.high) + 1, step)
-    parts = _levels(((field.y(tick / 100), str(tick)) for tick in ticks), field.left, field.right)
-    for cost in _log_ticks(field.cheap, field.dear):
-        x = field.x(cost)
-        parts.append(_line("grid", f"M{x:.1f} {field.top}V{field.bottom}"))
-        parts.append(_text(x, field.bottom + 18, f"{cost:,.12f}".rstrip("0").rstrip("."), "num mid"))
-    parts.append(_text((field.left + field.right) / 2, field.bottom + 42, axis, "small mid"))
-    return [*parts, _text(field.left, field.top - 10, VALUE, "small")]
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten between the two, with multiples of them where these are few, and not all where they are many."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    digits: Sequence[int] = (1,)
-    if high / low < 1000:
-        digits = range(1, 10) if high / low < 5 else (1, 2, 5)
-    every = [float(f"{digit}e{power}") for power in powers for digit in digits]
-    found = [tick for tick in every if low <= tick <= high]
-    return found[:: -(-len(found) // 9)]
-
-
-def _mark(point: CostPoint, field: _Field, aside: float) -> list[str]:
-    x = field.x(point.cost) + aside
-    low, high = (field.y(bound) for bound in point.interval)
-    said = _safe(f"{point.label}: {score(point.value)}")
-    place = f'cx="{x:.1f}" cy="{field.y(point.value):.1f}" r="5"'
-    circle = f'<circle class="{"own" if point.best else "hollow"}" {place}><title>{said}</title></circle>'
-    return [_line("interval", f"M{x:.1f} {high:.1f}V{low:.1f}"), circle]
-
-
-class _PointLabels:
-    """Texts beside points, of which none may hide another."""
-
-    def __init__(self) -> None:
-        self._taken: list[tuple[float, float, float, float]] = []
-
-    def put(self, text: str, kind: str, places: Sequence[tuple[float, float, str]]) -> list[str]:
-        """A text at the first place where it meets no other and stays inside; nothing where there is none."""
-        shown = _short(text, 36)
-        wide = 6.6 * len(shown)
-        for x, y, side in places:
-            start = x - wide if side else x
-            box = (start, y - 11, start + wide, y + 3)
-            apart = all(box[2] < b[0] or b[2] < box[0] or box[3] < b[1] or b[3] < box[1] for b in self._taken)
-            if apart and start > 2 and box[2] < 782:
-                self._taken.append(box)
-                ground = f'<rect class="ground" x="{start:.1f}" y="{y - 10:.1f}" width="{wide:.1f}" height="13"/>'
-                return [ground, _text(x, y, shown, f"{kind} {side}".strip())]
-        return []

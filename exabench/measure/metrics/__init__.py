@@ -1,7 +1,7 @@
 """Metrics: one number for each query, from its ranking and its judgements.
 
 A metric is one file that holds one function of the file's name: `(graded, k) -> values`, where `graded` holds
-the grades in ranking order (see _graded.py), `k` is the cutoff or None for the whole ranking, and `values` is
+the grades in ranking order (see measure/graded.py), `k` is the cutoff or None for the whole ranking, and `values` is
 float64 with one entry for each query of the qrels. To add one, add its file; its name works at once in
 `measure(qrels, run, ["name@10"])` and on the command line, in the spelling of its `__name__`.
 """

@@ -11,10 +11,10 @@ from exabench.measure.graded import Graded
 
 def normalised_gain(graded: Graded, k: int | None, gain: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """DCG@k / ideal DCG@k for each query, 0 where nothing is relevant. Negative grades have gain 0."""
-    found = _discounted(gain(np.maximum(graded.grades[:, :k], 0).astype(np.float64)))
-    ideal = _discounted(gain(np.maximum(graded.ideal[:, :k], 0).astype(np.float64)))
+    sums = []
+    for grades in (graded.grades, graded.ideal):
+        gains = gain(np.maximum(grades[:, :k], 0).astype(np.float64))
+        discounts = np.log2(np.arange(gains.shape[1]) + 2)
+        sums.append((gains / discounts).sum(axis=1))
+    found, ideal = sums
     return np.divide(found, ideal, out=np.zeros_like(ideal), where=ideal > 0)
-
-
-def _discounted(gains: np.ndarray) -> np.ndarray:
-    return (gains / np.log2(np.arange(gains.shape[1]) + 2)).sum(axis=1)

@@ -1,0 +1,550 @@
+"""The Board: all results of a leaderboard, joined, ranked and tested. It knows nothing of HTML."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from exabench.bench.ledger import Ledger, read_result
+from exabench.bench.submissions import EXTERNAL_RUN_KINDS, Training
+from exabench.core.errors import BadInput
+from exabench.core.files import file_digest, read_text
+from exabench.core.nouns import FIRST_STAGE, BoardChange, Candidates, Cost, Result, Submission, Task
+from exabench.core.parallel import map_unordered, worker_count
+from exabench.core.rows import Release
+from exabench.data.releases import read as read_release
+from exabench.measure.metric_values import mean
+from exabench.measure.statistics import PairedTest, holm, mean_intervals, paired_test, rank_groups
+from exabench.tasks.catalogue import expand, task
+
+Item = TypeVar("Item")
+Key = TypeVar("Key")
+ALL = "All tasks"
+AUDIT = "audit_discrepancies"
+_FEWEST_FILES = 200  # results for which a second process is worth its start
+_FILES_AT_ONCE = 50  # results that a process reads at a time
+_INTERVALS_AT_ONCE = 512  # intervals that a process computes at a time
+
+
+@dataclass(frozen=True)
+class ResultSummary:
+    """A result whose per-query values are those of the headline metric alone; `Board.full` reads the others again.
+
+    `value`, `first_stage` and `ceiling` are of the headline metric. `missing` counts the queries of the candidates that
+    the run does not answer. `queries` are the ids in the order of the file, shared by results over the same ones,
+    `values` float64 (queries,). `digest` is that of the file.
+    """
+
+    submission: str
+    task: str
+    candidates: str
+    depth: int
+    headline: str
+    value: float
+    first_stage: float
+    ceiling: float
+    missing: int
+    digest: str
+    file: Path
+    result: Result = field(compare=False)
+    queries: tuple[str, ...] = field(compare=False)
+    values: np.ndarray = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CostSummary:
+    """Cost of a query on a line of the overview: means over its tasks, each of the same weight.
+
+    A first stage reranked nothing and spent 0. What is not known is None, and `why` says why FLOPs are not. `p50` is
+    the mean of the tasks' median seconds, where all were taken on the same `hardware`.
+    """
+
+    flops_exact: float | None = None
+    flops_paper: float | None = None
+    parameters: int | None = None
+    p50: float | None = None
+    hardware: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the overview: a submission over one kind of candidates (first stage and depth), on all tasks.
+
+    `values` holds a number for each finished task; `mean`, `interval`, `group` and `gain` (over the mean of the first
+    stage) are None where a task of the board is missing, because a mean over other tasks is another number.
+    """
+
+    submission: Submission
+    candidates: str
+    depth: int
+    values: Mapping[str, float]
+    results: tuple[ResultSummary, ...]
+    finished: int
+    wanted: int
+    mean: float | None = None
+    interval: tuple[float, float] | None = None
+    group: int | None = None
+    gain: float | None = None
+    spent: CostSummary = CostSummary()
+
+    @property
+    def is_first_stage(self) -> bool:
+        """Is this the candidates' own order, which rerankers are measured against?"""
+        return self.submission.slug == FIRST_STAGE
+
+    @property
+    def stage(self) -> str:
+        """The name of the first stage."""
+        return first_stage(self.candidates)
+
+    @property
+    def name(self) -> str:
+        """The name on pages: a first stage's own, or the submission's."""
+        return f"first stage: {self.stage}" if self.is_first_stage else self.submission.name
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The states of its results, each once, sorted."""
+        return tuple(sorted({summary.result.state for summary in self.results}))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a task page: a result with its rank group on that task.
+
+    None for a bound, and for a result that is not `alike`: measured over another list of that name, under another
+    convention or by other judgements than the frozen list tells, it cannot be ranked with the others.
+    """
+
+    submission: Submission
+    result: ResultSummary
+    group: int | None
+    alike: bool = True
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The overview of some of the board's tasks: its own means, intervals and rank groups over those tasks alone."""
+
+    title: str
+    slug: str
+    tasks: tuple[Task, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Reported:
+    """Numbers printed elsewhere: one CSV file, as it is."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class QueryChange:
+    """One query: the value of the submission, that of the first stage before it, and by how much it is higher."""
+
+    query: str
+    own: float
+    before: float
+    difference: float
+
+
+@dataclass(frozen=True)
+class Board:
+    """Everything the pages show: every result in short (`full` reads one whole), and the rankings of them.
+
+    `submissions` are in the order of their slugs, `digests` those of their files. `entries` are the lines of each task,
+    best first. `unlike` holds the digests of results that were measured otherwise than their frozen list tells.
+    """
+
+    folder: Path
+    title: str
+    url: str
+    tasks: tuple[Task, ...]
+    submissions: Mapping[str, Submission]
+    candidates: tuple[Candidates, ...]
+    results: tuple[ResultSummary, ...]
+    reported: tuple[Reported, ...]
+    rankings: tuple[Ranking, ...]
+    datasets: tuple[Release, ...] = ()
+    trainings: Mapping[str, Training] = field(default_factory=dict)
+    entries: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
+    changes: tuple[BoardChange, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
+    unlike: Collection[str] = ()
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Board:
+        """Read and rank a leaderboard's folder. Raises BadInput for any file that is not what it says."""
+        ledger = Ledger(Path(folder))
+        settings = ledger.settings()
+        tasks = tuple(task(name) for name in expand(settings["tasks"]))
+        submissions = dict(sorted(ledger.submissions().items()))
+        results = _read_results(ledger)
+        candidates = tuple(ledger.candidates())
+
+        # No ranking takes what was withdrawn, nor a result that was measured otherwise than its frozen list tells.
+        lists = {(one.task, one.name): one for one in candidates}
+        unlike = set[str]()
+        counted = []
+        competing: dict[str, ResultSummary] = {}
+        for summary in results:
+            result = summary.result
+            listed = lists.get((summary.task, summary.candidates))
+            own = (result.candidates.digest, result.measurement.convention.digest, result.qrels_digest)
+            if listed and own != (listed.digest, listed.convention_digest, listed.qrels_digest):
+                unlike.add(summary.digest)
+            sent = submissions.get(summary.submission)
+            if sent is None or sent.withdrawn:
+                continue
+            counted.append(summary)
+            is_bound = sent.kind == "baseline" and sent.slug != FIRST_STAGE  # it needs no model
+            if not is_bound and summary.digest not in unlike:
+                competing[summary.digest] = summary
+
+        rankings: dict[str, Ranking] = {}
+        for title, names in {**settings.get("views", {}), ALL: settings["tasks"]}.items():
+            slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "view"
+            if slug in rankings:
+                raise BadInput(f"two views of the board would be called {slug}; give them other titles")
+            chosen = tuple(task(name) for name in expand(names))
+            rankings[slug] = Ranking(title, slug, chosen, _rank_rows(chosen, submissions, competing.values()))
+
+        by_task: dict[str, list[ResultSummary]] = {name: [] for t in tasks for name in members(t)}
+        for summary in counted:
+            if summary.task in by_task:
+                by_task[summary.task].append(summary)
+        entries: dict[str, tuple[Entry, ...]] = {}
+        for name, summaries in by_task.items():
+            summaries.sort(key=lambda one: (-one.value, one.submission, one.candidates))
+            ranked = [one for one in summaries if one.digest in competing]
+            arrays = [[one.values] for one in ranked]
+            _check_sizes(ranked, arrays)
+            numbers = iter(rank_groups(arrays, [one.candidates for one in ranked]))
+            lines = []
+            for one in summaries:
+                group = next(numbers) if one.digest in competing else None
+                lines.append(Entry(submissions[one.submission], one, group, one.digest not in unlike))
+            entries[name] = tuple(lines)
+
+        reported = []
+        for file in ledger.reported_files():
+            table = [tuple(line) for line in csv.reader(io.StringIO(read_text(file), newline=""))]
+            columns = table[0] if table else ()
+            reported.append(Reported(file.stem, columns, tuple(line for line in table[1:] if line)))
+        return cls(
+            folder=ledger.folder,
+            title=settings["title"],
+            url=settings.get("url", ""),
+            tasks=tasks,
+            submissions=submissions,
+            candidates=candidates,
+            results=tuple(results),
+            rankings=tuple(rankings.values()),
+            datasets=tuple(read_release(file.parent) for file in sorted(ledger.datasets.glob("*/manifest.json"))),
+            trainings={slug: report for slug, report in ledger.trainings().items() if slug in submissions},
+            reported=tuple(reported),
+            entries=entries,
+            changes=ledger.changes(),
+            digests={slug: file_digest(ledger.submission_file(slug)) for slug in submissions},
+            unlike=unlike,
+        )
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The lines of the ranking over all tasks, which comes last."""
+        return self.rankings[-1].rows
+
+    @property
+    def updated(self) -> str:
+        """The date of the newest result; pages show no other date, so that a rebuild gives the same bytes."""
+        return newest_day(self.results) or "1970-01-01"
+
+    @property
+    def audit(self) -> Reported | None:
+        """Printed means that do not follow from their own cells, where the board carries that table."""
+        return next((table for table in self.reported if table.name == AUDIT), None)
+
+    @property
+    def withdrawn(self) -> list[Submission]:
+        """The submissions that no longer count, in the order of their slugs; each says why."""
+        return [one for one in self.submissions.values() if one.withdrawn]
+
+    @cached_property
+    def shown(self) -> list[ResultSummary]:
+        """The results that have pages (on the board's tasks, by filed submissions) by submission, task, candidates."""
+        shown = [one for one in self.results if one.submission in self.submissions and one.task in self.entries]
+        return sorted(shown, key=lambda one: (one.submission, one.task, one.candidates))
+
+    @cached_property
+    def by_submission(self) -> Mapping[str, list[ResultSummary]]:
+        """The results with pages of each filed submission."""
+        by_submission: dict[str, list[ResultSummary]] = {slug: [] for slug in self.submissions}
+        for summary in self.shown:
+            by_submission[summary.submission].append(summary)
+        return by_submission
+
+    @cached_property
+    def single_tasks(self) -> list[Task]:
+        """The board's tasks with judgements of their own: members stand for the task they belong to."""
+        return [task(name) for name in dict.fromkeys(name for t in self.tasks for name in members(t))]
+
+    @cached_property
+    def build_digest(self) -> str:
+        """One digest over all that the board was read from."""
+        parts = []
+        for slug, digest in sorted(self.digests.items()):
+            training = self.trainings.get(slug)
+            parts.append(f"{slug} {digest} {_digest(training) if training else ''}\n")
+        parts += [summary.digest for summary in self.results]
+        parts += [_digest(part) for part in (self.datasets, self.candidates, self.reported, self.changes)]
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[str, str, str], ResultSummary]:
+        return {(one.submission, one.task, one.candidates): one for one in self.results}
+
+    def result(self, slug: str, task: str, candidates: str) -> ResultSummary | None:
+        """One result in short, or None."""
+        return self._by_name.get((slug, task, candidates))
+
+    def full(self, summary: ResultSummary) -> Result:
+        """All of a result. Raises BadInput where its file is another one by now."""
+        return read_result(summary.file, of=summary.digest)
+
+    def has_run(self, summary: ResultSummary) -> bool:
+        """Does the board's folder hold the run of a result?"""
+        return Ledger(self.folder).has_run(summary.submission, summary.task, summary.candidates)
+
+    def release(self, name: str) -> Release | None:
+        """The board's own dataset of that name, or None."""
+        return next((release for release in self.datasets if release.name == name), None)
+
+    def first_stage(self, summary: ResultSummary) -> ResultSummary | None:
+        """The result of the first stage under a result; None where the board holds none over the same queries."""
+        before = self.result(FIRST_STAGE, summary.task, summary.candidates)
+        return before if before and before.queries == summary.queries else None
+
+    def query_changes(self, summary: ResultSummary) -> list[QueryChange]:
+        """Every query of a result against the first stage, largest gain first; empty where that is not on the board."""
+        before = self.first_stage(summary)
+        if before is None:
+            return []
+        changes = []
+        for query, own, old in zip(summary.queries, summary.values.tolist(), before.values.tolist(), strict=True):
+            changes.append(QueryChange(query, own, old, own - old))
+        return sorted(changes, key=lambda one: (-one.difference, one.query))
+
+    def test(self, summary: ResultSummary) -> PairedTest:
+        """A result against the first stage, from the values of both; as the result stores it where one is missing."""
+        before = self.first_stage(summary)
+        if before:
+            return paired_test([summary.values], [before.values])
+        stored = dict(summary.result.gain)
+        if "t_test" in stored:  # version 0.1 stored the p of two tests
+            stored["p"] = stored.pop("t_test")
+            stored.pop("randomisation", None)
+        return PairedTest(**{**stored, "interval": tuple(stored["interval"])})
+
+    def tests(self, slug: str) -> list[tuple[ResultSummary, PairedTest, float]]:
+        """Every result of a submission with its test against the first stage, and p after Holm within its list."""
+        summaries = self.by_submission[slug]
+        tests = [self.test(summary) for summary in summaries]
+        corrected = holm([test.p for test in tests], [summary.candidates for summary in summaries])
+        return list(zip(summaries, tests, corrected, strict=True))
+
+
+def group_by(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """The items of each key; keys and items in the order in which they come."""
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def members(t: Task) -> tuple[str, ...]:
+    """The tasks with judgements of their own that a task stands for: itself, or those it is the mean of."""
+    return t.members or (t.name,)
+
+
+def first_stage(candidates: str) -> str:
+    """The first stage that a candidate list's name begins with: `bm25-100` reads bm25."""
+    return re.sub(r"-\d+$", "", candidates)
+
+
+def newest_day(summaries: Iterable[ResultSummary]) -> str:
+    """The date of the newest of some results, or nothing."""
+    return max((summary.result.created for summary in summaries), default="")
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(repr(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _read_results(ledger: Ledger) -> list[ResultSummary]:
+    """Every result of a leaderboard, in the order of the files. Raises BadInput for one that was edited."""
+    files = ledger.result_files()
+    processes = worker_count(len(files), _FEWEST_FILES)
+    by_file: dict[Path, ResultSummary] = {}
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for summary in map_unordered(_read_result, files, processes, chunk=_FILES_AT_ONCE):
+        queries = shared.setdefault(summary.queries, summary.queries)
+        by_file[summary.file] = replace(summary, queries=queries)
+    return [by_file[file] for file in files]
+
+
+def _read_result(file: Path) -> ResultSummary:
+    result = read_result(file)
+    measured = result.measurement
+    candidates = result.candidates
+    headline = measured.headline
+    values = measured.per_query[headline]
+    return ResultSummary(
+        submission=result.submission,
+        task=result.task,
+        candidates=candidates.name,
+        depth=candidates.depth,
+        headline=headline,
+        value=result[headline],
+        first_stage=result.first_stage[headline],
+        ceiling=result.ceiling[headline],
+        missing=max(0, candidates.queries - measured.queries + measured.missing_queries),
+        digest=file_digest(file),
+        file=file,
+        result=replace(result, measurement=replace(measured, per_query={})),
+        queries=tuple(values),
+        values=np.array(list(values.values()), np.float64),
+    )
+
+
+def _rank_rows(
+    tasks: tuple[Task, ...], submissions: Mapping[str, Submission], competing: Iterable[ResultSummary]
+) -> tuple[Row, ...]:
+    """The overview's lines, best mean first, lines without a mean after them."""
+    wanted = {name for t in tasks for name in members(t)}
+    by_line: dict[tuple[str, str], dict[str, ResultSummary]] = {}
+    for summary in competing:
+        if summary.task in wanted:
+            by_line.setdefault((summary.submission, summary.candidates), {})[summary.task] = summary
+
+    complete: list[tuple[Row, list[np.ndarray]]] = []
+    incomplete: list[Row] = []
+    for (slug, candidates), by_task in by_line.items():
+        values: dict[str, float] = {}
+        parts = []
+        arrays = []
+        for t in tasks:
+            part = [by_task[name] for name in members(t) if name in by_task]
+            parts.append(part)
+            if len(part) == len(members(t)) and not any(summary.missing for summary in part):
+                values[t.name] = mean(summary.value for summary in part)
+                arrays.append(_values_of_task(part))
+        results = tuple(by_task[name] for name in sorted(by_task))
+        is_whole = len(values) == len(tasks) and bool(tasks)
+        row = Row(
+            submission=submissions[slug],
+            candidates=candidates,
+            depth=results[0].depth,
+            values=values,
+            results=results,
+            finished=len(values),
+            wanted=len(tasks),
+            mean=mean(values.values()) if is_whole else None,
+            spent=_cost_summary(submissions[slug], parts, is_whole),
+        )
+        if is_whole:
+            complete.append((row, arrays))
+        else:
+            incomplete.append(row)
+    complete.sort(key=lambda one: (-(one[0].mean or 0), one[0].submission.name, one[0].candidates))
+    incomplete.sort(key=lambda row: (-row.finished, row.submission.name, row.candidates))
+
+    systems = [arrays for _, arrays in complete]
+    _check_sizes([row.results[0] for row, _ in complete], systems)
+    groups = rank_groups(systems, [row.candidates for row, _ in complete])
+    starts = range(0, len(systems), _INTERVALS_AT_ONCE)
+    blocks = map_unordered(
+        lambda start: (start, mean_intervals(systems[start : start + _INTERVALS_AT_ONCE])),
+        starts,
+        worker_count(len(starts), 3),
+    )
+    intervals = [interval for _, block in sorted(blocks) for interval in block]
+    first_stages = {row.candidates: row.mean for row, _ in complete if row.is_first_stage}
+    ranked = []
+    for (row, _), interval, group in zip(complete, intervals, groups, strict=True):
+        before = first_stages.get(row.candidates)
+        gain = None if row.mean is None or before is None else row.mean - before
+        ranked.append(replace(row, interval=interval, group=group, gain=gain))
+    return (*ranked, *incomplete)
+
+
+def _values_of_task(part: Sequence[ResultSummary]) -> np.ndarray:
+    """Headline values on a task; those of several members are weighted so that their mean is the mean of means."""
+    if len(part) == 1:
+        return part[0].values
+    total = sum(len(summary.values) for summary in part)
+    return np.concatenate([summary.values * (total / (len(part) * len(summary.values))) for summary in part])
+
+
+def _check_sizes(summaries: Sequence[ResultSummary], systems: Sequence[Sequence[np.ndarray]]) -> None:
+    sizes = [[len(values) for values in arrays] for arrays in systems]
+    for summary, size in zip(summaries, sizes, strict=True):
+        if size != sizes[0]:
+            raise BadInput(
+                "was measured on another number of queries than other results of its task; "
+                "run `exabench bench run` again",
+                file=summary.file,
+            )
+
+
+def _cost_summary(submission: Submission, parts: Sequence[Sequence[ResultSummary]], is_whole: bool) -> CostSummary:
+    if submission.slug == FIRST_STAGE:
+        return CostSummary(0.0, 0.0, why="the first stage itself: nothing was reranked")
+    if submission.kind in EXTERNAL_RUN_KINDS:
+        return CostSummary(why="the ranking was sent in: what it took was not seen")
+    costs: list[list[Cost]] = []
+    for part in parts:
+        known = [summary.result.cost for summary in part if summary.result.cost]
+        if len(known) < len(part):
+            return CostSummary(why="a result says nothing about its cost")
+        costs.append(known)
+    sizes = {cost.parameters for known in costs for cost in known}
+    parameters = sizes.pop() if len(sizes) == 1 else None
+    if not is_whole:
+        return CostSummary(parameters=parameters, why="tasks are missing: a mean over the others is another number")
+    exact = _mean_over_tasks(costs, lambda cost: cost.flops_exact)
+    places = {cost.timing.hardware for known in costs for cost in known if cost.timing}
+    p50 = None
+    if len(places) == 1:  # seconds of two machines make no mean
+        p50 = _mean_over_tasks(costs, lambda cost: cost.timing.p50 if cost.timing else None)
+    return CostSummary(
+        flops_exact=exact,
+        flops_paper=_mean_over_tasks(costs, lambda cost: cost.flops_paper),
+        parameters=parameters,
+        p50=p50,
+        hardware=places.pop() if p50 is not None else "",
+        why="" if exact is not None else "the model behind its server is not known",
+    )
+
+
+def _mean_over_tasks(costs: Sequence[Sequence[Cost]], read: Callable[[Cost], float | None]) -> float | None:
+    """The mean over tasks of the mean over their results; None where one is not known."""
+    means = []
+    for known in costs:
+        numbers = [number for cost in known if (number := read(cost)) is not None]
+        if len(numbers) < len(known):
+            return None
+        means.append(mean(numbers))
+    return mean(means)

@@ -31,7 +31,7 @@ from exabench.bench.ledger import Ledger, read_result
 from exabench.bench.submissions import submission_text
 from exabench.bench.submitting import submit
 from exabench.board.pages import figures, render
-from exabench.board.pages._format import clean, effect, https, millions, p_value, score, signed, span, tera, three
+from exabench.board.pages._format import clean, effect, https, p_value, score, signed, span, three_digits
 from exabench.board.ranking import Board, Reported
 from exabench.core.errors import BadInput, CannotWrite
 from exabench.core.files import digest_of, only_writer
@@ -360,13 +360,13 @@ def test_the_feed_is_atom_newest_first(mini_board: Path, site: Path, monkeypatch
         (p_value(0.0001), "< 0.001"),
         (p_value(0.0494), "0.049"),
         (effect(-0.5), "−0.50"),
-        (three(None), "–"),
-        (three(0), "0"),
-        (three(0.03124), "0.0312"),
-        (three(4.7), "4.70"),
-        (three(1250.4), "1,250"),
-        (tera(3.12e11), "0.312"),
-        (millions(22_713_601), "22.7"),
+        (three_digits(None), "–"),
+        (three_digits(0), "0"),
+        (three_digits(0.03124), "0.0312"),
+        (three_digits(4.7), "4.70"),
+        (three_digits(1250.4), "1,250"),
+        (three_digits(3.12e11, 1e12), "0.312"),
+        (three_digits(22_713_601, 1e6), "22.7"),
         (https("javascript:alert(1)"), ""),
         (https("https://example.org/a?b=c"), "https://example.org/a?b=c"),
         (https("https://example.org/\nx"), ""),

@@ -400,7 +400,7 @@ def test_a_board_that_knows_its_address_gives_whole_addresses(board: Path) -> No
 
 
 def test_a_long_feed_is_cut(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("exabench.board.pages._feeds.NEWEST", 2)
+    monkeypatch.setattr("exabench.board.pages._provenance.NEWEST", 2)
     assert made(board)["feed.atom"].count(b"<entry>") == 2
 
 

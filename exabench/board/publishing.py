@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from exabench.bench.ledger import Ledger
@@ -82,23 +81,20 @@ class _SitePublication(Publication):
     title: str
 
     def check(self) -> None:
+        """Read the site. Raises BadInput for a link, and for a file that publishing writes itself."""
         if not (self.folder / START).is_file():
             raise BadInput(f"is no site: {START} is missing; build one (exabench board build)", file=self.folder)
-
-    @cached_property
-    def _pages(self) -> dict[str, Path]:
-        """The files of the site by path. Raises BadInput for a link, and for a file that publishing writes itself."""
-        pages = {}
+        self._digests: dict[str, str] = {}
         for file in sorted(self.folder.rglob("*")):
-            path = file.relative_to(self.folder)
+            path = file.relative_to(self.folder).as_posix()
             if file.is_symlink():
                 raise BadInput("is a link; a site holds plain files only", file=file)
-            if file.is_file() and not any(part.startswith(".") for part in path.parts):
-                pages[path.as_posix()] = file
-        for name in (CARD, MANIFEST):
-            if name in pages:
-                raise BadInput("is no page: publishing writes a file of that name", file=self.folder / name)
-        return pages
+            if path in (CARD, MANIFEST):
+                raise BadInput("is no page: publishing writes a file of that name", file=file)
+            if file.is_file() and "/." not in f"/{path}":  # hidden files are no pages
+                self._digests[path] = file_digest(file)
+        body = {"format": 1, "kind": "site", "title": self.title, "files": self._digests}
+        self._manifest = json_text({**body, "digest": digest_of(body)}).encode()
 
     def version_at(self, commit: str) -> str | None:
         return "" if self.read(MANIFEST, commit) == self._manifest and self._has_card(commit) else None
@@ -110,12 +106,14 @@ class _SitePublication(Publication):
         if manifest is not None:
             old = listed_files(manifest, "site", f"{self.place.name}@{self.head}: {MANIFEST}")
         files: dict[str, Path | bytes] = {}
-        for path, page in self._pages.items():
-            if old.get(path) != self._digests[path]:
-                files[path] = page
+        for path, digest in self._digests.items():
+            if old.get(path) != digest:
+                files[path] = self.folder / path
         gone = sorted(old.keys() - self._digests.keys())
-        if not self._has_card(self.head):
-            files[CARD] = self._new_card
+        if not self._has_card(self.head):  # the Hub reads its head, who opens the repository the line below
+            head = f"title: {json.dumps(self.title)}\nsdk: static\napp_file: {START}\npinned: false\n"
+            text = "The built pages of a leaderboard. They are made from its files by exabench."
+            files[CARD] = f"---\n{head}---\n\n{text}\n".encode()
         message = f"{self.title}: {plural(len(files), 'file')} changed, {len(gone)} gone"
         return Commit(version="", message=message, files={**files, MANIFEST: self._manifest}, delete=gone)
 
@@ -123,20 +121,3 @@ class _SitePublication(Publication):
         """Does the README of a commit tell the Hub that the site is static?"""
         data = self.read(CARD, commit)
         return data is not None and _STATIC.match(data.decode(errors="replace")) is not None
-
-    @cached_property
-    def _digests(self) -> dict[str, str]:
-        return {path: file_digest(page) for path, page in self._pages.items()}
-
-    @cached_property
-    def _manifest(self) -> bytes:
-        body = {"format": 1, "kind": "site", "title": self.title, "files": self._digests}
-        return json_text({**body, "digest": digest_of(body)}).encode()
-
-    @property
-    def _new_card(self) -> bytes:
-        """The head that the Hub reads, and a line for who opens the repository."""
-        head = f"title: {json.dumps(self.title)}\nsdk: static\napp_file: {START}\npinned: false\n"
-        return (
-            f"---\n{head}---\n\nThe built pages of a leaderboard. They are made from its files by exabench.\n".encode()
-        )

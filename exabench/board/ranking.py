@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -152,6 +152,19 @@ class Reported:
 
 
 @dataclass(frozen=True)
+class TrainingTable:
+    """A table that a model learnt from, as its report tells, and the board's own release of that dataset or None."""
+
+    told: Mapping[str, Any]
+    release: Release | None
+
+    @property
+    def same(self) -> bool:
+        """Is the board's release the one that was learnt from, or has it another content by now?"""
+        return self.release is not None and self.release.content == self.told["content"]
+
+
+@dataclass(frozen=True)
 class QueryChange:
     """One query: the value of the submission, that of the first stage before it, and by how much it is higher."""
 
@@ -178,12 +191,12 @@ class Board:
     results: tuple[ResultSummary, ...]
     reported: tuple[Reported, ...]
     rankings: tuple[Ranking, ...]
-    datasets: tuple[Release, ...] = ()
-    trainings: Mapping[str, Training] = field(default_factory=dict)
-    entries: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
-    changes: tuple[BoardChange, ...] = ()
-    digests: Mapping[str, str] = field(default_factory=dict)
-    unlike: Collection[str] = ()
+    datasets: tuple[Release, ...]
+    trainings: Mapping[str, Training]
+    entries: Mapping[str, tuple[Entry, ...]]
+    changes: tuple[BoardChange, ...]
+    digests: Mapping[str, str]
+    unlike: Collection[str]
 
     @classmethod
     def read(cls, folder: str | Path) -> Board:
@@ -222,20 +235,15 @@ class Board:
             chosen = tuple(task(name) for name in expand(names))
             rankings[slug] = Ranking(title, slug, chosen, _rank_rows(chosen, submissions, competing.values()))
 
-        by_task: dict[str, list[ResultSummary]] = {name: [] for t in tasks for name in members(t)}
-        for summary in counted:
-            if summary.task in by_task:
-                by_task[summary.task].append(summary)
-        entries: dict[str, tuple[Entry, ...]] = {}
-        for name, summaries in by_task.items():
-            summaries.sort(key=lambda one: (-one.value, one.submission, one.candidates))
-            ranked = [one for one in summaries if one.digest in competing]
-            arrays = [[one.values] for one in ranked]
-            _check_sizes(ranked, arrays)
-            numbers = iter(rank_groups(arrays, [one.candidates for one in ranked]))
+        by_task = group_by(counted, lambda one: one.task)
+        entries: dict[str, tuple[Entry, ...]] = {name: () for t in tasks for name in members(t)}
+        for name in entries:
+            listing = sorted(by_task.get(name, ()), key=lambda one: (-one.value, one.submission, one.candidates))
+            ranked = [one for one in listing if one.digest in competing]
+            groups = iter(_rank_groups(ranked, [[one.values] for one in ranked]))
             lines = []
-            for one in summaries:
-                group = next(numbers) if one.digest in competing else None
+            for one in listing:
+                group = next(groups) if one.digest in competing else None
                 lines.append(Entry(submissions[one.submission], one, group, one.digest not in unlike))
             entries[name] = tuple(lines)
 
@@ -291,10 +299,8 @@ class Board:
     @cached_property
     def by_submission(self) -> Mapping[str, list[ResultSummary]]:
         """The results with pages of each filed submission."""
-        by_submission: dict[str, list[ResultSummary]] = {slug: [] for slug in self.submissions}
-        for summary in self.shown:
-            by_submission[summary.submission].append(summary)
-        return by_submission
+        shown = group_by(self.shown, lambda one: one.submission)
+        return {slug: shown.get(slug, []) for slug in self.submissions}
 
     @cached_property
     def single_tasks(self) -> list[Task]:
@@ -305,7 +311,7 @@ class Board:
     def build_digest(self) -> str:
         """One digest over all that the board was read from."""
         parts = []
-        for slug, digest in sorted(self.digests.items()):
+        for slug, digest in self.digests.items():
             training = self.trainings.get(slug)
             parts.append(f"{slug} {digest} {_digest(training) if training else ''}\n")
         parts += [summary.digest for summary in self.results]
@@ -331,6 +337,12 @@ class Board:
     def release(self, name: str) -> Release | None:
         """The board's own dataset of that name, or None."""
         return next((release for release in self.datasets if release.name == name), None)
+
+    def training_tables(self, slug: str) -> list[TrainingTable]:
+        """The tables that a submission's model learnt from; none where no report of a training came with it."""
+        if slug not in self.trainings:
+            return []
+        return [TrainingTable(told, self.release(told["name"])) for told in self.trainings[slug].values["data"]]
 
     def first_stage(self, summary: ResultSummary) -> ResultSummary | None:
         """The result of the first stage under a result; None where the board holds none over the same queries."""
@@ -472,8 +484,7 @@ def _rank_rows(
     incomplete.sort(key=lambda row: (-row.finished, row.submission.name, row.candidates))
 
     systems = [arrays for _, arrays in complete]
-    _check_sizes([row.results[0] for row, _ in complete], systems)
-    groups = rank_groups(systems, [row.candidates for row, _ in complete])
+    groups = _rank_groups([row.results[0] for row, _ in complete], systems)
     starts = range(0, len(systems), _INTERVALS_AT_ONCE)
     blocks = map_unordered(
         lambda start: (start, mean_intervals(systems[start : start + _INTERVALS_AT_ONCE])),
@@ -498,7 +509,8 @@ def _values_of_task(part: Sequence[ResultSummary]) -> np.ndarray:
     return np.concatenate([summary.values * (total / (len(part) * len(summary.values))) for summary in part])
 
 
-def _check_sizes(summaries: Sequence[ResultSummary], systems: Sequence[Sequence[np.ndarray]]) -> None:
+def _rank_groups(summaries: Sequence[ResultSummary], systems: Sequence[Sequence[np.ndarray]]) -> list[int]:
+    """The rank group of each system, best first, of which one result is given. Raises BadInput for unlike queries."""
     sizes = [[len(values) for values in arrays] for arrays in systems]
     for summary, size in zip(summaries, sizes, strict=True):
         if size != sizes[0]:
@@ -507,6 +519,7 @@ def _check_sizes(summaries: Sequence[ResultSummary], systems: Sequence[Sequence[
                 "run `exabench bench run` again",
                 file=summary.file,
             )
+    return rank_groups(systems, [summary.candidates for summary in summaries])
 
 
 def _cost_summary(submission: Submission, parts: Sequence[Sequence[ResultSummary]], is_whole: bool) -> CostSummary:

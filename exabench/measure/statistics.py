@@ -22,6 +22,7 @@ RESAMPLES = 10_000
 SEED = 20240601  # any number does, as long as everybody uses the same one
 ALPHA = 0.05
 LEVEL = 0.95  # of every interval
+_BOUNDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 TESTS = ("t", "permutation")
 _BLOCK = 4_000_000  # random draws held at a time
 _AT_ONCE = 64  # systems whose intervals are computed together
@@ -71,7 +72,7 @@ def paired_test(a: Sequence[np.ndarray], b: Sequence[np.ndarray], test: str = "t
     differences = [np.asarray(x, np.float64) - np.asarray(y, np.float64) for x, y in zip(a, b, strict=True)]
     lengths = [len(task) for task in differences]
     every = np.concatenate(differences)
-    terms = every * np.concatenate([np.full(size, 1 / (size * len(lengths))) for size in lengths])
+    terms = every * np.repeat(1 / (np.array(lengths) * len(lengths)), lengths)
     observed = math.fsum(terms)
     spread = float(every.std(ddof=1)) if len(every) > 1 else 0.0
     if test == "t":
@@ -163,7 +164,7 @@ def bootstrap_intervals(table: np.ndarray) -> np.ndarray:
         return np.zeros((len(table), 2))
     columns = np.asarray(table, np.float64).T
     means = np.concatenate([weights @ columns for weights in _resample_weights(len(columns))])
-    return np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).T
+    return np.quantile(means, _BOUNDS, axis=0).T
 
 
 def mean_intervals(systems: Sequence[Sequence[np.ndarray]]) -> list[tuple[float, float]]:
@@ -183,7 +184,7 @@ def mean_intervals(systems: Sequence[Sequence[np.ndarray]]) -> list[tuple[float,
             if size:
                 drawn = [np.rint(weights * size) @ columns for weights in _resample_weights(size)]
                 means += np.concatenate(drawn).T / (_STEPS * size)
-        low, high = np.quantile(means / tasks, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1, overwrite_input=True)
+        low, high = np.quantile(means / tasks, _BOUNDS, axis=1, overwrite_input=True)
         intervals += zip(low.tolist(), high.tolist(), strict=True)
     return intervals
 
@@ -209,7 +210,7 @@ def _student(differences: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarra
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = variance**2 / below
         p_values = 2 * stdtr(freedom, -np.abs(means) / error)
-        reach = error * stdtrit(freedom, (1 + LEVEL) / 2)
+        reach = error * stdtrit(freedom, _BOUNDS[1])
     # Where no two differences of a system differ, they are certain, unless there is but one to each task.
     certain = 0.0 if max(lengths) > 1 else 1.0
     p_values = np.where(variance > 0, p_values, np.where(means == 0, 1.0, certain))

@@ -77,6 +77,11 @@ def made_up(lines: int) -> Board:
         results=tuple(result for row in rows for result in row.results),
         reported=(),
         rankings=(ranking,),
+        datasets=(),
+        trainings={},
+        entries={},
+        changes=(),
+        unlike=(),
     )
 
 

@@ -12,8 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from exabench.board.pages import (
     _compare,
-    _efficiency,
-    _feeds,
     _overview,
     _provenance,
     _results,
@@ -22,7 +20,7 @@ from exabench.board.pages import (
     downloads,
 )
 from exabench.board.pages._format import FILTERS, harmless
-from exabench.board.pages._page import MANIFEST, PLACES, Page, is_safe, stamp
+from exabench.board.pages._page import MANIFEST, PLACES, STATES, Page, is_safe, stamp
 from exabench.board.ranking import Board
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, json_text, only_writer, read_json, writing
@@ -31,7 +29,7 @@ from exabench.core.parallel import map_unordered, worker_count
 
 FORMAT = 1
 # Modules whose pages show the whole board come first: each is long work for one process.
-_WHOLE = (downloads, _overview, _efficiency, _provenance, _compare, _feeds, _task_views, _training_views)
+_WHOLE = (downloads, _overview, _provenance, _compare, _task_views, _training_views)
 _TOGETHER = 60  # small pages that a process makes at a time: those of ten results
 _FEWEST = 30  # batches for which a second process is worth its start
 
@@ -103,6 +101,7 @@ def _compare_site(
         PLACES,
         board=board,
         FIRST_STAGE=FIRST_STAGE,
+        states=STATES,
         # Where readers start: the pages at the top of the site and each folder's index.
         paths={path for path in html if "/" not in path or path.endswith("/index.html")},
         # Of a page that shows no result; the others have their own.

@@ -5,12 +5,12 @@ Per-query values are exact, because a rounded one moves a p-value.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from exabench.board.pages._page import Page, queries_data, script
 from exabench.board.pages.downloads import short
-from exabench.board.ranking import Board, Ranking, ResultSummary, group_by
+from exabench.board.ranking import Board, ResultSummary, group_by
 from exabench.core.files import digest_of
 from exabench.core.nouns import FIRST_STAGE
 
@@ -21,14 +21,15 @@ _DIGITS = 16  # of a digest: told apart, not proven
 
 def pages(board: Board) -> Iterator[Page]:
     """Both pages, the lines of the board, the groups of its rankings and tasks, and the queries of every list."""
-    yield Page("compare.html", lambda: {"lines": len(board.shown)}, "compare.html")
-    tables = [(ranking, ranking.rows[:WRITTEN]) for ranking in board.rankings if ranking.rows]
-    yield Page("significance.html", lambda: {"most": MOST, "tables": tables}, "significance.html")
+    yield Page("compare.html", dict, "compare.html")
+    yield Page("significance.html", lambda: {"most": MOST, "written": WRITTEN}, "significance.html")
     yield Page("data/lines.js", partial(lines_script, board))
     for ranking in board.rankings:
-        yield Page(f"data/groups/view.{ranking.slug}.js", partial(ranking_groups, ranking))
-    for name in board.entries:
-        yield Page(f"data/groups/task.{name}.js", partial(task_groups, board, name))
+        means = [(row.submission.slug, row.candidates, row.mean, row.group) for row in ranking.rows]
+        yield _groups(f"view.{ranking.slug}", means)
+    for name, entries in board.entries.items():
+        values = [(one.result.submission, one.result.candidates, one.result.value, one.group) for one in entries]
+        yield _groups(f"task.{name}", values)
     first = {queries_data(summary): summary for summary in reversed(board.shown)}
     for path, summary in sorted(first.items()):
         queries = {"of": [summary.task, summary.candidates], "ids": summary.queries}
@@ -67,22 +68,10 @@ def lines_script(board: Board) -> bytes:
     )
 
 
-def ranking_groups(ranking: Ranking) -> bytes:
-    """The lines of a ranking that have a mean, best first: slug, candidates, mean, rank group."""
-    lines = []
-    for row in ranking.rows:
-        if row.mean is not None:
-            lines.append([row.submission.slug, row.candidates, short(row.mean), row.group])
-    return script("groups", {"key": f"view.{ranking.slug}", "rows": lines})
-
-
-def task_groups(board: Board, name: str) -> bytes:
-    """The same of one task."""
-    lines = []
-    for entry in board.entries[name]:
-        if entry.group is not None:
-            lines.append([entry.submission.slug, entry.result.candidates, short(entry.result.value), entry.group])
-    return script("groups", {"key": f"task.{name}", "rows": lines})
+def _groups(key: str, lines: Iterable[tuple[str, str, float | None, int | None]]) -> Page:
+    """The lines of a ranking or a task that have a group, best first: slug, candidates, value, rank group."""
+    rows = [[slug, candidates, short(value), group] for slug, candidates, value, group in lines if group is not None]
+    return Page(f"data/groups/{key}.js", partial(script, "groups", {"key": key, "rows": rows}))
 
 
 def vector_script(summary: ResultSummary) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,9 +19,8 @@ MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
 
 # What HTML and XML forbid, and the marks that turn text around or hide in it: shown, but without their effect.
-_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-_PLANES = range(0x10000, 0x110000, 0x10000)
-_BEYOND = re.compile("[" + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in _PLANES) + "]")
+_ENDS_OF_PLANES = "".join(chr(end) + chr(end + 1) for end in range(0xFFFE, 0x110000, 0x10000))
+_FORBIDDEN = re.compile(rf"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{_ENDS_OF_PLANES}]")
 _TURNING = re.compile(r"[\u061c\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u2069\ufeff]")
 
 
@@ -29,8 +29,19 @@ def clean(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = _BEYOND.sub("\N{REPLACEMENT CHARACTER}", _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text))
+    text = _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
     return _TURNING.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
+
+
+def clean_texts(value: Any) -> Any:
+    """`value` with every text in it clean, tuples as lists."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean(key): clean_texts(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean_texts(part) for part in value]
+    return value
 
 
 def harmless(value: Any) -> Any:
@@ -82,24 +93,15 @@ def count(value: int | None) -> str:
     return NOTHING if value is None else f"{value:,}"
 
 
-def three(value: float | None) -> str:
-    """An amount with three digits that count, and thousands apart: 0.0312, 4.70, 1,250."""
+def three_digits(value: float | None, unit: float = 1) -> str:
+    """An amount in a unit with three digits that count, and thousands apart: 0.0312, 4.70, 1,250."""
     if value is None:
         return NOTHING
-    places = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
-    rounded = round(value, places)  # 9.996 has two decimals, 10.0 one
-    places = max(0, 2 - math.floor(math.log10(abs(rounded)))) if rounded else 0
-    return f"{rounded:,.{places}f}".replace("-", MINUS)
-
-
-def tera(flops: float | None) -> str:
-    """FLOPs as TFLOPs."""
-    return three(None if flops is None else flops / 1e12)
-
-
-def millions(parameters: float | None) -> str:
-    """A number of weights in millions."""
-    return three(None if parameters is None else parameters / 1e6)
+    amount = value / unit
+    for _ in range(2):  # rounded twice, for 9.996 has two decimals and 10.0 has one
+        places = max(0, 2 - math.floor(math.log10(abs(amount)))) if amount else 0
+        amount = round(amount, places)
+    return f"{amount:,.{places}f}".replace("-", MINUS)
 
 
 def https(link: str) -> str:
@@ -107,18 +109,14 @@ def https(link: str) -> str:
     return link if LINK.fullmatch(link) else ""
 
 
-def training(submission: Submission) -> str:
-    """The training data in one line."""
+def training(submission: Submission, most: int = sys.maxsize) -> str:
+    """The training data in one line: the first `most`, and how many more there are (never one)."""
     data = submission.training_data
-    return data if isinstance(data, str) else ", ".join(data) or "none"
-
-
-def training_shortly(submission: Submission) -> str:
-    """The first of the training data, and how many more there are: for a table's cell."""
-    data = submission.training_data
-    if isinstance(data, str) or len(data) <= 4:
-        return training(submission)
-    return f"{', '.join(data[:3])} and {len(data) - 3} more"
+    if isinstance(data, str):
+        return data
+    if len(data) - 1 > most:
+        return f"{', '.join(data[:most])} and {len(data) - most} more"
+    return ", ".join(data) or "none"
 
 
 def flat(value: Any) -> str:
@@ -147,7 +145,7 @@ def anchor(id: str) -> str:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        score, signed, span, signed_span, p_value, percent, effect, count, three, tera, millions, https, training,
-        training_shortly, first_stage, flat, toml_text, anchor
+        score, signed, span, signed_span, p_value, percent, effect, count, three_digits, https, training,
+        first_stage, flat, toml_text, anchor
     )
 }  # fmt: skip

@@ -1,9 +1,9 @@
-"""The overviews of a board's rankings and their heat maps, with the data of both for the browser."""
+"""The pages of each ranking: its overview and heat map, with data for the browser, and effectiveness against cost."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,16 +11,28 @@ from typing import Any
 from markupsafe import Markup
 
 from exabench.bench.contamination import exposed
-from exabench.board.pages._format import training_shortly
-from exabench.board.pages._page import WRITTEN, Page, heat_page, overview_data, ranking_page, scores_data, script, stamp
+from exabench.board.pages._format import training
+from exabench.board.pages._page import (
+    WRITTEN,
+    Page,
+    Values,
+    efficiency_page,
+    heat_page,
+    overview_data,
+    ranking_page,
+    scores_data,
+    script,
+    stamp,
+)
 from exabench.board.pages.downloads import row_record, short
-from exabench.board.pages.figures import ListScores, panels
-from exabench.board.ranking import Board, Ranking, group_by, members
+from exabench.board.pages.figures import VALUE, CostPoint, ListScores, frontier, panels
+from exabench.board.ranking import Board, CostSummary, Ranking, Row, group_by, members
 from exabench.core.licences import is_open_for_software
 from exabench.core.nouns import FIRST_STAGE, Submission, Task
 from exabench.measure.metric_values import mean
 
 DRAWN = 40  # lines of a candidate list in the overview's figure; its table holds all
+POINTS = 200  # points in a figure of costs, those of the front first
 SHOWN = 20_000  # cells of tasks that an overview shows before it is asked for them
 _STEPS = (0.005, 0.02, 0.05, 0.1)  # from which a difference has the next colour, as in overview.js and heat.html
 
@@ -60,28 +72,25 @@ COLUMNS = (
 
 
 def pages(board: Board) -> Iterator[Page]:
-    """For each ranking an overview, its heat map, and the two script files that hold the columns of both."""
+    """For each ranking an overview, its heat map, the two script files that hold the columns of both, and its costs."""
     for ranking in board.rankings:
         yield Page(heat_page(board, ranking), partial(heat, board, ranking), "heat.html")
         yield Page(ranking_page(board, ranking), partial(overview, board, ranking), "overview.html")
         yield Page(overview_data(ranking), partial(columns_script, board, ranking))
         yield Page(scores_data(ranking), partial(scores_script, board, ranking))
+        yield Page(efficiency_page(board, ranking), partial(efficiency, ranking), "efficiency.html")
 
 
-def overview(board: Board, ranking: Ranking) -> dict[str, Any]:
+def overview(board: Board, ranking: Ranking) -> Values:
     """An overview: the board seen through the tasks of one ranking."""
     owners = {row.submission.slug: row.submission.owner for row in ranking.rows}
     lines = [(row, exposure(board, ranking.tasks, row.submission)) for row in ranking.rows[:WRITTEN]]
     return {
         "ranking": ranking,
-        "columns": [column for column in COLUMNS if column.shown],
+        "columns": COLUMNS,
         "lines": lines,
-        "count": len(ranking.rows),
         "owners": Counter(owners.values()),
-        "tasks": ranking.tasks,
         "shown_tasks": ranking.tasks if _shows_tasks(ranking) else (),
-        "submissions": sum(one.kind != "baseline" and not one.withdrawn for one in board.submissions.values()),
-        "withdrawn": sorted(board.withdrawn, key=lambda one: one.name),
         "scores": _figure(ranking),
         "stamp": stamp(summary for row in ranking.rows for summary in row.results),
     }
@@ -108,7 +117,7 @@ def columns_script(board: Board, ranking: Ranking) -> bytes:
             "slug": sent.slug,
             "owner": sent.owner,
             "open": int(is_open_for_software(sent.licence)),
-            "training_data": training_shortly(sent),
+            "training_data": training(sent, 3),
             "exposure": exposure(board, ranking.tasks, sent),
             "family": sent.family,
             "why": row.spent.why,
@@ -162,7 +171,7 @@ def _figure(ranking: Ranking) -> Markup:
     return panels("scores", drawn, "Score by first stage and depth", about)
 
 
-def heat(board: Board, ranking: Ranking) -> dict[str, Any]:
+def heat(board: Board, ranking: Ranking) -> Values:
     """The first lines against their first stage; the browser turns to the others and to other baselines."""
     first_stages = {row.candidates: row.values for row in ranking.rows if row.is_first_stage}
     rows = [row for row in ranking.rows if not row.is_first_stage]
@@ -182,7 +191,6 @@ def heat(board: Board, ranking: Ranking) -> dict[str, Any]:
         "lines": lines,
         "shade": shade,
         "count": len(rows),
-        "tasks": ranking.tasks,
         "stamp": stamp(summary for row in ranking.rows for summary in row.results),
     }
 
@@ -194,3 +202,92 @@ def shade(difference: float | None) -> str:
     step = sum(abs(difference) >= limit for limit in _STEPS)
     direction = "up" if difference > 0 else "down"
     return f"{direction}{step}" if step else "level"
+
+
+@dataclass(frozen=True)
+class CostMeasure:
+    """One way to say what a line cost."""
+
+    key: str
+    title: str
+    axis: str
+    unit: float
+    of: Callable[[CostSummary], float | None]
+
+
+MEASURES = (
+    CostMeasure("exact", "FLOPs per query", "TFLOPs per query", 1e12, lambda spent: spent.flops_exact),
+    CostMeasure("paper", "FLOPs as published", "TFLOPs per query, E2R-FLOPs", 1e12, lambda spent: spent.flops_paper),
+    CostMeasure("parameters", "Parameters", "parameters, millions", 1e6, lambda spent: spent.parameters),
+)
+
+
+def efficiency(ranking: Ranking) -> Values:
+    """The page: a figure for each measure of cost, then the table behind them: its fronts and the best means."""
+    rows = [row for row in ranking.rows if row.mean is not None]
+    measures = list(MEASURES)
+    hardware = sorted({row.spent.hardware for row in rows} - {""})
+    for number, place in enumerate(hardware or [""], 1):  # seconds of two machines do not compare
+        key = "latency" if number == 1 else f"latency-{number}"
+        title = f"Latency on {place}" if place else "Latency"
+        measures.append(CostMeasure(key, title, "seconds per query, median", 1, partial(_seconds, place)))
+
+    sections = []
+    fronts: list[list[str]] = [[] for _ in rows]  # the keys of the figures in which a row is on the front
+    for measure in measures:
+        front = pareto_front(rows, measure.of)
+        figure = _frontier(measure, rows, front)
+        sections.append((measure, figure))
+        if figure:
+            for place_of_row in front:
+                fronts[place_of_row].append(measure.key)
+    lines = []
+    for number, row in enumerate(rows):
+        if number < WRITTEN or fronts[number]:
+            lines.append((row, ", ".join(fronts[number])))
+    return {
+        "ranking": ranking,
+        "lines": lines,
+        "count": len(rows),
+        "sections": sections,
+        "stamp": stamp(summary for row in rows for summary in row.results),
+    }
+
+
+def _seconds(place: str, spent: CostSummary) -> float | None:
+    return spent.p50 if spent.hardware == place else None
+
+
+def pareto_front(rows: Sequence[Row], cost: Callable[[CostSummary], float | None]) -> list[int]:
+    """The places of rows, cheapest first, that no other beats: none is as cheap and better, or as good and cheaper."""
+    paid = []
+    for place, row in enumerate(rows):
+        price = cost(row.spent)
+        if price and row.mean is not None:
+            paid.append((price, -row.mean, place))
+    front: list[tuple[float, float, int]] = []
+    for one in sorted(paid):
+        if not front or one[1] < front[-1][1] or one[:2] == front[-1][:2]:
+            front.append(one)
+    return [place for _, _, place in front]
+
+
+def _frontier(measure: CostMeasure, rows: Sequence[Row], front: Sequence[int]) -> Markup | None:
+    """The figure of a measure, or None where no cost is known in it."""
+    points = []
+    best = set(front)
+    for place in (*front, *(place for place in range(len(rows)) if place not in best)):
+        row = rows[place]
+        cost = measure.of(row.spent)
+        if cost and row.mean is not None and row.interval is not None:
+            label = f"{row.name} over {row.candidates}"
+            short = f"{row.name.split('/')[-1]} ({row.candidates})"
+            points.append(CostPoint(label, short, cost / measure.unit, row.mean, row.interval, place in best))
+    if not points:
+        return None
+    levels = dict.fromkeys((row.name, row.mean or 0.0) for row in rows if row.is_first_stage)
+    names = ", ".join(rows[place].name for place in front)
+    about = f"{VALUE} upwards, {measure.axis} to the right on a logarithmic axis, with 95 % intervals."
+    about = f"{about} Filled points are on the front: {names}. The table has them."
+    title = f"Mean nDCG@10 against {measure.axis}"
+    return frontier(f"f-{measure.key}", points[:POINTS], list(levels), axis=measure.axis, title=title, about=about)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from exabench.board.pages._format import clean
+from exabench.board.pages._format import clean_texts
 from exabench.board.ranking import Board, Ranking, ResultSummary, newest_day
 from exabench.core.errors import BadInput
 
@@ -27,6 +27,10 @@ STATES = {
 }
 
 
+Values: TypeAlias = dict[str, Any]
+"""What fills a template."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """One file of the site at `path`.
@@ -35,24 +39,18 @@ class Page:
     """
 
     path: str
-    make: Callable[[], Mapping[str, Any] | bytes]
+    make: Callable[[], Values | bytes]
     template: str = ""
+
+
+def compact_json(value: Any, sort_keys: bool = False) -> str:
+    """JSON without blanks."""
+    return json.dumps(value, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def script(function: str, *values: Any) -> bytes:
     """A script of one call, `exabench.<function>(values)`. Texts of strangers are made harmless."""
-    texts = [json.dumps(_clean_texts(v), ensure_ascii=False, allow_nan=False, separators=(",", ":")) for v in values]
-    return f"exabench.{function}({','.join(texts)});\n".encode()
-
-
-def _clean_texts(value: Any) -> Any:
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, dict):
-        return {clean(key): _clean_texts(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean_texts(part) for part in value]
-    return value
+    return f"exabench.{function}({compact_json(clean_texts(values))[1:-1]});\n".encode()
 
 
 def stamp(summaries: Iterable[ResultSummary]) -> tuple[str, str]:

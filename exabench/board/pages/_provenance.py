@@ -1,24 +1,27 @@
-"""The pages that vouch for all others and explain them: verify, changes, submit, about, downloads; and static files."""
+"""The pages that vouch for all others and explain them: verify, changes and their feed, submit, about; static files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from exabench.bench.ledger import Ledger, run_path
+from exabench.bench.ledger import Ledger
 from exabench.bench.submissions import FIELDS, KINDS
-from exabench.board.pages._format import clean
-from exabench.board.pages._page import STATES, WRITTEN, Page
-from exabench.board.ranking import Board
+from exabench.board.pages._format import clean_texts, count, score
+from exabench.board.pages._page import WRITTEN, Page, Values, submission_page
+from exabench.board.ranking import Board, group_by, newest_day
 from exabench.core.files import digest_of, file_digest, json_text
 from exabench.data.releases import MANIFEST
 from exabench.measure.statistics import ALPHA, RESAMPLES
 from exabench.models.screening import ERROR_CLASSES, SizeLimits
 
 FORMAT = 1
+NEWEST = 100  # entries of the feed
+LISTED = 10  # results or changes in the words of an entry
 _STATIC = Path(__file__).parent / "static"
 BYTES, RANKING = "the file", "its ranking, unpacked"
 
@@ -27,14 +30,11 @@ def pages(board: Board) -> Iterator[Page]:
     """The pages with the data behind them, and what lies in static/."""
     yield Page("verify.html", partial(verify, board), "verify.html")
     yield Page("data/files.json", partial(files_json, board))
-    withdrawn = board.withdrawn
-    changes = board.changes[::-1]
-    shown = {"newest": changes[:WRITTEN], "total": len(changes), "withdrawn": withdrawn}
-    yield Page("changes.html", lambda: shown, "changes.html")
+    yield Page("changes.html", lambda: {"newest": board.changes[: -WRITTEN - 1 : -1]}, "changes.html")
     yield Page("data/changes.json", partial(changes_json, board))
-    yield Page("submit.html", partial(submit, board), "submit.html")
-    about = {"resamples": RESAMPLES, "alpha": ALPHA, "tasks": board.single_tasks, "states": STATES}
-    yield Page("about.html", lambda: about, "about.html")
+    yield Page("feed.atom", partial(atom, board), "feed.atom")
+    yield Page("submit.html", submit, "submit.html")
+    yield Page("about.html", lambda: {"resamples": RESAMPLES, "alpha": ALPHA}, "about.html")
     yield Page("downloads.html", dict, "downloads.html")
     for file in sorted(_STATIC.iterdir()):
         if file.suffix in (".css", ".js", ".svg"):
@@ -57,32 +57,32 @@ def list_inputs(board: Board) -> list[Input]:
     """Every file that the board was made from: what all results share first, then each submission with its own."""
     ledger = Ledger(board.folder)
 
-    def path_of(file: Path) -> str:
-        return file.relative_to(board.folder).as_posix()
+    inputs: list[Input] = []
 
-    inputs = []
+    def add(kind: str, file: Path, digest: str, of: str = BYTES) -> None:
+        inputs.append(Input(kind, file.relative_to(board.folder).as_posix(), digest, of))
+
     shared = [("board", ledger.folder / "board.toml"), ("change log", ledger.change_log)]
     for one in board.candidates:
         ranking = ledger.candidates_file(one.task, one.name)
-        inputs.append(Input("ranking of candidates", path_of(ranking), one.digest, RANKING))
+        add("ranking of candidates", ranking, one.digest, RANKING)
         shared.append(("candidates", ranking.with_name(f"{one.name}.json")))
         shared.append(("texts of candidates", ledger.shown_file(one.task, one.name)))
     shared += [("dataset", ledger.datasets / release.name / MANIFEST) for release in board.datasets]
     shared += [("reported elsewhere", file) for file in ledger.reported_files()]
     for kind, file in shared:
         if file.is_file():
-            inputs.append(Input(kind, path_of(file), file_digest(file)))
-    for slug, training in sorted(board.trainings.items()):
-        folder = ledger.training_folder(slug)
+            add(kind, file, file_digest(file))
+    for slug, training in board.trainings.items():
         for name, data in sorted(training.files.items()):
-            inputs.append(Input("training", path_of(folder / name), digest_of(data)))
+            add("training", ledger.training_folder(slug) / name, digest_of(data))
     for slug, summaries in board.by_submission.items():
-        inputs.append(Input("submission", path_of(ledger.submission_file(slug)), board.digests[slug]))
+        add("submission", ledger.submission_file(slug), board.digests[slug])
         for summary in summaries:
-            inputs.append(Input("result", path_of(summary.file), summary.digest))
+            add("result", summary.file, summary.digest)
             if board.has_run(summary):
-                run = run_path(slug, summary.task, summary.candidates)
-                inputs.append(Input("run", run, summary.result.run_digest, RANKING))
+                run = ledger.run_file(slug, summary.task, summary.candidates)
+                add("run", run, summary.result.run_digest, RANKING)
     return inputs
 
 
@@ -92,14 +92,13 @@ def files_json(board: Board) -> bytes:
     return f'{{"build": "{board.build_digest}", "format": {FORMAT}, "files": [\n{lines}\n]}}\n'.encode()
 
 
-def verify(board: Board) -> dict[str, Any]:
+def verify(board: Board) -> Values:
     """What `exabench bench verify` checks, and the digests that it checks against."""
     qrels: dict[str, set[str]] = {}
     for one in board.candidates:
         qrels.setdefault(one.task, set()).add(one.qrels_digest)
     inputs = list_inputs(board)
     return {
-        "build": board.build_digest,
         "files": inputs[:WRITTEN],
         "total": len(inputs),
         "tasks": [(t, sorted(qrels.get(t.name, ()))) for t in board.single_tasks],
@@ -109,16 +108,76 @@ def verify(board: Board) -> dict[str, Any]:
 
 def changes_json(board: Board) -> bytes:
     """All changes, newest first, and what was withdrawn."""
-    changes = []
-    for one in reversed(board.changes):
-        changes.append({key: clean(value) if isinstance(value, str) else value for key, value in vars(one).items()})
-    withdrawn = []
-    for sent in board.withdrawn:
-        withdrawn.append({"submission": sent.slug, "name": sent.name, "reason": clean(sent.withdrawn)})
-    return json_text({"format": FORMAT, "changes": changes, "withdrawn": withdrawn}).encode("utf-8", "replace")
+    withdrawn = [{"submission": one.slug, "name": one.name, "reason": one.withdrawn} for one in board.withdrawn]
+    changes = [vars(one) for one in reversed(board.changes)]
+    values = {"format": FORMAT, "changes": changes, "withdrawn": withdrawn}
+    return json_text(clean_texts(values)).encode("utf-8", "replace")
 
 
-def submit(board: Board) -> dict[str, Any]:
+@dataclass(frozen=True)
+class News:
+    """One entry: a submission's results, or what became of its numbers on a day. `key` is its id."""
+
+    date: str
+    key: str
+    page: str
+    title: str
+    words: str
+    kind: str
+
+
+def atom(board: Board) -> Values:
+    """The feed (Atom, RFC 4287): the newest entries, newest first, those of one day in the order of the slugs.
+
+    Its ids lie below the board's address, or are tag URIs (RFC 4151) of its title. A number that came is told with its
+    submission's results; one that changed or went is news of its own.
+    """
+    entries = []
+    for slug, submission in board.submissions.items():
+        if submission.withdrawn:
+            continue
+        sentences = []
+        for one in board.by_submission[slug]:
+            queries = one.result.measurement.queries
+            about = f"first stage {score(one.first_stage)}, {queries} queries, {one.result.state}"
+            sentences.append(f"{one.task} over {one.candidates}: {one.headline} {score(one.value)} ({about})")
+        before = [submission.description] if submission.description else []
+        date = newest_day(board.by_submission[slug]) or "1970-01-01"
+        page = submission_page(slug)
+        entries.append(News(date, page, page, submission.name, _words(before, sentences), "result"))
+
+    later = [one for one in board.changes if one.before is not None and one.submission in board.submissions]
+    for (date, slug), changes in group_by(later, lambda one: (one.date, one.submission)).items():
+        sentences = []
+        for change in changes:
+            after = "none" if change.after is None else score(change.after)
+            moved = f"{change.metric} from {score(change.before)} to {after}"
+            sentences.append(f"{change.task} over {change.candidates}: {moved}, {change.reason}")
+        page = submission_page(slug)
+        number = "1 number" if len(changes) == 1 else f"{count(len(changes))} numbers"
+        title = f"{board.submissions[slug].name}: {number} changed"
+        key = f"{page}#changed-{date}"
+        entries.append(News(date, key, f"{page}#history", title, _words([], sentences), "change"))
+    entries.sort(key=lambda entry: entry.key)
+    entries.sort(key=lambda entry: entry.date, reverse=True)
+    entries = entries[:NEWEST]
+    home = f"{board.url.rstrip('/')}/" if board.url.startswith("https://") else ""
+    return {
+        "home": home,
+        "base": home or f"tag:exabench.github.io,2026:{digest_of(board.title)[7:23]}/",
+        "updated": max([board.updated, *(entry.date for entry in entries)]),
+        "entries": entries,
+    }
+
+
+def _words(before: Sequence[str], sentences: Sequence[str]) -> str:
+    shown = [*before, *sentences[:LISTED]]
+    if len(sentences) > LISTED:
+        shown.append(f"and {count(len(sentences) - LISTED)} more")
+    return ". ".join(shown) + "."
+
+
+def submit() -> Values:
     """How to submit: the grammar as the check of a file knows it, what is taken, what is refused, and the states."""
     from exabench.bench.sandbox import JailLimits
 
@@ -129,8 +188,6 @@ def submit(board: Board) -> dict[str, Any]:
         "taken": SizeLimits(),
         "given": JailLimits(),
         "classes": ERROR_CLASSES,
-        "states": STATES,
-        "tasks": board.single_tasks,
     }
 
 

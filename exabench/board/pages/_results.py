@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,9 +20,9 @@ from exabench.bench.ledger import Ledger, run_path
 from exabench.board.pages._compare import vector_script
 from exabench.board.pages._format import clean, count, score, signed
 from exabench.board.pages._page import (
-    STATES,
     WRITTEN,
     Page,
+    Values,
     list_data,
     owner_page,
     ranking_data,
@@ -32,7 +33,6 @@ from exabench.board.pages._page import (
     submission_page,
     vector_data,
 )
-from exabench.board.pages._training_views import list_training_tables
 from exabench.board.pages.downloads import result_json
 from exabench.board.pages.figures import Span, bars, ladder
 from exabench.board.ranking import Board, QueryChange, ResultSummary, group_by
@@ -52,7 +52,7 @@ def pages(board: Board) -> Iterator[Page]:
     lists = Lists(board)
     owners = group_by(board.submissions.values(), lambda one: owner_page(one.owner))
     for path, sent in sorted(owners.items()):
-        yield Page(path, partial(owner, board, sent), "owner.html")
+        yield Page(path, partial(owner, sent), "owner.html")
     history = group_by(reversed(board.changes), lambda change: change.submission)
     for slug, summaries in board.by_submission.items():
         yield Page(submission_page(slug), partial(submission, board, slug, history.get(slug, ())), "submission.html")
@@ -89,11 +89,11 @@ class Lists:
 
     def pages(self) -> Iterator[Page]:
         """The files of every list that a result of the board is over."""
-        known = {(one.task, one.name): one for one in self._board.candidates}
-        for (task, name), summary in {(one.task, one.candidates): one for one in self._board.shown}.items():
-            if (task, name) in known:
-                for part in range(-(-known[task, name].queries // AT_ONCE)):
-                    yield Page(f"{list_data(summary)}/{part}.js", partial(self.part, task, name, part))
+        over = {(summary.task, summary.candidates): list_data(summary) for summary in self._board.shown}
+        for one in self._board.candidates:
+            if (one.task, one.name) in over:
+                for part in range(math.ceil(one.queries / AT_ONCE)):
+                    yield Page(f"{over[one.task, one.name]}/{part}.js", partial(self.part, one.task, one.name, part))
 
     def has_run(self, summary: ResultSummary) -> bool:
         """Does the board's folder hold the run of a result, and the list that it reranks?"""
@@ -171,30 +171,22 @@ class Lists:
         return script("ranked", f"{summary.task}.{summary.candidates}", 0, tops)
 
 
-def owner(board: Board, sent: Sequence[Submission]) -> dict[str, Any]:
+def owner(sent: Sequence[Submission]) -> Values:
     """The page of an owner: how many submissions there are, and the first of them."""
-    return {
-        "owner": sent[0].owner,
-        "sent": [(one, len(board.by_submission[one.slug])) for one in sent[:WRITTEN]],
-        "total": len(sent),
-        "stamp": ("", ""),
-    }
+    return {"owner": sent[0].owner, "sent": sent[:WRITTEN], "total": len(sent), "stamp": ("", "")}
 
 
-def submission(board: Board, slug: str, history: Sequence[BoardChange] = ()) -> dict[str, Any]:
+def submission(board: Board, slug: str, history: Sequence[BoardChange]) -> Values:
     """The page of a submission; `history` is what became of its numbers, newest first."""
     one = board.submissions[slug]
     summaries = board.by_submission[slug]
-    states = sorted({summary.result.state for summary in summaries})
     spans = []
     for s in summaries:
         spans.append(Span(s.task, s.candidates, s.first_stage, s.value, s.result.interval, s.ceiling))
     about = "Headline metric x 100, from 0 to 100. The numbers are in the table below."
     return {
         "submission": one,
-        "results": [(*tested, board.query_changes(tested[0])) for tested in board.tests(slug)],
         "extremes": EXTREMES,
-        "states": {state: STATES.get(state, "") for state in states},
         "ladder": ladder("ladder", spans, about) if spans else None,
         "declared": _declared(board, one, one.training_data),
         "synthetic": _declared(board, one, one.synthetic_data),
@@ -204,27 +196,19 @@ def submission(board: Board, slug: str, history: Sequence[BoardChange] = ()) -> 
     }
 
 
-def result(board: Board, summary: ResultSummary, lists: Lists) -> dict[str, Any]:
+def result(board: Board, summary: ResultSummary, lists: Lists) -> Values:
     """The page of a result."""
     changes = board.query_changes(summary)
     listed = lists.read(summary.task, summary.candidates) if lists.has_run(summary) else None
     submission = board.submissions[summary.submission]
     return {
         "score": summary,
-        "result": summary.result,
-        "test": board.test(summary),
-        "submission": submission,
-        "alike": summary.digest not in board.unlike,
         "changes": changes,
         "queries": _rows(summary, changes, listed.places if listed else {}),
         "bars": _bars(changes) if changes else None,
         "ranking": listed,
-        "list_folder": list_data(summary),
-        "ranking_file": ranking_data(summary),
         "at_once": AT_ONCE,
-        "about_state": STATES.get(summary.result.state, ""),
         "identity": identity(summary.result.model),
-        "learnt": list_training_tables(board, summary.submission),
         "declared": _declared(board, submission, submission.training_data),
         "run_file": run_path(summary.submission, summary.task, summary.candidates),
         "stamp": stamp([summary]),
@@ -280,7 +264,7 @@ def _declared(board: Board, one: Submission, names: Sequence[str] | str) -> list
     if isinstance(names, str):
         return []
     repositories = {}
-    for table in list_training_tables(board, one.slug):
+    for table in board.training_tables(one.slug):
         repositories[table.told["repository"]] = table.told["name"]
     declared = []
     for name in names:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-from exabench.board.pages._page import WRITTEN, Page, reported_page, stamp, task_page
+from exabench.board.pages._page import WRITTEN, Page, Values, reported_page, stamp, task_page
 from exabench.board.pages._training_views import overlaps
 from exabench.board.pages.figures import ListScores, panels
 from exabench.board.ranking import Board, Entry, Reported, first_stage, group_by
@@ -33,7 +32,7 @@ def pages(board: Board) -> Iterator[Page]:
         yield Page(reported_page(table.name), partial(reported_table, table), "reported.html")
 
 
-def single_task(board: Board, one: Task) -> dict[str, Any]:
+def single_task(board: Board, one: Task) -> Values:
     """The page of a task with judgements of its own."""
     entries = board.entries.get(one.name, ())
     ranked = []
@@ -57,7 +56,8 @@ def single_task(board: Board, one: Task) -> dict[str, Any]:
     lowest = sorted(best, key=lambda query: (best[query][0], -possible.get(query, 0.0), query))
     return {
         "task": one,
-        "frozen": [(each, ceilings.get(each.name)) for each in board.candidates if each.task == one.name],
+        "frozen": [candidates for candidates in board.candidates if candidates.task == one.name],
+        "ceilings": ceilings,
         "ranked": ranked[:WRITTEN],
         "competing": len(ranked),
         "bounds": bounds,
@@ -67,7 +67,6 @@ def single_task(board: Board, one: Task) -> dict[str, Any]:
         "overlaps": overlaps(board, one)[:WRITTEN],
         "judgements": sorted({entry.result.result.qrels_digest for entry in entries}),
         "scores": _figure(one, ranked) if ranked else None,
-        "part_of": [t for t in board.tasks if one.name in t.members],
         "stamp": stamp(entry.result for entry in entries),
     }
 
@@ -95,7 +94,7 @@ def _figure(one: Task, ranked: Sequence[Entry]) -> Markup:
     return panels("scores", [(f"{one.headline} x 100", lists)], f"{one.title}: score by first stage", about)
 
 
-def composite_task(board: Board, one: Task) -> dict[str, Any]:
+def composite_task(board: Board, one: Task) -> Values:
     """The page of a task that is a mean over several."""
     rows = [row for row in board.rows if one.name in row.values]
     rows.sort(key=lambda row: (-row.values[one.name], row.name, row.candidates))
@@ -108,7 +107,7 @@ def composite_task(board: Board, one: Task) -> dict[str, Any]:
     }
 
 
-def reported_table(table: Reported) -> dict[str, Any]:
+def reported_table(table: Reported) -> Values:
     """One reported table as it is; columns whose every cell is a number, or empty, are set as such."""
     numeric = dict.fromkeys(range(len(table.columns)), True)
     sources = set()

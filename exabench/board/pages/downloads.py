@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from pyarrow import json as arrow_json
 
 from exabench.bench.ledger import result_json as stored_json
-from exabench.board.pages._format import clean, training
-from exabench.board.pages._page import Page, result_data
+from exabench.board.pages._format import clean_texts, training
+from exabench.board.pages._page import Page, compact_json, result_data
 from exabench.board.ranking import Board, ResultSummary, Row, first_stage, newest_day
 
 FORMAT = 2  # 2: one paired test, `p` and `p_holm`
@@ -103,7 +103,7 @@ def result_records(board: Board) -> list[dict[str, Any]]:
                 record[name] = cost.get(name)
             record["created"] = result.created
             record["data"] = result_data(summary)
-            records.append({key: clean(value) if isinstance(value, str) else value for key, value in record.items()})
+            records.append(clean_texts(record))
     return records
 
 
@@ -150,12 +150,12 @@ def board_json(board: Board) -> bytes:
         "candidates": [candidates.as_json() for candidates in board.candidates],
         "reported": [asdict(table) for table in board.reported],
     }
-    submissions = [_json({slug: asdict(one)})[1:-1] for slug, one in board.submissions.items()]
-    rows = [_json({**row_record(row), "values": row.values}) for row in board.rows]
+    submissions = [compact_json({slug: asdict(one)})[1:-1] for slug, one in board.submissions.items()]
+    rows = [compact_json({**row_record(row), "values": row.values}) for row in board.rows]
     parts = [
-        f'{_json(head, sort_keys=True)[:-1]},"submissions":{{\n{_lines(submissions)}',
+        f'{compact_json(head, sort_keys=True)[:-1]},"submissions":{{\n{_lines(submissions)}',
         f'}},"rows":[\n{_lines(rows)}',
-        f'],"results":[\n{_lines(map(_json, result_records(board)))}]}}\n',
+        f'],"results":[\n{_lines(map(compact_json, result_records(board)))}]}}\n',
     ]
     return "".join(parts).encode("utf-8", "replace")
 
@@ -169,7 +169,7 @@ def result_json(board: Board, summary: ResultSummary) -> bytes:
         "gain": board.test(summary).as_json(),
     }
     del record["digest"]
-    return f"{_json(record, sort_keys=True)}\n".encode("utf-8", "replace")
+    return f"{compact_json(record, sort_keys=True)}\n".encode("utf-8", "replace")
 
 
 def rows_csv(board: Board) -> bytes:
@@ -191,7 +191,7 @@ def results_parquet(board: Board) -> bytes:
         types = dict.fromkeys(records[0], pa.float64())
         types |= dict.fromkeys(_TEXTS, pa.string())
         types |= dict.fromkeys(_COUNTS, pa.int64())
-        text = "\n".join(map(_json, records)).encode("utf-8", "replace")
+        text = "\n".join(map(compact_json, records)).encode("utf-8", "replace")
         # Not pa.Table.from_pylist: that would import pandas, which takes longer than all the rest.
         parsing = arrow_json.ParseOptions(explicit_schema=pa.schema(list(types.items())))
         reading = arrow_json.ReadOptions(use_threads=False, block_size=2**24)
@@ -199,10 +199,6 @@ def results_parquet(board: Board) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
-
-
-def _json(value: Mapping[str, Any], sort_keys: bool = False) -> str:
-    return json.dumps(value, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _lines(texts: Iterable[str]) -> str:

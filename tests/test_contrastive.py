@@ -17,8 +17,7 @@ from exabench.core.nouns import Passage, Prompt, Query, Reply, Task
 from exabench.core.recipe import read_recipe
 from exabench.core.rows import Rejected, checked_row
 from exabench.data.builders import BUILDERS
-from exabench.data.builders._labels import label
-from exabench.data.builders.contrastive import Contrastive
+from exabench.data.builders.contrastive import Contrastive, label
 from exabench.data.queries.llm_queries import LlmQueries
 from exabench.parts.prompting import prompt_file
 from exabench.parts.retrievers.bm25 import Bm25

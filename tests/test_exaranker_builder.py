@@ -19,8 +19,9 @@ from exabench.core.nouns import Passage, Prompt, Query, Reply, Task
 from exabench.core.recipe import recipes
 from exabench.core.rows import Item, Pair, Rejected, checked_row
 from exabench.data.builders import BUILDERS
-from exabench.data.builders._exaranker_format import input_text, rows_from_tsv, target_text, to_tsv
+from exabench.data.builders._exaranker_format import input_text, rows_from_tsv, target_text
 from exabench.data.builders.exaranker import Exaranker, explanation_of, fault
+from exabench.data.builders.imported import export
 from exabench.data.pairs.judged import Judged
 from exabench.parts.assembly import check_part
 from exabench.tasks.collections.beir_folder import BeirFolder
@@ -274,7 +275,7 @@ def test_the_authors_files_are_read_with_query_and_passage_and_doubles_are_kept(
     ]
     assert [row["id"] for row in rows] == ["line2", "line3", "line4"]
     assert rows[1]["query_id"] == rows[2]["query_id"] != rows[0]["query_id"]
-    assert to_tsv(rows, tmp_path / "again.tsv") == 3
+    assert export(rows, "exaranker", tmp_path / "again.tsv") == 3
     assert (tmp_path / "again.tsv").read_bytes() == (tmp_path / "authors.tsv").read_bytes()
 
 
@@ -306,7 +307,7 @@ def test_rows_survive_the_way_through_such_a_file(tmp_path_factory, given):
         builder, made = item(Pair(Query("q", query), Passage("p", passage), relevant, explanation), prompt="")
         rows.append(builder.row(made, []) | GIVEN_BY_BUILDING)
     file = tmp_path_factory.mktemp("tsv") / "rows.tsv"
-    assert to_tsv(rows, file) == len(rows)
+    assert export(rows, "exaranker", file) == len(rows)
     same = ("query", "passage", "relevant", "input", "target")
     back = list(rows_from_tsv(file, teacher="human"))
     assert [[row[key] for key in same] for row in back] == [[row[key] for key in same] for row in rows]

@@ -10,8 +10,7 @@ from toys import Given
 from exabench.core.errors import BadInput, OutsideFailed, PromptsRefused
 from exabench.core.nouns import Passage, Reply
 from exabench.data.queries import QUERIES
-from exabench.data.queries._filters import fault, first_line
-from exabench.data.queries.llm_queries import LlmQueries
+from exabench.data.queries.llm_queries import LlmQueries, fault, first_line
 from exabench.parts.retrievers.bm25 import Bm25
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.data.queries import QUERIES
-from exabench.data.queries._sentences import sentences
-from exabench.data.queries.cropped import Cropped
+from exabench.data.queries.cropped import Cropped, sentences
 from exabench.data.queries.given import Given
 from exabench.data.queries.llm_queries import LlmQueries
 from exabench.data.sampling import by_turns, draw

@@ -20,9 +20,8 @@ from exabench.core.errors import BadInput
 from exabench.core.nouns import Convention, Passage, Query, Reply
 from exabench.core.rows import Item, Rejected, Row, checked_row
 from exabench.data.builders import BUILDERS
-from exabench.data.builders._first_stages import blocks, overlap
-from exabench.data.builders._twolar_format import PADDING, rows_from_jsonl, to_jsonl
-from exabench.data.builders.twolar import Twolar, recorded_replies
+from exabench.data.builders.imported import PADDING, export, rows_from_jsonl
+from exabench.data.builders.twolar import Twolar, blocks, overlap, recorded_replies
 from exabench.data.queries.cropped import Cropped
 from exabench.data.queries.given import Given
 from exabench.data.sampling import by_turns
@@ -388,7 +387,7 @@ def test_the_authors_lines_become_rows_of_our_family(tmp_path: Path) -> None:
     padded = authors_line()["retrieved_passages"] + [{"docid": "", "text": PADDING}] * 3
     twins = (authors_line(query_id=0), authors_line(query_id=0, query="how", retrieved_passages=padded))
     file = write_lines(tmp_path / "train.jsonl", *twins)
-    rows = list(rows_from_jsonl(file, teacher="gpt-3.5-turbo-16k-0613", query_source="cropped"))
+    rows = list(rows_from_jsonl(file, teacher="gpt-3.5-turbo-16k-0613"))
     assert [row["query_id"] for row in rows] == ["train-1", "train-2"], "their numbers stand for two queries each"
     assert all(row["passage_ids"] == ["7", "3"] and row["passages"] == ["text 7", "text 3"] for row in rows)
     assert {row["teacher"] for row in rows} == {"gpt-3.5-turbo-16k-0613"}
@@ -424,8 +423,8 @@ def test_a_file_that_names_no_teacher_needs_one_named(tmp_path: Path) -> None:
 
 def test_our_rows_are_read_as_the_authors_code_reads_them(tmp_path: Path) -> None:
     builder, item = one_item()
-    ours: Row = builder.row(item, answered(item, "[3] > [1] > [4] > [2]"))
-    assert to_jsonl([ours], tmp_path / "out.jsonl") == 1
+    ours: Row = builder.row(item, answered(item, "[3] > [1] > [4] > [2]")) | PROVENANCE
+    assert export([ours], "twolar", tmp_path / "out.jsonl") == 1
     [line] = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
     assert list(line) == ["query", "positive_passages", "retrieved_passages"]
     assert line["retrieved_passages"][0] == {"docid": "p2", "text": "title 2 text 2"}

@@ -3,7 +3,7 @@
 recipe.lock.json            what is being built; a build of anything else is refused here
 revisions.lock.json         commits that were looked up on the Hub, once
 plan/NNNNN.jsonl            the items, in shards of equal size; plan/plan.json says that all are there
-shards/NNNNN.<digest>.jsonl what became of a shard's items, under the digest of these very bytes
+shards/NNNNN.<digest>.jsonl the rows or rejections of a shard's items, under the digest of these very bytes
 quarantine.jsonl            rejected items with reason and raw reply
 release/                    the Release
 """
@@ -36,28 +36,33 @@ class WorkFolder:
         self.lock = self.folder / "revisions.lock.json"
         self.release = self.folder / "release"
         self.quarantine = self.folder / "quarantine.jsonl"
-        self.agreed = self.folder / "recipe.lock.json"
+        self._recipe_lock = self.folder / "recipe.lock.json"
         self._plan = self.folder / "plan" / "plan.json"
 
+    @property
+    def description(self) -> dict[str, Any]:
+        """The build that the folder holds, as `agree` wrote it down; empty for none."""
+        return dict(read_json(self._recipe_lock)) if self._recipe_lock.is_file() else {}
+
     def agree(self, about: Mapping[str, Any]) -> None:
-        """Write down what is being built, or hold it against what was. Raises BadInput naming the differences."""
-        if not self.agreed.is_file():
-            write(self.agreed, json_text(about))
+        """Write down what is being built, or compare it with what was. Raises BadInput naming the differences."""
+        if not self._recipe_lock.is_file():
+            write(self._recipe_lock, json_text(about))
             return
-        before = dict(flat(read_json(self.agreed)))
+        before = dict(flat(self.description))
         now = dict(flat(from_json(json_text(about))))
         differences = []
         for key in sorted(before.keys() | now.keys()):
             if before.get(key) != now.get(key):
                 differences.append(f"{key} was {_short(before.get(key))} and is {_short(now.get(key))}")
         if differences:
-            told = "; ".join(differences[:4])
+            shown = "; ".join(differences[:4])
             more = f"; and {len(differences) - 4} more" if len(differences) > 4 else ""
-            raise BadInput(f"holds another build ({told}{more}); give another --to", file=self.folder)
+            raise BadInput(f"holds another build ({shown}{more}); give another --to", file=self.folder)
 
     # -- the plan ------------------------------------------------------------------------------------------
 
-    def planned(self) -> int | None:
+    def shard_count(self) -> int | None:
         """How many shards the plan has; None where it is not whole yet."""
         return len(read_json(self._plan)["shards"]) if self._plan.is_file() else None
 
@@ -65,29 +70,27 @@ class WorkFolder:
         """Write the plan, `size` items to a shard; how many shards. Raises BadInput for an id that stands twice."""
         digests: list[str] = []
         keys = array("Q")  # eight bytes an item, whatever their number
-        for some in _groups(items, size):
+        source = iter(items)
+        while some := list(islice(source, size)):
             keys.extend(_key(item.id) for item in some)
             text = "".join(_json(asdict(item)) for item in some)
-            write(self._planned_file(len(digests)), text)
+            write(self._plan_file(len(digests)), text)
             digests.append(digest_of(text))
-        self._refuse_twins(np.frombuffer(keys, np.uint64), len(digests))
+
+        found, times = np.unique(np.asarray(keys), return_counts=True)
+        twins = set(found[times > 1].tolist())
+        if twins:  # the ids were not kept, so they are read again
+            for number in range(len(digests)):
+                for _, line in lines(self._plan_file(number)):
+                    id = json.loads(line)["id"]
+                    if _key(id) in twins:
+                        raise BadInput("the builder gives two items of one id; every item needs another", id=id)
         write(self._plan, json_text({"items": len(keys), "shards": digests}))
         return len(digests)
 
-    def _refuse_twins(self, keys: np.ndarray, shards: int) -> None:
-        found, times = np.unique(keys, return_counts=True)
-        twins = set(found[times > 1].tolist())
-        if not twins:
-            return
-        for number in range(shards):
-            for _, line in lines(self._planned_file(number)):
-                id = json.loads(line)["id"]
-                if _key(id) in twins:
-                    raise BadInput("the builder gives two items of one id; every item needs another", id=id)
-
     def items(self, number: int) -> list[Item]:
         """The items of a shard. Raises BadInput where its file is not the one that was planned."""
-        file = self._planned_file(number)
+        file = self._plan_file(number)
         data = read_bytes(file)
         if digest_of(data) != read_json(self._plan)["shards"][number]:
             raise BadInput("is not the file that was planned; remove the folder's plan/ and build again", file=file)
@@ -95,48 +98,42 @@ class WorkFolder:
 
     def all_items(self) -> Iterator[Item]:
         """Every item of the plan, in order."""
-        for number in range(self.planned() or 0):
+        for number in range(self.shard_count() or 0):
             yield from self.items(number)
 
-    def _planned_file(self, number: int) -> Path:
+    def _plan_file(self, number: int) -> Path:
         return self.folder / "plan" / f"{number:05d}.jsonl"
 
     # -- finished shards -----------------------------------------------------------------------------------
 
-    def finished(self, number: int) -> Path | None:
-        """The file of a shard that is done; one that is not what its name says is removed, to be made again."""
+    def shard_file(self, number: int) -> Path | None:
+        """The file of a shard that is done. One that is not what its name says is removed, so that it is made again."""
         for file in sorted((self.folder / "shards").glob(f"{number:05d}.*.jsonl")):
-            if file.name == _named(number, file.read_bytes()):
+            if file.name == _shard_name(number, file.read_bytes()):
                 return file
             file.unlink()
         return None
 
-    def finish(self, number: int, made: Iterable[Line]) -> None:
-        """Keep what became of a shard's items."""
-        text = "".join(map(_json, made))
-        write(self.folder / "shards" / _named(number, text.encode()), text)
+    def write_shard(self, number: int, lines: Iterable[Line]) -> None:
+        """Keep the rows and rejections of a shard's items."""
+        text = "".join(map(_json, lines))
+        write(self.folder / "shards" / _shard_name(number, text.encode()), text)
 
     def lines(self) -> Iterator[Line]:
-        """What became of every item, in the order of the plan; one at a time."""
-        for number in range(self.planned() or 0):
-            file = self.finished(number)
+        """The row or rejection of every item, in the order of the plan; one at a time."""
+        for number in range(self.shard_count() or 0):
+            file = self.shard_file(number)
             if file is None:
                 raise BadInput(f"shard {number} is not done; run the same build again", file=self.folder)
             for _, line in lines(file):
                 yield json.loads(line)
 
 
-def _groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    source = iter(items)
-    while some := list(islice(source, size)):
-        yield some
-
-
 def _key(id: str) -> int:
     return int(digest_of(id)[-16:], 16)
 
 
-def _named(number: int, data: bytes) -> str:
+def _shard_name(number: int, data: bytes) -> str:
     return f"{number:05d}.{digest_of(data).removeprefix('sha256:')[:32]}.jsonl"
 
 

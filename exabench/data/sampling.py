@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
-import math
 from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 from typing import Any, Generic, TypeVar
 
 from exabench.core.files import digest_of
@@ -13,7 +12,7 @@ T = TypeVar("T")
 
 
 class Sample(Generic[T]):
-    """The `count` items (None: all) whose keys have the lowest digests; no more than these are held.
+    """The `count` items (None: all) whose keys have the lowest digests; memory holds a small multiple of `count`.
 
     A key is a text, or anything that JSON can hold: the seed, and what names the item. So an item that is added
     changes no other's place. Of items with one key the least is kept. `digits` is how many hexadecimal digits of the
@@ -21,27 +20,22 @@ class Sample(Generic[T]):
     """
 
     def __init__(self, count: int | None, digits: int = 64) -> None:
-        self._most = math.inf if count is None else count
+        self._count = count
         self._digits = digits
-        self._items: dict[int, Any] = {}
-        self._numbers: list[int] = []  # a heap of negated numbers: its top is the highest number that is held
+        self._items: dict[int, Any] = {}  # by digest
 
     def offer(self, item: T, key: object) -> None:
-        """Take the item where its digest is low enough."""
+        """Keep the item if its digest may be among the lowest."""
         number = int(digest_of(key)[-self._digits :], 16)
-        if number in self._items:
-            self._items[number] = min(self._items[number], item)
-        elif len(self._items) < self._most:
-            heapq.heappush(self._numbers, -number)
-            self._items[number] = item
-        elif self._numbers and number < -self._numbers[0]:
-            highest = -heapq.heapreplace(self._numbers, -number)
-            del self._items[highest]
-            self._items[number] = item
+        self._items[number] = min(self._items[number], item) if number in self._items else item
+        # Sorting only when the surplus is as large as the sample keeps the cost of an item logarithmic.
+        if self._count is not None and len(self._items) > 2 * self._count + 1000:
+            for surplus in sorted(self._items)[self._count :]:
+                del self._items[surplus]
 
-    def drawn(self) -> list[T]:
-        """The items, the lowest digest first."""
-        return [self._items[number] for number in sorted(self._items)]
+    def lowest(self) -> list[T]:
+        """The sampled items, the lowest digest first."""
+        return [self._items[number] for number in sorted(self._items)[: self._count]]
 
 
 def draw(items: Iterable[T], count: int | None, key: Callable[[T], object], digits: int = 64) -> list[T]:
@@ -49,16 +43,15 @@ def draw(items: Iterable[T], count: int | None, key: Callable[[T], object], digi
     sample = Sample[T](count, digits)
     for item in items:
         sample.offer(item, key(item))
-    return sample.drawn()
+    return sample.lowest()
 
 
 def by_turns(lists: Iterable[Sequence[T]]) -> list[T]:
-    """The first of every list, then the second of every list, and so on: every list has its share of any head."""
-    given = list(lists)
-    longest = max(map(len, given), default=0)
-    found = []
-    for place in range(longest):
-        for one in given:
-            if place < len(one):
-                found.append(one[place])
-    return found
+    """The first of every list, then the second of every list, and so on: every list has its share of any head.
+
+    No list may hold None.
+    """
+    mixed: list[T] = []
+    for turn in zip_longest(*lists):
+        mixed += [one for one in turn if one is not None]  # a list that has ended gives None
+    return mixed

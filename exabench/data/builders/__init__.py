@@ -1,9 +1,9 @@
 """Builders: how each kind of dataset is planned, and how the teacher's replies become its rows.
 
-A builder is one file that holds one class of the file's name with three verbs: `items()` plans, `row(item, replies)`
-makes, `report(items)` counts. To add one, add its file. Its constructor takes options, and parts that are already
+A builder is one file that holds one class of the file's name with three methods: `items()` plans, `row(item, replies)`
+makes a row, `report(items)` counts. To add one, add its file. Its constructor takes options, and parts that are already
 made under the names `pairs`, `queries`, `collection`, `retrievers` and `reranker`; it imports no other engine. One
-whose rows are scored by something else than people or a language model says what by `identity` (model, revision).
+whose rows are scored by neither people nor a language model names the scorer in `identity` (model, revision).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class Builder(Protocol):
     prompt: str
 
     def items(self) -> Iterator[Item]:
-        """What the dataset is made of, piece by piece: the same every time."""
+        """The plan of the dataset, one item at a time and the same every time."""
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
-        """The row; where it says nothing of `teacher`, `prompt`, `replies`, building does. Raises rows.Rejected."""
+        """The row of an item; `teacher`, `prompt` and `replies` are added if it lacks them. Raises rows.Rejected."""
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
-        """Figures about a plan for the dataset's card, as JSON holds them; empty where there is nothing to say."""
+        """Figures about a plan for the dataset's card, as JSON holds them; empty if there are none."""
 
 
 BUILDERS = Shelf("builder", __name__, __file__)

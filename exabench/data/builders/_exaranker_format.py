@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from exabench.core.errors import BadInput, plural
-from exabench.core.files import digest_of, lines, replacing
+from exabench.core.files import digest_of, lines
 from exabench.core.rows import Row
 
 COLUMNS = ("label", "input", "output")
@@ -17,24 +17,24 @@ _BEGINS = 'Is the question: "'
 _BETWEEN = '" answered by the document: "'
 _ENDS = '"? Give an explanation.'
 _TARGETS = {"1": "true. Explanation:", "0": "false. Explanation:"}
-_LINE_BREAKS = re.compile(r"[\r\n]+")
 
 
 def input_text(query: str, passage: str) -> str:
-    """What an ExaRanker reads."""
+    """The input of an ExaRanker."""
     return f"{_BEGINS}{query}{_BETWEEN}{passage}{_ENDS}"
 
 
 def target_text(relevant: bool, explanation: str, line_breaks: str = "") -> str:
-    """What it learns to write: the label first, then the explanation in one line."""
-    return f"{_TARGETS[str(int(relevant))]} {_LINE_BREAKS.sub(line_breaks, explanation.strip())}"
+    """The output that it learns: the label first, then the explanation in one line."""
+    in_one_line = re.sub(r"[\r\n]+", line_breaks, explanation.strip())
+    return f"{_TARGETS[str(int(relevant))]} {in_one_line}"
 
 
-def rows_from_tsv(file: str | Path, *, teacher: str, teacher_revision: str = "", prompt: str = "") -> Iterator[Row]:
-    """The rows of a file of the authors', plain or gzip: columns label, input and output, quoted as CSV.
+def rows_from_tsv(file: str | Path, *, teacher: str, teacher_revision: str = "") -> Iterator[Row]:
+    """The rows of the authors' file, plain or gzip: columns label, input and output, quoted as CSV.
 
-    Query and passage are cut out of the input. Ids are of texts and lines, since the file has none; rows that double
-    others are kept. Raises BadInput with the line for a row that is not of the authors' form.
+    Query and passage are cut out of the input. The file has no ids, so they are made of texts and line numbers; rows
+    that double others are kept. Raises BadInput with the line for a row that is not of the authors' form.
     """
     reader = csv.reader((f"{line}\n" for _, line in lines(file)), delimiter="\t")
     try:
@@ -44,55 +44,37 @@ def rows_from_tsv(file: str | Path, *, teacher: str, teacher_revision: str = "",
                 continue
             if len(record) != len(COLUMNS):
                 raise BadInput(f"has {plural(len(record), 'column')} where there are 3", file=file, line=number)
-            row = _row(number, *record)
-            if row is None:
+            label, text, target = record
+            query, _, passage = text.removeprefix(_BEGINS).removesuffix(_ENDS).partition(_BETWEEN)
+            opening = _TARGETS.get(label)
+            # A second seam in the text would leave open where the query ends.
+            is_input = text == input_text(query, passage) and _BETWEEN not in passage
+            if not is_input or opening is None or not target.startswith(opening):
                 raise BadInput("is no ExaRanker row (label, input, output)", file=file, line=number)
             yield {
-                **row,
+                "id": f"line{number}",
+                "query_id": f"q{digest_of(query)[-16:]}",
+                "query": query,
+                "passage_id": f"p{digest_of(passage)[-16:]}",
+                "title": "",
+                "passage": passage,
+                "relevant": label == "1",
+                "explanation": target.removeprefix(opening).strip(),
+                "input": text,
+                "target": target,
                 "source": "MS MARCO triples",
                 "source_revision": "",
                 "teacher": teacher,
                 "teacher_revision": teacher_revision,
-                "prompt": prompt,
+                "prompt": "",
                 "replies": [],
             }
     except csv.Error as error:
         raise BadInput(f"cannot be read as CSV ({error})", file=file, line=reader.line_num) from error
 
 
-def to_tsv(rows: Iterable[Row], file: str | Path) -> int:
-    """Write rows as the authors' TSV, the header first; how many rows."""
-    count = 0
-    with replacing(file) as stream:
-        stream.write(_tsv_line(COLUMNS))
-        for row in rows:
-            stream.write(_tsv_line((str(int(row["relevant"])), row["input"], row["target"])))
-            count += 1
-    return count
-
-
-def _tsv_line(record: Sequence[str]) -> bytes:
+def tsv_line(record: Sequence[str]) -> str:
+    """A line of the authors' file, with the CRLF that ends it."""
     text = io.StringIO()
     csv.writer(text, delimiter="\t").writerow(record)
-    return text.getvalue().encode()
-
-
-def _row(line: int, label: str, text: str, target: str) -> Row | None:
-    query, _, passage = text.removeprefix(_BEGINS).removesuffix(_ENDS).partition(_BETWEEN)
-    if text != input_text(query, passage) or _BETWEEN in passage:  # twice: nobody knows which is the seam
-        return None
-    opening = _TARGETS.get(label)
-    if opening is None or not target.startswith(opening):
-        return None
-    return {
-        "id": f"line{line}",
-        "query_id": f"q{digest_of(query)[-16:]}",
-        "query": query,
-        "passage_id": f"p{digest_of(passage)[-16:]}",
-        "title": "",
-        "passage": passage,
-        "relevant": label == "1",
-        "explanation": target.removeprefix(opening).strip(),
-        "input": text,
-        "target": target,
-    }
+    return text.getvalue()

@@ -7,25 +7,27 @@ reranked.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.core.rows import Item, Rejected, Row
-from exabench.data.builders._columns import group
-from exabench.data.builders._first_stages import all_rankings, best_stages
-from exabench.data.builders._labels import labels
+from exabench.data.builders._fields import group
+from exabench.data.builders._first_stages import FirstStages, all_rankings, best_stages
 from exabench.data.sampling import draw
 from exabench.parts.prompting import prompt_file, truncate_passage
-from exabench.tasks.collections import texts_of
+from exabench.tasks.collections import Collection, texts_of
 
 if TYPE_CHECKING:
-    from exabench.data.builders._first_stages import FirstStages
     from exabench.data.queries import QuerySource
-    from exabench.tasks.collections import Collection
+
+_NO = re.compile(r"[\W_]*(?:(?:not|non)[\s-]?relevant|irrelevant)(?![^\W_])", re.IGNORECASE)
+# An answer that goes on with "or not relevant" echoes the question.
+_YES = re.compile(r"[\W_]*relevant(?![^\W_])(?!\W*(?:or|not|non)\b)", re.IGNORECASE)
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Contrastive:
             self.prompt += f" {self.queries.prompt}"  # type: ignore[attr-defined]  # the rows are made of it, too
 
     def items(self) -> Iterator[Item]:
-        """One Item a query: its own passage first, then the sampled candidates, each judged by a prompt of its own.
+        """One Item a query: its own passage first, then the sampled candidates, with a prompt for each of them.
 
         Answers that its source rejected come last: their Items ask again what was asked, so that the quarantine
         holds the reply as well (the reply store has it). Raises BadInput for a query that was made of no passage.
@@ -76,26 +78,42 @@ class Contrastive:
         for query, origin in asked:
             if not origin.get("passage_id"):
                 raise BadInput("was made of no passage, so it has no positive; give generated queries", id=query.id)
+
+        # The own passage (of no first stage), then candidates in the order in which they are drawn.
+        chosen: dict[str, dict[str, str]] = {}
         # One more than `depth`, since the query's own passage is no candidate.
         found = all_rankings(self.retrievers, [query for query, _ in asked], self.depth + 1)
-        chosen = [self._sample(query, origin["passage_id"], found[query.id]) for query, origin in asked]
-        texts = texts_of(self.collection, (passage_id for stages in chosen for passage_id in stages))
+        for query, origin in asked:
+            own = origin["passage_id"]
+            lists = {}
+            for stage, ids in found[query.id].items():
+                lists[stage] = [id for id in ids if id != own][: self.depth]
+            stages = best_stages(lists)
+            drawn = draw(stages, self.candidates, lambda id: f"{self.seed}:{query.id}:{id}")  # noqa: B023
+            chosen[query.id] = {own: "", **{id: stages[id] for id in drawn}}
+        texts = texts_of(self.collection, (id for stages in chosen.values() for id in stages))
+
         revision = self.queries.source_revision
-        for (query, origin), stages in zip(asked, chosen, strict=True):
-            passages = [texts[id] for id in stages]
+        answer_tokens = self._prompt_file.number("answer_tokens")
+        for query, origin in asked:
+            prompts = []
+            passages = []
+            for id, stage in chosen[query.id].items():
+                passage = texts[id]
+                passages.append({**asdict(passage), "source": stage})
+                text, _ = truncate_passage(passage, self.fields, self.words)
+                turns = self._prompt_file.turns(query=query.text, passage=text)
+                prompts.append(Prompt(f"{query.id}/{id}", turns, answer_tokens, pattern=self._prompt_file.pattern))
             data = {
                 "query_id": query.id,
                 "query": query.text,
                 "query_source": origin["kind"],
-                "passages": [
-                    {"id": passage.id, "title": passage.title, "text": passage.text, "source": stages[passage.id]}
-                    for passage in passages
-                ],
+                "passages": passages,
                 "source": self.queries.source,
                 "source_revision": revision,
                 "replies": list(origin.get("replies", ())),
             }
-            yield Item(query.id, tuple(self._prompt(query, passage) for passage in passages), data)
+            yield Item(query.id, tuple(prompts), data)
         for prompt, reason in getattr(self.queries, "rejections", ()):
             yield Item(prompt.id, (prompt,), {"rejected": f"query: {reason}", "passages": []})
 
@@ -107,35 +125,42 @@ class Contrastive:
         judged = self.labels(item, replies)
         if all(label is None for label in judged.values()):
             raise Rejected("no judgement can be read")
-        positive, *others = data["passages"]
-        if judged[positive["id"]] is None:
+        positive, *candidates = [Passage(one["id"], one["text"], one["title"]) for one in data["passages"]]
+        if judged[positive.id] is None:
             raise Rejected("the judgement of the positive cannot be read")
-        if not judged[positive["id"]]:
+        if not judged[positive.id]:
             raise Rejected("positive judged not relevant")
-        negatives = [passage for passage in others if judged[passage["id"]] is False][: self.negatives]
+        negatives = [passage for passage in candidates if judged[passage.id] is False][: self.negatives]
         if len(negatives) < self.least:
             raise Rejected(f"fewer than {self.least} negatives")
-        query = Query(data["query_id"], data["query"])
-        sourced = [(_passage(negative), negative["source"]) for negative in negatives]
+        stages = {one["id"]: one["source"] for one in data["passages"]}
         return {
             "id": item.id,
-            **group(query, data["query_source"], _passage(positive), sourced),
+            **group(
+                Query(data["query_id"], data["query"]),
+                data["query_source"],
+                positive,
+                {passage: stages[passage.id] for passage in negatives},
+            ),
             "source": data["source"],
             "source_revision": data["source_revision"],
         }
 
     def labels(self, item: Item, replies: Sequence[Reply]) -> dict[str, bool | None]:
-        """The judge's label of each passage of an Item; a relevant one that is not the first is a false negative."""
+        """The judge's label of each passage of an Item, None where no reply says one.
+
+        A relevant passage that is not the first is a false negative.
+        """
+        answers = {reply.id: reply.text for reply in replies}
         pairs = zip(item.prompts, item.data["passages"], strict=False)  # a rejected query has no passages
-        return labels({prompt.id: passage["id"] for prompt, passage in pairs}, replies)
+        return {passage["id"]: label(answers.get(prompt.id, "")) for prompt, passage in pairs}
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """Good queries, the candidates judged for them, and which first stage brought how many."""
         candidates: Counter[str] = Counter()
         queries = 0
         for item in items:
-            if "rejected" not in item.data:
-                queries += 1
+            queries += "rejected" not in item.data
             candidates.update(passage["source"] for passage in item.data["passages"][1:])
         return {
             "queries": queries,
@@ -143,21 +168,11 @@ class Contrastive:
             "candidates_by_source": dict(sorted(candidates.items())),
         }
 
-    def _sample(self, query: Query, own: str, lists: Mapping[str, Sequence[str]]) -> dict[str, str]:
-        """`{passage id: first stage}`: the own passage (of no stage), then candidates in the order they were drawn."""
-        others: dict[str, Sequence[str]] = {}
-        for stage, ids in lists.items():
-            others[stage] = [id for id in ids if id != own][: self.depth]
-        stages = best_stages(others)
-        drawn = draw(stages, self.candidates, lambda id: f"{self.seed}:{query.id}:{id}")
-        return {own: "", **{id: stages[id] for id in drawn}}
 
-    def _prompt(self, query: Query, passage: Passage) -> Prompt:
-        text, _ = truncate_passage(passage, self.fields, self.words)
-        turns = self._prompt_file.turns(query=query.text, passage=text)
-        tokens = self._prompt_file.number("answer_tokens")
-        return Prompt(f"{query.id}/{passage.id}", turns, tokens, pattern=self._prompt_file.pattern)
-
-
-def _passage(value: Mapping[str, str]) -> Passage:
-    return Passage(value["id"], value["text"], value["title"])
+def label(answer: str) -> bool | None:
+    """True for an answer that begins with "relevant", False for "not relevant" or "irrelevant", None for all else."""
+    if _NO.match(answer):
+        return False
+    if _YES.match(answer):
+        return True
+    return None

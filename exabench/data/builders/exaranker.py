@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Reply
-from exabench.core.rows import Item, Pair, Rejected, Row
+from exabench.core.rows import Item, Rejected, Row
 from exabench.data.builders._exaranker_format import input_text, target_text
 from exabench.parts.prompting import prompt_file, truncate_passage
 
@@ -68,68 +68,71 @@ class Exaranker:
                 self._max_tokens = self._prompt_file.number("answer_tokens")
 
     def items(self) -> Iterator[Item]:
-        """One item a pair; it holds the pair and, where nobody explained it, what the teacher is asked."""
+        """One item a pair; it holds the pair and, where nobody explained it, the prompts for the teacher."""
         source = self.pairs.source
         revision = self.pairs.source_revision
         for pair in self.pairs:
-            id = f"{pair.query.id}/{pair.passage.id}"
+            query = pair.query
+            passage = pair.passage
+            id = f"{query.id}/{passage.id}"
             rationale = pair.rationale.strip()
+            prompts = []
+            if not rationale:
+                if self._prompt_file is None:
+                    raise BadInput(
+                        'has no rationale and there is no prompt to ask for one; give prompt="explain"', id=id
+                    )
+                text, _ = truncate_passage(passage, ("title", "text"), self.words)
+                turns = self._prompt_file.turns(query=query.text, passage=text, relevant=pair.relevant)
+                for sample in range(self.samples):
+                    prompt_id = id if self.samples == 1 else f"{id}:{sample}"
+                    prompts.append(Prompt(prompt_id, turns, self._max_tokens, self.temperature, sample))
             data = {
-                "query_id": pair.query.id,
-                "query": pair.query.text,
-                "passage_id": pair.passage.id,
-                "title": pair.passage.title,
-                "passage": pair.passage.text,
+                "query_id": query.id,
+                "query": query.text,
+                "passage_id": passage.id,
+                "title": passage.title,
+                "passage": passage.text,
                 "relevant": pair.relevant,
                 "rationale": rationale,
                 "source": source,
                 "source_revision": revision,
             }
-            yield Item(id, () if rationale else self._prompts(id, pair), data)
+            yield Item(id, tuple(prompts), data)
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
-        """The row with the rationale, or with the first reply that is an explanation. Raises Rejected."""
+        """The row with the rationale, or with the first reply that is an explanation.
+
+        Raises Rejected with the fault of the first reply where all have one.
+        """
         data = dict(item.data)
-        text = data.pop("rationale") or self._explanation(replies, data["relevant"])
+        explanation = data.pop("rationale")
+        faults = []
+        for reply in replies:
+            text = explanation_of(reply.text)
+            cut = reply.finish == "length"
+            faults.append("cut at max_tokens" if cut else fault(text, data["relevant"], self._max_tokens))
+            if not faults[-1]:
+                explanation = text
+                break
+        if not explanation:
+            raise Rejected(faults[0] if faults else "no reply")
         passage = Passage(data["passage_id"], data["passage"], data["title"]).flat()
         return {
             "id": item.id,
             **data,
-            "explanation": text,
+            "explanation": explanation,
             "input": input_text(data["query"], passage),
-            "target": target_text(data["relevant"], text, self.line_breaks),
+            "target": target_text(data["relevant"], explanation, self.line_breaks),
         }
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """How many of the items a person explained."""
         return {"explained by people": sum(bool(item.data["rationale"]) for item in items)}
 
-    def _prompts(self, id: str, pair: Pair) -> tuple[Prompt, ...]:
-        if self._prompt_file is None:
-            raise BadInput('has no rationale and there is no prompt to ask for one; give prompt="explain"', id=id)
-        text, _ = truncate_passage(pair.passage, ("title", "text"), self.words)
-        turns = self._prompt_file.turns(query=pair.query.text, passage=text, relevant=pair.relevant)
-        prompts = []
-        for sample in range(self.samples):
-            prompt_id = id if self.samples == 1 else f"{id}:{sample}"
-            prompts.append(Prompt(prompt_id, turns, self._max_tokens, self.temperature, sample))
-        return tuple(prompts)
-
-    def _explanation(self, replies: Sequence[Reply], relevant: bool) -> str:
-        if not replies:
-            raise Rejected("no reply")
-        faults = []
-        for reply in replies:
-            text = explanation_of(reply.text)
-            found = "cut at max_tokens" if reply.finish == "length" else fault(text, relevant, self._max_tokens)
-            if not found:
-                return text
-            faults.append(found)
-        raise Rejected(faults[0])
-
 
 def explanation_of(reply: str) -> str:
-    """What a reply says, without the blanks around it and the cue that the prompt ends with."""
+    """The text of a reply, without the blanks around it and the cue that the prompt ends with."""
     text = reply.strip()
     cue = _CUE.match(text)
     return text[cue.end() :].strip() if cue else text
@@ -141,8 +144,9 @@ def fault(text: str, relevant: bool, max_tokens: int) -> str:
         return "empty reply"
     if len(text) > max_tokens * _CHARACTERS_PER_TOKEN:
         return "longer than max_tokens can be"
-    if any(_is_garbled(character) for character in text):
-        return "garbled characters"
+    for character in text:
+        if character == "\ufffd" or (character not in "\n\r\t" and unicodedata.category(character) in _NO_TEXT):
+            return "garbled characters"
     if _REFUSAL.match(text):
         return "refuses to answer"
     if _OPPOSITE[relevant].match(text):
@@ -152,10 +156,6 @@ def fault(text: str, relevant: bool, max_tokens: int) -> str:
     if _loops(text.split(), 12) or _loops(text, 40):
         return "repeats itself"
     return ""
-
-
-def _is_garbled(character: str) -> bool:
-    return character == "\ufffd" or (character not in "\n\r\t" and unicodedata.category(character) in _NO_TEXT)
 
 
 def _loops(units: Sequence[str], least: int, longest: int = 20) -> bool:

@@ -9,19 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exabench.core.errors import BadInput, plural
-from exabench.core.nouns import Passage, Query, Reply
+from exabench.core.nouns import Reply
 from exabench.core.rows import Item, Rejected, Row
-from exabench.data.builders._columns import group, origin
-from exabench.data.builders._first_stages import all_rankings, best_stages
+from exabench.data.builders._fields import group, origin
+from exabench.data.builders._first_stages import FirstStages, all_rankings, best_stages
+from exabench.data.judgements import judgements_with_texts
 from exabench.data.sampling import draw
-from exabench.tasks.collections import texts_of
-
-if TYPE_CHECKING:
-    from exabench.data.builders._first_stages import FirstStages
-    from exabench.tasks.collections import Collection
+from exabench.tasks.collections import Collection, queries_of, texts_of
 
 
 @dataclass
@@ -66,25 +63,37 @@ class Mined:
 
     def items(self) -> Iterator[Item]:
         """One Item for each relevant passage, the queries in the order of the seed."""
-        relevant = self._relevant()
-        queries = self._queries(relevant)
+        relevant: dict[str, dict[str, int]] = {}
+        for query_id, grades in judgements_with_texts(self.collection, self.split, self.threshold).items():
+            good = {id: grade for id, grade in grades.items() if grade >= self.threshold}
+            if good:
+                relevant[query_id] = good
+        if len(relevant) < self.count:
+            have = plural(len(relevant), "judged query", "judged queries")
+            raise BadInput(f"mined: {self.collection.source} has {have}, not {self.count}")
+        drawn = draw(relevant, self.count or None, lambda id: [self.seed, id])
+        query_of = queries_of(self.collection, drawn)
+
         pools: dict[str, dict[str, str]] = {}
-        for query_id, lists in all_rankings(self.retrievers, queries, self.depth).items():
+        wanted: set[str] = set()
+        for query_id, lists in all_rankings(self.retrievers, [query_of[id] for id in drawn], self.depth).items():
             stages = best_stages({stage: ids[self.skip_top :] for stage, ids in lists.items()})
             pools[query_id] = {id: stage for id, stage in stages.items() if id not in relevant[query_id]}
-        wanted: set[str] = set()
-        for query in queries:
-            wanted.update(pools[query.id], relevant[query.id])
+            wanted.update(stages, relevant[query_id])
         texts = texts_of(self.collection, wanted)
+
         about = origin(self.collection)
-        for query in queries:
-            said = {_words(texts[id]) for id in relevant[query.id]}
-            pool = {id: stage for id, stage in pools[query.id].items() if _words(texts[id]) not in said}
-            for positive in self._positives(query.id, relevant[query.id]):
-                drawn = draw(pool, self.negatives, lambda id: [self.seed, query.id, positive, id])  # noqa: B023
-                negatives = [(texts[id], pool[id]) for id in drawn]
-                data = group(query, "human", texts[positive], negatives) | about
-                yield Item(f"{query.id}/{positive}", (), data)
+        for query_id in drawn:
+            words = {id: texts[id].text.split() for id in (*relevant[query_id], *pools[query_id])}
+            said = [words[id] for id in relevant[query_id]]
+            pool = [id for id in pools[query_id] if words[id] not in said]
+            positives = draw(relevant[query_id], None, lambda id: [self.seed, query_id, id])  # noqa: B023
+            positives.sort(key=lambda id: -relevant[query_id][id])  # noqa: B023
+            for positive in positives[: self.per_query or None]:
+                chosen = draw(pool, self.negatives, lambda id: [self.seed, query_id, positive, id])  # noqa: B023
+                negatives = {texts[id]: pools[query_id][id] for id in chosen}
+                data = group(query_of[query_id], "human", texts[positive], negatives) | about
+                yield Item(f"{query_id}/{positive}", (), data)
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
         """The group of an Item. Raises Rejected where negatives are too few."""
@@ -106,40 +115,3 @@ class Mined:
             "most_groups_of_a_query": max(groups.values(), default=0),
             "negatives_by_source": dict(sorted(negatives.items())),
         }
-
-    def _relevant(self) -> dict[str, dict[str, int]]:
-        """The relevant passages of each query with their grades, those alone whose text is there."""
-        relevant: dict[str, dict[str, int]] = {}
-        for query_id, row in self.collection.qrels(self.split).items():
-            relevant[query_id] = {id: grade for id, grade in row.items() if grade >= self.threshold}
-        wanted = set().union(*relevant.values())
-        there = {passage.id for passage in self.collection.passages() if passage.id in wanted}
-        found: dict[str, dict[str, int]] = {}
-        for query_id, row in relevant.items():
-            if there & row.keys():
-                found[query_id] = {id: grade for id, grade in row.items() if id in there}
-        if not found:
-            raise BadInput(
-                f"split {self.split} of {self.collection.source} holds no text that was judged relevant "
-                f"(a grade of {self.threshold} or more); give another split or threshold"
-            )
-        return found
-
-    def _queries(self, relevant: Mapping[str, object]) -> list[Query]:
-        """The judged queries in the order of the seed. Raises BadInput where there are fewer than `count`."""
-        judged = {query.id: query for query in self.collection.queries() if query.id in relevant}
-        if len(judged) < self.count:
-            have = plural(len(judged), "judged query", "judged queries")
-            raise BadInput(f"mined: {self.collection.source} has {have}, not {self.count}")
-        drawn = draw(judged, self.count or None, lambda id: [self.seed, id])
-        return [judged[id] for id in drawn]
-
-    def _positives(self, query_id: str, grades: Mapping[str, int]) -> list[str]:
-        in_order = draw(grades, None, lambda id: [self.seed, query_id, id])
-        in_order.sort(key=lambda id: -grades[id])
-        return in_order[: self.per_query or None]
-
-
-def _words(passage: Passage) -> tuple[str, ...]:
-    """The words of a passage, whatever its blanks."""
-    return tuple(passage.text.split())

@@ -14,18 +14,15 @@ from typing import TYPE_CHECKING, Any
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Reply
 from exabench.core.rows import Item, Rejected, Row
-from exabench.data.builders._columns import origin, passage_list
-from exabench.data.builders._first_stages import all_rankings
-from exabench.data.builders._queries import by_name, read_queries
+from exabench.data.builders._fields import by_name, origin, passage_list, read_queries
+from exabench.data.builders._first_stages import FirstStages, all_rankings
 from exabench.data.sampling import by_turns
 from exabench.measure.rank_fusion import best_first, fuse
-from exabench.tasks.collections import texts_of
+from exabench.parts.rerankers import Reranker
+from exabench.tasks.collections import Collection, texts_of
 
 if TYPE_CHECKING:
-    from exabench.data.builders._first_stages import FirstStages
     from exabench.data.queries import QuerySource
-    from exabench.parts.rerankers import Reranker
-    from exabench.tasks.collections import Collection
 
 
 @dataclass
@@ -77,17 +74,27 @@ class ScoredBuilder:
         Raises BadInput for an id that two queries have.
         """
         asked = by_turns(read_queries(by_name(self.queries)).values())
-        lists = all_rankings(self.retrievers, [one.query for one in asked], self.depth)
-        chosen = {one.query.id: self._best(lists[one.query.id], one.origin) for one in asked}
+        found = all_rankings(self.retrievers, [one.query for one in asked], self.depth)
+        chosen: dict[str, dict[str, float]] = {}
+        for one in asked:
+            left_out = "" if self.keep_origin else one.origin.get("passage_id", "")
+            lists = found[one.query.id].values()
+            scores = fuse([[id for id in ids if id != left_out] for ids in lists], k=self.k)
+            chosen[one.query.id] = dict(list(scores.items())[: self.documents])
+
         texts = texts_of(self.collection, (id for scores in chosen.values() for id in scores))
         about = origin(self.collection)
         for one in asked:
             scores = chosen[one.query.id]
+            stages: dict[str, list[str]] = {id: [] for id in scores}
+            for stage, ids in found[one.query.id].items():
+                for id in scores.keys() & ids:
+                    stages[id].append(stage)
             data = {
-                **one.data,
+                **one.fields,
                 **passage_list([texts[id] for id in scores]),
                 "scores": list(scores.values()),
-                "first_stages": [_stages_of(id, lists[one.query.id]) for id in scores],
+                "first_stages": [",".join(names) for names in stages.values()],
                 **about,
             }
             yield Item(one.query.id, (), data)
@@ -96,10 +103,18 @@ class ScoredBuilder:
         """The list with its teacher's scores, best first. Raises Rejected where it is too short."""
         row = {"id": item.id, **item.data}
         del row["replies"]
-        if len(row["passage_ids"]) < self.least:
+        ids = row["passage_ids"]
+        if len(ids) < self.least:
             raise Rejected(f"the first stages found fewer than {self.least} passages")
         if self.reranker is not None:
-            row |= _rescored(self.reranker, row)
+            passages = list(map(Passage, ids, row["passages"], row["titles"]))
+            query = Query(row["query_id"], row["query"])
+            values = map(float, self.reranker.score(query, passages))
+            scores = best_first(dict(zip(ids, values, strict=True)))
+            order = [ids.index(id) for id in scores]
+            for name in ("passage_ids", "titles", "passages", "first_stages"):
+                row[name] = [row[name][place] for place in order]
+            row["scores"] = list(scores.values())
         return row
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
@@ -114,28 +129,3 @@ class ScoredBuilder:
             "passages": stages.total(),
             "passages_by_first_stages": dict(sorted(stages.items())),
         }
-
-    def _best(self, lists: Mapping[str, Sequence[str]], origin: Mapping[str, Any]) -> dict[str, float]:
-        """The passages of a list with their fused scores."""
-        left_out = "" if self.keep_origin else origin.get("passage_id", "")
-        scores = fuse([[id for id in ids if id != left_out] for ids in lists.values()], k=self.k)
-        return dict(list(scores.items())[: self.documents])
-
-
-def _rescored(reranker: Reranker, row: Row) -> Row:
-    """The fields of a list under the scores of a reranker, best first."""
-    passages: dict[str, Passage] = {}
-    for id, text, title in zip(row["passage_ids"], row["passages"], row["titles"], strict=True):
-        passages[id] = Passage(id, text, title)
-    stages = dict(zip(row["passage_ids"], row["first_stages"], strict=True))
-    values = reranker.score(Query(row["query_id"], row["query"]), list(passages.values()))
-    scores = best_first({id: float(value) for id, value in zip(passages, values, strict=True)})
-    return {
-        **passage_list([passages[id] for id in scores]),
-        "scores": list(scores.values()),
-        "first_stages": [stages[id] for id in scores],
-    }
-
-
-def _stages_of(passage_id: str, lists: Mapping[str, Sequence[str]]) -> str:
-    return ",".join(stage for stage, ids in lists.items() if passage_id in ids)

@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Reply
 from exabench.core.rows import Item, Row
-from exabench.data.builders._columns import group, origin
-from exabench.tasks.collections import queries_of, texts_of, triples_of
-
-if TYPE_CHECKING:
-    from exabench.tasks.collections import Collection
+from exabench.data.builders._fields import group, origin
+from exabench.tasks.collections import Collection, queries_of, texts_of, triples_of
 
 _AT_ONCE = 500_000  # triples whose texts are fetched together, in one reading of the collection
 
@@ -51,7 +48,7 @@ class TriplesBuilder:
             queries = queries_of(self.collection, (query_id for query_id, _, _ in block))
             texts = texts_of(self.collection, (passage_id for _, *pair in block for passage_id in pair))
             for query_id, good, other in block:
-                negatives = [(texts[other], "")]  # the triples do not say where it was drawn from
+                negatives = {texts[other]: ""}  # the triples do not say where it was drawn from
                 data = group(queries[query_id], "human", texts[good], negatives) | about
                 yield Item(f"triple-{made}", (), data)
                 made += 1

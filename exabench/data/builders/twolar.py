@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
-from exabench.core.nouns import Passage, Prompt, Query, Reply, Run
+from exabench.core.nouns import Prompt, Query, Reply, Run
 from exabench.core.rows import Item, Rejected, Row
-from exabench.data.builders._columns import origin, passage_list
-from exabench.data.builders._first_stages import blocks, overlap, rankings
-from exabench.data.builders._queries import SourcedQuery, by_name, read_queries
+from exabench.data.builders._fields import SourcedQuery, by_name, origin, passage_list, read_queries
+from exabench.data.builders._first_stages import FirstStages, rankings
 from exabench.data.sampling import by_turns, draw
 from exabench.parts.permutation import read_permutation
 from exabench.parts.prompting import prompt_file, truncate_passage
-from exabench.tasks.collections import texts_of
+from exabench.tasks.collections import Collection, texts_of
 
 if TYPE_CHECKING:
-    from exabench.data.builders._first_stages import FirstStages
     from exabench.data.queries import QuerySource
-    from exabench.tasks.collections import Collection
 
 _PLANNED = ("query_id", "query", "query_source", "first_stage", "source", "source_revision")
 """Fields of a row that its Item holds as they are."""
@@ -70,15 +68,54 @@ class Twolar:
 
     def items(self) -> Iterator[Item]:
         """One item a query. One with fewer than two passages has no prompt, and its row is rejected."""
-        assigned = self._assigned()
+        # Every query with its first stage; sources and stages take turns.
+        stages = sorted(self.retrievers)
+        by_stage_and_source: dict[tuple[str, str], list[tuple[SourcedQuery, str]]] = {}
+        for place, (source, queries) in enumerate(read_queries(self._sources).items()):
+            by_id = {one.query.id: one for one in queries}
+            share = len(by_id)
+            if self.count:
+                # Rounded up for the first sources, so that the shares add up to the count.
+                share = (self.count + len(self._sources) - 1 - place) // len(self._sources)
+                if len(by_id) < share:
+                    raise BadInput(
+                        f"queries {source} gives {len(by_id)}, fewer than its share {share} of count {self.count}"
+                    )
+            for stage, ids in blocks(by_id, stages, self.seed, share).items():
+                by_stage_and_source[stage, source] = [(by_id[id], stage) for id in ids]
+        assigned = by_turns(by_stage_and_source[key] for key in sorted(by_stage_and_source))
+
         lists: dict[str, list[str]] = {}
-        for stage in sorted(self.retrievers):
-            lists |= self._lists_of(stage, [one for one, its_stage in assigned if its_stage == stage])
+        depth = self.documents if self.keep_origin else self.documents + 1
+        for stage in stages:
+            asked = [one for one, its_stage in assigned if its_stage == stage]
+            found = rankings(self.retrievers[stage], [one.query for one in asked], depth)
+            for one in asked:
+                left_out = "" if self.keep_origin else one.origin["passage_id"]
+                ids = [id for id in found[one.query.id] if id != left_out]
+                lists[one.query.id] = ids[: self.documents]
+
         texts = texts_of(self.collection, (id for ids in lists.values() for id in ids))
         about = origin(self.collection)
+        answer_tokens = self._prompt_file.number("answer_tokens_per_passage")
         for one, stage in assigned:
-            passages = [texts[id] for id in lists[one.query.id]]
-            yield self._item(one, passages, {"first_stage": stage, **about})
+            query = one.query
+            passages = [texts[id] for id in lists[query.id]]
+            excerpts = [truncate_passage(passage, self.fields, self.words) for passage in passages]
+            prompts: tuple[Prompt, ...] = ()
+            if len(passages) >= 2:
+                turns = self._prompt_file.turns(query=query.text, passages=[text for text, _ in excerpts])
+                pattern = self._prompt_file.pattern
+                prompts = (Prompt(query.id, turns, answer_tokens * len(passages), pattern=pattern),)
+            data = {
+                **one.fields,
+                "first_stage": stage,
+                **about,
+                "origin": dict(one.origin),
+                **passage_list(passages),
+                "cut": sum(is_cut for _, is_cut in excerpts),
+            }
+            yield Item(query.id, prompts, data)
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
         """The list in the teacher's order. Raises Rejected for a short list, and an answer that is no order of it."""
@@ -94,7 +131,9 @@ class Twolar:
             raise Rejected("the answer names no passage")
         if self.most_repairs is not None and sum(read.repairs.values()) > self.most_repairs:
             raise Rejected("the answer needs more repairs than are allowed")
-        row = {"id": item.id, **{name: data[name] for name in _PLANNED}, **read.repairs}
+        row: Row = {"id": item.id, **read.repairs}
+        for name in _PLANNED:
+            row[name] = data[name]
         for name in ("passage_ids", "titles", "passages"):
             row[name] = [data[name][place] for place in read.order]
         row["first_stage_ranks"] = [place + 1 for place in read.order]
@@ -116,80 +155,61 @@ class Twolar:
             cut += item.data["cut"]
             if len(first[source]) < self.overlap_queries:
                 first[source].append(Query(item.data["query_id"], item.data["query"]))
+
+        overlaps = {}
+        about_queries = {}
+        for name, read in self._sources.items():
+            asked = first[name]
+            found = {stage: rankings(self.retrievers[stage], asked, self.documents) for stage in self.retrievers}
+            rates = overlap(found, [query.id for query in asked], self.documents)
+            overlaps[name] = {"queries": len(asked), "documents": self.documents, "rates": rates}
+            about_queries[name] = {"source": read.source, "source_revision": read.source_revision}
+            if hasattr(read, "report"):
+                about_queries[name] |= read.report()
         return {
             "blocks": {source: dict(sorted(counts.items())) for source, counts in sizes.items()},
             "passages": passages,
             "cut_passages": cut,
-            "overlap": {source: self._overlap(queries) for source, queries in first.items()},
-            "queries": {name: _source_report(source) for name, source in self._sources.items()},
+            "overlap": overlaps,
+            "queries": about_queries,
         }
 
-    def _overlap(self, queries: list[Query]) -> Mapping[str, Any]:
-        found = {stage: rankings(self.retrievers[stage], queries, self.documents) for stage in self.retrievers}
-        rates = overlap(found, [query.id for query in queries], self.documents)
-        return {"queries": len(queries), "documents": self.documents, "rates": rates}
 
-    def _assigned(self) -> list[tuple[SourcedQuery, str]]:
-        """Every query with its first stage, sources and stages in turn."""
-        stages = sorted(self.retrievers)
-        lists: dict[tuple[str, str], list[tuple[SourcedQuery, str]]] = {}
-        for place, (source, queries) in enumerate(read_queries(self._sources).items()):
-            by_id = {one.query.id: one for one in queries}
-            share = self._share_of(place, source, len(by_id))
-            taken = draw(by_id, share, lambda id: [self.seed, id])
-            for stage, ids in blocks(taken, stages, self.seed).items():
-                lists[stage, source] = [(by_id[id], stage) for id in ids]
-        return by_turns(lists[key] for key in sorted(lists))
+def blocks(ids: Iterable[str], stages: Sequence[str], seed: int, count: int | None = None) -> dict[str, list[str]]:
+    """`count` of the ids (None: all) in a block for each stage: disjoint, of sizes that differ by one at most.
 
-    def _share_of(self, place: int, source: str, given: int) -> int:
-        """How many queries a source contributes to `count`. Raises BadInput where it has fewer."""
-        if not self.count:
-            return given
-        sources = len(self._sources)
-        share = (self.count + sources - 1 - place) // sources
-        if given < share:
-            raise BadInput(f"queries {source} gives {given}, fewer than its share {share} of count {self.count}")
-        return share
+    Seed and ids alone decide which block an id is in, and where.
+    """
+    order = draw(ids, count, lambda id: [seed, id])
+    cuts = [place * len(order) // len(stages) for place in range(len(stages) + 1)]
+    return {stage: order[cuts[place] : cuts[place + 1]] for place, stage in enumerate(stages)}
 
-    def _lists_of(self, stage: str, asked: Sequence[SourcedQuery]) -> dict[str, list[str]]:
-        """What the stage answers to each query, best first, cut to the number of documents."""
-        depth = self.documents if self.keep_origin else self.documents + 1
-        lists = rankings(self.retrievers[stage], [one.query for one in asked], depth)
-        if not self.keep_origin:
-            for one in asked:
-                own = one.origin["passage_id"]
-                lists[one.query.id] = [id for id in lists[one.query.id] if id != own][: self.documents]
-        return lists
 
-    def _item(self, one: SourcedQuery, passages: Sequence[Passage], about: Mapping[str, Any]) -> Item:
-        texts = []
-        cut = 0
-        for passage in passages:
-            text, is_cut = truncate_passage(passage, self.fields, self.words)
-            texts.append(text)
-            cut += is_cut
-        data = {**one.data, **about, "origin": dict(one.origin), **passage_list(passages), "cut": cut}
-        if len(passages) < 2:
-            return Item(one.query.id, (), data)
-        turns = self._prompt_file.turns(query=one.query.text, passages=texts)
-        tokens = self._prompt_file.number("answer_tokens_per_passage") * len(passages)
-        return Item(one.query.id, (Prompt(one.query.id, turns, tokens, pattern=self._prompt_file.pattern),), data)
+def overlap(
+    found: Mapping[str, Mapping[str, Sequence[str]]], queries: Sequence[str], documents: int
+) -> dict[str, dict[str, float]]:
+    """Table 1 of TWOLAR: for each two stages the mean over queries of |A & B| / documents, as `{stage: {later: rate}}`.
+
+    `found[stage][query id]` lists passages; what a stage did not answer is an empty list. arXiv 2403.17759, eq. 3.
+    """
+    rates: dict[str, dict[str, float]] = {}
+    for one, other in combinations(sorted(found), 2):
+        shared = 0
+        for id in queries:
+            shared += len(set(found[one].get(id, ())) & set(found[other].get(id, ())))
+        rates.setdefault(one, {})[other] = shared / (documents * len(queries)) if queries else 0.0
+    return rates
 
 
 def recorded_replies(items: Iterable[Item], run: Run) -> Iterator[Reply]:
     """The order of a published run as replies to the prompts of lists: what a teacher that costs nothing answers.
 
-    A reply reads `[2] > [1]`; what only one of list and ranking knows is left out, so that a query that the run does
-    not rank has an empty reply and its row is rejected. Tokens are 0: none were read or written.
+    A reply reads `[2] > [1]`; ids that only one of list and ranking holds are left out, so that a query that the run
+    does not rank has an empty reply and its row is rejected. Tokens are 0: none were read or written.
     """
     for item in items:
         numbers = {id: number for number, id in enumerate(item.data["passage_ids"], 1)}
-        ranking = [id for id in run.ranking(item.data["query_id"]) if id in numbers]
-        answer = " > ".join(f"[{numbers[id]}]" for id in ranking)
+        ranking = run.ranking(item.data["query_id"])
+        answer = " > ".join(f"[{numbers[id]}]" for id in ranking if id in numbers)
         for prompt in item.prompts:
             yield Reply(prompt.id, answer, "stop", 0, 0)
-
-
-def _source_report(source: QuerySource) -> Mapping[str, Any]:
-    own = source.report() if hasattr(source, "report") else {}
-    return {"source": source.source, "source_revision": source.source_revision, **own}

@@ -1,10 +1,9 @@
-"""Building: a recipe, its plan, a teacher's replies, rows, a Release. Stopped anywhere, it goes on where it was."""
+"""Building: from a recipe over its plan, a teacher's replies and rows to a Release. Stopped anywhere, it goes on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,7 +17,7 @@ from exabench.core.rows import Release
 from exabench.data.builders.twolar import recorded_replies
 from exabench.data.building._making import Making, Sources
 from exabench.data.building._recipe_parts import RecipeParts
-from exabench.data.building._releasing import released
+from exabench.data.building._release import write_release
 from exabench.measure.runs import read_run
 
 KEYS = {
@@ -37,7 +36,7 @@ KEYS = {
 }
 __all__ = ["KEYS", "SHARD", "Sources", "build", "data_recipe", "planned", "record"]
 SHARD = 500
-"""Items that are planned, kept and lost together, where a recipe does not say."""
+"""Items that are planned, written and lost together, where a recipe does not say."""
 
 
 def data_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -66,30 +65,32 @@ def build(
     sources = sources or Sources()
     with only_writer(to):
         making, shards = _plan(page, to, sources, limit, progress)
-        todo = [number for number in range(shards) if making.work.finished(number) is None]
-        if engine == "ray":
-            parts = [_Shards((number,)) for number in todo]
-            nodes = _finish_parts(parts, page, to, sources, engine, workers)
-            progress(shards, shards, f"shards, made on {nodes} nodes")
-        elif workers > 1 and len(todo) > 1:
-            parts = [_Shards(tuple(todo[first::workers])) for first in range(min(workers, len(todo)))]
-            _finish_parts(parts, page, to, sources, engine, workers)
+        todo = [number for number in range(shards) if making.work.shard_file(number) is None]
+        if engine == "ray" or (workers > 1 and len(todo) > 1):
+            # Each process gets one part, and so one stream of prompts; actors take shard after shard.
+            count = len(todo) if engine == "ray" else min(workers, len(todo))
+            parts = [_Shards(todo[first::count]) for first in range(count)]
+            nodes = set()
+            for _, outcome in run_items(parts, partial(_worker, page, to, sources), engine=engine, workers=workers):
+                outcome.get()
+                nodes.add(outcome.node)
+            if engine == "ray":
+                progress(shards, shards, f"shards, made on {len(nodes)} nodes")
         else:
             making.finish(todo, lambda done: progress(shards - len(todo) + done, shards, "shards"))
-        return released(making, progress)
+        return write_release(making, progress)
 
 
 def planned(
     recipe: Recipe, to: str | Path, *, sources: Sources | None = None, limit: int = 0, progress: Progress = silent
 ) -> dict[str, int]:
-    """What a build would do, without doing it: items, prompts, and how many of these were answered before.
+    """The items and prompts of a build that is not begun, and how many of the prompts were answered before.
 
     The plan itself is written, so that the build goes on from it. (A builder whose queries a teacher writes asks for
-    these: what it will ask about them cannot be known before.)
+    these: its later prompts cannot be known before.)
     """
-    sources = sources or Sources()
     with only_writer(to):
-        making, shards = _plan(recipe, to, sources, limit, progress)
+        making, shards = _plan(recipe, to, sources or Sources(), limit, progress)
         counts = {"items": 0, "prompts": 0, "answered before": 0}
         for number in range(shards):
             items = making.work.items(number)
@@ -103,61 +104,42 @@ def planned(
 
 
 def record(recipe: Recipe, run_file: str | Path, to: str | Path, *, sources: Sources | None = None) -> int:
-    """Write the order of a published run as replies to the lists of a recipe, for the teacher `replay`; how many.
+    """Write the order of a published run as replies to the lists of a recipe, for the teacher `replay`.
 
-    Nothing is built: `to` is a JSONL file. A query that the run does not rank has no reply. Raises BadInput for a
-    recipe whose items are no lists.
+    Returns how many replies there are: a query that the run does not rank has none. Nothing is built: `to` is a JSONL
+    file. Raises BadInput for a recipe whose items are no lists.
     """
-    sources = sources or Sources()
     if recipe.values.get("builder") != "twolar":
         raise BadInput("a run orders lists: give a recipe of the builder twolar", file=recipe.file)
-    parts = RecipeParts(sources.data, None, lambda table: None)
+    parts = RecipeParts((sources or Sources()).data, None, lambda table: None)
     run = read_run(run_file)
-    lists = parts.builder("twolar", recipe.values.get("options", {}), None)
-    told = []
+    lists = parts.builder("twolar", recipe.values.get("options", {}))
+    lines = []
     for reply in recorded_replies(lists.items(), run):
         if reply.text:
-            told.append(json.dumps({"id": reply.id, "text": reply.text}, ensure_ascii=False) + "\n")
-    write(to, "".join(told))
-    return len(told)
+            lines.append(json.dumps({"id": reply.id, "text": reply.text}, ensure_ascii=False) + "\n")
+    write(to, "".join(lines))
+    return len(lines)
 
 
 def _plan(page: Recipe, to: str | Path, sources: Sources, limit: int, progress: Progress) -> tuple[Making, int]:
     """The build with its plan on disk; in how many shards."""
     making = Making(page, to, sources)
     making.work.agree(making.about | {"limit": limit})
-    shards = making.work.planned()
+    shards = making.work.shard_count()
     if shards is None:
         progress(0, 1, "the plan")
         shards = making.work.plan(islice(making.builder.items(), limit or None), page.values.get("shard", SHARD))
     return making, shards
 
 
-@dataclass(frozen=True)
-class _Shards:
-    """The numbers of the shards that one worker makes as one stream."""
-
-    numbers: tuple[int, ...]
+class _Shards(tuple[int, ...]):
+    """The numbers of the shards that one worker makes as one stream; no row goes to a worker."""
 
     def __str__(self) -> str:
-        return f"shards {', '.join(map(str, self.numbers))}"
-
-
-def _finish_parts(
-    parts: Sequence[_Shards], page: Recipe, to: str | Path, sources: Sources, engine: str, workers: int
-) -> int:
-    """Have workers make the shards of every part, each with a teacher of its own; on how many nodes that was.
-
-    What goes to a worker are the numbers of shards, never a row. The reply store is one.
-    """
-    nodes: set[str] = set()
-    begin = partial(_worker, page, to, sources)
-    for _, outcome in run_items(parts, begin, engine=engine, workers=workers):
-        outcome.get()
-        nodes.add(outcome.node)
-    return len(nodes)
+        return f"shards {', '.join(map(str, self))}"
 
 
 def _worker(page: Recipe, to: str | Path, sources: Sources) -> Callable[[_Shards], None]:
-    making = Making(page, to, sources)
-    return lambda part: making.finish(part.numbers)
+    """The function of a worker, which has its own teacher. The reply store is one for all."""
+    return Making(page, to, sources).finish

@@ -1,21 +1,30 @@
-"""The two orders in which pairs are taken: one that a seed decides, and the walk of the ExaRanker authors' code."""
+"""The texts of pairs, and the two orders in which pairs are taken: by a seed, and on the ExaRanker authors' walk."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, TypeAlias, TypeVar
 
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, file_digest
+from exabench.core.rows import Pair
 from exabench.data.sampling import draw
-from exabench.tasks.collections import FromCollection
+from exabench.tasks.collections import Collection, FromCollection, queries_of, texts_of
 
 T = TypeVar("T")
 Ids: TypeAlias = tuple[str, str]
 """Query id and passage id."""
+
+
+def read_pairs(collection: Collection, labels: Mapping[Ids, bool]) -> Iterator[Pair]:
+    """The pairs of these labels with their texts. Raises BadInput for a query or passage that is not there."""
+    queries = queries_of(collection, (query_id for query_id, _ in labels))
+    passages = texts_of(collection, (passage_id for _, passage_id in labels))
+    for (query_id, passage_id), relevant in labels.items():
+        yield Pair(queries[query_id], passages[passage_id], relevant)
 
 
 @dataclass(kw_only=True)
@@ -30,7 +39,7 @@ class SeededPairs(FromCollection):
         _check_count(self.count)
 
     def key(self, *ids: str) -> str:
-        """The digest of this text decides where the thing of these ids stands."""
+        """The text whose digest decides the place of a pair or a passage."""
         return "\n".join((str(self.seed), *ids))
 
     def in_order(self, pairs: Iterable[Ids]) -> list[Ids]:
@@ -40,7 +49,7 @@ class SeededPairs(FromCollection):
 
 @dataclass(kw_only=True)
 class ExplainedPairs(SeededPairs):
-    """Pairs whose explanations stand in a `file` of their own, else in DEFAULT_FILE of the collection's folder."""
+    """Pairs whose explanations stand in `file`, by default the DEFAULT_FILE of the collection's folder."""
 
     DEFAULT_FILE: ClassVar[str]
     file: str | Path | None = None
@@ -77,7 +86,7 @@ class Walk:
         if self.step < 1:
             raise BadInput(f"step is {self.step}; the walk goes at least one line at a time")
 
-    def labelled(self, lines: Iterable[T]) -> Iterator[tuple[T, bool]]:
+    def walk(self, lines: Iterable[T]) -> Iterator[tuple[T, bool]]:
         """The lines that the walk meets, each with the class of the pair that it gives."""
         chance = random.Random(self.seed)
         wanted = chance.randint(0, self.step)

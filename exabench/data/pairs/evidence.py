@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import msgspec
@@ -12,8 +12,7 @@ import msgspec
 from exabench.core.errors import BadInput
 from exabench.core.records import read_lines
 from exabench.core.rows import Pair
-from exabench.data.pairs._orders import ExplainedPairs, Ids
-from exabench.tasks.collections import queries_of, texts_of
+from exabench.data.pairs._orders import ExplainedPairs, Ids, read_pairs
 
 _END = re.compile(r"(?<=[.?!])\s+")
 _ABBREVIATED = re.compile(
@@ -53,38 +52,38 @@ class Evidence(ExplainedPairs):
         return f"{super().source} with {self.path.name}"
 
     def __iter__(self) -> Iterator[Pair]:
-        rationales = self._rationales()
-        order = self.in_order(rationales)
-        queries = queries_of(self.collection, (claim_id for claim_id, _ in order))
-        passages = texts_of(self.collection, (document_id for _, document_id in order))
+        qrels = self.collection.qrels(self.split)
+        rationales: dict[Ids, list[list[int]]] = {}
+        for _, line in read_lines(_Rationale, self.path):
+            if line.doc_id in qrels.get(line.claim_id, {}):
+                rationales.setdefault((line.claim_id, line.doc_id), []).append(line.sentences)
+        if not rationales:
+            raise BadInput(f"holds no evidence for a pair of split {self.split}", file=self.path)
+
         self.left_out = 0
         made = 0
-        for claim_id, document_id in order:
-            passage = passages[document_id]
-            text = evidence(passage.text, rationales[claim_id, document_id])
+        for pair in read_pairs(self.collection, dict.fromkeys(self.in_order(rationales), True)):
+            text = evidence(pair.passage.text, rationales[pair.query.id, pair.passage.id])
             if not text:
                 self.left_out += 1
                 continue
-            yield Pair(queries[claim_id], passage, True, text)
+            yield replace(pair, rationale=text)
             made += 1
             if made == self.count:
                 return
 
-    def _rationales(self) -> dict[Ids, list[list[int]]]:
-        """The sentence numbers of every rationale, by (claim id, document id), for the pairs judged in the split."""
-        qrels = self.collection.qrels(self.split)
-        found: dict[Ids, list[list[int]]] = {}
-        for _, line in read_lines(_Rationale, self.path):
-            if line.doc_id in qrels.get(line.claim_id, {}):
-                found.setdefault((line.claim_id, line.doc_id), []).append(line.sentences)
-        if not found:
-            raise BadInput(f"holds no evidence for a pair of split {self.split}", file=self.path)
-        return found
-
 
 def evidence(text: str, rationales: Iterable[list[int]]) -> str:
-    """The sentences of `text` that the rationales name, in its order, a blank between; empty where none can be told."""
-    careful = _careful(text)
+    """The sentences of `text` that the rationales name, in its order, a blank between; empty if none can be told."""
+    # A careful reading: no sentence ends in an abbreviation or before a small letter.
+    careful = []
+    start = 0
+    for end in _END.finditer(text):
+        if _OPENING.match(text, end.end()) and not _ABBREVIATED.search(text, start, end.start()):
+            careful.append(text[start : end.start()])
+            start = end.end()
+    careful.append(text[start:])
+
     agreed = 0
     for one, other in zip(_END.split(text), careful, strict=False):
         if one != other:
@@ -95,14 +94,3 @@ def evidence(text: str, rationales: Iterable[list[int]]) -> str:
         if rationale and max(rationale) < agreed:
             numbers.update(rationale)
     return " ".join(careful[number] for number in sorted(numbers))
-
-
-def _careful(text: str) -> list[str]:
-    """Sentences that end neither in an abbreviation nor before a small letter."""
-    sentences = []
-    start = 0
-    for end in _END.finditer(text):
-        if _OPENING.match(text, end.end()) and not _ABBREVIATED.search(text, start, end.start()):
-            sentences.append(text[start : end.start()])
-            start = end.end()
-    return [*sentences, text[start:]]

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from exabench.core.errors import BadInput
 from exabench.core.nouns import Qrels
 from exabench.core.rows import Pair
-from exabench.data.pairs._orders import Ids, SeededPairs
+from exabench.data.judgements import judgements_with_texts
+from exabench.data.pairs._orders import Ids, SeededPairs, read_pairs
 from exabench.data.sampling import by_turns, draw
-from exabench.tasks.collections import queries_of, texts_of
 
 
 @dataclass(kw_only=True)
@@ -30,49 +29,34 @@ class Judged(SeededPairs):
     classes: Literal["balanced", "relevant"] = "balanced"
 
     def __iter__(self) -> Iterator[Pair]:
-        relevant, others = self._drawn(self.collection.qrels(self.split))
+        judged = judgements_with_texts(self.collection, self.split, self.threshold)
+        pairs: dict[Ids, bool] = {}
+        for query_id, grades in judged.items():
+            for passage_id, grade in grades.items():
+                pairs[query_id, passage_id] = grade >= self.threshold
+        order = self.in_order(pairs)
+        relevant = [pair for pair in order if pairs[pair]]
+        others = [pair for pair in order if not pairs[pair]]
+
+        chosen = [(pair, True) for pair in relevant]
         if self.classes == "balanced":
+            if not others:
+                others = self._draw_unjudged([query_id for query_id, _ in relevant], judged)
             size = min(len(relevant), len(others))
-            chosen = by_turns([[(pair, False) for pair in others[:size]], [(pair, True) for pair in relevant[:size]]])
-        else:
-            chosen = [(pair, True) for pair in relevant]
-        chosen = chosen[: self.count]
-        passages = texts_of(self.collection, (passage_id for (_, passage_id), _ in chosen))
-        queries = queries_of(self.collection, (query_id for (query_id, _), _ in chosen))
-        for (query_id, passage_id), label in chosen:
-            yield Pair(queries[query_id], passages[passage_id], label)
+            chosen = by_turns([[(pair, False) for pair in others[:size]], chosen[:size]])
+        yield from read_pairs(self.collection, dict(chosen[: self.count]))
 
-    def _drawn(self, qrels: Qrels) -> tuple[list[Ids], list[Ids]]:
-        """The ids of relevant pairs and of the others, each in the order of the seed."""
-        grades: dict[Ids, int] = {}
-        for query in self.collection.queries():
-            for passage_id, grade in qrels.get(query.id, {}).items():
-                grades[query.id, passage_id] = grade
-        wanted = {passage_id for _, passage_id in grades}
-        there = {passage.id for passage in self.collection.passages() if passage.id in wanted}
-        known = self.in_order(pair for pair in grades if pair[1] in there)
-        relevant = [pair for pair in known if grades[pair] >= self.threshold]
-        others = [pair for pair in known if grades[pair] < self.threshold]
-        if not relevant:
-            raise BadInput(
-                f"split {self.split} of {self.source} holds no text that was judged relevant "
-                f"(a grade of {self.threshold} or more); give another split or threshold"
-            )
-        if not others and self.classes == "balanced":
-            others = self._unjudged([query_id for query_id, _ in relevant], qrels)
-        return relevant, others
-
-    def _unjudged(self, query_ids: list[str], qrels: Qrels) -> list[Ids]:
+    def _draw_unjudged(self, query_ids: list[str], judged: Qrels) -> list[Ids]:
         """For each query of the list in turn, one passage of the collection that it has no judgement of."""
-        enough = len(query_ids) + max(len(qrels[query_id]) for query_id in query_ids)
+        enough = len(query_ids) + max(len(judged[query_id]) for query_id in query_ids)
         pool = deque(draw((passage.id for passage in self.collection.passages()), enough, self.key))
         found: list[Ids] = []
         for query_id in query_ids:
-            judged: list[str] = []
-            while pool and pool[0] in qrels[query_id]:
-                judged.append(pool.popleft())
+            passed_over: list[str] = []
+            while pool and pool[0] in judged[query_id]:
+                passed_over.append(pool.popleft())
             if not pool:
                 break  # a collection with hardly more passages than relevant pairs
             found.append((query_id, pool.popleft()))
-            pool.extendleft(reversed(judged))  # another query may take them
+            pool.extendleft(reversed(passed_over))  # another query may take them
         return found

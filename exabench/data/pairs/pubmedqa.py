@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from exabench.core.errors import BadInput
 from exabench.core.records import read_lines
 from exabench.core.rows import Pair
-from exabench.data.pairs._orders import ExplainedPairs, Ids
-from exabench.tasks.collections import queries_of, texts_of
+from exabench.data.pairs._orders import ExplainedPairs, Ids, read_pairs
 
 
 class _Metadata(msgspec.Struct):
@@ -41,10 +40,9 @@ class PubMedQA(ExplainedPairs):
         for query_id, row in self.collection.qrels(self.split).items():
             pairs += [(query_id, passage_id) for passage_id, grade in row.items() if grade > 0]
         chosen = self.in_order(pairs)[: self.count]
-        queries = queries_of(self.collection, (query_id for query_id, _ in chosen))
-        passages = texts_of(self.collection, (passage_id for _, passage_id in chosen))
         answers = {line.id: line.metadata.long_answer.strip() for _, line in read_lines(_AnnotatedQuestion, self.path)}
-        for query_id, passage_id in chosen:
-            if not answers.get(query_id):
-                raise BadInput("has no long answer to this question", file=self.path, id=query_id)
-            yield Pair(queries[query_id], passages[passage_id], True, answers[query_id])
+        for pair in read_pairs(self.collection, dict.fromkeys(chosen, True)):
+            answer = answers.get(pair.query.id)
+            if not answer:
+                raise BadInput("has no long answer to this question", file=self.path, id=pair.query.id)
+            yield replace(pair, rationale=answer)

@@ -16,8 +16,6 @@ from exabench.core.nouns import Passage, Query
 from exabench.core.rows import Pair
 from exabench.data.pairs._orders import Walk
 
-_CLASSES = ("negative", "positive")
-
 
 @dataclass
 class Triples(Walk):
@@ -42,29 +40,32 @@ class Triples(Walk):
     @cached_property
     def source_revision(self) -> str:
         """sha256 of the lines as far as the pairs need them."""
-        read = hashlib.sha256()
-        for _ in self._pairs(self._lines(read)):
+        digest = hashlib.sha256()
+        for _ in self._pairs(self._lines(digest)):
             pass
-        return f"sha256:{read.hexdigest()}"
+        return f"sha256:{digest.hexdigest()}"
 
     def __iter__(self) -> Iterator[Pair]:
         return self._pairs(self._lines())
 
-    def _lines(self, read: hashlib._Hash | None = None) -> Iterator[str]:
+    def _lines(self, digest: hashlib._Hash | None = None) -> Iterator[str]:
         for _, line in lines(self.path):
-            if read is not None:
-                read.update(f"{line}\n".encode())
+            if digest is not None:
+                digest.update(f"{line}\n".encode())
             yield f"{line}\n"
 
     def _pairs(self, text: Iterable[str]) -> Iterator[Pair]:
+        """The pairs of the walk. A query's id is of its text, which stands on many lines; a passage's of its line."""
         made = 0
-        for (number, columns), relevant in self.labelled(self._records(text)):
+        for (number, columns), relevant in self.walk(self._records(text)):
             if isinstance(columns, str):
                 columns = columns[:-1].split("\t")
             if len(columns) < 3 or (self.way == "balanced" and len(columns) > 3):
                 have = plural(len(columns), "column")
                 raise BadInput(f"has {have} where triples have 3", file=self.path, line=number)
-            yield _pair(number, columns, relevant)
+            query, good, other = columns[:3]
+            passage = Passage(f"line{number}-positive", good) if relevant else Passage(f"line{number}-negative", other)
+            yield Pair(Query(f"q{digest_of(query)[-16:]}", query), passage, relevant)
             made += 1
             if made == self.count:
                 return
@@ -88,9 +89,3 @@ class Triples(Walk):
             except csv.Error as error:
                 raise BadInput(f"cannot be read as CSV ({error})", file=self.path, line=number) from error
             yield number + reader.line_num - 1, record
-
-
-def _pair(number: int, columns: list[str], relevant: bool) -> Pair:
-    """The ids: a query's is of its text, which stands on many lines; a passage's is its line and class."""
-    query = Query(f"q{digest_of(columns[0])[-16:]}", columns[0])
-    return Pair(query, Passage(f"line{number}-{_CLASSES[relevant]}", columns[1 if relevant else 2]), relevant)

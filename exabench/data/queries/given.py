@@ -52,29 +52,26 @@ class Given(FromCollection):
             yield Query(id, text), {"kind": "given", "passage_id": "", "replies": []}
 
     def _all(self) -> Iterator[tuple[str, str]]:
-        """The id and the text of every query."""
-        if self.file:
-            yield from _queries_in(Path(self.file))
+        """The id and the text of every query. Raises BadInput with the line for a file that cannot be read so."""
+        if not self.file:
+            judged = self.collection.qrels(self.split) if self.split else None
+            for query in self.collection.queries():
+                if judged is None or query.id in judged:
+                    yield query.id, query.text
             return
-        judged = self.collection.qrels(self.split) if self.split else None
-        for query in self.collection.queries():
-            if judged is None or query.id in judged:
-                yield query.id, query.text
-
-
-def _queries_in(file: Path) -> Iterator[tuple[str, str]]:
-    """The ids and texts of a file. Raises BadInput with the line."""
-    seen: set[str] = set()
-    for number, id, text in _lines_of(file):
-        if not id or not text.strip():
-            raise BadInput("is no query: it needs an id and a text", file=file, line=number)
-        if id in seen:
-            raise BadInput("stands twice; keep one line", file=file, line=number, id=id)
-        seen.add(id)
-        yield id, text
+        file = Path(self.file)
+        seen: set[str] = set()
+        for number, id, text in _lines_of(file):
+            if not id or not text.strip():
+                raise BadInput("is no query: it needs an id and a text", file=file, line=number)
+            if id in seen:
+                raise BadInput("stands twice; keep one line", file=file, line=number, id=id)
+            seen.add(id)
+            yield id, text
 
 
 def _lines_of(file: Path) -> Iterator[tuple[int, str, str]]:
+    """Number, id and text of every line that is not empty."""
     if ".jsonl" in file.suffixes:
         for number, query in read_lines(TextLine, file):
             yield number, query.id, query.text

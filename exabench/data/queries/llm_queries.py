@@ -1,32 +1,47 @@
-"""Queries that a language model writes for passages of a domain, cleaned, and filtered as InPars or Promptagator do."""
+"""Queries that a language model writes for passages of a domain, cleaned, and filtered as InPars or Promptagator do.
+
+InPars v1 keeps the queries of the highest mean log-probability. A Reply holds no log-probabilities, so that filter is
+not here; its successor's (InPars v2, arXiv 2301.01820: a reranker's score of query and passage) is, and so is the
+round trip of Promptagator (arXiv 2209.11755: the query must bring its passage back).
+"""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from exabench.core.errors import BadInput, plural
-from exabench.core.nouns import Passage, Prompt, Query, Reply
-from exabench.data.queries._filters import best, fault, first_line, found_again
+from exabench.core.nouns import Passage, Prompt, Query
 from exabench.data.sampling import draw
 from exabench.parts.conversations import replies_of
 from exabench.parts.prompting import prompt_file, truncate_passage
+from exabench.parts.rerankers import Reranker
+from exabench.parts.retrievers import Retriever
+from exabench.parts.teachers import Teacher
 from exabench.tasks.collections import FromCollection
 
-if TYPE_CHECKING:
-    from exabench.parts.rerankers import Reranker
-    from exabench.parts.retrievers import Retriever
-    from exabench.parts.teachers import Teacher
+FirstStages: TypeAlias = "Mapping[str, Retriever]"  # a text: to check the options inside would make their indexes
 
-    FirstStages: TypeAlias = Mapping[str, Retriever]  # for the type checker alone: reading one would make its index
+_LEAD = re.compile(
+    r"^(?:[-*#>\u2022]+(?:\s+|$)"  # a bullet
+    r"|\(?\d{1,2}[.):](?:\s+|$)"  # a number
+    r"|(?:(?:the|good|relevant|search)\s+)*(?:query|question)(?:\s+\d{1,2})?\s*:\s*)",  # a label
+    re.IGNORECASE,
+)
+_REFUSAL = re.compile(
+    r"^(?:i['\u2019]m sorry|i am sorry|sorry,|i (?:cannot|can['\u2019]t|am unable)|as an ai\b)", re.IGNORECASE
+)
+_WRAPS = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "`": "`", "*": "*", "_": "_"}
+_COPY = 8  # fewer words of the passage in a row may be a term of the field
 
 
 @dataclass
 class _AnsweredPassage:
-    """What the teacher was asked about a passage, the query in its reply, and why this is no good one ("" if it is)."""
+    """A prompt about a passage, the query in its reply, and why this is no good one ("" if it is)."""
 
     prompt: Prompt
     passage: Passage
@@ -88,12 +103,12 @@ class LlmQueries(FromCollection):
 
     @property
     def rejections(self) -> list[tuple[Prompt, str]]:
-        """What was asked in vain, and why; asks the teacher, where that is still to be done."""
+        """The prompts whose answers were rejected, and why; asks the teacher if nobody did so far."""
         _, rejected = self._answers
         return [(answer.prompt, answer.fault) for answer in rejected]
 
     def report(self) -> Mapping[str, Any]:
-        """Who wrote them from what prompt, how many were asked for and given, and how many left out for what."""
+        """The teacher and its prompt, how many queries were asked for and given, and how many left out for what."""
         good, rejected = self._answers
         left_out = Counter(answer.fault for answer in rejected)
         return {
@@ -107,66 +122,64 @@ class LlmQueries(FromCollection):
     @cached_property
     def _answers(self) -> tuple[list[_AnsweredPassage], list[_AnsweredPassage]]:
         """The answers with good queries, then those that are rejected."""
-        good: list[_AnsweredPassage] = []
-        rejected: list[_AnsweredPassage] = []
-        said: set[tuple[str, str]] = set()
-        for answer in self._ask():
-            words = (answer.passage.id, answer.query.text.casefold())
-            if not answer.fault and words in said:
-                answer.fault = "repeats a query of its passage"
-            said.add(words)
-            if answer.fault:
-                rejected.append(answer)
-            else:
-                good.append(answer)
-        if self.retrievers:
-            found = found_again({answer.query: answer.passage for answer in good}, self.retrievers, self.round_trip)
-            good = _keep(good, found, f"passage not among the best {self.round_trip}", rejected)
-        if self.reranker is not None:
-            high = best({answer.query: answer.passage for answer in good}, self.reranker, self.keep_top)
-            good = _keep(good, high, f"score not among the best {self.keep_top}", rejected)
-        return good, rejected
-
-    def _ask(self) -> Iterator[_AnsweredPassage]:
-        """What the teacher answers about each passage of the sample, read."""
-        asked: list[tuple[Passage, Prompt]] = []
-        answer_tokens = self._prompt_file.number("answer_tokens")
-        for passage in self._sample():
-            text, _ = truncate_passage(passage, self.fields, self.words)
-            turns = self._prompt_file.turns(**{**(self.values or {}), "passage": text})
-            for n in range(self.per_passage):
-                asked.append((passage, Prompt(f"q-{passage.id}-{n}", turns, answer_tokens, self.temperature, n)))
-        replies = replies_of(self.teacher, [prompt for _, prompt in asked], skip_refused=True)
-        for passage, prompt in asked:
-            text, problem = self._read(replies.get(prompt.id), passage)
-            yield _AnsweredPassage(prompt, passage, Query(prompt.id, text), problem)
-
-    def _sample(self) -> list[Passage]:
         enough_words = (
             (passage.id, passage.title, passage.text)
             for passage in self.collection.passages()
             if len(passage.text.split()) >= self.passage_words
         )
-        found = draw(enough_words, self.count, lambda passage: [self.seed, passage[0]], digits=32)
-        if len(found) < self.count:
-            few = f"{plural(len(found), 'passage')} of {self.passage_words} words or more"
+        # Releases were drawn with 32 digits; another number would draw another sample.
+        sample = draw(enough_words, self.count, lambda passage: [self.seed, passage[0]], digits=32)
+        if len(sample) < self.count:
+            few = f"{plural(len(sample), 'passage')} of {self.passage_words} words or more"
             raise BadInput(f"llm_queries: {self.source} has {few}, fewer than the {self.count} to ask about")
-        return [Passage(id, text, title) for id, title, text in found]
 
-    def _read(self, reply: Reply | None, passage: Passage) -> tuple[str, str]:
-        """The query of a reply and what is wrong with it ("" for nothing)."""
-        if reply is None:
-            return "", "refused by the teacher"
-        text, more = first_line(reply.text)
-        if text and reply.finish == "length" and not more:  # text after the first line may be cut: nobody reads it
-            return text, "cut at the length limit"
-        return text, fault(text, passage, self.min_words, self.max_words)
+        asked: list[tuple[Passage, Prompt]] = []
+        answer_tokens = self._prompt_file.number("answer_tokens")
+        for id, title, text in sample:
+            passage = Passage(id, text, title)
+            excerpt, _ = truncate_passage(passage, self.fields, self.words)
+            turns = self._prompt_file.turns(**{**(self.values or {}), "passage": excerpt})
+            for n in range(self.per_passage):
+                asked.append((passage, Prompt(f"q-{id}-{n}", turns, answer_tokens, self.temperature, n)))
+        replies = replies_of(self.teacher, [prompt for _, prompt in asked], skip_refused=True)
+
+        good: list[_AnsweredPassage] = []
+        rejected: list[_AnsweredPassage] = []
+        seen: set[tuple[str, str]] = set()
+        for passage, prompt in asked:
+            text = ""
+            problem = "refused by the teacher"
+            if prompt.id in replies:
+                reply = replies[prompt.id]
+                text, more = first_line(reply.text)
+                problem = fault(text, passage, self.min_words, self.max_words)
+                if text and reply.finish == "length" and not more:  # a cut after the first line does no harm
+                    problem = "cut at the length limit"
+            if not problem and (passage.id, text.casefold()) in seen:
+                problem = "repeats a query of its passage"
+            seen.add((passage.id, text.casefold()))
+            answer = _AnsweredPassage(prompt, passage, Query(prompt.id, text), problem)
+            (rejected if problem else good).append(answer)
+
+        if self.retrievers and good:
+            found: set[str] = set()
+            for first_stage in self.retrievers.values():
+                run = first_stage.search([answer.query for answer in good], self.round_trip)
+                found.update(answer.query.id for answer in good if answer.passage.id in run.ranking(answer.query.id))
+            good = _keep(good, found, f"passage not among the best {self.round_trip}", rejected)
+        if self.reranker is not None:
+            scores = {}
+            for answer in good:
+                scores[answer.query.id] = float(self.reranker.score(answer.query, [answer.passage])[0])
+            best = sorted(scores, key=lambda id: (-scores[id], id))[: self.keep_top]
+            good = _keep(good, set(best), f"score not among the best {self.keep_top}", rejected)
+        return good, rejected
 
 
 def _keep(
     answers: list[_AnsweredPassage], query_ids: set[str], fault: str, rejected: list[_AnsweredPassage]
 ) -> list[_AnsweredPassage]:
-    """The answers with these queries; the others are `rejected` for this fault."""
+    """The answers with these queries; the others go to `rejected` with this fault."""
     kept = []
     for answer in answers:
         if answer.query.id in query_ids:
@@ -175,3 +188,40 @@ def _keep(
             answer.fault = fault
             rejected.append(answer)
     return kept
+
+
+def first_line(answer: str) -> tuple[str, bool]:
+    """The answer's first line that says something, without numbering, label and quotes; and whether text follows it."""
+    lines = [" ".join(line.split()) for line in answer.splitlines() if line.strip()]
+    if not lines:
+        return "", False
+    text = lines[0]
+    before = ""
+    while text != before:
+        before = text
+        text = _LEAD.sub("", text)
+        while len(text) > 1 and _WRAPS.get(text[0]) == text[-1]:
+            text = text[1:-1].strip()
+    return text, len(lines) > 1
+
+
+def fault(text: str, passage: Passage, least: int, most: int) -> str:
+    """Why `text` is no query for `passage`, or "". `least` and `most` count words (InPars: at least 3)."""
+    words = re.findall(r"\w+", text.casefold())
+    if not words:
+        return "empty"
+    if not text.isprintable():
+        return "unprintable"
+    if _REFUSAL.match(text):
+        return "refusal"
+    if len(text.split()) < least:
+        return "too short"
+    if len(text.split()) > most:
+        return "too long"
+    if len(words) >= _COPY and 3 * len(set(words)) <= len(words):
+        return "repeats itself"
+    passage_words = re.findall(r"\w+", passage.flat().casefold())
+    is_long = len(words) >= min(_COPY, len(passage_words))
+    if is_long and f" {' '.join(words)} " in f" {' '.join(passage_words)} ":
+        return "copy of the passage"
+    return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -54,48 +54,40 @@ class Leaks:
         passages = passages_of(row)
         collection = collection_of(row["source"])
         owners = set(self._ids.get((collection, "query", row["query_id"]), ()))
+        texts = [row["query"]]
         for passage in passages:
             owners.update(self._ids.get((collection, "passage", passage.id), ()))
-        owners.update(self._sharing([row["query"], *(passage.flat() for passage in passages)]))
+            texts.append(passage.flat())
+        owners.update(self._owners_of(np.concatenate([grams(text, GRAM) for text in texts])))
         marks: dict[str, list[str]] = {}
         for owner in sorted(owners):
             task, kind = divmod(owner, len(KINDS))
             marks.setdefault(self.tasks[task], []).append(KINDS[kind])
         return marks
 
-    def _sharing(self, texts: Sequence[str]) -> set[int]:
-        """The owners of the grams that these texts hold."""
-        self._settle()
-        found = np.concatenate([grams(text, GRAM) for text in texts])
-        if not len(self._grams) or not len(found):
-            return set()
-        nearest = np.minimum(self._grams.searchsorted(found), len(self._grams) - 1)
-        shared = np.unique(found[self._grams[nearest] == found])
-        places = self._grams.searchsorted(shared)
-        ends = self._grams.searchsorted(shared, "right")
+    def _owners_of(self, row_grams: np.ndarray) -> set[int]:
+        """The owners of any of these grams."""
+        if self._added:  # sort it into the one table: 10 bytes a gram
+            all_grams = [self._grams]
+            all_owners = [self._owners]
+            for some, owner in self._added:
+                all_grams.append(some)
+                all_owners.append(np.full(len(some), owner, np.uint16))
+            unsorted = np.concatenate(all_grams)
+            order = np.argsort(unsorted, kind="stable")
+            self._grams = unsorted[order]
+            self._owners = np.concatenate(all_owners)[order]
+            self._added = []
+        places = self._grams.searchsorted(row_grams)
+        ends = self._grams.searchsorted(row_grams, "right")
         owners: set[int] = set()
         while len(places):  # the first owner of every gram, then the second of those that have one, ...
-            owners.update(np.unique(self._owners[places]).tolist())
-            places = places + 1
             more = places < ends
             places = places[more]
             ends = ends[more]
+            owners.update(self._owners[places].tolist())
+            places = places + 1
         return owners
-
-    def _settle(self) -> None:
-        """Sort what was added into the one table: 10 bytes a gram."""
-        if not self._added:
-            return
-        all_grams = [self._grams]
-        all_owners = [self._owners]
-        for some, owner in self._added:
-            all_grams.append(some)
-            all_owners.append(np.full(len(some), owner, np.uint16))
-        every = np.concatenate(all_grams)
-        order = np.argsort(every, kind="stable")
-        self._grams = every[order]
-        self._owners = np.concatenate(all_owners)[order]
-        self._added = []
 
 
 @lru_cache(maxsize=256)

@@ -138,33 +138,33 @@ class _People:
     def __init__(self, data: str | Path | None) -> None:
         self._data = data
         self._local = at_hand(data)
-        self._known: dict[str, list[tuple[Task, Qrels, dict[str, str]]]] = {}
+        self._judged: dict[str, list[tuple[Task, Qrels, dict[str, str]]]] = {}
         self.failures: dict[str, str] = {}
 
     def grades_of(self, row: Row) -> Iterator[tuple[Task, Mapping[str, int]]]:
         """The tasks that judge a row's query, with its grades; another query under the same id is not meant."""
         source = row["source"]
-        if source not in self._known:
-            self._known[source] = list(self._read(source))
-        for task, qrels, texts in self._known[source]:
+        if source not in self._judged:
+            self._judged[source] = []
+            for task in tasks().values():
+                if task.members or collection_of(task.name) != collection_of(source):
+                    continue
+                # A collection on the network is read only where the rows were read from that very place.
+                on_hub = task.hub is not None and source.startswith(f"Hub dataset {task.hub['repo']}@")
+                if not (on_hub or task.name in self._local or source in (task.name, f"ir_datasets {task.ir_datasets}")):
+                    continue
+                try:
+                    place = open_collection(task, self._data)
+                    qrels = all_judgements(task, place)
+                    texts = {query.id: query.text for query in place.queries() if query.id in qrels}
+                except ExabenchError as error:
+                    self.failures[task.name] = str(error)
+                else:
+                    self._judged[source].append((task, qrels, texts))
+        for task, qrels, texts in self._judged[source]:
             grades = qrels.get(row["query_id"])
             if grades and texts.get(row["query_id"], "").split() == row["query"].split():
                 yield task, grades
-
-    def _read(self, source: str) -> Iterator[tuple[Task, Qrels, dict[str, str]]]:
-        for task in tasks().values():
-            if task.members or collection_of(task.name) != collection_of(source):
-                continue
-            # A collection on the network is read only where the rows were read from that very place.
-            on_hub = task.hub is not None and source.startswith(f"Hub dataset {task.hub['repo']}@")
-            if not (on_hub or task.name in self._local or source in (task.name, f"ir_datasets {task.ir_datasets}")):
-                continue
-            try:
-                place = open_collection(task, self._data)
-                qrels = all_judgements(task, place)
-                yield task, qrels, {query.id: query.text for query in place.queries() if query.id in qrels}
-            except ExabenchError as error:
-                self.failures[task.name] = str(error)
 
 
 @dataclass(frozen=True)

@@ -146,14 +146,6 @@ def snapshot(repo: str, commit: str, only: Sequence[str] = (), to: Path | None =
     return Path(folder)
 
 
-def dataset_snapshot(
-    repo: str, revision: str | None, lock: str | Path | None = None, *, only: Sequence[str] = (), to: Path | None = None
-) -> tuple[Path, str]:
-    """The files of a dataset in a folder, as with `snapshot`, and the commit that they are of (see `pinned`)."""
-    commit = pinned(repo, revision, lock)
-    return snapshot(repo, commit, only, to, kind="dataset"), commit
-
-
 def model_files(repo: str, commit: str) -> dict[str, int]:
     """The files of a model at a commit, and their bytes. Raises OutsideFailed, BadInput as `Repository.head` does."""
     with asking(f"model {repo}@{commit}: files"):
@@ -193,14 +185,14 @@ def pinned(repo: str, revision: str | None, lock: str | Path | None, *, kind: st
     if revision and _COMMIT.fullmatch(revision):
         return revision
     locked = read_json(lock) if lock and Path(lock).is_file() else {}
+    commits = locked.setdefault("hub", {})
     key = f"{'' if kind == 'dataset' else kind + ' '}{repo}@{revision or 'main'}"
-    if key not in locked.get("hub", {}):
+    if key not in commits:
         with asking(f"{kind} {repo}", refusals=False):
-            commit = api().repo_info(repo, revision=revision or None, repo_type=kind).sha
-        locked.setdefault("hub", {})[key] = commit
+            commits[key] = api().repo_info(repo, revision=revision or None, repo_type=kind).sha
         if lock:
             write(lock, json_text(locked))
-    return str(locked["hub"][key])
+    return str(commits[key])
 
 
 def rows(repo: str, config: str, split: str, commit: str) -> Iterator[dict[str, Any]]:

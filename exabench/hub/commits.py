@@ -156,6 +156,11 @@ class Publication(ABC):
             path = Path(self.to).expanduser().resolve()
             if not path.name:
                 raise BadInput("is no folder to publish to", file=path)
+            here = self.folder.resolve()
+            if path.is_relative_to(here) or here.is_relative_to(path):
+                raise BadInput(
+                    f"is the {self.what} itself, or inside it, or around it; publish to another folder", file=self.to
+                )
             self.place = Folder(path)
         self.head: str | None = None
         self.old_version = ""  # at the head; kinds that know it set it, and its tag is made where it is missing
@@ -187,12 +192,6 @@ class Publication(ABC):
         """
         self.progress(0, 3, f"checking the {self.what}")
         self.check()
-        there = Path(self.to).expanduser().resolve()
-        here = self.folder.resolve()
-        if there.is_relative_to(here) or here.is_relative_to(there):
-            raise BadInput(
-                f"is the {self.what} itself, or inside it, or around it; publish to another folder", file=self.to
-            )
         return until_seen(
             self._look,
             self._send,

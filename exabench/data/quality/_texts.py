@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
@@ -67,21 +66,15 @@ def _powers(base: int, count: int) -> np.ndarray:
     return np.cumprod(np.full(count, base, np.uint64))
 
 
-class _Hashes(NamedTuple):
+@lru_cache(maxsize=256)
+def _hashes(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The parts of the hash of any words in a row of a text, so that it is read once for grams of several lengths.
 
     With b[i] the number of byte i, sums[k] is the sum of b[i] * BASE**(i + 1) over the first k bytes. The bytes from s
-    to e have the hash (sums[e] - sums[s]) * BASE**-(s + 1), which is the same wherever they stand.
+    to e have the hash (sums[e] - sums[s]) * BASE**-(s + 1), which is the same wherever they stand. Returns sums (one
+    more than there are bytes), the byte at which each word begins, the one behind its last, and BASE**-(s + 1) for
+    each word.
     """
-
-    sums: np.ndarray  # one more than there are bytes
-    starts: np.ndarray  # the byte at which each word begins
-    ends: np.ndarray  # and the one behind its last
-    inverse_at_starts: np.ndarray
-
-
-@lru_cache(maxsize=256)
-def _hashes(text: str) -> _Hashes:
     data = np.frombuffer(" ".join(words(text)).encode(errors="surrogatepass"), np.uint8)
     size = len(data)
     # Most texts share the powers of one length; those of longer texts are rounded up, so that few are computed.
@@ -91,15 +84,15 @@ def _hashes(text: str) -> _Hashes:
     blanks = np.flatnonzero(data == ord(" "))
     starts = np.concatenate([[0], blanks + 1])
     ends = np.concatenate([blanks, [size]])
-    return _Hashes(sums, starts, ends, _powers(_BASE_INVERSE, count)[starts])
+    return sums, starts, ends, _powers(_BASE_INVERSE, count)[starts]
 
 
 def grams(text: str, n: int) -> np.ndarray:
     """The hashes of every `n` words in a row (uint64); of the whole where it is shorter, none where it has no word."""
     if not words(text):
         return np.zeros(0, np.uint64)
-    hashes = _hashes(text)
-    width = min(n, len(hashes.starts))
-    starts = hashes.starts[: len(hashes.starts) - width + 1]
-    ends = hashes.ends[width - 1 :]
-    return mix((hashes.sums[ends] - hashes.sums[starts]) * hashes.inverse_at_starts[: len(starts)])
+    sums, starts, ends, inverse_powers = _hashes(text)
+    width = min(n, len(starts))
+    starts = starts[: len(starts) - width + 1]
+    ends = ends[width - 1 :]
+    return mix((sums[ends] - sums[starts]) * inverse_powers[: len(starts)])

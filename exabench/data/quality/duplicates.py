@@ -102,34 +102,34 @@ def _lowest(hashes: np.ndarray, functions: slice) -> np.ndarray:
 
 
 class Buckets:
-    """Row numbers under 32-bit keys. The newest are in a dict, all others in sorted arrays, 8 bytes an entry.
+    """Row numbers under 32-bit keys. The newest are in a dict, all others in one sorted array, 8 bytes an entry.
 
-    An entry is `key << 32 | row`, so that all rows of a key stand together. Whenever NEWEST rows have come in they
-    become an array, which is merged with those before it that are no longer than it: log2(rows / NEWEST) arrays stay.
+    An entry is `key << 32 | row`, so that all rows of a key stand together. Once NEWEST rows have come in, and an
+    eighth of those in the array, they are sorted into it: each entry is then moved some ten times at most.
     """
 
     NEWEST = 4096
 
     def __init__(self) -> None:
         self._newest: dict[int, list[int]] = {}
-        self._arrays: list[np.ndarray] = []
-        self._rows = 0
+        self._entries = np.zeros(0, np.uint64)
+        self._new_rows = 0
+        self._old_rows = 0
 
     def add(self, keys: np.ndarray, row: int) -> None:
         """Put a row under each of its keys."""
         for key in keys.tolist():
             self._newest.setdefault(key, []).append(row)
-        self._rows += 1
-        if self._rows % self.NEWEST:
+        self._new_rows += 1
+        if self._new_rows < max(self.NEWEST, self._old_rows // 8):
             return
         entries = []
         for bucket, rows in self._newest.items():
             for each in rows:
                 entries.append(bucket << 32 | each)
-        merged = np.array(entries, np.uint64)
-        while self._arrays and len(self._arrays[-1]) <= len(merged):
-            merged = np.concatenate([merged, self._arrays.pop()])
-        self._arrays.append(np.sort(merged))
+        self._entries = np.sort(np.concatenate([self._entries, np.array(entries, np.uint64)]), kind="stable")
+        self._old_rows += self._new_rows
+        self._new_rows = 0
         self._newest = {}
 
     def rows(self, keys: np.ndarray) -> np.ndarray:
@@ -137,11 +137,8 @@ class Buckets:
         found: set[int] = set()
         for key in keys.tolist():
             found.update(self._newest.get(key, ()))
-        lowest_entries = keys << np.uint64(32)
-        for entries in self._arrays:
-            firsts = entries.searchsorted(lowest_entries)
-            at_first = entries[np.minimum(firsts, len(entries) - 1)]
-            for place in np.flatnonzero(at_first >> np.uint64(32) == keys):
-                last = entries.searchsorted(lowest_entries[place] | _LOW_32, "right")
-                found.update((entries[firsts[place] : last] & _LOW_32).tolist())
+        firsts = self._entries.searchsorted(keys << np.uint64(32))
+        ends = self._entries.searchsorted(keys << np.uint64(32) | _LOW_32, "right")
+        for place in np.flatnonzero(firsts < ends):
+            found.update((self._entries[firsts[place] : ends[place]] & _LOW_32).tolist())
         return np.array(sorted(found), np.int64)

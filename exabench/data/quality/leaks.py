@@ -35,19 +35,19 @@ class Leaks:
     def add(self, task: Task, queries: Iterable[Query], passages: Iterable[Passage]) -> None:
         """Know a benchmark: its judged queries and passages; a passage without a text is known by its id alone."""
         collection = collection_of(task.name)
-        first = len(self.tasks) * len(KINDS)  # an owner is a task and one of KINDS, as one number
+        owner = len(self.tasks) * len(KINDS)  # an owner is a task and one of KINDS, as one number
         self.tasks.append(task.name)
-        query_grams: list[np.ndarray] = []
-        for query in queries:
-            self._ids.setdefault((collection, "query", query.id), set()).add(first)
-            query_grams.append(grams(query.text, GRAM))
-        passage_grams: list[np.ndarray] = []
-        for passage in passages:
-            self._ids.setdefault((collection, "passage", passage.id), set()).add(first + 2)
-            passage_grams.append(grams(passage.flat(), GRAM))
-        for some, owner in ((query_grams, first + 1), (passage_grams, first + 3)):
-            if some:
-                self._added.append((np.unique(np.concatenate(some)), owner))
+        texts = {
+            "query": ((query.id, query.text) for query in queries),
+            "passage": ((passage.id, passage.flat()) for passage in passages),
+        }
+        for kind, items in texts.items():
+            all_grams = [np.zeros(0, np.uint64)]
+            for id, text in items:
+                self._ids.setdefault((collection, kind, id), set()).add(owner)
+                all_grams.append(grams(text, GRAM))
+            self._added.append((np.unique(np.concatenate(all_grams)), owner + 1))
+            owner += 2
 
     def marks(self, row: Row) -> dict[str, list[str]]:
         """The benchmarks that a row leaks, in the order they were added, each with what is shared (of KINDS)."""
@@ -78,15 +78,11 @@ class Leaks:
             self._grams = unsorted[order]
             self._owners = np.concatenate(all_owners)[order]
             self._added = []
-        places = self._grams.searchsorted(row_grams)
+        firsts = self._grams.searchsorted(row_grams)
         ends = self._grams.searchsorted(row_grams, "right")
         owners: set[int] = set()
-        while len(places):  # the first owner of every gram, then the second of those that have one, ...
-            more = places < ends
-            places = places[more]
-            ends = ends[more]
-            owners.update(self._owners[places].tolist())
-            places = places + 1
+        for place in np.flatnonzero(firsts < ends):
+            owners.update(self._owners[firsts[place] : ends[place]].tolist())
         return owners
 
 

@@ -9,7 +9,7 @@ A release is a folder that `datasets.load_dataset` reads with nothing of ours in
 
 from __future__ import annotations
 
-from exabench.data.releases._diff import Diff, TableDiff, diff, next_version
+from exabench.data.releases._diff import Diff, diff, next_version
 from exabench.data.releases._manifest import MANIFEST, raise_version, read, save
 from exabench.data.releases._reading import load, rows, verify
 from exabench.data.releases._tables import features, write_table
@@ -17,7 +17,6 @@ from exabench.data.releases._tables import features, write_table
 __all__ = [
     "MANIFEST",
     "Diff",
-    "TableDiff",
     "diff",
     "features",
     "load",

@@ -9,9 +9,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from exabench.core.errors import BadInput, plural, printable
 from exabench.core.rows import Release, Table
 from exabench.data.releases._manifest import numbers, read
@@ -105,20 +102,18 @@ def diff(old_folder: str | Path, new_folder: str | Path) -> Diff:
     after = read(new_folder).tables
     changes: dict[str, TableDiff] = {}
     for name in sorted(before.keys() | after.keys()):
-        if name not in before:
-            table = after[name]
-            splits = tuple(sorted(table.splits))
-            changes[name] = TableDiff("added", 0, table.rows, fields_added=table.columns, splits_added=splits)
-        elif name not in after:
-            table = before[name]
-            splits = tuple(sorted(table.splits))
-            changes[name] = TableDiff("removed", table.rows, 0, fields_removed=table.columns, splits_removed=splits)
-        else:
-            old = _Side(Path(old_folder), before[name])
-            new = _Side(Path(new_folder), after[name])
-            change = _difference(name, old, new)
-            if change != TableDiff("changed", change.rows_before, change.rows_after):
+        old = before.get(name)
+        new = after.get(name)
+        if old and new:
+            change = _difference(name, _Side(Path(old_folder), old), _Side(Path(new_folder), new))
+            if change != TableDiff("changed", old.rows, new.rows):
                 changes[name] = change
+        elif new:
+            splits = tuple(sorted(new.splits))
+            changes[name] = TableDiff("added", 0, new.rows, fields_added=new.columns, splits_added=splits)
+        elif old:
+            splits = tuple(sorted(old.splits))
+            changes[name] = TableDiff("removed", old.rows, 0, fields_removed=old.columns, splits_removed=splits)
     return Diff(changes)
 
 
@@ -149,28 +144,18 @@ class _Side:
     folder: Path
     table: Table
 
-    def batches(self, fields: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
-        """Every batch with the name of its split, splits sorted."""
+    def rows(self, fields: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Every row as its split and those fields, splits sorted."""
         for split in sorted(self.table.splits):
             for batch in batches(self.folder, self.table, split, fields):
-                yield split, batch
+                columns = [batch.column(name).to_pylist() for name in fields]
+                for values in zip(*columns, strict=True):
+                    yield split, *values
 
-    def digests(self, fields: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """The id of every row, and a digest of its split and those fields (`id` is the first of them)."""
-        for split, batch in self.batches(fields):
-            columns = [batch.column(name).to_pylist() for name in fields]
-            for values in zip(*columns, strict=True):
-                # repr tells any two strings, numbers and lists of them apart, and is the fastest that does
-                yield values[0], hashlib.blake2b(repr((split, values)).encode(), digest_size=16).digest()
 
-    def rows(self, fields: Sequence[str], ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The rows of those ids, with `split` among the fields."""
-        found: dict[str, dict[str, Any]] = {}
-        wanted = pa.array(ids, pa.string())
-        for split, batch in self.batches(fields):
-            for row in batch.filter(pc.is_in(batch.column("id"), value_set=wanted)).to_pylist():
-                found[row["id"]] = {"split": split, **row}
-        return found
+def _digest(row: tuple[Any, ...]) -> bytes:
+    # repr tells any two strings, numbers and lists of them apart, and is the fastest that does
+    return hashlib.blake2b(repr(row).encode(), digest_size=16).digest()
 
 
 def _difference(name: str, old: _Side, new: _Side) -> TableDiff:
@@ -202,28 +187,30 @@ def _difference(name: str, old: _Side, new: _Side) -> TableDiff:
 
     if not before.get("id") == after.get("id") == "string":
         raise BadInput(f"table {name} has no ids in one of the two releases; its rows cannot be compared")
-    known = dict(old.digests(fields))
+    known = {row[1]: _digest(row) for row in old.rows(fields)}
     added: list[str] = []
-    changed: list[str] = []
+    changed: dict[str, tuple[Any, ...]] = {}
     rows_added = 0
     rows_changed = 0
-    for id, digest in new.digests(fields):
+    for row in new.rows(fields):
+        id = row[1]
         old_digest = known.pop(id, None)
         if old_digest is None:
             rows_added += 1
             if len(added) < EXAMPLES:
                 added.append(id)
-        elif old_digest != digest:
+        elif old_digest != _digest(row):
             rows_changed += 1
             if len(changed) < EXAMPLES:
-                changed.append(id)
-    changed_ids = {}
-    if changed:
-        old_rows = old.rows(fields, changed)
-        new_rows = new.rows(fields, changed)
-        for id in changed:
-            old_row = old_rows[id]
-            changed_ids[id] = tuple(key for key, value in new_rows[id].items() if old_row[key] != value)
+                changed[id] = row
+    # The old rows of the examples are read once more, to say which fields changed.
+    changed_ids: dict[str, tuple[str, ...]] = dict.fromkeys(changed, ())
+    for row in old.rows(fields) if changed else ():
+        if row[1] in changed:
+            pairs = zip(["split", *fields], row, changed.pop(row[1]), strict=True)
+            changed_ids[row[1]] = tuple(name for name, before_it, after_it in pairs if before_it != after_it)
+            if not changed:
+                break
     return replace(
         change,
         rows_added=rows_added,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,10 +36,10 @@ def verify(folder: str | Path) -> list[str]:
             tables[file.path] = table
     problems = []
     unlisted = set()
-    # A link to a folder counts as a file: what it leads to is not a part of the release.
-    for parent, folders, names in os.walk(folder / "data"):
-        for name in names + [name for name in folders if Path(parent, name).is_symlink()]:
-            unlisted.add(Path(parent, name).relative_to(folder).as_posix())
+    for place in (folder / "data").rglob("*"):
+        # A link to a folder counts as a file: what it leads to is not a part of the release.
+        if place.is_symlink() or not place.is_dir():
+            unlisted.add(place.relative_to(folder).as_posix())
     for file in release.all_files:
         unlisted.discard(file.path)
         problem = _problem(folder, file, tables.get(file.path))
@@ -82,7 +81,7 @@ def load(
     """
     import datasets
 
-    from exabench.hub.client import dataset_snapshot, is_repo
+    from exabench.hub.client import is_repo, pinned, snapshot
 
     if version and revision:
         raise BadInput("give version or revision, not both")
@@ -95,9 +94,10 @@ def load(
             raise BadInput(f"a folder has no revision {revision!r}; leave it out", file=place)
     elif is_repo(repo):
         # First the manifest alone: it says which files hold the split.
-        folder, commit = dataset_snapshot(repo, f"v{version}" if version else revision, lock, only=[MANIFEST])
+        commit = pinned(repo, f"v{version}" if version else revision, lock)
+        folder = snapshot(repo, commit, [MANIFEST], kind="dataset")
         remote = _table_with_split(read(folder), table, split, folder)
-        folder, _ = dataset_snapshot(repo, commit, only=[file.path for file in remote.splits[split]])
+        folder = snapshot(repo, commit, [file.path for file in remote.splits[split]], kind="dataset")
     else:
         raise BadInput(f"{repo!r} is no release folder here and no Hub id (owner/name); give one of the two")
     release = read(folder)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import array
-import hashlib
 import json
 import os
 import re
@@ -12,7 +10,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -94,7 +91,7 @@ def write_table(
 ) -> Mapping[str, tuple[DataFile, ...]]:
     """Write a table's rows below `folder`/data/`name` as they come, and say what was written for each split.
 
-    Held at once are one row group and, for the check that no two rows have one id, 8 bytes a row. The table's folder
+    Held at once are one row group and, for the check that no two rows have one id, all ids. The table's folder
     appears whole, in place of the one that was there, or not at all. A split without rows leaves no file and is not
     among the answers. One order of rows gives the same bytes every time (under one version of pyarrow).
     Raises BadInput for a row that is not of the family or whose id was there before, CannotWrite.
@@ -104,7 +101,7 @@ def write_table(
         raise BadInput(f"rows_per_file must be 1 or more, not {rows_per_file}")
     place = Path(folder) / "data" / name
     kinds = schema(family)
-    ids = array.array("Q")
+    ids: set[str] = set()
     written: dict[str, list[Path]] = {}
     files: dict[str, tuple[DataFile, ...]] = {}
     try:
@@ -119,7 +116,6 @@ def write_table(
                     with pq.ParquetWriter(parts[-1], kinds, **_FORMAT) as writer:
                         while group := list(islice(rows_of_file, ROWS_PER_GROUP)):
                             writer.write_table(_arrow_table(group, kinds), row_group_size=ROWS_PER_GROUP)
-            _check_ids(ids, list(chain(*written.values())))
             for split, parts in written.items():
                 named = []
                 for part, file in enumerate(parts):
@@ -140,8 +136,8 @@ class _SourceError(Exception):
     """An error of the system that the rows' source raised; it says nothing about the disk that is written to."""
 
 
-def _good_rows(family: str, rows: Iterable[Row], ids: array.array[int]) -> Iterator[Row]:
-    """Rows that were checked against their family; a digest of the id of each is added to `ids`."""
+def _good_rows(family: str, rows: Iterable[Row], ids: set[str]) -> Iterator[Row]:
+    """Rows that were checked against their family and `ids`, those of the rows before."""
     source = iter(rows)
     while True:
         try:
@@ -151,8 +147,9 @@ def _good_rows(family: str, rows: Iterable[Row], ids: array.array[int]) -> Itera
         if row is None:
             return
         good = checked_row(family, row)
-        digest = hashlib.blake2b(good["id"].encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        ids.append(int.from_bytes(digest, "little"))
+        if good["id"] in ids:
+            raise BadInput("two rows have one id; each row of a table needs its own", id=good["id"])
+        ids.add(good["id"])
         yield good
 
 
@@ -164,18 +161,3 @@ def _arrow_table(rows: list[Row], kinds: pa.Schema) -> pa.Table:
         if len(rows) == 1:
             raise BadInput(f"a row cannot be stored ({error})", id=rows[0]["id"]) from error
     return pa.concat_tables(_arrow_table([row], kinds) for row in rows)
-
-
-def _check_ids(ids: array.array[int], files: list[Path]) -> None:
-    """Raise BadInput with an id that two rows have; `ids` are the digests of all of them, in order."""
-    digests = np.frombuffer(ids, dtype=np.uint64)
-    values, counts = np.unique(digests, return_counts=True)
-    repeated = values[counts > 1]
-    if not len(repeated):
-        return
-    place = int(np.flatnonzero(digests == repeated[0])[0])
-    for file in files:
-        column = pq.read_table(file, columns=["id"]).column("id")
-        if place < len(column):
-            raise BadInput("two rows have one id; each row of a table needs its own", id=column[place].as_py())
-        place -= len(column)

@@ -108,14 +108,17 @@ def test_an_answer_that_sends_uploads_elsewhere_does_not_send_the_token_there(do
 
 def test_a_snapshot_is_pinned_to_a_commit_and_can_be_of_some_files(double, tmp_path):
     first = double.commit(REPO, {"a.txt": b"a", "b[1].txt": b"b", TABLE: b"PAR1"})
-    folder, commit = hub.dataset_snapshot(REPO, None, tmp_path / "lock.json")
+    commit = hub.pinned(REPO, None, tmp_path / "lock.json")
+    folder = hub.snapshot(REPO, commit, kind="dataset")
     assert commit == first and (folder / TABLE).read_bytes() == b"PAR1"
     double.commit(REPO, {"a.txt": b"new"})
-    assert hub.dataset_snapshot(REPO, None, tmp_path / "lock.json") == (folder, first)
-    some, _ = hub.dataset_snapshot(REPO, first, only=["b[1].txt"], to=tmp_path / "some")
+    assert hub.pinned(REPO, None, tmp_path / "lock.json") == first
+    some = hub.snapshot(REPO, first, ["b[1].txt"], tmp_path / "some", kind="dataset")
     assert [file.name for file in some.iterdir() if file.is_file()] == ["b[1].txt"]
     with pytest.raises(OutsideFailed, match="no/where"):
-        hub.dataset_snapshot("no/where", None)
+        hub.snapshot("no/where", first, kind="dataset")
+    with pytest.raises(OutsideFailed, match="no/where"):
+        hub.pinned("no/where", None, None)
 
 
 @pytest.mark.parametrize("kind", ["429", "429 with headers", "503", "no answer", "cut", "truncated", "slow"])

@@ -24,7 +24,7 @@ from exabench.core.errors import BadInput, CannotWrite, ExabenchError, OutsideFa
 from exabench.core.rows import Release
 from exabench.data.publishing import publish
 from exabench.data.releases import diff, read, rows, save, verify
-from exabench.hub import commits
+from exabench.hub import client, commits
 from exabench.hub.commits import Published
 
 REPO = "owner/toy"
@@ -258,18 +258,18 @@ def test_a_lost_reply_makes_no_second_commit_and_no_second_tag(double, one, kind
 
 
 def test_retries_end_with_one_clear_line(double, one, two, monkeypatch):
-    monkeypatch.setattr(commits, "OVERTAKEN", 5)
+    monkeypatch.setattr(client, "OVERTAKEN", 5)
     publish(one, REPO)
     before = head(double)
     double.faults.arm(rest=("/commit/", "412"))  # as a token is answered that may only open pull requests
     with pytest.raises(OutsideFailed, match="only open pull requests needs --pr") as caught:
         publish(two, REPO)
-    assert sum("/commit/" in request for request in double.faults.seen) == commits.RETRIES + 1
+    assert sum("/commit/" in request for request in double.faults.seen) == client.RETRIES + 1
     assert "\n" not in str(caught.value) and head(double) == before
     double.faults.arm(rest=("/preupload/", "overtaken"))  # somebody else is always faster
     with pytest.raises(OutsideFailed, match="was not seen there after"):
         publish(two, REPO)
-    assert sum("/commit/" in request for request in double.faults.seen) <= commits.OVERTAKEN + 2
+    assert sum("/commit/" in request for request in double.faults.seen) <= client.OVERTAKEN + 2
 
 
 # -- many publishers ---------------------------------------------------------------------------------------------------

@@ -556,10 +556,10 @@ def test_versions_follow_from_what_changed(tmp_path: Path) -> None:
 
 
 def test_a_person_may_raise_a_version_and_never_lower_it() -> None:
-    assert releases.raised("1.2.3", "1.2.3") == "1.2.3"
-    assert releases.raised("1.9.0", "1.10.0") == "1.10.0"
+    assert releases.raise_version("1.2.3", "1.2.3") == "1.2.3"
+    assert releases.raise_version("1.9.0", "1.10.0") == "1.10.0"
     with pytest.raises(BadInput, match="may only be raised"):
-        releases.raised("1.10.0", "1.9.9")
+        releases.raise_version("1.10.0", "1.9.9")
 
 
 @pytest.mark.parametrize(
@@ -567,4 +567,4 @@ def test_a_person_may_raise_a_version_and_never_lower_it() -> None:
 )
 def test_a_version_is_three_plain_numbers(wanted: str) -> None:
     with pytest.raises(BadInput, match="major.minor.patch"):
-        releases.raised("1.0.0", wanted)
+        releases.raise_version("1.0.0", wanted)

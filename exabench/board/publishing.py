@@ -15,7 +15,7 @@ from exabench.board.ranking import Board
 from exabench.core.errors import BadInput, CheckFailed, plural
 from exabench.core.files import digest_of, file_digest, json_text
 from exabench.core.nouns import Progress, silent
-from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published, listed_files
+from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published
 
 START = "index.html"
 _STATIC = re.compile(rf"---\n(?=(?:.*\n)*?sdk: static\n)(?=(?:.*\n)*?app_file: {re.escape(START)}\n)(?:.*\n)*?---\n")
@@ -67,12 +67,10 @@ def publish_site(
     `pull_request` opens one. `dry_run` says what would be done. Raises BadInput for a folder that is no built site,
     and what the Hub refuses; OutsideFailed after the last retry, when none of it is visible, or all; CannotWrite.
     """
-    return _SitePublication(
-        folder=Path(folder), to=to, pull_request=pull_request, dry_run=dry_run, progress=progress, title=title
-    ).run()
+    return _SitePublication(Path(folder), to, pull_request, dry_run, progress, title).run()
 
 
-@dataclass(kw_only=True)
+@dataclass
 class _SitePublication(Publication):
     """A site on its way. It has neither versions nor tags: what is shown is the head."""
 
@@ -101,10 +99,7 @@ class _SitePublication(Publication):
 
     def change(self) -> Commit:
         """What differs from the site before it, by the digests in its manifest."""
-        old: dict[str, str] = {}
-        manifest = self.read(MANIFEST, self.head)
-        if manifest is not None:
-            old = listed_files(manifest, "site", f"{self.place.name}@{self.head}: {MANIFEST}")
+        old = self.old_files()
         files: dict[str, Path | bytes] = {}
         for path, digest in self._digests.items():
             if old.get(path) != digest:

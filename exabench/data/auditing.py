@@ -63,76 +63,70 @@ def audit(folder: str | Path, *, data: str | Path | None = None, progress: Progr
     problems = []
     for done, (name, table) in enumerate(release.tables.items()):
         progress(done, len(release.tables), name)
-        audited = _TableAudit(table, leaks, people)
-        for split in table.splits:
-            for row in rows(folder, name, split):
-                audited.add(row, split)
-        tables[name] = audited.figures()
-        problems += [f"{name}: {problem}" for problem in audited.problems()]
+        splits = {split: rows(folder, name, split) for split in table.splits}
+        tables[name], found = _audit_table(table, splits, leaks, people)
+        problems += [f"{name}: {problem}" for problem in found]
     progress(len(release.tables), len(release.tables), "done")
     return Audit(release.name, release.version, tables, tuple(problems))
 
 
-class _TableAudit:
-    """The figures of one table, row by row."""
+def _audit_table(
+    table: Table, splits: Mapping[str, Iterator[Row]], leaks: Leaks, people: _People
+) -> tuple[dict[str, Any], list[str]]:
+    """The figures of a table, and what does not add up in it."""
+    report = Report()
+    duplicates = Duplicates()
+    row_counts: Counter[str] = Counter()
+    doubles: Counter[str] = Counter()
+    doubles_of_other_splits = 0
+    agreements: dict[str, _Agreement] = {}
+    for split, split_rows in splits.items():
+        for row in split_rows:
+            row_counts[split] += 1
+            report.add(row, leaks.marks(row))
+            double = duplicates.seen({**row, "id": f"{split}/{row['id']}"})
+            if double is not None and double.id.startswith(f"{split}/"):
+                doubles[double.kind] += 1
+            elif double is not None:
+                doubles[f"{double.kind}, of another split"] += 1
+                doubles_of_other_splits += 1
+            for task, grades in people.grades_of(row):
+                if task.name not in agreements:
+                    agreements[task.name] = _Agreement(task.convention.relevance_threshold)
+                agreements[task.name].add(row, grades)
 
-    def __init__(self, table: Table, leaks: Leaks, people: _People) -> None:
-        self._table = table
-        self._leaks = leaks
-        self._people = people
-        self._counts = {key: table.counts.get(key, 0) for key in ("input", "good", "quarantined", "skipped")}
-        self._reasons: Mapping[str, int] = table.counts.get("reasons", {})
-        self._rows: Counter[str] = Counter()
-        self._report = Report()
-        self._duplicates = Duplicates()
-        self._doubles: Counter[str] = Counter()
-        self._agreements: dict[str, _Agreement] = {}
+    counts = {key: table.counts.get(key, 0) for key in ("input", "good", "quarantined", "skipped")}
+    reasons: Mapping[str, int] = table.counts.get("reasons", {})
+    figures = {
+        "family": table.family,
+        "counts": counts,
+        "reasons": dict(reasons),
+        "splits": dict(sorted(row_counts.items())),
+        "duplicates": dict(sorted(doubles.items())),
+        "source overlap": {key: value for key, value in table.report.items() if "overlap" in key},
+        "teacher": table.teacher.get("model", "human"),
+        "against people": {name: agreement.figures() for name, agreement in sorted(agreements.items())},
+        "judgements not read": dict(sorted(people.failures.items())),
+    }
+    figures = {key: value for key, value in figures.items() if value != {}}
 
-    def add(self, row: Row, split: str) -> None:
-        self._rows[split] += 1
-        self._report.add(row, self._leaks.marks(row))
-        double = self._duplicates.seen({**row, "id": f"{split}/{row['id']}"})
-        if double is not None:
-            in_split = double.id.startswith(f"{split}/")
-            self._doubles[double.kind if in_split else f"{double.kind}, of another split"] += 1
-        for task, grades in self._people.grades_of(row):
-            if task.name not in self._agreements:
-                self._agreements[task.name] = _Agreement(task.convention.relevance_threshold)
-            self._agreements[task.name].add(row, grades)
-
-    def figures(self) -> dict[str, Any]:
-        figures = {
-            "family": self._table.family,
-            "counts": self._counts,
-            "reasons": dict(self._reasons),
-            "splits": dict(sorted(self._rows.items())),
-            "duplicates": dict(sorted(self._doubles.items())),
-            "source overlap": {key: value for key, value in self._table.report.items() if "overlap" in key},
-            "teacher": self._table.teacher.get("model", "human"),
-            "against people": {name: agreement.figures() for name, agreement in sorted(self._agreements.items())},
-            "judgements not read": dict(sorted(self._people.failures.items())),
-        }
-        return {key: value for key, value in figures.items() if value != {}} | self._report.figures()
-
-    def problems(self) -> Iterator[str]:
-        """What does not add up."""
-        good = self._counts["good"]
-        left_out = self._counts["quarantined"] + self._counts["skipped"]
-        if self._counts["input"] != good + left_out:
-            yield f"input {self._counts['input']} is not good + quarantined + skipped ({good + left_out})"
-        reasons = sum(self._reasons.values())
-        if reasons != left_out:
-            yield f"reasons for {plural(reasons, 'row')}, and {plural(left_out, 'was', 'were')} left out"
-        total = self._rows.total()
-        if total != good:
-            yield f"{plural(total, 'row is', 'rows are')} there, and {plural(good, 'was', 'were')} counted as good"
-        for split, files in self._table.splits.items():
-            listed = sum(file.rows for file in files)
-            if listed != self._rows[split]:
-                yield f"split {split} has {plural(self._rows[split], 'row')}, and its files are listed with {listed}"
-        apart = sum(count for kind, count in self._doubles.items() if "another" in kind)
-        if apart:
-            yield f"{plural(apart, 'row doubles', 'rows double')} a row of another split"
+    # That every file holds as many rows as it is listed with was checked while they were read.
+    problems = []
+    good = counts["good"]
+    left_out = counts["quarantined"] + counts["skipped"]
+    if counts["input"] != good + left_out:
+        problems.append(f"input {counts['input']} is not good + quarantined + skipped ({good + left_out})")
+    explained = sum(reasons.values())
+    if explained != left_out:
+        problems.append(f"reasons for {plural(explained, 'row')}, and {plural(left_out, 'was', 'were')} left out")
+    total = row_counts.total()
+    if total != good:
+        problems.append(
+            f"{plural(total, 'row is', 'rows are')} there, and {plural(good, 'was', 'were')} counted as good"
+        )
+    if doubles_of_other_splits:
+        problems.append(f"{plural(doubles_of_other_splits, 'row doubles', 'rows double')} a row of another split")
+    return {**figures, **report.figures()}, problems
 
 
 # -- people ----------------------------------------------------------------------------------------------------
@@ -144,38 +138,33 @@ class _People:
     def __init__(self, data: str | Path | None) -> None:
         self._data = data
         self._local = at_hand(data)
-        self._known: dict[str, list[tuple[Task, Qrels, dict[str, str]]]] = {}
+        self._judged: dict[str, list[tuple[Task, Qrels, dict[str, str]]]] = {}
         self.failures: dict[str, str] = {}
 
     def grades_of(self, row: Row) -> Iterator[tuple[Task, Mapping[str, int]]]:
         """The tasks that judge a row's query, with its grades; another query under the same id is not meant."""
         source = row["source"]
-        if source not in self._known:
-            self._known[source] = list(self._read(source))
-        for task, qrels, texts in self._known[source]:
+        if source not in self._judged:
+            self._judged[source] = []
+            for task in tasks().values():
+                if task.members or collection_of(task.name) != collection_of(source):
+                    continue
+                # A collection on the network is read only where the rows were read from that very place.
+                on_hub = task.hub is not None and source.startswith(f"Hub dataset {task.hub['repo']}@")
+                if not (on_hub or task.name in self._local or source in (task.name, f"ir_datasets {task.ir_datasets}")):
+                    continue
+                try:
+                    place = open_collection(task, self._data)
+                    qrels = all_judgements(task, place)
+                    texts = {query.id: query.text for query in place.queries() if query.id in qrels}
+                except ExabenchError as error:
+                    self.failures[task.name] = str(error)
+                else:
+                    self._judged[source].append((task, qrels, texts))
+        for task, qrels, texts in self._judged[source]:
             grades = qrels.get(row["query_id"])
             if grades and texts.get(row["query_id"], "").split() == row["query"].split():
                 yield task, grades
-
-    def _read(self, source: str) -> Iterator[tuple[Task, Qrels, dict[str, str]]]:
-        for task in tasks().values():
-            if task.members or collection_of(task.name) != collection_of(source):
-                continue
-            if task.name not in self._local and not _is_place_of(task, source):
-                continue
-            try:
-                place = open_collection(task, self._data)
-                qrels = all_judgements(task, place)
-                yield task, qrels, {query.id: query.text for query in place.queries() if query.id in qrels}
-            except ExabenchError as error:
-                self.failures[task.name] = str(error)
-
-
-def _is_place_of(task: Task, source: str) -> bool:
-    """Was a row of this source read from the very place on the network where the task is?"""
-    if source in (task.name, f"ir_datasets {task.ir_datasets}"):
-        return True
-    return task.hub is not None and source.startswith(f"Hub dataset {task.hub['repo']}@")
 
 
 @dataclass(frozen=True)
@@ -197,55 +186,53 @@ class _Agreement:
         self._lists: list[_JudgedList] = []
 
     def add(self, row: Row, grades: Mapping[str, int]) -> None:
-        for passage_id, label in _labels(row):
-            if passage_id in grades:
-                self._labels[label, grades[passage_id] >= self._threshold] += 1
-        if "passage_ids" in row:
+        labels = []
+        if "passage_id" in row:
+            labels.append((row["passage_id"], row["relevant"]))
+        elif "positive_id" in row:
+            labels.append((row["positive_id"], True))
+            labels += [(id, False) for id in row["negative_ids"]]
+        else:
             ids = list(row["passage_ids"])
             first_stage = []
-            if "first_stage" in row:  # a scored row is of several first stages, and holds the order of none
+            # A scored row is of several first stages, and holds the order of none.
+            if "first_stage" in row:
                 first_stage = [id for _, id in sorted(zip(row["first_stage_ranks"], ids, strict=True))]
             self._lists.append(_JudgedList(grades, ids, first_stage, row.get("first_stage", "")))
+        for passage_id, label in labels:
+            if passage_id in grades:
+                self._labels[label, grades[passage_id] >= self._threshold] += 1
 
     def figures(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        figures: dict[str, Any] = {}
         if self._labels:
             total = self._labels.total()
             same = self._labels[True, True] + self._labels[False, False]
             kappa = cohens_kappa(self._labels)
-            found["labels"] = {"judged pairs": total, "agreement": same / total, "kappa": kappa}
+            figures["labels"] = {"judged pairs": total, "agreement": same / total, "kappa": kappa}
         if self._lists:
             judged = 0
             by_stage: dict[str, list[_JudgedList]] = {}
             for one in self._lists:
                 judged += sum(id in one.grades for id in one.teacher)
                 by_stage.setdefault(one.stage, []).append(one)
-            found["orders"] = {"judged pairs": judged, **self._scores(self._lists)}
+            figures["orders"] = {"judged pairs": judged, **self._scores(self._lists)}
             if len(by_stage) > 1:
-                found["orders by first stage"] = {name: self._scores(lists) for name, lists in sorted(by_stage.items())}
-        return found
+                scores = {stage: self._scores(lists) for stage, lists in sorted(by_stage.items())}
+                figures["orders by first stage"] = scores
+        return figures
 
     def _scores(self, lists: Sequence[_JudgedList]) -> dict[str, Any]:
-        scores: dict[str, Any] = {"lists": len(lists)}
-        scores[f"teacher {METRIC}"] = self._score(lists, [one.teacher for one in lists])
+        orders = {"teacher": [one.teacher for one in lists]}
         if lists[0].first_stage:
-            scores[f"first stage {METRIC}"] = self._score(lists, [one.first_stage for one in lists])
-        return scores
-
-    def _score(self, lists: Sequence[_JudgedList], orders: Sequence[list[str]]) -> float:
+            orders["first stage"] = [one.first_stage for one in lists]
         qrels = {str(number): one.grades for number, one in enumerate(lists)}
-        run = run_in_order("audit", {str(number): order for number, order in enumerate(orders)})
-        _, values = measure(qrels, run, [METRIC], threshold=self._threshold)
-        return mean(values[METRIC])
-
-
-def _labels(row: Row) -> list[tuple[str, bool]]:
-    """What a row says of its passages: relevant or not. A row with a list says neither."""
-    if "passage_id" in row:
-        return [(row["passage_id"], row["relevant"])]
-    if "positive_id" in row:
-        return [(row["positive_id"], True), *((id, False) for id in row["negative_ids"])]
-    return []
+        scores: dict[str, Any] = {"lists": len(lists)}
+        for judge, rankings in orders.items():
+            run = run_in_order("audit", {str(number): order for number, order in enumerate(rankings)})
+            _, values = measure(qrels, run, [METRIC], threshold=self._threshold)
+            scores[f"{judge} {METRIC}"] = mean(values[METRIC])
+        return scores
 
 
 def cohens_kappa(pairs: Mapping[tuple[Any, Any], int]) -> float | None:

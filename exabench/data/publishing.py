@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -11,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.files import file_digest, write
 from exabench.core.nouns import Progress, silent
-from exabench.core.rows import DataFile, Release
-from exabench.data.releases import diff, next_version, raised, read, save, verify
+from exabench.core.rows import DataFile, Release, Table
+from exabench.data.releases import diff, next_version, raise_version, read, save, verify
 from exabench.hub.cards import card, changelog, template_for
 from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published
 
@@ -36,30 +35,24 @@ def publish(
     release that is damaged or lacks a licence, a tag that is elsewhere, and what the Hub refuses; OutsideFailed after
     the last retry, when nothing of the release is visible, or all of it; CannotWrite.
     """
-    return _ReleasePublication(
-        folder=Path(folder),
-        to=to,
-        pull_request=pull_request,
-        dry_run=dry_run,
-        progress=progress,
-        wanted_version=version,
-    ).run()
+    return _ReleasePublication(Path(folder), to, pull_request, dry_run, progress, version).run()
 
 
-@dataclass(kw_only=True)
+@dataclass
 class _ReleasePublication(Publication):
-    """A release on its way; `old` is what the head holds."""
+    """A release on its way; `old` is the one at the head."""
 
+    tag_prefix = "v"
     wanted_version: str
     old: Release | None = None
 
     def check(self) -> None:
-        release = self.release
+        tables = self.release.tables
         problems = verify(self.folder)
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise BadInput(f"is not what its manifest says: {problems[0]}{more}; build it again", file=self.folder)
-        for name, table in release.tables.items():
+        for name, table in tables.items():
             if not table.licence.strip():
                 raise BadInput(f"table {name} has no licence; give its recipe one and build again", file=self.folder)
 
@@ -69,28 +62,31 @@ class _ReleasePublication(Publication):
         return read(self.folder)
 
     def version_at(self, commit: str) -> str | None:
-        found = self._release_at(commit)
+        manifest = self.read(MANIFEST, commit)
+        published = None
+        if manifest is not None:
+            with tempfile.TemporaryDirectory() as scratch:
+                write(Path(scratch) / MANIFEST, manifest)
+                try:
+                    published = read(scratch)
+                except BadInput as error:
+                    problem = str(error).replace(f"{scratch}/", "")
+                    raise BadInput(f"{self.place.name}@{commit} cannot be added to: {problem}") from error
         if commit == self.head:
-            self.old = found
-        if found is None or found.content != self._merged().content:
+            self.old = published
+            self.old_version = published.version if published else ""
+        if published is None or published.content != self._merged().content:
             return None
-        return found.version
-
-    def tag_name(self, version: str) -> str:
-        return f"v{version}"
-
-    def tag_previous(self, tags: Mapping[str, str]) -> None:
-        if self.old and self.head and self.tag_name(self.old.version) not in tags:
-            self.place.tag(self.tag_name(self.old.version), self.head)
+        return published.version
 
     def change(self) -> Commit:
-        """Tables and replies as they were built; what people read is made anew."""
+        """Tables and replies as they were built; card and changelog are written anew."""
         merged = self._merged()
         with tempfile.TemporaryDirectory() as scratch:
             changes = diff(self._old_tables(Path(scratch)), self.folder) if self.old else None
             version = next_version(self.old, merged, changes)
             if self.wanted_version:
-                version = raised(version, self.wanted_version)
+                version = raise_version(version, self.wanted_version)
             merged = replace(merged, version=version)
             manifest = save(merged, Path(scratch) / "new").read_bytes()
         page = card(merged, template_for(merged.name), existing=self.read_text(CARD, self.head, self.folder / CARD))
@@ -109,26 +105,38 @@ class _ReleasePublication(Publication):
 
     def _merged(self) -> Release:
         """The tables of the head with those of the release in their place; a file of a table goes with it."""
-        old, new = self.old, self.release
-        if old is None:
-            return replace(new, files=_by_path(new.files))
-        if old.name != new.name:
-            raise BadInput(
-                f"{self.place.name} holds the dataset {old.name}, and this is {new.name}; publish it elsewhere"
-            )
-        files = {file.path: file for file in old.files if not _names_in(file.path) & new.tables.keys()}
-        files |= {file.path: file for file in new.files}
-        return replace(new, version=old.version, tables={**old.tables, **new.tables}, files=_by_path(files.values()))
+        new = self.release
+        files = {}
+        tables: dict[str, Table] = {}
+        version = new.version
+        if self.old is not None:
+            if self.old.name != new.name:
+                raise BadInput(
+                    f"{self.place.name} holds the dataset {self.old.name}, and this is {new.name}; publish it elsewhere"
+                )
+            version = self.old.version
+            tables.update(self.old.tables)
+            for file in self.old.files:
+                # A file is a table's where the table's name is a part of its path (replies/<table>.parquet).
+                names = PurePosixPath(file.path).with_suffix("").parts
+                if not new.tables.keys() & names:
+                    files[file.path] = file
+        tables.update(new.tables)
+        for file in new.files:
+            files[file.path] = file
+        return replace(new, version=version, tables=tables, files=tuple(files[path] for path in sorted(files)))
 
     def _old_tables(self, scratch: Path) -> Path:
         """A folder with the tables of the head that the release replaces; files that are equal are not fetched."""
         assert self.old is not None and self.head is not None
-        tables = {name: table for name, table in self.old.tables.items() if name in self.release.tables}
-        save(replace(self.old, tables=tables, files=()), scratch)
+        tables = {}
         files: list[DataFile] = []
-        for name, table in tables.items():
-            if table.splits != self.release.tables[name].splits:
-                files += table.files
+        for name, table in self.old.tables.items():
+            if name in self.release.tables:
+                tables[name] = table
+                if table.splits != self.release.tables[name].splits:
+                    files += table.files
+        save(replace(self.old, tables=tables, files=()), scratch)
         if files:
             self.place.fetch([file.path for file in files], self.head, scratch)
         for file in files:
@@ -136,24 +144,3 @@ class _ReleasePublication(Publication):
             if not copy.is_file() or file_digest(copy) != f"sha256:{file.sha256}":
                 raise OutsideFailed(f"{self.place.name}@{self.head}: {file.path} is not the file of its manifest")
         return scratch
-
-    def _release_at(self, commit: str) -> Release | None:
-        manifest = self.read(MANIFEST, commit)
-        if manifest is None:
-            return None
-        with tempfile.TemporaryDirectory() as scratch:
-            write(Path(scratch) / MANIFEST, manifest)
-            try:
-                return read(scratch)
-            except BadInput as error:
-                problem = str(error).replace(f"{scratch}/", "")
-                raise BadInput(f"{self.place.name}@{commit} cannot be added to: {problem}") from error
-
-
-def _by_path(files: Iterable[DataFile]) -> tuple[DataFile, ...]:
-    return tuple(sorted(files, key=lambda file: file.path))
-
-
-def _names_in(path: str) -> set[str]:
-    """The names in a path, the last without its suffix: a file that bears a table's name is that table's."""
-    return set(PurePosixPath(path).with_suffix("").parts)

@@ -1,9 +1,8 @@
-"""The Hugging Face Hub: the only module that talks to it."""
+"""Calls of the Hugging Face Hub: models on disk, files at a commit, repositories to publish to."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
 import os
 import random
@@ -17,19 +16,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from exabench.core.errors import BadInput, OutsideFailed, printable
-from exabench.core.files import digest_of, json_text, read_json, write
+from exabench.core.files import digest_of, file_digest, json_text, read_json, write
 from exabench.core.nouns import ModelFolder
 
 T = TypeVar("T")
+RETRIES = 5
+"""How often `until_seen` tries again what failed."""
+OVERTAKEN = 40
+"""How often it tries again because somebody else's commit came first."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
-# What nobody else may see: a token, and in a URL a password before the host or a signature behind the question mark.
+# Secrets: a token, and in a URL a password before the host or a signature behind the question mark.
 _SECRET = re.compile(r"(?<=://)[^/@\s]+@|(?<=\?)[^\s'\"]+|\bhf_\w+|(?<=Bearer )\S+")
-# What is read of a model: weights as safetensors, and texts. A pickle is never fetched and never opened.
+# The files that are read of a model: weights as safetensors, and texts. A pickle is never fetched and never opened.
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
-# What stands beside them and nobody reads to score: reports of a training, which name the digest of what they are of.
+# Reports of a training lie beside them. They name the digest of the model, so they cannot be a part of it.
 REPORTS = ("manifest.json", "training.json")
-CARD = "README.md"  # read for the licence alone: a word changed on it makes no other model
+CARD = "README.md"  # read for the licence alone, so an edit of it does not change the model's digest
 _PICKLES = {".bin", ".ckpt", ".dill", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
 
 
@@ -37,75 +40,78 @@ def model_folder(model: str, revision: str = "", lock: str | Path | None = None)
     """A model on disk: a local folder, `pypi:<package>` (a folder inside an installed package) or a Hub id.
 
     A local folder is pinned by the digest of its files (all that is read of a model, so its REPORTS are not among
-    them), a Hub id by its commit (looked up once, then locked); one that is given by a digest is held against it too.
+    them), a Hub id by its commit (looked up once, then locked); where `revision` is a digest, its files must have it.
     Raises BadInput for a folder that is not a model in safetensors or is not at `revision`, OutsideFailed.
     """
     if model.startswith("pypi:"):
-        folder = _packaged(model.removeprefix("pypi:"))
+        package = model.removeprefix("pypi:")
+        spec = importlib.util.find_spec(package.replace("-", "_"))
+        if spec is None or spec.origin is None:
+            raise BadInput(f"package {package} is not installed: pip install {package}")
+        configs = sorted(Path(spec.origin).parent.rglob("config.json"), key=lambda file: len(file.parts))
+        if not configs:
+            raise BadInput(f"package {package} holds no model (no config.json)")
+        folder = configs[0].parent
     elif Path(model).is_dir():
         folder = Path(model)
-    elif _REPO.fullmatch(model) and not model.startswith("."):
-        digest = revision if revision.startswith("sha256:") else ""
-        commit = pinned(model, None if digest else revision or None, lock, kind="model")
-        there = _checked(snapshot(model, commit))
-        if digest and (found := _folder_digest(there)) != digest:
-            raise BadInput(f"model {model}@{commit} is not at revision {digest[:19]}... but at {found}")
-        return ModelFolder(model, there, commit)
+    elif is_repo(model):
+        is_digest = revision.startswith("sha256:")
+        commit = pinned(model, "" if is_digest else revision, lock, kind="model")
+        folder = snapshot(model, commit)
+        _check_model(folder)
+        if is_digest:
+            digest = _folder_digest(folder)
+            if digest != revision:
+                raise BadInput(f"model {model}@{commit} is not at revision {revision[:19]}... but at {digest}")
+        return ModelFolder(model, folder, commit)
     else:
         raise BadInput(f"model {model!r} is no folder here and no Hub id (owner/name); give one of the two")
-    digest = _folder_digest(_checked(folder))
+    _check_model(folder)
+    digest = _folder_digest(folder)
     if revision not in ("", digest):
         raise BadInput(f"is not at revision {revision[:19]}... but at {digest}", file=folder)
     return ModelFolder(model, folder, digest)
 
 
-def _packaged(package: str) -> Path:
-    found = importlib.util.find_spec(package.replace("-", "_"))
-    if found is None or found.origin is None:
-        raise BadInput(f"package {package} is not installed: pip install {package}")
-    configs = sorted(Path(found.origin).parent.rglob("config.json"), key=lambda file: len(file.parts))
-    if not configs:
-        raise BadInput(f"package {package} holds no model (no config.json)")
-    return configs[0].parent
-
-
-def _checked(folder: Path) -> Path:
+def _check_model(folder: Path) -> None:
+    """Raise BadInput for a folder without settings or weights, or whose weights are not all in it."""
     if not (folder / "config.json").is_file():
         raise BadInput("is not a model folder: config.json is missing", file=folder)
     if not any(folder.glob("*.safetensors")):
         raise BadInput("holds no weights in safetensors; convert them first (pickles are never loaded)", file=folder)
     for index in sorted(folder.rglob("*.index.json")):
-        _check_shards(index)
-    return folder
-
-
-def _check_shards(index: Path) -> None:
-    """Every shard that an index names lies beside it: transformers would open whatever path stands there."""
-    value = read_json(index)
-    table = value.get("weight_map") if isinstance(value, dict) else None
-    if not isinstance(table, dict):
-        raise BadInput("has no weight_map", file=index)
-    for shard in sorted({str(shard) for shard in table.values()}):
-        if Path(shard).name != shard or "\\" in shard or not shard.isprintable():
-            raise BadInput(f"names the shard {printable(shard)!r}, which is no name of a file beside it", file=index)
-        if shard.endswith(".safetensors") and not (index.parent / shard).is_file():
-            raise BadInput(f"names the shard {printable(shard)!r}, which is not there", file=index)
+        value = read_json(index)
+        shards = value.get("weight_map") if isinstance(value, dict) else None
+        if not isinstance(shards, dict):
+            raise BadInput("has no weight_map", file=index)
+        # A shard must lie beside its index, because transformers would open whatever path the index names.
+        for shard in sorted(set(map(str, shards.values()))):
+            if Path(shard).name != shard or "\\" in shard or not shard.isprintable():
+                problem = "which is no name of a file beside it"
+            elif shard.endswith(".safetensors") and not (index.parent / shard).is_file():
+                problem = "which is not there"
+            else:
+                continue
+            raise BadInput(f"names the shard {printable(shard)!r}, {problem}", file=index)
 
 
 def _folder_digest(folder: Path) -> str:
-    files = {file for pattern in MODEL_FILES for file in folder.rglob(pattern) if file.is_file()}
-    files -= {folder / name for name in REPORTS}
     digests = {}
-    for file in files:
-        with open(file, "rb") as stream:
-            digests[file.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+    for pattern in MODEL_FILES:
+        for file in folder.rglob(pattern):
+            path = file.relative_to(folder).as_posix()
+            if file.is_file() and path not in REPORTS:
+                digests[path] = file_digest(file).removeprefix("sha256:")
     return digest_of(digests)
 
 
 def pickles(folder: str | Path) -> list[str]:
-    """The files of a folder that may be pickles, by name or by how they begin: loading one runs whatever it says."""
-    files = (file for file in sorted(Path(folder).rglob("*")) if file.is_file())
-    return [file.relative_to(folder).as_posix() for file in files if _may_be_pickle(file)]
+    """The files of a folder that may be pickles, by name or by their first bytes: loading one runs any code in it."""
+    paths = []
+    for file in sorted(Path(folder).rglob("*")):
+        if file.is_file() and _may_be_pickle(file):
+            paths.append(file.relative_to(folder).as_posix())
+    return paths
 
 
 def _may_be_pickle(file: Path) -> bool:
@@ -113,47 +119,31 @@ def _may_be_pickle(file: Path) -> bool:
         return True
     with open(file, "rb") as stream:
         start = stream.read(9)
-    if file.suffix == ".safetensors" and start[8:] == b"{":  # its first eight bytes are a length, and may be any
+    # The first eight bytes of a safetensors file are a length, and may look like anything.
+    if file.suffix == ".safetensors" and start[8:] == b"{":
         return False
-    if start[:4] == b"PK\x03\x04" and zipfile.is_zipfile(file):  # torch.save
+    # torch.save writes a zip archive with a pickle in it.
+    if start[:4] == b"PK\x03\x04" and zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             return any(name.endswith(".pkl") for name in archive.namelist())
-    return start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+    # A bare pickle of protocol 2 to 5.
+    return start[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
-def snapshot(repo: str, commit: str, only: Sequence[str] = (), to: Path | None = None) -> Path:
-    """What is read of a model at a commit, in the client's cache; or `only` these files, as a fresh copy at `to`.
+def snapshot(repo: str, commit: str, only: Sequence[str] = (), to: Path | None = None, *, kind: str = "model") -> Path:
+    """A folder with the files of a commit, or `only` those at these paths: the client's cache, or a fresh copy at `to`.
 
-    Raises OutsideFailed.
+    Of a model nothing but MODEL_FILES and CARD is fetched where no paths are given. Raises OutsideFailed.
     """
-    wanted = _literal(only) or [*MODEL_FILES, CARD]
-    return _download(repo, "model", commit, wanted, to)
-
-
-def dataset_snapshot(
-    repo: str, revision: str | None, lock: str | Path | None = None, *, only: Sequence[str] = (), to: Path | None = None
-) -> tuple[Path, str]:
-    """The files of a dataset (all, or `only` these paths) in a folder, and the commit that they are of (see `pinned`).
-
-    The folder is the client's cache, or a fresh copy at `to`. Nothing here looks into the files. Raises OutsideFailed.
-    """
-    commit = pinned(repo, revision, lock)
-    return _download(repo, "dataset", commit, _literal(only) or None, to), commit
-
-
-def _download(repo: str, kind: str, commit: str, patterns: list[str] | None, to: Path | None) -> Path:
-    from huggingface_hub import snapshot_download
-
+    # The client takes patterns; in brackets a special character stands for itself.
+    patterns = [re.sub(r"([*?[])", r"[\1]", path) for path in only]
+    if kind == "model" and not only:
+        patterns = [*MODEL_FILES, CARD]
     with asking(f"{kind} {repo}@{commit}", refusals=False):
-        folder = snapshot_download(
-            repo, repo_type=kind, revision=commit, allow_patterns=patterns, local_dir=to, max_workers=4
+        folder = api().snapshot_download(
+            repo, repo_type=kind, revision=commit, allow_patterns=patterns or None, local_dir=to, max_workers=4
         )
     return Path(folder)
-
-
-def _literal(paths: Sequence[str]) -> list[str]:
-    """Paths as patterns that match just them."""
-    return [re.sub(r"([*?[])", r"[\1]", path) for path in paths]
 
 
 def model_files(repo: str, commit: str) -> dict[str, int]:
@@ -195,14 +185,14 @@ def pinned(repo: str, revision: str | None, lock: str | Path | None, *, kind: st
     if revision and _COMMIT.fullmatch(revision):
         return revision
     locked = read_json(lock) if lock and Path(lock).is_file() else {}
+    commits = locked.setdefault("hub", {})
     key = f"{'' if kind == 'dataset' else kind + ' '}{repo}@{revision or 'main'}"
-    if key not in locked.get("hub", {}):
+    if key not in commits:
         with asking(f"{kind} {repo}", refusals=False):
-            commit = api().repo_info(repo, revision=revision, repo_type=kind).sha
-        locked.setdefault("hub", {})[key] = commit
+            commits[key] = api().repo_info(repo, revision=revision or None, repo_type=kind).sha
         if lock:
             write(lock, json_text(locked))
-    return str(locked["hub"][key])
+    return str(commits[key])
 
 
 def rows(repo: str, config: str, split: str, commit: str) -> Iterator[dict[str, Any]]:
@@ -241,19 +231,18 @@ class Repository:
 
     def read(self, path: str, commit: str) -> bytes | None:
         """The bytes of a small file at a commit, never from a cache; None where there is no such file."""
-        from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import RemoteEntryNotFoundError
 
         with asking(f"{self._label}@{commit}: {path}"), tempfile.TemporaryDirectory() as folder:
             try:
-                file = hf_hub_download(self.name, path, repo_type=self.kind, revision=commit, local_dir=folder)
+                file = api().hf_hub_download(self.name, path, repo_type=self.kind, revision=commit, local_dir=folder)
             except RemoteEntryNotFoundError:
                 return None
             return Path(file).read_bytes()
 
     def fetch(self, paths: Sequence[str], commit: str, to: Path) -> None:
         """Put copies of some files of a commit into a folder."""
-        _download(self.name, self.kind, commit, _literal(paths), to)
+        snapshot(self.name, commit, paths, to, kind=self.kind)
 
     def commit(
         self,
@@ -351,24 +340,26 @@ def until_seen(
     what: str,
     *,
     advice: str = "run it again",
-    retries: int = 5,
+    retries: int = RETRIES,
     pause: float = 1.0,
     overtaken: Callable[[], bool] = lambda: False,
-    most_overtaken: int = 40,
 ) -> T:
-    """What `look` finds: as long as it finds nothing, `do` is tried, whatever the reply to it was.
+    """The value that `look` returns in the end: as long as it is None, `do` is tried, whatever the reply to it was.
 
     A lost reply thus does nothing twice. A failure is tried again `retries` times after a pause (in seconds, doubled
     each time up to eightfold, give or take a half); one that somebody else's commit explains (`overtaken`) is counted
-    apart. `what` names what is looked for. Raises OutsideFailed when it was not seen after the last try.
+    apart, up to OVERTAKEN times. `what` names what is looked for. Raises OutsideFailed when it was not seen after the
+    last try.
     """
-    failures = overtakings = successes = 0
+    failures = 0
+    overtakings = 0
+    successes = 0
     last = OutsideFailed("it is not there")
     while True:
         try:
-            found = look()
-            if found is not None:
-                return found
+            result = look()
+            if result is not None:
+                return result
             if failures > retries or successes > retries:
                 break
             do()
@@ -381,8 +372,9 @@ def until_seen(
             overtakings += 1
         else:
             failures += 1
-        if failures > retries + 1 or overtakings > most_overtaken:
+        if failures > retries + 1 or overtakings > OVERTAKEN:
             break
+        # The jitter keeps several publishers from meeting again at every try.
         time.sleep(pause * min(2 ** (failures + overtakings - 1), 8) * random.uniform(0.5, 1.5))
     tries = failures + overtakings
     raise OutsideFailed(f"{what} was not seen there after {tries} tries; {advice}: {last}") from last
@@ -406,16 +398,13 @@ def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
     except (BadInput, OutsideFailed):
         raise
     except Exception as error:
+        message = " ".join(str(error).split()) or type(error).__name__
+        message = message.replace(os.environ.get("HF_TOKEN") or "\0", "...")
+        message = _SECRET.sub("...", message)[:200]
         status = getattr(getattr(error, "response", None), "status_code", None)
         bad_card = str(error).startswith("Invalid metadata in README.md")
-        said = _without_secrets(error)
         if refusals and (status in (400, 401, 403, 404) or bad_card):
-            raise BadInput(f"Hub {what}: refused ({said}); check the name, the token and what it may do") from error
-        raise OutsideFailed(f"Hub {what}: {type(error).__name__}: {said}; check the network and try again") from error
-
-
-def _without_secrets(error: Exception) -> str:
-    """What an error says, in one line and without any secret that it may quote."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    text = text.replace(os.environ.get("HF_TOKEN") or "\0", "...")
-    return _SECRET.sub("...", text)[:200]
+            raise BadInput(f"Hub {what}: refused ({message}); check the name, the token and what it may do") from error
+        raise OutsideFailed(
+            f"Hub {what}: {type(error).__name__}: {message}; check the network and try again"
+        ) from error

@@ -1,7 +1,7 @@
 """Commits that publish: the files of one thing, in one commit under one tag, to the Hub or to a folder.
 
-What a place holds is read before and after: a commit counts as landed when the head shows it, whatever the reply to it
-was. So a lost reply makes no second commit, and what is there already makes none at all.
+The place is read before and after: a commit counts as landed when the head shows it, whatever the reply to it was. So
+a lost reply makes no second commit, and files that are there already make none at all.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
 
 from exabench.core.errors import BadInput, CheckFailed, OutsideFailed
 from exabench.core.files import (
@@ -31,12 +30,8 @@ from exabench.hub.pull_requests import open_requests
 
 CARD = "README.md"
 MANIFEST = "manifest.json"
-RETRIES = 5
-"""How often a commit is tried again while the head stands still."""
-OVERTAKEN = 40
-"""How often it is tried again because somebody else's commit came first."""
 PAUSE = 1.0
-"""Seconds before the first of them."""
+"""Seconds before a commit is tried again for the first time."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Commit:
-    """One commit: files in, files out, its message, and the version that it makes."""
+    """One commit: the version that it makes, its message, files in and files out."""
 
     version: str
     message: str
@@ -68,7 +63,7 @@ class Folder:
 
     @property
     def name(self) -> str:
-        """As a person names it."""
+        """The path, as messages name it."""
         return str(self.path)
 
     def head(self) -> str | None:
@@ -81,9 +76,6 @@ class Folder:
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise BadInput(f"holds files and no {MANIFEST}: publish to a new or empty folder", file=self.path)
         return None
-
-    def create(self) -> None:
-        """Nothing: the first commit makes the folder."""
 
     def read(self, path: str, commit: str) -> bytes | None:
         """The bytes of a file, or None."""
@@ -135,28 +127,46 @@ class Folder:
         return self.name
 
 
-Place: TypeAlias = Repository | Folder
-
-
-@dataclass(kw_only=True)
+@dataclass
 class Publication(ABC):
     """One thing on its way to one place. Kinds of things say what a commit holds, and what the next one would be."""
 
     kind = "dataset"  # of repository
     what = "release"
     advice = "raise the version (--version)"  # where a tag stands elsewhere
+    tag_prefix = ""
     folder: Path
     to: str | Path
     pull_request: bool
     dry_run: bool
     progress: Progress
-    head: str | None = None
-    _made: bool = False  # the repository was made by this call
-    _moved: bool = False  # somebody else's commit came since the look before
-    _sent: str | None = None  # a commit was tried; its name, where the reply told
 
     def __post_init__(self) -> None:
-        self.place = _place_of(self.to, self.kind, self.pull_request)
+        """The text `owner/name` names a repository, a Path and any other text a folder. Raises BadInput."""
+        self.place: Repository | Folder
+        if isinstance(self.to, str) and is_repo(self.to):
+            if Path(self.to).exists():
+                raise BadInput(f"{self.to} may be a repository, and is a folder here; write ./{self.to} for the folder")
+            self.place = Repository(self.to, self.kind)
+        elif self.pull_request:
+            raise BadInput(
+                f"{self.to} is a folder, and a folder has no pull requests; leave that out, or name a repository"
+            )
+        else:
+            path = Path(self.to).expanduser().resolve()
+            if not path.name:
+                raise BadInput("is no folder to publish to", file=path)
+            here = self.folder.resolve()
+            if path.is_relative_to(here) or here.is_relative_to(path):
+                raise BadInput(
+                    f"is the {self.what} itself, or inside it, or around it; publish to another folder", file=self.to
+                )
+            self.place = Folder(path)
+        self.head: str | None = None
+        self.old_version = ""  # at the head; kinds that know it set it, and its tag is made where it is missing
+        self._was_created = False  # the repository, by this call
+        self._was_overtaken = False  # somebody else's commit came since the look before
+        self._sent: str | None = None  # a commit was tried; its name, where the reply told
 
     @abstractmethod
     def check(self) -> None:
@@ -172,10 +182,7 @@ class Publication(ABC):
 
     def tag_name(self, version: str) -> str:
         """The tag of a version; none where it is empty."""
-        return version
-
-    def tag_previous(self, tags: Mapping[str, str]) -> None:  # noqa: B027 - most kinds have nothing to do
-        """See to a tag that an earlier commit still lacks."""
+        return f"{self.tag_prefix}{version}" if version else ""
 
     def run(self) -> Published:
         """Look and send until a look finds it there.
@@ -185,85 +192,75 @@ class Publication(ABC):
         """
         self.progress(0, 3, f"checking the {self.what}")
         self.check()
-        there = Path(self.to).expanduser().resolve()
-        here = self.folder.resolve()
-        if there.is_relative_to(here) or here.is_relative_to(there):
-            raise BadInput(
-                f"is the {self.what} itself, or inside it, or around it; publish to another folder", file=self.to
-            )
         return until_seen(
-            self._look_or_plan,
+            self._look,
             self._send,
             f"{self.place.name}: the {self.what}",
             advice=(
                 "all of it is there or nothing, so run it again (a token that may only open pull requests needs --pr)"
             ),
-            retries=RETRIES,
             pause=PAUSE,
-            overtaken=lambda: self._moved,
-            most_overtaken=OVERTAKEN,
+            overtaken=lambda: self._was_overtaken,
         )
 
-    def _look_or_plan(self) -> Published | None:
-        found = self._look()
-        if found is not None or not self.dry_run:
-            return found
-        change = self.change()
-        return Published(self.place.name, change.version, "", self.place.url(self.tag_name(change.version)), True)
-
     def _look(self) -> Published | None:
-        """Where the place holds it now, its tag seen to; None where it does not."""
+        """Where the place holds it now, its tag seen to; in a dry run where it would be; else None."""
         self.progress(1, 3, "reading what is published")
         before = self.head
-        self._moved = False
+        self._was_overtaken = False
         self.head = self.place.head()
-        self._moved = before is not None and before != self.head
-        if self.head is None:
-            return None
-        version = self.version_at(self.head)
-        if version is not None:
-            return self._landed(self.head, version)
-        if self._sent == self.head:
-            raise CheckFailed(f"{self.place.name}: commit {self.head} holds something else than was sent; look at it")
-        return self._requested() if self.pull_request else None
-
-    def _landed(self, head: str, version: str) -> Published:
+        self._was_overtaken = before is not None and before != self.head
         changed = self._sent is not None
-        if self.pull_request:
-            return Published(self.place.name, version, head, self.place.url(head), changed)
-        tag = self.tag_name(version)
-        there = self.place.tags().get(tag, "") if tag else ""
-        if there and there != head and self.version_at(there) != version:
-            raise self._tag_conflict(tag, there)
-        if tag and not there and not self.dry_run:
-            self.place.tag(tag, head)
-        return Published(self.place.name, version, head, self.place.url(tag), changed)
-
-    def _requested(self) -> Published | None:
-        """The open pull request that holds it already."""
-        assert isinstance(self.place, Repository)
-        for request in open_requests(self.place.name, kind=self.place.kind):
-            version = self.version_at(request.revision)
+        if self.head is not None:
+            version = self.version_at(self.head)
             if version is not None:
-                return Published(self.place.name, version, request.revision, request.url, self._sent is not None)
-        if self._sent:  # a second one would be worse than none
-            raise OutsideFailed(f"{self.place.name}: {self._sent} was opened, and does not hold the {self.what}")
-        return None
+                revision = self.head if self.pull_request else self._tag(self.head, version)
+                return Published(self.place.name, version, self.head, self.place.url(revision), changed)
+            if self._sent == self.head:
+                raise CheckFailed(
+                    f"{self.place.name}: commit {self.head} holds something else than was sent; look at it"
+                )
+            if self.pull_request:
+                for request in open_requests(self.place.name, kind=self.kind):
+                    version = self.version_at(request.revision)
+                    if version is not None:
+                        return Published(self.place.name, version, request.revision, request.url, changed)
+                if self._sent:  # a second one would be worse than none
+                    raise OutsideFailed(
+                        f"{self.place.name}: {self._sent} was opened, and does not hold the {self.what}"
+                    )
+        if not self.dry_run:
+            return None
+        version = self.change().version
+        return Published(self.place.name, version, "", self.place.url(self.tag_name(version)), True)
+
+    def _tag(self, head: str, version: str) -> str:
+        """Tag the head where the tag is missing, but not in a dry run; the tag. Raises BadInput if it is elsewhere."""
+        tag = self.tag_name(version)
+        if tag:
+            tagged = self.place.tags().get(tag)
+            if tagged and tagged != head and self.version_at(tagged) != version:
+                raise self._tag_conflict(tag, tagged)
+            if not tagged and not self.dry_run:
+                self.place.tag(tag, head)
+        return tag
 
     def _send(self) -> None:
         """One commit on the head that was looked at; a version that landed without its tag gets it first."""
         if self.head is None and isinstance(self.place, Repository):
             if self.pull_request:
                 raise BadInput(f"{self.place.name} is not there, or not for this token; nothing to open a request on")
-            if self._made:
+            if self._was_created:
                 raise OutsideFailed(f"{self.place.name}: was made, and is not there yet")
             self.place.create()
-            self._made = True
+            self._was_created = True
             return  # somebody else may have made and filled it: look again
         change = self.change()
         if not self.pull_request:
             tags = self.place.tags()
-            self.tag_previous(tags)
+            previous = self.tag_name(self.old_version)
+            if previous and self.head and previous not in tags:
+                self.place.tag(previous, self.head)
             tag = self.tag_name(change.version)
             if tag in tags:
                 if self.place.head() != self.head:
@@ -294,19 +291,12 @@ class Publication(ABC):
         except UnicodeDecodeError as error:
             raise BadInput(f"{self.place.name}: {path} is not UTF-8 text") from error
 
-
-def _place_of(to: str | Path, kind: str, pull_request: bool) -> Place:
-    """What `to` names: the text `owner/name` a repository, a Path and any other text a folder. Raises BadInput."""
-    if isinstance(to, str) and is_repo(to):
-        if Path(to).exists():
-            raise BadInput(f"{to} may be a repository, and is a folder here; write ./{to} for the folder")
-        return Repository(to, kind)
-    if pull_request:
-        raise BadInput(f"{to} is a folder, and a folder has no pull requests; leave that out, or name a repository")
-    path = Path(to).expanduser().resolve()
-    if not path.name:
-        raise BadInput("is no folder to publish to", file=path)
-    return Folder(path)
+    def old_files(self) -> dict[str, str]:
+        """The files that the manifest at the head lists, and their digests. Raises BadInput for one of another kind."""
+        manifest = self.read(MANIFEST, self.head)
+        if manifest is None:
+            return {}
+        return listed_files(manifest, self.what, f"{self.place.name}@{self.head}: {MANIFEST}")
 
 
 def listed_files(manifest: bytes, kind: str, where: str) -> dict[str, str]:

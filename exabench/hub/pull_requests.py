@@ -45,12 +45,11 @@ def open_requests(repo: str, *, kind: str = KIND) -> list[PullRequest]:
         listed = api().get_repo_discussions(
             repo, discussion_type="pull_request", discussion_status="open", repo_type=kind
         )
-        found = []
+        requests = []
         for one in listed:
-            if one.is_pull_request and one.status == "open":
-                day = one.created_at.date().isoformat()
-                found.append(PullRequest(one.num, one.title, one.author, day, one.url, f"refs/pr/{one.num}"))
-    return sorted(found, key=lambda one: one.number)
+            day = one.created_at.date().isoformat()
+            requests.append(PullRequest(one.num, one.title, one.author, day, one.url, f"refs/pr/{one.num}"))
+    return sorted(requests, key=lambda request: request.number)
 
 
 def talk(repo: str, number: int) -> Talk:

@@ -40,12 +40,10 @@ def publish_model(
     not what its manifest says or holds a pickle, a tag that is elsewhere, and what the Hub refuses; OutsideFailed after
     the last retry, when nothing of it is visible, or all of it; CannotWrite.
     """
-    return _ModelPublication(
-        folder=Path(folder), to=to, pull_request=pull_request, dry_run=dry_run, progress=progress, tag=tag
-    ).run()
+    return _ModelPublication(Path(folder), to, pull_request, dry_run, progress, tag).run()
 
 
-@dataclass(kw_only=True)
+@dataclass
 class _ModelPublication(Publication):
     """A model on its way. `tag` is empty where the next number is taken; a folder and a pull request have no tags."""
 
@@ -94,10 +92,6 @@ class _ModelPublication(Publication):
 
     def change(self) -> Commit:
         """Every file of the folder; those of the model before it that it lacks go."""
-        manifest = self.read(MANIFEST, self.head)
-        old = {}
-        if manifest is not None:
-            old = listed_files(manifest, "model", f"{self.place.name}@{self.head}: {MANIFEST}")
         version = self.tag
         if not version and self._has_numbers:
             version = _next_number(self.place.tags() if self.head else {})
@@ -105,7 +99,7 @@ class _ModelPublication(Publication):
             version=version,
             message=" ".join(filter(None, [self._name, version])) + f": model at {self._submission.revision}",
             files={**self._files, CARD: self._card(self.head)},
-            delete=sorted(old.keys() - self._files.keys()),
+            delete=sorted(self.old_files().keys() - self._files.keys()),
         )
 
     def _is_at(self, commit: str) -> bool:

@@ -19,7 +19,7 @@ from exabench.bench.queue._staging import LARGEST, Pending
 from exabench.bench.submissions import DRAWING, EXTERNAL_RUN_KINDS, NAME, TRAINING_FILES, read_submission
 from exabench.core.errors import plural, printable
 from exabench.core.files import replacing_folder
-from exabench.hub.client import dataset_snapshot, until_seen
+from exabench.hub.client import snapshot, until_seen
 from exabench.hub.pull_requests import Listed
 from exabench.models.screening import SubmissionRefused
 
@@ -143,7 +143,7 @@ class Requests:
             raise SubmissionRefused(
                 "too-large", f"{path} has {listed[path].size:,} bytes; at most {LARGEST:,} are taken"
             )
-        dataset_snapshot(self.repo, pending.revision, only=[path], to=to)
+        snapshot(self.repo, pending.revision, [path], to, kind="dataset")
         return to / path
 
 

@@ -10,7 +10,7 @@ from exabench.bench.submissions import TRAINING_FILES
 from exabench.bench.submitting._checking import CheckedSubmission
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import replacing_folder, write
-from exabench.hub.client import Repository, dataset_snapshot, is_repo, until_seen
+from exabench.hub.client import Repository, is_repo, snapshot, until_seen
 from exabench.hub.pull_requests import Listed, is_file, open_requests
 from exabench.hub.pull_requests import files as files_of
 
@@ -55,7 +55,7 @@ def board_of(repo: str, slug: str) -> Elsewhere:
         raise BadInput(f"Hub dataset {repo} is no leaderboard: board.toml is missing")
     wanted = [path for path in listed if path.startswith("candidates/") and not path.endswith(".shown.json.gz")]
     wanted += [path for path in listed if path.lower() in ("board.toml", f"submissions/{slug}.toml".lower())]
-    folder, _ = dataset_snapshot(repo, commit, only=wanted)
+    folder = snapshot(repo, commit, wanted, kind="dataset")
     return Elsewhere(repo, commit, folder, listed)
 
 

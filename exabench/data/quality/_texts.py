@@ -7,9 +7,7 @@ row, known by 64 bits: a polynomial hash whose running sums give every gram of a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
@@ -33,17 +31,18 @@ def passages_of(row: Row) -> list[Passage]:
     """The passages of a row of any family: its one, its list in order, or its positive and then its negatives."""
     if "passage_id" in row:
         return [Passage(row["passage_id"], row["passage"], row["title"])]
-    if "passage_ids" in row:
-        return _listed(row["passage_ids"], row["passages"], row["titles"])
-    positive = Passage(row["positive_id"], row["positive"], row["positive_title"])
-    return [positive, *_listed(row["negative_ids"], row["negatives"], row["negative_titles"])]
+    passages = []
+    if "positive_id" in row:
+        passages.append(Passage(row["positive_id"], row["positive"], row["positive_title"]))
+        columns = (row["negative_ids"], row["negatives"], row["negative_titles"])
+    else:
+        columns = (row["passage_ids"], row["passages"], row["titles"])
+    for id, text, title in zip(*columns, strict=True):
+        passages.append(Passage(id, text, title))
+    return passages
 
 
-def _listed(ids: Sequence[str], texts: Sequence[str], titles: Sequence[str]) -> list[Passage]:
-    return [Passage(id, text, title) for id, text, title in zip(ids, texts, titles, strict=True)]
-
-
-def mixed(x: np.ndarray) -> np.ndarray:
+def mix(x: np.ndarray) -> np.ndarray:
     """64 bits in, 64 well-mixed bits out (the finaliser of SplitMix64)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -52,62 +51,48 @@ def mixed(x: np.ndarray) -> np.ndarray:
 
 def constants(start: int, count: int) -> np.ndarray:
     """`count` fixed numbers that look random (SplitMix64 from `start` on): the same on every machine."""
-    return mixed(np.arange(start, start + count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    return mix(np.arange(start, start + count, dtype=np.uint64) * np.uint64(_BASE))
 
 
-_BYTES = constants(1, 256)
-"""The number that stands for each byte of a text."""
 _BASE = 0x9E3779B97F4A7C15
 _BASE_INVERSE = pow(_BASE, -1, 1 << 64)
+_BYTES = constants(1, 256)
+"""The number that stands for each byte of a text."""
 
 
+@lru_cache(maxsize=8)
 def _powers(base: int, count: int) -> np.ndarray:
     """base, base**2, ..., base**count, modulo 2**64."""
     return np.cumprod(np.full(count, base, np.uint64))
 
 
-_POWERS = _powers(_BASE, 4096)  # of most texts; a longer one makes its own
-_INVERSE_POWERS = _powers(_BASE_INVERSE, 4096)
-
-
-class _Hashes(NamedTuple):
-    """What the hash of any words in a row of a text is made of, without reading the text again.
+@lru_cache(maxsize=256)
+def _hashes(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The parts of the hash of any words in a row of a text, so that it is read once for grams of several lengths.
 
     With b[i] the number of byte i, sums[k] is the sum of b[i] * BASE**(i + 1) over the first k bytes. The bytes from s
-    to e have the hash (sums[e] - sums[s]) * BASE**-(s + 1), which is the same wherever they stand.
+    to e have the hash (sums[e] - sums[s]) * BASE**-(s + 1), which is the same wherever they stand. Returns sums (one
+    more than there are bytes), the byte at which each word begins, the one behind its last, and BASE**-(s + 1) for
+    each word.
     """
-
-    sums: np.ndarray  # one more than there are bytes
-    starts: np.ndarray  # the byte at which each word begins
-    ends: np.ndarray  # and the one behind its last
-    inverse_at_starts: np.ndarray
-
-
-@lru_cache(maxsize=256)
-def _hashes(text: str) -> _Hashes:
     data = np.frombuffer(" ".join(words(text)).encode(errors="surrogatepass"), np.uint8)
     size = len(data)
-    powers = _POWERS if size <= len(_POWERS) else _powers(_BASE, size)
-    inverse_powers = _INVERSE_POWERS if size <= len(_POWERS) else _powers(_BASE_INVERSE, size)
+    # Most texts share the powers of one length; those of longer texts are rounded up, so that few are computed.
+    count = max(4096, 1 << size.bit_length())
     sums = np.zeros(size + 1, np.uint64)
-    np.cumsum(_BYTES[data] * powers[:size], out=sums[1:])
-    if not size:
-        no_word = np.zeros(0, np.int64)
-        return _Hashes(sums, no_word, no_word, inverse_powers[no_word])
+    np.cumsum(_BYTES[data] * _powers(_BASE, count)[:size], out=sums[1:])
     blanks = np.flatnonzero(data == ord(" "))
     starts = np.concatenate([[0], blanks + 1])
     ends = np.concatenate([blanks, [size]])
-    return _Hashes(sums, starts, ends, inverse_powers[starts])
+    return sums, starts, ends, _powers(_BASE_INVERSE, count)[starts]
 
 
 def grams(text: str, n: int) -> np.ndarray:
     """The hashes of every `n` words in a row (uint64); of the whole where it is shorter, none where it has no word."""
-    text_hashes = _hashes(text)
-    count = len(text_hashes.starts)
-    if not count:
+    if not words(text):
         return np.zeros(0, np.uint64)
-    width = min(n, count)
-    starts = text_hashes.starts[: count - width + 1]
-    ends = text_hashes.ends[width - 1 :]
-    sums = text_hashes.sums[ends] - text_hashes.sums[starts]
-    return mixed(sums * text_hashes.inverse_at_starts[: len(starts)])
+    sums, starts, ends, inverse_powers = _hashes(text)
+    width = min(n, len(starts))
+    starts = starts[: len(starts) - width + 1]
+    ends = ends[width - 1 :]
+    return mix((sums[ends] - sums[starts]) * inverse_powers[: len(starts)])

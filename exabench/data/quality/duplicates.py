@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from exabench.core.files import digest_of
-from exabench.core.nouns import Passage
 from exabench.core.rows import Row
-from exabench.data.quality._texts import constants, grams, mixed, passages_of, words
+from exabench.data.quality._texts import constants, grams, mix, passages_of, words
 
 _BANDS = 16
 _OF_QUERY = 2  # MinHash values of the query in a band
@@ -54,34 +52,39 @@ class Duplicates:
 
     def seen(self, row: Row) -> Double | None:
         """The earlier row that this one doubles; None for a new row, which later ones may double."""
-        passages = passages_of(row)
+        query = row["query"]
+        passages = [passage.flat() for passage in passages_of(row)]
         if "positive_id" in row:
             passages = passages[:1]
-        values = _minhash_values(row["query"], passages)
-        key = _key(row["query"], passages)
-        signature = (values & np.uint64(0xFF)).astype(np.uint8)
-        bands = _bands(values)
+
+        # MinHash values: 32 bits for each function of the query's words, then of the passages' shingles.
+        shingles = np.concatenate([grams(passage, SHINGLE) for passage in passages] or [np.zeros(0, np.uint64)])
+        of_query = _lowest(grams(query, 1), slice(None, _QUERY))
+        of_passages = _lowest(shingles, slice(_QUERY, None))
+        signature = np.concatenate([of_query, of_passages]).astype(np.uint8)
+
+        # One 32-bit key for each band; rows that are alike share one of them, whatever else they share.
+        query_bands = of_query.reshape(_BANDS, _OF_QUERY) @ _FACTORS[:_OF_QUERY]
+        passage_bands = of_passages.reshape(_BANDS, _OF_PASSAGE) @ _FACTORS[-_OF_PASSAGE:]
+        bands = mix(query_bands + passage_bands + _SHIFTS[:_BANDS]) >> np.uint64(32)
+
+        text = "\n".join(" ".join(words(part)) for part in [query, *passages])
+        key = int(digest_of(text.encode(errors="surrogatepass"))[-16:], 16)
         places = self._buckets.rows(bands)
         for place in places:
             if self._keys[place] == key:
                 return Double(self._ids[place], "exact")
-        near = self._first_near(places, signature)
-        if near is not None:
-            return Double(self._ids[near], "near")
+        if self._near and len(places):
+            same = np.frombuffer(self._signatures, np.uint8).reshape(-1, _WIDTH)[places] == signature
+            alike = np.minimum(_similarity(same[:, :_QUERY]), _similarity(same[:, _QUERY:]))
+            near = places[alike > self._near - 1e-9]
+            if len(near):
+                return Double(self._ids[near[0]], "near")
         self._buckets.add(bands, len(self._ids))
         self._ids.append(row["id"])
         self._keys.append(key)
         self._signatures += signature.tobytes()
         return None
-
-    def _first_near(self, places: np.ndarray, signature: np.ndarray) -> int | None:
-        """The first of these rows that is near enough."""
-        if not self._near or not len(places):
-            return None
-        same = np.frombuffer(self._signatures, np.uint8).reshape(-1, _WIDTH)[places] == signature
-        alike = np.minimum(_similarity(same[:, :_QUERY]), _similarity(same[:, _QUERY:]))
-        near = np.flatnonzero(alike > self._near - 1e-9)
-        return int(places[near[0]]) if len(near) else None
 
 
 def _similarity(same: np.ndarray) -> np.ndarray:
@@ -90,66 +93,43 @@ def _similarity(same: np.ndarray) -> np.ndarray:
     return similarity
 
 
-def _key(query: str, passages: Sequence[Passage]) -> int:
-    texts = [query, *(passage.flat() for passage in passages)]
-    said = "\n".join(" ".join(words(text)) for text in texts)
-    return int(digest_of(said.encode(errors="surrogatepass"))[-16:], 16)
-
-
-def _minhash_values(query: str, passages: Sequence[Passage]) -> np.ndarray:
-    """The MinHash values of a query's words, then of its passages' shingles: 32 bits each, shape (_WIDTH,)."""
-    shingles = [grams(passage.flat(), SHINGLE) for passage in passages]
-    of_query = _lowest(grams(query, 1), slice(None, _QUERY))
-    of_passages = _lowest(np.concatenate([np.zeros(0, np.uint64), *shingles]), slice(_QUERY, None))
-    return np.concatenate([of_query, of_passages]) >> np.uint64(32)
-
-
 def _lowest(hashes: np.ndarray, functions: slice) -> np.ndarray:
-    """The lowest number that each of these random functions gives to one of the hashes."""
+    """MinHash values: the upper half of the lowest number that each random function gives to one of the hashes."""
     if not len(hashes):
         hashes = np.zeros(1, np.uint64)  # no text at all: as if it were one word
     lowest: np.ndarray = (np.multiply.outer(_FACTORS[functions], hashes) + _SHIFTS[functions, None]).min(axis=1)
-    return lowest
-
-
-def _bands(values: np.ndarray) -> np.ndarray:
-    """One 32-bit key for each band; rows that are alike share one of them, whatever else they share."""
-    of_query = values[:_QUERY].reshape(_BANDS, _OF_QUERY) @ _FACTORS[:_OF_QUERY]
-    of_passages = values[_QUERY:].reshape(_BANDS, _OF_PASSAGE) @ _FACTORS[-_OF_PASSAGE:]
-    return mixed(of_query + of_passages + _SHIFTS[:_BANDS]) >> np.uint64(32)
+    return lowest >> np.uint64(32)
 
 
 class Buckets:
-    """Row numbers under 32-bit keys. The newest are in a dict, all others in sorted arrays, 8 bytes an entry.
+    """Row numbers under 32-bit keys. The newest are in a dict, all others in one sorted array, 8 bytes an entry.
 
-    An entry is `key << 32 | row`, so that all rows of a key stand together. Whenever NEWEST rows have come in they
-    become an array, which is merged with those before it that are no longer than it: log2(rows / NEWEST) arrays stay.
+    An entry is `key << 32 | row`, so that all rows of a key stand together. Once NEWEST rows have come in, and an
+    eighth of those in the array, they are sorted into it: each entry is then moved some ten times at most.
     """
 
     NEWEST = 4096
 
     def __init__(self) -> None:
         self._newest: dict[int, list[int]] = {}
-        self._arrays: list[np.ndarray] = []
-        self._rows = 0
+        self._entries = np.zeros(0, np.uint64)
+        self._new_rows = 0
+        self._old_rows = 0
 
     def add(self, keys: np.ndarray, row: int) -> None:
         """Put a row under each of its keys."""
         for key in keys.tolist():
             self._newest.setdefault(key, []).append(row)
-        self._rows += 1
-        if self._rows % self.NEWEST == 0:
-            self._store_newest()
-
-    def _store_newest(self) -> None:
+        self._new_rows += 1
+        if self._new_rows < max(self.NEWEST, self._old_rows // 8):
+            return
         entries = []
-        for key, rows in self._newest.items():
-            for row in rows:
-                entries.append(key << 32 | row)
-        merged = np.array(entries, np.uint64)
-        while self._arrays and len(self._arrays[-1]) <= len(merged):
-            merged = np.concatenate([merged, self._arrays.pop()])
-        self._arrays.append(np.sort(merged))
+        for bucket, rows in self._newest.items():
+            for each in rows:
+                entries.append(bucket << 32 | each)
+        self._entries = np.sort(np.concatenate([self._entries, np.array(entries, np.uint64)]), kind="stable")
+        self._old_rows += self._new_rows
+        self._new_rows = 0
         self._newest = {}
 
     def rows(self, keys: np.ndarray) -> np.ndarray:
@@ -157,11 +137,8 @@ class Buckets:
         found: set[int] = set()
         for key in keys.tolist():
             found.update(self._newest.get(key, ()))
-        lowest_entries = keys << np.uint64(32)
-        for entries in self._arrays:
-            firsts = entries.searchsorted(lowest_entries)
-            at_first = entries[np.minimum(firsts, len(entries) - 1)]
-            for place in np.flatnonzero(at_first >> np.uint64(32) == keys):
-                last = entries.searchsorted(lowest_entries[place] | _LOW_32, "right")
-                found.update((entries[firsts[place] : last] & _LOW_32).tolist())
+        firsts = self._entries.searchsorted(keys << np.uint64(32))
+        ends = self._entries.searchsorted(keys << np.uint64(32) | _LOW_32, "right")
+        for place in np.flatnonzero(firsts < ends):
+            found.update((self._entries[firsts[place] : ends[place]] & _LOW_32).tolist())
         return np.array(sorted(found), np.int64)

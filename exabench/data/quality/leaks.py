@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -35,67 +35,55 @@ class Leaks:
     def add(self, task: Task, queries: Iterable[Query], passages: Iterable[Passage]) -> None:
         """Know a benchmark: its judged queries and passages; a passage without a text is known by its id alone."""
         collection = collection_of(task.name)
-        first = len(self.tasks) * len(KINDS)  # an owner is a task and one of KINDS, as one number
+        owner = len(self.tasks) * len(KINDS)  # an owner is a task and one of KINDS, as one number
         self.tasks.append(task.name)
-        query_grams: list[np.ndarray] = []
-        for query in queries:
-            self._ids.setdefault((collection, "query", query.id), set()).add(first)
-            query_grams.append(grams(query.text, GRAM))
-        passage_grams: list[np.ndarray] = []
-        for passage in passages:
-            self._ids.setdefault((collection, "passage", passage.id), set()).add(first + 2)
-            passage_grams.append(grams(passage.flat(), GRAM))
-        for some, owner in ((query_grams, first + 1), (passage_grams, first + 3)):
-            if some:
-                self._added.append((np.unique(np.concatenate(some)), owner))
+        texts = {
+            "query": ((query.id, query.text) for query in queries),
+            "passage": ((passage.id, passage.flat()) for passage in passages),
+        }
+        for kind, items in texts.items():
+            all_grams = [np.zeros(0, np.uint64)]
+            for id, text in items:
+                self._ids.setdefault((collection, kind, id), set()).add(owner)
+                all_grams.append(grams(text, GRAM))
+            self._added.append((np.unique(np.concatenate(all_grams)), owner + 1))
+            owner += 2
 
     def marks(self, row: Row) -> dict[str, list[str]]:
         """The benchmarks that a row leaks, in the order they were added, each with what is shared (of KINDS)."""
         passages = passages_of(row)
         collection = collection_of(row["source"])
         owners = set(self._ids.get((collection, "query", row["query_id"]), ()))
+        texts = [row["query"]]
         for passage in passages:
             owners.update(self._ids.get((collection, "passage", passage.id), ()))
-        owners.update(self._sharing([row["query"], *(passage.flat() for passage in passages)]))
+            texts.append(passage.flat())
+        owners.update(self._owners_of(np.concatenate([grams(text, GRAM) for text in texts])))
         marks: dict[str, list[str]] = {}
         for owner in sorted(owners):
             task, kind = divmod(owner, len(KINDS))
             marks.setdefault(self.tasks[task], []).append(KINDS[kind])
         return marks
 
-    def _sharing(self, texts: Sequence[str]) -> set[int]:
-        """The owners of the grams that these texts hold."""
-        self._settle()
-        found = np.concatenate([grams(text, GRAM) for text in texts])
-        if not len(self._grams) or not len(found):
-            return set()
-        nearest = np.minimum(self._grams.searchsorted(found), len(self._grams) - 1)
-        shared = np.unique(found[self._grams[nearest] == found])
-        places = self._grams.searchsorted(shared)
-        ends = self._grams.searchsorted(shared, "right")
+    def _owners_of(self, row_grams: np.ndarray) -> set[int]:
+        """The owners of any of these grams."""
+        if self._added:  # sort it into the one table: 10 bytes a gram
+            all_grams = [self._grams]
+            all_owners = [self._owners]
+            for some, owner in self._added:
+                all_grams.append(some)
+                all_owners.append(np.full(len(some), owner, np.uint16))
+            unsorted = np.concatenate(all_grams)
+            order = np.argsort(unsorted, kind="stable")
+            self._grams = unsorted[order]
+            self._owners = np.concatenate(all_owners)[order]
+            self._added = []
+        firsts = self._grams.searchsorted(row_grams)
+        ends = self._grams.searchsorted(row_grams, "right")
         owners: set[int] = set()
-        while len(places):  # the first owner of every gram, then the second of those that have one, ...
-            owners.update(np.unique(self._owners[places]).tolist())
-            places = places + 1
-            more = places < ends
-            places = places[more]
-            ends = ends[more]
+        for place in np.flatnonzero(firsts < ends):
+            owners.update(self._owners[firsts[place] : ends[place]].tolist())
         return owners
-
-    def _settle(self) -> None:
-        """Sort what was added into the one table: 10 bytes a gram."""
-        if not self._added:
-            return
-        all_grams = [self._grams]
-        all_owners = [self._owners]
-        for some, owner in self._added:
-            all_grams.append(some)
-            all_owners.append(np.full(len(some), owner, np.uint16))
-        every = np.concatenate(all_grams)
-        order = np.argsort(every, kind="stable")
-        self._grams = every[order]
-        self._owners = np.concatenate(all_owners)[order]
-        self._added = []
 
 
 @lru_cache(maxsize=256)

@@ -25,10 +25,10 @@ class Report:
         self._shares: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._leaks: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._leaking: int | None = None
+        self._leaking = 0
 
-    def add(self, row: Row, leaks: Mapping[str, Iterable[str]] | None = None) -> None:
-        """Count a row, with what it leaks (`Leaks.marks`); None: nobody looked."""
+    def add(self, row: Row, leaks: Mapping[str, Iterable[str]]) -> None:
+        """Count a row, with what it leaks (`Leaks.marks`)."""
         self._rows += 1
         self._lengths["query words"][len(words(row["query"]))] += 1
         for passage in passages_of(row):
@@ -50,47 +50,39 @@ class Report:
             self._counts["first stages"].update(row["first_stages"])
         if "query_source" in row:
             self._shares["query sources"][row["query_source"]] += 1
-        if leaks is not None:
-            self._leaking = (self._leaking or 0) + bool(leaks)
-            for task, kinds in leaks.items():
-                self._leaks[task].update(["rows", *kinds])
+        self._leaking += bool(leaks)
+        for task, kinds in leaks.items():
+            self._leaks[task].update(["rows", *kinds])
 
     def figures(self) -> dict[str, Any]:
         """All figures as JSON holds them; those that the family does not have are not there.
 
-        `leaks`, where somebody looked: rows that share something with any benchmark, their rate, and by benchmark the
-        rows that share something and how many share what.
+        `leaks`: rows that share something with any benchmark, their rate, and by benchmark the rows that share
+        something and how many share what.
         """
-        found: dict[str, Any] = {"rows": self._rows}
+        figures: dict[str, Any] = {"rows": self._rows}
         for name, lengths in sorted(self._lengths.items()):
-            found[name] = _spread(lengths)
+            total = lengths.total()
+            values = sorted(lengths)
+            mean = sum(value * times for value, times in lengths.items()) / total
+            spread = {"mean": round(mean, 6)}
+            for percent in (5, 50, 95):
+                below = 0
+                for value in values:
+                    below += lengths[value]
+                    if below * 100 >= percent * total:
+                        spread[f"p{percent}"] = value
+                        break
+            figures[name] = {**spread, "min": values[0], "max": values[-1]}
         for name, shares in sorted(self._shares.items()):
-            found[name] = {value: _rate(count, shares.total()) for value, count in sorted(shares.items())}
+            total = shares.total()
+            figures[name] = {value: round(count / total, 6) for value, count in sorted(shares.items())}
         for name, counts in sorted(self._counts.items()):
-            found[name] = dict(sorted(counts.items()))
+            figures[name] = dict(sorted(counts.items()))
         if "repairs" in self._counts:
-            found["repairs"] = {kind: self._counts["repairs"][kind] for kind in REPAIRS}
-        if self._leaking is not None:
+            figures["repairs"] = {kind: self._counts["repairs"][kind] for kind in REPAIRS}
+        if self._rows:
             by_task = {task: dict(sorted(counts.items())) for task, counts in sorted(self._leaks.items())}
-            rate = _rate(self._leaking, self._rows)
-            found["leaks"] = {"rows": self._leaking, "rate": rate, "benchmarks": by_task}
-        return found
-
-
-def _spread(lengths: Mapping[int, int]) -> dict[str, float]:
-    """Mean, nearest-rank percentiles and extremes of a histogram `{value: how often}`."""
-    total = sum(lengths.values())
-    values = sorted(lengths)
-    found = {"mean": round(sum(value * times for value, times in lengths.items()) / total, 6)}
-    for percent in (5, 50, 95):
-        below = 0
-        for value in values:
-            below += lengths[value]
-            if below * 100 >= percent * total:
-                found[f"p{percent}"] = value
-                break
-    return {**found, "min": values[0], "max": values[-1]}
-
-
-def _rate(part: int, whole: int) -> float:
-    return round(part / whole, 6) if whole else 0.0
+            rate = round(self._leaking / self._rows, 6)
+            figures["leaks"] = {"rows": self._leaking, "rate": rate, "benchmarks": by_task}
+        return figures

@@ -9,16 +9,22 @@ A release is a folder that `datasets.load_dataset` reads with nothing of ours in
 
 from __future__ import annotations
 
-from exabench.data.releases._checks import rows as rows
-from exabench.data.releases._checks import verify as verify
-from exabench.data.releases._diff import Diff as Diff
-from exabench.data.releases._diff import TableDiff as TableDiff
-from exabench.data.releases._diff import diff as diff
-from exabench.data.releases._diff import next_version as next_version
-from exabench.data.releases._loading import load as load
-from exabench.data.releases._manifest import MANIFEST as MANIFEST
-from exabench.data.releases._manifest import read as read
-from exabench.data.releases._manifest import save as save
-from exabench.data.releases._tables import features as features
-from exabench.data.releases._tables import write_table as write_table
-from exabench.data.releases._versions import raised as raised
+from exabench.data.releases._diff import Diff, diff, next_version
+from exabench.data.releases._manifest import MANIFEST, raise_version, read, save
+from exabench.data.releases._reading import load, rows, verify
+from exabench.data.releases._tables import features, write_table
+
+__all__ = [
+    "MANIFEST",
+    "Diff",
+    "diff",
+    "features",
+    "load",
+    "next_version",
+    "raise_version",
+    "read",
+    "rows",
+    "save",
+    "verify",
+    "write_table",
+]

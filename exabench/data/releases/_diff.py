@@ -9,14 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from exabench.core.errors import BadInput, plural, printable
 from exabench.core.rows import Release, Table
-from exabench.data.releases._checks import batches
-from exabench.data.releases._manifest import read
-from exabench.data.releases._versions import FIRST, numbers
+from exabench.data.releases._manifest import numbers, read
+from exabench.data.releases._reading import batches
 
 EXAMPLES = 5  # ids that are named for each kind of change
 
@@ -102,24 +98,22 @@ def diff(old_folder: str | Path, new_folder: str | Path) -> Diff:
     A table whose files are the same bytes in both is not read, and need not be there. Of any other, the row ids of
     the old one are held with 16 bytes for the content of each row: some 200 bytes a row.
     """
-    old = Path(old_folder)
-    new = Path(new_folder)
-    before = read(old).tables
-    after = read(new).tables
+    before = read(old_folder).tables
+    after = read(new_folder).tables
     changes: dict[str, TableDiff] = {}
     for name in sorted(before.keys() | after.keys()):
-        if name not in before:
-            table = after[name]
-            change = TableDiff("added", 0, table.rows, fields_added=table.columns)
-            changes[name] = replace(change, splits_added=tuple(sorted(table.splits)))
-        elif name not in after:
-            table = before[name]
-            change = TableDiff("removed", table.rows, 0, fields_removed=table.columns)
-            changes[name] = replace(change, splits_removed=tuple(sorted(table.splits)))
-        else:
-            change = _compared(_Side(old, name, before[name]), _Side(new, name, after[name]))
-            if change != TableDiff("changed", change.rows_before, change.rows_after):
+        old = before.get(name)
+        new = after.get(name)
+        if old and new:
+            change = _difference(name, _Side(Path(old_folder), old), _Side(Path(new_folder), new))
+            if change != TableDiff("changed", old.rows, new.rows):
                 changes[name] = change
+        elif new:
+            splits = tuple(sorted(new.splits))
+            changes[name] = TableDiff("added", 0, new.rows, fields_added=new.columns, splits_added=splits)
+        elif old:
+            splits = tuple(sorted(old.splits))
+            changes[name] = TableDiff("removed", old.rows, 0, fields_removed=old.columns, splits_removed=splits)
     return Diff(changes)
 
 
@@ -130,7 +124,7 @@ def next_version(old: Release | None, new: Release, changes: Diff | None) -> str
     minor: any other change of tables, splits, fields or rows. patch: anything else. The old version: one content.
     """
     if old is None:
-        return FIRST
+        return "1.0.0"
     if old.content == new.content:
         return old.version
     if changes is None:
@@ -148,74 +142,75 @@ class _Side:
     """A table in one of the two releases."""
 
     folder: Path
-    name: str
     table: Table
 
-    def batches(self, fields: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
-        """Every batch with the name of its split, splits sorted."""
+    def rows(self, fields: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Every row as its split and those fields, splits sorted."""
         for split in sorted(self.table.splits):
             for batch in batches(self.folder, self.table, split, fields):
-                yield split, batch
-
-    def digests(self, fields: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """The id of every row, and a digest of its split and those fields (`id` is the first of them)."""
-        for split, batch in self.batches(fields):
-            columns = [batch.column(name).to_pylist() for name in fields]
-            for values in zip(*columns, strict=True):
-                # repr tells any two strings, numbers and lists of them apart, and is the fastest that does
-                yield values[0], hashlib.blake2b(repr((split, values)).encode(), digest_size=16).digest()
-
-    def rows(self, fields: Sequence[str], ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The rows of those ids, with `split` among the fields."""
-        found: dict[str, dict[str, Any]] = {}
-        wanted = pa.array(ids, pa.string())
-        for split, batch in self.batches(fields):
-            for row in batch.filter(pc.is_in(batch.column("id"), value_set=wanted)).to_pylist():
-                found[row["id"]] = {"split": split, **row}
-        return found
+                columns = [batch.column(name).to_pylist() for name in fields]
+                for values in zip(*columns, strict=True):
+                    yield split, *values
 
 
-def _compared(old: _Side, new: _Side) -> TableDiff:
+def _digest(row: tuple[Any, ...]) -> bytes:
+    # repr tells any two strings, numbers and lists of them apart, and is the fastest that does
+    return hashlib.blake2b(repr(row).encode(), digest_size=16).digest()
+
+
+def _difference(name: str, old: _Side, new: _Side) -> TableDiff:
+    """What changed in the table `name`; rows are compared over the fields that both sides have with one type."""
     before = old.table.columns
     after = new.table.columns
-    both = before.keys() & after.keys()
+    removed = {}
+    retyped = {}
+    fields = ["id"]
+    for column, kind in before.items():
+        if column not in after:
+            removed[column] = kind
+        elif after[column] != kind:
+            retyped[column] = (kind, after[column])
+        elif column != "id":
+            fields.append(column)
     change = TableDiff(
         "changed",
         old.table.rows,
         new.table.rows,
-        fields_added={name: kind for name, kind in after.items() if name not in both},
-        fields_removed={name: kind for name, kind in before.items() if name not in both},
-        fields_retyped={
-            name: (before[name], after[name]) for name in before if before[name] != after.get(name, before[name])
-        },
+        fields_added={column: kind for column, kind in after.items() if column not in before},
+        fields_removed=removed,
+        fields_retyped=retyped,
         splits_added=tuple(sorted(new.table.splits.keys() - old.table.splits.keys())),
         splits_removed=tuple(sorted(old.table.splits.keys() - new.table.splits.keys())),
     )
-    return change if old.table.splits == new.table.splits else _with_rows(change, old, new)
+    if old.table.splits == new.table.splits:
+        return change
 
-
-def _with_rows(change: TableDiff, old: _Side, new: _Side) -> TableDiff:
-    """A TableDiff with what changed in the rows, over the fields that both sides have with one type."""
-    if not old.table.columns.get("id") == new.table.columns.get("id") == "string":
-        raise BadInput(f"table {old.name} has no ids in one of the two releases; its rows cannot be compared")
-    fields = ["id"]
-    for name, kind in old.table.columns.items():
-        if name != "id" and new.table.columns.get(name) == kind:
-            fields.append(name)
-    known = dict(old.digests(fields))
+    if not before.get("id") == after.get("id") == "string":
+        raise BadInput(f"table {name} has no ids in one of the two releases; its rows cannot be compared")
+    known = {row[1]: _digest(row) for row in old.rows(fields)}
     added: list[str] = []
-    changed: list[str] = []
-    rows_added = rows_changed = 0
-    for id, digest in new.digests(fields):
-        before = known.pop(id, None)
-        if before is None:
+    changed: dict[str, tuple[Any, ...]] = {}
+    rows_added = 0
+    rows_changed = 0
+    for row in new.rows(fields):
+        id = row[1]
+        old_digest = known.pop(id, None)
+        if old_digest is None:
             rows_added += 1
             if len(added) < EXAMPLES:
                 added.append(id)
-        elif before != digest:
+        elif old_digest != _digest(row):
             rows_changed += 1
             if len(changed) < EXAMPLES:
-                changed.append(id)
+                changed[id] = row
+    # The old rows of the examples are read once more, to say which fields changed.
+    changed_ids: dict[str, tuple[str, ...]] = dict.fromkeys(changed, ())
+    for row in old.rows(fields) if changed else ():
+        if row[1] in changed:
+            pairs = zip(["split", *fields], row, changed.pop(row[1]), strict=True)
+            changed_ids[row[1]] = tuple(name for name, before_it, after_it in pairs if before_it != after_it)
+            if not changed:
+                break
     return replace(
         change,
         rows_added=rows_added,
@@ -223,13 +218,5 @@ def _with_rows(change: TableDiff, old: _Side, new: _Side) -> TableDiff:
         rows_changed=rows_changed,
         added_ids=tuple(added),
         removed_ids=tuple(islice(known, EXAMPLES)),
-        changed_ids=_changed_fields(old, new, fields, changed),
+        changed_ids=changed_ids,
     )
-
-
-def _changed_fields(old: _Side, new: _Side, fields: Sequence[str], ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    if not ids:
-        return {}
-    before = old.rows(fields, ids)
-    after = new.rows(fields, ids)
-    return {id: tuple(name for name in after[id] if before[id][name] != after[id][name]) for id in ids}

@@ -1,6 +1,6 @@
-"""manifest.json: a Release as JSON, exactly; what does not read as one is refused with the file and the key.
+"""manifest.json: a Release as JSON, exactly; anything else is refused with the file and the key.
 
-`digest` in it is of all else that it says.
+Its `digest` is that of all its other keys. A version is three numbers, major.minor.patch.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 from exabench.core import records
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, from_json, json_text, read_json, write
-from exabench.core.rows import DataFile, Release, Table
+from exabench.core.rows import Release
 from exabench.data.releases._tables import check_names, file_name
-from exabench.data.releases._versions import numbers
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-_SEAL = "digest"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_NUMBER = r"(0|[1-9][0-9]{0,8})"
+_VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
 
 
 def save(release: Release, folder: str | Path) -> Path:
@@ -28,7 +28,7 @@ def save(release: Release, folder: str | Path) -> Path:
     file = Path(folder) / MANIFEST
     body = {**asdict(release), "format": FORMAT}
     try:
-        text = json_text(body | {_SEAL: digest_of(body)})
+        text = json_text({**body, "digest": digest_of(body)})
         again = _release(from_json(text), file)
     except (TypeError, ValueError) as error:  # NaN, half a surrogate pair, a value that JSON does not know
         raise BadInput(f"the release cannot be written as JSON ({error})", file=file) from error
@@ -50,7 +50,8 @@ def place_of(folder: Path, path: str) -> Path:
     """Where a file of a release lies. Raises BadInput for a link, but for those of the Hub's cache into its blobs."""
     try:
         base = folder.resolve()
-        wanted, real = base / path, (base / path).resolve()
+        wanted = base / path
+        real = wanted.resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL
         raise BadInput(f"cannot be read ({error})", file=folder / path) from error
     cached = base.parent.name == "snapshots" and real.is_relative_to(base.parents[1] / "blobs")
@@ -60,52 +61,57 @@ def place_of(folder: Path, path: str) -> Path:
 
 
 def _release(value: Any, file: Path) -> Release:
+    """The Release of a parsed manifest. Raises BadInput with `file`."""
     found = value.get("format") if isinstance(value, dict) else None
     if type(found) is not int or found != FORMAT:
         raise BadInput(
             f"is not a manifest of format {FORMAT} but of {found!r}; a newer exabench may read it", file=file
         )
-    sealed = {key: item for key, item in value.items() if key != _SEAL}
-    body = {key: item for key, item in sealed.items() if key != "format"}
-    release = records.read(Release, body, file=file, what="the manifest")
+    release = records.read(Release, value, file=file, what="the manifest")
     paths = set()
-    for data_file in release.all_files:
-        _check_file(data_file, file)
-        if data_file.path in paths:
-            raise BadInput(f"lists {data_file.path} twice", file=file)
-        paths.add(data_file.path)
+    for listed in release.all_files:
+        path = PurePosixPath(listed.path)
+        is_plain = listed.path.isprintable() and "\\" not in listed.path and str(path) == listed.path
+        if not is_plain or path.is_absolute() or ".." in path.parts or listed.path in (".", MANIFEST):
+            raise BadInput(f"{listed.path!r} is no plain path inside a release", file=file)
+        if not _SHA256.fullmatch(listed.sha256) or listed.bytes < 0 or listed.rows < 0:
+            raise BadInput(f"{listed.path} needs a sha256 of 64 hex digits, and counts from 0", file=file)
+        if listed.path in paths:
+            raise BadInput(f"lists {listed.path} twice", file=file)
+        paths.add(listed.path)
     tables = {}
     for name, table in release.tables.items():
-        _check_splits(name, table, file)
-        # Keys of JSON objects are sorted here, and columns have an order.
+        check_names(name, table.splits, file)
+        for split, files in table.splits.items():
+            if not files:
+                raise BadInput(f"split {split} of table {name} must list its files", file=file)
+            for part, listed in enumerate(files):
+                wanted = file_name(name, split, part, len(files))
+                if listed.path != wanted:
+                    raise BadInput(
+                        f"split {split} of table {name} lists {listed.path!r} in place of {wanted}", file=file
+                    )
+        # Keys of JSON objects are sorted in a manifest, and columns have an order.
         tables[name] = replace(table, fields=table.columns if table.fields else {})
-    try:
-        numbers(release.version)
-    except BadInput as error:
-        raise BadInput(str(error), file=file) from error
-    # A key that no release has is seen here, too.
-    if value.get(_SEAL) != digest_of(sealed) or digest_of(sealed) != digest_of({**asdict(release), "format": FORMAT}):
+    numbers(release.version, file)
+    # The digest is taken from the Release as well as from the file: a key that no release has is seen here, too.
+    digest = digest_of({**asdict(release), "format": FORMAT})
+    sealed = {key: item for key, item in value.items() if key != "digest"}
+    if value.get("digest") != digest or digest_of(sealed) != digest:
         raise BadInput("was edited: its digest does not fit its content; fetch or build the release again", file=file)
     return replace(release, tables=tables)
 
 
-def _check_splits(name: str, table: Table, file: Path) -> None:
-    check_names(name, table.splits, file)
-    for split, files in table.splits.items():
-        if not files:
-            raise BadInput(f"split {split} of table {name} must list its files", file=file)
-        for part, data_file in enumerate(files):
-            wanted = file_name(name, split, part, len(files))
-            if data_file.path != wanted:
-                raise BadInput(
-                    f"split {split} of table {name} lists {data_file.path!r} in place of {wanted}", file=file
-                )
+def raise_version(version: str, wanted: str) -> str:
+    """`wanted`, which may be higher than the computed `version` and never lower. Raises BadInput."""
+    if numbers(wanted) < numbers(version):
+        raise BadInput(f"version {wanted} is below {version}, which the changes ask for; a version may only be raised")
+    return wanted
 
 
-def _check_file(data_file: DataFile, file: Path) -> None:
-    path = PurePosixPath(data_file.path)
-    is_plain = data_file.path.isprintable() and "\\" not in data_file.path and str(path) == data_file.path
-    if not is_plain or path.is_absolute() or ".." in path.parts or data_file.path in (".", MANIFEST):
-        raise BadInput(f"{data_file.path!r} is no plain path inside a release", file=file)
-    if not _SHA256.fullmatch(data_file.sha256) or data_file.bytes < 0 or data_file.rows < 0:
-        raise BadInput(f"{data_file.path} needs a sha256 of 64 hex digits, and counts from 0", file=file)
+def numbers(version: str, file: Path | None = None) -> tuple[int, ...]:
+    """major.minor.patch as numbers. Raises BadInput for anything else, a leading zero or a suffix included."""
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        raise BadInput(f"version {version!r} is not major.minor.patch (three plain numbers, such as 1.0.0)", file=file)
+    return tuple(map(int, match.groups()))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import array
-import hashlib
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -28,7 +25,6 @@ ROWS_PER_FILE = 100_000
 _TABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _SPLIT = re.compile(r"[a-z][a-z0-9_]{0,63}")  # no hyphen: the glob <split>-*.parquet never meets another split
 _TYPES = {"string": pa.string(), "bool": pa.bool_(), "int64": pa.int64(), "double": pa.float64()}
-_NOTED = {"double": "float64"}  # a type that `datasets` calls otherwise
 _FORMAT: Mapping[str, Any] = {
     "version": "2.6",
     "compression": "zstd",
@@ -53,9 +49,13 @@ def schema(family: str) -> pa.Schema:
     noted: dict[str, Any] = {}
     for name, kind in FAMILIES[family].items():
         inner = kind.removeprefix("list<").removesuffix(">")
-        value = {"dtype": _NOTED.get(inner, inner), "_type": "Value"}
-        fields[name] = _TYPES[inner] if kind == inner else pa.list_(_TYPES[inner])
-        noted[name] = value if kind == inner else {"feature": value, "_type": "Sequence"}
+        value = {"dtype": inner.replace("double", "float64"), "_type": "Value"}
+        if kind == inner:
+            fields[name] = _TYPES[inner]
+            noted[name] = value
+        else:
+            fields[name] = pa.list_(_TYPES[inner])
+            noted[name] = {"feature": value, "_type": "Sequence"}
     return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": noted}})})
 
 
@@ -91,7 +91,7 @@ def write_table(
 ) -> Mapping[str, tuple[DataFile, ...]]:
     """Write a table's rows below `folder`/data/`name` as they come, and say what was written for each split.
 
-    Held at once are one row group and, for the check that no two rows have one id, 8 bytes a row. The table's folder
+    Held at once are one row group and, for the check that no two rows have one id, all ids. The table's folder
     appears whole, in place of the one that was there, or not at all. A split without rows leaves no file and is not
     among the answers. One order of rows gives the same bytes every time (under one version of pyarrow).
     Raises BadInput for a row that is not of the family or whose id was there before, CannotWrite.
@@ -100,17 +100,30 @@ def write_table(
     if rows_per_file < 1:
         raise BadInput(f"rows_per_file must be 1 or more, not {rows_per_file}")
     place = Path(folder) / "data" / name
-    ids = array.array("Q")
+    kinds = schema(family)
+    ids: set[str] = set()
+    written: dict[str, list[Path]] = {}
     files: dict[str, tuple[DataFile, ...]] = {}
     try:
         with replacing_folder(place) as new:
-            parts = {}
+            # How many files a split will have is not known yet, so they are numbered first and named in the end.
             for split, rows in rows_by_split.items():
-                parts[split] = _write_split(new / split, family, _checked(family, rows, ids), rows_per_file)
-            _check_ids(ids, [file for written in parts.values() for file in written])
-            for split, written in parts.items():
-                if written:
-                    files[split] = tuple(_named(name, split, written))
+                good_rows = _good_rows(family, rows, ids)
+                while (first := next(good_rows, None)) is not None:
+                    parts = written.setdefault(split, [])
+                    parts.append(new / f"{split}-{len(parts):05d}")
+                    rows_of_file = chain([first], islice(good_rows, rows_per_file - 1))
+                    with pq.ParquetWriter(parts[-1], kinds, **_FORMAT) as writer:
+                        while group := list(islice(rows_of_file, ROWS_PER_GROUP)):
+                            writer.write_table(_arrow_table(group, kinds), row_group_size=ROWS_PER_GROUP)
+            for split, parts in written.items():
+                named = []
+                for part, file in enumerate(parts):
+                    path = file_name(name, split, part, len(parts))
+                    digest = file_digest(file).removeprefix("sha256:")
+                    named.append(DataFile(path, digest, file.stat().st_size, pq.read_metadata(file).num_rows))
+                    os.rename(file, new / Path(path).name)
+                files[split] = tuple(named)
     except _SourceError as error:
         raise error.args[0] from None
     if not files:
@@ -123,8 +136,8 @@ class _SourceError(Exception):
     """An error of the system that the rows' source raised; it says nothing about the disk that is written to."""
 
 
-def _checked(family: str, rows: Iterable[Row], ids: array.array[int]) -> Iterator[Row]:
-    """Rows held against their family; `ids` takes a digest of each one's id."""
+def _good_rows(family: str, rows: Iterable[Row], ids: set[str]) -> Iterator[Row]:
+    """Rows that were checked against their family and `ids`, those of the rows before."""
     source = iter(rows)
     while True:
         try:
@@ -134,53 +147,17 @@ def _checked(family: str, rows: Iterable[Row], ids: array.array[int]) -> Iterato
         if row is None:
             return
         good = checked_row(family, row)
-        digest = hashlib.blake2b(good["id"].encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        ids.append(int.from_bytes(digest, "little"))
+        if good["id"] in ids:
+            raise BadInput("two rows have one id; each row of a table needs its own", id=good["id"])
+        ids.add(good["id"])
         yield good
 
 
-def _write_split(stem: Path, family: str, rows: Iterator[Row], rows_per_file: int) -> list[Path]:
-    """The files of a split, named by their numbers alone: how many there will be is not known yet."""
-    files: list[Path] = []
-    kinds = schema(family)
-    while (first := next(rows, None)) is not None:
-        file = stem.with_name(f"{stem.name}-{len(files):05d}")
-        part = chain([first], islice(rows, rows_per_file - 1))
-        with pq.ParquetWriter(file, kinds, **_FORMAT) as writer:
-            while some := list(islice(part, ROWS_PER_GROUP)):
-                writer.write_table(_table(some, kinds), row_group_size=ROWS_PER_GROUP)
-        files.append(file)
-    return files
-
-
-def _table(rows: list[Row], kinds: pa.Schema) -> pa.Table:
+def _arrow_table(rows: list[Row], kinds: pa.Schema) -> pa.Table:
+    """Rows as arrow; where they cannot be, one by one, so that the error names the row."""
     try:
         return pa.Table.from_pylist(rows, schema=kinds)
     except (ValueError, OverflowError) as error:  # half of a surrogate pair, a number over 64 bits
         if len(rows) == 1:
             raise BadInput(f"a row cannot be stored ({error})", id=rows[0]["id"]) from error
-    return pa.concat_tables(_table([row], kinds) for row in rows)
-
-
-def _check_ids(ids: array.array[int], files: list[Path]) -> None:
-    """Raise BadInput with an id that two rows have; `ids` are the digests of all of them, in order."""
-    digests = np.frombuffer(ids, dtype=np.uint64)
-    values, counts = np.unique(digests, return_counts=True)
-    if not (counts > 1).any():
-        return
-    place = int(np.flatnonzero(digests == values[counts > 1][0])[0])
-    for file in files:
-        column = pq.read_table(file, columns=["id"]).column("id")
-        if place < len(column):
-            raise BadInput("two rows have one id; each row of a table needs its own", id=column[place].as_py())
-        place -= len(column)
-
-
-def _named(table: str, split: str, files: list[Path]) -> Iterator[DataFile]:
-    """Give the files of a split their names, and say what each of them is."""
-    for part, file in enumerate(files):
-        path = file_name(table, split, part, len(files))
-        digest = file_digest(file).removeprefix("sha256:")
-        rows = pq.read_metadata(file).num_rows
-        yield DataFile(path, digest, file.stat().st_size, rows)
-        os.rename(file, file.with_name(PurePosixPath(path).name))
+    return pa.concat_tables(_arrow_table([row], kinds) for row in rows)

@@ -7,10 +7,16 @@ everything else of a card or a changelog that is there already is kept byte for 
 
 from __future__ import annotations
 
-from exabench.hub.cards._datasets import card as card
-from exabench.hub.cards._datasets import changelog as changelog
-from exabench.hub.cards._models import model_card as model_card
-from exabench.hub.cards._models import model_settings as model_settings
-from exabench.hub.cards._models import model_template as model_template
-from exabench.hub.cards._templates import template_for as template_for
-from exabench.hub.cards.front_matter import licence_in as licence_in
+from exabench.hub.cards._datasets import card, changelog, template_for
+from exabench.hub.cards._models import model_card, model_settings, model_template
+from exabench.hub.cards.front_matter import licence_in
+
+__all__ = [
+    "card",
+    "changelog",
+    "licence_in",
+    "model_card",
+    "model_settings",
+    "model_template",
+    "template_for",
+]

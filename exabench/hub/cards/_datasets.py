@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from exabench.core.errors import BadInput
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from exabench.core.errors import BadInput, plural
+from exabench.core.files import PACKAGE, read_text, toml_text
 from exabench.core.rows import DataFile, Release, Table
-from exabench.hub.cards._templates import filled, filled_value, splits_of, values_of
-from exabench.hub.cards.front_matter import licence_keys, parsed, refreshed, split
-from exabench.hub.cards.markdown import plain
+from exabench.hub.cards.front_matter import licence_keys, parse, refresh, split
+from exabench.hub.cards.markdown import Markdown, code, figures, plain
 
 OURS = ("license", "license_name", "size_categories", "configs", "dataset_info")
 """The keys of the front matter that are computed; all others belong to whoever writes the card."""
+REASONS = 20
+"""Reasons why inputs did not become rows that are listed, the most frequent first; the others are summed up."""
 
 _SIZES = "n<1K 1K<n<10K 10K<n<100K 100K<n<1M 1M<n<10M 10M<n<100M 100M<n<1B 1B<n<10B 10B<n<100B 100B<n<1T".split()
 _SECTION = re.compile(r"^<!-- exabench: (\S+) -->[ \t]*$.*?^<!-- /exabench -->[ \t]*$", re.DOTALL | re.MULTILINE)
 _MARK = re.compile(r"^<!-- (?:exabench: \S+|/exabench) -->", re.MULTILINE)
 _ENTRY = re.compile(r"^## .*?(\d+\.\d+\.\d+).*$", re.MULTILINE)
+_TEMPLATES = PACKAGE / "dataset_cards"
+if not _TEMPLATES.is_dir():  # in a checkout they lie beside the package
+    _TEMPLATES = PACKAGE.parent / "dataset_cards"
+
+
+def template_for(name: str) -> str:
+    """The template of the dataset of that name (an owner before a slash aside), else default.md."""
+    file = f"{name.rpartition('/')[2]}.md"
+    # A name that begins with an underscore is that of a part of templates.
+    known = [each.name for each in _TEMPLATES.glob("[!_]*.md")]
+    return read_text(_TEMPLATES / (file if file in known else "default.md"))
 
 
 def card(release: Release, template_text: str, *, existing: str = "") -> str:
@@ -28,79 +46,60 @@ def card(release: Release, template_text: str, *, existing: str = "") -> str:
     lacks is added at its end. Raises BadInput for a table without a licence, a template that cannot be filled in,
     and an existing card whose marks or front matter cannot be told apart.
     """
-    values = values_of(release)
+    tables = {name: release.tables[name] for name in sorted(release.tables)}
+    paths = {file.path for file in release.files}
+    replies = [path for name in tables if (path := f"replies/{name}.parquet") in paths]
+    values = {"release": release, "tables": tables, "replies": replies}
     template_block, template_body = split(template_text)
     old_block, old_body = split(existing)
     fresh: dict[str, Any] = {}
-    for key, value in parsed(template_block, "the card's template").items():
+    for key, value in parse(template_block, "the card's template").items():
         if key not in OURS:
-            fresh[key] = filled_value(value, values)
-    block = refreshed(old_block, fresh | front_matter(release), OURS)
-    return f"---\n{block}---\n{merged(filled(template_body, values), old_body)}"
+            fresh[key] = _fill_value(value, values)
+    block = refresh(old_block, fresh | _front_matter(tables), OURS)
+    return f"---\n{block}---\n{merge(fill(template_body, values), old_body)}"
 
 
-def front_matter(release: Release) -> dict[str, Any]:
-    """What the Hub reads: licence, size, and for each table its files, features, rows and bytes.
+def _front_matter(tables: Mapping[str, Table]) -> dict[str, Any]:
+    """The keys that the Hub reads: licence, size, and for each table its files, features, rows and bytes.
 
     The Hub means by num_bytes the size in memory, which nobody but a reader knows; ours is that of the files.
     Raises BadInput for a table without a licence.
     """
-    for name, table in release.tables.items():
-        if not table.licence.strip():
-            raise BadInput("has no licence; a table is published under the licence its recipe names", id=name)
     configs = []
     infos = []
     rows = 0
-    for name in sorted(release.tables):
-        table = release.tables[name]
-        if table.splits:
-            configs.append({"config_name": name, "data_files": _data_files(table)})
-            infos.append(_info(name, table))
-            rows += table.rows
+    for name, table in tables.items():
+        if not table.licence.strip():
+            raise BadInput("has no licence; a table is published under the licence its recipe names", id=name)
+        if not table.splits:
+            continue
+        data_files = []
+        splits = []
+        for split_name, files in _splits_of(table).items():
+            # Every file by its name: a glob would also read what an earlier version left behind.
+            paths = [file.path for file in files]
+            data_files.append({"split": split_name, "path": paths[0] if len(paths) == 1 else paths})
+            size = sum(file.bytes for file in files)
+            splits.append({"name": split_name, "num_bytes": size, "num_examples": sum(file.rows for file in files)})
+        features = []
+        for field, kind in table.columns.items():
+            # A list is a `sequence`: the one word for it that every version of `datasets` knows (2 to 5).
+            key = "sequence" if kind.startswith("list<") else "dtype"
+            inner = kind.removeprefix("list<").removesuffix(">")
+            features.append({"name": field, key: inner.replace("double", "float64")})
+        configs.append({"config_name": name, "data_files": data_files})
+        size = sum(file.bytes for file in table.files)
+        info = {"config_name": name, "features": features, "splits": splits}
+        infos.append({**info, "download_size": size, "dataset_size": size})
+        rows += table.rows
     digits = len(str(rows))
     return {
-        **licence_keys(table.licence for table in release.tables.values()),
+        **licence_keys(table.licence for table in tables.values()),
         "size_categories": [_SIZES[max(0, digits - 3)] if digits < 13 else "n>1T"],
         "configs": configs,
         "dataset_info": infos[0] if len(infos) == 1 else infos,
     }
-
-
-def _data_files(table: Table) -> list[dict[str, Any]]:
-    """Every file by its name: a glob would also read what an earlier version left behind."""
-    listed = []
-    for split_name, files in splits_of(table).items():
-        paths = [file.path for file in files]
-        listed.append({"split": split_name, "path": paths[0] if len(paths) == 1 else paths})
-    return listed
-
-
-def _info(name: str, table: Table) -> dict[str, Any]:
-    features = []
-    for field, kind in table.columns.items():
-        # A list is a `sequence`: the one word for it that every version of `datasets` knows (2 to 5).
-        key = "sequence" if kind.startswith("list<") else "dtype"
-        inner = kind.removeprefix("list<").removesuffix(">")
-        features.append({"name": field, key: inner.replace("double", "float64")})
-    splits = []
-    for split_name, files in splits_of(table).items():
-        splits.append({"name": split_name, "num_bytes": _bytes(files), "num_examples": _rows(files)})
-    size = _bytes(table.files)
-    return {
-        "config_name": name,
-        "features": features,
-        "splits": splits,
-        "download_size": size,
-        "dataset_size": size,
-    }
-
-
-def _rows(files: Sequence[DataFile]) -> int:
-    return sum(file.rows for file in files)
-
-
-def _bytes(files: Sequence[DataFile]) -> int:
-    return sum(file.bytes for file in files)
 
 
 def changelog(release: Release, diff_lines: Sequence[str], existing: str = "") -> str:
@@ -114,8 +113,8 @@ def changelog(release: Release, diff_lines: Sequence[str], existing: str = "") -
     nothing = "Tables, fields and rows are those of the version before." if others else "First version."
     listed = "\n".join(f"- {plain(line)}" for line in diff_lines or [nothing])
     section = f"<!-- exabench: {version} -->\n{listed}\n<!-- /exabench -->"
-    if version in {found[1] for found in _sections(existing, "CHANGELOG.md")}:
-        return _SECTION.sub(lambda found: section if found[1] == version else found[0], existing)
+    if version in _sections(existing, "CHANGELOG.md"):
+        return _SECTION.sub(lambda match: section if match[1] == version else match[0], existing)
     for entry in entries:
         if entry[1] == version:
             return f"{existing[: entry.end()]}\n\n{section}{existing[entry.end() :]}"
@@ -125,29 +124,93 @@ def changelog(release: Release, diff_lines: Sequence[str], existing: str = "") -
     return _spaced(existing[:place] or "# Changelog\n") + entry_text + ("\n" if older else "") + existing[place:]
 
 
-def merged(new: str, old: str) -> str:
+def merge(new: str, old: str) -> str:
     """The old text with its sections as they are in the new one, and behind it those that it lacks."""
-    sections = {found[1]: found[0] for found in _sections(new, "the card's template")}
-    there = {found[1] for found in _sections(old, "README.md")}
+    sections = _sections(new, "the card's template")
+    old_sections = _sections(old, "README.md")
     if not old.strip():
         return new
-    kept = _SECTION.sub(lambda found: sections.get(found[1], ""), old)
-    missing = [text for name, text in sections.items() if name not in there]
-    return _spaced(kept) + "\n\n".join(missing) + "\n" if missing else kept
+    text = _SECTION.sub(lambda match: sections.get(match[1], ""), old)
+    missing = [section for name, section in sections.items() if name not in old_sections]
+    return _spaced(text) + "\n\n".join(missing) + "\n" if missing else text
 
 
-def _sections(text: str, file: str) -> list[re.Match[str]]:
-    """Our sections. Raises BadInput where a mark has no partner."""
-    found = list(_SECTION.finditer(text))
-    if len(_MARK.findall(text)) != 2 * len(found) or any(len(_MARK.findall(each[0])) != 2 for each in found):
+def _sections(text: str, file: str) -> dict[str, str]:
+    """Our sections by name. Raises BadInput where a mark has no partner."""
+    matches = list(_SECTION.finditer(text))
+    marks = [len(_MARK.findall(match[0])) for match in matches]
+    if len(_MARK.findall(text)) != 2 * len(matches) or set(marks) - {2}:
         raise BadInput("a mark <!-- exabench: ... --> has no <!-- /exabench -->, or the other way round", file=file)
-    return found
+    return {match[1]: match[0] for match in matches}
 
 
 def _spaced(text: str) -> str:
-    """The text, an empty line behind it, and not a byte of it changed."""
-    return text + ("" if text.endswith("\n\n") else "\n" if text.endswith("\n") else "\n\n")
+    """The text with an empty line behind it; not a byte of it is changed."""
+    if text.endswith("\n\n"):
+        return text
+    return text + ("\n" if text.endswith("\n") else "\n\n")
 
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
+
+
+def fill(template: str, values: Mapping[str, Any]) -> str:
+    """Prose filled in: the values are escaped, so that none is markup. Raises BadInput."""
+    jinja = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        finalize=lambda value: value if isinstance(value, Markdown | jinja2.Undefined) else plain(value),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    jinja.filters |= {"code": code, "figures": figures, "toml": _toml, "literal": _literal}
+    jinja.filters |= {"splits": _splits_of, "left_out": _left_out}
+    return _render(jinja, template, values)
+
+
+def _fill_value(value: Any, values: Mapping[str, Any]) -> Any:
+    """A value of the template's front matter, its texts filled in; YAML is written later, so nothing is escaped."""
+    if isinstance(value, list):
+        return [_fill_value(item, values) for item in value]
+    bare = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
+    return _render(bare, value, values) if isinstance(value, str) else value
+
+
+def _render(jinja: jinja2.Environment, template: str, values: Mapping[str, Any]) -> str:
+    try:
+        return jinja.from_string(template).render(values)
+    except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:
+        reason = error.message if isinstance(error, jinja2.TemplateError) else error
+        raise BadInput(f"the card's template cannot be filled in ({reason})") from error
+
+
+def _splits_of(table: Table) -> dict[str, tuple[DataFile, ...]]:
+    """The files by split: train, validation, test, then the others by name."""
+    first = {name: table.splits[name] for name in ("train", "validation", "test") if name in table.splits}
+    return {**first, **dict(sorted(table.splits.items()))}
+
+
+def _left_out(table: Table) -> list[tuple[str, int]]:
+    """Why inputs did not become rows, and how many, the most frequent reason first."""
+    reasons = Counter(dict(sorted(table.counts.get("reasons", {}).items())))
+    listed = reasons.most_common(REASONS)
+    others = len(reasons) - len(listed)
+    if others:
+        listed.append((plural(others, "other reason"), reasons.total() - sum(count for _, count in listed)))
+    return listed
+
+
+def _toml(values: Mapping[str, Any]) -> Markdown:
+    """A recipe as TOML, a line for each key, so that no line of it can end the block of code it stands in."""
+    lines = []
+    for key in sorted(values):
+        name = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_text(key)
+        lines.append(f"{name} = {toml_text(values[key])}")
+    return Markdown("\n".join(lines))
+
+
+def _literal(text: str) -> Markdown:
+    """A text as Python writes it, for the examples."""
+    return Markdown(json.dumps(text))

@@ -18,12 +18,12 @@ _REMARKS = re.compile(r"(?:^[ \t]*(?:#[^\n]*)?\n)*\Z", re.MULTILINE)
 
 def split(text: str) -> tuple[str, str]:
     """The YAML block of a card, empty where there is none, and what follows it."""
-    found = _BLOCK.match(text)
-    return (found[1], text[found.end() :]) if found else ("", text)
+    match = _BLOCK.match(text)
+    return (match[1], text[match.end() :]) if match else ("", text)
 
 
-def parsed(block: str, file: str = "README.md") -> dict[str, Any]:
-    """The values of a YAML block. Raises BadInput for what is no mapping."""
+def parse(block: str, file: str = "README.md") -> dict[str, Any]:
+    """The values of a YAML block. Raises BadInput where it is no mapping."""
     try:
         values = yaml.safe_load(block)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -33,49 +33,38 @@ def parsed(block: str, file: str = "README.md") -> dict[str, Any]:
     return values or {}
 
 
-def written(values: Mapping[str, Any]) -> str:
-    """Values as YAML: one meaning for a reader of YAML 1.1 (Python) and of 1.2 (the Hub), one line for each text."""
-    if not values:
-        return ""
-    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
-
-
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
     """Quotes every text that is not plainly a word (1e5 is a number to the Hub), and never writes an alias."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    odd = not text[:1].isalpha() or not text.isprintable()
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if odd else None)
-
-
-_Dumper.add_representer(str, _text)
+    def represent_str(self, data: str) -> yaml.Node:
+        is_odd = not data[:1].isalpha() or not data.isprintable()
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if is_odd else None)
 
 
-def refreshed(existing: str, fresh: Mapping[str, Any], computed: Collection[str]) -> str:
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
+def yaml_text(values: Mapping[str, Any]) -> str:
+    """Values as YAML: one meaning for a reader of YAML 1.1 (Python) and of 1.2 (the Hub), one line for each text."""
+    if not values:
+        return ""
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
+
+
+def refresh(existing: str, fresh: Mapping[str, Any], computed: Collection[str]) -> str:
     """The block of a card that is there, with the keys that are `computed` written anew from `fresh`.
 
-    Of the other keys the block's own stay as they are written, remarks included, and `fresh` adds what it lacks.
-    Raises BadInput where the two kinds cannot be told apart.
+    Of the other keys the block's own stay as they are written, byte for byte, and `fresh` adds what it lacks. A remark
+    stays with the key that it stands before. Raises BadInput where the two kinds cannot be told apart.
     """
-    held = {key: value for key, value in parsed(existing).items() if key not in computed}
-    added = {key: value for key, value in fresh.items() if key not in held}
-    block = _without(existing, computed) + written(added)
-    if held and {key: value for key, value in parsed(block).items() if key in held} != held:
-        raise BadInput("the keys of its front matter refer to one another; write each one out", file="README.md")
-    return block
-
-
-def _without(block: str, computed: Collection[str]) -> str:
-    """The block without some keys, byte for byte; a remark stays with the key that it stands before."""
-    before, *pieces = _KEY_LINE.split(block)
-    kept = before
+    kept = {key: value for key, value in parse(existing).items() if key not in computed}
+    block, *pieces = _KEY_LINE.split(existing)
     names = set()
     for piece in pieces:
-        value = parsed(piece)
+        value = parse(piece)
         if len(value) != 1 or piece.startswith("{"):
             raise BadInput("its front matter must be key: value lines", file="README.md")
         [name] = value
@@ -84,10 +73,15 @@ def _without(block: str, computed: Collection[str]) -> str:
         names.add(name)
         remarks = _REMARKS.search(piece)
         if name not in computed:
-            kept += piece
-        elif remarks:
-            kept += remarks[0]
-    return kept
+            block += piece
+        elif remarks:  # of the key that follows
+            block += remarks[0]
+    block += yaml_text({key: value for key, value in fresh.items() if key not in kept})
+    # A key of ours may have held an anchor that another key refers to.
+    values = parse(block) if kept else {}
+    if {key: values.get(key) for key in kept} != kept:
+        raise BadInput("the keys of its front matter refer to one another; write each one out", file="README.md")
+    return block
 
 
 def licence_keys(names: Iterable[str]) -> dict[str, Any]:
@@ -109,7 +103,7 @@ def licence_keys(names: Iterable[str]) -> dict[str, Any]:
 def licence_in(card: str) -> str:
     """The licence that a card's front matter names, in its own words; empty where it names none that can be read."""
     try:
-        values = parsed(split(card)[0])
+        values = parse(split(card)[0])
     except BadInput:
         return ""
     licence = values.get("license")

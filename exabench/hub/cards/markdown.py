@@ -18,9 +18,9 @@ TITLES = {
     "negative sources": "First stages that brought the negatives",
     "repairs": "What the teacher's orders needed",
 }
-"""What reports are known to hold; any other key is its own title."""
+"""Titles of the keys that reports are known to hold; any other key is its own title."""
 
-_FIRST = ("rows", "rate", "mean", "min", "p5", "p50", "p95", "max")  # columns that have an order of their own
+_FIRST = ("rows", "rate", "mean", "min", "p5", "p50", "p95", "max")  # columns in an order that people expect
 
 
 class Markdown(str):
@@ -29,7 +29,8 @@ class Markdown(str):
 
 def plain(value: object) -> Markdown:
     """A value as text that stays text anywhere in a Markdown line: no markup, no HTML, no break, no end of a cell."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in figure(value)).split())
+    printable = "".join(c if c.isprintable() else " " for c in figure(value))
+    line = " ".join(printable.split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return Markdown(re.sub(r"([\\`*_{}\[\]#|~$!])", r"\\\1", line))
 
@@ -42,32 +43,43 @@ def code(value: object) -> Markdown:
 
 def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> Markdown:
     """A table. Cells are escaped where they are no Markdown, so that every row has as many as the header."""
-    lines = [header, [Markdown("---")] * len(header), *rows]
-    cells = ([cell if isinstance(cell, Markdown) else plain(cell) for cell in line] for line in lines)
-    return Markdown("\n".join(f"| {' | '.join(line)} |" for line in cells))
+    lines = []
+    for row in (header, [Markdown("---")] * len(header), *rows):
+        cells = [cell if isinstance(cell, Markdown) else plain(cell) for cell in row]
+        lines.append(f"| {' | '.join(cells)} |")
+    return Markdown("\n".join(lines))
 
 
 def figures(report: Mapping[str, Any]) -> Markdown:
     """A report by its shape, sorted: plain values in one table, mappings of the same keys in one, each other alone."""
-    keys = sorted(report, key=natural)
-    parts = []
-    if simple := [key for key in keys if _is_simple(report[key])]:
-        parts.append(table(["", "figure"], ([title(key), report[key]] for key in simple)))
-    alike: dict[tuple[str, ...], dict[str, Any]] = {}
+    simple = []
+    alike: dict[tuple[str, ...], list[str]] = {}
+    keys = sorted(report, key=_natural)
     for key in keys:
-        if _is_record(report[key]):
-            alike.setdefault(tuple(sorted(report[key])), {})[key] = report[key]
-    grids = [rows for rows in alike.values() if len(rows) > 1]
-    parts += [_grid({title(key): row for key, row in rows.items()}) for rows in grids]
-    done = {*simple, *(key for rows in grids for key in rows)}
-    parts += [Markdown(f"#### {plain(title(key))}\n\n{_value(report[key])}") for key in keys if key not in done]
+        if _is_simple(report[key]):
+            simple.append(key)
+        elif _is_record(report[key]):
+            alike.setdefault(tuple(sorted(report[key])), []).append(key)
+    parts = []
+    if simple:
+        parts.append(table(["", "figure"], [(_title(key), report[key]) for key in simple]))
+    done = set(simple)
+    for group in alike.values():
+        if len(group) > 1:
+            parts.append(_grid({_title(key): report[key] for key in group}))
+            done.update(group)
+    for key in keys:
+        if key not in done:
+            parts.append(Markdown(f"#### {plain(_title(key))}\n\n{_value(report[key])}"))
     return Markdown("\n\n".join(parts))
 
 
 def figure(value: object) -> str:
     """A value as people read it: whole numbers exactly, others to four digits."""
-    if value is None or isinstance(value, bool):
-        return "-" if value is None else "yes" if value else "no"
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
@@ -75,41 +87,48 @@ def figure(value: object) -> str:
     return str(value)
 
 
-def title(key: object) -> str:
-    """What a key of a report is called."""
+def _title(key: object) -> str:
     words = str(key).replace("_", " ")
     return TITLES.get(words) or words[:1].upper() + words[1:]
 
 
-def natural(key: object) -> tuple[tuple[bool, int, str], ...]:
+def _natural(key: object) -> list[tuple[bool, int, str]]:
     """Sorts p5 before p50 before p100, so that nothing hangs on the order in which a mapping was made."""
     parts = re.split(r"([0-9]+)", str(key))
-    return tuple((not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts)
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
+def _column(key: str) -> tuple[Any, ...]:
+    """Sorts columns: the known ones first, in their own order."""
+    return (_FIRST.index(key) if key in _FIRST else len(_FIRST), _natural(key))
 
 
 def _value(value: Any) -> Markdown:
     """A value as a line, a list, or tables; its keys are data and shown as they are."""
-    if isinstance(value, Mapping) and value:
-        keys = sorted(value, key=lambda key: (_place(key), natural(key)))
+    if not isinstance(value, Mapping | list | tuple):
+        return plain(value)
+    if not value:
+        return plain("none")
+    if isinstance(value, Mapping):
+        keys = sorted(value, key=_column)
         if all(_is_record(value[key]) for key in keys):
             return _grid({key: value[key] for key in keys})
-        simple = [key for key in keys if _is_simple(value[key])]
-        parts = [table(["", "figure"], ([key, value[key]] for key in simple))] if simple else []
-        return Markdown("\n\n".join([*parts, *(f"{plain(k)}:\n\n{_value(value[k])}" for k in keys if k not in simple)]))
-    if isinstance(value, list | tuple) and value:
-        if all(_is_record(row) for row in value):
-            return _grid({str(number): row for number, row in enumerate(value, 1)})
-        return Markdown("\n".join(f"- {plain(item if _is_simple(item) else json.dumps(item))}" for item in value))
-    return plain("none" if isinstance(value, Mapping | list | tuple) else value)
+        parts = []
+        simple = [(key, value[key]) for key in keys if _is_simple(value[key])]
+        if simple:
+            parts.append(table(["", "figure"], simple))
+        for key in keys:
+            if not _is_simple(value[key]):
+                parts.append(Markdown(f"{plain(key)}:\n\n{_value(value[key])}"))
+        return Markdown("\n\n".join(parts))
+    if all(map(_is_record, value)):
+        return _grid({str(number): row for number, row in enumerate(value, 1)})
+    return Markdown("\n".join(f"- {plain(item if _is_simple(item) else json.dumps(item))}" for item in value))
 
 
 def _grid(rows: Mapping[str, Mapping[str, Any]]) -> Markdown:
-    columns = sorted({key for row in rows.values() for key in row}, key=lambda key: (_place(key), natural(key)))
-    return table(["", *columns], ([name, *(row.get(column, "") for column in columns)] for name, row in rows.items()))
-
-
-def _place(key: str) -> int:
-    return _FIRST.index(key) if key in _FIRST else len(_FIRST)
+    columns = sorted(set().union(*rows.values()), key=_column)
+    return table(["", *columns], [[name, *(row.get(column, "") for column in columns)] for name, row in rows.items()])
 
 
 def _is_simple(value: object) -> bool:
@@ -117,4 +136,4 @@ def _is_simple(value: object) -> bool:
 
 
 def _is_record(value: object) -> bool:
-    return isinstance(value, Mapping) and bool(value) and all(_is_simple(item) for item in value.values())
+    return isinstance(value, Mapping) and bool(value) and all(map(_is_simple, value.values()))

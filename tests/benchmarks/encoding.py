@@ -71,9 +71,8 @@ def backends() -> None:
     drawn = np.random.default_rng(0)
     queries, block = (drawn.normal(size=(n, 384)).astype(np.float32) for n in (256, 4096))
     floors = np.sort(queries @ block.T, axis=1)[:, -100]
-    for name, made in BACKENDS.items():
-        multiply = made(torch.device("cpu"), "dot")
-        seconds = [timed(multiply, queries, block, floors, 100)[0] for _ in range(5)]
+    for name, find in BACKENDS.items():
+        seconds = [timed(find, queries, block, floors, 100, "dot", torch.device("cpu"))[0] for _ in range(5)]
         print(f"exact search by {name}: {256 * 4096 / statistics.median(seconds) / 1e6:.0f} million scores/s")
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import permutations
+from itertools import permutations, tee
 from typing import Unpack
 
 from exabench.core.nouns import Passage, Query, Usage
@@ -43,15 +42,9 @@ class DuoT5(Pointwise):
 
     def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
         """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""
-        sizes: deque[int] = deque()
-
-        def counted() -> Iterator[tuple[Query, Sequence[Passage]]]:
-            for query, passages in jobs:
-                sizes.append(len(passages))
-                yield query, passages
-
-        for probabilities, usage in super().score_many(counted()):
-            yield _sums(probabilities, sizes.popleft()), usage
+        jobs, again = tee(jobs)
+        for (probabilities, usage), (_, passages) in zip(super().score_many(jobs), again, strict=True):
+            yield _sums(probabilities, len(passages)), usage
 
     def _texts(self, query: Query, passages: Sequence[Passage]) -> list[tuple[str, ...]]:
         texts = [passage.flat(self._fields) for passage in passages]

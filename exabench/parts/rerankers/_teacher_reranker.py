@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -36,7 +36,10 @@ class Asking(ABC):
         self._prompt = prompt
         self._words = words
         self._fields = tuple(fields)
-        self._shape = _shape_of(teacher)
+        self._shape: Shape | None = None  # None where the model, or how to count its FLOPs, is not known
+        if teacher.config:
+            with contextlib.suppress(BadInput):
+                self._shape = shape_of(teacher.config)
         self.precision = str(teacher.identity.get("precision", "unknown"))
         self.parameters: int | None = getattr(self._engine, "parameters", None)
         self.identity: dict[str, Any] = {
@@ -74,11 +77,8 @@ class Asking(ABC):
             cut += is_cut
         return texts, cut
 
-    def _usage(self, replies: Sequence[Reply], cut: int, repairs: Iterable[Mapping[str, int]]) -> Usage:
-        """The usage of one query: the replies to it, how many passages were cut, and repairs by kind, each answer's."""
-        counts: Counter[str] = Counter()
-        for one in repairs:
-            counts.update(one)
+    def _usage(self, replies: Sequence[Reply], cut: int, repairs: Mapping[str, int]) -> Usage:
+        """The usage of one query: the replies to it, how many passages were cut, and repairs of answers by kind."""
         read = np.array([reply.prompt_tokens for reply in replies], np.int64)
         written = np.array([reply.output_tokens for reply in replies], np.int64)
         shape = self._shape
@@ -89,7 +89,7 @@ class Asking(ABC):
             flops_paper=float(np.sum(paper(shape, read, written))) if shape else None,
             flops_exact=float(np.sum(exact(shape, read, written, rows=shape.vocabulary))) if shape else None,
             cut_passages=cut,
-            repairs=dict(counts),
+            repairs=dict(repairs),
         )
 
 
@@ -99,11 +99,3 @@ def by_place(order: Sequence[int]) -> list[float]:
     for rank, passage in enumerate(order):
         scores[passage] = float(len(order) - rank)
     return scores
-
-
-def _shape_of(teacher: Teacher) -> Shape | None:
-    """The shape of the teacher's model for counting FLOPs; None where it, or how to count it, is not known."""
-    try:
-        return shape_of(teacher.config) if teacher.config else None
-    except BadInput:
-        return None

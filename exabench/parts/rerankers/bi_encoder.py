@@ -21,7 +21,7 @@ from exabench.models.heads import POOLINGS
 from exabench.models.learner import Learner
 from exabench.models.loading import INT8, device_of
 from exabench.models.strategies import STRATEGIES
-from exabench.models.text_vectors import EncodedText, TextVectors
+from exabench.models.text_vectors import TextVectors
 
 WINDOW = 8_192  # pairs whose texts are encoded together
 Job = tuple[Query, Sequence[Passage]]
@@ -100,16 +100,22 @@ class BiEncoder:
 
     def score_many(self, jobs: Iterable[Job]) -> Iterator[tuple[list[float], Usage]]:
         """Scores and usage of each job, in order; jobs are read as they are needed, some thousand pairs ahead."""
-        window: list[Job] = []
-        pairs = 0
-        for query, passages in jobs:
-            window.append((query, passages))
-            pairs += len(passages)
-            if pairs >= WINDOW:
-                yield from self._score_window(window)
-                window = []
-                pairs = 0
-        yield from self._score_window(window)
+        source = iter(jobs)
+        while True:
+            window: list[Job] = []
+            pairs = 0
+            for query, passages in source:
+                window.append((query, passages))
+                pairs += len(passages)
+                if pairs >= WINDOW:
+                    break
+            if not window:
+                return
+            started = time.perf_counter()
+            scored = self._score_jobs(window, self._queries, self._passages)
+            self._pairs += pairs
+            self._seconds += time.perf_counter() - started
+            yield from scored
 
     def learner(self) -> Learner:
         """Its model, to be fitted: the products that it learns are those that this reranker ranks by.
@@ -151,36 +157,29 @@ class BiEncoder:
         """How fast `score_many` was, encoding included; None before it scored anything."""
         return self._pairs / self._seconds if self._pairs else None
 
-    def _score_window(self, jobs: Sequence[Job]) -> list[tuple[list[float], Usage]]:
-        started = time.perf_counter()
-        scored = self._score_jobs(jobs, self._queries, self._passages)
-        self._pairs += sum(len(passages) for _, passages in jobs)
-        self._seconds += time.perf_counter() - started
-        return scored
-
     def _score_jobs(
         self, jobs: Sequence[Job], queries: TextVectors, passages: TextVectors
     ) -> list[tuple[list[float], Usage]]:
-        texts = [[passage.flat(self._fields) for passage in some] for _, some in jobs]
+        texts_of_jobs = [[passage.flat(self._fields) for passage in some] for _, some in jobs]
         queries.add(query.text for query, _ in jobs)
-        passages.add(text for some in texts for text in some)
+        passages.add(text for texts in texts_of_jobs for text in texts)
         scored: list[tuple[list[float], Usage]] = []
-        for (query, _), some in zip(jobs, texts, strict=True):
+        for (query, _), texts in zip(jobs, texts_of_jobs, strict=True):
             scores: list[float] = []
-            if some:
-                one = queries.vectors([query.text])
-                pairs = similarity_of_pairs(self._encoder.similarity, one.repeat(len(some), 0), passages.vectors(some))
+            if texts:
+                one = queries.vectors([query.text]).repeat(len(texts), 0)
+                pairs = similarity_of_pairs(self._encoder.similarity, one, passages.vectors(texts))
                 scores = pairs.astype(np.float32).tolist()
-            scored.append((scores, self._usage(queries.inputs([query.text]), passages.inputs(some))))
+            [read_query] = queries.inputs([query.text])
+            read_passages = passages.inputs(texts)
+            tokens = np.array([read_query.tokens, *(read.tokens for read in read_passages)], np.int64)
+            usage = Usage(
+                prompts=len(tokens),
+                input_tokens=int(tokens.sum()),
+                flops_paper=float(np.sum(paper(self._shape, tokens, 0))),
+                flops_exact=float(np.sum(exact(self._shape, tokens, 0, rows=0))),
+                cut_passages=sum(read.cut for read in read_passages),
+                cut_queries=int(read_query.cut),
+            )
+            scored.append((scores, usage))
         return scored
-
-    def _usage(self, queries: Sequence[EncodedText], passages: Sequence[EncodedText]) -> Usage:
-        tokens = np.array([encoded.tokens for encoded in (*queries, *passages)], np.int64)
-        return Usage(
-            prompts=len(tokens),
-            input_tokens=int(tokens.sum()),
-            flops_paper=float(np.sum(paper(self._shape, tokens, 0))),
-            flops_exact=float(np.sum(exact(self._shape, tokens, 0, rows=0))),
-            cut_passages=sum(encoded.cut for encoded in passages),
-            cut_queries=sum(encoded.cut for encoded in queries),
-        )

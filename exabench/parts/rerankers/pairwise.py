@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from exabench.core.errors import BadInput, MissingExtra
-from exabench.core.nouns import Passage, Progress, Query, Usage, silent
+from exabench.core.errors import BadInput, MissingExtra, UnknownName
+from exabench.core.nouns import Passage, Progress, Prompt, Query, Reply, Usage, silent
 from exabench.core.options import make
-from exabench.parts.rerankers._prp import Prompted
+from exabench.parts.conversations import Conversation
+from exabench.parts.prompting import PromptFile, prompt_file
+from exabench.parts.rerankers._teacher_reranker import Asking, Outcome, by_place
 
 if TYPE_CHECKING:
     from exabench.parts.rerankers._duo_t5 import DuoT5
     from exabench.parts.teachers import Teacher
+
+_METHODS = ("allpairs", "sliding")
+_ANSWER = re.compile(r"\W*+passage[\s_]*+([ab])\W*+", re.IGNORECASE)
 
 
 class PairwiseOptions(TypedDict, total=False):
@@ -34,7 +41,7 @@ class PairwiseOptions(TypedDict, total=False):
 
 
 class Pairwise:
-    """With a `teacher`, PRP (_prompted.py: `method`, `k`, `words`); with a `model`, duoT5 (_duo.py: the other options).
+    """With a `teacher`, PRP (`method`, `k`, `words`); with a `model`, duoT5 (_duo_t5.py: the other options).
 
     Qin et al. 2023, arXiv 2306.17563; Pradeep et al. 2021, arXiv 2101.05667. Raises BadInput without either, with
     both, or with an option of the other one.
@@ -57,13 +64,18 @@ class Pairwise:
     ) -> None:
         if (teacher is None) == (not model):
             raise BadInput("pairwise needs a teacher (PRP) or a model (duoT5), one of the two")
-        self._way: Prompted | DuoT5
+        self._way: PromptedPairs | DuoT5
         own: dict[str, Any] = {"fields": fields, **options}
         if teacher is not None:
-            self._way = make("reranker pairwise with a teacher", Prompted, {}, own, teacher)
+            self._way = make("reranker pairwise with a teacher", PromptedPairs, {}, own, teacher)
         else:
+            try:  # only here: a teacher on a server needs no torch
+                from exabench.parts.rerankers._duo_t5 import DuoT5
+            except ModuleNotFoundError as error:
+                needed = "needs packages: pip install 'exabench[models]'"
+                raise MissingExtra(f"reranker 'pairwise' with a model {needed}") from error
             given = {"lock": lock, "scores": scores, "progress": progress}
-            self._way = make("reranker pairwise with a model", _duo_t5(), given, own, model)
+            self._way = make("reranker pairwise with a model", DuoT5, given, own, model)
         self.identity: Mapping[str, Any] = {**self._way.identity, "reranker": "pairwise"}
         self.precision = self._way.precision
         self.parameters = self._way.parameters
@@ -82,10 +94,103 @@ class Pairwise:
         return getattr(self._way, "pairs_per_second", None)
 
 
-def _duo_t5() -> type[DuoT5]:
-    """The class, imported only here: a teacher on a server needs no torch."""
-    try:
-        from exabench.parts.rerankers._duo_t5 import DuoT5
-    except ModuleNotFoundError as error:
-        raise MissingExtra("reranker 'pairwise' with a model needs packages: pip install 'exabench[models]'") from error
-    return DuoT5
+class PromptedPairs(Asking):
+    """PRP: a point to the passage that wins in both orders, else half a point each.
+
+    `method` is "allpairs" (a score is the sum of points over all pairs) or "sliding" (`k` passes from the bottom, in
+    which a passage moves up past one that it beats; a score falls with the final place). An answer other than
+    "Passage A" or "Passage B" decides nothing and is counted as malformed. Qin et al. 2023, arXiv 2306.17563, as in
+    zhiyuanpeng/EER-FLOPs `pairwise.py`.
+    """
+
+    name = "pairwise"
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        *,
+        method: str = "allpairs",
+        k: int = 10,
+        words: int = 300,
+        fields: Sequence[str] = ("title", "text"),
+    ) -> None:
+        if method not in _METHODS:
+            raise UnknownName("pairwise method", method, _METHODS)
+        if k < 1 or words < 1:
+            raise BadInput(f"k={k}, words={words} compares nothing; both are at least 1")
+        self._method = method
+        self._k = k
+        strategy = f"sliding, {k} passes" if method == "sliding" else method
+        super().__init__(teacher, prompt_file("prp"), strategy, words=words, fields=fields)
+
+    def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
+        texts, cut = self._shown(passages)
+        comparisons = PassageComparisons(self._prompt, query, texts)
+        if self._method == "sliding":
+            scores = yield from sliding(comparisons, len(texts), self._k)
+        else:
+            scores = yield from all_pairs(comparisons, len(texts))
+        repairs = {"malformed": comparisons.malformed} if comparisons.replies else {}
+        return scores, self._usage(comparisons.replies, cut, repairs)
+
+
+class PassageComparisons:
+    """Comparisons between the passages of one query; keeps the replies, and how many said neither A nor B."""
+
+    def __init__(self, prompt: PromptFile, query: Query, texts: Sequence[str]) -> None:
+        self._prompt = prompt
+        self._query = query
+        self._texts = texts
+        self.replies: list[Reply] = []
+        self.malformed = 0
+
+    def winners(self, pairs: Sequence[tuple[int, int]]) -> Conversation[list[int | None]]:
+        """The passage of each pair that is better in both orders; None where the answers disagree or one is none."""
+        if not pairs:
+            return []
+        answer_tokens = self._prompt.number("answer_tokens_per_passage") * 2
+        prompts: list[Prompt] = []
+        for a, b in pairs:
+            for first, second in ((a, b), (b, a)):
+                turns = self._prompt.turns(query=self._query.text, passages=[self._texts[first], self._texts[second]])
+                name = f"{self._query.id}:{first + 1},{second + 1}:{len(self.replies)}"
+                prompts.append(Prompt(name, turns, answer_tokens))
+        replies = yield prompts
+        self.replies.extend(replies)
+
+        letters: list[str] = []
+        for reply in replies:
+            match = _ANSWER.fullmatch(reply.text)
+            self.malformed += match is None
+            letters.append(match[1].upper() if match else "")
+        winners: list[int | None] = []
+        for (a, b), letter, turned in zip(pairs, letters[::2], letters[1::2], strict=True):
+            winners.append({"AB": a, "BA": b}.get(letter + turned))
+        return winners
+
+
+def all_pairs(comparisons: PassageComparisons, n: int) -> Conversation[list[float]]:
+    """Points of `n` passages after every pair was compared: one to the winner, half a point each where there is none.
+
+    Passages of equal points keep the order they came in: each gets a little less than the one before, all of it
+    less than half a point.
+    """
+    pairs = list(combinations(range(n), 2))
+    points = [(n - place) / (4 * n) for place in range(n)]
+    winners = yield from comparisons.winners(pairs)
+    for pair, winner in zip(pairs, winners, strict=True):
+        for place in pair:
+            points[place] += 0.5 if winner is None else float(place == winner)
+    return points
+
+
+def sliding(comparisons: PassageComparisons, n: int, k: int) -> Conversation[list[float]]:
+    """`k` passes of bubble sort from the bottom, k x (n - 1) comparisons; scores fall with the final place."""
+    order = list(range(n))
+    for _ in range(k):
+        for low in range(n - 1, 0, -1):
+            upper, lower = order[low - 1 : low + 1]
+            [winner] = yield from comparisons.winners([(upper, lower)])
+            if winner == lower:
+                order[low - 1 : low + 1] = [lower, upper]
+    return by_place(order)

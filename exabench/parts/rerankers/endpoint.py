@@ -89,7 +89,7 @@ class Endpoint:
                     places = range(start, start + len(some))
                     yield Request((job, places), body, f"query {printable(query.id)!r}")
 
-        with closing(client.ask(requests(), _read)) as outcomes:
+        with closing(client.ask(requests(), lambda data: from_json(data.decode()))) as outcomes:
             for (job, places), outcome in outcomes:
                 if isinstance(outcome, OutsideFailed):
                     raise outcome
@@ -149,10 +149,3 @@ class _Job:
     def result(self) -> tuple[list[float], Usage]:
         """All scores, and their usage."""
         return self.scores, Usage(prompts=self.requests, input_tokens=self.tokens)
-
-
-def _read(data: bytes) -> Any:
-    try:
-        return from_json(data.decode())
-    except RecursionError as error:
-        raise ValueError("an answer that is no JSON") from error

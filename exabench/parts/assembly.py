@@ -118,11 +118,13 @@ def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mappi
     if "task" not in accepts(part):
         options = {key: value for key, value in options.items() if key != "task"}  # of the collection, not the part
     check(f"{shelf.kind} {name}", part, options, _FILLED_IN.get(shelf.kind, _FILLED_IN_BY_BUILDS))
-    for slot in slots.keys() & options.keys():
+    for slot, inner in slots.items():
+        if slot not in options:
+            continue
         value = options[slot]
         has_several = isinstance(value, Mapping) and "part" not in value  # each under a name of the recipe's choice
         for one in value.values() if has_several else [value]:
-            check_part(slots[slot], *named_part(one, slot), slots)
+            check_part(inner, *named_part(one, slot), slots)
 
 
 def named_part(part: object, what: str) -> tuple[str, dict[str, Any]]:

@@ -26,7 +26,7 @@ def replies_of(teacher: Teacher, prompts: Sequence[Prompt], *, skip_refused: boo
     Raises OutsideFailed for a reply that is missing, that nobody asked for, or that comes twice, and PromptsRefused.
     """
     missing = {prompt.id for prompt in prompts}
-    replies: dict[str, Reply] = {}
+    replies = {}
     try:
         for reply in teacher.complete(prompts):
             if reply.id not in missing:
@@ -52,7 +52,7 @@ def converse(teacher: Teacher, conversations: Iterable[Conversation[T]]) -> Iter
     source = enumerate(conversations)
     # The open conversations and the prompts whose replies each waits for, in order.
     waiting: dict[int, tuple[Conversation[T], list[Prompt]]] = {}
-    results: dict[int, T] = {}
+    results = {}
     given_out = 0
 
     def go_on(number: int, conversation: Conversation[T], replies: list[Reply] | None) -> None:

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from exabench.core.errors import BadInput
-from exabench.parts.losses._masked import differences, filled, lowest, mean_where, ordered_pairs
-from exabench.parts.losses._options import not_negative, positive
+from exabench.parts.losses._masked import differences, filled, lowest, mean_where, not_negative, ordered_pairs, positive
 
 
 class LambdaNdcg:

@@ -191,7 +191,7 @@ class Replies(SqliteStore):
         with replacing(parquet_file) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
             for some in chunks(wanted):
                 rows = self._sound_rows(some)
-                lines: list[dict[str, Any]] = []
+                lines = []
                 for key in some:
                     if key not in rows:
                         advice = "run the build again, which asks it anew"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Asking(ABC):
                 self._shape = shape_of(teacher.config)
         self.precision = str(teacher.identity.get("precision", "unknown"))
         self.parameters: int | None = getattr(self._engine, "parameters", None)
-        self.identity: dict[str, Any] = {
+        self.identity = {
             "reranker": self.name,
             "model": teacher.identity.get("model", ""),
             "revision": teacher.identity.get("revision", ""),
@@ -69,7 +69,7 @@ class Asking(ABC):
 
     def _shown(self, passages: Sequence[Passage]) -> tuple[list[str], int]:
         """The passages as the prompt shows them, and how many of them are cut."""
-        texts: list[str] = []
+        texts = []
         cut = 0
         for passage in passages:
             text, is_cut = truncate_passage(passage, self._fields, self._words)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -79,7 +78,7 @@ class BiEncoder:
         self._pairs = 0
         self._seconds = 0.0
         prompts = self._encoder.prompts
-        self.identity: dict[str, Any] = {
+        self.identity = {
             "reranker": "bi_encoder",
             "model": folder.name,
             "revision": folder.revision,
@@ -102,7 +101,7 @@ class BiEncoder:
         """Scores and usage of each job, in order; jobs are read as they are needed, some thousand pairs ahead."""
         source = iter(jobs)
         while True:
-            window: list[Job] = []
+            window = []
             pairs = 0
             for query, passages in source:
                 window.append((query, passages))
@@ -163,9 +162,9 @@ class BiEncoder:
         texts_of_jobs = [[passage.flat(self._fields) for passage in some] for _, some in jobs]
         queries.add(query.text for query, _ in jobs)
         passages.add(text for texts in texts_of_jobs for text in texts)
-        scored: list[tuple[list[float], Usage]] = []
+        scored = []
         for (query, _), texts in zip(jobs, texts_of_jobs, strict=True):
-            scores: list[float] = []
+            scores = []
             if texts:
                 one = queries.vectors([query.text]).repeat(len(texts), 0)
                 pairs = similarity_of_pairs(self._encoder.similarity, one, passages.vectors(texts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -57,7 +57,7 @@ class Endpoint:
         self._fields = tuple(fields)
         self._limits = RequestLimits(concurrency, timeout, retries, patience)
         self._model = model
-        self.identity: Mapping[str, Any] = {
+        self.identity = {
             "reranker": "endpoint",
             "model": model,
             "server": endpoint,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -76,7 +76,7 @@ class Pairwise:
                 raise MissingExtra(f"reranker 'pairwise' with a model {needed}") from error
             given = {"lock": lock, "scores": scores, "progress": progress}
             self._way = make("reranker pairwise with a model", DuoT5, given, own, model)
-        self.identity: Mapping[str, Any] = {**self._way.identity, "reranker": "pairwise"}
+        self.identity = {**self._way.identity, "reranker": "pairwise"}
         self.precision = self._way.precision
         self.parameters = self._way.parameters
 
@@ -149,7 +149,7 @@ class PassageComparisons:
         if not pairs:
             return []
         answer_tokens = self._prompt.number("answer_tokens_per_passage") * 2
-        prompts: list[Prompt] = []
+        prompts = []
         for a, b in pairs:
             for first, second in ((a, b), (b, a)):
                 turns = self._prompt.turns(query=self._query.text, passages=[self._texts[first], self._texts[second]])
@@ -158,12 +158,12 @@ class PassageComparisons:
         replies = yield prompts
         self.replies.extend(replies)
 
-        letters: list[str] = []
+        letters = []
         for reply in replies:
             match = _ANSWER.fullmatch(reply.text)
             self.malformed += match is None
             letters.append(match[1].upper() if match else "")
-        winners: list[int | None] = []
+        winners = []
         for (a, b), letter, turned in zip(pairs, letters[::2], letters[1::2], strict=True):
             winners.append({"AB": a, "BA": b}.get(letter + turned))
         return winners

@@ -18,7 +18,7 @@ class Random:
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One number for each passage; the same pair always draws the same one."""
-        scores: list[float] = []
+        scores = []
         for passage in passages:
             drawn = hashlib.sha256(f"{self.seed}\0{query.id}\0{passage.id}".encode()).digest()
             scores.append(int.from_bytes(drawn[:3], "big") / 2**24)  # 24 bits: exact in single precision

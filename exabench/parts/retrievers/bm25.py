@@ -48,7 +48,7 @@ class Bm25:
         if set(lucene) not in (set(), set(WAYS)):
             raise BadInput(f"lucene must be all of {', '.join(WAYS)} or an empty list, not {list(lucene)}")
         self._like_lucene = bool(lucene)
-        self.parameters: dict[str, Any] = {
+        self.parameters = {
             "k1": k1,
             "b": b,
             "stemmer": "porter",
@@ -58,7 +58,7 @@ class Bm25:
         }
         self._lucene_words = LuceneWords()
         self._ids: list[str] = []
-        texts: list[str] = []
+        texts = []
         for passage in passages:
             self._ids.append(passage.id)
             texts.append(passage.flat(fields))
@@ -73,7 +73,7 @@ class Bm25:
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The best `depth` passages; those that share no word with the query are never returned."""
-        scores: dict[str, dict[str, float]] = {}
+        scores = {}
         for query, words in zip(queries, self._tokenise([query.text for query in queries]), strict=True):
             known = [word for word in words if word in self._index.vocab_dict]
             values = self._index.get_scores(known) if known else np.zeros(0, np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import faiss
 import numpy as np
@@ -103,7 +103,7 @@ class Dense:
             "vectors": vectors,
             "text": " + ".join(fields),
         }
-        self.parameters: dict[str, Any] = {**about, "query_prompt": self._queries.prompts["query"]}
+        self.parameters = {**about, "query_prompt": self._queries.prompts["query"]}
         if query_model:
             self.parameters["query_model"] = self._queries.folder.name
             self.parameters["query_revision"] = self._queries.folder.revision
@@ -115,7 +115,7 @@ class Dense:
         """The best `depth` passages of every query; memory does not grow with the collection."""
         ordered = sorted(queries, key=lambda query: query.text)  # so that the order of queries leaves no trace
         vectors = self._encode_queries(ordered)
-        scores: dict[str, dict[str, float]] = {}
+        scores = {}
         for start in range(0, len(ordered), _QUERIES):
             some = vectors[start : start + _QUERIES]
             best = self._search_shards(some, depth)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import digest_of, read_bytes
@@ -38,14 +37,12 @@ class Fusion:
         self._method = method
         self._k = k
         digests = {run.name: digest_of(read_bytes(file)) for run, file in zip(self._runs, runs, strict=True)}
-        self.parameters: dict[str, Any] = {"method": method}
-        if method == "rrf":
-            self.parameters["k"] = k
-        self.parameters["runs"] = digests
+        has_k = {"k": k} if method == "rrf" else {}
+        self.parameters = {"method": method, **has_k, "runs": digests}
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The fused ranking of every query that at least one run answers; of a single one its own."""
-        scores: dict[str, dict[str, float]] = {}
+        scores = {}
         for query in queries:
             rankings = [run.ranking(query.id) for run in self._runs if run.rows(query.id)]
             if len(rankings) == 1:

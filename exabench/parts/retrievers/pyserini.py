@@ -69,7 +69,7 @@ class Pyserini:
         if index == "multifield" and set(fields) != {"title", "text"}:
             raise BadInput(f"a multifield index needs the fields title and text, not {' and '.join(fields)}")
         version = anserini_jar().name.removesuffix("-fatjar.jar")
-        self.parameters: dict[str, Any] = {
+        self.parameters = {
             "k1": k1,
             "b": b,
             "index": index,
@@ -121,7 +121,7 @@ class Pyserini:
     def _search_some(self, queries: Sequence[Query], depth: int) -> dict[str, dict[str, float]]:
         """What SimpleSearcher does for each query; ids and scores come over as two arrays, not hit by hit."""
         where = self._weights if self._extra else "contents"
-        scores: dict[str, dict[str, float]] = {}
+        scores = {}
         try:
             for query in queries:
                 text = query.text.encode(errors="replace").decode()  # half of a surrogate pair is no text for Java

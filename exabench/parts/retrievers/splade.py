@@ -85,7 +85,7 @@ class Splade:
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The best `depth` passages of every query among those that share a word with it."""
         ordered = sorted(queries, key=lambda query: query.text)  # so that the order of queries leaves no trace
-        scores: dict[str, dict[str, float]] = {}
+        scores = {}
         for start in range(0, len(ordered), _QUERIES):
             some = ordered[start : start + _QUERIES]
             vectors = self._queries.encode([query.text for query in some], [query.id for query in some], "query")
@@ -101,7 +101,9 @@ class Splade:
                 for one, (first, end) in zip(best, pairwise(products.indptr), strict=True):
                     one.offer(products.indices[first:end] + np.int64(shard.first), products.data[first:end])
             found = self._index.scores_by_id(*columns_of(best), len(some))
-            scores |= {query.id: row for query, row in zip(some, found, strict=True) if row}
+            for query, row in zip(some, found, strict=True):
+                if row:
+                    scores[query.id] = row
         return top(run_of("splade", scores), depth)
 
     def _encode_shard(self, ids: Sequence[str], texts: Sequence[str]) -> dict[str, np.ndarray]:
@@ -140,8 +142,8 @@ class SparseEncoder:
         Raises BadInput with the id of a text whose weights are not finite.
         """
         tokens = tokenised(self._tokenizer, texts, self.max_length)
-        parts: list[csr_matrix] = []
-        places: list[np.ndarray] = []
+        parts = []
+        places = []
         for some, features in padded_batches(self._tokenizer, tokens, self._budget, self._device):
             with torch.inference_mode():
                 logits = self._model(**features).logits

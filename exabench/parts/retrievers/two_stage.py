@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
@@ -53,7 +53,7 @@ class TwoStage:
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The reranked passages of every query that the first stage answers, cut at `depth`."""
         found = top(self._first_stage.search(queries, self._depth), self._depth)
-        rankings = {query.id: found.ranking(query.id) for query in queries if query.id in found}
+        rankings = {query_id: found.ranking(query_id) for query_id in found}
         wanted = {id for ids in rankings.values() for id in ids}
         if self._reranker.reads == "ids":
             passages = {id: Passage(id, "") for id in wanted}
@@ -63,10 +63,8 @@ class TwoStage:
         if strange:
             raise BadInput("the first stage found a passage that is not in the collection", id=min(strange))
 
-        jobs = []
-        for query in queries:
-            if query.id in rankings:
-                jobs.append((query, [passages[id] for id in rankings[query.id]]))
+        by_id = {query.id: query for query in queries}
+        jobs = [(by_id[query_id], [passages[id] for id in ids]) for query_id, ids in rankings.items()]
         if hasattr(self._reranker, "score_many"):
             values = [scores for scores, _ in self._reranker.score_many(jobs)]
         else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
@@ -74,14 +73,14 @@ class Transformers:
         self.identity = identity_of("transformers", folder, precision, self._tokenizer, seed, top_k)
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
-        """Replies batch by batch. Prompts that do not fit the model raise PromptsRefused when all others are answered."""
+        """Replies batch by batch. Prompts that do not fit the model raise PromptsRefused when all else is answered."""
         for asked in fitting(self._tokenizer, prompts, self._limit, READ_AHEAD):
             for batch in self._batches(asked):
                 yield from self._answer(batch)
 
     def _batches(self, asked: list[Asked]) -> Iterator[list[Asked]]:
         """Batches of one temperature and one bound on answers, longest prompts first, within the token budget."""
-        batch = []
+        batch: list[Asked] = []
         for prompt, ids in sorted(asked, key=lambda one: (one[0].temperature, one[0].max_tokens, -len(one[1]))):
             if batch:
                 first, longest = batch[0]
@@ -122,7 +121,7 @@ class Transformers:
             input_ids[row, start : start + len(ids)] = torch.tensor(ids)
             attention_mask[row, start : start + len(ids)] = 1
         is_sampled = first.temperature > 0
-        sampling: dict[str, Any] = {}
+        sampling = {}
         if is_sampled:
             sampling = {"temperature": first.temperature, "top_k": self._top_k, "top_p": 1.0}
         with torch.inference_mode(), torch.random.fork_rng(enabled=is_sampled):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from exabench.core.errors import OutsideFailed, PromptsRefused, printable
 from exabench.core.nouns import Prompt, Reply
-
-if TYPE_CHECKING:
-    from exabench.parts.teachers import Teacher
+from exabench.parts.teachers import Teacher
 
 T = TypeVar("T")
 Conversation: TypeAlias = Generator[list[Prompt], list[Reply], T]

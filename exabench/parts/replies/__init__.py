@@ -15,15 +15,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, PromptsRefused, printable
 from exabench.core.nouns import Prompt, Reply
 from exabench.core.sqlite_store import AT_ONCE
 from exabench.parts.replies._store import SCHEMA, Call, Replies, call_key, storable, without_server
-
-if TYPE_CHECKING:
-    from exabench.parts.teachers import Teacher
+from exabench.parts.teachers import Teacher
 
 __all__ = ["MOST_HELD", "SCHEMA", "CachedTeacher", "Call", "Replies", "call_key", "without_server"]
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations, tee
 from typing import Unpack
 
-from exabench.core.nouns import Passage, Query, Usage
+from exabench.core.nouns import Passage, Query
 from exabench.models.answers import answer_ids, answer_words, chosen
 from exabench.models.head_loading import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
+from exabench.parts.rerankers import Job, Outcome
 
 TEMPLATE = "Query: {query} Document0: {passage} Document1: {passage_b} Relevant:"
 
@@ -33,6 +34,7 @@ class DuoT5(Pointwise):
         ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
         narrowed, columns = chosen(loaded, "softmax", ids)
         super().__init__(narrowed, text_template(TEMPLATE, loaded.tokenizer), "softmax", columns, **options)
+        self.identity["reranker"] = "pairwise"
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given."""
@@ -40,7 +42,7 @@ class DuoT5(Pointwise):
             return [0.0] * len(passages)
         return _sums(super().score(query, passages), len(passages))
 
-    def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
+    def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""
         jobs, again = tee(jobs)
         for (probabilities, usage), (_, passages) in zip(super().score_many(jobs), again, strict=True):

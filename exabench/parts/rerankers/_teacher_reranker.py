@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -14,11 +13,8 @@ from exabench.core.nouns import Passage, Query, Reply, Usage
 from exabench.models.flops import Shape, exact, paper, shape_of
 from exabench.parts.conversations import Conversation, converse
 from exabench.parts.prompting import PromptFile, truncate_passage
-
-if TYPE_CHECKING:
-    from exabench.parts.teachers import Teacher
-
-Outcome: TypeAlias = tuple[list[float], Usage]
+from exabench.parts.rerankers import Job, Outcome
+from exabench.parts.teachers import Teacher
 
 
 class Asking(ABC):
@@ -59,7 +55,7 @@ class Asking(ABC):
         [(scores, _)] = converse(self._engine, [self._ranking(query, passages)])
         return scores
 
-    def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[Outcome]:
+    def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Scores and usage of each job, in order; what many queries have to ask next is asked together."""
         return converse(self._teacher, (self._ranking(query, passages) for query, passages in jobs))
 

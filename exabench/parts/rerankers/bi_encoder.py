@@ -21,9 +21,9 @@ from exabench.models.learner import Learner
 from exabench.models.loading import INT8, device_of
 from exabench.models.strategies import STRATEGIES
 from exabench.models.text_vectors import TextVectors
+from exabench.parts.rerankers import Job, Outcome
 
 WINDOW = 8_192  # pairs whose texts are encoded together
-Job = tuple[Query, Sequence[Passage]]
 
 
 class BiEncoder:
@@ -55,11 +55,12 @@ class BiEncoder:
         devices: Sequence[str] = (),
     ) -> None:
         folder = model_folder(model, revision, lock)
+        self._fields = tuple(fields)
         self._config = read_json(folder.path / "config.json")
         self._shape = checked_shape(self._config, folder, ("encoder", "decoder"), "a BERT")
         default = "cpu" if precision == INT8 else ""
         self._device = device_of(devices[0] if devices else default)
-        self._encoder = DualEncoder(
+        encoder = DualEncoder(
             folder,
             self._device,
             pooling=pooling,
@@ -70,22 +71,21 @@ class BiEncoder:
             precision=precision,
             batch_tokens=batch_tokens,
         )
-        self._queries = TextVectors(self._encoder, "query")
-        self._passages = TextVectors(self._encoder, "passage")
-        self._fields = tuple(fields)
-        self.precision = precision
-        self.parameters = self._encoder.parameters
+        self._encoder = encoder
+        self._queries = TextVectors(encoder, "query")
+        self._passages = TextVectors(encoder, "passage")
         self._pairs = 0
         self._seconds = 0.0
-        prompts = self._encoder.prompts
+        self.precision = precision
+        self.parameters = encoder.parameters
         self.identity = {
             "reranker": "bi_encoder",
             "model": folder.name,
             "revision": folder.revision,
-            "template": f"{prompts['query']}{{query}} | {prompts['passage']}{{passage}}",
-            "strategy": self._encoder.similarity,
+            "template": f"{encoder.prompts['query']}{{query}} | {encoder.prompts['passage']}{{passage}}",
+            "strategy": encoder.similarity,
             "precision": precision,
-            "max_length": self._encoder.max_length,
+            "max_length": encoder.max_length,
             "fields": list(self._fields),
         }
         if pooling:
@@ -97,7 +97,7 @@ class BiEncoder:
         [(scores, _)] = self._score_jobs([(query, passages)], queries, TextVectors(self._encoder, "passage"))
         return scores
 
-    def score_many(self, jobs: Iterable[Job]) -> Iterator[tuple[list[float], Usage]]:
+    def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Scores and usage of each job, in order; jobs are read as they are needed, some thousand pairs ahead."""
         source = iter(jobs)
         while True:
@@ -122,33 +122,24 @@ class BiEncoder:
         Raises BadInput for a folder with more modules than a transformer, one pooling and a normalisation, and for a
         similarity that is no product.
         """
-        transformer, pooling, *others = self._encoder.modules
+        encoder = self._encoder
+        transformer, pooling, *others = encoder.modules
         kinds = {type(module).__name__ for module in others}
-        file = self._encoder.folder.path / "modules.json"
+        file = encoder.folder.path / "modules.json"
         if kinds - {"Normalize"} or getattr(pooling, "pooling_mode", None) not in POOLINGS:
             parts = f"Transformer, one Pooling ({', '.join(POOLINGS)}) and Normalize"
             raise BadInput(f"trained are only models of {parts}", file=file)
-        if self._encoder.similarity not in ("cosine", "dot"):
-            raise BadInput(f"trained are only cosine and dot products, not {self._encoder.similarity}", file=file)
-        transformer.model.pooler = None  # where there is one, it has no part in any vector
-        head = Compared(
-            transformer.model,
-            self._encoder.max_length,
-            pad_of(self._encoder.tokenizer, transformer.model),
-            pooling=pooling.pooling_mode,
-            normal=self._encoder.unit or bool(kinds),
-        )
-        loaded = Loaded(
-            self._encoder.folder,
-            self._encoder.tokenizer,
-            head,
-            self._config,
-            self.parameters,
-            self.precision,
-            (str(self._device),),
-        )
-        sides = Sides(self._encoder.prompts, self._encoder.tokenizer)
-        limit = self._encoder.max_length
+        if encoder.similarity not in ("cosine", "dot"):
+            raise BadInput(f"trained are only cosine and dot products, not {encoder.similarity}", file=file)
+        model = transformer.model
+        model.pooler = None  # where there is one, it has no part in any vector
+        limit = encoder.max_length
+        is_normal = encoder.unit or bool(kinds)
+        pad = pad_of(encoder.tokenizer, model)
+        head = Compared(model, limit, pad, pooling=pooling.pooling_mode, normal=is_normal)
+        devices = (str(self._device),)
+        loaded = Loaded(encoder.folder, encoder.tokenizer, head, self._config, self.parameters, self.precision, devices)
+        sides = Sides(encoder.prompts, encoder.tokenizer)
         return Learner(loaded, sides, STRATEGIES["logit"](), (0,), max_length=limit, fields=self._fields)
 
     @property
@@ -156,9 +147,7 @@ class BiEncoder:
         """How fast `score_many` was, encoding included; None before it scored anything."""
         return self._pairs / self._seconds if self._pairs else None
 
-    def _score_jobs(
-        self, jobs: Sequence[Job], queries: TextVectors, passages: TextVectors
-    ) -> list[tuple[list[float], Usage]]:
+    def _score_jobs(self, jobs: Sequence[Job], queries: TextVectors, passages: TextVectors) -> list[Outcome]:
         texts_of_jobs = [[passage.flat(self._fields) for passage in some] for _, some in jobs]
         queries.add(query.text for query, _ in jobs)
         passages.add(text for texts in texts_of_jobs for text in texts)

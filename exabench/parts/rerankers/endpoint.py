@@ -14,6 +14,7 @@ from exabench.core.errors import BadInput, OutsideFailed, printable
 from exabench.core.files import from_json
 from exabench.core.http import Client, Request, RequestLimits, StatusError, check_url
 from exabench.core.nouns import Passage, Query, Usage
+from exabench.parts.rerankers import Job, Outcome
 
 _SCORE_KEYS = {"documents": "relevance_score", "texts": "score"}
 _LARGEST = sys.float_info.max  # an integer of 400 digits is a JSON number, too
@@ -71,15 +72,15 @@ class Endpoint:
         [(scores, _)] = self.score_many([(query, passages)])
         return scores
 
-    def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
+    def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Scores and usage of each job, in order, several asked at a time."""
         client = Client(self._server, "/rerank", self._key(), self._limits)
-        waiting: deque[_Job] = deque()
+        waiting: deque[_Waiting] = deque()
 
-        def requests() -> Iterator[Request[tuple[_Job, range]]]:
+        def requests() -> Iterator[Request[tuple[_Waiting, range]]]:
             for query, passages in jobs:
                 texts = [passage.flat(self._fields) for passage in passages]
-                job = _Job(query.id, [0.0] * len(texts), len(texts))
+                job = _Waiting(query.id, [0.0] * len(texts), len(texts))
                 waiting.append(job)
                 for start in range(0, len(texts), self._batch):
                     some = texts[start : start + self._batch]
@@ -109,7 +110,7 @@ class Endpoint:
 
 
 @dataclass
-class _Job:
+class _Waiting:
     """A query whose passages are being scored; `missing` counts those that have no score yet."""
 
     query_id: str
@@ -146,6 +147,6 @@ class _Job:
         if type(total) is int and total > 0:  # 0 where the server says nothing
             self.tokens += total
 
-    def result(self) -> tuple[list[float], Usage]:
+    def result(self) -> Outcome:
         """All scores, and their usage."""
         return self.scores, Usage(prompts=self.requests, input_tokens=self.tokens)

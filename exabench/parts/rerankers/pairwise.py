@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from exabench.core.errors import BadInput, MissingExtra, UnknownName
-from exabench.core.nouns import Passage, Progress, Prompt, Query, Reply, Usage, silent
+from exabench.core.nouns import Passage, Progress, Prompt, Query, Reply, silent
 from exabench.core.options import make
 from exabench.parts.conversations import Conversation
 from exabench.parts.prompting import PromptFile, prompt_file
-from exabench.parts.rerankers._teacher_reranker import Asking, Outcome, by_place
-
-if TYPE_CHECKING:
-    from exabench.parts.rerankers._duo_t5 import DuoT5
-    from exabench.parts.teachers import Teacher
+from exabench.parts.rerankers import Outcome
+from exabench.parts.rerankers._teacher_reranker import Asking, by_place
+from exabench.parts.teachers import Teacher
 
 _METHODS = ("allpairs", "sliding")
 _ANSWER = re.compile(r"\W*+passage[\s_]*+([ab])\W*+", re.IGNORECASE)
@@ -43,16 +41,16 @@ class PairwiseOptions(TypedDict, total=False):
 class Pairwise:
     """With a `teacher`, PRP (`method`, `k`, `words`); with a `model`, duoT5 (_duo_t5.py: the other options).
 
-    Qin et al. 2023, arXiv 2306.17563; Pradeep et al. 2021, arXiv 2101.05667. Raises BadInput without either, with
-    both, or with an option of the other one.
+    Making one gives a PromptedPairs or a DuoT5. Qin et al. 2023, arXiv 2306.17563; Pradeep et al. 2021, arXiv
+    2101.05667. Raises BadInput without either, with both, or with an option of the other one.
     """
 
     reads = "texts"
     asks = "teacher"
     local = True
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         teacher: Teacher | None = None,
         *,
         model: str = "",
@@ -61,37 +59,20 @@ class Pairwise:
         scores: str | None = None,
         progress: Progress = silent,
         **options: Unpack[PairwiseOptions],
-    ) -> None:
+    ) -> Any:
+        """The reranker of the way that is asked for."""
         if (teacher is None) == (not model):
             raise BadInput("pairwise needs a teacher (PRP) or a model (duoT5), one of the two")
-        self._way: PromptedPairs | DuoT5
         own: dict[str, Any] = {"fields": fields, **options}
         if teacher is not None:
-            self._way = make("reranker pairwise with a teacher", PromptedPairs, {}, own, teacher)
-        else:
-            try:  # only here: a teacher on a server needs no torch
-                from exabench.parts.rerankers._duo_t5 import DuoT5
-            except ModuleNotFoundError as error:
-                needed = "needs packages: pip install 'exabench[models]'"
-                raise MissingExtra(f"reranker 'pairwise' with a model {needed}") from error
-            given = {"lock": lock, "scores": scores, "progress": progress}
-            self._way = make("reranker pairwise with a model", DuoT5, given, own, model)
-        self.identity = {**self._way.identity, "reranker": "pairwise"}
-        self.precision = self._way.precision
-        self.parameters = self._way.parameters
-
-    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
-        """One score for each passage, in the order given."""
-        return self._way.score(query, passages)
-
-    def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
-        """Scores and usage of each job, in order; comparisons of many queries are made together."""
-        return self._way.score_many(jobs)
-
-    @property
-    def pairs_per_second(self) -> float | None:
-        """How fast duoT5 compared; None where a teacher did, or where all came from the store."""
-        return getattr(self._way, "pairs_per_second", None)
+            return make("reranker pairwise with a teacher", PromptedPairs, {}, own, teacher)
+        try:  # only here: a teacher on a server needs no torch
+            from exabench.parts.rerankers._duo_t5 import DuoT5
+        except ModuleNotFoundError as error:
+            needed = "needs packages: pip install 'exabench[models]'"
+            raise MissingExtra(f"reranker 'pairwise' with a model {needed}") from error
+        given = {"lock": lock, "scores": scores, "progress": progress}
+        return make("reranker pairwise with a model", DuoT5, given, own, model)
 
 
 class PromptedPairs(Asking):
@@ -127,9 +108,9 @@ class PromptedPairs(Asking):
         texts, cut = self._shown(passages)
         comparisons = PassageComparisons(self._prompt, query, texts)
         if self._method == "sliding":
-            scores = yield from sliding(comparisons, len(texts), self._k)
+            scores = yield from comparisons.slide(self._k)
         else:
-            scores = yield from all_pairs(comparisons, len(texts))
+            scores = yield from comparisons.compare_all()
         repairs = {"malformed": comparisons.malformed} if comparisons.replies else {}
         return scores, self._usage(comparisons.replies, cut, repairs)
 
@@ -144,7 +125,33 @@ class PassageComparisons:
         self.replies: list[Reply] = []
         self.malformed = 0
 
-    def winners(self, pairs: Sequence[tuple[int, int]]) -> Conversation[list[int | None]]:
+    def compare_all(self) -> Conversation[list[float]]:
+        """Points after every pair was compared: one to the winner, half a point each where there is none.
+
+        Passages of equal points keep the order they came in: each gets a little less than the one before, all of it
+        less than half a point.
+        """
+        n = len(self._texts)
+        pairs = list(combinations(range(n), 2))
+        points = [(n - place) / (4 * n) for place in range(n)]
+        winners = yield from self._winners(pairs)
+        for pair, winner in zip(pairs, winners, strict=True):
+            for place in pair:
+                points[place] += 0.5 if winner is None else float(place == winner)
+        return points
+
+    def slide(self, k: int) -> Conversation[list[float]]:
+        """`k` passes of bubble sort from the bottom, k x (n - 1) comparisons; scores fall with the final place."""
+        order = list(range(len(self._texts)))
+        for _ in range(k):
+            for low in range(len(order) - 1, 0, -1):
+                upper, lower = order[low - 1 : low + 1]
+                [winner] = yield from self._winners([(upper, lower)])
+                if winner == lower:
+                    order[low - 1 : low + 1] = [lower, upper]
+        return by_place(order)
+
+    def _winners(self, pairs: Sequence[tuple[int, int]]) -> Conversation[list[int | None]]:
         """The passage of each pair that is better in both orders; None where the answers disagree or one is none."""
         if not pairs:
             return []
@@ -167,30 +174,3 @@ class PassageComparisons:
         for (a, b), letter, turned in zip(pairs, letters[::2], letters[1::2], strict=True):
             winners.append({"AB": a, "BA": b}.get(letter + turned))
         return winners
-
-
-def all_pairs(comparisons: PassageComparisons, n: int) -> Conversation[list[float]]:
-    """Points of `n` passages after every pair was compared: one to the winner, half a point each where there is none.
-
-    Passages of equal points keep the order they came in: each gets a little less than the one before, all of it
-    less than half a point.
-    """
-    pairs = list(combinations(range(n), 2))
-    points = [(n - place) / (4 * n) for place in range(n)]
-    winners = yield from comparisons.winners(pairs)
-    for pair, winner in zip(pairs, winners, strict=True):
-        for place in pair:
-            points[place] += 0.5 if winner is None else float(place == winner)
-    return points
-
-
-def sliding(comparisons: PassageComparisons, n: int, k: int) -> Conversation[list[float]]:
-    """`k` passes of bubble sort from the bottom, k x (n - 1) comparisons; scores fall with the final place."""
-    order = list(range(n))
-    for _ in range(k):
-        for low in range(n - 1, 0, -1):
-            upper, lower = order[low - 1 : low + 1]
-            [winner] = yield from comparisons.winners([(upper, lower)])
-            if winner == lower:
-                order[low - 1 : low + 1] = [lower, upper]
-    return by_place(order)

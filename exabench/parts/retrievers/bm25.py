@@ -85,15 +85,14 @@ class Bm25:
                 order = np.lexsort((self._places[found], -values))[:depth]
                 found = found[order]
                 values = without_ties(values[order])
-            if len(found):
-                ids = [self._ids[place] for place in found]
-                scores[query.id] = dict(zip(ids, values.tolist(), strict=True))
+            ids = [self._ids[place] for place in found]
+            scores[query.id] = dict(zip(ids, values.tolist(), strict=True))
         return top(run_of("bm25", scores), depth)
 
     def _tokenise(self, texts: list[str]) -> list[list[str]]:
         if self._like_lucene:
             return [self._lucene_words(text) for text in texts]
-        tokens: list[list[str]] = bm25s.tokenize(
+        return bm25s.tokenize(
             [_POSSESSIVE.sub("", text) for text in texts],
             token_pattern=WORD,
             stopwords=STOP_WORDS,
@@ -101,7 +100,6 @@ class Bm25:
             return_ids=False,
             show_progress=False,
         )
-        return tokens
 
 
 class LuceneIndex(bm25s.BM25):  # type: ignore[misc]  # bm25s has no types

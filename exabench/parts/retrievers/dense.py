@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
@@ -21,6 +22,7 @@ from exabench.models.loading import device_of
 from exabench.parts.retrievers._vectors import SHARD, BestRows, Vectors, columns_of, refuse_not_finite
 
 KEPT = ("float32", "float16")
+BACKENDS = ("torch", "faiss")
 _QUERIES = 512  # searched at once: with a shard's scores and their rows, about 40 MB
 _PAIRS = 4096  # query-passage pairs whose scores are settled at once
 
@@ -70,43 +72,41 @@ class Dense:
         if backend not in BACKENDS:
             raise UnknownName("backend", backend, BACKENDS)
         self._device = device_of(device)
-
-        def encoder_of(name: str, commit: str, similarity: str) -> DualEncoder:
-            return DualEncoder(
-                model_folder(name, commit, lock),
-                self._device,
-                pooling=pooling,
-                similarity=similarity,
-                query_prompt=query_prompt,
-                passage_prompt=passage_prompt,
-                max_length=max_length,
-                precision=precision,
-                batch_tokens=budget_of(str(self._device), CPU_SHARD_TOKENS),
-            )
-
-        self._passages = encoder_of(model, revision, similarity)
-        self._queries = self._passages
+        encoder_of = partial(
+            DualEncoder,
+            device=self._device,
+            pooling=pooling,
+            query_prompt=query_prompt,
+            passage_prompt=passage_prompt,
+            max_length=max_length,
+            precision=precision,
+            batch_tokens=budget_of(str(self._device), CPU_SHARD_TOKENS),
+        )
+        encoder = encoder_of(model_folder(model, revision, lock), similarity=similarity)
+        self._passages = encoder
+        self._queries = encoder
         if query_model:
-            self._queries = encoder_of(query_model, query_revision, self._passages.similarity)
-        self._similarity = self._passages.similarity
-        if backend == "faiss" and self._similarity not in ("cosine", "dot"):
-            raise BadInput(f"backend faiss compares by cosine and dot, not {self._similarity}; take backend torch")
-        self._find = BACKENDS[backend]
+            query_folder = model_folder(query_model, query_revision, lock)
+            self._queries = encoder_of(query_folder, similarity=encoder.similarity)
+        self._similarity = encoder.similarity
+        if backend == "faiss" and encoder.similarity not in ("cosine", "dot"):
+            raise BadInput(f"backend faiss compares by cosine and dot, not {encoder.similarity}; take backend torch")
+        self._backend = backend
         about = {
-            "model": self._passages.folder.name,
-            "revision": self._passages.folder.revision,
-            "pooling": self._passages.pooling,
-            "max_length": self._passages.max_length,
+            "model": encoder.folder.name,
+            "revision": encoder.folder.revision,
+            "pooling": encoder.pooling,
+            "max_length": encoder.max_length,
             "precision": precision,
-            "passage_prompt": self._passages.prompts["passage"],
-            "similarity": self._similarity,
+            "passage_prompt": encoder.prompts["passage"],
+            "similarity": encoder.similarity,
             "vectors": vectors,
             "text": " + ".join(fields),
         }
         self.parameters = {**about, "query_prompt": self._queries.prompts["query"]}
         if query_model:
-            self.parameters["query_model"] = self._queries.folder.name
-            self.parameters["query_revision"] = self._queries.folder.revision
+            self.parameters["query_model"] = query_folder.name
+            self.parameters["query_revision"] = query_folder.revision
         self._kept_as = vectors
         self._index = Vectors(cache, about, ["vectors"], shard=shard)
         self._index.fill(passages, fields, self._encode_shard, progress)
@@ -159,7 +159,9 @@ class Dense:
             # in whatever order it is made.
             slack = 2.5 * width * 2.0**-24 * largest
             floors = np.array([one.floor for one in best], np.float32)
-            numbers, rows, scores = self._find(queries, block, floors, depth, self._similarity, self._device)
+            numbers, rows, scores = find_rows(
+                self._backend, self._similarity, self._device, queries, block, floors, depth
+            )
             ends = np.searchsorted(numbers, np.arange(len(best) + 1))
             for i, (start, end) in enumerate(pairwise(ends)):
                 best[i].offer(rows[start:end] + shard.first, scores[start:end], slack[i])
@@ -177,10 +179,25 @@ class Dense:
         return self._index.scores_by_id(numbers, rows, scores, len(best))
 
 
-def find_by_torch(
-    queries: np.ndarray, block: np.ndarray, floors: np.ndarray, depth: int, similarity: str, device: torch.device
+def find_rows(
+    backend: str,
+    similarity: str,
+    device: torch.device,
+    queries: np.ndarray,
+    block: np.ndarray,
+    floors: np.ndarray,
+    depth: int,
 ) -> Found:
-    """Rows of a block that reach their query's floor, from all scores at once."""
+    """The rows of a block whose score reaches the floor of a query, in the order of the queries."""
+    if backend == "faiss":  # inner products on the CPU: the `depth` best, and more where more may be above a floor
+        k = min(depth + 1, len(block))
+        best, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
+        while k < len(block) and (best[:, -1] >= floors).any():
+            k = min(2 * k, len(block))
+            best, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
+        numbers, places = np.nonzero(best >= floors[:, None])
+        return numbers, rows[numbers, places], best[numbers, places]
+
     left = torch.from_numpy(queries).to(device)
     right = torch.from_numpy(block).to(device)
     if similarity in ("cosine", "dot"):
@@ -189,21 +206,6 @@ def find_by_torch(
         # The faster way to a distance, over inner products, loses digits where vectors are close.
         exactly = "donot_use_mm_for_euclid_dist"
         scores = -torch.cdist(left, right, p=2.0 if similarity == "euclidean" else 1.0, compute_mode=exactly)
-    numbers, rows = torch.nonzero(scores >= torch.from_numpy(floors).to(device)[:, None], as_tuple=True)
-    return numbers.cpu().numpy(), rows.cpu().numpy(), scores[numbers, rows].cpu().numpy()
-
-
-def find_by_faiss(
-    queries: np.ndarray, block: np.ndarray, floors: np.ndarray, depth: int, similarity: str, device: torch.device
-) -> Found:
-    """The same by inner products on the CPU, from the `depth` best of each query and more where more may be needed."""
-    k = min(depth + 1, len(block))
-    scores, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
-    while k < len(block) and (scores[:, -1] >= floors).any():  # there may be more above a floor
-        k = min(2 * k, len(block))
-        scores, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
-    numbers, places = np.nonzero(scores >= floors[:, None])
-    return numbers, rows[numbers, places], scores[numbers, places]
-
-
-BACKENDS = {"torch": find_by_torch, "faiss": find_by_faiss}
+    above = torch.nonzero(scores >= torch.from_numpy(floors).to(device)[:, None], as_tuple=True)
+    numbers, rows = (indices.cpu().numpy() for indices in above)
+    return numbers, rows, scores[above].cpu().numpy()

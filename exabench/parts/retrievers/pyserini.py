@@ -101,14 +101,6 @@ class Pyserini:
         with failing(f"opening the index {self._folder} (remove that folder to have it built again)"):
             self._searcher = of("org.apache.lucene.search.IndexSearcher")(self._open_index(self._folder))
             self._searcher.setSimilarity(of("org.apache.lucene.search.similarities.BM25Similarity")(k1, b))
-        self._analyzer = of("io.anserini.index.IndexCollection").DEFAULT_ANALYZER
-        self._words = of("io.anserini.search.query.BagOfWordsQueryGenerator")()
-        self._order = of("io.anserini.search.SearchCollection").BREAK_SCORE_TIES_BY_DOCID
-        self._ties = of("io.anserini.rerank.lib.ScoreTiesAdjusterReranker")()
-        self._found = of("io.anserini.search.ScoredDocs")
-        self._weights = of("java.util.HashMap")()
-        for field in ("contents", *self._extra):
-            self._weights.put(field, of("java.lang.Float")(1.0))
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The best `depth` passages; those that share no word with the query are never returned."""
@@ -120,16 +112,24 @@ class Pyserini:
 
     def _search_some(self, queries: Sequence[Query], depth: int) -> dict[str, dict[str, float]]:
         """What SimpleSearcher does for each query; ids and scores come over as two arrays, not hit by hit."""
-        where = self._weights if self._extra else "contents"
+        of = self._jnius.autoclass
+        analyzer = of("io.anserini.index.IndexCollection").DEFAULT_ANALYZER
+        words = of("io.anserini.search.query.BagOfWordsQueryGenerator")()
+        order = of("io.anserini.search.SearchCollection").BREAK_SCORE_TIES_BY_DOCID
+        ties = of("io.anserini.rerank.lib.ScoreTiesAdjusterReranker")()
+        where: Any = "contents"
+        if self._extra:
+            where = of("java.util.HashMap")()
+            for field in ("contents", *self._extra):
+                where.put(field, of("java.lang.Float")(1.0))
         scores = {}
         try:
             for query in queries:
                 text = query.text.encode(errors="replace").decode()  # half of a surrogate pair is no text for Java
-                words = self._words.buildQuery(where, self._analyzer, text)
-                best = self._searcher.search(words, min(depth, 2**31 - 1), self._order, True)
-                found = self._ties.rerank(self._found.fromTopDocs(best, self._searcher), None)
-                if found.docids:
-                    scores[query.id] = dict(zip(found.docids, found.scores, strict=True))
+                asked = words.buildQuery(where, analyzer, text)
+                best = self._searcher.search(asked, min(depth, 2**31 - 1), order, True)
+                found = ties.rerank(of("io.anserini.search.ScoredDocs").fromTopDocs(best, self._searcher), None)
+                scores[query.id] = dict(zip(found.docids, found.scores, strict=True))
         finally:
             self._jnius.detach()  # or this thread would stay with Java for ever
         return scores

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -72,7 +71,7 @@ class Splade:
             "terms": terms,
             "text": " + ".join(fields),
         }
-        self.parameters: dict[str, Any] = dict(about)
+        self.parameters = dict(about)
         if query_model:
             query_folder = model_folder(query_model, query_revision, lock)
             self._queries = SparseEncoder(query_folder, place, max_length, precision)
@@ -102,8 +101,7 @@ class Splade:
                     one.offer(products.indices[first:end] + np.int64(shard.first), products.data[first:end])
             found = self._index.scores_by_id(*columns_of(best), len(some))
             for query, row in zip(some, found, strict=True):
-                if row:
-                    scores[query.id] = row
+                scores[query.id] = row
         return top(run_of("splade", scores), depth)
 
     def _encode_shard(self, ids: Sequence[str], texts: Sequence[str]) -> dict[str, np.ndarray]:

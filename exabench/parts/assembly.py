@@ -52,7 +52,8 @@ def _with_teacher_table(name: str, part: Any, options: Mapping[str, Any]) -> dic
     Raises BadInput for a reranker that asks a language model and is told no engine.
     """
     options = dict(options)
-    if getattr(part, "asks", "") != "teacher":
+    takes = accepts(part)
+    if "teacher" not in takes:
         return options
     if "teacher" in options:
         engine, own = named_part(options["teacher"], "teacher")
@@ -60,7 +61,7 @@ def _with_teacher_table(name: str, part: Any, options: Mapping[str, Any]) -> dic
             if key in options:
                 own[key] = options.pop(key)
         options["teacher"] = {"part": engine, **own}
-    elif not getattr(part, "local", False) or "model" not in options:
+    elif "model" not in takes & options.keys():  # pairwise has a model where it has no teacher
         raise BadInput(f"reranker {name} asks a language model: say which engine, as in teacher=openai")
     return options
 
@@ -97,13 +98,13 @@ def retriever(
 SLOTS = {"teacher": TEACHERS, "reranker": RERANKERS, "first_stage": RETRIEVERS, "retrievers": RETRIEVERS}
 """Options that are parts themselves, and their shelves."""
 
+# Parameters that no recipe fills in, by kind of part; builders and sources of data have those of builds.
 _FILLED_IN = {
     "reranker": {"qrels", "lock", "scores", "progress"},
     "retriever": {"passages", "fields", "lock", "progress"},
     "teacher": {"lock"},
 }
 _FILLED_IN_BY_BUILDS = {"collection", "data", "lock", "teacher"}
-"""Parameters that no recipe fills in, by kind of part."""
 
 
 def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mapping[str, Shelf] = SLOTS) -> None:

@@ -67,9 +67,9 @@ class PromptFile:
     def number(self, name: str) -> int:
         """What the file says for its reader, as in `{% set answer_tokens = 256 %}`. Raises BadInput."""
         value = self._settings.get(name)
-        if not isinstance(value, int):
-            raise BadInput(f"does not say {{% set {name} = ... %}}", file=self.file)
-        return value
+        if isinstance(value, int):
+            return value
+        raise BadInput(f"does not say {{% set {name} = ... %}}", file=self.file)
 
     @property
     def pattern(self) -> str:

@@ -21,7 +21,6 @@ class Asking(ABC):
     """A reranker that asks a teacher. A part of the shelf says how it ranks one query, as a conversation."""
 
     reads = "texts"
-    asks = "teacher"
     name = ""
 
     def __init__(

@@ -72,8 +72,7 @@ class BiEncoder:
             batch_tokens=batch_tokens,
         )
         self._encoder = encoder
-        self._queries = TextVectors(encoder, "query")
-        self._passages = TextVectors(encoder, "passage")
+        self._vectors = (TextVectors(encoder, "query"), TextVectors(encoder, "passage"))
         self._pairs = 0
         self._seconds = 0.0
         self.precision = precision
@@ -93,8 +92,8 @@ class BiEncoder:
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given, with nothing remembered from before."""
-        queries = TextVectors(self._encoder, "query")
-        [(scores, _)] = self._score_jobs([(query, passages)], queries, TextVectors(self._encoder, "passage"))
+        fresh = (TextVectors(self._encoder, "query"), TextVectors(self._encoder, "passage"))
+        [(scores, _)] = self._score_jobs([(query, passages)], *fresh)
         return scores
 
     def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
@@ -111,7 +110,7 @@ class BiEncoder:
             if not window:
                 return
             started = time.perf_counter()
-            scored = self._score_jobs(window, self._queries, self._passages)
+            scored = self._score_jobs(window, *self._vectors)
             self._pairs += pairs
             self._seconds += time.perf_counter() - started
             yield from scored

@@ -84,7 +84,7 @@ class Endpoint:
                 waiting.append(job)
                 for start in range(0, len(texts), self._batch):
                     some = texts[start : start + self._batch]
-                    body: dict[str, Any] = {"query": query.text, "texts": some, "truncate": True}
+                    body = {"query": query.text, "texts": some, "truncate": True}
                     if self._form == "documents":
                         body = {"model": self._model, "query": query.text, "documents": some}
                     places = range(start, start + len(some))

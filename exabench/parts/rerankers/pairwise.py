@@ -46,8 +46,6 @@ class Pairwise:
     """
 
     reads = "texts"
-    asks = "teacher"
-    local = True
 
     def __new__(
         cls,

@@ -52,9 +52,10 @@ class Vectors:
     ) -> None:
         if shard < 1:
             raise BadInput(f"a shard holds at least 1 passage, not {shard}")
-        slug = re.sub(r"[^A-Za-z0-9]", "-", str(about.get("model", "")))[-40:].strip("-")
-        digest = digest_of(about).removeprefix("sha256:")
-        self.folder = Path(cache or cache_folder("vectors")) / f"{slug}-{digest[:16]}"
+        # The digest tells folders apart; the model's name is for people, who clear the cache by hand.
+        slug = re.sub(r"[^A-Za-z0-9]", "-", str(about["model"]))[-40:].strip("-")
+        digest = digest_of(about).removeprefix("sha256:")[:16]
+        self.folder = Path(cache or cache_folder("vectors"), f"{slug}-{digest}")
         self.shards: list[Shard] = []
         self.encoded = 0
         self._about = about
@@ -79,7 +80,7 @@ class Vectors:
                 texts = [passage.flat(fields) for passage in some]
                 shard = Shard(digest_of([ids, texts]).removeprefix("sha256:"), len(self), len(ids))
                 if not self._is_whole(shard, ids):
-                    if not self.encoded:
+                    if not self.encoded:  # a collection that is all there is read without the lock
                         writing.enter_context(only_writer(self.folder))
                         write(self.folder / "about.json", json_text(self._about))
                     arrays = encode(ids, texts)
@@ -87,7 +88,7 @@ class Vectors:
                         file = io.BytesIO()
                         np.save(file, np.ascontiguousarray(arrays[name]), allow_pickle=False)
                         write(self._file(shard, name), file.getvalue())
-                    write(self.folder / f"{shard.digest}.ids", json_text(ids))
+                    write(self.folder / f"{shard.digest}.ids", json_text(ids))  # last: it marks the shard as whole
                     self.encoded += len(ids)
                 self.shards.append(shard)
                 progress(len(self), max(total, len(self)), "passages encoded")

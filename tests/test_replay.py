@@ -65,7 +65,7 @@ def test_several_files_are_one_teacher_and_any_change_is_another(tmp_path: Path)
     "line, said",
     [
         ("{", "is not JSON"),
-        ("[]", "a recorded reply is wrong: Expected `object`"),
+        ("[]", "is wrong: Expected `object`"),
         ({"id": "c"}, "lacks the key .text."),
         ({"id": "c", "text": "t", "promt_tokens": 4}, "unknown key .promt_tokens.; its keys: .*prompt_tokens"),
         ({"id": 3, "text": "t"}, "id: expected `str`, got `int`"),

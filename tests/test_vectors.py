@@ -19,8 +19,7 @@ from toys import contents
 from exabench.core.errors import BadInput, CannotWrite
 from exabench.core.files import only_writer
 from exabench.core.nouns import Passage
-from exabench.parts.retrievers._top_k import BestRows, columns
-from exabench.parts.retrievers._vectors import Vectors
+from exabench.parts.retrievers._vectors import BestRows, Vectors, columns_of
 
 ABOUT = {"model": "toys/letters", "revision": "1"}
 PASSAGES = [Passage(f"p{i}", f"text {i * 7919}", "title") for i in range(25)]
@@ -50,13 +49,17 @@ def test_every_passage_has_its_row_and_its_id(tmp_path):
     assert len(vectors) == len(PASSAGES) == vectors.encoded
     assert [shard.rows for shard in vectors.shards] == [4] * 6 + [1]
     np.testing.assert_array_equal(all_rows(vectors), letters([], [p.flat(FIELDS) for p in PASSAGES])["vectors"])
-    assert vectors.ids(np.arange(25)).tolist() == [passage.id for passage in PASSAGES]
+    rows = np.arange(25)
+    found = vectors.scores_by_id(np.zeros(25, np.int64), rows, rows / 2, queries=1)
+    assert found == [{passage.id: i / 2 for i, passage in enumerate(PASSAGES)}]
 
 
 @given(st.lists(st.integers(0, 24)))
 def test_ids_come_in_the_order_of_the_rows_that_were_asked(tmp_path_factory, rows):
     vectors = filled(tmp_path_factory.getbasetemp() / "shared")
-    assert vectors.ids(np.array(rows, np.int64)).tolist() == [f"p{row}" for row in rows]
+    numbers = np.arange(len(rows))
+    found = vectors.scores_by_id(numbers, np.array(rows, np.int64), numbers + 0.5, queries=len(rows))
+    assert found == [{f"p{row}": number + 0.5} for number, row in enumerate(rows)]
 
 
 def test_a_collection_met_again_costs_nothing(tmp_path):
@@ -206,7 +209,7 @@ def test_an_encoding_killed_again_and_again_gives_the_same_bytes(tmp_path):
 
 def test_what_a_killed_writer_left_is_swept(tmp_path):
     folder = filled(tmp_path, PASSAGES[:4]).folder
-    (folder / ".abc.vectors.npy.x1").write_bytes(b"half")
+    (folder / ".abc.vectors.npy.x1.unfinished").write_bytes(b"half")
     filled(tmp_path)
     assert not list(folder.glob(".*"))
 
@@ -239,5 +242,5 @@ def test_scores_off_by_less_than_the_margin_lose_none_of_the_best(exact, depth, 
 def test_what_is_left_of_several_queries_is_columns():
     first, second = BestRows(2), BestRows(2)
     first.offer(np.array([4, 5]), np.array([1.0, 2.0], np.float32))
-    numbers, rows, scores = columns([first, second])
+    numbers, rows, scores = columns_of([first, second])
     assert (numbers.tolist(), rows.tolist(), scores.tolist()) == ([0, 0], [4, 5], [1.0, 2.0])

@@ -40,13 +40,10 @@ def reranker(
     """
     part = RERANKERS[name]
     options = _with_teacher_table(name, part, options)
-    judgements = (qrels or {},) if part.reads == "judgements" else ()
     if "teacher" in options:
-        engine = teacher(options["teacher"], lock=lock)
-        options["teacher"] = CachedTeacher(engine, Replies(replies))
-    given = {"lock": lock, "scores": str(scores or cache_folder("scores")), "progress": progress}
-    made: Reranker = make(f"reranker {name}", part, given, options, *judgements)
-    return made
+        options["teacher"] = CachedTeacher(teacher(options["teacher"], lock=lock), Replies(replies))
+    given = {"qrels": qrels or {}, "lock": lock, "scores": str(scores or cache_folder("scores")), "progress": progress}
+    return make(f"reranker {name}", part, given, options)
 
 
 def _with_teacher_table(name: str, part: Any, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,26 +52,24 @@ def _with_teacher_table(name: str, part: Any, options: Mapping[str, Any]) -> dic
     Raises BadInput for a reranker that asks a language model and is told no engine.
     """
     options = dict(options)
-    if getattr(part, "asks", "") != "teacher":
+    takes = accepts(part)
+    if "teacher" not in takes:
         return options
-    has_its_own_model = getattr(part, "local", False) and "model" in options
-    if "teacher" not in options:
-        if has_its_own_model:
-            return options
+    if "teacher" in options:
+        engine, own = named_part(options["teacher"], "teacher")
+        for key in ("model", "revision"):
+            if key in options:
+                own[key] = options.pop(key)
+        options["teacher"] = {"part": engine, **own}
+    elif "model" not in takes & options.keys():  # pairwise has a model where it has no teacher
         raise BadInput(f"reranker {name} asks a language model: say which engine, as in teacher=openai")
-    engine, engine_options = named_part(options["teacher"], "teacher")
-    for key in ("model", "revision"):
-        if key in options:
-            engine_options[key] = options.pop(key)
-    options["teacher"] = {"part": engine, **engine_options}
     return options
 
 
 def teacher(part: str | Mapping[str, Any], *, lock: str | Path | None = None, **options: Any) -> Teacher:
     """The teacher engine that `part` names (or describes, as a table), with its options."""
     name, own = named_part(part, "teacher")
-    made: Teacher = make(f"teacher {name}", TEACHERS[name], {"lock": lock}, {**own, **options})
-    return made
+    return make(f"teacher {name}", TEACHERS[name], {"lock": lock}, {**own, **options})
 
 
 def retriever(
@@ -88,58 +83,49 @@ def retriever(
 ) -> Retriever:
     """The first stage called `name` over `passages`, ready to search; those made of two stages get both."""
     part = RETRIEVERS[name]
+    given: dict[str, Any] = {"lock": lock, "progress": progress}
     if getattr(part, "composes", False):
         if isinstance(passages, Iterator):  # both stages read them
             passages = list(passages)
         check_part(RETRIEVERS, name, options)
         first_stage, own = named_part(options["first_stage"], "first_stage")
-        known: dict[str, Any] = {"lock": lock, "progress": progress}
-        options["first_stage"] = retriever(first_stage, passages, **{"fields": fields, **known, **own})
+        options["first_stage"] = retriever(first_stage, passages, **{"fields": fields, **given, **own})
         second_stage, own = named_part(options["reranker"], "reranker")
-        options["reranker"] = reranker(second_stage, **{**known, **own})
-    given = {"fields": fields, "lock": lock, "progress": progress}
-    made: Retriever = make(f"retriever {name}", part, given, options, passages)
-    return made
-
-
-def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mapping[str, Shelf] | None = None) -> None:
-    """Hold the options of a part, and of the parts inside it, against their constructors, and make none of them.
-
-    `slots` names the options that are parts themselves, and their shelves (SLOTS where it is left out). Raises
-    UnknownName, BadInput in one line with the valid options, and MissingExtra where a part's packages are missing.
-    """
-    part = shelf[name]
-    if shelf is RERANKERS:
-        options = _with_teacher_table(name, part, options)
-    if "task" in options and "task" not in accepts(part):
-        options = {key: value for key, value in options.items() if key != "task"}  # of the collection, not the part
-    check(f"{shelf.kind} {name}", part, options, _FILLED_IN[shelf.kind])
-    slots = SLOTS if slots is None else slots
-    for slot, inner in slots.items():
-        if slot in options:
-            for inner_name, inner_options in parts_in(slot, options[slot]):
-                check_part(inner, inner_name, inner_options, slots)
+        options["reranker"] = reranker(second_stage, **{**given, **own})
+    return make(f"retriever {name}", part, {"passages": passages, "fields": fields, **given}, options)
 
 
 SLOTS = {"teacher": TEACHERS, "reranker": RERANKERS, "first_stage": RETRIEVERS, "retrievers": RETRIEVERS}
 """Options that are parts themselves, and their shelves."""
 
+# Parameters that no recipe fills in, by kind of part; builders and sources of data have those of builds.
 _FILLED_IN = {
     "reranker": {"qrels", "lock", "scores", "progress"},
     "retriever": {"passages", "fields", "lock", "progress"},
     "teacher": {"lock"},
-    "builder": {"collection", "data", "lock", "teacher"},
-    "source of pairs": {"collection", "data", "lock", "teacher"},
-    "query source": {"collection", "data", "lock", "teacher"},
 }
-"""Parameters that no recipe fills in, by kind of part."""
+_FILLED_IN_BY_BUILDS = {"collection", "data", "lock", "teacher"}
 
 
-def parts_in(slot: str, value: Any) -> list[tuple[str, dict[str, Any]]]:
-    """The parts that an option holds: one, or several by names of the recipe's choice."""
-    if isinstance(value, Mapping) and "part" not in value:
-        return [named_part(one, slot) for one in value.values()]
-    return [named_part(value, slot)]
+def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mapping[str, Shelf] = SLOTS) -> None:
+    """Check the options of a part, and of the parts inside it, by their constructors, and make none of them.
+
+    `slots` names the options that are parts themselves, and their shelves. Raises UnknownName, BadInput in one line
+    with the valid options, and MissingExtra where a part's packages are missing.
+    """
+    part = shelf[name]
+    if shelf is RERANKERS:
+        options = _with_teacher_table(name, part, options)
+    if "task" not in accepts(part):
+        options = {key: value for key, value in options.items() if key != "task"}  # of the collection, not the part
+    check(f"{shelf.kind} {name}", part, options, _FILLED_IN.get(shelf.kind, _FILLED_IN_BY_BUILDS))
+    for slot, inner in slots.items():
+        if slot not in options:
+            continue
+        value = options[slot]
+        has_several = isinstance(value, Mapping) and "part" not in value  # each under a name of the recipe's choice
+        for one in value.values() if has_several else [value]:
+            check_part(inner, *named_part(one, slot), slots)
 
 
 def named_part(part: object, what: str) -> tuple[str, dict[str, Any]]:

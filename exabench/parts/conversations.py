@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from dataclasses import replace
+from typing import TypeAlias, TypeVar
 
 from exabench.core.errors import OutsideFailed, PromptsRefused, printable
 from exabench.core.nouns import Prompt, Reply
-
-if TYPE_CHECKING:
-    from exabench.parts.teachers import Teacher
+from exabench.parts.teachers import Teacher
 
 T = TypeVar("T")
 Conversation: TypeAlias = Generator[list[Prompt], list[Reply], T]
@@ -26,7 +24,7 @@ def replies_of(teacher: Teacher, prompts: Sequence[Prompt], *, skip_refused: boo
     Raises OutsideFailed for a reply that is missing, that nobody asked for, or that comes twice, and PromptsRefused.
     """
     missing = {prompt.id for prompt in prompts}
-    replies: dict[str, Reply] = {}
+    replies = {}
     try:
         for reply in teacher.complete(prompts):
             if reply.id not in missing:
@@ -44,53 +42,39 @@ def replies_of(teacher: Teacher, prompts: Sequence[Prompt], *, skip_refused: boo
     return replies
 
 
-@dataclass
-class _Open(Generic[T]):
-    """A conversation that waits for the replies to its prompts."""
-
-    conversation: Conversation[T]
-    prompts: list[Prompt]
-
-
 def converse(teacher: Teacher, conversations: Iterable[Conversation[T]]) -> Iterator[T]:
     """The result of each conversation, in order; what all open ones want to ask next is one batch to the teacher.
 
     Conversations are read as there is room for their prompts.
     """
     source = enumerate(conversations)
-    open_: dict[int, _Open[T]] = {}
-    results: dict[int, T] = {}
+    # The open conversations and the prompts whose replies each waits for, in order.
+    waiting: dict[int, tuple[Conversation[T], list[Prompt]]] = {}
+    results = {}
     given_out = 0
 
     def go_on(number: int, conversation: Conversation[T], replies: list[Reply] | None) -> None:
-        open_.pop(number, None)
         try:
             prompts = next(conversation) if replies is None else conversation.send(replies)
         except StopIteration as end:
             results[number] = end.value
+            waiting.pop(number, None)
             return
         # Under ids that no other conversation has, though it be about the same query.
-        numbered = [replace(prompt, id=f"{prompt.id}#{number}") for prompt in prompts]
-        open_[number] = _Open(conversation, numbered)
+        waiting[number] = (conversation, [replace(prompt, id=f"{prompt.id}#{number}") for prompt in prompts])
 
-    def has_room() -> bool:
-        prompts = sum(len(one.prompts) for one in open_.values())
-        return len(open_) + len(results) < AT_ONCE and prompts < AT_ONCE
-
-    more = True
-    while more or open_:
-        while more and has_room():
+    while True:
+        asked = [prompt for _, prompts in waiting.values() for prompt in prompts]
+        if len(asked) < AT_ONCE and len(waiting) + len(results) < AT_ONCE:
             following = next(source, None)
-            if following is None:
-                more = False
-            else:
+            if following is not None:
                 go_on(*following, None)
-        waiting = dict(sorted(open_.items()))
-        replies = {}
-        if waiting:
-            replies = replies_of(teacher, [prompt for one in waiting.values() for prompt in one.prompts])
-        for number, one in waiting.items():
-            go_on(number, one.conversation, [replies[prompt.id] for prompt in one.prompts])
+                continue
+        if not waiting and not results:
+            return
+        replies = replies_of(teacher, asked) if asked else {}
+        for number, (conversation, prompts) in list(waiting.items()):
+            go_on(number, conversation, [replies[prompt.id] for prompt in prompts])
         while given_out in results:
             yield results.pop(given_out)
             given_out += 1

@@ -45,21 +45,31 @@ class PromptFile:
         What a value holds never begins a turn. Raises BadInput for a place that no value fills.
         """
         mark = secrets.token_hex(16)  # drawn anew, so that no passage can know it
+
+        def turn(role: str) -> str:
+            if role not in ROLES:
+                raise ValueError(f"turn({role!r}) is none of {', '.join(ROLES)}")
+            return f"{mark}{role}\n"
+
         with self._complaints():
-            text = self._template.render(**values, turn=lambda role: f"{mark}{_checked(role)}\n")
-        opening, *turns = text.split(mark)
-        if not turns:
+            text = self._template.render(**values, turn=turn)
+        opening, *rest = text.split(mark)
+        if not rest:
             return (("user", opening.strip("\n")),)
         if opening.strip():
             raise BadInput("has text before its first turn(role)", file=self.file)
-        return tuple((role, rest.strip("\n")) for role, _, rest in (turn.partition("\n") for turn in turns))
+        turns = []
+        for part in rest:
+            role, _, content = part.partition("\n")
+            turns.append((role, content.strip("\n")))
+        return tuple(turns)
 
     def number(self, name: str) -> int:
         """What the file says for its reader, as in `{% set answer_tokens = 256 %}`. Raises BadInput."""
         value = self._settings.get(name)
-        if not isinstance(value, int):
-            raise BadInput(f"does not say {{% set {name} = ... %}}", file=self.file)
-        return value
+        if isinstance(value, int):
+            return value
+        raise BadInput(f"does not say {{% set {name} = ... %}}", file=self.file)
 
     @property
     def pattern(self) -> str:
@@ -68,13 +78,12 @@ class PromptFile:
 
     @functools.cached_property
     def _settings(self) -> dict[str, Any]:
+        settings = {}
         with self._complaints():
-            assigned = _JINJA.parse(self.text).find_all(nodes.Assign)
-            return {
-                str(getattr(node.target, "name", "")): node.node.value
-                for node in assigned
-                if isinstance(node.node, nodes.Const)
-            }
+            for node in _JINJA.parse(self.text).find_all(nodes.Assign):
+                if isinstance(node.target, nodes.Name) and isinstance(node.node, nodes.Const):
+                    settings[node.target.name] = node.node.value
+        return settings
 
     @functools.cached_property
     def _template(self) -> jinja2.Template:
@@ -112,9 +121,3 @@ def truncate_passage(passage: Passage, fields: Sequence[str], words: int) -> tup
         text = f"Title: {passage.title} Content: {passage.text}"
     parts = text.split()
     return " ".join(parts[:words]), len(parts) > words
-
-
-def _checked(role: str) -> str:
-    if role not in ROLES:
-        raise ValueError(f"turn({role!r}) is none of {', '.join(ROLES)}")
-    return role

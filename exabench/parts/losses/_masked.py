@@ -1,12 +1,15 @@
-"""Arithmetic on groups of unlike sizes: cells outside the mask are replaced before anything is computed from them.
+"""What losses share: arithmetic on groups of unlike sizes, and the ranges of options and labels.
 
-Replacing comes first because a NaN times 0 is still NaN, in the gradient too. Sums and means of nothing are 0.
+Cells outside the mask are replaced before anything is computed from them, because a NaN times 0 is still NaN, in the
+gradient too. Sums and means of nothing are 0. A wrong option fails before a model is loaded.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from exabench.core.errors import BadInput
 
 
 def raised(values: Tensor) -> Tensor:
@@ -48,5 +51,18 @@ def ordered_pairs(labels: Tensor, mask: Tensor) -> Tensor:
 
 def mean_where(chosen: Tensor, values: Tensor) -> Tensor:
     """`[groups]`: mean of the chosen values of each group, 0 where none is chosen."""
-    chosen, values = chosen.flatten(1), values.flatten(1)
-    return torch.where(chosen, values, 0.0).sum(-1) / chosen.sum(-1).clamp(min=1)
+    counts = chosen.flatten(1).sum(-1)
+    return torch.where(chosen, values, 0.0).flatten(1).sum(-1) / counts.clamp(min=1)
+
+
+def positive(name: str, value: float) -> float:
+    """The value. Raises BadInput unless it is a finite number above 0."""
+    if not 0 < value < float("inf"):
+        raise BadInput(f"{name} of a loss must be a number above 0, not {value!r}")
+    return value
+
+
+def not_negative(labels: Tensor, loss: str) -> None:
+    """Raises BadInput if a label is below 0: this loss reads labels as weights or gains, and would reward errors."""
+    if bool((labels < 0).any()):
+        raise BadInput(f"loss {loss} reads labels as gains, which are 0 or more; for scores below 0 use kl or listnet")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from exabench.parts.losses._masked import best, filled, lowest, mean_where
-from exabench.parts.losses._options import positive
+from exabench.parts.losses._masked import best, filled, lowest, mean_where, positive
 
 
 class ContrastiveLoss:

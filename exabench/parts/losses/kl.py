@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from exabench.parts.losses._masked import filled, log_softmax
-from exabench.parts.losses._options import positive
+from exabench.parts.losses._masked import filled, log_softmax, positive
 
 
 class Kl:

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from exabench.core.errors import BadInput
-from exabench.parts.losses._masked import differences, filled, lowest, mean_where, ordered_pairs
-from exabench.parts.losses._options import not_negative, positive
+from exabench.parts.losses._masked import differences, filled, lowest, mean_where, not_negative, ordered_pairs, positive
 
 
 class LambdaNdcg:
@@ -62,14 +61,14 @@ class LambdaNdcg:
         if self.k is not None:
             first = ranks <= self.k
             pairs = pairs & (first[:, :, None] | first[:, None, :])
-        weights = self._weights(ranks.to(scores.dtype)) * differences(self._gains(labels)).abs()
-        return mean_where(pairs, -weights * logsigmoid(self.sigma * differences(scores)) / self.unit)
-
-    def _weights(self, ranks: Tensor) -> Tensor:
+        # Weights are constants of the present order: `ranks` come from argsort, which has no gradient.
+        ranks = ranks.to(scores.dtype)
         rho = differences(1 / torch.log2(1 + ranks)).abs()
         apart = differences(ranks).abs().clamp(min=1)  # the diagonal is no pair, but must not divide by log2(1)
         delta = 1 / torch.log2(1 + apart) - 1 / torch.log2(2 + apart)
-        return {"lambdarank": rho, "ndcg2": delta, "ndcg2pp": rho + self.mu * delta}[self.weighting]
+        weights = {"lambdarank": rho, "ndcg2": delta, "ndcg2pp": rho + self.mu * delta}[self.weighting]
+        weights = weights * differences(self._gains(labels)).abs()
+        return mean_where(pairs, -weights * logsigmoid(self.sigma * differences(scores)) / self.unit)
 
     def _gains(self, labels: Tensor) -> Tensor:
         """Gains over the group's ideal DCG at k, in which the factor 2^highest cancels out."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from exabench.parts.losses._masked import best, filled, log_softmax, mean_where
-from exabench.parts.losses._options import positive
+from exabench.parts.losses._masked import best, filled, log_softmax, mean_where, positive
 
 
 class Lce:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from exabench.parts.losses._masked import raised
-from exabench.parts.losses._options import positive
+from exabench.parts.losses._masked import positive, raised
 
 
 class Lm:

@@ -7,8 +7,7 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from exabench.parts.losses._masked import differences, filled, mean_where, ordered_pairs
-from exabench.parts.losses._options import positive
+from exabench.parts.losses._masked import differences, filled, mean_where, ordered_pairs, positive
 
 
 class RankNet:

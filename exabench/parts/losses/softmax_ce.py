@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from exabench.parts.losses._masked import filled, log_softmax
-from exabench.parts.losses._options import not_negative
+from exabench.parts.losses._masked import filled, log_softmax, not_negative
 
 
 class SoftmaxCe:

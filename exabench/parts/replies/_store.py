@@ -35,20 +35,20 @@ _TABLE = (
 )
 SCHEMA = pa.schema(
     {
-        "key": pa.string(),
-        "engine": pa.string(),
-        "model": pa.string(),
-        "revision": pa.string(),
-        "identity": pa.string(),
-        "turns": pa.list_(pa.struct({"role": pa.string(), "content": pa.string()})),
-        "max_tokens": pa.int64(),
-        "temperature": pa.float64(),
-        "sample": pa.int64(),
-        "pattern": pa.string(),
-        "text": pa.string(),
-        "finish": pa.string(),
-        "prompt_tokens": pa.int64(),
-        "output_tokens": pa.int64(),
+        "key": "string",
+        "engine": "string",
+        "model": "string",
+        "revision": "string",
+        "identity": "string",
+        "turns": pa.list_(pa.struct({"role": "string", "content": "string"})),
+        "max_tokens": "int64",
+        "temperature": "float64",
+        "sample": "int64",
+        "pattern": "string",
+        "text": "string",
+        "finish": "string",
+        "prompt_tokens": "int64",
+        "output_tokens": "int64",
     }
 )
 """Replies as a release carries them: no time and no duration, so that the same replies are the same bytes."""
@@ -91,7 +91,7 @@ class _Row(NamedTuple):
         """The reply; its id is the key."""
         return Reply(self.key, self.text, self.finish, self.prompt_tokens, self.output_tokens)
 
-    def exported(self) -> dict[str, Any]:
+    def for_release(self) -> dict[str, Any]:
         """The values of SCHEMA."""
         values = {name: getattr(self, name) for name in SCHEMA.names}
         values["turns"] = [{"role": role, "content": text} for role, text in json.loads(self.turns)]
@@ -156,7 +156,7 @@ class Replies(SqliteStore):
 
     def known(self, keys: Iterable[str]) -> dict[str, Reply]:
         """The replies to those of the calls that are here and sound; a reply's id is its key."""
-        return {key: row.reply() for key, row in self._sound(keys).items()}
+        return {key: row.reply() for key, row in self._sound_rows(keys).items()}
 
     def add(self, identity: Mapping[str, Any], calls: Iterable[Call]) -> dict[str, Reply]:
         """Keep calls to a teacher, all or none; the replies that the store now holds to them.
@@ -190,12 +190,14 @@ class Replies(SqliteStore):
             return 0
         with replacing(parquet_file) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
             for some in chunks(wanted):
-                rows = self._sound(some)
+                rows = self._sound_rows(some)
+                lines = []
                 for key in some:
                     if key not in rows:
                         advice = "run the build again, which asks it anew"
                         raise BadInput(f"a reply is damaged or not here; {advice}", file=self.file, id=key)
-                writer.write_table(pa.Table.from_pylist([rows[key].exported() for key in some], schema=SCHEMA))
+                    lines.append(rows[key].for_release())
+                writer.write_table(pa.Table.from_pylist(lines, schema=SCHEMA))
         return len(wanted)
 
     def take_in(self, parquet_file: str | Path) -> int:
@@ -220,7 +222,7 @@ class Replies(SqliteStore):
                 added += len(rows) - len(held)
         return added
 
-    def _sound(self, keys: Iterable[str]) -> dict[str, _Row]:
+    def _sound_rows(self, keys: Iterable[str]) -> dict[str, _Row]:
         """The rows of these calls whose checksum fits."""
         sound = {}
         for *values, checksum in self.rows("replies", list(keys)):
@@ -231,7 +233,7 @@ class Replies(SqliteStore):
 
     def _keep(self, rows: Mapping[str, _Row]) -> dict[str, _Row]:
         """Put rows in the place of damaged ones and of none; returns the sound ones that were there and stay."""
-        held = self._sound(rows)
+        held = self._sound_rows(rows)
         new = [(*row, row.checksum()) for key, row in rows.items() if key not in held]
         self.insert("replies", new, instead="REPLACE")
         return held
@@ -284,15 +286,15 @@ def _row_of_export(values: Mapping[str, Any], file: str | Path, number: int) -> 
         turns = tuple((turn["role"], turn["content"]) for turn in values["turns"])
         prompt = Prompt("", turns, values["max_tokens"], values["temperature"], values["sample"], values["pattern"])
         reply = Reply(values["key"], values["text"], values["finish"], values["prompt_tokens"], values["output_tokens"])
-        row = _row(without_server(who), Call(call_key(who, prompt), prompt, checked(reply), 0.0), "")
-        if row.exported() == values:
+        row = _row(without_server(who), Call(call_key(who, prompt), prompt, storable(reply), 0.0), "")
+        if row.for_release() == values:
             return row
     except (AttributeError, TypeError, ValueError, RecursionError, ExabenchError):
         pass
     raise BadInput(f"row {number} is not filed under the key of its call; nothing was taken in", file=file)
 
 
-def checked(reply: Reply) -> Reply:
+def storable(reply: Reply) -> Reply:
     """The reply as UTF-8 and a table can hold it: halves of surrogate pairs become U+FFFD. Raises BadInput."""
     counts = (reply.prompt_tokens, reply.output_tokens)
     good_counts = all(type(count) is int and 0 <= count < 2**53 for count in counts)

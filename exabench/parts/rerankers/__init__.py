@@ -7,10 +7,16 @@ one, add its file. Those that need no model are the scorer's self-test and the b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from exabench.core.nouns import Passage, Query
+from exabench.core.nouns import Passage, Query, Usage
 from exabench.core.shelf import Shelf
+
+Job: TypeAlias = tuple[Query, Sequence[Passage]]
+"""A query and the passages to score for it."""
+
+Outcome: TypeAlias = tuple[list[float], Usage]
+"""The scores of a job, in the order of its passages, and their usage."""
 
 
 class Reranker(Protocol):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import permutations
+from itertools import permutations, tee
 from typing import Unpack
 
-from exabench.core.nouns import Passage, Query, Usage
+from exabench.core.nouns import Passage, Query
 from exabench.models.answers import answer_ids, answer_words, chosen
 from exabench.models.head_loading import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
+from exabench.parts.rerankers import Job, Outcome
 
 TEMPLATE = "Query: {query} Document0: {passage} Document1: {passage_b} Relevant:"
 
@@ -34,6 +34,7 @@ class DuoT5(Pointwise):
         ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
         narrowed, columns = chosen(loaded, "softmax", ids)
         super().__init__(narrowed, text_template(TEMPLATE, loaded.tokenizer), "softmax", columns, **options)
+        self.identity["reranker"] = "pairwise"
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given."""
@@ -41,17 +42,11 @@ class DuoT5(Pointwise):
             return [0.0] * len(passages)
         return _sums(super().score(query, passages), len(passages))
 
-    def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
+    def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""
-        sizes: deque[int] = deque()
-
-        def counted() -> Iterator[tuple[Query, Sequence[Passage]]]:
-            for query, passages in jobs:
-                sizes.append(len(passages))
-                yield query, passages
-
-        for probabilities, usage in super().score_many(counted()):
-            yield _sums(probabilities, sizes.popleft()), usage
+        jobs, again = tee(jobs)
+        for (probabilities, usage), (_, passages) in zip(super().score_many(jobs), again, strict=True):
+            yield _sums(probabilities, len(passages)), usage
 
     def _texts(self, query: Query, passages: Sequence[Passage]) -> list[tuple[str, ...]]:
         texts = [passage.flat(self._fields) for passage in passages]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -14,18 +13,14 @@ from exabench.core.nouns import Passage, Query, Reply, Usage
 from exabench.models.flops import Shape, exact, paper, shape_of
 from exabench.parts.conversations import Conversation, converse
 from exabench.parts.prompting import PromptFile, truncate_passage
-
-if TYPE_CHECKING:
-    from exabench.parts.teachers import Teacher
-
-Outcome: TypeAlias = tuple[list[float], Usage]
+from exabench.parts.rerankers import Job, Outcome
+from exabench.parts.teachers import Teacher
 
 
 class Asking(ABC):
     """A reranker that asks a teacher. A part of the shelf says how it ranks one query, as a conversation."""
 
     reads = "texts"
-    asks = "teacher"
     name = ""
 
     def __init__(
@@ -36,10 +31,13 @@ class Asking(ABC):
         self._prompt = prompt
         self._words = words
         self._fields = tuple(fields)
-        self._shape = _shape_of(teacher)
+        self._shape: Shape | None = None  # None where the model, or how to count its FLOPs, is not known
+        if teacher.config:
+            with contextlib.suppress(BadInput):
+                self._shape = shape_of(teacher.config)
         self.precision = str(teacher.identity.get("precision", "unknown"))
         self.parameters: int | None = getattr(self._engine, "parameters", None)
-        self.identity: dict[str, Any] = {
+        self.identity = {
             "reranker": self.name,
             "model": teacher.identity.get("model", ""),
             "revision": teacher.identity.get("revision", ""),
@@ -56,7 +54,7 @@ class Asking(ABC):
         [(scores, _)] = converse(self._engine, [self._ranking(query, passages)])
         return scores
 
-    def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[Outcome]:
+    def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Scores and usage of each job, in order; what many queries have to ask next is asked together."""
         return converse(self._teacher, (self._ranking(query, passages) for query, passages in jobs))
 
@@ -66,7 +64,7 @@ class Asking(ABC):
 
     def _shown(self, passages: Sequence[Passage]) -> tuple[list[str], int]:
         """The passages as the prompt shows them, and how many of them are cut."""
-        texts: list[str] = []
+        texts = []
         cut = 0
         for passage in passages:
             text, is_cut = truncate_passage(passage, self._fields, self._words)
@@ -74,11 +72,8 @@ class Asking(ABC):
             cut += is_cut
         return texts, cut
 
-    def _usage(self, replies: Sequence[Reply], cut: int, repairs: Iterable[Mapping[str, int]]) -> Usage:
-        """The usage of one query: the replies to it, how many passages were cut, and repairs by kind, each answer's."""
-        counts: Counter[str] = Counter()
-        for one in repairs:
-            counts.update(one)
+    def _usage(self, replies: Sequence[Reply], cut: int, repairs: Mapping[str, int]) -> Usage:
+        """The usage of one query: the replies to it, how many passages were cut, and repairs of answers by kind."""
         read = np.array([reply.prompt_tokens for reply in replies], np.int64)
         written = np.array([reply.output_tokens for reply in replies], np.int64)
         shape = self._shape
@@ -89,7 +84,7 @@ class Asking(ABC):
             flops_paper=float(np.sum(paper(shape, read, written))) if shape else None,
             flops_exact=float(np.sum(exact(shape, read, written, rows=shape.vocabulary))) if shape else None,
             cut_passages=cut,
-            repairs=dict(counts),
+            repairs=dict(repairs),
         )
 
 
@@ -99,11 +94,3 @@ def by_place(order: Sequence[int]) -> list[float]:
     for rank, passage in enumerate(order):
         scores[passage] = float(len(order) - rank)
     return scores
-
-
-def _shape_of(teacher: Teacher) -> Shape | None:
-    """The shape of the teacher's model for counting FLOPs; None where it, or how to count it, is not known."""
-    try:
-        return shape_of(teacher.config) if teacher.config else None
-    except BadInput:
-        return None

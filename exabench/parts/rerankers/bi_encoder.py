@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,10 +20,10 @@ from exabench.models.heads import POOLINGS
 from exabench.models.learner import Learner
 from exabench.models.loading import INT8, device_of
 from exabench.models.strategies import STRATEGIES
-from exabench.models.text_vectors import EncodedText, TextVectors
+from exabench.models.text_vectors import TextVectors
+from exabench.parts.rerankers import Job, Outcome
 
 WINDOW = 8_192  # pairs whose texts are encoded together
-Job = tuple[Query, Sequence[Passage]]
 
 
 class BiEncoder:
@@ -56,11 +55,12 @@ class BiEncoder:
         devices: Sequence[str] = (),
     ) -> None:
         folder = model_folder(model, revision, lock)
+        self._fields = tuple(fields)
         self._config = read_json(folder.path / "config.json")
         self._shape = checked_shape(self._config, folder, ("encoder", "decoder"), "a BERT")
         default = "cpu" if precision == INT8 else ""
         self._device = device_of(devices[0] if devices else default)
-        self._encoder = DualEncoder(
+        encoder = DualEncoder(
             folder,
             self._device,
             pooling=pooling,
@@ -71,22 +71,20 @@ class BiEncoder:
             precision=precision,
             batch_tokens=batch_tokens,
         )
-        self._queries = TextVectors(self._encoder, "query")
-        self._passages = TextVectors(self._encoder, "passage")
-        self._fields = tuple(fields)
-        self.precision = precision
-        self.parameters = self._encoder.parameters
+        self._encoder = encoder
+        self._vectors = (TextVectors(encoder, "query"), TextVectors(encoder, "passage"))
         self._pairs = 0
         self._seconds = 0.0
-        prompts = self._encoder.prompts
-        self.identity: dict[str, Any] = {
+        self.precision = precision
+        self.parameters = encoder.parameters
+        self.identity = {
             "reranker": "bi_encoder",
             "model": folder.name,
             "revision": folder.revision,
-            "template": f"{prompts['query']}{{query}} | {prompts['passage']}{{passage}}",
-            "strategy": self._encoder.similarity,
+            "template": f"{encoder.prompts['query']}{{query}} | {encoder.prompts['passage']}{{passage}}",
+            "strategy": encoder.similarity,
             "precision": precision,
-            "max_length": self._encoder.max_length,
+            "max_length": encoder.max_length,
             "fields": list(self._fields),
         }
         if pooling:
@@ -94,22 +92,28 @@ class BiEncoder:
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given, with nothing remembered from before."""
-        queries = TextVectors(self._encoder, "query")
-        [(scores, _)] = self._score_jobs([(query, passages)], queries, TextVectors(self._encoder, "passage"))
+        fresh = (TextVectors(self._encoder, "query"), TextVectors(self._encoder, "passage"))
+        [(scores, _)] = self._score_jobs([(query, passages)], *fresh)
         return scores
 
-    def score_many(self, jobs: Iterable[Job]) -> Iterator[tuple[list[float], Usage]]:
+    def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Scores and usage of each job, in order; jobs are read as they are needed, some thousand pairs ahead."""
-        window: list[Job] = []
-        pairs = 0
-        for query, passages in jobs:
-            window.append((query, passages))
-            pairs += len(passages)
-            if pairs >= WINDOW:
-                yield from self._score_window(window)
-                window = []
-                pairs = 0
-        yield from self._score_window(window)
+        source = iter(jobs)
+        while True:
+            window = []
+            pairs = 0
+            for query, passages in source:
+                window.append((query, passages))
+                pairs += len(passages)
+                if pairs >= WINDOW:
+                    break
+            if not window:
+                return
+            started = time.perf_counter()
+            scored = self._score_jobs(window, *self._vectors)
+            self._pairs += pairs
+            self._seconds += time.perf_counter() - started
+            yield from scored
 
     def learner(self) -> Learner:
         """Its model, to be fitted: the products that it learns are those that this reranker ranks by.
@@ -117,33 +121,24 @@ class BiEncoder:
         Raises BadInput for a folder with more modules than a transformer, one pooling and a normalisation, and for a
         similarity that is no product.
         """
-        transformer, pooling, *others = self._encoder.modules
+        encoder = self._encoder
+        transformer, pooling, *others = encoder.modules
         kinds = {type(module).__name__ for module in others}
-        file = self._encoder.folder.path / "modules.json"
+        file = encoder.folder.path / "modules.json"
         if kinds - {"Normalize"} or getattr(pooling, "pooling_mode", None) not in POOLINGS:
             parts = f"Transformer, one Pooling ({', '.join(POOLINGS)}) and Normalize"
             raise BadInput(f"trained are only models of {parts}", file=file)
-        if self._encoder.similarity not in ("cosine", "dot"):
-            raise BadInput(f"trained are only cosine and dot products, not {self._encoder.similarity}", file=file)
-        transformer.model.pooler = None  # where there is one, it has no part in any vector
-        head = Compared(
-            transformer.model,
-            self._encoder.max_length,
-            pad_of(self._encoder.tokenizer, transformer.model),
-            pooling=pooling.pooling_mode,
-            normal=self._encoder.unit or bool(kinds),
-        )
-        loaded = Loaded(
-            self._encoder.folder,
-            self._encoder.tokenizer,
-            head,
-            self._config,
-            self.parameters,
-            self.precision,
-            (str(self._device),),
-        )
-        sides = Sides(self._encoder.prompts, self._encoder.tokenizer)
-        limit = self._encoder.max_length
+        if encoder.similarity not in ("cosine", "dot"):
+            raise BadInput(f"trained are only cosine and dot products, not {encoder.similarity}", file=file)
+        model = transformer.model
+        model.pooler = None  # where there is one, it has no part in any vector
+        limit = encoder.max_length
+        is_normal = encoder.unit or bool(kinds)
+        pad = pad_of(encoder.tokenizer, model)
+        head = Compared(model, limit, pad, pooling=pooling.pooling_mode, normal=is_normal)
+        devices = (str(self._device),)
+        loaded = Loaded(encoder.folder, encoder.tokenizer, head, self._config, self.parameters, self.precision, devices)
+        sides = Sides(encoder.prompts, encoder.tokenizer)
         return Learner(loaded, sides, STRATEGIES["logit"](), (0,), max_length=limit, fields=self._fields)
 
     @property
@@ -151,36 +146,27 @@ class BiEncoder:
         """How fast `score_many` was, encoding included; None before it scored anything."""
         return self._pairs / self._seconds if self._pairs else None
 
-    def _score_window(self, jobs: Sequence[Job]) -> list[tuple[list[float], Usage]]:
-        started = time.perf_counter()
-        scored = self._score_jobs(jobs, self._queries, self._passages)
-        self._pairs += sum(len(passages) for _, passages in jobs)
-        self._seconds += time.perf_counter() - started
-        return scored
-
-    def _score_jobs(
-        self, jobs: Sequence[Job], queries: TextVectors, passages: TextVectors
-    ) -> list[tuple[list[float], Usage]]:
-        texts = [[passage.flat(self._fields) for passage in some] for _, some in jobs]
+    def _score_jobs(self, jobs: Sequence[Job], queries: TextVectors, passages: TextVectors) -> list[Outcome]:
+        texts_of_jobs = [[passage.flat(self._fields) for passage in some] for _, some in jobs]
         queries.add(query.text for query, _ in jobs)
-        passages.add(text for some in texts for text in some)
-        scored: list[tuple[list[float], Usage]] = []
-        for (query, _), some in zip(jobs, texts, strict=True):
-            scores: list[float] = []
-            if some:
-                one = queries.vectors([query.text])
-                pairs = similarity_of_pairs(self._encoder.similarity, one.repeat(len(some), 0), passages.vectors(some))
+        passages.add(text for texts in texts_of_jobs for text in texts)
+        scored = []
+        for (query, _), texts in zip(jobs, texts_of_jobs, strict=True):
+            scores = []
+            if texts:
+                one = queries.vectors([query.text]).repeat(len(texts), 0)
+                pairs = similarity_of_pairs(self._encoder.similarity, one, passages.vectors(texts))
                 scores = pairs.astype(np.float32).tolist()
-            scored.append((scores, self._usage(queries.inputs([query.text]), passages.inputs(some))))
+            [read_query] = queries.inputs([query.text])
+            read_passages = passages.inputs(texts)
+            tokens = np.array([read_query.tokens, *(read.tokens for read in read_passages)], np.int64)
+            usage = Usage(
+                prompts=len(tokens),
+                input_tokens=int(tokens.sum()),
+                flops_paper=float(np.sum(paper(self._shape, tokens, 0))),
+                flops_exact=float(np.sum(exact(self._shape, tokens, 0, rows=0))),
+                cut_passages=sum(read.cut for read in read_passages),
+                cut_queries=int(read_query.cut),
+            )
+            scored.append((scores, usage))
         return scored
-
-    def _usage(self, queries: Sequence[EncodedText], passages: Sequence[EncodedText]) -> Usage:
-        tokens = np.array([encoded.tokens for encoded in (*queries, *passages)], np.int64)
-        return Usage(
-            prompts=len(tokens),
-            input_tokens=int(tokens.sum()),
-            flops_paper=float(np.sum(paper(self._shape, tokens, 0))),
-            flops_exact=float(np.sum(exact(self._shape, tokens, 0, rows=0))),
-            cut_passages=sum(encoded.cut for encoded in passages),
-            cut_queries=sum(encoded.cut for encoded in queries),
-        )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.parts.conversations import Conversation
-from exabench.parts.permutation import Permutation, read_permutation
+from exabench.parts.permutation import read_permutation
 from exabench.parts.prompting import prompt_file
-from exabench.parts.rerankers._teacher_reranker import Asking, Outcome, by_place
-
-if TYPE_CHECKING:
-    from exabench.parts.teachers import Teacher
+from exabench.parts.rerankers import Outcome
+from exabench.parts.rerankers._teacher_reranker import Asking, by_place
+from exabench.parts.teachers import Teacher
 
 _STYLES = ("rankgpt", "lrl")
 
@@ -57,7 +56,7 @@ class Listwise(Asking):
         texts, cut = self._shown(passages)
         order = list(range(len(passages)))
         replies: list[Reply] = []
-        readings: list[Permutation] = []
+        repairs: Counter[str] = Counter()
         for start, end in windows(len(passages), self._window, self._step, self._passes):
             inside = order[start:end]
             turns = self._prompt.turns(query=query.text, passages=[texts[place] for place in inside])
@@ -67,8 +66,7 @@ class Listwise(Asking):
             reading = read_permutation(reply.text, len(inside))
             order[start:end] = [inside[place] for place in reading.order]
             replies.append(reply)
-            readings.append(reading)
-        repairs = [reading.repairs for reading in readings]
+            repairs.update(reading.repairs)
         return by_place(order), self._usage(replies, cut, repairs)
 
 

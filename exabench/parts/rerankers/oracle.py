@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from exabench.core.nouns import Passage, Qrels, Query
+from exabench.measure.runs import rank_scores
 
 
 class Oracle:
@@ -18,8 +19,6 @@ class Oracle:
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """Grade first, then the given order, as one falling list of different scores."""
         grades: Mapping[str, int] = self._qrels.get(query.id, {})
-        best_first = sorted(range(len(passages)), key=lambda i: (-max(0, grades.get(passages[i].id, 0)), i))
-        scores = [0.0] * len(passages)
-        for rank, i in enumerate(best_first):
-            scores[i] = float(len(passages) - rank)
-        return scores
+        best_first = sorted(passages, key=lambda passage: max(0, grades.get(passage.id, 0)), reverse=True)
+        scores = rank_scores([passage.id for passage in best_first])
+        return [scores[passage.id] for passage in passages]

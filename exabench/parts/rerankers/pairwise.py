@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
-from exabench.core.errors import BadInput, MissingExtra
-from exabench.core.nouns import Passage, Progress, Query, Usage, silent
+from exabench.core.errors import BadInput, MissingExtra, UnknownName
+from exabench.core.nouns import Passage, Progress, Prompt, Query, Reply, silent
 from exabench.core.options import make
-from exabench.parts.rerankers._prp import Prompted
+from exabench.parts.conversations import Conversation
+from exabench.parts.prompting import PromptFile, prompt_file
+from exabench.parts.rerankers import Outcome
+from exabench.parts.rerankers._teacher_reranker import Asking, by_place
+from exabench.parts.teachers import Teacher
 
-if TYPE_CHECKING:
-    from exabench.parts.rerankers._duo_t5 import DuoT5
-    from exabench.parts.teachers import Teacher
+_METHODS = ("allpairs", "sliding")
+_ANSWER = re.compile(r"\W*+passage[\s_]*+([ab])\W*+", re.IGNORECASE)
 
 
 class PairwiseOptions(TypedDict, total=False):
@@ -34,18 +39,16 @@ class PairwiseOptions(TypedDict, total=False):
 
 
 class Pairwise:
-    """With a `teacher`, PRP (_prompted.py: `method`, `k`, `words`); with a `model`, duoT5 (_duo.py: the other options).
+    """With a `teacher`, PRP (`method`, `k`, `words`); with a `model`, duoT5 (_duo_t5.py: the other options).
 
-    Qin et al. 2023, arXiv 2306.17563; Pradeep et al. 2021, arXiv 2101.05667. Raises BadInput without either, with
-    both, or with an option of the other one.
+    Making one gives a PromptedPairs or a DuoT5. Qin et al. 2023, arXiv 2306.17563; Pradeep et al. 2021, arXiv
+    2101.05667. Raises BadInput without either, with both, or with an option of the other one.
     """
 
     reads = "texts"
-    asks = "teacher"
-    local = True
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         teacher: Teacher | None = None,
         *,
         model: str = "",
@@ -54,38 +57,118 @@ class Pairwise:
         scores: str | None = None,
         progress: Progress = silent,
         **options: Unpack[PairwiseOptions],
-    ) -> None:
+    ) -> Any:
+        """The reranker of the way that is asked for."""
         if (teacher is None) == (not model):
             raise BadInput("pairwise needs a teacher (PRP) or a model (duoT5), one of the two")
-        self._way: Prompted | DuoT5
         own: dict[str, Any] = {"fields": fields, **options}
         if teacher is not None:
-            self._way = make("reranker pairwise with a teacher", Prompted, {}, own, teacher)
+            return make("reranker pairwise with a teacher", PromptedPairs, {}, own, teacher)
+        try:  # only here: a teacher on a server needs no torch
+            from exabench.parts.rerankers._duo_t5 import DuoT5
+        except ModuleNotFoundError as error:
+            needed = "needs packages: pip install 'exabench[models]'"
+            raise MissingExtra(f"reranker 'pairwise' with a model {needed}") from error
+        given = {"lock": lock, "scores": scores, "progress": progress}
+        return make("reranker pairwise with a model", DuoT5, given, own, model)
+
+
+class PromptedPairs(Asking):
+    """PRP: a point to the passage that wins in both orders, else half a point each.
+
+    `method` is "allpairs" (a score is the sum of points over all pairs) or "sliding" (`k` passes from the bottom, in
+    which a passage moves up past one that it beats; a score falls with the final place). An answer other than
+    "Passage A" or "Passage B" decides nothing and is counted as malformed. Qin et al. 2023, arXiv 2306.17563, as in
+    zhiyuanpeng/EER-FLOPs `pairwise.py`.
+    """
+
+    name = "pairwise"
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        *,
+        method: str = "allpairs",
+        k: int = 10,
+        words: int = 300,
+        fields: Sequence[str] = ("title", "text"),
+    ) -> None:
+        if method not in _METHODS:
+            raise UnknownName("pairwise method", method, _METHODS)
+        if k < 1 or words < 1:
+            raise BadInput(f"k={k}, words={words} compares nothing; both are at least 1")
+        self._method = method
+        self._k = k
+        strategy = f"sliding, {k} passes" if method == "sliding" else method
+        super().__init__(teacher, prompt_file("prp"), strategy, words=words, fields=fields)
+
+    def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
+        texts, cut = self._shown(passages)
+        comparisons = PassageComparisons(self._prompt, query, texts)
+        if self._method == "sliding":
+            scores = yield from comparisons.slide(self._k)
         else:
-            given = {"lock": lock, "scores": scores, "progress": progress}
-            self._way = make("reranker pairwise with a model", _duo_t5(), given, own, model)
-        self.identity: Mapping[str, Any] = {**self._way.identity, "reranker": "pairwise"}
-        self.precision = self._way.precision
-        self.parameters = self._way.parameters
-
-    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
-        """One score for each passage, in the order given."""
-        return self._way.score(query, passages)
-
-    def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
-        """Scores and usage of each job, in order; comparisons of many queries are made together."""
-        return self._way.score_many(jobs)
-
-    @property
-    def pairs_per_second(self) -> float | None:
-        """How fast duoT5 compared; None where a teacher did, or where all came from the store."""
-        return getattr(self._way, "pairs_per_second", None)
+            scores = yield from comparisons.compare_all()
+        repairs = {"malformed": comparisons.malformed} if comparisons.replies else {}
+        return scores, self._usage(comparisons.replies, cut, repairs)
 
 
-def _duo_t5() -> type[DuoT5]:
-    """The class, imported only here: a teacher on a server needs no torch."""
-    try:
-        from exabench.parts.rerankers._duo_t5 import DuoT5
-    except ModuleNotFoundError as error:
-        raise MissingExtra("reranker 'pairwise' with a model needs packages: pip install 'exabench[models]'") from error
-    return DuoT5
+class PassageComparisons:
+    """Comparisons between the passages of one query; keeps the replies, and how many said neither A nor B."""
+
+    def __init__(self, prompt: PromptFile, query: Query, texts: Sequence[str]) -> None:
+        self._prompt = prompt
+        self._query = query
+        self._texts = texts
+        self.replies: list[Reply] = []
+        self.malformed = 0
+
+    def compare_all(self) -> Conversation[list[float]]:
+        """Points after every pair was compared: one to the winner, half a point each where there is none.
+
+        Passages of equal points keep the order they came in: each gets a little less than the one before, all of it
+        less than half a point.
+        """
+        n = len(self._texts)
+        pairs = list(combinations(range(n), 2))
+        points = [(n - place) / (4 * n) for place in range(n)]
+        winners = yield from self._winners(pairs)
+        for pair, winner in zip(pairs, winners, strict=True):
+            for place in pair:
+                points[place] += 0.5 if winner is None else float(place == winner)
+        return points
+
+    def slide(self, k: int) -> Conversation[list[float]]:
+        """`k` passes of bubble sort from the bottom, k x (n - 1) comparisons; scores fall with the final place."""
+        order = list(range(len(self._texts)))
+        for _ in range(k):
+            for low in range(len(order) - 1, 0, -1):
+                upper, lower = order[low - 1 : low + 1]
+                [winner] = yield from self._winners([(upper, lower)])
+                if winner == lower:
+                    order[low - 1 : low + 1] = [lower, upper]
+        return by_place(order)
+
+    def _winners(self, pairs: Sequence[tuple[int, int]]) -> Conversation[list[int | None]]:
+        """The passage of each pair that is better in both orders; None where the answers disagree or one is none."""
+        if not pairs:
+            return []
+        answer_tokens = self._prompt.number("answer_tokens_per_passage") * 2
+        prompts = []
+        for a, b in pairs:
+            for first, second in ((a, b), (b, a)):
+                turns = self._prompt.turns(query=self._query.text, passages=[self._texts[first], self._texts[second]])
+                name = f"{self._query.id}:{first + 1},{second + 1}:{len(self.replies)}"
+                prompts.append(Prompt(name, turns, answer_tokens))
+        replies = yield prompts
+        self.replies.extend(replies)
+
+        letters = []
+        for reply in replies:
+            match = _ANSWER.fullmatch(reply.text)
+            self.malformed += match is None
+            letters.append(match[1].upper() if match else "")
+        winners = []
+        for (a, b), letter, turned in zip(pairs, letters[::2], letters[1::2], strict=True):
+            winners.append({"AB": a, "BA": b}.get(letter + turned))
+        return winners

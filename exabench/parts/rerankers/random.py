@@ -18,8 +18,8 @@ class Random:
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One number for each passage; the same pair always draws the same one."""
-        return [self._draw(query.id, passage.id) for passage in passages]
-
-    def _draw(self, query_id: str, passage_id: str) -> float:
-        drawn = hashlib.sha256(f"{self.seed}\0{query_id}\0{passage_id}".encode()).digest()
-        return int.from_bytes(drawn[:3], "big") / 2**24  # 24 bits: exact in single precision
+        scores = []
+        for passage in passages:
+            drawn = hashlib.sha256(f"{self.seed}\0{query.id}\0{passage.id}".encode()).digest()
+            scores.append(int.from_bytes(drawn[:3], "big") / 2**24)  # 24 bits: exact in single precision
+        return scores

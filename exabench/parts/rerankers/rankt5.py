@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Unpack
 
 from exabench.core.files import read_json
@@ -32,18 +31,14 @@ class RankT5(Pointwise):
         answers: Sequence[str] = (),
         **options: Unpack[Options],
     ) -> None:
-        kind = _kind(model, options.get("revision", ""), options.get("lock"))
-        loaded = load(model, kind, **options)
+        folder = model_folder(model, options.get("revision", ""), options.get("lock"))
+        architectures = read_json(folder.path / "config.json").get("architectures") or ()
+        is_encoder = any("EncoderModel" in str(name) for name in architectures)
+        loaded = load(model, "encoder" if is_encoder else "seq2seq", **options)
         columns: tuple[int, ...] = (0,)
-        if kind == "seq2seq":
+        if is_encoder:
+            suited(strategy, 1, rows=("answers",))
+        else:
             ids = answer_ids(loaded.tokenizer, answer_words("rankt5", model, answers))
             loaded, columns = chosen(loaded, strategy, ids)
-        else:
-            suited(strategy, 1, rows=("answers",))
         super().__init__(loaded, text_template(template, loaded.tokenizer), strategy, columns, **options)
-
-
-def _kind(model: str, revision: str, lock: str | Path | None) -> str:
-    config = read_json(model_folder(model, revision, lock).path / "config.json")
-    alone = any("EncoderModel" in str(name) for name in config.get("architectures") or ())
-    return "encoder" if alone else "seq2seq"

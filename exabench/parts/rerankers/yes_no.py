@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Unpack
 
 from exabench.core.errors import BadInput
 from exabench.models.answers import answer_ids, answer_words, chosen
 from exabench.models.head_loading import Options, load
 from exabench.models.pointwise import Pointwise
-from exabench.models.templates import Template, text_template
+from exabench.models.templates import text_template
 
 TEMPLATE = (
     "Passage: {passage}\nQuery: {query}\nDoes the passage answer the query? Say yes or no, and nothing else.\nAnswer:"
@@ -34,23 +34,14 @@ class YesNo(Pointwise):
         **options: Unpack[Options],
     ) -> None:
         loaded = load(model, "decoder", **options)
-        made = _template(template, loaded.tokenizer, chat)
+        tokenizer = loaded.tokenizer
+        if chat and not tokenizer.chat_template:
+            raise BadInput("this model's tokenizer has no chat template; leave chat out")
+        if chat:
+            turns = [{"role": "user", "content": template}]
+            template = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        asking = text_template(template, tokenizer, special=not chat)
+        _, cue = asking.text.rsplit("}", 1)  # what stands after the last field: the words that the answer follows
         words = [word if chat else f" {word}" for word in answer_words("yes_no", model, answers)]
-        narrowed, columns = chosen(loaded, strategy, answer_ids(loaded.tokenizer, words, after=_cue(made.text)))
-        super().__init__(narrowed, made, strategy, columns, **options)
-
-
-def _template(text: str, tokenizer: Any, chat: bool) -> Template:
-    if not chat:
-        return text_template(text, tokenizer)
-    if not tokenizer.chat_template:
-        raise BadInput("this model's tokenizer has no chat template; leave chat out")
-    turns = [{"role": "user", "content": text}]
-    return text_template(
-        tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True), tokenizer, special=False
-    )
-
-
-def _cue(text: str) -> str:
-    """What stands after the last field: the words that the answer follows."""
-    return text.rsplit("}", 1)[-1]
+        narrowed, columns = chosen(loaded, strategy, answer_ids(tokenizer, words, after=cue))
+        super().__init__(narrowed, asking, strategy, columns, **options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 
 import Stemmer
 
@@ -19,7 +18,7 @@ _POSSESSIVE = re.compile("['\u2019\uff07][sS]$")
 # : joins letters, comma joins digits, full stop joins both, m mark or format, j zero-width joiner, * pictograph,
 # i ideograph or Hiragana (each a word by itself), K Katakana, blank anything else.
 _BY_CATEGORY = {"Nl": "A", "Nd": "0", "Pc": "_", "Mn": "m", "Mc": "m", "Me": "m", "Cf": "m"}
-_KINDS = {
+_RANGES = {
     "A": "\u02c2-\u02c5 \u02d2-\u02d7 \u02de-\u02df \u02ed \u02ef-\u02ff \u055b-\u055c \u055e \u05f3 \u24b6-\u24e9 "
     "\ua720-\ua721 \ua789-\ua78a \uab5b \U0001f130-\U0001f149 \U0001f150-\U0001f169 \U0001f170-\U0001f189",
     "0": "\u066b",
@@ -52,19 +51,14 @@ _BLY, _LOGY = re.compile("bl(?:y|ies|i)$"), re.compile("log(?:y|ies|i)$")
 _SYLLABLE = re.compile("(?:[aeiou]|(?<=[^aeiou])y)[^aeiou]")
 
 
-class _Kinds(dict[int, str]):
+class _Signs(dict[int, str]):
     """The sign of each code point, worked out when it is first met."""
 
     def __missing__(self, code: int) -> str:
         category = unicodedata.category(chr(code))
-        self[code] = _BY_CATEGORY.get(category, "A" if category[0] == "L" else " ")
+        is_letter = category.startswith("L")
+        self[code] = _BY_CATEGORY.get(category, "A" if is_letter else " ")
         return self[code]
-
-
-def _listed() -> Iterator[tuple[int, str]]:
-    for kind, ranges in _KINDS.items():
-        for part in ranges.split(" "):
-            yield from ((code, kind) for code in range(ord(part[0]), ord(part[-1]) + 1))
 
 
 class LuceneWords:
@@ -75,26 +69,31 @@ class LuceneWords:
     """
 
     def __init__(self) -> None:
-        self._kinds = _Kinds(_listed())
+        self._signs = _Signs()
+        for sign, ranges in _RANGES.items():
+            for part in ranges.split(" "):
+                for code in range(ord(part[0]), ord(part[-1]) + 1):
+                    self._signs[code] = sign
         self._porter = Stemmer.Stemmer("porter")
-        self._stems: dict[str, str] = dict.fromkeys(STOP_WORDS, "")
+        self._stems = dict.fromkeys(STOP_WORDS, "")  # stop words end as nothing
 
     def __call__(self, text: str) -> list[str]:
         words = []
-        for match in _WORD.finditer(text.translate(self._kinds)):
+        for match in _WORD.finditer(text.translate(self._signs)):
             for start in range(match.start(), match.end(), _LONGEST):
                 word = _POSSESSIVE.sub("", text[start : min(match.end(), start + _LONGEST)])
                 word = word.lower() if word.isascii() else word.translate(_LOWER).lower()
-                stem = self._stems.get(word)
-                words.append(self._stem(word) if stem is None else stem)
+                if word not in self._stems:
+                    self._stems[word] = self._stem(word)
+                words.append(self._stems[word])
         return [word for word in words if word]
 
     def _stem(self, word: str) -> str:
-        """Words of one or two letters stay; the two departures are made before the paper's algorithm runs."""
-        changed = word
+        """The stem; words of one or two letters stay. Lucene's two departures come before the paper's algorithm."""
+        if len(word) <= 2:
+            return word
         for ending, instead in ((_BLY, "ble"), (_LOGY, "log")):
-            found = ending.search(word)
-            if found and _SYLLABLE.search(word, 0, found.start()):
-                changed = word[: found.start()] + instead
-        self._stems[word] = self._porter.stemWord(changed) if len(word) > 2 else word
-        return self._stems[word]
+            match = ending.search(word)
+            if match and _SYLLABLE.search(word, 0, match.start()):
+                return str(self._porter.stemWord(word[: match.start()] + instead))
+        return str(self._porter.stemWord(word))

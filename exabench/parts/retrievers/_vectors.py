@@ -1,4 +1,4 @@
-"""Encoded passages on disk, in shards named by what they hold: made once, whole or not there, mapped to be read.
+"""Encoded passages on disk, in shards named by what they hold, and the best rows of a search through them.
 
 A shard is a few thousand passages in the order of the collection. Its name is the digest of their ids and texts, so
 a shard that is there is right: an encoding that was killed goes on behind the last whole shard, a passage that
@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from exabench.core.errors import BadInput
-from exabench.core.files import digest_of, from_json, json_text, only_writer, read_text, write
+from exabench.core.files import cache_folder, digest_of, from_json, json_text, only_writer, read_text, write
 from exabench.core.nouns import Passage, Progress, silent
 
 SHARD = 1024
@@ -42,16 +42,20 @@ class Shard:
 class Vectors:
     """The encoded passages of one collection under one encoder.
 
-    `about` is what makes a vector what it is (JSON-able); its digest names a folder in `cache`, and `about.json`
-    in there says it in full. `arrays` are the names that `Encode` gives. Memory holds one shard at a time.
+    `about` says what a vector depends on (model, pooling, ...; JSON-able). Its digest names a folder in `cache`
+    (default: the user's cache folder), and `about.json` in there says it in full. `arrays` are the names that `Encode`
+    gives. Memory holds one shard at a time.
     """
 
-    def __init__(self, cache: Path, about: Mapping[str, Any], arrays: Sequence[str], *, shard: int = SHARD) -> None:
+    def __init__(
+        self, cache: str | Path | None, about: Mapping[str, Any], arrays: Sequence[str], *, shard: int = SHARD
+    ) -> None:
         if shard < 1:
             raise BadInput(f"a shard holds at least 1 passage, not {shard}")
-        slug = re.sub(r"[^A-Za-z0-9]", "-", str(about.get("model", "")))[-40:].strip("-")
-        digest = digest_of(about).removeprefix("sha256:")
-        self.folder = cache / f"{slug}-{digest[:16]}"
+        # The digest tells folders apart; the model's name is for people, who clear the cache by hand.
+        slug = re.sub(r"[^A-Za-z0-9]", "-", str(about["model"]))[-40:].strip("-")
+        digest = digest_of(about).removeprefix("sha256:")[:16]
+        self.folder = Path(cache or cache_folder("vectors"), f"{slug}-{digest}")
         self.shards: list[Shard] = []
         self.encoded = 0
         self._about = about
@@ -74,36 +78,39 @@ class Vectors:
             while some := list(itertools.islice(stream, self._size)):
                 ids = [passage.id for passage in some]
                 texts = [passage.flat(fields) for passage in some]
-                digest = digest_of([ids, texts]).removeprefix("sha256:")
-                if not self._is_whole(digest, ids):
-                    if not self.encoded:
+                shard = Shard(digest_of([ids, texts]).removeprefix("sha256:"), len(self), len(ids))
+                if not self._is_whole(shard, ids):
+                    if not self.encoded:  # a collection that is all there is read without the lock
                         writing.enter_context(only_writer(self.folder))
-                        self._begin()
-                    self._write(digest, ids, encode(ids, texts))
+                        write(self.folder / "about.json", json_text(self._about))
+                    arrays = encode(ids, texts)
+                    for name in self._arrays:
+                        file = io.BytesIO()
+                        np.save(file, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+                        write(self._file(shard, name), file.getvalue())
+                    write(self.folder / f"{shard.digest}.ids", json_text(ids))  # last: it marks the shard as whole
                     self.encoded += len(ids)
-                self.shards.append(Shard(digest, len(self), len(ids)))
+                self.shards.append(shard)
                 progress(len(self), max(total, len(self)), "passages encoded")
         if not self.shards:
             raise BadInput("there is no passage to encode")
 
     def read(self, shard: Shard, array: str) -> np.ndarray:
         """An array of a shard, mapped into memory; the pages go when the array does."""
-        return np.lib.format.open_memmap(self._file(shard.digest, array), mode="r")
+        return np.lib.format.open_memmap(self._file(shard, array), mode="r")
 
-    def ids(self, rows: np.ndarray) -> np.ndarray:
-        """The passage ids of rows (of the collection, in any order), as an array of str."""
-        found = np.empty(len(rows), object)
-        for shard, places in self.by_shard(rows):
-            ids = np.array(self._ids(shard.digest), object)
-            found[places] = ids[rows[places] - shard.first]
-        return found
-
-    def named(self, numbers: np.ndarray, rows: np.ndarray, scores: np.ndarray, queries: int) -> list[dict[str, float]]:
+    def scores_by_id(
+        self, numbers: np.ndarray, rows: np.ndarray, scores: np.ndarray, queries: int
+    ) -> list[dict[str, float]]:
         """`{passage_id: score}` of each query, from columns of query number, row and score."""
-        named: list[dict[str, float]] = [{} for _ in range(queries)]
-        for number, id, score in zip(numbers.tolist(), self.ids(rows), scores.tolist(), strict=True):
-            named[number][id] = score
-        return named
+        by_id: list[dict[str, float]] = [{} for _ in range(queries)]
+        for shard, places in self.by_shard(rows):
+            ids = self._ids(shard)
+            inside = rows[places] - shard.first
+            columns = (numbers[places].tolist(), inside.tolist(), scores[places].tolist())
+            for number, row, score in zip(*columns, strict=True):
+                by_id[number][ids[row]] = score
+        return by_id
 
     def by_shard(self, rows: np.ndarray) -> Iterator[tuple[Shard, np.ndarray]]:
         """Each shard that holds some of the rows, with the places of those in `rows`, ascending by row."""
@@ -114,33 +121,20 @@ class Vectors:
             if end > start:
                 yield shard, order[start:end]
 
-    def _begin(self) -> None:
-        """Say what the folder holds, and sweep what a killed writer left (temporary files begin with a dot)."""
-        write(self.folder / "about.json", json_text(self._about))
-        for left in self.folder.glob(".*"):
-            left.unlink(missing_ok=True)
-
-    def _is_whole(self, digest: str, ids: Sequence[str]) -> bool:
+    def _is_whole(self, shard: Shard, ids: Sequence[str]) -> bool:
         """Is the shard whole on disk? One whose file somebody cut short is encoded again."""
         try:
             for name in self._arrays:
-                np.lib.format.open_memmap(self._file(digest, name), mode="r")
-            return self._ids(digest) == ids
+                self.read(shard, name)
+            return self._ids(shard) == ids
         except (BadInput, OSError, ValueError):
             return False
 
-    def _write(self, digest: str, ids: Sequence[str], arrays: Mapping[str, np.ndarray]) -> None:
-        for name in self._arrays:
-            file = io.BytesIO()
-            np.save(file, np.ascontiguousarray(arrays[name]), allow_pickle=False)
-            write(self._file(digest, name), file.getvalue())
-        write(self.folder / f"{digest}.ids", json_text(list(ids)))
+    def _file(self, shard: Shard, array: str) -> Path:
+        return self.folder / f"{shard.digest}.{array}.npy"
 
-    def _file(self, digest: str, array: str) -> Path:
-        return self.folder / f"{digest}.{array}.npy"
-
-    def _ids(self, digest: str) -> list[str]:
-        return from_json(read_text(self.folder / f"{digest}.ids"))
+    def _ids(self, shard: Shard) -> list[str]:
+        return from_json(read_text(self.folder / f"{shard.digest}.ids"))
 
 
 def refuse_not_finite(values: np.ndarray, ids: Sequence[str], what: str) -> None:
@@ -148,3 +142,34 @@ def refuse_not_finite(values: np.ndarray, ids: Sequence[str], what: str) -> None
     wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(wrong):
         raise BadInput(f"the model's vector of this {what} is not finite; check model and precision", id=ids[wrong[0]])
+
+
+class BestRows:
+    """The rows that score no less than the `depth`-th best so far, less a margin: about `depth` of them.
+
+    The margin covers how far approximate scores may be off, so that no row of the exact best `depth` is lost;
+    with exact scores it is 0, and ties at the cut stay for the ranking rule to settle.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self.floor = -np.inf
+        self.rows = np.zeros(0, np.int64)
+        self.scores = np.zeros(0, np.float32)
+        self._depth = depth
+
+    def offer(self, rows: np.ndarray, scores: np.ndarray, margin: float = 0.0) -> None:
+        """Add rows that were not offered before, with their scores."""
+        rows = np.concatenate([self.rows, rows])
+        scores = np.concatenate([self.scores, scores])
+        if len(rows) > self._depth:
+            cut = np.partition(scores, -self._depth)[-self._depth]
+            self.floor = max(self.floor, float(cut) - margin)
+        good = scores >= self.floor
+        self.rows = rows[good]
+        self.scores = scores[good]
+
+
+def columns_of(best: Sequence[BestRows]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Query number, row and score of everything that is left of each query (of at least one query)."""
+    numbers = np.repeat(np.arange(len(best)), [len(one.rows) for one in best])
+    return numbers, np.concatenate([one.rows for one in best]), np.concatenate([one.scores for one in best])

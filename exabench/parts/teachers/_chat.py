@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from exabench.core.errors import BadInput, PromptsRefused, printable
 from exabench.core.files import digest_of, read_json
-from exabench.core.nouns import Prompt
+from exabench.core.nouns import ModelFolder, Prompt
+from exabench.core.sqlite_store import chunks
 
 Asked: TypeAlias = tuple[Prompt, list[int]]
 """A prompt and its token ids."""
@@ -27,32 +27,37 @@ def token_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
     if not getattr(tokenizer, "chat_template", None):
         text = "\n\n".join(text for _, text in prompt.turns)
         return list(tokenizer(text, verbose=False)["input_ids"])
-    try:
-        text = _templated(tokenizer, prompt.turns)
-    except Exception as error:  # a template is a program; what it raises is its own
-        if len(prompt.turns) < 2 or prompt.turns[0][0] != "system":
-            raise _template_failed(prompt, error) from error
+    ways = [prompt.turns]
+    if len(prompt.turns) > 1 and prompt.turns[0][0] == "system":
         (_, system), (role, first), *rest = prompt.turns
+        ways.append(((role, f"{system}\n\n{first}"), *rest))
+    for turns in ways:
+        messages = [{"role": role, "content": text} for role, text in turns]
         try:
-            text = _templated(tokenizer, ((role, f"{system}\n\n{first}"), *rest))
-        except Exception as again:
-            raise _template_failed(prompt, again) from again
-    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+            text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except Exception as error:  # a template is a program; what it raises is its own
+            failure = error
+        else:
+            return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    raise BadInput(f"the model's chat template refuses the prompt: {first_line(failure)}", id=prompt.id) from failure
 
 
-def _templated(tokenizer: Any, turns: Sequence[tuple[str, str]]) -> str:
-    messages = [{"role": role, "content": text} for role, text in turns]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-
-
-def _template_failed(prompt: Prompt, error: Exception) -> BadInput:
-    return BadInput(f"the model's chat template refuses the prompt: {first_line(error)}", id=prompt.id)
-
-
-def template_of(tokenizer: Any) -> str:
-    """What the identity of a teacher says of its prompts: the chat template's digest, or that there is none."""
+def identity_of(
+    engine: str, folder: ModelFolder, precision: str, tokenizer: Any, seed: int, top_k: int
+) -> dict[str, Any]:
+    """What the replies of a model in this process depend on; prompts go through the chat template, where it has one."""
     template = getattr(tokenizer, "chat_template", None)
-    return digest_of(template) if template else "plain"
+    identity = {
+        "engine": engine,
+        "model": folder.name,
+        "revision": folder.revision,
+        "precision": precision,
+        "template": digest_of(template) if template else "plain",
+        "seed": seed,
+    }
+    if top_k:
+        identity["top_k"] = top_k
+    return identity
 
 
 def seed_of(prompt: Prompt, seed: int) -> int:
@@ -66,11 +71,10 @@ def fitting(tokenizer: Any, prompts: Iterable[Prompt], limit: int | None, at_onc
 
     For these it raises PromptsRefused once all others have been taken.
     """
-    refused: dict[str, str] = {}
-    source = iter(prompts)
-    while ahead := list(islice(source, at_once)):
-        asked: list[Asked] = []
-        for prompt in ahead:
+    refused = {}
+    for some in chunks(prompts, at_once):
+        asked = []
+        for prompt in some:
             ids = token_ids(tokenizer, prompt)
             if limit is None or len(ids) + prompt.max_tokens <= limit:
                 asked.append((prompt, ids))
@@ -84,12 +88,12 @@ def fitting(tokenizer: Any, prompts: Iterable[Prompt], limit: int | None, at_onc
 
 def model_config(folder: Path) -> dict[str, Any]:
     """The config.json of a model; of its language model, where it is one of several parts."""
-    config: dict[str, Any] = read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     return dict(config.get("text_config") or config)
 
 
-def first_line(error: BaseException, secret: str = "") -> str:
-    """An error of a library in one printable line, without the `secret`."""
-    said = str(error).replace(secret, "***") if secret else str(error)
-    lines = [line for line in said.splitlines() if line.strip()]
-    return f"{type(error).__name__}: {printable(lines[0].strip(), 200)}" if lines else type(error).__name__
+def first_line(error: BaseException) -> str:
+    """An error of a library in one printable line."""
+    name = type(error).__name__
+    text = str(error).strip()
+    return f"{name}: {printable(text.splitlines()[0].strip(), 200)}" if text else name

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, PromptsRefused, printable
 from exabench.core.http import Client, Request, RequestLimits, StatusError, check_url
@@ -28,7 +27,7 @@ class OpenAI:
     is the address that /chat/completions follows. `model` and `revision` are what the server is said to serve.
     """
 
-    config: Mapping[str, Any] | None = None
+    config = None
 
     def __init__(
         self,
@@ -49,8 +48,11 @@ class OpenAI:
         self._limits = RequestLimits(concurrency, timeout, retries, patience)
         self._model = model
         self._seed = seed
-        self._is_local = _is_this_machine(host)
-        self.identity: Mapping[str, Any] = {
+        try:
+            self._needs_key = host != "localhost" and not ipaddress.ip_address(host).is_loopback
+        except ValueError:  # the name of another machine
+            self._needs_key = True
+        self.identity = {
             "engine": "openai",
             "server": base_url,
             "model": model,
@@ -66,7 +68,7 @@ class OpenAI:
         in flight then and still comes back is given out first. Raises BadInput where the server refuses every request.
         """
         client = Client(self._url, "/chat/completions", self._key(), self._limits)
-        refused: dict[str, str] = {}
+        refused = {}
         failed: ExabenchError | None = None
         answered = 0
         for prompt, outcome in client.ask(map(self._request, prompts), _read):
@@ -77,8 +79,13 @@ class OpenAI:
                 refused[prompt.id] = f"{self._url} said {client.said(outcome)}"
                 if len(refused) >= HOPELESS and not answered:
                     failed = failed or PromptsRefused(refused)
+            elif isinstance(outcome, OutsideFailed):
+                failed = failed or outcome
+            elif outcome.code == "insufficient_quota":
+                failed = failed or OutsideFailed(f"{self._url} has no quota left for this key: {client.said(outcome)}")
             else:
-                failed = failed or self._failure(outcome, client)
+                why = f"{self._url} refuses: {client.said(outcome)}"
+                failed = failed or BadInput(f"{why}; check base_url, model and key")
             if failed is not None:
                 client.stop()
         if failed is not None:
@@ -97,16 +104,9 @@ class OpenAI:
             body["seed"] = seed_of(prompt, self._seed)
         return Request(prompt, body, f"prompt {printable(prompt.id)!r}")
 
-    def _failure(self, outcome: OutsideFailed | StatusError, client: Client) -> ExabenchError:
-        if isinstance(outcome, OutsideFailed):
-            return outcome
-        if outcome.code == "insufficient_quota":
-            return OutsideFailed(f"{self._url} has no quota left for this key: {client.said(outcome)}")
-        return BadInput(f"{self._url} refuses: {client.said(outcome)}; check base_url, model and key")
-
     def _key(self) -> str:
         key = os.environ.get(self._key_name, "")
-        if not key and not self._is_local:
+        if not key and self._needs_key:
             raise BadInput(f"{self._url} needs a key: set the environment variable {self._key_name}")
         return key or "none"
 
@@ -124,10 +124,3 @@ def _read(data: bytes) -> tuple[str, str, int, int]:
     except (ValueError, RecursionError, KeyError, IndexError, TypeError):
         pass
     raise ValueError("an answer that is no JSON, or without choices or token counts")
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from exabench.core import records
 from exabench.core.errors import BadInput, PromptsRefused
-from exabench.core.files import PACKAGE, digest_of, file_digest, from_json, lines
+from exabench.core.files import PACKAGE, digest_of, file_digest
 from exabench.core.nouns import Prompt, Reply
 
 
@@ -33,20 +33,24 @@ class Replay:
     two answers.
     """
 
-    config: Mapping[str, Any] | None = None
+    config = None
 
     def __init__(self, file: str | Path | list[str], *, model: str = "recorded") -> None:
-        files = [_embedded_or_own(one) for one in (file if isinstance(file, list) else [file])]
+        files = file if isinstance(file, list) else [file]
         if not files:
             raise BadInput("replay needs a file of recorded replies, as in file=replies.jsonl")
         self._replies: dict[str, Reply] = {}
-        for path in files:
-            for number, line in lines(path):
-                reply = _read(line, f"{path}:{number}")
-                if self._replies.setdefault(reply.id, reply) != reply:
-                    raise BadInput("a second, other answer to this prompt", file=path, line=number, id=reply.id)
-        digests = [file_digest(path) for path in files]
-        self.identity: Mapping[str, Any] = {
+        digests = []
+        for name in files:
+            path = Path(name)
+            if str(name).startswith("mini/") and (PACKAGE / name).is_file():
+                path = PACKAGE / name
+            for number, one in records.read_lines(_Recorded, path):
+                reply = Reply(one.id, one.text, one.finish, one.prompt_tokens, one.output_tokens)
+                if self._replies.setdefault(one.id, reply) != reply:
+                    raise BadInput("a second, other answer to this prompt", file=path, line=number, id=one.id)
+            digests.append(file_digest(path))
+        self.identity = {
             "engine": "replay",
             "model": model,
             "revision": digests[0] if len(digests) == 1 else digest_of(digests),
@@ -55,7 +59,7 @@ class Replay:
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
         """The recorded replies. Prompts that have none raise PromptsRefused once all others are answered."""
-        unknown: dict[str, str] = {}
+        unknown = {}
         for prompt in prompts:
             if prompt.id in self._replies:
                 yield self._replies[prompt.id]
@@ -63,17 +67,3 @@ class Replay:
                 unknown[prompt.id] = "no reply to it was recorded"
         if unknown:
             raise PromptsRefused(unknown)
-
-
-def _embedded_or_own(file: str | Path) -> Path:
-    embedded = PACKAGE / file
-    return embedded if str(file).startswith("mini/") and embedded.is_file() else Path(file)
-
-
-def _read(line: str, place: str) -> Reply:
-    try:
-        value = from_json(line)
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"is not JSON ({error})", file=place) from error
-    recorded = records.read(_Recorded, value, file=place, what="a recorded reply")
-    return Reply(recorded.id, recorded.text, recorded.finish, recorded.prompt_tokens, recorded.output_tokens)

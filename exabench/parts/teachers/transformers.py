@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
 
 from exabench.core.errors import BadInput
-from exabench.core.nouns import ModelFolder, Prompt, Reply
+from exabench.core.nouns import Prompt, Reply
 from exabench.hub.client import model_folder
 from exabench.models.loading import check_vocabulary, device_of, dtype_of, loading, tokenizer_of, weights_of
-from exabench.parts.teachers._chat import Asked, fitting, model_config, seed_of, template_of
+from exabench.parts.teachers._chat import Asked, fitting, identity_of, model_config, seed_of
 
 READ_AHEAD = 512
 """Prompts that are tokenised, sorted by length and cut into batches together: what memory holds."""
@@ -43,34 +42,41 @@ class Transformers:
         folder = model_folder(model, revision, lock)
         self._device = device_of(device)
         precision = precision or ("float32" if self._device.type == "cpu" else "bfloat16")
-        self._tokenizer, self._model = _loaded(folder, dtype_of(precision))
+        with loading(folder, "a language model"):
+            config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
+            self._seq2seq = bool(config.is_encoder_decoder)
+            kind = AutoModelForSeq2SeqLM if self._seq2seq else AutoModelForCausalLM
+            self._tokenizer = tokenizer_of(folder)
+            self._model = weights_of(kind, folder, "a language model", dtype_of(precision))
+            check_vocabulary(self._tokenizer, self._model, folder)
         self._model.to(self._device)
-        self._generates = self._model.generation_config
-        self._seq2seq = bool(self._model.config.is_encoder_decoder)
+
+        # Of the folder's generation_config only the special tokens count: how answers are sampled is said here.
+        own = self._model.generation_config
+        end = own.eos_token_id if own.eos_token_id is not None else self._tokenizer.eos_token_id
+        self._stops = end if isinstance(end, list) else [end]
+        paddings = [own.pad_token_id, self._tokenizer.pad_token_id, *self._stops, 0]
+        self._padding = next(token for token in paddings if token is not None)
+        self._model.generation_config = GenerationConfig(
+            bos_token_id=own.bos_token_id,
+            eos_token_id=end,
+            pad_token_id=self._padding,
+            decoder_start_token_id=own.decoder_start_token_id,
+        )
         limit = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         self._limit = None if self._seq2seq else limit
         self._batch_tokens = batch_tokens
         self._top_k = top_k
         self._seed = seed
         self.parameters = int(self._model.num_parameters())
-        self.config: Mapping[str, Any] | None = model_config(folder.path)
-        identity = {
-            "engine": "transformers",
-            "model": folder.name,
-            "revision": folder.revision,
-            "precision": precision,
-            "template": template_of(self._tokenizer),
-            "seed": seed,
-        }
-        if top_k:
-            identity["top_k"] = top_k
-        self.identity: Mapping[str, Any] = identity
+        self.config = model_config(folder.path)
+        self.identity = identity_of("transformers", folder, precision, self._tokenizer, seed, top_k)
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
-        """Replies batch by batch. Prompts that do not fit the model raise Refused once all others are answered."""
+        """Replies batch by batch. Prompts that do not fit the model raise PromptsRefused when all else is answered."""
         for asked in fitting(self._tokenizer, prompts, self._limit, READ_AHEAD):
             for batch in self._batches(asked):
-                yield from self._answers(batch)
+                yield from self._answer(batch)
 
     def _batches(self, asked: list[Asked]) -> Iterator[list[Asked]]:
         """Batches of one temperature and one bound on answers, longest prompts first, within the token budget."""
@@ -87,15 +93,15 @@ class Transformers:
         if batch:
             yield batch
 
-    def _answers(self, batch: Sequence[Asked]) -> Iterator[Reply]:
+    def _answer(self, batch: Sequence[Asked]) -> Iterator[Reply]:
         try:
-            written = self._generated(batch)
+            written = self._generate(batch)
         except torch.OutOfMemoryError:
             if len(batch) == 1:
                 raise BadInput("does not fit the device's memory with the model", id=batch[0][0].id) from None
             torch.cuda.empty_cache()
-            yield from self._answers(batch[: len(batch) // 2])
-            yield from self._answers(batch[len(batch) // 2 :])
+            yield from self._answer(batch[: len(batch) // 2])
+            yield from self._answer(batch[len(batch) // 2 :])
             return
         for (prompt, ids), tokens in zip(batch, written, strict=True):
             ends = [place for place, token in enumerate(tokens) if token in self._stops]
@@ -103,19 +109,19 @@ class Transformers:
             text = self._tokenizer.decode(tokens, skip_special_tokens=True)
             yield Reply(prompt.id, text, "stop" if ends else "length", len(ids), len(tokens))
 
-    def _generated(self, batch: Sequence[Asked]) -> list[list[int]]:
+    def _generate(self, batch: Sequence[Asked]) -> list[list[int]]:
         """The new tokens of each row, whatever follows the end included."""
         first, _ = batch[0]
         width = max(len(ids) for _, ids in batch)
         # [prompts, tokens]; a decoder goes on from the end of its prompt, so it is padded on the left
-        input_ids = torch.full((len(batch), width), self._generates.pad_token_id)
+        input_ids = torch.full((len(batch), width), self._padding)
         attention_mask = torch.zeros((len(batch), width), dtype=torch.long)
         for row, (_, ids) in enumerate(batch):
             start = 0 if self._seq2seq else width - len(ids)
             input_ids[row, start : start + len(ids)] = torch.tensor(ids)
             attention_mask[row, start : start + len(ids)] = 1
         is_sampled = first.temperature > 0
-        sampling: dict[str, Any] = {}
+        sampling = {}
         if is_sampled:
             sampling = {"temperature": first.temperature, "top_k": self._top_k, "top_p": 1.0}
         with torch.inference_mode(), torch.random.fork_rng(enabled=is_sampled):
@@ -130,30 +136,3 @@ class Transformers:
             )
         start = 1 if self._seq2seq else width
         return [row[start:] for row in rows.tolist()]
-
-    @property
-    def _stops(self) -> list[int]:
-        ends = self._generates.eos_token_id
-        if ends is None:
-            return []
-        return ends if isinstance(ends, list) else [ends]
-
-
-def _loaded(folder: ModelFolder, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Tokenizer and model, whose generation_config keeps nothing but its special tokens. Raises BadInput."""
-    with loading(folder, "a language model"):
-        config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
-        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        tokenizer = tokenizer_of(folder)
-        model = weights_of(kind, folder, "a language model", dtype)
-        check_vocabulary(tokenizer, model, folder)
-    own = model.generation_config
-    end = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
-    candidates = [own.pad_token_id, tokenizer.pad_token_id, *(end if isinstance(end, list) else [end]), 0]
-    model.generation_config = GenerationConfig(
-        bos_token_id=own.bos_token_id,
-        eos_token_id=end,
-        pad_token_id=next(token for token in candidates if token is not None),
-        decoder_start_token_id=own.decoder_start_token_id,
-    )
-    return tokenizer, model

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.nouns import Prompt, Reply
 from exabench.hub.client import model_folder
-from exabench.parts.teachers._chat import Asked, first_line, fitting, model_config, seed_of, template_of
+from exabench.parts.teachers._chat import first_line, fitting, identity_of, model_config, seed_of
 
 # Standard output belongs to the command line; vLLM reads this when it is imported.
 os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
@@ -28,9 +28,9 @@ class Vllm:
 
     `max_model_len` bounds prompt and answer together (0: what the model says), `tensor_parallel_size` is the number
     of GPUs, `dtype` a dtype of torch or "auto", `enforce_eager` does without compiling. Above temperature
-    0 the `top_k` likeliest tokens are sampled (0: all); `guided` holds answers to the pattern that their
-    prompts ask for. Each prompt is sampled with a
-    seed of its own; batching may still change an answer in the last bits (vllm-project/vllm#5898).
+    0 the `top_k` likeliest tokens are sampled (0: all); `guided` holds answers to the pattern that their prompts ask
+    for. Each prompt is sampled with its own seed; batching may still change an answer in the last bits
+    (vllm-project/vllm#5898).
     """
 
     def __init__(
@@ -67,36 +67,25 @@ class Vllm:
         self._guided = guided
         model_settings = self._engine.model_config
         self._limit = int(model_settings.max_model_len)
-        self.config: Mapping[str, Any] | None = model_config(folder.path)
-        identity = {
-            "engine": "vllm",
-            "model": folder.name,
-            "revision": folder.revision,
-            "precision": str(model_settings.dtype).removeprefix("torch."),
-            "template": template_of(self._tokenizer),
-            "seed": seed,
-        }
-        if top_k:
-            identity["top_k"] = top_k
+        self.config = model_config(folder.path)
+        precision = str(model_settings.dtype).removeprefix("torch.")
+        self.identity = identity_of("vllm", folder, precision, self._tokenizer, seed, top_k)
         if guided:
-            identity["guided"] = True
-        self.identity: Mapping[str, Any] = identity
+            self.identity["guided"] = True
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
-        """Replies in order. Prompts that do not fit the model raise Refused once all others are answered."""
+        """Replies in order. Prompts that do not fit the model raise PromptsRefused once all others are answered."""
         for asked in fitting(self._tokenizer, prompts, self._limit, READ_AHEAD):
-            yield from self._answers(asked)
-
-    def _answers(self, asked: list[Asked]) -> Iterator[Reply]:
-        inputs = [{"prompt_token_ids": ids} for _, ids in asked]
-        try:
-            outputs = self._engine.generate(inputs, [self._sampling(prompt) for prompt, _ in asked], use_tqdm=False)
-        except Exception as error:
-            raise OutsideFailed(f"vLLM stopped answering ({first_line(error)}); see its log above") from error
-        for (prompt, ids), output in zip(asked, outputs, strict=True):
-            answer = output.outputs[0]
-            finish = "length" if answer.finish_reason == "length" else "stop"
-            yield Reply(prompt.id, answer.text, finish, len(ids), len(answer.token_ids))
+            inputs = [{"prompt_token_ids": ids} for _, ids in asked]
+            sampling = [self._sampling(prompt) for prompt, _ in asked]
+            try:
+                outputs = self._engine.generate(inputs, sampling, use_tqdm=False)
+            except Exception as error:
+                raise OutsideFailed(f"vLLM stopped answering ({first_line(error)}); see its log above") from error
+            for (prompt, ids), output in zip(asked, outputs, strict=True):
+                answer = output.outputs[0]
+                finish = "length" if answer.finish_reason == "length" else "stop"
+                yield Reply(prompt.id, answer.text, finish, len(ids), len(answer.token_ids))
 
     def _sampling(self, prompt: Prompt) -> Any:
         pattern = None

@@ -87,7 +87,7 @@ def test_an_honest_program_scores_before_and_after_and_late_answers_are_never_re
     talk = Conversation(*written(tmp_path / "a", honest % answer), LIMITS, {})
     found = list(talk.score_many([JOB] * 300))
     assert [scores for scores, _ in found] == [[0.5, float(i), 7.0] for i in range(300)]
-    assert found[0][1].prompts == 1 and talk.speed == 3.5
+    assert found[0][1].prompts == 1 and talk.pairs_per_second == 3.5
     talk.close()
     late = "ready()\nheard()\ntime.sleep(1.5)\nwhile True: say({'scores': [1.0] * 3})"
     talk = Conversation(*written(tmp_path / "b", late), replace(LIMITS, query=1.0), {})

@@ -1,35 +1,37 @@
 """The queue: what waits for a board, taken one by one: checked, evaluated apart, filed whole, and answered.
 
-A submission is evaluated on a small board of its own, beside the real one, which is not touched before all its results
-are there. What was done stands in files and on the pull requests alone, so that a queue that was killed goes on.
+A submission is evaluated on a small board beside the real one, which is not touched before all its results are there.
+What was done stands in files and on the pull requests alone, so that a queue that was killed goes on.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from exabench.bench.evaluation import merge_results, run_board
 from exabench.bench.ledger import Ledger
 from exabench.bench.measurement import today
-from exabench.bench.queue._answers import Answer as Answer
-from exabench.bench.queue._answers import public_line as public_line
-from exabench.bench.queue._answers import refusal as refusal
-from exabench.bench.queue._answers import scored
+from exabench.bench.queue._folder_queue import ANSWER
 from exabench.bench.queue._folder_queue import Folders as Folders
+from exabench.bench.queue._pending import Answer as Answer
+from exabench.bench.queue._pending import Pending, acceptance
+from exabench.bench.queue._pending import public_line as public_line
+from exabench.bench.queue._pending import refusal as refusal
 from exabench.bench.queue._pull_requests import Requests as Requests
-from exabench.bench.queue._staging import Pending as Pending
-from exabench.bench.queue._staging import Queue as Queue
-from exabench.bench.queue._staging import staging_board, staging_folder
 from exabench.bench.submitting import check, file_on
 from exabench.core.errors import CannotWrite, MissingExtra, OutsideFailed
-from exabench.core.files import json_text, only_writer, read_json, write
+from exabench.core.files import json_text, only_writer, read_json, write, writing
 from exabench.core.nouns import Progress, silent
+from exabench.core.records import read
 
-ANSWER = "answer.json"
+Queue: TypeAlias = Folders | Requests
+"""Where submissions wait for a board."""
 
 
 def work_off(
@@ -47,16 +49,21 @@ def work_off(
     Models run in the sandbox, with `data`, `engine`, `workers` and `reason` as in `evaluation.run_board`. Nothing that
     is wrong with one submission keeps the others waiting. What this machine cannot run goes on waiting, and so does
     what failed outside it, or could not be answered: such an answer (`waits`) is given to nobody but the caller, who
-    may pass them to `raise_waiting`. `note` hears what an answer does not tell its sender. Raises CannotWrite, also
+    may pass them to `raise_waiting`. `note` gets what an answer does not tell its sender. Raises CannotWrite, also
     where somebody else is writing on the board.
     """
-    evaluation = _Evaluation(queue, data, engine, workers, reason, progress)
-    with only_writer(queue.board):
+    evaluate = partial(
+        run_board, data=data, trusted=False, reason=reason, engine=engine, workers=workers, progress=progress
+    )
+    board = queue.board
+    with only_writer(board):
         for pending in queue.waiting():
-            staging = staging_folder(queue.board, pending)
+            # Beside the board, which holds only what belongs to it.
+            name = f"{pending.number or pending.slug}-{pending.revision.removeprefix('sha256:')[:12]}"
+            staging = board.parent / f".{board.name}.taken" / name
             try:
                 if not queue.answered(pending):
-                    answer = _answer_to(pending, staging, evaluation, note)
+                    answer = _answer_to(queue, pending, staging, evaluate, reason, note)
                     if answer.waits:
                         yield answer
                         continue
@@ -84,54 +91,21 @@ def raise_waiting(answers: Iterable[Answer]) -> None:
     raise kind("; ".join(f"{', '.join(slugs)}: left waiting: {why}" for why, slugs in slugs_of.items()))
 
 
-@dataclass(frozen=True)
-class _Evaluation:
-    """How the submissions of a queue are evaluated."""
-
-    queue: Queue
-    data: str | Path | None
-    engine: str
-    workers: int
-    reason: str
-    progress: Progress
-
-    def run(self, pending: Pending, staging: Path) -> str:
-        """Check a submission, evaluate it on a board of its own in `staging`, and file it; its slug."""
-        real = Ledger(self.queue.board)
-        sent = self.queue.fetch(pending, staging / "sent")
-        own = Ledger(staging_board(self.queue.board, staging / "board"))
-        runs = []
-        for file in sorted((sent / "runs").glob("*.trec.gz")):
-            task, _, candidates = file.name.removesuffix(".trec.gz").partition(".")
-            runs.append(f"{task}@{candidates}={file}")
-        checked = check(sent / "submission.toml", runs, real, public=self.queue.public, queued=True)
-        file_on(checked, own)
-        slug = checked.submission.slug
-        run_board(
-            own.folder,
-            slugs=[slug],
-            data=self.data,
-            trusted=False,
-            reason=self.reason,
-            engine=self.engine,
-            workers=self.workers,
-            progress=self.progress,
-        )
-        real.add_submission(checked.submission)
-        real.add_training(slug, checked.training)
-        merge_results(real.folder, own.folder, slug, reason=self.reason)
-        return slug
-
-
-def _answer_to(pending: Pending, staging: Path, evaluation: _Evaluation, note: Callable[[str], None]) -> Answer:
-    """The answer to one submission, kept in `staging` until it is given; a good one is then filed with its results."""
-    kept = staging / ANSWER
-    if kept.is_file():  # it was found before, but perhaps not given
-        return Answer.of(read_json(kept))
-    board = evaluation.queue.board
+def _answer_to(
+    queue: Queue,
+    pending: Pending,
+    staging: Path,
+    evaluate: Callable[..., object],
+    reason: str,
+    note: Callable[[str], None],
+) -> Answer:
+    """The answer to one submission, kept in `staging` until it is given; a good one is filed with its results first."""
+    file = staging / ANSWER
+    if file.is_file():  # it was found before, but perhaps not given
+        return read(Answer, read_json(file), file=file)
     try:
-        slug = evaluation.run(pending, staging)
-        answer = scored(slug, list(Ledger(board).results(slug)), today())
+        slug = _evaluate_and_file(queue, pending, staging, evaluate, reason)
+        answer = acceptance(slug, list(Ledger(queue.board).results(slug)), today())
     except (OutsideFailed, CannotWrite):
         raise
     except Exception as error:  # whatever the files of a sender bring about is an answer, and no end of the queue
@@ -139,5 +113,36 @@ def _answer_to(pending: Pending, staging: Path, evaluation: _Evaluation, note: C
         if answer.waits:
             return answer
         note(f"{pending.slug}: refused: {error!r}")
-    write(kept, json_text(answer.as_json()))
+    write(file, json_text(answer.as_json()))
     return answer
+
+
+def _evaluate_and_file(
+    queue: Queue, pending: Pending, staging: Path, evaluate: Callable[..., object], reason: str
+) -> str:
+    """Check a submission, evaluate it on a board in `staging`, and file it with its results; its slug."""
+    real = Ledger(queue.board)
+    sent = queue.fetch(pending, staging / "sent")
+
+    # A board with the same settings and candidates, and no result but those of this submission.
+    folder = staging / "board"
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("board.toml", "lock.json"):
+            if (real.folder / name).is_file() and not (folder / name).is_file():
+                write(folder / name, (real.folder / name).read_bytes())
+        if not (folder / "candidates").is_symlink():
+            os.symlink((real.folder / "candidates").resolve(), folder / "candidates")
+
+    runs = []
+    for file in sorted((sent / "runs").glob("*.trec.gz")):
+        task, _, candidates = file.name.removesuffix(".trec.gz").partition(".")
+        runs.append(f"{task}@{candidates}={file}")
+    checked = check(sent / "submission.toml", runs, real, public=queue.public, queued=True)
+    file_on(checked, Ledger(folder))
+    slug = checked.submission.slug
+    evaluate(folder, slugs=[slug])
+    real.add_submission(checked.submission)
+    real.add_training(slug, checked.training)
+    merge_results(real.folder, folder, slug, reason=reason)
+    return slug

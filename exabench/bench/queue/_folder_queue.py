@@ -1,4 +1,4 @@
-"""The local queue: a folder for each submission in the board's own `pending/`."""
+"""The local queue: a folder for each submission in the board's `pending/`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exabench.bench.ledger import Ledger
-from exabench.bench.queue._answers import Answer
-from exabench.bench.queue._staging import LARGEST, Pending
+from exabench.bench.queue._pending import LARGEST, Answer, Pending
 from exabench.bench.submissions import read_submission
 from exabench.core.errors import BadInput, ExabenchError
 from exabench.core.files import digest_of, file_digest, json_text, write, writing
 from exabench.models.screening import SubmissionRefused
 
-ANSWER, SUBMISSION = "answer.json", "submission.toml"
+ANSWER = "answer.json"
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,29 @@ class Folders:
     """
 
     board: Path
-    public = False
+    public = False  # only who may write here puts a folder here
 
     def waiting(self) -> list[Pending]:
-        """The folders without an answer, by date and name."""
-        folders = [folder for folder in sorted(Ledger(self.board).pending.glob("*")) if folder.is_dir()]
-        found = [_pending(folder) for folder in folders if not (folder / ANSWER).is_file()]
+        """The folders without an answer, by date and name; `revision` changes with any file of a folder."""
+        found = []
+        for folder in Ledger(self.board).pending.glob("*"):
+            if not folder.is_dir() or (folder / ANSWER).is_file():
+                continue
+            newest = 0.0
+            digests = {}
+            for file in sorted(folder.rglob("*")):
+                if file.is_file() and not file.is_symlink():
+                    digests[file.relative_to(folder).as_posix()] = file_digest(file)
+                    newest = max(newest, file.stat().st_mtime)
+            try:
+                submission = read_submission(folder / "submission.toml")
+                kind = submission.kind
+                owner = submission.owner
+            except ExabenchError:
+                kind = "?"
+                owner = folder.name.partition("--")[0]
+            date = datetime.datetime.fromtimestamp(newest, datetime.UTC).date().isoformat()
+            found.append(Pending(0, folder.name, kind, owner, date, digest_of(digests), str(folder)))
         return sorted(found, key=lambda one: (one.date, one.slug))
 
     def answered(self, pending: Pending) -> bool:
@@ -42,21 +58,18 @@ class Folders:
         """The folder itself, if it holds plain files of a bearable size."""
         folder = self._folder(pending)
         for file in sorted(folder.rglob("*")):
+            name = file.relative_to(folder).as_posix()
             if file.is_symlink() or not (file.is_file() or file.is_dir()):
-                raise SubmissionRefused(
-                    "unsafe-files", f"{file.relative_to(folder).as_posix()} is a link or no plain file"
-                )
+                raise SubmissionRefused("unsafe-files", f"{name} is a link or no plain file")
             if file.is_file() and file.stat().st_size > LARGEST:
-                raise SubmissionRefused(
-                    "too-large", f"{file.relative_to(folder).as_posix()} is larger than {LARGEST:,} bytes"
-                )
-        slug = read_submission(folder / SUBMISSION).slug
+                raise SubmissionRefused("too-large", f"{name} is larger than {LARGEST:,} bytes")
+        slug = read_submission(folder / "submission.toml").slug
         if slug != folder.name:
             raise BadInput(f"the folder must be called {slug}, as its submission is")
         return folder
 
     def answer(self, pending: Pending, answer: Answer) -> None:
-        """answer.json, where it was refused."""
+        """Write answer.json, where it was refused."""
         if answer.reason:
             write(self._folder(pending) / ANSWER, json_text(answer.as_json()))
 
@@ -69,17 +82,3 @@ class Folders:
 
     def _folder(self, pending: Pending) -> Path:
         return Ledger(self.board).pending / pending.slug
-
-
-def _pending(folder: Path) -> Pending:
-    """What a folder holds, as far as it can be told; `revision` changes with any of its files."""
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and not file.is_symlink()]
-    content = {file.relative_to(folder).as_posix(): file_digest(file) for file in files}
-    try:
-        submission = read_submission(folder / SUBMISSION)
-        kind, owner = submission.kind, submission.owner
-    except ExabenchError:
-        kind, owner = "?", folder.name.partition("--")[0]
-    newest = max((file.stat().st_mtime for file in files), default=0.0)
-    date = datetime.datetime.fromtimestamp(newest, datetime.UTC).date().isoformat()
-    return Pending(0, folder.name, kind, owner, date, digest_of(content), str(folder))

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,21 @@ MODEL = "/model"
 """Where the model folder lies inside."""
 
 _PACKAGE = PACKAGE.resolve()
-_HIDDEN = ("mini",)  # of the package: a collection, and so its judgements
+_COLLECTION = str(_PACKAGE / "mini")  # it comes with the package, and its judgements with it
 _NOBODY = "65534"
 # Root's own processes may write some of these although they have no capability left.
 _READ_ONLY = ("sys", "fs", "irq", "bus", "acpi", "driver", "pressure", "scsi", "tty")
 _EMPTY = ("kcore", "keys", "key-users", "kmsg", "mtrr", "sysrq-trigger", "timer_list", "slabinfo", "kallsyms")
+_ENVIRONMENT = {
+    "HOME": "/tmp",
+    "USER": "nobody",
+    "PATH": "/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "EXABENCH_CACHE": "/tmp/cache",
+}
 _PASSED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 _ADVICE = "install bubblewrap 0.8 or newer (apt-get install bubblewrap), allow user namespaces to it (sysctl user.*)"
 
@@ -61,29 +71,63 @@ def jail_command(
     Descriptors: `seccomp` to read its filter from, `info` to say there which process is its first.
     """
     limits = limits or JailLimits()
-    command = [
-        shutil.which("bwrap") or "bwrap",
-        "--unshare-all",
-        "--unshare-user",
-        "--disable-userns",
-        "--die-with-parent",
-        "--new-session",
-    ]
+    command = [shutil.which("bwrap") or "bwrap"]
+    command += ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"]
     command += ["--clearenv", "--cap-drop", "ALL", "--uid", _NOBODY, "--gid", _NOBODY, "--hostname", "jail"]
     command += ["--size", str(limits.files), "--tmpfs", "/tmp"]  # first: this very installation may lie in /tmp
-    command += [*_system(), *_python(), "--proc", "/proc", *_covered(), "--dev", "/dev"]
-    command += ["--size", str(limits.files), "--tmpfs", "/dev/shm"]
-    for device in _gpus():
-        command += ["--dev-bind", device, device]
+
+    # The system, the Python installation, the environment and the package, each where it lies.
+    shown = ["/usr"]
+    for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
+        if os.path.islink(name):
+            command += ["--symlink", os.readlink(name), name]
+        elif os.path.isdir(name):
+            shown.append(name)
+    for name in (sys.base_prefix, sys.prefix, str(_PACKAGE)):
+        if name not in shown and not Path(name).is_relative_to("/usr"):
+            shown.append(name)
+    for name in shown:
+        command += ["--ro-bind", name, name]
+    for name in ("/etc/ld.so.cache", "/etc/alternatives"):
+        command += ["--ro-bind-try", name, name]
+    command += ["--tmpfs", _COLLECTION, "--remount-ro", _COLLECTION]
+
+    command += ["--proc", "/proc"]
+    for name in _READ_ONLY:
+        folder = f"/proc/{name}"
+        if os.path.isdir(folder):
+            command += ["--ro-bind", folder, folder]
+    for name in _EMPTY:
+        file = f"/proc/{name}"
+        if os.path.exists(file):
+            command += ["--ro-bind", "/dev/null", file]
+
+    command += ["--dev", "/dev", "--size", str(limits.files), "--tmpfs", "/dev/shm"]
+    gpus = [str(device) for device in sorted(Path("/dev").glob("nvidia*")) if not device.is_dir()]
+    for name in gpus:
+        command += ["--dev-bind", name, name]
     if model is not None:
         command += ["--ro-bind", str(Path(model).resolve()), MODEL]
-    for name, value in _environment().items():
+
+    environment = dict(_ENVIRONMENT)
+    for name in _PASSED:
+        if name in os.environ:
+            environment[name] = os.environ[name]
+    for name, value in environment.items():
         command += ["--setenv", name, value]
     if seccomp is not None:
         command += ["--seccomp", str(seccomp)]
     if info is not None:
         command += ["--info-fd", str(info)]
-    return [*command, "--chdir", "/tmp", "--remount-ro", "/dev", "--remount-ro", "/", "--", *_limited(limits), *program]
+    command += ["--chdir", "/tmp", "--remount-ro", "/dev", "--remount-ro", "/", "--"]
+
+    # prlimit's own limits are the kernel's: what the watch (exabench.bench.sandbox._process) may see too late.
+    cores = os.cpu_count() or 1
+    command += ["/usr/bin/prlimit", f"--nproc={limits.processes + 16 * cores}", f"--fsize={limits.files}"]
+    command += [f"--cpu={int(limits.seconds * cores) + 1}", "--nofile=1024", "--core=0"]
+    if not gpus:  # a driver maps far more than it takes
+        command.append(f"--data={2 * limits.memory}")
+    return [*command, "--", *program]
 
 
 def check_jail() -> None:
@@ -94,69 +138,3 @@ def check_jail() -> None:
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no word why"])[-1]
         raise SubmissionRefused("no-sandbox", f"bubblewrap does not start ({said}): {_ADVICE}")
-
-
-def _system() -> Iterator[str]:
-    yield from ("--ro-bind", "/usr", "/usr")
-    for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
-        if os.path.islink(name):
-            yield from ("--symlink", os.readlink(name), name)
-        elif os.path.isdir(name):
-            yield from ("--ro-bind", name, name)
-    for name in ("/etc/ld.so.cache", "/etc/alternatives"):
-        yield from ("--ro-bind-try", name, name)
-
-
-def _python() -> Iterator[str]:
-    """The installation, the environment and the package, where they lie."""
-    for place in dict.fromkeys((sys.base_prefix, sys.prefix, str(_PACKAGE))):
-        if not Path(place).is_relative_to("/usr"):
-            yield from ("--ro-bind", place, place)
-    for name in _HIDDEN:
-        yield from ("--tmpfs", str(_PACKAGE / name), "--remount-ro", str(_PACKAGE / name))
-
-
-def _covered() -> Iterator[str]:
-    for name in _READ_ONLY:
-        if (place := Path("/proc", name)).is_dir():
-            yield from ("--ro-bind", str(place), str(place))
-    for name in _EMPTY:
-        if (place := Path("/proc", name)).exists():
-            yield from ("--ro-bind", "/dev/null", str(place))
-
-
-def _gpus() -> list[str]:
-    return sorted(str(device) for device in Path("/dev").glob("nvidia*") if not device.is_dir())
-
-
-def _environment() -> dict[str, str]:
-    environment = {
-        "HOME": "/tmp",
-        "USER": "nobody",
-        "PATH": "/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "EXABENCH_CACHE": "/tmp/cache",
-    }
-    for name in _PASSED:
-        if name in os.environ:
-            environment[name] = os.environ[name]
-    return environment
-
-
-def _limited(limits: JailLimits) -> list[str]:
-    """prlimit's own limits are the kernel's: what the watch (exabench.bench.sandbox._process) may see too late."""
-    cores = os.cpu_count() or 1
-    command = [
-        "/usr/bin/prlimit",
-        f"--nproc={limits.processes + 16 * cores}",
-        f"--fsize={limits.files}",
-        f"--cpu={int(limits.seconds * cores) + 1}",
-        "--nofile=1024",
-        "--core=0",
-    ]
-    if not _gpus():  # a driver maps far more than it takes
-        command.append(f"--data={2 * limits.memory}")
-    return [*command, "--"]

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from exabench.bench.sandbox._jail import JailLimits, jail_command
@@ -19,15 +19,15 @@ from exabench.core.errors import printable
 from exabench.models.screening import SubmissionRefused
 
 TICK = 0.05  # seconds between two looks at memory and processes
-_CHUNK = 1 << 16
-_TAIL = 4_000  # bytes of what it says on stderr that are kept
-_SIGNALS = {128 + 24: "time-limit", 128 + 25: "crashed"}  # SIGXCPU; SIGXFSZ
+_CHUNK = 1 << 16  # bytes: what a pipe holds
+_TAIL = 4_000  # bytes that are kept of the end of stderr
+_EXIT_CODES = {128 + 24: "time-limit", 128 + 25: "crashed"}  # SIGXCPU; SIGXFSZ
 
 
 class Jailed:
-    """A running program. Every way out of here (an answer too late or too long, its end) kills it and all its kin.
+    """A running program. An answer too late or too long, or its end, kills it and every process that it began.
 
-    It dies with the thread that began it, so that nothing outlives whoever asked.
+    It dies with the thread that began it, so that nothing outlives the caller.
     """
 
     def __init__(
@@ -35,37 +35,42 @@ class Jailed:
     ) -> None:
         self.limits = limits or JailLimits()
         self._refused: SubmissionRefused | None = None
-        self._line = bytearray()
+        self._received = bytearray()
         self._unsent = bytearray()
-        self._said = bytearray()
+        self._stderr = bytearray()
         self._started = time.monotonic()
         self._stopped = threading.Event()
-        with _filter() as seccomp, _pipe() as (info_read, info):
+        seccomp = seccomp_filter()
+        read, write = os.pipe()
+        with open(os.memfd_create("seccomp"), "w+b") as file, open(read, "rb") as reader, open(write, "wb") as info:
+            file.write(seccomp)
+            file.seek(0)
+            descriptor = file.fileno() if seccomp else None
             self._process = subprocess.Popen(
-                jail_command(program, model, self.limits, seccomp=seccomp, info=info),
+                jail_command(program, model, self.limits, seccomp=descriptor, info=info.fileno()),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
-                env={},  # the jail's first process is bubblewrap itself, and what it was given can be read there
-                pass_fds=[descriptor for descriptor in (seccomp, info) if descriptor is not None],
+                env={},  # the jail's first process is bubblewrap itself, and its environment can be read there
+                pass_fds=[file.fileno(), info.fileno()],
             )
-            os.close(info)
-            self._first = _first_process(info_read)
+            info.close()  # else the pipe would not end with bubblewrap's own end of it
+            first = re.search(rb'"child-pid": (\d+)', reader.read())
+        self._first: int | None = None  # a descriptor of the jail's first process; None where bubblewrap failed
+        if first:
+            with contextlib.suppress(ProcessLookupError):
+                self._first = os.pidfd_open(int(first[1]))
         assert self._process.stdin and self._process.stdout and self._process.stderr
+        self._pipes = (self._process.stdin, self._process.stdout, self._process.stderr)
+        for stream in self._pipes:
+            os.set_blocking(stream.fileno(), False)
         self._in = self._process.stdin.fileno()
         self._out = self._process.stdout.fileno()
         self._err = self._process.stderr.fileno()
-        for pipe in (self._in, self._out, self._err):
-            os.set_blocking(pipe, False)
         self._readable = [self._out, self._err]
-        self._watch = threading.Thread(target=self._watched, daemon=True)
+        self._watch = threading.Thread(target=self._watch_limits, daemon=True)
         self._watch.start()
-
-    @property
-    def said(self) -> str:
-        """The end of what the program said on stderr."""
-        return self._said.decode("utf-8", "replace")
 
     def send(self, data: bytes) -> None:
         """Have this sent, when next an answer is waited for."""
@@ -80,27 +85,27 @@ class Jailed:
         while True:
             if self._refused:
                 raise self.stop(self._refused)
-            line, newline, rest = self._line.partition(b"\n")
+            line, newline, rest = self._received.partition(b"\n")
             if newline:
-                self._line = rest
+                self._received = rest
                 return bytes(line)
-            if len(self._line) > self.limits.answer:
+            if len(self._received) > self.limits.answer:
                 raise self.stop(SubmissionRefused("crashed", f"an answer has more than {self.limits.answer} bytes"))
             given = seconds()
             if time.monotonic() - asked > given:
                 raise self.stop(SubmissionRefused("time-limit", f"the model gave no answer in {given:g} seconds"))
             if len(self._unsent) < _CHUNK:
                 self._unsent += feed()
-            self._turn()
+            self._move_bytes()
 
     def stop(self, refused: SubmissionRefused) -> SubmissionRefused:
-        """Kill it and all its kin; `refused`, or what was found before that, is what every later call raises."""
+        """Kill it with all its processes; `refused`, or the refusal before it, is what every later call raises."""
         self._refused = self._refused or refused
         self.close()
         return self._refused
 
     def close(self) -> None:
-        """Kill it and all its kin, and wait until the jail is gone."""
+        """Kill it with all its processes, and wait until the jail is gone."""
         self._refused = self._refused or SubmissionRefused("crashed", "the jail was closed")
         self._stopped.set()
         self._watch.join()
@@ -109,77 +114,62 @@ class Jailed:
         if self._first is not None:
             os.close(self._first)
             self._first = None
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            assert pipe is not None
-            pipe.close()
+        for stream in self._pipes:
+            stream.close()
 
-    # -- pipes -------------------------------------------------------------------------------------------------------
-
-    def _turn(self) -> None:
-        """Wait for a pipe, a moment at most, and move what can be moved."""
+    def _move_bytes(self) -> None:
+        """Wait for a pipe, TICK at most, and move the bytes that can be moved."""
         poll = select.poll()
         for pipe in self._readable:
             poll.register(pipe, select.POLLIN)
         if self._unsent:
             poll.register(self._in, select.POLLOUT)
         for pipe, _ in poll.poll(1000 * TICK):
-            if pipe == self._in:
-                self._write()
+            try:
+                if pipe == self._in:
+                    sent = os.write(pipe, self._unsent[:_CHUNK])
+                    del self._unsent[:sent]
+                    continue
+                data = os.read(pipe, _CHUNK)
+            except BlockingIOError:
                 continue
-            data = self._read(pipe)
-            if data is None:
+            except BrokenPipeError:  # it reads no more, but its last lines are still read
+                self._unsent.clear()
+                continue
+            if not data:
                 self._readable.remove(pipe)
                 if pipe == self._out:
-                    self._ended()
+                    self._refuse_ended()
             elif pipe == self._out:
-                self._line += data
+                self._received += data
             else:
-                self._said = (self._said + data)[-_TAIL:]
+                self._stderr = (self._stderr + data)[-_TAIL:]
 
-    def _write(self) -> None:
-        try:
-            del self._unsent[: os.write(self._in, self._unsent[:_CHUNK])]
-        except BlockingIOError:
-            pass
-        except BrokenPipeError:  # it reads no more; what it still has to say is read to its end
-            self._unsent.clear()
-
-    @staticmethod
-    def _read(pipe: int) -> bytes | None:
-        """What is there to read; None at the end."""
-        try:
-            return os.read(pipe, _CHUNK) or None
-        except BlockingIOError:
-            return b""
-
-    def _ended(self) -> None:
-        """Its output has ended: say why."""
+    def _refuse_ended(self) -> None:
+        """Raise SubmissionRefused: its output has ended, with this exit code and this last line on stderr."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
         code = self._process.returncode
         why = f"the model's process ended ({code})"
-        lines = self.said.strip().splitlines()
+        lines = self._stderr.decode("utf-8", "replace").strip().splitlines()
         if lines:
             why += f": {printable(lines[-1], 200)}"
-        raise self.stop(SubmissionRefused(_SIGNALS.get(code, "crashed"), why))
+        raise self.stop(SubmissionRefused(_EXIT_CODES.get(code, "crashed"), why))
 
-    # -- the watch ---------------------------------------------------------------------------------------------------
-
-    def _watched(self) -> None:
+    def _watch_limits(self) -> None:
         """Until it is stopped: kill it when it has too many processes, too much memory or too much time."""
         limits = self.limits
         while not self._stopped.wait(TICK):
-            kin = descendants(self._process.pid)
+            processes = descendants(self._process.pid)
             if time.monotonic() - self._started > limits.seconds:
-                self._refused = SubmissionRefused("time-limit", f"the model took more than {limits.seconds:g} seconds")
-            elif len(kin) > limits.processes:
-                self._refused = SubmissionRefused(
-                    "crashed", f"the model started more than {limits.processes} processes"
-                )
-            elif sum(map(_memory, kin)) > limits.memory:
-                self._refused = SubmissionRefused("out-of-memory", f"the model took more than {limits.memory} bytes")
+                refused = SubmissionRefused("time-limit", f"the model took more than {limits.seconds:g} seconds")
+            elif len(processes) > limits.processes:
+                refused = SubmissionRefused("crashed", f"the model started more than {limits.processes} processes")
+            elif sum(map(_memory, processes)) > limits.memory:
+                refused = SubmissionRefused("out-of-memory", f"the model took more than {limits.memory} bytes")
             else:
                 continue
+            self._refused = refused
             self._kill()
             return
 
@@ -214,40 +204,3 @@ def _memory(pid: int) -> int:
             if line.startswith((b"RssAnon:", b"RssShmem:")):
                 total += int(line.split()[1]) << 10
     return total
-
-
-@contextlib.contextmanager
-def _pipe() -> Iterator[tuple[int, int]]:
-    """A pipe; its end for writing is to be closed by whoever gives it away."""
-    read, write = os.pipe()
-    try:
-        yield read, write
-    finally:
-        os.close(read)
-
-
-def _first_process(info: int) -> int | None:
-    """The jail's first process, held by a descriptor, as bubblewrap tells it; None where it did not get that far."""
-    text = b""
-    while piece := os.read(info, 4096):
-        text += piece
-    found = re.search(rb'"child-pid": (\d+)', text)
-    if found is None:
-        return None
-    try:
-        return os.pidfd_open(int(found[1]))
-    except ProcessLookupError:
-        return None
-
-
-@contextlib.contextmanager
-def _filter() -> Iterator[int | None]:
-    """A descriptor from which the filter of system calls can be read once; None where there is no filter."""
-    program = seccomp_filter()
-    if not program:
-        yield None
-        return
-    with _pipe() as (read, write):
-        os.write(write, program)
-        os.close(write)
-        yield read

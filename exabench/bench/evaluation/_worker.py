@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -42,82 +41,65 @@ class WorkItem:
         return f"{self.slug} on {self.task} ({', '.join(self.candidates)})"
 
 
-def work_items(cells: Iterable[tuple[str, str, str]]) -> list[WorkItem]:
-    """(submission, task, candidates) as work items, in the order of the first cell of each."""
-    lists: dict[tuple[str, str], list[str]] = {}
-    for slug, task, candidates in cells:
-        lists.setdefault((slug, task), []).append(candidates)
-    return [WorkItem(slug, task, tuple(names)) for (slug, task), names in lists.items()]
+class BoardWorker:
+    """One worker: the model of its last submission stays loaded, and so do the lists that it read.
 
+    A model that is not `trusted` runs in the sandbox, never in this process.
+    """
 
-@dataclass(frozen=True)
-class BoardWork:
-    """How a worker of a board begins; `trusted`: models run in its own process, else in the sandbox."""
-
-    board: Path
-    data: Path | None
-    trusted: bool = True
-
-    def __call__(self) -> Callable[[WorkItem], list[Computed]]:
-        """The function that computes a work item, list by list."""
-        return _BoardWorker(self).run_item
-
-
-class _BoardWorker:
-    """One worker: the model of its last submission stays loaded, and so do the lists that it read."""
-
-    def __init__(self, work: BoardWork) -> None:
-        self._work = work
-        self._ledger = Ledger(work.board)
+    def __init__(self, board: Path, data: Path | None, trusted: bool) -> None:
+        self._ledger = Ledger(board)
+        self._data = data
+        self._trusted = trusted
         self._evaluator = functools.lru_cache(maxsize=_EVALUATORS)(self._read_evaluator)
         self._loaded: tuple[Submission, Reranker] | None = None
 
-    def run_item(self, item: WorkItem) -> list[Computed]:
+    def __call__(self, item: WorkItem) -> list[Computed]:
         """Compute an item on each of its lists."""
         submission = self._ledger.submission(self._ledger.submission_file(item.slug))
-        return [self._cell(submission, self._evaluator(item.task, name)) for name in item.candidates]
+        return [self._compute(submission, self._evaluator(item.task, name)) for name in item.candidates]
 
     def _read_evaluator(self, task: str, name: str) -> RerankEvaluator:
         candidates = self._ledger.one_candidates(task, name)
         run = self._ledger.candidates_run(candidates)
-        return RerankEvaluator(single_task(task), candidates, run, self._work.data, self._ledger.lock)
+        return RerankEvaluator(single_task(task), candidates, run, self._data, self._ledger.lock)
 
-    def _cell(self, submission: Submission, evaluator: RerankEvaluator) -> Computed:
+    def _compute(self, submission: Submission, evaluator: RerankEvaluator) -> Computed:
         names = (submission.slug, evaluator.task.name, evaluator.candidates.name)
         file = self._ledger.result_file(*names)
         run_file = self._ledger.run_file(*names)
         if submission.kind in EXTERNAL_RUN_KINDS:
             result = evaluator.result(submission.slug, "run", read_run(run_file, submission.slug))
             return None if _is_current(file, result) else (result, None)
-        trusted = self._work.trusted
         if submission.kind == "baseline":
-            trusted = False  # its command runs anywhere without saying so
             reranker = reranker_of(submission.reranker, qrels=evaluator.qrels)
+            command = evaluator.command(submission.slug)  # it runs anywhere without --trusted
         else:
-            reranker = self._model(submission)
-        command = evaluator.command(submission.slug, trusted=trusted)
+            reranker = self._load(submission)
+            command = evaluator.command(submission.slug, trusted=self._trusted)
         result, run = evaluator.evaluate(reranker, submission.slug, submission.kind, command)
         if run_file.is_file() and _is_current(file, result):
             return None
         return evaluator.time_latency(result, reranker), run
 
-    def _model(self, submission: Submission) -> Reranker:
-        """The submission's reranker; the one before it is let go first, so that one model is in memory at a time."""
-        if self._loaded is None or self._loaded[0] != submission:
-            if self._loaded is not None and hasattr(self._loaded[1], "close"):
-                self._loaded[1].close()
-            self._loaded = None
-            self._loaded = (submission, self._load(submission))
-        return self._loaded[1]
-
     def _load(self, submission: Submission) -> Reranker:
+        """The submission's reranker; the one before it is let go first, so that one model is in memory at a time."""
+        if self._loaded is not None and self._loaded[0] == submission:
+            return self._loaded[1]
+        if self._loaded is not None and hasattr(self._loaded[1], "close"):
+            self._loaded[1].close()
+        self._loaded = None
         options = reranker_options(submission)
-        if self._work.trusted:
-            return reranker_of(submission.reranker, lock=self._ledger.lock, **options)
-        from exabench.bench.sandbox import Sandboxed
+        lock = self._ledger.lock
+        reranker: Reranker
+        if self._trusted:
+            reranker = reranker_of(submission.reranker, lock=lock, **options)
+        else:
+            from exabench.bench.sandbox import Sandboxed
 
-        model = options.pop("model")
-        return Sandboxed(submission.reranker, model, options, lock=self._ledger.lock)
+            reranker = Sandboxed(submission.reranker, options.pop("model"), options, lock=lock)
+        self._loaded = (submission, reranker)
+        return reranker
 
 
 def reranker_options(submission: Submission) -> dict[str, Any]:

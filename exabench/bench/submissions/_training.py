@@ -1,4 +1,4 @@
-"""The report of a training, as it lies beside a submission: read, held against its shape, and never trusted."""
+"""The report of a training, as it lies beside a submission: read, checked against its shape, and never trusted."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ _FARTHEST = 10**15  # a number beyond it means nothing, and its digits would fil
 _Count = Annotated[int, Meta(ge=-_FARTHEST, le=_FARTHEST)]
 _Number = Annotated[float, Meta(ge=-_FARTHEST, le=_FARTHEST)]
 _Table = dict[str, Any]
+_CURVES = re.compile(r"step,epoch,groups,loss,rate,gradient_norm,dev\n(?:[0-9.,e+-]+\n)+")
 
 
 class _Base(Record, frozen=True):
@@ -113,55 +114,46 @@ class _Report(Record, frozen=True):
     checks: list[_Check]
 
 
-_CURVES = re.compile(r"step,epoch,groups,loss,rate,gradient_norm,dev\n(?:[0-9.,e+-]+\n)+")
-
-
 def read_training(folder: str | Path) -> Training:
     """The report of a training that lies in `folder`. Raises BadInput where a file is not what `exabench train` writes.
 
     Nothing in it can act: every file is shown as text.
     """
-    folder = Path(folder)
-    files = {name: _plain_bytes(folder / name) for name in TRAINING_FILES}
-    texts = {name: _text(folder / name, data) for name, data in files.items()}
-    file = folder / "training.json"
-    values = _parsed(from_json, texts, file)
+    files = {}
+    texts = {}
+    for name in TRAINING_FILES:
+        file = Path(folder, name)
+        try:
+            if file.is_symlink() or not file.is_file():  # a link could lead anywhere
+                raise BadInput("must be a plain file: the report of a training is there whole or not at all", file=file)
+            if file.stat().st_size > _LARGEST_FILE:
+                raise BadInput(f"is larger than the {_LARGEST_FILE:,} bytes that a report may have", file=file)
+            files[name] = file.read_bytes()
+            texts[name] = files[name].decode()
+        except OSError as error:
+            raise BadInput(f"cannot be read ({error.strerror})", file=file) from error
+        except UnicodeDecodeError as error:
+            raise BadInput("is not UTF-8 text", file=file) from error
+
+    file = Path(folder, "training.json")
+    try:
+        values = from_json(texts["training.json"])
+        file = Path(folder, "recipe.toml")
+        recipe = tomllib.loads(texts["recipe.toml"])
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"cannot be read ({printable(str(error), 200)})", file=file) from error
+
+    file = Path(folder, "training.json")
     if isinstance(values, dict):
         values.pop("sealed", None)  # version 0.1 wrote digests of all files there
     if not _is_shallow(values, _DEEPEST):
         raise BadInput(f"is nested deeper than {_DEEPEST} levels, so `exabench train` did not write it", file=file)
     read(_Report, values, file=file, what="the report")
-    if _parsed(tomllib.loads, texts, folder / "recipe.toml") != values["recipe"]:
-        raise BadInput("is not the recipe that training.json holds", file=folder / "recipe.toml")
+    if recipe != values["recipe"]:
+        raise BadInput("is not the recipe that training.json holds", file=Path(folder, "recipe.toml"))
     if not _CURVES.fullmatch(texts["curves.csv"]):
-        raise BadInput("is not a table of the steps of a training", file=folder / "curves.csv")
+        raise BadInput("is not a table of the steps of a training", file=Path(folder, "curves.csv"))
     return Training(values, files)
-
-
-def _plain_bytes(file: Path) -> bytes:
-    """A file's bytes as they are; a link could lead anywhere, and what is large is no report."""
-    try:
-        if file.is_symlink() or not file.is_file():
-            raise BadInput("must be a plain file: the report of a training is there whole or not at all", file=file)
-        if file.stat().st_size > _LARGEST_FILE:
-            raise BadInput(f"is larger than the {_LARGEST_FILE:,} bytes that a report may have", file=file)
-        return file.read_bytes()
-    except OSError as error:
-        raise BadInput(f"cannot be read ({error.strerror})", file=file) from error
-
-
-def _text(file: Path, data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise BadInput("is not UTF-8 text", file=file) from error
-
-
-def _parsed(parse: Any, texts: Mapping[str, str], file: Path) -> Any:
-    try:
-        return parse(texts[file.name])
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"cannot be read ({printable(str(error), 200)})", file=file) from error
 
 
 def _is_shallow(value: Any, levels: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,11 +22,11 @@ from exabench.bench.submissions import (
     submission_text,
 )
 from exabench.core.errors import BadInput, ExabenchError, MissingExtra, UnknownName
-from exabench.core.files import digest_of, packed
+from exabench.core.files import packed
 from exabench.core.nouns import Progress, Run, Submission, silent
 from exabench.core.options import NOT_OPTIONS
 from exabench.hub.client import is_repo
-from exabench.measure.runs import completed, read_run, run_digest, run_text
+from exabench.measure.runs import completed, read_run, run_text
 from exabench.parts.assembly import check_part
 from exabench.parts.assembly import reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS
@@ -54,16 +55,6 @@ class CheckedSubmission:
                 files[f"models/{slug}/{name}"] = data
         return files
 
-    def digests(self) -> dict[str, str]:
-        """The digest of the submission, of each run and of the report, by name."""
-        slug = self.submission.slug
-        digests = {"submission": digest_of(submission_text(self.submission))}
-        for (task, candidates), run in self.runs.items():
-            digests[f"run {task} over {candidates}"] = run_digest(run, slug)
-        if self.training:
-            digests["training.json"] = digest_of(self.training.files["training.json"])
-        return digests
-
 
 def check(
     file: str | Path, runs: Sequence[str], ledger: Ledger, *, public: bool = False, queued: bool = False
@@ -77,20 +68,19 @@ def check(
     problems: list[str] = []
     submission: Submission | None = None
     training: Training | None = None
+    folder = Path(file).parent
     try:
-        submission = _placed(read_submission(file), Path(file).parent)
-        training = _training(submission, Path(file).parent)
+        submission = _with_model_path(read_submission(file), folder)
+        if submission.kind == "model" and (folder / TRAINING_FILES[0]).exists():
+            training = read_training(folder)
     except ExabenchError as error:
         problems.append(str(error))
     if submission:
-        problems += _part_problems(submission)
-        problems += _problems(submission, runs)
-        problems += _reproducibility_problems(submission, runs, public, queued)
-        problems += _name_problems(submission, ledger)
+        problems += _problems(submission, bool(runs), ledger, public, queued)
     checked_runs: dict[tuple[str, str], Run] = {}
     for given in runs:
         try:
-            task, candidates, run = _fitting(ledger, given)
+            task, candidates, run = _read_run(ledger, given)
             if (task, candidates) in checked_runs:
                 raise BadInput(f"two runs are given for {task} over {candidates}; keep one")
             checked_runs[task, candidates] = run
@@ -101,42 +91,60 @@ def check(
     return CheckedSubmission(submission, training, checked_runs)
 
 
-def _placed(submission: Submission, folder: Path) -> Submission:
+def _with_model_path(submission: Submission, folder: Path) -> Submission:
     """The submission with the model "." as a path from where the board is used, one without this machine if it can."""
     if submission.model != "." or submission.kind != "model":
         return submission
-    here, there = Path.cwd(), folder.resolve()
-    inside = here in there.parents
-    model = (there.relative_to(here) if inside else there).as_posix()
+    path = folder.resolve()
+    if Path.cwd() in path.parents:
+        path = path.relative_to(Path.cwd())
+    model = path.as_posix()
     if not model.isprintable():
         raise BadInput("cannot stand on a page: its path holds a sign that does not print; rename it", file=folder)
     return replace(submission, model=model)
 
 
-def _training(submission: Submission, folder: Path) -> Training | None:
-    """The report beside a submission's file, where exabench trained the model."""
-    there = submission.kind == "model" and (folder / TRAINING_FILES[0]).exists()
-    return read_training(folder) if there else None
-
-
-def _problems(submission: Submission, runs: Sequence[str]) -> list[str]:
-    """A name that is not the sender's to give, and runs that must or must not be there."""
+def _problems(submission: Submission, has_runs: bool, ledger: Ledger, public: bool, queued: bool) -> list[str]:
+    """Everything that is wrong with a submission on this board, but for its runs."""
     problems = []
+    name = submission.name
+    slug = submission.slug
+    kind = submission.kind
+    if kind in ("model", "api"):
+        problems += _part_problems(submission)
+
     if submission.withdrawn:
         problems.append("withdrawn is for `exabench bench withdraw` to say; leave it out")
-    if submission.kind == "baseline" or submission.slug in {f"exabench--{name}" for name in BASELINES}:
-        problems.append(f"{submission.name}: baselines are exabench's own; send a ranking as kind run")
-    if submission.kind == "run" and not runs:
+    if kind == "baseline" or slug in {f"exabench--{baseline}" for baseline in BASELINES}:
+        problems.append(f"{name}: baselines are exabench's own; send a ranking as kind run")
+    if kind == "run" and not has_runs:
         problems.append("a submission of kind run needs at least one --run TASK=RUN")
-    if submission.kind == "model" and runs:
+    if kind == "model" and has_runs:
         problems.append("a submission of kind model is run by exabench itself: leave --run out")
+
+    # Only the board of its owner takes a model that nobody else has, or that may change.
+    if public and kind == "model":
+        if not is_repo(submission.model):
+            problems.append("model must be a Hub id (owner/name) on a board that others run")
+        if not COMMIT.fullmatch(submission.revision):
+            problems.append("revision must be the model's commit (40 hex digits) on a board that others run")
+    elif queued and kind == "model" and not submission.revision:
+        problems.append("revision must pin the model: a commit of the Hub, or the digest of its folder")
+    if queued and kind == "api" and not has_runs:
+        problems.append("a submission of kind api comes with its runs: send it with `exabench bench submit`")
+
+    file = ledger.submission_file(slug)
+    withdrawn = ledger.submission(file).withdrawn if file.is_file() else ""
+    if withdrawn:
+        problems.append(f"{name} was withdrawn ({withdrawn}): it stays listed so; send it under another name")
+    else:
+        for other in ledger.twins(slug):
+            problems.append(f"{name} differs from the filed {other} in case only; take another name")
     return problems
 
 
 def _part_problems(submission: Submission) -> list[str]:
     """An unknown reranker, or an option that it does not have, lacks, or has with another type."""
-    if submission.kind not in ("model", "api"):
-        return []
     name = submission.reranker
     if name in BASELINES:
         return [f"reranker {name} needs no model: it is a baseline of every board"]
@@ -154,64 +162,32 @@ def _part_problems(submission: Submission) -> list[str]:
     return []
 
 
-def _reproducibility_problems(submission: Submission, runs: Sequence[str], public: bool, queued: bool) -> list[str]:
-    """Only one's own board takes a model that nobody else has, or that may change."""
-    problems = []
-    if public and submission.kind == "model":
-        if not is_repo(submission.model):
-            problems.append("model must be a Hub id (owner/name) on a board that others run")
-        if not COMMIT.fullmatch(submission.revision):
-            problems.append("revision must be the model's commit (40 hex digits) on a board that others run")
-    elif queued and submission.kind == "model" and not submission.revision:
-        problems.append("revision must pin the model: a commit of the Hub, or the digest of its folder")
-    if queued and submission.kind == "api" and not runs:
-        problems.append("a submission of kind api comes with its runs: send it with `exabench bench submit`")
-    return problems
-
-
-def _name_problems(submission: Submission, ledger: Ledger) -> list[str]:
-    """What is filed on this board under the name, or nearly."""
-    filed = ledger.submission_file(submission.slug)
-    if filed.is_file():
-        withdrawn = ledger.submission(filed).withdrawn
-        if withdrawn:
-            return [f"{submission.name} was withdrawn ({withdrawn}): it stays listed so; send it under another name"]
-    return [
-        f"{submission.name} differs from the filed {other} in case only; take another name"
-        for other in ledger.twins(submission.slug)
-    ]
-
-
-def _fitting(ledger: Ledger, given: str) -> tuple[str, str, Run]:
+def _read_run(ledger: Ledger, given: str) -> tuple[str, str, Run]:
+    """`given` (TASK=RUN or TASK@CANDIDATES=RUN) as a task, the name of the list that the run fits, and the run."""
     match = _RUN.fullmatch(given)
     if not match:
         raise BadInput(f"--run {given!r} must read TASK=RUN or TASK@CANDIDATES=RUN")
+    file = match["file"]
     task = single_task(match["task"]).name
-    run = read_run(match["file"])
-    lists = ledger.candidates(task)
+    run = read_run(file)
     if match["candidates"]:
         chosen = ledger.one_candidates(task, match["candidates"])
         completed(run, ledger.candidates_run(chosen))
         return task, chosen.name, run
-    fitting = [candidates.name for candidates in lists if _fits(run, ledger.candidates_run(candidates))]
+    names = []
+    fitting = []
+    for candidates in ledger.candidates(task):
+        names.append(candidates.name)
+        ranking = ledger.candidates_run(candidates)
+        with contextlib.suppress(BadInput):  # it ranks a passage or answers a query that is not in this list
+            completed(run, ranking)
+            fitting.append(candidates.name)
     if not fitting:
-        names = ", ".join(candidates.name for candidates in lists) or "none"
-        raise BadInput(
-            f"ranks passages outside every candidate list of {task} on this board ({names})", file=match["file"]
-        )
+        there = ", ".join(names) or "none"
+        raise BadInput(f"ranks passages outside every candidate list of {task} on this board ({there})", file=file)
     if len(fitting) > 1:
-        raise BadInput(
-            f"fits {' and '.join(fitting)}; say which with --run {task}@{fitting[0]}=RUN", file=match["file"]
-        )
+        raise BadInput(f"fits {' and '.join(fitting)}; say which with --run {task}@{fitting[0]}=RUN", file=file)
     return task, fitting[0], run
-
-
-def _fits(run: Run, candidates: Run) -> bool:
-    try:
-        completed(run, candidates)
-    except BadInput:
-        return False
-    return True
 
 
 # -- runs of an API, made on the sender's machine ----------------------------------------------------------------------

@@ -110,7 +110,7 @@ def compare(
     metric = metric or (metrics_of(single_task(task))[0] if task else "nDCG@10")
     runs = [run if isinstance(run, Run) else read_run(run) for run in (a, b, *others)]
     measured = [measurement(run, judged, convention, [metric], task=task) for run in runs]
-    return _tested([(name, "", *pair) for pair in combinations(measured, 2)], metric, test)
+    return _compare_pairs([(name, "", *pair) for pair in combinations(measured, 2)], metric, test)
 
 
 def compare_submissions(
@@ -129,19 +129,22 @@ def compare_submissions(
     compared. Raises BadInput where none is left.
     """
     ledger = Ledger(Path(board))
-    slugs = [name.replace("/", "--") for name in (a, b)]
-    found = [{(r.task, r.candidates.name): r.measurement for r in ledger.results(slug)} for slug in slugs]
-    for slug, results in zip(slugs, found, strict=True):
+    found = []
+    for slug in (a.replace("/", "--"), b.replace("/", "--")):
+        results = {(result.task, result.candidates.name): result.measurement for result in ledger.results(slug)}
         if not results:
             raise BadInput(f"{slug} has no result there", file=board)
-    shared = sorted(found[0].keys() & found[1].keys())
+        found.append(results)
+    first, second = found
+    shared = sorted(first.keys() & second.keys())
     chosen = [pair for pair in shared if task in (None, pair[0]) and candidates in (None, pair[1])]
     if not chosen:
         there = ", ".join(f"{pair[0]} ({pair[1]})" for pair in shared) or "nothing"
         wanted = f" of {task or 'any task'} ({candidates or 'any candidates'})" if task or candidates else ""
-        raise BadInput(f"{slugs[0]} and {slugs[1]} share no result{wanted}; they share: {there}", file=board)
-    pairs = [(f"{pair[0]} ({pair[1]})", pair[1], found[0][pair], found[1][pair]) for pair in chosen]
-    return _tested(pairs, metric, test)
+        names = " and ".join(name.replace("/", "--") for name in (a, b))
+        raise BadInput(f"{names} share no result{wanted}; they share: {there}", file=board)
+    pairs = [(f"{pair[0]} ({pair[1]})", pair[1], first[pair], second[pair]) for pair in chosen]
+    return _compare_pairs(pairs, metric, test)
 
 
 def comparison_table(*_: Any, **__: Any) -> NoReturn:
@@ -149,7 +152,7 @@ def comparison_table(*_: Any, **__: Any) -> NoReturn:
     raise BadInput("comparison_table is gone: write exabench.compare(run, run, ..., task=...).latex()")
 
 
-def _tested(
+def _compare_pairs(
     pairs: Sequence[tuple[str, str, Measurement, Measurement]], metric: str | None, test: str
 ) -> ComparisonTable:
     """The comparison of each (name, candidate list, A, B)."""

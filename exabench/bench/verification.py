@@ -209,8 +209,8 @@ def _differences(filed: Any, found: Any, path: str = "") -> list[str]:
 def check(board: str | Path) -> list[str]:
     """Every problem of every file under a leaderboard's folder, one line each; an empty list is a good board."""
     ledger = Ledger(Path(board))
-    problems: list[str] = []
-    known: set[Path] = set()
+    problems = []
+    known = set()
     for kind, file in ledger.files():
         known.add(file)
         try:

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from exabench.bench.candidates import RerankEvaluator, make_candidates
-from exabench.bench.evaluation._worker import BoardWorker, WorkItem
-from exabench.bench.evaluation._worker import reranker_options as reranker_options
 from exabench.bench.ledger import Ledger, last_values, read_result
 from exabench.bench.measurement import METRICS, measurement, metrics_of, today
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS
 from exabench.core.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
-from exabench.core.nouns import BoardChange, Measurement, Progress, Qrels, Result, Run, silent
+from exabench.core.nouns import BoardChange, Measurement, Progress, Qrels, Result, Run, Submission, silent
+from exabench.core.options import accepts
 from exabench.core.parallel import run_items
 from exabench.measure.runs import read_run
 from exabench.parts.assembly import reranker as reranker_of
-from exabench.parts.rerankers import Reranker
+from exabench.parts.rerankers import RERANKERS, Reranker
 from exabench.tasks.catalogue import expand, single_task
 from exabench.tasks.collections import judgements_of
 
 SAME = 1e-9
 """Two numbers that are no further apart are the same."""
+_DECLARED = ("strategy", "template", "precision")
+_EVALUATORS = 64  # candidate lists with their judgements and texts that a worker holds
+
+Computed: TypeAlias = tuple[Result, Run | None] | None
+"""A new result with the run that exabench made for it; None where the filed result still holds."""
 
 
 # -- one run ---------------------------------------------------------------------------------------------------
@@ -138,9 +143,9 @@ def run_board(
     items = [WorkItem(slug, of_task, tuple(names)) for (slug, of_task), names in names_of.items()]
 
     # Workers compute, and this process records: one result after the other, with its line in the change log.
-    begin = partial(BoardWorker, ledger.folder, None if data is None else Path(data), trusted)
+    begin = functools.partial(BoardWorker, ledger.folder, None if data is None else Path(data), trusted)
     recorder = ResultRecorder(ledger, reason)
-    files_of: dict[int, list[Path]] = {}
+    files_of = {}
     outcomes = run_items(items, begin, engine=engine, workers=workers, model_of=lambda item: item.slug)
     for done, (place, outcome) in enumerate(outcomes, 1):
         item = items[place]
@@ -194,6 +199,117 @@ def merge_results(board: str | Path, staged: str | Path, slug: str, *, reason: s
         files.append(recorder.record(result, run))
     recorder.record_removed({slug})
     return files
+
+
+# -- a worker ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """One submission on all candidate lists of one task, in their order.
+
+    In its last bit a score depends on the batch that it was part of, and the lists of one task share texts. A model
+    goes through them one after the other, so that every engine gives the same bytes.
+    """
+
+    slug: str
+    task: str
+    candidates: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.slug} on {self.task} ({', '.join(self.candidates)})"
+
+
+class BoardWorker:
+    """One worker: the model of its last submission stays loaded, and so do the lists that it read.
+
+    A model that is not `trusted` runs in the sandbox, never in this process.
+    """
+
+    def __init__(self, board: Path, data: Path | None, trusted: bool) -> None:
+        self._ledger = Ledger(board)
+        self._data = data
+        self._trusted = trusted
+        self._evaluator = functools.lru_cache(maxsize=_EVALUATORS)(self._read_evaluator)
+        self._loaded: tuple[Submission, Reranker] | None = None
+
+    def __call__(self, item: WorkItem) -> list[Computed]:
+        """Compute an item on each of its lists."""
+        submission = self._ledger.submission(self._ledger.submission_file(item.slug))
+        return [self._compute(submission, self._evaluator(item.task, name)) for name in item.candidates]
+
+    def _read_evaluator(self, task: str, name: str) -> RerankEvaluator:
+        candidates = self._ledger.one_candidates(task, name)
+        run = self._ledger.candidates_run(candidates)
+        return RerankEvaluator(single_task(task), candidates, run, self._data, self._ledger.lock)
+
+    def _compute(self, submission: Submission, evaluator: RerankEvaluator) -> Computed:
+        names = (submission.slug, evaluator.task.name, evaluator.candidates.name)
+        file = self._ledger.result_file(*names)
+        run_file = self._ledger.run_file(*names)
+        if submission.kind in EXTERNAL_RUN_KINDS:
+            result = evaluator.result(submission.slug, "run", read_run(run_file, submission.slug))
+            return None if _is_current(file, result) else (result, None)
+        if submission.kind == "baseline":
+            reranker = reranker_of(submission.reranker, qrels=evaluator.qrels)
+            command = evaluator.command(submission.slug)  # it runs anywhere without --trusted
+        else:
+            reranker = self._load(submission)
+            command = evaluator.command(submission.slug, trusted=self._trusted)
+        result, run = evaluator.evaluate(reranker, submission.slug, submission.kind, command)
+        if run_file.is_file() and _is_current(file, result):
+            return None
+        return evaluator.time_latency(result, reranker), run
+
+    def _load(self, submission: Submission) -> Reranker:
+        """The submission's reranker; the one before it is let go first, so that one model is in memory at a time."""
+        if self._loaded is not None and self._loaded[0] == submission:
+            return self._loaded[1]
+        if self._loaded is not None and hasattr(self._loaded[1], "close"):
+            self._loaded[1].close()
+        self._loaded = None
+        options = reranker_options(submission)
+        lock = self._ledger.lock
+        reranker: Reranker
+        if self._trusted:
+            reranker = reranker_of(submission.reranker, lock=lock, **options)
+        else:
+            from exabench.bench.sandbox import Sandboxed
+
+            reranker = Sandboxed(submission.reranker, options.pop("model"), options, lock=lock)
+        self._loaded = (submission, reranker)
+        return reranker
+
+
+def reranker_options(submission: Submission) -> dict[str, Any]:
+    """The options of the reranker of a submission of kind model, its model and revision among them.
+
+    `strategy`, `template` and `precision` are descriptions where the part has no such option.
+    """
+    options = {}
+    known = accepts(RERANKERS[submission.reranker])
+    for name in _DECLARED:
+        if name in known and getattr(submission, name):
+            options[name] = getattr(submission, name)
+    options.update(submission.options)
+    options["model"] = submission.model
+    if submission.revision:
+        options["revision"] = submission.revision
+    return options
+
+
+def _is_current(file: Path, result: Result) -> bool:
+    """Is the filed result the same but for its date and its timing? An edited one never is."""
+    if not file.is_file():
+        return False
+    try:
+        filed = read_result(file)
+    except BadInput:
+        return False
+    cost = result.cost
+    if cost is not None and filed.cost is not None:
+        cost = replace(cost, timing=filed.cost.timing)
+    return filed == replace(result, created=filed.created, cost=cost)
 
 
 # -- recording ---------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ from exabench.core.files import (
     write,
     writing,
 )
-from exabench.core.nouns import BoardChange, Candidates, Cost, Result, Run, Submission
+from exabench.core.nouns import BoardChange, Candidates, Result, Run, Submission
 from exabench.core.records import Record, as_builtins, read
 from exabench.measure.runs import read_run, write_run
 
@@ -108,8 +108,8 @@ class Ledger:
 
     def readable_submissions(self) -> tuple[dict[str, Submission], dict[str, BadInput]]:
         """The submissions that can be read, and why the others cannot, both by slug."""
-        readable: dict[str, Submission] = {}
-        problems: dict[str, BadInput] = {}
+        readable = {}
+        problems = {}
         for file in sorted((self.folder / "submissions").glob("*.toml")):
             try:
                 readable[file.stem] = self.submission(file)
@@ -398,24 +398,21 @@ def read_result(file: Path, *, of: str = "") -> Result:
     if not of and digest_of(body) != digest:
         raise BadInput("was edited: its digest does not fit its content; run `exabench bench run` again", file=file)
     result = read(Result, body, file=file, what="does not hold a result:")
-    if _result_body(result) != body or not _is_sound(result.cost):  # a key too many, or a number no model can have
+    if _result_body(result) != body or not _is_sound(body["cost"]):  # a key too many, or a number no model can have
         raise BadInput("does not hold a result: `exabench bench run` writes other fields", file=file)
     if (file.parent.name, file.stem) != (result.submission, f"{result.task}.{result.candidates.name}"):
         raise BadInput("lies under another name than its content says", file=file)
     return result
 
 
-def _is_sound(cost: Cost | None) -> bool:
+def _is_sound(cost: dict[str, Any] | None) -> bool:
     """No amount is below zero: these numbers cannot be recomputed from the run."""
     if cost is None:
         return True
-    if set(cost.rpp) != {"paper", "exact"} or set(cost.qpp) != {"paper", "exact"}:
-        return False
-    tables: list[Mapping[str, Any]] = [vars(cost), cost.repairs, cost.rpp, cost.qpp]
-    if cost.timing is not None:
-        tables.append(vars(cost.timing))
-    for table in tables:
-        for value in table.values():
-            if isinstance(value, int | float) and value < 0:
-                return False
-    return True
+    return {*cost["rpp"]} == {*cost["qpp"]} == {"paper", "exact"} and not _has_negative(cost)
+
+
+def _has_negative(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_negative, value.values()))
+    return isinstance(value, int | float) and value < 0

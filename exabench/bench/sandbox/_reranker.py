@@ -14,13 +14,13 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-import exabench.hub.client
 from exabench.bench.sandbox._jail import JailLimits, check_jail
 from exabench.bench.sandbox._process import Jailed
 from exabench.core.errors import printable
 from exabench.core.files import cache_folder, replacing_folder
 from exabench.core.nouns import ModelFolder, Passage, Query, Usage
 from exabench.core.records import Record, as_builtins
+from exabench.hub import client
 from exabench.models.screening import (
     ERROR_CLASSES,
     SizeLimits,
@@ -44,28 +44,28 @@ def fetch_screened(
     """
     check_libraries()
     here = Path(model).is_dir()
-    if here or not exabench.hub.client.is_repo(model):
+    if here or not client.is_repo(model):
         if here:
             screened(model, limits)  # before anything reads it whole
-        found = exabench.hub.client.model_folder(model, revision, lock)
+        found = client.model_folder(model, revision, lock)
         screened(found.path, limits)
         return found
     if revision.startswith("sha256:"):
         raise SubmissionRefused(
             "invalid-submission", f"the revision of {model} must be a commit of the Hub, not a digest"
         )
-    commit = exabench.hub.client.pinned(model, revision or None, lock, kind="model")
+    commit = client.pinned(model, revision or None, lock, kind="model")
     folder = cache_folder("strangers") / model.replace("/", "--") / commit
     if not folder.is_dir():
-        files = exabench.hub.client.model_files(model, commit)
+        files = client.model_files(model, commit)
 
         def read(file: str, start: int, end: int) -> bytes:
             end = min(end, files[file])
-            return exabench.hub.client.file_part(model, file, commit, start, end) if start < end else b""
+            return client.file_part(model, file, commit, start, end) if start < end else b""
 
         wanted = sorted(screened_repo(files, read, limits).files)
         with replacing_folder(folder) as fresh:
-            exabench.hub.client.snapshot(model, commit, wanted, fresh)
+            client.snapshot(model, commit, wanted, fresh)
             shutil.rmtree(fresh / ".cache", ignore_errors=True)  # the client's notes
     screened(folder, limits)
     return ModelFolder(model, folder, commit)

@@ -65,7 +65,7 @@ def check(
     a Hub id at a commit and nothing else. `queued`: taken from a queue, where a model is pinned and an API's runs are
     there. Raises BadInput that lists every problem.
     """
-    problems: list[str] = []
+    problems = []
     submission: Submission | None = None
     training: Training | None = None
     folder = Path(file).parent

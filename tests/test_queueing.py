@@ -200,7 +200,7 @@ def test_what_fails_outside_goes_on_waiting_and_a_full_disk_ends_the_queue(board
     ],
 )
 def test_every_error_has_a_class_and_tells_no_path(error, reason):
-    found = refusal("a--b", error, "2024-01-01")
+    found = refusal("a--b", error)
     assert found.reason == reason and "/home" not in found.message
     assert read(Answer, json.loads(json.dumps(found.as_json()))) == found
 

@@ -230,6 +230,9 @@ def check(board: str | Path) -> list[str]:
 
 def _check_file(ledger: Ledger, kind: str, file: Path) -> None:
     """Check one file of a board, with the kind that `Ledger.files` gives it. Raises BadInput."""
+    if kind in ("training", "run") and not ledger.submission_file(file.parent.name).is_file():
+        raise BadInput("belongs to no submission", file=file)
+
     if kind == "board":
         settings = ledger.settings()
         for names in (settings["tasks"], *settings.get("views", {}).values()):
@@ -239,8 +242,6 @@ def _check_file(ledger: Ledger, kind: str, file: Path) -> None:
         ledger.submission(file)
 
     elif kind == "training":
-        if not ledger.submission_file(file.parent.name).is_file():
-            raise BadInput("belongs to no submission", file=file)
         read_training(file.parent)
 
     elif kind == "candidates":
@@ -262,8 +263,6 @@ def _check_file(ledger: Ledger, kind: str, file: Path) -> None:
 
     elif kind == "run":
         task, _, name = file.name.removesuffix(".trec.gz").partition(".")
-        if file.parent.name not in ledger.submissions():
-            raise BadInput("belongs to no submission", file=file)
         completed(read_run(file), ledger.candidates_run(ledger.one_candidates(task, name)))
 
     elif kind == "result":

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeAlias
 from exabench.bench.candidates import RerankEvaluator, make_candidates
 from exabench.bench.ledger import Ledger, last_values, read_result
 from exabench.bench.measurement import METRICS, measurement, metrics_of, today
-from exabench.bench.submissions import EXTERNAL_RUN_KINDS
+from exabench.bench.submissions import EXTERNAL_RUN_KINDS, OPTION_KEYS
 from exabench.core.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
 from exabench.core.nouns import BoardChange, Measurement, Progress, Qrels, Result, Run, Submission, silent
 from exabench.core.options import accepts
@@ -23,9 +23,7 @@ from exabench.parts.rerankers import RERANKERS, Reranker
 from exabench.tasks.catalogue import expand, single_task
 from exabench.tasks.collections import judgements_of
 
-SAME = 1e-9
-"""Two numbers that are no further apart are the same."""
-_DECLARED = ("strategy", "template", "precision")
+SAME = 1e-9  # two numbers that are no further apart are the same
 _EVALUATORS = 64  # candidate lists with their judgements and texts that a worker holds
 
 Computed: TypeAlias = tuple[Result, Run | None] | None
@@ -288,7 +286,7 @@ def reranker_options(submission: Submission) -> dict[str, Any]:
     """
     options = {}
     known = accepts(RERANKERS[submission.reranker])
-    for name in _DECLARED:
+    for name in OPTION_KEYS:
         if name in known and getattr(submission, name):
             options[name] = getattr(submission, name)
     options.update(submission.options)

@@ -16,19 +16,16 @@ from typing import TypeAlias
 
 from exabench.bench.evaluation import merge_results, run_board
 from exabench.bench.ledger import Ledger
-from exabench.bench.measurement import today
-from exabench.bench.queue._folder_queue import ANSWER
-from exabench.bench.queue._folder_queue import Folders as Folders
-from exabench.bench.queue._pending import Answer as Answer
-from exabench.bench.queue._pending import Pending, acceptance
-from exabench.bench.queue._pending import public_line as public_line
-from exabench.bench.queue._pending import refusal as refusal
-from exabench.bench.queue._pull_requests import Requests as Requests
+from exabench.bench.queue._folder_queue import ANSWER, Folders
+from exabench.bench.queue._pending import Answer, Pending, acceptance, public_line, refusal
+from exabench.bench.queue._pull_requests import Requests
 from exabench.bench.submitting import check, file_on
 from exabench.core.errors import CannotWrite, MissingExtra, OutsideFailed
 from exabench.core.files import json_text, only_writer, read_json, write, writing
 from exabench.core.nouns import Progress, silent
 from exabench.core.records import read
+
+__all__ = ["Answer", "Folders", "Queue", "Requests", "public_line", "raise_waiting", "refusal", "work_off"]
 
 Queue: TypeAlias = Folders | Requests
 """Where submissions wait for a board."""
@@ -72,7 +69,7 @@ def work_off(
                 queue.finish(pending)
             except OutsideFailed as error:
                 note(f"{pending.slug}: put off: {error}")
-                yield refusal(pending.slug, error, today())
+                yield refusal(pending.slug, error)
                 continue
             shutil.rmtree(staging, ignore_errors=True)
             with contextlib.suppress(OSError):  # other submissions were begun there
@@ -99,50 +96,47 @@ def _answer_to(
     reason: str,
     note: Callable[[str], None],
 ) -> Answer:
-    """The answer to one submission, kept in `staging` until it is given; a good one is filed with its results first."""
+    """Check a submission, evaluate it on a board in `staging`, and file it with its results, or say why not.
+
+    The answer is kept in `staging` until it is given.
+    """
     file = staging / ANSWER
     if file.is_file():  # it was found before, but perhaps not given
         return read(Answer, read_json(file), file=file)
+    real = Ledger(queue.board)
+    own = Ledger(staging / "board")
     try:
-        slug = _evaluate_and_file(queue, pending, staging, evaluate, reason)
-        answer = acceptance(slug, list(Ledger(queue.board).results(slug)), today())
+        sent = queue.fetch(pending, staging / "sent")
+
+        # A board with the same settings and candidates, and no result but those of this submission.
+        with writing(own.folder):
+            own.folder.mkdir(parents=True, exist_ok=True)
+            for name in ("board.toml", "lock.json"):
+                if (real.folder / name).is_file() and not (own.folder / name).is_file():
+                    write(own.folder / name, (real.folder / name).read_bytes())
+            if not (own.folder / "candidates").is_symlink():
+                os.symlink((real.folder / "candidates").resolve(), own.folder / "candidates")
+
+        runs = []
+        for run in sorted((sent / "runs").glob("*.trec.gz")):
+            task, _, candidates = run.name.removesuffix(".trec.gz").partition(".")
+            runs.append(f"{task}@{candidates}={run}")
+        checked = check(sent / "submission.toml", runs, real, public=queue.public, queued=True)
+        slug = checked.submission.slug
+        file_on(checked, own)
+        evaluate(own.folder, slugs=[slug])
+
+        # Everything is there: the real board gets it.
+        real.add_submission(checked.submission)
+        real.add_training(slug, checked.training)
+        merge_results(real.folder, own.folder, slug, reason=reason)
+        answer = acceptance(slug, real.results(slug))
     except (OutsideFailed, CannotWrite):
         raise
     except Exception as error:  # whatever the files of a sender bring about is an answer, and no end of the queue
-        answer = refusal(pending.slug, error, today())
+        answer = refusal(pending.slug, error)
         if answer.waits:
             return answer
         note(f"{pending.slug}: refused: {error!r}")
     write(file, json_text(answer.as_json()))
     return answer
-
-
-def _evaluate_and_file(
-    queue: Queue, pending: Pending, staging: Path, evaluate: Callable[..., object], reason: str
-) -> str:
-    """Check a submission, evaluate it on a board in `staging`, and file it with its results; its slug."""
-    real = Ledger(queue.board)
-    sent = queue.fetch(pending, staging / "sent")
-
-    # A board with the same settings and candidates, and no result but those of this submission.
-    folder = staging / "board"
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("board.toml", "lock.json"):
-            if (real.folder / name).is_file() and not (folder / name).is_file():
-                write(folder / name, (real.folder / name).read_bytes())
-        if not (folder / "candidates").is_symlink():
-            os.symlink((real.folder / "candidates").resolve(), folder / "candidates")
-
-    runs = []
-    for file in sorted((sent / "runs").glob("*.trec.gz")):
-        task, _, candidates = file.name.removesuffix(".trec.gz").partition(".")
-        runs.append(f"{task}@{candidates}={file}")
-    checked = check(sent / "submission.toml", runs, real, public=queue.public, queued=True)
-    file_on(checked, Ledger(folder))
-    slug = checked.submission.slug
-    evaluate(folder, slugs=[slug])
-    real.add_submission(checked.submission)
-    real.add_training(slug, checked.training)
-    merge_results(real.folder, folder, slug, reason=reason)
-    return slug

@@ -56,7 +56,7 @@ class Folders:
 
     def fetch(self, pending: Pending, to: Path) -> Path:
         """The folder itself, if it holds plain files of a bearable size."""
-        folder = self._folder(pending)
+        folder = Path(pending.url)
         for file in sorted(folder.rglob("*")):
             name = file.relative_to(folder).as_posix()
             if file.is_symlink() or not (file.is_file() or file.is_dir()):
@@ -71,14 +71,11 @@ class Folders:
     def answer(self, pending: Pending, answer: Answer) -> None:
         """Write answer.json, where it was refused."""
         if answer.reason:
-            write(self._folder(pending) / ANSWER, json_text(answer.as_json()))
+            write(Path(pending.url) / ANSWER, json_text(answer.as_json()))
 
     def finish(self, pending: Pending) -> None:
         """Take a scored one out of the queue."""
-        folder = self._folder(pending)
+        folder = Path(pending.url)
         if not (folder / ANSWER).is_file():
             with writing(folder):
                 shutil.rmtree(folder)
-
-    def _folder(self, pending: Pending) -> Path:
-        return Ledger(self.board).pending / pending.slug

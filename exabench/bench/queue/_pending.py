@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from exabench.bench.measurement import today
 from exabench.core.errors import BadInput, ExabenchError, MissingExtra, OutsideFailed, plural, printable
 from exabench.core.nouns import Result
 from exabench.core.records import as_builtins
@@ -73,7 +74,7 @@ class Answer:
         return "\n".join(lines)
 
 
-def acceptance(slug: str, results: Sequence[Result], date: str) -> Answer:
+def acceptance(slug: str, results: Iterable[Result]) -> Answer:
     """The answer to a submission that is on the board."""
     rows = []
     for result in results:
@@ -91,14 +92,14 @@ def acceptance(slug: str, results: Sequence[Result], date: str) -> Answer:
                 "first_stage": result.first_stage[metric],
             }
         )
-    return Answer(slug, date, scores=tuple(rows))
+    return Answer(slug, today(), scores=tuple(rows))
 
 
-def refusal(slug: str, error: Exception, date: str) -> Answer:
+def refusal(slug: str, error: Exception) -> Answer:
     """The answer to a submission that cannot be scored: nothing of the runner's paths, and no traceback."""
     if not isinstance(error, ExabenchError):
         reason = "out-of-memory" if isinstance(error, MemoryError) else "crashed"
-        return Answer(slug, date, reason, f"the runner met {type(error).__name__}")
+        return Answer(slug, today(), reason, f"the runner met {type(error).__name__}")
     text = str(error)
     named = _CLASSED.search(text)  # SubmissionRefused writes it so; an error of another process is its text alone
     if named:
@@ -112,7 +113,7 @@ def refusal(slug: str, error: Exception, date: str) -> Answer:
         reason = "unreachable"
     else:
         reason = "crashed"
-    return Answer(slug, date, reason, public_line(text))
+    return Answer(slug, today(), reason, public_line(text))
 
 
 def public_line(text: str) -> str:

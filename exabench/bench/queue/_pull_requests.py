@@ -22,7 +22,12 @@ from exabench.hub.client import dataset_snapshot, until_seen
 from exabench.models.screening import SubmissionRefused
 
 _TITLE = re.compile(r"Submit (?P<name>[A-Za-z0-9._-]+/[A-Za-z0-9._-]+) \((?P<kind>[a-z]+)\)")
-_RUN = r"[a-z0-9][a-z0-9._+-]{0,200}\.trec\.gz"
+_REPORT = "|".join(map(re.escape, (*TRAINING_FILES, DRAWING)))
+_PLACE = re.compile(
+    r"submissions/([A-Za-z0-9._-]+)\.toml"
+    r"|runs/([A-Za-z0-9._-]+)/[a-z0-9][a-z0-9._+-]{0,200}\.trec\.gz"
+    rf"|models/([A-Za-z0-9._-]+)/(?:{_REPORT})"
+)
 _UNPACKED = 1 << 30  # bytes of the largest run, unpacked
 _MOST = 2000  # files of one submission
 _RETRIES = 4
@@ -116,7 +121,17 @@ class Requests:
 
         with replacing_folder(to) as folder:
             fetched = folder / "fetched"
-            file = self._get(f"submissions/{slug}.toml", listed, pending, fetched)
+
+            def fetch(path: str) -> Path:
+                if path not in listed:
+                    raise SubmissionRefused("invalid-submission", f"{path} is missing")
+                size = listed[path].size
+                if size > LARGEST:
+                    raise SubmissionRefused("too-large", f"{path} has {size:,} bytes; at most {LARGEST:,} are taken")
+                dataset_snapshot(self.repo, pending.revision, only=[path], to=fetched)
+                return fetched / path
+
+            file = fetch(f"submissions/{slug}.toml")
             submission = read_submission(file)
             if submission.slug != slug:  # the owner is looked up by the slug, so path and content must name one entry
                 raise SubmissionRefused(
@@ -128,23 +143,14 @@ class Requests:
                 runs = [path for path in listed if path.startswith(f"runs/{slug}/")]
             (folder / "runs").mkdir()
             for path in sorted(runs):
-                run = self._get(path, listed, pending, fetched)
+                run = fetch(path)
                 _check_unpacked(run)
                 os.replace(run, folder / "runs" / run.name)
             for path in sorted(listed):
                 if path.startswith(f"models/{slug}/"):
-                    report = self._get(path, listed, pending, fetched)
+                    report = fetch(path)
                     os.replace(report, folder / report.name)
             shutil.rmtree(fetched)
-
-    def _get(self, path: str, listed: Mapping[str, hub.Listed], pending: Pending, to: Path) -> Path:
-        if path not in listed:
-            raise SubmissionRefused("invalid-submission", f"{path} is missing")
-        size = listed[path].size
-        if size > LARGEST:
-            raise SubmissionRefused("too-large", f"{path} has {size:,} bytes; at most {LARGEST:,} are taken")
-        dataset_snapshot(self.repo, pending.revision, only=[path], to=to)
-        return to / path
 
 
 def _mark(pending: Pending) -> str:
@@ -161,14 +167,12 @@ def _only_slug(changed: list[str]) -> str:
             "invalid-submission",
             f"the pull request changes {plural(len(changed), 'file')}; at least 1, at most {_MOST}",
         )
-    slugs = {path.split("/")[1].removesuffix(".toml") for path in changed if "/" in path}
-    slug = min(slugs, default="")
-    own = re.escape(slug)
-    report = "|".join(map(re.escape, (*TRAINING_FILES, DRAWING)))
-    allowed = re.compile(rf"submissions/{own}\.toml|runs/{own}/{_RUN}|models/{own}/({report})")
-    is_name = NAME.fullmatch(slug.replace("--", "/", 1)) is not None
+    slugs = set()
     for path in changed:
-        if len(slugs) > 1 or not is_name or not allowed.fullmatch(path):
+        place = _PLACE.fullmatch(path)
+        slug = "".join(place.groups("")) if place else ""  # one of the three groups, or none
+        slugs.add(slug)
+        if len(slugs) > 1 or not NAME.fullmatch(slug.replace("--", "/", 1)):
             raise SubmissionRefused(
                 "invalid-submission",
                 f"a pull request may change submissions/SLUG.toml, runs/SLUG/ and the report in models/SLUG/ of one "

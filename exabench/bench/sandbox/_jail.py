@@ -58,10 +58,13 @@ class JailLimits:
     processes: int = 64
 
 
+LIMITS = JailLimits()
+
+
 def jail_command(
     program: Sequence[str],
-    model: str | Path | None = None,
-    limits: JailLimits | None = None,
+    model: Path | None = None,
+    limits: JailLimits = LIMITS,
     *,
     seccomp: int | None = None,
     info: int | None = None,
@@ -70,7 +73,6 @@ def jail_command(
 
     Descriptors: `seccomp` to read its filter from, `info` to say there which process is its first.
     """
-    limits = limits or JailLimits()
     command = [shutil.which("bwrap") or "bwrap"]
     command += ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"]
     command += ["--clearenv", "--cap-drop", "ALL", "--uid", _NOBODY, "--gid", _NOBODY, "--hostname", "jail"]
@@ -107,14 +109,13 @@ def jail_command(
     for name in gpus:
         command += ["--dev-bind", name, name]
     if model is not None:
-        command += ["--ro-bind", str(Path(model).resolve()), MODEL]
+        command += ["--ro-bind", str(model.resolve()), MODEL]
 
-    environment = dict(_ENVIRONMENT)
+    for name, value in _ENVIRONMENT.items():
+        command += ["--setenv", name, value]
     for name in _PASSED:
         if name in os.environ:
-            environment[name] = os.environ[name]
-    for name, value in environment.items():
-        command += ["--setenv", name, value]
+            command += ["--setenv", name, os.environ[name]]
     if seccomp is not None:
         command += ["--seccomp", str(seccomp)]
     if info is not None:

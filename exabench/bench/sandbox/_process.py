@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from exabench.bench.sandbox._jail import JailLimits, jail_command
+from exabench.bench.sandbox._jail import LIMITS, JailLimits, jail_command
 from exabench.bench.sandbox._seccomp import seccomp_filter
 from exabench.core.errors import printable
 from exabench.models.screening import SubmissionRefused
@@ -30,10 +30,8 @@ class Jailed:
     It dies with the thread that began it, so that nothing outlives the caller.
     """
 
-    def __init__(
-        self, program: Sequence[str], model: str | Path | None = None, limits: JailLimits | None = None
-    ) -> None:
-        self.limits = limits or JailLimits()
+    def __init__(self, program: Sequence[str], model: Path | None = None, limits: JailLimits = LIMITS) -> None:
+        self._limits = limits
         self._refused: SubmissionRefused | None = None
         self._received = bytearray()
         self._unsent = bytearray()
@@ -47,7 +45,7 @@ class Jailed:
             file.seek(0)
             descriptor = file.fileno() if seccomp else None
             self._process = subprocess.Popen(
-                jail_command(program, model, self.limits, seccomp=descriptor, info=info.fileno()),
+                jail_command(program, model, limits, seccomp=descriptor, info=info.fileno()),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -89,8 +87,8 @@ class Jailed:
             if newline:
                 self._received = rest
                 return bytes(line)
-            if len(self._received) > self.limits.answer:
-                raise self.stop(SubmissionRefused("crashed", f"an answer has more than {self.limits.answer} bytes"))
+            if len(self._received) > self._limits.answer:
+                raise self.stop(SubmissionRefused("crashed", f"an answer has more than {self._limits.answer} bytes"))
             given = seconds()
             if time.monotonic() - asked > given:
                 raise self.stop(SubmissionRefused("time-limit", f"the model gave no answer in {given:g} seconds"))
@@ -158,9 +156,9 @@ class Jailed:
 
     def _watch_limits(self) -> None:
         """Until it is stopped: kill it when it has too many processes, too much memory or too much time."""
-        limits = self.limits
+        limits = self._limits
         while not self._stopped.wait(TICK):
-            processes = descendants(self._process.pid)
+            processes = _descendants(self._process.pid)
             if time.monotonic() - self._started > limits.seconds:
                 refused = SubmissionRefused("time-limit", f"the model took more than {limits.seconds:g} seconds")
             elif len(processes) > limits.processes:
@@ -181,7 +179,7 @@ class Jailed:
         self._process.kill()
 
 
-def descendants(pid: int) -> list[int]:
+def _descendants(pid: int) -> list[int]:
     """The processes that a process began, and theirs; those whose parent died belong to the jail's first process."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from exabench.bench.sandbox._jail import JailLimits, check_jail
+from exabench.bench.sandbox._jail import LIMITS, JailLimits, check_jail
 from exabench.bench.sandbox._process import Jailed
 from exabench.core.errors import printable
 from exabench.core.files import cache_folder, replacing_folder
@@ -31,11 +31,10 @@ from exabench.models.screening import (
 )
 
 WORKER = (sys.executable, "-I", "-B", "-m", "exabench.bench.sandbox._worker")
-Job = tuple[Query, Sequence[Passage]]
 
 
 def fetch_screened(
-    model: str, revision: str = "", lock: str | Path | None = None, limits: SizeLimits | None = None
+    model: str, revision: str, lock: Path | None = None, limits: SizeLimits | None = None
 ) -> ModelFolder:
     """The model of a folder, a package or the Hub (see hub.model_folder), of which nothing has been loaded.
 
@@ -177,7 +176,7 @@ class Conversation:
             line = self._jailed.exchange(lambda: self._limits.query)
             return _read_answer(line, Scores).for_passages(len(passages))
 
-    def score_many(self, jobs: Iterable[Job]) -> Iterator[tuple[list[float], Usage | None]]:
+    def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage | None]]:
         """Scores and usage of each job, in order; jobs are read as the model asks for them.
 
         A caller that leaves before the end ends the jail. Raises SubmissionRefused.
@@ -238,19 +237,15 @@ class Sandboxed(Conversation):
     def __init__(
         self,
         part: str,
-        model: str | ModelFolder,
+        model: str,
         options: Mapping[str, Any] | None = None,
-        limits: JailLimits | None = None,
+        limits: JailLimits = LIMITS,
         *,
-        lock: str | Path | None = None,
+        lock: Path | None = None,
     ) -> None:
-        own = dict(options or {})
-        limits = limits or JailLimits()
         check_jail()
+        own = dict(options or {})
         revision = str(own.pop("revision", ""))
-        if isinstance(model, ModelFolder):  # the client's cache is links, which lead out of any jail
-            revision = model.revision
-            model = model.name
         folder = fetch_screened(model, revision, lock, SizeLimits(weights=limits.weights))
         super().__init__(WORKER, folder.path, limits, {"part": part, "options": own})
         self.precision = self._about.precision or ""

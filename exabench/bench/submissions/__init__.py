@@ -29,11 +29,13 @@ _RUN_HERE = ("model", "api")
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 NAME = re.compile(rf"{_PART}/{_PART}")
 LINK = re.compile(r"https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]*)?")
+OPTION_KEYS = ("strategy", "template", "precision")
+"""The keys that stand for options of the same name, where the part has them."""
+
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 _LARGEST = 1 << 16  # bytes
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECASE)
-_SAID_TWICE = ("strategy", "template", "precision")  # keys that stand for options of the same name
 
 
 # -- the fields: one table, which the check of a file and the page on submitting both read -----------------------------
@@ -266,7 +268,7 @@ def _problems(values: dict[str, Any]) -> list[str]:
         for key in ("model", "revision"):
             if key in options:
                 problems.append(f"options must not hold {key}; say it beside them")
-        for key in _SAID_TWICE:
+        for key in OPTION_KEYS:
             if values.get(key) and options.get(key, values[key]) != values[key]:
                 problems.append(f"{key} and options.{key} must say the same; leave one of them out")
     return problems

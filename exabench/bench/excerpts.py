@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import msgspec
+from msgspec import Meta
 
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, packed, read_json, write
@@ -27,10 +27,6 @@ CUT = 300  # characters of a passage
 MOST = 50_000  # passages of a list whose texts are kept, those of the first ranks first
 
 _TITLE = 120  # characters of a title
-
-
-Excerpt: TypeAlias = Annotated[list[str], msgspec.Meta(min_length=2, max_length=2)]
-"""Title and text."""
 
 
 class ShownQuery(Record, frozen=True):
@@ -54,7 +50,7 @@ class Shown(Record, frozen=True):
     texts: bool
     cut: int
     queries: list[ShownQuery]
-    passages: dict[str, Excerpt]
+    passages: dict[str, Annotated[list[str], Meta(min_length=2, max_length=2)]]
 
 
 def build_excerpts(candidates: Candidates, run: Run, collection: Collection, qrels: Qrels) -> dict[str, Any]:
@@ -98,8 +94,7 @@ def build_excerpts(candidates: Candidates, run: Run, collection: Collection, qre
         queries=queries,
         passages=excerpts,
     )
-    values: dict[str, Any] = as_builtins(shown)
-    return values
+    return dict(as_builtins(shown))
 
 
 def _first_passages(queries: Sequence[ShownQuery]) -> set[str]:

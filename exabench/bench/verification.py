@@ -26,6 +26,8 @@ from exabench.tasks.collections import checked_qrels, open_collection
 
 EXACT = 1e-9
 CLOSE = 5e-4
+# Metrics have their own cells, and the rest names the day and the machine.
+_NOT_COMPARED = ("measurement.metrics", "measurement.per_query", "created", "qrels_source", "versions", "digest")
 REPORTED = ("system", "dataset", "first_stage", "topk", "metric", "value", "source")
 
 
@@ -76,7 +78,9 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
         cell = functools.partial(Cell, result.submission, task, candidates)
         for metric, value in result.measurement.metrics.items():
             yield cell(metric, value, found.measurement.metrics.get(metric), _metric_verdict(metric, result, found))
-        yield cell("everything else", None, None, _other_verdict(result, found))
+        differing = _differences(result_json(result), result_json(found))
+        verdict = f"FAIL: differs in {', '.join(differing[:5])}" if differing else "OK"
+        yield cell("everything else", None, None, verdict)
 
         metric = result.measurement.headline
         value = result[metric]
@@ -180,16 +184,12 @@ def _metric_verdict(metric: str, filed: Result, found: Result) -> str:
     return f"off by {off:.6f}" if off <= CLOSE else f"FAIL: off by {off:.4f}"
 
 
-def _other_verdict(filed: Result, found: Result) -> str:
-    """The verdict on intervals, bounds, tests, counts, digests, state: all but what names the day and the machine."""
-    ignored = {"created", "qrels_source", "digest"}
-    differing = [path for path in _differences(result_json(filed), result_json(found)) if path not in ignored]
-    return f"FAIL: differs in {', '.join(differing[:5])}" if differing else "OK"
-
-
 def _differences(filed: Any, found: Any, path: str = "") -> list[str]:
-    """Where two JSON values differ, as paths; numbers may be EXACT apart, and the metrics have their own cells."""
-    if path in ("measurement.metrics", "measurement.per_query", "versions"):
+    """Where two results as JSON differ, as paths: intervals, bounds, tests, counts, digests, state.
+
+    Numbers may be EXACT apart.
+    """
+    if path in _NOT_COMPARED:
         return []
     if isinstance(filed, dict) and isinstance(found, dict) and set(filed) == set(found):
         differing = []

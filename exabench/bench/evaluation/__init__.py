@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from exabench.bench.candidates import RerankEvaluator, make_candidates
 from exabench.bench.ledger import Ledger, last_values, read_result
@@ -141,7 +141,7 @@ def run_board(
     items = [WorkItem(slug, of_task, tuple(names)) for (slug, of_task), names in names_of.items()]
 
     # Workers compute, and this process records: one result after the other, with its line in the change log.
-    begin = functools.partial(BoardWorker, ledger.folder, None if data is None else Path(data), trusted)
+    begin = functools.partial(BoardWorker, ledger, data, trusted)
     recorder = ResultRecorder(ledger, reason)
     files_of = {}
     outcomes = run_items(items, begin, engine=engine, workers=workers, model_of=lambda item: item.slug)
@@ -186,24 +186,19 @@ def raise_failures(failures: Mapping[str, ExabenchError]) -> NoReturn:
     raise kind(f"{len(failures)} submissions have no new results, all others do: {listed}")
 
 
-def merge_results(board: str | Path, staged: str | Path, slug: str, *, reason: str = "") -> list[Path]:
-    """Take the finished results of `slug`, and their runs, over from another board (`staged`). Returns the files."""
-    ledger = Ledger(Path(board))
-    other = Ledger(Path(staged))
+def merge_results(ledger: Ledger, staged: Ledger, slug: str, reason: str) -> None:
+    """Take the finished results of `slug`, and their runs, over from another board (`staged`)."""
     recorder = ResultRecorder(ledger, reason)
-    files = []
-    for result in other.results(slug):
-        run = read_run(other.run_file(slug, result.task, result.candidates.name), slug)
-        files.append(recorder.record(result, run))
+    for result in staged.results(slug):
+        run = read_run(staged.run_file(slug, result.task, result.candidates.name), slug)
+        recorder.record(result, run)
     recorder.record_removed({slug})
-    return files
 
 
 # -- a worker ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class WorkItem:
+class WorkItem(NamedTuple):
     """One submission on all candidate lists of one task, in their order.
 
     In its last bit a score depends on the batch that it was part of, and the lists of one task share texts. A model
@@ -224,8 +219,8 @@ class BoardWorker:
     A model that is not `trusted` runs in the sandbox, never in this process.
     """
 
-    def __init__(self, board: Path, data: Path | None, trusted: bool) -> None:
-        self._ledger = Ledger(board)
+    def __init__(self, ledger: Ledger, data: str | Path | None, trusted: bool) -> None:
+        self._ledger = ledger
         self._data = data
         self._trusted = trusted
         self._evaluator = functools.lru_cache(maxsize=_EVALUATORS)(self._read_evaluator)

@@ -102,9 +102,11 @@ class Ledger:
     # -- submissions ---------------------------------------------------------------------------------------
 
     def submissions(self) -> dict[str, Submission]:
-        """Every submission by slug, in the order of the slugs."""
-        files = sorted((self.folder / "submissions").glob("*.toml"))
-        return {file.stem: self.submission(file) for file in files}
+        """Every submission by slug, in the order of the slugs. Raises BadInput for one that cannot be read."""
+        readable, problems = self.readable_submissions()
+        for problem in problems.values():
+            raise problem
+        return readable
 
     def readable_submissions(self) -> tuple[dict[str, Submission], dict[str, BadInput]]:
         """The submissions that can be read, and why the others cannot, both by slug."""

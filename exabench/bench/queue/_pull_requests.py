@@ -116,7 +116,7 @@ class Requests:
             if commit in known:
                 before = hub.files(self.repo, commit)
                 break
-        changed = sorted(path for path in {*listed, *before} if listed.get(path) != before.get(path))
+        changed = sorted({path for path, _ in listed.items() ^ before.items()})
         slug = _only_slug(changed)
 
         with replacing_folder(to) as folder:

@@ -6,17 +6,14 @@ SubmissionRefused.
 
 from __future__ import annotations
 
-from exabench.bench.sandbox._jail import JailLimits, check_jail, jail_command
-from exabench.bench.sandbox._process import Jailed
+from exabench.bench.sandbox._jail import Jailed, JailLimits, check_jail, jail_command
 from exabench.bench.sandbox._reranker import Conversation, Sandboxed, fetch_screened
 from exabench.bench.sandbox._seccomp import seccomp_filter
-from exabench.models.screening import SubmissionRefused
 
 __all__ = [
     "Conversation",
     "Jailed",
     "JailLimits",
-    "SubmissionRefused",
     "Sandboxed",
     "check_jail",
     "fetch_screened",

@@ -38,8 +38,8 @@ def candidates(task: str = "mini") -> Candidates:
     )  # fmt: skip
 
 
-def of(task: str = "mini", **options: Any) -> dict[str, Any]:
-    return build_excerpts(candidates(task), RUN, COLLECTION, QRELS, **options)
+def of(task: str = "mini") -> dict[str, Any]:
+    return build_excerpts(candidates(task), RUN, COLLECTION, QRELS)
 
 
 def test_passages_stand_in_first_stage_order_with_their_grades() -> None:
@@ -53,8 +53,9 @@ def test_relevant_counts_judgements_wherever_the_passages_are() -> None:
     assert [query["relevant"] for query in of("trec-dl-2019")["queries"]] == [1, 0]  # from grade 2 there
 
 
-def test_under_an_open_licence_texts_are_shown_in_part() -> None:
-    found = of(cut=12)
+def test_under_an_open_licence_texts_are_shown_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(excerpts, "CUT", 12)
+    found = of()
     assert [query["text"] for query in found["queries"]] == ["first question", "second question"]
     assert found["passages"] == {"a": ["A title", "A text."], "b": ["", "word word…"], "c": ["", ""]}
 

@@ -24,6 +24,7 @@ from exabench.bench.verification import check, verify
 from exabench.cli.bench import bench
 from exabench.core.errors import BadInput, CannotWrite, MissingExtra, OutsideFailed
 from exabench.core.files import read_json
+from exabench.core.records import read
 from exabench.hub.client import model_folder
 from exabench.measure.runs import run_text
 from exabench.models.screening import ERROR_CLASSES, SubmissionRefused
@@ -199,9 +200,9 @@ def test_what_fails_outside_goes_on_waiting_and_a_full_disk_ends_the_queue(board
     ],
 )
 def test_every_error_has_a_class_and_tells_no_path(error, reason):
-    found = refusal("a--b", error, "2024-01-01")
+    found = refusal("a--b", error)
     assert found.reason == reason and "/home" not in found.message
-    assert Answer.of(json.loads(json.dumps(found.as_json()))) == found
+    assert read(Answer, json.loads(json.dumps(found.as_json()))) == found
 
 
 def test_a_public_line_holds_no_path_and_no_markup():

@@ -30,7 +30,7 @@ from models import (
 
 import exabench.models.flops
 import exabench.models.screening
-from exabench.bench.sandbox import stranger
+from exabench.bench.sandbox import fetch_screened
 from exabench.core.errors import BadInput
 from exabench.hub import client as hub
 from exabench.models.screening import (
@@ -197,14 +197,14 @@ def test_of_a_repository_only_what_a_model_is_loaded_from_is_fetched(double, tmp
         "a b.txt": b"",
     }
     commit = double.commit(REPO, {**files, **more, "training/args.json": b"{}", ".gitattributes": b"*.bin lfs"})
-    found = stranger("stranger/model", commit)
+    found = fetch_screened("stranger/model", commit)
     assert (found.name, found.revision) == ("stranger/model", commit)
     assert set(files_of(found.path)) == set(files) - {"README.md"}
     assert not any(file.is_symlink() for file in found.path.rglob("*"))
     fetched = [request for request in double.requests if "/resolve/" in request]
     assert fetched and not any(name in request for name in more for request in fetched)
     asked = len(double.requests)
-    assert stranger("stranger/model", commit) == found and len(double.requests) == asked, "fetched once"
+    assert fetch_screened("stranger/model", commit) == found and len(double.requests) == asked, "fetched once"
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_of_a_hostile_repository_nothing_but_settings_and_headers_is_read(case, 
     files = files_of(hostile.spoilt(case, tmp_path / "model"))
     commit = double.commit(REPO, files)
     with pytest.raises(SubmissionRefused) as caught:
-        stranger("stranger/model", commit)
+        fetch_screened("stranger/model", commit)
     assert caught.value.reason in hostile.FOLDERS[case].reasons
     whole = [headers for request, headers in zip(double.requests, double.headers, strict=True) if "/lfs/" in request]
     assert all("range" in headers for headers in whole), "no weights are read whole"
@@ -225,7 +225,7 @@ def test_a_repository_of_pickles_is_told_to_convert_them(double, tmp_path):
     files = files_of(hostile.honest(tmp_path / "model"))
     files["pytorch_model.bin"] = files.pop("model.safetensors")
     with pytest.raises(SubmissionRefused, match="convert them to safetensors") as caught:
-        stranger("stranger/model", double.commit(REPO, files))
+        fetch_screened("stranger/model", double.commit(REPO, files))
     assert caught.value.reason == "unsafe-files"
 
 
@@ -244,7 +244,7 @@ def test_what_is_declared_is_held_against_the_limit_before_anything_is_read():
 
 def test_a_strangers_model_on_the_hub_is_pinned_by_a_commit(double):
     with pytest.raises(SubmissionRefused) as caught:
-        stranger("stranger/model", "sha256:" + "0" * 64)
+        fetch_screened("stranger/model", "sha256:" + "0" * 64)
     assert caught.value.reason == "invalid-submission"
 
 

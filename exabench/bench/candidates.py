@@ -39,7 +39,7 @@ from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import Passages, SelectedTexts, checked_qrels, open_collection
 
 TIMED_QUERIES = 10  # each scored alone, for the latency of a result
-TIMED_SECONDS = 5.0  # no further query is begun after that
+TIMED_SECONDS = 5.0  # no query is begun after that
 
 
 def make_candidates(
@@ -141,8 +141,8 @@ def rerank(
         answers: Iterator[tuple[Sequence[float], Usage | None]] = reranker.score_many(jobs)
     else:
         answers = ((reranker.score(*job), None) for job in jobs)
-    scores: dict[str, dict[str, float]] = {}
-    usages: dict[str, Usage] = {}
+    scores = {}
+    usages = {}
     for query_id, (values, usage) in zip(candidates.query_ids, answers, strict=True):
         scores[query_id] = dict(zip(candidates.ranking(query_id), values, strict=True))
         if usage is not None:

@@ -71,8 +71,8 @@ class ComparisonTable(list[TaskComparison]):
         ]
         for one in self:
             low, high = one.test.interval
-            cells = [
-                *(_plain(text) for text in (f"{one.task}, {one.metric}", *one.systems)),
+            cells = [_plain(text) for text in (f"{one.task}, {one.metric}", *one.systems)]
+            cells += [
                 f"{one.a:.4f}",
                 f"{one.b:.4f}",
                 f"${one.test.difference:+.4f}$ [${low:+.4f}$, ${high:+.4f}$]",
@@ -110,7 +110,7 @@ def compare(
     metric = metric or (metrics_of(single_task(task))[0] if task else "nDCG@10")
     runs = [run if isinstance(run, Run) else read_run(run) for run in (a, b, *others)]
     measured = [measurement(run, judged, convention, [metric], task=task) for run in runs]
-    return _tested([(name, "", *pair) for pair in combinations(measured, 2)], metric, test)
+    return _compare_pairs([(name, *pair) for pair in combinations(measured, 2)], metric, test)
 
 
 def compare_submissions(
@@ -130,18 +130,21 @@ def compare_submissions(
     """
     ledger = Ledger(Path(board))
     slugs = [name.replace("/", "--") for name in (a, b)]
-    found = [{(r.task, r.candidates.name): r.measurement for r in ledger.results(slug)} for slug in slugs]
-    for slug, results in zip(slugs, found, strict=True):
+    found = []
+    for slug in slugs:
+        results = {(result.task, result.candidates.name): result.measurement for result in ledger.results(slug)}
         if not results:
             raise BadInput(f"{slug} has no result there", file=board)
-    shared = sorted(found[0].keys() & found[1].keys())
+        found.append(results)
+    first, second = found
+    shared = sorted(first.keys() & second.keys())
     chosen = [pair for pair in shared if task in (None, pair[0]) and candidates in (None, pair[1])]
     if not chosen:
         there = ", ".join(f"{pair[0]} ({pair[1]})" for pair in shared) or "nothing"
         wanted = f" of {task or 'any task'} ({candidates or 'any candidates'})" if task or candidates else ""
-        raise BadInput(f"{slugs[0]} and {slugs[1]} share no result{wanted}; they share: {there}", file=board)
-    pairs = [(f"{pair[0]} ({pair[1]})", pair[1], found[0][pair], found[1][pair]) for pair in chosen]
-    return _tested(pairs, metric, test)
+        raise BadInput(f"{' and '.join(slugs)} share no result{wanted}; they share: {there}", file=board)
+    pairs = [(f"{pair[0]} ({pair[1]})", first[pair], second[pair]) for pair in chosen]
+    return _compare_pairs(pairs, metric, test, families=[pair[1] for pair in chosen])
 
 
 def comparison_table(*_: Any, **__: Any) -> NoReturn:
@@ -149,21 +152,25 @@ def comparison_table(*_: Any, **__: Any) -> NoReturn:
     raise BadInput("comparison_table is gone: write exabench.compare(run, run, ..., task=...).latex()")
 
 
-def _tested(
-    pairs: Sequence[tuple[str, str, Measurement, Measurement]], metric: str | None, test: str
+def _compare_pairs(
+    pairs: Sequence[tuple[str, Measurement, Measurement]],
+    metric: str | None,
+    test: str,
+    families: Sequence[str] | None = None,
 ) -> ComparisonTable:
-    """The comparison of each (name, candidate list, A, B)."""
+    """The comparison of each (name, A, B); p is corrected within each of the `families`, one for each pair."""
     tested = []
-    for name, _, first, second in pairs:
+    for name, first, second in pairs:
         chosen = str(MetricName.parse(metric)) if metric else first.headline
         for measured in (first, second):
             if chosen not in measured.per_query:
                 raise BadInput(f"{measured.run} has no {chosen} on {name}; it has {', '.join(measured.metrics)}")
-        theirs = second.per_query[chosen]
-        each = {query_id: (value, theirs[query_id]) for query_id, value in first.per_query[chosen].items()}
-        own, other = np.array(list(each.values())).T
+        values = second.per_query[chosen]
+        per_query = {query_id: (value, values[query_id]) for query_id, value in first.per_query[chosen].items()}
+        own, other = np.array(list(per_query.values())).T
         found = paired_test([own], [other], test)
         systems = (first.run, second.run)
-        tested.append(TaskComparison(name, chosen, first[chosen], second[chosen], found, found.p, each, systems))
-    corrected = holm([one.test.p for one in tested], [family for _, family, *_ in pairs])
+        means = (first[chosen], second[chosen])
+        tested.append(TaskComparison(name, chosen, *means, found, found.p, per_query, systems))
+    corrected = holm([one.test.p for one in tested], families)
     return ComparisonTable(replace(one, corrected=p) for one, p in zip(tested, corrected, strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from exabench.core.nouns import Submission, Task
 from exabench.tasks.catalogue import suites, tasks
@@ -31,8 +31,12 @@ def exposed(submission: Submission, task: Task | str, training: Training | None 
     recorded (the rows that share texts or ids with a benchmark) can only turn the answer into "yes".
     """
     name = task if isinstance(task, str) else task.name
-    if training is not None and _recorded(training.values, name):
-        return "yes"
+    tables = training.values.get("data", ()) if training else ()
+    for table in tables:
+        leaks = table.get("leaks") if isinstance(table, Mapping) else None
+        for benchmark in (leaks or {}).get("benchmarks") or {}:
+            if _readings(str(benchmark)) & _names_of(name):
+                return "yes"
     return _declared(submission.training_data, submission.synthetic_data, name)
 
 
@@ -82,13 +86,3 @@ def _plain(name: str) -> str:
     """A data set's name without case, suite and split: "BeIR/SciFact-train" is "scifact"."""
     plain = _SPLIT.sub("", _SUITE.sub("", name.lower().replace("/", "-")))
     return "msmarco" if re.match(r"ms-?marco(-|$)", plain) else plain
-
-
-def _recorded(values: Mapping[str, Any], name: str) -> bool:
-    """Did a training's own data share rows with the task, as its report says?"""
-    for table in values.get("data", ()):
-        leaks = table.get("leaks") if isinstance(table, Mapping) else None
-        for benchmark in (leaks or {}).get("benchmarks") or {}:
-            if _readings(str(benchmark)) & _names_of(name):
-                return True
-    return False

@@ -6,28 +6,27 @@ Written once beside the frozen list, so that a site is built from the leaderboar
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import msgspec
+from msgspec import Meta
 
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, packed, read_json, write
 from exabench.core.licences import is_open_for_texts
-from exabench.core.nouns import Candidates, Passage, Qrels, Query, Run
+from exabench.core.nouns import Candidates, Qrels, Run
 from exabench.core.records import Record, as_builtins, read
 from exabench.tasks.catalogue import task
+
+if TYPE_CHECKING:
+    from exabench.tasks.collections import Collection
 
 FORMAT: Literal[1] = 1
 CUT = 300  # characters of a passage
 MOST = 50_000  # passages of a list whose texts are kept, those of the first ranks first
 
 _TITLE = 120  # characters of a title
-
-
-Excerpt: TypeAlias = Annotated[list[str], msgspec.Meta(min_length=2, max_length=2)]
-"""Title and text."""
 
 
 class ShownQuery(Record, frozen=True):
@@ -51,27 +50,15 @@ class Shown(Record, frozen=True):
     texts: bool
     cut: int
     queries: list[ShownQuery]
-    passages: dict[str, Excerpt]
+    passages: dict[str, Annotated[list[str], Meta(min_length=2, max_length=2)]]
 
 
-class TextSource(Protocol):
-    """Where texts come from: the part of a collection that is read here."""
+def build_excerpts(candidates: Candidates, run: Run, collection: Collection, qrels: Qrels) -> dict[str, Any]:
+    """Everything that a page may show of a list: for each query its passages in first-stage order, with their grades.
 
-    def queries(self) -> Iterable[Query]:
-        """Every query."""
-
-    def passages(self) -> Iterable[Passage]:
-        """Every passage, one at a time."""
-
-
-def build_excerpts(
-    candidates: Candidates, run: Run, collection: TextSource, qrels: Qrels, *, cut: int = CUT
-) -> dict[str, Any]:
-    """What a page may show of a list: for each query its passages in first-stage order, with their grades (or None).
-
-    Where the licence of the task is open also the query's text and, as `passages`, the title and the first `cut`
-    characters of MOST passages. `relevant` counts the query's judgements from the task's threshold on, wherever
-    those passages are.
+    A grade is None where a passage was not judged. Where the licence of the task is open also the query's text and, as
+    `passages`, the title and the first CUT characters of MOST passages. `relevant` counts the query's judgements from
+    the task's threshold on, wherever those passages are.
     """
     about = task(candidates.task)
     texts = is_open_for_texts(about.licence)
@@ -90,30 +77,45 @@ def build_excerpts(
                 relevant=len(relevant),
             )
         )
-    values: dict[str, Any] = as_builtins(
-        Shown(
-            format=FORMAT,
-            task=candidates.task,
-            candidates=candidates.name,
-            candidates_digest=candidates.digest,
-            licence=about.licence,
-            texts=texts,
-            cut=cut,
-            queries=queries,
-            passages=_excerpts(collection, _first_passages(queries), cut) if texts else {},
-        )
+    excerpts = {}
+    if texts:
+        wanted = _first_passages(queries)
+        for passage in collection.passages():
+            if passage.id in wanted:
+                excerpts[passage.id] = [shortened(passage.title, _TITLE), shortened(passage.text, CUT)]
+    shown = Shown(
+        format=FORMAT,
+        task=candidates.task,
+        candidates=candidates.name,
+        candidates_digest=candidates.digest,
+        licence=about.licence,
+        texts=texts,
+        cut=CUT,
+        queries=queries,
+        passages=excerpts,
     )
-    return values
+    return dict(as_builtins(shown))
+
+
+def _first_passages(queries: Sequence[ShownQuery]) -> set[str]:
+    """The passages whose texts are kept: rank by rank over all queries, until there are MOST."""
+    wanted: set[str] = set()
+    for rank in range(max((len(query.passages) for query in queries), default=0)):
+        for query in queries:
+            if len(wanted) >= MOST:
+                return wanted
+            wanted.update(query.passages[rank : rank + 1])
+    return wanted
 
 
 def write_excerpts(values: Mapping[str, Any], file: str | Path) -> bool:
-    """Write what `shown` gave, as gzip: the same bytes for the same values. False if it was there already."""
-    return write(file, packed(excerpts_text({**values, "digest": digest_of(dict(values))})))
+    """Write what `build_excerpts` gave and its digest, as gzip: the same bytes for the same values.
 
-
-def excerpts_text(values: Mapping[str, Any]) -> bytes:
-    """What is shown of a list, its digest among it, as its file holds it before it is packed."""
-    return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    False if it was there already.
+    """
+    whole = {**values, "digest": digest_of(dict(values))}
+    text = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return write(file, packed(text.encode()))
 
 
 def read_excerpts(file: str | Path) -> dict[str, Any]:
@@ -133,28 +135,8 @@ def read_excerpts(file: str | Path) -> dict[str, Any]:
     return content | {"digest": digest}
 
 
-def _first_passages(queries: Sequence[ShownQuery]) -> set[str]:
-    """The passages whose texts are kept: rank by rank over all queries, until there are MOST."""
-    wanted: set[str] = set()
-    longest = max((len(query.passages) for query in queries), default=0)
-    for rank in range(longest):
-        for query in queries:
-            if len(wanted) >= MOST:
-                return wanted
-            wanted.update(query.passages[rank : rank + 1])
-    return wanted
-
-
-def _excerpts(collection: TextSource, wanted: set[str], cut: int) -> dict[str, Excerpt]:
-    found = {}
-    for passage in collection.passages():
-        if passage.id in wanted:
-            found[passage.id] = [shortened(passage.title, _TITLE), shortened(passage.text, cut)]
-    return found
-
-
 def shortened(text: str, cut: int) -> str:
-    """The first words of a text, with an ellipsis where something is left out; never more than `cut` characters."""
+    """The first words of a text, with an ellipsis where something is left out: at most `cut` characters of it."""
     if len(text) <= cut:
         return text
     before_last_word = text[:cut].rsplit(None, 1)

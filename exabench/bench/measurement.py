@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import time
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +23,7 @@ from exabench.measure.statistics import bootstrap_intervals, paired_test, paired
 from exabench.measure.ties import ceiling, tie_report
 
 METRICS = ("nDCG@10", "RR@10", "AP@100", "R@100", "P@10", "Success@5", "Judged@10")
-TIE_WARNING = 0.01
+TIE_WARNING = 0.01  # of the ranked passages
 FROM_FILES = ("run_file", "fusion")  # first stages that exabench read and did not run itself
 
 
@@ -32,43 +33,58 @@ def metrics_of(task: Task) -> tuple[str, ...]:
 
 
 def measurement(
-    run: Run, qrels: Qrels, convention: Convention, metrics: Sequence[str], *, task: str | None = None
+    run: Run,
+    qrels: Qrels,
+    convention: Convention,
+    metrics: Sequence[str],
+    *,
+    task: str | None = None,
+    handed_in: Run | None = None,
 ) -> Measurement:
-    """Values, intervals and ties of one run under one convention."""
-    notes: list[str] = []
+    """Values, intervals and ties of one run under one convention.
+
+    Ties and notes are those of the run as it was `handed_in`, where that is another one: what was added to it says
+    nothing about it.
+    """
+    notes = []
     if convention.self_match == "drop":
-        dropped = len(run.scores)
+        rows = len(run.scores)
         run = without_self_matches(run)
-        dropped -= len(run.scores)
-        if dropped:
-            notes.append(f"{dropped} self-matches (passage id = query id) were dropped")
+        if len(run.scores) < rows and handed_in is None:
+            notes.append(f"{rows - len(run.scores)} self-matches (passage id = query id) were dropped")
     threshold = convention.relevance_threshold
     if positives_only(qrels):
         metrics = [name for name in metrics if not name.lower().startswith("judged@")] or list(metrics)
     query_ids, values = measure(qrels, run, metrics, threshold=threshold)
     bounds = bootstrap_intervals(np.stack(list(values.values())))
-    intervals: dict[str, tuple[float, float]] = {}
-    for name, (low, high) in zip(values, bounds, strict=True):
+    means = {}
+    intervals = {}
+    per_query = {}
+    for (name, row), (low, high) in zip(values.items(), bounds, strict=True):
+        means[name] = mean(row)
         intervals[name] = (float(low), float(high))
-    ties = tie_report(qrels, run, "nDCG@10", threshold=threshold)
+        per_query[name] = dict(zip(query_ids, row.tolist(), strict=True))
+    given = run if handed_in is None else handed_in
+    ties = tie_report(qrels, given, "nDCG@10", threshold=threshold)
+    answered = set(run.query_ids)
     return Measurement(
         run=run.name,
         task=task,
         convention=convention,
         headline=next(iter(values)),
-        metrics={name: mean(row) for name, row in values.items()},
+        metrics=means,
         intervals=intervals,
         queries=len(query_ids),
-        missing_queries=len(set(query_ids) - set(run.query_ids)),
-        extra_queries=len(set(run.query_ids) - set(query_ids)),
+        missing_queries=len(set(query_ids) - answered),
+        extra_queries=len(answered - set(query_ids)),
         ties=ties,
-        per_query={name: dict(zip(query_ids, row.tolist(), strict=True)) for name, row in values.items()},
-        notes=tuple(notes + run_notes(run, qrels, ties)),
+        per_query=per_query,
+        notes=tuple(notes + _notes(given, qrels, ties)),
     )
 
 
-def run_notes(run: Run, qrels: Qrels, ties: Mapping[str, float]) -> list[str]:
-    """What a reader of the numbers should know: foreign judgements, many ties, ids that differ in Unicode form."""
+def _notes(run: Run, qrels: Qrels, ties: Mapping[str, float]) -> list[str]:
+    """Warnings to a reader of the numbers: other queries' judgements, many ties, ids that differ in Unicode form."""
     notes = []
     if not set(run.query_ids) & set(qrels):
         notes.append("no query of the run is judged: are these the right judgements?")
@@ -99,8 +115,8 @@ class CandidateEvaluator:
         self.run = run
         self.qrels = qrels
         self.source = source
-        frozen = (candidates.qrels_digest, candidates.convention_digest)
-        if frozen != (qrels_digest(qrels), task.convention.digest):
+        self._qrels_digest = qrels_digest(qrels)
+        if (candidates.qrels_digest, candidates.convention_digest) != (self._qrels_digest, task.convention.digest):
             raise BadInput(
                 f"candidates {candidates.name} of {task.name} were frozen with other judgements or another convention; "
                 "make them again under another name"
@@ -115,26 +131,26 @@ class CandidateEvaluator:
         self, submission: str, kind: str, run: Run, command: str | None = None, *, as_of_0_1: bool = False
     ) -> Result:
         """Measure a run over these candidates; `kind` is the submission's; `as_of_0_1`: the tests of version 0.1."""
-        convention = self.task.convention
         whole, added = completed(run, self.run)
-        measured = measurement(whole, self.qrels, convention, metrics_of(self.task), task=self.task.name)
-        # Ties and notes are those of the run as it was handed in: what was added to it says nothing about it.
-        ties = tie_report(self.qrels, run, "nDCG@10", threshold=convention.relevance_threshold)
-        notes = tuple(run_notes(run, self.qrels, ties))
-        measured = replace(measured, run=run.name, ties=ties, notes=notes)
-        own = [np.array(list(measured.per_query[measured.headline].values()))]
-        before = [self._first_stage[measured.headline]]
+        metrics = metrics_of(self.task)
+        measured = measurement(whole, self.qrels, self.task.convention, metrics, task=self.task.name, handed_in=run)
+        headline = measured.headline
+        own = [np.array(list(measured.per_query[headline].values()))]
+        first_stage, best = self._bounds
+        before = [first_stage[headline]]
+        gain = paired_test_of_0_1(own, before) if as_of_0_1 else paired_test(own, before).as_json()
+        is_recomputed = kind == "run" or self.candidates.retriever in FROM_FILES
         return Result(
             submission=submission,
-            state="re-computed" if kind == "run" or self.candidates.retriever in FROM_FILES else "reproduced",
+            state="re-computed" if is_recomputed else "reproduced",
             candidates=self.candidates,
             measurement=measured,
-            first_stage={name: mean(row) for name, row in self._first_stage.items()},
-            ceiling=self._ceiling,
-            gain=paired_test_of_0_1(own, before) if as_of_0_1 else paired_test(own, before).as_json(),
+            first_stage={name: mean(row) for name, row in first_stage.items()},
+            ceiling=best,
+            gain=gain,
             run_digest=run_digest(run, submission),
             completed=added,
-            qrels_digest=qrels_digest(self.qrels),
+            qrels_digest=self._qrels_digest,
             qrels_source=self.source,
             versions={"exabench": version("exabench"), "numpy": np.__version__, "python": platform.python_version()},
             command=command or self.command(submission),
@@ -147,18 +163,15 @@ class CandidateEvaluator:
         return f"exabench bench run {names}" + (" --trusted" if trusted else "")
 
     @cached_property
-    def _first_stage(self) -> dict[str, np.ndarray]:
+    def _bounds(self) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        """Values of the list in its own order for each query, and the means of its best order, by metric."""
+        metrics = metrics_of(self.task)
         threshold = self.task.convention.relevance_threshold
-        return measure(self.qrels, self.run, metrics_of(self.task), threshold=threshold)[1]
-
-    @cached_property
-    def _ceiling(self) -> dict[str, float]:
-        threshold = self.task.convention.relevance_threshold
-        return ceiling(self.qrels, self.run, metrics_of(self.task), threshold=threshold)
+        _, first_stage = measure(self.qrels, self.run, metrics, threshold=threshold)
+        return first_stage, ceiling(self.qrels, self.run, metrics, threshold=threshold)
 
 
 def today() -> str:
     """The date, UTC; SOURCE_DATE_EPOCH overrides it, so that a rebuild can give the same bytes."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    moment = datetime.datetime.fromtimestamp(int(epoch), datetime.UTC) if epoch else datetime.datetime.now(datetime.UTC)
-    return moment.date().isoformat()
+    seconds = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).date().isoformat()

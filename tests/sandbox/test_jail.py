@@ -19,8 +19,9 @@ import pytest
 from hostile_programs import PRELUDE, PROBES, SQUANDERERS, TALKERS, Program
 
 import exabench.mini
-from exabench.bench.sandbox import Conversation, Jailed, JailLimits, SubmissionRefused, check_jail, jail_command
+from exabench.bench.sandbox import Conversation, Jailed, JailLimits, check_jail, jail_command
 from exabench.core.nouns import Passage, Query
+from exabench.models.screening import SubmissionRefused
 
 JOB = (Query("q", "why is the sky blue"), [Passage(f"d{i}", "because", "light") for i in range(3)])
 PROGRAMS = {**TALKERS, **SQUANDERERS}
@@ -87,7 +88,7 @@ def test_an_honest_program_scores_before_and_after_and_late_answers_are_never_re
     talk = Conversation(*written(tmp_path / "a", honest % answer), LIMITS, {})
     found = list(talk.score_many([JOB] * 300))
     assert [scores for scores, _ in found] == [[0.5, float(i), 7.0] for i in range(300)]
-    assert found[0][1].prompts == 1 and talk.speed == 3.5
+    assert found[0][1].prompts == 1 and talk.pairs_per_second == 3.5
     talk.close()
     late = "ready()\nheard()\ntime.sleep(1.5)\nwhile True: say({'scores': [1.0] * 3})"
     talk = Conversation(*written(tmp_path / "b", late), replace(LIMITS, query=1.0), {})
@@ -198,7 +199,7 @@ def test_a_machine_without_bubblewrap_says_what_to_do(monkeypatch):
 
 
 def test_the_command_shows_neither_the_home_nor_the_working_folder():
-    shown = [word for word in jail_command(["true"], "/model-folder") if word.startswith("/")]
+    shown = [word for word in jail_command(["true"], Path("/model-folder")) if word.startswith("/")]
     assert str(Path.home()) not in shown and os.getcwd() not in shown
 
 

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import contextlib
+import functools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from exabench.bench.candidates import RerankEvaluator, make_candidates
-from exabench.bench.evaluation._recorder import SAME as SAME
-from exabench.bench.evaluation._recorder import ResultRecorder as ResultRecorder
-from exabench.bench.evaluation._worker import BoardWork, Computed, WorkItem, work_items
-from exabench.bench.evaluation._worker import reranker_options as reranker_options
-from exabench.bench.ledger import Ledger, read_result
-from exabench.bench.measurement import METRICS, measurement, metrics_of
-from exabench.bench.submissions import EXTERNAL_RUN_KINDS
+from exabench.bench.ledger import Ledger, last_values, read_result
+from exabench.bench.measurement import METRICS, measurement, metrics_of, today
+from exabench.bench.submissions import EXTERNAL_RUN_KINDS, OPTION_KEYS
 from exabench.core.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
-from exabench.core.nouns import Measurement, Progress, Qrels, Result, Run, Submission, silent
+from exabench.core.nouns import BoardChange, Measurement, Progress, Qrels, Result, Run, Submission, silent
+from exabench.core.options import accepts
 from exabench.core.parallel import run_items
 from exabench.measure.runs import read_run
 from exabench.parts.assembly import reranker as reranker_of
-from exabench.parts.rerankers import Reranker
+from exabench.parts.rerankers import RERANKERS, Reranker
 from exabench.tasks.catalogue import expand, single_task
 from exabench.tasks.collections import judgements_of
+
+SAME = 1e-9  # two numbers that are no further apart are the same
+_EVALUATORS = 64  # candidate lists with their judgements and texts that a worker holds
+
+Computed: TypeAlias = tuple[Result, Run | None] | None
+"""A new result with the run that exabench made for it; None where the filed result still holds."""
+
 
 # -- one run ---------------------------------------------------------------------------------------------------
 
@@ -108,17 +115,45 @@ def run_board(
     """
     ledger = Ledger(Path(board))
     filed, unreadable = ledger.readable_submissions()
+    for slug in slugs:
+        if slug not in filed and slug not in unreadable:
+            names = ", ".join(filed) or "none"
+            raise BadInput(f"no submission {slug!r} is filed there; choose from: {names}", file=ledger.folder)
+        if slug in filed and filed[slug].withdrawn:
+            raise BadInput(f"{slug} was withdrawn ({filed[slug].withdrawn}): its results stay as they are")
     failed: dict[str, ExabenchError] = {slug: unreadable[slug] for slug in unreadable if slug in (slugs or unreadable)}
-    chosen = _choose(ledger, filed, unreadable, slugs)
-    items = work_items(_cells(ledger, chosen, task, candidates, failed))
-    work = BoardWork(ledger.folder, None if data is None else Path(data), trusted)
+    chosen = [one for slug, one in filed.items() if slug in (slugs or filed) and not one.withdrawn]
+
+    # One item for each submission and task, in the order of submissions and lists.
+    board_lists = [(one.task, one.name) for one in ledger.candidates()]
+    names_of: dict[tuple[str, str], list[str]] = {}
+    for submission in chosen:
+        pairs = board_lists
+        if submission.kind in EXTERNAL_RUN_KINDS:
+            try:
+                pairs = ledger.runs(submission.slug)
+            except BadInput as error:
+                failed[submission.slug] = error
+                continue
+        for pair in pairs:
+            if task in (None, pair[0]) and candidates in (None, pair[1]):
+                names_of.setdefault((submission.slug, pair[0]), []).append(pair[1])
+    items = [WorkItem(slug, of_task, tuple(names)) for (slug, of_task), names in names_of.items()]
+
+    # Workers compute, and this process records: one result after the other, with its line in the change log.
+    begin = functools.partial(BoardWorker, ledger, data, trusted)
     recorder = ResultRecorder(ledger, reason)
-    files: dict[int, list[Path]] = {}
-    outcomes = run_items(items, work, engine=engine, workers=workers, model_of=lambda item: item.slug)
+    files_of = {}
+    outcomes = run_items(items, begin, engine=engine, workers=workers, model_of=lambda item: item.slug)
     for done, (place, outcome) in enumerate(outcomes, 1):
         item = items[place]
         try:
-            files[place] = _record(recorder, ledger, item, outcome.get())
+            files = []
+            for name, computed in zip(item.candidates, outcome.get(), strict=True):
+                if computed is None:  # a result from before there was a change log gets its line
+                    computed = (read_result(ledger.result_file(item.slug, item.task, name)), None)
+                files.append(recorder.record(*computed))
+            files_of[place] = files
         except CannotWrite:
             raise
         except ExabenchError as error:
@@ -130,7 +165,7 @@ def run_board(
         failures.update(failed)
     elif failed:
         raise_failures(failed)
-    return [file for place in sorted(files) for file in files[place]]
+    return [file for place in sorted(files_of) for file in files_of[place]]
 
 
 def raise_failures(failures: Mapping[str, ExabenchError]) -> NoReturn:
@@ -151,59 +186,215 @@ def raise_failures(failures: Mapping[str, ExabenchError]) -> NoReturn:
     raise kind(f"{len(failures)} submissions have no new results, all others do: {listed}")
 
 
-def merge_results(board: str | Path, staged: str | Path, slug: str, *, reason: str = "") -> list[Path]:
-    """Take the finished results of `slug`, and their runs, over from another board (`staged`). Returns the files."""
-    ledger = Ledger(Path(board))
-    other = Ledger(Path(staged))
+def merge_results(ledger: Ledger, staged: Ledger, slug: str, reason: str) -> None:
+    """Take the finished results of `slug`, and their runs, over from another board (`staged`)."""
     recorder = ResultRecorder(ledger, reason)
-    files = []
-    for result in other.results(slug):
-        run = read_run(other.run_file(slug, result.task, result.candidates.name), slug)
-        files.append(recorder.record(result, run))
+    for result in staged.results(slug):
+        run = read_run(staged.run_file(slug, result.task, result.candidates.name), slug)
+        recorder.record(result, run)
     recorder.record_removed({slug})
-    return files
 
 
-def _choose(
-    ledger: Ledger, filed: Mapping[str, Submission], unreadable: Collection[str], slugs: Sequence[str]
-) -> list[Submission]:
-    """The submissions called `slugs`, or all that were not withdrawn. Raises BadInput."""
-    for slug in slugs:
-        if slug not in filed and slug not in unreadable:
-            names = ", ".join(filed) or "none"
-            raise BadInput(f"no submission {slug!r} is filed there; choose from: {names}", file=ledger.folder)
-        if slug in filed and filed[slug].withdrawn:
-            raise BadInput(f"{slug} was withdrawn ({filed[slug].withdrawn}): its results stay as they are")
-    return [submission for slug, submission in filed.items() if slug in (slugs or filed) and not submission.withdrawn]
+# -- a worker ----------------------------------------------------------------------------------------------------
 
 
-def _cells(
-    ledger: Ledger,
-    chosen: Sequence[Submission],
-    task: str | None,
-    candidates: str | None,
-    failed: dict[str, ExabenchError],
-) -> Iterator[tuple[str, str, str]]:
-    """(submission, task, candidates) of everything to compute; a submission whose runs cannot be listed is failed."""
-    lists = [(one.task, one.name) for one in ledger.candidates()]
-    for submission in chosen:
-        pairs = lists
+class WorkItem(NamedTuple):
+    """One submission on all candidate lists of one task, in their order.
+
+    In its last bit a score depends on the batch that it was part of, and the lists of one task share texts. A model
+    goes through them one after the other, so that every engine gives the same bytes.
+    """
+
+    slug: str
+    task: str
+    candidates: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.slug} on {self.task} ({', '.join(self.candidates)})"
+
+
+class BoardWorker:
+    """One worker: the model of its last submission stays loaded, and so do the lists that it read.
+
+    A model that is not `trusted` runs in the sandbox, never in this process.
+    """
+
+    def __init__(self, ledger: Ledger, data: str | Path | None, trusted: bool) -> None:
+        self._ledger = ledger
+        self._data = data
+        self._trusted = trusted
+        self._evaluator = functools.lru_cache(maxsize=_EVALUATORS)(self._read_evaluator)
+        self._loaded: tuple[Submission, Reranker] | None = None
+
+    def __call__(self, item: WorkItem) -> list[Computed]:
+        """Compute an item on each of its lists."""
+        submission = self._ledger.submission(self._ledger.submission_file(item.slug))
+        return [self._compute(submission, self._evaluator(item.task, name)) for name in item.candidates]
+
+    def _read_evaluator(self, task: str, name: str) -> RerankEvaluator:
+        candidates = self._ledger.one_candidates(task, name)
+        run = self._ledger.candidates_run(candidates)
+        return RerankEvaluator(single_task(task), candidates, run, self._data, self._ledger.lock)
+
+    def _compute(self, submission: Submission, evaluator: RerankEvaluator) -> Computed:
+        names = (submission.slug, evaluator.task.name, evaluator.candidates.name)
+        file = self._ledger.result_file(*names)
+        run_file = self._ledger.run_file(*names)
         if submission.kind in EXTERNAL_RUN_KINDS:
-            try:
-                pairs = ledger.runs(submission.slug)
-            except BadInput as error:
-                failed[submission.slug] = error
-                continue
-        for pair in pairs:
-            if task in (None, pair[0]) and candidates in (None, pair[1]):
-                yield submission.slug, *pair
+            result = evaluator.result(submission.slug, "run", read_run(run_file, submission.slug))
+            return None if _is_current(file, result) else (result, None)
+        if submission.kind == "baseline":
+            reranker = reranker_of(submission.reranker, qrels=evaluator.qrels)
+            command = evaluator.command(submission.slug)  # it runs anywhere without --trusted
+        else:
+            reranker = self._load(submission)
+            command = evaluator.command(submission.slug, trusted=self._trusted)
+        result, run = evaluator.evaluate(reranker, submission.slug, submission.kind, command)
+        if run_file.is_file() and _is_current(file, result):
+            return None
+        return evaluator.time_latency(result, reranker), run
+
+    def _load(self, submission: Submission) -> Reranker:
+        """The submission's reranker; the one before it is let go first, so that one model is in memory at a time."""
+        if self._loaded is not None and self._loaded[0] == submission:
+            return self._loaded[1]
+        if self._loaded is not None and hasattr(self._loaded[1], "close"):
+            self._loaded[1].close()
+        self._loaded = None
+        options = reranker_options(submission)
+        lock = self._ledger.lock
+        reranker: Reranker
+        if self._trusted:
+            reranker = reranker_of(submission.reranker, lock=lock, **options)
+        else:
+            from exabench.bench.sandbox import Sandboxed
+
+            reranker = Sandboxed(submission.reranker, options.pop("model"), options, lock=lock)
+        self._loaded = (submission, reranker)
+        return reranker
 
 
-def _record(recorder: ResultRecorder, ledger: Ledger, item: WorkItem, computed: Sequence[Computed]) -> list[Path]:
-    """Record what a worker computed, list by list; the files."""
-    files = []
-    for name, one in zip(item.candidates, computed, strict=True):
-        if one is None:  # a result from before there was a change log gets its line
-            one = (read_result(ledger.result_file(item.slug, item.task, name)), None)
-        files.append(recorder.record(*one))
-    return files
+def reranker_options(submission: Submission) -> dict[str, Any]:
+    """The options of the reranker of a submission of kind model, its model and revision among them.
+
+    `strategy`, `template` and `precision` are descriptions where the part has no such option.
+    """
+    options = {}
+    known = accepts(RERANKERS[submission.reranker])
+    for name in OPTION_KEYS:
+        if name in known and getattr(submission, name):
+            options[name] = getattr(submission, name)
+    options.update(submission.options)
+    options["model"] = submission.model
+    if submission.revision:
+        options["revision"] = submission.revision
+    return options
+
+
+def _is_current(file: Path, result: Result) -> bool:
+    """Is the filed result the same but for its date and its timing? An edited one never is."""
+    if not file.is_file():
+        return False
+    try:
+        filed = read_result(file)
+    except BadInput:
+        return False
+    cost = result.cost
+    if cost is not None and filed.cost is not None:
+        cost = replace(cost, timing=filed.cost.timing)
+    return filed == replace(result, created=filed.created, cost=cost)
+
+
+# -- recording ---------------------------------------------------------------------------------------------------
+
+
+class ResultRecorder:
+    """Writes the results of a board, one after the other; its owner holds the board alone.
+
+    The line of the change log comes before the result: a recorder that is killed between the two writes the result
+    the next time, and no second line. `reason` stands in all lines instead of what follows from the results.
+    """
+
+    def __init__(self, ledger: Ledger, reason: str = "") -> None:
+        self._ledger = ledger
+        self._reason = reason
+        self._last = last_values(ledger.changes())
+
+    def record(self, result: Result, run: Run | None = None) -> Path:
+        """File a result, and the run that it was made from where exabench made it.
+
+        Raises CheckFailed for a number that changed although nothing that it is made of did.
+        """
+        names = (result.submission, result.task, result.candidates.name)
+        file = self._ledger.result_file(*names)
+        filed = None
+        if file.is_file():
+            with contextlib.suppress(BadInput):  # an edited result is none
+                filed = read_result(file)
+        metric = result.measurement.headline
+        before = self._last.get((*names, metric))
+        after = result[metric]
+        changes = []
+        if before is None or abs(before - after) > SAME:
+            reason = self._reason or _explain_change(result, filed, before, file)
+            changes.append(BoardChange(today(), *names, metric, before=before, after=after, reason=reason))
+        if run is not None:
+            self._ledger.add_run(*names, run)
+        self._log(changes)
+        if filed != result:
+            self._ledger.add_result(result)
+        return file
+
+    def record_removed(self, slugs: Collection[str]) -> None:
+        """Log the numbers of these submissions whose results are no longer there."""
+        removed = []
+        reason = self._reason or "its run or its candidates were taken away"
+        for key, value in self._last.items():
+            slug, task, candidates, _ = key
+            if slug in slugs and value is not None and not self._ledger.result_file(slug, task, candidates).is_file():
+                removed.append(BoardChange(today(), *key, before=value, after=None, reason=reason))
+        self._log(removed)
+
+    def _log(self, changes: list[BoardChange]) -> None:
+        self._ledger.add_changes(changes)
+        self._last.update(last_values(changes))
+
+
+def _explain_change(result: Result, filed: Result | None, before: float | None, file: Path) -> str:
+    """The reason for a changed number: what the `filed` result and the new one were made of, where that differs."""
+    if before is None:
+        return "was there before the change log began" if filed == result else "first result"
+    if filed is None:
+        return "made again; the result before it is not there to compare"
+    differences = []
+    old_parts = _parts(filed)
+    for name, new in _parts(result).items():
+        old = old_parts.get(name, "")
+        if old != new:
+            differences.append(f"{name} {_short(old)} became {_short(new)}")
+    if not differences:
+        metric = result.measurement.headline
+        raise CheckFailed(
+            f"{file}: {metric} would change from {before:.6f} to {result[metric]:.6f} though run, candidates, "
+            "judgements, convention, model and versions are the same; say why with --reason"
+        )
+    return "; ".join(differences)
+
+
+def _parts(result: Result) -> dict[str, str]:
+    """Everything that a result was made of, by name."""
+    return {
+        "run": result.run_digest,
+        "candidates": result.candidates.digest,
+        "judgements": result.qrels_digest,
+        "convention": result.measurement.convention.digest,
+        "model revision": str(result.model.get("revision", "")),
+        "strategy": str(result.model.get("strategy", "")),
+        "precision": str(result.model.get("precision", "")),
+        "headline metric": result.measurement.headline,
+        **dict(sorted(result.versions.items())),
+    }
+
+
+def _short(text: str) -> str:
+    return text[:19] if text.startswith("sha256:") else text[:40] or "none"

@@ -16,19 +16,14 @@ lock.json                              commits and digests resolved at first use
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from exabench.bench.ledger._changes import Cell as Cell
-from exabench.bench.ledger._changes import append_changes, read_changes
-from exabench.bench.ledger._changes import last_values as last_values
-from exabench.bench.ledger._results import FORMAT as FORMAT
-from exabench.bench.ledger._results import read_result as read_result
-from exabench.bench.ledger._results import result_json as result_json
 from exabench.bench.submissions import (
     DRAWING,
     TRAINING_FILES,
@@ -37,13 +32,29 @@ from exabench.bench.submissions import (
     read_training,
     submission_text,
 )
-from exabench.core.errors import BadInput, UnknownName
-from exabench.core.files import digest_of, json_text, read_bytes, read_json, read_toml, toml_text, write, writing
+from exabench.core.errors import BadInput, UnknownName, printable
+from exabench.core.files import (
+    digest_of,
+    file_digest,
+    from_json,
+    json_text,
+    read_bytes,
+    read_json,
+    read_toml,
+    toml_text,
+    write,
+    writing,
+)
 from exabench.core.nouns import BoardChange, Candidates, Result, Run, Submission
-from exabench.core.records import Record, read
+from exabench.core.records import Record, as_builtins, read
 from exabench.measure.runs import read_run, write_run
 
+FORMAT = 3  # of a result. 2: results carry the model and what it cost; 3: the gain is one paired test
+_READABLE = (2, 3)
 _CANDIDATES_NAME = re.compile(r"[a-z0-9][a-z0-9+-]{0,62}-\d{1,6}")
+
+NumberKey = tuple[str, str, str, str]
+"""The place of a number on a board: submission, task, candidates, metric."""
 
 
 class _Settings(Record, frozen=True):
@@ -79,23 +90,28 @@ class Ledger:
 
     def create(self, title: str, tasks: list[str], views: Mapping[str, list[str]] | None = None) -> None:
         """A fresh board.toml, unless one is there; `views` are overviews over some of the tasks, by title."""
-        if not (self.folder / "board.toml").is_file():
-            lines = [f"title = {toml_text(title)}", f"tasks = {toml_text(tasks)}"]
-            if views:
-                lines += ["", "[views]", *(f"{toml_text(name)} = {toml_text(names)}" for name, names in views.items())]
-            write(self.folder / "board.toml", "\n".join(lines) + "\n")
+        if (self.folder / "board.toml").is_file():
+            return
+        text = f"title = {toml_text(title)}\ntasks = {toml_text(tasks)}\n"
+        if views:
+            text += "\n[views]\n"
+            for name, names in views.items():
+                text += f"{toml_text(name)} = {toml_text(names)}\n"
+        write(self.folder / "board.toml", text)
 
     # -- submissions ---------------------------------------------------------------------------------------
 
     def submissions(self) -> dict[str, Submission]:
-        """Every submission by slug, in the order of the slugs."""
-        files = sorted((self.folder / "submissions").glob("*.toml"))
-        return {file.stem: self.submission(file) for file in files}
+        """Every submission by slug, in the order of the slugs. Raises BadInput for one that cannot be read."""
+        readable, problems = self.readable_submissions()
+        for problem in problems.values():
+            raise problem
+        return readable
 
     def readable_submissions(self) -> tuple[dict[str, Submission], dict[str, BadInput]]:
         """The submissions that can be read, and why the others cannot, both by slug."""
-        readable: dict[str, Submission] = {}
-        problems: dict[str, BadInput] = {}
+        readable = {}
+        problems = {}
         for file in sorted((self.folder / "submissions").glob("*.toml")):
             try:
                 readable[file.stem] = self.submission(file)
@@ -124,8 +140,8 @@ class Ledger:
 
     def twins(self, slug: str) -> list[str]:
         """The filed slugs that differ from this one in case only: one file system would take them for the same."""
-        there = (file.stem for file in sorted((self.folder / "submissions").glob("*.toml")))
-        return [other for other in there if other != slug and other.lower() == slug.lower()]
+        slugs = sorted(file.stem for file in (self.folder / "submissions").glob("*.toml"))
+        return [other for other in slugs if other != slug and other.lower() == slug.lower()]
 
     def trainings(self) -> dict[str, Training]:
         """The reports of trained models by slug. Raises BadInput for one that could not have been filed."""
@@ -139,16 +155,16 @@ class Ledger:
     def add_training(self, slug: str, training: Training | None) -> list[Path]:
         """Keep how `slug` was trained, in place of what was known of it; None forgets that. Returns the files."""
         folder = self.training_folder(slug)
-        files = {folder / name: data for name, data in training.files.items()} if training else {}
+        files = dict(training.files) if training else {}
         with writing(folder):
-            for file in (folder / name for name in (*TRAINING_FILES, DRAWING)):
-                if file not in files:
-                    file.unlink(missing_ok=True)
+            for name in (*TRAINING_FILES, DRAWING):
+                if name not in files:
+                    (folder / name).unlink(missing_ok=True)
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
-        for file in reversed(files):  # training.json comes last: without it nothing is taken for a report
-            write(file, files[file])
-        return [*files]
+        for name in reversed(files):  # training.json comes last: without it nothing is taken for a report
+            write(folder / name, files[name])
+        return [folder / name for name in files]
 
     # -- candidates ----------------------------------------------------------------------------------------
 
@@ -167,7 +183,10 @@ class Ledger:
     def candidates_run(self, candidates: Candidates) -> Run:
         """The ranking of a candidate list. Raises BadInput where the file is not the one of the digest."""
         file = self.candidates_file(candidates.task, candidates.name)
-        _same_digest(file, candidates.digest, "candidate list")
+        digest = digest_of(read_bytes(file))
+        if digest != candidates.digest:
+            wanted = candidates.digest[:19]
+            raise BadInput(f"is not the candidate list of digest {wanted}...: it has {digest[:19]}...", file=file)
         return read_run(file, candidates.name)
 
     def candidates_file(self, task: str, name: str) -> Path:
@@ -207,8 +226,13 @@ class Ledger:
 
     def runs(self, slug: str) -> list[tuple[str, str]]:
         """The (task, candidates) pairs for which a run of `slug` is filed."""
-        files = sorted((self.folder / "runs" / slug).glob("*.trec.gz"))
-        return [_pair(file.name.removesuffix(".trec.gz"), file) for file in files]
+        pairs = []
+        for file in sorted((self.folder / "runs" / slug).glob("*.trec.gz")):
+            task, dot, candidates = file.name.removesuffix(".trec.gz").partition(".")
+            if not dot:
+                raise BadInput("must be called <task>.<candidates>.trec.gz", file=file)
+            pairs.append((task, candidates))
+        return pairs
 
     def run_file(self, slug: str, task: str, candidates: str) -> Path:
         """Where a run is kept."""
@@ -246,12 +270,40 @@ class Ledger:
     # -- the change log ------------------------------------------------------------------------------------
 
     def changes(self) -> tuple[BoardChange, ...]:
-        """Every change of a headline number, oldest first. Raises BadInput."""
-        return read_changes(self.change_log)
+        """Every change of a headline number, oldest first. Raises BadInput with the line that is no BoardChange."""
+        changes = []
+        for number, line in enumerate(self._whole_lines().splitlines(), 1):
+            try:
+                values = from_json(line.decode())
+                values.pop("digest", None)  # version 0.1 chained the lines by digests
+                changes.append(read(BoardChange, values))
+            except (ValueError, TypeError, AttributeError, RecursionError, BadInput) as error:
+                raise BadInput(f"is no line of a change log ({error})", file=self.change_log, line=number) from error
+        return tuple(changes)
 
     def add_changes(self, changes: Sequence[BoardChange]) -> None:
-        """Add to the change log; whoever does holds the folder alone (files.only_writer)."""
-        append_changes(self.change_log, changes)
+        """Add lines to the change log; the caller holds the folder alone (files.only_writer).
+
+        What a killed writer left of a line is taken away first. Raises CannotWrite.
+        """
+        if not changes:
+            return
+        text = ""
+        for change in changes:
+            text += json.dumps(asdict(change), ensure_ascii=False, allow_nan=False) + "\n"
+        end = len(self._whole_lines())
+        with writing(self.change_log):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with open(self.change_log, "ab") as stream:
+                stream.truncate(end)
+                stream.write(text.encode())
+                stream.flush()
+                os.fsync(stream.fileno())
+
+    def _whole_lines(self) -> bytes:
+        """The bytes of the change log up to the end of its last whole line."""
+        data = read_bytes(self.change_log) if self.change_log.is_file() else b""
+        return data[: data.rfind(b"\n") + 1]
 
     @property
     def change_log(self) -> Path:
@@ -309,14 +361,60 @@ def run_path(slug: str, task: str, candidates: str) -> str:
     return f"runs/{slug}/{task}.{candidates}.trec.gz"
 
 
-def _pair(stem: str, file: Path) -> tuple[str, str]:
-    task, dot, candidates = stem.partition(".")
-    if not dot:
-        raise BadInput("must be called <task>.<candidates>.trec.gz", file=file)
-    return task, candidates
+def last_values(changes: Sequence[BoardChange]) -> dict[NumberKey, float | None]:
+    """The value that the change log has now for each number; None: it went."""
+    return {(c.submission, c.task, c.candidates, c.metric): c.after for c in changes}
 
 
-def _same_digest(file: Path, digest: str, what: str) -> None:
-    found = digest_of(read_bytes(file))
-    if found != digest:
-        raise BadInput(f"is not the {what} of digest {digest[:19]}...: it has {found[:19]}...", file=file)
+def result_json(result: Result) -> dict[str, Any]:
+    """A Result as its file holds it; `digest` covers every other byte of meaning in it."""
+    body = _result_body(result)
+    return {**body, "digest": digest_of(body)}
+
+
+def _result_body(result: Result) -> dict[str, Any]:
+    """What the digest covers; a result of format 2, whose gain holds another test, keeps its number."""
+    number = 2 if "randomisation" in result.gain else FORMAT
+    return {"format": number, **as_builtins(result), "measurement": result.measurement.as_json()}
+
+
+def read_result(file: Path, *, of: str = "") -> Result:
+    """Read one result and check its own digest, or the file against the digest `of` when it was last read.
+
+    Raises BadInput for an edited byte, for content of another shape, and for a file under another name than its
+    content says.
+    """
+    if of and file_digest(file) != of:
+        raise BadInput("was changed while the board was read; build again", file=file)
+    body = read_json(file)
+    if not isinstance(body, dict):
+        raise BadInput("does not hold a result", file=file)
+    number = body.get("format", FORMAT)
+    if number not in _READABLE:
+        raise BadInput(
+            f"is not a result of format {FORMAT} but of {printable(str(number), 20)}; "
+            "take it away and run `exabench bench run` again",
+            file=file,
+        )
+    digest = body.pop("digest", "")
+    if not of and digest_of(body) != digest:
+        raise BadInput("was edited: its digest does not fit its content; run `exabench bench run` again", file=file)
+    result = read(Result, body, file=file, what="does not hold a result:")
+    if _result_body(result) != body or not _is_sound(body["cost"]):  # a key too many, or a number no model can have
+        raise BadInput("does not hold a result: `exabench bench run` writes other fields", file=file)
+    if (file.parent.name, file.stem) != (result.submission, f"{result.task}.{result.candidates.name}"):
+        raise BadInput("lies under another name than its content says", file=file)
+    return result
+
+
+def _is_sound(cost: dict[str, Any] | None) -> bool:
+    """No amount is below zero: these numbers cannot be recomputed from the run."""
+    if cost is None:
+        return True
+    return {*cost["rpp"]} == {*cost["qpp"]} == {"paper", "exact"} and not _has_negative(cost)
+
+
+def _has_negative(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_negative, value.values()))
+    return isinstance(value, int | float) and value < 0

@@ -1,35 +1,104 @@
 """The queue: what waits for a board, taken one by one: checked, evaluated apart, filed whole, and answered.
 
-A submission is evaluated on a small board of its own, beside the real one, which is not touched before all its results
-are there. What was done stands in files and on the pull requests alone, so that a queue that was killed goes on.
+A submission is evaluated on a small board beside the real one, which is not touched before all its results are there.
+What was done stands in files and on the pull requests alone, so that a queue that was killed goes on.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from exabench.bench.evaluation import merge_results, run_board
 from exabench.bench.ledger import Ledger
-from exabench.bench.measurement import today
-from exabench.bench.queue._answers import Answer as Answer
-from exabench.bench.queue._answers import public_line as public_line
-from exabench.bench.queue._answers import refusal as refusal
-from exabench.bench.queue._answers import scored
-from exabench.bench.queue._folder_queue import Folders as Folders
-from exabench.bench.queue._pull_requests import Requests as Requests
-from exabench.bench.queue._staging import Pending as Pending
-from exabench.bench.queue._staging import Queue as Queue
-from exabench.bench.queue._staging import staging_board, staging_folder
+from exabench.bench.queue._pending import LARGEST, Answer, Pending, acceptance, public_line, refusal
+from exabench.bench.queue._pull_requests import Requests
+from exabench.bench.submissions import read_submission
 from exabench.bench.submitting import check, file_on
-from exabench.core.errors import CannotWrite, MissingExtra, OutsideFailed
-from exabench.core.files import json_text, only_writer, read_json, write
+from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, OutsideFailed
+from exabench.core.files import digest_of, file_digest, json_text, only_writer, read_json, write, writing
 from exabench.core.nouns import Progress, silent
+from exabench.core.records import read
+from exabench.models.screening import SubmissionRefused
+
+__all__ = ["Answer", "Folders", "Queue", "Requests", "public_line", "raise_waiting", "refusal", "work_off"]
 
 ANSWER = "answer.json"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The local queue: `pending/<slug>/` of a board, with submission.toml, `runs/` and the report of a training.
+
+    One that was refused keeps its folder, with answer.json; taking that file away puts it back into the queue.
+    """
+
+    board: Path
+    public = False  # only who may write here puts a folder here
+
+    def waiting(self) -> list[Pending]:
+        """The folders without an answer, by date and name; `revision` changes with any file of a folder."""
+        found = []
+        for folder in Ledger(self.board).pending.glob("*"):
+            if not folder.is_dir() or (folder / ANSWER).is_file():
+                continue
+            newest = 0.0
+            digests = {}
+            for file in sorted(folder.rglob("*")):
+                if file.is_file() and not file.is_symlink():
+                    digests[file.relative_to(folder).as_posix()] = file_digest(file)
+                    newest = max(newest, file.stat().st_mtime)
+            try:
+                submission = read_submission(folder / "submission.toml")
+                kind = submission.kind
+                owner = submission.owner
+            except ExabenchError:
+                kind = "?"
+                owner = folder.name.partition("--")[0]
+            date = datetime.datetime.fromtimestamp(newest, datetime.UTC).date().isoformat()
+            found.append(Pending(0, folder.name, kind, owner, date, digest_of(digests), str(folder)))
+        return sorted(found, key=lambda one: (one.date, one.slug))
+
+    def answered(self, pending: Pending) -> bool:
+        """Never: an answered folder does not wait."""
+        return False
+
+    def fetch(self, pending: Pending, to: Path) -> Path:
+        """The folder itself, if it holds plain files of a bearable size."""
+        folder = Path(pending.url)
+        for file in sorted(folder.rglob("*")):
+            name = file.relative_to(folder).as_posix()
+            if file.is_symlink() or not (file.is_file() or file.is_dir()):
+                raise SubmissionRefused("unsafe-files", f"{name} is a link or no plain file")
+            if file.is_file() and file.stat().st_size > LARGEST:
+                raise SubmissionRefused("too-large", f"{name} is larger than {LARGEST:,} bytes")
+        slug = read_submission(folder / "submission.toml").slug
+        if slug != folder.name:
+            raise BadInput(f"the folder must be called {slug}, as its submission is")
+        return folder
+
+    def answer(self, pending: Pending, answer: Answer) -> None:
+        """Write answer.json, where it was refused."""
+        if answer.reason:
+            write(Path(pending.url) / ANSWER, json_text(answer.as_json()))
+
+    def finish(self, pending: Pending) -> None:
+        """Take a scored one out of the queue."""
+        folder = Path(pending.url)
+        if not (folder / ANSWER).is_file():
+            with writing(folder):
+                shutil.rmtree(folder)
+
+
+Queue: TypeAlias = Folders | Requests
+"""Where submissions wait for a board."""
 
 
 def work_off(
@@ -47,16 +116,21 @@ def work_off(
     Models run in the sandbox, with `data`, `engine`, `workers` and `reason` as in `evaluation.run_board`. Nothing that
     is wrong with one submission keeps the others waiting. What this machine cannot run goes on waiting, and so does
     what failed outside it, or could not be answered: such an answer (`waits`) is given to nobody but the caller, who
-    may pass them to `raise_waiting`. `note` hears what an answer does not tell its sender. Raises CannotWrite, also
+    may pass them to `raise_waiting`. `note` gets what an answer does not tell its sender. Raises CannotWrite, also
     where somebody else is writing on the board.
     """
-    evaluation = _Evaluation(queue, data, engine, workers, reason, progress)
-    with only_writer(queue.board):
+    evaluate = partial(
+        run_board, data=data, trusted=False, reason=reason, engine=engine, workers=workers, progress=progress
+    )
+    board = queue.board
+    with only_writer(board):
         for pending in queue.waiting():
-            staging = staging_folder(queue.board, pending)
+            # Beside the board, which holds only what belongs to it.
+            name = f"{pending.number or pending.slug}-{pending.revision.removeprefix('sha256:')[:12]}"
+            staging = board.parent / f".{board.name}.taken" / name
             try:
                 if not queue.answered(pending):
-                    answer = _answer_to(pending, staging, evaluation, note)
+                    answer = _answer_to(queue, pending, staging, evaluate, reason, note)
                     if answer.waits:
                         yield answer
                         continue
@@ -65,7 +139,7 @@ def work_off(
                 queue.finish(pending)
             except OutsideFailed as error:
                 note(f"{pending.slug}: put off: {error}")
-                yield refusal(pending.slug, error, today())
+                yield refusal(pending.slug, error)
                 continue
             shutil.rmtree(staging, ignore_errors=True)
             with contextlib.suppress(OSError):  # other submissions were begun there
@@ -84,60 +158,55 @@ def raise_waiting(answers: Iterable[Answer]) -> None:
     raise kind("; ".join(f"{', '.join(slugs)}: left waiting: {why}" for why, slugs in slugs_of.items()))
 
 
-@dataclass(frozen=True)
-class _Evaluation:
-    """How the submissions of a queue are evaluated."""
+def _answer_to(
+    queue: Queue,
+    pending: Pending,
+    staging: Path,
+    evaluate: Callable[..., object],
+    reason: str,
+    note: Callable[[str], None],
+) -> Answer:
+    """Check a submission, evaluate it on a board in `staging`, and file it with its results, or say why not.
 
-    queue: Queue
-    data: str | Path | None
-    engine: str
-    workers: int
-    reason: str
-    progress: Progress
+    The answer is kept in `staging` until it is given.
+    """
+    file = staging / ANSWER
+    if file.is_file():  # it was found before, but perhaps not given
+        return read(Answer, read_json(file), file=file)
+    real = Ledger(queue.board)
+    own = Ledger(staging / "board")
+    try:
+        sent = queue.fetch(pending, staging / "sent")
 
-    def run(self, pending: Pending, staging: Path) -> str:
-        """Check a submission, evaluate it on a board of its own in `staging`, and file it; its slug."""
-        real = Ledger(self.queue.board)
-        sent = self.queue.fetch(pending, staging / "sent")
-        own = Ledger(staging_board(self.queue.board, staging / "board"))
+        # A board with the same settings and candidates, and no result but those of this submission.
+        with writing(own.folder):
+            own.folder.mkdir(parents=True, exist_ok=True)
+            for name in ("board.toml", "lock.json"):
+                if (real.folder / name).is_file() and not (own.folder / name).is_file():
+                    write(own.folder / name, (real.folder / name).read_bytes())
+            if not (own.folder / "candidates").is_symlink():
+                os.symlink((real.folder / "candidates").resolve(), own.folder / "candidates")
+
         runs = []
-        for file in sorted((sent / "runs").glob("*.trec.gz")):
-            task, _, candidates = file.name.removesuffix(".trec.gz").partition(".")
-            runs.append(f"{task}@{candidates}={file}")
-        checked = check(sent / "submission.toml", runs, real, public=self.queue.public, queued=True)
-        file_on(checked, own)
+        for run in sorted((sent / "runs").glob("*.trec.gz")):
+            task, _, candidates = run.name.removesuffix(".trec.gz").partition(".")
+            runs.append(f"{task}@{candidates}={run}")
+        checked = check(sent / "submission.toml", runs, real, public=queue.public, queued=True)
         slug = checked.submission.slug
-        run_board(
-            own.folder,
-            slugs=[slug],
-            data=self.data,
-            trusted=False,
-            reason=self.reason,
-            engine=self.engine,
-            workers=self.workers,
-            progress=self.progress,
-        )
+        file_on(checked, own)
+        evaluate(own.folder, slugs=[slug])
+
+        # Everything is there: the real board gets it.
         real.add_submission(checked.submission)
         real.add_training(slug, checked.training)
-        merge_results(real.folder, own.folder, slug, reason=self.reason)
-        return slug
-
-
-def _answer_to(pending: Pending, staging: Path, evaluation: _Evaluation, note: Callable[[str], None]) -> Answer:
-    """The answer to one submission, kept in `staging` until it is given; a good one is then filed with its results."""
-    kept = staging / ANSWER
-    if kept.is_file():  # it was found before, but perhaps not given
-        return Answer.of(read_json(kept))
-    board = evaluation.queue.board
-    try:
-        slug = evaluation.run(pending, staging)
-        answer = scored(slug, list(Ledger(board).results(slug)), today())
+        merge_results(real, own, slug, reason)
+        answer = acceptance(slug, real.results(slug))
     except (OutsideFailed, CannotWrite):
         raise
     except Exception as error:  # whatever the files of a sender bring about is an answer, and no end of the queue
-        answer = refusal(pending.slug, error, today())
+        answer = refusal(pending.slug, error)
         if answer.waits:
             return answer
         note(f"{pending.slug}: refused: {error!r}")
-    write(kept, json_text(answer.as_json()))
+    write(file, json_text(answer.as_json()))
     return answer

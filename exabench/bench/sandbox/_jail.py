@@ -1,19 +1,29 @@
 """The jail: a bubblewrap command that shows a program this Python, exabench and one model folder, and nothing else.
 
+`Jailed` runs it, lines in, lines out, under limits of time, memory, processes and bytes.
+
 No network, no capability, no home, no board, no collection; what is shown is read-only, but for a /tmp that is bounded
 and goes with the jail. Run it as an ordinary user where you can: as root it holds as well, but has less to spare.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import select
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from exabench.bench.sandbox._seccomp import seccomp_filter
+from exabench.core.errors import printable
 from exabench.core.files import PACKAGE
 from exabench.models.screening import SubmissionRefused
 
@@ -21,13 +31,28 @@ MODEL = "/model"
 """Where the model folder lies inside."""
 
 _PACKAGE = PACKAGE.resolve()
-_HIDDEN = ("mini",)  # of the package: a collection, and so its judgements
+_COLLECTION = str(_PACKAGE / "mini")  # it comes with the package, and its judgements with it
 _NOBODY = "65534"
 # Root's own processes may write some of these although they have no capability left.
 _READ_ONLY = ("sys", "fs", "irq", "bus", "acpi", "driver", "pressure", "scsi", "tty")
 _EMPTY = ("kcore", "keys", "key-users", "kmsg", "mtrr", "sysrq-trigger", "timer_list", "slabinfo", "kallsyms")
+_ENVIRONMENT = {
+    "HOME": "/tmp",
+    "USER": "nobody",
+    "PATH": "/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "EXABENCH_CACHE": "/tmp/cache",
+}
 _PASSED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 _ADVICE = "install bubblewrap 0.8 or newer (apt-get install bubblewrap), allow user namespaces to it (sysctl user.*)"
+
+TICK = 0.05  # seconds between two looks at memory and processes
+_CHUNK = 1 << 16  # bytes: what a pipe holds
+_TAIL = 4_000  # bytes that are kept of the end of stderr
+_EXIT_CODES = {128 + 24: "time-limit", 128 + 25: "crashed"}  # SIGXCPU; SIGXFSZ
 
 
 @dataclass(frozen=True)
@@ -48,10 +73,13 @@ class JailLimits:
     processes: int = 64
 
 
+LIMITS = JailLimits()
+
+
 def jail_command(
     program: Sequence[str],
-    model: str | Path | None = None,
-    limits: JailLimits | None = None,
+    model: Path | None = None,
+    limits: JailLimits = LIMITS,
     *,
     seccomp: int | None = None,
     info: int | None = None,
@@ -60,30 +88,62 @@ def jail_command(
 
     Descriptors: `seccomp` to read its filter from, `info` to say there which process is its first.
     """
-    limits = limits or JailLimits()
-    command = [
-        shutil.which("bwrap") or "bwrap",
-        "--unshare-all",
-        "--unshare-user",
-        "--disable-userns",
-        "--die-with-parent",
-        "--new-session",
-    ]
+    command = [shutil.which("bwrap") or "bwrap"]
+    command += ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"]
     command += ["--clearenv", "--cap-drop", "ALL", "--uid", _NOBODY, "--gid", _NOBODY, "--hostname", "jail"]
     command += ["--size", str(limits.files), "--tmpfs", "/tmp"]  # first: this very installation may lie in /tmp
-    command += [*_system(), *_python(), "--proc", "/proc", *_covered(), "--dev", "/dev"]
-    command += ["--size", str(limits.files), "--tmpfs", "/dev/shm"]
-    for device in _gpus():
-        command += ["--dev-bind", device, device]
+
+    # The system, the Python installation, the environment and the package, each where it lies.
+    shown = ["/usr"]
+    for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
+        if os.path.islink(name):
+            command += ["--symlink", os.readlink(name), name]
+        elif os.path.isdir(name):
+            shown.append(name)
+    for name in (sys.base_prefix, sys.prefix, str(_PACKAGE)):
+        if name not in shown and not Path(name).is_relative_to("/usr"):
+            shown.append(name)
+    for name in shown:
+        command += ["--ro-bind", name, name]
+    for name in ("/etc/ld.so.cache", "/etc/alternatives"):
+        command += ["--ro-bind-try", name, name]
+    command += ["--tmpfs", _COLLECTION, "--remount-ro", _COLLECTION]
+
+    command += ["--proc", "/proc"]
+    for name in _READ_ONLY:
+        folder = f"/proc/{name}"
+        if os.path.isdir(folder):
+            command += ["--ro-bind", folder, folder]
+    for name in _EMPTY:
+        file = f"/proc/{name}"
+        if os.path.exists(file):
+            command += ["--ro-bind", "/dev/null", file]
+
+    command += ["--dev", "/dev", "--size", str(limits.files), "--tmpfs", "/dev/shm"]
+    gpus = [str(device) for device in sorted(Path("/dev").glob("nvidia*")) if not device.is_dir()]
+    for name in gpus:
+        command += ["--dev-bind", name, name]
     if model is not None:
-        command += ["--ro-bind", str(Path(model).resolve()), MODEL]
-    for name, value in _environment().items():
+        command += ["--ro-bind", str(model.resolve()), MODEL]
+
+    for name, value in _ENVIRONMENT.items():
         command += ["--setenv", name, value]
+    for name in _PASSED:
+        if name in os.environ:
+            command += ["--setenv", name, os.environ[name]]
     if seccomp is not None:
         command += ["--seccomp", str(seccomp)]
     if info is not None:
         command += ["--info-fd", str(info)]
-    return [*command, "--chdir", "/tmp", "--remount-ro", "/dev", "--remount-ro", "/", "--", *_limited(limits), *program]
+    command += ["--chdir", "/tmp", "--remount-ro", "/dev", "--remount-ro", "/", "--"]
+
+    # prlimit's own limits are the kernel's: what `Jailed` may see too late.
+    cores = os.cpu_count() or 1
+    command += ["/usr/bin/prlimit", f"--nproc={limits.processes + 16 * cores}", f"--fsize={limits.files}"]
+    command += [f"--cpu={int(limits.seconds * cores) + 1}", "--nofile=1024", "--core=0"]
+    if not gpus:  # a driver maps far more than it takes
+        command.append(f"--data={2 * limits.memory}")
+    return [*command, "--", *program]
 
 
 def check_jail() -> None:
@@ -96,67 +156,181 @@ def check_jail() -> None:
         raise SubmissionRefused("no-sandbox", f"bubblewrap does not start ({said}): {_ADVICE}")
 
 
-def _system() -> Iterator[str]:
-    yield from ("--ro-bind", "/usr", "/usr")
-    for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
-        if os.path.islink(name):
-            yield from ("--symlink", os.readlink(name), name)
-        elif os.path.isdir(name):
-            yield from ("--ro-bind", name, name)
-    for name in ("/etc/ld.so.cache", "/etc/alternatives"):
-        yield from ("--ro-bind-try", name, name)
+class Jailed:
+    """A running program. An answer too late or too long, or its end, kills it and every process that it began.
+
+    It dies with the thread that began it, so that nothing outlives the caller.
+    """
+
+    def __init__(self, program: Sequence[str], model: Path | None = None, limits: JailLimits = LIMITS) -> None:
+        self._limits = limits
+        self._refused: SubmissionRefused | None = None
+        self._received = bytearray()
+        self._unsent = bytearray()
+        self._stderr = bytearray()
+        self._started = time.monotonic()
+        self._stopped = threading.Event()
+        seccomp = seccomp_filter()
+        read, write = os.pipe()
+        with open(os.memfd_create("seccomp"), "w+b") as file, open(read, "rb") as reader, open(write, "wb") as info:
+            file.write(seccomp)
+            file.seek(0)
+            descriptor = file.fileno() if seccomp else None
+            self._process = subprocess.Popen(
+                jail_command(program, model, limits, seccomp=descriptor, info=info.fileno()),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env={},  # the jail's first process is bubblewrap itself, and its environment can be read there
+                pass_fds=[file.fileno(), info.fileno()],
+            )
+            info.close()  # else the pipe would not end with bubblewrap's own end of it
+            first = re.search(rb'"child-pid": (\d+)', reader.read())
+        self._first: int | None = None  # a descriptor of the jail's first process; None where bubblewrap failed
+        if first:
+            with contextlib.suppress(ProcessLookupError):
+                self._first = os.pidfd_open(int(first[1]))
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        self._pipes = (self._process.stdin, self._process.stdout, self._process.stderr)
+        for stream in self._pipes:
+            os.set_blocking(stream.fileno(), False)
+        self._in = self._process.stdin.fileno()
+        self._out = self._process.stdout.fileno()
+        self._err = self._process.stderr.fileno()
+        self._readable = [self._out, self._err]
+        self._watch = threading.Thread(target=self._watch_limits, daemon=True)
+        self._watch.start()
+
+    def send(self, data: bytes) -> None:
+        """Have this sent, when next an answer is waited for."""
+        self._unsent += data
+
+    def exchange(self, seconds: Callable[[], float], feed: Callable[[], bytes] = lambda: b"") -> bytes:
+        """Its next line, within `seconds` (asked again and again); meanwhile it is sent what `feed` gives.
+
+        Raises SubmissionRefused where none comes, and again at every later call: nothing that comes late is ever read.
+        """
+        asked = time.monotonic()
+        while True:
+            if self._refused:
+                raise self.stop(self._refused)
+            line, newline, rest = self._received.partition(b"\n")
+            if newline:
+                self._received = rest
+                return bytes(line)
+            if len(self._received) > self._limits.answer:
+                raise self.stop(SubmissionRefused("crashed", f"an answer has more than {self._limits.answer} bytes"))
+            given = seconds()
+            if time.monotonic() - asked > given:
+                raise self.stop(SubmissionRefused("time-limit", f"the model gave no answer in {given:g} seconds"))
+            if len(self._unsent) < _CHUNK:
+                self._unsent += feed()
+            self._move_bytes()
+
+    def stop(self, refused: SubmissionRefused) -> SubmissionRefused:
+        """Kill it with all its processes; `refused`, or the refusal before it, is what every later call raises."""
+        self._refused = self._refused or refused
+        self.close()
+        return self._refused
+
+    def close(self) -> None:
+        """Kill it with all its processes, and wait until the jail is gone."""
+        self._refused = self._refused or SubmissionRefused("crashed", "the jail was closed")
+        self._stopped.set()
+        self._watch.join()
+        self._kill()
+        self._process.wait()
+        if self._first is not None:
+            os.close(self._first)
+            self._first = None
+        for stream in self._pipes:
+            stream.close()
+
+    def _move_bytes(self) -> None:
+        """Wait for a pipe, TICK at most, and move the bytes that can be moved."""
+        poll = select.poll()
+        for pipe in self._readable:
+            poll.register(pipe, select.POLLIN)
+        if self._unsent:
+            poll.register(self._in, select.POLLOUT)
+        for pipe, _ in poll.poll(1000 * TICK):
+            try:
+                if pipe == self._in:
+                    sent = os.write(pipe, self._unsent[:_CHUNK])
+                    del self._unsent[:sent]
+                    continue
+                data = os.read(pipe, _CHUNK)
+            except BlockingIOError:
+                continue
+            except BrokenPipeError:  # it reads no more, but its last lines are still read
+                self._unsent.clear()
+                continue
+            if not data:
+                self._readable.remove(pipe)
+                if pipe == self._out:
+                    self._refuse_ended()
+            elif pipe == self._out:
+                self._received += data
+            else:
+                self._stderr = (self._stderr + data)[-_TAIL:]
+
+    def _refuse_ended(self) -> None:
+        """Raise SubmissionRefused: its output has ended, with this exit code and this last line on stderr."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+        code = self._process.returncode
+        why = f"the model's process ended ({code})"
+        lines = self._stderr.decode("utf-8", "replace").strip().splitlines()
+        if lines:
+            why += f": {printable(lines[-1], 200)}"
+        raise self.stop(SubmissionRefused(_EXIT_CODES.get(code, "crashed"), why))
+
+    def _watch_limits(self) -> None:
+        """Until it is stopped: kill it when it has too many processes, too much memory or too much time."""
+        limits = self._limits
+        while not self._stopped.wait(TICK):
+            processes = _descendants(self._process.pid)
+            if time.monotonic() - self._started > limits.seconds:
+                refused = SubmissionRefused("time-limit", f"the model took more than {limits.seconds:g} seconds")
+            elif len(processes) > limits.processes:
+                refused = SubmissionRefused("crashed", f"the model started more than {limits.processes} processes")
+            elif sum(map(_memory, processes)) > limits.memory:
+                refused = SubmissionRefused("out-of-memory", f"the model took more than {limits.memory} bytes")
+            else:
+                continue
+            self._refused = refused
+            self._kill()
+            return
+
+    def _kill(self) -> None:
+        """The first process of a namespace takes all others with it, whatever they did to bubblewrap."""
+        if self._first is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._first, signal.SIGKILL)
+        self._process.kill()
 
 
-def _python() -> Iterator[str]:
-    """The installation, the environment and the package, where they lie."""
-    for place in dict.fromkeys((sys.base_prefix, sys.prefix, str(_PACKAGE))):
-        if not Path(place).is_relative_to("/usr"):
-            yield from ("--ro-bind", place, place)
-    for name in _HIDDEN:
-        yield from ("--tmpfs", str(_PACKAGE / name), "--remount-ro", str(_PACKAGE / name))
+def _descendants(pid: int) -> list[int]:
+    """The processes that a process began, and theirs; those whose parent died belong to the jail's first process."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                stat = Path("/proc", name, "stat").read_bytes()
+                parent = int(stat[stat.rindex(b")") + 1 :].split()[1])
+                children.setdefault(parent, []).append(int(name))
+    found = [pid]
+    for parent in found:  # grows as it is walked
+        found += children.get(parent, [])
+    return found[1:]
 
 
-def _covered() -> Iterator[str]:
-    for name in _READ_ONLY:
-        if (place := Path("/proc", name)).is_dir():
-            yield from ("--ro-bind", str(place), str(place))
-    for name in _EMPTY:
-        if (place := Path("/proc", name)).exists():
-            yield from ("--ro-bind", "/dev/null", str(place))
-
-
-def _gpus() -> list[str]:
-    return sorted(str(device) for device in Path("/dev").glob("nvidia*") if not device.is_dir())
-
-
-def _environment() -> dict[str, str]:
-    environment = {
-        "HOME": "/tmp",
-        "USER": "nobody",
-        "PATH": "/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "EXABENCH_CACHE": "/tmp/cache",
-    }
-    for name in _PASSED:
-        if name in os.environ:
-            environment[name] = os.environ[name]
-    return environment
-
-
-def _limited(limits: JailLimits) -> list[str]:
-    """prlimit's own limits are the kernel's: what the watch (exabench.bench.sandbox._process) may see too late."""
-    cores = os.cpu_count() or 1
-    command = [
-        "/usr/bin/prlimit",
-        f"--nproc={limits.processes + 16 * cores}",
-        f"--fsize={limits.files}",
-        f"--cpu={int(limits.seconds * cores) + 1}",
-        "--nofile=1024",
-        "--core=0",
-    ]
-    if not _gpus():  # a driver maps far more than it takes
-        command.append(f"--data={2 * limits.memory}")
-    return [*command, "--"]
+def _memory(pid: int) -> int:
+    """Bytes that a process holds and no file backs."""
+    total = 0
+    with contextlib.suppress(OSError):
+        for line in Path("/proc", str(pid), "status").read_bytes().splitlines():
+            if line.startswith((b"RssAnon:", b"RssShmem:")):
+                total += int(line.split()[1]) << 10
+    return total

@@ -1,127 +1,213 @@
-"""A stranger's model as a reranker: screened, loaded and run in the jail, its answers checked out here."""
+"""A model that was sent in as a reranker: screened, loaded and run in the jail, its answers checked out here."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from exabench.bench.sandbox._answers import About, CountedScores, Scores, Speed, read_answer
-from exabench.bench.sandbox._folders import stranger
-from exabench.bench.sandbox._jail import JailLimits, check_jail
-from exabench.bench.sandbox._process import Jailed
+import msgspec
+from msgspec import Meta
+
+from exabench.bench.sandbox._jail import LIMITS, Jailed, JailLimits, check_jail
+from exabench.core.errors import printable
+from exabench.core.files import cache_folder, replacing_folder
 from exabench.core.nouns import ModelFolder, Passage, Query, Usage
-from exabench.models.screening import SizeLimits, SubmissionRefused
+from exabench.core.records import Record, as_builtins
+from exabench.hub import client
+from exabench.models.screening import (
+    ERROR_CLASSES,
+    SizeLimits,
+    SubmissionRefused,
+    check_libraries,
+    screened,
+    screened_repo,
+)
 
 WORKER = (sys.executable, "-I", "-B", "-m", "exabench.bench.sandbox._worker")
-Job = tuple[Query, Sequence[Passage]]
 
 
-class Sandboxed:
-    """The reranker `part` on a stranger's model, in a jail; to be closed, or used as a context.
+def fetch_screened(
+    model: str, revision: str, lock: Path | None = None, limits: SizeLimits | None = None
+) -> ModelFolder:
+    """The model of a folder, a package or the Hub (see hub.model_folder), of which nothing has been loaded.
 
-    It scores as the part itself does, bit for bit. `model` and `options` (of them `revision`) are those of a
-    submission. The jail is told texts, and counts from 0 instead of ids. Any rule broken ends it: every call after
-    that raises the same SubmissionRefused, whose `reason` is one of ERROR_CLASSES.
+    Of a repository only what a model is loaded from is fetched, once, and not before its names, sizes, settings and
+    headers were looked at there. Raises SubmissionRefused, BadInput, OutsideFailed.
     """
+    check_libraries()
+    here = Path(model).is_dir()
+    if here or not client.is_repo(model):
+        if here:
+            screened(model, limits)  # before anything reads it whole
+        found = client.model_folder(model, revision, lock)
+        screened(found.path, limits)
+        return found
+    if revision.startswith("sha256:"):
+        raise SubmissionRefused(
+            "invalid-submission", f"the revision of {model} must be a commit of the Hub, not a digest"
+        )
+    commit = client.pinned(model, revision or None, lock, kind="model")
+    folder = cache_folder("strangers") / model.replace("/", "--") / commit
+    if not folder.is_dir():
+        files = client.model_files(model, commit)
 
-    reads = "texts"
+        def read(file: str, start: int, end: int) -> bytes:
+            end = min(end, files[file])
+            return client.file_part(model, file, commit, start, end) if start < end else b""
 
-    def __init__(
-        self,
-        part: str,
-        model: str | ModelFolder,
-        options: Mapping[str, Any] | None = None,
-        limits: JailLimits | None = None,
-        *,
-        lock: str | Path | None = None,
-    ) -> None:
-        own = dict(options or {})
-        limits = limits or JailLimits()
-        check_jail()
-        revision = str(own.pop("revision", ""))
-        if isinstance(model, ModelFolder):  # the client's cache is links, which lead out of any jail
-            revision = model.revision
-            model = model.name
-        folder = stranger(model, revision, lock, SizeLimits(weights=limits.weights))
-        self._talk = Conversation(WORKER, folder.path, limits, {"part": part, "options": own})
-        about = self._talk.about
-        self.precision = about.precision or ""
-        self.parameters = about.parameters
-        self.identity = {**about.identity, "model": folder.name, "revision": folder.revision}
+        wanted = sorted(screened_repo(files, read, limits).files)
+        with replacing_folder(folder) as fresh:
+            client.snapshot(model, commit, wanted, fresh)
+            shutil.rmtree(fresh / ".cache", ignore_errors=True)  # the client's notes
+    screened(folder, limits)
+    return ModelFolder(model, folder, commit)
 
-    @property
-    def pairs_per_second(self) -> float | None:
-        """How fast `score_many` was, as the jail counts it."""
-        return self._talk.speed
 
-    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
-        """One score for each passage, in the order given. Raises SubmissionRefused."""
-        return self._talk.score(query, passages)
+# -- answers: typed, bounded, and checked before a value is used -------------------------------------------------------
 
-    def score_many(self, jobs: Iterable[Job]) -> Iterator[tuple[list[float], Usage | None]]:
-        """Scores and usage of each job, in order; jobs are read as the model asks for them.
+_Count = Annotated[int, Meta(ge=0, lt=1 << 53)]  # what every reader of JSON takes for a whole number
+_Flops = Annotated[float, Meta(ge=0, lt=1e30)]
+_Score = Annotated[float, Meta(gt=-3e38, lt=3e38)]  # what single precision holds; NaN is not between the two
+_Plain = str | int | float | bool | list[str | int] | None
+_IDENTITY = 1 << 16  # bytes
 
-        Raises SubmissionRefused.
-        """
-        return self._talk.score_many(jobs)
 
-    def close(self) -> None:
-        """End the jail."""
-        self._talk.close()
+class About(Record, frozen=True):
+    """A reranker's answer to the setup: the identity of its scores, its number format, how many weights it has."""
 
-    def __enter__(self) -> Sandboxed:
-        return self
+    identity: dict[str, _Plain]
+    precision: Annotated[str, Meta(pattern=r"\A[a-z0-9]{0,20}\Z")] | None
+    parameters: _Count | None
 
-    def __exit__(self, *error: object) -> None:
-        self.close()
+
+class _Usage(Record, frozen=True):
+    """The fields of nouns.Usage, with bounds."""
+
+    prompts: _Count
+    input_tokens: _Count
+    output_tokens: _Count
+    flops_paper: _Flops | None
+    flops_exact: _Flops | None
+    cut_passages: _Count
+    cut_queries: _Count
+    repairs: Annotated[dict[str, _Count], Meta(max_length=20)]
+
+
+class Scores(Record, frozen=True):
+    """The answer to one query; `usage` is None where the part does not count it, or was asked for one query alone."""
+
+    scores: list[_Score]
+    usage: _Usage | None = None
+
+    def for_passages(self, count: int) -> list[float]:
+        """One score for each passage. Raises SubmissionRefused."""
+        if len(self.scores) != count:
+            raise SubmissionRefused("bad-scores", f"{len(self.scores)} scores for {count} passages")
+        return self.scores
+
+
+class Speed(Record, frozen=True):
+    """The answer after the last of many queries."""
+
+    pairs_per_second: Annotated[float, Meta(ge=0, lt=1e12)] | None
+
+
+_T = TypeVar("_T", bound=Record)
+
+
+def _read_answer(line: bytes, kind: type[_T]) -> _T:
+    """One line as the answer that was asked for. Raises SubmissionRefused, also where the answer is a refusal."""
+    try:
+        value: Any = json.loads(line)
+        if b"\\u" in line:
+            json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair could never be written again
+    except (ValueError, RecursionError) as error:
+        raise SubmissionRefused("crashed", "an answer is not JSON") from error
+    if isinstance(value, dict) and set(value) == {"refused", "message"}:
+        reason = value["refused"]
+        if not isinstance(reason, str) or reason not in ERROR_CLASSES:
+            reason = "crashed"
+        raise SubmissionRefused(reason, printable(str(value["message"]), 300))
+    try:
+        answer = msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        reason = "bad-scores" if "$.scores" in str(error) else "crashed"
+        raise SubmissionRefused(reason, f"an answer is not {kind.__name__}: {error}") from error
+    if isinstance(answer, About) and len(line) > _IDENTITY:
+        raise SubmissionRefused("crashed", f"the model says more than {_IDENTITY} bytes of itself")
+    return answer
+
+
+# -- questions ---------------------------------------------------------------------------------------------------------
 
 
 class Conversation:
-    """Questions to a program in the jail, and its answers, each of them checked. Nothing it says is believed."""
+    """Questions to a program in the jail, and its answers, each of them checked. Nothing it says is believed.
+
+    `pairs_per_second` is how fast `score_many` was, as the jail counts it.
+    """
 
     def __init__(
         self, program: Sequence[str], model: Path | None, limits: JailLimits, setup: Mapping[str, Any]
     ) -> None:
         self._jailed = Jailed(program, model, limits)
         self._limits = limits
-        self.speed: float | None = None
+        self.pairs_per_second: float | None = None
         self._jailed.send(_line(setup))
-        with self._fatal():
-            self.about = read_answer(self._jailed.exchange(lambda: limits.load), About)
+        with self._ending_on_error():
+            self._about = _read_answer(self._jailed.exchange(lambda: limits.load), About)
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
-        """One score for each passage of one query."""
-        with self._fatal():
-            self._jailed.send(_job(0, query, passages))
+        """One score for each passage, in the order given. Raises SubmissionRefused."""
+        with self._ending_on_error():
+            self._jailed.send(_question(0, query, passages))
             line = self._jailed.exchange(lambda: self._limits.query)
-            return read_answer(line, Scores).for_passages(len(passages))
+            return _read_answer(line, Scores).for_passages(len(passages))
 
-    def score_many(self, jobs: Iterable[Job]) -> Iterator[tuple[list[float], Usage | None]]:
-        """Scores and usage of each job. Whoever leaves before the end ends the jail."""
-        questions = _Questions(jobs)
-        with self._fatal():
+    def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage | None]]:
+        """Scores and usage of each job, in order; jobs are read as the model asks for them.
+
+        A caller that leaves before the end ends the jail. Raises SubmissionRefused.
+        """
+        sizes: deque[int] = deque()  # of the questions that wait for an answer
+        asked_all = False
+
+        def questions() -> Iterator[bytes]:
+            nonlocal asked_all
+            for place, (query, passages) in enumerate(jobs):
+                sizes.append(len(passages))
+                yield _question(place, query, passages)
+            asked_all = True
+            yield _line("end")
+
+        lines = questions()
+        with self._ending_on_error():
             self._jailed.send(_line("many"))
             while True:
-                line = self._jailed.exchange(lambda: self._limits.query * max(1, len(questions.sizes)), questions.feed)
-                if not questions.sizes:
+                line = self._jailed.exchange(lambda: self._limits.query * max(1, len(sizes)), lambda: next(lines, b""))
+                if not sizes:
                     break
-                answer = read_answer(line, CountedScores)
-                yield answer.for_passages(questions.sizes.popleft()), answer.used()
-            if not questions.ended:
+                answer = _read_answer(line, Scores)
+                usage = None
+                if answer.usage is not None:
+                    usage = Usage(**as_builtins(answer.usage))
+                yield answer.for_passages(sizes.popleft()), usage
+            if not asked_all:
                 raise SubmissionRefused("crashed", "the model answered what it was not asked")
-            self.speed = read_answer(line, Speed).pairs_per_second
+            self.pairs_per_second = _read_answer(line, Speed).pairs_per_second
 
     def close(self) -> None:
         """End the jail."""
         self._jailed.close()
 
     @contextlib.contextmanager
-    def _fatal(self) -> Iterator[None]:
+    def _ending_on_error(self) -> Iterator[None]:
         """Whatever goes wrong in the block is the end of the jail."""
         try:
             yield
@@ -132,26 +218,36 @@ class Conversation:
             raise
 
 
-class _Questions:
-    """Jobs as lines, made when they can be sent; `sizes` are the passages of those that wait for an answer."""
+class Sandboxed(Conversation):
+    """The reranker `part` on a model that was sent in, in a jail, which `close` ends.
 
-    def __init__(self, jobs: Iterable[Job]) -> None:
-        self._jobs = enumerate(jobs)
-        self.sizes: deque[int] = deque()
-        self.ended = False
+    It scores as the part itself does, bit for bit. `model` and `options` (of them `revision`) are those of a
+    submission. The jail is given texts, and counts from 0 instead of ids. Any rule broken ends it: every call after
+    that raises the same SubmissionRefused, whose `reason` is one of ERROR_CLASSES.
+    """
 
-    def feed(self) -> bytes:
-        """The next line; nothing after the last."""
-        if self.ended:
-            return b""
-        for place, job in self._jobs:
-            self.sizes.append(len(job[1]))
-            return _job(place, *job)
-        self.ended = True
-        return _line("end")
+    reads = "texts"
+
+    def __init__(
+        self,
+        part: str,
+        model: str,
+        options: Mapping[str, Any] | None = None,
+        limits: JailLimits = LIMITS,
+        *,
+        lock: Path | None = None,
+    ) -> None:
+        check_jail()
+        own = dict(options or {})
+        revision = str(own.pop("revision", ""))
+        folder = fetch_screened(model, revision, lock, SizeLimits(weights=limits.weights))
+        super().__init__(WORKER, folder.path, limits, {"part": part, "options": own})
+        self.precision = self._about.precision or ""
+        self.parameters = self._about.parameters
+        self.identity = {**self._about.identity, "model": folder.name, "revision": folder.revision}
 
 
-def _job(place: int, query: Query, passages: Sequence[Passage]) -> bytes:
+def _question(place: int, query: Query, passages: Sequence[Passage]) -> bytes:
     texts = [[passage.text, passage.title] for passage in passages]
     return _line({"place": place, "query": query.text, "passages": texts})
 

@@ -10,71 +10,145 @@ from __future__ import annotations
 
 import platform
 import struct
-from collections.abc import Mapping
 
-_EPERM, _ENOSYS, _EAFNOSUPPORT, _AF_UNIX = 1, 38, 97, 1
-_ALLOW, _ERROR, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
-_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, JMP|JEQ|K, JMP|JGE|K, RET|K
-_NR, _ARCH, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
-_ANY_BIT = 0x45  # BPF_JMP|JSET|K
-_CLONE3, _CLONE_THREAD = 435, 0x00010000
-_CLONE = {"x86_64": 56, "aarch64": 220}
+_DENIED = """
+ptrace              101  117
+syslog              103  116
+shmget               29  194
+shmat                30  196
+semget               64  190
+msgget               68  186
+personality         135   92
+mount               165   40
+umount2             166   39
+swapon              167  224
+swapoff             168  225
+reboot              169  142
+sethostname         170  161
+init_module         175  105
+delete_module       176  106
+quotactl            179   60
+pivot_root          155   41
+chroot              161   51
+acct                163   89
+settimeofday        164  170
+add_key             248  217
+request_key         249  218
+keyctl              250  219
+unshare             272   97
+perf_event_open     298  241
+name_to_handle_at   303  264
+open_by_handle_at   304  265
+clock_adjtime       305  266
+setns               308  268
+process_vm_readv    310  270
+process_vm_writev   311  271
+kcmp                312  272
+finit_module        313  273
+kexec_load          246  104
+kexec_file_load     320  294
+bpf                 321  280
+userfaultfd         323  282
+fork                 57    -
+vfork                58    -
+chmod                90    -
+fchmod               91   52
+fchmodat            268   53
+chown                92    -
+fchown               93   55
+lchown               94    -
+fchownat            260   54
+setxattr            188    5
+lsetxattr           189    6
+fsetxattr           190    7
+removexattr         197   14
+lremovexattr        198   15
+fremovexattr        199   16
+io_uring_setup      425  425
+io_uring_enter      426  426
+io_uring_register   427  427
+open_tree           428  428
+move_mount          429  429
+fsopen              430  430
+fsconfig            431  431
+fsmount             432  432
+fspick              433  433
+pidfd_getfd         438  438
+mount_setattr       442  442
+quotactl_fd         443  443
+memfd_secret        447  447
+fchmodat2           452  452
+setxattrat          463  463
+getxattrat          464  464
+listxattrat         465  465
+removexattrat       466  466
+open_tree_attr      467  467
+file_getattr        468  468
+file_setattr        469  469
+"""
+"""Calls that fail, with their numbers on x86_64 and aarch64. Some change the mode, the owner or the attributes of a
+file: the devices are this machine's own, and root's."""
 
-# From 424 on a call has the same number on every processor.
-_MOUNTING = range(425, 434)  # io_uring, open_tree, move_mount, fsopen, fsconfig, fsmount, fspick
-_NEWER = (438, 442, 443, 447, 452)  # pidfd_getfd, mount_setattr, quotactl_fd, memfd_secret, fchmodat2
-_ATTRIBUTES = range(463, 470)  # setxattrat, getxattrat, listxattrat, removexattrat, open_tree_attr, file_{get,set}attr
 _UNKNOWN = 470
 """The first number that Linux 6.18 does not use: whatever a later kernel puts there, the jail does not have it."""
-_DENIED: Mapping[str, tuple[int, ...]] = {
-    # ptrace syslog shmget shmat semget msgget personality mount umount2 swapon swapoff reboot sethostname init_module
-    # delete_module quotactl pivot_root chroot acct settimeofday add_key request_key keyctl unshare perf_event_open
-    # name_to_handle_at open_by_handle_at clock_adjtime setns process_vm_readv process_vm_writev kcmp finit_module
-    # kexec_load kexec_file_load bpf userfaultfd; and what changes the mode, the owner or the attributes of a file: the
-    # devices are this machine's own, and root's
-    "x86_64": (
-        *(101, 103, 29, 30, 64, 68, 135, 165, 166, 167, 168, 169, 170, 175, 176, 179, 155, 161, 163, 164, 248, 249),
-        *(250, 272, 298, 303, 304, 305, 308, 310, 311, 312, 313, 246, 320, 321, 323),
-        *(57, 58, 90, 91, 268, 92, 93, 94, 260, 188, 189, 190, 197, 198, 199, *_MOUNTING, *_NEWER, *_ATTRIBUTES),
-    ),
-    "aarch64": (
-        *(117, 116, 194, 196, 190, 186, 92, 40, 39, 224, 225, 142, 161, 105, 106, 60, 41, 51, 89, 170, 217, 218),
-        *(219, 97, 241, 264, 265, 266, 268, 270, 271, 272, 273, 104, 294, 280, 282),
-        *(52, 53, 54, 55, 5, 6, 7, 14, 15, 16, *_MOUNTING, *_NEWER, *_ATTRIBUTES),
-    ),
+
+_CLONE3 = 435
+_CLONE_THREAD = 0x00010000
+_AF_UNIX = 1
+_MACHINES = {  # column of _DENIED, AUDIT_ARCH, and the numbers of memfd_create, clone and socket
+    "x86_64": (1, 0xC000003E, 319, 56, 41),
+    "aarch64": (2, 0xC00000B7, 279, 220, 198),
 }
-_ARCHES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-_SOCKET = {"x86_64": 41, "aarch64": 198}
-_MEMFD = {"x86_64": 319, "aarch64": 279}
+
+_LOAD = 0x20  # BPF_LD|W|ABS
+_EQUAL = 0x15  # BPF_JMP|JEQ|K
+_AT_LEAST = 0x35  # BPF_JMP|JGE|K
+_ANY_BIT = 0x45  # BPF_JMP|JSET|K
+_RETURN = 0x06  # BPF_RET|K
+
+# Offsets in struct seccomp_data.
+_NUMBER = 0
+_ARCH = 4
+_FIRST_ARGUMENT = 16
+
+_ALLOW = 0x7FFF0000
+_KILL = 0x80000000
+_EPERM = 0x00050000 | 1
+_ENOSYS = 0x00050000 | 38
+_EAFNOSUPPORT = 0x00050000 | 97
 
 
 def seccomp_filter(machine: str = "") -> bytes:
     """The filter for a processor (x86_64 or aarch64; default: this machine's), empty where it is none of the two."""
     machine = machine or platform.machine()
-    if machine not in _ARCHES:
+    if machine not in _MACHINES:
         return b""
+    column, arch, memfd_create, clone, socket = _MACHINES[machine]
     lines = [
         (_LOAD, 0, 0, _ARCH),
-        (_EQUAL, 1, 0, _ARCHES[machine]),
+        (_EQUAL, 1, 0, arch),
         (_RETURN, 0, 0, _KILL),
-        (_LOAD, 0, 0, _NR),
+        (_LOAD, 0, 0, _NUMBER),
         (_AT_LEAST, 0, 1, _UNKNOWN),  # among them those of x32, whose numbers begin at 2**30
-        (_RETURN, 0, 0, _ERROR | _ENOSYS),
+        (_RETURN, 0, 0, _ENOSYS),
     ]
-    for number in _DENIED[machine]:
-        lines += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERROR | _EPERM)]
-    for number in (_MEMFD[machine], _CLONE3):  # its flags cannot be read here: whoever calls it takes clone instead
-        lines += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERROR | _ENOSYS)]
+    for call in _DENIED.strip().splitlines():
+        number = call.split()[column]
+        if number != "-":
+            lines += [(_EQUAL, 0, 1, int(number)), (_RETURN, 0, 0, _EPERM)]
+    # The flags of clone3 lie in memory, where no filter can read them: whoever calls it takes clone instead.
+    for missing in (memfd_create, _CLONE3):
+        lines += [(_EQUAL, 0, 1, missing), (_RETURN, 0, 0, _ENOSYS)]
     lines += [
-        (_EQUAL, 0, 4, _CLONE[machine]),
+        (_EQUAL, 0, 4, clone),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
         (_ANY_BIT, 1, 0, _CLONE_THREAD),
-        (_RETURN, 0, 0, _ERROR | _EPERM),
+        (_RETURN, 0, 0, _EPERM),
         (_RETURN, 0, 0, _ALLOW),
-        (_EQUAL, 0, 3, _SOCKET[machine]),
+        (_EQUAL, 0, 3, socket),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
         (_EQUAL, 1, 0, _AF_UNIX),
-        (_RETURN, 0, 0, _ERROR | _EAFNOSUPPORT),
+        (_RETURN, 0, 0, _EAFNOSUPPORT),
         (_RETURN, 0, 0, _ALLOW),
     ]
     return b"".join(struct.pack("=HBBI", *line) for line in lines)

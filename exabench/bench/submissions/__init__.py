@@ -6,29 +6,202 @@ Both come from strangers and go on pages.
 from __future__ import annotations
 
 import difflib
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from exabench.bench.submissions._fields import COMMIT as COMMIT
-from exabench.bench.submissions._fields import FIELDS as FIELDS
-from exabench.bench.submissions._fields import KINDS as KINDS
-from exabench.bench.submissions._fields import LINK as LINK
-from exabench.bench.submissions._fields import NAME as NAME
-from exabench.bench.submissions._fields import Field as Field
-from exabench.bench.submissions._training import DRAWING as DRAWING
-from exabench.bench.submissions._training import TRAINING_FILES as TRAINING_FILES
-from exabench.bench.submissions._training import Training as Training
-from exabench.bench.submissions._training import read_training as read_training
+from msgspec import Meta
+
 from exabench.core.errors import BadInput, printable
-from exabench.core.files import read_toml, toml_text
+from exabench.core.files import from_json, read_toml, toml_text
 from exabench.core.nouns import Submission
+from exabench.core.records import Record, read
 
+KINDS = ("run", "model", "api", "baseline")
 EXTERNAL_RUN_KINDS = ("run", "api")
 """The kinds whose rankings somebody else made: their numbers are re-computed, never reproduced."""
+_RUN_HERE = ("model", "api")
+
+_PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
+NAME = re.compile(rf"{_PART}/{_PART}")
+LINK = re.compile(r"https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]*)?")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+OPTION_KEYS = ("strategy", "template", "precision")
+"""The keys that stand for options of the same name, where the part has them."""
+
 _LARGEST = 1 << 16  # bytes
-_WINDOWS_DEVICES = {"con", "prn", "aux", "nul"}
-_WINDOWS_DEVICES |= {f"{device}{i}" for device in ("com", "lpt") for i in range(1, 10)}
-_SAID_TWICE = ("strategy", "template", "precision")  # keys that stand for options of the same name
+_WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECASE)
+
+
+# -- the fields: one table, which the check of a file and the page on submitting both read -----------------------------
+
+
+_Predicate = Callable[[object], bool]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A key of a submission's file: its meaning, its grammar, the kinds that need it and the kinds that may have it.
+
+    `grammar` follows the word "must"; `fits` decides, of a value that is not empty.
+    """
+
+    name: str
+    meaning: str
+    grammar: str
+    fits: _Predicate
+    required: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = KINDS
+
+
+def _matching(pattern: str | re.Pattern[str]) -> _Predicate:
+    return lambda value: isinstance(value, str) and len(value) <= 500 and re.fullmatch(pattern, value) is not None
+
+
+def _line(longest: int) -> _Predicate:
+    return lambda value: _is_line(value, longest)
+
+
+def _is_line(value: object, longest: int) -> bool:
+    return isinstance(value, str) and len(value) <= longest and value.isprintable()
+
+
+def _names_or_unknown(value: object) -> bool:
+    if not isinstance(value, list):
+        return value == "unknown"
+    return len(value) <= 200 and all(_is_line(name, 200) for name in value)
+
+
+def _is_options(value: object) -> bool:
+    """A table that JSON can hold, as results and pages do: TOML's dates, nan and inf are none of its values."""
+    try:
+        return isinstance(value, dict) and len(json.dumps(value, allow_nan=False)) <= 4000
+    except (TypeError, ValueError, RecursionError):
+        return False
+
+
+def _is_bibtex(value: object) -> bool:
+    """One entry, its braces in balance and nothing behind the last of them; lines and tabs, but nothing else unseen."""
+    if not isinstance(value, str) or len(value) > 4000 or not re.match(r"\s*@[A-Za-z]+\s*\{", value):
+        return False
+    if not value.replace("\n", "").replace("\t", "").isprintable():
+        return False
+    depth = 0
+    text = value.strip()
+    for place, sign in enumerate(text):
+        if sign == "{":
+            depth += 1
+        elif sign == "}":
+            depth -= 1
+            if depth <= 0:
+                return depth == 0 and place == len(text) - 1
+    return False
+
+
+FIELDS = (
+    Field(
+        "name",
+        "who sends it, and what it is called on the board",
+        "read owner/name in ASCII letters, digits and ._- (at most 96 each, no other sign at the ends)",
+        _matching(NAME),
+        required=KINDS,
+    ),
+    Field(
+        "kind",
+        "a model that the board runs, runs that were made elsewhere, or an API that the sender's own runner calls",
+        f"be one of {', '.join(KINDS)}",
+        lambda value: value in KINDS,
+        required=KINDS,
+    ),
+    Field(
+        "licence",
+        "the licence of the model",
+        "be an SPDX identifier such as apache-2.0, or unknown",
+        _matching(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}"),
+        required=KINDS,
+    ),
+    Field("link", "where it is described", "be an https:// address", _matching(LINK), required=KINDS),
+    Field(
+        "contact",
+        "whom to ask",
+        "be an e-mail address, an @handle or an https:// address",
+        _matching(rf"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+|@[A-Za-z0-9-]+|{LINK.pattern}"),
+        required=KINDS,
+    ),
+    Field(
+        "training_data",
+        "what it was trained on; a task that it names is marked on the board",
+        'list data sets by name, [] for none, or be "unknown"',
+        _names_or_unknown,
+        required=KINDS,
+    ),
+    Field("description", "a sentence about it", "be text on one line", _line(2000)),
+    Field(
+        "reranker",
+        "the part of exabench that loads the model or calls the endpoint",
+        "name a part (exabench parts rerankers) that loads the model or calls the endpoint",
+        _matching(r"[a-z][a-z0-9_]{0,63}"),
+        required=_RUN_HERE,
+    ),
+    Field(
+        "model",
+        "the model: for a board on the Hub a Hub id",
+        "be a Hub id (owner/name), a local folder or pypi:<package>, or what the endpoint calls it, on one line",
+        _line(2000),
+        required=_RUN_HERE,
+        allowed=_RUN_HERE,
+    ),
+    Field(
+        "revision",
+        "the model's commit on the Hub, or the digest of its folder",
+        "be a commit (40 hex digits) or a folder's digest (sha256:...), never a branch",
+        _matching(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}"),
+        allowed=("model",),
+    ),
+    Field(
+        "options",
+        "what else the part is to be told",
+        "be a table of texts, finite numbers, true, false, lists and tables (no dates)",
+        _is_options,
+        allowed=_RUN_HERE,
+    ),
+    Field(
+        "endpoint",
+        "where the API is asked",
+        "be an https:// address, or http://localhost for a server of one's own, without key or question",
+        _matching(r"(https://[A-Za-z0-9.-]+|http://localhost)(:\d{1,5})?(/[A-Za-z0-9._~/-]*)?"),
+        required=("api",),
+        allowed=("api",),
+    ),
+    Field("date", "when it was made", 'read "2026-01-31"', _matching(r"\d{4}-\d{2}-\d{2}")),
+    Field("family", "the family of the model, such as monoT5 or cross-encoder", "be text on one line", _line(200)),
+    Field("strategy", "how the model's output becomes a score", "be text on one line", _line(200)),
+    Field("template", "how query and passage are put to the model", "be text on one line", _line(2000)),
+    Field("precision", "the numbers that it computes with, such as float32", "be text on one line", _line(64)),
+    Field(
+        "synthetic_data",
+        "which of its training data no person wrote",
+        'list data sets by name, [] for none, or be "unknown"',
+        _names_or_unknown,
+    ),
+    Field("teacher", "the model that wrote the synthetic data", "be text on one line", _line(500)),
+    Field(
+        "bibtex",
+        "how to cite it",
+        "be one BibTeX entry, @kind{...} with balanced braces, of at most 4000 characters",
+        _is_bibtex,
+    ),
+    Field("withdrawn", "why it no longer counts; `exabench bench withdraw` says it", "be text on one line", _line(500)),
+)
+"""Every key of a submission's file, in the order in which a file is written."""
+
+
+# -- a file ------------------------------------------------------------------------------------------------------------
 
 
 def read_submission(path: str | Path) -> Submission:
@@ -65,51 +238,191 @@ def _problems(values: dict[str, Any]) -> list[str]:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             problems.append(f"unknown key {printable(key)!r}{hint}")
+
     kind = values.get("kind")
     foreign = []
     for field in FIELDS:
-        problems += _problems_of(field, values, kind)
-        if values.get(field.name) and kind in KINDS and kind not in field.allowed:
+        value = values.get(field.name, "")
+        if value and kind in KINDS and kind not in field.allowed:
             foreign.append(field.name)
+        if value == "":
+            if kind in field.required or field.required == KINDS:
+                problems.append(f"{field.name} must {field.grammar}")
+        elif not field.fits(value):
+            problem = f"{field.name} must {field.grammar}"
+            if isinstance(value, str | int | float):
+                shown = value if isinstance(value, str) else toml_text(value)
+                problem += f", not {printable(shown, 60)!r}"
+            problems.append(problem)
     if foreign:
         wanted = "api" if foreign == ["endpoint"] else "model"
         problems.append(f"{', '.join(foreign)} belong to a submission of kind {wanted}, not {kind}")
-    return problems + _name_problems(values.get("name")) + _contradictions(values)
 
+    name = values.get("name")
+    if isinstance(name, str) and NAME.fullmatch(name):
+        parts = name.split("/")
+        if any(".." in part or "--" in part for part in parts):
+            problems.append("name may not hold .. or --")
+        elif any(_WINDOWS_DEVICES.fullmatch(part) for part in parts):
+            problems.append("name may not be a reserved device name")
 
-def _problems_of(field: Field, values: dict[str, Any], kind: object) -> list[str]:
-    """One problem of one field, or none."""
-    value = values.get(field.name, "")
-    needed = kind in field.required or field.required == KINDS
-    if value == "" and not needed:
-        return []
-    if value != "" and field.fits(value):
-        return []
-    problem = f"{field.name} must {field.grammar}"
-    if value != "" and isinstance(value, str | int | float):
-        shown = value if isinstance(value, str) else toml_text(value)
-        problem += f", not {printable(shown, 60)!r}"
-    return [problem]
-
-
-def _name_problems(name: object) -> list[str]:
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        return []
-    parts = name.split("/")
-    if any(".." in part or "--" in part for part in parts):
-        return ["name may not hold .. or --"]
-    if any(part.split(".")[0].lower() in _WINDOWS_DEVICES for part in parts):
-        return ["name may not be a reserved device name"]
-    return []
-
-
-def _contradictions(values: dict[str, Any]) -> list[str]:
-    """What is said in two places must be said alike: `strategy` stands for `options.strategy`."""
     options = values.get("options")
-    if not isinstance(options, dict):
-        return []
-    problems = [f"options must not hold {key}; say it beside them" for key in ("model", "revision") if key in options]
-    for key in _SAID_TWICE:
-        if values.get(key) and options.get(key, values[key]) != values[key]:
-            problems.append(f"{key} and options.{key} must say the same; leave one of them out")
+    if isinstance(options, dict):
+        for key in ("model", "revision"):
+            if key in options:
+                problems.append(f"options must not hold {key}; say it beside them")
+        for key in OPTION_KEYS:
+            if values.get(key) and options.get(key, values[key]) != values[key]:
+                problems.append(f"{key} and options.{key} must say the same; leave one of them out")
     return problems
+
+
+# -- the report of a training, never trusted ---------------------------------------------------------------------------
+
+TRAINING_FILES = ("training.json", "README.md", "recipe.toml", "curves.csv")
+
+DRAWING = "curves.svg"
+"""A figure that version 0.1 drew beside these. It may still lie on a board, and is never read."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """The report of a training: training.json as values, and the bytes of each of TRAINING_FILES."""
+
+    values: Mapping[str, Any]
+    files: Mapping[str, bytes]
+
+
+_LARGEST_FILE = 2**24  # bytes
+_DEEPEST = 20  # tables and lists in each other; pages walk them
+_FARTHEST = 10**15  # a number beyond it means nothing, and its digits would fill a page
+_Count = Annotated[int, Meta(ge=-_FARTHEST, le=_FARTHEST)]
+_Number = Annotated[float, Meta(ge=-_FARTHEST, le=_FARTHEST)]
+_Table = dict[str, Any]
+_CURVES = re.compile(r"step,epoch,groups,loss,rate,gradient_norm,dev\n(?:[0-9.,e+-]+\n)+")
+
+
+class _Base(Record, frozen=True):
+    model: str
+    revision: str
+    licence: str
+
+
+class _Data(Record, frozen=True):
+    name: str
+    version: str
+    content: str
+    table: str
+    family: str
+    licence: str
+    repository: str
+    rows: _Count
+    teacher: _Table
+    leaks: _Table
+
+
+class _Dev(Record, frozen=True):
+    metric: str
+    source: str
+    values: list[tuple[_Count, _Number]]
+
+
+class _Against(Record, frozen=True):
+    value: _Number
+    difference: _Number
+    interval: tuple[_Number, _Number]
+    p: _Number
+    p_holm: _Number
+
+
+class _Published(Record, frozen=True):
+    value: _Number
+    source: str
+
+
+class _Check(Record, frozen=True):
+    task: str
+    candidates: str
+    depth: _Count
+    metric: str
+    queries: _Count
+    value: _Number
+    interval: tuple[_Number, _Number]
+    first_stage: _Against
+    start: _Against | None
+    published: _Published | None
+
+
+class _Report(Record, frozen=True):
+    format: Literal[1]
+    name: str
+    title: str
+    note: str
+    kind: str
+    reranker: str
+    licence: str
+    fingerprint: str
+    order: str
+    hardware: str
+    seed: _Count
+    steps: _Count
+    groups: _Count
+    best: _Count
+    epochs: _Number
+    options: _Table
+    recipe: _Table
+    versions: _Table
+    base: _Base
+    data: list[_Data]
+    dev: _Dev
+    checks: list[_Check]
+
+
+def read_training(folder: str | Path) -> Training:
+    """The report of a training that lies in `folder`. Raises BadInput where a file is not what `exabench train` writes.
+
+    Nothing in it can act: every file is shown as text.
+    """
+    files = {}
+    texts = {}
+    for name in TRAINING_FILES:
+        file = Path(folder, name)
+        try:
+            if file.is_symlink() or not file.is_file():  # a link could lead anywhere
+                raise BadInput("must be a plain file: the report of a training is there whole or not at all", file=file)
+            if file.stat().st_size > _LARGEST_FILE:
+                raise BadInput(f"is larger than the {_LARGEST_FILE:,} bytes that a report may have", file=file)
+            files[name] = file.read_bytes()
+            texts[name] = files[name].decode()
+        except OSError as error:
+            raise BadInput(f"cannot be read ({error.strerror})", file=file) from error
+        except UnicodeDecodeError as error:
+            raise BadInput("is not UTF-8 text", file=file) from error
+
+    file = Path(folder, "training.json")
+    try:
+        values = from_json(texts["training.json"])
+        file = Path(folder, "recipe.toml")
+        recipe = tomllib.loads(texts["recipe.toml"])
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"cannot be read ({printable(str(error), 200)})", file=file) from error
+
+    file = Path(folder, "training.json")
+    if isinstance(values, dict):
+        values.pop("sealed", None)  # version 0.1 wrote digests of all files there
+    if not _is_shallow(values, _DEEPEST):
+        raise BadInput(f"is nested deeper than {_DEEPEST} levels, so `exabench train` did not write it", file=file)
+    read(_Report, values, file=file, what="the report")
+    if recipe != values["recipe"]:
+        raise BadInput("is not the recipe that training.json holds", file=Path(folder, "recipe.toml"))
+    if not _CURVES.fullmatch(texts["curves.csv"]):
+        raise BadInput("is not a table of the steps of a training", file=Path(folder, "curves.csv"))
+    return Training(values, files)
+
+
+def _is_shallow(value: Any, levels: int) -> bool:
+    """Do tables and lists lie in each other so many levels deep at most?"""
+    inner = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list):
+        return True
+    return levels > 0 and all(_is_shallow(item, levels - 1) for item in inner)

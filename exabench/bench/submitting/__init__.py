@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import contextlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from exabench.bench.ledger import Ledger
-from exabench.bench.submissions import read_submission
-from exabench.bench.submitting._checking import BASELINES as BASELINES
-from exabench.bench.submitting._checking import CheckedSubmission as CheckedSubmission
-from exabench.bench.submitting._checking import check as check
-from exabench.bench.submitting._checking import with_api_runs
-from exabench.bench.submitting._sending import Sent as Sent
-from exabench.bench.submitting._sending import board_of, to_folder, to_repo
-from exabench.core.errors import BadInput
-from exabench.core.nouns import Progress, Submission, silent
+from exabench.bench.candidates import RerankEvaluator
+from exabench.bench.evaluation import reranker_options
+from exabench.bench.ledger import Ledger, run_path
+from exabench.bench.submissions import (
+    COMMIT,
+    EXTERNAL_RUN_KINDS,
+    TRAINING_FILES,
+    Training,
+    read_submission,
+    read_training,
+    submission_text,
+)
+from exabench.core.errors import BadInput, ExabenchError, MissingExtra, UnknownName, printable
+from exabench.core.files import digest_of, packed, replacing_folder, write
+from exabench.core.nouns import Progress, Run, Submission, silent
+from exabench.core.options import NOT_OPTIONS
+from exabench.hub.client import Repository, is_repo, snapshot, until_seen
+from exabench.hub.pull_requests import Listed, is_file, open_requests
+from exabench.hub.pull_requests import files as files_of
+from exabench.measure.runs import completed, read_run, run_digest, run_text
+from exabench.parts.assembly import check_part
+from exabench.parts.assembly import reranker as reranker_of
+from exabench.parts.rerankers import RERANKERS
+from exabench.tasks.catalogue import single_task
+
+BASELINES = ("unchanged", "oracle", "reversed", "random", "constant")
+_RUN = re.compile(r"(?P<task>[^=@]+)(?:@(?P<candidates>[^=]+))?=(?P<file>.+)", re.DOTALL)
+
+
+# -- filing ------------------------------------------------------------------------------------------------------------
 
 
 def submit(
@@ -50,40 +73,6 @@ def file_on(checked: CheckedSubmission, ledger: Ledger) -> list[Path]:
     return files + [ledger.add_run(slug, *pair, run) for pair, run in checked.runs.items()]
 
 
-def send(
-    file: str | Path,
-    runs: Sequence[str],
-    *,
-    board: str | Path = "leaderboard",
-    repo: str = "",
-    to: str | Path = "",
-    branch: str = "",
-    data: str | Path | None = None,
-    dry_run: bool = False,
-    progress: Progress = silent,
-) -> tuple[Submission, Sent]:
-    """Check a submission and send it: to a pull request on `repo`, or into the folder `to`.
-
-    The verdict is that of the repository's own head, else that of `board`. What is there already is not sent again.
-    Raises BadInput that lists every problem, OutsideFailed.
-    """
-    if branch:
-        raise BadInput(
-            f"--branch was taken out: write the files with --to FOLDER, and commit them to {branch!r} with git"
-        )
-    if bool(repo) == bool(to):
-        raise BadInput("say where to send it, one of --repo owner/board and --to FOLDER")
-    there = board_of(repo, read_submission(file).slug) if repo else None
-    ledger = Ledger(there.folder if there else Path(board))
-    ledger.settings()
-    checked = check(file, runs, ledger, public=True)
-    if not dry_run:
-        checked = with_api_runs(checked, ledger, data, progress)
-    if there:
-        return checked.submission, to_repo(checked, there, dry_run=dry_run)
-    return checked.submission, to_folder(checked, Path(to), dry_run=dry_run)
-
-
 def withdraw(board: str | Path, slug: str, reason: str) -> Path:
     """Mark a filed submission as withdrawn: it stays listed, its results stay, and it ranks no more.
 
@@ -115,3 +104,323 @@ def add_baselines(board: str | Path) -> None:
                 reranker=reranker,
             )
         )
+
+
+# -- checking: everything that is wrong with a submission, before a byte of it is written anywhere ---------------------
+
+
+@dataclass(frozen=True)
+class CheckedSubmission:
+    """A submission in order: with the report of its training, where it has one, and its runs by task and candidates."""
+
+    submission: Submission
+    training: Training | None
+    runs: Mapping[tuple[str, str], Run]
+
+    def files(self) -> dict[str, bytes]:
+        """The bytes of each of its files on a board, by the path there."""
+        slug = self.submission.slug
+        files = {f"submissions/{slug}.toml": submission_text(self.submission).encode()}
+        for (task, candidates), run in self.runs.items():
+            files[run_path(slug, task, candidates)] = packed(run_text(run, slug))
+        if self.training:
+            for name, data in self.training.files.items():
+                files[f"models/{slug}/{name}"] = data
+        return files
+
+
+def check(
+    file: str | Path, runs: Sequence[str], ledger: Ledger, *, public: bool = False, queued: bool = False
+) -> CheckedSubmission:
+    """Read a submission and its runs (`TASK=RUN` or `TASK@CANDIDATES=RUN`) and check them for a board.
+
+    Where no candidates are named, the run must fit exactly one list. `public`: for a board elsewhere, where a model is
+    a Hub id at a commit and nothing else. `queued`: taken from a queue, where a model is pinned and an API's runs are
+    there. Raises BadInput that lists every problem.
+    """
+    problems = []
+    submission: Submission | None = None
+    training: Training | None = None
+    folder = Path(file).parent
+    try:
+        given = read_submission(file)
+        if given.kind == "model" and given.model == ".":
+            # The path from where the board is used: without this machine's folders, if it can be.
+            path = folder.resolve()
+            if Path.cwd() in path.parents:
+                path = path.relative_to(Path.cwd())
+            given = replace(given, model=path.as_posix())
+            if not given.model.isprintable():
+                raise BadInput(
+                    "cannot stand on a page: its path holds a sign that does not print; rename it", file=folder
+                )
+        submission = given
+        if submission.kind == "model" and (folder / TRAINING_FILES[0]).exists():
+            training = read_training(folder)
+    except ExabenchError as error:
+        problems.append(str(error))
+    if submission:
+        name = submission.name
+        slug = submission.slug
+        kind = submission.kind
+        if kind in ("model", "api"):
+            problems += _part_problems(submission)
+
+        if submission.withdrawn:
+            problems.append("withdrawn is for `exabench bench withdraw` to say; leave it out")
+        if kind == "baseline" or slug in {f"exabench--{baseline}" for baseline in BASELINES}:
+            problems.append(f"{name}: baselines are exabench's own; send a ranking as kind run")
+        if kind == "run" and not runs:
+            problems.append("a submission of kind run needs at least one --run TASK=RUN")
+        if kind == "model" and runs:
+            problems.append("a submission of kind model is run by exabench itself: leave --run out")
+
+        # Only the board of its owner takes a model that nobody else has, or that may change.
+        if public and kind == "model":
+            if not is_repo(submission.model):
+                problems.append("model must be a Hub id (owner/name) on a board that others run")
+            if not COMMIT.fullmatch(submission.revision):
+                problems.append("revision must be the model's commit (40 hex digits) on a board that others run")
+        elif queued and kind == "model" and not submission.revision:
+            problems.append("revision must pin the model: a commit of the Hub, or the digest of its folder")
+        if queued and kind == "api" and not runs:
+            problems.append("a submission of kind api comes with its runs: send it with `exabench bench submit`")
+
+        # The name may be filed already: its owner replaces it, unless it was withdrawn.
+        filed = ledger.submission_file(slug)
+        withdrawn = ledger.submission(filed).withdrawn if filed.is_file() else ""
+        if withdrawn:
+            problems.append(f"{name} was withdrawn ({withdrawn}): it stays listed so; send it under another name")
+        else:
+            for other in ledger.twins(slug):
+                problems.append(f"{name} differs from the filed {other} in case only; take another name")
+
+    checked_runs: dict[tuple[str, str], Run] = {}
+    for text in runs:
+        try:
+            task, candidates, run = _read_run(ledger, text)
+            if (task, candidates) in checked_runs:
+                raise BadInput(f"two runs are given for {task} over {candidates}; keep one")
+            checked_runs[task, candidates] = run
+        except ExabenchError as error:
+            problems.append(str(error))
+    if problems or submission is None:
+        raise BadInput("\n".join(problems))
+    return CheckedSubmission(submission, training, checked_runs)
+
+
+def _part_problems(submission: Submission) -> list[str]:
+    """An unknown reranker, or an option that it does not have, lacks, or has with another type."""
+    name = submission.reranker
+    if name in BASELINES:
+        return [f"reranker {name} needs no model: it is a baseline of every board"]
+    if name not in RERANKERS:
+        return [str(UnknownName("reranker", name, RERANKERS))]
+    for option in sorted(NOT_OPTIONS.intersection(submission.options)):
+        return [f"reranker {name} has no option {option!r}: the board's own runner fills it in"]
+    try:
+        options = reranker_options(submission) if submission.kind == "model" else _api_options(submission)
+        check_part(RERANKERS, name, options)
+    except MissingExtra:
+        return []  # of the machine, not of the submission; whoever runs it hears of it
+    except BadInput as error:
+        return [str(error)]
+    return []
+
+
+def _read_run(ledger: Ledger, given: str) -> tuple[str, str, Run]:
+    """`given` (TASK=RUN or TASK@CANDIDATES=RUN) as a task, the name of the list that the run fits, and the run."""
+    match = _RUN.fullmatch(given)
+    if not match:
+        raise BadInput(f"--run {given!r} must read TASK=RUN or TASK@CANDIDATES=RUN")
+    file = match["file"]
+    task = single_task(match["task"]).name
+    run = read_run(file)
+    if match["candidates"]:
+        chosen = ledger.one_candidates(task, match["candidates"])
+        completed(run, ledger.candidates_run(chosen))
+        return task, chosen.name, run
+    names = []
+    fitting = []
+    for candidates in ledger.candidates(task):
+        names.append(candidates.name)
+        ranking = ledger.candidates_run(candidates)
+        with contextlib.suppress(BadInput):  # it ranks a passage or answers a query that is not in this list
+            completed(run, ranking)
+            fitting.append(candidates.name)
+    if not fitting:
+        there = ", ".join(names) or "none"
+        raise BadInput(f"ranks passages outside every candidate list of {task} on this board ({there})", file=file)
+    if len(fitting) > 1:
+        raise BadInput(f"fits {' and '.join(fitting)}; say which with --run {task}@{fitting[0]}=RUN", file=file)
+    return task, fitting[0], run
+
+
+def with_api_runs(
+    checked: CheckedSubmission, ledger: Ledger, data: str | Path | None, progress: Progress
+) -> CheckedSubmission:
+    """Of kind api without runs: its reranker called over every candidate list of the board; all others as they are.
+
+    Texts are read from `data` or their public source. Raises BadInput where there is no list, OutsideFailed.
+    """
+    submission = checked.submission
+    if submission.kind not in EXTERNAL_RUN_KINDS or checked.runs:
+        return checked
+    lists = ledger.candidates()
+    if not lists:
+        raise BadInput("holds no candidates to rerank", file=ledger.folder)
+    reranker = reranker_of(submission.reranker, **_api_options(submission))
+    runs = {}
+    for done, candidates in enumerate(lists, 1):
+        evaluator = RerankEvaluator(
+            single_task(candidates.task), candidates, ledger.candidates_run(candidates), data, None
+        )
+        runs[candidates.task, candidates.name], _ = evaluator.rerank(reranker, submission.slug)
+        progress(done, len(lists), f"{submission.slug} on {candidates.task} ({candidates.name})")
+    return replace(checked, runs=runs)
+
+
+def _api_options(submission: Submission) -> dict[str, Any]:
+    """The options of the part that calls a submission's endpoint: itself, or by a teacher that speaks chat."""
+    options: dict[str, Any] = {**submission.options, "model": submission.model}
+    if getattr(RERANKERS[submission.reranker], "asks", "") != "teacher":
+        return {**options, "endpoint": submission.endpoint}
+    own = options.get("teacher", {})
+    if not isinstance(own, Mapping):
+        raise BadInput('options.teacher must be a table, as in { api_key_env = "MY_KEY" }')
+    return {**options, "teacher": {"part": "openai", **own, "base_url": submission.endpoint}}
+
+
+# -- sending -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Where a submission went (repository or folder), its address, its files; `changed`: by this call."""
+
+    to: str
+    url: str
+    changed: bool
+    files: tuple[str, ...]
+
+
+def send(
+    file: str | Path,
+    runs: Sequence[str],
+    *,
+    board: str | Path = "leaderboard",
+    repo: str = "",
+    to: str | Path = "",
+    branch: str = "",
+    data: str | Path | None = None,
+    dry_run: bool = False,
+    progress: Progress = silent,
+) -> tuple[Submission, Sent]:
+    """Check a submission and send it: to a pull request on `repo`, or into the folder `to`.
+
+    The verdict is that of the repository's own head, else that of `board`. What is there already is not sent again.
+    Raises BadInput that lists every problem, OutsideFailed.
+    """
+    if branch:
+        raise BadInput(
+            f"--branch was taken out: write the files with --to FOLDER, and commit them to {branch!r} with git"
+        )
+    if bool(repo) == bool(to):
+        raise BadInput("say where to send it, one of --repo owner/board and --to FOLDER")
+    if repo:
+        commit, listed, folder = _fetch_board(repo, read_submission(file).slug)
+    else:
+        folder = Path(board)
+    ledger = Ledger(folder)
+    ledger.settings()
+    checked = check(file, runs, ledger, public=True)
+    if not dry_run:
+        checked = with_api_runs(checked, ledger, data, progress)
+    if repo:
+        return checked.submission, _send_to_repo(checked, repo, commit, listed, dry_run)
+    return checked.submission, _send_to_folder(checked, Path(to), dry_run)
+
+
+def _fetch_board(repo: str, slug: str) -> tuple[str, dict[str, Listed], Path]:
+    """The head of a board's repository: its commit, all its files, and a folder with what a verdict needs.
+
+    That is settings, candidates, and what is filed as `slug` in any case. Raises BadInput, OutsideFailed.
+    """
+    if not is_repo(repo):
+        raise BadInput(f"--repo {printable(repo)!r} must be a repository of the Hub (owner/name)")
+    commit = Repository(repo).head()
+    if commit is None:
+        raise BadInput(f"Hub dataset {repo} is not there, or not for this token; check the name")
+    listed = files_of(repo, commit)
+    if "board.toml" not in listed:
+        raise BadInput(f"Hub dataset {repo} is no leaderboard: board.toml is missing")
+    wanted = []
+    for path in listed:
+        is_list = path.startswith("candidates/") and not path.endswith(".shown.json.gz")
+        if is_list or path.lower() in ("board.toml", f"submissions/{slug}.toml".lower()):
+            wanted.append(path)
+    folder = snapshot(repo, commit, wanted, kind="dataset")
+    return commit, listed, folder
+
+
+def _send_to_repo(
+    checked: CheckedSubmission, repo: str, commit: str, listed: Mapping[str, Listed], dry_run: bool
+) -> Sent:
+    """Open a pull request that adds the submission, in one commit; one that is open with these files is found instead.
+
+    After every error it is looked whether the request is there already. Raises BadInput, OutsideFailed.
+    """
+    submission = checked.submission
+    slug = submission.slug
+    files = checked.files()
+    report = [f"models/{slug}/{name}" for name in TRAINING_FILES]
+    stale = [path for path in report if path in listed and path not in files]
+    title = f"Submit {submission.name} ({submission.kind})"
+    body = f"Opened by `exabench bench submit`.\n\n- slug: {slug}\n- kind: {submission.kind}"
+    body += f"\n- submission: `{digest_of(files[f'submissions/{slug}.toml'])}`"
+    for (task, candidates), run in checked.runs.items():
+        body += f"\n- run {task} over {candidates}: `{run_digest(run, slug)}`"
+    if checked.training:
+        body += f"\n- training.json: `{digest_of(checked.training.files['training.json'])}`"
+    repository = Repository(repo)
+    tried = False
+    opened = ""
+
+    def is_held(listed: Mapping[str, Listed]) -> bool:
+        has_stale = any(path in listed for path in stale)
+        return not has_stale and all(is_file(listed.get(path), data) for path, data in files.items())
+
+    def look() -> Sent | None:
+        url = opened
+        if not url:
+            for request in open_requests(repo):
+                if request.title == title and is_held(files_of(repo, request.revision)):
+                    url = request.url
+                    break
+        if url or dry_run:
+            return Sent(repo, url or repository.url(), tried or not url, tuple(files))
+        return None
+
+    def send() -> None:
+        nonlocal tried, opened
+        tried = True
+        opened = repository.commit(files, title, commit, delete=stale, pull_request=True, body=body)
+
+    if is_held(listed):
+        return Sent(repo, repository.url(), False, tuple(files))
+    return until_seen(look, send, f"{repo}: the pull request")
+
+
+def _send_to_folder(checked: CheckedSubmission, folder: Path, dry_run: bool) -> Sent:
+    """Write the submission's files into an empty folder, as they lie on a board. Raises BadInput, CannotWrite."""
+    files = checked.files()
+    if folder.exists() and not folder.is_dir():
+        raise BadInput("is a file; name a new folder", file=folder)
+    there = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    if there and there != files:
+        raise BadInput("is not empty; name a new folder", file=folder)
+    if not there and not dry_run:
+        with replacing_folder(folder) as fresh:
+            for path, data in files.items():
+                write(fresh / path, data)
+    return Sent(str(folder), str(folder), not there, tuple(files))

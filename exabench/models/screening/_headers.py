@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from exabench.models.screening._refusals import SubmissionRefused
 from exabench.models.screening._settings import parsed
@@ -22,45 +21,17 @@ Read = Callable[[str, int, int], bytes]
 """`read(file, start, end)`: those bytes of a file of the folder, fewer where it ends before."""
 
 
-@dataclass(frozen=True)
-class Weights:
-    """One safetensors file: its bytes, its tensors' names, their dtypes, how many numbers, rows of the vocabulary."""
+class Weights(NamedTuple):
+    """One safetensors file: how many tensors and numbers it holds, and the rows of its largest embedding of tokens."""
 
-    file: str
-    size: int
-    tensors: frozenset[str]
-    dtypes: tuple[str, ...]
+    tensors: int
     parameters: int
     vocabulary: int
 
 
 def weights_of(file: str, size: int, read: Read) -> Weights:
     """What the header of a file of `size` bytes declares. Raises SubmissionRefused (unsafe-files, too-large, ...)."""
-    header, start = _header(file, size, read)
-    places = []
-    parameters = 0
-    vocabulary = 0
-    for name, tensor in header.items():
-        _check_tensor(file, name, tensor)
-        places.append((*tensor["data_offsets"], name))
-        parameters += math.prod(tensor["shape"])
-        if name.endswith(_EMBEDDINGS) and tensor["shape"]:
-            vocabulary = max(vocabulary, tensor["shape"][0])
-    end = 0
-    for first, last, name in sorted(places):
-        if first != end:
-            raise _wrong(file, f"tensor {name[:80]!r} begins at {first}, not at {end}: they overlap, or leave a hole")
-        end = last
-    if start + end != size:
-        raise _wrong(file, f"it declares {start + end} bytes and has {size}")
-    if read(file, max(0, size - 22), size)[:4] == b"PK\x05\x06":
-        raise _wrong(file, "it is a zip archive as well")
-    dtypes = tuple(sorted({tensor["dtype"] for tensor in header.values()}))
-    return Weights(file, size, frozenset(header), dtypes, parameters, vocabulary)
-
-
-def _header(file: str, size: int, read: Read) -> tuple[dict[str, Any], int]:
-    """The header without its metadata, tensor by tensor, and the byte at which the numbers begin."""
+    # the header's bytes, before they are read as JSON
     start = read(file, 0, 8)
     length = int.from_bytes(start, "little")
     if len(start) < 8 or length > size - 8:
@@ -76,23 +47,43 @@ def _header(file: str, size: int, read: Read) -> tuple[dict[str, Any], int]:
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise _wrong(file, "its metadata are no texts")
-    return header, 8 + length
 
+    # each tensor: its three declarations agree with one another
+    places: list[tuple[int, int, str]] = []
+    parameters = 0
+    vocabulary = 0
+    for name, tensor in header.items():
+        if len(name) > 512 or not name.isprintable():
+            raise _wrong(file, "a tensor's name is too long, or cannot be printed")
+        called = f"tensor {name[:80]!r}"
+        if not isinstance(tensor, dict) or set(tensor) != {"dtype", "shape", "data_offsets"}:
+            raise _wrong(file, f"{called} is not dtype, shape and data_offsets")
+        dtype = tensor["dtype"]
+        shape = tensor["shape"]
+        offsets = tensor["data_offsets"]
+        if not isinstance(dtype, str) or dtype not in _SIZES:
+            what = f"{called} has dtype {str(dtype)[:20]!r}, not {', '.join(_SIZES)}"
+            raise SubmissionRefused("unsupported-model", what)
+        if not _are_counts(shape, 8) or not _are_counts(offsets, 2) or len(offsets) != 2:
+            raise _wrong(file, f"{called} has a shape or offsets that are no counts")
+        if math.prod(shape) * _SIZES[dtype] != offsets[1] - offsets[0]:
+            raise _wrong(file, f"{called} has another size than its shape")
+        places.append((offsets[0], offsets[1], name))
+        parameters += math.prod(shape)
+        if name.endswith(_EMBEDDINGS) and shape:
+            vocabulary = max(vocabulary, shape[0])
 
-def _check_tensor(file: str, name: str, tensor: Any) -> None:
-    """The three declarations of a tensor agree with one another. Raises SubmissionRefused."""
-    if len(name) > 512 or not name.isprintable():
-        raise _wrong(file, "a tensor's name is too long, or cannot be printed")
-    called = f"tensor {name[:80]!r}"
-    if not isinstance(tensor, dict) or set(tensor) != {"dtype", "shape", "data_offsets"}:
-        raise _wrong(file, f"{called} is not dtype, shape and data_offsets")
-    dtype, shape, offsets = tensor["dtype"], tensor["shape"], tensor["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in _SIZES:
-        raise SubmissionRefused("unsupported-model", f"{called} has dtype {str(dtype)[:20]!r}, not {', '.join(_SIZES)}")
-    if not _are_counts(shape, 8) or not _are_counts(offsets, 2) or len(offsets) != 2:
-        raise _wrong(file, f"{called} has a shape or offsets that are no counts")
-    if math.prod(shape) * _SIZES[dtype] != offsets[1] - offsets[0]:
-        raise _wrong(file, f"{called} has another size than its shape")
+    # the tensors fill the file without holes
+    end = 0
+    for first, last, name in sorted(places):
+        if first != end:
+            raise _wrong(file, f"tensor {name[:80]!r} begins at {first}, not at {end}: they overlap, or leave a hole")
+        end = last
+    if 8 + length + end != size:
+        raise _wrong(file, f"it declares {8 + length + end} bytes and has {size}")
+    if read(file, max(0, size - 22), size)[:4] == b"PK\x05\x06":
+        raise _wrong(file, "it is a zip archive as well")
+    return Weights(len(header), parameters, vocabulary)
 
 
 def _wrong(file: str, what: str) -> SubmissionRefused:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import from_json
 from exabench.models.screening._refusals import SubmissionRefused
 from exabench.models.sentence_modules import checked_modules
 
@@ -41,7 +41,9 @@ def parsed(data: bytes, file: str) -> Any:
     Raises SubmissionRefused (unsafe-files).
     """
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_none, parse_float=_finite)
+        text = data.decode("utf-8")
+        json.loads(text, object_pairs_hook=_refuse_doubles)
+        value = from_json(text)
     except (ValueError, RecursionError) as error:
         raise SubmissionRefused("unsafe-files", f"is not JSON as it should be ({error})", file=file) from error
     level = [value]
@@ -102,22 +104,17 @@ def check_modules(value: Any, file: str) -> None:
         raise SubmissionRefused("unsafe-files", str(error), file=file) from error
 
 
-def shards_of(value: Any, file: str, present: Mapping[str, int]) -> dict[str, str]:
-    """Tensor: shard, of a `*.index.json`; every shard lies in `present` under that very name.
-
-    Raises SubmissionRefused.
-    """
+def check_index(value: Any, file: str, present: Mapping[str, int]) -> None:
+    """Every shard that a `*.index.json` names lies in `present` under that very name. Raises SubmissionRefused."""
     table = value.get("weight_map") if isinstance(value, dict) else None
     if not isinstance(table, dict):
         raise SubmissionRefused("unsafe-files", "has no weight_map of names", file=file)
     for shard in set(map(str, table.values())):
+        called = f"names the shard {shard[:80]!r}"
         if not re.fullmatch(r"[A-Za-z0-9_][\w.-]{0,95}\.safetensors", shard, re.ASCII):
-            raise SubmissionRefused(
-                "unsafe-files", f"names the shard {shard[:80]!r}, no safetensors of this folder", file=file
-            )
+            raise SubmissionRefused("unsafe-files", f"{called}, no safetensors of this folder", file=file)
         if shard not in present:
-            raise SubmissionRefused("missing-files", f"names the shard {shard[:80]!r}, which is not there", file=file)
-    return {name: str(shard) for name, shard in table.items()}
+            raise SubmissionRefused("missing-files", f"{called}, which is not there", file=file)
 
 
 def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
@@ -135,17 +132,6 @@ def _inside(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
+def _refuse_doubles(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) < len(pairs):
         raise ValueError("a key stands there twice")
-    return table
-
-
-def _none(name: str) -> float:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else _none(text)

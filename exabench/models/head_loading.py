@@ -28,13 +28,17 @@ from exabench.models.loading import (
     weights_of,
 )
 
-__all__ = ["Head", "Loaded", "load"]
-
-KINDS = {  # kind: the transformers class, the family of flops.shape_of, and an example to name
-    "seq2seq": (transformers.AutoModelForSeq2SeqLM, "encoder-decoder", "a T5"),
-    "classifier": (transformers.AutoModelForSequenceClassification, "encoder", "a BERT with a classification head"),
-    "decoder": (transformers.AutoModelForCausalLM, "decoder", "a Llama"),
-    "encoder": (transformers.T5EncoderModel, "encoder", "the encoder of a T5"),
+KINDS: dict[str, tuple[Any, type[Head], str, str]] = {
+    # kind: the transformers class, the head, the family of flops.shape_of, and an example to name
+    "seq2seq": (transformers.AutoModelForSeq2SeqLM, Seq2Seq, "encoder-decoder", "a T5"),
+    "classifier": (
+        transformers.AutoModelForSequenceClassification,
+        Classifier,
+        "encoder",
+        "a BERT with a classification head",
+    ),
+    "decoder": (transformers.AutoModelForCausalLM, Decoder, "decoder", "a Llama"),
+    "encoder": (transformers.T5EncoderModel, Pooled, "encoder", "the encoder of a T5"),
 }
 ANY_LENGTH = 1 << 20  # relative positions: a T5 reads what memory holds
 
@@ -50,11 +54,10 @@ class Loaded:
     parameters: int
     precision: str
     devices: tuple[str, ...]
-    rows: tuple[int, ...] = ()
 
     def only(self, rows: tuple[int, ...]) -> Loaded:
-        """The same, computing only these rows of the vocabulary (kept in `rows`: they are part of what it is)."""
-        return replace(self, head=self.head.only(rows), rows=rows)
+        """The same, computing only these rows of the vocabulary; they are the columns of the logits then."""
+        return replace(self, head=replace(self.head, chosen=rows))
 
 
 class Options(TypedDict, total=False):
@@ -93,7 +96,7 @@ def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
     devices = devices or ("cpu",)
     folder = model_folder(model, options.get("revision", ""), options.get("lock"))
     config = read_json(folder.path / "config.json")
-    model_class, family, what = KINDS[kind]
+    model_class, head_class, family, what = KINDS[kind]
     checked_shape(config, folder, (family,), what)
     with loading(folder, what):
         tokenizer = tokenizer_of(folder)
@@ -103,7 +106,15 @@ def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
             raise BadInput(f"has {loaded.config.num_labels} labels; a reranker has one or two", file=folder.path)
         parameters = sum(tensor.numel() for tensor in loaded.parameters())
         loaded = quantised(loaded, devices[0]) if precision == INT8 else loaded.to(devices[0])
-        head = _head(kind, loaded, tokenizer, folder)
+
+        positions = positions_of(loaded)
+        limit = ANY_LENGTH
+        if positions is not None:
+            limit = int(min(positions, tokenizer.model_max_length))
+        head = head_class(loaded, limit, pad_of(tokenizer, loaded))
+        if isinstance(head, Pooled):
+            weight, bias = _dense(folder)
+            head = replace(head, pooling="cls", dense=(weight.to(devices[0]), bias.to(devices[0])))
     return Loaded(folder, tokenizer, head, config, parameters, precision, devices)
 
 
@@ -129,24 +140,6 @@ def pad_of(tokenizer: Any, model: Any) -> int:
         if isinstance(id, int):
             return id
     return 0
-
-
-def _head(kind: str, model: Any, tokenizer: Any, folder: ModelFolder) -> Head:
-    pad = pad_of(tokenizer, model)
-    limit = _limit(model, tokenizer)
-    if kind == "encoder":
-        device = next(model.parameters()).device
-        weight, bias = _dense(folder)
-        return Pooled(model, limit, pad, pooling="cls", dense=(weight.to(device), bias.to(device)))
-    heads: dict[str, type[Seq2Seq | Decoder | Classifier]]
-    heads = {"seq2seq": Seq2Seq, "decoder": Decoder, "classifier": Classifier}
-    return heads[kind](model, limit, pad)
-
-
-def _limit(model: Any, tokenizer: Any) -> int:
-    """What the positions allow, and the tokenizer where it says less; a T5 has no end."""
-    positions = positions_of(model)
-    return ANY_LENGTH if positions is None else int(min(positions, tokenizer.model_max_length))
 
 
 def _dense(folder: ModelFolder) -> tuple[torch.Tensor, torch.Tensor]:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from exabench.models.batches import padded
-
-if TYPE_CHECKING:
-    from exabench.models.templates import ModelInput
-
+from exabench.models.templates import PASSAGE, QUERY, ModelInput
 
 POOLINGS = ("cls", "mean", "max", "lasttoken")
 """The ways in which Pooled makes one vector of a text's states, by the names of sentence-transformers."""
@@ -28,12 +24,14 @@ def inputs_of(items: Sequence[ModelInput], pad: int, device: str) -> tuple[Tenso
     ids = torch.from_numpy(padded([item.ids for item in items], pad))
     lengths = torch.tensor([len(item.ids) for item in items])
     mask = torch.arange(ids.shape[1])[None, :] < lengths[:, None]
+    types: Tensor | None = None
     rows = [item.types for item in items if item.types is not None]
-    types = _sent(torch.from_numpy(padded(rows, 0)), device) if rows else None
-    return _sent(ids, device), _sent(mask, device), types
+    if rows:
+        types = _to_device(torch.from_numpy(padded(rows, 0)), device)
+    return _to_device(ids, device), _to_device(mask, device), types
 
 
-def _sent(tensor: Tensor, device: str) -> Tensor:
+def _to_device(tensor: Tensor, device: str) -> Tensor:
     """The tensor on a device; pinned first where that is a GPU, so that the copy overlaps with what is computed."""
     if device.startswith("cuda"):
         return tensor.pin_memory().to(device, non_blocking=True)
@@ -44,9 +42,11 @@ def _sent(tensor: Tensor, device: str) -> Tensor:
 class Head(ABC):
     """A transformers model on one device. A mask is always given, and padding (the id `pad`) stands at the end.
 
-    `limit` is the most tokens that one item may have; `chosen` are the vocabulary rows that are computed (empty: all).
+    `limit` is the most tokens that one item may have; `chosen` are the vocabulary rows that are computed (empty: all),
+    which are the columns of the logits then. `kind` is how transformers loads such a model (see head_loading.KINDS).
     """
 
+    kind: ClassVar[str]
     model: Any
     limit: int
     pad: int
@@ -61,37 +61,28 @@ class Head(ABC):
         """Rows of the vocabulary (or labels) computed for each item."""
         return len(self.chosen) or int(self._weight.shape[0])
 
+    @property
+    def _weight(self) -> Tensor:
+        """The needed rows of the output embedding, in float32: scores that differ by little must stay different."""
+        weight = self.model.get_output_embeddings().weight
+        if self.chosen:
+            weight = weight[list(self.chosen)]
+        return weight.float()
+
     def on(self, device: str) -> Any:
         """This head, or a replica of it, on another device."""
-        here = next(_tensors(self.model)).device
+        here = next(self.model.parameters()).device
         there = torch.device(device)
         if there.type == here.type and (there.index or 0) == (here.index or 0):
             return self
         return replace(self, model=_replica(self.model, there))
 
-    def only(self, rows: tuple[int, ...]) -> Any:
-        """The same model, but only these rows of its vocabulary are computed: they are the columns then."""
-        return replace(self, chosen=rows)
-
-    @property
-    def _weight(self) -> Tensor:
-        """The needed rows of the output embedding, in float32: scores that differ by little must stay different."""
-        if self.model.get_output_embeddings().weight.requires_grad:  # one that learns is never the same twice
-            return self._read_weight()
-        return self._fixed_weight
-
-    @cached_property
-    def _fixed_weight(self) -> Tensor:
-        return self._read_weight()
-
-    def _read_weight(self) -> Tensor:
-        weight = self.model.get_output_embeddings().weight
-        return (weight[list(self.chosen)] if self.chosen else weight).float()
-
 
 @dataclass(frozen=True)
 class Seq2Seq(Head):
     """A T5: one encoder pass and one decoder step give the logits of the first token it would write."""
+
+    kind = "seq2seq"
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The first token's logits."""
@@ -100,7 +91,13 @@ class Seq2Seq(Head):
         step = self.model.get_decoder()(
             input_ids=start, encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False
         )
-        return _linear(self._scaled(step.last_hidden_state[:, 0].float()), self._weight)
+        state = step.last_hidden_state[:, 0].float()
+        # T5 v1.0 shares its embedding with its output and scales for it; v1.1, flan and mT5 have their own output
+        config = self.model.config
+        tied = {"t5": "scale_decoder_outputs", "umt5": "tie_word_embeddings"}.get(config.model_type, "")
+        if getattr(config, tied, False):
+            state = state * config.d_model**-0.5
+        return _linear(state, self._weight)
 
     def written(self, ids: Tensor, most: int) -> Tensor:
         """The token ids `[1, <= most + 1]` that the model writes greedily after one input `[1, length]`."""
@@ -119,12 +116,6 @@ class Seq2Seq(Head):
         before[:, 1:] = targets[:, :-1].clamp(min=0)  # behind a target's end nothing is learnt, so any id will do
         return self.model(input_ids=ids, attention_mask=mask, decoder_input_ids=before, use_cache=False).logits
 
-    def _scaled(self, state: Tensor) -> Tensor:
-        """T5 v1.0 shares its embedding with its output and scales for it; v1.1, flan and mT5 have their own output."""
-        config = self.model.config
-        tied = {"t5": "scale_decoder_outputs", "umt5": "tie_word_embeddings"}.get(config.model_type, "")
-        return state * config.d_model**-0.5 if getattr(config, tied, False) else state
-
 
 @dataclass(frozen=True)
 class Decoder(Head):
@@ -133,6 +124,8 @@ class Decoder(Head):
     Padding stands at the end, where a causal model never looks back from, so positions are those of the item alone.
     """
 
+    kind = "decoder"
+
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The next token's logits, scaled and capped as the model itself does it (Granite, Gemma 2)."""
         states = self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
@@ -140,12 +133,16 @@ class Decoder(Head):
         config = self.model.config
         logits = _linear(last.float(), self._weight) / (getattr(config, "logits_scaling", None) or 1.0)
         cap = getattr(config, "final_logit_softcapping", None)
-        return logits if not cap else cap * torch.tanh(logits / cap)
+        if cap:
+            logits = cap * torch.tanh(logits / cap)
+        return logits
 
     def written_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
         """Logits `[n, t, vocabulary]` of each target token after the item and the targets before it."""
-        lengths, steps = mask.sum(1), torch.arange(targets.shape[1], device=ids.device)
-        places = lengths[:, None] + steps  # where each target token stands, right behind the last real one
+        lengths = mask.sum(1)
+        places = lengths[:, None] + torch.arange(
+            targets.shape[1], device=ids.device
+        )  # where each target token stands, right behind the last real one
         whole = nn.functional.pad(ids, (0, targets.shape[1]), value=self.pad)
         whole = whole.scatter(1, places, targets.clamp(min=0))
         seen = torch.arange(whole.shape[1], device=ids.device) < (lengths + (targets >= 0).sum(1))[:, None]
@@ -156,6 +153,8 @@ class Decoder(Head):
 @dataclass(frozen=True)
 class Classifier(Head):
     """A model with a classification head of one or two labels."""
+
+    kind = "classifier"
 
     @property
     def rows(self) -> int:
@@ -175,6 +174,7 @@ class Pooled(Head):
     product with `dense[0]` `[1, width]` plus `dense[1]` `[1]` makes.
     """
 
+    kind = "encoder"
     pooling: str = "mean"
     normal: bool = False
     dense: tuple[Tensor, Tensor] | None = None
@@ -194,10 +194,42 @@ class Pooled(Head):
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The vectors `[n, width]`, or the numbers `[n, 1]`."""
         states = self.model(input_ids=ids, attention_mask=mask, **_typed(self.model, types)).last_hidden_state.float()
-        vectors = _pooled(states, mask, self.pooling)
+        real = mask[..., None]
+        if self.pooling == "cls":
+            vectors = states[:, 0]
+        elif self.pooling == "lasttoken":
+            vectors = states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]
+        elif self.pooling == "max":
+            vectors = states.masked_fill(~real, -torch.inf).amax(1)
+        else:
+            vectors = (states * real).sum(1) / real.sum(1)
         if self.dense is not None:
             return _linear(vectors, *self.dense)
-        return nn.functional.normalize(vectors, dim=-1) if self.normal else vectors
+        if self.normal:
+            vectors = nn.functional.normalize(vectors, dim=-1)
+        return vectors
+
+
+@dataclass(frozen=True)
+class Compared(Pooled):
+    """A dual encoder that learns: a number for each item of templates.Sides, the product of its two vectors.
+
+    The trainer batches items, so the two texts of a pair go through it as one item and are taken apart here, by types.
+    """
+
+    kind = "bi_encoder"
+
+    def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
+        """The products `[n, 1]`."""
+        vectors: list[Tensor] = []
+        for side in (QUERY, PASSAGE):
+            part = mask & (types == side)
+            # the side's tokens, brought to the front of each row and padded there
+            lengths = part.sum(1, keepdim=True)
+            front = (~part).long().argsort(dim=1, stable=True)[:, : int(lengths.max())]
+            real = torch.arange(front.shape[1], device=ids.device) < lengths
+            vectors.append(super().logits(ids.gather(1, front).masked_fill(~real, self.pad), real, None))
+        return (vectors[0] * vectors[1]).sum(1, keepdim=True)
 
 
 def _linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -213,25 +245,10 @@ def _typed(model: Any, types: Tensor | None) -> dict[str, Tensor]:
     return {"token_type_ids": types}
 
 
-def _pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    real = mask[..., None]
-    if pooling == "cls":
-        return states[:, 0]
-    if pooling == "lasttoken":
-        return states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]
-    if pooling == "max":
-        return states.masked_fill(~real, -torch.inf).amax(1)
-    return (states * real).sum(1) / real.sum(1)
-
-
-def _tensors(model: Any) -> Iterator[Tensor]:
-    return chain(model.parameters(), model.buffers())
-
-
 def _replica(model: Any, device: torch.device) -> Any:
     """A deep copy whose tensors are copied once, straight to `device`; those that were shared still are."""
     memo: dict[int, Any] = {}
-    for tensor in _tensors(model):
+    for tensor in chain(model.parameters(), model.buffers()):
         moved = tensor.detach().to(device)
         if isinstance(tensor, nn.Parameter):
             moved = nn.Parameter(moved, requires_grad=False)

@@ -102,16 +102,16 @@ def tokenizer_of(folder: ModelFolder) -> Any:
     return transformers.AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
 
 
-def weights_of(kind: Any, folder: ModelFolder, what: str, precision: torch.dtype, *, unread: str = "\0") -> Any:
+def weights_of(kind: Any, folder: ModelFolder, what: str, precision: torch.dtype) -> Any:
     """The folder's model as the transformers class `kind`, in evaluation mode and with every weight it needs.
 
-    Weights whose names hold `unread` may be missing: nothing here reads them. Raises BadInput that names the first.
+    Raises BadInput that names the first weight that is missing.
     """
     auto = {"trust_remote_code": False} if kind.__name__.startswith("Auto") else {}
     model, report = kind.from_pretrained(
         folder.path, dtype=precision, use_safetensors=True, local_files_only=True, output_loading_info=True, **auto
     )
-    refuse_missing(report, folder.path, what, unread=unread)
+    refuse_missing(report, folder.path, what)
     return model.eval().requires_grad_(False)
 
 

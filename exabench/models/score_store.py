@@ -59,7 +59,3 @@ class Store:
         """Keep a batch, whole or not at all; a pair that is there keeps its first score."""
         with self._base.writing():
             self._base.insert("pairs", [(key, *scored, job) for key, scored in rows], instead="IGNORE")
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._base.close()

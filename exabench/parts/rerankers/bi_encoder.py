@@ -13,15 +13,14 @@ from exabench.core.errors import BadInput
 from exabench.core.files import read_json
 from exabench.core.nouns import Passage, Query, Usage
 from exabench.hub.client import model_folder
-from exabench.models.dual_encoder import DualEncoder, similarity_of_pairs
-from exabench.models.dual_learner import Compared, Sides
+from exabench.models.dual_encoder import DualEncoder, EncodedText, TextVectors, similarity_of_pairs
 from exabench.models.flops import exact, paper
 from exabench.models.head_loading import Loaded, checked_shape, pad_of
-from exabench.models.heads import POOLINGS
+from exabench.models.heads import POOLINGS, Compared
 from exabench.models.learner import Learner
 from exabench.models.loading import INT8, device_of
 from exabench.models.strategies import STRATEGIES
-from exabench.models.text_vectors import EncodedText, TextVectors
+from exabench.models.templates import Sides
 
 WINDOW = 8_192  # pairs whose texts are encoded together
 Job = tuple[Query, Sequence[Passage]]

@@ -35,13 +35,13 @@ from exabench.core.errors import BadInput
 from exabench.hub import client as hub
 from exabench.models.screening import (
     ERROR_CLASSES,
+    FAMILIES,
     SizeLimits,
     SubmissionRefused,
     check_libraries,
     screened,
     screened_repo,
 )
-from exabench.models.screening._settings import FAMILIES
 
 
 @pytest.fixture(autouse=True)

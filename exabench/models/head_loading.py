@@ -113,8 +113,7 @@ def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
             limit = int(min(positions, tokenizer.model_max_length))
         head = head_class(loaded, limit, pad_of(tokenizer, loaded))
         if isinstance(head, Pooled):
-            weight, bias = _dense(folder)
-            head = replace(head, pooling="cls", dense=(weight.to(devices[0]), bias.to(devices[0])))
+            head = replace(head, pooling="cls", dense=_dense(folder).to(devices[0]))
     return Loaded(folder, tokenizer, head, config, parameters, precision, devices)
 
 
@@ -142,13 +141,15 @@ def pad_of(tokenizer: Any, model: Any) -> int:
     return 0
 
 
-def _dense(folder: ModelFolder) -> tuple[torch.Tensor, torch.Tensor]:
+def _dense(folder: ModelFolder) -> torch.nn.Linear:
     """The last layer of RankT5's encoder: `dense.weight` `[1, width]` and, where there is one, `dense.bias` `[1]`."""
-    tensors: dict[str, torch.Tensor] = {}
+    tensors = {"bias": torch.zeros(1)}
     for file in sorted(folder.path.glob("*.safetensors")):
         with safe_open(file, "pt") as weights:
             for name in {"dense.weight", "dense.bias"} & set(weights.keys()):
-                tensors[name] = weights.get_tensor(name).float()
-    if "dense.weight" not in tensors:
+                tensors[name.removeprefix("dense.")] = weights.get_tensor(name).float()
+    if "weight" not in tensors:
         raise BadInput("holds no dense.weight, the layer that scores: it was not trained to rank", file=folder.path)
-    return tensors["dense.weight"], tensors.get("dense.bias", torch.zeros(1))
+    layer = torch.nn.Linear(tensors["weight"].shape[1], 1, device="meta")  # nothing is drawn at random
+    layer.load_state_dict(tensors, assign=True)
+    return layer.requires_grad_(False)

@@ -170,14 +170,14 @@ class Classifier(Head):
 class Pooled(Head):
     """An encoder whose states are pooled into one vector (`cls`, `mean`, `max` or `lasttoken`).
 
-    The vector is the output, at length 1 where `normal`; or, with `dense`, the one number (RankT5's encoder) that its
-    product with `dense[0]` `[1, width]` plus `dense[1]` `[1]` makes.
+    The vector is the output, at length 1 where `normal`; or, with `dense` (a linear layer from the width to 1, in
+    float32), the one number that it makes of the vector (RankT5's encoder).
     """
 
     kind = "encoder"
     pooling: str = "mean"
     normal: bool = False
-    dense: tuple[Tensor, Tensor] | None = None
+    dense: Any = None
 
     @property
     def rows(self) -> int:
@@ -185,11 +185,7 @@ class Pooled(Head):
         return 1 if self.dense else 0
 
     def on(self, device: str) -> Any:
-        moved = super().on(device)
-        if self.dense is None:
-            return moved
-        weight, bias = self.dense
-        return replace(moved, dense=(weight.to(device), bias.to(device)))
+        return replace(super().on(device), dense=copy.deepcopy(self.dense).to(device) if self.dense else None)
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The vectors `[n, width]`, or the numbers `[n, 1]`."""
@@ -203,8 +199,8 @@ class Pooled(Head):
             vectors = states.masked_fill(~real, -torch.inf).amax(1)
         else:
             vectors = (states * real).sum(1) / real.sum(1)
-        if self.dense is not None:
-            return _linear(vectors, *self.dense)
+        if self.dense:
+            return _linear(vectors, self.dense.weight, self.dense.bias)
         if self.normal:
             vectors = nn.functional.normalize(vectors, dim=-1)
         return vectors

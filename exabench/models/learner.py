@@ -6,13 +6,11 @@ What is fitted is what will rank: the same tokens, the same cut, the same logits
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from exabench.core.errors import BadInput
@@ -38,22 +36,18 @@ class Scorer(nn.Module):  # type: ignore[misc]  # torch is not typed for mypy he
 
     def __init__(self, head: Any, strategy: Strategy, answers: tuple[int, ...]) -> None:
         super().__init__()
+        if isinstance(head, Pooled) and head.dense:  # one more layer, which the model does not know
+            self.dense = head.dense
         self.model: nn.Module = head.model
-        self._has_dense = isinstance(head, Pooled) and head.dense is not None
-        if self._has_dense:  # one more layer, which the model does not know
-            self.dense_weight, self.dense_bias = (nn.Parameter(tensor) for tensor in head.dense)
         self._head = head
         self._strategy = strategy
         self._answers = answers
 
     def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None, targets: Tensor | None = None) -> Tensor:
         """Scores `[n]`; or with `targets` int64 `[n, t]` the logits `[n, t, vocabulary]` of writing them."""
-        head = self._head
         if targets is not None:
-            return head.written_logits(ids, mask, targets)
-        if self._has_dense:  # the layer as it stands: sharding puts other parameters in its place
-            head = replace(head, dense=(self.dense_weight, self.dense_bias))
-        return self._strategy(head.logits(ids, mask, types), self._answers)
+            return self._head.written_logits(ids, mask, targets)
+        return self._strategy(self._head.logits(ids, mask, types), self._answers)
 
 
 class Learner:
@@ -116,19 +110,16 @@ class Learner:
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """The module's `weights` by name, config.json and tokenizer, as transformers lays them out."""
-        own = {name.removeprefix("model."): tensor for name, tensor in weights.items() if name.startswith("model.")}
+        # `dense`, where there is such a layer, lies beside the layers of the model
+        flat = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
         model: Any = self.module.model
         if self.kind == "classifier" and self._head.rows == 1:  # else CrossEncoder puts a sigmoid over its scores
             model.config.sentence_transformers = {"activation_fn": "torch.nn.modules.linear.Identity"}
         with silence():
-            model.save_pretrained(folder, state_dict=own)
+            model.save_pretrained(folder, state_dict=flat)
         self._tokenizer.save_pretrained(folder)
         if self.kind == "bi_encoder":
             self._write_modules(folder)
-        if "dense_weight" in weights:
-            file = folder / "model.safetensors"
-            dense = {f"dense.{part}": weights[f"dense_{part}"].detach().cpu() for part in ("weight", "bias")}
-            save_file({**load_file(file), **dense}, file, metadata={"format": "pt"})
 
     def _write_modules(self, folder: Path) -> None:
         """Write what sentence-transformers reads of a dual encoder: modules, pooling, longest input, prompts."""

@@ -31,7 +31,7 @@ def answer_words(reranker: str, model: str, answers: Sequence[str] = ()) -> tupl
 def answer_ids(tokenizer: Any, words: Sequence[str], after: str = "") -> tuple[int, ...]:
     """The one token that each word is when it follows the text `after`. Raises BadInput where it is more or unknown."""
     before = ids_of(tokenizer, after)
-    answers: list[int] = []
+    answers = []
     for word in words:
         if word.startswith("▁"):
             ids = [tokenizer.convert_tokens_to_ids(word)]

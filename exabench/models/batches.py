@@ -29,7 +29,7 @@ def tokenised(tokenizer: Any, texts: Sequence[str], limit: int) -> list[np.ndarr
     Halves of surrogate pairs are read as question marks; a text without any token becomes one unknown token.
     """
     unknown = [tokenizer.unk_token_id or 0]
-    rows: list[np.ndarray] = []
+    rows = []
     for start in range(0, len(texts), _CHUNK):
         some = [encodable(text) for text in texts[start : start + _CHUNK]]
         encoded = tokenizer(
@@ -65,7 +65,7 @@ def batches(lengths: Sequence[int] | np.ndarray, budget: int, most: int = 4096) 
     """
     lengths = np.asarray(lengths, np.int64)
     order = np.argsort(-lengths, kind="stable")
-    cut: list[np.ndarray] = []
+    cut = []
     start = 0
     while start < len(order):
         longest = max(1, int(lengths[order[start]]))

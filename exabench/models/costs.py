@@ -28,6 +28,7 @@ def cost_of(
 
     FLOPs that are unknown for one query are unknown for the mean, and so are the quotients made of them.
     """
+    used = usages.values()
     means: dict[str, float | None] = {"paper": None, "exact": None}
     rpps = dict(means)
     qpps = dict(means)
@@ -38,18 +39,18 @@ def cost_of(
             rpps[estimate] = rpp(per_query, flops)
             qpps[estimate] = qpp(flops)
     repairs: Counter[str] = Counter()
-    for usage in usages.values():
+    for usage in used:
         repairs.update(usage.repairs)
     return Cost(
-        prompts=mean(usage.prompts for usage in usages.values()),
-        input_tokens=mean(usage.input_tokens for usage in usages.values()),
-        output_tokens=mean(usage.output_tokens for usage in usages.values()),
+        prompts=mean(usage.prompts for usage in used),
+        input_tokens=mean(usage.input_tokens for usage in used),
+        output_tokens=mean(usage.output_tokens for usage in used),
         flops_paper=means["paper"],
         flops_exact=means["exact"],
         rpp=rpps,
         qpp=qpps,
-        cut_passages=sum(usage.cut_passages for usage in usages.values()),
-        cut_queries=sum(usage.cut_queries for usage in usages.values()),
+        cut_passages=sum(usage.cut_passages for usage in used),
+        cut_queries=sum(usage.cut_queries for usage in used),
         repairs=dict(sorted(repairs.items())),
         precision=precision,
         parameters=parameters,

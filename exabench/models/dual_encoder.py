@@ -77,10 +77,11 @@ class DualEncoder:
         own_prompts = settings.get("prompts") or {}
         self.prompts: dict[str, str] = {}
         for side, prompt in (("query", query_prompt), ("passage", passage_prompt)):
-            texts = [own_prompts.get(name) for name in PROMPT_NAMES[side]]
+            self.prompts[side] = prompt or ""
             if prompt is None:
-                prompt = next((text for text in texts if isinstance(text, str)), "")
-            self.prompts[side] = prompt
+                for name in reversed(PROMPT_NAMES[side]):  # the first that is there counts
+                    if isinstance(own_prompts.get(name), str):
+                        self.prompts[side] = own_prompts[name]
 
         # Modules, in evaluation mode on the device.
         modules_file = folder.path / "modules.json"
@@ -100,7 +101,7 @@ class DualEncoder:
                 modules.append(module)
             if not listed:
                 modules.append(Pooling(modules[0].get_embedding_dimension(), pooling or "mean"))
-            elif not any(kind == "Pooling" for kind, _ in listed):
+            elif "Pooling" not in dict(listed):
                 raise BadInput("has no pooling, so a text is no single vector", file=modules_file)
             self.modules = SentenceTransformer(modules=modules, device=str(device), local_files_only=True)
             self.modules.eval().requires_grad_(False)
@@ -133,11 +134,11 @@ class DualEncoder:
         """The vectors of tokenised texts; the same rows in the same order give the same bits."""
         # some models (INSTRUCTOR) leave the tokens of the prompt out of pooling
         prompt = self.prompts[side]
-        prompt_length: dict[str, int] = {}
+        prompt_length = {}
         if prompt and not all(getattr(module, "include_prompt", True) for module in self.modules):
             prompt_length["prompt_length"] = self.modules.preprocess([""], prompt=prompt)["prompt_length"]
-        vectors: list[np.ndarray] = []
-        places: list[np.ndarray] = []
+        vectors = []
+        places = []
         with torch.inference_mode():
             for some, features in padded_batches(self.tokenizer, rows, self._batch_tokens, self._device):
                 encoded = self.modules({**features, **prompt_length})["sentence_embedding"].float()

@@ -112,7 +112,7 @@ class Engine:
     # -- windows -------------------------------------------------------------------------------------------
 
     def _windows(self, groups: Iterable[Sequence[Texts]]) -> Iterator[Window]:
-        some: list[Sequence[Texts]] = []
+        some = []
         count = 0
         for group in groups:
             some.append(group)
@@ -125,9 +125,9 @@ class Engine:
             yield self._window(some, self._tokens)
 
     def _window(self, groups: Sequence[Sequence[Texts]], tokens: Tokens) -> Window:
-        queries: dict[bytes, str] = {}
+        queries = {}
         passages: dict[bytes, str] = {}
-        texts_of_items: dict[bytes, list[bytes]] = {}
+        texts_of_items = {}
         window = Window([], {})
         for group in groups:
             window.groups.append([])
@@ -156,7 +156,7 @@ class Engine:
         # Those of `mine` are planned too: a score depends on its batch, so the plan must be that of the first start.
         planned = [key for key in window.items if key not in scored]
         scored.update(mine)
-        todo: list[list[bytes]] = []
+        todo = []
         for batch in batches([len(window.items[key].ids) for key in planned], self._budget):
             keys = [planned[i] for i in batch if planned[i] not in mine]
             if keys:
@@ -190,7 +190,7 @@ class Engine:
         values = self._forward(some)
         if not np.isfinite(values).all():
             raise BadInput(f"model {self.loaded.folder.name} gave a score that is not finite; try precision float32")
-        rows: list[tuple[bytes, StoredScore]] = []
+        rows = []
         for key, value, item in zip(keys, values, some, strict=True):
             rows.append((key, StoredScore(float(value), len(item.ids), item.cut_passage + 2 * item.cut_query)))
         return rows

@@ -55,8 +55,6 @@ class Shape:
     layers: int
     decoder_layers: int
     width: int
-    heads: int
-    key_heads: int
     attention: int
     keys: int
     ffn: int
@@ -97,8 +95,8 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
     heads = whole("num_attention_heads")
     family = "encoder"
     decoder_layers = 0
-    key_heads = heads
     attention = width
+    keys = width
     gated = False
     embedding = width
     local_layers = 0
@@ -106,14 +104,17 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
     more: dict[str, Any] = {}
     if kind in _T5:
         attention = heads * whole("head_dim")
+        keys = attention
         gated = str(config.get("feed_forward_proj") or "relu").startswith("gated")
-        if not any("EncoderModel" in str(name) for name in config.get("architectures") or ()):
+        if "EncoderModel" not in str(config.get("architectures")):
             family = "encoder-decoder"
             decoder_layers = whole("num_decoder_layers", layers)
     elif kind in _DECODERS:
         family = "decoder"
         key_heads = whole("num_key_value_heads", heads)
-        attention = heads * whole("head_dim", width // heads)
+        head_size = whole("head_dim", width // heads)
+        attention = heads * head_size
+        keys = key_heads * head_size
         gated = True
         # which layers look at a window only: older files say it in a way of their family
         if not config.get("sliding_window") or (kind.startswith("qwen") and not config.get("use_sliding_window")):
@@ -133,11 +134,11 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
         embedding = whole("embedding_size", width)
     elif kind == "modernbert":
         gated = True
-        every = whole("global_attn_every_n_layers", 3)
         types = config.get("layer_types")
-        if types is None:
-            types = ["sliding_attention" if i % every else "full_attention" for i in range(layers)]
-        local_layers = list(types).count("sliding_attention")
+        every = whole("global_attn_every_n_layers", 3)
+        local_layers = layers - math.ceil(layers / every)  # the first of every three sees everything
+        if types is not None:
+            local_layers = list(types).count("sliding_attention")
         window = whole("local_attention", 128) // 2  # half to either side
     elif kind.startswith("deberta") and config.get("relative_attention"):
         positions = config.get("max_relative_positions")
@@ -157,10 +158,8 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
         layers=layers,
         decoder_layers=decoder_layers,
         width=width,
-        heads=heads,
-        key_heads=key_heads,
         attention=attention,
-        keys=attention * key_heads // heads,
+        keys=keys,
         ffn=whole("intermediate_size"),
         ffn_matrices=3 if gated else 2,
         vocabulary=whole("vocab_size"),
@@ -186,7 +185,7 @@ def paper(shape: Shape, prompt_tokens: Tokens, output_tokens: Tokens) -> Any:
     n = shape.layers
     pairs = 2 * o * s + o * (o - 1)
     if shape.family == "decoder":
-        ratio = shape.heads / shape.key_heads
+        ratio = shape.attention / shape.keys  # query heads to a key head
         weights = 2 * d * n * ((1 + 1 / ratio) * d + f)
         return _plain(2 * weights * (s + o) + 4 * n * s**2 * d / ratio + 2 * n * d / ratio * pairs)
     flops = 2 * (2 * d * n * (2 * d + f)) * s + 4 * n * s**2 * d

@@ -217,7 +217,7 @@ class Compared(Pooled):
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The products `[n, 1]`."""
-        vectors: list[Tensor] = []
+        vectors = []
         for side in (QUERY, PASSAGE):
             part = mask & (types == side)
             # the side's tokens, brought to the front of each row and padded there
@@ -243,7 +243,7 @@ def _typed(model: Any, types: Tensor | None) -> dict[str, Tensor]:
 
 def _replica(model: Any, device: torch.device) -> Any:
     """A deep copy whose tensors are copied once, straight to `device`; those that were shared still are."""
-    memo: dict[int, Any] = {}
+    memo = {}
     for tensor in chain(model.parameters(), model.buffers()):
         moved = tensor.detach().to(device)
         if isinstance(tensor, nn.Parameter):

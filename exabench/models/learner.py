@@ -85,7 +85,10 @@ class Learner:
         pairs = [self._template.dressed((query.text, passage.flat(self._fields))) for passage in passages]
         distinct = list(dict.fromkeys(text for pair in pairs for text in pair))
         ids = dict(zip(distinct, bare_ids(self._tokenizer, distinct), strict=True))
-        return [self._template.build([ids[text] for text in pair], self._max_length) for pair in pairs]
+        items = []
+        for query_text, passage_text in pairs:
+            items.append(self._template.build([ids[query_text], ids[passage_text]], self._max_length))
+        return items
 
     def written(self, texts: Sequence[str], most: int = 512) -> list[np.ndarray]:
         """The ids int64 `[<= most]` of each text that is to be written, its end among them.
@@ -94,7 +97,7 @@ class Learner:
         """
         if self.kind not in ("seq2seq", "decoder"):
             raise BadInput(f"model {self.name} writes no text: loss lm needs a T5 or a causal language model")
-        rows: list[np.ndarray] = []
+        rows = []
         for text in texts:
             ids = ids_of(self._tokenizer, text)[: most - 1]
             rows.append(np.array([*ids, self._tokenizer.eos_token_id], np.int64))
@@ -127,7 +130,7 @@ class Learner:
         parts = {"Transformer": "", "Pooling": "1_Pooling"}
         if head.normal:
             parts["Normalize"] = "2_Normalize"
-        modules: list[dict[str, Any]] = []
+        modules = []
         for place, (part, path) in enumerate(parts.items()):
             kind = f"sentence_transformers.models.{part}"
             modules.append({"idx": place, "name": str(place), "path": path, "type": kind})

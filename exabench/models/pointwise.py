@@ -64,19 +64,26 @@ class Pointwise:
         """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""
         output_tokens = 0 if self._shape.family == "encoder" else 1
         for group in self._engine.scored(self._texts(query, passages) for query, passages in jobs):
-            tokens = np.array([scored.tokens for scored in group], np.int64)
-            flops_paper = paper(self._shape, tokens, output_tokens)
-            flops_exact = exact(self._shape, tokens, output_tokens, rows=self._rows)
+            scores = []
+            tokens = []
+            cut_passages = 0
+            cut_queries = 0
+            for scored in group:
+                scores.append(scored.score)
+                tokens.append(scored.tokens)
+                cut_passages += scored.cuts & 1
+                cut_queries += scored.cuts >> 1
+            prompt_tokens = np.array(tokens, np.int64)
             usage = Usage(
                 prompts=len(group),
-                input_tokens=int(tokens.sum()),
+                input_tokens=sum(tokens),
                 output_tokens=output_tokens * len(group),
-                flops_paper=float(flops_paper.sum()),
-                flops_exact=float(flops_exact.sum()),
-                cut_passages=sum(scored.cuts & 1 for scored in group),
-                cut_queries=sum(scored.cuts >> 1 for scored in group),
+                flops_paper=float(paper(self._shape, prompt_tokens, output_tokens).sum()),
+                flops_exact=float(exact(self._shape, prompt_tokens, output_tokens, rows=self._rows).sum()),
+                cut_passages=cut_passages,
+                cut_queries=cut_queries,
             )
-            yield [scored.score for scored in group], usage
+            yield scores, usage
 
     def learner(self) -> Learner:
         """Its model, to be fitted: what it learns is what this reranker scores by."""

@@ -136,7 +136,7 @@ def screened(folder: str | Path, limits: SizeLimits | None = None) -> Screened:
     Links, devices and pipes are refused, and so are folders in folders.
     """
     folder = Path(folder)
-    files: dict[str, int] = {}
+    files = {}
     with _complaints():
         todo = [""]
         count = 0
@@ -196,8 +196,8 @@ def check_libraries() -> None:
             found = version(name)
         except PackageNotFoundError:
             continue
-        numbers = tuple(int(part) for part in re.findall(r"\d+", found.partition("+")[0])[:3])
-        if numbers < wanted:
+        numbers = re.findall(r"\d+", found.partition("+")[0])
+        if tuple(map(int, numbers[:3])) < wanted:
             least = ".".join(map(str, wanted))
             raise SubmissionRefused("no-sandbox", f"{name} {found} is installed, and {least} is needed: {why}")
 
@@ -207,6 +207,8 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
     if len(files) > FILES:
         raise SubmissionRefused("too-large", f"it holds {len(files)} files, and {FILES} are taken")
     names: dict[str, str] = {}
+    shards = []
+    weights_size = 0
     for name, size in files.items():
         twin = names.setdefault(name.casefold(), name)
         if twin != name:
@@ -214,14 +216,15 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
         most = _MOST.get(Path(name).suffix, 1 << 20)
         if size > most:
             raise SubmissionRefused("too-large", f"has {size} bytes, and {most} are taken", file=name)
+        if name.endswith(".safetensors"):
+            shards.append(name)
+            weights_size += size
     if "config.json" not in files:
         raise SubmissionRefused("missing-files", "config.json is missing: this is no model folder")
-    shards = sorted(name for name in files if name.endswith(".safetensors"))
     if not shards:
         raise SubmissionRefused("missing-files", "there are no weights in safetensors")
-    total = sum(files[name] for name in shards)
-    if total > limits.weights:
-        raise SubmissionRefused("too-large", f"its weights have {total} bytes, and {limits.weights} are taken")
+    if weights_size > limits.weights:
+        raise SubmissionRefused("too-large", f"its weights have {weights_size} bytes, and {limits.weights} are taken")
 
     # a text is text and a vocabulary a vocabulary, whatever the name says
     for name in sorted(set(files) - set(shards)):
@@ -266,7 +269,7 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
     tensors = 0
     parameters = 0
     vocabulary = 0
-    for name in shards:
+    for name in sorted(shards):
         weights = _weights_of(name, files[name], read)
         tensors += weights.tensors
         parameters += weights.parameters
@@ -284,8 +287,8 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
 
 def _unfit(name: str) -> str | None:
     """The reason why a file of that name is not let in, or None."""
-    *folders, last = name.split("/")
-    if len(folders) > 1 or not all(_FOLDER.fullmatch(part) for part in folders):
+    folder, _, last = name.rpartition("/")
+    if folder and not _FOLDER.fullmatch(folder):
         return _ELSEWHERE
     if not _NAME.fullmatch(last) or ".." in last:
         return "is no plain name (ASCII letters, digits and ._-, at most 96)"
@@ -318,7 +321,7 @@ def _parsed(data: bytes, file: str) -> Any:
         raise _unsafe(f"is not JSON as it should be ({error})", file) from error
     level = [value]
     for _ in range(DEPTH + 1):
-        level = [inner for outer in level for inner in _inside(outer)]
+        level = list(itertools.chain.from_iterable(map(_inside, level)))
     if level:
         raise _unsafe(f"is nested deeper than {DEPTH} levels", file)
     return value
@@ -419,11 +422,11 @@ def _weights_of(file: str, size: int, read: Read) -> _Weights:
         raise _no_safetensors(file, f"its header names more than {TENSORS} tensors")
     header = _parsed(data, file)
     metadata = header.pop("__metadata__", None) or {}
-    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+    if not isinstance(metadata, dict) or not set(map(type, metadata.values())) <= {str}:
         raise _no_safetensors(file, "its metadata are no texts")
 
     # each tensor: its three declarations agree with one another
-    places: list[tuple[int, int, str]] = []
+    places = []
     parameters = 0
     vocabulary = 0
     for name, tensor in header.items():

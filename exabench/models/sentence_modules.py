@@ -40,7 +40,7 @@ def checked_modules(listed: Any, file: str | Path) -> list[SentenceModule]:
     """
     if not isinstance(listed, list):
         raise BadInput("is not a list of modules, each with type and path", file=file)
-    modules: list[SentenceModule] = []
+    modules = []
     for module in listed:
         if not isinstance(module, dict) or "type" not in module:
             raise BadInput("is not a list of modules, each with type and path", file=file)

@@ -169,10 +169,14 @@ class Sides:
         """Both inputs behind one another, each cut at its end to `limit` tokens."""
         start, end = self._ends
         room = limit - len(start) - len(end)
-        rows = [np.concatenate([start, ids[:room], end]) for ids in fields]
-        types = np.repeat(np.array([QUERY, PASSAGE], np.int8), [len(row) for row in rows])
-        cut = [len(ids) > room for ids in fields]
-        return ModelInput(np.concatenate(rows), types, cut[PASSAGE], cut[QUERY])
+        rows = []
+        types = []
+        for side, ids in enumerate(fields):
+            rows.append(np.concatenate([start, ids[:room], end]))
+            types.append(np.full(len(rows[-1]), side, np.int8))
+        cut_passage = len(fields[PASSAGE]) > room
+        cut_query = len(fields[QUERY]) > room
+        return ModelInput(np.concatenate(rows), np.concatenate(types), cut_passage, cut_query)
 
 
 def text_template(
@@ -196,15 +200,26 @@ def text_template(
     most_exact = 0
     for touching in (_TOUCHING, _TOUCHING_WITH_BLANKS):
         strips = touching is _TOUCHING_WITH_BLANKS
-        template = _glued_template(text, encode, fields, _edges_in(text, touching, tokenizer, strips), tokenizer)
+        # the edges of each field: what stands between two fields without a blank belongs to the first of them
+        edges = list(_BARE)
+        for before, name, after in touching.findall(text):
+            rows = [ids_of(tokenizer, f"{before}{word}{after}") for word in _WORDS]
+            head: Sequence[int] = ()
+            tail: Sequence[int] = ()
+            if before.strip():
+                head = os.path.commonprefix(rows)
+            if after:
+                tail = os.path.commonprefix([row[::-1] for row in rows])[::-1]
+            edges[FIELDS.index(name)] = Edges(before, after, tuple(head), tuple(tail), strips)
+        template = _glued_template(text, encode, fields, tuple(edges), tokenizer)
         if template is None:
             continue
         # the probes on which the glued ids are those of the whole text
         exact = 0
         for probe in _PROBES:
-            rows = [np.array(ids_of(tokenizer, dressed), np.int32) for dressed in template.dressed(probe)]
-            whole = encode([word.strip() if strips else word for word in probe])
-            exact += template.build(rows, 1 << 30).ids.tolist() == list(whole["input_ids"])
+            parts = [np.array(ids_of(tokenizer, dressed), np.int32) for dressed in template.dressed(probe)]
+            words = [word.strip() for word in probe] if strips else probe
+            exact += template.build(parts, 1 << 30).ids.tolist() == list(encode(words)["input_ids"])
         if exact > most_exact:
             best = template
             most_exact = exact
@@ -236,8 +251,8 @@ def _glued_template(
     encoded = encode(_PROBES[0])
     ids = list(encoded["input_ids"])
     types = encoded.get("token_type_ids")
-    literals: list[slice] = []
-    field_types: list[int] = []
+    literals = []
+    field_types = []
     end = 0
     for field in fields:
         part = ids_of(tokenizer, edges[field].around(_PROBES[0][field]))
@@ -256,18 +271,3 @@ def _glued_template(
         tuple(field_types),
         edges,
     )
-
-
-def _edges_in(text: str, touching: re.Pattern[str], tokenizer: Any, strips: bool) -> tuple[Edges, ...]:
-    """The edges of each field. What stands between two fields without a blank belongs to the first of them."""
-    edges = list(_BARE)
-    for before, name, after in touching.findall(text):
-        rows = [ids_of(tokenizer, f"{before}{word}{after}") for word in _WORDS]
-        head: Sequence[int] = ()
-        tail: Sequence[int] = ()
-        if before.strip():
-            head = os.path.commonprefix(rows)
-        if after:
-            tail = os.path.commonprefix([row[::-1] for row in rows])[::-1]
-        edges[FIELDS.index(name)] = Edges(before, after, tuple(head), tuple(tail), strips)
-    return tuple(edges)

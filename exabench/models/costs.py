@@ -80,17 +80,18 @@ def price_of(tokens_read: int, tokens_written: int, input_price: str, output_pri
 
     Raises BadInput for a price that is no decimal number from 0 on.
     """
+    total = Decimal(0)
     with localcontext(prec=60):
-        total = (tokens_read * _price(input_price) + tokens_written * _price(output_price)) / 1_000_000
-    text = f"{total:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _price(text: str) -> Decimal:
-    try:
-        price = Decimal(text)
-        if 0 <= price < 10**9:
-            return price
-    except InvalidOperation:  # no number, or one that nothing can be compared with
-        pass
-    raise BadInput(f"a price is a decimal number from 0 on, as in 0.25, not {text!r}")
+        for tokens, text in ((tokens_read, input_price), (tokens_written, output_price)):
+            try:
+                price = Decimal(text)
+                is_price = 0 <= price < 10**9
+            except InvalidOperation:  # no number, or one that nothing can be compared with
+                is_price = False
+            if not is_price:
+                raise BadInput(f"a price is a decimal number from 0 on, as in 0.25, not {text!r}")
+            total += tokens * price
+        shown = f"{total / 1_000_000:f}"
+    if "." in shown:
+        shown = shown.rstrip("0").rstrip(".")
+    return shown

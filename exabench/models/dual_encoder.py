@@ -18,7 +18,7 @@ from exabench.core.files import TemporaryRows, read_json
 from exabench.core.nouns import ModelFolder
 from exabench.models.batches import budget_of, padded_batches, tokenised
 from exabench.models.loading import INT8, dtype_of, loading, quantised, refuse_missing, token_limit
-from exabench.models.sentence_modules import modules_in
+from exabench.models.screening import modules_in
 from exabench.models.tokens import text_key
 
 POOLINGS = ("cls", "mean", "lasttoken")

@@ -75,12 +75,11 @@ class Engine:
         # Devices wait here for the thread that takes them. A GPU serves two: one copies its batch while the other
         # computes.
         self._free: SimpleQueue[tuple[str, Head]] = SimpleQueue()
-        self._workers = 0
         for device in loaded.devices:
             head = loaded.head.on(device)
             for _ in range(2 if device.startswith("cuda") else 1):
                 self._free.put((device, head))
-                self._workers += 1
+        self._workers = self._free.qsize()
         self._ceiling: dict[str, int] = {}  # padded tokens that a device turned out to hold, after it ran out
         self._tokens = Tokens(loaded.tokenizer)
         self.computed = 0
@@ -164,26 +163,18 @@ class Engine:
         started = time.perf_counter()
         done = 0
         total = sum(map(len, todo))
-        for rows in self._score_batches(todo, window.items):
-            self._store.add(rows, job)
-            scored.update(rows)
-            done += len(rows)
-            self._progress(done, total, "pairs scored")
+        with ThreadPoolExecutor(self._workers) as pool:  # starts no thread before it is asked
+            apply = map if self._workers == 1 else pool.map
+            for rows in apply(self._batch, todo, repeat(window.items)):
+                self._store.add(rows, job)
+                scored.update(rows)
+                done += len(rows)
+                self._progress(done, total, "pairs scored")
         self.computed += done
         self.seconds += time.perf_counter() - started
         return scored
 
     # -- batches -------------------------------------------------------------------------------------------
-
-    def _score_batches(
-        self, plan: Sequence[Sequence[bytes]], items: Mapping[bytes, ModelInput]
-    ) -> Iterator[list[tuple[bytes, StoredScore]]]:
-        """The rows of every batch of the plan, in order; whichever device is free takes the next."""
-        if self._workers == 1:
-            yield from (self._batch(keys, items) for keys in plan)
-            return
-        with ThreadPoolExecutor(self._workers) as pool:
-            yield from pool.map(self._batch, plan, repeat(items))
 
     def _batch(self, keys: Sequence[bytes], items: Mapping[bytes, ModelInput]) -> list[tuple[bytes, StoredScore]]:
         some = [items[key] for key in keys]

@@ -140,9 +140,8 @@ class Decoder(Head):
     def written_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
         """Logits `[n, t, vocabulary]` of each target token after the item and the targets before it."""
         lengths = mask.sum(1)
-        places = lengths[:, None] + torch.arange(
-            targets.shape[1], device=ids.device
-        )  # where each target token stands, right behind the last real one
+        # each target token stands right behind the last real one
+        places = lengths[:, None] + torch.arange(targets.shape[1], device=ids.device)
         whole = nn.functional.pad(ids, (0, targets.shape[1]), value=self.pad)
         whole = whole.scatter(1, places, targets.clamp(min=0))
         seen = torch.arange(whole.shape[1], device=ids.device) < (lengths + (targets >= 0).sum(1))[:, None]
@@ -163,7 +162,7 @@ class Classifier(Head):
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The labels' logits."""
-        return self.model(input_ids=ids, attention_mask=mask, **_typed(self.model, types)).logits.float()
+        return _run(self.model, ids, mask, types).logits.float()
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,7 @@ class Pooled(Head):
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The vectors `[n, width]`, or the numbers `[n, 1]`."""
-        states = self.model(input_ids=ids, attention_mask=mask, **_typed(self.model, types)).last_hidden_state.float()
+        states = _run(self.model, ids, mask, types).last_hidden_state.float()
         real = mask[..., None]
         if self.pooling == "cls":
             vectors = states[:, 0]
@@ -234,11 +233,11 @@ def _linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
         return nn.functional.linear(states, weight, bias)
 
 
-def _typed(model: Any, types: Tensor | None) -> dict[str, Tensor]:
-    """Token types for a model that tells them apart, whatever its tokenizer gives."""
+def _run(model: Any, ids: Tensor, mask: Tensor, types: Tensor | None) -> Any:
+    """The output of an encoder; only a model that tells token types apart is given them."""
     if types is None or (getattr(model.config, "type_vocab_size", 0) or 0) < 2:
-        return {}
-    return {"token_type_ids": types}
+        return model(input_ids=ids, attention_mask=mask)
+    return model(input_ids=ids, attention_mask=mask, token_type_ids=types)
 
 
 def _replica(model: Any, device: torch.device) -> Any:

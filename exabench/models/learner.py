@@ -121,11 +121,10 @@ class Learner:
         with silence():
             model.save_pretrained(folder, state_dict=flat)
         self._tokenizer.save_pretrained(folder)
-        if self.kind == "bi_encoder":
-            self._write_modules(folder)
+        if self.kind != "bi_encoder":
+            return
 
-    def _write_modules(self, folder: Path) -> None:
-        """Write what sentence-transformers reads of a dual encoder: modules, pooling, longest input, prompts."""
+        # what sentence-transformers reads of a dual encoder: modules, pooling, longest input, prompts
         head = self._head
         parts = {"Transformer": "", "Pooling": "1_Pooling"}
         if head.normal:

@@ -69,7 +69,8 @@ def loading(folder: ModelFolder, what: str) -> Iterator[None]:
 def silence() -> Iterator[None]:
     """Have transformers log nothing and draw no progress bars; what it did before it does again afterwards."""
     log = transformers.utils.logging
-    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    level = log.get_verbosity()
+    bars = log.is_progress_bar_enabled()
     log.set_verbosity(log.CRITICAL)
     log.disable_progress_bar()
     try:

@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from exabench.core.errors import BadInput, UnknownName, printable
-from exabench.core.files import from_json
-from exabench.models.sentence_modules import checked_modules
+from exabench.core.files import from_json, read_json
 
 ERROR_CLASSES = {
     "invalid-submission": "the submission itself is wrong",
@@ -85,6 +84,13 @@ _CODE = {  # settings that name code or a place to fetch it from
     *("peft_type", "hub_kernels", "code_revision", "remote_code"),
 }
 _ATTENTION = {"_attn_implementation", "_attn_implementation_internal", "attn_implementation", "_experts_implementation"}
+
+# modules of sentence-transformers
+MODULES = ("Transformer", "Pooling", "Normalize", "Dense")
+"""The modules that exabench loads."""
+
+_MODULE_TYPE = re.compile(rf"sentence_transformers(\.[a-z_0-9]+)*\.({'|'.join(MODULES)})")
+_MODULE_FOLDER = re.compile(r"(\w[\w-]{0,63})?", re.ASCII)
 
 # weights
 HEADER = 4 << 20  # bytes; about 40,000 tensors, where a shard of the largest published models has some hundred
@@ -259,7 +265,7 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
             _check_config(value, name)
         elif name == "modules.json":
             try:
-                checked_modules(value, "")
+                _check_modules(value, "")
             except UnknownName as error:
                 raise SubmissionRefused("unsupported-model", str(error), file=name) from error
             except BadInput as error:
@@ -270,10 +276,10 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
     parameters = 0
     vocabulary = 0
     for name in sorted(shards):
-        weights = _weights_of(name, files[name], read)
-        tensors += weights.tensors
-        parameters += weights.parameters
-        vocabulary = max(vocabulary, weights.vocabulary)
+        tensors_here, parameters_here, rows = _weights_of(name, files[name], read)
+        tensors += tensors_here
+        parameters += parameters_here
+        vocabulary = max(vocabulary, rows)
         if tensors > TENSORS:
             raise SubmissionRefused("too-large", f"it holds more than {TENSORS} tensors", file=name)
     if vocabulary > limits.vocabulary:
@@ -362,6 +368,41 @@ def _check_config(value: Any, file: str) -> None:
             raise _unsafe(f"names activation_fn {str(inner)[:60]!r}, which may be any code", file)
 
 
+class SentenceModule(NamedTuple):
+    """A module of MODULES, and the folder inside the model folder that holds its files ("" for the model folder)."""
+
+    kind: str
+    folder: str
+
+
+def modules_in(folder: Path) -> list[SentenceModule]:
+    """The modules of a model folder, in order; none where it has no modules.json. Raises BadInput, UnknownName."""
+    file = folder / "modules.json"
+    return _check_modules(read_json(file), file) if file.is_file() else []
+
+
+def _check_modules(listed: Any, file: str | Path) -> list[SentenceModule]:
+    """The modules that the content of a modules.json lists.
+
+    Raises BadInput for what is no such list and for a path that is no plain name, UnknownName for a module that is
+    not loaded here.
+    """
+    if not isinstance(listed, list):
+        raise BadInput("is not a list of modules, each with type and path", file=file)
+    modules = []
+    for module in listed:
+        if not isinstance(module, dict) or "type" not in module:
+            raise BadInput("is not a list of modules, each with type and path", file=file)
+        kind = _MODULE_TYPE.fullmatch(str(module["type"]))
+        if kind is None:
+            raise UnknownName("module", str(module["type"]), MODULES, file=file)
+        path = module.get("path", "")
+        if not isinstance(path, str) or not _MODULE_FOLDER.fullmatch(path):
+            raise BadInput(f"names the folder {printable(str(path), 80)!r}, no plain name inside the model", file=file)
+        modules.append(SentenceModule(kind[2], path))
+    return modules
+
+
 def _check_index(value: Any, file: str, present: Mapping[str, int]) -> None:
     """Every shard that a `*.index.json` names lies in `present` under that very name. Raises SubmissionRefused."""
     table = value.get("weight_map") if isinstance(value, dict) else None
@@ -398,16 +439,11 @@ def _refuse_doubles(pairs: list[tuple[str, Any]]) -> None:
 # -- weights -----------------------------------------------------------------------------------------------
 
 
-class _Weights(NamedTuple):
-    """One safetensors file: how many tensors and numbers it holds, and the rows of its largest embedding of tokens."""
+def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
+    """Tensors, numbers and rows of the largest embedding of tokens that a safetensors file of `size` bytes declares.
 
-    tensors: int
-    parameters: int
-    vocabulary: int
-
-
-def _weights_of(file: str, size: int, read: Read) -> _Weights:
-    """What the header of a file of `size` bytes declares. Raises SubmissionRefused (unsafe-files, too-large, ...)."""
+    Raises SubmissionRefused (unsafe-files, too-large, ...).
+    """
     # the header's bytes, before they are read as JSON
     start = read(file, 0, 8)
     length = int.from_bytes(start, "little")
@@ -461,7 +497,7 @@ def _weights_of(file: str, size: int, read: Read) -> _Weights:
         raise _no_safetensors(file, f"it declares {8 + length + end} bytes and has {size}")
     if read(file, max(0, size - 22), size)[:4] == b"PK\x05\x06":
         raise _no_safetensors(file, "it is a zip archive as well")
-    return _Weights(len(header), parameters, vocabulary)
+    return len(header), parameters, vocabulary
 
 
 def _no_safetensors(file: str, what: str) -> SubmissionRefused:

@@ -22,7 +22,7 @@ def answer_words(reranker: str, model: str, answers: Sequence[str] = ()) -> tupl
     A local folder has no Hub id and so gets the reranker's own words ("*"): give `answers` for another family.
     """
     if isinstance(answers, str):
-        answers = [word.strip() for word in answers.split(",")]
+        answers = list(map(str.strip, answers.split(",")))
     families = read_toml(REGISTRY)[reranker]
     matching = [pattern for pattern in families if fnmatch.fnmatchcase(model, pattern)]
     return tuple(answers or families[max(matching, key=len)])

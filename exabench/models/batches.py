@@ -31,7 +31,7 @@ def tokenised(tokenizer: Any, texts: Sequence[str], limit: int) -> list[np.ndarr
     unknown = [tokenizer.unk_token_id or 0]
     rows = []
     for start in range(0, len(texts), _CHUNK):
-        some = [encodable(text) for text in texts[start : start + _CHUNK]]
+        some = list(map(encodable, texts[start : start + _CHUNK]))
         encoded = tokenizer(
             some, truncation=True, max_length=limit, return_attention_mask=False, return_token_type_ids=False
         )
@@ -52,7 +52,7 @@ def padded_batches(
 
     The same rows always make the same batches, so that an encoding that was interrupted gives the same bytes.
     """
-    for some in batches([len(row) for row in rows], budget):
+    for some in batches(list(map(len, rows)), budget):
         features = tokenizer.pad({"input_ids": [rows[i].tolist() for i in some]}, return_tensors="pt")
         yield some, {name: value.to(device) for name, value in features.items()}
 
@@ -60,7 +60,7 @@ def padded_batches(
 def batches(lengths: Sequence[int] | np.ndarray, budget: int, most: int = 4096) -> list[np.ndarray]:
     """Positions of items, longest first, in batches of at most `budget` padded tokens and `most` items.
 
-    An item longer than the budget is a batch by itself. Equal lengths keep the given order, so the same
+    An item longer than the budget is a batch alone. Equal lengths keep the given order, so the same
     items always make the same batches.
     """
     lengths = np.asarray(lengths, np.int64)
@@ -79,7 +79,7 @@ def batches(lengths: Sequence[int] | np.ndarray, budget: int, most: int = 4096) 
     return cut
 
 
-def padded(rows: Sequence[np.ndarray], fill: int) -> np.ndarray:
+def pad_rows(rows: Sequence[np.ndarray], fill: int) -> np.ndarray:
     """Rows of different lengths as one `[n, longest]` int64 array, padded at the end with `fill`."""
     longest = max(map(len, rows))
     out = np.full((len(rows), longest), fill, np.int64)

@@ -1,4 +1,4 @@
-"""What a reranking took: the Usage of every query becomes one Cost; what it was computed on; the price of tokens."""
+"""Costs of reranking: the Usages of all queries as one Cost, the hardware as text, the price of tokens."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def cost_of(
 
 
 def hardware() -> str:
-    """What this process computes on: processor, cores it may use, GPUs and PyTorch, where PyTorch is loaded."""
+    """The hardware of this process: processor, cores that it may use, and where PyTorch is loaded, GPUs and PyTorch."""
     processor = platform.processor() or platform.machine() or "unknown processor"
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
         names = [line.partition(":")[2] for line in lines if line.startswith("model name")]

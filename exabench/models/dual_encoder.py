@@ -17,7 +17,7 @@ from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import TemporaryRows, read_json
 from exabench.core.nouns import ModelFolder
 from exabench.models.batches import budget_of, padded_batches, tokenised
-from exabench.models.loading import INT8, dtype_of, loading, quantised, refuse_missing, token_limit
+from exabench.models.loading import INT8, dtype_of, loading, quantise, refuse_missing, token_limit
 from exabench.models.screening import modules_in
 from exabench.models.tokens import text_key
 
@@ -109,7 +109,7 @@ class DualEncoder:
             self.max_length = token_limit(self.tokenizer, modules[0].model, folder, max_length)
             self.parameters = sum(tensor.numel() for tensor in self.modules.parameters())
             if precision == INT8:
-                modules[0].model = quantised(modules[0].model, str(device))
+                modules[0].model = quantise(modules[0].model, str(device))
 
     @property
     def pooling(self) -> str:

@@ -30,7 +30,7 @@ from exabench.models.templates import ModelInput, Template
 from exabench.models.tokens import Tokens, text_key
 
 WINDOW = 16_384  # items that are sorted and batched together: what memory holds at a time
-# How far a score may move with its batch, in parts of the largest score: rounding, not a mask that was forgotten.
+# How far a score may move with its batch, as a share of the largest score: rounding may, a forgotten mask moves more.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2, "int8": 1e-1}
 _PROBES = ("why", "the sky is blue", "because light of short waves is scattered more than light of long waves " * 6)
 
@@ -60,7 +60,7 @@ class Engine:
         answers: tuple[int, ...],
         *,
         max_length: int,
-        identity: Mapping[str, Any],
+        identity: dict[str, Any],
         options: Options,
     ) -> None:
         self.loaded = loaded
@@ -80,7 +80,7 @@ class Engine:
             for _ in range(2 if device.startswith("cuda") else 1):
                 self._free.put((device, head))
         self._workers = self._free.qsize()
-        self._ceiling: dict[str, int] = {}  # padded tokens that a device turned out to hold, after it ran out
+        self._ceiling: dict[str, int] = {}  # padded tokens that fit a device, known once it ran out of memory
         self._tokens = Tokens(loaded.tokenizer)
         self.computed = 0
         self.seconds = 0.0
@@ -88,7 +88,7 @@ class Engine:
 
     # -- the two ways in -----------------------------------------------------------------------------------
 
-    def scored(self, groups: Iterable[Sequence[Texts]]) -> Iterator[list[StoredScore]]:
+    def score_groups(self, groups: Iterable[Sequence[Texts]]) -> Iterator[list[StoredScore]]:
         """The scores of each group, in order; pairs of the store are not computed again. Groups are read lazily."""
         with ThreadPoolExecutor(1) as ahead:  # tokenises the next window while this one is computed
             windows = self._windows(groups)
@@ -99,7 +99,7 @@ class Engine:
                 for group in window.groups:
                     yield [scored[key] for key in group]
 
-    def scored_afresh(self, group: Sequence[Texts]) -> list[StoredScore]:
+    def score_alone(self, group: Sequence[Texts]) -> list[StoredScore]:
         """The scores of one group with nothing remembered from before: what a service would do, and take."""
         window = self._window([group], Tokens(self.loaded.tokenizer))
         keys = list(window.items)

@@ -24,19 +24,21 @@ _ENCODERS = (
 )
 _DECODERS = ("gemma", "gemma2", "gemma3_text", "granite", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3")
 _T5 = ("mt5", "t5", "umt5")
-_DISTILBERT_KEYS = {
+_KEYS_OF_DISTILBERT = {
     "hidden_size": "dim",
     "num_hidden_layers": "n_layers",
     "num_attention_heads": "n_heads",
     "intermediate_size": "hidden_dim",
 }
-_T5_KEYS = {
+_KEYS_OF_T5 = {
     "hidden_size": "d_model",
     "num_hidden_layers": "num_layers",
     "num_attention_heads": "num_heads",
     "head_dim": "d_kv",
     "intermediate_size": "d_ff",
 }
+_OTHER_KEYS = {"distilbert": _KEYS_OF_DISTILBERT, **dict.fromkeys(_T5, _KEYS_OF_T5)}
+"""The keys of a config.json by the names that most families give them."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,9 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
     kind = str(config.get("model_type") or "")
     if kind not in (*_ENCODERS, *_DECODERS, *_T5):
         raise UnknownName("model_type in config.json", kind, (*_ENCODERS, *_DECODERS, *_T5))
-    keys_of_kind: Mapping[str, str] = {}
-    if kind == "distilbert":
-        keys_of_kind = _DISTILBERT_KEYS
-    elif kind in _T5:
-        keys_of_kind = _T5_KEYS
 
     def whole(key: str, default: int | None = None) -> int:
-        key = keys_of_kind.get(key, key)
+        key = _OTHER_KEYS.get(kind, {}).get(key, key)
         value = config.get(key)
         if value is None:
             value = default

@@ -1,4 +1,4 @@
-"""Rerankers' models: a folder of the right kind, loaded whole (exabench/models.py), as a head on its devices."""
+"""Models of rerankers: a folder of the right kind as a head on its devices."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from exabench.models.loading import (
     check_vocabulary,
     loading,
     positions_of,
-    quantised,
+    quantise,
     tokenizer_of,
     weights_of,
 )
@@ -105,7 +105,7 @@ def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
         if kind == "classifier" and loaded.config.num_labels > 2:
             raise BadInput(f"has {loaded.config.num_labels} labels; a reranker has one or two", file=folder.path)
         parameters = sum(tensor.numel() for tensor in loaded.parameters())
-        loaded = quantised(loaded, devices[0]) if precision == INT8 else loaded.to(devices[0])
+        loaded = quantise(loaded, devices[0]) if precision == INT8 else loaded.to(devices[0])
 
         positions = positions_of(loaded)
         limit = ANY_LENGTH

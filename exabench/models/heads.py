@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from exabench.models.batches import padded
+from exabench.models.batches import pad_rows
 from exabench.models.templates import PASSAGE, QUERY, ModelInput
 
 POOLINGS = ("cls", "mean", "max", "lasttoken")
@@ -21,13 +21,13 @@ POOLINGS = ("cls", "mean", "max", "lasttoken")
 
 def inputs_of(items: Sequence[ModelInput], pad: int, device: str) -> tuple[Tensor, Tensor, Tensor | None]:
     """Items as one batch on a device: ids int64, mask bool (both `[n, longest]`) and, where they have them, types."""
-    ids = torch.from_numpy(padded([item.ids for item in items], pad))
+    ids = torch.from_numpy(pad_rows([item.ids for item in items], pad))
     lengths = torch.tensor([len(item.ids) for item in items])
     mask = torch.arange(ids.shape[1])[None, :] < lengths[:, None]
     types: Tensor | None = None
     rows = [item.types for item in items if item.types is not None]
     if rows:
-        types = _to_device(torch.from_numpy(padded(rows, 0)), device)
+        types = _to_device(torch.from_numpy(pad_rows(rows, 0)), device)
     return _to_device(ids, device), _to_device(mask, device), types
 
 
@@ -110,7 +110,7 @@ class Seq2Seq(Head):
             pad_token_id=self.pad,
         )
 
-    def written_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
+    def target_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
         """Logits `[n, t, vocabulary]` of each target token after those before it (`targets` int64 `[n, t]`)."""
         before = targets.new_full(targets.shape, self.model.config.decoder_start_token_id or 0)
         before[:, 1:] = targets[:, :-1].clamp(min=0)  # behind a target's end nothing is learnt, so any id will do
@@ -137,7 +137,7 @@ class Decoder(Head):
             logits = cap * torch.tanh(logits / cap)
         return logits
 
-    def written_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
+    def target_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
         """Logits `[n, t, vocabulary]` of each target token after the item and the targets before it."""
         lengths = mask.sum(1)
         # each target token stands right behind the last real one

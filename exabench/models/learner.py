@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from exabench.core.errors import BadInput
 from exabench.core.files import json_text, write
 from exabench.core.nouns import Passage, Query
-from exabench.models.batches import padded
+from exabench.models.batches import pad_rows
 from exabench.models.head_loading import Loaded
 from exabench.models.heads import Pooled, inputs_of
 from exabench.models.loading import silence
@@ -46,7 +46,7 @@ class Scorer(nn.Module):  # type: ignore[misc]  # torch is not typed for mypy he
     def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None, targets: Tensor | None = None) -> Tensor:
         """Scores `[n]`; or with `targets` int64 `[n, t]` the logits `[n, t, vocabulary]` of writing them."""
         if targets is not None:
-            return self._head.written_logits(ids, mask, targets)
+            return self._head.target_logits(ids, mask, targets)
         return self._strategy(self._head.logits(ids, mask, types), self._answers)
 
 
@@ -91,7 +91,7 @@ class Learner:
         return items
 
     def written(self, texts: Sequence[str], most: int = 512) -> list[np.ndarray]:
-        """The ids int64 `[<= most]` of each text that is to be written, its end among them.
+        """The ids int64 `[<= most]` of each text that the model learns to write, the end token included.
 
         Raises BadInput where the model is no language model.
         """
@@ -109,7 +109,7 @@ class Learner:
 
     def targets(self, rows: Sequence[np.ndarray]) -> Tensor:
         """Targets as one int64 batch `[n, longest]` on the device; where one is shorter stands IGNORED."""
-        return torch.from_numpy(padded(rows, IGNORED)).to(self.device)
+        return torch.from_numpy(pad_rows(rows, IGNORED)).to(self.device)
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """The module's `weights` by name, config.json and tokenizer, as transformers lays them out."""

@@ -58,12 +58,12 @@ class Pointwise:
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given; nothing is looked up and nothing is kept."""
-        return [scored.score for scored in self._engine.scored_afresh(self._texts(query, passages))]
+        return [scored.score for scored in self._engine.score_alone(self._texts(query, passages))]
 
     def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
         """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""
         output_tokens = 0 if self._shape.family == "encoder" else 1
-        for group in self._engine.scored(self._texts(query, passages) for query, passages in jobs):
+        for group in self._engine.score_groups(self._texts(query, passages) for query, passages in jobs):
             scores = []
             tokens = []
             cut_passages = 0
@@ -100,7 +100,9 @@ class Pointwise:
     @property
     def pairs_per_second(self) -> float | None:
         """How fast `score_many` was on the pairs that it did compute; None where all came from the store."""
-        return self._engine.computed / self._engine.seconds if self._engine.computed else None
+        if not self._engine.computed:
+            return None
+        return self._engine.computed / self._engine.seconds
 
     def _texts(self, query: Query, passages: Sequence[Passage]) -> list[tuple[str, ...]]:
         return [(query.text, passage.flat(self._fields)) for passage in passages]

@@ -256,7 +256,7 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
         if files[name] > _SETTINGS:
             what = f"has {files[name]} bytes, and {_SETTINGS} are read of settings"
             raise SubmissionRefused("too-large", what, file=name)
-        value = _parsed(read(name, 0, files[name]), name)
+        value = _parse_json(read(name, 0, files[name]), name)
         if last.endswith(".index.json"):
             _check_index(value, name, files)
         else:
@@ -314,7 +314,7 @@ def _complaints(name: str | None = None) -> Iterator[None]:
 # -- settings ----------------------------------------------------------------------------------------------
 
 
-def _parsed(data: bytes, file: str) -> Any:
+def _parse_json(data: bytes, file: str) -> Any:
     """JSON text as values: UTF-8, no key twice, no NaN, not deeper than DEPTH.
 
     Raises SubmissionRefused (unsafe-files).
@@ -347,7 +347,7 @@ def _check_settings(value: Any, file: str) -> None:
 
 
 def _check_config(value: Any, file: str) -> None:
-    """config.json describes a model of FAMILIES, under the class names of its own family alone.
+    """config.json describes a model of FAMILIES, under the class names of that family alone.
 
     Raises SubmissionRefused.
     """
@@ -456,7 +456,7 @@ def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
         raise _no_safetensors(file, "its header is no JSON object")
     if data.count(b"[") + data.count(b"{") > 4 * TENSORS:
         raise _no_safetensors(file, f"its header names more than {TENSORS} tensors")
-    header = _parsed(data, file)
+    header = _parse_json(data, file)
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict) or not set(map(type, metadata.values())) <= {str}:
         raise _no_safetensors(file, "its metadata are no texts")

@@ -51,7 +51,7 @@ class ModelInput:
 
 @dataclass(frozen=True)
 class Edges:
-    """What stands right against a field: as text, and as the ids that must survive when the field is cut."""
+    """The text that stands right against a field, and those of its ids that must survive when the field is cut."""
 
     before: str = ""
     after: str = ""
@@ -88,7 +88,7 @@ class Template:
     edges: tuple[Edges, ...] = _BARE
 
     def dressed(self, texts: Sequence[str]) -> tuple[str, ...]:
-        """The fields' texts as they are to be tokenised, each by itself and without special tokens."""
+        """The fields' texts as they are to be tokenised, one by one and without special tokens."""
         return tuple(edges.around(text) for edges, text in zip(self.edges, texts, strict=False))
 
     def build(self, fields: Sequence[np.ndarray], limit: int) -> ModelInput:
@@ -119,7 +119,7 @@ class Template:
     @cached_property
     def fixed(self) -> int:
         """The number of literal ids."""
-        return sum(len(literal) for literal in self.literals)
+        return sum(map(len, self.literals))
 
     def _cut(self, fields: Sequence[np.ndarray], room: int) -> list[np.ndarray]:
         """The fields in `room` ids."""
@@ -211,7 +211,7 @@ def text_template(
             if after:
                 tail = os.path.commonprefix([row[::-1] for row in rows])[::-1]
             edges[FIELDS.index(name)] = Edges(before, after, tuple(head), tuple(tail), strips)
-        template = _glued_template(text, encode, fields, tuple(edges), tokenizer)
+        template = _glue_template(text, encode, fields, tuple(edges), tokenizer)
         if template is None:
             continue
         # the probes on which the glued ids are those of the whole text
@@ -229,19 +229,19 @@ def text_template(
 
 
 def pair_template(tokenizer: Any) -> Template:
-    """Query and passage as the tokenizer itself makes a pair of them, [CLS] q [SEP] p [SEP] or whatever it does."""
-    template = _glued_template("pair", lambda texts: tokenizer(texts[0], texts[1]), [QUERY, PASSAGE], _BARE, tokenizer)
+    """Query and passage as the tokenizer makes a pair of them: [CLS] q [SEP] p [SEP] in a BERT."""
+    template = _glue_template("pair", lambda texts: tokenizer(texts[0], texts[1]), [QUERY, PASSAGE], _BARE, tokenizer)
     if template is None:
         raise BadInput("this tokenizer does not keep the two texts of a pair in order; take a reranker with a template")
     return template
 
 
 def ids_of(tokenizer: Any, text: str) -> list[int]:
-    """The ids of a text by itself, without special tokens."""
+    """The ids of one text, without special tokens."""
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
-def _glued_template(
+def _glue_template(
     text: str, encode: Callable[[Sequence[str]], Any], fields: Sequence[int], edges: tuple[Edges, ...], tokenizer: Any
 ) -> Template | None:
     """The template whose literals are what the first probe's ids hold beside its fields; None where they hold no field.

@@ -20,7 +20,7 @@ def text_key(text: str) -> bytes:
 
 
 class Tokens:
-    """A tokenizer with a memory on disk: about 100 bytes of RAM for each distinct text, whatever its length.
+    """A tokenizer that keeps its ids on disk: about 100 bytes of RAM for each distinct text of any length.
 
     `keep` cuts what is stored of a text: no model reads further, and a passage of 100,000 words stays small.
     """
@@ -47,7 +47,7 @@ class Tokens:
 def bare_ids(tokenizer: Any, texts: Sequence[str]) -> list[np.ndarray]:
     """The ids int32 of each text, without special tokens; halves of surrogate pairs are read as question marks."""
     encoded = tokenizer(
-        [encodable(text) for text in texts],
+        list(map(encodable, texts)),
         add_special_tokens=False,
         return_attention_mask=False,
         return_token_type_ids=False,

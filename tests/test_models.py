@@ -24,8 +24,7 @@ from models import (
 from safetensors.torch import load_file
 
 from exabench.core.errors import BadInput
-from exabench.models.head_loading import load
-from exabench.models.heads import _replica
+from exabench.models.heads import _replica, load
 
 SENTENCES = ("why", "the sky is blue", "light of short waves is scattered more than light of long waves " * 4)
 T5S = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from exabench.core.errors import BadInput, plural
 from exabench.core.files import read_toml
-from exabench.models.head_loading import Loaded
+from exabench.models.heads import Loaded
 from exabench.models.strategies import STRATEGIES
 from exabench.models.templates import ids_of
 

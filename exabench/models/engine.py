@@ -21,8 +21,7 @@ import torch
 from exabench.core.errors import BadInput
 from exabench.core.nouns import silent
 from exabench.models.batches import batches, budget_of
-from exabench.models.head_loading import Loaded, Options
-from exabench.models.heads import Head, inputs_of
+from exabench.models.heads import Head, Loaded, Options, inputs_of
 from exabench.models.loading import out_of_memory
 from exabench.models.score_store import Store, StoredScore
 from exabench.models.strategies import Strategy

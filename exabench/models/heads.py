@@ -1,22 +1,40 @@
-"""Heads: a loaded model as the engine sees it, token ids in and a few numbers for each item out."""
+"""Heads: a loaded model as the engine sees it, token ids in and a few numbers for each item out; and its loading."""
 
 from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
 
 import torch
+import transformers
+from safetensors import safe_open
 from torch import Tensor, nn
 
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import read_json
+from exabench.core.nouns import ModelFolder, Progress
+from exabench.hub.client import model_folder
 from exabench.models.batches import pad_rows
+from exabench.models.flops import Shape, shape_of
+from exabench.models.loading import (
+    INT8,
+    PRECISIONS,
+    check_vocabulary,
+    loading,
+    positions_of,
+    quantise,
+    tokenizer_of,
+    weights_of,
+)
 from exabench.models.templates import PASSAGE, QUERY, ModelInput
 
 POOLINGS = ("cls", "mean", "max", "lasttoken")
-"""The ways in which Pooled makes one vector of a text's states, by the names of sentence-transformers."""
+"""The ways to make one vector of a text's states, by the names of sentence-transformers."""
 
 
 def inputs_of(items: Sequence[ModelInput], pad: int, device: str) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -43,10 +61,10 @@ class Head(ABC):
     """A transformers model on one device. A mask is always given, and padding (the id `pad`) stands at the end.
 
     `limit` is the most tokens that one item may have; `chosen` are the vocabulary rows that are computed (empty: all),
-    which are the columns of the logits then. `kind` is how transformers loads such a model (see head_loading.KINDS).
+    which are the columns of the logits then. `kind` is how transformers loads such a model (see KINDS).
     """
 
-    kind: ClassVar[str]
+    kind = ""
     model: Any
     limit: int
     pad: int
@@ -162,68 +180,69 @@ class Classifier(Head):
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The labels' logits."""
-        return _run(self.model, ids, mask, types).logits.float()
+        if types is None or (getattr(self.model.config, "type_vocab_size", 0) or 0) < 2:
+            return self.model(input_ids=ids, attention_mask=mask).logits.float()
+        return self.model(input_ids=ids, attention_mask=mask, token_type_ids=types).logits.float()
 
 
 @dataclass(frozen=True)
-class Pooled(Head):
-    """An encoder whose states are pooled into one vector (`cls`, `mean`, `max` or `lasttoken`).
-
-    The vector is the output, at length 1 where `normal`; or, with `dense` (a linear layer from the width to 1, in
-    float32), the one number that it makes of the vector (RankT5's encoder).
-    """
+class Encoder(Head):
+    """RankT5's encoder: `dense`, a linear layer in float32, makes one number of the first token's state."""
 
     kind = "encoder"
-    pooling: str = "mean"
-    normal: bool = False
     dense: Any = None
 
     @property
     def rows(self) -> int:
-        """One with `dense`; without it nothing is multiplied after the last layer."""
-        return 1 if self.dense else 0
+        """One number."""
+        return 1
 
     def on(self, device: str) -> Any:
-        return replace(super().on(device), dense=copy.deepcopy(self.dense).to(device) if self.dense else None)
+        """This head, or a replica of it, on another device."""
+        return replace(super().on(device), dense=copy.deepcopy(self.dense).to(device))
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
-        """The vectors `[n, width]`, or the numbers `[n, 1]`."""
-        states = _run(self.model, ids, mask, types).last_hidden_state.float()
-        real = mask[..., None]
-        if self.pooling == "cls":
-            vectors = states[:, 0]
-        elif self.pooling == "lasttoken":
-            vectors = states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]
-        elif self.pooling == "max":
-            vectors = states.masked_fill(~real, -torch.inf).amax(1)
-        else:
-            vectors = (states * real).sum(1) / real.sum(1)
-        if self.dense:
-            return _linear(vectors, self.dense.weight, self.dense.bias)
-        if self.normal:
-            vectors = nn.functional.normalize(vectors, dim=-1)
-        return vectors
+        """The numbers `[n, 1]`."""
+        states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return _linear(states[:, 0].float(), self.dense.weight, self.dense.bias)
 
 
 @dataclass(frozen=True)
-class Compared(Pooled):
+class Compared(Head):
     """A dual encoder that learns: a number for each item of templates.Sides, the product of its two vectors.
 
-    The trainer batches items, so the two texts of a pair go through it as one item and are taken apart here, by types.
+    A vector is made of the states of a text as `pooling` (one of POOLINGS) says, at length 1 where `normal`. The
+    trainer batches items, so the two texts of a pair go through it as one item and are taken apart here, by types.
     """
 
     kind = "bi_encoder"
+    pooling: str = "mean"
+    normal: bool = False
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The products `[n, 1]`."""
         vectors = []
         for side in (QUERY, PASSAGE):
-            part = mask & (types == side)
             # the side's tokens, brought to the front of each row and padded there
+            part = mask & (types == side)
             lengths = part.sum(1, keepdim=True)
             front = (~part).long().argsort(dim=1, stable=True)[:, : int(lengths.max())]
             real = torch.arange(front.shape[1], device=ids.device) < lengths
-            vectors.append(super().logits(ids.gather(1, front).masked_fill(~real, self.pad), real, None))
+            side_ids = ids.gather(1, front).masked_fill(~real, self.pad)
+
+            states = self.model(input_ids=side_ids, attention_mask=real).last_hidden_state.float()
+            counted = real[..., None]
+            if self.pooling == "cls":
+                vector = states[:, 0]
+            elif self.pooling == "lasttoken":
+                vector = states[torch.arange(len(states), device=ids.device), real.sum(1) - 1]
+            elif self.pooling == "max":
+                vector = states.masked_fill(~counted, -torch.inf).amax(1)
+            else:
+                vector = (states * counted).sum(1) / counted.sum(1)
+            if self.normal:
+                vector = nn.functional.normalize(vector, dim=-1)
+            vectors.append(vector)
         return (vectors[0] * vectors[1]).sum(1, keepdim=True)
 
 
@@ -231,13 +250,6 @@ def _linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     """The product in the precision that it is given in, autocast or not."""
     with torch.autocast(states.device.type, enabled=False):
         return nn.functional.linear(states, weight, bias)
-
-
-def _run(model: Any, ids: Tensor, mask: Tensor, types: Tensor | None) -> Any:
-    """The output of an encoder; only a model that tells token types apart is given them."""
-    if types is None or (getattr(model.config, "type_vocab_size", 0) or 0) < 2:
-        return model(input_ids=ids, attention_mask=mask)
-    return model(input_ids=ids, attention_mask=mask, token_type_ids=types)
 
 
 def _replica(model: Any, device: torch.device) -> Any:
@@ -249,3 +261,132 @@ def _replica(model: Any, device: torch.device) -> Any:
             moved = nn.Parameter(moved, requires_grad=False)
         memo[id(tensor)] = moved
     return copy.deepcopy(model, memo).to(device)
+
+
+# -- loading -------------------------------------------------------------------------------------------------
+
+KINDS: dict[str, tuple[Any, type[Head], str, str]] = {
+    # kind: the transformers class, the head, the family of flops.shape_of, and an example to name
+    "seq2seq": (transformers.AutoModelForSeq2SeqLM, Seq2Seq, "encoder-decoder", "a T5"),
+    "classifier": (
+        transformers.AutoModelForSequenceClassification,
+        Classifier,
+        "encoder",
+        "a BERT with a classification head",
+    ),
+    "decoder": (transformers.AutoModelForCausalLM, Decoder, "decoder", "a Llama"),
+    "encoder": (transformers.T5EncoderModel, Encoder, "encoder", "the encoder of a T5"),
+}
+ANY_LENGTH = 1 << 20  # relative positions: a T5 reads what memory holds
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory: where it came from, its tokenizer, its head, config.json, and how many weights it has."""
+
+    folder: ModelFolder
+    tokenizer: Any
+    head: Head
+    config: Mapping[str, Any]
+    parameters: int
+    precision: str
+    devices: tuple[str, ...]
+
+    def only(self, rows: tuple[int, ...]) -> Loaded:
+        """The same, computing only these rows of the vocabulary; they are the columns of the logits then."""
+        return replace(self, head=replace(self.head, chosen=rows))
+
+
+class Options(TypedDict, total=False):
+    """The options of every reranker on the engine, besides its model: where it is read, how it is held, how it scores.
+
+    `revision` is as in hub.model_folder, one worker runs on each of `devices`; `fields` of a passage, `max_length` in
+    tokens (0: 512 or what the model holds), `batch_tokens` for each forward, `scores`: folder of the score store,
+    `progress`: told of pairs as they are scored.
+    """
+
+    revision: str
+    precision: str
+    devices: Sequence[str]
+    lock: str | Path | None
+    fields: Sequence[str]
+    max_length: int
+    batch_tokens: int
+    scores: str | None
+    progress: Progress
+
+
+def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
+    """The model of a folder, a package or the Hub (see hub.model_folder) as a head of `kind`, on the first device.
+
+    `kind` is seq2seq, classifier, decoder, or encoder (a T5 encoder with one dense layer); `precision`
+    float32, bfloat16, float16, or int8 (linear layers of a model on the CPU). Without devices: every GPU, else (and
+    in int8) the CPU. Of the options those of scoring are not looked at. Raises BadInput, in one line, for a folder
+    without tokenizer, another architecture, weights that are missing or damaged, or more than two labels.
+    """
+    precision = options.get("precision", "float32")
+    if precision not in (*PRECISIONS, INT8):
+        raise UnknownName("precision", precision, (*PRECISIONS, INT8))
+    devices = tuple(options.get("devices", ()))
+    if not devices and precision != INT8:
+        devices = tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+    devices = devices or ("cpu",)
+    folder = model_folder(model, options.get("revision", ""), options.get("lock"))
+    config = read_json(folder.path / "config.json")
+    model_class, head_class, family, what = KINDS[kind]
+    checked_shape(config, folder, (family,), what)
+    with loading(folder, what):
+        tokenizer = tokenizer_of(folder)
+        loaded = weights_of(model_class, folder, what, PRECISIONS.get(precision, torch.float32))
+        check_vocabulary(tokenizer, loaded, folder)
+        if kind == "classifier" and loaded.config.num_labels > 2:
+            raise BadInput(f"has {loaded.config.num_labels} labels; a reranker has one or two", file=folder.path)
+        parameters = sum(tensor.numel() for tensor in loaded.parameters())
+        loaded = quantise(loaded, devices[0]) if precision == INT8 else loaded.to(devices[0])
+
+        positions = positions_of(loaded)
+        limit = ANY_LENGTH
+        if positions is not None:
+            limit = int(min(positions, tokenizer.model_max_length))
+        head = head_class(loaded, limit, pad_of(tokenizer, loaded))
+        if isinstance(head, Encoder):
+            head = replace(head, dense=_dense(folder).to(devices[0]))
+    return Loaded(folder, tokenizer, head, config, parameters, precision, devices)
+
+
+def checked_shape(config: Any, folder: ModelFolder, families: Sequence[str], example: str) -> Shape:
+    """The shape that a config.json describes. Raises BadInput for a model of none of the `families`."""
+    file = folder.path / "config.json"
+    if not isinstance(config, Mapping):
+        raise BadInput("is not the description of a model", file=file)
+    name = config.get("model_type")
+    try:
+        shape = shape_of(config)
+    except BadInput as error:
+        raise BadInput(f"architecture {name!r} is not supported ({error})", file=file) from error
+    if shape.family not in families:
+        wanted = f"this reranker needs {example} ({families[0]})"
+        raise BadInput(f"is of type {name} ({shape.family}), but {wanted}", file=file)
+    return shape
+
+
+def pad_of(tokenizer: Any, model: Any) -> int:
+    """The id that fills up shorter inputs; 0 where neither tokenizer nor model names one."""
+    for id in (tokenizer.pad_token_id, model.config.pad_token_id):
+        if isinstance(id, int):
+            return id
+    return 0
+
+
+def _dense(folder: ModelFolder) -> nn.Linear:
+    """The last layer of RankT5's encoder: `dense.weight` `[1, width]` and, where there is one, `dense.bias` `[1]`."""
+    tensors = {"bias": torch.zeros(1)}
+    for file in sorted(folder.path.glob("*.safetensors")):
+        with safe_open(file, "pt") as weights:
+            for name in {"dense.weight", "dense.bias"} & set(weights.keys()):
+                tensors[name.removeprefix("dense.")] = weights.get_tensor(name).float()
+    if "weight" not in tensors:
+        raise BadInput("holds no dense.weight, the layer that scores: it was not trained to rank", file=folder.path)
+    layer = nn.Linear(tensors["weight"].shape[1], 1, device="meta")  # nothing is drawn at random
+    layer.load_state_dict(tensors, assign=True)
+    return layer.requires_grad_(False)

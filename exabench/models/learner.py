@@ -17,8 +17,7 @@ from exabench.core.errors import BadInput
 from exabench.core.files import json_text, write
 from exabench.core.nouns import Passage, Query
 from exabench.models.batches import pad_rows
-from exabench.models.head_loading import Loaded
-from exabench.models.heads import Pooled, inputs_of
+from exabench.models.heads import Encoder, Loaded, inputs_of
 from exabench.models.loading import silence
 from exabench.models.strategies import Strategy
 from exabench.models.templates import ModelInput, Sides, Template, ids_of
@@ -36,7 +35,7 @@ class Scorer(nn.Module):  # type: ignore[misc]  # torch is not typed for mypy he
 
     def __init__(self, head: Any, strategy: Strategy, answers: tuple[int, ...]) -> None:
         super().__init__()
-        if isinstance(head, Pooled) and head.dense:  # one more layer, which the model does not know
+        if isinstance(head, Encoder):  # one more layer, which the model does not know
             self.dense = head.dense
         self.model: nn.Module = head.model
         self._head = head

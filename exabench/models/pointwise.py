@@ -10,7 +10,7 @@ import numpy as np
 from exabench.core.nouns import Passage, Query, Usage
 from exabench.models.engine import Engine
 from exabench.models.flops import exact, paper, shape_of
-from exabench.models.head_loading import Loaded, Options
+from exabench.models.heads import Loaded, Options
 from exabench.models.learner import Learner
 from exabench.models.strategies import STRATEGIES
 from exabench.models.templates import Template

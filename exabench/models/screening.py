@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import from_json, read_json
@@ -368,20 +368,16 @@ def _check_config(value: Any, file: str) -> None:
             raise _unsafe(f"names activation_fn {str(inner)[:60]!r}, which may be any code", file)
 
 
-class SentenceModule(NamedTuple):
-    """A module of MODULES, and the folder inside the model folder that holds its files ("" for the model folder)."""
+def modules_in(folder: Path) -> list[tuple[str, str]]:
+    """The modules of a folder, each with the folder inside that holds its files ("" for the model folder itself).
 
-    kind: str
-    folder: str
-
-
-def modules_in(folder: Path) -> list[SentenceModule]:
-    """The modules of a model folder, in order; none where it has no modules.json. Raises BadInput, UnknownName."""
+    None where there is no modules.json. Raises BadInput, UnknownName.
+    """
     file = folder / "modules.json"
     return _check_modules(read_json(file), file) if file.is_file() else []
 
 
-def _check_modules(listed: Any, file: str | Path) -> list[SentenceModule]:
+def _check_modules(listed: Any, file: str | Path) -> list[tuple[str, str]]:
     """The modules that the content of a modules.json lists.
 
     Raises BadInput for what is no such list and for a path that is no plain name, UnknownName for a module that is
@@ -399,7 +395,7 @@ def _check_modules(listed: Any, file: str | Path) -> list[SentenceModule]:
         path = module.get("path", "")
         if not isinstance(path, str) or not _MODULE_FOLDER.fullmatch(path):
             raise BadInput(f"names the folder {printable(str(path), 80)!r}, no plain name inside the model", file=file)
-        modules.append(SentenceModule(kind[2], path))
+        modules.append((kind[2], path))
     return modules
 
 

@@ -15,8 +15,7 @@ from exabench.core.nouns import Passage, Query, Usage
 from exabench.hub.client import model_folder
 from exabench.models.dual_encoder import DualEncoder, EncodedText, TextVectors, similarity_of_pairs
 from exabench.models.flops import exact, paper
-from exabench.models.head_loading import Loaded, checked_shape, pad_of
-from exabench.models.heads import POOLINGS, Compared
+from exabench.models.heads import POOLINGS, Compared, Loaded, checked_shape, pad_of
 from exabench.models.learner import Learner
 from exabench.models.loading import INT8, device_of
 from exabench.models.strategies import STRATEGIES

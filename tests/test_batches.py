@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabench.models.batches import batches, padded
+from exabench.models.batches import batches, pad_rows
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=300)
 
@@ -40,4 +40,4 @@ def test_no_batch_is_more_than_a_seventh_padding(lengths: list[int]) -> None:
 
 
 def test_rows_are_padded_at_their_end() -> None:
-    assert padded([np.array([5, 6, 7]), np.array([8])], 0).tolist() == [[5, 6, 7], [8, 0, 0]]
+    assert pad_rows([np.array([5, 6, 7]), np.array([8])], 0).tolist() == [[5, 6, 7], [8, 0, 0]]

@@ -178,7 +178,7 @@ def test_a_shape_reads_what_files_leave_out() -> None:
     assert shape_of({"model_type": "t5", **T5}).decoder_layers == 3
     plain = {key: value for key, value in LLAMA.items() if key != "num_key_value_heads"}
     shape = shape_of({"model_type": "qwen2", **plain, "sliding_window": 8, "use_sliding_window": False})
-    assert (shape.key_heads, shape.keys, shape.local_layers) == (6, 48, 0)
+    assert (shape.attention, shape.keys, shape.local_layers) == (48, 48, 0)
     gemma = {"model_type": "gemma2", **LLAMA, "num_hidden_layers": 5, "sliding_window": 8}
     assert shape_of(gemma).local_layers == 3
     assert shape_of({"model_type": "electra", **ENCODER, "embedding_size": 16}).embedding == 16

@@ -24,8 +24,7 @@ from models import (
 from safetensors.torch import load_file
 
 from exabench.core.errors import BadInput
-from exabench.models.head_loading import load
-from exabench.models.heads import _replica
+from exabench.models.heads import _replica, load
 
 SENTENCES = ("why", "the sky is blue", "light of short waves is scattered more than light of long waves " * 4)
 T5S = {
@@ -93,7 +92,7 @@ def test_one_decoder_step_gives_the_logits_of_transformers_full_forward(kind, tm
     some = (7, 900, 3)
     _, few = logits(loaded.only(some))
     assert torch.allclose(few, made[:, list(some)], atol=1e-5)
-    assert (loaded.head.rows, loaded.only(some).head.rows, loaded.only(some).rows) == (1_152, 3, some)
+    assert (loaded.head.rows, loaded.only(some).head.rows, loaded.only(some).head.chosen) == (1_152, 3, some)
 
 
 @pytest.mark.parametrize(("kind", "labels"), [*((kind, 1) for kind in CLASSIFIERS), ("bert", 2), ("modernbert", 2)])

@@ -35,13 +35,13 @@ from exabench.core.errors import BadInput
 from exabench.hub import client as hub
 from exabench.models.screening import (
     ERROR_CLASSES,
+    FAMILIES,
     SizeLimits,
     SubmissionRefused,
     check_libraries,
     screened,
     screened_repo,
 )
-from exabench.models.screening._settings import FAMILIES
 
 
 @pytest.fixture(autouse=True)
@@ -81,13 +81,10 @@ def test_the_corpus_is_large_and_meets_every_class_that_a_folder_can_have():
 
 def test_an_honest_folder_is_read_by_its_headers_alone(tmp_path):
     found = screened(hostile.honest(tmp_path / "model"))
-    assert (found.parameters, found.vocabulary, found.size) == (
-        16,
-        3,
-        (tmp_path / "model/model.safetensors").stat().st_size,
+    assert (found.parameters, found.vocabulary) == (16, 3)
+    assert "vocab.txt" in found.files and all(
+        size == (tmp_path / "model" / name).stat().st_size for name, size in found.files.items()
     )
-    assert found.config["model_type"] == "bert" and found.weights[0].dtypes == ("F32",)
-    assert found.ignored == () and "vocab.txt" in found.files
 
 
 @pytest.mark.parametrize("limits", [SizeLimits(weights=100), SizeLimits(vocabulary=2)], ids=["bytes", "vocabulary"])

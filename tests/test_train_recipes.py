@@ -16,7 +16,7 @@ from exabench.data.builders import BUILDERS
 from exabench.data.builders.imported import FAMILY_OF
 from exabench.data.building import data_recipe
 from exabench.measure.metric_values import MetricName
-from exabench.models.head_loading import Options
+from exabench.models.heads import Options
 from exabench.models.strategies import STRATEGIES
 from exabench.parts.losses import LOSSES
 from exabench.parts.rerankers import RERANKERS

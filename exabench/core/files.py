@@ -16,7 +16,8 @@ import socket
 import tempfile
 import tomllib
 import zlib
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -311,6 +312,28 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
                 for left in list(folder.rglob(f".*{_UNFINISHED}")):
                     _remove(left)
         yield
+
+
+class TemporaryRows:
+    """Rows of bytes that wait in a temporary file, not in memory, and are read by number: 8 bytes of RAM for each."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the object
+        self._ends = array("q", [0])
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, number: int) -> bytes:
+        start = self._ends[number]
+        return os.pread(self._file.fileno(), self._ends[number + 1] - start, start)
+
+    def extend(self, rows: Iterable[bytes]) -> None:
+        """Append rows."""
+        for row in rows:
+            self._file.write(row)
+            self._ends.append(self._ends[-1] + len(row))
+        self._file.flush()
 
 
 def _umask() -> int:

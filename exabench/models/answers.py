@@ -5,14 +5,13 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exabench.core.errors import BadInput, plural
 from exabench.core.files import read_toml
+from exabench.models.heads import Loaded
 from exabench.models.strategies import STRATEGIES
-
-if TYPE_CHECKING:
-    from exabench.models.head_loading import Loaded
+from exabench.models.templates import ids_of
 
 REGISTRY = Path(__file__).with_name("answers.toml")
 
@@ -23,7 +22,7 @@ def answer_words(reranker: str, model: str, answers: Sequence[str] = ()) -> tupl
     A local folder has no Hub id and so gets the reranker's own words ("*"): give `answers` for another family.
     """
     if isinstance(answers, str):
-        answers = [word.strip() for word in answers.split(",")]
+        answers = list(map(str.strip, answers.split(",")))
     families = read_toml(REGISTRY)[reranker]
     matching = [pattern for pattern in families if fnmatch.fnmatchcase(model, pattern)]
     return tuple(answers or families[max(matching, key=len)])
@@ -31,8 +30,20 @@ def answer_words(reranker: str, model: str, answers: Sequence[str] = ()) -> tupl
 
 def answer_ids(tokenizer: Any, words: Sequence[str], after: str = "") -> tuple[int, ...]:
     """The one token that each word is when it follows the text `after`. Raises BadInput where it is more or unknown."""
-    before = _ids(tokenizer, after) if after else []
-    return tuple(_one_token(tokenizer, word, after, before) for word in words)
+    before = ids_of(tokenizer, after)
+    answers = []
+    for word in words:
+        if word.startswith("▁"):
+            ids = [tokenizer.convert_tokens_to_ids(word)]
+        else:
+            ids = ids_of(tokenizer, after + word)
+            if ids[: len(before)] == before:
+                ids = ids[len(before) :]
+        if len(ids) != 1 or ids[0] is None or ids[0] == tokenizer.unk_token_id:
+            wrong = f"answer {word!r} is not one token of this model's tokenizer but {len(ids)}"
+            raise BadInput(f"{wrong}; give other answers")
+        answers.append(int(ids[0]))
+    return tuple(answers)
 
 
 def chosen(loaded: Loaded, strategy: str, ids: tuple[int, ...]) -> tuple[Loaded, tuple[int, ...]]:
@@ -47,9 +58,11 @@ def chosen(loaded: Loaded, strategy: str, ids: tuple[int, ...]) -> tuple[Loaded,
 def suited(strategy: str, answers: int, rows: Sequence[str] = ("answers", "vocabulary")) -> None:
     """Raises BadInput where a strategy needs more answers than there are, or rows that the model does not have."""
     part = STRATEGIES[strategy]
-    if answers < part.needs or part.rows not in rows:
-        fitting = [name for name in STRATEGIES if STRATEGIES[name].needs <= answers and STRATEGIES[name].rows in rows]
-        has = plural(answers, "answer") + ("" if "vocabulary" in rows else " and no vocabulary")
+    if part.needs > answers or part.rows not in rows:
+        fitting = [name for name, other in STRATEGIES.items() if other.needs <= answers and other.rows in rows]
+        has = plural(answers, "answer")
+        if "vocabulary" not in rows:
+            has += " and no vocabulary"
         raise BadInput(f"strategy {strategy} does not fit a model with {has}; take {' or '.join(fitting)}")
 
 
@@ -57,21 +70,6 @@ def spellings(tokenizer: Any, id: int) -> tuple[int, ...]:
     """Every token that reads as `id` does but for case and the blank before it, `id` first."""
     word = _read(tokenizer, id)
     return id, *(other for other in range(len(tokenizer)) if other != id and _read(tokenizer, other) == word)
-
-
-def _one_token(tokenizer: Any, word: str, after: str, before: list[int]) -> int:
-    if word.startswith("▁"):
-        ids = [tokenizer.convert_tokens_to_ids(word)]
-    else:
-        whole = _ids(tokenizer, after + word)
-        ids = whole[len(before) :] if whole[: len(before)] == before else whole
-    if len(ids) != 1 or ids[0] is None or ids[0] == tokenizer.unk_token_id:
-        raise BadInput(f"answer {word!r} is not one token of this model's tokenizer but {len(ids)}; give other answers")
-    return int(ids[0])
-
-
-def _ids(tokenizer: Any, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def _read(tokenizer: Any, id: int) -> str:

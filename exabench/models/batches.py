@@ -18,7 +18,9 @@ _CHUNK = 256  # texts tokenised at once: a tokenizer keeps some hundred bytes fo
 
 def budget_of(device: str, on_cpu: int = CPU_TOKENS) -> int:
     """The padded tokens of a batch on a device, where nothing else is asked for."""
-    return GPU_TOKENS if device.startswith("cuda") else on_cpu
+    if device.startswith("cuda"):
+        return GPU_TOKENS
+    return on_cpu
 
 
 def tokenised(tokenizer: Any, texts: Sequence[str], limit: int) -> list[np.ndarray]:
@@ -26,13 +28,15 @@ def tokenised(tokenizer: Any, texts: Sequence[str], limit: int) -> list[np.ndarr
 
     Halves of surrogate pairs are read as question marks; a text without any token becomes one unknown token.
     """
-    rows: list[np.ndarray] = []
+    unknown = [tokenizer.unk_token_id or 0]
+    rows = []
     for start in range(0, len(texts), _CHUNK):
-        some = [encodable(text) for text in texts[start : start + _CHUNK]]
-        found = tokenizer(
+        some = list(map(encodable, texts[start : start + _CHUNK]))
+        encoded = tokenizer(
             some, truncation=True, max_length=limit, return_attention_mask=False, return_token_type_ids=False
-        )["input_ids"]
-        rows.extend(np.array(ids or [tokenizer.unk_token_id or 0], np.int32) for ids in found)
+        )
+        for ids in encoded["input_ids"]:
+            rows.append(np.array(ids or unknown, np.int32))
     return rows
 
 
@@ -48,7 +52,7 @@ def padded_batches(
 
     The same rows always make the same batches, so that an encoding that was interrupted gives the same bytes.
     """
-    for some in batches([len(row) for row in rows], budget):
+    for some in batches(list(map(len, rows)), budget):
         features = tokenizer.pad({"input_ids": [rows[i].tolist() for i in some]}, return_tensors="pt")
         yield some, {name: value.to(device) for name, value in features.items()}
 
@@ -56,25 +60,29 @@ def padded_batches(
 def batches(lengths: Sequence[int] | np.ndarray, budget: int, most: int = 4096) -> list[np.ndarray]:
     """Positions of items, longest first, in batches of at most `budget` padded tokens and `most` items.
 
-    An item longer than the budget is a batch of its own. Equal lengths keep the given order, so the same
+    An item longer than the budget is a batch alone. Equal lengths keep the given order, so the same
     items always make the same batches.
     """
     lengths = np.asarray(lengths, np.int64)
     order = np.argsort(-lengths, kind="stable")
-    cut: list[np.ndarray] = []
+    cut = []
     start = 0
     while start < len(order):
         longest = max(1, int(lengths[order[start]]))
-        some = order[start : start + max(1, min(most, budget // longest))]
-        real = np.cumsum(lengths[some]) / (longest * np.arange(1, len(some) + 1))  # falls as the batch grows
-        cut.append(some[: max(1, int((real >= REAL).sum()))])
+        fitting = max(1, min(most, budget // longest))
+        some = order[start : start + fitting]
+        # the share of real tokens in the first item, the first two, ...: it falls as the batch grows
+        real = np.cumsum(lengths[some]) / (longest * np.arange(1, len(some) + 1))
+        full_enough = int((real >= REAL).sum())
+        cut.append(some[: max(1, full_enough)])
         start += len(cut[-1])
     return cut
 
 
-def padded(rows: Sequence[np.ndarray], fill: int) -> np.ndarray:
+def pad_rows(rows: Sequence[np.ndarray], fill: int) -> np.ndarray:
     """Rows of different lengths as one `[n, longest]` int64 array, padded at the end with `fill`."""
-    out = np.full((len(rows), max(map(len, rows))), fill, np.int64)
+    longest = max(map(len, rows))
+    out = np.full((len(rows), longest), fill, np.int64)
     for line, row in zip(out, rows, strict=True):
         line[: len(row)] = row
     return out

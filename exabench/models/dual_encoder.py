@@ -5,8 +5,8 @@ A first stage and a reranker made of the same folder use this one class, so they
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,11 +14,12 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 
 from exabench.core.errors import BadInput, UnknownName
-from exabench.core.files import read_json
+from exabench.core.files import TemporaryRows, read_json
 from exabench.core.nouns import ModelFolder
 from exabench.models.batches import budget_of, padded_batches, tokenised
-from exabench.models.loading import INT8, dtype_of, loading, quantised, refuse_missing, token_limit
-from exabench.models.sentence_modules import modules_in
+from exabench.models.loading import INT8, dtype_of, loading, quantise, refuse_missing, token_limit
+from exabench.models.screening import modules_in
+from exabench.models.tokens import text_key
 
 POOLINGS = ("cls", "mean", "lasttoken")
 """Poolings that can be asked for; a folder may say others."""
@@ -54,25 +55,61 @@ class DualEncoder:
     ) -> None:
         if pooling and pooling not in POOLINGS:
             raise UnknownName("pooling", pooling, POOLINGS)
-        settings = _settings(folder)
         self.folder = folder
-        self.precision = precision
-        self.similarity = similarity or _own_similarity(folder, settings)
-        if self.similarity not in SIMILARITIES:
-            raise UnknownName("similarity", self.similarity, SIMILARITIES)
-        self.prompts = {
-            "query": _own_prompt(settings, "query") if query_prompt is None else query_prompt,
-            "passage": _own_prompt(settings, "passage") if passage_prompt is None else passage_prompt,
-        }
         self._device = device
         self._batch_tokens = batch_tokens or budget_of(str(device))
+        listed = modules_in(folder.path)
+
+        # Similarity and prompts. Where a folder names no similarity, sentence-transformers compares by the cosine; a
+        # plain encoder, which it did not write, gets the dot product.
+        file = folder.path / "config_sentence_transformers.json"
+        settings = read_json(file) if file.is_file() else {}
+        if not isinstance(settings, dict) or settings.get("model_type", "SentenceTransformer") != "SentenceTransformer":
+            raise BadInput("is not the settings of a dual encoder (model_type SentenceTransformer)", file=file)
+        own = settings.get("similarity_fn_name")
+        if own is None:
+            own = "cosine" if listed else "dot"
+        if similarity and similarity not in SIMILARITIES:
+            raise UnknownName("similarity", similarity, SIMILARITIES)
+        if not similarity and own not in SIMILARITIES:
+            raise BadInput(f"is made for similarity {own!r}; known are {', '.join(SIMILARITIES)}", file=folder.path)
+        self.similarity = similarity or str(own)
+        own_prompts = settings.get("prompts") or {}
+        self.prompts: dict[str, str] = {}
+        for side, prompt in (("query", query_prompt), ("passage", passage_prompt)):
+            self.prompts[side] = prompt or ""
+            if prompt is None:
+                for name in reversed(PROMPT_NAMES[side]):  # the first that is there counts
+                    if isinstance(own_prompts.get(name), str):
+                        self.prompts[side] = own_prompts[name]
+
+        # Modules, in evaluation mode on the device.
+        modules_file = folder.path / "modules.json"
+        path = str(folder.path)
+        weights = {"use_safetensors": True, "dtype": torch.float32 if precision == INT8 else dtype_of(precision)}
         with loading(folder, _WHAT):
-            self.modules = _load(folder, pooling, precision, device)
-            self.tokenizer = self.modules[0].tokenizer
-            self.max_length = token_limit(self.tokenizer, self.modules[0].model, folder, max_length)
+            if listed and listed[0] != ("Transformer", ""):
+                raise BadInput("its first module is no Transformer in the folder itself", file=modules_file)
+            modules: list[Any] = [_WholeTransformer.load(path, local_files_only=True, model_kwargs=weights)]
+            for kind, inside in listed[1:]:
+                if kind == "Dense" and not (folder.path / inside / "model.safetensors").is_file():
+                    wrong = f"module {inside!r} holds no model.safetensors (pickles are never loaded)"
+                    raise BadInput(wrong, file=folder.path)
+                module = _CLASSES[kind].load(path, subfolder=inside, local_files_only=True)
+                if kind == "Pooling" and pooling:
+                    module = Pooling(module.embedding_dimension, pooling, module.include_prompt)
+                modules.append(module)
+            if not listed:
+                modules.append(Pooling(modules[0].get_embedding_dimension(), pooling or "mean"))
+            elif "Pooling" not in dict(listed):
+                raise BadInput("has no pooling, so a text is no single vector", file=modules_file)
+            self.modules = SentenceTransformer(modules=modules, device=str(device), local_files_only=True)
+            self.modules.eval().requires_grad_(False)
+            self.tokenizer = modules[0].tokenizer
+            self.max_length = token_limit(self.tokenizer, modules[0].model, folder, max_length)
             self.parameters = sum(tensor.numel() for tensor in self.modules.parameters())
             if precision == INT8:
-                self.modules[0].model = quantised(self.modules[0].model, str(device))
+                modules[0].model = quantise(modules[0].model, str(device))
 
     @property
     def pooling(self) -> str:
@@ -85,38 +122,79 @@ class DualEncoder:
         """Do vectors have length 1?"""
         return self.similarity == "cosine"
 
-    def tokenise(self, texts: Sequence[str], side: str) -> list[np.ndarray]:
-        """The token ids of each text behind its side's prompt, int32, cut at the end to `max_length`."""
-        return tokenised(self.tokenizer, [self.prompts[side] + text for text in texts], self.max_length)
-
-    def is_cut(self, texts: Sequence[str], side: str) -> np.ndarray:
-        """bool `[n]`: has the text more tokens than are read?"""
-        rows = tokenised(self.tokenizer, [self.prompts[side] + text for text in texts], self.max_length + 1)
-        return np.array([len(row) > self.max_length for row in rows], bool)
-
     def encode(self, texts: Sequence[str], side: str) -> np.ndarray:
         """The vectors of texts, in the order given, at length 1 where the similarity is the cosine."""
         return self.encode_tokens(self.tokenise(texts, side), side)
 
+    def tokenise(self, texts: Sequence[str], side: str, more: int = 0) -> list[np.ndarray]:
+        """The token ids int32 of each text behind its side's prompt, cut at the end to `max_length` + `more`."""
+        return tokenised(self.tokenizer, [self.prompts[side] + text for text in texts], self.max_length + more)
+
     def encode_tokens(self, rows: Sequence[np.ndarray], side: str) -> np.ndarray:
         """The vectors of tokenised texts; the same rows in the same order give the same bits."""
-        prompt_length = self._prompt_length(self.prompts[side])
-        vectors: list[np.ndarray] = []
-        places: list[np.ndarray] = []
+        # some models (INSTRUCTOR) leave the tokens of the prompt out of pooling
+        prompt = self.prompts[side]
+        prompt_length = {}
+        if prompt and not all(getattr(module, "include_prompt", True) for module in self.modules):
+            prompt_length["prompt_length"] = self.modules.preprocess([""], prompt=prompt)["prompt_length"]
+        vectors = []
+        places = []
         with torch.inference_mode():
             for some, features in padded_batches(self.tokenizer, rows, self._batch_tokens, self._device):
-                found = self.modules({**features, **prompt_length})["sentence_embedding"].float()
+                encoded = self.modules({**features, **prompt_length})["sentence_embedding"].float()
                 if self.unit:
-                    found = torch.nn.functional.normalize(found)
-                vectors.append(found.cpu().numpy())
+                    encoded = torch.nn.functional.normalize(encoded)
+                vectors.append(encoded.cpu().numpy())
                 places.append(some)
         return np.concatenate(vectors)[np.argsort(np.concatenate(places))]
 
-    def _prompt_length(self, prompt: str) -> dict[str, int]:
-        """The tokens to leave out of pooling, for models (INSTRUCTOR) whose pooling leaves the prompt out."""
-        if not prompt or all(getattr(module, "include_prompt", True) for module in self.modules):
-            return {}
-        return {"prompt_length": self.modules.preprocess([""], prompt=prompt)["prompt_length"]}
+
+class EncodedText(NamedTuple):
+    """A text that was encoded: the row of its vector, its tokens, and whether it was cut."""
+
+    row: int
+    tokens: int
+    cut: bool
+
+
+class TextVectors:
+    """The vectors of the distinct texts of a side ("query" or "passage"): each is encoded once, and waits on disk.
+
+    About 100 bytes of memory for each.
+    """
+
+    def __init__(self, encoder: DualEncoder, side: str) -> None:
+        self._encoder = encoder
+        self._side = side
+        self._texts: dict[bytes, EncodedText] = {}
+        self._vectors = TemporaryRows()
+
+    def add(self, texts: Iterable[str]) -> None:
+        """Encode what is new among the texts. Raises BadInput where a vector is not finite."""
+        new = {key: text for text in texts if (key := text_key(text)) not in self._texts}
+        if not new:
+            return
+        encoder = self._encoder
+        rows = encoder.tokenise(list(new.values()), self._side)
+        vectors = encoder.encode_tokens(rows, self._side)
+        if not np.isfinite(vectors).all():
+            raise BadInput(f"model {encoder.folder.name} gave a vector that is not finite; try precision float32")
+        self._vectors.extend(vector.tobytes() for vector in vectors)
+        # only a text that fills the whole input may have lost something: of those one token more is read
+        full = [text for text, row in zip(new.values(), rows, strict=True) if len(row) == encoder.max_length]
+        longer = encoder.tokenise(full, self._side, more=1)
+        cut = {text for text, row in zip(full, longer, strict=True) if len(row) > encoder.max_length}
+        for (key, text), row in zip(new.items(), rows, strict=True):
+            self._texts[key] = EncodedText(len(self._texts), len(row), text in cut)
+
+    def inputs(self, texts: Sequence[str]) -> list[EncodedText]:
+        """Each of the texts, which were added, as an input of the model."""
+        return [self._texts[text_key(text)] for text in texts]
+
+    def vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 `[n, width]` of texts that were added, of at least one."""
+        rows = [self._vectors[encoded.row] for encoded in self.inputs(texts)]
+        return np.frombuffer(b"".join(rows), np.float32).reshape(len(rows), -1)
 
 
 def similarity_of_pairs(similarity: str, queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
@@ -138,57 +216,3 @@ class _WholeTransformer(Transformer):  # type: ignore[misc]  # sentence-transfor
         model, report = super()._load_model(path, *given, output_loading_info=True, **options)
         refuse_missing(report, path, _WHAT, unread="pooler")  # no pooling reads the pooler's output
         return model
-
-
-def _load(folder: ModelFolder, pooling: str, precision: str, device: torch.device) -> SentenceTransformer:
-    """The modules of a folder in evaluation mode on a device."""
-    path = str(folder.path)
-    dtype = torch.float32 if precision == INT8 else dtype_of(precision)
-    told = {"use_safetensors": True, "dtype": dtype}
-    listed = modules_in(folder.path)
-    if listed and listed[0] != ("Transformer", ""):
-        raise BadInput("its first module is no Transformer in the folder itself", file=folder.path / "modules.json")
-    modules: list[Any] = [_WholeTransformer.load(path, local_files_only=True, model_kwargs=told)]
-    for kind, inside in listed[1:]:
-        if kind == "Dense" and not (folder.path / inside / "model.safetensors").is_file():
-            raise BadInput(f"module {inside!r} holds no model.safetensors (pickles are never loaded)", file=folder.path)
-        modules.append(_CLASSES[kind].load(path, subfolder=inside, local_files_only=True))
-    if listed and not any(module.kind == "Pooling" for module in listed):
-        raise BadInput("has no pooling, so a text is no single vector", file=folder.path / "modules.json")
-    if not listed:
-        modules.append(Pooling(modules[0].get_embedding_dimension(), pooling or "mean"))
-    elif pooling:
-        for place, module in enumerate(modules):
-            if isinstance(module, Pooling):
-                modules[place] = Pooling(module.embedding_dimension, pooling, module.include_prompt)
-    return SentenceTransformer(modules=modules, device=str(device), local_files_only=True).eval().requires_grad_(False)
-
-
-def _settings(folder: ModelFolder) -> Mapping[str, Any]:
-    file = folder.path / "config_sentence_transformers.json"
-    settings = read_json(file) if file.is_file() else {}
-    if not isinstance(settings, dict) or settings.get("model_type", "SentenceTransformer") != "SentenceTransformer":
-        raise BadInput("is not the settings of a dual encoder (model_type SentenceTransformer)", file=file)
-    return settings
-
-
-def _own_similarity(folder: ModelFolder, settings: Mapping[str, Any]) -> str:
-    """The similarity that the folder names; where it names none, the cosine as sentence-transformers has it.
-
-    A plain encoder, which sentence-transformers did not write, gets the dot product. Raises BadInput.
-    """
-    named = settings.get("similarity_fn_name")
-    if named is None:
-        return "cosine" if modules_in(folder.path) else "dot"
-    if named not in SIMILARITIES:
-        raise BadInput(f"is made for similarity {named!r}; known are {', '.join(SIMILARITIES)}", file=folder.path)
-    return str(named)
-
-
-def _own_prompt(settings: Mapping[str, Any], side: str) -> str:
-    """The prompt that the folder gives for a side; empty where it gives none."""
-    prompts = settings.get("prompts") or {}
-    for name in PROMPT_NAMES[side]:
-        if isinstance(prompts.get(name), str):
-            return str(prompts[name])
-    return ""

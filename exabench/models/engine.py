@@ -10,32 +10,26 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from exabench.core.errors import BadInput
-from exabench.core.nouns import Progress, silent
+from exabench.core.nouns import silent
 from exabench.models.batches import batches, budget_of
-from exabench.models.heads import inputs_of
-from exabench.models.learner import Learner
+from exabench.models.heads import Head, Loaded, Options, inputs_of
 from exabench.models.loading import out_of_memory
 from exabench.models.score_store import Store, StoredScore
+from exabench.models.strategies import Strategy
+from exabench.models.templates import ModelInput, Template
 from exabench.models.tokens import Tokens, text_key
 
-if TYPE_CHECKING:
-    from exabench.models.head_loading import Loaded
-    from exabench.models.heads import Head
-    from exabench.models.strategies import Strategy
-    from exabench.models.templates import ModelInput, Template
-
 WINDOW = 16_384  # items that are sorted and batched together: what memory holds at a time
-# How far a score may move with its batch, in parts of the largest score: rounding, not a mask that was forgotten.
+# How far a score may move with its batch, as a share of the largest score: rounding may, a forgotten mask moves more.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2, "int8": 1e-1}
 _PROBES = ("why", "the sky is blue", "because light of short waves is scattered more than light of long waves " * 6)
 
@@ -43,23 +37,18 @@ Texts = tuple[str, ...]
 """The fields of one item: query and passage, or query and two passages."""
 
 
-@dataclass(frozen=True)
-class Window:
-    """Some groups of items, tokenised: the distinct items by key, and each group as its keys."""
+class Window(NamedTuple):
+    """Some groups of items, tokenised: each group as the keys of its items, and the distinct items by key."""
 
     groups: list[list[bytes]]
     items: dict[bytes, ModelInput]
-
-    @property
-    def job(self) -> bytes:
-        """What this window is called in the score store."""
-        return hashlib.blake2b(b"".join(self.items), digest_size=16).digest()
 
 
 class Engine:
     """A loaded model with its template and strategy. Every engine probes its model before its first score.
 
-    Raises BadInput for a model whose scores depend on their batch or are not finite.
+    `identity` names its score store; of `options` it reads batch_tokens, scores and progress. Raises BadInput for a
+    model whose scores depend on their batch or are not finite.
     """
 
     def __init__(
@@ -69,31 +58,28 @@ class Engine:
         strategy: Strategy,
         answers: tuple[int, ...],
         *,
-        max_length: int = 0,
-        batch_tokens: int = 0,
-        scores: str | None = None,
-        progress: Progress = silent,
-        identity: Mapping[str, Any],
+        max_length: int,
+        identity: dict[str, Any],
+        options: Options,
     ) -> None:
-        self._loaded = loaded
-        self._template = template
-        self._strategy = strategy
-        self._answers = answers
-        self._folder = scores
+        self.loaded = loaded
+        self.template = template
+        self.strategy = strategy
+        self.answers = answers
+        self.max_length = max_length
         self._identity = identity
-        self._progress = progress
-        self.max_length = min(max_length or 512, loaded.head.limit)
-        self._budget = batch_tokens or max(budget_of(device) for device in loaded.devices)
+        self._folder = options.get("scores")
+        self._progress = options.get("progress", silent)
+        self._budget = options.get("batch_tokens") or max(budget_of(device) for device in loaded.devices)
         # Devices wait here for the thread that takes them. A GPU serves two: one copies its batch while the other
         # computes.
         self._free: SimpleQueue[tuple[str, Head]] = SimpleQueue()
-        self._workers = 0
         for device in loaded.devices:
             head = loaded.head.on(device)
             for _ in range(2 if device.startswith("cuda") else 1):
                 self._free.put((device, head))
-                self._workers += 1
-        self._ceiling: dict[str, int] = {}  # padded tokens that a device turned out to hold, after it ran out
+        self._workers = self._free.qsize()
+        self._ceiling: dict[str, int] = {}  # padded tokens that fit a device, known once it ran out of memory
         self._tokens = Tokens(loaded.tokenizer)
         self.computed = 0
         self.seconds = 0.0
@@ -101,10 +87,10 @@ class Engine:
 
     # -- the two ways in -----------------------------------------------------------------------------------
 
-    def scored(self, groups: Iterable[Sequence[Texts]]) -> Iterator[list[StoredScore]]:
+    def score_groups(self, groups: Iterable[Sequence[Texts]]) -> Iterator[list[StoredScore]]:
         """The scores of each group, in order; pairs of the store are not computed again. Groups are read lazily."""
         with ThreadPoolExecutor(1) as ahead:  # tokenises the next window while this one is computed
-            windows = self._windows(iter(groups), self._tokens)
+            windows = self._windows(groups)
             coming: Future[Window | None] = ahead.submit(next, windows, None)
             while (window := coming.result()) is not None:
                 coming = ahead.submit(next, windows, None)
@@ -112,55 +98,49 @@ class Engine:
                 for group in window.groups:
                     yield [scored[key] for key in group]
 
-    def scored_afresh(self, group: Sequence[Texts]) -> list[StoredScore]:
+    def score_alone(self, group: Sequence[Texts]) -> list[StoredScore]:
         """The scores of one group with nothing remembered from before: what a service would do, and take."""
-        window = next(self._windows(iter([group]), Tokens(self._loaded.tokenizer)))
+        window = self._window([group], Tokens(self.loaded.tokenizer))
         keys = list(window.items)
-        found: dict[bytes, StoredScore] = {}
+        scored: dict[bytes, StoredScore] = {}
         for batch in batches([len(item.ids) for item in window.items.values()], self._budget):
-            found |= dict(self._batch([keys[i] for i in batch], window.items))
-        return [found[key] for key in window.groups[0]]
-
-    def learner(self, fields: tuple[str, ...]) -> Learner:
-        """The model to be fitted, under this engine's template, strategy and cut."""
-        return Learner(
-            self._loaded, self._template, self._strategy, self._answers, max_length=self.max_length, fields=fields
-        )
+            scored.update(self._batch([keys[i] for i in batch], window.items))
+        return [scored[key] for key in window.groups[0]]
 
     # -- windows -------------------------------------------------------------------------------------------
 
-    def _windows(self, groups: Iterator[Sequence[Texts]], tokens: Tokens) -> Iterator[Window]:
-        some: list[Sequence[Texts]] = []
+    def _windows(self, groups: Iterable[Sequence[Texts]]) -> Iterator[Window]:
+        some = []
         count = 0
         for group in groups:
             some.append(group)
             count += len(group)
             if count >= WINDOW:
-                yield self._window(some, tokens)
-                some, count = [], 0
+                yield self._window(some, self._tokens)
+                some = []
+                count = 0
         if some:
-            yield self._window(some, tokens)
+            yield self._window(some, self._tokens)
 
     def _window(self, groups: Sequence[Sequence[Texts]], tokens: Tokens) -> Window:
-        queries: dict[bytes, str] = {}
+        queries = {}
         passages: dict[bytes, str] = {}
-        text_keys: list[list[tuple[bytes, ...]]] = []
+        texts_of_items = {}
+        window = Window([], {})
         for group in groups:
-            text_keys.append([])
+            window.groups.append([])
             for item in group:
-                texts = self._template.dressed(item)
-                keys = tuple(map(text_key, texts))
-                text_keys[-1].append(keys)
+                texts = self.template.dressed(item)
+                keys = list(map(text_key, texts))
                 queries[keys[0]] = texts[0]
                 passages.update(zip(keys[1:], texts[1:], strict=True))
+                key = b"".join(keys)
+                texts_of_items[key] = keys
+                window.groups[-1].append(key)
         tokens.add(queries)  # whole: the end of a query is never cut
         tokens.add(passages, keep=self.max_length)
-        window = Window([], {})
-        for group_keys in text_keys:
-            window.groups.append([b"".join(keys) for keys in group_keys])
-            for key, keys in zip(window.groups[-1], group_keys, strict=True):
-                if key not in window.items:
-                    window.items[key] = self._template.build([tokens[part] for part in keys], self.max_length)
+        for key, keys in texts_of_items.items():
+            window.items[key] = self.template.build([tokens[part] for part in keys], self.max_length)
         return window
 
     @cached_property
@@ -169,46 +149,38 @@ class Engine:
 
     def _score_window(self, window: Window) -> dict[bytes, StoredScore]:
         """A window's scores: from the store where another job left them, computed (and kept) where none did."""
-        job = window.job
+        job = hashlib.blake2b(b"".join(window.items), digest_size=16).digest()
         scored, mine = self._store.known(list(window.items), job)
         # Those of `mine` are planned too: a score depends on its batch, so the plan must be that of the first start.
         planned = [key for key in window.items if key not in scored]
         scored.update(mine)
-        todo: list[list[bytes]] = []
+        todo = []
         for batch in batches([len(window.items[key].ids) for key in planned], self._budget):
             keys = [planned[i] for i in batch if planned[i] not in mine]
             if keys:
                 todo.append(keys)
         started = time.perf_counter()
         done = 0
-        of = sum(map(len, todo))
-        for rows in self._score_batches(todo, window.items):
-            self._store.add(rows, job)
-            scored.update(rows)
-            done += len(rows)
-            self._progress(done, of, "pairs scored")
+        total = sum(map(len, todo))
+        with ThreadPoolExecutor(self._workers) as pool:  # starts no thread before it is asked
+            apply = map if self._workers == 1 else pool.map
+            for rows in apply(self._batch, todo, repeat(window.items)):
+                self._store.add(rows, job)
+                scored.update(rows)
+                done += len(rows)
+                self._progress(done, total, "pairs scored")
         self.computed += done
         self.seconds += time.perf_counter() - started
         return scored
 
     # -- batches -------------------------------------------------------------------------------------------
 
-    def _score_batches(
-        self, plan: Sequence[Sequence[bytes]], items: Mapping[bytes, ModelInput]
-    ) -> Iterator[list[tuple[bytes, StoredScore]]]:
-        """The rows of every batch of the plan, in order; whichever device is free takes the next."""
-        if self._workers == 1:
-            yield from (self._batch(keys, items) for keys in plan)
-            return
-        with ThreadPoolExecutor(self._workers) as pool:
-            yield from pool.map(self._batch, plan, repeat(items))
-
     def _batch(self, keys: Sequence[bytes], items: Mapping[bytes, ModelInput]) -> list[tuple[bytes, StoredScore]]:
         some = [items[key] for key in keys]
         values = self._forward(some)
         if not np.isfinite(values).all():
-            raise BadInput(f"model {self._loaded.folder.name} gave a score that is not finite; try precision float32")
-        rows: list[tuple[bytes, StoredScore]] = []
+            raise BadInput(f"model {self.loaded.folder.name} gave a score that is not finite; try precision float32")
+        rows = []
         for key, value, item in zip(keys, values, some, strict=True):
             rows.append((key, StoredScore(float(value), len(item.ids), item.cut_passage + 2 * item.cut_query)))
         return rows
@@ -226,7 +198,10 @@ class Engine:
         size = len(items) * max(len(item.ids) for item in items)
         if len(items) == 1 or size <= self._ceiling.get(device, size):
             try:
-                return self._scores(head, device, items)
+                ids, mask, types = inputs_of(items, head.pad, device)
+                with torch.inference_mode():
+                    scores = self.strategy(head.logits(ids, mask, types), self.answers)
+                    return np.asarray(scores.float().cpu().numpy(), np.float32)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
@@ -238,31 +213,24 @@ class Engine:
             if device.startswith("cuda"):
                 torch.cuda.empty_cache()
         half = len(items) // 2
-        halves = (items[:half], items[half:])
-        return np.concatenate([self._in_memory(head, device, some) for some in halves])
-
-    def _scores(self, head: Head, device: str, items: Sequence[ModelInput]) -> np.ndarray:
-        ids, mask, types = inputs_of(items, head.pad, device)
-        with torch.inference_mode():
-            scores = self._strategy(head.logits(ids, mask, types), self._answers)
-            return np.asarray(scores.float().cpu().numpy(), np.float32)
+        return np.concatenate([self._in_memory(head, device, some) for some in (items[:half], items[half:])])
 
     # -- the probe -----------------------------------------------------------------------------------------
 
     def _probe(self) -> float:
         """The largest move of a score, over batch sizes and orders, in parts of the largest score."""
-        passages_of_an_item = max(self._template.fields, default=1)
+        passages_of_an_item = max(self.template.fields, default=1)
         group = [(query, *[passage] * passages_of_an_item) for query in _PROBES[:2] for passage in _PROBES]
-        items = list(self._window([group], Tokens(self._loaded.tokenizer)).items.values())
+        items = list(self._window([group], Tokens(self.loaded.tokenizer)).items.values())
         alone = np.concatenate([self._forward([item]) for item in items])
         together = self._forward(items)
         turned = self._forward(items[::-1])[::-1]
-        fails = f"model {self._loaded.folder.name} fails the probe"
-        precision = self._loaded.precision
+        fails = f"model {self.loaded.folder.name} fails the probe"
+        precision = self.loaded.precision
         if not (np.isfinite(alone).all() and np.isfinite(together).all()):
             raise BadInput(f"{fails}: a score is not finite in {precision}; try float32")
-        moved = max(float(np.abs(other - alone).max()) for other in (together, turned))
-        moved /= max(1.0, float(np.abs(alone).max()))
+        largest_move = np.abs(np.stack([together, turned]) - alone).max()
+        moved = float(largest_move) / max(1.0, float(np.abs(alone).max()))
         if moved > TOLERANCE[precision]:
             raise BadInput(
                 f"{fails}: a score alone and the same in a batch of {len(items)} differ by {moved:.2g} of the largest "

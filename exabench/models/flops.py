@@ -18,40 +18,54 @@ from exabench.core.errors import BadInput, UnknownName
 Tokens: TypeAlias = "int | np.ndarray"
 
 PETA = 1e15
-_ENCODERS: tuple[str, ...] = ("albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra")
-_ENCODERS += ("modernbert", "mpnet", "roberta", "xlm-roberta")
-_DISTILBERT = {"hidden_size": "dim", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads"}
-_DISTILBERT |= {"intermediate_size": "hidden_dim"}
+_ENCODERS = (
+    *("albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet"),
+    *("roberta", "xlm-roberta"),
+)
 _DECODERS = ("gemma", "gemma2", "gemma3_text", "granite", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3")
 _T5 = ("mt5", "t5", "umt5")
+_KEYS_OF_DISTILBERT = {
+    "hidden_size": "dim",
+    "num_hidden_layers": "n_layers",
+    "num_attention_heads": "n_heads",
+    "intermediate_size": "hidden_dim",
+}
+_KEYS_OF_T5 = {
+    "hidden_size": "d_model",
+    "num_hidden_layers": "num_layers",
+    "num_attention_heads": "num_heads",
+    "head_dim": "d_kv",
+    "intermediate_size": "d_ff",
+}
+_OTHER_KEYS = {"distilbert": _KEYS_OF_DISTILBERT, **dict.fromkeys(_T5, _KEYS_OF_T5)}
+"""The keys of a config.json by the names that most families give them."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What the matrices of a Transformer measure. `layers` are the encoder's, or a decoder-only model's.
+    """The sizes of a Transformer's matrices. `layers` are the encoder's, or a decoder-only model's.
 
-    `attention` is heads x head size and `keys` the same of the key and value heads; `ffn_matrices` is 3 where the
-    feed-forward network is gated. `embedding` is the width before the first layer, `head` the dense layers before a
-    classifier. The first `local_layers` see `window` keys to the left (of an encoder: to either side), the others
-    all. `positions` are the relative positions that DeBERTa multiplies with queries and keys (`position_sides` of
-    the two), `convolution` is the kernel of its first layer.
+    `family` is encoder, decoder or encoder-decoder. `attention` is heads x head size and `keys` the same of the key
+    and value heads; `ffn_matrices` is 3 where the feed-forward network is gated. `embedding` is the width before the
+    first layer, `head` the dense layers before a classifier. The first `local_layers` see `window` keys to the left
+    (of an encoder: to either side), the others all. `positions` are the relative positions that DeBERTa multiplies
+    with queries and keys (`position_sides` of the two; no more than there are tokens where `positions_grow`), and
+    `convolution` is the kernel of its first layer.
     """
 
     family: str
     layers: int
     decoder_layers: int
     width: int
-    heads: int
-    key_heads: int
     attention: int
     keys: int
     ffn: int
     ffn_matrices: int
     vocabulary: int
     embedding: int
-    head: int = 0
-    local_layers: int = 0
-    window: int = 0
+    head: int
+    local_layers: int
+    window: int
     positions: int = 0
     position_sides: int = 0
     positions_grow: bool = False
@@ -63,9 +77,95 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
     kind = str(config.get("model_type") or "")
     if kind not in (*_ENCODERS, *_DECODERS, *_T5):
         raise UnknownName("model_type in config.json", kind, (*_ENCODERS, *_DECODERS, *_T5))
+
+    def whole(key: str, default: int | None = None) -> int:
+        key = _OTHER_KEYS.get(kind, {}).get(key, key)
+        value = config.get(key)
+        if value is None:
+            value = default
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise BadInput(f"config.json needs a whole number for {key}, not {value!r}")
+        return value
+
+    layers = whole("num_hidden_layers")
+    width = whole("hidden_size")
+    heads = whole("num_attention_heads")
+    family = "encoder"
+    decoder_layers = 0
+    attention = width
+    keys = width
+    gated = False
+    embedding = width
+    local_layers = 0
+    window = 0
+    more: dict[str, Any] = {}
     if kind in _T5:
-        return _t5(config)
-    return _encoder(config, kind) if kind in _ENCODERS else _decoder(config, kind)
+        attention = heads * whole("head_dim")
+        keys = attention
+        gated = str(config.get("feed_forward_proj") or "relu").startswith("gated")
+        if "EncoderModel" not in str(config.get("architectures")):
+            family = "encoder-decoder"
+            decoder_layers = whole("num_decoder_layers", layers)
+    elif kind in _DECODERS:
+        family = "decoder"
+        key_heads = whole("num_key_value_heads", heads)
+        head_size = whole("head_dim", width // heads)
+        attention = heads * head_size
+        keys = key_heads * head_size
+        gated = True
+        # which layers look at a window only: older files say it in a way of their family
+        if not config.get("sliding_window") or (kind.startswith("qwen") and not config.get("use_sliding_window")):
+            local_layers = 0
+        elif config.get("layer_types"):
+            local_layers = list(config["layer_types"]).count("sliding_attention")
+        elif kind.startswith("qwen"):
+            local_layers = max(0, layers - whole("max_window_layers", layers))
+        elif kind.startswith("gemma"):
+            pattern = whole("sliding_window_pattern", 2 if kind == "gemma2" else 6)
+            local_layers = layers - layers // pattern  # the last of every `pattern` layers sees everything
+        else:
+            local_layers = layers
+        if local_layers:
+            window = whole("sliding_window")
+    elif kind in ("albert", "electra"):
+        embedding = whole("embedding_size", width)
+    elif kind == "modernbert":
+        gated = True
+        types = config.get("layer_types")
+        every = whole("global_attn_every_n_layers", 3)
+        local_layers = layers - math.ceil(layers / every)  # the first of every three sees everything
+        if types is not None:
+            local_layers = list(types).count("sliding_attention")
+        window = whole("local_attention", 128) // 2  # half to either side
+    elif kind.startswith("deberta") and config.get("relative_attention"):
+        positions = config.get("max_relative_positions")
+        if not isinstance(positions, int) or positions < 1:  # -1: as many as the text has
+            positions = whole("max_position_embeddings")
+        if kind == "deberta-v2":
+            # the second version has a table of buckets, the first a row for each distance that the text holds
+            buckets = config.get("position_buckets")
+            if isinstance(buckets, int) and buckets > 0:
+                positions = buckets
+            more["convolution"] = int(config.get("conv_kernel_size") or 0)
+        more["positions"] = positions
+        more["positions_grow"] = kind == "deberta"
+        more["position_sides"] = len({"c2p", "p2c"} & set(config.get("pos_att_type") or []))
+    return Shape(
+        family=family,
+        layers=layers,
+        decoder_layers=decoder_layers,
+        width=width,
+        attention=attention,
+        keys=keys,
+        ffn=whole("intermediate_size"),
+        ffn_matrices=3 if gated else 2,
+        vocabulary=whole("vocab_size"),
+        embedding=embedding,
+        head=int(kind in _ENCODERS),
+        local_layers=local_layers,
+        window=window,
+        **more,
+    )
 
 
 def paper(shape: Shape, prompt_tokens: Tokens, output_tokens: Tokens) -> Any:
@@ -75,18 +175,21 @@ def paper(shape: Shape, prompt_tokens: Tokens, output_tokens: Tokens) -> Any:
     wide as the model, scores divided by the ratio of query to key heads, no vocabulary, full scores in a decoder. An
     encoder-only model has no formula there: it gets the encoder half of their encoder-decoder.
     """
-    s, o = _float(prompt_tokens), _float(output_tokens)
-    d, f, n, m = shape.width, shape.ffn, shape.layers, shape.decoder_layers
+    s = np.asarray(prompt_tokens, np.float64)
+    o = np.asarray(output_tokens, np.float64)
+    d = shape.width
+    f = shape.ffn
+    n = shape.layers
     pairs = 2 * o * s + o * (o - 1)
     if shape.family == "decoder":
-        ratio = shape.heads / shape.key_heads
+        ratio = shape.attention / shape.keys  # query heads to a key head
         weights = 2 * d * n * ((1 + 1 / ratio) * d + f)
         return _plain(2 * weights * (s + o) + 4 * n * s**2 * d / ratio + 2 * n * d / ratio * pairs)
-    encoder = 2 * (2 * d * n * (2 * d + f)) * s + 4 * n * s**2 * d
-    if shape.family == "encoder":
-        return _plain(encoder)
-    decoder = 4 * m * s * d**2 + 2 * (2 * d * m * (3 * d + f)) * o + 2 * m * d * pairs
-    return _plain(encoder + decoder)
+    flops = 2 * (2 * d * n * (2 * d + f)) * s + 4 * n * s**2 * d
+    if shape.family == "encoder-decoder":
+        m = shape.decoder_layers
+        flops = flops + (4 * m * s * d**2 + 2 * (2 * d * m * (3 * d + f)) * o + 2 * m * d * pairs)
+    return _plain(flops)
 
 
 def exact(shape: Shape, prompt_tokens: Tokens, output_tokens: Tokens, *, rows: int) -> Any:
@@ -98,18 +201,40 @@ def exact(shape: Shape, prompt_tokens: Tokens, output_tokens: Tokens, *, rows: i
     query heads without saving a score. Not counted: look-ups, norms, softmax, biases, padding, and what a batch
     shares (the projections of DeBERTa's position table).
     """
-    s, o = _float(prompt_tokens), _float(output_tokens)
-    d, heads = shape.width, 2.0 * shape.width * rows
+    s = np.asarray(prompt_tokens, np.float64)
+    o = np.asarray(output_tokens, np.float64)
+    d = shape.width
+    a = shape.attention
+    # of one token in one layer, but for the scores: query, key, value, output, feed-forward
+    dense = 2 * d * (2 * a + 2 * shape.keys + shape.ffn_matrices * shape.ffn)
+    full_layers = shape.layers - shape.local_layers
+    output = 2.0 * d * rows
     if shape.family == "decoder":
         read = s + np.maximum(o - 1, 0)
-        scores = _over_layers(shape, _causal(read, shape.window), _causal(read, 0))
-        return _plain(shape.layers * _dense(shape) * read + 4 * shape.attention * scores + heads * o)
-    encoder = _encoded(shape, s)
+        near = np.minimum(read, shape.window)
+        near_pairs = near * (near + 1) / 2 + (read - near) * near  # a token sees itself and the window before it
+        scores = shape.local_layers * near_pairs + full_layers * (read * (read + 1) / 2)
+        return _plain(shape.layers * dense * read + 4 * a * scores + output * o)
+
+    near = np.minimum(shape.window, np.maximum(s - 1, 0))  # on either side; scores are query x key pairs
+    scores = shape.local_layers * (s * (2 * near + 1) - near * (near + 1)) + full_layers * s**2
+    flops = shape.layers * dense * s + 4 * a * scores
+    positions = np.minimum(s, shape.positions) if shape.positions_grow else shape.positions
+    flops = flops + shape.layers * shape.position_sides * 2 * a * s * 2 * positions
+    if shape.embedding != d:
+        flops = flops + 2 * s * shape.embedding * d
+    flops = flops + 2 * s * shape.convolution * d**2
     if shape.family == "encoder":
-        return _plain(encoder + (heads + 2 * d * d * shape.head if rows else 0.0))
-    crossing = 4 * d * shape.attention * (s + o) + 4 * shape.attention * s * o  # keys and values once, then each step
-    steps = _dense(shape) * o + 4 * shape.attention * _causal(o, 0)
-    return _plain(encoder + shape.decoder_layers * np.where(o > 0, crossing + steps, 0.0) + heads * o)
+        return _plain(flops + (output + 2 * d * d * shape.head if rows else 0.0))
+
+    crossing = 4 * d * a * (s + o) + 4 * a * s * o  # keys and values of the prompt once, then each step
+    steps = dense * o + 4 * a * (o * (o + 1) / 2)
+    return _plain(flops + shape.decoder_layers * np.where(o > 0, crossing + steps, 0.0) + output * o)
+
+
+def _plain(flops: Any) -> Any:
+    """A float where the token counts were plain numbers, else the array."""
+    return flops if np.ndim(flops) else float(flops)
 
 
 def rpp(values: Mapping[str, float], flops: Mapping[str, float]) -> float | None:
@@ -125,149 +250,3 @@ def qpp(flops: Mapping[str, float]) -> float | None:
     """Queries per PFLOP (E2R-FLOPs): 1e15 / mean FLOPs of a query; None where nothing was spent."""
     spent = math.fsum(flops.values())
     return PETA / (spent / len(flops)) if spent else None
-
-
-# -- the products ----------------------------------------------------------------------------------------------
-
-
-def _dense(shape: Shape) -> int:
-    """FLOPs of one token in one layer but for the scores: query, key, value, output, feed-forward."""
-    return 2 * shape.width * (2 * shape.attention + 2 * shape.keys + shape.ffn_matrices * shape.ffn)
-
-
-def _encoded(shape: Shape, s: Any) -> Any:
-    """FLOPs of an encoder over `s` tokens."""
-    seen = np.minimum(shape.window, np.maximum(s - 1, 0))  # on either side; scores are query x key pairs
-    scores = _over_layers(shape, s * (2 * seen + 1) - seen * (seen + 1), s**2)
-    places = np.minimum(s, shape.positions) if shape.positions_grow else shape.positions
-    placed = shape.layers * shape.position_sides * 2 * shape.attention * s * 2 * places
-    narrow = 2 * s * shape.embedding * shape.width if shape.embedding != shape.width else 0.0
-    convolved = 2 * s * shape.convolution * shape.width**2
-    return shape.layers * _dense(shape) * s + 4 * shape.attention * scores + placed + narrow + convolved
-
-
-def _causal(n: Any, window: int) -> Any:
-    """Query-key pairs when each of `n` tokens sees itself and those before it (of `window` keys at most, 0 = all)."""
-    seen = np.minimum(n, window) if window else n
-    return seen * (seen + 1) / 2 + (n - seen) * seen
-
-
-def _over_layers(shape: Shape, local: Any, full: Any) -> Any:
-    return shape.local_layers * local + (shape.layers - shape.local_layers) * full
-
-
-def _float(tokens: Tokens) -> Any:
-    return np.asarray(tokens, np.float64)
-
-
-def _plain(flops: Any) -> Any:
-    return flops if np.ndim(flops) else float(flops)
-
-
-# -- config.json -----------------------------------------------------------------------------------------------
-
-
-def _t5(config: Mapping[str, Any]) -> Shape:
-    layers = _whole(config, "num_layers")
-    heads = _whole(config, "num_heads")
-    encoder_only = any("EncoderModel" in str(name) for name in config.get("architectures") or ())
-    return Shape(
-        family="encoder" if encoder_only else "encoder-decoder",
-        layers=layers,
-        decoder_layers=0 if encoder_only else _whole(config, "num_decoder_layers", layers),
-        width=_whole(config, "d_model"),
-        heads=heads,
-        key_heads=heads,
-        attention=heads * _whole(config, "d_kv"),
-        keys=heads * _whole(config, "d_kv"),
-        ffn=_whole(config, "d_ff"),
-        ffn_matrices=3 if str(config.get("feed_forward_proj") or "relu").startswith("gated") else 2,
-        vocabulary=_whole(config, "vocab_size"),
-        embedding=_whole(config, "d_model"),
-    )
-
-
-def _encoder(config: Mapping[str, Any], kind: str) -> Shape:
-    if kind == "distilbert":
-        config = {**config, **{name: config.get(key) for name, key in _DISTILBERT.items()}}
-    layers, width, modern = _whole(config, "num_hidden_layers"), _whole(config, "hidden_size"), kind == "modernbert"
-    types = config.get("layer_types")
-    every = _whole(config, "global_attn_every_n_layers", 3)
-    local = sum(i % every != 0 for i in range(layers)) if types is None else list(types).count("sliding_attention")
-    return Shape(
-        family="encoder",
-        layers=layers,
-        decoder_layers=0,
-        width=width,
-        heads=_whole(config, "num_attention_heads"),
-        key_heads=_whole(config, "num_attention_heads"),
-        attention=width,
-        keys=width,
-        ffn=_whole(config, "intermediate_size"),
-        ffn_matrices=3 if modern else 2,
-        vocabulary=_whole(config, "vocab_size"),
-        embedding=_whole(config, "embedding_size", width) if kind in ("albert", "electra") else width,
-        head=1,
-        local_layers=local if modern else 0,
-        window=_whole(config, "local_attention", 128) // 2 if modern else 0,
-        **(_deberta(config, kind) if kind.startswith("deberta") and config.get("relative_attention") else {}),
-    )
-
-
-def _deberta(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """The second version has a table of buckets, the first a row for each distance that the text holds."""
-    longest = config.get("max_relative_positions") or -1
-    longest = longest if longest > 0 else _whole(config, "max_position_embeddings")
-    buckets = config.get("position_buckets") or -1
-    sides = config.get("pos_att_type") or []
-    return {
-        "positions": int(buckets) if kind == "deberta-v2" and buckets > 0 else int(longest),
-        "position_sides": len([side for side in ("c2p", "p2c") if side in sides]),
-        "positions_grow": kind == "deberta",
-        "convolution": int(config.get("conv_kernel_size") or 0) if kind == "deberta-v2" else 0,
-    }
-
-
-def _decoder(config: Mapping[str, Any], kind: str) -> Shape:
-    layers, width, heads = (_whole(config, key) for key in ("num_hidden_layers", "hidden_size", "num_attention_heads"))
-    key_heads = _whole(config, "num_key_value_heads", heads)
-    size = _whole(config, "head_dim", width // heads)
-    local = _sliding_layers(config, kind, layers)
-    return Shape(
-        family="decoder",
-        layers=layers,
-        decoder_layers=0,
-        width=width,
-        heads=heads,
-        key_heads=key_heads,
-        attention=heads * size,
-        keys=key_heads * size,
-        ffn=_whole(config, "intermediate_size"),
-        ffn_matrices=3,
-        vocabulary=_whole(config, "vocab_size"),
-        embedding=width,
-        local_layers=local,
-        window=_whole(config, "sliding_window") if local else 0,
-    )
-
-
-def _sliding_layers(config: Mapping[str, Any], kind: str, layers: int) -> int:
-    """How many layers look at a window only; older files say it in a way of their family."""
-    if not config.get("sliding_window") or (kind.startswith("qwen") and not config.get("use_sliding_window")):
-        return 0
-    if config.get("layer_types"):
-        return list(config["layer_types"]).count("sliding_attention")
-    if kind.startswith("qwen"):
-        return max(0, layers - _whole(config, "max_window_layers", layers))
-    if kind.startswith("gemma"):
-        pattern = _whole(config, "sliding_window_pattern", 2 if kind == "gemma2" else 6)
-        return sum((i + 1) % pattern != 0 for i in range(layers))
-    return layers
-
-
-def _whole(config: Mapping[str, Any], key: str, default: int | None = None) -> int:
-    value = config.get(key)
-    value = default if value is None else value
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise BadInput(f"config.json needs a whole number for {key}, not {value!r}")
-    return value

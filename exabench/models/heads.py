@@ -1,39 +1,55 @@
-"""Heads: a loaded model as the engine sees it, token ids in and a few numbers for each item out."""
+"""Heads: a loaded model as the engine sees it, token ids in and a few numbers for each item out; and its loading."""
 
 from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
 
 import torch
+import transformers
+from safetensors import safe_open
 from torch import Tensor, nn
 
-from exabench.models.batches import padded
-
-if TYPE_CHECKING:
-    from exabench.models.templates import ModelInput
-
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import read_json
+from exabench.core.nouns import ModelFolder, Progress
+from exabench.hub.client import model_folder
+from exabench.models.batches import pad_rows
+from exabench.models.flops import Shape, shape_of
+from exabench.models.loading import (
+    INT8,
+    PRECISIONS,
+    check_vocabulary,
+    loading,
+    positions_of,
+    quantise,
+    tokenizer_of,
+    weights_of,
+)
+from exabench.models.templates import PASSAGE, QUERY, ModelInput
 
 POOLINGS = ("cls", "mean", "max", "lasttoken")
-"""The ways in which Pooled makes one vector of a text's states, by the names of sentence-transformers."""
+"""The ways to make one vector of a text's states, by the names of sentence-transformers."""
 
 
 def inputs_of(items: Sequence[ModelInput], pad: int, device: str) -> tuple[Tensor, Tensor, Tensor | None]:
     """Items as one batch on a device: ids int64, mask bool (both `[n, longest]`) and, where they have them, types."""
-    ids = torch.from_numpy(padded([item.ids for item in items], pad))
+    ids = torch.from_numpy(pad_rows([item.ids for item in items], pad))
     lengths = torch.tensor([len(item.ids) for item in items])
     mask = torch.arange(ids.shape[1])[None, :] < lengths[:, None]
+    types: Tensor | None = None
     rows = [item.types for item in items if item.types is not None]
-    types = _sent(torch.from_numpy(padded(rows, 0)), device) if rows else None
-    return _sent(ids, device), _sent(mask, device), types
+    if rows:
+        types = _to_device(torch.from_numpy(pad_rows(rows, 0)), device)
+    return _to_device(ids, device), _to_device(mask, device), types
 
 
-def _sent(tensor: Tensor, device: str) -> Tensor:
+def _to_device(tensor: Tensor, device: str) -> Tensor:
     """The tensor on a device; pinned first where that is a GPU, so that the copy overlaps with what is computed."""
     if device.startswith("cuda"):
         return tensor.pin_memory().to(device, non_blocking=True)
@@ -44,9 +60,11 @@ def _sent(tensor: Tensor, device: str) -> Tensor:
 class Head(ABC):
     """A transformers model on one device. A mask is always given, and padding (the id `pad`) stands at the end.
 
-    `limit` is the most tokens that one item may have; `chosen` are the vocabulary rows that are computed (empty: all).
+    `limit` is the most tokens that one item may have; `chosen` are the vocabulary rows that are computed (empty: all),
+    which are the columns of the logits then. `kind` is how transformers loads such a model (see KINDS).
     """
 
+    kind = ""
     model: Any
     limit: int
     pad: int
@@ -61,37 +79,28 @@ class Head(ABC):
         """Rows of the vocabulary (or labels) computed for each item."""
         return len(self.chosen) or int(self._weight.shape[0])
 
+    @property
+    def _weight(self) -> Tensor:
+        """The needed rows of the output embedding, in float32: scores that differ by little must stay different."""
+        weight = self.model.get_output_embeddings().weight
+        if self.chosen:
+            weight = weight[list(self.chosen)]
+        return weight.float()
+
     def on(self, device: str) -> Any:
         """This head, or a replica of it, on another device."""
-        here = next(_tensors(self.model)).device
+        here = next(self.model.parameters()).device
         there = torch.device(device)
         if there.type == here.type and (there.index or 0) == (here.index or 0):
             return self
         return replace(self, model=_replica(self.model, there))
 
-    def only(self, rows: tuple[int, ...]) -> Any:
-        """The same model, but only these rows of its vocabulary are computed: they are the columns then."""
-        return replace(self, chosen=rows)
-
-    @property
-    def _weight(self) -> Tensor:
-        """The needed rows of the output embedding, in float32: scores that differ by little must stay different."""
-        if self.model.get_output_embeddings().weight.requires_grad:  # one that learns is never the same twice
-            return self._read_weight()
-        return self._fixed_weight
-
-    @cached_property
-    def _fixed_weight(self) -> Tensor:
-        return self._read_weight()
-
-    def _read_weight(self) -> Tensor:
-        weight = self.model.get_output_embeddings().weight
-        return (weight[list(self.chosen)] if self.chosen else weight).float()
-
 
 @dataclass(frozen=True)
 class Seq2Seq(Head):
     """A T5: one encoder pass and one decoder step give the logits of the first token it would write."""
+
+    kind = "seq2seq"
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The first token's logits."""
@@ -100,7 +109,13 @@ class Seq2Seq(Head):
         step = self.model.get_decoder()(
             input_ids=start, encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False
         )
-        return _linear(self._scaled(step.last_hidden_state[:, 0].float()), self._weight)
+        state = step.last_hidden_state[:, 0].float()
+        # T5 v1.0 shares its embedding with its output and scales for it; v1.1, flan and mT5 have their own output
+        config = self.model.config
+        tied = {"t5": "scale_decoder_outputs", "umt5": "tie_word_embeddings"}.get(config.model_type, "")
+        if getattr(config, tied, False):
+            state = state * config.d_model**-0.5
+        return _linear(state, self._weight)
 
     def written(self, ids: Tensor, most: int) -> Tensor:
         """The token ids `[1, <= most + 1]` that the model writes greedily after one input `[1, length]`."""
@@ -113,17 +128,11 @@ class Seq2Seq(Head):
             pad_token_id=self.pad,
         )
 
-    def written_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
+    def target_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
         """Logits `[n, t, vocabulary]` of each target token after those before it (`targets` int64 `[n, t]`)."""
         before = targets.new_full(targets.shape, self.model.config.decoder_start_token_id or 0)
         before[:, 1:] = targets[:, :-1].clamp(min=0)  # behind a target's end nothing is learnt, so any id will do
         return self.model(input_ids=ids, attention_mask=mask, decoder_input_ids=before, use_cache=False).logits
-
-    def _scaled(self, state: Tensor) -> Tensor:
-        """T5 v1.0 shares its embedding with its output and scales for it; v1.1, flan and mT5 have their own output."""
-        config = self.model.config
-        tied = {"t5": "scale_decoder_outputs", "umt5": "tie_word_embeddings"}.get(config.model_type, "")
-        return state * config.d_model**-0.5 if getattr(config, tied, False) else state
 
 
 @dataclass(frozen=True)
@@ -133,6 +142,8 @@ class Decoder(Head):
     Padding stands at the end, where a causal model never looks back from, so positions are those of the item alone.
     """
 
+    kind = "decoder"
+
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The next token's logits, scaled and capped as the model itself does it (Granite, Gemma 2)."""
         states = self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
@@ -140,12 +151,15 @@ class Decoder(Head):
         config = self.model.config
         logits = _linear(last.float(), self._weight) / (getattr(config, "logits_scaling", None) or 1.0)
         cap = getattr(config, "final_logit_softcapping", None)
-        return logits if not cap else cap * torch.tanh(logits / cap)
+        if cap:
+            logits = cap * torch.tanh(logits / cap)
+        return logits
 
-    def written_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
+    def target_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
         """Logits `[n, t, vocabulary]` of each target token after the item and the targets before it."""
-        lengths, steps = mask.sum(1), torch.arange(targets.shape[1], device=ids.device)
-        places = lengths[:, None] + steps  # where each target token stands, right behind the last real one
+        lengths = mask.sum(1)
+        # each target token stands right behind the last real one
+        places = lengths[:, None] + torch.arange(targets.shape[1], device=ids.device)
         whole = nn.functional.pad(ids, (0, targets.shape[1]), value=self.pad)
         whole = whole.scatter(1, places, targets.clamp(min=0))
         seen = torch.arange(whole.shape[1], device=ids.device) < (lengths + (targets >= 0).sum(1))[:, None]
@@ -157,6 +171,8 @@ class Decoder(Head):
 class Classifier(Head):
     """A model with a classification head of one or two labels."""
 
+    kind = "classifier"
+
     @property
     def rows(self) -> int:
         """The number of labels."""
@@ -164,40 +180,70 @@ class Classifier(Head):
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The labels' logits."""
-        return self.model(input_ids=ids, attention_mask=mask, **_typed(self.model, types)).logits.float()
+        if types is None or (getattr(self.model.config, "type_vocab_size", 0) or 0) < 2:
+            return self.model(input_ids=ids, attention_mask=mask).logits.float()
+        return self.model(input_ids=ids, attention_mask=mask, token_type_ids=types).logits.float()
 
 
 @dataclass(frozen=True)
-class Pooled(Head):
-    """An encoder whose states are pooled into one vector (`cls`, `mean`, `max` or `lasttoken`).
+class Encoder(Head):
+    """RankT5's encoder: `dense`, a linear layer in float32, makes one number of the first token's state."""
 
-    The vector is the output, at length 1 where `normal`; or, with `dense`, the one number (RankT5's encoder) that its
-    product with `dense[0]` `[1, width]` plus `dense[1]` `[1]` makes.
-    """
-
-    pooling: str = "mean"
-    normal: bool = False
-    dense: tuple[Tensor, Tensor] | None = None
+    kind = "encoder"
+    dense: Any = None
 
     @property
     def rows(self) -> int:
-        """One with `dense`; without it nothing is multiplied after the last layer."""
-        return 1 if self.dense else 0
+        """One number."""
+        return 1
 
     def on(self, device: str) -> Any:
-        moved = super().on(device)
-        if self.dense is None:
-            return moved
-        weight, bias = self.dense
-        return replace(moved, dense=(weight.to(device), bias.to(device)))
+        """This head, or a replica of it, on another device."""
+        return replace(super().on(device), dense=copy.deepcopy(self.dense).to(device))
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
-        """The vectors `[n, width]`, or the numbers `[n, 1]`."""
-        states = self.model(input_ids=ids, attention_mask=mask, **_typed(self.model, types)).last_hidden_state.float()
-        vectors = _pooled(states, mask, self.pooling)
-        if self.dense is not None:
-            return _linear(vectors, *self.dense)
-        return nn.functional.normalize(vectors, dim=-1) if self.normal else vectors
+        """The numbers `[n, 1]`."""
+        states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return _linear(states[:, 0].float(), self.dense.weight, self.dense.bias)
+
+
+@dataclass(frozen=True)
+class Compared(Head):
+    """A dual encoder that learns: a number for each item of templates.Sides, the product of its two vectors.
+
+    A vector is made of the states of a text as `pooling` (one of POOLINGS) says, at length 1 where `normal`. The
+    trainer batches items, so the two texts of a pair go through it as one item and are taken apart here, by types.
+    """
+
+    kind = "bi_encoder"
+    pooling: str = "mean"
+    normal: bool = False
+
+    def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
+        """The products `[n, 1]`."""
+        vectors = []
+        for side in (QUERY, PASSAGE):
+            # the side's tokens, brought to the front of each row and padded there
+            part = mask & (types == side)
+            lengths = part.sum(1, keepdim=True)
+            front = (~part).long().argsort(dim=1, stable=True)[:, : int(lengths.max())]
+            real = torch.arange(front.shape[1], device=ids.device) < lengths
+            side_ids = ids.gather(1, front).masked_fill(~real, self.pad)
+
+            states = self.model(input_ids=side_ids, attention_mask=real).last_hidden_state.float()
+            counted = real[..., None]
+            if self.pooling == "cls":
+                vector = states[:, 0]
+            elif self.pooling == "lasttoken":
+                vector = states[torch.arange(len(states), device=ids.device), real.sum(1) - 1]
+            elif self.pooling == "max":
+                vector = states.masked_fill(~counted, -torch.inf).amax(1)
+            else:
+                vector = (states * counted).sum(1) / counted.sum(1)
+            if self.normal:
+                vector = nn.functional.normalize(vector, dim=-1)
+            vectors.append(vector)
+        return (vectors[0] * vectors[1]).sum(1, keepdim=True)
 
 
 def _linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -206,34 +252,141 @@ def _linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
         return nn.functional.linear(states, weight, bias)
 
 
-def _typed(model: Any, types: Tensor | None) -> dict[str, Tensor]:
-    """Token types for a model that tells them apart, whatever its tokenizer gives."""
-    if types is None or (getattr(model.config, "type_vocab_size", 0) or 0) < 2:
-        return {}
-    return {"token_type_ids": types}
-
-
-def _pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    real = mask[..., None]
-    if pooling == "cls":
-        return states[:, 0]
-    if pooling == "lasttoken":
-        return states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]
-    if pooling == "max":
-        return states.masked_fill(~real, -torch.inf).amax(1)
-    return (states * real).sum(1) / real.sum(1)
-
-
-def _tensors(model: Any) -> Iterator[Tensor]:
-    return chain(model.parameters(), model.buffers())
-
-
 def _replica(model: Any, device: torch.device) -> Any:
     """A deep copy whose tensors are copied once, straight to `device`; those that were shared still are."""
-    memo: dict[int, Any] = {}
-    for tensor in _tensors(model):
+    memo = {}
+    for tensor in chain(model.parameters(), model.buffers()):
         moved = tensor.detach().to(device)
         if isinstance(tensor, nn.Parameter):
             moved = nn.Parameter(moved, requires_grad=False)
         memo[id(tensor)] = moved
     return copy.deepcopy(model, memo).to(device)
+
+
+# -- loading -------------------------------------------------------------------------------------------------
+
+KINDS: dict[str, tuple[Any, type[Head], str, str]] = {
+    # kind: the transformers class, the head, the family of flops.shape_of, and an example to name
+    "seq2seq": (transformers.AutoModelForSeq2SeqLM, Seq2Seq, "encoder-decoder", "a T5"),
+    "classifier": (
+        transformers.AutoModelForSequenceClassification,
+        Classifier,
+        "encoder",
+        "a BERT with a classification head",
+    ),
+    "decoder": (transformers.AutoModelForCausalLM, Decoder, "decoder", "a Llama"),
+    "encoder": (transformers.T5EncoderModel, Encoder, "encoder", "the encoder of a T5"),
+}
+ANY_LENGTH = 1 << 20  # relative positions: a T5 reads what memory holds
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory: where it came from, its tokenizer, its head, config.json, and how many weights it has."""
+
+    folder: ModelFolder
+    tokenizer: Any
+    head: Head
+    config: Mapping[str, Any]
+    parameters: int
+    precision: str
+    devices: tuple[str, ...]
+
+    def only(self, rows: tuple[int, ...]) -> Loaded:
+        """The same, computing only these rows of the vocabulary; they are the columns of the logits then."""
+        return replace(self, head=replace(self.head, chosen=rows))
+
+
+class Options(TypedDict, total=False):
+    """The options of every reranker on the engine, besides its model: where it is read, how it is held, how it scores.
+
+    `revision` is as in hub.model_folder, one worker runs on each of `devices`; `fields` of a passage, `max_length` in
+    tokens (0: 512 or what the model holds), `batch_tokens` for each forward, `scores`: folder of the score store,
+    `progress`: told of pairs as they are scored.
+    """
+
+    revision: str
+    precision: str
+    devices: Sequence[str]
+    lock: str | Path | None
+    fields: Sequence[str]
+    max_length: int
+    batch_tokens: int
+    scores: str | None
+    progress: Progress
+
+
+def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
+    """The model of a folder, a package or the Hub (see hub.model_folder) as a head of `kind`, on the first device.
+
+    `kind` is seq2seq, classifier, decoder, or encoder (a T5 encoder with one dense layer); `precision`
+    float32, bfloat16, float16, or int8 (linear layers of a model on the CPU). Without devices: every GPU, else (and
+    in int8) the CPU. Of the options those of scoring are not looked at. Raises BadInput, in one line, for a folder
+    without tokenizer, another architecture, weights that are missing or damaged, or more than two labels.
+    """
+    precision = options.get("precision", "float32")
+    if precision not in (*PRECISIONS, INT8):
+        raise UnknownName("precision", precision, (*PRECISIONS, INT8))
+    devices = tuple(options.get("devices", ()))
+    if not devices and precision != INT8:
+        devices = tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+    devices = devices or ("cpu",)
+    folder = model_folder(model, options.get("revision", ""), options.get("lock"))
+    config = read_json(folder.path / "config.json")
+    model_class, head_class, family, what = KINDS[kind]
+    checked_shape(config, folder, (family,), what)
+    with loading(folder, what):
+        tokenizer = tokenizer_of(folder)
+        loaded = weights_of(model_class, folder, what, PRECISIONS.get(precision, torch.float32))
+        check_vocabulary(tokenizer, loaded, folder)
+        if kind == "classifier" and loaded.config.num_labels > 2:
+            raise BadInput(f"has {loaded.config.num_labels} labels; a reranker has one or two", file=folder.path)
+        parameters = sum(tensor.numel() for tensor in loaded.parameters())
+        loaded = quantise(loaded, devices[0]) if precision == INT8 else loaded.to(devices[0])
+
+        positions = positions_of(loaded)
+        limit = ANY_LENGTH
+        if positions is not None:
+            limit = int(min(positions, tokenizer.model_max_length))
+        head = head_class(loaded, limit, pad_of(tokenizer, loaded))
+        if isinstance(head, Encoder):
+            head = replace(head, dense=_dense(folder).to(devices[0]))
+    return Loaded(folder, tokenizer, head, config, parameters, precision, devices)
+
+
+def checked_shape(config: Any, folder: ModelFolder, families: Sequence[str], example: str) -> Shape:
+    """The shape that a config.json describes. Raises BadInput for a model of none of the `families`."""
+    file = folder.path / "config.json"
+    if not isinstance(config, Mapping):
+        raise BadInput("is not the description of a model", file=file)
+    name = config.get("model_type")
+    try:
+        shape = shape_of(config)
+    except BadInput as error:
+        raise BadInput(f"architecture {name!r} is not supported ({error})", file=file) from error
+    if shape.family not in families:
+        wanted = f"this reranker needs {example} ({families[0]})"
+        raise BadInput(f"is of type {name} ({shape.family}), but {wanted}", file=file)
+    return shape
+
+
+def pad_of(tokenizer: Any, model: Any) -> int:
+    """The id that fills up shorter inputs; 0 where neither tokenizer nor model names one."""
+    for id in (tokenizer.pad_token_id, model.config.pad_token_id):
+        if isinstance(id, int):
+            return id
+    return 0
+
+
+def _dense(folder: ModelFolder) -> nn.Linear:
+    """The last layer of RankT5's encoder: `dense.weight` `[1, width]` and, where there is one, `dense.bias` `[1]`."""
+    tensors = {"bias": torch.zeros(1)}
+    for file in sorted(folder.path.glob("*.safetensors")):
+        with safe_open(file, "pt") as weights:
+            for name in {"dense.weight", "dense.bias"} & set(weights.keys()):
+                tensors[name.removeprefix("dense.")] = weights.get_tensor(name).float()
+    if "weight" not in tensors:
+        raise BadInput("holds no dense.weight, the layer that scores: it was not trained to rank", file=folder.path)
+    layer = nn.Linear(tensors["weight"].shape[1], 1, device="meta")  # nothing is drawn at random
+    layer.load_state_dict(tensors, assign=True)
+    return layer.requires_grad_(False)

@@ -61,7 +61,7 @@ def loading(folder: ModelFolder, what: str) -> Iterator[None]:
             yield
     except BadInput:
         raise
-    except Exception as error:  # what a strange folder makes a library raise is anybody's guess
+    except Exception as error:  # a broken folder makes libraries raise almost anything
         raise BadInput(f"cannot be loaded as {what} ({_reason(error)})", file=folder.path) from error
 
 
@@ -69,7 +69,8 @@ def loading(folder: ModelFolder, what: str) -> Iterator[None]:
 def silence() -> Iterator[None]:
     """Have transformers log nothing and draw no progress bars; what it did before it does again afterwards."""
     log = transformers.utils.logging
-    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    level = log.get_verbosity()
+    bars = log.is_progress_bar_enabled()
     log.set_verbosity(log.CRITICAL)
     log.disable_progress_bar()
     try:
@@ -81,14 +82,14 @@ def silence() -> Iterator[None]:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether a device, or the machine, has run out of memory; a CPU's allocator has no type of its own for that."""
+    """Did a device, or the machine, run out of memory? The allocator of a CPU says so in a plain RuntimeError."""
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or ("memory" in text and "alloc" in text)
 
 
 @contextlib.contextmanager
 def room(what: str, otherwise: str) -> Iterator[None]:
-    """Where memory runs out in the block: BadInput that there is none for `what`, and what to do `otherwise`."""
+    """Raises BadInput where memory runs out in the block: there is none for `what`; do what `otherwise` says."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -102,16 +103,16 @@ def tokenizer_of(folder: ModelFolder) -> Any:
     return transformers.AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
 
 
-def weights_of(kind: Any, folder: ModelFolder, what: str, precision: torch.dtype, *, unread: str = "\0") -> Any:
+def weights_of(kind: Any, folder: ModelFolder, what: str, precision: torch.dtype) -> Any:
     """The folder's model as the transformers class `kind`, in evaluation mode and with every weight it needs.
 
-    Weights whose names hold `unread` may be missing: nothing here reads them. Raises BadInput that names the first.
+    Raises BadInput that names the first weight that is missing.
     """
     auto = {"trust_remote_code": False} if kind.__name__.startswith("Auto") else {}
     model, report = kind.from_pretrained(
         folder.path, dtype=precision, use_safetensors=True, local_files_only=True, output_loading_info=True, **auto
     )
-    refuse_missing(report, folder.path, what, unread=unread)
+    refuse_missing(report, folder.path, what)
     return model.eval().requires_grad_(False)
 
 
@@ -123,7 +124,7 @@ def refuse_missing(report: Mapping[str, Any], folder: str | Path, what: str, *, 
         raise BadInput(f"holds no weights for {missing[0]}{more}: it is not {what}, or not all of one", file=folder)
 
 
-def quantised(model: Any, device: str) -> Any:
+def quantise(model: Any, device: str) -> Any:
     """The model with its linear layers in int8, weights scaled by channel and activations by batch; on the CPU only."""
     if device != "cpu":
         raise BadInput(f"precision int8 runs on the CPU, not on {device}; take bfloat16 there")

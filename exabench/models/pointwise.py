@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
-from exabench.core.nouns import Passage, Query, Usage, silent
+from exabench.core.nouns import Passage, Query, Usage
 from exabench.models.engine import Engine
 from exabench.models.flops import exact, paper, shape_of
-from exabench.models.head_loading import Loaded, Options
-from exabench.models.score_store import StoredScore
+from exabench.models.heads import Loaded, Options
+from exabench.models.learner import Learner
 from exabench.models.strategies import STRATEGIES
-
-if TYPE_CHECKING:
-    from exabench.models.learner import Learner
-    from exabench.models.templates import Template
+from exabench.models.templates import Template
 
 
 class Pointwise:
@@ -39,63 +36,73 @@ class Pointwise:
         self._fields = tuple(options.get("fields", ("title", "text")))
         self._shape = shape_of(loaded.config)
         self._rows = loaded.head.rows
-        self._answer_tokens = 0 if self._shape.family == "encoder" else 1
         self.precision = loaded.precision
         self.parameters = loaded.parameters
-        max_length = options.get("max_length", 0)
+        max_length = min(options.get("max_length") or 512, loaded.head.limit)
+        # what names the score store: where a model lies, and which fields made a text, changes no score of a pair
         scored_by: dict[str, Any] = {
             "reranker": type(self).__module__.rsplit(".", 1)[-1],
             "revision": loaded.folder.revision,
             "template": template.text,
             "strategy": strategy,
-            "answers": list(loaded.rows or answers),
+            "answers": list(loaded.head.chosen or answers),
             "precision": loaded.precision,
-            "max_length": min(max_length or 512, loaded.head.limit),
+            "max_length": max_length,
         }
         self.identity: dict[str, Any] = {**scored_by, "model": loaded.folder.name, "fields": list(self._fields)}
+        function = STRATEGIES[strategy]()
         self._engine = Engine(
-            loaded,
-            template,
-            STRATEGIES[strategy](),
-            answers,
-            max_length=max_length,
-            batch_tokens=options.get("batch_tokens", 0),
-            scores=options.get("scores"),
-            progress=options.get("progress", silent),
-            identity=scored_by,
+            loaded, template, function, answers, max_length=max_length, identity=scored_by, options=options
         )
         self.probed = self._engine.probed
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given; nothing is looked up and nothing is kept."""
-        return [scored.score for scored in self._engine.scored_afresh(self._texts(query, passages))]
+        return [scored.score for scored in self._engine.score_alone(self._texts(query, passages))]
 
     def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
         """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""
-        for group in self._engine.scored(self._texts(query, passages) for query, passages in jobs):
-            yield [scored.score for scored in group], self._usage(group)
+        output_tokens = 0 if self._shape.family == "encoder" else 1
+        for group in self._engine.score_groups(self._texts(query, passages) for query, passages in jobs):
+            scores = []
+            tokens = []
+            cut_passages = 0
+            cut_queries = 0
+            for scored in group:
+                scores.append(scored.score)
+                tokens.append(scored.tokens)
+                cut_passages += scored.cuts & 1
+                cut_queries += scored.cuts >> 1
+            prompt_tokens = np.array(tokens, np.int64)
+            usage = Usage(
+                prompts=len(group),
+                input_tokens=sum(tokens),
+                output_tokens=output_tokens * len(group),
+                flops_paper=float(paper(self._shape, prompt_tokens, output_tokens).sum()),
+                flops_exact=float(exact(self._shape, prompt_tokens, output_tokens, rows=self._rows).sum()),
+                cut_passages=cut_passages,
+                cut_queries=cut_queries,
+            )
+            yield scores, usage
 
     def learner(self) -> Learner:
         """Its model, to be fitted: what it learns is what this reranker scores by."""
-        return self._engine.learner(self._fields)
+        engine = self._engine
+        return Learner(
+            engine.loaded,
+            engine.template,
+            engine.strategy,
+            engine.answers,
+            max_length=engine.max_length,
+            fields=self._fields,
+        )
 
     @property
     def pairs_per_second(self) -> float | None:
         """How fast `score_many` was on the pairs that it did compute; None where all came from the store."""
-        return self._engine.computed / self._engine.seconds if self._engine.computed else None
+        if not self._engine.computed:
+            return None
+        return self._engine.computed / self._engine.seconds
 
     def _texts(self, query: Query, passages: Sequence[Passage]) -> list[tuple[str, ...]]:
         return [(query.text, passage.flat(self._fields)) for passage in passages]
-
-    def _usage(self, group: Sequence[StoredScore]) -> Usage:
-        tokens = np.array([scored.tokens for scored in group], np.int64)
-        answers = self._answer_tokens
-        return Usage(
-            prompts=len(group),
-            input_tokens=int(tokens.sum()),
-            output_tokens=answers * len(group),
-            flops_paper=float(np.sum(paper(self._shape, tokens, answers))),
-            flops_exact=float(np.sum(exact(self._shape, tokens, answers, rows=self._rows))),
-            cut_passages=sum(scored.cuts & 1 for scored in group),
-            cut_queries=sum(scored.cuts >> 1 for scored in group),
-        )

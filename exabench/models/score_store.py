@@ -9,7 +9,7 @@ bit; batches planned from what is left would differ.)
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,13 +34,13 @@ class StoredScore(NamedTuple):
 class Store:
     """Scores on disk under `folder`, for one identity; without a folder, in a temporary file of this process."""
 
-    def __init__(self, folder: str | Path | None, identity: Mapping[str, Any]) -> None:
+    def __init__(self, folder: str | Path | None, identity: dict[str, Any]) -> None:
         self.file: Path | None = None
         if folder is not None:
-            digest = digest_of(dict(identity)).removeprefix("sha256:")
+            digest = digest_of(identity).removeprefix("sha256:")
             self.file = Path(folder) / f"{digest[:32]}.sqlite"
         self._base = SqliteStore(self.file, _SCHEMA, what="score store")
-        written = json.dumps(dict(identity), sort_keys=True, ensure_ascii=False)
+        written = json.dumps(identity, sort_keys=True, ensure_ascii=False)
         self._base.insert("identity", [(written,)], instead="IGNORE")
 
     def __len__(self) -> int:
@@ -59,7 +59,3 @@ class Store:
         """Keep a batch, whole or not at all; a pair that is there keeps its first score."""
         with self._base.writing():
             self._base.insert("pairs", [(key, *scored, job) for key, scored in rows], instead="IGNORE")
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._base.close()

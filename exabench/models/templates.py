@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,8 @@ import numpy as np
 
 from exabench.core.errors import BadInput
 
+QUERY = 0
+PASSAGE = 1
 FIELDS = ("query", "passage", "passage_b")
 _FIELD = r"\{(query|passage_b|passage)\}"
 _BEFORE_FIELD = r"(?!\{(?:query|passage_b|passage)\})"
@@ -49,7 +51,7 @@ class ModelInput:
 
 @dataclass(frozen=True)
 class Edges:
-    """What stands right against a field: as text, and as the ids that must survive when the field is cut."""
+    """The text that stands right against a field, and those of its ids that must survive when the field is cut."""
 
     before: str = ""
     after: str = ""
@@ -67,6 +69,9 @@ class Edges:
         return len(self.head) + len(self.tail)
 
 
+_BARE = (Edges(), Edges(), Edges())
+
+
 @dataclass(frozen=True)
 class Template:
     """Fields (0 = query, 1 = passage, 2 = second passage) between literals; `text` names the template.
@@ -80,10 +85,10 @@ class Template:
     literals: tuple[np.ndarray, ...]
     literal_types: tuple[np.ndarray, ...] | None = None
     field_types: tuple[int, ...] = ()
-    edges: tuple[Edges, ...] = (Edges(), Edges(), Edges())
+    edges: tuple[Edges, ...] = _BARE
 
     def dressed(self, texts: Sequence[str]) -> tuple[str, ...]:
-        """The fields' texts as they are to be tokenised, each by itself and without special tokens."""
+        """The fields' texts as they are to be tokenised, one by one and without special tokens."""
         return tuple(edges.around(text) for edges, text in zip(self.edges, texts, strict=False))
 
     def build(self, fields: Sequence[np.ndarray], limit: int) -> ModelInput:
@@ -101,39 +106,77 @@ class Template:
         for field, literal in zip(self.fields, self.literals[1:], strict=True):
             ids.append(kept[field])
             ids.append(literal)
+        types: np.ndarray | None = None
+        if self.literal_types is not None:
+            parts = [self.literal_types[0]]
+            for field, kind, literal in zip(self.fields, self.field_types, self.literal_types[1:], strict=True):
+                parts.append(np.full(len(kept[field]), kind, np.int8))
+                parts.append(literal)
+            types = np.concatenate(parts)
         cut = [len(after) < len(before) for before, after in zip(fields, kept, strict=True)]
-        return ModelInput(np.concatenate(ids), self._types([len(part) for part in ids]), any(cut[1:]), cut[0])
+        return ModelInput(np.concatenate(ids), types, any(cut[PASSAGE:]), cut[QUERY])
 
     @cached_property
     def fixed(self) -> int:
         """The number of literal ids."""
-        return sum(len(literal) for literal in self.literals)
-
-    def _types(self, lengths: Sequence[int]) -> np.ndarray | None:
-        if self.literal_types is None:
-            return None
-        types = [self.literal_types[0]]
-        for kind, length, literal in zip(self.field_types, lengths[1::2], self.literal_types[1:], strict=True):
-            types.append(np.full(length, kind, np.int8))
-            types.append(literal)
-        return np.concatenate(types)
+        return sum(map(len, self.literals))
 
     def _cut(self, fields: Sequence[np.ndarray], room: int) -> list[np.ndarray]:
         """The fields in `room` ids."""
-        passages = [field for field in self.fields if field > 0]
+        passages = [field for field in self.fields if field != QUERY]
         if room < sum(self.edges[field].size for field in self.fields):
             raise BadInput(f"max_length {room + self.fixed} is shorter than the template itself; raise it")
         kept = list(fields)
-        if 0 in self.fields:
+        if QUERY in self.fields:
             share = room // (4 * max(1, len(passages)))
-            reserved = [max(self.edges[field].size, min(share, len(fields[field]))) for field in passages]
-            kept[0] = _end_of(fields[0], room - sum(reserved), self.edges[0])
-            room -= len(kept[0])
-        spare = room - sum(self.edges[field].size for field in passages)
-        lengths = [max(0, len(fields[field]) - self.edges[field].size) for field in passages]
-        for field, length in zip(passages, _even(lengths, spare), strict=True):
-            kept[field] = _start_of(fields[field], length + self.edges[field].size, self.edges[field])
+            length = room
+            for field in passages:
+                length -= max(self.edges[field].size, min(share, len(fields[field])))
+            query = fields[QUERY]
+            if len(query) > length:
+                head = np.array(self.edges[QUERY].head, np.int32)
+                kept[QUERY] = np.concatenate([head, query[len(query) - length + len(head) :]])
+            room -= len(kept[QUERY])
+
+        # The shortest first: what it leaves of its share is for the longer one.
+        room -= sum(self.edges[field].size for field in passages)
+        for done, field in enumerate(sorted(passages, key=lambda field: len(fields[field]) - self.edges[field].size)):
+            edges = self.edges[field]
+            length = max(0, min(len(fields[field]) - edges.size, room // (len(passages) - done)))
+            room -= length
+            length += edges.size
+            if len(fields[field]) > length:
+                tail = np.array(edges.tail, np.int32)
+                kept[field] = np.concatenate([fields[field][: length - len(tail)], tail])
         return kept
+
+
+class Sides:
+    """How a dual encoder reads a query and a passage: each behind its prompt, between the tokenizer's special tokens.
+
+    An item holds the ids of both, the query's first, and its types say which is which.
+    """
+
+    def __init__(self, prompts: Mapping[str, str], tokenizer: Any) -> None:
+        self.prompts = prompts
+        self._ends = text_template("{query}", tokenizer, needs=("query",)).literals
+
+    def dressed(self, texts: Sequence[str]) -> tuple[str, ...]:
+        """The two texts as they are to be tokenised."""
+        return self.prompts["query"] + texts[QUERY], self.prompts["passage"] + texts[PASSAGE]
+
+    def build(self, fields: Sequence[np.ndarray], limit: int) -> ModelInput:
+        """Both inputs behind one another, each cut at its end to `limit` tokens."""
+        start, end = self._ends
+        room = limit - len(start) - len(end)
+        rows = []
+        types = []
+        for side, ids in enumerate(fields):
+            rows.append(np.concatenate([start, ids[:room], end]))
+            types.append(np.full(len(rows[-1]), side, np.int8))
+        cut_passage = len(fields[PASSAGE]) > room
+        cut_query = len(fields[QUERY]) > room
+        return ModelInput(np.concatenate(rows), np.concatenate(types), cut_passage, cut_query)
 
 
 def text_template(
@@ -156,9 +199,28 @@ def text_template(
     best: Template | None = None
     most_exact = 0
     for touching in (_TOUCHING, _TOUCHING_WITH_BLANKS):
-        edges = _edges_in(text, touching, tokenizer)
-        template = _glued_template(text, encode, fields, edges, tokenizer)
-        if template is not None and (exact := _exact_probes(template, encode, tokenizer)) > most_exact:
+        strips = touching is _TOUCHING_WITH_BLANKS
+        # the edges of each field: what stands between two fields without a blank belongs to the first of them
+        edges = list(_BARE)
+        for before, name, after in touching.findall(text):
+            rows = [ids_of(tokenizer, f"{before}{word}{after}") for word in _WORDS]
+            head: Sequence[int] = ()
+            tail: Sequence[int] = ()
+            if before.strip():
+                head = os.path.commonprefix(rows)
+            if after:
+                tail = os.path.commonprefix([row[::-1] for row in rows])[::-1]
+            edges[FIELDS.index(name)] = Edges(before, after, tuple(head), tuple(tail), strips)
+        template = _glue_template(text, encode, fields, tuple(edges), tokenizer)
+        if template is None:
+            continue
+        # the probes on which the glued ids are those of the whole text
+        exact = 0
+        for probe in _PROBES:
+            parts = [np.array(ids_of(tokenizer, dressed), np.int32) for dressed in template.dressed(probe)]
+            words = [word.strip() for word in probe] if strips else probe
+            exact += template.build(parts, 1 << 30).ids.tolist() == list(encode(words)["input_ids"])
+        if exact > most_exact:
             best = template
             most_exact = exact
     if best is None:
@@ -167,27 +229,20 @@ def text_template(
 
 
 def pair_template(tokenizer: Any) -> Template:
-    """Query and passage as the tokenizer itself makes a pair of them, [CLS] q [SEP] p [SEP] or whatever it does."""
-    bare = (Edges(), Edges(), Edges())
-    template = _glued_template("pair", lambda texts: tokenizer(texts[0], texts[1]), [0, 1], bare, tokenizer)
+    """Query and passage as the tokenizer makes a pair of them: [CLS] q [SEP] p [SEP] in a BERT."""
+    template = _glue_template("pair", lambda texts: tokenizer(texts[0], texts[1]), [QUERY, PASSAGE], _BARE, tokenizer)
     if template is None:
         raise BadInput("this tokenizer does not keep the two texts of a pair in order; take a reranker with a template")
     return template
 
 
 def ids_of(tokenizer: Any, text: str) -> list[int]:
-    """The ids of a text by itself, without special tokens."""
+    """The ids of one text, without special tokens."""
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
-def ends_of(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The special tokens before and behind a single text, int32."""
-    template = text_template("{query}", tokenizer, needs=("query",))
-    return template.literals[0], template.literals[1]
-
-
-def _glued_template(
-    text: str, encode: Callable[[Sequence[str]], Any], fields: Sequence[int], edges: Sequence[Edges], tokenizer: Any
+def _glue_template(
+    text: str, encode: Callable[[Sequence[str]], Any], fields: Sequence[int], edges: tuple[Edges, ...], tokenizer: Any
 ) -> Template | None:
     """The template whose literals are what the first probe's ids hold beside its fields; None where they hold no field.
 
@@ -196,17 +251,17 @@ def _glued_template(
     encoded = encode(_PROBES[0])
     ids = list(encoded["input_ids"])
     types = encoded.get("token_type_ids")
-    literals: list[slice] = []
-    field_types: list[int] = []
+    literals = []
+    field_types = []
     end = 0
     for field in fields:
         part = ids_of(tokenizer, edges[field].around(_PROBES[0][field]))
-        start = _find(part, ids, end)
-        if start < 0:
+        starts = [start for start in range(end, len(ids)) if ids[start : start + len(part)] == part]
+        if not starts:
             return None
-        literals.append(slice(end, start))
-        field_types.append(types[start] if types else 0)
-        end = start + len(part)
+        literals.append(slice(end, starts[0]))
+        field_types.append(types[starts[0]] if types else 0)
+        end = starts[0] + len(part)
     literals.append(slice(end, None))
     return Template(
         text,
@@ -214,65 +269,5 @@ def _glued_template(
         tuple(np.array(ids[place], np.int32) for place in literals),
         tuple(np.array(types[place], np.int8) for place in literals) if types else None,
         tuple(field_types),
-        tuple(edges),
+        edges,
     )
-
-
-def _exact_probes(template: Template, encode: Callable[[Sequence[str]], Any], tokenizer: Any) -> int:
-    """On how many probes the glued ids are those of the whole text."""
-    exact = 0
-    for probe in _PROBES:
-        fields = [np.array(ids_of(tokenizer, text), np.int32) for text in template.dressed(probe)]
-        stripped = [text.strip() if edges.strip else text for edges, text in zip(template.edges, probe, strict=True)]
-        exact += template.build(fields, 1 << 30).ids.tolist() == list(encode(stripped)["input_ids"])
-    return exact
-
-
-def _find(part: Sequence[int], ids: Sequence[int], start: int) -> int:
-    """Where `part` begins in `ids`, at `start` or later; -1 where it does not."""
-    for place in range(start, len(ids) - len(part) + 1):
-        if ids[place : place + len(part)] == part:
-            return place
-    return -1
-
-
-def _edges_in(text: str, touching: re.Pattern[str], tokenizer: Any) -> tuple[Edges, ...]:
-    """The edges of each field. What stands between two fields without a blank belongs to the first of them."""
-    edges = [Edges(), Edges(), Edges()]
-    for before, name, after in touching.findall(text):
-        head: Sequence[int] = ()
-        tail: Sequence[int] = ()
-        strip = touching is _TOUCHING_WITH_BLANKS
-        rows = [ids_of(tokenizer, f"{before}{word}{after}") for word in _WORDS]
-        if before.strip():
-            head = os.path.commonprefix(rows)
-        if after:
-            tail = os.path.commonprefix([row[::-1] for row in rows])[::-1]
-        edges[FIELDS.index(name)] = Edges(before, after, tuple(head), tuple(tail), strip)
-    return tuple(edges)
-
-
-def _start_of(ids: np.ndarray, length: int, edges: Edges) -> np.ndarray:
-    """The first `length` ids, the last of which are the tail."""
-    if len(ids) <= length:
-        return ids
-    return np.concatenate([ids[: length - len(edges.tail)], np.array(edges.tail, np.int32)])
-
-
-def _end_of(ids: np.ndarray, length: int, edges: Edges) -> np.ndarray:
-    """The last `length` ids, the first of which are the head."""
-    if len(ids) <= length:
-        return ids
-    start = len(ids) - (length - len(edges.head))
-    return np.concatenate([np.array(edges.head, np.int32), ids[start:]])
-
-
-def _even(lengths: Sequence[int], room: int) -> list[int]:
-    """Lengths cut to `room` in all: the longest give way first, down to the same length."""
-    cut = list(lengths)
-    left = room
-    shortest_first = sorted(range(len(lengths)), key=lambda i: lengths[i])
-    for done, i in enumerate(shortest_first):
-        cut[i] = min(lengths[i], left // (len(lengths) - done))
-        left -= cut[i]
-    return cut

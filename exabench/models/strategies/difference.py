@@ -8,7 +8,8 @@ from torch import Tensor
 class Difference:
     """p - n, TWOLAR's score; its sigmoid is the softmax of the two, so both rank alike until float saturates."""
 
-    rows, needs = "answers", 2
+    rows = "answers"
+    needs = 2
 
     def __call__(self, logits: Tensor, answers: tuple[int, ...]) -> Tensor:
         """Scores `[n]`, any real number."""

@@ -13,7 +13,8 @@ class FirstToken:
     not, counts as relevant. `answers` are the positive answer and every spelling of the negative one.
     """
 
-    rows, needs = "vocabulary", 2
+    rows = "vocabulary"
+    needs = 2
 
     def __call__(self, logits: Tensor, answers: tuple[int, ...]) -> Tensor:
         """Scores `[n]`, in (0, 1) for negative first tokens and in (1, 2) for all others."""

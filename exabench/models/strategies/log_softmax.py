@@ -13,7 +13,8 @@ class LogSoftmax:
     the sum inside a plain log-softmax is rounded to 1 from 17 on and all scores tie at 0.
     """
 
-    rows, needs = "answers", 2
+    rows = "answers"
+    needs = 2
 
     def __call__(self, logits: Tensor, answers: tuple[int, ...]) -> Tensor:
         """Scores `[n]`, 0 at most."""

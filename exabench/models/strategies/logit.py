@@ -8,7 +8,8 @@ from torch import Tensor
 class Logit:
     """The first answer's logit; others are not looked at."""
 
-    rows, needs = "answers", 1
+    rows = "answers"
+    needs = 1
 
     def __call__(self, logits: Tensor, answers: tuple[int, ...]) -> Tensor:
         """Scores `[n]`, any real number."""

@@ -11,7 +11,8 @@ class Softmax:
     Ranks as the difference does until float saturates (near 17 in float32): beyond, unlike pairs tie at 1.0.
     """
 
-    rows, needs = "answers", 2
+    rows = "answers"
+    needs = 2
 
     def __call__(self, logits: Tensor, answers: tuple[int, ...]) -> Tensor:
         """Scores `[n]` in (0, 1)."""

@@ -8,7 +8,7 @@ from typing import Unpack
 
 from exabench.core.nouns import Passage, Query
 from exabench.models.answers import answer_ids, answer_words, chosen
-from exabench.models.head_loading import Options, load
+from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
 from exabench.parts.rerankers import Job, Outcome

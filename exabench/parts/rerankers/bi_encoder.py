@@ -12,15 +12,13 @@ from exabench.core.errors import BadInput
 from exabench.core.files import read_json
 from exabench.core.nouns import Passage, Query, Usage
 from exabench.hub.client import model_folder
-from exabench.models.dual_encoder import DualEncoder, similarity_of_pairs
-from exabench.models.dual_learner import Compared, Sides
+from exabench.models.dual_encoder import DualEncoder, EncodedText, TextVectors, similarity_of_pairs
 from exabench.models.flops import exact, paper
-from exabench.models.head_loading import Loaded, checked_shape, pad_of
-from exabench.models.heads import POOLINGS
+from exabench.models.heads import POOLINGS, Compared, Loaded, checked_shape, pad_of
 from exabench.models.learner import Learner
 from exabench.models.loading import INT8, device_of
 from exabench.models.strategies import STRATEGIES
-from exabench.models.text_vectors import TextVectors
+from exabench.models.templates import Sides
 from exabench.parts.rerankers import Job, Outcome
 
 WINDOW = 8_192  # pairs whose texts are encoded together

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Unpack
 
 from exabench.models.answers import suited
-from exabench.models.head_loading import Options, load
+from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import pair_template
 

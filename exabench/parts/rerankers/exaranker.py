@@ -11,7 +11,7 @@ import torch
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
 from exabench.models.answers import answer_ids, answer_words, chosen, spellings
-from exabench.models.head_loading import Options, load
+from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import ids_of, text_template
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from exabench.models.answers import answer_ids, answer_words, chosen
-from exabench.models.head_loading import Options, load
+from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
 

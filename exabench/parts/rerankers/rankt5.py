@@ -8,7 +8,7 @@ from typing import Unpack
 from exabench.core.files import read_json
 from exabench.hub.client import model_folder
 from exabench.models.answers import answer_ids, answer_words, chosen, suited
-from exabench.models.head_loading import Options, load
+from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
 

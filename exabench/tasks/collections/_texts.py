@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from array import array
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from exabench.core.errors import BadInput
+from exabench.core.files import TemporaryRows
 from exabench.core.nouns import Passage, Query
 from exabench.tasks.collections._collection import Collection
 
@@ -30,24 +28,21 @@ class SelectedTexts(Mapping[str, Passage]):
     def __init__(
         self, passages: Iterable[Passage], wanted: Container[str], fields: Container[str] = ("title", "text")
     ) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the object
         self._places: dict[str, int] = {}
-        self._ends = array("q", [0])
-        for passage in passages:
-            if passage.id not in wanted:
-                continue
-            text = passage.text if "text" in fields else ""
-            title = passage.title if "title" in fields else ""
-            line = json.dumps([text, title]).encode()
-            self._file.write(line)
-            self._places[passage.id] = len(self._ends) - 1
-            self._ends.append(self._ends[-1] + len(line))
-        self._file.flush()
+        self._rows = TemporaryRows()
+
+        def rows() -> Iterator[bytes]:
+            for passage in passages:
+                if passage.id in wanted:
+                    text = passage.text if "text" in fields else ""
+                    title = passage.title if "title" in fields else ""
+                    self._places[passage.id] = len(self._rows)
+                    yield json.dumps([text, title]).encode()
+
+        self._rows.extend(rows())
 
     def __getitem__(self, passage_id: str) -> Passage:
-        place = self._places[passage_id]
-        start = self._ends[place]
-        text, title = json.loads(os.pread(self._file.fileno(), self._ends[place + 1] - start, start))
+        text, title = json.loads(self._rows[self._places[passage_id]])
         return Passage(passage_id, text, title)
 
     def __iter__(self) -> Iterator[str]:

@@ -1,0 +1,504 @@
+"""Screening of a model folder that was sent in: by our own reader, headers only, before any library sees it.
+
+Data is let in, programs are not: weights as safetensors, settings as JSON, vocabularies and texts, under plain names.
+Everything else is refused with one of ERROR_CLASSES, in bounded time and memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from exabench.core.errors import BadInput, UnknownName, printable
+from exabench.core.files import from_json, read_json
+
+ERROR_CLASSES = {
+    "invalid-submission": "the submission itself is wrong",
+    "missing-files": "the model folder lacks a file that it needs",
+    "unsafe-files": "the model folder holds a file, a name or a setting that may not be loaded",
+    "unsupported-model": "no reranker here reads such a model",
+    "too-large": "the model is larger than this runner takes",
+    "load-failed": "the model could not be loaded",
+    "out-of-memory": "the model needed more memory than it is given",
+    "time-limit": "the model took longer than it is given",
+    "crashed": "the model's process ended, or broke the rules, before it had answered",
+    "bad-scores": "what came back is not one finite score for each passage",
+    "no-sandbox": "this machine cannot run models of strangers",
+    "missing-package": "this machine lacks a package that the submission needs",
+    "unreachable": "a service that is needed was not reached",
+}
+"""Class: what it means, in words for the sender. The last three are no answers: the submission goes on waiting."""
+
+# names and sizes
+SAFE_VERSIONS = {
+    "transformers": ((5, 3), "before it a config.json ran code (CVE-2026-4372, CVE-2026-5241)"),
+    "torch": ((2, 6), "before it weights_only loaded code (CVE-2025-32434)"),
+    "jinja2": ((3, 1, 6), "before it templates left their sandbox (CVE-2024-56326, CVE-2025-27516)"),
+}
+FILES = 2_000  # in one folder
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,95}|\.gitattributes", re.ASCII)
+_FOLDER = re.compile(r"\d{1,2}_[A-Za-z]{1,40}")  # where sentence-transformers keeps a module's settings
+_MOST = {  # bytes of a file, by how its name ends
+    **{".safetensors": 1 << 50, ".json": 64 << 20, ".txt": 16 << 20, ".model": 32 << 20, ".jinja": 64 << 10},
+    **{".md": 4 << 20, ".toml": 1 << 20, ".csv": 16 << 20, ".svg": 4 << 20},
+}
+_READ = (".safetensors", ".json", ".txt", ".model", ".jinja")  # what a model is loaded from
+_PLAIN = ("LICENSE", "LICENCE", "NOTICE", "COPYING", ".gitattributes")
+_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".onnx", ".gguf", ".msgpack", ".npz")
+_SETTINGS = 4 << 20  # bytes of a JSON file that is read here: all but tokenizer.json, vocab.json and indices
+_ELSEWHERE = "lies in a folder that no model is loaded from"
+_UNREAD = ("tokenizer.json", "vocab.json")
+_MAGIC = re.compile(
+    rb"PK[\x03\x05\x07]|\x80[\x02-\x05]|\x7fELF|\x1f\x8b|\x89HDF|GGUF|\x93NUMPY|#!|c[\w.]+\n[\w.]+\n[(\])}q]|\(dp0|BZh|\xfd7z"
+)
+
+# settings
+FAMILIES: Mapping[str, str] = {  # model_type: how its classes begin; those that a head of exabench reads
+    **{"albert": "Albert", "bert": "Bert", "camembert": "Camembert", "deberta": "Deberta"},
+    **{"deberta-v2": "DebertaV2", "distilbert": "DistilBert", "electra": "Electra", "modernbert": "ModernBert"},
+    **{"mpnet": "MPNet", "roberta": "Roberta", "xlm-roberta": "XLMRoberta", "gemma": "Gemma", "gemma2": "Gemma2"},
+    **{"gemma3_text": "Gemma3", "granite": "Granite", "llama": "Llama", "mistral": "Mistral", "olmo2": "Olmo2"},
+    **{"phi3": "Phi3", "qwen2": "Qwen2", "qwen3": "Qwen3", "mt5": "MT5", "t5": "T5", "umt5": "UMT5"},
+}
+_TOKENIZED = {*FAMILIES.values(), "CodeLlama", "GPT2", "PreTrained"}
+TOKENIZERS = {f"{name}Tokenizer{fast}" for name in _TOKENIZED for fast in ("", "Fast")}
+TOKENIZERS |= {"SentencePieceBackend", "TokenizersBackend"}
+DEPTH = 16  # of a settings file; those of the families above go 5 deep
+WORDS = _MOST[".jinja"]  # bytes of a chat template, which is a program of sorts, in a settings file as in its own
+
+_HEADS = r"(Model|EncoderModel|PreTrainedModel|LMHeadModel|For(SequenceClassification|ConditionalGeneration|CausalLM"
+_HEADS += r"|MaskedLM|PreTraining|TextEncoding|TextModel|TokenClassification))"
+_CODE = {  # settings that name code or a place to fetch it from
+    *("auto_map", "trust_remote_code", "custom_pipelines", "custom_code", "custom_generate", "quantization_config"),
+    *("compression_config", "kernel_config", "use_kernels", "kernels", "adapter_config", "base_model_name_or_path"),
+    *("peft_type", "hub_kernels", "code_revision", "remote_code"),
+}
+_ATTENTION = {"_attn_implementation", "_attn_implementation_internal", "attn_implementation", "_experts_implementation"}
+
+# modules of sentence-transformers
+MODULES = ("Transformer", "Pooling", "Normalize", "Dense")
+"""The modules that exabench loads."""
+
+_MODULE_TYPE = re.compile(rf"sentence_transformers(\.[a-z_0-9]+)*\.({'|'.join(MODULES)})")
+_MODULE_FOLDER = re.compile(r"(\w[\w-]{0,63})?", re.ASCII)
+
+# weights
+HEADER = 4 << 20  # bytes; about 40,000 tensors, where a shard of the largest published models has some hundred
+TENSORS = 100_000  # in all files of a folder together
+_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+_EMBEDDINGS = ("word_embeddings.weight", "embed_tokens.weight", "tok_embeddings.weight", "shared.weight")
+
+Read = Callable[[str, int, int], bytes]
+"""`read(file, start, end)`: those bytes of a file of the folder, fewer where it ends before."""
+
+
+class SubmissionRefused(BadInput):
+    """A submission that is not run, or not to its end; `reason` is one of ERROR_CLASSES.
+
+    `file` is a name inside the model folder: the message is shown to whoever sent it.
+    """
+
+    def __init__(self, reason: str, what: str, *, file: str | None = None) -> None:
+        assert reason in ERROR_CLASSES
+        super().__init__(f"{reason}: {printable(what, 400)}", file=None if file is None else printable(file, 200))
+        self.reason = reason
+
+
+def _unsafe(what: str, file: str) -> SubmissionRefused:
+    return SubmissionRefused("unsafe-files", what, file=file)
+
+
+@dataclass(frozen=True)
+class SizeLimits:
+    """How much is taken: bytes of all weights together, rows of a vocabulary."""
+
+    weights: int = 64 << 30
+    vocabulary: int = 2_000_000
+
+
+@dataclass(frozen=True)
+class Screened:
+    """A folder that may be loaded: its files and their bytes, how many numbers its weights hold, and the rows of its
+    largest embedding of tokens (0 where none goes by a known name)."""
+
+    files: Mapping[str, int]
+    parameters: int
+    vocabulary: int
+
+
+def screened(folder: str | Path, limits: SizeLimits | None = None) -> Screened:
+    """A folder on this disk, of which every file is looked at. Raises SubmissionRefused.
+
+    Links, devices and pipes are refused, and so are folders in folders.
+    """
+    folder = Path(folder)
+    files = {}
+    with _complaints():
+        todo = [""]
+        count = 0
+        while todo:
+            under = todo.pop()
+            entries = itertools.islice(os.scandir(folder / under), FILES + 1)  # there may be millions
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                name = f"{under}/{entry.name}" if under else entry.name
+                count += 1
+                if count > FILES:
+                    raise SubmissionRefused("too-large", f"it holds more than {FILES} files")
+                about = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(about.st_mode) and not under:
+                    todo.append(name)
+                elif stat.S_ISDIR(about.st_mode):
+                    raise _unsafe(_ELSEWHERE, name)
+                elif not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
+                    raise _unsafe("is a link, a device or a pipe, and no file of its own", name)
+                else:
+                    files[name] = about.st_size
+    for name in files:
+        why = _unfit(name)
+        if why is not None:
+            raise _unsafe(why, name)
+
+    def read(name: str, start: int, end: int) -> bytes:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        with _complaints(name), open(os.open(folder / name, flags), "rb") as stream:
+            stream.seek(start)
+            return stream.read(end - start)
+
+    return _screen(files, read, limits or SizeLimits())
+
+
+def screened_repo(files: Mapping[str, int], read: Read, limits: SizeLimits | None = None) -> Screened:
+    """A repository before it is fetched, from its listing (name: bytes) and parts of its files. Raises
+    SubmissionRefused.
+
+    The `files` of the answer are those that a model is loaded from, the others are to be left where they are; names
+    that can only be meant ill are refused.
+    """
+    for name in files:
+        if name.startswith("/") or {"..", "."} & set(name.split("/")) or not name.isprintable() or "\\" in name:
+            raise _unsafe("is no name for a file", name)
+    read_here = {name: size for name, size in files.items() if name.endswith(_READ) and _unfit(name) is None}
+    if not any(name.endswith(".safetensors") for name in read_here):
+        for name in sorted(files):
+            if name.endswith(_WEIGHTS):
+                raise _unsafe("loading such weights may run code; convert them to safetensors", name)
+    return _screen(read_here, read, limits or SizeLimits())
+
+
+def check_libraries() -> None:
+    """Raises SubmissionRefused where a library that would read a model is one with a known hole."""
+    for name, (wanted, why) in SAFE_VERSIONS.items():
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            continue
+        numbers = re.findall(r"\d+", found.partition("+")[0])
+        if tuple(map(int, numbers[:3])) < wanted:
+            least = ".".join(map(str, wanted))
+            raise SubmissionRefused("no-sandbox", f"{name} {found} is installed, and {least} is needed: {why}")
+
+
+def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screened:
+    # names and sizes, before anything is read
+    if len(files) > FILES:
+        raise SubmissionRefused("too-large", f"it holds {len(files)} files, and {FILES} are taken")
+    names: dict[str, str] = {}
+    shards = []
+    weights_size = 0
+    for name, size in files.items():
+        twin = names.setdefault(name.casefold(), name)
+        if twin != name:
+            raise _unsafe(f"differs from {twin} in upper and lower case alone", name)
+        most = _MOST.get(Path(name).suffix, 1 << 20)
+        if size > most:
+            raise SubmissionRefused("too-large", f"has {size} bytes, and {most} are taken", file=name)
+        if name.endswith(".safetensors"):
+            shards.append(name)
+            weights_size += size
+    if "config.json" not in files:
+        raise SubmissionRefused("missing-files", "config.json is missing: this is no model folder")
+    if not shards:
+        raise SubmissionRefused("missing-files", "there are no weights in safetensors")
+    if weights_size > limits.weights:
+        raise SubmissionRefused("too-large", f"its weights have {weights_size} bytes, and {limits.weights} are taken")
+
+    # a text is text and a vocabulary a vocabulary, whatever the name says
+    for name in sorted(set(files) - set(shards)):
+        start = read(name, 0, 4096)
+        kind = Path(name).suffix or "text"
+        magic = _MAGIC.match(start)
+        if magic:
+            raise _unsafe(f"begins with {magic[0][:8]!r}: it is no {kind}", name)
+        if kind == ".model":
+            fit = start[:1] == b"\n"  # the first field of a SentencePiece model
+        elif kind == ".json":
+            fit = start.lstrip()[:1] in (b"{", b"[") and b"\0" not in start
+        else:
+            fit = b"\0" not in start
+        if files[name] and not fit:
+            raise _unsafe(f"is no {kind} by its first bytes", name)
+
+    # every JSON file but vocabularies
+    for name in sorted(files):
+        last = name.rpartition("/")[2]
+        if not name.endswith(".json") or last in _UNREAD:
+            continue
+        if files[name] > _SETTINGS:
+            what = f"has {files[name]} bytes, and {_SETTINGS} are read of settings"
+            raise SubmissionRefused("too-large", what, file=name)
+        value = _parse_json(read(name, 0, files[name]), name)
+        if last.endswith(".index.json"):
+            _check_index(value, name, files)
+        else:
+            _check_settings(value, name)
+        if name == "config.json":
+            _check_config(value, name)
+        elif name == "modules.json":
+            try:
+                _check_modules(value, "")
+            except UnknownName as error:
+                raise SubmissionRefused("unsupported-model", str(error), file=name) from error
+            except BadInput as error:
+                raise _unsafe(str(error), name) from error
+
+    # weights, by their headers
+    tensors = 0
+    parameters = 0
+    vocabulary = 0
+    for name in sorted(shards):
+        tensors_here, parameters_here, rows = _weights_of(name, files[name], read)
+        tensors += tensors_here
+        parameters += parameters_here
+        vocabulary = max(vocabulary, rows)
+        if tensors > TENSORS:
+            raise SubmissionRefused("too-large", f"it holds more than {TENSORS} tensors", file=name)
+    if vocabulary > limits.vocabulary:
+        what = f"its vocabulary has {vocabulary} rows, and {limits.vocabulary} are taken"
+        raise SubmissionRefused("too-large", what)
+    return Screened(files, parameters, vocabulary)
+
+
+# -- names -------------------------------------------------------------------------------------------------
+
+
+def _unfit(name: str) -> str | None:
+    """The reason why a file of that name is not let in, or None."""
+    folder, _, last = name.rpartition("/")
+    if folder and not _FOLDER.fullmatch(folder):
+        return _ELSEWHERE
+    if not _NAME.fullmatch(last) or ".." in last:
+        return "is no plain name (ASCII letters, digits and ._-, at most 96)"
+    if last in _PLAIN or Path(last).suffix in _MOST:
+        return None
+    return f"may hold code, and is never opened; of a model {', '.join(_MOST)} are taken"
+
+
+@contextlib.contextmanager
+def _complaints(name: str | None = None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SubmissionRefused("missing-files", f"cannot be read ({error.strerror})", file=name) from error
+
+
+# -- settings ----------------------------------------------------------------------------------------------
+
+
+def _parse_json(data: bytes, file: str) -> Any:
+    """JSON text as values: UTF-8, no key twice, no NaN, not deeper than DEPTH.
+
+    Raises SubmissionRefused (unsafe-files).
+    """
+    try:
+        text = data.decode("utf-8")
+        json.loads(text, object_pairs_hook=_refuse_doubles)
+        value = from_json(text)
+    except (ValueError, RecursionError) as error:
+        raise _unsafe(f"is not JSON as it should be ({error})", file) from error
+    level = [value]
+    for _ in range(DEPTH + 1):
+        level = list(itertools.chain.from_iterable(map(_inside, level)))
+    if level:
+        raise _unsafe(f"is nested deeper than {DEPTH} levels", file)
+    return value
+
+
+def _check_settings(value: Any, file: str) -> None:
+    """Nothing in a settings file, however deep, names code, or a place to fetch it from. Raises SubmissionRefused."""
+    for key, inner in _pairs(value):
+        if key in _CODE and inner not in (None, False):
+            raise _unsafe(f"says {key}, which may run or fetch code", file)
+        if key in _ATTENTION and inner not in (None, "eager", "sdpa"):
+            raise _unsafe(f"asks for {key} {str(inner)[:60]!r}; eager and sdpa are read", file)
+        if key == "chat_template" and len(json.dumps(inner)) > WORDS:
+            raise _unsafe(f"holds a chat template of more than {WORDS} bytes", file)
+        if key == "tokenizer_class" and inner is not None and str(inner) not in TOKENIZERS:
+            raise SubmissionRefused("unsupported-model", f"names tokenizer_class {str(inner)[:60]!r}", file=file)
+
+
+def _check_config(value: Any, file: str) -> None:
+    """config.json describes a model of FAMILIES, under the class names of that family alone.
+
+    Raises SubmissionRefused.
+    """
+    if not isinstance(value, dict):
+        raise SubmissionRefused("unsupported-model", "is not the description of a model", file=file)
+    kind = value.get("model_type")
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        known = ", ".join(sorted(FAMILIES))
+        raise SubmissionRefused("unsupported-model", f"model_type {str(kind)[:60]!r} is not one of {known}", file=file)
+    named = value.get("architectures") or []
+    fitting = re.compile(FAMILIES[kind] + _HEADS)
+    for name in named if isinstance(named, list) else [named]:
+        if not isinstance(name, str) or not fitting.fullmatch(name):
+            wrong = f"architecture {str(name)[:60]!r} is none of a {kind}"
+            raise SubmissionRefused("unsupported-model", wrong, file=file)
+    for key, inner in _pairs(value):
+        if key == "activation_fn" and not re.fullmatch(r"torch\.nn\.modules\.(\w+\.)*\w+", str(inner)):
+            raise _unsafe(f"names activation_fn {str(inner)[:60]!r}, which may be any code", file)
+
+
+def modules_in(folder: Path) -> list[tuple[str, str]]:
+    """The modules of a folder, each with the folder inside that holds its files ("" for the model folder itself).
+
+    None where there is no modules.json. Raises BadInput, UnknownName.
+    """
+    file = folder / "modules.json"
+    return _check_modules(read_json(file), file) if file.is_file() else []
+
+
+def _check_modules(listed: Any, file: str | Path) -> list[tuple[str, str]]:
+    """The modules that the content of a modules.json lists.
+
+    Raises BadInput for what is no such list and for a path that is no plain name, UnknownName for a module that is
+    not loaded here.
+    """
+    if not isinstance(listed, list):
+        raise BadInput("is not a list of modules, each with type and path", file=file)
+    modules = []
+    for module in listed:
+        if not isinstance(module, dict) or "type" not in module:
+            raise BadInput("is not a list of modules, each with type and path", file=file)
+        kind = _MODULE_TYPE.fullmatch(str(module["type"]))
+        if kind is None:
+            raise UnknownName("module", str(module["type"]), MODULES, file=file)
+        path = module.get("path", "")
+        if not isinstance(path, str) or not _MODULE_FOLDER.fullmatch(path):
+            raise BadInput(f"names the folder {printable(str(path), 80)!r}, no plain name inside the model", file=file)
+        modules.append((kind[2], path))
+    return modules
+
+
+def _check_index(value: Any, file: str, present: Mapping[str, int]) -> None:
+    """Every shard that a `*.index.json` names lies in `present` under that very name. Raises SubmissionRefused."""
+    table = value.get("weight_map") if isinstance(value, dict) else None
+    if not isinstance(table, dict):
+        raise _unsafe("has no weight_map of names", file)
+    for shard in set(map(str, table.values())):
+        called = f"names the shard {shard[:80]!r}"
+        if not re.fullmatch(r"[A-Za-z0-9_][\w.-]{0,95}\.safetensors", shard, re.ASCII):
+            raise _unsafe(f"{called}, no safetensors of this folder", file)
+        if shard not in present:
+            raise SubmissionRefused("missing-files", f"{called}, which is not there", file=file)
+
+
+def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
+    todo = [value]
+    while todo:
+        outer = todo.pop()
+        if isinstance(outer, dict):
+            yield from outer.items()
+        todo.extend(_inside(outer))
+
+
+def _inside(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _refuse_doubles(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key stands there twice")
+
+
+# -- weights -----------------------------------------------------------------------------------------------
+
+
+def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
+    """Tensors, numbers and rows of the largest embedding of tokens that a safetensors file of `size` bytes declares.
+
+    Raises SubmissionRefused (unsafe-files, too-large, ...).
+    """
+    # the header's bytes, before they are read as JSON
+    start = read(file, 0, 8)
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or length > size - 8:
+        raise _no_safetensors(file, "its header is longer than the file")
+    if length > HEADER:
+        raise _no_safetensors(file, f"its header has {length} bytes, and {HEADER} are read")
+    data = read(file, 8, 8 + length)
+    if len(data) < length or not data.startswith(b"{"):
+        raise _no_safetensors(file, "its header is no JSON object")
+    if data.count(b"[") + data.count(b"{") > 4 * TENSORS:
+        raise _no_safetensors(file, f"its header names more than {TENSORS} tensors")
+    header = _parse_json(data, file)
+    metadata = header.pop("__metadata__", None) or {}
+    if not isinstance(metadata, dict) or not set(map(type, metadata.values())) <= {str}:
+        raise _no_safetensors(file, "its metadata are no texts")
+
+    # each tensor: its three declarations agree with one another
+    places = []
+    parameters = 0
+    vocabulary = 0
+    for name, tensor in header.items():
+        if len(name) > 512 or not name.isprintable():
+            raise _no_safetensors(file, "a tensor's name is too long, or cannot be printed")
+        called = f"tensor {name[:80]!r}"
+        if not isinstance(tensor, dict) or set(tensor) != {"dtype", "shape", "data_offsets"}:
+            raise _no_safetensors(file, f"{called} is not dtype, shape and data_offsets")
+        dtype = tensor["dtype"]
+        shape = tensor["shape"]
+        offsets = tensor["data_offsets"]
+        if not isinstance(dtype, str) or dtype not in _SIZES:
+            what = f"{called} has dtype {str(dtype)[:20]!r}, not {', '.join(_SIZES)}"
+            raise SubmissionRefused("unsupported-model", what)
+        if not _are_counts(shape, 8) or not _are_counts(offsets, 2) or len(offsets) != 2:
+            raise _no_safetensors(file, f"{called} has a shape or offsets that are no counts")
+        if math.prod(shape) * _SIZES[dtype] != offsets[1] - offsets[0]:
+            raise _no_safetensors(file, f"{called} has another size than its shape")
+        places.append((offsets[0], offsets[1], name))
+        parameters += math.prod(shape)
+        if name.endswith(_EMBEDDINGS) and shape:
+            vocabulary = max(vocabulary, shape[0])
+
+    # the tensors fill the file without holes
+    end = 0
+    for first, last, name in sorted(places):
+        if first != end:
+            wrong = f"tensor {name[:80]!r} begins at {first}, not at {end}: they overlap, or leave a hole"
+            raise _no_safetensors(file, wrong)
+        end = last
+    if 8 + length + end != size:
+        raise _no_safetensors(file, f"it declares {8 + length + end} bytes and has {size}")
+    if read(file, max(0, size - 22), size)[:4] == b"PK\x05\x06":
+        raise _no_safetensors(file, "it is a zip archive as well")
+    return len(header), parameters, vocabulary
+
+
+def _no_safetensors(file: str, what: str) -> SubmissionRefused:
+    return _unsafe(f"is not safetensors as it should be: {what}", file)
+
+
+def _are_counts(value: Any, most: int) -> bool:
+    return isinstance(value, list) and len(value) <= most and all(type(n) is int and 0 <= n < 1 << 60 for n in value)

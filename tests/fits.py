@@ -22,14 +22,14 @@ from exabench.data.releases import save, write_table
 from exabench.parts.assembly import reranker
 from exabench.parts.losses import LOSSES
 from exabench.training import train
-from exabench.training.dev_evaluation import dev_of
+from exabench.training.dev_evaluation import make_evaluation
 from exabench.training.distributed import Ranks
 from exabench.training.gradients import Encoded, Gradient
 from exabench.training.groups import groups_of
 from exabench.training.loading import Loading
 from exabench.training.loop import Fit
 from exabench.training.order import Order
-from exabench.training.plan import Steps, train_recipe
+from exabench.training.recipe import Steps, train_recipe
 from exabench.training.start_model import load_start, prepare
 
 torch.set_num_threads(1)  # the models are so small that a second one mostly waits, and it would move the last bits
@@ -224,9 +224,9 @@ class Parts:
         gradient = Gradient(self.learner, self.loss, self.plan.steps, Ranks(), self.plan.seed)
         watched = Watched(gradient)
         self.seen = watched.seen
-        dev = self.dev or dev_of(self.plan, self.learner, self.held, loading, gradient, None)
+        dev = self.dev or make_evaluation(self.plan, self.learner, self.held, loading, gradient, None)
         self.fit = Fit(self.plan, self.learner, watched, self.to, Ranks())
-        return self.fit.run(loading, order, dev, progress)
+        return self.fit.run(loading, dev, progress)
 
 
 def parts(file: Path, to: Path, **changes: Any) -> Parts:

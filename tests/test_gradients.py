@@ -77,7 +77,7 @@ def test_with_dropout_both_passes_of_the_cache_see_the_same_masks(bert, loss):
         made = gradient_of(bert, loss, gradients="cached", batch_tokens=micro)
         cached, found = made(7, given), gradients(bert)
         bert.module.zero_grad(set_to_none=True)
-        plain, wanted = made._loss._plain((7, 0), given, len(given)), gradients(bert)
+        plain, wanted = made._loss._part(7, 0, given, len(given), cached=False), gradients(bert)
         assert cached == pytest.approx(plain, rel=1e-5)
         assert apart(wanted, found) < 1e-5
     still = step(bert, loss, groups(loss), micro=100_000, mode="cached")[1]
@@ -124,17 +124,19 @@ def test_the_loss_of_texts_is_the_mean_over_tokens_with_the_label_as_heavy_as_it
     assert loss(one, weight=4.0) == pytest.approx(((each.sum() + 3 * each[0]) / (len(each) + 3)).item(), rel=1e-5)
 
 
-def test_a_group_longer_than_the_budget_is_cached_and_a_short_one_is_not(bert, monkeypatch):
+def test_a_group_longer_than_the_budget_is_cached_and_a_short_one_is_not(bert):
     made = gradient_of(bert, "ranknet", gradients="auto", batch_tokens=150)
-    seen = []
-    for name in ("_plain", "_cached"):
-        call = getattr(made._loss, name)
-        monkeypatch.setattr(made._loss, name, lambda *args, call=call, name=name: seen.append(name) or call(*args))
+    graphs = []  # whether each forward keeps its graph
+    hook = bert.module.register_forward_pre_hook(lambda *_: graphs.append(torch.is_grad_enabled()))
     short, long = encoded(bert, groups(sizes=(2,))), encoded(bert, groups(sizes=(12,)))
     assert sum(short[0].lengths) <= 150 < sum(long[0].lengths)
     made(1, short)
+    assert all(graphs)
+    graphs.clear()
     made(1, long)
-    assert seen == ["_plain", "_cached"]
+    half = len(graphs) // 2
+    assert graphs == [False] * half + [True] * half  # all scores without a graph, then every micro-batch again
+    hook.remove()
 
 
 def test_the_loss_without_a_gradient_is_the_same_and_leaves_the_model_as_it_was(folders):

@@ -8,7 +8,7 @@ from fits import ROWS, contrastive, explanations, listwise, recipe, scored, writ
 from exabench.core.errors import BadInput, UnknownName
 from exabench.parts.losses import LOSSES
 from exabench.training.groups import FITS, groups_of
-from exabench.training.plan import train_recipe
+from exabench.training.recipe import train_recipe
 
 NEEDS = {"targets": "lm", "binary": "pointwise", "positive": "lce", "order": "ranknet", "scores": "kl"}
 

@@ -22,7 +22,7 @@ from exabench.parts.losses import LOSSES
 from exabench.parts.rerankers import RERANKERS
 from exabench.tasks.catalogue import single_task
 from exabench.training.groups import FITS
-from exabench.training.plan import Check, Plan, train_recipe
+from exabench.training.recipe import Check, Plan, train_recipe
 
 REPORTED = Path(__file__).parents[1] / "leaderboard" / "reported"
 NAMES = recipe_names("train")

@@ -48,9 +48,9 @@ from exabench.training.curves import Curves
 from exabench.training.dev_evaluation import gains_of, ndcg, scores_of
 from exabench.training.distributed import Ranks
 from exabench.training.loading import Loading
-from exabench.training.optimisers import rate_at
+from exabench.training.loop import rate_at
 from exabench.training.order import Order
-from exabench.training.plan import Steps, train_recipe
+from exabench.training.recipe import Steps, train_recipe
 
 
 @pytest.fixture(scope="module")
@@ -344,7 +344,7 @@ def test_a_loader_that_fails_is_heard_and_leaves_no_thread(place, tmp_path):
     run = parts(place / "recipe.toml", tmp_path / "run")
 
     class Broken:
-        def seen(self, number, epoch):
+        def read(self, number, epoch):
             raise BadInput("this row cannot be read", id=str(number))
 
     loading = Loading(run.learner, Broken(), Order(9, 0, 3), written=False, loaders=3)
@@ -405,7 +405,7 @@ class Scripted:
     def __init__(self, *values: float) -> None:
         self.values = iter(values)
 
-    def __call__(self) -> float:
+    def value(self) -> float:
         return next(self.values)
 
 
@@ -445,14 +445,14 @@ def test_no_memory_for_the_moments_or_for_dev_is_one_line_that_says_what_to_do(p
     class Full:
         metric = "dev"
 
-        def __call__(self) -> float:
+        def value(self) -> float:
             raise torch.OutOfMemoryError("no room")
 
     run = parts(place / "recipe.toml", tmp_path / "dev", dev=Full())
     with pytest.raises(BadInput, match="no memory for dev beside the training; lower options.max_length"):
         run.run()
     run = parts(place / "recipe.toml", tmp_path / "moments")
-    monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_: Full()())
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_: Full().value())
     with pytest.raises(BadInput, match="no memory for the optimiser's moments; take steps.optimiser adafactor"):
         run.run()
 

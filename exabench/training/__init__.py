@@ -22,18 +22,18 @@ from exabench.models.costs import hardware
 from exabench.parts.assembly import check_part
 from exabench.parts.losses import LOSSES
 from exabench.parts.rerankers import RERANKERS
-from exabench.training.checks import Checked, run_checks
-from exabench.training.dev_evaluation import Evaluation, dev_of
+from exabench.training.dev_evaluation import make_evaluation
 from exabench.training.distributed import Ranks
+from exabench.training.final_evaluation import CheckResult, run_checks
 from exabench.training.gradients import Gradient
-from exabench.training.groups import Source, groups_of
+from exabench.training.groups import groups_of
 from exabench.training.loading import Loading
-from exabench.training.loop import Fit, Fitted
+from exabench.training.loop import Fit
 from exabench.training.model_folder import versions, write_folder
 from exabench.training.order import Order
-from exabench.training.plan import Plan as Plan
-from exabench.training.plan import train_recipe as train_recipe
-from exabench.training.start_model import Start, load_start, trainable
+from exabench.training.recipe import Plan as Plan
+from exabench.training.recipe import train_recipe as train_recipe
+from exabench.training.start_model import load_start, trainable
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Trained:
     steps: int
     best: int
     dev: Mapping[int, float]
-    checks: Sequence[Checked]
+    checks: Sequence[CheckResult]
     skipped: tuple[str, ...] = ()
     rank: int = 0
 
@@ -87,9 +87,9 @@ def train(
     with ranks.together(), only_writer(folder) if ranks.first else nullcontext():
         plan = train_recipe(recipe, overrides)
         loss = _loss(plan)
-        with ranks.first_does():  # it looks commits up, downloads, makes start/; the others find all of it there
+        with ranks.first_rank_first():  # it looks commits up, downloads, makes start/; the others find all of it there
             lock = _lock(plan, folder, ranks)
-            groups, held, sources = groups_of(plan, loss.needs, lock)
+            groups, held_out, sources = groups_of(plan, loss.needs, lock)
             start = load_start(plan, folder, lock, tuple(devices) or (ranks.device,))
         learner = start.learner
         if plan.steps.sharded:
@@ -97,19 +97,55 @@ def train(
         order = Order(len(groups), plan.seed, plan.steps.groups)
         loading = Loading(learner, groups, order, written=loss.needs == "targets", loaders=plan.steps.loaders)
         gradient = Gradient(learner, loss, plan.steps, ranks, plan.seed)
-        with ranks.first_does():
-            dev = dev_of(plan, learner, held, loading, gradient, collections)
-        fitted = Fit(plan, learner, gradient, folder, ranks).run(loading, order, dev, progress)
-        checks: list[Checked] = []
+        with ranks.first_rank_first():
+            dev = make_evaluation(plan, learner, held_out, loading, gradient, collections)
+        fit = Fit(plan, learner, gradient, folder, ranks).run(loading, dev, progress)
+
+        checks: list[CheckResult] = []
+        report = {
+            "name": f"{who.owner}/{plan.recipe.name}",
+            "title": plan.title,
+            "note": plan.note,
+            "licence": plan.licence,
+            "kind": learner.kind,
+            "reranker": plan.reranker,
+            "options": plan.options,
+            "recipe": plan.recipe.values,
+            "fingerprint": plan.recipe.fingerprint,
+            "base": {"model": start.model, "revision": start.revision, "licence": start.licence},
+            "data": [source.as_json() for source in sources],
+            "seed": plan.seed,
+            "steps": fit.steps,
+            "epochs": fit.steps / order.steps_per_epoch,
+            "groups": order.count,
+            "order": order.digest(fit.steps),
+            "best": fit.best,
+            "dev": {
+                "metric": dev.metric if dev else "",
+                "source": f"split {plan.dev.split} of {plan.dev.task}" if plan.dev.task else "rows held out",
+                "values": list(fit.journal.values.items()),
+            },
+            "hardware": hardware(),
+            "versions": versions(),
+        }
+
+        def write_model() -> None:
+            write_folder(
+                folder / "model",
+                {**report, "checks": [asdict(check) for check in checks]},
+                save=lambda to: learner.save(to, fit.weights),
+                curves=folder / "curves.csv",
+                link=who.link,
+                contact=who.contact,
+            )
+
         if ranks.first:
-            report = {"name": f"{who.owner}/{plan.recipe.name}", **_report(plan, start, sources, order, fitted, dev)}
-            _write_model(folder, report, checks, start, fitted, who)
-        ranks.wait()  # for the model; checks take long, and the first rank is alone with them
+            write_model()
+        ranks.wait_for_all()  # for the model; checks take long, and the first rank is alone with them
         if ranks.first and plan.checks:
             checks = run_checks(plan, folder / "model", lock, collections, progress)
-            _write_model(folder, report, checks, start, fitted, who)
-    best = fitted.journal.best or fitted.steps
-    return Trained(folder / "model", fitted.steps, best, fitted.journal.values, checks, fitted.skipped, ranks.rank)
+            write_model()
+    return Trained(folder / "model", fit.steps, fit.best, fit.journal.values, checks, fit.skipped, ranks.rank)
 
 
 def planned(plan: Plan) -> dict[str, Any]:
@@ -129,50 +165,6 @@ def planned(plan: Plan) -> dict[str, Any]:
         "held_out": len(held),
         "steps": plan.steps.steps or order.steps(plan.steps.epochs),
         "data": [f"{one.release.name}/{one.data.table} {one.release.version}: {one.rows} rows" for one in sources],
-    }
-
-
-def _write_model(
-    folder: Path, report: Mapping[str, Any], checks: Sequence[Checked], start: Start, fitted: Fitted, who: Author
-) -> None:
-    write_folder(
-        folder / "model",
-        {**report, "checks": [asdict(check) for check in checks]},
-        save=lambda to: start.learner.save(to, fitted.weights),
-        curves=folder / "curves.csv",
-        link=who.link,
-        contact=who.contact,
-    )
-
-
-def _report(
-    plan: Plan, start: Start, sources: Sequence[Source], order: Order, fitted: Fitted, dev: Evaluation | None
-) -> dict[str, Any]:
-    """All that training.json says of a run but its name and its checks."""
-    return {
-        "title": plan.title,
-        "note": plan.note,
-        "licence": plan.licence,
-        "kind": start.learner.kind,
-        "reranker": plan.reranker,
-        "options": plan.options,
-        "recipe": plan.recipe.values,
-        "fingerprint": plan.recipe.fingerprint,
-        "base": {"model": start.model, "revision": start.revision, "licence": start.licence},
-        "data": [source.as_json() for source in sources],
-        "seed": plan.seed,
-        "steps": fitted.steps,
-        "epochs": fitted.steps / order.steps_per_epoch,
-        "groups": order.count,
-        "order": order.digest(fitted.steps),
-        "best": fitted.journal.best or fitted.steps,
-        "dev": {
-            "metric": dev.metric if dev else "",
-            "source": f"split {plan.dev.split} of {plan.dev.task}" if plan.dev.task else "rows held out",
-            "values": list(fitted.journal.values.items()),
-        },
-        "hardware": hardware(),
-        "versions": versions(),
     }
 
 

@@ -73,20 +73,17 @@ class Curves:
             raise BadInput(f"must begin with {HEADER}", file=self.file, line=1)
         last = 0
         for number, line in enumerate(lines[1:], 2):
-            point = self._point(line, number)
+            try:
+                step, epoch, groups, loss, rate, norm, dev = line.split(",")
+                measured = float(dev) if dev else None
+                point = Point(int(step), float(epoch), int(groups), float(loss), float(rate), float(norm), measured)
+            except ValueError as error:
+                what = f"is no step of {', '.join(COLUMNS)}; resume from a checkpoint"
+                raise BadInput(what, file=self.file, line=number) from error
             if point.step <= last:
                 raise BadInput(f"step {point.step} stands behind step {last}", file=self.file, line=number)
             last = point.step
             yield point
-
-    def _point(self, line: str, number: int) -> Point:
-        try:
-            step, epoch, groups, loss, rate, norm, dev = line.split(",")
-            measured = float(dev) if dev else None
-            return Point(int(step), float(epoch), int(groups), float(loss), float(rate), float(norm), measured)
-        except ValueError as error:
-            what = f"is no step of {', '.join(COLUMNS)}; resume from a checkpoint"
-            raise BadInput(what, file=self.file, line=number) from error
 
 
 def _line(point: Point) -> bytes:

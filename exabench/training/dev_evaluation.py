@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -14,32 +14,29 @@ from exabench.core.errors import BadInput
 from exabench.measure.metric_values import MetricName, mean, measure
 from exabench.measure.runs import run_of
 from exabench.models.batches import batches, budget_of
+from exabench.models.learner import Learner
+from exabench.models.templates import ModelInput
 from exabench.parts.assembly import retriever
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import Passages, SelectedTexts, open_collection
-
-if TYPE_CHECKING:
-    from exabench.models.learner import Learner
-    from exabench.models.templates import ModelInput
-    from exabench.training.gradients import Encoded, Gradient
-    from exabench.training.groups import Groups
-    from exabench.training.loading import Loading
-    from exabench.training.plan import Plan
+from exabench.training.gradients import Encoded, Gradient
+from exabench.training.groups import Groups
+from exabench.training.loading import Loading
+from exabench.training.recipe import Plan
 
 LOOKED_AT = 20  # held-out groups, to see whether any has an order
 
 
-class Evaluation(Protocol):
-    """A number that is better when it is higher; `metric` is its name."""
+@dataclass(frozen=True)
+class Evaluation:
+    """A number that is better when it is higher: its name, and a function that measures the model as it stands."""
 
     metric: str
-
-    def __call__(self) -> float:
-        """The model's value as it stands now."""
+    value: Callable[[], float]
 
 
-def dev_of(
-    plan: Plan, learner: Learner, held: Groups, loading: Loading, gradient: Gradient, data: Path | None
+def make_evaluation(
+    plan: Plan, learner: Learner, held_out: Groups, loading: Loading, gradient: Gradient, data: Path | None
 ) -> Evaluation | None:
     """The evaluation that the plan asks for, or None.
 
@@ -48,89 +45,66 @@ def dev_of(
     if not plan.dev.every:
         return None
     if plan.dev.task:
-        return HeldOutTask(plan, learner, data)
-    if not len(held):
+        return _ranking_of_task(plan, learner, data)
+    if not len(held_out):
         what = "dev asks for evaluations, but no rows are held out; give dev.groups or dev.task"
         raise BadInput(what, file=plan.recipe.file)
-    groups = [loading.encoded(group) for group in held]
+    groups = [loading.encode(held_out[number]) for number in range(len(held_out))]
     has_lists = any(len(group.items) > 1 for group in groups[:LOOKED_AT])
-    if plan.dev.metric == "loss" or not has_lists:
-        return HeldOutLoss(gradient, groups)
-    return HeldOut(plan.dev.metric or "nDCG@10", learner, groups)
+    if has_lists and plan.dev.metric != "loss":
+        return held_out_ndcg(plan.dev.metric or "nDCG@10", learner, groups)
+    return Evaluation("held-out -loss", lambda: -gradient.value(groups))  # single passages make no ranking
 
 
-class HeldOut:
+def held_out_ndcg(metric: str, learner: Learner, groups: Sequence[Encoded]) -> Evaluation:
     """nDCG on held-out groups. Gain: the label where labels are 1 and 0, else 1 / place in the teacher's order.
 
-    The reciprocal is what TWOLAR validates with. Passages with one score count in their worst order.
+    The reciprocal is what TWOLAR validates with. Passages with one score count in their worst order. Raises BadInput
+    for another metric.
     """
+    name = MetricName.parse(metric)
+    if name.metric != "nDCG":
+        raise BadInput(f"held-out groups are measured by nDCG@k, not {metric}")
+    items = [item for group in groups for item in group.items]
+    ends = np.cumsum([len(group.items) for group in groups])
 
-    def __init__(self, metric: str, learner: Learner, groups: Sequence[Encoded]) -> None:
-        name = MetricName.parse(metric)
-        if name.metric != "nDCG":
-            raise BadInput(f"held-out groups are measured by nDCG@k, not {metric}")
-        self.metric = f"held-out {name}"
-        self._k = name.k
-        self._learner = learner
-        self._groups = groups
-
-    def __call__(self) -> float:
-        """The mean over the groups."""
-        scores = scores_of(self._learner, [item for group in self._groups for item in group.items])
-        values = []
-        begin = 0
-        for group in self._groups:
-            end = begin + len(group.items)
-            values.append(ndcg(scores[begin:end], gains_of(group.labels), self._k))
-            begin = end
+    def value() -> float:
+        lists = np.split(scores_of(learner, items), ends[:-1])
+        values = [ndcg(scores, gains_of(group.labels), name.k) for scores, group in zip(lists, groups, strict=True)]
         return mean(values)
 
-
-class HeldOutLoss:
-    """The loss on held-out groups, its sign turned: for single passages, which make no ranking."""
-
-    metric = "held-out -loss"
-
-    def __init__(self, gradient: Gradient, groups: Sequence[Encoded]) -> None:
-        self._gradient = gradient
-        self._groups = groups
-
-    def __call__(self) -> float:
-        """Minus the mean loss."""
-        return -self._gradient.value(self._groups)
+    return Evaluation(f"held-out {name}", value)
 
 
-class HeldOutTask:
+def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluation:
     """A task's metric over a first stage's candidates, on a split that is not the one that boards test on."""
+    dev = plan.dev
+    task = single_task(dev.task)
+    convention = task.convention
+    if dev.split == task.split:
+        what = f"split {dev.split} of {task.name} is what boards test on; take another one for dev"
+        raise BadInput(what, file=plan.recipe.file)
+    metric = dev.metric or task.headline
 
-    def __init__(self, plan: Plan, learner: Learner, data: Path | None) -> None:
-        dev = plan.dev
-        task = single_task(dev.task)
-        if dev.split == task.split:
-            what = f"split {dev.split} of {task.name} is what boards test on; take another one for dev"
-            raise BadInput(what, file=plan.recipe.file)
-        self._learner = learner
-        self._threshold = task.convention.relevance_threshold
-        self._metric = dev.metric or task.headline
-        self.metric = f"{self._metric} on {task.name} ({dev.split}, best {dev.depth} of {dev.retriever})"
-        collection = open_collection(task, data, None)
-        self._qrels = dict(sorted(collection.qrels(dev.split).items())[: dev.queries])
-        queries = {query.id: query for query in collection.queries() if query.id in self._qrels}
-        fields = task.convention.text_fields
-        first_stage = retriever(dev.retriever, Passages(collection), fields=fields)
-        run = search(first_stage, list(queries.values()), dev.depth, task.convention, "dev")
-        passages = SelectedTexts(collection.passages(), set(run.passage_ids.to_pylist()), fields)
-        self._rankings = {query_id: run.ranking(query_id) for query_id in run.query_ids}
-        self._items: list[ModelInput] = []
-        for query_id, ids in self._rankings.items():
-            self._items += learner.items(queries[query_id], [passages[id] for id in ids])
+    collection = open_collection(task, data, None)
+    qrels = dict(sorted(collection.qrels(dev.split).items())[: dev.queries])
+    queries = {query.id: query for query in collection.queries() if query.id in qrels}
+    first_stage = retriever(dev.retriever, Passages(collection), fields=convention.text_fields)
+    run = search(first_stage, list(queries.values()), dev.depth, convention, "dev")
+    passages = SelectedTexts(collection.passages(), set(run.passage_ids.to_pylist()), convention.text_fields)
 
-    def __call__(self) -> float:
-        """The mean over the queries."""
-        scores = iter(scores_of(self._learner, self._items).tolist())
-        found = {query_id: {id: next(scores) for id in ids} for query_id, ids in self._rankings.items()}
-        _, values = measure(self._qrels, run_of("dev", found), [self._metric], threshold=self._threshold)
-        return mean(values[self._metric].tolist())
+    rankings = {query_id: run.ranking(query_id) for query_id in run.query_ids}
+    items: list[ModelInput] = []
+    for query_id, ids in rankings.items():
+        items += learner.items(queries[query_id], [passages[id] for id in ids])
+
+    def value() -> float:
+        scores = iter(scores_of(learner, items).tolist())
+        reranked = {query_id: {id: next(scores) for id in ids} for query_id, ids in rankings.items()}
+        _, values = measure(qrels, run_of("dev", reranked), [metric], threshold=convention.relevance_threshold)
+        return mean(values[metric].tolist())
+
+    return Evaluation(f"{metric} on {task.name} ({dev.split}, best {dev.depth} of {dev.retriever})", value)
 
 
 def scores_of(learner: Learner, items: Sequence[ModelInput]) -> np.ndarray:

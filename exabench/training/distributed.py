@@ -11,7 +11,6 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
@@ -36,22 +35,26 @@ class Ranks:
     def __init__(self) -> None:
         from accelerate import PartialState
 
-        self._patience = _seconds()
+        given = os.environ.get(PATIENCE, "600")
+        try:
+            self._patience = float(given)
+        except ValueError:
+            self._patience = 0.0
+        if not 0 < self._patience < 1e6:
+            raise BadInput(f"{PATIENCE} must be a number of seconds above 0, not {given!r}")
         asked_for_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
         launched = "LOCAL_RANK" in os.environ  # without a GPU accelerate would leave each rank alone
-        self._state: Any = PartialState(
+        state: Any = PartialState(
             cpu=asked_for_cpu or (launched and not torch.cuda.is_available()),
             timeout=timedelta(seconds=self._patience),
         )
-        self.rank = int(self._state.process_index)
-        self.count = int(self._state.num_processes)
+        self.rank = int(state.process_index)
+        self.count = int(state.num_processes)
         self.first = self.rank == 0
+        self.device = str(state.device)  # as torch names it
         self.sharded = False
-
-    @property
-    def device(self) -> str:
-        """This rank's device, as torch names it."""
-        return str(self._state.device)
+        self.first_rank_first = state.main_process_first  # a context: the first rank goes through it before the others
+        self.wait_for_all = state.wait_for_everyone
 
     # -- the model -----------------------------------------------------------------------------------------
 
@@ -94,7 +97,7 @@ class Ranks:
         norm: Any = nn.utils.clip_grad_norm_(parameters, most)
         return float(norm.full_tensor() if self.sharded else norm)
 
-    def gathered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def gather(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights or moments in full; where they are sharded, on the CPU of the first rank and empty on the others.
 
         Names of one object (tied weights) stay so. All ranks must call it, with the same names.
@@ -109,7 +112,7 @@ class Ranks:
                 found[id(each)] = full
         return {name: found[id(each)] for name, each in tensors.items()}
 
-    def part(self, whole: Tensor, like: Tensor) -> Tensor:
+    def local_part(self, whole: Tensor, like: Tensor) -> Tensor:
         """This rank's slice of a tensor that goes with the parameter `like`; all of it where nothing is sharded."""
         if not self.sharded or whole.shape != like.shape:
             return whole
@@ -120,11 +123,6 @@ class Ranks:
         made: Tensor = distribute_tensor(on_device, sharded.device_mesh, sharded.placements, src_data_rank=None)
         return made
 
-    def load(self, module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-        """Put whole weights into the module."""
-        held = module.state_dict()
-        module.load_state_dict({name: self.part(weight, held[name]) for name, weight in weights.items()})
-
     # -- what ranks tell one another -----------------------------------------------------------------------
 
     def sum(self, value: float) -> float:
@@ -134,15 +132,6 @@ class Ranks:
     def max(self, value: float) -> float:
         """The largest of a number over the ranks."""
         return self._reduced(value, dist.ReduceOp.MAX)
-
-    def first_does(self) -> AbstractContextManager[Any]:
-        """The first rank goes through a block alone, the others after it."""
-        made: AbstractContextManager[Any] = self._state.main_process_first()
-        return made
-
-    def wait(self) -> None:
-        """Until all ranks are here."""
-        self._state.wait_for_everyone()
 
     def _reduced(self, value: float, how: Any) -> float:
         if self.count == 1:
@@ -165,34 +154,22 @@ class Ranks:
         except BaseException as error:
             if self.count == 1:
                 raise
-            if not self._fails_first():
+            try:
+                store: Any = dist.distributed_c10d._get_default_store()
+                fails_first = store.add("exabench/failed", 1) == 1
+            except RuntimeError:  # the store went with the rank, or the launcher, that held it: nobody else can tell
+                fails_first = True
+            if not fails_first:
                 time.sleep(_GRACE)  # torchrun ends all ranks when one has left, so the word comes first
                 raise SystemExit(getattr(error, "exit_code", 1)) from error
-            if not _lost(error):
+            # A message between ranks that failed; gloo has no type of its own for that.
+            is_gloo = isinstance(error, RuntimeError) and "gloo" in str(error).lower()
+            if not is_gloo and not isinstance(error, dist.DistError):
                 raise
             raise OutsideFailed(
                 f"rank {self.rank} of {self.count} lost another one, which was killed or said nothing for "
                 f"{self._patience:g} s; run again to go on from the last checkpoint ({PATIENCE} sets the seconds)"
             ) from error
-
-    def _fails_first(self) -> bool:
-        """Whether no other rank has failed before; also where nobody is left who could tell."""
-        try:
-            store: Any = dist.distributed_c10d._get_default_store()
-            return bool(store.add("exabench/failed", 1) == 1)
-        except RuntimeError:  # the store went with the rank, or the launcher, that held it
-            return True
-
-
-def _seconds() -> float:
-    given = os.environ.get(PATIENCE, "600")
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 1e6:
-        raise BadInput(f"{PATIENCE} must be a number of seconds above 0, not {given!r}")
-    return seconds
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
@@ -202,8 +179,3 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
             yield from child
         else:
             yield from _layers(child)
-
-
-def _lost(error: BaseException) -> bool:
-    """Whether it is a message between ranks that failed; gloo has no type of its own for that."""
-    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())

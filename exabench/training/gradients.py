@@ -8,11 +8,10 @@ drawn from (seed, rank, step, micro-batch), so both passes see the same masks, a
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,18 +20,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from exabench.core.errors import BadInput
 from exabench.models.batches import batches, budget_of
+from exabench.models.learner import Learner
 from exabench.models.loading import out_of_memory
-
-if TYPE_CHECKING:
-    from exabench.models.learner import Learner
-    from exabench.models.templates import ModelInput
-    from exabench.parts.losses import Loss
-    from exabench.training.distributed import Ranks
-    from exabench.training.plan import Steps
-
-_Place: TypeAlias = tuple[int, int]
-"""Step, and the part of it whose micro-batches are counted anew."""
-
+from exabench.models.templates import ModelInput
+from exabench.parts.losses import Loss
+from exabench.training.distributed import Ranks
+from exabench.training.recipe import Steps
 
 CPU_BUDGETS = 4
 """Forwards whose graphs may be alive together on a CPU, which has the memory: caching costs a third of a step."""
@@ -64,12 +57,12 @@ class Gradient:
         self._learner = learner
         self._ranks = ranks
         self.batches = MicroBatches(learner, steps, ranks, seed)
-        self._plain = steps.gradients == "plain" and loss.needs != "targets"
+        self._mode = "cached" if ranks.sharded else steps.gradients
         self._loss: _LossOfLists | _LossOfTexts
         if loss.needs == "targets":
             self._loss = _LossOfTexts(self.batches, loss)
         else:
-            self._loss = _LossOfLists(self.batches, loss, "cached" if ranks.sharded else steps.gradients)
+            self._loss = _LossOfLists(self.batches, loss, self._mode)
 
     def __call__(self, step: int, groups: Sequence[Encoded]) -> float:
         """The mean loss over the groups of all ranks (over tokens, for texts); `groups` are this rank's.
@@ -77,12 +70,12 @@ class Gradient:
         Raises BadInput where one input alone is more than the device holds.
         """
         weight = self._ranks.sum(self._loss.weight(groups))
-        value = self._tried(step, groups, weight)
+        value = self._try_step(step, groups, weight)
         while self._ranks.max(value is None):
             self.batches.budget //= 2
             if self._learner.device.startswith("cuda"):
                 torch.cuda.empty_cache()
-            value = self._tried(step, groups, weight)
+            value = self._try_step(step, groups, weight)
         assert value is not None
         self._ranks.add_gradients(self._learner.module)
         return self._ranks.sum(value)
@@ -97,28 +90,26 @@ class Gradient:
         module.train(trains)
         return value
 
-    def _tried(self, step: int, groups: Sequence[Encoded], weight: float) -> float | None:
-        """This rank's part of the loss, its gradient in the parameters; None where memory ran out."""
+    def _try_step(self, step: int, groups: Sequence[Encoded], weight: float) -> float | None:
+        """This rank's part of the loss, its gradient in the parameters; None where memory ran out and less may do."""
+        device = self._learner.device
         self._learner.module.zero_grad(set_to_none=True)
         try:
             return self._loss.backward(step, groups, weight)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            self._check_that_less_may_help(error, groups)
+            if self._ranks.sharded:
+                what = "the others wait for each of this rank's micro-batches"
+                raise BadInput(f"{device} is out of memory, and {what}; lower steps.batch_tokens") from error
+            longest = max((length for group in groups for length in group.lengths), default=0)
+            if self.batches.budget <= longest:
+                if self._mode == "plain" and isinstance(self._loss, _LossOfLists):
+                    what = f'{device} has no memory for one group; give steps.gradients = "cached"'
+                    raise BadInput(what) from error
+                what = f"{device} has no memory for one input of {longest} tokens; lower max_length"
+                raise BadInput(what) from error
         return None  # out here, so that the traceback no longer holds the tensors of the failed step
-
-    def _check_that_less_may_help(self, error: BaseException, groups: Sequence[Encoded]) -> None:
-        device = self._learner.device
-        if self._ranks.sharded:
-            what = "the others wait for each of this rank's micro-batches"
-            raise BadInput(f"{device} is out of memory, and {what}; lower steps.batch_tokens") from error
-        longest = max((length for group in groups for length in group.lengths), default=0)
-        if self.batches.budget > longest:
-            return
-        if self._plain:
-            raise BadInput(f'{device} has no memory for one group; give steps.gradients = "cached"') from error
-        raise BadInput(f"{device} has no memory for one input of {longest} tokens; lower max_length") from error
 
 
 class MicroBatches:
@@ -151,41 +142,39 @@ class MicroBatches:
             chunks += [np.zeros(0, np.int64)] * missing
         return chunks
 
-    def scores(self, place: _Place, number: int, items: Sequence[ModelInput]) -> Tensor:
-        """Scores float32 `[n]` of micro-batch `number`; of none, after a forward whose result is thrown away."""
-        with self._masks(place, number):
-            scores = self.learner.module(*self.learner.inputs(items or [self.learner.blank]))
-        return scores.float()[: len(items)]
+    def forward(
+        self, step: int, part: int, number: int, items: Sequence[ModelInput], targets: Tensor | None = None
+    ) -> Tensor:
+        """The scores float32 `[n]` of micro-batch `number` in a part of a step.
 
-    def scores_in_order(self, place: _Place, items: Sequence[ModelInput], chunks: Sequence[np.ndarray]) -> Tensor:
-        """The scores of items in their order, float32 `[n]`."""
-        rows = [self.scores(place, n, [items[i] for i in chunk]) for n, chunk in enumerate(chunks)]
+        With `targets` int64 `[n, t]`, the logits `[n, t, vocabulary]` of writing them. No item at all is a forward
+        whose result is thrown away.
+        """
+        place = (self._seed, self._ranks.rank, step, part, number)
+        seed = hashlib.blake2b(repr(place).encode(), digest_size=7).digest()
+        torch.manual_seed(int.from_bytes(seed, "big"))
+        inputs = self.learner.inputs(items or [self.learner.blank])
+        device = torch.device(self.learner.device).type
+        with torch.autocast(device, dtype=self._autocast, enabled=self._autocast is not None):
+            result: Tensor = self.learner.module(*inputs, targets)
+        if targets is not None:
+            return result
+        return result.float()[: len(items)]
+
+    def scores(self, step: int, part: int, items: Sequence[ModelInput], chunks: Sequence[np.ndarray]) -> Tensor:
+        """The scores float32 `[n]` of items in their order, which go through the model by `chunks`."""
+        rows = [self.forward(step, part, n, [items[i] for i in chunk]) for n, chunk in enumerate(chunks)]
         back = torch.from_numpy(np.argsort(np.concatenate(chunks)))
         return torch.cat(rows)[back.to(rows[0].device)]
 
-    def logits(self, place: _Place, number: int, items: Sequence[ModelInput], targets: Tensor) -> Tensor:
-        """Logits `[n, t, vocabulary]` of writing `targets` int64 `[n, t]`."""
-        with self._masks(place, number):
-            logits: Tensor = self.learner.module(*self.learner.inputs(items), targets)
-        return logits
 
-    @contextlib.contextmanager
-    def _masks(self, place: _Place, number: int) -> Iterator[None]:
-        """torch's generator as this micro-batch always finds it, and the lower precision where one is asked for."""
-        where = (self._seed, self._ranks.rank, *place, number)
-        torch.manual_seed(int.from_bytes(hashlib.blake2b(repr(where).encode(), digest_size=7).digest(), "big"))
-        device = torch.device(self.learner.device).type
-        with torch.autocast(device, dtype=self._autocast, enabled=self._autocast is not None):
-            yield
-
-
+@dataclass(frozen=True)
 class _LossOfLists:
     """A loss on the scores of whole groups."""
 
-    def __init__(self, micro_batches: MicroBatches, loss: Loss, mode: str) -> None:
-        self._batches = micro_batches
-        self._loss = loss
-        self._mode = mode
+    batches: MicroBatches
+    loss: Loss
+    mode: str
 
     def weight(self, groups: Sequence[Encoded]) -> float:
         """The number of groups."""
@@ -194,48 +183,43 @@ class _LossOfLists:
     def backward(self, step: int, groups: Sequence[Encoded], weight: float) -> float:
         """Groups with their graphs alive, as many as the budget takes, or all of them cached."""
         longest = max((sum(group.lengths) for group in groups), default=0)
-        if self._mode == "cached" or (self._mode == "auto" and longest > self._batches.kept):
-            return self._cached((step, 0), groups, weight)
+        if self.mode == "cached" or (self.mode == "auto" and longest > self.batches.kept):
+            return self._part(step, 0, groups, weight, cached=True)
         value = 0.0
-        for number, some in enumerate(_by_tokens(groups, self._batches.kept)):
-            value += self._plain((step, number), some, weight)
+        for part, some in enumerate(_by_tokens(groups, self.batches.kept)):
+            value += self._part(step, part, some, weight, cached=False)
         return value
 
     def value(self, groups: Sequence[Encoded]) -> float:
         """The sum over groups; one by one, so that rounding does not depend on which are looked at together."""
-        items = _items(groups)
-        scores = self._batches.scores_in_order((0, 0), items, self._chunks(items))
+        items, chunks = self._chunked(groups)
+        scores = self.batches.scores(0, 0, items, chunks)
         total = 0.0
         for row, group in zip(scores.split([len(group.items) for group in groups]), groups, strict=True):
-            total += float(self._loss(*_padded_lists(row, [group])))
+            total += float(self.loss(*_padded_lists(row, [group])))
         return total
 
-    def _plain(self, place: _Place, groups: Sequence[Encoded], weight: float) -> float:
-        items = _items(groups)
-        scores = self._batches.scores_in_order(place, items, self._chunks(items))
-        value = self._loss(*_padded_lists(scores, groups)).sum() / weight
-        value.backward()
-        return float(value.detach())
-
-    def _cached(self, place: _Place, groups: Sequence[Encoded], weight: float) -> float:
-        """The same gradient with no graph but one micro-batch's."""
-        items = _items(groups)
-        chunks = self._chunks(items)
+    def _part(self, step: int, part: int, groups: Sequence[Encoded], weight: float, *, cached: bool) -> float:
+        """The loss of some groups and its gradient: with all graphs alive, or `cached`, one micro-batch at a time."""
+        items, chunks = self._chunked(groups)
         if not chunks:
             return 0.0
-        with torch.no_grad():
-            scores = self._batches.scores_in_order(place, items, chunks)
-        scores.requires_grad_()
-        value = self._loss(*_padded_lists(scores, groups)).sum() / weight if groups else scores.sum()
+        with torch.set_grad_enabled(not cached):
+            scores = self.batches.scores(step, part, items, chunks)
+        if cached:
+            scores.requires_grad_()
+        value = self.loss(*_padded_lists(scores, groups)).sum() / weight if groups else scores.sum()
         value.backward()
-        gradient = torch.zeros_like(scores) if scores.grad is None else scores.grad
-        for number, chunk in enumerate(chunks):
-            again = self._batches.scores(place, number, [items[i] for i in chunk])
-            again.backward(gradient[torch.from_numpy(chunk).to(gradient.device)])
+        if cached:
+            gradient = torch.zeros_like(scores) if scores.grad is None else scores.grad
+            for number, chunk in enumerate(chunks):
+                again = self.batches.forward(step, part, number, [items[i] for i in chunk])
+                again.backward(gradient[torch.from_numpy(chunk).to(gradient.device)])
         return float(value.detach())
 
-    def _chunks(self, items: Sequence[ModelInput]) -> list[np.ndarray]:
-        return self._batches.cut([len(item.ids) for item in items])
+    def _chunked(self, groups: Sequence[Encoded]) -> tuple[list[ModelInput], list[np.ndarray]]:
+        items = [item for group in groups for item in group.items]
+        return items, self.batches.cut([len(item.ids) for item in items])
 
 
 class _LossOfTexts:
@@ -265,23 +249,17 @@ class _LossOfTexts:
 
     def _losses(self, step: int, groups: Sequence[Encoded]) -> Iterator[Tensor]:
         """Each micro-batch's sum of weighted token losses."""
-        learner = self._batches.learner
-        items = _items(groups)
+        items = [item for group in groups for item in group.items]
         texts = [target for group in groups for target in group.targets]
         lengths = [length for group in groups for length in group.lengths]
         for number, chunk in enumerate(self._batches.cut(lengths)):
-            read = [items[i] for i in chunk] or [learner.blank]
-            targets = learner.targets([texts[i] for i in chunk] or [np.zeros(1, np.int64)])
+            targets = self._batches.learner.targets([texts[i] for i in chunk] or [np.zeros(1, np.int64)])
             weights = (targets >= 0).float()
             weights[:, 0] *= self._label_weight
             if not len(chunk):
                 weights *= 0  # only so that this rank goes along
-            logits = self._batches.logits((step, 0), number, read, targets)
+            logits = self._batches.forward(step, 0, number, [items[i] for i in chunk], targets)
             yield self._loss(logits, targets, weights).sum()
-
-
-def _items(groups: Sequence[Encoded]) -> list[ModelInput]:
-    return [item for group in groups for item in group.items]
 
 
 def _padded_lists(scores: Tensor, groups: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:

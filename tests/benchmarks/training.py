@@ -35,8 +35,8 @@ from exabench.tasks.collections import open_collection
 from exabench.training.distributed import Ranks
 from exabench.training.gradients import Encoded, Gradient
 from exabench.training.groups import Group
-from exabench.training.optimisers import optimiser_of
-from exabench.training.plan import Steps
+from exabench.training.loop import optimiser_of
+from exabench.training.recipe import Steps
 from exabench.training.start_model import prepare
 
 GROUPS, PASSAGES, LENGTH, ROUNDS = 4, 30, 256, 2

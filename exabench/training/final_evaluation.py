@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,7 @@ from exabench.measure.statistics import holm, paired_test
 from exabench.parts.assembly import reranker
 from exabench.parts.retrievers import RETRIEVERS
 from exabench.tasks.catalogue import single_task
-
-if TYPE_CHECKING:
-    from exabench.training.plan import Check, Plan
+from exabench.training.recipe import Check, Plan
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class BaselineComparison:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResult:
     """What the model got over one frozen list of candidates, against their own order and its own starting point.
 
     `published` is the number that the recipe is to reproduce: `value` and `source`.
@@ -53,40 +51,31 @@ class Checked:
     start: BaselineComparison | None = None
     published: Mapping[str, Any] | None = None
 
-    @classmethod
-    def of(cls, result: Result, start: Result | None = None, published: Mapping[str, Any] | None = None) -> Checked:
-        """The headline metric of a Result. Raises BadInput for a `start` that was measured on something else."""
-        measured = result.measurement
-        metric = measured.headline
-        gain = result.gain
-        first_stage = BaselineComparison(
-            result.first_stage[metric], gain["difference"], tuple(gain["interval"]), gain["p"]
-        )
-        return cls(
-            task=result.task,
-            candidates=result.candidates.name,
-            depth=result.candidates.depth,
-            metric=metric,
-            queries=measured.queries,
-            value=measured[metric],
-            interval=measured.interval,
-            first_stage=first_stage,
-            start=_against(result, start) if start else None,
-            published=published,
-        )
 
-
-def _against(result: Result, start: Result) -> BaselineComparison:
+def check_result(result: Result, start: Result, published: Mapping[str, Any] | None = None) -> CheckResult:
+    """The headline metric of a Result, beside that of the starting point on the same candidates and queries."""
     metric = result.measurement.headline
+    gain = result.gain
     ours = result.measurement.per_query[metric]
     theirs = start.measurement.per_query[metric]
-    if result.candidates.digest != start.candidates.digest or ours.keys() != theirs.keys():
-        raise BadInput(f"{result.task}: the model and its start were measured on different candidates or queries")
     test = paired_test([np.array([*ours.values()])], [np.array([theirs[query] for query in ours])])
-    return BaselineComparison(start[metric], test.difference, test.interval, test.p)
+    return CheckResult(
+        task=result.task,
+        candidates=result.candidates.name,
+        depth=result.candidates.depth,
+        metric=metric,
+        queries=result.measurement.queries,
+        value=result[metric],
+        interval=result.interval,
+        first_stage=BaselineComparison(
+            result.first_stage[metric], gain["difference"], tuple(gain["interval"]), gain["p"]
+        ),
+        start=BaselineComparison(start[metric], test.difference, test.interval, test.p),
+        published=published,
+    )
 
 
-def run_checks(plan: Plan, model: Path, lock: Path, data: Path | None, progress: Progress) -> list[Checked]:
+def run_checks(plan: Plan, model: Path, lock: Path, data: Path | None, progress: Progress) -> list[CheckResult]:
     """Every check of the plan, the model read from its folder as others will read it; p-values corrected over all.
 
     Checks that differ by their metric alone share one ranking. One whose collection is not at hand is left out, which
@@ -94,7 +83,7 @@ def run_checks(plan: Plan, model: Path, lock: Path, data: Path | None, progress:
     """
     models: list[Any] = []
     rankings: dict[tuple[str, str, int], Any] = {}
-    found = []
+    results = []
     for done, check in enumerate(plan.checks, 1):
         over = (check.task, check.candidates, check.depth)
         if over not in rankings:
@@ -104,27 +93,32 @@ def run_checks(plan: Plan, model: Path, lock: Path, data: Path | None, progress:
                 progress(done, len(plan.checks), f"check on {check.task} left out: {error}")
                 continue
             if not models:
-                models = [reranker(plan.reranker, model=str(model), **plan.options), _start(plan, lock)]
+                given: dict[str, Any] = {"model": plan.model, "revision": plan.revision, "lock": lock}
+                try:
+                    start_model = reranker(plan.reranker, **given, **plan.options)
+                except BadInput:  # its head is new: it began as the bi-encoder that its weights were
+                    start_model = reranker("bi_encoder", **given)
+                models = [reranker(plan.reranker, model=str(model), **plan.options), start_model]
             rankings[over] = evaluator, [evaluator.rerank(one, plan.recipe.name)[0] for one in models]
         evaluator, runs = rankings[over]
         measured = evaluator.by(check.metric)
-        result, before = (measured.result(plan.recipe.name, "model", run) for run in runs)
+        result, start = (measured.result(plan.recipe.name, "model", run) for run in runs)
         published = None if check.value is None else {"value": check.value, "source": check.source}
-        found.append(Checked.of(result, before, published))
+        results.append(check_result(result, start, published))
         progress(done, len(plan.checks), f"checked on {check.task}")
-    return corrected(found)
+    return correct(results)
 
 
-def corrected(checks: Sequence[Checked]) -> list[Checked]:
+def correct(checks: Sequence[CheckResult]) -> list[CheckResult]:
     """Holm's correction over the checks of one training: once for all first stages, once for all starts."""
     first_stages = iter(holm([check.first_stage.p for check in checks]))
     starts = iter(holm([check.start.p for check in checks if check.start]))
-    done = []
+    results = []
     for check in checks:
         first_stage = replace(check.first_stage, p_holm=next(first_stages))
-        start = replace(check.start, p_holm=next(starts)) if check.start else None
-        done.append(replace(check, first_stage=first_stage, start=start))
-    return done
+        start = check.start and replace(check.start, p_holm=next(starts))
+        results.append(replace(check, first_stage=first_stage, start=start))
+    return results
 
 
 def _evaluator(check: Check, lock: Path, data: Path | None) -> RerankEvaluator:
@@ -138,12 +132,3 @@ def _evaluator(check: Check, lock: Path, data: Path | None) -> RerankEvaluator:
     else:
         raise BadInput(f"{check.candidates!r} is no first stage, and no run {file.name} lies beside the collection")
     return RerankEvaluator(task, *frozen, data, lock)
-
-
-def _start(plan: Plan, lock: Path) -> Any:
-    """What the model began as: the same reranker, or where its head is new the bi-encoder that its weights were."""
-    given: dict[str, Any] = {"model": plan.model, "revision": plan.revision, "lock": lock}
-    try:
-        return reranker(plan.reranker, **given, **plan.options)
-    except BadInput:
-        return reranker("bi_encoder", **given)

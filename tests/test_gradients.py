@@ -14,8 +14,8 @@ from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
 from exabench.parts.assembly import reranker
 from exabench.parts.losses import LOSSES
-from exabench.training.dev_evaluation import scores_of
 from exabench.training.distributed import Ranks
+from exabench.training.evaluation import scores_of
 from exabench.training.groups import Group
 
 GROUP_LOSSES = sorted(name for name in LOSSES if LOSSES[name].needs != "targets")
@@ -159,7 +159,7 @@ def test_masks_belong_to_seed_rank_step_and_micro_batch(bert):
         ranks = Ranks()
         ranks.rank = rank
         made = gradient_of(bert, "ranknet", ranks=ranks, batch_tokens=90)
-        made.batches._seed = seed
+        made.batches.seed = seed
         torch.manual_seed(random.randrange(1 << 30))  # what was drawn before does not matter
         made(step, given)
         return gradients(bert)
@@ -337,7 +337,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(bert):
 def test_ranks_that_hold_parts_of_one_model_do_not_halve_alone(bert):
     alone = Ranks()
     shared = SimpleNamespace(
-        **{"sharded": True, "count": 2, "rank": 0, "sum": float, "max": alone.max},
+        **{"sharded": True, "count": 2, "rank": 0, "reduce": alone.reduce},
         add_gradients=lambda module: None,
     )
     made = gradient_of(bert, "ranknet", ranks=shared, batch_tokens=512)

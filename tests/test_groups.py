@@ -7,14 +7,14 @@ from fits import ROWS, contrastive, explanations, listwise, recipe, scored, writ
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.parts.losses import LOSSES
-from exabench.training.groups import FITS, groups_of
+from exabench.training.groups import FAMILIES_FOR, groups_of
 from exabench.training.recipe import train_recipe
 
 NEEDS = {"targets": "lm", "binary": "pointwise", "positive": "lce", "order": "ranknet", "scores": "kl"}
 
 
 def made(folder, tables, needs, *, dev=None, **data):
-    """Fitted groups, those held out, and their sources; `tables` by name: a family, and the rows of its splits."""
+    """FitResult groups, those held out, and their sources; `tables` by name: a family, and the rows of its splits."""
     release = folder if (folder / "manifest.json").is_file() else write_release(folder, tables)
     given = [{"release": str(release), "table": name, **data} for name in tables]
     file = recipe(folder / "recipe.toml", given, loss={"part": NEEDS[needs]}, dev=dev or {})
@@ -145,13 +145,13 @@ def test_a_query_that_is_held_out_is_fitted_nowhere(tmp_path):
 # -- what cannot be learnt -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("needs", sorted(FITS))
+@pytest.mark.parametrize("needs", sorted(FAMILIES_FOR))
 @pytest.mark.parametrize("family", sorted(ROWS))
 def test_a_family_that_has_not_what_a_loss_needs_is_one_line(tmp_path, needs, family):
     def ask():
         return one(tmp_path, family, ROWS[family](3), needs)
 
-    if family in FITS[needs]:
+    if family in FAMILIES_FOR[needs]:
         assert len(ask()) == 3
         return
     with pytest.raises(BadInput, match=f"table holds {family}, but loss {NEEDS[needs]} needs ") as error:
@@ -160,7 +160,7 @@ def test_a_family_that_has_not_what_a_loss_needs_is_one_line(tmp_path, needs, fa
 
 
 def test_every_loss_needs_something_that_families_have():
-    assert {LOSSES[name].needs for name in LOSSES} <= set(FITS)
+    assert {LOSSES[name].needs for name in LOSSES} <= set(FAMILIES_FOR)
 
 
 def broken(family, **values):

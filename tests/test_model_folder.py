@@ -31,8 +31,8 @@ from exabench.core.rows import Release
 from exabench.hub import client as hub
 from exabench.hub.cards import model_card, model_template
 from exabench.training.curves import Curves, Point
-from exabench.training.final_evaluation import BaselineComparison, CheckResult, check_result, correct
-from exabench.training.groups import Source
+from exabench.training.evaluation import BaselineComparison, CheckResult, check_result_of, correct_p_values
+from exabench.training.groups import TrainingSource
 from exabench.training.model_folder import recipe_text, write_folder
 from exabench.training.recipe import Data
 
@@ -79,7 +79,8 @@ def written(to: Path, weights: Path, release: Release, curves: Path, *, save: An
         drawn.resume()
         for step in range(1, 5):
             drawn.add(Point(step, step / 2, 8 * step, 1 / step, 5e-5, 1.0, 0.25 * step if step % 2 == 0 else None))
-    checks = correct([check("scifact", 0.01, 0.04), check("nfcorpus", 0.02), check("trec-dl-2019", 0.3, 0.0002)])
+    checks = [check("scifact", 0.01, 0.04), check("nfcorpus", 0.02), check("trec-dl-2019", 0.3, 0.0002)]
+    correct_p_values(checks)
     report: dict[str, Any] = {
         "name": "local/small",
         "title": "A small cross-encoder",
@@ -91,7 +92,7 @@ def written(to: Path, weights: Path, release: Release, curves: Path, *, save: An
         "recipe": RECIPE,
         "fingerprint": digest_of(RECIPE),
         "base": {"model": "owner/start", "revision": "a" * 40, "licence": "mit"},
-        "data": [Source(release, Data(release="owner/toy", table="first"), 2).as_json()],
+        "data": [TrainingSource(release, Data(release="owner/toy", table="first"), 2).as_json()],
         "seed": 7,
         "steps": 4,
         "epochs": 2,
@@ -272,12 +273,12 @@ def test_a_recipe_is_read_back_as_it_was(values):
 
 def test_a_check_says_how_much_is_gained_over_the_first_stage_and_over_the_start():
     best, first, worst = (evaluate(name, ["mini"])["mini"] for name in ("oracle", "unchanged", "reversed"))
-    found = check_result(best, first, {"value": 0.9, "source": "a paper"})
+    found = check_result_of(best, first, {"value": 0.9, "source": "a paper"})
     assert found.value == best[found.metric] and found.interval == best.interval
     assert found.first_stage == found.start  # the start left everything as it was
     assert found.first_stage.difference == pytest.approx(best[found.metric] - first[found.metric])
     assert 0 < found.first_stage.p < 0.05
-    lost = check_result(worst, best)
+    lost = check_result_of(worst, best)
     assert (
         lost.start.difference == pytest.approx(worst[found.metric] - best[found.metric])
         and lost.start.value == best[found.metric]
@@ -285,7 +286,8 @@ def test_a_check_says_how_much_is_gained_over_the_first_stage_and_over_the_start
 
 
 def test_p_values_are_corrected_over_all_checks():
-    checks = correct([check("scifact", 0.01, 0.04), check("nfcorpus", 0.02), check("trec-dl-2019", 0.3, 0.0002)])
+    checks = [check("scifact", 0.01, 0.04), check("nfcorpus", 0.02), check("trec-dl-2019", 0.3, 0.0002)]
+    correct_p_values(checks)
     assert [each.first_stage.p_holm for each in checks] == pytest.approx([0.03, 0.04, 0.3])
     assert [each.start and each.start.p_holm for each in checks] == [0.04, None, 0.0004]
 

@@ -15,7 +15,7 @@ from models import bert_tokenizer, bpe_tokenizer, real_t5_tokenizer, t5_tokenize
 
 from exabench.core.nouns import Passage, Query
 from exabench.parts.losses import LOSSES
-from exabench.training.dev_evaluation import held_out_ndcg
+from exabench.training.evaluation import held_out_ndcg
 from exabench.training.groups import Group
 from exabench.training.loop import optimiser_of
 from exabench.training.recipe import Steps

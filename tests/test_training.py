@@ -45,9 +45,9 @@ from exabench.parts.assembly import reranker
 from exabench.parts.losses import LOSSES
 from exabench.training import train
 from exabench.training.curves import Curves
-from exabench.training.dev_evaluation import gains_of, ndcg, scores_of
 from exabench.training.distributed import Ranks
-from exabench.training.loading import Loading
+from exabench.training.evaluation import gains_of, ndcg, scores_of
+from exabench.training.groups import GroupLoader
 from exabench.training.loop import rate_at
 from exabench.training.order import Order
 from exabench.training.recipe import Steps, train_recipe
@@ -330,7 +330,7 @@ def test_the_folder_tells_the_digest_of_the_order(place, whole):
 def test_ranks_share_each_step_between_them(place, tmp_path):
     run = parts(place / "recipe.toml", tmp_path / "run")
     order = Order(len(run.groups), 3, 5)
-    loading = Loading(run.learner, run.groups, order, written=False, loaders=1)
+    loading = GroupLoader(run.learner, run.groups, order, written=False, loaders=1)
     ranks = [Ranks(), Ranks()]
     for number, one in enumerate(ranks):
         one.rank, one.count = number, 2
@@ -347,7 +347,7 @@ def test_a_loader_that_fails_is_heard_and_leaves_no_thread(place, tmp_path):
         def read(self, number, epoch):
             raise BadInput("this row cannot be read", id=str(number))
 
-    loading = Loading(run.learner, Broken(), Order(9, 0, 3), written=False, loaders=3)
+    loading = GroupLoader(run.learner, Broken(), Order(9, 0, 3), written=False, loaders=3)
     with pytest.raises(BadInput, match="this row cannot be read"):
         list(loading.steps(0, 3, Ranks()))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]

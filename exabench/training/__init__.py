@@ -6,10 +6,12 @@ head had to be made), checkpoints/, curves.csv, and model/: all that is publishe
 
 from __future__ import annotations
 
+import platform
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +24,18 @@ from exabench.models.costs import hardware
 from exabench.parts.assembly import check_part
 from exabench.parts.losses import LOSSES
 from exabench.parts.rerankers import RERANKERS
-from exabench.training.dev_evaluation import make_evaluation
 from exabench.training.distributed import Ranks
-from exabench.training.final_evaluation import CheckResult, run_checks
+from exabench.training.evaluation import CheckResult, make_evaluation, run_checks
 from exabench.training.gradients import Gradient
-from exabench.training.groups import groups_of
-from exabench.training.loading import Loading
+from exabench.training.groups import GroupLoader, groups_of
 from exabench.training.loop import Fit
-from exabench.training.model_folder import versions, write_folder
+from exabench.training.model_folder import write_folder
 from exabench.training.order import Order
 from exabench.training.recipe import Plan as Plan
 from exabench.training.recipe import train_recipe as train_recipe
-from exabench.training.start_model import load_start, trainable
+from exabench.training.start_model import load_start, trainable_class
+
+LIBRARIES = ("accelerate", "exabench", "safetensors", "tokenizers", "torch", "transformers")
 
 
 @dataclass(frozen=True)
@@ -88,18 +90,33 @@ def train(
         plan = train_recipe(recipe, overrides)
         loss = _loss(plan)
         with ranks.first_rank_first():  # it looks commits up, downloads, makes start/; the others find all of it there
-            lock = _lock(plan, folder, ranks)
+            lock = folder / "recipe.lock.json"
+            locked = read_json(lock) if lock.is_file() else {}
+            fingerprint = plan.recipe.fingerprint
+            if locked and locked.get("fingerprint") != fingerprint:
+                if (folder / "checkpoints").is_dir():
+                    name = locked.get("name")
+                    what = f"holds the run of another recipe ({name}), or of other values; give each a folder"
+                    raise BadInput(what, file=folder)
+                shutil.rmtree(folder / "start", ignore_errors=True)  # nothing was fitted yet: the recipe was mended
+            if ranks.first:
+                source = {
+                    "name": plan.recipe.name,
+                    "recipe": plan.recipe.values,
+                    "fingerprint": fingerprint,
+                }
+                write(lock, json_text({**locked, **source}))
             groups, held_out, sources = groups_of(plan, loss.needs, lock)
             start = load_start(plan, folder, lock, tuple(devices) or (ranks.device,))
         learner = start.learner
         if plan.steps.sharded:
             ranks.shard(learner.module)
         order = Order(len(groups), plan.seed, plan.steps.groups)
-        loading = Loading(learner, groups, order, written=loss.needs == "targets", loaders=plan.steps.loaders)
+        loader = GroupLoader(learner, groups, order, written=loss.needs == "targets", loaders=plan.steps.loaders)
         gradient = Gradient(learner, loss, plan.steps, ranks, plan.seed)
         with ranks.first_rank_first():
-            dev = make_evaluation(plan, learner, held_out, loading, gradient, collections)
-        fit = Fit(plan, learner, gradient, folder, ranks).run(loading, dev, progress)
+            dev = make_evaluation(plan, learner, held_out, loader, gradient, collections)
+        fit = Fit(plan, learner, gradient, folder, ranks).run(loader, dev, progress)
 
         checks: list[CheckResult] = []
         report = {
@@ -111,7 +128,7 @@ def train(
             "reranker": plan.reranker,
             "options": plan.options,
             "recipe": plan.recipe.values,
-            "fingerprint": plan.recipe.fingerprint,
+            "fingerprint": fingerprint,
             "base": {"model": start.model, "revision": start.revision, "licence": start.licence},
             "data": [source.as_json() for source in sources],
             "seed": plan.seed,
@@ -126,7 +143,7 @@ def train(
                 "values": list(fit.journal.values.items()),
             },
             "hardware": hardware(),
-            "versions": versions(),
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         }
 
         def write_model() -> None:
@@ -153,7 +170,7 @@ def planned(plan: Plan) -> dict[str, Any]:
 
     Raises BadInput for options that reranker or loss do not have, and for data that cannot be learnt from.
     """
-    trainable(plan)
+    trainable_class(plan)
     check_part(RERANKERS, plan.reranker, {"model": plan.model, **plan.options})
     groups, held, sources = groups_of(plan, _loss(plan).needs)
     order = Order(len(groups), plan.seed, plan.steps.groups)
@@ -170,24 +187,10 @@ def planned(plan: Plan) -> dict[str, Any]:
 
 def _loss(plan: Plan) -> Any:
     """The plan's loss with its options. Raises UnknownName, BadInput for options that it does not take."""
-    name = plan.loss["part"]
+    options = dict(plan.loss)
+    name = options.pop("part")
     part = LOSSES[name]
     try:
-        return make(f"loss {name}", part, {}, plan.loss_options)
+        return make(f"loss {name}", part, {}, options)
     except BadInput as error:
         raise BadInput(str(error), file=plan.recipe.file) from error
-
-
-def _lock(plan: Plan, folder: Path, ranks: Ranks) -> Path:
-    """The run's lock: its recipe, and the commits that were looked up for it. Raises BadInput for another recipe's."""
-    lock = folder / "recipe.lock.json"
-    held = read_json(lock) if lock.is_file() else {}
-    if held and held.get("fingerprint") != plan.recipe.fingerprint:
-        if (folder / "checkpoints").is_dir():
-            what = f"holds the run of another recipe ({held.get('name')}), or of other values; give each a folder"
-            raise BadInput(what, file=folder)
-        shutil.rmtree(folder / "start", ignore_errors=True)  # nothing was fitted yet: the recipe was mended
-    if ranks.first:
-        own = {"name": plan.recipe.name, "recipe": plan.recipe.values, "fingerprint": plan.recipe.fingerprint}
-        write(lock, json_text({**held, **own}))
-    return lock

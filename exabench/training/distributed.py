@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from exabench.core.errors import BadInput, OutsideFailed
 
-PATIENCE = "EXABENCH_RANK_TIMEOUT"
+TIMEOUT = "EXABENCH_RANK_TIMEOUT"
 """The seconds (600 where it is not set) that ranks wait for one another before all of them end."""
 
 _GRACE = 2.0  # seconds in which the rank that failed first says why, before the others leave
@@ -35,13 +35,13 @@ class Ranks:
     def __init__(self) -> None:
         from accelerate import PartialState
 
-        given = os.environ.get(PATIENCE, "600")
+        given = os.environ.get(TIMEOUT, "600")
         try:
             self._patience = float(given)
         except ValueError:
             self._patience = 0.0
         if not 0 < self._patience < 1e6:
-            raise BadInput(f"{PATIENCE} must be a number of seconds above 0, not {given!r}")
+            raise BadInput(f"{TIMEOUT} must be a number of seconds above 0, not {given!r}")
         asked_for_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
         launched = "LOCAL_RANK" in os.environ  # without a GPU accelerate would leave each rank alone
         state: Any = PartialState(
@@ -125,19 +125,12 @@ class Ranks:
 
     # -- what ranks tell one another -----------------------------------------------------------------------
 
-    def sum(self, value: float) -> float:
-        """The sum of a number over the ranks."""
-        return self._reduced(value, dist.ReduceOp.SUM)
-
-    def max(self, value: float) -> float:
-        """The largest of a number over the ranks."""
-        return self._reduced(value, dist.ReduceOp.MAX)
-
-    def _reduced(self, value: float, how: Any) -> float:
+    def reduce(self, value: float, operation: Any = dist.ReduceOp.SUM) -> float:
+        """The sum of a number over the ranks, or what another operation of torch makes of all of them."""
         if self.count == 1:
             return value
         tensor = torch.tensor(float(value), dtype=torch.float64, device=self.device)
-        dist.all_reduce(tensor, how)
+        dist.all_reduce(tensor, operation)
         return float(tensor)
 
     # -- the end -------------------------------------------------------------------------------------------
@@ -168,7 +161,7 @@ class Ranks:
                 raise
             raise OutsideFailed(
                 f"rank {self.rank} of {self.count} lost another one, which was killed or said nothing for "
-                f"{self._patience:g} s; run again to go on from the last checkpoint ({PATIENCE} sets the seconds)"
+                f"{self._patience:g} s; run again to go on from the last checkpoint ({TIMEOUT} sets the seconds)"
             ) from error
 
 

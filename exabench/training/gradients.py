@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -25,26 +25,15 @@ from exabench.models.loading import out_of_memory
 from exabench.models.templates import ModelInput
 from exabench.parts.losses import Loss
 from exabench.training.distributed import Ranks
+from exabench.training.groups import EncodedGroup
 from exabench.training.recipe import Steps
 
 CPU_BUDGETS = 4
 """Forwards whose graphs may be alive together on a CPU, which has the memory: caching costs a third of a step."""
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A group as the model reads it: its items, their labels, and the ids of what is to be written of each."""
-
-    id: str
-    items: Sequence[ModelInput]
-    labels: tuple[float, ...]
-    targets: Sequence[np.ndarray] = ()
-
-    @property
-    def lengths(self) -> list[int]:
-        """Real tokens of each item, read and written."""
-        written = [len(target) for target in self.targets] or [0] * len(self.items)
-        return [len(item.ids) + more for item, more in zip(self.items, written, strict=True)]
+_Place: TypeAlias = tuple[int, int, int]
+"""A micro-batch in a run: the step, a part of the step that is computed alone, and its number in that part."""
 
 
 class Gradient:
@@ -64,23 +53,23 @@ class Gradient:
         else:
             self._loss = _LossOfLists(self.batches, loss, self._mode)
 
-    def __call__(self, step: int, groups: Sequence[Encoded]) -> float:
+    def __call__(self, step: int, groups: Sequence[EncodedGroup]) -> float:
         """The mean loss over the groups of all ranks (over tokens, for texts); `groups` are this rank's.
 
         Raises BadInput where one input alone is more than the device holds.
         """
-        weight = self._ranks.sum(self._loss.weight(groups))
+        weight = self._ranks.reduce(self._loss.weight(groups))
         value = self._try_step(step, groups, weight)
-        while self._ranks.max(value is None):
+        while self._ranks.reduce(value is None):
             self.batches.budget //= 2
             if self._learner.device.startswith("cuda"):
                 torch.cuda.empty_cache()
             value = self._try_step(step, groups, weight)
         assert value is not None
         self._ranks.add_gradients(self._learner.module)
-        return self._ranks.sum(value)
+        return self._ranks.reduce(value)
 
-    def value(self, groups: Sequence[Encoded]) -> float:
+    def value(self, groups: Sequence[EncodedGroup]) -> float:
         """The mean loss over some groups, with no gradient and no dropout; no other rank is asked."""
         module = self._learner.module
         trains = module.training
@@ -90,7 +79,7 @@ class Gradient:
         module.train(trains)
         return value
 
-    def _try_step(self, step: int, groups: Sequence[Encoded], weight: float) -> float | None:
+    def _try_step(self, step: int, groups: Sequence[EncodedGroup], weight: float) -> float | None:
         """This rank's part of the loss, its gradient in the parameters; None where memory ran out and less may do."""
         device = self._learner.device
         self._learner.module.zero_grad(set_to_none=True)
@@ -112,24 +101,27 @@ class Gradient:
         return None  # out here, so that the traceback no longer holds the tensors of the failed step
 
 
+@dataclass
 class MicroBatches:
     """The model on micro-batches, each with the dropout masks that belong to its place in the run.
 
     `budget`: the padded tokens of one forward. Groups whose graphs are alive together have at most `kept` tokens.
     """
 
-    def __init__(self, learner: Learner, steps: Steps, ranks: Ranks, seed: int) -> None:
-        self.learner = learner
-        self.budget = steps.batch_tokens or budget_of(learner.device)
-        self._budgets_kept = CPU_BUDGETS if learner.device == "cpu" and not steps.batch_tokens else 1
-        self._ranks = ranks
-        self._seed = seed
-        self._autocast: Any = getattr(torch, steps.autocast) if steps.autocast else None
+    learner: Learner
+    steps: Steps
+    ranks: Ranks
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.budget = self.steps.batch_tokens or budget_of(self.learner.device)
 
     @property
     def kept(self) -> int:
         """The tokens whose graphs may be alive together."""
-        return self.budget * self._budgets_kept
+        if self.learner.device == "cpu" and not self.steps.batch_tokens:
+            return CPU_BUDGETS * self.budget
+        return self.budget
 
     def cut(self, lengths: Sequence[int]) -> list[np.ndarray]:
         """Positions of items by micro-batch.
@@ -137,33 +129,32 @@ class MicroBatches:
         Sharded, all ranks must go through as many forwards: those with fewer get empty ones at the end.
         """
         chunks = batches(lengths, self.budget)
-        if self._ranks.sharded:
-            missing = int(self._ranks.max(len(chunks))) - len(chunks)
+        if self.ranks.sharded:
+            missing = int(self.ranks.reduce(len(chunks), torch.distributed.ReduceOp.MAX)) - len(chunks)
             chunks += [np.zeros(0, np.int64)] * missing
         return chunks
 
     def forward(
-        self, step: int, part: int, number: int, items: Sequence[ModelInput], targets: Tensor | None = None
+        self, place: _Place, items: Sequence[ModelInput], chunk: np.ndarray, targets: Tensor | None = None
     ) -> Tensor:
-        """The scores float32 `[n]` of micro-batch `number` in a part of a step.
+        """The scores float32 `[n]` of the items of a chunk, with the dropout masks of their place.
 
-        With `targets` int64 `[n, t]`, the logits `[n, t, vocabulary]` of writing them. No item at all is a forward
+        With `targets` int64 `[n, t]`, the logits `[n, t, vocabulary]` of writing them. An empty chunk is a forward
         whose result is thrown away.
         """
-        place = (self._seed, self._ranks.rank, step, part, number)
-        seed = hashlib.blake2b(repr(place).encode(), digest_size=7).digest()
+        seed = hashlib.blake2b(repr((self.seed, self.ranks.rank, *place)).encode(), digest_size=7).digest()
         torch.manual_seed(int.from_bytes(seed, "big"))
-        inputs = self.learner.inputs(items or [self.learner.blank])
+        inputs = self.learner.inputs([items[i] for i in chunk] or [self.learner.blank])
         device = torch.device(self.learner.device).type
-        with torch.autocast(device, dtype=self._autocast, enabled=self._autocast is not None):
+        with torch.autocast(device, torch.bfloat16, enabled=self.steps.autocast == "bfloat16"):
             result: Tensor = self.learner.module(*inputs, targets)
         if targets is not None:
             return result
-        return result.float()[: len(items)]
+        return result.float()[: len(chunk)]
 
     def scores(self, step: int, part: int, items: Sequence[ModelInput], chunks: Sequence[np.ndarray]) -> Tensor:
         """The scores float32 `[n]` of items in their order, which go through the model by `chunks`."""
-        rows = [self.forward(step, part, n, [items[i] for i in chunk]) for n, chunk in enumerate(chunks)]
+        rows = [self.forward((step, part, number), items, chunk) for number, chunk in enumerate(chunks)]
         back = torch.from_numpy(np.argsort(np.concatenate(chunks)))
         return torch.cat(rows)[back.to(rows[0].device)]
 
@@ -176,11 +167,11 @@ class _LossOfLists:
     loss: Loss
     mode: str
 
-    def weight(self, groups: Sequence[Encoded]) -> float:
+    def weight(self, groups: Sequence[EncodedGroup]) -> float:
         """The number of groups."""
         return len(groups)
 
-    def backward(self, step: int, groups: Sequence[Encoded], weight: float) -> float:
+    def backward(self, step: int, groups: Sequence[EncodedGroup], weight: float) -> float:
         """Groups with their graphs alive, as many as the budget takes, or all of them cached."""
         longest = max((sum(group.lengths) for group in groups), default=0)
         if self.mode == "cached" or (self.mode == "auto" and longest > self.batches.kept):
@@ -190,7 +181,7 @@ class _LossOfLists:
             value += self._part(step, part, some, weight, cached=False)
         return value
 
-    def value(self, groups: Sequence[Encoded]) -> float:
+    def value(self, groups: Sequence[EncodedGroup]) -> float:
         """The sum over groups; one by one, so that rounding does not depend on which are looked at together."""
         items, chunks = self._chunked(groups)
         scores = self.batches.scores(0, 0, items, chunks)
@@ -199,7 +190,7 @@ class _LossOfLists:
             total += float(self.loss(*_padded_lists(row, [group])))
         return total
 
-    def _part(self, step: int, part: int, groups: Sequence[Encoded], weight: float, *, cached: bool) -> float:
+    def _part(self, step: int, part: int, groups: Sequence[EncodedGroup], weight: float, *, cached: bool) -> float:
         """The loss of some groups and its gradient: with all graphs alive, or `cached`, one micro-batch at a time."""
         items, chunks = self._chunked(groups)
         if not chunks:
@@ -213,11 +204,11 @@ class _LossOfLists:
         if cached:
             gradient = torch.zeros_like(scores) if scores.grad is None else scores.grad
             for number, chunk in enumerate(chunks):
-                again = self.batches.forward(step, part, number, [items[i] for i in chunk])
+                again = self.batches.forward((step, part, number), items, chunk)
                 again.backward(gradient[torch.from_numpy(chunk).to(gradient.device)])
         return float(value.detach())
 
-    def _chunked(self, groups: Sequence[Encoded]) -> tuple[list[ModelInput], list[np.ndarray]]:
+    def _chunked(self, groups: Sequence[EncodedGroup]) -> tuple[list[ModelInput], list[np.ndarray]]:
         items = [item for group in groups for item in group.items]
         return items, self.batches.cut([len(item.ids) for item in items])
 
@@ -230,11 +221,11 @@ class _LossOfTexts:
         self._loss = loss
         self._label_weight = float(getattr(loss, "label_weight", 1.0))  # of a target's first token
 
-    def weight(self, groups: Sequence[Encoded]) -> float:
+    def weight(self, groups: Sequence[EncodedGroup]) -> float:
         """The sum of the weights of all tokens to write."""
         return sum(len(target) - 1 + self._label_weight for group in groups for target in group.targets)
 
-    def backward(self, step: int, groups: Sequence[Encoded], weight: float) -> float:
+    def backward(self, step: int, groups: Sequence[EncodedGroup], weight: float) -> float:
         """One micro-batch after the other."""
         total = 0.0
         for losses in self._losses(step, groups):
@@ -243,40 +234,41 @@ class _LossOfTexts:
             total += float(value.detach())
         return total
 
-    def value(self, groups: Sequence[Encoded]) -> float:
+    def value(self, groups: Sequence[EncodedGroup]) -> float:
         """The weighted sum over tokens."""
         return sum(float(losses) for losses in self._losses(0, groups))
 
-    def _losses(self, step: int, groups: Sequence[Encoded]) -> Iterator[Tensor]:
+    def _losses(self, step: int, groups: Sequence[EncodedGroup]) -> Iterator[Tensor]:
         """Each micro-batch's sum of weighted token losses."""
-        items = [item for group in groups for item in group.items]
-        texts = [target for group in groups for target in group.targets]
-        lengths = [length for group in groups for length in group.lengths]
+        items: list[ModelInput] = []
+        texts: list[np.ndarray] = []
+        lengths: list[int] = []
+        for group in groups:
+            items += group.items
+            texts += group.targets
+            lengths += group.lengths
         for number, chunk in enumerate(self._batches.cut(lengths)):
             targets = self._batches.learner.targets([texts[i] for i in chunk] or [np.zeros(1, np.int64)])
             weights = (targets >= 0).float()
             weights[:, 0] *= self._label_weight
             if not len(chunk):
                 weights *= 0  # only so that this rank goes along
-            logits = self._batches.forward(step, 0, number, [items[i] for i in chunk], targets)
+            logits = self._batches.forward((step, 0, number), items, chunk, targets)
             yield self._loss(logits, targets, weights).sum()
 
 
-def _padded_lists(scores: Tensor, groups: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
+def _padded_lists(scores: Tensor, groups: Sequence[EncodedGroup]) -> tuple[Tensor, Tensor, Tensor]:
     """Scores, labels and mask `[groups, longest]` of the flat scores of some groups."""
     sizes = [len(group.items) for group in groups]
-    labels = [torch.tensor(group.labels) for group in groups]
-    mask = [torch.ones(size, dtype=torch.bool) for size in sizes]
-    return (
-        pad_sequence(scores.split(sizes), batch_first=True),
-        pad_sequence(labels, batch_first=True).to(scores.device),
-        pad_sequence(mask, batch_first=True).to(scores.device),
-    )
+    rows = pad_sequence(scores.split(sizes), batch_first=True)
+    labels = pad_sequence([torch.tensor(group.labels) for group in groups], batch_first=True)
+    mask = torch.arange(rows.shape[1]) < torch.tensor(sizes)[:, None]
+    return rows, labels.to(rows.device), mask.to(rows.device)
 
 
-def _by_tokens(groups: Sequence[Encoded], budget: int) -> Iterator[list[Encoded]]:
+def _by_tokens(groups: Sequence[EncodedGroup], budget: int) -> Iterator[list[EncodedGroup]]:
     """Groups in order, cut where their tokens go over the budget."""
-    some: list[Encoded] = []
+    some: list[EncodedGroup] = []
     held = 0
     for group in groups:
         size = sum(group.lengths)

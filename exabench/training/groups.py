@@ -1,33 +1,44 @@
-"""Groups: what every family of rows becomes before a loss sees it, a query with passages and their labels."""
+"""Groups: what rows of every family become before a loss sees them, a query with passages and their labels.
+
+The groups of a step become token ids in threads, while the step before is computed.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
 from exabench.core.rows import Release, Row
 from exabench.data.releases import MANIFEST, load
+from exabench.models.learner import Learner
+from exabench.models.templates import ModelInput
+from exabench.training.distributed import Ranks
+from exabench.training.order import Order
 from exabench.training.recipe import Data, Plan
 
-FITS: Mapping[str, tuple[str, ...]] = {
+FAMILIES_FOR: Mapping[str, tuple[str, ...]] = {
     "targets": ("explanations", "contrastive"),
     "binary": ("explanations", "contrastive"),
     "positive": ("contrastive",),
     "order": ("listwise", "contrastive", "scored"),
     "scores": ("scored",),
 }
-"""Which families have what a loss needs."""
+"""The families of rows that have what a loss `needs`."""
 
 WORDS = ("true", "false")
 """The target of a passage that has a label and no text to write: monoT5's two words."""
 
 _CHECKED_COLUMNS = ("id", "target", "positive", "positive_title", "negative_ids", "passage_ids", "scores")
-"""All that tells whether a row can be learnt from; the columns of texts are long, and not read for it."""
+"""All that shows whether a row can be learnt from; the columns of texts are long, and not read for it."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +53,26 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Source:
-    """One table that is learnt from, as the model's card names it: what it is, at which version, and how much of it."""
+class EncodedGroup:
+    """A group as token ids: an input of the model for each passage, its label, and the ids of the text to write."""
+
+    id: str
+    items: Sequence[ModelInput]
+    labels: tuple[float, ...]
+    targets: Sequence[np.ndarray] = ()
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each item, read and written, without padding."""
+        lengths = [len(item.ids) for item in self.items]
+        for place, target in enumerate(self.targets):  # none where nothing is written
+            lengths[place] += len(target)
+        return lengths
+
+
+@dataclass(frozen=True)
+class TrainingSource:
+    """A table of a release that a model was trained on, and the number of its rows, for training.json and the card."""
 
     release: Release
     data: Data
@@ -76,28 +105,28 @@ class _Rows:
     data: Data
 
 
+@dataclass(frozen=True)
 class Groups:
     """The rows of some tables as groups, one table after the other; a row is read from disk when it is asked for."""
 
-    def __init__(self, parts: Sequence[_Rows]) -> None:
-        self._parts = parts
+    parts: Sequence[_Rows]
 
     def __len__(self) -> int:
-        return sum(len(part.numbers) for part in self._parts)
+        return sum(len(part.numbers) for part in self.parts)
 
     def __getitem__(self, number: int) -> Group:
         return self.read(number, 0)
 
     def read(self, number: int, epoch: int) -> Group:
         """Group `number` as it is learnt in an epoch: where a table says so, each draws its own passages of a list."""
-        for part in self._parts:
+        for part in self.parts:
             if 0 <= number < len(part.numbers):
                 return _group(part.rows[part.numbers[number]], part.data, epoch)
             number -= len(part.numbers)
         raise IndexError("there is no group of this number")  # also for negative ones; it ends a loop over all groups
 
 
-def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups, Groups, tuple[Source, ...]]:
+def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups, Groups, tuple[TrainingSource, ...]]:
     """The groups to fit, those held out, and where they came from.
 
     Raises BadInput for a family that lacks what the loss `needs`, for a table without rows and for a row that the loss
@@ -113,8 +142,8 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
         given: dict[str, Any] = {"version": data.version, "lock": None if Path(place).is_dir() else lock}
         rows = load(place, data.table, data.split, **given)
         table = rows.release.tables[data.table]
-        if table.family not in FITS[needs]:
-            families = " or ".join(FITS[needs])
+        if table.family not in FAMILIES_FOR[needs]:
+            families = " or ".join(FAMILIES_FOR[needs])
             what = f"table {data.table} holds {table.family}, but loss {plan.loss['part']} needs {families}"
             raise BadInput(what, file=plan.recipe.file)
         numbers = _matching(rows, data)
@@ -136,10 +165,11 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
 
     evaluates = plan.dev.every > 0
     if evaluates and plan.dev.groups and not any(part.numbers for part in held_out):
-        pairs = [_split_off(part, plan.dev.groups) for part in fitted]
-        fitted = [rest for rest, _ in pairs]
-        held_out = [last for _, last in pairs]
-    sources = tuple(Source(part.rows.release, part.data, len(part.numbers)) for part in fitted)
+        held_out = []
+        for number, part in enumerate(fitted):
+            fitted[number], last = _split_off(part, plan.dev.groups)
+            held_out.append(last)
+    sources = tuple(TrainingSource(part.rows.release, part.data, len(part.numbers)) for part in fitted)
     return Groups(fitted), Groups(held_out), sources
 
 
@@ -160,12 +190,15 @@ def _split_off(part: _Rows, last: int) -> tuple[_Rows, _Rows]:
     start = max(len(part.numbers) // 2, len(part.numbers) - last)
     queries = part.rows.select(part.numbers)["query_id"]
     held_out = set(queries[start:])
-    rest = [number for number, query in zip(part.numbers[:start], queries, strict=False) if query not in held_out]
+    rest = []
+    for number, query in zip(part.numbers[:start], queries, strict=False):
+        if query not in held_out:
+            rest.append(number)
     return replace(part, numbers=rest), replace(part, numbers=part.numbers[start:])
 
 
 def _problem(row: Row, data: Data, needs: str) -> str:
-    """Why a loss with these `needs` cannot learn from a row, of which _CHECKED_COLUMNS are there; empty if it can."""
+    """Why a loss with these `needs` cannot learn from a row, of which `_CHECKED_COLUMNS` are there; empty if it can."""
     if "target" in row:  # explanations
         if needs == "targets" and data.explanations and not row["target"]:
             return "there is no text to write"
@@ -193,21 +226,20 @@ def _group(row: Row, data: Data, epoch: int) -> Group:
 
     if "positive" in row:  # contrastive
         positive = Passage(row["positive_id"], row["positive"], row["positive_title"])
-        columns = zip(row["negative_ids"], row["negatives"], row["negative_titles"], strict=True)
-        negatives = [Passage(*each) for each in columns]
-        places = _places(row, len(negatives), data.passages - 1, data, epoch)
-        passages = (positive, *(negatives[place] for place in places))
-        labels = (1.0, *[0.0] * len(places))
-        return Group(row["id"], query, passages, labels, (WORDS[0], *[WORDS[1]] * len(places)))
+        negatives = list(zip(row["negative_ids"], row["negatives"], row["negative_titles"], strict=True))
+        passages = [positive]
+        for place in _places(row, len(negatives), data.passages - 1, data, epoch):  # the positive is one of `passages`
+            passages.append(Passage(*negatives[place]))
+        others = len(passages) - 1
+        return Group(row["id"], query, tuple(passages), (1.0, *[0.0] * others), (WORDS[0], *[WORDS[1]] * others))
 
     # Listwise and scored: the teacher's scores; of an order without scores, n passages have the labels n, n - 1, ... 1.
-    listed = [Passage(*each) for each in zip(row["passage_ids"], row["passages"], row["titles"], strict=True)]
+    listed = list(zip(row["passage_ids"], row["passages"], row["titles"], strict=True))
     places = _places(row, len(listed), data.passages, data, epoch)
+    labels = [float(label) for label in range(len(places), 0, -1)]
     if "scores" in row:
-        labels = tuple(float(row["scores"][place]) for place in places)
-    else:
-        labels = tuple(float(label) for label in range(len(places), 0, -1))
-    return Group(row["id"], query, tuple(listed[place] for place in places), labels)
+        labels = [float(row["scores"][place]) for place in places]
+    return Group(row["id"], query, tuple(Passage(*listed[place]) for place in places), tuple(labels))
 
 
 def _places(row: Row, count: int, most: int, data: Data, epoch: int) -> Sequence[int]:
@@ -216,5 +248,53 @@ def _places(row: Row, count: int, most: int, data: Data, epoch: int) -> Sequence
         return range(count)
     if not data.draw:
         return range(most)
-    keys = [hashlib.blake2b(f"{row['id']} {epoch} {place}".encode(), digest_size=8).digest() for place in range(count)]
-    return sorted(sorted(range(count), key=keys.__getitem__)[:most])
+
+    def key(place: int) -> bytes:
+        return hashlib.blake2b(f"{row['id']} {epoch} {place}".encode(), digest_size=8).digest()
+
+    drawn = sorted(range(count), key=key)[:most]
+    return sorted(drawn)  # passages stay in the order of their list, which is the teacher's
+
+
+@dataclass(frozen=True)
+class GroupLoader:
+    """The groups of each step as token ids, in the order of an Order.
+
+    `loaders` threads encode steps ahead (0: none does), which moves nothing but time. `written`: the texts to write are
+    encoded, too.
+    """
+
+    learner: Learner
+    groups: Groups
+    order: Order
+    written: bool
+    loaders: int
+
+    def encode(self, group: Group) -> EncodedGroup:
+        """One group as token ids."""
+        items = self.learner.items(group.query, group.passages)
+        targets = self.learner.written(group.targets) if self.written else ()
+        return EncodedGroup(group.id, items, group.labels, targets)
+
+    def ids(self, step: int) -> list[str]:
+        """The ids of all groups of a step, whichever rank has them."""
+        return [self.groups[number].id for number in self.order.groups(step)]
+
+    def steps(self, begin: int, end: int, ranks: Ranks) -> Iterator[list[EncodedGroup]]:
+        """This rank's groups of each step from `begin` up to `end`."""
+        pool = ThreadPoolExecutor(max(1, self.loaders), thread_name_prefix="loader")
+        coming: deque[Future[list[EncodedGroup]]] = deque()
+        try:
+            for step in range(begin, end):
+                coming.append(pool.submit(self._encode_step, step, ranks))
+                if len(coming) > 2 * self.loaders:  # two steps ahead for each thread; with none, this step alone
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _encode_step(self, step: int, ranks: Ranks) -> list[EncodedGroup]:
+        epoch = self.order.epoch(step)
+        numbers = self.order.rank_share(step, ranks.rank, ranks.count)
+        return [self.encode(self.groups.read(number, epoch)) for number in numbers]

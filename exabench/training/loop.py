@@ -23,14 +23,14 @@ from exabench.training.checkpoints import (
     save_checkpoint,
 )
 from exabench.training.curves import Curves, Point
-from exabench.training.dev_evaluation import Evaluation
 from exabench.training.distributed import Ranks
-from exabench.training.gradients import Encoded, Gradient
-from exabench.training.loading import Loading
+from exabench.training.evaluation import Evaluation
+from exabench.training.gradients import Gradient
+from exabench.training.groups import EncodedGroup, GroupLoader
 from exabench.training.recipe import Plan, Steps
 
 CHECKPOINTS = 10  # of a run that is not evaluated on its way
-NAMED = 32  # groups of a step that went wrong
+NAMED_IDS = 32  # groups of a step that went wrong
 WEIGHTS = "model"
 MOMENTS = "optimiser"
 
@@ -61,7 +61,7 @@ class Journal:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """A finished fit: optimiser steps done, the best of them by dev (else the last), its weights, and the journal.
 
     `skipped` names the checkpoints that were not whole when it was resumed.
@@ -89,13 +89,13 @@ class Fit:
         self._saved = 0  # the step of the newest whole checkpoint
         self.journal = Journal()
 
-    def run(self, loading: Loading, dev: Evaluation | None, progress: Progress) -> Fitted:
+    def run(self, loader: GroupLoader, dev: Evaluation | None, progress: Progress) -> FitResult:
         """Every step that is not done yet, then the weights to keep.
 
         Raises BadInput where loss, gradient, weights or dev are no finite numbers; nothing of that step is saved.
         """
         steps = self._plan.steps
-        total = steps.steps or loading.order.steps(steps.epochs)
+        total = steps.steps or loader.order.steps(steps.epochs)
         skipped = self._resume()
         begin = self._saved
         for line in skipped:
@@ -105,16 +105,16 @@ class Fit:
         done = begin
         end = begin if self._out_of_patience else total
         self._module.train()
-        for done, groups in enumerate(loading.steps(begin, end, self._ranks), begin + 1):
-            point = self._step(done, groups, total, loading)
+        for done, groups in enumerate(loader.steps(begin, end, self._ranks), begin + 1):
+            point = self._step(done, groups, total, loader)
             last = done == total
             evaluates = dev is not None and (last or done % self._plan.dev.every == 0)
             saves = evaluates or last or (dev is None and done % max(1, total // CHECKPOINTS) == 0)
             if saves:
                 # Before they are evaluated or saved: a finite gradient times a large rate may have made them infinite.
                 bad = sum(not bool(torch.isfinite(weight).all()) for weight in self._parameters.values())
-                if self._ranks.sum(bad):
-                    raise self._diverged(done, "weights that are no finite numbers", loading.ids(done - 1))
+                if self._ranks.reduce(bad):
+                    raise self._diverged(done, "weights that are no finite numbers", loader.ids(done - 1))
             if dev and evaluates:
                 point = replace(point, dev=self._evaluate(dev, done))
             if self._ranks.first:
@@ -131,28 +131,28 @@ class Fit:
             weights = self._ranks.gather(self._module.state_dict(keep_vars=True))
         else:
             weights = read_checkpoint(self._folder / f"step-{best:06d}").tensors[WEIGHTS]
-        return Fitted(done, best, weights, self.journal, skipped)
+        return FitResult(done, best, weights, self.journal, skipped)
 
-    def _step(self, step: int, groups: list[Encoded], total: int, loading: Loading) -> Point:
+    def _step(self, step: int, groups: list[EncodedGroup], total: int, loader: GroupLoader) -> Point:
         """Step number `step` (from 1)."""
         loss = self._gradient(step, groups)
         norm = self._ranks.clip(list(self._parameters.values()), self._plan.steps.clip or math.inf)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise self._diverged(step, f"loss {loss}, gradient norm {norm}", loading.ids(step - 1))
+            raise self._diverged(step, f"loss {loss}, gradient norm {norm}", loader.ids(step - 1))
         rate = rate_at(self._plan.steps, step - 1, total)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         with room("the optimiser's moments", "take steps.optimiser adafactor, or more ranks and steps.sharded"):
             self._optimiser.step()
-        order = loading.order
+        order = loader.order
         epochs, place = divmod(step - 1, order.steps_per_epoch)
         seen = epochs * order.count + min(order.count, (place + 1) * order.batch)
         return Point(step, seen / order.count, seen, loss, rate, norm)
 
     def _diverged(self, step: int, what: str, ids: Sequence[str] = ()) -> BadInput:
         if ids:
-            more = " ..." if len(ids) > NAMED else ""
-            what += f", on groups {', '.join(ids[:NAMED])}{more}"
+            more = " ..." if len(ids) > NAMED_IDS else ""
+            what += f", on groups {', '.join(ids[:NAMED_IDS])}{more}"
         good = "there is no checkpoint yet"
         if self._saved:
             good = f"the last good checkpoint is {self._folder / f'step-{self._saved:06d}'}"
@@ -168,7 +168,7 @@ class Fit:
         with room(f"{dev.metric} beside the training", "lower options.max_length, or leave dev.every out"):
             if self._ranks.first or self._ranks.sharded:
                 value = dev.value()
-        value = self._ranks.sum(value if self._ranks.first else 0.0)
+        value = self._ranks.reduce(value if self._ranks.first else 0.0)
         if not math.isfinite(value):
             raise self._diverged(step, f"{dev.metric} is {value}")
         self.journal.record(step, value)

@@ -11,10 +11,8 @@ manifest.json                              the digest of every file but itself a
 
 from __future__ import annotations
 
-import platform
 import re
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -87,17 +85,6 @@ def write_folder(
                 digests[file.relative_to(folder).as_posix()] = file_digest(file)
         write(folder / "manifest.json", json_text({"format": FORMAT, "kind": "model", "files": digests}))
     return Path(to)
-
-
-def versions() -> dict[str, str]:
-    """The versions of what trains here."""
-    found = {"python": platform.python_version()}
-    for name in ("accelerate", "exabench", "safetensors", "tokenizers", "torch", "transformers"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def recipe_text(values: Mapping[str, Any]) -> str:

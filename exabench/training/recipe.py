@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -121,11 +121,6 @@ class Plan(Settings, frozen=True, kw_only=True):
     """A training recipe, every key in its place, and the recipe that it was read from."""
 
     recipe: Recipe
-
-    @property
-    def loss_options(self) -> Mapping[str, Any]:
-        """The options of the loss, without its name."""
-        return {key: value for key, value in self.loss.items() if key != "part"}
 
 
 def train_recipe(name: str | Path | Recipe, overrides: Iterable[str] = ()) -> Plan:

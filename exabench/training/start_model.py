@@ -32,7 +32,7 @@ class Start:
     licence: str
 
 
-def trainable(plan: Plan) -> Any:
+def trainable_class(plan: Plan) -> Any:
     """The plan's reranker class. Raises UnknownName, BadInput for one that has no model to fit."""
     part = RERANKERS[plan.reranker]
     if not hasattr(part, "learner"):
@@ -46,7 +46,7 @@ def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...] = ()) 
 
     Raises BadInput for a reranker that has no model to fit, and what loading a model raises.
     """
-    part = trainable(plan)
+    part = trainable_class(plan)
     dtype = dtype_of(plan.precision)  # raises for int8, which learns nothing
     found = model_folder(plan.model, plan.revision, lock)
     options: dict[str, Any] = {"precision": plan.precision, "devices": devices, "lock": lock, **plan.options}

@@ -235,7 +235,7 @@ def parts(file: Path, to: Path, **changes: Any) -> Parts:
     options = dict(plan.loss)
     loss = LOSSES[options.pop("part")](**options)
     groups, held, _ = groups_of(plan, loss.needs)
-    learner = load_start(plan, to, to / "lock.json", ("cpu",)).learner
+    learner, _ = load_start(plan, to, to / "lock.json", ("cpu",))
     return replace(Parts(plan, learner, loss, groups, held, to), **changes)
 
 

@@ -89,7 +89,8 @@ def train(
     with ranks.together(), only_writer(folder) if ranks.first else nullcontext():
         plan = train_recipe(recipe, overrides)
         loss = _loss(plan)
-        with ranks.first_rank_first():  # it looks commits up, downloads, makes start/; the others find all of it there
+        # The first rank looks commits up, downloads and makes start/; the others then find all of it there.
+        with ranks.first_rank_first():
             lock = folder / "recipe.lock.json"
             locked = read_json(lock) if lock.is_file() else {}
             fingerprint = plan.recipe.fingerprint
@@ -100,15 +101,10 @@ def train(
                     raise BadInput(what, file=folder)
                 shutil.rmtree(folder / "start", ignore_errors=True)  # nothing was fitted yet: the recipe was mended
             if ranks.first:
-                source = {
-                    "name": plan.recipe.name,
-                    "recipe": plan.recipe.values,
-                    "fingerprint": fingerprint,
-                }
+                source = {"name": plan.recipe.name, "recipe": plan.recipe.values, "fingerprint": fingerprint}
                 write(lock, json_text({**locked, **source}))
             groups, held_out, sources = groups_of(plan, loss.needs, lock)
-            start = load_start(plan, folder, lock, tuple(devices) or (ranks.device,))
-        learner = start.learner
+            learner, base = load_start(plan, folder, lock, tuple(devices) or (ranks.device,))
         if plan.steps.sharded:
             ranks.shard(learner.module)
         order = Order(len(groups), plan.seed, plan.steps.groups)
@@ -118,7 +114,7 @@ def train(
             dev = make_evaluation(plan, learner, held_out, loader, gradient, collections)
         fit = Fit(plan, learner, gradient, folder, ranks).run(loader, dev, progress)
 
-        checks: list[CheckResult] = []
+        checks: list[CheckResult] = []  # as long as they run, the model lies there without them
         report = {
             "name": f"{who.owner}/{plan.recipe.name}",
             "title": plan.title,
@@ -129,7 +125,7 @@ def train(
             "options": plan.options,
             "recipe": plan.recipe.values,
             "fingerprint": fingerprint,
-            "base": {"model": start.model, "revision": start.revision, "licence": start.licence},
+            "base": base,
             "data": [source.as_json() for source in sources],
             "seed": plan.seed,
             "steps": fit.steps,
@@ -158,7 +154,7 @@ def train(
 
         if ranks.first:
             write_model()
-        ranks.wait_for_all()  # for the model; checks take long, and the first rank is alone with them
+        ranks.wait_for_all()  # for the model alone: checks take long, and the first rank runs them without the others
         if ranks.first and plan.checks:
             checks = run_checks(plan, folder / "model", lock, collections, progress)
             write_model()

@@ -49,17 +49,18 @@ def make_evaluation(
 
     Raises BadInput where nothing is held out, and for the queries that a board tests on.
     """
-    if not plan.dev.every:
+    dev = plan.dev
+    if not dev.every:
         return None
-    if plan.dev.task:
+    if dev.task:
         return _ranking_of_task(plan, learner, data)
     if not len(held_out):
         what = "dev asks for evaluations, but no rows are held out; give dev.groups or dev.task"
         raise BadInput(what, file=plan.recipe.file)
     groups = [loader.encode(held_out[number]) for number in range(len(held_out))]
     has_lists = any(len(group.items) > 1 for group in groups[:SAMPLED_GROUPS])
-    if has_lists and plan.dev.metric != "loss":
-        return held_out_ndcg(plan.dev.metric or "nDCG@10", learner, groups)
+    if has_lists and dev.metric != "loss":
+        return held_out_ndcg(dev.metric or "nDCG@10", learner, groups)
     return Evaluation("held-out -loss", lambda: -gradient.value(groups))  # single passages make no ranking
 
 
@@ -94,8 +95,9 @@ def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluat
         raise BadInput(what, file=plan.recipe.file)
     metric = dev.metric or task.headline
 
+    # Candidates are searched and inputs built once: between evaluations only the weights change.
     collection = open_collection(task, data, None)
-    qrels = dict(sorted(collection.qrels(dev.split).items())[: dev.queries])
+    qrels = dict(sorted(collection.qrels(dev.split).items())[: dev.queries])  # sorted: the same queries everywhere
     queries = {query.id: query for query in collection.queries() if query.id in qrels}
     first_stage = retriever(dev.retriever, Passages(collection), fields=convention.text_fields)
     run = search(first_stage, list(queries.values()), dev.depth, convention, "dev")
@@ -118,13 +120,15 @@ def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluat
 
 
 def scores_of(learner: Learner, items: Sequence[ModelInput]) -> np.ndarray:
-    """float32 `[n]`, with dropout off; the module is left as it was found."""
+    """The scores float32 `[n]` of items, with dropout off; the module is then in the mode that it was in before."""
     values = np.zeros(len(items), np.float32)
     trains = learner.module.training
     learner.module.eval()
     with torch.no_grad():  # what a module keeps of a forward in inference mode could not be learnt through later
-        for batch in batches([len(item.ids) for item in items], budget_of(learner.device)):
-            values[batch] = learner.module(*learner.inputs([items[i] for i in batch])).float().cpu().numpy()
+        lengths = [len(item.ids) for item in items]
+        for batch in batches(lengths, budget_of(learner.device)):
+            inputs = learner.inputs([items[i] for i in batch])
+            values[batch] = learner.module(*inputs).float().cpu().numpy()
     learner.module.train(trains)
     return values
 
@@ -134,15 +138,16 @@ def gains_of(labels: Sequence[float]) -> np.ndarray:
     values = np.asarray(labels, np.float64)
     if set(labels) <= {0.0, 1.0}:
         return values
-    places = 1 + (values[None, :] > values[:, None]).sum(axis=1)
+    places = 1 + (values[None, :] > values[:, None]).sum(axis=1)  # equal labels share the first place of theirs
     return 1.0 / places
 
 
 def ndcg(scores: np.ndarray, gains: np.ndarray, k: int | None) -> float:
     """nDCG@k of one list, passages of one score in their worst order; 0 where there is no gain."""
     discounts = 1 / np.log2(np.arange(2, len(gains) + 2))[:k]
-    ranked = gains[np.lexsort((gains, -scores))][:k]
-    ideal = float((np.sort(gains)[::-1][:k] * discounts).sum())
+    ranked = gains[np.lexsort((gains, -scores))][:k]  # by score downwards, and by gain upwards within one score
+    best = np.sort(gains)[::-1][:k]
+    ideal = float((best * discounts).sum())
     return float((ranked * discounts).sum()) / ideal if ideal else 0.0
 
 
@@ -185,7 +190,8 @@ def check_result_of(result: Result, start: Result, published: Mapping[str, Any] 
     gain = result.gain
     ours = result.measurement.per_query[metric]
     theirs = start.measurement.per_query[metric]
-    test = paired_test([np.array([*ours.values()])], [np.array([theirs[query] for query in ours])])
+    values_of_start = np.array([theirs[query] for query in ours])
+    test = paired_test([np.array([*ours.values()])], [values_of_start])
     return CheckResult(
         task=result.task,
         candidates=result.candidates.name,
@@ -202,8 +208,8 @@ def check_result_of(result: Result, start: Result, published: Mapping[str, Any] 
     )
 
 
-def run_checks(plan: Plan, model: Path, lock: Path, data: Path | None, progress: Progress) -> list[CheckResult]:
-    """Every check of the plan, the model read from its folder as others will read it; p-values corrected over all.
+def run_checks(plan: Plan, folder: Path, lock: Path, data: Path | None, progress: Progress) -> list[CheckResult]:
+    """Every check of the plan on the model in `folder`, read as others will read it; p-values corrected over all.
 
     Checks that differ by their metric alone share one ranking. One whose collection is not at hand is left out, which
     `progress` says: a finished training is not lost for it.
@@ -225,12 +231,16 @@ def run_checks(plan: Plan, model: Path, lock: Path, data: Path | None, progress:
                     start_model = reranker(plan.reranker, **given, **plan.options)
                 except BadInput:  # its head is new: it began as the bi-encoder that its weights were
                     start_model = reranker("bi_encoder", **given)
-                models = [reranker(plan.reranker, model=str(model), **plan.options), start_model]
-            rankings[over] = evaluator, [evaluator.rerank(one, plan.recipe.name)[0] for one in models]
-        evaluator, runs = rankings[over]
+                models = [reranker(plan.reranker, model=str(folder), **plan.options), start_model]
+            runs = [evaluator.rerank(model, plan.recipe.name)[0] for model in models]
+            rankings[over] = (evaluator, *runs)
+        evaluator, run, run_of_start = rankings[over]
         measured = evaluator.by(check.metric)
-        result, start = (measured.result(plan.recipe.name, "model", run) for run in runs)
-        published = None if check.value is None else {"value": check.value, "source": check.source}
+        result = measured.result(plan.recipe.name, "model", run)
+        start = measured.result(plan.recipe.name, "model", run_of_start)
+        published = None
+        if check.value is not None:
+            published = {"value": check.value, "source": check.source}
         results.append(check_result_of(result, start, published))
         progress(done, len(plan.checks), f"checked on {check.task}")
     correct_p_values(results)

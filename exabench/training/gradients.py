@@ -58,9 +58,10 @@ class Gradient:
 
         Raises BadInput where one input alone is more than the device holds.
         """
+        # Divided by the weight of all ranks, the sum of their gradients is that of one large batch.
         weight = self._ranks.reduce(self._loss.weight(groups))
         value = self._try_step(step, groups, weight)
-        while self._ranks.reduce(value is None):
+        while self._ranks.reduce(value is None):  # all ranks halve together, or their masks would differ on resume
             self.batches.budget //= 2
             if self._learner.device.startswith("cuda"):
                 torch.cuda.empty_cache()
@@ -143,7 +144,7 @@ class MicroBatches:
         whose result is thrown away.
         """
         seed = hashlib.blake2b(repr((self.seed, self.ranks.rank, *place)).encode(), digest_size=7).digest()
-        torch.manual_seed(int.from_bytes(seed, "big"))
+        torch.manual_seed(int.from_bytes(seed, "big"))  # seven bytes: torch takes a signed number of eight
         inputs = self.learner.inputs([items[i] for i in chunk] or [self.learner.blank])
         device = torch.device(self.learner.device).type
         with torch.autocast(device, torch.bfloat16, enabled=self.steps.autocast == "bfloat16"):
@@ -198,8 +199,10 @@ class _LossOfLists:
         with torch.set_grad_enabled(not cached):
             scores = self.batches.scores(step, part, items, chunks)
         if cached:
-            scores.requires_grad_()
-        value = self.loss(*_padded_lists(scores, groups)).sum() / weight if groups else scores.sum()
+            scores.requires_grad_()  # a leaf now: the loss's gradient stops here, and goes on below
+        value = scores.sum()  # 0, of a rank without groups, which only goes along with the others
+        if groups:
+            value = self.loss(*_padded_lists(scores, groups)).sum() / weight
         value.backward()
         if cached:
             gradient = torch.zeros_like(scores) if scores.grad is None else scores.grad

@@ -29,9 +29,9 @@ from exabench.training.gradients import Gradient
 from exabench.training.groups import EncodedGroup, GroupLoader
 from exabench.training.recipe import Plan, Steps
 
-CHECKPOINTS = 10  # of a run that is not evaluated on its way
-NAMED_IDS = 32  # groups of a step that went wrong
-WEIGHTS = "model"
+CHECKPOINTS = 10  # of a run without dev evaluations; with them, each evaluation saves one
+NAMED_IDS = 32  # most groups that the message on a diverged step names: a whole batch of the default size
+WEIGHTS = "model"  # file names of a checkpoint, without suffix
 MOMENTS = "optimiser"
 
 
@@ -101,9 +101,9 @@ class Fit:
         for line in skipped:
             progress(begin, total, f"passed over: {line}")
         if dev and begin == 0:
-            self._evaluate(dev, 0)
+            self._evaluate(dev, 0)  # how good the model was before; it draws nothing at random, so it moves no step
         done = begin
-        end = begin if self._out_of_patience else total
+        end = begin if self._out_of_patience else total  # a run that had stopped early does not go on when run again
         self._module.train()
         for done, groups in enumerate(loader.steps(begin, end, self._ranks), begin + 1):
             point = self._step(done, groups, total, loader)
@@ -118,7 +118,7 @@ class Fit:
             if dev and evaluates:
                 point = replace(point, dev=self._evaluate(dev, done))
             if self._ranks.first:
-                self._curves.add(point)
+                self._curves.add(point)  # before the checkpoint: resuming cuts later lines off, and misses none
             if saves:
                 self._save(done)
             progress(done, total, f"loss {point.loss:.4f}")
@@ -136,7 +136,7 @@ class Fit:
     def _step(self, step: int, groups: list[EncodedGroup], total: int, loader: GroupLoader) -> Point:
         """Step number `step` (from 1)."""
         loss = self._gradient(step, groups)
-        norm = self._ranks.clip(list(self._parameters.values()), self._plan.steps.clip or math.inf)
+        norm = self._ranks.clip(list(self._parameters.values()), self._plan.steps.clip or math.inf)  # 0 clips nothing
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._diverged(step, f"loss {loss}, gradient norm {norm}", loader.ids(step - 1))
         rate = rate_at(self._plan.steps, step - 1, total)
@@ -145,6 +145,7 @@ class Fit:
         with room("the optimiser's moments", "take steps.optimiser adafactor, or more ranks and steps.sharded"):
             self._optimiser.step()
         order = loader.order
+        # The last step of an epoch may be smaller than the others, so groups are not counted by multiplying.
         epochs, place = divmod(step - 1, order.steps_per_epoch)
         seen = epochs * order.count + min(order.count, (place + 1) * order.batch)
         return Point(step, seen / order.count, seen, loss, rate, norm)
@@ -179,14 +180,14 @@ class Fit:
         moments, numbers = optimiser_state(self._optimiser, self._parameters)
         moments = self._ranks.gather(moments)
         if self._ranks.first:
-            self._curves.sync()
+            self._curves.sync()  # a checkpoint must not outlive the lines of its steps
             save_checkpoint(
                 self._folder,
                 step,
                 {WEIGHTS: weights, MOMENTS: moments},
                 {"optimiser": numbers, "journal": vars(self.journal), "budget": self._gradient.batches.budget},
                 fingerprint=self._plan.recipe.fingerprint,
-                protect=(self.journal.best or 0,),
+                protect=(self.journal.best or 0,),  # its weights are what the run ends with; there is no step 0
             )
         self._ranks.wait_for_all()
         self._saved = step
@@ -207,7 +208,7 @@ class Fit:
                 self._ranks.local_part,
             )
             self.journal = Journal(**newest.state["journal"])
-            self._gradient.batches.budget = newest.state["budget"]
+            self._gradient.batches.budget = newest.state["budget"]  # dropout depends on how a step is cut
             self._saved = newest.step
         if self._ranks.first:
             self._curves.resume(self._saved)

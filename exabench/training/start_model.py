@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,6 @@ from exabench.parts.rerankers import RERANKERS
 from exabench.training.recipe import Plan, Steps
 
 
-@dataclass(frozen=True)
-class Start:
-    """The model to fit, and what it was made of, with the licence that its card names (or none)."""
-
-    learner: Learner
-    model: str
-    revision: str
-    licence: str
-
-
 def trainable_class(plan: Plan) -> Any:
     """The plan's reranker class. Raises UnknownName, BadInput for one that has no model to fit."""
     part = RERANKERS[plan.reranker]
@@ -41,10 +30,11 @@ def trainable_class(plan: Plan) -> Any:
     return part
 
 
-def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...] = ()) -> Start:
-    """The plan's reranker, loaded from its pretrained model, or from `to`/start where that had no scoring head.
+def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...]) -> tuple[Learner, dict[str, str]]:
+    """The plan's reranker, ready to be fitted, and the name, revision and licence of the model that it starts from.
 
-    Raises BadInput for a reranker that has no model to fit, and what loading a model raises.
+    It is loaded from its pretrained model, or from `to`/start where that had no scoring head. Raises BadInput for a
+    reranker that has no model to fit, and what loading a model raises.
     """
     part = trainable_class(plan)
     dtype = dtype_of(plan.precision)  # raises for int8, which learns nothing
@@ -61,14 +51,16 @@ def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...] = ()) 
         start: Any = reranker(plan.reranker, model=plan.model, **options)
     else:
         with_head = to / "start"
-        if not with_head.is_dir():
+        if not with_head.is_dir():  # a run that goes on, or another rank, finds it there
             _add_head(found, with_head, dtype, plan.seed)
         start = reranker(plan.reranker, model=str(with_head), **options)
     learner = start.learner()
     prepare(learner.module, plan.steps)
+    base = {"model": found.name, "revision": found.revision, "licence": ""}
     card = found.path / CARD
-    licence = licence_in(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else ""
-    return Start(learner, found.name, found.revision, licence)
+    if card.is_file():
+        base["licence"] = licence_in(card.read_text(encoding="utf-8", errors="replace"))
+    return learner, base
 
 
 def _add_head(folder: ModelFolder, to: Path, dtype: torch.dtype, seed: int) -> None:
@@ -86,6 +78,7 @@ def _add_head(folder: ModelFolder, to: Path, dtype: torch.dtype, seed: int) -> N
             trust_remote_code=False,
             output_loading_info=True,
         )
+    # The head is new, and so may be a pooler that belongs to it; all else must have been in the folder.
     inside = f"{model.base_model_prefix}."
     missing = [name for name in report["missing_keys"] if name.startswith(inside) and "pooler" not in name]
     if missing:

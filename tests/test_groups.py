@@ -95,7 +95,7 @@ def test_tables_of_several_families_stand_one_behind_the_other(tmp_path):
     fitted, held, sources = made(tmp_path, tables, "order")
     assert len(fitted) == 7 and len(held) == 4
     assert [len(fitted[number].labels) for number in range(7)] == [3, 4, 2, 3, 3, 3, 4]
-    assert [(one.data.table, one.rows) for one in sources] == [("lists", 3), ("pairs", 2), ("soft", 2)]
+    assert [(one["table"], one["rows"]) for one in sources] == [("lists", 3), ("pairs", 2), ("soft", 2)]
     with pytest.raises(IndexError):
         fitted[7]
     with pytest.raises(IndexError):
@@ -110,7 +110,7 @@ def test_the_validation_split_is_held_out_whole(tmp_path):
     fitted, held, (source,) = made(
         tmp_path, {"t": ("listwise", splits)}, "order", limit=2, dev={"every": 1, "groups": 3}
     )
-    assert (len(fitted), len(held), source.rows) == (2, 4, 2)
+    assert (len(fitted), len(held), source["rows"]) == (2, 4, 2)
 
 
 def test_without_one_the_last_groups_are_cut_off(tmp_path):
@@ -119,7 +119,7 @@ def test_without_one_the_last_groups_are_cut_off(tmp_path):
     )
     assert [group.id for group in fitted] == [f"row-{i}" for i in range(5)]
     assert [group.id for group in held] == [f"row-{i}" for i in range(5, 8)]
-    assert source.rows == 5
+    assert source["rows"] == 5
 
 
 def test_without_evaluations_nothing_is_cut_off(tmp_path):
@@ -130,7 +130,7 @@ def test_without_evaluations_nothing_is_cut_off(tmp_path):
 def test_at_most_half_of_a_table_is_cut_off(tmp_path):
     tables = {"a": ("listwise", {"train": listwise(3)}), "b": ("listwise", {"train": listwise(8)})}
     fitted, held, sources = made(tmp_path, tables, "order", dev={"every": 1, "groups": 4})
-    assert [one.rows for one in sources] == [1, 4]
+    assert [one["rows"] for one in sources] == [1, 4]
     assert (len(fitted), len(held)) == (5, 6)
 
 

@@ -32,7 +32,7 @@ from exabench.hub import client as hub
 from exabench.hub.cards import model_card, model_template
 from exabench.training.curves import Curves, Point
 from exabench.training.evaluation import BaselineComparison, CheckResult, check_result_of, correct_p_values
-from exabench.training.groups import TrainingSource
+from exabench.training.groups import source_of
 from exabench.training.model_folder import recipe_text, write_folder
 from exabench.training.recipe import Data
 
@@ -92,7 +92,7 @@ def written(to: Path, weights: Path, release: Release, curves: Path, *, save: An
         "recipe": RECIPE,
         "fingerprint": digest_of(RECIPE),
         "base": {"model": "owner/start", "revision": "a" * 40, "licence": "mit"},
-        "data": [TrainingSource(release, Data(release="owner/toy", table="first"), 2).as_json()],
+        "data": [source_of(release, Data(release="owner/toy", table="first"), 2)],
         "seed": 7,
         "steps": 4,
         "epochs": 2,

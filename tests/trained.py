@@ -11,7 +11,7 @@ from exabench.core.files import digest_of
 from exabench.core.rows import Release
 from exabench.training.curves import Curves, Point
 from exabench.training.evaluation import BaselineComparison, CheckResult, correct_p_values
-from exabench.training.groups import TrainingSource
+from exabench.training.groups import source_of
 from exabench.training.model_folder import write_folder
 from exabench.training.recipe import Data
 
@@ -75,5 +75,4 @@ def model_folder(work: Path, release: Release, table: str, **changes: Any) -> Pa
 
 def learnt_from(release: Release, table: str) -> dict[str, Any]:
     """What training.json says of two rows of a table, read from no repository."""
-    source = TrainingSource(release, Data(release="owner/toy", table=table), 2)
-    return {**source.as_json(), "repository": ""}
+    return source_of(release, Data(release="owner/toy", table=table), 2) | {"repository": ""}

@@ -126,7 +126,7 @@ def train(
             "recipe": plan.recipe.values,
             "fingerprint": fingerprint,
             "base": base,
-            "data": [source.as_json() for source in sources],
+            "data": sources,
             "seed": plan.seed,
             "steps": fit.steps,
             "epochs": fit.steps / order.steps_per_epoch,
@@ -177,7 +177,7 @@ def planned(plan: Plan) -> dict[str, Any]:
         "groups": order.count,
         "held_out": len(held),
         "steps": plan.steps.steps or order.steps(plan.steps.epochs),
-        "data": [f"{one.release.name}/{one.data.table} {one.release.version}: {one.rows} rows" for one in sources],
+        "data": ["{name}/{table} {version}: {rows} rows".format(**source) for source in sources],
     }
 
 

@@ -71,130 +71,126 @@ class EncodedGroup:
 
 
 @dataclass(frozen=True)
-class TrainingSource:
-    """A table of a release that a model was trained on, and the number of its rows, for training.json and the card."""
+class _Table:
+    """Rows of one split of a release's table, as a `datasets.Dataset`."""
 
     release: Release
     data: Data
-    rows: int
-
-    def as_json(self) -> dict[str, Any]:
-        """The table with its teacher and the release's own report of leaks; `repository` where it is on the Hub."""
-        table = self.release.tables[self.data.table]
-        is_folder = Path(self.data.release).is_dir()
-        return {
-            "name": self.release.name,
-            "version": self.release.version,
-            "content": self.release.content,
-            "table": self.data.table,
-            "family": table.family,
-            "rows": self.rows,
-            "licence": table.licence,
-            "repository": "" if is_folder else self.data.release,
-            "teacher": {key: value for key, value in table.teacher.items() if key != "server"},
-            "leaks": table.report.get("leaks", {}),
-        }
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Rows of one split of one table: those of `numbers`."""
-
     rows: Any
-    numbers: Sequence[int]
-    data: Data
 
 
 @dataclass(frozen=True)
 class Groups:
     """The rows of some tables as groups, one table after the other; a row is read from disk when it is asked for."""
 
-    parts: Sequence[_Rows]
+    tables: Sequence[_Table]
 
     def __len__(self) -> int:
-        return sum(len(part.numbers) for part in self.parts)
+        return sum(len(table.rows) for table in self.tables)
 
     def __getitem__(self, number: int) -> Group:
         return self.read(number, 0)
 
     def read(self, number: int, epoch: int) -> Group:
         """Group `number` as it is learnt in an epoch: where a table says so, each draws its own passages of a list."""
-        for part in self.parts:
-            if 0 <= number < len(part.numbers):
-                return _group(part.rows[part.numbers[number]], part.data, epoch)
-            number -= len(part.numbers)
+        for table in self.tables:
+            if 0 <= number < len(table.rows):
+                return _group(table.rows[number], table.data, epoch)
+            number -= len(table.rows)
         raise IndexError("there is no group of this number")  # also for negative ones; it ends a loop over all groups
 
 
-def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups, Groups, tuple[TrainingSource, ...]]:
-    """The groups to fit, those held out, and where they came from.
+def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups, Groups, list[dict[str, Any]]]:
+    """The groups to fit, those held out, and the tables of the first ones as training.json names them.
 
     Raises BadInput for a family that lacks what the loss `needs`, for a table without rows and for a row that the loss
     cannot be fitted to (one passage where an order is to be learnt), UnknownName, OutsideFailed.
     """
-    fitted: list[_Rows] = []
-    held_out: list[_Rows] = []
+    fitted: list[_Table] = []
+    held_out: list[_Table] = []
     for data in plan.data:
         place = data.release
         inside = Path(place) / "release"  # where the work folder of a build holds its release
         if not (Path(place) / MANIFEST).is_file() and (inside / MANIFEST).is_file():
             place = str(inside)
         given: dict[str, Any] = {"version": data.version, "lock": None if Path(place).is_dir() else lock}
-        rows = load(place, data.table, data.split, **given)
-        table = rows.release.tables[data.table]
+        rows: Any = load(place, data.table, data.split, **given)
+        release = rows.release
+        table = release.tables[data.table]
         if table.family not in FAMILIES_FOR[needs]:
             families = " or ".join(FAMILIES_FOR[needs])
             what = f"table {data.table} holds {table.family}, but loss {plan.loss['part']} needs {families}"
             raise BadInput(what, file=plan.recipe.file)
-        numbers = _matching(rows, data)
-        if not numbers:
+        rows = _matching(rows, data)
+        count = len(rows)
+        if not count:
             such = f" with {', '.join(map(str, data.only.items()))}" if data.only else ""
             raise BadInput(f"table {data.table} of {data.release} has no rows in split {data.split}{such}")
-        fitted.append(_Rows(rows, numbers[: data.limit or None], data))
+        if data.limit:
+            rows = rows.select(range(min(data.limit, count)))
+        fitted.append(_Table(release, data, rows))
         if data.held_out in table.splits and data.held_out != data.split:
             rows = load(place, data.table, data.held_out, **given)
-            held_out.append(_Rows(rows, _matching(rows, data), data))
+            held_out.append(_Table(release, data, _matching(rows, data)))
 
     # The first row that cannot be learnt from is named before anything is computed.
     for part in fitted + held_out:
         columns = [column for column in _CHECKED_COLUMNS if column in part.rows.column_names]
-        for row in part.rows.select(part.numbers).select_columns(columns):
+        for row in part.rows.select_columns(columns):
             problem = _problem(row, part.data, needs)
             if problem:
                 raise BadInput(f"table {part.data.table}: {problem}; leave this row out", id=row["id"])
 
     evaluates = plan.dev.every > 0
-    if evaluates and plan.dev.groups and not any(part.numbers for part in held_out):
+    if evaluates and plan.dev.groups and not any(len(part.rows) for part in held_out):
         held_out = []
         for number, part in enumerate(fitted):
             fitted[number], last = _split_off(part, plan.dev.groups)
             held_out.append(last)
-    sources = tuple(TrainingSource(part.rows.release, part.data, len(part.numbers)) for part in fitted)
+    sources = [source_of(part.release, part.data, len(part.rows)) for part in fitted]
     return Groups(fitted), Groups(held_out), sources
 
 
-def _matching(rows: Any, data: Data) -> Sequence[int]:
-    """The numbers of the rows that `data.only` lets through."""
-    numbers: Sequence[int] = range(len(rows))
+def source_of(release: Release, data: Data, rows: int) -> dict[str, Any]:
+    """A table that a model was trained on, for training.json and the card, with the release's report of leaks.
+
+    `repository` is empty where the release is a folder of this machine.
+    """
+    table = release.tables[data.table]
+    is_folder = Path(data.release).is_dir()
+    return {
+        "name": release.name,
+        "version": release.version,
+        "content": release.content,
+        "table": data.table,
+        "family": table.family,
+        "rows": rows,
+        "licence": table.licence,
+        "repository": "" if is_folder else data.release,
+        "teacher": {key: value for key, value in table.teacher.items() if key != "server"},
+        "leaks": table.report.get("leaks", {}),
+    }
+
+
+def _matching(rows: Any, data: Data) -> Any:
+    """The rows that `data.only` lets through."""
     for column, values in data.only.items():
         if column not in rows.column_names:
             names = ", ".join(rows.column_names)
             raise BadInput(f"table {data.table} has no column {column}; data.only may name {names}")
-        column_values = rows[column]
-        numbers = [number for number in numbers if column_values[number] in values]
-    return numbers
+        rows = rows.select([number for number, value in enumerate(rows[column]) if value in values])
+    return rows
 
 
-def _split_off(part: _Rows, last: int) -> tuple[_Rows, _Rows]:
+def _split_off(table: _Table, last: int) -> tuple[_Table, _Table]:
     """All but the last so many rows (half of them at most), and those; a query of theirs is in no other row."""
-    start = max(len(part.numbers) // 2, len(part.numbers) - last)
-    queries = part.rows.select(part.numbers)["query_id"]
+    count = len(table.rows)
+    start = max(count // 2, count - last)
+    queries = list(table.rows["query_id"])
     held_out = set(queries[start:])
-    rest = []
-    for number, query in zip(part.numbers[:start], queries, strict=False):
-        if query not in held_out:
-            rest.append(number)
-    return replace(part, numbers=rest), replace(part, numbers=part.numbers[start:])
+    rest = [number for number in range(start) if queries[number] not in held_out]
+    fitted = replace(table, rows=table.rows.select(rest))
+    return fitted, replace(table, rows=table.rows.select(range(start, count)))
 
 
 def _problem(row: Row, data: Data, needs: str) -> str:

@@ -77,7 +77,7 @@ def test_with_dropout_both_passes_of_the_cache_see_the_same_masks(bert, loss):
         made = gradient_of(bert, loss, gradients="cached", batch_tokens=micro)
         cached, found = made(7, given), gradients(bert)
         bert.module.zero_grad(set_to_none=True)
-        plain, wanted = made._loss._part(7, 0, given, len(given), cached=False), gradients(bert)
+        plain, wanted = made.batches._part(7, 0, given, len(given), cached=False), gradients(bert)
         assert cached == pytest.approx(plain, rel=1e-5)
         assert apart(wanted, found) < 1e-5
     still = step(bert, loss, groups(loss), micro=100_000, mode="cached")[1]

@@ -42,8 +42,8 @@ LIBRARIES = ("accelerate", "exabench", "safetensors", "tokenizers", "torch", "tr
 class Trained:
     """A finished run: its model folder, the optimiser steps done and the best one, dev values by step, checks.
 
-    `skipped` names checkpoints that were not whole when the run was taken up again. Of several processes that of `rank`
-    0 has the checks, and speaks for all.
+    `skipped` names checkpoints that were not whole when the run was resumed. Of several processes, only that of `rank`
+    0 has the checks.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Author:
-    """Whose model it is, as its submission says: an account (owner of its name), a link, a way to reach them."""
+    """The author of a model, as its submission names them: an account, a link and a contact."""
 
     owner: str = "local"
     link: str = "https://huggingface.co"
@@ -162,7 +162,7 @@ def train(
 
 
 def planned(plan: Plan) -> dict[str, Any]:
-    """What `train` would fit: groups, those held out, optimiser steps, and the releases that they come from.
+    """A summary of what `train` would fit: reranker, loss, numbers of groups and steps, and releases.
 
     Raises BadInput for options that reranker or loss do not have, and for data that cannot be learnt from.
     """

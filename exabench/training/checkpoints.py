@@ -48,7 +48,7 @@ class Checkpoint:
 class _State(Record, frozen=True):
     """state.json. `aliases`: by file, other names of a tensor and the name that it is stored by."""
 
-    format: Literal[2]  # version 0.1 wrote none; its dropout cannot be gone on with
+    format: Literal[2]  # version 0.1 wrote none: it drew dropout otherwise, so its runs cannot be resumed
     step: int
     fingerprint: str
     aliases: dict[str, dict[str, str]]
@@ -76,7 +76,7 @@ def save_checkpoint(
     with replacing_folder(path) as fresh:
         aliases: dict[str, dict[str, str]] = {}
         for stem, named in tensors.items():
-            # Each tensor under its first name; its other names (tied weights) are aliases of that one.
+            # Each tensor is stored under its first name; its other names (tied weights) are aliases of that one.
             stored: dict[str, Tensor] = {}
             aliases[stem] = {}
             first_names: dict[int, str] = {}
@@ -91,6 +91,7 @@ def save_checkpoint(
         write(fresh / _STATE, json_text(about))
         write(fresh / _DIGESTS, json_text({file.name: file_digest(file) for file in sorted(fresh.iterdir())}))
     with writing(folder):
+        # Later ones are damaged ones that were skipped: they do not count, and their turn to be replaced will come.
         older = [number for number in _saved(folder) if number <= step]
         for old in older[:-keep]:
             if old not in protect:

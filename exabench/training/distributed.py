@@ -23,11 +23,11 @@ from exabench.core.errors import BadInput, OutsideFailed
 TIMEOUT = "EXABENCH_RANK_TIMEOUT"
 """The seconds (600 where it is not set) that ranks wait for one another before all of them end."""
 
-_GRACE = 2.0  # seconds in which the rank that failed first says why, before the others leave
+_GRACE = 2.0  # seconds for the rank that failed first to say why, before the others leave
 
 
 class Ranks:
-    """This process among those that were started together; alone where nobody did. `device` is its own GPU, or the CPU.
+    """This process among those that were started together, or this one alone. `device` is its own GPU, or the CPU.
 
     Raises BadInput where EXABENCH_RANK_TIMEOUT is no number of seconds.
     """
@@ -59,7 +59,7 @@ class Ranks:
     # -- the model -----------------------------------------------------------------------------------------
 
     def shard(self, module: nn.Module) -> None:
-        """Cut the module's weights up over the ranks, in place; one rank alone keeps them whole.
+        """Split the module's weights over the ranks, in place; one rank alone keeps them whole.
 
         A unit that is gathered at once is each layer of a stack (BERT, T5 and Llama hold theirs in a ModuleList), and
         the module itself with all that is left: so its `forward` may call parts of the model in any way, as long as
@@ -82,6 +82,7 @@ class Ranks:
         """Sum every parameter's gradient over the ranks; where no rank has one, none is made."""
         if self.count == 1 or self.sharded:
             return
+        # An optimiser makes no moments for a parameter without gradient, and must not begin to on several ranks.
         learnt = [parameter for parameter in module.parameters() if parameter.requires_grad]
         holders = torch.tensor([float(parameter.grad is not None) for parameter in learnt], device=self.device)
         dist.all_reduce(holders)
@@ -93,7 +94,7 @@ class Ranks:
             dist.all_reduce(parameter.grad)
 
     def clip(self, parameters: Sequence[Tensor], most: float) -> float:
-        """The norm of all gradients together, which are then scaled down to `most` where it is more."""
+        """Scale all gradients together down to a norm of `most`, and return the norm that they had."""
         norm: Any = nn.utils.clip_grad_norm_(parameters, most)
         return float(norm.full_tensor() if self.sharded else norm)
 
@@ -114,7 +115,7 @@ class Ranks:
 
     def local_part(self, whole: Tensor, like: Tensor) -> Tensor:
         """This rank's slice of a tensor that goes with the parameter `like`; all of it where nothing is sharded."""
-        if not self.sharded or whole.shape != like.shape:
+        if not self.sharded or whole.shape != like.shape:  # an optimiser's count of steps is a scalar on every rank
             return whole
         from torch.distributed.tensor import distribute_tensor
 
@@ -137,7 +138,7 @@ class Ranks:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """What ends this rank ends all: the rank that fails first raises why, the others leave without a word.
+        """An error on this rank ends all: the rank that fails first raises it, the others leave without a word.
 
         One that was killed cannot say anything, and one that hangs is waited for no longer than EXABENCH_RANK_TIMEOUT:
         then the first that misses it raises OutsideFailed. Leaving is SystemExit with the error's exit code.
@@ -153,7 +154,7 @@ class Ranks:
             except RuntimeError:  # the store went with the rank, or the launcher, that held it: nobody else can tell
                 fails_first = True
             if not fails_first:
-                time.sleep(_GRACE)  # torchrun ends all ranks when one has left, so the word comes first
+                time.sleep(_GRACE)  # torchrun ends all ranks when one has left, so the message comes first
                 raise SystemExit(getattr(error, "exit_code", 1)) from error
             # A message between ranks that failed; gloo has no type of its own for that.
             is_gloo = isinstance(error, RuntimeError) and "gloo" in str(error).lower()

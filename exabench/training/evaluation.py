@@ -261,10 +261,12 @@ def _evaluator(check: Check, lock: Path, data: Path | None) -> RerankEvaluator:
     """The task with its candidates: a published run beside the collection, else what a first stage finds in it."""
     task = single_task(check.task)
     file = Path(data or ".") / task.name / "runs" / f"{check.candidates}.trec"
+    first_stage = check.candidates
+    options = {}
     if data and file.is_file():
-        frozen = make_candidates(task, "run_file", check.depth, data=data, lock=lock, options={"file": str(file)})
-    elif check.candidates in RETRIEVERS:
-        frozen = make_candidates(task, check.candidates, check.depth, data=data, lock=lock)
-    else:
-        raise BadInput(f"{check.candidates!r} is no first stage, and no run {file.name} lies beside the collection")
-    return RerankEvaluator(task, *frozen, data, lock)
+        first_stage = "run_file"
+        options["file"] = str(file)
+    elif first_stage not in RETRIEVERS:
+        raise BadInput(f"{first_stage!r} is no first stage, and no run {file.name} lies beside the collection")
+    candidates, run = make_candidates(task, first_stage, check.depth, data=data, lock=lock, options=options)
+    return RerankEvaluator(task, candidates, run, data, lock)

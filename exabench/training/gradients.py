@@ -37,7 +37,7 @@ _Place: TypeAlias = tuple[int, int, int]
 
 
 class Gradient:
-    """Puts the gradient of the mean loss over a step's groups into the parameters, and gives that loss.
+    """Puts the gradient of the mean loss over a step's groups into the parameters, and returns that loss.
 
     When the device runs out of memory, the token budget of `batches` is halved and the step begun again.
     """
@@ -45,13 +45,8 @@ class Gradient:
     def __init__(self, learner: Learner, loss: Loss, steps: Steps, ranks: Ranks, seed: int) -> None:
         self._learner = learner
         self._ranks = ranks
-        self.batches = MicroBatches(learner, steps, ranks, seed)
-        self._mode = "cached" if ranks.sharded else steps.gradients
-        self._loss: _LossOfLists | _LossOfTexts
-        if loss.needs == "targets":
-            self._loss = _LossOfTexts(self.batches, loss)
-        else:
-            self._loss = _LossOfLists(self.batches, loss, self._mode)
+        kind = TextBatches if loss.needs == "targets" else ListBatches
+        self.batches: TextBatches | ListBatches = kind(learner, loss, steps, ranks, seed)
 
     def __call__(self, step: int, groups: Sequence[EncodedGroup]) -> float:
         """The mean loss over the groups of all ranks (over tokens, for texts); `groups` are this rank's.
@@ -59,7 +54,7 @@ class Gradient:
         Raises BadInput where one input alone is more than the device holds.
         """
         # Divided by the weight of all ranks, the sum of their gradients is that of one large batch.
-        weight = self._ranks.reduce(self._loss.weight(groups))
+        weight = self._ranks.reduce(self.batches.weight(groups))
         value = self._try_step(step, groups, weight)
         while self._ranks.reduce(value is None):  # all ranks halve together, or their masks would differ on resume
             self.batches.budget //= 2
@@ -71,12 +66,12 @@ class Gradient:
         return self._ranks.reduce(value)
 
     def value(self, groups: Sequence[EncodedGroup]) -> float:
-        """The mean loss over some groups, with no gradient and no dropout; no other rank is asked."""
+        """The mean loss over some groups of this rank, with no gradient and no dropout."""
         module = self._learner.module
         trains = module.training
         module.eval()
         with torch.no_grad():
-            value = self._loss.value(groups) / self._loss.weight(groups)
+            value = self.batches.value(groups) / self.batches.weight(groups)
         module.train(trains)
         return value
 
@@ -85,7 +80,7 @@ class Gradient:
         device = self._learner.device
         self._learner.module.zero_grad(set_to_none=True)
         try:
-            return self._loss.backward(step, groups, weight)
+            return self.batches.backward(step, groups, weight)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
@@ -94,7 +89,7 @@ class Gradient:
                 raise BadInput(f"{device} is out of memory, and {what}; lower steps.batch_tokens") from error
             longest = max((length for group in groups for length in group.lengths), default=0)
             if self.batches.budget <= longest:
-                if self._mode == "plain" and isinstance(self._loss, _LossOfLists):
+                if isinstance(self.batches, ListBatches) and self.batches.mode == "plain":
                     what = f'{device} has no memory for one group; give steps.gradients = "cached"'
                     raise BadInput(what) from error
                 what = f"{device} has no memory for one input of {longest} tokens; lower max_length"
@@ -110,6 +105,7 @@ class MicroBatches:
     """
 
     learner: Learner
+    loss: Loss
     steps: Steps
     ranks: Ranks
     seed: int
@@ -160,13 +156,13 @@ class MicroBatches:
         return torch.cat(rows)[back.to(rows[0].device)]
 
 
-@dataclass(frozen=True)
-class _LossOfLists:
-    """A loss on the scores of whole groups."""
+class ListBatches(MicroBatches):
+    """Micro-batches under a loss on the scores of whole groups."""
 
-    batches: MicroBatches
-    loss: Loss
-    mode: str
+    @property
+    def mode(self) -> str:
+        """How gradients are made. Ranks that hold slices of a model go through as many forwards only when cached."""
+        return "cached" if self.ranks.sharded else self.steps.gradients
 
     def weight(self, groups: Sequence[EncodedGroup]) -> float:
         """The number of groups."""
@@ -175,17 +171,17 @@ class _LossOfLists:
     def backward(self, step: int, groups: Sequence[EncodedGroup], weight: float) -> float:
         """Groups with their graphs alive, as many as the budget takes, or all of them cached."""
         longest = max((sum(group.lengths) for group in groups), default=0)
-        if self.mode == "cached" or (self.mode == "auto" and longest > self.batches.kept):
+        if self.mode == "cached" or (self.mode == "auto" and longest > self.kept):
             return self._part(step, 0, groups, weight, cached=True)
         value = 0.0
-        for part, some in enumerate(_by_tokens(groups, self.batches.kept)):
+        for part, some in enumerate(_by_tokens(groups, self.kept)):
             value += self._part(step, part, some, weight, cached=False)
         return value
 
     def value(self, groups: Sequence[EncodedGroup]) -> float:
         """The sum over groups; one by one, so that rounding does not depend on which are looked at together."""
         items, chunks = self._chunked(groups)
-        scores = self.batches.scores(0, 0, items, chunks)
+        scores = self.scores(0, 0, items, chunks)
         total = 0.0
         for row, group in zip(scores.split([len(group.items) for group in groups]), groups, strict=True):
             total += float(self.loss(*_padded_lists(row, [group])))
@@ -197,32 +193,31 @@ class _LossOfLists:
         if not chunks:
             return 0.0
         with torch.set_grad_enabled(not cached):
-            scores = self.batches.scores(step, part, items, chunks)
+            scores = self.scores(step, part, items, chunks)
         if cached:
             scores.requires_grad_()  # a leaf now: the loss's gradient stops here, and goes on below
-        value = scores.sum()  # 0, of a rank without groups, which only goes along with the others
+        value = scores.sum()  # 0, of a rank without groups, which only keeps in step with the others
         if groups:
             value = self.loss(*_padded_lists(scores, groups)).sum() / weight
         value.backward()
         if cached:
             gradient = torch.zeros_like(scores) if scores.grad is None else scores.grad
             for number, chunk in enumerate(chunks):
-                again = self.batches.forward((step, part, number), items, chunk)
+                again = self.forward((step, part, number), items, chunk)
                 again.backward(gradient[torch.from_numpy(chunk).to(gradient.device)])
         return float(value.detach())
 
     def _chunked(self, groups: Sequence[EncodedGroup]) -> tuple[list[ModelInput], list[np.ndarray]]:
         items = [item for group in groups for item in group.items]
-        return items, self.batches.cut([len(item.ids) for item in items])
+        return items, self.cut([len(item.ids) for item in items])
 
 
-class _LossOfTexts:
-    """A loss on the tokens of texts to write; what is read and what is written count for the budget."""
+class TextBatches(MicroBatches):
+    """Micro-batches under a loss on the tokens of texts to write; tokens read and written count for the budget."""
 
-    def __init__(self, micro_batches: MicroBatches, loss: Loss) -> None:
-        self._batches = micro_batches
-        self._loss = loss
-        self._label_weight = float(getattr(loss, "label_weight", 1.0))  # of a target's first token
+    @property
+    def _label_weight(self) -> float:
+        return float(getattr(self.loss, "label_weight", 1.0))  # of a target's first token
 
     def weight(self, groups: Sequence[EncodedGroup]) -> float:
         """The sum of the weights of all tokens to write."""
@@ -250,14 +245,14 @@ class _LossOfTexts:
             items += group.items
             texts += group.targets
             lengths += group.lengths
-        for number, chunk in enumerate(self._batches.cut(lengths)):
-            targets = self._batches.learner.targets([texts[i] for i in chunk] or [np.zeros(1, np.int64)])
+        for number, chunk in enumerate(self.cut(lengths)):
+            targets = self.learner.targets([texts[i] for i in chunk] or [np.zeros(1, np.int64)])
             weights = (targets >= 0).float()
             weights[:, 0] *= self._label_weight
             if not len(chunk):
-                weights *= 0  # only so that this rank goes along
-            logits = self._batches.forward((step, 0, number), items, chunk, targets)
-            yield self._loss(logits, targets, weights).sum()
+                weights *= 0  # a forward that only keeps this rank in step with the others
+            logits = self.forward((step, 0, number), items, chunk, targets)
+            yield self.loss(logits, targets, weights).sum()
 
 
 def _padded_lists(scores: Tensor, groups: Sequence[EncodedGroup]) -> tuple[Tensor, Tensor, Tensor]:

@@ -43,7 +43,7 @@ _CHECKED_COLUMNS = ("id", "target", "positive", "positive_title", "negative_ids"
 
 @dataclass(frozen=True)
 class Group:
-    """A query and passages, a label for each (higher is better) and, for a loss that needs them, texts to write."""
+    """A query with passages, a label for each (higher is better) and the texts to write, for a loss that needs them."""
 
     id: str
     query: Query
@@ -277,7 +277,7 @@ class GroupLoader:
         return [self.groups[number].id for number in self.order.groups(step)]
 
     def steps(self, begin: int, end: int, ranks: Ranks) -> Iterator[list[EncodedGroup]]:
-        """This rank's groups of each step from `begin` up to `end`."""
+        """This rank's groups of each step from `begin` up to `end` (from 0, without `end`)."""
         pool = ThreadPoolExecutor(max(1, self.loaders), thread_name_prefix="loader")
         coming: deque[Future[list[EncodedGroup]]] = deque()
         try:

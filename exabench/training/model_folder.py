@@ -77,7 +77,7 @@ def write_folder(
             options=training["options"],
         )
         write(folder / "submission.toml", submission_text(submission))
-        read_submission(folder / "submission.toml")
+        read_submission(folder / "submission.toml")  # raises here what a board would refuse later
 
         digests = {}
         for file in sorted(folder.rglob("*")):
@@ -106,7 +106,7 @@ def _key(name: str) -> str:
 
 
 def _portable(value: Any) -> Any:
-    """The same as plain JSON values, where a text that is a path of this machine is the last name in it."""
+    """The value as plain JSON, with every path of this machine cut to its last name."""
     if isinstance(value, Mapping):
         return {str(key): _portable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -22,14 +22,13 @@ from exabench.data.releases import save, write_table
 from exabench.parts.assembly import reranker
 from exabench.parts.losses import LOSSES
 from exabench.training import train
-from exabench.training.dev_evaluation import dev_of
 from exabench.training.distributed import Ranks
-from exabench.training.gradients import Encoded, Gradient
-from exabench.training.groups import groups_of
-from exabench.training.loading import Loading
+from exabench.training.evaluation import make_evaluation
+from exabench.training.gradients import Gradient
+from exabench.training.groups import EncodedGroup, GroupLoader, groups_of
 from exabench.training.loop import Fit
 from exabench.training.order import Order
-from exabench.training.plan import Steps, train_recipe
+from exabench.training.recipe import Steps, train_recipe
 from exabench.training.start_model import load_start, prepare
 
 torch.set_num_threads(1)  # the models are so small that a second one mostly waits, and it would move the last bits
@@ -165,11 +164,11 @@ def gradient_of(learner: Any, loss: str, *, ranks: Any = None, options: Mapping[
     return Gradient(learner, LOSSES[loss](**(options or {})), Steps(**steps), ranks or Ranks(), seed=5)
 
 
-def encoded(learner: Any, groups: Sequence[Any], *, written: bool = False) -> list[Encoded]:
+def encoded(learner: Any, groups: Sequence[Any], *, written: bool = False) -> list[EncodedGroup]:
     """Groups as the model reads them."""
     rows = ((group, learner.items(group.query, group.passages)) for group in groups)
     return [
-        Encoded(group.id, items, group.labels, learner.written(group.targets) if written else ())
+        EncodedGroup(group.id, items, group.labels, learner.written(group.targets) if written else ())
         for group, items in rows
     ]
 
@@ -195,7 +194,7 @@ class Watched:
     def __init__(self, gradient: Gradient) -> None:
         self.gradient, self.seen = gradient, list[tuple[str, ...]]()
 
-    def __call__(self, step: int, groups: Sequence[Encoded]) -> float:
+    def __call__(self, step: int, groups: Sequence[EncodedGroup]) -> float:
         self.seen.append(tuple(group.id for group in groups))
         return self.gradient(step, groups)
 
@@ -220,22 +219,23 @@ class Parts:
         """Fit; `seen` is then the ids of each step's groups."""
         order = Order(len(self.groups), self.plan.seed, self.plan.steps.groups)
         written = self.loss.needs == "targets"
-        loading = Loading(self.learner, self.groups, order, written=written, loaders=self.plan.steps.loaders)
+        loading = GroupLoader(self.learner, self.groups, order, written=written, loaders=self.plan.steps.loaders)
         gradient = Gradient(self.learner, self.loss, self.plan.steps, Ranks(), self.plan.seed)
         watched = Watched(gradient)
         self.seen = watched.seen
-        dev = self.dev or dev_of(self.plan, self.learner, self.held, loading, gradient, None)
+        dev = self.dev or make_evaluation(self.plan, self.learner, self.held, loading, gradient, None)
         self.fit = Fit(self.plan, self.learner, watched, self.to, Ranks())
-        return self.fit.run(loading, order, dev, progress)
+        return self.fit.run(loading, dev, progress)
 
 
 def parts(file: Path, to: Path, **changes: Any) -> Parts:
     """The parts of a recipe's fit in the folder `to`."""
     plan = train_recipe(file)
     to.mkdir(parents=True, exist_ok=True)
-    loss = LOSSES[plan.loss["part"]](**plan.loss_options)
+    options = dict(plan.loss)
+    loss = LOSSES[options.pop("part")](**options)
     groups, held, _ = groups_of(plan, loss.needs)
-    learner = load_start(plan, to, to / "lock.json", ("cpu",)).learner
+    learner, _ = load_start(plan, to, to / "lock.json", ("cpu",))
     return replace(Parts(plan, learner, loss, groups, held, to), **changes)
 
 

@@ -83,16 +83,16 @@ def test_a_split_that_is_not_there_is_named(tmp_path):
 @pytest.mark.parametrize("missing", ["corpus.jsonl", "qrels"])
 def test_a_folder_without_its_files_is_not_there(tmp_path, missing):
     folder = write_beir(tmp_path / "toy", TWO)
-    assert BeirFolder(TOY, tmp_path).there()
+    assert BeirFolder(TOY, tmp_path).is_available()
     (folder / missing).rename(folder / "elsewhere")
-    assert not BeirFolder(TOY, tmp_path).there()
+    assert not BeirFolder(TOY, tmp_path).is_available()
 
 
 def test_the_working_folder_is_never_taken_unasked(tmp_path, monkeypatch):
     write_beir(tmp_path / "toy", TWO)
     monkeypatch.chdir(tmp_path)
-    assert not BeirFolder(TOY).there()
-    assert BeirFolder(TOY, ".").there()
+    assert not BeirFolder(TOY).is_available()
+    assert BeirFolder(TOY, ".").is_available()
 
 
 # -- choosing ----------------------------------------------------------------------------------------------------

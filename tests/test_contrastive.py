@@ -328,7 +328,7 @@ def pair(uid, question="What is it?", answer="This.", focus="It"):
 
 def test_medquad_is_answers_under_what_they_are_about(tmp_path):
     found = medquad(tmp_path, pair("1"), pair("2", answer="That."), pair("3", "Why?", "Because.", "Why"))
-    assert found.there() and found.revision.startswith("sha256:")
+    assert found.is_available() and found.revision.startswith("sha256:")
     assert list(found.passages())[2] == Passage("3", "Because.", "Why")
     assert list(found.queries())[0] == Query("1", "What is it?")
     assert found.qrels("test") == {"1": {"1": 1, "2": 1}, "2": {"1": 1, "2": 1}, "3": {"3": 1}}
@@ -364,8 +364,8 @@ def test_a_wrong_line_of_medquad_is_named(tmp_path, row, complaint):
 
 def test_medquad_is_there_for_its_task_alone(tmp_path):
     medquad(tmp_path, pair("1"))
-    assert not Medquad(Task("mini", "mini"), tmp_path).there()
-    assert not Medquad(Task("medquad", "MedQuAD")).there()
+    assert not Medquad(Task("mini", "mini"), tmp_path).is_available()
+    assert not Medquad(Task("medquad", "MedQuAD")).is_available()
     assert open_collection(task("medquad"), tmp_path).source == "medquad"
     assert open_collection(task("medquad-held-out"), tmp_path).source == "medquad"
 

@@ -80,15 +80,6 @@ def test_whole_numbers_and_numbers_of_numpy_are_written_like_any_other(tmp_path)
     assert curves.file.read_bytes() == data
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_is_no_number_is_refused_with_its_step(tmp_path, value):
-    curves = Curves(tmp_path / "curves.csv")
-    curves.resume()
-    with pytest.raises(BadInput, match="loss of step 7 is"):
-        curves.add(Point(7, 1, 8, value, 1e-5, 1.0))
-    assert curves.file.read_text() == HEADER
-
-
 @pytest.mark.parametrize(
     ("text", "said"),
     [

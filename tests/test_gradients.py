@@ -14,8 +14,8 @@ from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
 from exabench.parts.assembly import reranker
 from exabench.parts.losses import LOSSES
-from exabench.training.dev_evaluation import scores_of
 from exabench.training.distributed import Ranks
+from exabench.training.evaluation import scores_of
 from exabench.training.groups import Group
 
 GROUP_LOSSES = sorted(name for name in LOSSES if LOSSES[name].needs != "targets")
@@ -77,7 +77,7 @@ def test_with_dropout_both_passes_of_the_cache_see_the_same_masks(bert, loss):
         made = gradient_of(bert, loss, gradients="cached", batch_tokens=micro)
         cached, found = made(7, given), gradients(bert)
         bert.module.zero_grad(set_to_none=True)
-        plain, wanted = made._loss._plain((7, 0), given, len(given)), gradients(bert)
+        plain, wanted = made.batches._part(7, 0, given, len(given), cached=False), gradients(bert)
         assert cached == pytest.approx(plain, rel=1e-5)
         assert apart(wanted, found) < 1e-5
     still = step(bert, loss, groups(loss), micro=100_000, mode="cached")[1]
@@ -124,17 +124,19 @@ def test_the_loss_of_texts_is_the_mean_over_tokens_with_the_label_as_heavy_as_it
     assert loss(one, weight=4.0) == pytest.approx(((each.sum() + 3 * each[0]) / (len(each) + 3)).item(), rel=1e-5)
 
 
-def test_a_group_longer_than_the_budget_is_cached_and_a_short_one_is_not(bert, monkeypatch):
+def test_a_group_longer_than_the_budget_is_cached_and_a_short_one_is_not(bert):
     made = gradient_of(bert, "ranknet", gradients="auto", batch_tokens=150)
-    seen = []
-    for name in ("_plain", "_cached"):
-        call = getattr(made._loss, name)
-        monkeypatch.setattr(made._loss, name, lambda *args, call=call, name=name: seen.append(name) or call(*args))
+    graphs = []  # whether each forward keeps its graph
+    hook = bert.module.register_forward_pre_hook(lambda *_: graphs.append(torch.is_grad_enabled()))
     short, long = encoded(bert, groups(sizes=(2,))), encoded(bert, groups(sizes=(12,)))
     assert sum(short[0].lengths) <= 150 < sum(long[0].lengths)
     made(1, short)
+    assert all(graphs)
+    graphs.clear()
     made(1, long)
-    assert seen == ["_plain", "_cached"]
+    half = len(graphs) // 2
+    assert graphs == [False] * half + [True] * half  # all scores without a graph, then every micro-batch again
+    hook.remove()
 
 
 def test_the_loss_without_a_gradient_is_the_same_and_leaves_the_model_as_it_was(folders):
@@ -157,7 +159,7 @@ def test_masks_belong_to_seed_rank_step_and_micro_batch(bert):
         ranks = Ranks()
         ranks.rank = rank
         made = gradient_of(bert, "ranknet", ranks=ranks, batch_tokens=90)
-        made.batches._seed = seed
+        made.batches.seed = seed
         torch.manual_seed(random.randrange(1 << 30))  # what was drawn before does not matter
         made(step, given)
         return gradients(bert)
@@ -335,7 +337,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(bert):
 def test_ranks_that_hold_parts_of_one_model_do_not_halve_alone(bert):
     alone = Ranks()
     shared = SimpleNamespace(
-        **{"sharded": True, "count": 2, "rank": 0, "sum": float, "max": alone.max},
+        **{"sharded": True, "count": 2, "rank": 0, "reduce": alone.reduce},
         add_gradients=lambda module: None,
     )
     made = gradient_of(bert, "ranknet", ranks=shared, batch_tokens=512)

@@ -7,14 +7,14 @@ from fits import ROWS, contrastive, explanations, listwise, recipe, scored, writ
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.parts.losses import LOSSES
-from exabench.training.groups import FITS, groups_of
-from exabench.training.plan import train_recipe
+from exabench.training.groups import FAMILIES_FOR, groups_of
+from exabench.training.recipe import train_recipe
 
 NEEDS = {"targets": "lm", "binary": "pointwise", "positive": "lce", "order": "ranknet", "scores": "kl"}
 
 
 def made(folder, tables, needs, *, dev=None, **data):
-    """Fitted groups, those held out, and their sources; `tables` by name: a family, and the rows of its splits."""
+    """FitResult groups, those held out, and their sources; `tables` by name: a family, and the rows of its splits."""
     release = folder if (folder / "manifest.json").is_file() else write_release(folder, tables)
     given = [{"release": str(release), "table": name, **data} for name in tables]
     file = recipe(folder / "recipe.toml", given, loss={"part": NEEDS[needs]}, dev=dev or {})
@@ -95,7 +95,7 @@ def test_tables_of_several_families_stand_one_behind_the_other(tmp_path):
     fitted, held, sources = made(tmp_path, tables, "order")
     assert len(fitted) == 7 and len(held) == 4
     assert [len(fitted[number].labels) for number in range(7)] == [3, 4, 2, 3, 3, 3, 4]
-    assert [(one.data.table, one.rows) for one in sources] == [("lists", 3), ("pairs", 2), ("soft", 2)]
+    assert [(one["table"], one["rows"]) for one in sources] == [("lists", 3), ("pairs", 2), ("soft", 2)]
     with pytest.raises(IndexError):
         fitted[7]
     with pytest.raises(IndexError):
@@ -110,7 +110,7 @@ def test_the_validation_split_is_held_out_whole(tmp_path):
     fitted, held, (source,) = made(
         tmp_path, {"t": ("listwise", splits)}, "order", limit=2, dev={"every": 1, "groups": 3}
     )
-    assert (len(fitted), len(held), source.rows) == (2, 4, 2)
+    assert (len(fitted), len(held), source["rows"]) == (2, 4, 2)
 
 
 def test_without_one_the_last_groups_are_cut_off(tmp_path):
@@ -119,7 +119,7 @@ def test_without_one_the_last_groups_are_cut_off(tmp_path):
     )
     assert [group.id for group in fitted] == [f"row-{i}" for i in range(5)]
     assert [group.id for group in held] == [f"row-{i}" for i in range(5, 8)]
-    assert source.rows == 5
+    assert source["rows"] == 5
 
 
 def test_without_evaluations_nothing_is_cut_off(tmp_path):
@@ -130,7 +130,7 @@ def test_without_evaluations_nothing_is_cut_off(tmp_path):
 def test_at_most_half_of_a_table_is_cut_off(tmp_path):
     tables = {"a": ("listwise", {"train": listwise(3)}), "b": ("listwise", {"train": listwise(8)})}
     fitted, held, sources = made(tmp_path, tables, "order", dev={"every": 1, "groups": 4})
-    assert [one.rows for one in sources] == [1, 4]
+    assert [one["rows"] for one in sources] == [1, 4]
     assert (len(fitted), len(held)) == (5, 6)
 
 
@@ -145,13 +145,13 @@ def test_a_query_that_is_held_out_is_fitted_nowhere(tmp_path):
 # -- what cannot be learnt -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("needs", sorted(FITS))
+@pytest.mark.parametrize("needs", sorted(FAMILIES_FOR))
 @pytest.mark.parametrize("family", sorted(ROWS))
 def test_a_family_that_has_not_what_a_loss_needs_is_one_line(tmp_path, needs, family):
     def ask():
         return one(tmp_path, family, ROWS[family](3), needs)
 
-    if family in FITS[needs]:
+    if family in FAMILIES_FOR[needs]:
         assert len(ask()) == 3
         return
     with pytest.raises(BadInput, match=f"table holds {family}, but loss {NEEDS[needs]} needs ") as error:
@@ -160,7 +160,7 @@ def test_a_family_that_has_not_what_a_loss_needs_is_one_line(tmp_path, needs, fa
 
 
 def test_every_loss_needs_something_that_families_have():
-    assert {LOSSES[name].needs for name in LOSSES} <= set(FITS)
+    assert {LOSSES[name].needs for name in LOSSES} <= set(FAMILIES_FOR)
 
 
 def broken(family, **values):

@@ -15,10 +15,10 @@ from models import bert_tokenizer, bpe_tokenizer, real_t5_tokenizer, t5_tokenize
 
 from exabench.core.nouns import Passage, Query
 from exabench.parts.losses import LOSSES
-from exabench.training.dev_evaluation import HeldOut
+from exabench.training.evaluation import held_out_ndcg
 from exabench.training.groups import Group
-from exabench.training.optimisers import optimiser_of
-from exabench.training.plan import Steps
+from exabench.training.loop import optimiser_of
+from exabench.training.recipe import Steps
 
 GROUPS, PASSAGES = 32, 4
 WORDS = "sky blue light wave sun star red dust cloud night moon rain snow wind storm sea".split()
@@ -99,11 +99,11 @@ def learnt(kind: str, loss: str, folder: Path, data: Path | None = None, *, step
     how = {"rate": rate, "decay": 0.0, "dropout": False}
     gradient = fits.gradient_of(learner, loss, gradients="plain", batch_tokens=8192, **how)
     optimiser = optimiser_of(Steps(**how), list(learner.module.parameters()))
-    ndcg = HeldOut("nDCG@10", learner, rows)
+    ndcg = held_out_ndcg("nDCG@10", learner, rows)
     for step in range(1, steps + 1):
         gradient(step, rows)
         optimiser.step()
-        if step % 10 == 0 and (written_right(learner, rows) if writes else ndcg() > 1 - 1e-9):
+        if step % 10 == 0 and (written_right(learner, rows) if writes else ndcg.value() > 1 - 1e-9):
             return True
     return False
 

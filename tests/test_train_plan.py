@@ -6,7 +6,7 @@ import pytest
 from fits import recipe
 
 from exabench.core.errors import BadInput, UnknownName
-from exabench.training.plan import DevPlan, Steps, train_recipe
+from exabench.training.recipe import DevPlan, Steps, train_recipe
 
 DATA = [{"release": "acme/lists", "table": "one"}]
 

@@ -21,8 +21,8 @@ from exabench.models.strategies import STRATEGIES
 from exabench.parts.losses import LOSSES
 from exabench.parts.rerankers import RERANKERS
 from exabench.tasks.catalogue import single_task
-from exabench.training.groups import FITS
-from exabench.training.plan import Check, Plan, train_recipe
+from exabench.training.groups import FAMILIES_FOR
+from exabench.training.recipe import Check, Plan, train_recipe
 
 REPORTED = Path(__file__).parents[1] / "leaderboard" / "reported"
 NAMES = recipe_names("train")
@@ -134,7 +134,7 @@ def test_the_loss_takes_its_options_and_every_table_has_what_it_needs(name):
     plan = train_recipe(name)
     options = {key: value for key, value in plan.loss.items() if key != "part"}
     loss = LOSSES[plan.loss["part"]](**options)
-    assert {family(key) for key in tables(plan)} <= set(FITS[loss.needs])
+    assert {family(key) for key in tables(plan)} <= set(FAMILIES_FOR[loss.needs])
 
 
 def test_every_table_has_a_data_recipe_and_those_that_have_none_are_listed():

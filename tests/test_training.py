@@ -45,12 +45,12 @@ from exabench.parts.assembly import reranker
 from exabench.parts.losses import LOSSES
 from exabench.training import train
 from exabench.training.curves import Curves
-from exabench.training.dev_evaluation import gains_of, ndcg, scores_of
 from exabench.training.distributed import Ranks
-from exabench.training.loading import Loading
-from exabench.training.optimisers import rate_at
+from exabench.training.evaluation import gains_of, ndcg, scores_of
+from exabench.training.groups import GroupLoader
+from exabench.training.loop import rate_at
 from exabench.training.order import Order
-from exabench.training.plan import Steps, train_recipe
+from exabench.training.recipe import Steps, train_recipe
 
 
 @pytest.fixture(scope="module")
@@ -330,7 +330,7 @@ def test_the_folder_tells_the_digest_of_the_order(place, whole):
 def test_ranks_share_each_step_between_them(place, tmp_path):
     run = parts(place / "recipe.toml", tmp_path / "run")
     order = Order(len(run.groups), 3, 5)
-    loading = Loading(run.learner, run.groups, order, written=False, loaders=1)
+    loading = GroupLoader(run.learner, run.groups, order, written=False, loaders=1)
     ranks = [Ranks(), Ranks()]
     for number, one in enumerate(ranks):
         one.rank, one.count = number, 2
@@ -344,10 +344,10 @@ def test_a_loader_that_fails_is_heard_and_leaves_no_thread(place, tmp_path):
     run = parts(place / "recipe.toml", tmp_path / "run")
 
     class Broken:
-        def seen(self, number, epoch):
+        def read(self, number, epoch):
             raise BadInput("this row cannot be read", id=str(number))
 
-    loading = Loading(run.learner, Broken(), Order(9, 0, 3), written=False, loaders=3)
+    loading = GroupLoader(run.learner, Broken(), Order(9, 0, 3), written=False, loaders=3)
     with pytest.raises(BadInput, match="this row cannot be read"):
         list(loading.steps(0, 3, Ranks()))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
@@ -405,7 +405,7 @@ class Scripted:
     def __init__(self, *values: float) -> None:
         self.values = iter(values)
 
-    def __call__(self) -> float:
+    def value(self) -> float:
         return next(self.values)
 
 
@@ -445,14 +445,14 @@ def test_no_memory_for_the_moments_or_for_dev_is_one_line_that_says_what_to_do(p
     class Full:
         metric = "dev"
 
-        def __call__(self) -> float:
+        def value(self) -> float:
             raise torch.OutOfMemoryError("no room")
 
     run = parts(place / "recipe.toml", tmp_path / "dev", dev=Full())
     with pytest.raises(BadInput, match="no memory for dev beside the training; lower options.max_length"):
         run.run()
     run = parts(place / "recipe.toml", tmp_path / "moments")
-    monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_: Full()())
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_: Full().value())
     with pytest.raises(BadInput, match="no memory for the optimiser's moments; take steps.optimiser adafactor"):
         run.run()
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from exabench.core.files import digest_of
 from exabench.core.rows import Release
-from exabench.training.checks import BaselineComparison, Checked, corrected
 from exabench.training.curves import Curves, Point
-from exabench.training.groups import Source
+from exabench.training.evaluation import BaselineComparison, CheckResult, correct_p_values
+from exabench.training.groups import source_of
 from exabench.training.model_folder import write_folder
-from exabench.training.plan import Data
+from exabench.training.recipe import Data
 
 RECIPE: Mapping[str, Any] = {
     "title": "A toy",
@@ -42,9 +42,10 @@ def model_folder(work: Path, release: Release, table: str, **changes: Any) -> Pa
     begun = BaselineComparison(0.25, 0.125, (0.05, 0.2), 0.0001)
     published = {"value": 0.4, "source": "Somewhere 2020"}
     checks = [
-        Checked("mini", "bm25-100", 100, "nDCG@10", 24, 0.375, (0.3, 0.45), first, begun),
-        Checked("nfcorpus", "bm25-100", 100, "nDCG@10", 9, 0.375, (0.3, 0.45), first, None, published),
+        CheckResult("mini", "bm25-100", 100, "nDCG@10", 24, 0.375, (0.3, 0.45), first, begun),
+        CheckResult("nfcorpus", "bm25-100", 100, "nDCG@10", 9, 0.375, (0.3, 0.45), first, None, published),
     ]
+    correct_p_values(checks)
     report: dict[str, Any] = {
         "name": "acme/small",
         "title": "A toy",
@@ -65,7 +66,7 @@ def model_folder(work: Path, release: Release, table: str, **changes: Any) -> Pa
         "best": 8,
         "data": [learnt_from(release, table)],
         "dev": {"metric": "nDCG@10", "source": "4 held-out groups", "values": [(4, 0.4), (8, 0.8)]},
-        "checks": [asdict(check) for check in corrected(checks)],
+        "checks": [asdict(check) for check in checks],
         "versions": {"python": "3.11"},
     }
     sent = {"link": "https://example.org/small", "contact": "@acme"}
@@ -74,5 +75,4 @@ def model_folder(work: Path, release: Release, table: str, **changes: Any) -> Pa
 
 def learnt_from(release: Release, table: str) -> dict[str, Any]:
     """What training.json says of two rows of a table, read from no repository."""
-    source = Source(release, Data(release="owner/toy", table=table), 2)
-    return {**source.as_json(), "repository": ""}
+    return source_of(release, Data(release="owner/toy", table=table), 2) | {"repository": ""}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import read_toml
@@ -17,8 +16,17 @@ _OF_CONVENTION = ("relevance_threshold", "self_match")
 @functools.cache
 def tasks() -> dict[str, Task]:
     """Every task by name, in the order of the pages."""
-    pages = sorted(path for path in FOLDER.glob("*.toml") if path.name != "suites.toml")
-    return {name: _task(name, dict(values)) for page in pages for name, values in read_toml(page).items()}
+    found = {}
+    for page in sorted(FOLDER.glob("*.toml")):
+        if page.name == "suites.toml":
+            continue
+        for name, values in read_toml(page).items():
+            convention = {key: values.pop(key) for key in _OF_CONVENTION if key in values}
+            if "text_fields" in values:
+                convention["text_fields"] = tuple(values.pop("text_fields"))
+            members = tuple(values.pop("members", ()))
+            found[name] = Task(name=name, convention=Convention(**convention), members=members, **values)
+    return found
 
 
 @functools.cache
@@ -48,10 +56,3 @@ def expand(names: list[str] | tuple[str, ...]) -> list[str]:
     """Task names with every suite among `names` replaced by its tasks, each once."""
     found = [name for given in names for name in suites().get(given, (given,))]
     return list(dict.fromkeys(task(name).name for name in found))
-
-
-def _task(name: str, values: dict[str, Any]) -> Task:
-    fields = tuple(values.pop("text_fields", ("title", "text")))
-    convention = Convention(text_fields=fields, **{key: values.pop(key) for key in _OF_CONVENTION if key in values})
-    members = tuple(values.pop("members", ()))
-    return Task(name=name, convention=convention, members=members, **values)

@@ -6,10 +6,12 @@ head had to be made), checkpoints/, curves.csv, and model/: all that is publishe
 
 from __future__ import annotations
 
+import platform
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,40 +24,40 @@ from exabench.models.costs import hardware
 from exabench.parts.assembly import check_part
 from exabench.parts.losses import LOSSES
 from exabench.parts.rerankers import RERANKERS
-from exabench.training.checks import Checked, run_checks
-from exabench.training.dev_evaluation import Evaluation, dev_of
 from exabench.training.distributed import Ranks
+from exabench.training.evaluation import CheckResult, make_evaluation, run_checks
 from exabench.training.gradients import Gradient
-from exabench.training.groups import Source, groups_of
-from exabench.training.loading import Loading
-from exabench.training.loop import Fit, Fitted
-from exabench.training.model_folder import versions, write_folder
+from exabench.training.groups import GroupLoader, groups_of
+from exabench.training.loop import Fit
+from exabench.training.model_folder import write_folder
 from exabench.training.order import Order
-from exabench.training.plan import Plan as Plan
-from exabench.training.plan import train_recipe as train_recipe
-from exabench.training.start_model import Start, load_start, trainable
+from exabench.training.recipe import Plan as Plan
+from exabench.training.recipe import train_recipe as train_recipe
+from exabench.training.start_model import load_start, trainable_class
+
+LIBRARIES = ("accelerate", "exabench", "safetensors", "tokenizers", "torch", "transformers")
 
 
 @dataclass(frozen=True)
 class Trained:
     """A finished run: its model folder, the optimiser steps done and the best one, dev values by step, checks.
 
-    `skipped` names checkpoints that were not whole when the run was taken up again. Of several processes that of `rank`
-    0 has the checks, and speaks for all.
+    `skipped` names checkpoints that were not whole when the run was resumed. Of several processes, only that of `rank`
+    0 has the checks.
     """
 
     folder: Path
     steps: int
     best: int
     dev: Mapping[int, float]
-    checks: Sequence[Checked]
+    checks: Sequence[CheckResult]
     skipped: tuple[str, ...] = ()
     rank: int = 0
 
 
 @dataclass(frozen=True)
 class Author:
-    """Whose model it is, as its submission says: an account (owner of its name), a link, a way to reach them."""
+    """The author of a model, as its submission names them: an account, a link and a contact."""
 
     owner: str = "local"
     link: str = "https://huggingface.co"
@@ -87,37 +89,84 @@ def train(
     with ranks.together(), only_writer(folder) if ranks.first else nullcontext():
         plan = train_recipe(recipe, overrides)
         loss = _loss(plan)
-        with ranks.first_does():  # it looks commits up, downloads, makes start/; the others find all of it there
-            lock = _lock(plan, folder, ranks)
-            groups, held, sources = groups_of(plan, loss.needs, lock)
-            start = load_start(plan, folder, lock, tuple(devices) or (ranks.device,))
-        learner = start.learner
+        # The first rank looks commits up, downloads and makes start/; the others then find all of it there.
+        with ranks.first_rank_first():
+            lock = folder / "recipe.lock.json"
+            locked = read_json(lock) if lock.is_file() else {}
+            fingerprint = plan.recipe.fingerprint
+            if locked and locked.get("fingerprint") != fingerprint:
+                if (folder / "checkpoints").is_dir():
+                    name = locked.get("name")
+                    what = f"holds the run of another recipe ({name}), or of other values; give each a folder"
+                    raise BadInput(what, file=folder)
+                shutil.rmtree(folder / "start", ignore_errors=True)  # nothing was fitted yet: the recipe was mended
+            if ranks.first:
+                source = {"name": plan.recipe.name, "recipe": plan.recipe.values, "fingerprint": fingerprint}
+                write(lock, json_text({**locked, **source}))
+            groups, held_out, sources = groups_of(plan, loss.needs, lock)
+            learner, base = load_start(plan, folder, lock, tuple(devices) or (ranks.device,))
         if plan.steps.sharded:
             ranks.shard(learner.module)
         order = Order(len(groups), plan.seed, plan.steps.groups)
-        loading = Loading(learner, groups, order, written=loss.needs == "targets", loaders=plan.steps.loaders)
+        loader = GroupLoader(learner, groups, order, written=loss.needs == "targets", loaders=plan.steps.loaders)
         gradient = Gradient(learner, loss, plan.steps, ranks, plan.seed)
-        with ranks.first_does():
-            dev = dev_of(plan, learner, held, loading, gradient, collections)
-        fitted = Fit(plan, learner, gradient, folder, ranks).run(loading, order, dev, progress)
-        checks: list[Checked] = []
+        with ranks.first_rank_first():
+            dev = make_evaluation(plan, learner, held_out, loader, gradient, collections)
+        fit = Fit(plan, learner, gradient, folder, ranks).run(loader, dev, progress)
+
+        checks: list[CheckResult] = []  # as long as they run, the model lies there without them
+        report = {
+            "name": f"{who.owner}/{plan.recipe.name}",
+            "title": plan.title,
+            "note": plan.note,
+            "licence": plan.licence,
+            "kind": learner.kind,
+            "reranker": plan.reranker,
+            "options": plan.options,
+            "recipe": plan.recipe.values,
+            "fingerprint": fingerprint,
+            "base": base,
+            "data": sources,
+            "seed": plan.seed,
+            "steps": fit.steps,
+            "epochs": fit.steps / order.steps_per_epoch,
+            "groups": order.count,
+            "order": order.digest(fit.steps),
+            "best": fit.best,
+            "dev": {
+                "metric": dev.metric if dev else "",
+                "source": f"split {plan.dev.split} of {plan.dev.task}" if plan.dev.task else "rows held out",
+                "values": list(fit.journal.values.items()),
+            },
+            "hardware": hardware(),
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        }
+
+        def write_model() -> None:
+            write_folder(
+                folder / "model",
+                {**report, "checks": [asdict(check) for check in checks]},
+                save=lambda to: learner.save(to, fit.weights),
+                curves=folder / "curves.csv",
+                link=who.link,
+                contact=who.contact,
+            )
+
         if ranks.first:
-            report = {"name": f"{who.owner}/{plan.recipe.name}", **_report(plan, start, sources, order, fitted, dev)}
-            _write_model(folder, report, checks, start, fitted, who)
-        ranks.wait()  # for the model; checks take long, and the first rank is alone with them
+            write_model()
+        ranks.wait_for_all()  # for the model alone: checks take long, and the first rank runs them without the others
         if ranks.first and plan.checks:
             checks = run_checks(plan, folder / "model", lock, collections, progress)
-            _write_model(folder, report, checks, start, fitted, who)
-    best = fitted.journal.best or fitted.steps
-    return Trained(folder / "model", fitted.steps, best, fitted.journal.values, checks, fitted.skipped, ranks.rank)
+            write_model()
+    return Trained(folder / "model", fit.steps, fit.best, fit.journal.values, checks, fit.skipped, ranks.rank)
 
 
 def planned(plan: Plan) -> dict[str, Any]:
-    """What `train` would fit: groups, those held out, optimiser steps, and the releases that they come from.
+    """A summary of what `train` would fit: reranker, loss, numbers of groups and steps, and releases.
 
     Raises BadInput for options that reranker or loss do not have, and for data that cannot be learnt from.
     """
-    trainable(plan)
+    trainable_class(plan)
     check_part(RERANKERS, plan.reranker, {"model": plan.model, **plan.options})
     groups, held, sources = groups_of(plan, _loss(plan).needs)
     order = Order(len(groups), plan.seed, plan.steps.groups)
@@ -128,74 +177,16 @@ def planned(plan: Plan) -> dict[str, Any]:
         "groups": order.count,
         "held_out": len(held),
         "steps": plan.steps.steps or order.steps(plan.steps.epochs),
-        "data": [f"{one.release.name}/{one.data.table} {one.release.version}: {one.rows} rows" for one in sources],
-    }
-
-
-def _write_model(
-    folder: Path, report: Mapping[str, Any], checks: Sequence[Checked], start: Start, fitted: Fitted, who: Author
-) -> None:
-    write_folder(
-        folder / "model",
-        {**report, "checks": [asdict(check) for check in checks]},
-        save=lambda to: start.learner.save(to, fitted.weights),
-        curves=folder / "curves.csv",
-        link=who.link,
-        contact=who.contact,
-    )
-
-
-def _report(
-    plan: Plan, start: Start, sources: Sequence[Source], order: Order, fitted: Fitted, dev: Evaluation | None
-) -> dict[str, Any]:
-    """All that training.json says of a run but its name and its checks."""
-    return {
-        "title": plan.title,
-        "note": plan.note,
-        "licence": plan.licence,
-        "kind": start.learner.kind,
-        "reranker": plan.reranker,
-        "options": plan.options,
-        "recipe": plan.recipe.values,
-        "fingerprint": plan.recipe.fingerprint,
-        "base": {"model": start.model, "revision": start.revision, "licence": start.licence},
-        "data": [source.as_json() for source in sources],
-        "seed": plan.seed,
-        "steps": fitted.steps,
-        "epochs": fitted.steps / order.steps_per_epoch,
-        "groups": order.count,
-        "order": order.digest(fitted.steps),
-        "best": fitted.journal.best or fitted.steps,
-        "dev": {
-            "metric": dev.metric if dev else "",
-            "source": f"split {plan.dev.split} of {plan.dev.task}" if plan.dev.task else "rows held out",
-            "values": list(fitted.journal.values.items()),
-        },
-        "hardware": hardware(),
-        "versions": versions(),
+        "data": ["{name}/{table} {version}: {rows} rows".format(**source) for source in sources],
     }
 
 
 def _loss(plan: Plan) -> Any:
     """The plan's loss with its options. Raises UnknownName, BadInput for options that it does not take."""
-    name = plan.loss["part"]
+    options = dict(plan.loss)
+    name = options.pop("part")
     part = LOSSES[name]
     try:
-        return make(f"loss {name}", part, {}, plan.loss_options)
+        return make(f"loss {name}", part, {}, options)
     except BadInput as error:
         raise BadInput(str(error), file=plan.recipe.file) from error
-
-
-def _lock(plan: Plan, folder: Path, ranks: Ranks) -> Path:
-    """The run's lock: its recipe, and the commits that were looked up for it. Raises BadInput for another recipe's."""
-    lock = folder / "recipe.lock.json"
-    held = read_json(lock) if lock.is_file() else {}
-    if held and held.get("fingerprint") != plan.recipe.fingerprint:
-        if (folder / "checkpoints").is_dir():
-            what = f"holds the run of another recipe ({held.get('name')}), or of other values; give each a folder"
-            raise BadInput(what, file=folder)
-        shutil.rmtree(folder / "start", ignore_errors=True)  # nothing was fitted yet: the recipe was mended
-    if ranks.first:
-        own = {"name": plan.recipe.name, "recipe": plan.recipe.values, "fingerprint": plan.recipe.fingerprint}
-        write(lock, json_text({**held, **own}))
-    return lock

@@ -13,19 +13,17 @@ import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim import Optimizer
 
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import file_digest, json_text, read_json, replacing_folder, write, writing
 from exabench.core.records import Record, read
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from torch.optim import Optimizer
 
 _STATE = "state.json"
 _DIGESTS = "digests.json"
@@ -50,7 +48,7 @@ class Checkpoint:
 class _State(Record, frozen=True):
     """state.json. `aliases`: by file, other names of a tensor and the name that it is stored by."""
 
-    format: Literal[2]  # version 0.1 wrote none; its dropout cannot be gone on with
+    format: Literal[2]  # version 0.1 wrote none: it drew dropout otherwise, so its runs cannot be resumed
     step: int
     fingerprint: str
     aliases: dict[str, dict[str, str]]
@@ -58,7 +56,7 @@ class _State(Record, frozen=True):
 
 
 def save_checkpoint(
-    folder: str | Path,
+    folder: Path,
     step: int,
     tensors: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
@@ -74,17 +72,26 @@ def save_checkpoint(
     skipped) is replaced; later ones are left alone and do not count. Call it from one process. Raises CannotWrite on a
     full or read-only disk: the checkpoints before are as they were.
     """
-    folder = Path(folder)
     path = folder / f"step-{step:06d}"
     with replacing_folder(path) as fresh:
-        aliases = {}
+        aliases: dict[str, dict[str, str]] = {}
         for stem, named in tensors.items():
-            stored, aliases[stem] = _stored_once(named)
+            # Each tensor is stored under its first name; its other names (tied weights) are aliases of that one.
+            stored: dict[str, Tensor] = {}
+            aliases[stem] = {}
+            first_names: dict[int, str] = {}
+            for name, tensor in sorted(named.items()):
+                first = first_names.setdefault(id(tensor), name)
+                if first == name:
+                    stored[name] = tensor.detach().contiguous()
+                else:
+                    aliases[stem][name] = first
             save_file(stored, fresh / f"{stem}{_TENSORS}", metadata={"format": "pt"})
         about = {"format": 2, "step": step, "fingerprint": fingerprint, "aliases": aliases, "state": dict(state)}
         write(fresh / _STATE, json_text(about))
         write(fresh / _DIGESTS, json_text({file.name: file_digest(file) for file in sorted(fresh.iterdir())}))
     with writing(folder):
+        # Later ones are damaged ones that were skipped: they do not count, and their turn to be replaced will come.
         older = [number for number in _saved(folder) if number <= step]
         for old in older[:-keep]:
             if old not in protect:
@@ -92,14 +99,17 @@ def save_checkpoint(
     return path
 
 
-def load_newest(folder: str | Path, fingerprint: str) -> Checkpoint | None:
+def load_newest(folder: Path, fingerprint: str) -> Checkpoint | None:
     """The newest whole checkpoint of `folder`, or None where there is none yet; damaged later ones are in `skipped`.
 
     Raises BadInput for a checkpoint of another recipe (another `fingerprint`), for checkpoints of which none is
     whole, and for any file that is neither safetensors nor JSON: such a file may be a pickle, which can run code.
     """
-    folder = Path(folder)
-    _refuse_strange_files(folder)
+    for file in sorted(folder.rglob("*")):
+        first = file.relative_to(folder).parts[0]
+        left_by_a_kill = re.fullmatch(r"\.step-\d+\.(unfinished|replaced)", first)  # never read
+        if not left_by_a_kill and not file.is_dir() and file.suffix not in (_TENSORS, ".json"):
+            raise BadInput("is neither safetensors nor JSON and may hold code; it is not opened: remove it", file=file)
     skipped: list[str] = []
     for path in reversed(_saved(folder).values()):
         try:
@@ -175,20 +185,6 @@ def restore_optimiser(
         optimiser.state[parameter][key] = value
 
 
-def _stored_once(named: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Each tensor under its first name, contiguous, and its other names (tied weights) with that one."""
-    stored: dict[str, Tensor] = {}
-    aliases: dict[str, str] = {}
-    first_names: dict[int, str] = {}
-    for name in sorted(named):
-        first = first_names.setdefault(id(named[name]), name)
-        if first == name:
-            stored[name] = named[name].detach().contiguous()
-        else:
-            aliases[name] = first
-    return stored, aliases
-
-
 def _saved(folder: Path) -> dict[int, Path]:
     """The checkpoints of a folder by step, from the first to the newest, whole or not."""
     found = {}
@@ -197,11 +193,3 @@ def _saved(folder: Path) -> dict[int, Path]:
         if match:
             found[int(match[1])] = path
     return dict(sorted(found.items()))
-
-
-def _refuse_strange_files(folder: Path) -> None:
-    for file in sorted(folder.rglob("*")):
-        first = file.relative_to(folder).parts[0]
-        left_by_a_kill = re.fullmatch(r"\.step-\d+\.(unfinished|replaced)", first)  # never read
-        if not left_by_a_kill and not file.is_dir() and file.suffix not in (_TENSORS, ".json"):
-            raise BadInput("is neither safetensors nor JSON and may hold code; it is not opened: remove it", file=file)

@@ -1,12 +1,13 @@
-"""Curves: what a training run was like, step by step, as curves.csv."""
+"""Curves: loss, learning rate, gradient norm and dev value of every step of a training, as curves.csv."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
+
+import msgspec
 
 from exabench.core.errors import BadInput
 from exabench.core.files import read_text, replacing, writing
@@ -33,8 +34,8 @@ HEADER = ",".join(COLUMNS)
 class Curves:
     """curves.csv, a line for each step in order. It holds no time, so that a resumed run writes the same bytes.
 
-    A line is written whole by one call; `resume` comes first, and cuts off what came after the checkpoint.
-    `sync` before a checkpoint, so that no machine that loses its power loses the lines before it.
+    Call `resume` first: it cuts off what came after the checkpoint. Call `sync` before a checkpoint is saved, so that
+    a power cut loses no line of a step that the checkpoint holds. A line is written whole by one call.
     """
 
     def __init__(self, file: str | Path) -> None:
@@ -54,43 +55,37 @@ class Curves:
             file.writelines(_line(point) for point in kept)
 
     def sync(self) -> None:
-        """Have every line on the disk itself. Raises CannotWrite."""
+        """Force every line to the disk. Raises CannotWrite."""
         with writing(self.file), open(self.file, "ab") as file:
             os.fsync(file.fileno())
 
     def add(self, point: Point) -> None:
-        """Append a step. Raises BadInput for a value that is no finite number, CannotWrite."""
-        for name, value in zip(COLUMNS, astuple(point), strict=True):
-            if value is not None and not math.isfinite(value):
-                raise BadInput(f"{name} of step {point.step} is {value}, which no curve can hold", file=self.file)
+        """Append a step, whose values are finite numbers. Raises CannotWrite."""
         with writing(self.file), open(self.file, "ab", buffering=0) as file:
             file.write(_line(point))
 
     def __iter__(self) -> Iterator[Point]:
         """The steps. A last line that was cut is passed over. Raises BadInput with the line for anything else odd."""
-        *lines, _cut = read_text(self.file).split("\n")
+        *lines, _cut = read_text(self.file).split("\n")  # a kill may cut the last line; a whole one ends with \n
         if not lines or lines[0] != HEADER:
             raise BadInput(f"must begin with {HEADER}", file=self.file, line=1)
         last = 0
         for number, line in enumerate(lines[1:], 2):
-            point = self._point(line, number)
+            try:
+                cells: dict[str, str | None] = dict(zip(COLUMNS, line.split(","), strict=True))
+                cells["dev"] = cells["dev"] or None  # empty where nothing was measured
+                point = msgspec.convert(cells, Point, strict=False)  # not strict: numbers from texts
+            except ValueError as error:
+                what = f"is no step of {', '.join(COLUMNS)}; resume from a checkpoint"
+                raise BadInput(what, file=self.file, line=number) from error
             if point.step <= last:
                 raise BadInput(f"step {point.step} stands behind step {last}", file=self.file, line=number)
             last = point.step
             yield point
 
-    def _point(self, line: str, number: int) -> Point:
-        try:
-            step, epoch, groups, loss, rate, norm, dev = line.split(",")
-            measured = float(dev) if dev else None
-            return Point(int(step), float(epoch), int(groups), float(loss), float(rate), float(norm), measured)
-        except ValueError as error:
-            what = f"is no step of {', '.join(COLUMNS)}; resume from a checkpoint"
-            raise BadInput(what, file=self.file, line=number) from error
-
 
 def _line(point: Point) -> bytes:
-    """The same bytes for the same values, whether they were counted here or read back."""
+    """A step as a line of the file: the same bytes for numbers of Python, of numpy, and read back from a file."""
     cells = [str(int(point.step)), repr(float(point.epoch)), str(int(point.groups))]
     for value in (point.loss, point.rate, point.gradient_norm, point.dev):
         cells.append("" if value is None else repr(float(value)))

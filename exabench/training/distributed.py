@@ -11,7 +11,6 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
@@ -21,14 +20,14 @@ from torch import Tensor, nn
 
 from exabench.core.errors import BadInput, OutsideFailed
 
-PATIENCE = "EXABENCH_RANK_TIMEOUT"
+TIMEOUT = "EXABENCH_RANK_TIMEOUT"
 """The seconds (600 where it is not set) that ranks wait for one another before all of them end."""
 
-_GRACE = 2.0  # seconds in which the rank that failed first says why, before the others leave
+_GRACE = 2.0  # seconds for the rank that failed first to say why, before the others leave
 
 
 class Ranks:
-    """This process among those that were started together; alone where nobody did. `device` is its own GPU, or the CPU.
+    """This process among those that were started together, or this one alone. `device` is its own GPU, or the CPU.
 
     Raises BadInput where EXABENCH_RANK_TIMEOUT is no number of seconds.
     """
@@ -36,27 +35,31 @@ class Ranks:
     def __init__(self) -> None:
         from accelerate import PartialState
 
-        self._patience = _seconds()
+        given = os.environ.get(TIMEOUT, "600")
+        try:
+            self._patience = float(given)
+        except ValueError:
+            self._patience = 0.0
+        if not 0 < self._patience < 1e6:
+            raise BadInput(f"{TIMEOUT} must be a number of seconds above 0, not {given!r}")
         asked_for_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
         launched = "LOCAL_RANK" in os.environ  # without a GPU accelerate would leave each rank alone
-        self._state: Any = PartialState(
+        state: Any = PartialState(
             cpu=asked_for_cpu or (launched and not torch.cuda.is_available()),
             timeout=timedelta(seconds=self._patience),
         )
-        self.rank = int(self._state.process_index)
-        self.count = int(self._state.num_processes)
+        self.rank = int(state.process_index)
+        self.count = int(state.num_processes)
         self.first = self.rank == 0
+        self.device = str(state.device)  # as torch names it
         self.sharded = False
-
-    @property
-    def device(self) -> str:
-        """This rank's device, as torch names it."""
-        return str(self._state.device)
+        self.first_rank_first = state.main_process_first  # a context: the first rank goes through it before the others
+        self.wait_for_all = state.wait_for_everyone
 
     # -- the model -----------------------------------------------------------------------------------------
 
     def shard(self, module: nn.Module) -> None:
-        """Cut the module's weights up over the ranks, in place; one rank alone keeps them whole.
+        """Split the module's weights over the ranks, in place; one rank alone keeps them whole.
 
         A unit that is gathered at once is each layer of a stack (BERT, T5 and Llama hold theirs in a ModuleList), and
         the module itself with all that is left: so its `forward` may call parts of the model in any way, as long as
@@ -79,6 +82,7 @@ class Ranks:
         """Sum every parameter's gradient over the ranks; where no rank has one, none is made."""
         if self.count == 1 or self.sharded:
             return
+        # An optimiser makes no moments for a parameter without gradient, and must not begin to on several ranks.
         learnt = [parameter for parameter in module.parameters() if parameter.requires_grad]
         holders = torch.tensor([float(parameter.grad is not None) for parameter in learnt], device=self.device)
         dist.all_reduce(holders)
@@ -90,11 +94,11 @@ class Ranks:
             dist.all_reduce(parameter.grad)
 
     def clip(self, parameters: Sequence[Tensor], most: float) -> float:
-        """The norm of all gradients together, which are then scaled down to `most` where it is more."""
+        """Scale all gradients together down to a norm of `most`, and return the norm that they had."""
         norm: Any = nn.utils.clip_grad_norm_(parameters, most)
         return float(norm.full_tensor() if self.sharded else norm)
 
-    def gathered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def gather(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights or moments in full; where they are sharded, on the CPU of the first rank and empty on the others.
 
         Names of one object (tied weights) stay so. All ranks must call it, with the same names.
@@ -109,9 +113,9 @@ class Ranks:
                 found[id(each)] = full
         return {name: found[id(each)] for name, each in tensors.items()}
 
-    def part(self, whole: Tensor, like: Tensor) -> Tensor:
+    def local_part(self, whole: Tensor, like: Tensor) -> Tensor:
         """This rank's slice of a tensor that goes with the parameter `like`; all of it where nothing is sharded."""
-        if not self.sharded or whole.shape != like.shape:
+        if not self.sharded or whole.shape != like.shape:  # an optimiser's count of steps is a scalar on every rank
             return whole
         from torch.distributed.tensor import distribute_tensor
 
@@ -120,42 +124,21 @@ class Ranks:
         made: Tensor = distribute_tensor(on_device, sharded.device_mesh, sharded.placements, src_data_rank=None)
         return made
 
-    def load(self, module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-        """Put whole weights into the module."""
-        held = module.state_dict()
-        module.load_state_dict({name: self.part(weight, held[name]) for name, weight in weights.items()})
-
     # -- what ranks tell one another -----------------------------------------------------------------------
 
-    def sum(self, value: float) -> float:
-        """The sum of a number over the ranks."""
-        return self._reduced(value, dist.ReduceOp.SUM)
-
-    def max(self, value: float) -> float:
-        """The largest of a number over the ranks."""
-        return self._reduced(value, dist.ReduceOp.MAX)
-
-    def first_does(self) -> AbstractContextManager[Any]:
-        """The first rank goes through a block alone, the others after it."""
-        made: AbstractContextManager[Any] = self._state.main_process_first()
-        return made
-
-    def wait(self) -> None:
-        """Until all ranks are here."""
-        self._state.wait_for_everyone()
-
-    def _reduced(self, value: float, how: Any) -> float:
+    def reduce(self, value: float, operation: Any = dist.ReduceOp.SUM) -> float:
+        """The sum of a number over the ranks, or what another operation of torch makes of all of them."""
         if self.count == 1:
             return value
         tensor = torch.tensor(float(value), dtype=torch.float64, device=self.device)
-        dist.all_reduce(tensor, how)
+        dist.all_reduce(tensor, operation)
         return float(tensor)
 
     # -- the end -------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """What ends this rank ends all: the rank that fails first raises why, the others leave without a word.
+        """An error on this rank ends all: the rank that fails first raises it, the others leave without a word.
 
         One that was killed cannot say anything, and one that hangs is waited for no longer than EXABENCH_RANK_TIMEOUT:
         then the first that misses it raises OutsideFailed. Leaving is SystemExit with the error's exit code.
@@ -165,34 +148,22 @@ class Ranks:
         except BaseException as error:
             if self.count == 1:
                 raise
-            if not self._fails_first():
-                time.sleep(_GRACE)  # torchrun ends all ranks when one has left, so the word comes first
+            try:
+                store: Any = dist.distributed_c10d._get_default_store()
+                fails_first = store.add("exabench/failed", 1) == 1
+            except RuntimeError:  # the store went with the rank, or the launcher, that held it: nobody else can tell
+                fails_first = True
+            if not fails_first:
+                time.sleep(_GRACE)  # torchrun ends all ranks when one has left, so the message comes first
                 raise SystemExit(getattr(error, "exit_code", 1)) from error
-            if not _lost(error):
+            # A message between ranks that failed; gloo has no type of its own for that.
+            is_gloo = isinstance(error, RuntimeError) and "gloo" in str(error).lower()
+            if not is_gloo and not isinstance(error, dist.DistError):
                 raise
             raise OutsideFailed(
                 f"rank {self.rank} of {self.count} lost another one, which was killed or said nothing for "
-                f"{self._patience:g} s; run again to go on from the last checkpoint ({PATIENCE} sets the seconds)"
+                f"{self._patience:g} s; run again to go on from the last checkpoint ({TIMEOUT} sets the seconds)"
             ) from error
-
-    def _fails_first(self) -> bool:
-        """Whether no other rank has failed before; also where nobody is left who could tell."""
-        try:
-            store: Any = dist.distributed_c10d._get_default_store()
-            return bool(store.add("exabench/failed", 1) == 1)
-        except RuntimeError:  # the store went with the rank, or the launcher, that held it
-            return True
-
-
-def _seconds() -> float:
-    given = os.environ.get(PATIENCE, "600")
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 1e6:
-        raise BadInput(f"{PATIENCE} must be a number of seconds above 0, not {given!r}")
-    return seconds
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
@@ -202,8 +173,3 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
             yield from child
         else:
             yield from _layers(child)
-
-
-def _lost(error: BaseException) -> bool:
-    """Whether it is a message between ranks that failed; gloo has no type of its own for that."""
-    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())

@@ -8,11 +8,10 @@ drawn from (seed, rank, step, micro-batch), so both passes see the same masks, a
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -21,41 +20,24 @@ from torch.nn.utils.rnn import pad_sequence
 
 from exabench.core.errors import BadInput
 from exabench.models.batches import batches, budget_of
+from exabench.models.learner import Learner
 from exabench.models.loading import out_of_memory
-
-if TYPE_CHECKING:
-    from exabench.models.learner import Learner
-    from exabench.models.templates import ModelInput
-    from exabench.parts.losses import Loss
-    from exabench.training.distributed import Ranks
-    from exabench.training.plan import Steps
-
-_Place: TypeAlias = tuple[int, int]
-"""Step, and the part of it whose micro-batches are counted anew."""
-
+from exabench.models.templates import ModelInput
+from exabench.parts.losses import Loss
+from exabench.training.distributed import Ranks
+from exabench.training.groups import EncodedGroup
+from exabench.training.recipe import Steps
 
 CPU_BUDGETS = 4
 """Forwards whose graphs may be alive together on a CPU, which has the memory: caching costs a third of a step."""
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A group as the model reads it: its items, their labels, and the ids of what is to be written of each."""
-
-    id: str
-    items: Sequence[ModelInput]
-    labels: tuple[float, ...]
-    targets: Sequence[np.ndarray] = ()
-
-    @property
-    def lengths(self) -> list[int]:
-        """Real tokens of each item, read and written."""
-        written = [len(target) for target in self.targets] or [0] * len(self.items)
-        return [len(item.ids) + more for item, more in zip(self.items, written, strict=True)]
+_Place: TypeAlias = tuple[int, int, int]
+"""A micro-batch in a run: the step, a part of the step that is computed alone, and its number in that part."""
 
 
 class Gradient:
-    """Puts the gradient of the mean loss over a step's groups into the parameters, and gives that loss.
+    """Puts the gradient of the mean loss over a step's groups into the parameters, and returns that loss.
 
     When the device runs out of memory, the token budget of `batches` is halved and the step begun again.
     """
@@ -63,82 +45,80 @@ class Gradient:
     def __init__(self, learner: Learner, loss: Loss, steps: Steps, ranks: Ranks, seed: int) -> None:
         self._learner = learner
         self._ranks = ranks
-        self.batches = MicroBatches(learner, steps, ranks, seed)
-        self._plain = steps.gradients == "plain" and loss.needs != "targets"
-        self._loss: _LossOfLists | _LossOfTexts
-        if loss.needs == "targets":
-            self._loss = _LossOfTexts(self.batches, loss)
-        else:
-            self._loss = _LossOfLists(self.batches, loss, "cached" if ranks.sharded else steps.gradients)
+        kind = TextBatches if loss.needs == "targets" else ListBatches
+        self.batches: TextBatches | ListBatches = kind(learner, loss, steps, ranks, seed)
 
-    def __call__(self, step: int, groups: Sequence[Encoded]) -> float:
+    def __call__(self, step: int, groups: Sequence[EncodedGroup]) -> float:
         """The mean loss over the groups of all ranks (over tokens, for texts); `groups` are this rank's.
 
         Raises BadInput where one input alone is more than the device holds.
         """
-        weight = self._ranks.sum(self._loss.weight(groups))
-        value = self._tried(step, groups, weight)
-        while self._ranks.max(value is None):
+        # Divided by the weight of all ranks, the sum of their gradients is that of one large batch.
+        weight = self._ranks.reduce(self.batches.weight(groups))
+        value = self._try_step(step, groups, weight)
+        while self._ranks.reduce(value is None):  # all ranks halve together, or their masks would differ on resume
             self.batches.budget //= 2
             if self._learner.device.startswith("cuda"):
                 torch.cuda.empty_cache()
-            value = self._tried(step, groups, weight)
+            value = self._try_step(step, groups, weight)
         assert value is not None
         self._ranks.add_gradients(self._learner.module)
-        return self._ranks.sum(value)
+        return self._ranks.reduce(value)
 
-    def value(self, groups: Sequence[Encoded]) -> float:
-        """The mean loss over some groups, with no gradient and no dropout; no other rank is asked."""
+    def value(self, groups: Sequence[EncodedGroup]) -> float:
+        """The mean loss over some groups of this rank, with no gradient and no dropout."""
         module = self._learner.module
         trains = module.training
         module.eval()
         with torch.no_grad():
-            value = self._loss.value(groups) / self._loss.weight(groups)
+            value = self.batches.value(groups) / self.batches.weight(groups)
         module.train(trains)
         return value
 
-    def _tried(self, step: int, groups: Sequence[Encoded], weight: float) -> float | None:
-        """This rank's part of the loss, its gradient in the parameters; None where memory ran out."""
+    def _try_step(self, step: int, groups: Sequence[EncodedGroup], weight: float) -> float | None:
+        """This rank's part of the loss, its gradient in the parameters; None where memory ran out and less may do."""
+        device = self._learner.device
         self._learner.module.zero_grad(set_to_none=True)
         try:
-            return self._loss.backward(step, groups, weight)
+            return self.batches.backward(step, groups, weight)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            self._check_that_less_may_help(error, groups)
+            if self._ranks.sharded:
+                what = "the others wait for each of this rank's micro-batches"
+                raise BadInput(f"{device} is out of memory, and {what}; lower steps.batch_tokens") from error
+            longest = max((length for group in groups for length in group.lengths), default=0)
+            if self.batches.budget <= longest:
+                if isinstance(self.batches, ListBatches) and self.batches.mode == "plain":
+                    what = f'{device} has no memory for one group; give steps.gradients = "cached"'
+                    raise BadInput(what) from error
+                what = f"{device} has no memory for one input of {longest} tokens; lower max_length"
+                raise BadInput(what) from error
         return None  # out here, so that the traceback no longer holds the tensors of the failed step
 
-    def _check_that_less_may_help(self, error: BaseException, groups: Sequence[Encoded]) -> None:
-        device = self._learner.device
-        if self._ranks.sharded:
-            what = "the others wait for each of this rank's micro-batches"
-            raise BadInput(f"{device} is out of memory, and {what}; lower steps.batch_tokens") from error
-        longest = max((length for group in groups for length in group.lengths), default=0)
-        if self.batches.budget > longest:
-            return
-        if self._plain:
-            raise BadInput(f'{device} has no memory for one group; give steps.gradients = "cached"') from error
-        raise BadInput(f"{device} has no memory for one input of {longest} tokens; lower max_length") from error
 
-
+@dataclass
 class MicroBatches:
     """The model on micro-batches, each with the dropout masks that belong to its place in the run.
 
     `budget`: the padded tokens of one forward. Groups whose graphs are alive together have at most `kept` tokens.
     """
 
-    def __init__(self, learner: Learner, steps: Steps, ranks: Ranks, seed: int) -> None:
-        self.learner = learner
-        self.budget = steps.batch_tokens or budget_of(learner.device)
-        self._budgets_kept = CPU_BUDGETS if learner.device == "cpu" and not steps.batch_tokens else 1
-        self._ranks = ranks
-        self._seed = seed
-        self._autocast: Any = getattr(torch, steps.autocast) if steps.autocast else None
+    learner: Learner
+    loss: Loss
+    steps: Steps
+    ranks: Ranks
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.budget = self.steps.batch_tokens or budget_of(self.learner.device)
 
     @property
     def kept(self) -> int:
         """The tokens whose graphs may be alive together."""
-        return self.budget * self._budgets_kept
+        if self.learner.device == "cpu" and not self.steps.batch_tokens:
+            return CPU_BUDGETS * self.budget
+        return self.budget
 
     def cut(self, lengths: Sequence[int]) -> list[np.ndarray]:
         """Positions of items by micro-batch.
@@ -146,111 +126,104 @@ class MicroBatches:
         Sharded, all ranks must go through as many forwards: those with fewer get empty ones at the end.
         """
         chunks = batches(lengths, self.budget)
-        if self._ranks.sharded:
-            missing = int(self._ranks.max(len(chunks))) - len(chunks)
+        if self.ranks.sharded:
+            missing = int(self.ranks.reduce(len(chunks), torch.distributed.ReduceOp.MAX)) - len(chunks)
             chunks += [np.zeros(0, np.int64)] * missing
         return chunks
 
-    def scores(self, place: _Place, number: int, items: Sequence[ModelInput]) -> Tensor:
-        """Scores float32 `[n]` of micro-batch `number`; of none, after a forward whose result is thrown away."""
-        with self._masks(place, number):
-            scores = self.learner.module(*self.learner.inputs(items or [self.learner.blank]))
-        return scores.float()[: len(items)]
+    def forward(
+        self, place: _Place, items: Sequence[ModelInput], chunk: np.ndarray, targets: Tensor | None = None
+    ) -> Tensor:
+        """The scores float32 `[n]` of the items of a chunk, with the dropout masks of their place.
 
-    def scores_in_order(self, place: _Place, items: Sequence[ModelInput], chunks: Sequence[np.ndarray]) -> Tensor:
-        """The scores of items in their order, float32 `[n]`."""
-        rows = [self.scores(place, n, [items[i] for i in chunk]) for n, chunk in enumerate(chunks)]
+        With `targets` int64 `[n, t]`, the logits `[n, t, vocabulary]` of writing them. An empty chunk is a forward
+        whose result is thrown away.
+        """
+        seed = hashlib.blake2b(repr((self.seed, self.ranks.rank, *place)).encode(), digest_size=7).digest()
+        torch.manual_seed(int.from_bytes(seed, "big"))  # seven bytes: torch takes a signed number of eight
+        inputs = self.learner.inputs([items[i] for i in chunk] or [self.learner.blank])
+        device = torch.device(self.learner.device).type
+        with torch.autocast(device, torch.bfloat16, enabled=self.steps.autocast == "bfloat16"):
+            result: Tensor = self.learner.module(*inputs, targets)
+        if targets is not None:
+            return result
+        return result.float()[: len(chunk)]
+
+    def scores(self, step: int, part: int, items: Sequence[ModelInput], chunks: Sequence[np.ndarray]) -> Tensor:
+        """The scores float32 `[n]` of items in their order, which go through the model by `chunks`."""
+        rows = [self.forward((step, part, number), items, chunk) for number, chunk in enumerate(chunks)]
         back = torch.from_numpy(np.argsort(np.concatenate(chunks)))
         return torch.cat(rows)[back.to(rows[0].device)]
 
-    def logits(self, place: _Place, number: int, items: Sequence[ModelInput], targets: Tensor) -> Tensor:
-        """Logits `[n, t, vocabulary]` of writing `targets` int64 `[n, t]`."""
-        with self._masks(place, number):
-            logits: Tensor = self.learner.module(*self.learner.inputs(items), targets)
-        return logits
 
-    @contextlib.contextmanager
-    def _masks(self, place: _Place, number: int) -> Iterator[None]:
-        """torch's generator as this micro-batch always finds it, and the lower precision where one is asked for."""
-        where = (self._seed, self._ranks.rank, *place, number)
-        torch.manual_seed(int.from_bytes(hashlib.blake2b(repr(where).encode(), digest_size=7).digest(), "big"))
-        device = torch.device(self.learner.device).type
-        with torch.autocast(device, dtype=self._autocast, enabled=self._autocast is not None):
-            yield
+class ListBatches(MicroBatches):
+    """Micro-batches under a loss on the scores of whole groups."""
 
+    @property
+    def mode(self) -> str:
+        """How gradients are made. Ranks that hold slices of a model go through as many forwards only when cached."""
+        return "cached" if self.ranks.sharded else self.steps.gradients
 
-class _LossOfLists:
-    """A loss on the scores of whole groups."""
-
-    def __init__(self, micro_batches: MicroBatches, loss: Loss, mode: str) -> None:
-        self._batches = micro_batches
-        self._loss = loss
-        self._mode = mode
-
-    def weight(self, groups: Sequence[Encoded]) -> float:
+    def weight(self, groups: Sequence[EncodedGroup]) -> float:
         """The number of groups."""
         return len(groups)
 
-    def backward(self, step: int, groups: Sequence[Encoded], weight: float) -> float:
+    def backward(self, step: int, groups: Sequence[EncodedGroup], weight: float) -> float:
         """Groups with their graphs alive, as many as the budget takes, or all of them cached."""
         longest = max((sum(group.lengths) for group in groups), default=0)
-        if self._mode == "cached" or (self._mode == "auto" and longest > self._batches.kept):
-            return self._cached((step, 0), groups, weight)
+        if self.mode == "cached" or (self.mode == "auto" and longest > self.kept):
+            return self._part(step, 0, groups, weight, cached=True)
         value = 0.0
-        for number, some in enumerate(_by_tokens(groups, self._batches.kept)):
-            value += self._plain((step, number), some, weight)
+        for part, some in enumerate(_by_tokens(groups, self.kept)):
+            value += self._part(step, part, some, weight, cached=False)
         return value
 
-    def value(self, groups: Sequence[Encoded]) -> float:
+    def value(self, groups: Sequence[EncodedGroup]) -> float:
         """The sum over groups; one by one, so that rounding does not depend on which are looked at together."""
-        items = _items(groups)
-        scores = self._batches.scores_in_order((0, 0), items, self._chunks(items))
+        items, chunks = self._chunked(groups)
+        scores = self.scores(0, 0, items, chunks)
         total = 0.0
         for row, group in zip(scores.split([len(group.items) for group in groups]), groups, strict=True):
-            total += float(self._loss(*_padded_lists(row, [group])))
+            total += float(self.loss(*_padded_lists(row, [group])))
         return total
 
-    def _plain(self, place: _Place, groups: Sequence[Encoded], weight: float) -> float:
-        items = _items(groups)
-        scores = self._batches.scores_in_order(place, items, self._chunks(items))
-        value = self._loss(*_padded_lists(scores, groups)).sum() / weight
-        value.backward()
-        return float(value.detach())
-
-    def _cached(self, place: _Place, groups: Sequence[Encoded], weight: float) -> float:
-        """The same gradient with no graph but one micro-batch's."""
-        items = _items(groups)
-        chunks = self._chunks(items)
+    def _part(self, step: int, part: int, groups: Sequence[EncodedGroup], weight: float, *, cached: bool) -> float:
+        """The loss of some groups and its gradient: with all graphs alive, or `cached`, one micro-batch at a time."""
+        items, chunks = self._chunked(groups)
         if not chunks:
             return 0.0
-        with torch.no_grad():
-            scores = self._batches.scores_in_order(place, items, chunks)
-        scores.requires_grad_()
-        value = self._loss(*_padded_lists(scores, groups)).sum() / weight if groups else scores.sum()
+        with torch.set_grad_enabled(not cached):
+            scores = self.scores(step, part, items, chunks)
+        if cached:
+            scores.requires_grad_()  # a leaf now: the loss's gradient stops here, and goes on below
+        value = scores.sum()  # 0, of a rank without groups, which only keeps in step with the others
+        if groups:
+            value = self.loss(*_padded_lists(scores, groups)).sum() / weight
         value.backward()
-        gradient = torch.zeros_like(scores) if scores.grad is None else scores.grad
-        for number, chunk in enumerate(chunks):
-            again = self._batches.scores(place, number, [items[i] for i in chunk])
-            again.backward(gradient[torch.from_numpy(chunk).to(gradient.device)])
+        if cached:
+            gradient = torch.zeros_like(scores) if scores.grad is None else scores.grad
+            for number, chunk in enumerate(chunks):
+                again = self.forward((step, part, number), items, chunk)
+                again.backward(gradient[torch.from_numpy(chunk).to(gradient.device)])
         return float(value.detach())
 
-    def _chunks(self, items: Sequence[ModelInput]) -> list[np.ndarray]:
-        return self._batches.cut([len(item.ids) for item in items])
+    def _chunked(self, groups: Sequence[EncodedGroup]) -> tuple[list[ModelInput], list[np.ndarray]]:
+        items = [item for group in groups for item in group.items]
+        return items, self.cut([len(item.ids) for item in items])
 
 
-class _LossOfTexts:
-    """A loss on the tokens of texts to write; what is read and what is written count for the budget."""
+class TextBatches(MicroBatches):
+    """Micro-batches under a loss on the tokens of texts to write; tokens read and written count for the budget."""
 
-    def __init__(self, micro_batches: MicroBatches, loss: Loss) -> None:
-        self._batches = micro_batches
-        self._loss = loss
-        self._label_weight = float(getattr(loss, "label_weight", 1.0))  # of a target's first token
+    @property
+    def _label_weight(self) -> float:
+        return float(getattr(self.loss, "label_weight", 1.0))  # of a target's first token
 
-    def weight(self, groups: Sequence[Encoded]) -> float:
+    def weight(self, groups: Sequence[EncodedGroup]) -> float:
         """The sum of the weights of all tokens to write."""
         return sum(len(target) - 1 + self._label_weight for group in groups for target in group.targets)
 
-    def backward(self, step: int, groups: Sequence[Encoded], weight: float) -> float:
+    def backward(self, step: int, groups: Sequence[EncodedGroup], weight: float) -> float:
         """One micro-batch after the other."""
         total = 0.0
         for losses in self._losses(step, groups):
@@ -259,46 +232,41 @@ class _LossOfTexts:
             total += float(value.detach())
         return total
 
-    def value(self, groups: Sequence[Encoded]) -> float:
+    def value(self, groups: Sequence[EncodedGroup]) -> float:
         """The weighted sum over tokens."""
         return sum(float(losses) for losses in self._losses(0, groups))
 
-    def _losses(self, step: int, groups: Sequence[Encoded]) -> Iterator[Tensor]:
+    def _losses(self, step: int, groups: Sequence[EncodedGroup]) -> Iterator[Tensor]:
         """Each micro-batch's sum of weighted token losses."""
-        learner = self._batches.learner
-        items = _items(groups)
-        texts = [target for group in groups for target in group.targets]
-        lengths = [length for group in groups for length in group.lengths]
-        for number, chunk in enumerate(self._batches.cut(lengths)):
-            read = [items[i] for i in chunk] or [learner.blank]
-            targets = learner.targets([texts[i] for i in chunk] or [np.zeros(1, np.int64)])
+        items: list[ModelInput] = []
+        texts: list[np.ndarray] = []
+        lengths: list[int] = []
+        for group in groups:
+            items += group.items
+            texts += group.targets
+            lengths += group.lengths
+        for number, chunk in enumerate(self.cut(lengths)):
+            targets = self.learner.targets([texts[i] for i in chunk] or [np.zeros(1, np.int64)])
             weights = (targets >= 0).float()
             weights[:, 0] *= self._label_weight
             if not len(chunk):
-                weights *= 0  # only so that this rank goes along
-            logits = self._batches.logits((step, 0), number, read, targets)
-            yield self._loss(logits, targets, weights).sum()
+                weights *= 0  # a forward that only keeps this rank in step with the others
+            logits = self.forward((step, 0, number), items, chunk, targets)
+            yield self.loss(logits, targets, weights).sum()
 
 
-def _items(groups: Sequence[Encoded]) -> list[ModelInput]:
-    return [item for group in groups for item in group.items]
-
-
-def _padded_lists(scores: Tensor, groups: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
+def _padded_lists(scores: Tensor, groups: Sequence[EncodedGroup]) -> tuple[Tensor, Tensor, Tensor]:
     """Scores, labels and mask `[groups, longest]` of the flat scores of some groups."""
     sizes = [len(group.items) for group in groups]
-    labels = [torch.tensor(group.labels) for group in groups]
-    mask = [torch.ones(size, dtype=torch.bool) for size in sizes]
-    return (
-        pad_sequence(scores.split(sizes), batch_first=True),
-        pad_sequence(labels, batch_first=True).to(scores.device),
-        pad_sequence(mask, batch_first=True).to(scores.device),
-    )
+    rows = pad_sequence(scores.split(sizes), batch_first=True)
+    labels = pad_sequence([torch.tensor(group.labels) for group in groups], batch_first=True)
+    mask = torch.arange(rows.shape[1]) < torch.tensor(sizes)[:, None]
+    return rows, labels.to(rows.device), mask.to(rows.device)
 
 
-def _by_tokens(groups: Sequence[Encoded], budget: int) -> Iterator[list[Encoded]]:
+def _by_tokens(groups: Sequence[EncodedGroup], budget: int) -> Iterator[list[EncodedGroup]]:
     """Groups in order, cut where their tokens go over the budget."""
-    some: list[Encoded] = []
+    some: list[EncodedGroup] = []
     held = 0
     for group in groups:
         size = sum(group.lengths)

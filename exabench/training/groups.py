@@ -1,39 +1,49 @@
-"""Groups: what every family of rows becomes before a loss sees it, a query with passages and their labels."""
+"""Groups: what rows of every family become before a loss sees them, a query with passages and their labels.
+
+The groups of a step become token ids in threads, while the step before is computed.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
+from exabench.core.rows import Release, Row
 from exabench.data.releases import MANIFEST, load
+from exabench.models.learner import Learner
+from exabench.models.templates import ModelInput
+from exabench.training.distributed import Ranks
+from exabench.training.order import Order
+from exabench.training.recipe import Data, Plan
 
-if TYPE_CHECKING:
-    from exabench.core.rows import Release, Row
-    from exabench.training.plan import Data, Plan
-
-FITS: Mapping[str, tuple[str, ...]] = {
+FAMILIES_FOR: Mapping[str, tuple[str, ...]] = {
     "targets": ("explanations", "contrastive"),
     "binary": ("explanations", "contrastive"),
     "positive": ("contrastive",),
     "order": ("listwise", "contrastive", "scored"),
     "scores": ("scored",),
 }
-"""Which families have what a loss needs."""
+"""The families of rows that have what a loss `needs`."""
 
 WORDS = ("true", "false")
-"""What a language model writes of a passage that has a label and no text: monoT5's two words."""
+"""The target of a passage that has a label and no text to write: monoT5's two words."""
+
+_CHECKED_COLUMNS = ("id", "target", "positive", "positive_title", "negative_ids", "passage_ids", "scores")
+"""All that shows whether a row can be learnt from; the columns of texts are long, and not read for it."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """A query and passages, a label for each (higher is better) and, for a loss that needs them, texts to write."""
+    """A query with passages, a label for each (higher is better) and the texts to write, for a loss that needs them."""
 
     id: str
     query: Query
@@ -43,207 +53,189 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Source:
-    """One table that is learnt from, as the model's card names it: what it is, at which version, and how much of it."""
+class EncodedGroup:
+    """A group as token ids: an input of the model for each passage, its label, and the ids of the text to write."""
+
+    id: str
+    items: Sequence[ModelInput]
+    labels: tuple[float, ...]
+    targets: Sequence[np.ndarray] = ()
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each item, read and written, without padding."""
+        lengths = [len(item.ids) for item in self.items]
+        for place, target in enumerate(self.targets):  # none where nothing is written
+            lengths[place] += len(target)
+        return lengths
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Rows of one split of a release's table, as a `datasets.Dataset`."""
 
     release: Release
     data: Data
-    rows: int
-
-    def as_json(self) -> dict[str, Any]:
-        """The table with its teacher and the release's own report of leaks; `repository` where it is on the Hub."""
-        table = self.release.tables[self.data.table]
-        is_folder = Path(self.data.release).is_dir()
-        return {
-            "name": self.release.name,
-            "version": self.release.version,
-            "content": self.release.content,
-            "table": self.data.table,
-            "family": table.family,
-            "rows": self.rows,
-            "licence": table.licence,
-            "repository": "" if is_folder else self.data.release,
-            "teacher": {key: value for key, value in table.teacher.items() if key != "server"},
-            "leaks": table.report.get("leaks", {}),
-        }
+    rows: Any
 
 
-class Groups(Sequence[Group]):
-    """The rows of some tables as groups, one after the other; a row is read from disk when it is asked for."""
+@dataclass(frozen=True)
+class Groups:
+    """The rows of some tables as groups, one table after the other; a row is read from disk when it is asked for."""
 
-    def __init__(self, parts: Sequence[_Part]) -> None:
-        self._parts = [part for part in parts if part.numbers]
-        self._ends = list(accumulate(len(part.numbers) for part in self._parts))
+    tables: Sequence[_Table]
 
     def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return sum(len(table.rows) for table in self.tables)
 
-    def __getitem__(self, number: Any) -> Any:
-        return self.seen(number, 0)
+    def __getitem__(self, number: int) -> Group:
+        return self.read(number, 0)
 
-    def seen(self, number: int, epoch: int) -> Group:
+    def read(self, number: int, epoch: int) -> Group:
         """Group `number` as it is learnt in an epoch: where a table says so, each draws its own passages of a list."""
-        if not 0 <= number < len(self):
-            raise IndexError(number)
-        place = bisect_right(self._ends, number)
-        before = self._ends[place - 1] if place else 0
-        part = self._parts[place]
-        row = part.rows[part.numbers[number - before]]
-        return part.family.group(row, part.data, epoch)
+        for table in self.tables:
+            if 0 <= number < len(table.rows):
+                return _group(table.rows[number], table.data, epoch)
+            number -= len(table.rows)
+        raise IndexError("there is no group of this number")  # also for negative ones; it ends a loop over all groups
 
 
-def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups, Groups, tuple[Source, ...]]:
-    """The groups to fit, those held out, and where they came from.
+def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups, Groups, list[dict[str, Any]]]:
+    """The groups to fit, those held out, and the tables of the first ones as training.json names them.
 
     Raises BadInput for a family that lacks what the loss `needs`, for a table without rows and for a row that the loss
     cannot be fitted to (one passage where an order is to be learnt), UnknownName, OutsideFailed.
     """
-    tables = [_read_table(plan, data, needs, lock) for data in plan.data]
+    fitted: list[_Table] = []
+    held_out: list[_Table] = []
+    for data in plan.data:
+        place = data.release
+        inside = Path(place) / "release"  # where the work folder of a build holds its release
+        if not (Path(place) / MANIFEST).is_file() and (inside / MANIFEST).is_file():
+            place = str(inside)
+        given: dict[str, Any] = {"version": data.version, "lock": None if Path(place).is_dir() else lock}
+        rows: Any = load(place, data.table, data.split, **given)
+        release = rows.release
+        table = release.tables[data.table]
+        if table.family not in FAMILIES_FOR[needs]:
+            families = " or ".join(FAMILIES_FOR[needs])
+            what = f"table {data.table} holds {table.family}, but loss {plan.loss['part']} needs {families}"
+            raise BadInput(what, file=plan.recipe.file)
+        rows = _matching(rows, data)
+        count = len(rows)
+        if not count:
+            such = f" with {', '.join(map(str, data.only.items()))}" if data.only else ""
+            raise BadInput(f"table {data.table} of {data.release} has no rows in split {data.split}{such}")
+        if data.limit:
+            rows = rows.select(range(min(data.limit, count)))
+        fitted.append(_Table(release, data, rows))
+        if data.held_out in table.splits and data.held_out != data.split:
+            rows = load(place, data.table, data.held_out, **given)
+            held_out.append(_Table(release, data, _matching(rows, data)))
+
+    # The first row that cannot be learnt from is named before anything is computed.
+    for part in fitted + held_out:
+        columns = [column for column in _CHECKED_COLUMNS if column in part.rows.column_names]
+        for row in part.rows.select_columns(columns):
+            problem = _problem(row, part.data, needs)
+            if problem:
+                raise BadInput(f"table {part.data.table}: {problem}; leave this row out", id=row["id"])
+
     evaluates = plan.dev.every > 0
-    if evaluates and plan.dev.groups and not any(held.numbers for _, held in tables):
-        tables = [_cut(fitted, plan.dev.groups) for fitted, _ in tables]
-    sources = tuple(Source(fitted.rows.release, fitted.data, len(fitted.numbers)) for fitted, _ in tables)
-    return Groups([fitted for fitted, _ in tables]), Groups([held for _, held in tables]), sources
+    if evaluates and plan.dev.groups and not any(len(part.rows) for part in held_out):
+        held_out = []
+        for number, part in enumerate(fitted):
+            fitted[number], last = _split_off(part, plan.dev.groups)
+            held_out.append(last)
+    sources = [source_of(part.release, part.data, len(part.rows)) for part in fitted]
+    return Groups(fitted), Groups(held_out), sources
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Rows of one split of one table, those of `numbers`."""
+def source_of(release: Release, data: Data, rows: int) -> dict[str, Any]:
+    """A table that a model was trained on, for training.json and the card, with the release's report of leaks.
 
-    rows: Any
-    numbers: Sequence[int]
-    family: _Family
-    data: Data
-
-
-def _read_table(plan: Plan, data: Data, needs: str, lock: Path | None) -> tuple[_Part, _Part]:
-    """The rows of a table that are fitted, and those of its split that is held out, where it has one."""
-    place = _release_folder(data.release)
-    given: dict[str, Any] = {"version": data.version, "lock": None if Path(place).is_dir() else lock}
-    rows = load(place, data.table, data.split, **given)
-    table = rows.release.tables[data.table]
-    if table.family not in FITS[needs]:
-        what = f"table {data.table} holds {table.family}, but loss {plan.loss['part']} needs {' or '.join(FITS[needs])}"
-        raise BadInput(what, file=plan.recipe.file)
-    family = _FAMILIES[table.family]
-    fitted = _Part(rows, _numbers(rows, data, data.limit), family, data)
-    if not fitted.numbers:
-        such = f" with {', '.join(map(str, data.only.items()))}" if data.only else ""
-        raise BadInput(f"table {data.table} of {data.release} has no rows in split {data.split}{such}")
-    held = replace(fitted, numbers=range(0))
-    if data.held_out in table.splits and data.held_out != data.split:
-        rows = load(place, data.table, data.held_out, **given)
-        held = _Part(rows, _numbers(rows, data, 0), family, data)
-    for part in (fitted, held):
-        _check_rows(part, needs)
-    return fitted, held
+    `repository` is empty where the release is a folder of this machine.
+    """
+    table = release.tables[data.table]
+    is_folder = Path(data.release).is_dir()
+    return {
+        "name": release.name,
+        "version": release.version,
+        "content": release.content,
+        "table": data.table,
+        "family": table.family,
+        "rows": rows,
+        "licence": table.licence,
+        "repository": "" if is_folder else data.release,
+        "teacher": {key: value for key, value in table.teacher.items() if key != "server"},
+        "leaks": table.report.get("leaks", {}),
+    }
 
 
-def _release_folder(release: str) -> str:
-    """A folder as it is, the work folder of a build as its release, or a name for the Hub."""
-    inner = Path(release) / "release"
-    is_work_folder = not (Path(release) / MANIFEST).is_file() and (inner / MANIFEST).is_file()
-    return str(inner) if is_work_folder else release
-
-
-def _numbers(rows: Any, data: Data, limit: int) -> Sequence[int]:
-    """The numbers of the rows that `data.only` lets through, at most `limit` of them (0: all)."""
-    numbers: Sequence[int] = range(len(rows))
+def _matching(rows: Any, data: Data) -> Any:
+    """The rows that `data.only` lets through."""
     for column, values in data.only.items():
         if column not in rows.column_names:
             names = ", ".join(rows.column_names)
             raise BadInput(f"table {data.table} has no column {column}; data.only may name {names}")
-        column_values = rows[column]
-        numbers = [number for number in numbers if column_values[number] in values]
-    return numbers[:limit] if limit else numbers
+        rows = rows.select([number for number, value in enumerate(rows[column]) if value in values])
+    return rows
 
 
-def _cut(part: _Part, last: int) -> tuple[_Part, _Part]:
+def _split_off(table: _Table, last: int) -> tuple[_Table, _Table]:
     """All but the last so many rows (half of them at most), and those; a query of theirs is in no other row."""
-    start = max(len(part.numbers) // 2, len(part.numbers) - last)
-    queries = part.rows.select(part.numbers)["query_id"]
-    held_queries = set(queries[start:])
-    kept = []
-    for number, query in zip(part.numbers[:start], queries, strict=False):
-        if query not in held_queries:
-            kept.append(number)
-    return replace(part, numbers=kept), replace(part, numbers=part.numbers[start:])
+    count = len(table.rows)
+    start = max(count // 2, count - last)
+    queries = list(table.rows["query_id"])
+    held_out = set(queries[start:])
+    rest = [number for number in range(start) if queries[number] not in held_out]
+    fitted = replace(table, rows=table.rows.select(rest))
+    return fitted, replace(table, rows=table.rows.select(range(start, count)))
 
 
-def _check_rows(part: _Part, needs: str) -> None:
-    """Raises BadInput for the first row that cannot be learnt from, before anything is computed."""
-    for row in part.rows.select(part.numbers).select_columns(["id", *part.family.columns]):
-        if found := part.family.problem(row, part.data, needs):
-            raise BadInput(f"table {part.data.table}: {found}; leave this row out", id=row["id"])
-
-
-@dataclass(frozen=True)
-class _Family:
-    """How a family's rows become groups: `group` of row, table and epoch; and what may be wrong with one.
-
-    `problem` of row, table and what the loss needs is empty for a good row; it looks at `columns` alone.
-    """
-
-    group: Callable[[Row, Data, int], Group]
-    columns: Sequence[str]
-    problem: Callable[[Row, Data, str], str]
-
-
-def _explanation(row: Row, data: Data, epoch: int) -> Group:
-    passage = Passage(row["passage_id"], row["passage"], row["title"])
-    label = WORDS[0] if row["relevant"] else WORDS[1]
-    target = row["target"] if data.explanations else label
-    return Group(row["id"], _query(row), (passage,), (float(row["relevant"]),), (target,))
-
-
-def _explanation_problem(row: Row, data: Data, needs: str) -> str:
-    if needs == "targets" and data.explanations and not row["target"]:
-        return "there is no text to write"
+def _problem(row: Row, data: Data, needs: str) -> str:
+    """Why a loss with these `needs` cannot learn from a row, of which `_CHECKED_COLUMNS` are there; empty if it can."""
+    if "target" in row:  # explanations
+        if needs == "targets" and data.explanations and not row["target"]:
+            return "there is no text to write"
+    elif "positive" in row:  # contrastive
+        if not row["positive"].strip() and not row["positive_title"].strip():
+            return "there is no positive passage"
+        if needs in ("positive", "order") and (not row["negative_ids"] or data.passages == 1):
+            return "there is no negative passage, so no order to learn"
+    else:  # listwise, scored
+        values = row["scores" if "scores" in row else "passage_ids"][: data.passages or None]
+        if len(values) < 2:
+            return "fewer than two passages have no order to learn"
+        if "scores" in row and needs == "order" and len(set(values)) == 1:
+            return "all of its scores are equal, so there is no order to learn"
     return ""
 
 
-def _contrast(row: Row, data: Data, epoch: int) -> Group:
-    positive = Passage(row["positive_id"], row["positive"], row["positive_title"])
-    listed = _passages(row, "negative_ids", "negatives", "negative_titles")
-    negatives = [listed[place] for place in _places(row, len(listed), data.passages - 1, data, epoch)]
-    labels = (1.0, *[0.0] * len(negatives))
-    targets = (WORDS[0], *[WORDS[1]] * len(negatives))
-    return Group(row["id"], _query(row), (positive, *negatives), labels, targets)
+def _group(row: Row, data: Data, epoch: int) -> Group:
+    query = Query(row["query_id"], row["query"])
+    if "target" in row:  # explanations
+        passage = Passage(row["passage_id"], row["passage"], row["title"])
+        word = WORDS[0] if row["relevant"] else WORDS[1]
+        target = row["target"] if data.explanations else word
+        return Group(row["id"], query, (passage,), (float(row["relevant"]),), (target,))
 
+    if "positive" in row:  # contrastive
+        positive = Passage(row["positive_id"], row["positive"], row["positive_title"])
+        negatives = list(zip(row["negative_ids"], row["negatives"], row["negative_titles"], strict=True))
+        passages = [positive]
+        for place in _places(row, len(negatives), data.passages - 1, data, epoch):  # the positive is one of `passages`
+            passages.append(Passage(*negatives[place]))
+        others = len(passages) - 1
+        return Group(row["id"], query, tuple(passages), (1.0, *[0.0] * others), (WORDS[0], *[WORDS[1]] * others))
 
-def _contrast_problem(row: Row, data: Data, needs: str) -> str:
-    if not row["positive"].strip() and not row["positive_title"].strip():
-        return "there is no positive passage"
-    if needs in ("positive", "order") and (not row["negative_ids"] or data.passages == 1):
-        return "there is no negative passage, so no order to learn"
-    return ""
-
-
-def _ranked(row: Row, data: Data, epoch: int) -> Group:
-    """The teacher's scores; of an order without scores, best first, n passages have the labels n, n - 1, ... 1."""
-    listed = _passages(row, "passage_ids", "passages", "titles")
+    # Listwise and scored: the teacher's scores; of an order without scores, n passages have the labels n, n - 1, ... 1.
+    listed = list(zip(row["passage_ids"], row["passages"], row["titles"], strict=True))
     places = _places(row, len(listed), data.passages, data, epoch)
-    labels = [float(place) for place in range(len(places), 0, -1)]
+    labels = [float(label) for label in range(len(places), 0, -1)]
     if "scores" in row:
         labels = [float(row["scores"][place]) for place in places]
-    return Group(row["id"], _query(row), tuple(listed[place] for place in places), tuple(labels))
-
-
-def _ranked_problem(row: Row, data: Data, needs: str) -> str:
-    values = (row["scores"] if "scores" in row else row["passage_ids"])[: data.passages or None]
-    if len(values) < 2:
-        return "fewer than two passages have no order to learn"
-    if "scores" in row and needs == "order" and len(set(values)) == 1:
-        return "all of its scores are equal, so there is no order to learn"
-    return ""
-
-
-_FAMILIES = {
-    "explanations": _Family(_explanation, ["target"], _explanation_problem),
-    "contrastive": _Family(_contrast, ["positive", "positive_title", "negative_ids"], _contrast_problem),
-    "listwise": _Family(_ranked, ["passage_ids"], _ranked_problem),
-    "scored": _Family(_ranked, ["scores"], _ranked_problem),
-}
+    return Group(row["id"], query, tuple(Passage(*listed[place]) for place in places), tuple(labels))
 
 
 def _places(row: Row, count: int, most: int, data: Data, epoch: int) -> Sequence[int]:
@@ -252,13 +244,53 @@ def _places(row: Row, count: int, most: int, data: Data, epoch: int) -> Sequence
         return range(count)
     if not data.draw:
         return range(most)
-    keys = [hashlib.blake2b(f"{row['id']} {epoch} {place}".encode(), digest_size=8).digest() for place in range(count)]
-    return sorted(sorted(range(count), key=keys.__getitem__)[:most])
+
+    def key(place: int) -> bytes:
+        return hashlib.blake2b(f"{row['id']} {epoch} {place}".encode(), digest_size=8).digest()
+
+    drawn = sorted(range(count), key=key)[:most]
+    return sorted(drawn)  # passages stay in the order of their list, which is the teacher's
 
 
-def _query(row: Row) -> Query:
-    return Query(row["query_id"], row["query"])
+@dataclass(frozen=True)
+class GroupLoader:
+    """The groups of each step as token ids, in the order of an Order.
 
+    `loaders` threads encode steps ahead (0: none does), which moves nothing but time. `written`: the texts to write are
+    encoded, too.
+    """
 
-def _passages(row: Row, ids: str, texts: str, titles: str) -> list[Passage]:
-    return [Passage(*each) for each in zip(row[ids], row[texts], row[titles], strict=True)]
+    learner: Learner
+    groups: Groups
+    order: Order
+    written: bool
+    loaders: int
+
+    def encode(self, group: Group) -> EncodedGroup:
+        """One group as token ids."""
+        items = self.learner.items(group.query, group.passages)
+        targets = self.learner.written(group.targets) if self.written else ()
+        return EncodedGroup(group.id, items, group.labels, targets)
+
+    def ids(self, step: int) -> list[str]:
+        """The ids of all groups of a step, whichever rank has them."""
+        return [self.groups[number].id for number in self.order.groups(step)]
+
+    def steps(self, begin: int, end: int, ranks: Ranks) -> Iterator[list[EncodedGroup]]:
+        """This rank's groups of each step from `begin` up to `end` (from 0, without `end`)."""
+        pool = ThreadPoolExecutor(max(1, self.loaders), thread_name_prefix="loader")
+        coming: deque[Future[list[EncodedGroup]]] = deque()
+        try:
+            for step in range(begin, end):
+                coming.append(pool.submit(self._encode_step, step, ranks))
+                if len(coming) > 2 * self.loaders:  # two steps ahead for each thread; with none, this step alone
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _encode_step(self, step: int, ranks: Ranks) -> list[EncodedGroup]:
+        epoch = self.order.epoch(step)
+        numbers = self.order.rank_share(step, ranks.rank, ranks.count)
+        return [self.encode(self.groups.read(number, epoch)) for number in numbers]

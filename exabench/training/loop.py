@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Progress
+from exabench.models.learner import Learner
 from exabench.models.loading import room
 from exabench.training.checkpoints import (
     load_newest,
@@ -21,22 +23,15 @@ from exabench.training.checkpoints import (
     save_checkpoint,
 )
 from exabench.training.curves import Curves, Point
-from exabench.training.optimisers import optimiser_of, rate_at
+from exabench.training.distributed import Ranks
+from exabench.training.evaluation import Evaluation
+from exabench.training.gradients import Gradient
+from exabench.training.groups import EncodedGroup, GroupLoader
+from exabench.training.recipe import Plan, Steps
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from exabench.models.learner import Learner
-    from exabench.training.dev_evaluation import Evaluation
-    from exabench.training.distributed import Ranks
-    from exabench.training.gradients import Encoded, Gradient
-    from exabench.training.loading import Loading
-    from exabench.training.order import Order
-    from exabench.training.plan import Plan
-
-CHECKPOINTS = 10  # of a run that is not evaluated on its way
-NAMED = 32  # groups of a step that went wrong
-WEIGHTS = "model"
+CHECKPOINTS = 10  # of a run without dev evaluations; with them, each evaluation saves one
+NAMED_IDS = 32  # most groups that the message on a diverged step names: a whole batch of the default size
+WEIGHTS = "model"  # file names of a checkpoint, without suffix
 MOMENTS = "optimiser"
 
 
@@ -66,20 +61,21 @@ class Journal:
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A finished fit: optimiser steps done, the weights to keep (the best by dev, else the last), and the journal.
+class FitResult:
+    """A finished fit: optimiser steps done, the best of them by dev (else the last), its weights, and the journal.
 
     `skipped` names the checkpoints that were not whole when it was resumed.
     """
 
     steps: int
+    best: int
     weights: Mapping[str, Tensor]
     journal: Journal
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[str, ...]
 
 
 class Fit:
-    """One run in a folder of its own. Killed anywhere, it goes on from its newest whole checkpoint to the same bits."""
+    """One run in its own folder. Killed anywhere, it goes on from its newest whole checkpoint to the same bits."""
 
     def __init__(self, plan: Plan, learner: Learner, gradient: Gradient, folder: Path, ranks: Ranks) -> None:
         self._plan = plan
@@ -90,67 +86,74 @@ class Fit:
         self._curves = Curves(folder / "curves.csv")
         self._parameters = dict(learner.module.named_parameters())
         self._optimiser = optimiser_of(plan.steps, self._parameters.values())
-        self._skipped: tuple[str, ...] = ()
         self._saved = 0  # the step of the newest whole checkpoint
         self.journal = Journal()
 
-    def run(self, loading: Loading, order: Order, dev: Evaluation | None, progress: Progress) -> Fitted:
+    def run(self, loader: GroupLoader, dev: Evaluation | None, progress: Progress) -> FitResult:
         """Every step that is not done yet, then the weights to keep.
 
         Raises BadInput where loss, gradient, weights or dev are no finite numbers; nothing of that step is saved.
         """
-        total = self._plan.steps.steps or order.steps(self._plan.steps.epochs)
-        begin = self._resume()
-        for line in self._skipped:
+        steps = self._plan.steps
+        total = steps.steps or loader.order.steps(steps.epochs)
+        skipped = self._resume()
+        begin = self._saved
+        for line in skipped:
             progress(begin, total, f"passed over: {line}")
         if dev and begin == 0:
-            self._evaluate(dev, 0)
+            self._evaluate(dev, 0)  # how good the model was before; it draws nothing at random, so it moves no step
         done = begin
-        end = begin if self._out_of_patience else total
+        end = begin if self._out_of_patience else total  # a run that had stopped early does not go on when run again
         self._module.train()
-        for done, groups in enumerate(loading.steps(begin, end, self._ranks), begin + 1):
-            point = self._step(done, groups, order, total, loading)
+        for done, groups in enumerate(loader.steps(begin, end, self._ranks), begin + 1):
+            point = self._step(done, groups, total, loader)
             last = done == total
             evaluates = dev is not None and (last or done % self._plan.dev.every == 0)
             saves = evaluates or last or (dev is None and done % max(1, total // CHECKPOINTS) == 0)
             if saves:
-                self._check_weights(done, loading)
+                # Before they are evaluated or saved: a finite gradient times a large rate may have made them infinite.
+                bad = sum(not bool(torch.isfinite(weight).all()) for weight in self._parameters.values())
+                if self._ranks.reduce(bad):
+                    raise self._diverged(done, "weights that are no finite numbers", loader.ids(done - 1))
             if dev and evaluates:
                 point = replace(point, dev=self._evaluate(dev, done))
             if self._ranks.first:
-                self._curves.add(point)
+                self._curves.add(point)  # before the checkpoint: resuming cuts later lines off, and misses none
             if saves:
                 self._save(done)
             progress(done, total, f"loss {point.loss:.4f}")
             if self._out_of_patience:
                 break
-        return Fitted(done, self._weights_to_keep(done), self.journal, self._skipped)
 
-    def _step(self, step: int, groups: list[Encoded], order: Order, total: int, loading: Loading) -> Point:
+        weights: Mapping[str, Tensor]
+        best = self.journal.best or done
+        if best == done:
+            weights = self._ranks.gather(self._module.state_dict(keep_vars=True))
+        else:
+            weights = read_checkpoint(self._folder / f"step-{best:06d}").tensors[WEIGHTS]
+        return FitResult(done, best, weights, self.journal, skipped)
+
+    def _step(self, step: int, groups: list[EncodedGroup], total: int, loader: GroupLoader) -> Point:
         """Step number `step` (from 1)."""
         loss = self._gradient(step, groups)
-        norm = self._ranks.clip(list(self._parameters.values()), self._plan.steps.clip or math.inf)
+        norm = self._ranks.clip(list(self._parameters.values()), self._plan.steps.clip or math.inf)  # 0 clips nothing
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise self._diverged(step, f"loss {loss}, gradient norm {norm}", loading.ids(step - 1))
+            raise self._diverged(step, f"loss {loss}, gradient norm {norm}", loader.ids(step - 1))
         rate = rate_at(self._plan.steps, step - 1, total)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         with room("the optimiser's moments", "take steps.optimiser adafactor, or more ranks and steps.sharded"):
             self._optimiser.step()
+        order = loader.order
+        # The last step of an epoch may be smaller than the others, so groups are not counted by multiplying.
         epochs, place = divmod(step - 1, order.steps_per_epoch)
         seen = epochs * order.count + min(order.count, (place + 1) * order.batch)
         return Point(step, seen / order.count, seen, loss, rate, norm)
 
-    def _check_weights(self, step: int, loading: Loading) -> None:
-        """Before they are evaluated or saved: a finite gradient times a large rate may have made them infinite."""
-        bad = sum(not bool(torch.isfinite(weight).all()) for weight in self._parameters.values())
-        if self._ranks.sum(bad):
-            raise self._diverged(step, "weights that are no finite numbers", loading.ids(step - 1))
-
     def _diverged(self, step: int, what: str, ids: Sequence[str] = ()) -> BadInput:
         if ids:
-            more = " ..." if len(ids) > NAMED else ""
-            what += f", on groups {', '.join(ids[:NAMED])}{more}"
+            more = " ..." if len(ids) > NAMED_IDS else ""
+            what += f", on groups {', '.join(ids[:NAMED_IDS])}{more}"
         good = "there is no checkpoint yet"
         if self._saved:
             good = f"the last good checkpoint is {self._folder / f'step-{self._saved:06d}'}"
@@ -162,55 +165,79 @@ class Fit:
 
     def _evaluate(self, dev: Evaluation, step: int) -> float:
         """The dev value, measured by the first rank (by all, where each holds a part) and told to the others."""
+        value = 0.0
         with room(f"{dev.metric} beside the training", "lower options.max_length, or leave dev.every out"):
-            value = dev() if self._ranks.first or self._ranks.sharded else 0.0
-        value = self._ranks.sum(value if self._ranks.first else 0.0)
+            if self._ranks.first or self._ranks.sharded:
+                value = dev.value()
+        value = self._ranks.reduce(value if self._ranks.first else 0.0)
         if not math.isfinite(value):
             raise self._diverged(step, f"{dev.metric} is {value}")
         self.journal.record(step, value)
         return value
 
-    # -- checkpoints ---------------------------------------------------------------------------------------
-
     def _save(self, step: int) -> None:
-        weights = self._ranks.gathered(self._module.state_dict(keep_vars=True))
+        weights = self._ranks.gather(self._module.state_dict(keep_vars=True))
         moments, numbers = optimiser_state(self._optimiser, self._parameters)
-        moments = self._ranks.gathered(moments)
+        moments = self._ranks.gather(moments)
         if self._ranks.first:
-            self._curves.sync()
+            self._curves.sync()  # a checkpoint must not outlive the lines of its steps
             save_checkpoint(
                 self._folder,
                 step,
                 {WEIGHTS: weights, MOMENTS: moments},
                 {"optimiser": numbers, "journal": vars(self.journal), "budget": self._gradient.batches.budget},
                 fingerprint=self._plan.recipe.fingerprint,
-                protect=() if self.journal.best is None else (self.journal.best,),
+                protect=(self.journal.best or 0,),  # its weights are what the run ends with; there is no step 0
             )
-        self._ranks.wait()
+        self._ranks.wait_for_all()
         self._saved = step
 
-    def _resume(self) -> int:
-        """The steps that are done: those of the newest whole checkpoint, whose state is put back."""
-        found = load_newest(self._folder, self._plan.recipe.fingerprint)
-        if found is not None:
-            self._ranks.load(self._module, found.tensors[WEIGHTS])
+    def _resume(self) -> tuple[str, ...]:
+        """Put back the state of the newest whole checkpoint; gives a line for each later one that is not whole."""
+        newest = load_newest(self._folder, self._plan.recipe.fingerprint)
+        if newest is not None:
+            held = self._module.state_dict()
+            weights = newest.tensors[WEIGHTS]
+            parts = {name: self._ranks.local_part(weight, held[name]) for name, weight in weights.items()}
+            self._module.load_state_dict(parts)
             restore_optimiser(
                 self._optimiser,
                 self._parameters,
-                found.tensors[MOMENTS],
-                found.state["optimiser"],
-                self._ranks.part,
+                newest.tensors[MOMENTS],
+                newest.state["optimiser"],
+                self._ranks.local_part,
             )
-            self.journal = Journal(**found.state["journal"])
-            self._gradient.batches.budget = found.state["budget"]
-            self._skipped = found.skipped
-            self._saved = found.step
+            self.journal = Journal(**newest.state["journal"])
+            self._gradient.batches.budget = newest.state["budget"]  # dropout depends on how a step is cut
+            self._saved = newest.step
         if self._ranks.first:
             self._curves.resume(self._saved)
-        return self._saved
+        return newest.skipped if newest else ()
 
-    def _weights_to_keep(self, last: int) -> Mapping[str, Tensor]:
-        best = self.journal.best
-        if best is None or best == last:
-            return self._ranks.gathered(self._module.state_dict(keep_vars=True))
-        return read_checkpoint(self._folder / f"step-{best:06d}").tensors[WEIGHTS]
+
+def optimiser_of(steps: Steps, parameters: Iterable[Tensor]) -> Any:
+    """AdamW (Loshchilov and Hutter 2019, torch's defaults) or Adafactor with the rate it is given (as for monoT5)."""
+    if steps.optimiser == "adamw":
+        return torch.optim.AdamW(parameters, lr=steps.rate, weight_decay=steps.decay)
+    from transformers.optimization import Adafactor
+
+    return Adafactor(
+        parameters,
+        lr=steps.rate,
+        weight_decay=steps.decay,
+        scale_parameter=False,
+        relative_step=False,
+        warmup_init=False,
+    )
+
+
+def rate_at(steps: Steps, step: int, total: int) -> float:
+    """The learning rate of optimiser step `step` (from 0) of `total`: a linear warm-up, then the schedule, to 0."""
+    if step < steps.warmup:
+        return steps.rate * (step + 1) / steps.warmup
+    done = (step - steps.warmup) / max(1, total - steps.warmup)
+    if steps.schedule == "linear":
+        return steps.rate * (1 - done)
+    if steps.schedule == "cosine":
+        return steps.rate * 0.5 * (1 + math.cos(math.pi * done))
+    return steps.rate

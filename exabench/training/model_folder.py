@@ -11,19 +11,17 @@ manifest.json                              the digest of every file but itself a
 
 from __future__ import annotations
 
-import platform
 import re
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import exabench.hub.client
 from exabench.bench.submissions import read_submission, submission_text
 from exabench.core.errors import BadInput
 from exabench.core.files import file_digest, json_text, read_json, replacing_folder, toml_text, write
 from exabench.core.nouns import Submission
 from exabench.hub.cards import model_card, model_template
+from exabench.hub.client import model_folder, pickles
 
 FORMAT = 1
 _PATH = re.compile(r"(?:file://|~[\w.-]*|\.{1,2})?(?:/[^/{}\n]+)+/?|[A-Za-z]:[\\/][^\n]+")
@@ -48,35 +46,45 @@ def write_folder(
     training = _portable({**report, "format": FORMAT})
     with replacing_folder(to) as folder:
         save(folder)
-        if found := exabench.hub.client.pickles(folder):
+        found = pickles(folder)
+        if found:
             raise BadInput(f"{found[0]} may be a pickle, which no model folder holds; save safetensors")
         for file in sorted(folder.glob("*config.json")):
-            _remove_paths(file)
+            # Some versions of transformers write down where a model was loaded from.
+            values = read_json(file)
+            clean = {key: _portable(value) if isinstance(value, str) else value for key, value in values.items()}
+            if clean != values:
+                write(file, json_text(clean))
         write(folder / "recipe.toml", recipe_text(training["recipe"]))
         write(folder / "training.json", json_text(training))
         write(folder / "curves.csv", curves.read_bytes())
         write(folder / "README.md", model_card(training, model_template()))
+
         # The digest is of what is read of a model: neither this file nor the reports are among it (hub.REPORTS).
-        revision = exabench.hub.client.model_folder(str(folder)).revision
-        write(folder / "submission.toml", submission_text(_submission(training, revision, link, contact)))
-        read_submission(folder / "submission.toml")
+        revision = model_folder(str(folder)).revision
+        releases = dict.fromkeys(f"{each['repository'] or each['name']}@{each['version']}" for each in training["data"])
+        submission = Submission(
+            name=training["name"],
+            kind="model",
+            licence=training["licence"],
+            link=link,
+            contact=contact,
+            training_data=tuple(releases),
+            description=" ".join(training["title"].split()),
+            reranker=training["reranker"],
+            model=".",
+            revision=revision,
+            options=training["options"],
+        )
+        write(folder / "submission.toml", submission_text(submission))
+        read_submission(folder / "submission.toml")  # raises here what a board would refuse later
+
         digests = {}
         for file in sorted(folder.rglob("*")):
             if file.is_file() and file.name != "README.md":
                 digests[file.relative_to(folder).as_posix()] = file_digest(file)
         write(folder / "manifest.json", json_text({"format": FORMAT, "kind": "model", "files": digests}))
     return Path(to)
-
-
-def versions() -> dict[str, str]:
-    """The versions of what trains here."""
-    found = {"python": platform.python_version()}
-    for name in ("accelerate", "exabench", "safetensors", "tokenizers", "torch", "transformers"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def recipe_text(values: Mapping[str, Any]) -> str:
@@ -97,25 +105,8 @@ def _key(name: str) -> str:
     return name if _BARE.fullmatch(name) else toml_text(name)
 
 
-def _submission(training: Mapping[str, Any], revision: str, link: str, contact: str) -> Submission:
-    releases = dict.fromkeys(f"{each['repository'] or each['name']}@{each['version']}" for each in training["data"])
-    return Submission(
-        name=training["name"],
-        kind="model",
-        licence=training["licence"],
-        link=link,
-        contact=contact,
-        training_data=tuple(releases),
-        description=" ".join(training["title"].split()),
-        reranker=training["reranker"],
-        model=".",
-        revision=revision,
-        options=training["options"],
-    )
-
-
 def _portable(value: Any) -> Any:
-    """The same as plain JSON values, where a text that is a path of this machine is the last name in it."""
+    """The value as plain JSON, with every path of this machine cut to its last name."""
     if isinstance(value, Mapping):
         return {str(key): _portable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -123,11 +114,3 @@ def _portable(value: Any) -> Any:
     if isinstance(value, Path) or (isinstance(value, str) and _PATH.fullmatch(value)):
         return PurePosixPath(str(value).replace("\\", "/")).name
     return value
-
-
-def _remove_paths(file: Path) -> None:
-    """Some versions of transformers write down where a model was loaded from."""
-    values = read_json(file)
-    clean = {key: _portable(value) if isinstance(value, str) else value for key, value in values.items()}
-    if clean != values:
-        write(file, json_text(clean))

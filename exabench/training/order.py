@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -29,13 +30,12 @@ class Order:
         self.seed = seed
         self.batch = batch
         self.steps_per_epoch = -(-count // batch)
-        self._sorted: tuple[int, np.ndarray] | None = None  # the epoch asked for last: neighbouring steps share it
 
     def groups(self, step: int) -> tuple[int, ...]:
         """The numbers of the groups of optimiser step `step` (from 0), in global order."""
         epoch, place = divmod(step, self.steps_per_epoch)
         start = place * self.batch
-        return tuple(self._permutation(epoch)[start : start + self.batch].tolist())
+        return tuple(_permutation(self.count, self.seed, epoch)[start : start + self.batch].tolist())
 
     def rank_share(self, step: int, rank: int, ranks: int) -> tuple[int, ...]:
         """One rank's share: position i of the global batch goes to rank i % `ranks`, so a short step may leave none."""
@@ -58,9 +58,9 @@ class Order:
             hashed.update((" ".join(map(str, self.groups(step))) + "\n").encode())
         return "sha256:" + hashed.hexdigest()
 
-    def _permutation(self, epoch: int) -> np.ndarray:
-        if self._sorted is None or self._sorted[0] != epoch:
-            stream = hashlib.shake_256(f"exabench order, seed {self.seed}, epoch {epoch}".encode())
-            keys = np.frombuffer(stream.digest(8 * self.count), "<u8")
-            self._sorted = epoch, np.argsort(keys, kind="stable")  # stable: equal keys stay in order of number
-        return self._sorted[1]
+
+@lru_cache(maxsize=2)  # neighbouring steps share an epoch; threads that load ahead may be in the next one
+def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
+    stream = hashlib.shake_256(f"exabench order, seed {seed}, epoch {epoch}".encode())
+    keys = np.frombuffer(stream.digest(8 * count), "<u8")
+    return np.argsort(keys, kind="stable")  # stable: equal keys stay in order of number

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import transformers
@@ -15,26 +14,14 @@ from exabench.core.files import read_json, replacing_folder
 from exabench.core.nouns import ModelFolder
 from exabench.hub.cards import licence_in
 from exabench.hub.client import CARD, model_folder
+from exabench.models.learner import Learner
 from exabench.models.loading import dtype_of, loading, silence, tokenizer_of
 from exabench.parts.assembly import reranker
 from exabench.parts.rerankers import RERANKERS
-
-if TYPE_CHECKING:
-    from exabench.models.learner import Learner
-    from exabench.training.plan import Plan, Steps
+from exabench.training.recipe import Plan, Steps
 
 
-@dataclass(frozen=True)
-class Start:
-    """The model to fit, and what it was made of, with the licence that its card names (or none)."""
-
-    learner: Learner
-    model: str
-    revision: str
-    licence: str
-
-
-def trainable(plan: Plan) -> Any:
+def trainable_class(plan: Plan) -> Any:
     """The plan's reranker class. Raises UnknownName, BadInput for one that has no model to fit."""
     part = RERANKERS[plan.reranker]
     if not hasattr(part, "learner"):
@@ -43,51 +30,55 @@ def trainable(plan: Plan) -> Any:
     return part
 
 
-def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...] = ()) -> Start:
-    """The plan's reranker, loaded from its pretrained model, or from `to`/start where that had no scoring head.
+def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...]) -> tuple[Learner, dict[str, str]]:
+    """The plan's reranker, ready to be fitted, and the name, revision and licence of the model that it starts from.
 
-    Raises BadInput for a reranker that has no model to fit, and what loading a model raises.
+    It is loaded from its pretrained model, or from `to`/start where that had no scoring head. Raises BadInput for a
+    reranker that has no model to fit, and what loading a model raises.
     """
-    part = trainable(plan)
-    dtype_of(plan.precision)  # int8 learns nothing
+    part = trainable_class(plan)
+    dtype = dtype_of(plan.precision)  # raises for int8, which learns nothing
     found = model_folder(plan.model, plan.revision, lock)
-    options: dict[str, Any] = {"precision": plan.precision, "devices": devices, **plan.options}
-    if part.head == "classifier" and not _classifies(found):
-        made: Any = reranker(plan.reranker, model=str(_with_head(found, plan, to / "start")), lock=lock, **options)
-    else:
+    options: dict[str, Any] = {"precision": plan.precision, "devices": devices, "lock": lock, **plan.options}
+    has_head = True
+    if part.head == "classifier":
+        config = read_json(found.path / "config.json")
+        if not isinstance(config, dict):
+            raise BadInput("is not the description of a model", file=found.path / "config.json")
+        has_head = any("ForSequenceClassification" in str(name) for name in config.get("architectures") or ())
+    if has_head:
         options["revision"] = found.revision
-        made = reranker(plan.reranker, model=plan.model, lock=lock, **options)
-    learner = made.learner()
+        start: Any = reranker(plan.reranker, model=plan.model, **options)
+    else:
+        with_head = to / "start"
+        if not with_head.is_dir():  # a run that goes on, or another rank, finds it there
+            _add_head(found, with_head, dtype, plan.seed)
+        start = reranker(plan.reranker, model=str(with_head), **options)
+    learner = start.learner()
     prepare(learner.module, plan.steps)
+    base = {"model": found.name, "revision": found.revision, "licence": ""}
     card = found.path / CARD
-    licence = licence_in(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else ""
-    return Start(learner, found.name, found.revision, licence)
+    if card.is_file():
+        base["licence"] = licence_in(card.read_text(encoding="utf-8", errors="replace"))
+    return learner, base
 
 
-def _classifies(folder: ModelFolder) -> bool:
-    config = read_json(folder.path / "config.json")
-    if not isinstance(config, dict):
-        raise BadInput("is not the description of a model", file=folder.path / "config.json")
-    return any("ForSequenceClassification" in str(name) for name in config.get("architectures") or ())
-
-
-def _with_head(folder: ModelFolder, plan: Plan, to: Path) -> Path:
-    """The folder `to` with the model and one new label; one that is there already is taken as it is."""
-    if to.is_dir():
-        return to
+def _add_head(folder: ModelFolder, to: Path, dtype: torch.dtype, seed: int) -> None:
+    """Write the folder `to` with the model and a head for one label, drawn from the seed."""
     what = "an encoder that a classification head fits on"
     with loading(folder, what), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(plan.seed)
+        torch.manual_seed(seed)
         tokenizer = tokenizer_of(folder)
         model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
             folder.path,
             num_labels=1,
-            dtype=dtype_of(plan.precision),
+            dtype=dtype,
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
         )
+    # The head is new, and so may be a pooler that belongs to it; all else must have been in the folder.
     inside = f"{model.base_model_prefix}."
     missing = [name for name in report["missing_keys"] if name.startswith(inside) and "pooler" not in name]
     if missing:
@@ -95,7 +86,6 @@ def _with_head(folder: ModelFolder, plan: Plan, to: Path) -> Path:
     with replacing_folder(to) as fresh, silence():
         model.save_pretrained(fresh)
         tokenizer.save_pretrained(fresh)
-    return to
 
 
 def prepare(module: Any, steps: Steps) -> None:
@@ -103,44 +93,35 @@ def prepare(module: Any, steps: Steps) -> None:
 
     Raises BadInput for what its architecture does not support.
     """
+    model = module.model
+    kind = model.config.model_type
     if steps.attention:
-        _set_attention(module.model, steps.attention)
+        try:
+            model.set_attn_implementation(steps.attention)
+        except (ValueError, ImportError) as error:
+            reason = printable(str(error).split("\n")[0])
+            what = f"attention {steps.attention} cannot be used here ({reason}); leave steps.attention out"
+            raise BadInput(what) from error
+        if model.config._attn_implementation != steps.attention:  # transformers only warns
+            raise BadInput(f"models of type {kind} have no attention {steps.attention}; leave steps.attention out")
+
     if steps.checkpointing:
-        _recompute(module.model)
+        newer = getattr(model, "activation_checkpointing_enable", None)  # what transformers calls it now
+        try:
+            # Layers' inputs alone are kept for the way back, and the rest is computed again.
+            (newer or model.gradient_checkpointing_enable)({"use_reentrant": False})
+        except ValueError as error:
+            raise BadInput(f"models of type {kind} cannot be checkpointed; leave steps.checkpointing out") from error
+
     if not steps.dropout:
-        _without_dropout(module)
+        # Every rate at 0 and the module still in training mode, since gradient checkpointing works in no other. Rates
+        # are `p` of a dropout layer, or a number that an attention keeps under the name of one (T5, Llama).
+        for part in module.modules():
+            if isinstance(part, nn.modules.dropout._DropoutNd):
+                part.p = 0.0
+            for name, value in vars(part).items():
+                if "dropout" in name and isinstance(value, float):
+                    setattr(part, name, 0.0)
+
     if steps.compile:
         module.compile(dynamic=True)
-
-
-def _set_attention(model: Any, name: str) -> None:
-    try:
-        model.set_attn_implementation(name)
-    except (ValueError, ImportError) as error:
-        reason = printable(str(error).split("\n")[0])
-        raise BadInput(f"attention {name} cannot be used here ({reason}); leave steps.attention out") from error
-    if model.config._attn_implementation != name:  # transformers only warns
-        raise BadInput(f"models of type {model.config.model_type} have no attention {name}; leave steps.attention out")
-
-
-def _recompute(model: Any) -> None:
-    """Keep layers' inputs alone for the way back, and compute the rest again."""
-    newer = getattr(model, "activation_checkpointing_enable", None)  # what transformers calls it now
-    try:
-        (newer or model.gradient_checkpointing_enable)({"use_reentrant": False})
-    except ValueError as error:
-        what = f"models of type {model.config.model_type} cannot be checkpointed; leave steps.checkpointing out"
-        raise BadInput(what) from error
-
-
-def _without_dropout(module: nn.Module) -> None:
-    """Every rate at 0 and the module still in training mode, since gradient checkpointing works in no other.
-
-    Rates are `p` of a dropout layer, or a number that an attention keeps under the name of one (T5, Llama).
-    """
-    for part in module.modules():
-        if isinstance(part, nn.modules.dropout._DropoutNd):
-            part.p = 0.0
-        for name, value in vars(part).items():
-            if "dropout" in name and isinstance(value, float):
-                setattr(part, name, 0.0)

@@ -33,10 +33,10 @@ from exabench.parts.losses import LOSSES
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import open_collection
 from exabench.training.distributed import Ranks
-from exabench.training.gradients import Encoded, Gradient
-from exabench.training.groups import Group
-from exabench.training.optimisers import optimiser_of
-from exabench.training.plan import Steps
+from exabench.training.gradients import Gradient
+from exabench.training.groups import EncodedGroup, Group
+from exabench.training.loop import optimiser_of
+from exabench.training.recipe import Steps
 from exabench.training.start_model import prepare
 
 GROUPS, PASSAGES, LENGTH, ROUNDS = 4, 30, 256, 2
@@ -74,7 +74,7 @@ class Ours:
         self._optimiser = optimiser_of(plan, list(self.module.parameters()))
 
     def gradient(self) -> float:
-        rows = [Encoded(g.id, self.learner.items(g.query, g.passages), g.labels) for g in self._groups]
+        rows = [EncodedGroup(g.id, self.learner.items(g.query, g.passages), g.labels) for g in self._groups]
         return self._gradient(1, rows)
 
     def __call__(self) -> None:

@@ -1,4 +1,4 @@
-"""The protocol of collections, the shelf of places to read one from, and sources that are named by a collection."""
+"""The protocol of collections, and sources that are named by a collection."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from exabench.core.nouns import Passage, Query
-from exabench.core.shelf import Shelf
 
 
 class Collection(Protocol):
@@ -19,7 +18,7 @@ class Collection(Protocol):
     def revision(self) -> str:
         """What pins the texts: a commit, a digest of files, or the version of the package that keeps them."""
 
-    def there(self) -> bool:
+    def is_available(self) -> bool:
         """Could this place serve the task?"""
 
     def queries(self) -> Iterator[Query]:
@@ -47,8 +46,3 @@ class FromCollection:
     def source_revision(self) -> str:
         """What pins the collection."""
         return self.collection.revision
-
-
-COLLECTIONS = Shelf("collection", "exabench.tasks.collections", __file__)
-ORDER = ("beir_folder", "medquad", "ir_datasets", "hub")
-"""The places in which a task is looked for, one after the other."""

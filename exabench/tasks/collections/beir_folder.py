@@ -27,7 +27,7 @@ class BeirFolder:
         """The digest of corpus.jsonl and queries.jsonl."""
         return digest_of([file_digest(self.folder / name) for name in ("corpus.jsonl", "queries.jsonl")])
 
-    def there(self) -> bool:
+    def is_available(self) -> bool:
         """True where the folder holds the three files."""
         return self._given and (self.folder / "corpus.jsonl").is_file() and (self.folder / "qrels").is_dir()
 

@@ -14,22 +14,18 @@ class Hub:
     """The task's Hub repository at its pinned commit, or at the commit that the lock file recorded first."""
 
     def __init__(self, task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> None:
-        self._task = task
+        self._place = task.hub or {}
         self._lock = lock
         self.source = f"Hub dataset {self._place['repo']}" if task.hub else "the Hub"
-
-    @property
-    def _place(self) -> dict[str, str]:
-        return dict(self._task.hub or {})
 
     @property
     def revision(self) -> str:
         """The commit."""
         return pinned(self._place["repo"], self._place.get("revision"), self._lock)
 
-    def there(self) -> bool:
+    def is_available(self) -> bool:
         """True where the task has a Hub repository."""
-        return self._task.hub is not None
+        return bool(self._place)
 
     def queries(self) -> Iterator[Query]:
         """The config `queries`."""

@@ -24,7 +24,7 @@ class IrDatasets:
         """The package's version: it fixes what is downloaded by checksums of its own."""
         return f"ir_datasets {ir_datasets.__version__}"
 
-    def there(self) -> bool:
+    def is_available(self) -> bool:
         """True where the task has an ir_datasets id."""
         return self._task.ir_datasets is not None
 

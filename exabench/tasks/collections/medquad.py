@@ -46,7 +46,7 @@ class Medquad:
         """The digest of the file."""
         return file_digest(self.file)
 
-    def there(self) -> bool:
+    def is_available(self) -> bool:
         """True for the task medquad where the file is there."""
         return self._named and self.file.is_file()
 

@@ -1,8 +1,8 @@
-"""The plan of a training: a recipe's keys and tables, checked whole before anything is loaded."""
+"""The recipe of a training: its keys and tables with their types, checked whole before anything is loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,11 +19,11 @@ Name = Annotated[str, Meta(min_length=1)]
 
 
 class Data(Record, frozen=True):
-    """One table of a release that is learnt from.
+    """A table of a release to train on.
 
-    `only`: rows with one of these values in a column; `limit`: the first so many of them; `passages`: so many of each
-    list, its first ones, or with `draw` others in each epoch; `explanations`: whether a target goes on behind its
-    label; `split` and `held_out`: the rows that are fitted, and those that are not.
+    `only`: rows with one of these values in a column; `limit`: no more than the first of them (0: all). `passages`: how
+    many of each list, the first ones, or with `draw` others in each epoch (0: all). `explanations`: a target holds the
+    explanation behind its label. `split` is fitted, `held_out` is the split for dev.
     """
 
     release: Name
@@ -39,12 +39,12 @@ class Data(Record, frozen=True):
 
 
 class Steps(Record, frozen=True):
-    """How it is fitted: `groups` to an optimiser step, for `epochs` (or exactly `steps`), under what schedule.
+    """How the model is fitted: `groups` to an optimiser step, for `epochs` (or exactly `steps`), rate and schedule.
 
     `gradients`: "plain" keeps the graph of whole groups, "cached" scores first without one and goes back in
     micro-batches (the same gradient), "auto" caches where one group is longer than what may be kept: `batch_tokens`, or
-    what suits the device (0). `loaders` are threads that tokenise ahead; `autocast` a lower precision for the forward
-    pass; `attention` an implementation of transformers. `sharded`: each rank holds a slice of the model.
+    what suits the device (0). `loaders` are threads that tokenise ahead; `autocast` is a lower precision for the
+    forward pass; `attention` an implementation of transformers. `sharded`: each rank holds a slice of the model.
     """
 
     epochs: Annotated[float, Meta(gt=0)] = 1.0
@@ -69,10 +69,10 @@ class Steps(Record, frozen=True):
 
 
 class DevPlan(Record, frozen=True):
-    """Evaluation in the loop, every so many steps; it stops after `patience` of them without gain (0: never).
+    """Evaluation in the loop, `every` so many steps; training stops after `patience` of them without gain (0: never).
 
-    On the held-out rows of the releases; where those have none, on the last `groups` of the fitted ones, which are
-    then fitted no more; or on `task`'s `split` over the best `depth` of `retriever`, never on what a board tests on.
+    It is on the held-out rows of the releases; where there are none, on the last `groups` of the fitted ones, which are
+    then held out; or on `task`'s `split` over the best `depth` of `retriever`, never on what a board tests on.
     """
 
     every: Count = 0
@@ -87,7 +87,7 @@ class DevPlan(Record, frozen=True):
 
 
 class Check(Record, frozen=True):
-    """A published number that the recipe is to reproduce, and what its own model is measured on."""
+    """A task on which the finished model is measured, and the published number that the recipe reproduces, if any."""
 
     task: Name
     candidates: str = "bm25"
@@ -118,21 +118,16 @@ class Settings(Record, frozen=True):
 
 
 class Plan(Settings, frozen=True, kw_only=True):
-    """A training recipe, every key in its place, and the recipe that it was read from."""
+    """A training recipe with every key checked, and the recipe that it was read from."""
 
     recipe: Recipe
 
-    @property
-    def loss_options(self) -> Mapping[str, Any]:
-        """The options of the loss, without its name."""
-        return {key: value for key, value in self.loss.items() if key != "part"}
-
 
 def train_recipe(name: str | Path | Recipe, overrides: Iterable[str] = ()) -> Plan:
-    """The plan of recipe `name` (of recipes/train, or a path), with `key=value` overrides.
+    """The training recipe `name` (of recipes/train, or a path), with `key=value` overrides.
 
-    An override reaches into a table by a dot, as in `steps.rate=1e-5`. Raises UnknownName for a recipe that is not
-    known, BadInput for a key that no plan has and for a value of another type or out of range.
+    A dot in a key reaches into a table, as in `steps.rate=1e-5`. Raises UnknownName for a recipe that is not known,
+    BadInput for an unknown key and for a value of another type or out of range.
     """
     if isinstance(name, Recipe):
         recipe = overridden(name, overrides)

@@ -1,0 +1,272 @@
+"""Evaluation: dev values while a model is trained, and the checks of a finished one.
+
+Dev is measured on rows held out, or on queries that no board tests on. A check measures the finished model on test
+candidates, against the first stage and against the model that it began as.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from exabench.bench.candidates import RerankEvaluator, make_candidates, search
+from exabench.core.errors import BadInput, ExabenchError
+from exabench.core.nouns import Progress, Result
+from exabench.measure.metric_values import MetricName, mean, measure
+from exabench.measure.runs import run_of
+from exabench.measure.statistics import holm, paired_test
+from exabench.models.batches import batches, budget_of
+from exabench.models.learner import Learner
+from exabench.models.templates import ModelInput
+from exabench.parts.assembly import reranker, retriever
+from exabench.parts.retrievers import RETRIEVERS
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import Passages, SelectedTexts, open_collection
+from exabench.training.gradients import Gradient
+from exabench.training.groups import EncodedGroup, GroupLoader, Groups
+from exabench.training.recipe import Check, Plan
+
+SAMPLED_GROUPS = 20  # held-out groups, to see whether any has an order
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A number that is better when it is higher: its name, and a function that measures the model as it stands."""
+
+    metric: str
+    value: Callable[[], float]
+
+
+def make_evaluation(
+    plan: Plan, learner: Learner, held_out: Groups, loader: GroupLoader, gradient: Gradient, data: Path | None
+) -> Evaluation | None:
+    """The evaluation that the plan asks for, or None.
+
+    Raises BadInput where nothing is held out, and for the queries that a board tests on.
+    """
+    dev = plan.dev
+    if not dev.every:
+        return None
+    if dev.task:
+        return _ranking_of_task(plan, learner, data)
+    if not len(held_out):
+        what = "dev asks for evaluations, but no rows are held out; give dev.groups or dev.task"
+        raise BadInput(what, file=plan.recipe.file)
+    groups = [loader.encode(held_out[number]) for number in range(len(held_out))]
+    has_lists = any(len(group.items) > 1 for group in groups[:SAMPLED_GROUPS])
+    if has_lists and dev.metric != "loss":
+        return held_out_ndcg(dev.metric or "nDCG@10", learner, groups)
+    return Evaluation("held-out -loss", lambda: -gradient.value(groups))  # single passages make no ranking
+
+
+def held_out_ndcg(metric: str, learner: Learner, groups: Sequence[EncodedGroup]) -> Evaluation:
+    """nDCG on held-out groups. Gain: the label where labels are 1 and 0, else 1 / place in the teacher's order.
+
+    The reciprocal is what TWOLAR validates with. Passages with one score count in their worst order. Raises BadInput
+    for another metric.
+    """
+    name = MetricName.parse(metric)
+    if name.metric != "nDCG":
+        raise BadInput(f"held-out groups are measured by nDCG@k, not {metric}")
+    items = [item for group in groups for item in group.items]
+    ends = np.cumsum([len(group.items) for group in groups])
+
+    def value() -> float:
+        values = []
+        for scores, group in zip(np.split(scores_of(learner, items), ends[:-1]), groups, strict=True):
+            values.append(ndcg(scores, gains_of(group.labels), name.k))
+        return mean(values)
+
+    return Evaluation(f"held-out {name}", value)
+
+
+def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluation:
+    """A task's metric over a first stage's candidates, on a split that is not the one that boards test on."""
+    dev = plan.dev
+    task = single_task(dev.task)
+    convention = task.convention
+    if dev.split == task.split:
+        what = f"split {dev.split} of {task.name} is what boards test on; take another one for dev"
+        raise BadInput(what, file=plan.recipe.file)
+    metric = dev.metric or task.headline
+
+    # Candidates are searched and inputs built once: between evaluations only the weights change.
+    collection = open_collection(task, data, None)
+    qrels = dict(sorted(collection.qrels(dev.split).items())[: dev.queries])  # sorted: the same queries everywhere
+    queries = {query.id: query for query in collection.queries() if query.id in qrels}
+    first_stage = retriever(dev.retriever, Passages(collection), fields=convention.text_fields)
+    run = search(first_stage, list(queries.values()), dev.depth, convention, "dev")
+    passages = SelectedTexts(collection.passages(), set(run.passage_ids.to_pylist()), convention.text_fields)
+
+    rankings = {query_id: run.ranking(query_id) for query_id in run.query_ids}
+    items: list[ModelInput] = []
+    for query_id, ids in rankings.items():
+        items += learner.items(queries[query_id], [passages[id] for id in ids])
+
+    def value() -> float:
+        scores = iter(scores_of(learner, items).tolist())
+        reranked = {}
+        for query_id, ids in rankings.items():
+            reranked[query_id] = {id: next(scores) for id in ids}
+        _, values = measure(qrels, run_of("dev", reranked), [metric], threshold=convention.relevance_threshold)
+        return mean(values[metric].tolist())
+
+    return Evaluation(f"{metric} on {task.name} ({dev.split}, best {dev.depth} of {dev.retriever})", value)
+
+
+def scores_of(learner: Learner, items: Sequence[ModelInput]) -> np.ndarray:
+    """The scores float32 `[n]` of items, with dropout off; the module is then in the mode that it was in before."""
+    values = np.zeros(len(items), np.float32)
+    trains = learner.module.training
+    learner.module.eval()
+    with torch.no_grad():  # what a module keeps of a forward in inference mode could not be learnt through later
+        lengths = [len(item.ids) for item in items]
+        for batch in batches(lengths, budget_of(learner.device)):
+            inputs = learner.inputs([items[i] for i in batch])
+            values[batch] = learner.module(*inputs).float().cpu().numpy()
+    learner.module.train(trains)
+    return values
+
+
+def gains_of(labels: Sequence[float]) -> np.ndarray:
+    """The labels where they are 1 and 0; else of each 1 / its place from the highest down."""
+    values = np.asarray(labels, np.float64)
+    if set(labels) <= {0.0, 1.0}:
+        return values
+    places = 1 + (values[None, :] > values[:, None]).sum(axis=1)  # equal labels share the first place of theirs
+    return 1.0 / places
+
+
+def ndcg(scores: np.ndarray, gains: np.ndarray, k: int | None) -> float:
+    """nDCG@k of one list, passages of one score in their worst order; 0 where there is no gain."""
+    discounts = 1 / np.log2(np.arange(2, len(gains) + 2))[:k]
+    ranked = gains[np.lexsort((gains, -scores))][:k]  # by score downwards, and by gain upwards within one score
+    best = np.sort(gains)[::-1][:k]
+    ideal = float((best * discounts).sum())
+    return float((ranked * discounts).sum()) / ideal if ideal else 0.0
+
+
+@dataclass
+class BaselineComparison:
+    """Another order of the same candidates: its value, by how much this model's is higher, and how sure that is.
+
+    `p` is the two-sided paired t-test's, `p_holm` corrected over all checks of the training.
+    """
+
+    value: float
+    difference: float
+    interval: tuple[float, float]
+    p: float
+    p_holm: float = 1.0
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What the model got over one frozen list of candidates, against their own order and its own starting point.
+
+    `published` is the number that the recipe is to reproduce: `value` and `source`.
+    """
+
+    task: str
+    candidates: str
+    depth: int
+    metric: str
+    queries: int
+    value: float
+    interval: tuple[float, float]
+    first_stage: BaselineComparison
+    start: BaselineComparison | None = None
+    published: Mapping[str, Any] | None = None
+
+
+def check_result_of(result: Result, start: Result, published: Mapping[str, Any] | None = None) -> CheckResult:
+    """The headline metric of a Result, beside that of the starting point on the same candidates and queries."""
+    metric = result.measurement.headline
+    gain = result.gain
+    ours = result.measurement.per_query[metric]
+    theirs = start.measurement.per_query[metric]
+    values_of_start = np.array([theirs[query] for query in ours])
+    test = paired_test([np.array([*ours.values()])], [values_of_start])
+    return CheckResult(
+        task=result.task,
+        candidates=result.candidates.name,
+        depth=result.candidates.depth,
+        metric=metric,
+        queries=result.measurement.queries,
+        value=result[metric],
+        interval=result.interval,
+        first_stage=BaselineComparison(
+            result.first_stage[metric], gain["difference"], tuple(gain["interval"]), gain["p"]
+        ),
+        start=BaselineComparison(start[metric], test.difference, test.interval, test.p),
+        published=published,
+    )
+
+
+def run_checks(plan: Plan, folder: Path, lock: Path, data: Path | None, progress: Progress) -> list[CheckResult]:
+    """Every check of the plan on the model in `folder`, read as others will read it; p-values corrected over all.
+
+    Checks that differ by their metric alone share one ranking. One whose collection is not at hand is left out, which
+    `progress` says: a finished training is not lost for it.
+    """
+    models: list[Any] = []
+    rankings: dict[tuple[str, str, int], Any] = {}
+    results = []
+    for done, check in enumerate(plan.checks, 1):
+        over = (check.task, check.candidates, check.depth)
+        if over not in rankings:
+            try:
+                evaluator = _evaluator(check, lock, data)
+            except ExabenchError as error:
+                progress(done, len(plan.checks), f"check on {check.task} left out: {error}")
+                continue
+            if not models:
+                given: dict[str, Any] = {"model": plan.model, "revision": plan.revision, "lock": lock}
+                try:
+                    start_model = reranker(plan.reranker, **given, **plan.options)
+                except BadInput:  # its head is new: it began as the bi-encoder that its weights were
+                    start_model = reranker("bi_encoder", **given)
+                models = [reranker(plan.reranker, model=str(folder), **plan.options), start_model]
+            runs = [evaluator.rerank(model, plan.recipe.name)[0] for model in models]
+            rankings[over] = (evaluator, *runs)
+        evaluator, run, run_of_start = rankings[over]
+        measured = evaluator.by(check.metric)
+        result = measured.result(plan.recipe.name, "model", run)
+        start = measured.result(plan.recipe.name, "model", run_of_start)
+        published = None
+        if check.value is not None:
+            published = {"value": check.value, "source": check.source}
+        results.append(check_result_of(result, start, published))
+        progress(done, len(plan.checks), f"checked on {check.task}")
+    correct_p_values(results)
+    return results
+
+
+def correct_p_values(checks: Sequence[CheckResult]) -> None:
+    """Set `p_holm` by Holm's correction over the checks of one training: over all first stages, and over all starts."""
+    first_stages = [check.first_stage for check in checks]
+    starts = [check.start for check in checks if check.start]
+    for comparisons in (first_stages, starts):
+        p_values = holm([comparison.p for comparison in comparisons])
+        for comparison, p in zip(comparisons, p_values, strict=True):
+            comparison.p_holm = p
+
+
+def _evaluator(check: Check, lock: Path, data: Path | None) -> RerankEvaluator:
+    """The task with its candidates: a published run beside the collection, else what a first stage finds in it."""
+    task = single_task(check.task)
+    file = Path(data or ".") / task.name / "runs" / f"{check.candidates}.trec"
+    first_stage = check.candidates
+    options = {}
+    if data and file.is_file():
+        first_stage = "run_file"
+        options["file"] = str(file)
+    elif first_stage not in RETRIEVERS:
+        raise BadInput(f"{first_stage!r} is no first stage, and no run {file.name} lies beside the collection")
+    candidates, run = make_candidates(task, first_stage, check.depth, data=data, lock=lock, options=options)
+    return RerankEvaluator(task, candidates, run, data, lock)

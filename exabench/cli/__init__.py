@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from exabench.cli._options import CommandGroup
+from exabench.cli._command import CommandGroup
 from exabench.cli.bench import bench
 from exabench.cli.board import board
 from exabench.cli.data import data

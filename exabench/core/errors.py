@@ -30,14 +30,7 @@ class ExabenchError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process gets the same line: most errors are built from more than their message."""
-        return _restored, (type(self), self.args, self.__dict__)
-
-
-def _restored(kind: type[ExabenchError], args: tuple[Any, ...], state: dict[str, Any]) -> ExabenchError:
-    error = kind.__new__(kind)
-    error.args = args
-    error.__dict__.update(state)
-    return error
+        return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
 class BadInput(ExabenchError):

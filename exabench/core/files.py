@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import socket
-import tempfile
 import tomllib
 import zlib
 from collections.abc import Iterator, Mapping
@@ -30,14 +29,20 @@ _UNFINISHED = ".unfinished"
 
 def read_bytes(path: str | Path) -> bytes:
     """The bytes of a file; a gzip file (known by its first two bytes) is unpacked. Raises BadInput."""
-    try:
+    with _reading(path):
         data = Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise BadInput(f"cannot be read ({getattr(error, 'strerror', None) or error})", file=path) from error
-    try:
         return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+
+
+@contextlib.contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    """Turn what goes wrong in reading `path` into one BadInput line."""
+    try:
+        yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadInput(f"is not a whole gzip file ({error})", file=path) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BadInput(f"cannot be read ({getattr(error, 'strerror', None) or error})", file=path) from error
 
 
 def read_text(path: str | Path) -> str:
@@ -56,17 +61,13 @@ def lines(path: str | Path) -> Iterator[tuple[int, str]]:
     Raises BadInput with the line.
     """
     number = 0
-    try:
-        with open(path, "rb") as raw:
-            stream = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
+    with _reading(path), open(path, "rb") as raw:
+        stream = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
+        try:
             for number, line in enumerate(stream, 1):
                 yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise BadInput("is not UTF-8 text", file=path, line=number) from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BadInput(f"is not a whole gzip file ({error})", file=path) from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise BadInput(f"cannot be read ({getattr(error, 'strerror', None) or error})", file=path) from error
+        except UnicodeDecodeError as error:
+            raise BadInput("is not UTF-8 text", file=path, line=number) from error
 
 
 def read_json(path: str | Path) -> Any:
@@ -115,8 +116,8 @@ def cache_folder(name: str) -> Path:
 
 
 def json_text(value: object) -> str:
-    """The one way exabench writes JSON for people: sorted keys, two spaces, a final newline."""
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    """The one way exabench writes JSON for people: sorted keys, two spaces, a final newline; a path as its text."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False, default=os.fspath) + "\n"
 
 
 def toml_text(value: object) -> str:
@@ -153,11 +154,8 @@ def digest_of(value: bytes | str | object) -> str:
 
 def file_digest(path: str | Path) -> str:
     """`sha256:...` of a file's bytes, read piece by piece. Raises BadInput."""
-    try:
-        with open(path, "rb") as stream:
-            return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise BadInput(f"cannot be read ({error.strerror})", file=path) from error
+    with _reading(path), open(path, "rb") as stream:
+        return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def packed(data: bytes) -> bytes:
@@ -188,17 +186,16 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(_UNFINISHED, f".{path.name[:64]}.", path.parent)
+        temporary = path.with_name(f".{path.name[:64]}.{os.urandom(8).hex()}{_UNFINISHED}")
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with open(temporary, "xb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                temporary.unlink()
             raise
 
 
@@ -311,9 +308,3 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
                 for left in list(folder.rglob(f".*{_UNFINISHED}")):
                     _remove(left)
         yield
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

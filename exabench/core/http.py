@@ -19,7 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from exabench.core.errors import BadInput, OutsideFailed, printable
+from exabench.core.errors import BadInput, OutsideFailed, plural, printable
 
 LARGEST_ANSWER = 64 << 20
 """Bytes of an answer after decompression; one with more is a failure."""
@@ -155,10 +155,13 @@ class Client:
     async def _outcome(
         self, session: aiohttp.ClientSession, about: str, body: bytes, read: Callable[[bytes], T]
     ) -> T | OutsideFailed | StatusError:
-        tries = failures = refusals = 0
+        failures = refusals = 0
         waited = 0.0
         while True:
-            waited += await self._cooled_down()
+            started = time.monotonic()
+            while (left := self._quiet_until - time.monotonic()) > 0:
+                await asyncio.sleep(left)
+            waited += time.monotonic() - started
             if self._closing:
                 return OutsideFailed(f"{self._server} was given up before it answered {about}")
             asked_pause = None
@@ -174,16 +177,18 @@ class Client:
                 slowed = error.status == 429
             except Exception as error:  # the connection, a time-out, an answer of another shape
                 last = self.said(error)
-            tries += 1
             if slowed:
                 refusals += 1
             else:
                 failures += 1
-            pause = _pause(refusals if slowed else failures)
+            tries = failures + refusals
+            doublings = (refusals if slowed else failures) - 1
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(doublings, 10))  # 2 ** 1024 would be no float
+            pause *= random.uniform(0.75, 1.25)  # requests that failed together are not sent again together
             if asked_pause is not None:
                 pause = max(asked_pause, 0.1 * tries)  # a server that says 0 for ever is asked ever more slowly
             if self._closing or failures > self._limits.retries or waited + pause > self._limits.patience:
-                times = "1 try" if tries == 1 else f"{tries} tries"
+                times = plural(tries, "try", "tries")
                 return OutsideFailed(
                     f"{self._server} gives no answer to {about} after {times} (last: {last}); is it up?"
                 )
@@ -192,13 +197,6 @@ class Client:
             else:
                 waited += pause
                 await asyncio.sleep(pause)
-
-    async def _cooled_down(self) -> float:
-        """Waits while the server wants quiet; the seconds that took."""
-        started = time.monotonic()
-        while (left := self._quiet_until - time.monotonic()) > 0:
-            await asyncio.sleep(left)
-        return time.monotonic() - started
 
     async def _post(self, session: aiohttp.ClientSession, body: bytes) -> bytes:
         """The body of an answer. Raises StatusError, ValueError for too large a body, ClientError, OSError."""
@@ -210,7 +208,13 @@ class Client:
                     raise ValueError(f"an answer of more than {LARGEST_ANSWER:,} bytes")
             data = bytes(received)
             if answer.headers.get("content-encoding", "identity") != "identity":
-                data = _decompressed(data)
+                unpacking = zlib.decompressobj(wbits=47)  # gzip or deflate: either of the two headers
+                try:
+                    data = unpacking.decompress(data, LARGEST_ANSWER)
+                except zlib.error as error:
+                    raise ValueError(f"an answer that cannot be unpacked ({error})") from error
+                if not unpacking.eof:
+                    raise ValueError(f"an answer of more than {LARGEST_ANSWER:,} bytes, or one that was cut")
             if answer.status != 200:
                 raise StatusError(answer.status, answer.headers, data)
             return data
@@ -254,23 +258,6 @@ async def _close(session: aiohttp.ClientSession) -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await session.close()
-
-
-def _decompressed(data: bytes) -> bytes:
-    """The bytes behind gzip or deflate, where they are not too many. Raises ValueError."""
-    unpacking = zlib.decompressobj(wbits=47)  # either of the two headers
-    try:
-        unpacked = unpacking.decompress(data, LARGEST_ANSWER)
-    except zlib.error as error:
-        raise ValueError(f"an answer that cannot be unpacked ({error})") from error
-    if not unpacking.eof:
-        raise ValueError(f"an answer of more than {LARGEST_ANSWER:,} bytes, or one that was cut")
-    return unpacked
-
-
-def _pause(times: int) -> float:
-    """Seconds to wait after so many failures, not all at the same moment."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(times - 1, 10)) * random.uniform(0.75, 1.25)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

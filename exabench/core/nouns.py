@@ -244,7 +244,7 @@ class Candidates:
 
     def as_json(self) -> dict[str, Any]:
         """Every field, as JSON holds it."""
-        return asdict(self) | {"parameters": dict(self.parameters)}
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -332,18 +332,9 @@ class Measurement:
 
     def as_json(self) -> dict[str, Any]:
         """The object that `bench score --json` prints."""
-        return {
-            "run": self.run,
-            "task": self.task,
+        return vars(self) | {
             "convention": self.convention.as_json(),
-            "headline": self.headline,
-            "metrics": dict(self.metrics),
             "intervals": {name: list(bounds) for name, bounds in self.intervals.items()},
-            "queries": self.queries,
-            "missing_queries": self.missing_queries,
-            "extra_queries": self.extra_queries,
-            "ties": dict(self.ties),
-            "per_query": {name: dict(values) for name, values in self.per_query.items()},
             "notes": list(self.notes),
         }
 

@@ -51,10 +51,6 @@ US = Author("exabench", "https://github.com/exabench/exabench", "https://github.
 Note: TypeAlias = Callable[[str], None]
 
 
-def ignore(text: str) -> None:
-    """The Note of those who want none."""
-
-
 @dataclass(frozen=True)
 class Demo:
     """A finished demo: its recipe, its board, the board's first page and its result files.
@@ -110,7 +106,7 @@ def run_demo(
     overrides: Iterable[str] = (),
     data: str | Path | None = None,
     progress: Progress = silent,
-    note: Note = ignore,
+    note: Note = lambda line: None,
 ) -> Demo:
     """Carry a board recipe through the whole thread, into the leaderboard `to`.
 

@@ -39,16 +39,16 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         if has_result:
             self._add_flag("--json", "as_json", True, "Print one JSON object and nothing else.")
-        self._add_flag("--quiet", "talk", "quiet", "Print results and errors alone.")
-        self._add_flag("--verbose", "talk", "verbose", "Print a line for every step.")
+        self._add_flag("--quiet", "verbosity", "quiet", "Print results and errors alone.")
+        self._add_flag("--verbose", "verbosity", "verbose", "Print a line for every step.")
 
     def _add_flag(self, flag: str, name: str, value: object, help: str) -> None:
-        option = click.Option([flag, name], flag_value=value, expose_value=False, callback=_set_manner, help=help)
+        option = click.Option([flag, name], flag_value=value, expose_value=False, callback=_keep_flag, help=help)
         self.params.append(option)
 
 
-def _set_manner(context: click.Context, option: click.Parameter, value: object) -> None:
-    """Keep a flag where `_manner` finds it, so that no command has to pass it on."""
+def _keep_flag(context: click.Context, option: click.Parameter, value: object) -> None:
+    """Keep a flag of the command line where `_flag` finds it, so that no command has to pass it on."""
     if value:
         context.meta[f"exabench.{option.name}"] = value
     if value == "quiet":  # libraries show bars of their own
@@ -56,8 +56,8 @@ def _set_manner(context: click.Context, option: click.Parameter, value: object) 
         os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 
 
-def _manner(name: str) -> Any:
-    """The flag of that name: "talk" is "quiet", "verbose" or None; in a thread, which has no context, all are None."""
+def _flag(name: str) -> Any:
+    """The flag of that name: "verbosity" is "quiet", "verbose" or None. None in a thread, which has no context."""
     context = click.get_current_context(silent=True)
     return None if context is None else context.meta.get(f"exabench.{name}")
 
@@ -101,10 +101,10 @@ def to_option(help: str, default: str | None = None, required: bool = False) -> 
 
 
 def place_options(function: Function) -> Function:
-    """--repo or --to, where to publish, and --pr and --dry-run."""
+    """--repo or --to, where to publish, and --pr and --dry-run: a command hands them on to `publish_to`."""
     for option in (
         dry_run_option,
-        click.option("--pr", is_flag=True, help="Open a pull request instead of committing."),
+        click.option("--pr", "pull_request", is_flag=True, help="Open a pull request instead of committing."),
         to_option("A folder instead, which loads the same way."),
         click.option("--repo", help="Repository on the Hub (owner/name)."),
     ):
@@ -112,21 +112,12 @@ def place_options(function: Function) -> Function:
     return function
 
 
-def place_of(repo: str | None, to: Path | None) -> str | Path:
-    """The one place that was given. Raises BadInput for none and for both."""
-    if repo and to is None:
-        return repo
-    if to is not None and not repo:
-        return to
-    raise BadInput("say where to publish: --repo owner/name or --to FOLDER, one of the two")
-
-
 def answer(value: Mapping[str, object], text: str | None = None, *notes: str) -> None:
     """The result of a command: with --json `value` as one object, else `text` and, on standard error, `notes`.
 
     Without a text it is a line for each key.
     """
-    if _manner("as_json"):
+    if _flag("as_json"):
         click.echo(json_text(value), nl=False)
         return
     if text is None:
@@ -139,18 +130,24 @@ def answer(value: Mapping[str, object], text: str | None = None, *notes: str) ->
 
 def show(text: str) -> None:
     """A piece of the result as soon as it is known, on standard output; not with --json."""
-    if not _manner("as_json"):
+    if not _flag("as_json"):
         click.echo(text)
 
 
 def note(text: str) -> None:
     """Something to know, on standard error; not with --quiet."""
-    if _manner("talk") != "quiet":
+    if _flag("verbosity") != "quiet":
         click.echo(text, err=True)
 
 
-def show_published(done: Published) -> None:
-    """Say where a publication went, at which version, and whether anything has changed."""
+def publish_to(
+    publish: Callable[..., Published], folder: Path, *, repo: str | None, to: Path | None, **options: Any
+) -> None:
+    """Publish `folder` as the `place_options` say, and print what came of it. Raises BadInput for no place, or two."""
+    if bool(repo) == (to is not None):
+        raise BadInput("say where to publish: --repo owner/name or --to FOLDER, one of the two")
+    with progress("publish") as report:
+        done = publish(folder, repo or to, progress=report, **options)
     name = f"{done.to} {done.version}".strip()  # a folder keeps no versions
     what = "published" if done.changed else "nothing has changed"
     answer(asdict(done), f"{name}: {what} ({done.commit})")
@@ -182,11 +179,20 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[Progress]:
     """A bar on a terminal, a line every two seconds elsewhere; with --verbose a line for every step."""
-    talk = _manner("talk")
-    if talk == "quiet":
+    verbosity = _flag("verbosity")
+    if verbosity == "quiet":
         yield silent
-    elif talk == "verbose" or not sys.stderr.isatty():
-        yield _lines(title, pause=0 if talk == "verbose" else PAUSE)
+    elif verbosity == "verbose" or not sys.stderr.isatty():
+        last = time.monotonic()
+
+        def report(done: int, total: int, what: str) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= PAUSE or done == total or verbosity == "verbose":
+                last = now
+                note(f"{title}: {done}/{total} {what}")
+
+        yield report
     else:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -200,17 +206,3 @@ def progress(title: str) -> Iterator[Progress]:
                 bar.update(line, completed=done, total=total, description=f"{title}: {what[:60]}")
 
             yield report
-
-
-def _lines(title: str, pause: float) -> Progress:
-    """Progress as lines, one each `pause` seconds at most; the last step always has one."""
-    last = time.monotonic()
-
-    def report(done: int, total: int, what: str) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= pause or done == total:
-            last = now
-            note(f"{title}: {done}/{total} {what}")
-
-    return report

@@ -29,7 +29,6 @@ from exabench.core.files import only_writer
 from exabench.core.recipe import override
 
 if TYPE_CHECKING:
-    from exabench.bench.comparison import TaskComparison
     from exabench.bench.queue import Queue
 
 task_option = click.option("--task", help="A task of the table (exabench bench tasks).")
@@ -53,7 +52,9 @@ def tasks() -> None:
     rows = []
     for name, task in tasks().items():
         described[name] = asdict(task) | {"convention": task.convention.as_json()}
-        size = f"mean of {len(task.members)}" if task.members else task.queries or "at first use"
+        size = task.queries or "at first use"
+        if task.members:
+            size = f"mean of {len(task.members)}"
         rows.append((name, size, task.judgements or "", task.headline, "yes" if task.needs_licence else ""))
     members = {name: list(names) for name, names in suites().items()}
     sizes = [f"{name} ({len(names)})" for name, names in members.items()]
@@ -116,20 +117,11 @@ def candidates(
 @click.option("--metric", "metrics", multiple=True, help="nDCG@10, RR@10, ...; repeat for more.")
 @click.option("--per-query", is_flag=True, help="Print the value of every query too.")
 @data_option
-def score(
-    run: Path,
-    task: str | None,
-    qrels: Path | None,
-    threshold: int,
-    metrics: tuple[str, ...],
-    per_query: bool,
-    data: Path | None,
-) -> None:
+def score(run: Path, per_query: bool, **choices: Any) -> None:
     """Print the metrics of any run."""
     from exabench.bench.evaluation import score
 
-    lock = _lock_of_here()
-    found = score(run, task=task, qrels=qrels, threshold=threshold, metrics=metrics, data=data, lock=lock)
+    found = score(run, lock=_lock_of_here(), **choices)
     rows = []
     for name, value in found.metrics.items():
         low, high = found.intervals[name]
@@ -137,10 +129,11 @@ def score(
     text = table((found.run, "value", "95 % interval"), rows)
     if per_query:
         names = list(found.metrics)
-        values = []
+        lines = []
         for query_id in found.per_query[names[0]]:
-            values.append((query_id, *(f"{found.per_query[name][query_id]:.4f}" for name in names)))
-        text += "\n\n" + table(("query", *names), values)
+            values = [f"{found.per_query[name][query_id]:.4f}" for name in names]
+            lines.append((query_id, *values))
+        text += "\n\n" + table(("query", *names), lines)
     judged = plural(found.queries, "judged query", "judged queries")
     extra = plural(found.extra_queries, "query", "queries")
     counts = f"{judged}; {found.missing_queries} of them missing from the run, {extra} of the run not judged"
@@ -168,16 +161,14 @@ def _lock_of_here() -> Path | None:
 def compare(
     a: str,
     b: str,
-    task: str | None,
     qrels: Path | None,
     threshold: int,
     candidates: str | None,
-    metric: str | None,
     per_query: bool,
     latex: bool,
-    test: str,
     data: Path | None,
     board: Path,
+    **choices: Any,
 ) -> None:
     """Say who wins, A or B: two run files (with --task or --qrels), or two submissions of the board."""
     from exabench.bench.comparison import compare, compare_submissions
@@ -185,19 +176,10 @@ def compare(
     if qrels is not None or Path(a).is_file() or Path(b).is_file():
         if candidates:
             raise BadInput("--candidates chooses among the results of submissions; runs are compared as they are")
-        found = compare(
-            a,
-            b,
-            task=task,
-            qrels=qrels,
-            data=data,
-            metric=metric,
-            threshold=threshold,
-            lock=_lock_of_here(),
-            test=test,
-        )
+        lock = _lock_of_here()
+        found = compare(a, b, qrels=qrels, threshold=threshold, data=data, lock=lock, **choices)
     else:
-        found = compare_submissions(a, b, board, task=task, candidates=candidates, metric=metric, test=test)
+        found = compare_submissions(a, b, board, candidates=candidates, **choices)
     if latex:
         text = found.latex()
     else:
@@ -214,27 +196,23 @@ def compare(
                     f"{paired.difference:+.4f} [{low:+.4f}, {high:+.4f}]",
                     f"{paired.wins}/{paired.ties}/{paired.losses}",
                     f"{paired.effect_size:+.2f}",
-                    _p(paired.p),
-                    _p(one.corrected),
+                    _p_value(paired.p),
+                    _p_value(one.corrected),
                     one.verdict,
                 )
             )
         header = "task|metric|A|B|A - B [95 %]|win/tie/loss|effect|p|p (Holm)|verdict"
         tables = [table(header.split("|"), rows)]
-        if per_query:
-            tables += [_query_table(one) for one in found]
+        for one in found if per_query else []:
+            # Both values of every query, the largest difference first.
+            values = sorted(one.per_query.items(), key=lambda item: (-abs(item[1][0] - item[1][1]), item[0]))
+            lines = [(query_id, f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}") for query_id, (a, b) in values]
+            tables.append(table((one.task, "A", "B", "A - B"), lines))
         text = "\n\n".join(tables)
     answer({"a": a, "b": b, "tasks": [one.as_json() for one in found]}, text)
 
 
-def _query_table(one: TaskComparison) -> str:
-    """Both values of every query, the largest difference first."""
-    pairs = sorted(one.per_query.items(), key=lambda item: (-abs(item[1][0] - item[1][1]), item[0]))
-    rows = [(query_id, f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}") for query_id, (a, b) in pairs]
-    return table((one.task, "A", "B", "A - B"), rows)
-
-
-def _p(value: float) -> str:
+def _p_value(value: float) -> str:
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
@@ -337,11 +315,8 @@ def run(
     trusted: bool,
     queued: bool,
     repo: str,
-    reason: str,
-    engine: str,
-    workers: int,
-    data: Path | None,
     board: Path,
+    **choices: Any,
 ) -> None:
     """Compute the results of the filed submissions (all, or SLUGS); those that still hold are kept.
 
@@ -357,10 +332,7 @@ def run(
             raise BadInput("--pending takes what others sent, whole and in the sandbox: leave the other choices out")
         answers = []
         with progress("results") as report:
-            queue = _queue(repo, folder)
-            for given in work_off(
-                queue, data=data, engine=engine, workers=workers, reason=reason, note=note, progress=report
-            ):
+            for given in work_off(_queue(repo, folder), note=note, progress=report, **choices):
                 answers.append(given)
                 if given.reason and not given.waits:
                     show(f"{given.slug}: refused: {given.reason}: {given.message}")
@@ -380,13 +352,10 @@ def run(
             slugs=slugs,
             task=task,
             candidates=candidates,
-            data=data,
             trusted=trusted,
-            reason=reason,
-            engine=engine,
-            workers=workers,
             progress=report,
             failures=failures,
+            **choices,
         )
     results = [str(file) for file in files]
     answer({"results": results}, "\n".join(results))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,12 +14,11 @@ from exabench.cli._command import (
     board_option,
     data_option,
     note,
-    place_of,
     place_options,
     progress,
+    publish_to,
     ready,
     show,
-    show_published,
     to_option,
 )
 from exabench.core.errors import BadInput, CheckFailed, plural
@@ -106,15 +106,7 @@ def serve(board: Path, port: int) -> None:
 @place_options
 @click.option("--no-check", is_flag=True, help="Publish without holding files and numbers against one another first.")
 @data_option
-def publish(
-    board: Path,
-    repo: str | None,
-    to: Path | None,
-    pr: bool,
-    dry_run: bool,
-    no_check: bool,
-    data: Path | None,
-) -> None:
+def publish(board: Path, no_check: bool, data: Path | None, **place: Any) -> None:
     """Build the pages and publish them: to a static Space (--repo) in one commit, or to a folder.
 
     Only a board whose files are in order and whose numbers can be recomputed is published.
@@ -122,16 +114,13 @@ def publish(
     from exabench.bench.ledger import Ledger
     from exabench.board.publishing import publish_site
 
-    place = place_of(repo, to)
     title = Ledger(ready(board)).settings()["title"]
     if not no_check:
         _require_sound(board, data)
     site = board / "site"
     with progress("pages") as report:
         _built(board, site, report)
-    with progress("publish") as report:
-        done = publish_site(site, place, title=title, pull_request=pr, dry_run=dry_run, progress=report)
-    show_published(done)
+    publish_to(publish_site, site, title=title, **place)
 
 
 def _require_sound(board: Path, data: Path | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -17,11 +17,10 @@ from exabench.cli._command import (
     data_option,
     dry_run_option,
     note,
-    place_of,
     place_options,
     progress,
+    publish_to,
     set_option,
-    show_published,
     table,
     to_option,
 )
@@ -178,14 +177,11 @@ def verify(folder: Path) -> None:
 @click.argument("folder", type=EXISTING_FOLDER)
 @place_options
 @click.option("--version", default="", help="At least the computed one.")
-def publish(folder: Path, repo: str | None, to: Path | None, version: str, pr: bool, dry_run: bool) -> None:
+def publish(folder: Path, version: str, **place: Any) -> None:
     """Publish the release in FOLDER: one commit with data, card and manifest, then its tag."""
     from exabench.data.publishing import publish
 
-    place = place_of(repo, to)
-    with progress("publish") as report:
-        done = publish(folder, place, version=version, pull_request=pr, dry_run=dry_run, progress=report)
-    show_published(done)
+    publish_to(publish, folder, version=version, **place)
 
 
 @data.command()

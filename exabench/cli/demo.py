@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from exabench.cli._command import Command, answer, data_option, note, progress, set_option, table, to_option
 from exabench.core.errors import CheckFailed, plural
-
-if TYPE_CHECKING:
-    from exabench.board.ranking import Ranking
 
 
 @click.command(cls=Command, short_help="The whole thread on the embedded collection: no network, no GPU.")
@@ -46,8 +42,19 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
 
     overviews = []
     for ranking in made.board.rankings:
-        if any(row.mean is not None for row in ranking.rows):
-            overviews.append(_overview(ranking))
+        tasks = [task.name for task in ranking.tasks]
+        rows = []
+        for row in ranking.rows:
+            if row.mean is None or row.interval is None:
+                continue
+            name = f"{row.submission.name} ({row.candidates})"
+            if row.is_first_stage:
+                name = f"first stage {row.candidates}"
+            low, high = row.interval
+            values = [f"{100 * row.values[task]:.1f}" for task in tasks]  # times 100, as on the page
+            rows.append((name, row.group, f"{100 * row.mean:.1f}", f"[{100 * low:.1f}, {100 * high:.1f}]", *values))
+        if rows:
+            overviews.append(table((ranking.title, "group", "mean", "95 %", *tasks), rows))
     lines = ["\n\n".join(overviews)]
     for name in made.audits:
         lines.append(f"dataset: {name} (exabench data audit {made.builds / name / 'release'})")
@@ -62,17 +69,3 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
     if wrong:
         failures = plural(wrong, "number does not hold", "numbers do not hold")
         raise CheckFailed(f"{to}: {failures}; exabench bench verify --board {to} names them")
-
-
-def _overview(ranking: Ranking) -> str:
-    """An overview as plain columns, values times 100 as on its page."""
-    tasks = [task.name for task in ranking.tasks]
-    rows = []
-    for row in ranking.rows:
-        if row.mean is None or row.interval is None:
-            continue
-        name = f"first stage {row.candidates}" if row.is_first_stage else f"{row.submission.name} ({row.candidates})"
-        low, high = row.interval
-        values = [f"{100 * row.values[task]:.1f}" for task in tasks]
-        rows.append((name, row.group, f"{100 * row.mean:.1f}", f"[{100 * low:.1f}, {100 * high:.1f}]", *values))
-    return table((ranking.title, "group", "mean", "95 %", *tasks), rows)

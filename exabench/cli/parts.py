@@ -34,16 +34,32 @@ WITHOUT_OPTIONS = ("collections", "metrics")
 @click.argument("part", required=False)
 def parts(shelf: str | None, part: str | None) -> None:
     """List the parts of SHELF (or of all shelves), each with its one line; or the options of one PART."""
-    if shelf is not None and part is not None:
-        _show_options(shelf, part)
+    if shelf is None or part is None:
+        summaries = {}
+        lines = []
+        for name in SHELVES if shelf is None else [shelf]:
+            found = _shelf(name)
+            summaries[name] = {part: found.summary(part) for part in found}
+            lines += [f"{f'{name}/{part}':<28}{summary}" for part, summary in summaries[name].items()]
+        answer(summaries, "\n".join(lines))
         return
-    summaries = {}
-    lines = []
-    for name in SHELVES if shelf is None else [shelf]:
-        found = _shelf(name)
-        summaries[name] = {part: found.summary(part) for part in found}
-        lines += [f"{f'{name}/{part}':<28}{summary}" for part, summary in summaries[name].items()]
-    answer(summaries, "\n".join(lines))
+
+    found = _shelf(shelf)
+    constructor = found[part]
+    described = []
+    rows = []
+    for option in [] if shelf in WITHOUT_OPTIONS else options_of(constructor).values():
+        described.append(asdict(option))
+        default = "required" if option.required else ""
+        if option.default is not None:
+            default = toml_text(option.default)
+        rows.append((option.name, option.type, default, option.meaning))
+    summary = found.summary(part)
+    text = "no options"
+    if rows:
+        text = table(("option", "type", "default", "meaning"), rows, left=4)
+    value = {"shelf": shelf, "part": part, "summary": summary, "options": described}
+    answer(value, f"{summary}\n\n{text}")
 
 
 def _shelf(name: str) -> Shelf:
@@ -51,21 +67,3 @@ def _shelf(name: str) -> Shelf:
         raise UnknownName("shelf", name, SHELVES)
     shelf: Shelf = getattr(importlib.import_module(f"exabench.{SHELVES[name]}.{name}"), name.upper())
     return shelf
-
-
-def _show_options(shelf: str, name: str) -> None:
-    """The options of a part: name, type, default and meaning."""
-    parts = _shelf(shelf)
-    summary = parts.summary(name) if name in parts else ""
-    part = parts[name]
-    described = []
-    rows = []
-    for option in [] if shelf in WITHOUT_OPTIONS else options_of(part).values():
-        described.append(asdict(option))
-        default = "required" if option.required else ""
-        if option.default is not None:
-            default = toml_text(option.default)
-        rows.append((option.name, option.type, default, option.meaning))
-    value = {"shelf": shelf, "part": name, "summary": summary, "options": described}
-    text = table(("option", "type", "default", "meaning"), rows, left=4) if rows else "no options"
-    answer(value, f"{summary}\n\n{text}")

@@ -6,7 +6,7 @@ import os
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,11 +17,10 @@ from exabench.cli._command import (
     data_option,
     dry_run_option,
     note,
-    place_of,
     place_options,
     progress,
+    publish_to,
     set_option,
-    show_published,
     table,
     to_option,
 )
@@ -85,8 +84,10 @@ def run(
         return
     for checkpoint in trained.skipped:
         note(f"a checkpoint was not whole and was passed over: {checkpoint}")
-    dev = f", dev {trained.dev[trained.best]:.4f}" if trained.best in trained.dev else ""
-    lines = [f"{trained.steps} steps, the weights of step {trained.best}{dev}"]
+    weights = f"{trained.steps} steps, the weights of step {trained.best}"
+    if trained.best in trained.dev:
+        weights += f", dev {trained.dev[trained.best]:.4f}"
+    lines = [weights]
     rows = []
     for check in trained.checks:
         row = [f"{check.task} ({check.candidates})", check.metric, f"{check.value:.4f}"]
@@ -106,12 +107,10 @@ def run(
 @click.argument("folder", type=PATH)
 @place_options
 @click.option("--tag", default="", help="Else v1.0.0, and one more with every change.")
-def publish(folder: Path, repo: str | None, to: Path | None, tag: str, pr: bool, dry_run: bool) -> None:
+def publish(folder: Path, tag: str, **place: Any) -> None:
     """Publish the model in FOLDER (a run's, or its model/): one commit with weights, card and curves, then its tag."""
     from exabench.training.publishing import publish_model
 
-    place = place_of(repo, to)
-    model = folder / "model" if (folder / "model").is_dir() else folder
-    with progress("publish") as report:
-        done = publish_model(model, place, tag=tag, pull_request=pr, dry_run=dry_run, progress=report)
-    show_published(done)
+    if (folder / "model").is_dir():
+        folder /= "model"
+    publish_to(publish_model, folder, tag=tag, **place)

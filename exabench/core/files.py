@@ -31,7 +31,9 @@ def read_bytes(path: str | Path) -> bytes:
     """The bytes of a file; a gzip file (known by its first two bytes) is unpacked. Raises BadInput."""
     with _reading(path):
         data = Path(path).read_bytes()
-        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+        return data
 
 
 @contextlib.contextmanager
@@ -98,7 +100,10 @@ def _no_constant(name: str) -> float:
 
 def _finite(text: str) -> float:
     """1e999 is a JSON number that Python reads as infinity, which no JSON that we write can hold."""
-    return value if math.isfinite(value := float(text)) else _no_constant(text)
+    value = float(text)
+    if math.isinf(value):
+        _no_constant(text)
+    return value
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
@@ -148,8 +153,9 @@ def digest_of(value: bytes | str | object) -> str:
     """`sha256:...` of bytes, of text, or of anything JSON can hold (sorted keys, no spaces)."""
     if not isinstance(value, bytes | str):
         value = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    data = value if isinstance(value, bytes) else value.encode()
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+    if isinstance(value, str):
+        value = value.encode()
+    return "sha256:" + hashlib.sha256(value).hexdigest()
 
 
 def file_digest(path: str | Path) -> str:
@@ -160,6 +166,7 @@ def file_digest(path: str | Path) -> str:
 
 def packed(data: bytes) -> bytes:
     """`data` as gzip, the same bytes on every call: no name and no time in the header."""
+    # Level 6 is gzip's default: files made before must come out the same.
     return gzip.compress(data, compresslevel=6, mtime=0)
 
 
@@ -168,7 +175,9 @@ def write(path: str | Path, data: bytes | str) -> bool:
 
     Raises CannotWrite on a full or read-only disk; what stood at `path` before is then still there.
     """
-    path, data = Path(path), data.encode() if isinstance(data, str) else data
+    path = Path(path)
+    if isinstance(data, str):
+        data = data.encode()
     with writing(path):
         if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
             return False
@@ -179,13 +188,14 @@ def write(path: str | Path, data: bytes | str) -> bool:
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file to write that stands at `path` when the block ends well, and nowhere when it does not.
+    """A file to write that is at `path` when the block ends well, and nowhere when it does not.
 
     Temp file, fsync, rename: what stood at `path` before stays until the new file is whole. Raises CannotWrite.
     """
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        # 64 letters of the name: a file name has room for 255 bytes, and more is added here.
         temporary = path.with_name(f".{path.name[:64]}.{os.urandom(8).hex()}{_UNFINISHED}")
         try:
             with open(temporary, "xb") as file:
@@ -219,7 +229,7 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
                 for name in names:
                     _sync(Path(folder, name))
                 _sync(Path(folder))
-            if path.exists():
+            if path.exists():  # a folder cannot replace a full one in one step
                 os.rename(path, _replaced(path))
             os.rename(unfinished, path)
             _sync(path.parent)
@@ -266,18 +276,14 @@ def writing(path: str | Path) -> Iterator[None]:
     """Turn the system's complaint about writing at `path` into one CannotWrite line."""
     try:
         yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = error.strerror or str(error)
     except Exception as error:
-        if type(error).__name__ != "SafetensorError":  # the one library that reports a full disk in its own words
+        # SafetensorError: the one library that reports a full disk in its own words.
+        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
             raise
-        full = "No space left" in str(error)
-        reason = str(error)
-    else:
-        return
-    advice = "the disk is full: make room and run again" if full else reason
-    raise CannotWrite(f"{path}: cannot be written ({advice})")
+        reason = getattr(error, "strerror", None) or str(error)
+        if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+            reason = "the disk is full: make room and run again"
+        raise CannotWrite(f"{path}: cannot be written ({reason})") from error
 
 
 @contextlib.contextmanager
@@ -296,7 +302,7 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            file.seek(0)
+            file.seek(0)  # "a+" opens it at its end
             holder = file.read().strip() or "another process"
             raise CannotWrite(f"{folder}: {holder} is writing here; wait for it to end") from error
         with writing(lock):

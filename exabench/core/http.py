@@ -22,10 +22,11 @@ import aiohttp
 from exabench.core.errors import BadInput, OutsideFailed, plural, printable
 
 LARGEST_ANSWER = 64 << 20
-"""Bytes of an answer after decompression; one with more is a failure."""
+"""Bytes of an answer after decompression; one with more is a failure, before it fills the memory."""
 FIRST_PAUSE = 0.5
 """Seconds before a request is tried again; doubled each time."""
 LONGEST_PAUSE = 30.0
+"""Most seconds between two tries: a server that comes back is noticed within half a minute."""
 TRY_AGAIN = (408, 409, 425, 429)
 """Statuses below 500 after which the same request may succeed."""
 
@@ -106,8 +107,8 @@ class Client:
     ) -> Generator[tuple[K, T | OutsideFailed | StatusError]]:
         """The outcome of each request as it comes: what `read` makes of the answer, or what went wrong.
 
-        `read` raises ValueError for an answer that is to be asked for again. StatusError is an answer that asking
-        again will not change, OutsideFailed the end of all tries. Requests are read only as fast as they are sent.
+        `read` raises ValueError for an answer that is worth another try. StatusError is an answer that another try
+        will not change, OutsideFailed the end of all tries. Requests are read only as fast as they are sent.
         """
         source = iter(requests)
         outcomes: SimpleQueue[tuple[K, T | OutsideFailed | StatusError]] = SimpleQueue()
@@ -129,7 +130,7 @@ class Client:
                 while not self._closing and in_flight < self._limits.concurrency and (request := next(source, None)):
                     batch.append((request, json.dumps(request.body).encode()))
                     in_flight += 1
-                if batch:  # sent together: waking the loop costs as much as a request
+                if batch:  # all in one call: waking the loop costs as much as a request
                     loop.call_soon_threadsafe(send, session, batch)
                 if not in_flight:
                     return
@@ -147,8 +148,10 @@ class Client:
         """An error in one printable line, without the key."""
         if isinstance(error, TimeoutError):
             return f"no answer within {self._limits.timeout:g} s"
-        text = str(error) if isinstance(error, StatusError) else f"{type(error).__name__}: {error}"
-        if len(self._key) > 7:
+        text = str(error)
+        if not isinstance(error, StatusError):
+            text = f"{type(error).__name__}: {error}"
+        if len(self._key) > 7:  # a shorter one is no secret, and its letters may be part of any word
             text = text.replace(self._key, "***")
         return printable(" ".join(text.split()), 200)
 
@@ -231,7 +234,7 @@ class Client:
         finally:
             asyncio.run_coroutine_threadsafe(_close(session), loop).result(10)
             loop.call_soon_threadsafe(loop.stop)
-            thread.join(10)
+            thread.join(10)  # a daemon: a loop that hangs does not keep the process
             loop.close()
 
     async def _session(self) -> aiohttp.ClientSession:

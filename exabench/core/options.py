@@ -21,14 +21,13 @@ from typing import Any
 from exabench.core.errors import BadInput, printable
 
 NOT_OPTIONS = frozenset({"self", "passages", "progress", "lock", "scores", "qrels", "data", "collection"})
-"""Parameters that only the program fills in."""
+"""Parameters that the program fills in, never a recipe or a submission."""
 
 SHARED_MEANINGS = {
     "answers": "The model's answers, the relevant one first; without them those of its family.",
     "b": "BM25's b: how much the length of a passage counts, from 0 to 1.",
     "batch_tokens": "Tokens in one batch, padding included; 0 takes the default of the device.",
     "cache": "Folder for what can be made again; empty takes EXABENCH_CACHE or the user's cache folder.",
-    "count": "How many are drawn; without it, or with 0, all are taken.",
     "device": "Where the model runs, as torch names it; empty takes a GPU where there is one.",
     "devices": "One worker runs on each of these devices, as torch names them; empty takes every GPU, else the CPU.",
     "endpoint": "Address of the server's scoring path.",
@@ -42,7 +41,6 @@ SHARED_MEANINGS = {
     "precision": "Number format of the weights.",
     "prompt": "Name of a prompt that comes with exabench, or the path of a Jinja file.",
     "queries": "The source of queries as a table, or several under names of their choice.",
-    "query_model": "The model for queries, where it is not the one for passages.",
     "query_prompt": "Text before each query; without it the folder's own.",
     "query_revision": "The commit of the query model.",
     "reranker": "The reranker, as a name or a table.",
@@ -51,7 +49,6 @@ SHARED_MEANINGS = {
     "seed": "Seed of every random choice.",
     "shard": "Passages that are encoded and written together.",
     "sigma": "Steepness of the logistic function of a difference of scores.",
-    "split": "The split of the collection's judgements.",
     "strategy": "How logits become a score: a part of the shelf `strategies`.",
     "teacher": "The engine that answers prompts, as a name or a table.",
     "temperature": "What scores are divided by before the softmax.",
@@ -60,6 +57,7 @@ SHARED_MEANINGS = {
 }
 """Options that mean the same in every part."""
 
+# Names of types for messages and for `exabench parts`: those who write TOML need not know Python.
 _PLAIN = {
     str: "text",
     int: "a whole number",
@@ -102,7 +100,7 @@ def table(part: Callable[..., Any]) -> dict[str, Option]:
 
 
 def check(what: str, part: Callable[..., Any], options: Mapping[str, Any], given: Collection[str] = ()) -> None:
-    """Hold `options` against the constructor of `part`; `what` names the part in a message ("retriever bm25").
+    """Check `options` against the constructor of `part`; `what` names the part in a message ("retriever bm25").
 
     `given` names the parameters that the program fills in. Raises BadInput for an option that the part does not
     have, for a value of another type, and for one that is missing.
@@ -154,27 +152,27 @@ def _parameters(part: Callable[..., Any]) -> Iterator[tuple[str, Any, Any, str]]
     document = "\n\n".join(inspect.cleandoc(base.__doc__ or "") for base in bases)
     for parameter in inspect.signature(part).parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            yield from _unpacked_parameters(parameter.annotation, module)
+            yield from _typed_dict_parameters(parameter.annotation, module)
         elif parameter.kind in _PARAMETER_KINDS:
-            yield parameter.name, _evaluated(parameter.annotation, *homes), parameter.default, document
+            yield parameter.name, _evaluate(parameter.annotation, *homes), parameter.default, document
 
 
-def _unpacked_parameters(annotation: Any, module: types.ModuleType) -> Iterator[tuple[str, Any, Any, str]]:
+def _typed_dict_parameters(annotation: Any, module: types.ModuleType) -> Iterator[tuple[str, Any, Any, str]]:
     """The keys of the TypedDict in `Unpack[...]`; None is the default of a key that may be left out."""
-    evaluated = _evaluated(annotation, module)
-    if typing.get_origin(evaluated) is not typing.Unpack:
+    unpack = _evaluate(annotation, module)
+    if typing.get_origin(unpack) is not typing.Unpack:
         raise TypeError(f"{module.__name__}: **{annotation} cannot be checked; spell the options out or Unpack them")
-    record = typing.get_args(evaluated)[0]
+    record = typing.get_args(unpack)[0]
     for name, value in record.__annotations__.items():
         default = _MISSING if name in record.__required_keys__ else None
         home = module
         if isinstance(value, typing.ForwardRef):  # a key that another TypedDict brings uses the names of its module
             home = sys.modules[str(value.__forward_module__)]
             value = value.__forward_arg__
-        yield name, _evaluated(value, home), default, inspect.getdoc(record) or ""
+        yield name, _evaluate(value, home), default, inspect.getdoc(record) or ""
 
 
-def _evaluated(annotation: Any, *modules: types.ModuleType) -> Any:
+def _evaluate(annotation: Any, *modules: types.ModuleType) -> Any:
     """The type that an annotation names in one of the modules. A path is text on a TOML page."""
     if annotation is _MISSING:
         return Any

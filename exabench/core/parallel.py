@@ -1,8 +1,8 @@
 """Parallel work: functions mapped in forked processes, and items run by workers that keep what they loaded.
 
 `map_unordered` is for pure functions over data that this process holds: forked processes inherit it, nothing is copied.
-`run_items` is for work that needs something loaded (a model, a teacher): spawned processes, each with a GPU of its
-own, or the actors of a Ray cluster behind the same call.
+`run_items` is for work that needs something loaded (a model, a teacher): in spawned processes, one for each GPU, or in
+the actors of a Ray cluster, behind the same call.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _inherited: tuple[Callable[[Any], Any], Sequence[Any]] | None = None
 
 
 def worker_count(items: int, at_least: int = 2) -> int:
-    """Processes for so many items: one for each core where there are `at_least` items and the system forks, else 1."""
+    """How many processes `items` items deserve: one for each core, or 1 below `at_least` items or without fork."""
     if items < at_least or sys.platform != "linux":
         return 1
     return min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
@@ -52,9 +52,10 @@ def map_unordered(
         return
     global _inherited
     starts = range(0, len(items), chunk)
-    outer = _inherited
+    outer = _inherited  # of a call around this one, in whose process we may be
     _inherited = (function, items)
     gc.freeze()  # a collection in a forked process would touch, and so copy, every page that it inherited
+    # Fork, not spawn: functions are closures over arrays of gigabytes, which cannot be pickled or copied.
     pool = ProcessPoolExecutor(min(processes, len(starts) or 1), multiprocessing.get_context("fork"))
     try:
         running: list[Future[list[Any]]] = [pool.submit(_map_chunk, start, chunk) for start in starts]
@@ -78,14 +79,14 @@ def _map_chunk(start: int, chunk: int) -> list[Any]:
 
 ENGINES = ("local", "ray")
 DEATHS = 3
-"""Workers that may die of one item before it is given up."""
+"""Workers that may die of one item before it is given up: one death may be a machine's fault, three are the item's."""
 
 _CARRIED = ("SOURCE_DATE_EPOCH", "OMP_NUM_THREADS")  # what a result depends on, besides EXABENCH_...
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one item: its value or its error; on a Ray cluster also the node that it was run on."""
+    """The outcome of one item: its value or its error, and on a Ray cluster the node that ran it."""
 
     value: Any = None
     error: ExabenchError | None = None
@@ -173,7 +174,7 @@ class _Runner:
 
 
 _Started: TypeAlias = tuple[Callable[[Any], Future[Outcome]], Callable[[], None]]
-"""What runs an item in a worker that was started, and what stops it."""
+"""Two functions of a worker that was started: one runs an item, one stops the worker."""
 
 
 class _Worker:
@@ -256,7 +257,7 @@ def _process(begin: Callable[[], Any], gpu: str | None) -> _Worker:
     given = (begin, os.getcwd(), gpu)
 
     def start() -> _Started:
-        spawn = multiprocessing.get_context("spawn")
+        spawn = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
         pool = ProcessPoolExecutor(1, spawn, initializer=_start_runner, initargs=given)
         return lambda item: pool.submit(_run_in_process, item), partial(pool.shutdown, cancel_futures=True)
 
@@ -291,7 +292,7 @@ def _actors(begin: Callable[[], Any], workers: int, items: int) -> list[_Worker]
             variables[name] = value
     actor = ray.remote(_Runner).options(
         num_cpus=1,
-        num_gpus=int(gpus >= count),
+        num_gpus=int(gpus >= count),  # more workers than GPUs run on CPUs
         scheduling_strategy="SPREAD",
         runtime_env={"env_vars": variables},
     )

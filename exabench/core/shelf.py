@@ -58,7 +58,7 @@ def _plain(name: str) -> str:
 
 def _pip_line(module: str) -> str:
     """The pip command that brings `module`: an extra of exabench where one lists it (faiss comes as faiss-cpu)."""
-    import importlib.metadata  # 9 ms that only a missing package costs
+    import importlib.metadata  # takes 9 ms to load, for a rare message
 
     wanted = module.split(".")[0].replace("_", "-").lower()
     for requirement in importlib.metadata.requires("exabench") or []:

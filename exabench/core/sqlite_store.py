@@ -46,6 +46,7 @@ class SqliteStore:
         with self.complaints():
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)
+            # 60 seconds: another process holds the file only while it writes one batch.
             # isolation_level None: transactions begin and end in `writing` alone.
             self._base = sqlite3.connect(file or "", timeout=60, isolation_level=None, check_same_thread=False)
             # Bytes that are no UTF-8 must not stop the reading of a row whose checksum the caller will look at.
@@ -57,7 +58,7 @@ class SqliteStore:
                 is_known = self.value("PRAGMA application_id") == mark
                 if has_tables and not is_known:
                     raise BadInput(f"is an SQLite file of something else; give the {what} another path", file=file)
-            self._base.execute("PRAGMA journal_mode=WAL")
+            self._base.execute("PRAGMA journal_mode=WAL")  # readers go on while another process writes
             self._base.execute(f"PRAGMA synchronous={'FULL' if power_safe else 'NORMAL'}")
             if not is_known:
                 with self.writing():

@@ -118,23 +118,60 @@ def run_demo(
     page = read_recipe("board", recipe, KEYS, overrides)
     board = Path(to).resolve()  # trained models are made and run from another folder
     collections = None if data is None else Path(data).resolve()
-    job = _DemoRun(page, Ledger(board), collections, progress, note)
+    ledger = Ledger(board)
+    job = _DemoRun(page, ledger, collections, progress, note)
     with only_writer(board):
-        job.ledger.create(page.values["title"], page.values["tasks"], page.values.get("views"))
+        ledger.create(page.values["title"], page.values["tasks"], page.values.get("views"))
         for file in sorted(Path("leaderboard/reported").glob("*.csv")):  # a checkout has tables of printed numbers
             write(board / "reported" / file.name, file.read_bytes())
+
+        # Candidate lists, and all that needs no training.
         _freeze_first_stages(job)
         add_baselines(board)
         _submit_published_runs(job)
         for name, about in job.value("models", {}).items():
             _submit(job, {"name": name, "kind": "model", **about}, [])
-        audits = _build_datasets(job)
+
+        # Datasets, each published into the board's folder of datasets.
+        audits = {}
+        for name in job.value("datasets", []):
+            dataset = data_recipe(name)
+            work = job.builds / dataset.name
+            report = job.report("datasets")
+            sources = Sources(collections, job.builds / "replies.sqlite")
+            run = job.value("recorded", {}).get(dataset.name)
+            folder = Path.cwd()
+            if run is not None:  # the teacher replays a published run: its order is first written as replies
+                folder = job.builds / f"{dataset.name}-replies"
+                if collections is not None:
+                    record(dataset, collections / run, folder / dataset.values["teacher"]["file"], sources=sources)
+            with contextlib.chdir(folder):
+                release = build(dataset, work, sources=sources, progress=report)
+            publish(work / "release", ledger.datasets / release.name, progress=report)
+            audits[dataset.name] = audit(work / "release", data=collections, progress=report)
+
+        # Models trained on them; their plans by the slug of the submission.
         plans = {}
         for name in job.value("trained", []):
             plan = train_recipe(name)
             plans[_train_model(job, plan).slug] = plan
-        files = _run_submissions(job, plans)
+
+        # Results: every submission runs on every candidate list, but for the models trained here. Those run on the
+        # lists that their recipe checks: they must not be tested on what they learnt from, and of another list a pool
+        # may lack the texts.
+        report = job.report("results")
+        others = [slug for slug in ledger.submissions() if slug not in plans]
+        files = run_board(board, slugs=others, data=collections, progress=report)
+        with contextlib.chdir(board.parent):
+            for slug, plan in plans.items():
+                for check in plan.checks:
+                    if ledger.candidates(check.task):
+                        name = f"{check.candidates}-{check.depth}"
+                        files += run_board(
+                            board, slugs=[slug], task=check.task, candidates=name, data=collections, progress=report
+                        )
         cells = list(verify(board, data=collections))
+
     read = Board.read(board)
     render(read, board / "site", progress=job.report("pages"))
     trained = [plan.recipe.name for plan in plans.values()]
@@ -213,30 +250,6 @@ def _submit(job: _DemoRun, values: Mapping[str, Any], runs: Sequence[str]) -> No
         submit(draft, runs, job.ledger.folder)
 
 
-# -- datasets -----------------------------------------------------------------------------------------------------
-
-
-def _build_datasets(job: _DemoRun) -> dict[str, Audit]:
-    """Build the datasets, publish each into the board's folder of datasets, and audit them."""
-    audits = {}
-    for name in job.value("datasets", []):
-        recipe = data_recipe(name)
-        work = job.builds / recipe.name
-        report = job.report("datasets")
-        sources = Sources(job.data, job.builds / "replies.sqlite")
-        run = job.value("recorded", {}).get(recipe.name)
-        folder = Path.cwd()
-        if run is not None:  # the teacher replays a published run: its order is first written as replies
-            folder = job.builds / f"{recipe.name}-replies"
-            if job.data is not None:
-                record(recipe, job.data / run, folder / recipe.values["teacher"]["file"], sources=sources)
-        with contextlib.chdir(folder):
-            release = build(recipe, work, sources=sources, progress=report)
-        publish(work / "release", job.ledger.datasets / release.name, progress=report)
-        audits[recipe.name] = audit(work / "release", data=job.data, progress=report)
-    return audits
-
-
 # -- trained models -----------------------------------------------------------------------------------------------
 
 
@@ -311,32 +324,3 @@ def _is_same_plan(plan: Plan, values: Mapping[str, Any]) -> bool:
         tables = [structs.replace(table, release="") for table in one.data]
         alone.append(structs.replace(one, recipe=plan.recipe, data=tables, title="", note="", checks=[]))
     return alone[0] == alone[1]
-
-
-# -- results ------------------------------------------------------------------------------------------------------
-
-
-def _run_submissions(job: _DemoRun, trained: Mapping[str, Plan]) -> list[Path]:
-    """Compute the results of every submission on every candidate list of the board.
-
-    A model that was trained here runs on the lists that its recipe checks: it must not be tested on what it learnt
-    from, and of another list a pool may lack the texts.
-    """
-    board = job.ledger.folder
-    report = job.report("results")
-    others = [slug for slug in job.ledger.submissions() if slug not in trained]
-    files = run_board(board, slugs=others, data=job.data, progress=report)
-    with contextlib.chdir(board.parent):
-        for slug, plan in trained.items():
-            for check in plan.checks:
-                if not job.ledger.candidates(check.task):
-                    continue
-                files += run_board(
-                    board,
-                    slugs=[slug],
-                    task=check.task,
-                    candidates=f"{check.candidates}-{check.depth}",
-                    data=job.data,
-                    progress=report,
-                )
-    return files

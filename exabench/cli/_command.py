@@ -72,14 +72,11 @@ class CommandGroup(click.Group):
         """The names of the commands."""
         return list(self.commands)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name. Raises UnknownName, with the nearest ones."""
-        name = args[0]
-        if name not in self.commands and not name.startswith("-"):
-            raise UnknownName("command", name, self.commands)
-        return super().resolve_command(ctx, args)
+        if cmd_name not in self.commands and not cmd_name.startswith("-"):
+            raise UnknownName("command", cmd_name, self.commands)
+        return super().get_command(ctx, cmd_name)
 
 
 data_option = click.option(

@@ -28,6 +28,7 @@ from exabench.core.errors import BadInput, CheckFailed, plural
 from exabench.core.files import read_text, toml_text
 from exabench.core.recipe import recipes
 
+folder_argument = click.argument("folder", type=EXISTING_FOLDER)
 replies_option = click.option("--replies", type=PATH, help="The reply store; else the one in your cache folder.")
 
 
@@ -117,7 +118,7 @@ def build(
 
 
 @data.command()
-@click.argument("folder", type=EXISTING_FOLDER)
+@folder_argument
 @data_option
 def audit(folder: Path, data: Path | None) -> None:
     """Say what the release in FOLDER is worth: labels, lengths, repairs, overlaps, and its teacher against people."""
@@ -142,7 +143,7 @@ def diff(old: Path, new: Path) -> None:
 
 
 @data.command()
-@click.argument("folder", type=EXISTING_FOLDER)
+@folder_argument
 def card(folder: Path) -> None:
     """Print the card of the release in FOLDER, made anew from its manifest."""
     from exabench.data.releases import read
@@ -156,7 +157,7 @@ def card(folder: Path) -> None:
 
 
 @data.command()
-@click.argument("folder", type=EXISTING_FOLDER)
+@folder_argument
 def verify(folder: Path) -> None:
     """Hold every file of the copy of a release in FOLDER against its manifest."""
     from exabench.data.releases import read, verify
@@ -174,7 +175,7 @@ def verify(folder: Path) -> None:
 
 
 @data.command()
-@click.argument("folder", type=EXISTING_FOLDER)
+@folder_argument
 @place_options
 @click.option("--version", default="", help="At least the computed one.")
 def publish(folder: Path, version: str, **place: Any) -> None:
@@ -185,7 +186,7 @@ def publish(folder: Path, version: str, **place: Any) -> None:
 
 
 @data.command()
-@click.argument("folder", type=EXISTING_FOLDER)
+@folder_argument
 @click.option("--input-price", help="Price of a million tokens that the teacher reads.")
 @click.option("--output-price", help="Price of a million tokens that the teacher writes.")
 @click.option("--prices", hidden=True)
@@ -229,7 +230,7 @@ def record(recipe: str, run: Path, to: Path, pairs: tuple[str, ...], data: Path 
 
 
 @data.command()
-@click.argument("folder", type=EXISTING_FOLDER)
+@folder_argument
 @click.argument("table")
 @click.option("--split", default="train", show_default=True)
 @click.option("--format", "layout", type=click.Choice(["exaranker", "twolar"]), required=True)

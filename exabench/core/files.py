@@ -166,7 +166,7 @@ def file_digest(path: str | Path) -> str:
 
 def packed(data: bytes) -> bytes:
     """`data` as gzip, the same bytes on every call: no name and no time in the header."""
-    # Level 6 is gzip's default: files made before must come out the same.
+    # Level 6, as the gzip command takes it: digests of packed files must stay what they were.
     return gzip.compress(data, compresslevel=6, mtime=0)
 
 

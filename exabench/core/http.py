@@ -115,23 +115,23 @@ class Client:
         tasks: set[asyncio.Task[None]] = set()
         in_flight = 0
 
-        async def bring_outcome(session: aiohttp.ClientSession, request: Request[K], body: bytes) -> None:
-            outcomes.put((request.key, await self._outcome(session, request.about, body, read)))
+        async def bring_outcome(request: Request[K], body: bytes) -> None:
+            outcomes.put((request.key, await self._outcome(request.about, body, read)))
 
-        def send(session: aiohttp.ClientSession, batch: list[tuple[Request[K], bytes]]) -> None:
+        def send(batch: list[tuple[Request[K], bytes]]) -> None:
             for request, body in batch:
-                task = asyncio.ensure_future(bring_outcome(session, request, body))
-                tasks.add(task)
+                task = asyncio.ensure_future(bring_outcome(request, body))
+                tasks.add(task)  # the loop alone would not keep it from the garbage collector
                 task.add_done_callback(tasks.discard)
 
-        with self._connections() as (loop, session):
+        with self._connected() as loop:
             while True:
                 batch = []
                 while not self._closing and in_flight < self._limits.concurrency and (request := next(source, None)):
                     batch.append((request, json.dumps(request.body).encode()))
                     in_flight += 1
                 if batch:  # all in one call: waking the loop costs as much as a request
-                    loop.call_soon_threadsafe(send, session, batch)
+                    loop.call_soon_threadsafe(send, batch)
                 if not in_flight:
                     return
                 came = [outcomes.get()]
@@ -155,9 +155,7 @@ class Client:
             text = text.replace(self._key, "***")
         return printable(" ".join(text.split()), 200)
 
-    async def _outcome(
-        self, session: aiohttp.ClientSession, about: str, body: bytes, read: Callable[[bytes], T]
-    ) -> T | OutsideFailed | StatusError:
+    async def _outcome(self, about: str, body: bytes, read: Callable[[bytes], T]) -> T | OutsideFailed | StatusError:
         failures = refusals = 0
         waited = 0.0
         while True:
@@ -165,13 +163,14 @@ class Client:
             while (left := self._quiet_until - time.monotonic()) > 0:
                 await asyncio.sleep(left)
             waited += time.monotonic() - started
+
             if self._closing:
                 return OutsideFailed(f"{self._server} was given up before it answered {about}")
             asked_pause = None
             slowed = False
             try:
                 async with asyncio.timeout(self._limits.timeout):
-                    return read(await self._post(session, body))
+                    return read(await self._post(body))
             except StatusError as error:
                 if 300 <= error.status < 500 and error.status not in TRY_AGAIN or error.code == "insufficient_quota":
                     return error
@@ -180,6 +179,8 @@ class Client:
                 slowed = error.status == 429
             except Exception as error:  # the connection, a time-out, an answer of another shape
                 last = self.said(error)
+
+            # Too many requests are no failure of this one: they are counted apart, and waited for more patiently.
             if slowed:
                 refusals += 1
             else:
@@ -195,15 +196,17 @@ class Client:
                 return OutsideFailed(
                     f"{self._server} gives no answer to {about} after {times} (last: {last}); is it up?"
                 )
+
+            # A server that asks for a pause means all requests; any other failure delays this one alone.
             if asked_pause is not None or slowed:
                 self._quiet_until = max(self._quiet_until, time.monotonic() + pause)
             else:
                 waited += pause
                 await asyncio.sleep(pause)
 
-    async def _post(self, session: aiohttp.ClientSession, body: bytes) -> bytes:
+    async def _post(self, body: bytes) -> bytes:
         """The body of an answer. Raises StatusError, ValueError for too large a body, ClientError, OSError."""
-        async with session.post(self._url, data=body, allow_redirects=False) as answer:
+        async with self._session.post(self._url, data=body, allow_redirects=False) as answer:
             received = bytearray()
             async for piece in answer.content.iter_any():
                 received += piece
@@ -223,44 +226,43 @@ class Client:
             return data
 
     @contextmanager
-    def _connections(self) -> Iterator[tuple[asyncio.AbstractEventLoop, aiohttp.ClientSession]]:
+    def _connected(self) -> Iterator[asyncio.AbstractEventLoop]:
         """An event loop in a thread beside this one, so that requests go on while answers are dealt with."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="http", daemon=True)
         thread.start()
-        session = asyncio.run_coroutine_threadsafe(self._session(), loop).result()
+        asyncio.run_coroutine_threadsafe(self._open(), loop).result()
         try:
-            yield loop, session
+            yield loop
         finally:
-            asyncio.run_coroutine_threadsafe(_close(session), loop).result(10)
+            asyncio.run_coroutine_threadsafe(self._close(), loop).result(10)
             loop.call_soon_threadsafe(loop.stop)
             thread.join(10)  # a daemon: a loop that hangs does not keep the process
             loop.close()
 
-    async def _session(self) -> aiohttp.ClientSession:
+    async def _open(self) -> None:
         headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "exabench"}
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
         place = urlsplit(self._url)
         # Looked up once: aiohttp's own trust_env reads the environment and ~/.netrc again for every request.
         proxy = None if proxy_bypass(place.hostname or "") else getproxies().get(place.scheme)
-        return aiohttp.ClientSession(
+        self._session = aiohttp.ClientSession(
             headers=headers,
             proxy=proxy,
             auto_decompress=False,  # aiohttp would unpack a small answer into all of the memory
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0),  # `concurrency` is the limit
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None),
+            timeout=aiohttp.ClientTimeout(total=None),  # `timeout` is the limit
         )
 
-
-async def _close(session: aiohttp.ClientSession) -> None:
-    """Cancel what is in flight, and let go of the connections."""
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await session.close()
+    async def _close(self) -> None:
+        """Cancel what is in flight, and let go of the connections."""
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._session.close()
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

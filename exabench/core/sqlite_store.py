@@ -64,7 +64,8 @@ class SqliteStore:
                 with self.writing():
                     for statement in schema.split(";"):
                         self._base.execute(statement)
-                    self._base.execute(f"PRAGMA application_id={mark}")
+                    if mark:
+                        self._base.execute(f"PRAGMA application_id={mark}")
 
     def close(self) -> None:
         """Let go of the file."""

@@ -15,7 +15,9 @@ Every name below is imported at first use, so that `import exabench` itself cost
 
 from __future__ import annotations
 
+import functools
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,46 +59,25 @@ if TYPE_CHECKING:
     from exabench.training import train as train
     from exabench.training.publishing import publish_model as publish_model
 
-_HOME = {
-    "bench.candidates": ["make_candidates"],
-    "bench.comparison": ["compare", "comparison_table"],
-    "bench.evaluation": ["evaluate", "run_board", "score"],
-    "bench.submitting": ["submit"],
-    "bench.verification": ["check", "verify"],
-    "board.pages": ["render"],
-    "board.ranking": ["Board"],
-    "core.errors": ["ExabenchError"],
-    "core.nouns": [
-        "Candidates",
-        "Convention",
-        "Measurement",
-        "Passage",
-        "Query",
-        "Result",
-        "Run",
-        "Submission",
-        "Task",
-    ],
-    "core.rows": ["Release"],
-    "data.auditing": ["audit"],
-    "data.building": ["build"],
-    "data.publishing": ["publish"],
-    "data.releases": ["load"],
-    "demo": ["run_demo"],
-    "measure.qrels": ["read_qrels", "write_qrels"],
-    "measure.runs": ["read_run", "run_of", "write_run"],
-    "parts.assembly": ["reranker", "retriever", "teacher"],
-    "training": ["train"],
-    "training.publishing": ["publish_model"],
-}
-_NAMES = {name: module for module, names in _HOME.items() for name in names}
+
+@functools.cache
+def _modules() -> dict[str, str]:
+    """The module of each name above, as the imports say that type checkers read and nobody runs."""
+    import ast
+
+    modules = {}
+    for node in ast.walk(ast.parse(Path(__file__).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("exabench."):
+            for alias in node.names:
+                modules[alias.name] = str(node.module)
+    return modules
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _NAMES:
+    if name not in _modules():
         raise AttributeError(f"module 'exabench' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"exabench.{_NAMES[name]}"), name)
+    return getattr(importlib.import_module(_modules()[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_NAMES])
+    return sorted([*globals(), *_modules()])

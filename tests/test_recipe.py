@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exabench.core.errors import BadInput, UnknownName
-from exabench.core.recipe import merged, override, read_recipe, recipe_names, settings
+from exabench.core.recipe import merge, override, read_recipe, recipes
 
 KEYS = {"title": str, "depth": int, "tasks": list, "fast": bool}
 
@@ -51,7 +51,7 @@ def test_a_wrong_setting_is_refused(page, given, message):
 @pytest.mark.parametrize("pair", ["depth", "=3", " =3", ""])
 def test_a_setting_reads_key_equals_value(pair):
     with pytest.raises(BadInput, match="must read key=value"):
-        settings([pair])
+        override({}, [pair])
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_setting_reads_key_equals_value(pair):
     ],
 )
 def test_a_value_is_toml_where_it_can_be(text, value):
-    assert settings([f"key={text}"]) == {"key": value}
+    assert override({}, [f"key={text}"]) == {"key": value}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_value_is_toml_where_it_can_be(text, value):
     ],
 )
 def test_a_dot_reaches_into_a_table(pairs, result):
-    assert settings(pairs) == result
+    assert override({}, pairs) == result
 
 
 @pytest.mark.parametrize("pair", ["model.name=x", "a.b.c=1", ".=1", "a.=1", ".a=1"])
@@ -94,7 +94,7 @@ def test_a_dot_reaches_into_nothing_but_a_table(pair):
 
 def test_what_is_laid_over_changes_no_table_below_it():
     base = {"a": {"b": 1, "c": {"d": 2}}}
-    assert merged(base, {"a": {"c": {"e": 3}}, "f": 4}) == {"a": {"b": 1, "c": {"d": 2, "e": 3}}, "f": 4}
+    assert merge(base, {"a": {"c": {"e": 3}}, "f": 4}) == {"a": {"b": 1, "c": {"d": 2, "e": 3}}, "f": 4}
     assert override(base, ["a.c.d=9"]) == {"a": {"b": 1, "c": {"d": 9}}}
     assert base == {"a": {"b": 1, "c": {"d": 2}}}
 
@@ -134,4 +134,4 @@ def test_variants_are_tables(tmp_path, text):
 def test_an_unknown_recipe_is_refused_with_the_choices():
     with pytest.raises(UnknownName, match="unknown board recipe 'no-such'"):
         read_recipe("board", "no-such", KEYS)
-    assert recipe_names("no such kind") == []
+    assert recipes("no such kind") == {}

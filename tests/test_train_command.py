@@ -13,7 +13,7 @@ import pytest
 from models import classifier_folder, encoder_folder
 
 from exabench.cli import main
-from exabench.core.recipe import recipe_names
+from exabench.core.recipe import recipes
 from exabench.measure.statistics import holm
 
 
@@ -44,7 +44,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> str:
 def test_the_list_names_every_recipe_with_what_it_starts_and_learns_from(capsys):
     assert main(["train", "list", "--json"]) == 0
     listed = json.loads(printed(capsys))
-    assert listed.keys() == set(recipe_names("train"))
+    assert listed.keys() == set(recipes("train"))
     assert all(page["model"] and page["loss"]["part"] and page["data"] for page in listed.values())
     assert main(["train", "list"]) == 0
     assert all(name in line for name, line in zip(listed, printed(capsys).splitlines()[1:], strict=True))

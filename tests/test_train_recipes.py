@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from exabench.core.files import digest_of
-from exabench.core.recipe import Recipe, recipe_names, recipes
+from exabench.core.recipe import Recipe, recipes
 from exabench.data.builders import BUILDERS
 from exabench.data.builders.imported import FAMILY_OF
 from exabench.data.building import data_recipe
@@ -25,8 +25,8 @@ from exabench.training.groups import FAMILIES_FOR
 from exabench.training.recipe import Check, Plan, train_recipe
 
 REPORTED = Path(__file__).parents[1] / "leaderboard" / "reported"
-NAMES = recipe_names("train")
-DATA = {(r.values["dataset"], r.values["table"]): r for r in map(data_recipe, recipe_names("data"))}
+NAMES = list(recipes("train"))
+DATA = {(r.values["dataset"], r.values["table"]): r for r in map(data_recipe, recipes("data"))}
 UNBUILT = {("msmarco-scored", "bert-cat-ensemble"): "scored"}
 """Tables that recipes name and that no data recipe builds yet, with the family that they must be of."""
 PRINTED = {

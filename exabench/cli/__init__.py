@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from exabench.cli._options import CommandGroup
+from exabench.cli._command import CommandGroup
 from exabench.cli.bench import bench
 from exabench.cli.board import board
 from exabench.cli.data import data
@@ -42,7 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
         error.show()
         return 2
     except click.ClickException as error:
-        return _failed(_usage(error), 2)
+        text = " ".join(error.format_message().split()).rstrip(".")
+        text = text[:1].lower() + text[1:]
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            text += f"; see {error.ctx.command_path} --help"
+        return _failed(text, 2)
     except ExabenchError as error:
         return _failed(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -57,14 +61,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _failed(text: str, exit_code: int) -> int:
-    for line in text.splitlines():  # of a submission all problems are told, a line each
+    for line in text.splitlines():  # a submission may have several problems, a line each
         click.echo(f"exabench: {line}", err=True)
     return exit_code
-
-
-def _usage(error: click.ClickException) -> str:
-    """A complaint of click as one line in our style, with the command that helps."""
-    text = " ".join(error.format_message().split()).rstrip(".")
-    text = text[:1].lower() + text[1:]
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    return text if context is None else f"{text}; see {context.command_path} --help"

@@ -1,33 +1,35 @@
-"""`exabench bench`: tasks, candidates, submissions, results, scores, comparisons."""
+"""`exabench bench`: tasks, candidates, submissions and their queue, results, scores, comparisons."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from exabench.cli._options import (
+from exabench.cli._command import (
     PATH,
     CommandGroup,
+    answer,
     board_option,
     data_option,
-    depth_option,
-    json_option,
-    retriever_option,
+    dry_run_option,
+    note,
+    progress,
+    ready,
     set_option,
+    show,
+    table,
+    to_option,
 )
-from exabench.cli._output import answer, note, progress, ready, show, show_json, table
-from exabench.cli._queue import pending, run, submit, withdraw
-from exabench.core.errors import BadInput, plural
+from exabench.core.errors import BadInput, CheckFailed, ExabenchError, plural
+from exabench.core.files import only_writer
+from exabench.core.recipe import override
 
 if TYPE_CHECKING:
-    from exabench.bench.comparison import TaskComparison
-    from exabench.bench.ledger import Ledger
-    from exabench.core.nouns import Measurement
+    from exabench.bench.queue import Queue
 
 task_option = click.option("--task", help="A task of the table (exabench bench tasks).")
 qrels_option = click.option("--qrels", type=PATH, help="Judgements of your own: TREC or BEIR layout, plain or .gz.")
@@ -42,34 +44,33 @@ def bench() -> None:
 
 
 @bench.command()
-@json_option
-def tasks(as_json: bool) -> None:
+def tasks() -> None:
     """List the tasks and suites that exabench knows."""
-    from exabench.tasks.catalogue import suites
-    from exabench.tasks.catalogue import tasks as known_tasks
+    from exabench.tasks.catalogue import suites, tasks
 
     described = {}
     rows = []
-    for name, task in known_tasks().items():
+    for name, task in tasks().items():
         described[name] = asdict(task) | {"convention": task.convention.as_json()}
-        size = f"mean of {len(task.members)}" if task.members else task.queries or "at first use"
+        size = task.queries or "at first use"
+        if task.members:
+            size = f"mean of {len(task.members)}"
         rows.append((name, size, task.judgements or "", task.headline, "yes" if task.needs_licence else ""))
     members = {name: list(names) for name, names in suites().items()}
     sizes = [f"{name} ({len(names)})" for name, names in members.items()]
     listed = table(("task", "queries", "judgements", "headline", "needs a licence"), rows)
-    answer(as_json, {"tasks": described, "suites": members}, f"{listed}\n\nsuites: {', '.join(sizes)}")
+    answer({"tasks": described, "suites": members}, f"{listed}\n\nsuites: {', '.join(sizes)}")
 
 
 @bench.command()
 @click.argument("task")
-@retriever_option
+@click.option("--retriever", default="bm25", show_default=True, help="A first stage (exabench parts retrievers).")
 @click.option("--from", "run", type=PATH, help="Freeze this published run instead.")
-@depth_option
+@click.option("--depth", type=click.IntRange(1), default=100, show_default=True, help="Passages for each query.")
 @click.option("--name", help="Else <retriever>-<depth>.")
 @set_option
 @data_option
 @board_option
-@json_option
 def candidates(
     task: str,
     retriever: str,
@@ -79,47 +80,33 @@ def candidates(
     pairs: tuple[str, ...],
     data: Path | None,
     board: Path,
-    as_json: bool,
 ) -> None:
     """Freeze the list of passages for TASK that everybody reranks: a run, and a JSON file that describes it."""
     from exabench.bench.candidates import freeze_candidates
     from exabench.bench.ledger import Ledger
-    from exabench.core.recipe import settings
-    from exabench.tasks.catalogue import single_task
+    from exabench.tasks.catalogue import expand, single_task
+    from exabench.tasks.catalogue import task as task_of
 
-    options = settings(pairs)
+    options = override({}, pairs)
     if run is not None:
         retriever = "run_file"
         options = {"file": str(run), **options}
-        name = name or f"{_plain_name(run)}-{depth}"
+        stem = run.name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt").lower()
+        name = name or f"{re.sub('[^a-z0-9+-]', '-', stem).strip('-+')}-{depth}"
     ledger = Ledger(ready(board, [single_task(task).name]))
     with progress("first stage") as report:
         frozen, file = freeze_candidates(
             ledger, task, retriever, depth, data=data, name=name, options=options, progress=report
         )
-    if not as_json:
-        if not _is_listed(task, ledger):
-            note(f"{board / 'board.toml'} does not list {task}: add it to tasks, and the pages will show it")
-        queries = plural(frozen.queries, "query", "queries")
-        note(f"{queries}, recall@{depth} {frozen.recall:.4f}, {frozen.digest}")
-    answer(as_json, frozen.as_json(), str(file))
 
-
-def _plain_name(file: Path) -> str:
-    """A file's name without its endings, as a name for candidates."""
-    name = file.name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt").lower()
-    return re.sub("[^a-z0-9+-]", "-", name).strip("-+")
-
-
-def _is_listed(task: str, ledger: Ledger) -> bool:
-    """Does the board show this task, by itself or as a member of another?"""
-    from exabench.tasks.catalogue import expand
-    from exabench.tasks.catalogue import task as task_of
-
+    # The board shows a task that it lists, and the members of one that it lists.
     shown: list[str] = []
-    for name in expand(ledger.settings()["tasks"]):
-        shown += task_of(name).members or [name]
-    return task in shown
+    for listed in expand(ledger.settings()["tasks"]):
+        shown += task_of(listed).members or [listed]
+    notes = [f"{plural(frozen.queries, 'query', 'queries')}, recall@{depth} {frozen.recall:.4f}, {frozen.digest}"]
+    if task not in shown:
+        notes.insert(0, f"{board / 'board.toml'} does not list {task}: add it to tasks, and the pages will show it")
+    answer(frozen.as_json(), str(file), *notes)
 
 
 @bench.command()
@@ -130,45 +117,27 @@ def _is_listed(task: str, ledger: Ledger) -> bool:
 @click.option("--metric", "metrics", multiple=True, help="nDCG@10, RR@10, ...; repeat for more.")
 @click.option("--per-query", is_flag=True, help="Print the value of every query too.")
 @data_option
-@json_option
-def score(
-    run: Path,
-    task: str | None,
-    qrels: Path | None,
-    threshold: int,
-    metrics: tuple[str, ...],
-    per_query: bool,
-    data: Path | None,
-    as_json: bool,
-) -> None:
+def score(run: Path, per_query: bool, **choices: Any) -> None:
     """Print the metrics of any run."""
-    from exabench.bench.evaluation import score as measured
+    from exabench.bench.evaluation import score
 
-    lock = _lock_of_here()
-    found = measured(run, task=task, qrels=qrels, threshold=threshold, metrics=metrics, data=data, lock=lock)
-    answer(as_json, found.as_json(), _scores(found, per_query))
-    if as_json:
-        return
-    judged = plural(found.queries, "judged query", "judged queries")
-    extra = plural(found.extra_queries, "query", "queries")
-    note(f"{judged}; {found.missing_queries} of them missing from the run, {extra} of the run not judged")
-    for text in found.notes:
-        note(f"note: {text}")
-
-
-def _scores(found: Measurement, per_query: bool) -> str:
+    found = score(run, lock=_lock_of_here(), **choices)
     rows = []
     for name, value in found.metrics.items():
         low, high = found.intervals[name]
         rows.append((name, f"{value:.4f}", f"[{low:.4f}, {high:.4f}]"))
     text = table((found.run, "value", "95 % interval"), rows)
-    if not per_query:
-        return text
-    names = list(found.metrics)
-    values = []
-    for query_id in found.per_query[names[0]]:
-        values.append((query_id, *(f"{found.per_query[name][query_id]:.4f}" for name in names)))
-    return text + "\n\n" + table(("query", *names), values)
+    if per_query:
+        names = list(found.metrics)
+        lines = []
+        for query_id in found.per_query[names[0]]:
+            values = [f"{found.per_query[name][query_id]:.4f}" for name in names]
+            lines.append((query_id, *values))
+        text += "\n\n" + table(("query", *names), lines)
+    judged = plural(found.queries, "judged query", "judged queries")
+    extra = plural(found.extra_queries, "query", "queries")
+    counts = f"{judged}; {found.missing_queries} of them missing from the run, {extra} of the run not judged"
+    answer(found.as_json(), text, counts, *(f"note: {text}" for text in found.notes))
 
 
 def _lock_of_here() -> Path | None:
@@ -189,82 +158,61 @@ def _lock_of_here() -> Path | None:
 @click.option("--test", default="t", show_default=True, help="t (paired t-test) or permutation.")
 @data_option
 @board_option
-@json_option
 def compare(
     a: str,
     b: str,
-    task: str | None,
     qrels: Path | None,
     threshold: int,
     candidates: str | None,
-    metric: str | None,
     per_query: bool,
     latex: bool,
-    test: str,
     data: Path | None,
     board: Path,
-    as_json: bool,
+    **choices: Any,
 ) -> None:
     """Say who wins, A or B: two run files (with --task or --qrels), or two submissions of the board."""
-    from exabench.bench.comparison import compare as compare_runs
-    from exabench.bench.comparison import compare_submissions
+    from exabench.bench.comparison import compare, compare_submissions
 
     if qrels is not None or Path(a).is_file() or Path(b).is_file():
         if candidates:
             raise BadInput("--candidates chooses among the results of submissions; runs are compared as they are")
-        found = compare_runs(
-            a,
-            b,
-            task=task,
-            qrels=qrels,
-            data=data,
-            metric=metric,
-            threshold=threshold,
-            lock=_lock_of_here(),
-            test=test,
-        )
+        lock = _lock_of_here()
+        found = compare(a, b, qrels=qrels, threshold=threshold, data=data, lock=lock, **choices)
     else:
-        found = compare_submissions(a, b, board, task=task, candidates=candidates, metric=metric, test=test)
-    text = found.latex() if latex else _comparisons(found, per_query)
-    answer(as_json, {"a": a, "b": b, "tasks": [one.as_json() for one in found]}, text)
-
-
-def _comparisons(found: Sequence[TaskComparison], per_query: bool) -> str:
-    rows = []
-    for one in found:
-        low, high = one.test.interval
-        rows.append(
-            (
-                one.task,
-                one.metric,
-                f"{one.a:.4f}",
-                f"{one.b:.4f}",
-                f"{one.test.difference:+.4f} [{low:+.4f}, {high:+.4f}]",
-                f"{one.test.wins}/{one.test.ties}/{one.test.losses}",
-                f"{one.test.effect_size:+.2f}",
-                _p(one.test.p),
-                _p(one.corrected),
-                one.verdict,
+        found = compare_submissions(a, b, board, candidates=candidates, **choices)
+    if latex:
+        text = found.latex()
+    else:
+        rows = []
+        for one in found:
+            paired = one.test
+            low, high = paired.interval
+            rows.append(
+                (
+                    one.task,
+                    one.metric,
+                    f"{one.a:.4f}",
+                    f"{one.b:.4f}",
+                    f"{paired.difference:+.4f} [{low:+.4f}, {high:+.4f}]",
+                    f"{paired.wins}/{paired.ties}/{paired.losses}",
+                    f"{paired.effect_size:+.2f}",
+                    _p_value(paired.p),
+                    _p_value(one.corrected),
+                    one.verdict,
+                )
             )
-        )
-    header = "task|metric|A|B|A - B [95 %]|win/tie/loss|effect|p|p (Holm)|verdict"
-    tables = [table(header.split("|"), rows)]
-    if per_query:
-        tables += [_queries(one) for one in found]
-    return "\n\n".join(tables)
+        header = "task|metric|A|B|A - B [95 %]|win/tie/loss|effect|p|p (Holm)|verdict"
+        tables = [table(header.split("|"), rows)]
+        for one in found if per_query else []:
+            # Both values of every query, the largest difference first.
+            values = sorted(one.per_query.items(), key=lambda item: (-abs(item[1][0] - item[1][1]), item[0]))
+            lines = [(query_id, f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}") for query_id, (a, b) in values]
+            tables.append(table((one.task, "A", "B", "A - B"), lines))
+        text = "\n\n".join(tables)
+    answer({"a": a, "b": b, "tasks": [one.as_json() for one in found]}, text)
 
 
-def _queries(one: TaskComparison) -> str:
-    """Both values of every query, the largest difference first."""
-    differences = {query_id: a - b for query_id, (a, b) in one.per_query.items()}
-    rows = []
-    for query_id in sorted(differences, key=lambda query_id: (-abs(differences[query_id]), query_id)):
-        a, b = one.per_query[query_id]
-        rows.append((query_id, f"{a:.4f}", f"{b:.4f}", f"{differences[query_id]:+.4f}"))
-    return table((one.task, "A", "B", "A - B"), rows)
-
-
-def _p(value: float) -> str:
+def _p_value(value: float) -> str:
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
@@ -272,25 +220,165 @@ def _p(value: float) -> str:
 @click.argument("slug", default="*")
 @data_option
 @board_option
-@json_option
-def verify(slug: str, data: Path | None, board: Path, as_json: bool) -> None:
+def verify(slug: str, data: Path | None, board: Path) -> None:
     """Recompute every number (of SLUG) from its stored run: OK, off by ..., or FAIL, cell by cell."""
-    from exabench.bench.verification import verify as cells_of
-    from exabench.core.errors import CheckFailed
+    from exabench.bench.verification import verify
 
     wrong = 0
     cells = []
-    for cell in cells_of(ready(board), slug.replace("/", "--"), data):
+    for cell in verify(ready(board), slug.replace("/", "--"), data):
         wrong += not cell.holds
         cells.append(asdict(cell))
-        if not as_json:  # a large board takes long: each line as soon as it is known
-            filed = "" if cell.filed is None else f"{cell.filed:.4f}"
-            show(f"{cell.submission} {cell.task} {cell.candidates} {cell.metric} {filed} {cell.verdict}")
-    if as_json:
-        show_json({"holds": not wrong, "cells": cells})
+        filed = "" if cell.filed is None else f"{cell.filed:.4f}"
+        # A large board takes long: each line as soon as it is known.
+        show(f"{cell.submission} {cell.task} {cell.candidates} {cell.metric} {filed} {cell.verdict}")
+    answer({"holds": not wrong, "cells": cells}, "")
     if wrong:
         raise CheckFailed(f"{board}: {plural(wrong, 'number does not hold', 'numbers do not hold')}")
 
 
-for command in (submit, pending, run, withdraw):
-    bench.add_command(command)
+@bench.command()
+@click.argument("file", type=PATH)
+@click.option("--run", "runs", multiple=True, metavar="TASK[@CANDIDATES]=RUN", help="A run file; repeat for more.")
+@click.option("--repo", default="", help="Open a pull request on this board of the Hub (owner/name).")
+@to_option("Write the submission's files into this new folder instead.")
+@click.option("--branch", default="", hidden=True)
+@dry_run_option
+@data_option
+@board_option
+def submit(
+    file: Path,
+    runs: tuple[str, ...],
+    repo: str,
+    to: Path | None,
+    branch: str,
+    dry_run: bool,
+    data: Path | None,
+    board: Path,
+) -> None:
+    """Check the submission FILE and its runs, all problems at once, and file them on the board, or send them to one."""
+    from exabench.bench.submitting import send, submit
+
+    sent: dict[str, Any] = {}
+    with progress("runs") as report:
+        if repo or to or branch:
+            submission, done = send(
+                file,
+                runs,
+                board=board,
+                repo=repo,
+                to=to or "",
+                branch=branch,
+                data=data,
+                dry_run=dry_run,
+                progress=report,
+            )
+            sent = asdict(done)
+            files = list(done.files)
+            outcome = f"{'sent' if done.changed else 'there already'}: {done.url}"
+        else:
+            submission, paths = submit(file, runs, ready(board), data=data, dry_run=dry_run, progress=report)
+            files = [str(path) for path in paths]
+            outcome = f"filed; next: exabench bench run {submission.slug}"
+    if dry_run:
+        outcome = "in order; nothing was sent"
+    answer({"slug": submission.slug, **sent, "files": files}, "\n".join(files), outcome)
+
+
+@bench.command()
+@click.option("--repo", default="", help="The board's repository on the Hub (owner/name): its open pull requests.")
+@board_option
+def pending(repo: str, board: Path) -> None:
+    """List what waits: the pull requests of --repo, or the folders of the board's own queue."""
+    waiting = _queue(repo, board).waiting()
+    rows = [(one.slug, one.number or "", one.kind, one.owner, one.date, one.url) for one in waiting]
+    text = table(("submission", "number", "kind", "owner", "date", "where"), rows)
+    answer({"pending": [asdict(one) for one in waiting]}, text, f"{len(rows)} waiting")
+
+
+@bench.command()
+@click.argument("slugs", nargs=-1)
+@click.option("--task", help="Only this task.")
+@click.option("--candidates", help="Only these candidates.")
+@click.option("--trusted", is_flag=True, help="Run models in this process, without the sandbox: for your own alone.")
+@click.option("--pending", "queued", is_flag=True, help="Take what waits, one by one, and answer.")
+@click.option("--repo", default="", help="With --pending: the board's repository on the Hub (owner/name).")
+@click.option("--reason", default="", help="Why numbers change, for the change log.")
+@click.option("--engine", default="local", show_default=True, help="Who computes: local, or ray.")
+@click.option("--workers", type=click.IntRange(0), default=0, help="How many at a time; 0: one for each GPU.")
+@data_option
+@board_option
+def run(
+    slugs: tuple[str, ...],
+    task: str | None,
+    candidates: str | None,
+    trusted: bool,
+    queued: bool,
+    repo: str,
+    board: Path,
+    **choices: Any,
+) -> None:
+    """Compute the results of the filed submissions (all, or SLUGS); those that still hold are kept.
+
+    With --pending those that wait are taken instead: checked, run in the sandbox, filed with their results, answered.
+    """
+    from exabench.bench.evaluation import raise_failures, run_board
+    from exabench.bench.queue import raise_waiting, work_off
+    from exabench.bench.submitting import add_baselines
+
+    folder = ready(board)
+    if queued:
+        if slugs or task or candidates or trusted:
+            raise BadInput("--pending takes what others sent, whole and in the sandbox: leave the other choices out")
+        answers = []
+        with progress("results") as report:
+            for given in work_off(_queue(repo, folder), note=note, progress=report, **choices):
+                answers.append(given)
+                if given.reason and not given.waits:
+                    show(f"{given.slug}: refused: {given.reason}: {given.message}")
+                elif not given.waits:
+                    show(f"{given.slug}: scored, {plural(len(given.scores), 'result')}")
+        final = [given.as_json() for given in answers if not given.waits]
+        answer({"answers": final, "waiting": [given.slug for given in answers if given.waits]}, "")
+        raise_waiting(answers)
+        return
+    if repo:
+        raise BadInput("--repo belongs to --pending")
+    failures: dict[str, ExabenchError] = {}
+    with only_writer(folder), progress("results") as report:
+        add_baselines(folder)
+        files = run_board(
+            folder,
+            slugs=slugs,
+            task=task,
+            candidates=candidates,
+            trusted=trusted,
+            progress=report,
+            failures=failures,
+            **choices,
+        )
+    results = [str(file) for file in files]
+    answer({"results": results}, "\n".join(results))
+    if any("no-sandbox: " in str(error) for error in failures.values()):
+        note("models of your own run without the sandbox, with --trusted")
+    if failures:
+        raise_failures(failures)
+
+
+@bench.command()
+@click.argument("slug")
+@click.option("--reason", required=True, help="Why, in one line; pages show it.")
+@board_option
+def withdraw(slug: str, reason: str, board: Path) -> None:
+    """Mark the submission SLUG as withdrawn: it stays listed with its results, and ranks no more."""
+    from exabench.bench.submitting import withdraw
+
+    with only_writer(board):
+        file = withdraw(board, slug.replace("/", "--"), reason)
+    answer({"file": file}, str(file))
+
+
+def _queue(repo: str, board: Path) -> Queue:
+    from exabench.bench.queue import Folders, Requests
+
+    return Requests(board, repo) if repo else Folders(ready(board))

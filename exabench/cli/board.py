@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import click
 
-from exabench.cli._options import (
+from exabench.cli._command import (
     CommandGroup,
+    answer,
     board_option,
     data_option,
-    json_option,
-    place_of,
+    note,
     place_options,
+    progress,
+    publish_to,
+    ready,
+    show,
     to_option,
 )
-from exabench.cli._output import answer, note, progress, ready, show, show_published
 from exabench.core.errors import BadInput, CheckFailed, plural
 
 
@@ -27,14 +31,13 @@ def board() -> None:
 
 @board.command()
 @board_option
-@json_option
-def check(board: Path, as_json: bool) -> None:
+def check(board: Path) -> None:
     """Validate every file of a leaderboard; prints one line for each problem."""
-    from exabench.bench.verification import check as problems_of
+    from exabench.bench.verification import check
 
-    problems = problems_of(ready(board))
+    problems = check(ready(board))
     text = "\n".join(problems) or f"{board}: every file is in order"
-    answer(as_json, {"holds": not problems, "problems": problems}, text)
+    answer({"holds": not problems, "problems": problems}, text)
     if problems:
         raise CheckFailed(f"{board}: {plural(len(problems), 'problem')}")
 
@@ -43,38 +46,27 @@ def check(board: Path, as_json: bool) -> None:
 @board_option
 @to_option("Where the pages go; else BOARD/site.")
 @click.option("--check", is_flag=True, help="Write nothing; hold every byte of the built pages against the files.")
-@json_option
-def build(board: Path, to: Path | None, check: bool, as_json: bool) -> None:
+def build(board: Path, to: Path | None, check: bool) -> None:
     """Write the static pages from the committed files alone; only files that differ are written."""
-    from exabench.board.pages import render
+    from exabench.board.pages import differences, render
     from exabench.board.ranking import Board
 
     site = to or board / "site"
+    page = site / "index.html"
     if check:
-        _compare(ready(board), site, as_json)
+        differing = differences(Board.read(ready(board)), site)
+        text = "\n".join(differing) or f"{site}: every file is as a build would make it"
+        answer({"page": page, "holds": not differing, "differing": differing}, text)
+        if differing:
+            files = plural(len(differing), "file differs", "files differ")
+            raise CheckFailed(f"{site}: {files}; `exabench board build` writes them")
         return
     with progress("pages") as report:
         changed = render(Board.read(ready(board)), site, progress=report)
-    page = str(site / "index.html")
-    answer(as_json, {"page": page, "changed": [str(path) for path in changed]}, page)
-    if not as_json:
-        note(f"{plural(len(changed), 'file')} changed")
+    answer({"page": page, "changed": changed}, str(page), f"{plural(len(changed), 'file')} changed")
 
 
-def _compare(board: Path, site: Path, as_json: bool) -> None:
-    """The pages made from nothing against those that are there."""
-    from exabench.board.pages import differences
-    from exabench.board.ranking import Board
-
-    differing = differences(Board.read(board), site)
-    text = "\n".join(differing) or f"{site}: every file is as a build would make it"
-    answer(as_json, {"page": str(site / "index.html"), "holds": not differing, "differing": differing}, text)
-    if differing:
-        files = plural(len(differing), "file differs", "files differ")
-        raise CheckFailed(f"{site}: {files}; `exabench board build` writes them")
-
-
-@board.command()
+@board.command(has_result=False)
 @board_option
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 def serve(board: Path, port: int) -> None:
@@ -108,32 +100,11 @@ def serve(board: Path, port: int) -> None:
 @place_options
 @click.option("--no-check", is_flag=True, help="Publish without holding files and numbers against one another first.")
 @data_option
-@json_option
-def publish(
-    board: Path,
-    repo: str | None,
-    to: Path | None,
-    pr: bool,
-    dry_run: bool,
-    no_check: bool,
-    data: Path | None,
-    as_json: bool,
-) -> None:
+def publish(board: Path, no_check: bool, data: Path | None, **place: Any) -> None:
     """Build the pages and publish them: to a static Space (--repo) in one commit, or to a folder.
 
     Only a board whose files are in order and whose numbers can be recomputed is published.
     """
     from exabench.board.publishing import publish_board
 
-    place = place_of(repo, to)
-    with progress("publish") as report:
-        done = publish_board(
-            ready(board),
-            place,
-            check=not no_check,
-            data=data,
-            pull_request=pr,
-            dry_run=dry_run,
-            progress=report,
-        )
-    show_published(done, as_json)
+    publish_to(publish_board, ready(board), check=not no_check, data=data, **place)

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 import click
 
-from exabench.cli._options import (
+from exabench.cli._command import (
     EXISTING_FILE,
     EXISTING_FOLDER,
     PATH,
     CommandGroup,
+    answer,
     data_option,
     dry_run_option,
-    json_option,
-    place_of,
+    note,
     place_options,
+    progress,
+    publish_to,
     set_option,
+    table,
     to_option,
 )
-from exabench.cli._output import answer, note, progress, show_published, table
-from exabench.core.errors import BadInput, plural
+from exabench.core.errors import BadInput, CheckFailed, plural
+from exabench.core.files import read_text, toml_text
+from exabench.core.recipe import recipes
 
-if TYPE_CHECKING:
-    from exabench.core.rows import Release
-
+folder_argument = click.argument("folder", type=EXISTING_FOLDER)
 replies_option = click.option("--replies", type=PATH, help="The reply store; else the one in your cache folder.")
 
 
@@ -36,34 +38,30 @@ def data() -> None:
 
 
 @data.command("list")
-@json_option
-def list_(as_json: bool) -> None:
+def list_() -> None:
     """List the recipes that come with exabench."""
-    from exabench.core.recipe import recipe_names
     from exabench.data.building import data_recipe
 
     described = {}
     rows = []
-    for name in recipe_names("data"):
+    for name in recipes("data"):
         recipe = data_recipe(name)
         described[recipe.name] = {**recipe.values, "fingerprint": recipe.fingerprint}
         rows.append((recipe.name, recipe.values["builder"], f"{recipe.values['dataset']}/{recipe.values['table']}"))
-    answer(as_json, described, table(("recipe", "builder", "makes"), rows))
+    answer(described, table(("recipe", "builder", "makes"), rows))
 
 
 @data.command("show")
 @click.argument("recipe")
 @set_option
-@json_option
-def show_(recipe: str, pairs: tuple[str, ...], as_json: bool) -> None:
+def show_(recipe: str, pairs: tuple[str, ...]) -> None:
     """Print RECIPE (a name, or a file) as it would be built."""
-    from exabench.core.files import toml_text
     from exabench.data.building import data_recipe
 
     page = data_recipe(recipe, pairs)
     lines = [f"# {page.name}.toml, fingerprint {page.fingerprint}"]
     lines += [f"{key} = {toml_text(value)}" for key, value in page.values.items()]
-    answer(as_json, {**page.values, "fingerprint": page.fingerprint}, "\n".join(lines))
+    answer({**page.values, "fingerprint": page.fingerprint}, "\n".join(lines))
 
 
 @data.command()
@@ -81,7 +79,6 @@ def show_(recipe: str, pairs: tuple[str, ...], as_json: bool) -> None:
 @replies_option
 @set_option
 @data_option
-@json_option
 def build(
     recipe: str,
     to: Path | None,
@@ -93,7 +90,6 @@ def build(
     replies: Path | None,
     pairs: tuple[str, ...],
     data: Path | None,
-    as_json: bool,
 ) -> None:
     """Build the dataset table of RECIPE; TO/release holds it, with its card and its manifest."""
     from exabench.data.building import Sources, build, data_recipe, planned
@@ -104,61 +100,52 @@ def build(
     if dry_run:
         with progress("plan") as report:
             plan = planned(page, folder, sources=sources, limit=limit, progress=report)
-        answer(as_json, plan)
+        answer(plan)
         return
     with progress(page.name) as report:
         release = build(page, folder, sources=sources, limit=limit, workers=workers, engine=engine, progress=report)
-    _show_release(release, folder / "release", as_json)
-
-
-def _show_release(release: Release, folder: Path, as_json: bool) -> None:
     lines = []
+    notes = []
     for name, made in release.tables.items():
         counts = made.counts
         rows = plural(counts["good"], "row")
         items = plural(counts["input"], "item")
         lost = f"{counts['quarantined']} in quarantine, {counts['skipped']} skipped"
         lines.append(f"{release.name}/{name} {release.version}: {rows} of {items} ({lost})")
-        if not as_json:
-            for reason, times in counts["reasons"].items():
-                note(f"  {times} {reason}")
-    lines.append(f"release: {folder}")
-    answer(as_json, asdict(release) | {"folder": str(folder)}, "\n".join(lines))
+        notes += [f"  {times} {reason}" for reason, times in counts["reasons"].items()]
+    lines.append(f"release: {folder / 'release'}")
+    answer(asdict(release) | {"folder": folder / "release"}, "\n".join(lines), *notes)
 
 
 @data.command()
-@click.argument("folder", type=EXISTING_FOLDER)
+@folder_argument
 @data_option
-@json_option
-def audit(folder: Path, data: Path | None, as_json: bool) -> None:
+def audit(folder: Path, data: Path | None) -> None:
     """Say what the release in FOLDER is worth: labels, lengths, repairs, overlaps, and its teacher against people."""
     from exabench.data.auditing import audit
 
     with progress("audit") as report:
         found = audit(folder, data=data, progress=report)
-    answer(as_json, found.as_json(), "\n".join(found.lines()))
+    answer(found.as_json(), "\n".join(found.lines()))
 
 
 @data.command()
 @click.argument("old", type=EXISTING_FOLDER)
 @click.argument("new", type=EXISTING_FOLDER)
-@json_option
-def diff(old: Path, new: Path, as_json: bool) -> None:
+def diff(old: Path, new: Path) -> None:
     """Compare two releases: tables, fields, and rows by their ids."""
     from exabench.data.releases import diff, next_version, read
 
     found = diff(old, new)
     version = next_version(read(old), read(new), found)
-    answer(as_json, {**found.as_json(), "next_version": version}, "\n".join(found.lines()) or "no difference")
+    answer({**found.as_json(), "next_version": version}, "\n".join(found.lines()) or "no difference")
     note(f"the new one would be version {version}")
 
 
 @data.command()
-@click.argument("folder", type=EXISTING_FOLDER)
-@json_option
-def card(folder: Path, as_json: bool) -> None:
+@folder_argument
+def card(folder: Path) -> None:
     """Print the card of the release in FOLDER, made anew from its manifest."""
-    from exabench.core.files import read_text
     from exabench.data.releases import read
     from exabench.hub.cards import card, template_for
 
@@ -166,52 +153,44 @@ def card(folder: Path, as_json: bool) -> None:
     page = folder / "README.md"
     existing = read_text(page) if page.is_file() else ""
     text = card(release, template_for(release.name), existing=existing)
-    answer(as_json, {"card": text}, text)
+    answer({"card": text}, text)
 
 
 @data.command()
-@click.argument("folder", type=EXISTING_FOLDER)
-@json_option
-def verify(folder: Path, as_json: bool) -> None:
+@folder_argument
+def verify(folder: Path) -> None:
     """Hold every file of the copy of a release in FOLDER against its manifest."""
-    from exabench.core.errors import CheckFailed
     from exabench.data.releases import read, verify
 
     problems = verify(folder)
+    text = "\n".join(problems)
+    if not problems:
+        release = read(folder)
+        files = plural(len(release.all_files), "file is", "files are")
+        text = f"{release.name} {release.version}: {files} as the manifest says"
+    answer({"folder": folder, "problems": problems}, text)
     if problems:
-        answer(as_json, {"folder": str(folder), "problems": problems}, "\n".join(problems))
         wrong = plural(len(problems), "thing is not", "things are not")
         raise CheckFailed(f"{folder}: {wrong} as the manifest says; fetch the copy again")
-    release = read(folder)
-    files = plural(len(release.all_files), "file is", "files are")
-    text = f"{release.name} {release.version}: {files} as the manifest says"
-    answer(as_json, {"folder": str(folder), "problems": []}, text)
 
 
 @data.command()
-@click.argument("folder", type=EXISTING_FOLDER)
+@folder_argument
 @place_options
 @click.option("--version", default="", help="At least the computed one.")
-@json_option
-def publish(
-    folder: Path, repo: str | None, to: Path | None, version: str, pr: bool, dry_run: bool, as_json: bool
-) -> None:
+def publish(folder: Path, version: str, **place: Any) -> None:
     """Publish the release in FOLDER: one commit with data, card and manifest, then its tag."""
     from exabench.data.publishing import publish
 
-    place = place_of(repo, to)
-    with progress("publish") as report:
-        done = publish(folder, place, version=version, pull_request=pr, dry_run=dry_run, progress=report)
-    show_published(done, as_json)
+    publish_to(publish, folder, version=version, **place)
 
 
 @data.command()
-@click.argument("folder", type=EXISTING_FOLDER)
+@folder_argument
 @click.option("--input-price", help="Price of a million tokens that the teacher reads.")
 @click.option("--output-price", help="Price of a million tokens that the teacher writes.")
 @click.option("--prices", hidden=True)
-@json_option
-def cost(folder: Path, input_price: str | None, output_price: str | None, prices: str | None, as_json: bool) -> None:
+def cost(folder: Path, input_price: str | None, output_price: str | None, prices: str | None) -> None:
     """Count the teacher's tokens behind the release in FOLDER and, with both prices, say what they cost."""
     from exabench.data.releases import read
     from exabench.models.costs import price_of
@@ -233,7 +212,7 @@ def cost(folder: Path, input_price: str | None, output_price: str | None, prices
             costs[name]["price"] = price
             line += f": {price}"
         lines.append(line)
-    answer(as_json, costs, "\n".join(lines))
+    answer(costs, "\n".join(lines))
 
 
 @data.command()
@@ -242,31 +221,27 @@ def cost(folder: Path, input_price: str | None, output_price: str | None, prices
 @to_option("The file of replies.", default="replies.jsonl")
 @set_option
 @data_option
-@json_option
-def record(recipe: str, run: Path, to: Path, pairs: tuple[str, ...], data: Path | None, as_json: bool) -> None:
+def record(recipe: str, run: Path, to: Path, pairs: tuple[str, ...], data: Path | None) -> None:
     """Write the order of a published RUN as replies to the lists of RECIPE, for the teacher `replay`."""
     from exabench.data.building import Sources, data_recipe, record
 
     count = record(data_recipe(recipe, pairs), run, to, sources=Sources(data))
-    answer(as_json, {"replies": count, "file": str(to)}, f"{plural(count, 'reply', 'replies')}: {to}")
+    answer({"replies": count, "file": to}, f"{plural(count, 'reply', 'replies')}: {to}")
 
 
 @data.command()
-@click.argument("folder", type=EXISTING_FOLDER)
+@folder_argument
 @click.argument("table")
 @click.option("--split", default="train", show_default=True)
 @click.option("--format", "layout", type=click.Choice(["exaranker", "twolar"]), required=True)
 @to_option("The file: TSV for exaranker, JSON lines for twolar.", required=True)
-@json_option
-def export(
-    folder: Path, table: str, split: str, layout: Literal["exaranker", "twolar"], to: Path, as_json: bool
-) -> None:
+def export(folder: Path, table: str, split: str, layout: Literal["exaranker", "twolar"], to: Path) -> None:
     """Write TABLE of the release in FOLDER as ExaRanker's or TWOLAR's own training code reads it."""
     from exabench.data.builders.imported import export
     from exabench.data.releases import rows
 
     count = export(rows(folder, table, split), layout, to)
-    answer(as_json, {"rows": count, "file": str(to)}, f"{plural(count, 'row')}: {to}")
+    answer({"rows": count, "file": to}, f"{plural(count, 'row')}: {to}")
 
 
 @data.group()
@@ -277,14 +252,13 @@ def replies() -> None:
 @replies.command("import")
 @click.argument("file", type=EXISTING_FILE)
 @replies_option
-@json_option
-def import_(file: Path, replies: Path | None, as_json: bool) -> None:
+def import_(file: Path, replies: Path | None) -> None:
     """Take over the replies of a release (FILE is its replies/<table>.parquet), so that nobody pays for them again."""
     from exabench.parts.replies import Replies
 
     store = Replies(replies)
     count = store.take_in(file)
-    answer(as_json, {"new": count, "disputed": store.disputed}, f"{plural(count, 'reply is', 'replies are')} new")
+    answer({"new": count, "disputed": store.disputed}, f"{plural(count, 'reply is', 'replies are')} new")
     if store.disputed:
         calls = plural(store.disputed, "call was", "calls were")
         note(f"{calls} answered otherwise before; the answers from before stay")

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from exabench.cli._options import Command, data_option, json_option, set_option, to_option
-from exabench.cli._output import answer, note, progress, table
-from exabench.core.errors import plural
-
-if TYPE_CHECKING:
-    from exabench.board.ranking import Ranking
-    from exabench.demo import Demo
+from exabench.cli._command import Command, answer, data_option, note, progress, set_option, table, to_option
+from exabench.core.errors import CheckFailed, plural
 
 
 @click.command(cls=Command, short_help="The whole thread on the embedded collection: no network, no GPU.")
@@ -21,14 +15,12 @@ if TYPE_CHECKING:
 @click.option("--recipe", help="A board recipe; else mini, or collections with --data.")
 @set_option
 @data_option
-@json_option
-def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None, as_json: bool) -> None:
+def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None) -> None:
     """Run the whole thread on the embedded collection (or on the collections of --data) into a leaderboard.
 
     First stages and their fusion, datasets, a model trained on one of them, rerankers with and without a model,
     published runs, results, verification, pages.
     """
-    from exabench.core.errors import CheckFailed
     from exabench.demo import run_demo
 
     source = click.get_current_context().get_parameter_source("data")
@@ -38,8 +30,8 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
         made = run_demo(to, recipe, overrides=pairs, data=data, progress=report, note=note)
     wrong = len(made.wrong)
     value = {
-        "board": str(to),
-        "page": str(made.page),
+        "board": to,
+        "page": made.page,
         "recipe": made.recipe.name,
         "fingerprint": made.recipe.fingerprint,
         "datasets": [audit.as_json() for audit in made.audits.values()],
@@ -47,7 +39,29 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
         "numbers": len(made.cells),
         "wrong": wrong,
     }
-    answer(as_json, value, _text(made))
+
+    overviews = []
+    for ranking in made.board.rankings:
+        tasks = [task.name for task in ranking.tasks]
+        rows = []
+        for row in ranking.rows:
+            if row.mean is None or row.interval is None:
+                continue
+            name = f"{row.submission.name} ({row.candidates})"
+            if row.is_first_stage:
+                name = f"first stage {row.candidates}"
+            low, high = row.interval
+            values = [f"{100 * row.values[task]:.1f}" for task in tasks]  # times 100, as on the page
+            rows.append((name, row.group, f"{100 * row.mean:.1f}", f"[{100 * low:.1f}, {100 * high:.1f}]", *values))
+        if rows:
+            overviews.append(table((ranking.title, "group", "mean", "95 %", *tasks), rows))
+    lines = ["\n\n".join(overviews)]
+    for name in made.audits:
+        lines.append(f"dataset: {name} (exabench data audit {made.builds / name / 'release'})")
+    for name in made.trained:
+        lines.append(f"model: {name} ({made.builds / name / 'model'})")
+    lines.append(f"page: {made.page}")
+    answer(value, "\n".join(lines))
     results = plural(len(made.results), "result")
     numbers = plural(len(made.cells), "number")
     failures = plural(wrong, "of them does not hold", "of them do not hold")
@@ -55,32 +69,3 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
     if wrong:
         failures = plural(wrong, "number does not hold", "numbers do not hold")
         raise CheckFailed(f"{to}: {failures}; exabench bench verify --board {to} names them")
-
-
-def _text(made: Demo) -> str:
-    """The overviews of the board, and where everything is."""
-    overviews = []
-    for ranking in made.board.rankings:
-        if any(row.mean is not None for row in ranking.rows):
-            overviews.append(_overview(ranking))
-    lines = ["\n\n".join(overviews)]
-    for name in made.audits:
-        lines.append(f"dataset: {name} (exabench data audit {made.builds / name / 'release'})")
-    for name in made.trained:
-        lines.append(f"model: {name} ({made.builds / name / 'model'})")
-    lines.append(f"page: {made.page}")
-    return "\n".join(lines)
-
-
-def _overview(ranking: Ranking) -> str:
-    """An overview as plain columns, values times 100 as on its page."""
-    tasks = [task.name for task in ranking.tasks]
-    rows = []
-    for row in ranking.rows:
-        if row.mean is None or row.interval is None:
-            continue
-        name = f"first stage {row.candidates}" if row.is_first_stage else f"{row.submission.name} ({row.candidates})"
-        low, high = row.interval
-        values = [f"{100 * row.values[task]:.1f}" for task in tasks]
-        rows.append((name, row.group, f"{100 * row.mean:.1f}", f"[{100 * low:.1f}, {100 * high:.1f}]", *values))
-    return table((ranking.title, "group", "mean", "95 %", *tasks), rows)

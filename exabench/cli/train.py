@@ -6,26 +6,29 @@ import os
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from exabench.cli._options import (
+from exabench.cli._command import (
     PATH,
     CommandGroup,
+    answer,
     data_option,
     dry_run_option,
-    json_option,
-    place_of,
+    note,
     place_options,
+    progress,
+    publish_to,
     set_option,
+    table,
     to_option,
 )
-from exabench.cli._output import answer, note, progress, show_published, table
 from exabench.core.nouns import silent
+from exabench.core.recipe import recipes
 
 if TYPE_CHECKING:
-    from exabench.training import Trained
+    pass
 
 
 @click.group(cls=CommandGroup)
@@ -34,17 +37,14 @@ def train() -> None:
 
 
 @train.command("list")
-@json_option
-def list_(as_json: bool) -> None:
+def list_() -> None:
     """List the recipes that come with exabench."""
-    from exabench.core.recipe import recipes
-
     recipe_values = {name: dict(recipe.values) for name, recipe in recipes("train").items()}
     rows = []
     for name, values in recipe_values.items():
         tables = [data["table"] for data in values["data"]]
         rows.append((name, values["reranker"], values["loss"]["part"], values["model"], ", ".join(tables)))
-    answer(as_json, recipe_values, table(("recipe", "reranker", "loss", "starts from", "learns from"), rows))
+    answer(recipe_values, table(("recipe", "reranker", "loss", "starts from", "learns from"), rows))
 
 
 @train.command()
@@ -55,7 +55,6 @@ def list_(as_json: bool) -> None:
 @dry_run_option
 @set_option
 @data_option
-@json_option
 def run(
     recipe: str,
     to: Path | None,
@@ -64,7 +63,6 @@ def run(
     dry_run: bool,
     pairs: tuple[str, ...],
     data: Path | None,
-    as_json: bool,
 ) -> None:
     """Fit the reranker of RECIPE; TO/model holds it, with its card, its curves and a submission.toml to send.
 
@@ -75,22 +73,21 @@ def run(
 
     plan = train_recipe(recipe, pairs)
     if dry_run:
-        answer(as_json, planned(plan))
+        answer(planned(plan))
         return
     folder = to or Path("exabench-train") / plan.recipe.name
     devices = [device] if device else []
     is_first = os.environ.get("RANK", "0") == "0"  # torchrun's name for this process; the first speaks for all
     with progress(plan.recipe.name) if is_first else nullcontext(silent) as report:
         trained = train(plan.recipe, folder, data=data, devices=devices, who=Author(owner), progress=report)
-    if trained.rank == 0:
-        _show_trained(trained, as_json)
-
-
-def _show_trained(trained: Trained, as_json: bool) -> None:
+    if trained.rank != 0:
+        return
     for checkpoint in trained.skipped:
         note(f"a checkpoint was not whole and was passed over: {checkpoint}")
-    dev = f", dev {trained.dev[trained.best]:.4f}" if trained.best in trained.dev else ""
-    lines = [f"{trained.steps} steps, the weights of step {trained.best}{dev}"]
+    weights = f"{trained.steps} steps, the weights of step {trained.best}"
+    if trained.best in trained.dev:
+        weights += f", dev {trained.dev[trained.best]:.4f}"
+    lines = [weights]
     rows = []
     for check in trained.checks:
         row = [f"{check.task} ({check.candidates})", check.metric, f"{check.value:.4f}"]
@@ -103,20 +100,17 @@ def _show_trained(trained: Trained, as_json: bool) -> None:
     if rows:
         lines.append(table(("check", "metric", "value", "first stage", "gain", "p", "start", "gain", "p"), rows))
     lines.append(f"model: {trained.folder}")
-    answer(as_json, asdict(trained) | {"folder": str(trained.folder)}, "\n".join(lines))
+    answer(asdict(trained), "\n".join(lines))
 
 
 @train.command()
 @click.argument("folder", type=PATH)
 @place_options
 @click.option("--tag", default="", help="Else v1.0.0, and one more with every change.")
-@json_option
-def publish(folder: Path, repo: str | None, to: Path | None, tag: str, pr: bool, dry_run: bool, as_json: bool) -> None:
+def publish(folder: Path, tag: str, **place: Any) -> None:
     """Publish the model in FOLDER (a run's, or its model/): one commit with weights, card and curves, then its tag."""
     from exabench.training.publishing import publish_model
 
-    place = place_of(repo, to)
-    model = folder / "model" if (folder / "model").is_dir() else folder
-    with progress("publish") as report:
-        done = publish_model(model, place, tag=tag, pull_request=pr, dry_run=dry_run, progress=report)
-    show_published(done, as_json)
+    if (folder / "model").is_dir():
+        folder /= "model"
+    publish_to(publish_model, folder, tag=tag, **place)

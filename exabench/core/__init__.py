@@ -1,1 +1,1 @@
-"""What everything rests on: nouns, errors, files, recipes, shelves, options, records, processes, HTTP."""
+"""The base of all other folders: nouns, errors, files, recipes, shelves, options, records, processes, HTTP."""

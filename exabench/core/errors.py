@@ -30,14 +30,7 @@ class ExabenchError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process gets the same line: most errors are built from more than their message."""
-        return _restored, (type(self), self.args, self.__dict__)
-
-
-def _restored(kind: type[ExabenchError], args: tuple[Any, ...], state: dict[str, Any]) -> ExabenchError:
-    error = kind.__new__(kind)
-    error.args = args
-    error.__dict__.update(state)
-    return error
+        return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
 class BadInput(ExabenchError):
@@ -47,8 +40,11 @@ class BadInput(ExabenchError):
         self, what: str, *, file: str | Path | None = None, line: int | None = None, id: str | None = None
     ) -> None:
         place = ":".join(printable(str(part), PATH) for part in (file, line) if part is not None)
-        about = f" (id {printable(id)!r})" if id is not None else ""
-        super().__init__(f"{place + ': ' if place else ''}{what}{about}")
+        if place:
+            what = f"{place}: {what}"
+        if id is not None:
+            what += f" (id {printable(id)!r})"
+        super().__init__(what)
 
 
 class UnknownName(BadInput):
@@ -57,7 +53,9 @@ class UnknownName(BadInput):
     def __init__(self, kind: str, name: str, choices: Iterable[str], *, file: str | Path | None = None) -> None:
         known = sorted(choices)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"choose from: {', '.join(known) or 'none'}"
+        hint = f"choose from: {', '.join(known) or 'none'}"
+        if near:
+            hint = f"did you mean {' or '.join(near)}?"
         super().__init__(f"unknown {kind} {printable(name)!r}; {hint}", file=file)
 
 
@@ -94,7 +92,9 @@ class OutsideFailed(ExabenchError):
 def printable(text: str, limit: int = 120) -> str:
     """`text` made safe for one line of a terminal: control characters escaped, long text cut."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
+    if len(shown) > limit:
+        shown = shown[: limit - 3] + "..."
+    return shown
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -31,14 +31,22 @@ _UNFINISHED = ".unfinished"
 
 def read_bytes(path: str | Path) -> bytes:
     """The bytes of a file; a gzip file (known by its first two bytes) is unpacked. Raises BadInput."""
-    try:
+    with _reading(path):
         data = Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise BadInput(f"cannot be read ({getattr(error, 'strerror', None) or error})", file=path) from error
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+        return data
+
+
+@contextlib.contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    """Turn what goes wrong in reading `path` into one BadInput line."""
     try:
-        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadInput(f"is not a whole gzip file ({error})", file=path) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BadInput(f"cannot be read ({getattr(error, 'strerror', None) or error})", file=path) from error
 
 
 def read_text(path: str | Path) -> str:
@@ -57,17 +65,13 @@ def lines(path: str | Path) -> Iterator[tuple[int, str]]:
     Raises BadInput with the line.
     """
     number = 0
-    try:
-        with open(path, "rb") as raw:
-            stream = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
+    with _reading(path), open(path, "rb") as raw:
+        stream = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
+        try:
             for number, line in enumerate(stream, 1):
                 yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise BadInput("is not UTF-8 text", file=path, line=number) from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BadInput(f"is not a whole gzip file ({error})", file=path) from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise BadInput(f"cannot be read ({getattr(error, 'strerror', None) or error})", file=path) from error
+        except UnicodeDecodeError as error:
+            raise BadInput("is not UTF-8 text", file=path, line=number) from error
 
 
 def read_json(path: str | Path) -> Any:
@@ -98,7 +102,10 @@ def _no_constant(name: str) -> float:
 
 def _finite(text: str) -> float:
     """1e999 is a JSON number that Python reads as infinity, which no JSON that we write can hold."""
-    return value if math.isfinite(value := float(text)) else _no_constant(text)
+    value = float(text)
+    if math.isinf(value):
+        _no_constant(text)
+    return value
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
@@ -116,8 +123,8 @@ def cache_folder(name: str) -> Path:
 
 
 def json_text(value: object) -> str:
-    """The one way exabench writes JSON for people: sorted keys, two spaces, a final newline."""
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    """The one way exabench writes JSON for people: sorted keys, two spaces, a final newline; a path as its text."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False, default=os.fspath) + "\n"
 
 
 def toml_text(value: object) -> str:
@@ -148,21 +155,20 @@ def digest_of(value: bytes | str | object) -> str:
     """`sha256:...` of bytes, of text, or of anything JSON can hold (sorted keys, no spaces)."""
     if not isinstance(value, bytes | str):
         value = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    data = value if isinstance(value, bytes) else value.encode()
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+    if isinstance(value, str):
+        value = value.encode()
+    return "sha256:" + hashlib.sha256(value).hexdigest()
 
 
 def file_digest(path: str | Path) -> str:
     """`sha256:...` of a file's bytes, read piece by piece. Raises BadInput."""
-    try:
-        with open(path, "rb") as stream:
-            return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise BadInput(f"cannot be read ({error.strerror})", file=path) from error
+    with _reading(path), open(path, "rb") as stream:
+        return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def packed(data: bytes) -> bytes:
     """`data` as gzip, the same bytes on every call: no name and no time in the header."""
+    # Level 6, as the gzip command takes it: digests of packed files must stay what they were.
     return gzip.compress(data, compresslevel=6, mtime=0)
 
 
@@ -171,7 +177,9 @@ def write(path: str | Path, data: bytes | str) -> bool:
 
     Raises CannotWrite on a full or read-only disk; what stood at `path` before is then still there.
     """
-    path, data = Path(path), data.encode() if isinstance(data, str) else data
+    path = Path(path)
+    if isinstance(data, str):
+        data = data.encode()
     with writing(path):
         if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
             return False
@@ -182,24 +190,24 @@ def write(path: str | Path, data: bytes | str) -> bool:
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file to write that stands at `path` when the block ends well, and nowhere when it does not.
+    """A file to write that is at `path` when the block ends well, and nowhere when it does not.
 
     Temp file, fsync, rename: what stood at `path` before stays until the new file is whole. Raises CannotWrite.
     """
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(_UNFINISHED, f".{path.name[:64]}.", path.parent)
+        # 64 letters of the name: a file name has room for 255 bytes, and more is added here.
+        temporary = path.with_name(f".{path.name[:64]}.{os.urandom(8).hex()}{_UNFINISHED}")
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with open(temporary, "xb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                temporary.unlink()
             raise
 
 
@@ -223,7 +231,7 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
                 for name in names:
                     _sync(Path(folder, name))
                 _sync(Path(folder))
-            if path.exists():
+            if path.exists():  # a folder cannot replace a full one in one step
                 os.rename(path, _replaced(path))
             os.rename(unfinished, path)
             _sync(path.parent)
@@ -270,18 +278,14 @@ def writing(path: str | Path) -> Iterator[None]:
     """Turn the system's complaint about writing at `path` into one CannotWrite line."""
     try:
         yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = error.strerror or str(error)
     except Exception as error:
-        if type(error).__name__ != "SafetensorError":  # the one library that reports a full disk in its own words
+        # SafetensorError: the one library that reports a full disk in its own words.
+        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
             raise
-        full = "No space left" in str(error)
-        reason = str(error)
-    else:
-        return
-    advice = "the disk is full: make room and run again" if full else reason
-    raise CannotWrite(f"{path}: cannot be written ({advice})")
+        reason = getattr(error, "strerror", None) or str(error)
+        if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+            reason = "the disk is full: make room and run again"
+        raise CannotWrite(f"{path}: cannot be written ({reason})") from error
 
 
 @contextlib.contextmanager
@@ -300,7 +304,7 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            file.seek(0)
+            file.seek(0)  # "a+" opens it at its end
             holder = file.read().strip() or "another process"
             raise CannotWrite(f"{folder}: {holder} is writing here; wait for it to end") from error
         with writing(lock):
@@ -334,9 +338,3 @@ class TemporaryRows:
             self._file.write(row)
             self._ends.append(self._ends[-1] + len(row))
         self._file.flush()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -19,13 +19,14 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from exabench.core.errors import BadInput, OutsideFailed, printable
+from exabench.core.errors import BadInput, OutsideFailed, plural, printable
 
 LARGEST_ANSWER = 64 << 20
-"""Bytes of an answer after decompression; one with more is a failure."""
+"""Bytes of an answer after decompression; one with more is a failure, before it fills the memory."""
 FIRST_PAUSE = 0.5
 """Seconds before a request is tried again; doubled each time."""
 LONGEST_PAUSE = 30.0
+"""Most seconds between two tries: a server that comes back is noticed within half a minute."""
 TRY_AGAIN = (408, 409, 425, 429)
 """Statuses below 500 after which the same request may succeed."""
 
@@ -106,31 +107,31 @@ class Client:
     ) -> Generator[tuple[K, T | OutsideFailed | StatusError]]:
         """The outcome of each request as it comes: what `read` makes of the answer, or what went wrong.
 
-        `read` raises ValueError for an answer that is to be asked for again. StatusError is an answer that asking
-        again will not change, OutsideFailed the end of all tries. Requests are read only as fast as they are sent.
+        `read` raises ValueError for an answer that is worth another try. StatusError is an answer that another try
+        will not change, OutsideFailed the end of all tries. Requests are read only as fast as they are sent.
         """
         source = iter(requests)
         outcomes: SimpleQueue[tuple[K, T | OutsideFailed | StatusError]] = SimpleQueue()
         tasks: set[asyncio.Task[None]] = set()
         in_flight = 0
 
-        async def bring_outcome(session: aiohttp.ClientSession, request: Request[K], body: bytes) -> None:
-            outcomes.put((request.key, await self._outcome(session, request.about, body, read)))
+        async def bring_outcome(request: Request[K], body: bytes) -> None:
+            outcomes.put((request.key, await self._outcome(request.about, body, read)))
 
-        def send(session: aiohttp.ClientSession, batch: list[tuple[Request[K], bytes]]) -> None:
+        def send(batch: list[tuple[Request[K], bytes]]) -> None:
             for request, body in batch:
-                task = asyncio.ensure_future(bring_outcome(session, request, body))
-                tasks.add(task)
+                task = asyncio.ensure_future(bring_outcome(request, body))
+                tasks.add(task)  # the loop alone would not keep it from the garbage collector
                 task.add_done_callback(tasks.discard)
 
-        with self._connections() as (loop, session):
+        with self._connected() as loop:
             while True:
                 batch = []
                 while not self._closing and in_flight < self._limits.concurrency and (request := next(source, None)):
                     batch.append((request, json.dumps(request.body).encode()))
                     in_flight += 1
-                if batch:  # sent together: waking the loop costs as much as a request
-                    loop.call_soon_threadsafe(send, session, batch)
+                if batch:  # all in one call: waking the loop costs as much as a request
+                    loop.call_soon_threadsafe(send, batch)
                 if not in_flight:
                     return
                 came = [outcomes.get()]
@@ -147,25 +148,29 @@ class Client:
         """An error in one printable line, without the key."""
         if isinstance(error, TimeoutError):
             return f"no answer within {self._limits.timeout:g} s"
-        text = str(error) if isinstance(error, StatusError) else f"{type(error).__name__}: {error}"
-        if len(self._key) > 7:
+        text = str(error)
+        if not isinstance(error, StatusError):
+            text = f"{type(error).__name__}: {error}"
+        if len(self._key) > 7:  # a shorter one is no secret, and its letters may be part of any word
             text = text.replace(self._key, "***")
         return printable(" ".join(text.split()), 200)
 
-    async def _outcome(
-        self, session: aiohttp.ClientSession, about: str, body: bytes, read: Callable[[bytes], T]
-    ) -> T | OutsideFailed | StatusError:
-        tries = failures = refusals = 0
+    async def _outcome(self, about: str, body: bytes, read: Callable[[bytes], T]) -> T | OutsideFailed | StatusError:
+        failures = refusals = 0
         waited = 0.0
         while True:
-            waited += await self._cooled_down()
+            started = time.monotonic()
+            while (left := self._quiet_until - time.monotonic()) > 0:
+                await asyncio.sleep(left)
+            waited += time.monotonic() - started
+
             if self._closing:
                 return OutsideFailed(f"{self._server} was given up before it answered {about}")
             asked_pause = None
             slowed = False
             try:
                 async with asyncio.timeout(self._limits.timeout):
-                    return read(await self._post(session, body))
+                    return read(await self._post(body))
             except StatusError as error:
                 if 300 <= error.status < 500 and error.status not in TRY_AGAIN or error.code == "insufficient_quota":
                     return error
@@ -174,35 +179,34 @@ class Client:
                 slowed = error.status == 429
             except Exception as error:  # the connection, a time-out, an answer of another shape
                 last = self.said(error)
-            tries += 1
+
+            # Too many requests are no failure of this one: they are counted apart, and waited for more patiently.
             if slowed:
                 refusals += 1
             else:
                 failures += 1
-            pause = _pause(refusals if slowed else failures)
+            tries = failures + refusals
+            doublings = (refusals if slowed else failures) - 1
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(doublings, 10))  # 2 ** 1024 would be no float
+            pause *= random.uniform(0.75, 1.25)  # requests that failed together are not sent again together
             if asked_pause is not None:
                 pause = max(asked_pause, 0.1 * tries)  # a server that says 0 for ever is asked ever more slowly
             if self._closing or failures > self._limits.retries or waited + pause > self._limits.patience:
-                times = "1 try" if tries == 1 else f"{tries} tries"
+                times = plural(tries, "try", "tries")
                 return OutsideFailed(
                     f"{self._server} gives no answer to {about} after {times} (last: {last}); is it up?"
                 )
+
+            # A server that asks for a pause means all requests; any other failure delays this one alone.
             if asked_pause is not None or slowed:
                 self._quiet_until = max(self._quiet_until, time.monotonic() + pause)
             else:
                 waited += pause
                 await asyncio.sleep(pause)
 
-    async def _cooled_down(self) -> float:
-        """Waits while the server wants quiet; the seconds that took."""
-        started = time.monotonic()
-        while (left := self._quiet_until - time.monotonic()) > 0:
-            await asyncio.sleep(left)
-        return time.monotonic() - started
-
-    async def _post(self, session: aiohttp.ClientSession, body: bytes) -> bytes:
+    async def _post(self, body: bytes) -> bytes:
         """The body of an answer. Raises StatusError, ValueError for too large a body, ClientError, OSError."""
-        async with session.post(self._url, data=body, allow_redirects=False) as answer:
+        async with self._session.post(self._url, data=body, allow_redirects=False) as answer:
             received = bytearray()
             async for piece in answer.content.iter_any():
                 received += piece
@@ -210,67 +214,55 @@ class Client:
                     raise ValueError(f"an answer of more than {LARGEST_ANSWER:,} bytes")
             data = bytes(received)
             if answer.headers.get("content-encoding", "identity") != "identity":
-                data = _decompressed(data)
+                unpacking = zlib.decompressobj(wbits=47)  # gzip or deflate: either of the two headers
+                try:
+                    data = unpacking.decompress(data, LARGEST_ANSWER)
+                except zlib.error as error:
+                    raise ValueError(f"an answer that cannot be unpacked ({error})") from error
+                if not unpacking.eof:
+                    raise ValueError(f"an answer of more than {LARGEST_ANSWER:,} bytes, or one that was cut")
             if answer.status != 200:
                 raise StatusError(answer.status, answer.headers, data)
             return data
 
     @contextmanager
-    def _connections(self) -> Iterator[tuple[asyncio.AbstractEventLoop, aiohttp.ClientSession]]:
+    def _connected(self) -> Iterator[asyncio.AbstractEventLoop]:
         """An event loop in a thread beside this one, so that requests go on while answers are dealt with."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="http", daemon=True)
         thread.start()
-        session = asyncio.run_coroutine_threadsafe(self._session(), loop).result()
+        asyncio.run_coroutine_threadsafe(self._open(), loop).result()
         try:
-            yield loop, session
+            yield loop
         finally:
-            asyncio.run_coroutine_threadsafe(_close(session), loop).result(10)
+            asyncio.run_coroutine_threadsafe(self._close(), loop).result(10)
             loop.call_soon_threadsafe(loop.stop)
-            thread.join(10)
+            thread.join(10)  # a daemon: a loop that hangs does not keep the process
             loop.close()
 
-    async def _session(self) -> aiohttp.ClientSession:
+    async def _open(self) -> None:
         headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "exabench"}
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
         place = urlsplit(self._url)
         # Looked up once: aiohttp's own trust_env reads the environment and ~/.netrc again for every request.
         proxy = None if proxy_bypass(place.hostname or "") else getproxies().get(place.scheme)
-        return aiohttp.ClientSession(
+        self._session = aiohttp.ClientSession(
             headers=headers,
             proxy=proxy,
             auto_decompress=False,  # aiohttp would unpack a small answer into all of the memory
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0),  # `concurrency` is the limit
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None),
+            timeout=aiohttp.ClientTimeout(total=None),  # `timeout` is the limit
         )
 
-
-async def _close(session: aiohttp.ClientSession) -> None:
-    """Cancel what is in flight, and let go of the connections."""
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await session.close()
-
-
-def _decompressed(data: bytes) -> bytes:
-    """The bytes behind gzip or deflate, where they are not too many. Raises ValueError."""
-    unpacking = zlib.decompressobj(wbits=47)  # either of the two headers
-    try:
-        unpacked = unpacking.decompress(data, LARGEST_ANSWER)
-    except zlib.error as error:
-        raise ValueError(f"an answer that cannot be unpacked ({error})") from error
-    if not unpacking.eof:
-        raise ValueError(f"an answer of more than {LARGEST_ANSWER:,} bytes, or one that was cut")
-    return unpacked
-
-
-def _pause(times: int) -> float:
-    """Seconds to wait after so many failures, not all at the same moment."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(times - 1, 10)) * random.uniform(0.75, 1.25)
+    async def _close(self) -> None:
+        """Cancel what is in flight, and let go of the connections."""
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._session.close()
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -19,7 +19,7 @@ Qrels: TypeAlias = Mapping[str, Mapping[str, int]]
 
 
 Progress: TypeAlias = Callable[[int, int, str], None]
-"""What long work calls as it goes: pieces done, pieces in all, the piece just done."""
+"""Called by long work as it goes on: (pieces done, pieces in all, the piece just done)."""
 
 FIRST_STAGE = "exabench--unchanged"
 """The slug of the baseline that keeps the candidates' own order: the first stage itself, as a line of the board."""
@@ -61,7 +61,7 @@ class ModelFolder:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a teacher is asked: chat turns of (role, text), and how its answer is sampled.
+    """A question to a teacher: chat turns of (role, text), and how its answer is sampled.
 
     `pattern` is a regular expression for the whole answer; an engine that can be guided writes nothing else.
     """
@@ -76,7 +76,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a teacher answered to the prompt of that id; `finish` is "stop" or "length"."""
+    """A teacher's answer to the prompt of the same id; `finish` is "stop" or "length"."""
 
     id: str
     text: str
@@ -87,7 +87,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Usage:
-    """What ranking one query took. FLOPs are None where the model behind a server is not known.
+    """The work of ranking one query. FLOPs are None where the model behind a server is not known.
 
     `prompts` counts forwards (pairs, comparisons or windows); `repairs` counts what a listwise answer needed.
     """
@@ -115,7 +115,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the reranking behind a Result took. Tokens and FLOPs are means per query, the counts totals.
+    """The cost of the reranking behind a Result. Tokens and FLOPs are means per query, the counts totals.
 
     `rpp` and `qpp` are the E2R-FLOPs pair (headline metric per PFLOP, queries per PFLOP) under the `paper` and the
     `exact` estimate; what cannot be known is None.
@@ -213,12 +213,16 @@ class Run:
     def rows(self, query_id: str) -> slice | None:
         """The rows of a query, or None where the run does not answer it."""
         place = self._places.get(query_id)
-        return None if place is None else slice(int(self.offsets[place]), int(self.offsets[place + 1]))
+        if place is None:
+            return None
+        return slice(int(self.offsets[place]), int(self.offsets[place + 1]))
 
     def ranking(self, query_id: str) -> list[str]:
         """The passage ids of a query, best first; empty where the run does not answer it."""
         rows = self.rows(query_id)
-        return [] if rows is None else self.passage_ids[rows].to_pylist()
+        if rows is None:
+            return []
+        return self.passage_ids[rows].to_pylist()
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -244,16 +248,16 @@ class Candidates:
 
     def as_json(self) -> dict[str, Any]:
         """Every field, as JSON holds it."""
-        return asdict(self) | {"parameters": dict(self.parameters)}
+        return asdict(self)
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What someone wants on the board: a model, runs, runs made by calling an API, or a baseline of exabench's own.
+    """An entry for the board: a model, runs, runs made by calling an API, or one of exabench's baselines.
 
     Of kind `model`: `reranker` is a part of the shelf, `model` a Hub id or a local folder at `revision`, and
-    `options` what else the part is to be told. Of kind `api`: `reranker` calls `endpoint` for `model`, on the sender's
-    machine. `family`, `strategy`, `template`, `precision` say what was, or is to be, run; `training_data` and
+    `options` the part's other options. Of kind `api`: `reranker` calls `endpoint` for `model`, on the sender's
+    machine. `family`, `strategy`, `template`, `precision` describe the run; `training_data` and
     `synthetic_data` name data sets, or are "unknown", and `teacher` is who wrote the synthetic ones. `withdrawn` is the
     reason why it no longer counts, empty while it does.
     """
@@ -307,7 +311,7 @@ class BoardChange:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a run is worth on a set of judgements: values, intervals, per-query values, ties, conventions."""
+    """The worth of a run on a set of judgements: values, intervals, per-query values, ties, conventions."""
 
     run: str
     task: str | None
@@ -332,25 +336,16 @@ class Measurement:
 
     def as_json(self) -> dict[str, Any]:
         """The object that `bench score --json` prints."""
-        return {
-            "run": self.run,
-            "task": self.task,
+        return vars(self) | {
             "convention": self.convention.as_json(),
-            "headline": self.headline,
-            "metrics": dict(self.metrics),
             "intervals": {name: list(bounds) for name, bounds in self.intervals.items()},
-            "queries": self.queries,
-            "missing_queries": self.missing_queries,
-            "extra_queries": self.extra_queries,
-            "ties": dict(self.ties),
-            "per_query": {name: dict(values) for name, values in self.per_query.items()},
             "notes": list(self.notes),
         }
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one Submission got on one Task and Candidates, with everything needed to make it again.
+    """The result of one Submission on one Task and Candidates, with everything needed to compute it again.
 
     `first_stage` and `ceiling` are the same metrics of the candidates as they were and in their best order;
     `gain` is the paired test of the headline metric against the first stage (statistics.PairedTest). `model` is

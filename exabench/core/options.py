@@ -15,22 +15,19 @@ import types
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from exabench.core.errors import BadInput, printable
 
 NOT_OPTIONS = frozenset({"self", "passages", "progress", "lock", "scores", "qrels", "data", "collection"})
-"""Parameters that only the program fills in."""
-
-REQUIRED = inspect.Parameter.empty
-"""The default of an option that must be given."""
+"""Parameters that the program fills in, never a recipe or a submission."""
 
 SHARED_MEANINGS = {
     "answers": "The model's answers, the relevant one first; without them those of its family.",
     "b": "BM25's b: how much the length of a passage counts, from 0 to 1.",
     "batch_tokens": "Tokens in one batch, padding included; 0 takes the default of the device.",
     "cache": "Folder for what can be made again; empty takes EXABENCH_CACHE or the user's cache folder.",
-    "count": "How many are drawn; without it, or with 0, all are taken.",
     "device": "Where the model runs, as torch names it; empty takes a GPU where there is one.",
     "devices": "One worker runs on each of these devices, as torch names them; empty takes every GPU, else the CPU.",
     "endpoint": "Address of the server's scoring path.",
@@ -44,7 +41,6 @@ SHARED_MEANINGS = {
     "precision": "Number format of the weights.",
     "prompt": "Name of a prompt that comes with exabench, or the path of a Jinja file.",
     "queries": "The source of queries as a table, or several under names of their choice.",
-    "query_model": "The model for queries, where it is not the one for passages.",
     "query_prompt": "Text before each query; without it the folder's own.",
     "query_revision": "The commit of the query model.",
     "reranker": "The reranker, as a name or a table.",
@@ -53,7 +49,6 @@ SHARED_MEANINGS = {
     "seed": "Seed of every random choice.",
     "shard": "Passages that are encoded and written together.",
     "sigma": "Steepness of the logistic function of a difference of scores.",
-    "split": "The split of the collection's judgements.",
     "strategy": "How logits become a score: a part of the shelf `strategies`.",
     "teacher": "The engine that answers prompts, as a name or a table.",
     "temperature": "What scores are divided by before the softmax.",
@@ -62,6 +57,7 @@ SHARED_MEANINGS = {
 }
 """Options that mean the same in every part."""
 
+# Names of types for messages and for `exabench parts`: those who write TOML need not know Python.
 _PLAIN = {
     str: "text",
     int: "a whole number",
@@ -70,18 +66,19 @@ _PLAIN = {
     type(None): "none",
     Any: "a part",
 }
+_MISSING = inspect.Parameter.empty
 _PARAMETER_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a part: its name, its type in words, its default (REQUIRED without one) and its meaning."""
+    """One option of a part: its name, its type in words, whether it must be given, its default and its meaning."""
 
     name: str
     type: str
+    required: bool
     default: Any
     meaning: str
-    annotation: Any
 
 
 class _PlainTypes(dict[str, Any]):
@@ -96,12 +93,14 @@ def table(part: Callable[..., Any]) -> dict[str, Option]:
     options = {}
     for name, annotation, default, text in _parameters(part):
         if name not in NOT_OPTIONS:
-            options[name] = Option(name, _in_words(annotation), default, _meaning(name, text), annotation)
+            required = default is _MISSING
+            shown = None if required else default
+            options[name] = Option(name, _in_words(annotation), required, shown, _meaning(name, text))
     return options
 
 
 def check(what: str, part: Callable[..., Any], options: Mapping[str, Any], given: Collection[str] = ()) -> None:
-    """Hold `options` against the constructor of `part`; `what` names the part in a message ("retriever bm25").
+    """Check `options` against the constructor of `part`; `what` names the part in a message ("retriever bm25").
 
     `given` names the parameters that the program fills in. Raises BadInput for an option that the part does not
     have, for a value of another type, and for one that is missing.
@@ -109,18 +108,20 @@ def check(what: str, part: Callable[..., Any], options: Mapping[str, Any], given
     import msgspec
 
     known = table(part)
+    annotations = {name: annotation for name, annotation, _, _ in _parameters(part)}
     for name, value in options.items():
         if name in given and name in NOT_OPTIONS:
             continue  # Python users may hand in what the program would
         if name not in known:
             raise BadInput(f"{what} has no option {printable(str(name))!r}{_valid_options(known)}")
+        as_toml = str(value) if isinstance(value, PurePath) else value  # a TOML page holds a path as text
         try:
-            msgspec.convert(_as_toml(value), known[name].annotation, strict=True)
+            msgspec.convert(as_toml, annotations[name], strict=True)
         except msgspec.ValidationError:
             shown = printable(repr(value))
             raise BadInput(f"{what}: {name} must be {known[name].type}, not {shown}{_valid_options(known)}") from None
     for option in known.values():
-        if option.default is REQUIRED and option.name not in options and option.name not in given:
+        if option.required and option.name not in options and option.name not in given:
             raise BadInput(f"{what} needs {option.name} ({option.type}){_valid_options(known)}")
 
 
@@ -131,9 +132,9 @@ def make(
 
     Raises BadInput as `check` does, and whatever the part itself raises.
     """
-    places = {name for name, _, _, _ in _parameters(part)}
-    taken = {name: value for name, value in given.items() if name in places}
-    filled_by_position = _positional(part)[: len(first)]
+    keywords = accepts(part)
+    taken = {name: value for name, value in given.items() if name in keywords}
+    filled_by_position = list(inspect.signature(part).parameters)[: len(first)]
     check(what, part, options, {*taken, *filled_by_position})
     return part(*first, **{**taken, **options})
 
@@ -151,34 +152,29 @@ def _parameters(part: Callable[..., Any]) -> Iterator[tuple[str, Any, Any, str]]
     document = "\n\n".join(inspect.cleandoc(base.__doc__ or "") for base in bases)
     for parameter in inspect.signature(part).parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            yield from _unpacked(parameter.annotation, module)
+            yield from _typed_dict_parameters(parameter.annotation, module)
         elif parameter.kind in _PARAMETER_KINDS:
-            yield parameter.name, _evaluated(parameter.annotation, *homes), parameter.default, document
+            yield parameter.name, _evaluate(parameter.annotation, *homes), parameter.default, document
 
 
-def _unpacked(annotation: Any, module: types.ModuleType) -> Iterator[tuple[str, Any, Any, str]]:
+def _typed_dict_parameters(annotation: Any, module: types.ModuleType) -> Iterator[tuple[str, Any, Any, str]]:
     """The keys of the TypedDict in `Unpack[...]`; None is the default of a key that may be left out."""
-    evaluated = _evaluated(annotation, module)
-    if typing.get_origin(evaluated) is not typing.Unpack:
+    unpack = _evaluate(annotation, module)
+    if typing.get_origin(unpack) is not typing.Unpack:
         raise TypeError(f"{module.__name__}: **{annotation} cannot be checked; spell the options out or Unpack them")
-    record = typing.get_args(evaluated)[0]
+    record = typing.get_args(unpack)[0]
     for name, value in record.__annotations__.items():
-        default = REQUIRED if name in record.__required_keys__ else None
+        default = _MISSING if name in record.__required_keys__ else None
         home = module
         if isinstance(value, typing.ForwardRef):  # a key that another TypedDict brings uses the names of its module
             home = sys.modules[str(value.__forward_module__)]
             value = value.__forward_arg__
-        yield name, _evaluated(value, home), default, inspect.getdoc(record) or ""
+        yield name, _evaluate(value, home), default, inspect.getdoc(record) or ""
 
 
-def _positional(part: Callable[..., Any]) -> list[str]:
-    parameters = inspect.signature(part).parameters.values()
-    return [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
-
-
-def _evaluated(annotation: Any, *modules: types.ModuleType) -> Any:
+def _evaluate(annotation: Any, *modules: types.ModuleType) -> Any:
     """The type that an annotation names in one of the modules. A path is text on a TOML page."""
-    if annotation is inspect.Parameter.empty:
+    if annotation is _MISSING:
         return Any
     if not isinstance(annotation, str):
         return annotation
@@ -188,13 +184,6 @@ def _evaluated(annotation: Any, *modules: types.ModuleType) -> Any:
             if getattr(value, "__module__", "") in ("typing", "collections.abc") or typing.is_typeddict(value):
                 names[name] = value
     return eval(annotation, {}, names)
-
-
-def _as_toml(value: Any) -> Any:
-    """A value as a TOML page would hold it: paths as text."""
-    from pathlib import PurePath
-
-    return str(value) if isinstance(value, PurePath) else value
 
 
 def _in_words(annotation: Any) -> str:

@@ -1,8 +1,8 @@
 """Parallel work: functions mapped in forked processes, and items run by workers that keep what they loaded.
 
 `map_unordered` is for pure functions over data that this process holds: forked processes inherit it, nothing is copied.
-`run_items` is for work that needs something loaded (a model, a teacher): spawned processes, each with a GPU of its
-own, or the actors of a Ray cluster behind the same call.
+`run_items` is for work that needs something loaded (a model, a teacher): in spawned processes, one for each GPU, or in
+the actors of a Ray cluster, behind the same call.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import gc
 import multiprocessing
 import os
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from exabench.core.errors import CannotWrite, ExabenchError, MissingExtra, OutsideFailed, UnknownName, printable
 
@@ -31,7 +33,7 @@ _inherited: tuple[Callable[[Any], Any], Sequence[Any]] | None = None
 
 
 def worker_count(items: int, at_least: int = 2) -> int:
-    """Processes for so many items: one for each core where there are `at_least` items and the system forks, else 1."""
+    """How many processes `items` items deserve: one for each core, or 1 below `at_least` items or without fork."""
     if items < at_least or sys.platform != "linux":
         return 1
     return min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
@@ -50,9 +52,10 @@ def map_unordered(
         return
     global _inherited
     starts = range(0, len(items), chunk)
-    outer = _inherited
+    outer = _inherited  # of a call around this one, in whose process we may be
     _inherited = (function, items)
     gc.freeze()  # a collection in a forked process would touch, and so copy, every page that it inherited
+    # Fork, not spawn: functions are closures over arrays of gigabytes, which cannot be pickled or copied.
     pool = ProcessPoolExecutor(min(processes, len(starts) or 1), multiprocessing.get_context("fork"))
     try:
         running: list[Future[list[Any]]] = [pool.submit(_map_chunk, start, chunk) for start in starts]
@@ -76,14 +79,14 @@ def _map_chunk(start: int, chunk: int) -> list[Any]:
 
 ENGINES = ("local", "ray")
 DEATHS = 3
-"""Workers that may die of one item before it is given up."""
+"""Workers that may die of one item before it is given up: one death may be a machine's fault, three are the item's."""
 
 _CARRIED = ("SOURCE_DATE_EPOCH", "OMP_NUM_THREADS")  # what a result depends on, besides EXABENCH_...
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one item: its value or its error; on a Ray cluster also the node that it was run on."""
+    """The outcome of one item: its value or its error, and on a Ray cluster the node that ran it."""
 
     value: Any = None
     error: ExabenchError | None = None
@@ -124,9 +127,12 @@ def run_items(
     if engine == "ray" and items:
         pool = _actors(begin, workers, len(items))
     elif engine == "local":
-        pool = _processes(begin, workers, len(items))
+        gpus = _gpus()
+        count = min(workers or len(gpus), len(items))
+        if count > 1:
+            pool = [_process(begin, gpus[i % len(gpus)] if gpus else None) for i in range(count)]
     if pool:
-        yield from _distributed(items, pool, model_of)
+        yield from _distribute(items, pool, model_of)
         return
     here = _Runner(begin, os.getcwd())
     for place, item in enumerate(items):
@@ -157,35 +163,37 @@ class _Runner:
         except ExabenchError as error:
             return Outcome(error=error, node=self._node)
         except Exception as error:
-            return Outcome(error=_crash(error), node=self._node)
+            # Nobody foresaw it: one line that says where it was raised.
+            kind = "out-of-memory" if isinstance(error, MemoryError) else "crashed"
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            text = printable(" ".join(str(error).split()), 300)
+            place = f"{Path(frame.filename).name}:{frame.lineno}"
+            crash = ExabenchError(f"{kind}: {type(error).__name__}: {text} ({place})")
+            crash.__cause__ = error
+            return Outcome(error=crash, node=self._node)
 
 
-def _crash(error: Exception) -> ExabenchError:
-    """An error that nobody foresaw, as one line that says where it was raised."""
-    kind = "out-of-memory" if isinstance(error, MemoryError) else "crashed"
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    place = f" ({Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno})" if frame is not None else ""
-    crash = ExabenchError(f"{kind}: {type(error).__name__}: {printable(' '.join(str(error).split()), 300)}{place}")
-    crash.__cause__ = error
-    return crash
+_Started: TypeAlias = tuple[Callable[[Any], Future[Outcome]], Callable[[], None]]
+"""Two functions of a worker that was started: one runs an item, one stops the worker."""
 
 
-class _Worker(Protocol):
-    """A process or an actor that runs one item at a time; `model` is what its last item needed."""
+class _Worker:
+    """A process or an actor that runs one item at a time; `model` is what its last item needed.
 
-    model: str
-    died: tuple[type[BaseException], ...]
+    `start` makes it, and another in its place where an item ended with one of the errors `died`.
+    """
 
-    def start(self) -> None: ...
+    def __init__(self, start: Callable[[], _Started], died: tuple[type[BaseException], ...]) -> None:
+        self._start = start
+        self.died = died
+        self.model = ""
+        self.start()
 
-    def run(self, item: Any) -> Future[Outcome]: ...
+    def start(self) -> None:
+        self.run, self.stop = self._start()
 
-    def stop(self) -> None: ...
 
-
-def _distributed(
+def _distribute(
     items: Sequence[Any], pool: Sequence[_Worker], model_of: Callable[[Any], str]
 ) -> Iterator[tuple[int, Outcome]]:
     """Keep every worker busy until each item has its outcome."""
@@ -197,9 +205,13 @@ def _distributed(
         while waiting or running:
             while waiting and idle:
                 worker = idle.pop(0)
-                place = _next_item(worker, pool, [(place, model_of(items[place])) for place in waiting])
-                waiting.remove(place)
-                worker.model = model_of(items[place])
+                models = [model_of(items[place]) for place in waiting]
+                elsewhere = {other.model for other in pool if other is not worker}
+                # The first item whose model the worker has, else that no other worker has, else of all.
+                ranks = [0 if model == worker.model else 1 + (model in elsewhere) for model in models]
+                first = ranks.index(min(ranks))
+                place = waiting.pop(first)
+                worker.model = models[first]
                 running[worker.run(items[place])] = (worker, place)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 worker, place = running.pop(future)
@@ -222,18 +234,6 @@ def _distributed(
             worker.stop()
 
 
-def _next_item(worker: _Worker, pool: Sequence[_Worker], waiting: Sequence[tuple[int, str]]) -> int:
-    """The place of the first item whose model the worker has, else that no other worker has, else of the first."""
-    elsewhere = {other.model for other in pool if other is not worker}
-    for place, model in waiting:
-        if model == worker.model:
-            return place
-    for place, model in waiting:
-        if model not in elsewhere:
-            return place
-    return waiting[0][0]
-
-
 def _last_line(error: BaseException) -> str:
     return printable((str(error).strip() or type(error).__name__).splitlines()[-1].strip(), 300)
 
@@ -252,33 +252,16 @@ def _run_in_process(item: Any) -> Outcome:
     return _runner.run(item)
 
 
-class _Process:
-    """A spawned process that sees one GPU."""
+def _process(begin: Callable[[], Any], gpu: str | None) -> _Worker:
+    """A worker in a spawned process that sees one GPU."""
+    given = (begin, os.getcwd(), gpu)
 
-    def __init__(self, begin: Callable[[], Any], gpu: str | None) -> None:
-        self.model = ""
-        self.died: tuple[type[BaseException], ...] = (BrokenProcessPool,)
-        self._given = (begin, os.getcwd(), gpu)
-        self.start()
+    def start() -> _Started:
+        spawn = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+        pool = ProcessPoolExecutor(1, spawn, initializer=_start_runner, initargs=given)
+        return lambda item: pool.submit(_run_in_process, item), partial(pool.shutdown, cancel_futures=True)
 
-    def start(self) -> None:
-        spawn = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, spawn, initializer=_start_runner, initargs=self._given)
-
-    def run(self, item: Any) -> Future[Outcome]:
-        return self._pool.submit(_run_in_process, item)
-
-    def stop(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-
-def _processes(begin: Callable[[], Any], workers: int, items: int) -> list[_Worker]:
-    """A process for each worker; none where one is enough, which is this process."""
-    gpus = _gpus()
-    count = min(workers or len(gpus), items)
-    if count <= 1:
-        return []
-    return [_Process(begin, gpus[i % len(gpus)] if gpus else None) for i in range(count)]
+    return _Worker(start, (BrokenProcessPool,))
 
 
 def _gpus() -> list[str]:
@@ -287,28 +270,6 @@ def _gpus() -> list[str]:
     if visible is not None:
         return [name.strip() for name in visible.split(",") if name.strip()]
     return [str(i) for i, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
-
-
-class _Actor:
-    """An actor of the cluster; `make` makes another in its place."""
-
-    def __init__(self, ray: Any, make: Callable[[], Any]) -> None:
-        gone = ray.exceptions
-        self.model = ""
-        self.died: tuple[type[BaseException], ...] = (gone.RayActorError, gone.WorkerCrashedError, gone.NodeDiedError)
-        self._kill = ray.kill
-        self._make = make
-        self.start()
-
-    def start(self) -> None:
-        self._actor = self._make()
-
-    def run(self, item: Any) -> Future[Outcome]:
-        future: Future[Outcome] = self._actor.run.remote(item).future()
-        return future
-
-    def stop(self) -> None:
-        self._kill(self._actor)
 
 
 def _actors(begin: Callable[[], Any], workers: int, items: int) -> list[_Worker]:
@@ -331,8 +292,15 @@ def _actors(begin: Callable[[], Any], workers: int, items: int) -> list[_Worker]
             variables[name] = value
     actor = ray.remote(_Runner).options(
         num_cpus=1,
-        num_gpus=int(gpus >= count),
+        num_gpus=int(gpus >= count),  # more workers than GPUs run on CPUs
         scheduling_strategy="SPREAD",
         runtime_env={"env_vars": variables},
     )
-    return [_Actor(ray, lambda: actor.remote(begin, os.getcwd(), on_ray=True)) for _ in range(count)]
+
+    def start() -> _Started:
+        worker = actor.remote(begin, os.getcwd(), on_ray=True)
+        return lambda item: worker.run.remote(item).future(), lambda: ray.kill(worker)
+
+    gone = ray.exceptions
+    died = (gone.RayActorError, gone.WorkerCrashedError, gone.NodeDiedError)
+    return [_Worker(start, died) for _ in range(count)]

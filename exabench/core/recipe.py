@@ -33,11 +33,6 @@ class Recipe:
         return digest_of(dict(self.values))
 
 
-def recipe_names(kind: str) -> list[str]:
-    """The names of the recipes of one kind that come with exabench."""
-    return list(recipes(kind))
-
-
 def recipes(kind: str) -> dict[str, Recipe]:
     """The recipes of one kind that come with exabench, by name and in the order of their names."""
     found = []
@@ -51,21 +46,33 @@ def read_recipe(
 ) -> Recipe:
     """Read recipe `name` of `kind` and apply `key=value` overrides.
 
-    `name`: one of `recipe_names`, or the path of a file; for a file of variants "FILE.toml#VARIANT". `keys` names every
-    key that this kind of recipe may hold, with its type; without it the caller checks them. Raises UnknownName for a
-    recipe or a key that is not known, BadInput for a value of another type.
+    `name`: one of `recipes(kind)`, or the path of a file; for a file of variants "FILE.toml#VARIANT". `keys` names
+    every key that this kind of recipe may hold, with its type; without it the caller checks them. Raises UnknownName
+    for a recipe, a variant or a key that is not known, BadInput for a value of another type.
     """
     path, _, variant = str(name).partition("#")
     if path.endswith(".toml"):
-        recipe = _of_file(Path(path), variant)
+        file = Path(path)
+        known = {recipe.name: recipe for recipe in _recipes_of(file)}
+        if variant and variant not in known:
+            raise UnknownName("variant", variant, known, file=file)
+        if not variant and len(known) > 1:
+            raise BadInput(f"holds several recipes; name one, as in {file.name}#{min(known)}", file=file)
+        recipe = known[variant or min(known)]
     else:
         known = recipes(kind)
         if str(name) not in known:
             raise UnknownName(f"{kind} recipe", str(name), known)
         recipe = known[str(name)]
+
     recipe = overridden(recipe, overrides)
-    if keys is not None:
-        _check_keys(recipe, keys)
+    if keys is None:
+        return recipe
+    for key, value in recipe.values.items():
+        if key not in keys:
+            raise UnknownName("key", key, keys, file=recipe.file)
+        if not isinstance(value, keys[key]):
+            raise BadInput(f"{key} must be {keys[key].__name__}, not {type(value).__name__}", file=recipe.file)
     return recipe
 
 
@@ -74,27 +81,12 @@ def overridden(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
     return Recipe(recipe.name, override(recipe.values, overrides), recipe.file)
 
 
-def _check_keys(recipe: Recipe, keys: Mapping[str, type]) -> None:
-    for key, value in recipe.values.items():
-        if key not in keys:
-            raise UnknownName("key", key, keys, file=recipe.file)
-        if not isinstance(value, keys[key]):
-            raise BadInput(f"{key} must be {keys[key].__name__}, not {type(value).__name__}", file=recipe.file)
-
-
-def settings(pairs: Iterable[str]) -> dict[str, Any]:
-    """`key=value` texts as a dict, in which `a.b=c` is a value of a table: `{"a": {"b": c}}`.
-
-    A value is read as TOML where it is TOML, else taken as text. Raises BadInput.
-    """
-    return override({}, pairs)
-
-
 def override(base: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, Any]:
     """`base` with `key=value` texts laid over it, one after the other; `base` itself is left as it is.
 
-    A dot reaches into a table and changes one value of it: `steps.rate=1e-5`. A key without a dot replaces the whole
-    value, of a table, too. Raises BadInput where a text is no `key=value`, or a dot would reach into what is no table.
+    A value is read as TOML where it is TOML, else taken as text. A dot reaches into a table and changes one value of
+    it: `steps.rate=1e-5`. A key without a dot replaces the whole value, of a table, too. Raises BadInput where a text
+    is no `key=value`, or a dot would reach into what is no table.
     """
     result = dict(base)
     for pair in pairs:
@@ -109,39 +101,23 @@ def override(base: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, Any]:
                 raise BadInput(f"--set {pair!r}: {'.'.join(keys[:place])} is no table that a dot could reach into")
             table[key] = dict(inner)
             table = table[key]
-        table[keys[-1]] = _value(text)
+        try:
+            table[keys[-1]] = tomllib.loads(f"value = {text}")["value"]
+        except (ValueError, RecursionError):
+            table[keys[-1]] = text
     return result
 
 
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with `changes` laid over it: tables are merged, key by key and deeply, all other values replaced."""
     result = dict(base)
     for key, value in changes.items():
         before = result.get(key)
         if isinstance(before, Mapping) and isinstance(value, Mapping):
-            result[key] = merged(before, value)
+            result[key] = merge(before, value)
         else:
             result[key] = value
     return result
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
-        return text
-
-
-def _of_file(file: Path, variant: str) -> Recipe:
-    """The recipe of a file, or its `variant`. Raises UnknownName, BadInput where a variant has to be named."""
-    found = {recipe.name: recipe for recipe in _recipes_of(file)}
-    if variant:
-        if variant not in found:
-            raise UnknownName("variant", variant, found, file=file)
-        return found[variant]
-    if len(found) > 1:
-        raise BadInput(f"holds several recipes; name one, as in {file.name}#{min(found)}", file=file)
-    return next(iter(found.values()))
 
 
 def _recipes_of(file: Path) -> list[Recipe]:
@@ -152,4 +128,4 @@ def _recipes_of(file: Path) -> list[Recipe]:
         return [Recipe(file.stem, base, file)]
     if not isinstance(variants, Mapping) or not variants or not all(isinstance(v, Mapping) for v in variants.values()):
         raise BadInput("variants must be tables, as in [variants.NAME]", file=file)
-    return [Recipe(name, merged(base, changes), file) for name, changes in variants.items()]
+    return [Recipe(name, merge(base, changes), file) for name, changes in variants.items()]

@@ -73,7 +73,9 @@ def _message(problem: str, kind: Any, what: str) -> str:
         return f"{table}lacks the key {missing[1]!r}{inside}"
     if problem.startswith("Invalid enum value") and get_origin(expected) is Literal:
         problem += f"; choose from: {', '.join(str(choice) for choice in get_args(expected) if choice)}"
-    return f"{table}{key}: {problem[:1].lower()}{problem[1:]}" if key else f"{table}is wrong: {problem}"
+    if not key:
+        return f"{table}is wrong: {problem}"
+    return f"{table}{key}: {problem[:1].lower()}{problem[1:]}"
 
 
 def _type_at(kind: Any, key: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from math import isfinite
 from typing import Any, TypeAlias
 
@@ -91,15 +92,11 @@ def checked_row(family: str, row: Row) -> Row:
         odd = sorted(row.keys() ^ fields.keys())
         raise BadInput(f"a row of {family} has exactly its family's fields; not so: {', '.join(odd)}", id=row.get("id"))
     for name, kind in fields.items():
-        value = row[name]
-        if kind in _TYPES:
-            good = type(value) is _TYPES[kind]
-        else:
-            inner = _TYPES[kind.removeprefix("list<").removesuffix(">")]
-            good = type(value) is list and all(type(item) is inner for item in value)
-        if not good:
+        inner = kind.removeprefix("list<").removesuffix(">")
+        values = [row[name]] if inner == kind else row[name]
+        if type(values) is not list or not all(type(value) is _TYPES[inner] for value in values):
             raise BadInput(f"field {name} must be {kind}", id=row["id"])
-        if kind == "list<double>" and not all(map(isfinite, value)):
+        if inner == "double" and not all(map(isfinite, values)):
             raise BadInput(f"field {name} holds a number that is not finite", id=row["id"])
     return {name: row[name] for name in fields}
 
@@ -186,10 +183,7 @@ class Table:
     @property
     def files(self) -> list[DataFile]:
         """The files of all splits."""
-        files: list[DataFile] = []
-        for part in self.splits.values():
-            files += part
-        return files
+        return list(chain.from_iterable(self.splits.values()))
 
 
 @dataclass(frozen=True)
@@ -209,7 +203,5 @@ class Release:
     @property
     def all_files(self) -> tuple[DataFile, ...]:
         """Every file that the manifest vouches for, sorted by path."""
-        files = list(self.files)
-        for table in self.tables.values():
-            files += table.files
+        files = chain(self.files, *(table.files for table in self.tables.values()))
         return tuple(sorted(files, key=lambda file: file.path))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.metadata
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,8 +18,8 @@ class Shelf(Mapping[str, Any]):
 
     Case and underscores are ignored when the object is looked up, and the kind may follow (`ndcg_exp.py` may hold
     `NdcgExp` or `ndcg_exp`, losses/pointwise.py `PointwiseLoss`). Files whose names begin with an underscore belong
-    to the shelf itself. Listing names imports
-    nothing; an unknown name raises UnknownName, a package that is not installed raises MissingExtra.
+    to the shelf itself. Listing names imports nothing; an unknown name raises UnknownName, a package that is not
+    installed raises MissingExtra.
     """
 
     def __init__(self, kind: str, package: str, folder: str) -> None:
@@ -33,7 +32,7 @@ class Shelf(Mapping[str, Any]):
         return sum(1 for _ in self)
 
     def __getitem__(self, name: str) -> Any:
-        if name not in set(self):
+        if name not in list(self):
             raise UnknownName(self.kind, name, self)
         try:
             module = importlib.import_module(f"{self._package}.{name}")
@@ -41,7 +40,11 @@ class Shelf(Mapping[str, Any]):
             if (error.name or "").split(".")[0] == "exabench":
                 raise
             raise MissingExtra(f"{self.kind} {name!r} needs a package: {_pip_line(error.name or '')}") from error
-        return _part_of(module, name, self.kind)
+        wanted = (_plain(name), _plain(f"{name}{self.kind}"))
+        for key, value in vars(module).items():
+            if _plain(key) in wanted and not isinstance(value, ModuleType):
+                return value
+        raise TypeError(f"{module.__file__} defines nothing called {name}: a part carries the name of its file")
 
     def summary(self, name: str) -> str:
         """The first line of the part's module docstring, read without importing it."""
@@ -49,20 +52,14 @@ class Shelf(Mapping[str, Any]):
         return (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]
 
 
-def _part_of(module: ModuleType, name: str, kind: str) -> Any:
-    wanted = (_folded(name), _folded(f"{name}{kind}"))
-    for key, value in vars(module).items():
-        if _folded(key) in wanted and not isinstance(value, ModuleType):
-            return value
-    raise TypeError(f"{module.__file__} defines nothing called {name}: a part carries the name of its file")
-
-
-def _folded(name: str) -> str:
+def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
 def _pip_line(module: str) -> str:
     """The pip command that brings `module`: an extra of exabench where one lists it (faiss comes as faiss-cpu)."""
+    import importlib.metadata  # takes 9 ms to load, for a rare message
+
     wanted = module.split(".")[0].replace("_", "-").lower()
     for requirement in importlib.metadata.requires("exabench") or []:
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)

@@ -46,15 +46,26 @@ class SqliteStore:
         with self.complaints():
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)
+            # 60 seconds: another process holds the file only while it writes one batch.
             # isolation_level None: transactions begin and end in `writing` alone.
             self._base = sqlite3.connect(file or "", timeout=60, isolation_level=None, check_same_thread=False)
             # Bytes that are no UTF-8 must not stop the reading of a row whose checksum the caller will look at.
             self._base.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
-            known = mark != 0 and self._is_marked(mark)
-            self._base.execute("PRAGMA journal_mode=WAL")
+            is_known = False
+            if mark:
+                has_tables = self.value("SELECT count(*) FROM sqlite_master") > 0
+                # Asked second: another process may create the store between the two questions.
+                is_known = self.value("PRAGMA application_id") == mark
+                if has_tables and not is_known:
+                    raise BadInput(f"is an SQLite file of something else; give the {what} another path", file=file)
+            self._base.execute("PRAGMA journal_mode=WAL")  # readers go on while another process writes
             self._base.execute(f"PRAGMA synchronous={'FULL' if power_safe else 'NORMAL'}")
-            if not known:
-                self._create(schema, mark)
+            if not is_known:
+                with self.writing():
+                    for statement in schema.split(";"):
+                        self._base.execute(statement)
+                    if mark:
+                        self._base.execute(f"PRAGMA application_id={mark}")
 
     def close(self) -> None:
         """Let go of the file."""
@@ -113,22 +124,6 @@ class SqliteStore:
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: a column's name is damaged
             message = f"is no {self._what}, or a damaged one ({error}); {self._advice}"
             raise BadInput(message, file=self.file) from error
-
-    def _is_marked(self, mark: int) -> bool:
-        """Does the file bear this mark? An empty one does not. Raises BadInput for a file of another program."""
-        has_tables = self.value("SELECT count(*) FROM sqlite_master") > 0
-        # Asked second: another process may create the store between the two questions.
-        marked = self.value("PRAGMA application_id") == mark
-        if has_tables and not marked:
-            raise BadInput(f"is an SQLite file of something else; give the {self._what} another path", file=self.file)
-        return marked
-
-    def _create(self, schema: str, mark: int) -> None:
-        with self.writing():
-            for statement in schema.split(";"):
-                self._base.execute(statement)
-            if mark:
-                self._base.execute(f"PRAGMA application_id={mark}")
 
 
 def marks(count: int) -> str:

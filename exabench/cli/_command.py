@@ -1,0 +1,205 @@
+"""What all commands share: their classes, the options that mean the same everywhere, and how they talk to people.
+
+Results go to standard output, notes and progress to standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import json_text
+from exabench.core.nouns import Progress, silent
+
+if TYPE_CHECKING:
+    from exabench.hub.commits import Published
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
+EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+EXISTING_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+PAUSE = 2.0  # seconds between two lines of progress: few enough for a log, often enough to see that work goes on
+
+
+class Command(click.Command):
+    """A command. Each has --quiet and --verbose (the last one given holds), and --json where it has a result."""
+
+    def __init__(self, *args: Any, has_result: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if has_result:
+            self._add_flag("--json", "as_json", True, "Print one JSON object and nothing else.")
+        self._add_flag("--quiet", "verbosity", "quiet", "Print results and errors alone.")
+        self._add_flag("--verbose", "verbosity", "verbose", "Print a line for every step.")
+
+    def _add_flag(self, flag: str, name: str, value: object, help: str) -> None:
+        option = click.Option([flag, name], flag_value=value, expose_value=False, callback=_keep_flag, help=help)
+        self.params.append(option)
+
+
+def _keep_flag(context: click.Context, option: click.Parameter, value: object) -> None:
+    """Keep a flag of the command line where `_flag` finds it, so that no command has to pass it on."""
+    if value:
+        context.meta[f"exabench.{option.name}"] = value
+    if value == "quiet":  # libraries show bars of their own
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+        os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
+
+
+def _flag(name: str) -> Any:
+    """The flag of that name: "verbosity" is "quiet", "verbose" or None. None in a thread, which has no context."""
+    context = click.get_current_context(silent=True)
+    return None if context is None else context.meta.get(f"exabench.{name}")
+
+
+class CommandGroup(click.Group):
+    """A group of commands in the order of their declaration."""
+
+    command_class = Command
+    group_class = type
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the commands."""
+        return list(self.commands)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name. Raises UnknownName, with the nearest ones."""
+        if cmd_name not in self.commands and not cmd_name.startswith("-"):
+            raise UnknownName("command", cmd_name, self.commands)
+        return super().get_command(ctx, cmd_name)
+
+
+data_option = click.option(
+    "--data",
+    envvar="EXABENCH_DATA",
+    type=PATH,
+    help="Folder of test collections in BEIR layout (DATA/<task>/); else EXABENCH_DATA.",
+)
+board_option = click.option("--board", type=PATH, default="leaderboard", show_default=True, help="Leaderboard folder.")
+set_option = click.option(
+    "--set", "pairs", multiple=True, metavar="KEY=VALUE", help="An option; TABLE.KEY=VALUE reaches into a table."
+)
+dry_run_option = click.option("--dry-run", is_flag=True, help="Plan and check alone: say what would be done.")
+
+
+def to_option(help: str, default: str | None = None, required: bool = False) -> Callable[[Function], Function]:
+    """--to PATH, where a command writes."""
+    return click.option("--to", type=PATH, default=default, show_default=True, required=required, help=help)
+
+
+def place_options(function: Function) -> Function:
+    """--repo or --to, where to publish, and --pr and --dry-run: a command hands them on to `publish_to`."""
+    for option in (
+        dry_run_option,
+        click.option("--pr", "pull_request", is_flag=True, help="Open a pull request instead of committing."),
+        to_option("A folder instead, which loads the same way."),
+        click.option("--repo", help="Repository on the Hub (owner/name)."),
+    ):
+        function = option(function)
+    return function
+
+
+def answer(value: Mapping[str, object], text: str | None = None, *notes: str) -> None:
+    """The result of a command: with --json `value` as one object, else `text` and, on standard error, `notes`.
+
+    Without a text it is a line for each key.
+    """
+    if _flag("as_json"):
+        click.echo(json_text(value), nl=False)
+        return
+    if text is None:
+        text = "\n".join(f"{key}: {item}" for key, item in value.items())
+    if text:
+        show(text)
+    for line in notes:
+        note(line)
+
+
+def show(text: str) -> None:
+    """A piece of the result as soon as it is known, on standard output; not with --json."""
+    if not _flag("as_json"):
+        click.echo(text)
+
+
+def note(text: str) -> None:
+    """Something to know, on standard error; not with --quiet."""
+    if _flag("verbosity") != "quiet":
+        click.echo(text, err=True)
+
+
+def publish_to(
+    publish: Callable[..., Published], folder: Path, *, repo: str | None, to: Path | None, **options: Any
+) -> None:
+    """Publish `folder` as the `place_options` say, and print what came of it. Raises BadInput for no place, or two."""
+    if bool(repo) == (to is not None):
+        raise BadInput("say where to publish: --repo owner/name or --to FOLDER, one of the two")
+    with progress("publish") as report:
+        done = publish(folder, repo or to, progress=report, **options)
+    name = f"{done.to} {done.version}".strip()  # a folder keeps no versions
+    what = "published" if done.changed else "nothing has changed"
+    answer(asdict(done), f"{name}: {what} ({done.commit})")
+
+
+def ready(board: Path, tasks: Sequence[str] = ()) -> Path:
+    """The board's folder. The default one, or any for which `tasks` are given, is made where it is missing."""
+    if not board.exists() and (tasks or board == Path("leaderboard")):
+        from exabench.bench.ledger import Ledger
+
+        Ledger(board).create("My leaderboard", list(tasks) or ["mini"])
+        note(f"made a fresh leaderboard in {board}/ (board.toml names its tasks)")
+    return board
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> str:
+    """Plain columns: the first `left` of them to the left, the others to the right."""
+    cells = [[str(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for row in cells:
+        padded = []
+        for place, width in enumerate(widths):
+            padded.append(row[place].ljust(width) if place < left else row[place].rjust(width))
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def progress(title: str) -> Iterator[Progress]:
+    """A bar on a terminal, a line every two seconds elsewhere; with --verbose a line for every step."""
+    verbosity = _flag("verbosity")
+    if verbosity == "quiet":
+        yield silent
+    elif verbosity == "verbose" or not sys.stderr.isatty():
+        last = time.monotonic()
+
+        def report(done: int, total: int, what: str) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= PAUSE or done == total or verbosity == "verbose":
+                last = now
+                note(f"{title}: {done}/{total} {what}")
+
+        yield report
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+            line = bar.add_task(title, total=None)
+
+            def report(done: int, total: int, what: str) -> None:
+                bar.update(line, completed=done, total=total, description=f"{title}: {what[:60]}")
+
+            yield report

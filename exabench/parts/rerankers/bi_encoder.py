@@ -12,7 +12,7 @@ from exabench.core.errors import BadInput
 from exabench.core.files import read_json
 from exabench.core.nouns import Passage, Query, Usage
 from exabench.hub.client import model_folder
-from exabench.models.dual_encoder import DualEncoder, EncodedText, TextVectors, similarity_of_pairs
+from exabench.models.dual_encoder import DualEncoder, TextVectors, similarity_of_pairs
 from exabench.models.flops import exact, paper
 from exabench.models.heads import POOLINGS, Compared, Loaded, checked_shape, pad_of
 from exabench.models.learner import Learner

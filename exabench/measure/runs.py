@@ -179,8 +179,9 @@ def _repeats(keys: np.ndarray) -> bool:
     return False
 
 
-def run_text(run: Run, tag: str) -> bytes:
-    """A Run as a TREC run file; single-precision scores are written so that they read back exactly."""
+def run_text(run: Run, tag: str | None = None) -> bytes:
+    """A Run as a TREC run file, its name as the tag; single-precision scores are written to read back exactly."""
+    tag = tag or run.name
     lines = []
     for i, query_id in enumerate(run.query_ids):
         rows = slice(int(run.offsets[i]), int(run.offsets[i + 1]))
@@ -191,13 +192,13 @@ def run_text(run: Run, tag: str) -> bytes:
 
 def write_run(run: Run, path: str | Path, tag: str | None = None) -> bool:
     """Write a TREC run file, gzip where the name ends in .gz; whole or not at all. False if it was there already."""
-    text = run_text(run, tag or run.name)
+    text = run_text(run, tag)
     return write(path, packed(text) if str(path).endswith(".gz") else text)
 
 
 def run_digest(run: Run, tag: str | None = None) -> str:
     """sha256 of the run as it is stored: what `gunzip -c FILE | sha256sum` prints."""
-    return digest_of(run_text(run, tag or run.name))
+    return digest_of(run_text(run, tag))
 
 
 def select(run: Run, keep: np.ndarray, name: str | None = None) -> Run:

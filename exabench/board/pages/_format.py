@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -119,22 +119,19 @@ def training(submission: Submission, most: int = sys.maxsize) -> str:
     return ", ".join(data) or "none"
 
 
-def flat(value: Any) -> str:
-    """`{"a": {"b": 0.5}, "c": 1}` as "a b 0.5, c 1": whatever a report holds can be read."""
-    return ", ".join(f"{what} {figure}".strip() for what, figure in _figures(value))
-
-
 _SIZES = {name: place for place, name in enumerate(("min", "p5", "p50", "mean", "p95", "max"), 1)}
 
 
-def _figures(value: Any, before: str = "") -> Iterator[tuple[str, str]]:
+def flat(value: Any, before: str = "") -> str:
+    """`{"a": {"b": 0.5}, "c": 1}` as "a b 0.5, c 1": whatever a report holds can be read."""
     if isinstance(value, Mapping):
+        parts = []
         for key, part in sorted(value.items(), key=lambda item: _SIZES.get(item[0], 0)):
-            yield from _figures(part, f"{before} {str(key).replace('_', ' ')}".strip())
-    elif isinstance(value, list):
-        yield before, " ".join(map(str, value))
-    else:
-        yield before, f"{value:g}" if isinstance(value, float) else str(value)
+            parts.append(flat(part, f"{before} {str(key).replace('_', ' ')}"))
+        return ", ".join(filter(None, parts))
+    if isinstance(value, list):
+        value = " ".join(map(str, value))
+    return f"{before} {value:g}".strip() if isinstance(value, float) else f"{before} {value}".strip()
 
 
 def anchor(id: str) -> str:

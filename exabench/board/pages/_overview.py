@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
@@ -37,15 +37,14 @@ SHOWN = 20_000  # cells of tasks that an overview shows before it is asked for t
 _STEPS = (0.005, 0.02, 0.05, 0.1)  # from which a difference has the next colour, as in overview.js and heat.html
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """One column of the overview: `kind` is "" for text, "number" (more first) or "up" (less first)."""
 
     key: str
     label: str
     kind: str = ""
     about: str = ""
-    shown: bool = True
+    shown: int = 1  # from the start
 
 
 COLUMNS = (
@@ -66,8 +65,8 @@ COLUMNS = (
     Column("licence", "Licence"),
     Column("training", "Training data"),
     Column("date", "Date"),
-    Column("kind", "Kind", shown=False),
-    Column("family", "Family", shown=False),
+    Column("kind", "Kind", shown=0),
+    Column("family", "Family", shown=0),
 )
 
 
@@ -128,7 +127,7 @@ def columns_script(board: Board, ranking: Ranking) -> bytes:
         "overview",
         {
             "build": board.build_digest[:12],
-            "columns": [[c.key, c.label, c.kind, c.about, int(c.shown)] for c in COLUMNS],
+            "columns": COLUMNS,
             "tasks": [[t.name, int(not t.members)] for t in ranking.tasks],
             "showTasks": int(_shows_tasks(ranking)),
             "firstStage": FIRST_STAGE,

@@ -94,14 +94,10 @@ def files_json(board: Board) -> bytes:
 
 def verify(board: Board) -> Values:
     """What `exabench bench verify` checks, and the digests that it checks against."""
-    qrels: dict[str, set[str]] = {}
-    for one in board.candidates:
-        qrels.setdefault(one.task, set()).add(one.qrels_digest)
     inputs = list_inputs(board)
     return {
         "files": inputs[:WRITTEN],
         "total": len(inputs),
-        "tasks": [(t, sorted(qrels.get(t.name, ()))) for t in board.single_tasks],
         "example": next((one for one in board.shown if board.submissions[one.submission].kind != "model"), None),
     }
 

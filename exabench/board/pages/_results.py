@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -85,7 +85,7 @@ class Lists:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._ledger = Ledger(board.folder)
-        self._read: dict[tuple[str, str], ListView] = {}
+        self.read = cache(self._read)
 
     def pages(self) -> Iterator[Page]:
         """The files of every list that a result of the board is over."""
@@ -100,10 +100,8 @@ class Lists:
         listed = self._ledger.candidates_file(summary.task, summary.candidates)
         return listed.is_file() and self._board.has_run(summary)
 
-    def read(self, task: str, name: str) -> ListView:
+    def _read(self, task: str, name: str) -> ListView:
         """One list. Raises BadInput where a file is not the one of its digest."""
-        if (task, name) in self._read:
-            return self._read[task, name]
         candidates = self._ledger.one_candidates(task, name)
         run = self._ledger.candidates_run(candidates)
         why = "Only ids are shown: grades and texts were not kept when this list was frozen."
@@ -117,15 +115,12 @@ class Lists:
             queries = {query["id"]: query for query in shown["queries"]}
             texts = shown["passages"]
             licence = shown["licence"]
-            reason = (
-                f"licence ({licence}) does not let everybody pass them on" if licence else "licence is not recorded"
-            )
-            why = f"Ids and grades are shown without texts: the collection's {reason}."
+            why = "Ids and grades are shown without texts: the collection's licence"
+            why += f" ({licence}) does not let everybody pass them on." if licence else " is not recorded."
             if shown["texts"]:
                 why = f"Passages are cut after {shown['cut']} characters; the collection's licence is {licence}."
         places = {query_id: place for place, query_id in enumerate(run.query_ids)}
-        self._read[task, name] = ListView(run, places, queries, texts, why)
-        return self._read[task, name]
+        return ListView(run, places, queries, texts, why)
 
     def part(self, task: str, name: str, place: int) -> bytes:
         """One file of a list: for each query its id, text, number of relevant passages, passages and grades."""
@@ -173,7 +168,7 @@ class Lists:
 
 def owner(sent: Sequence[Submission]) -> Values:
     """The page of an owner: how many submissions there are, and the first of them."""
-    return {"owner": sent[0].owner, "sent": sent[:WRITTEN], "total": len(sent), "stamp": ("", "")}
+    return {"sent": sent[:WRITTEN], "total": len(sent), "stamp": ("", "")}
 
 
 def submission(board: Board, slug: str, history: Sequence[BoardChange]) -> Values:
@@ -187,7 +182,7 @@ def submission(board: Board, slug: str, history: Sequence[BoardChange]) -> Value
     return {
         "submission": one,
         "extremes": EXTREMES,
-        "ladder": ladder("ladder", spans, about) if spans else None,
+        "ladder": ladder("ladder", spans, about),
         "declared": _declared(board, one, one.training_data),
         "synthetic": _declared(board, one, one.synthetic_data),
         "history": history[:HISTORY],

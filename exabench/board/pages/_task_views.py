@@ -50,9 +50,8 @@ def single_task(board: Board, one: Task) -> Values:
 
     # The hardest queries are those that no system ranks well; of these, what a reranker could have got comes first.
     best = _best_by_query(ranked)
-    possible = {}
-    for query, (value, _) in _best_by_query([entry for entry in entries if entry.submission.slug == BOUND]).items():
-        possible[query] = value
+    oracle = _best_by_query([entry for entry in entries if entry.submission.slug == BOUND])
+    possible = {query: value for query, (value, _) in oracle.items()}
     lowest = sorted(best, key=lambda query: (best[query][0], -possible.get(query, 0.0), query))
     return {
         "task": one,
@@ -66,7 +65,7 @@ def single_task(board: Board, one: Task) -> Values:
         "hardest": [(query, *best[query], possible.get(query)) for query in lowest[:HARDEST]],
         "overlaps": overlaps(board, one)[:WRITTEN],
         "judgements": sorted({entry.result.result.qrels_digest for entry in entries}),
-        "scores": _figure(one, ranked) if ranked else None,
+        "scores": _figure(one, ranked),
         "stamp": stamp(entry.result for entry in entries),
     }
 
@@ -100,7 +99,7 @@ def composite_task(board: Board, one: Task) -> Values:
     rows.sort(key=lambda row: (-row.values[one.name], row.name, row.candidates))
     return {
         "task": one,
-        "members": [(task(name), len(board.entries.get(name, ()))) for name in one.members],
+        "members": [task(name) for name in one.members],
         "lines": rows[:WRITTEN],
         "finished": len(rows),
         "stamp": stamp(summary for summary in board.shown if summary.task in one.members),

@@ -53,7 +53,6 @@ def model(board: Board, slug: str) -> Values:
         "settings": model_settings(training["recipe"]),
         "options": list(dotted(training["options"])),
         "kept": dict(training["dev"]["values"]).get(training["best"]),
-        "tasks": {t.name for t in (*board.tasks, *board.single_tasks)},
     }
 
 

@@ -18,7 +18,7 @@ from exabench.hub.client import model_folder
 from exabench.measure.runs import run_of, top
 from exabench.models.batches import CPU_SHARD_TOKENS, budget_of, padded_batches, tokenised
 from exabench.models.loading import device_of, dtype_of, loading, token_limit, tokenizer_of, weights_of
-from exabench.parts.retrievers._vectors import SHARD, BestRows, Vectors, columns_of, refuse_not_finite
+from exabench.parts.retrievers._vectors import SHARD, BestRows, Vectors, refuse_not_finite
 
 ARRAYS = ("starts", "rows", "weights")
 _QUERIES = 512
@@ -99,8 +99,7 @@ class Splade:
                 products = vectors @ csr_matrix((weights, rows, starts), (words, shard.rows))
                 for one, (first, end) in zip(best, pairwise(products.indptr), strict=True):
                     one.offer(products.indices[first:end] + np.int64(shard.first), products.data[first:end])
-            found = self._index.scores_by_id(*columns_of(best), len(some))
-            for query, row in zip(some, found, strict=True):
+            for query, row in zip(some, self._index.scores_by_id(best), strict=True):
                 scores[query.id] = row
         return top(run_of("splade", scores), depth)
 

@@ -79,7 +79,7 @@ class Vectors:
         total = len(passages) if isinstance(passages, Sized) else 0
         stream = iter(passages)
         with contextlib.ExitStack() as writing:
-            while some := list(itertools.islice(stream, self._size)):
+            while some := list(itertools.islice(stream, self._size)):  # passages may come from a generator
                 ids = [passage.id for passage in some]
                 texts = [passage.flat(fields) for passage in some]
                 shard = Shard(digest_of([ids, texts]).removeprefix("sha256:"), len(self), len(ids))
@@ -127,7 +127,7 @@ class Vectors:
         return by_id
 
     def _is_whole(self, shard: Shard, ids: Sequence[str]) -> bool:
-        """Is the shard whole on disk? One whose file somebody cut short is encoded again."""
+        """Is the shard whole on disk? One with a file cut short is encoded again."""
         try:
             for name in self._arrays:
                 self.read(shard, name)

@@ -44,7 +44,7 @@ class Splade:
         revision: str = "",
         query_model: str = "",
         query_revision: str = "",
-        max_length: int = 256,
+        max_length: int = 256,  # of SPLADE's training
         terms: int = 0,
         precision: str = "float32",
         device: str = "",
@@ -119,7 +119,7 @@ class SparseEncoder:
         for file in folder.path.glob("*/config.json"):
             settings = read_json(file)
             if not isinstance(settings, dict) or "pooling_strategy" not in settings:
-                continue
+                continue  # the settings of another module
             pooling = settings["pooling_strategy"]
             activation = settings.get("activation_function", "relu")
             if pooling != "max" or activation != "relu":
@@ -144,7 +144,7 @@ class SparseEncoder:
         for some, features in padded_batches(self._tokenizer, tokens, self._budget, self._device):
             with torch.inference_mode():
                 logits = self._model(**features).logits
-                logits[features["attention_mask"] == 0] = 0
+                logits[features["attention_mask"] == 0] = 0  # padding then adds nothing: relu cuts at 0
                 # relu and log(1 + x) never fall, so they may wait for the maximum.
                 weights = logits.amax(dim=1).relu().float().log1p().cpu().numpy()
             refuse_not_finite(weights, [ids[i] for i in some], what)

@@ -19,7 +19,7 @@ from toys import contents
 from exabench.core.errors import BadInput, CannotWrite
 from exabench.core.files import only_writer
 from exabench.core.nouns import Passage
-from exabench.parts.retrievers._vectors import BestRows, Vectors, columns_of
+from exabench.parts.retrievers._vectors import BestRows, Vectors
 
 ABOUT = {"model": "toys/letters", "revision": "1"}
 PASSAGES = [Passage(f"p{i}", f"text {i * 7919}", "title") for i in range(25)]
@@ -49,17 +49,20 @@ def test_every_passage_has_its_row_and_its_id(tmp_path):
     assert len(vectors) == len(PASSAGES) == vectors.encoded
     assert [shard.rows for shard in vectors.shards] == [4] * 6 + [1]
     np.testing.assert_array_equal(all_rows(vectors), letters([], [p.flat(FIELDS) for p in PASSAGES])["vectors"])
-    rows = np.arange(25)
-    found = vectors.scores_by_id(np.zeros(25, np.int64), rows, rows / 2, queries=1)
-    assert found == [{passage.id: i / 2 for i, passage in enumerate(PASSAGES)}]
+    every = BestRows(25)
+    every.offer(np.arange(25), np.arange(25) / 2)
+    assert vectors.scores_by_id([every]) == [{passage.id: i / 2 for i, passage in enumerate(PASSAGES)}]
 
 
-@given(st.lists(st.integers(0, 24)))
+@given(st.lists(st.integers(0, 24), min_size=1))
 def test_ids_come_in_the_order_of_the_rows_that_were_asked(tmp_path_factory, rows):
     vectors = filled(tmp_path_factory.getbasetemp() / "shared")
-    numbers = np.arange(len(rows))
-    found = vectors.scores_by_id(numbers, np.array(rows, np.int64), numbers + 0.5, queries=len(rows))
-    assert found == [{f"p{row}": number + 0.5} for number, row in enumerate(rows)]
+    queries = [BestRows(1) for _ in rows]
+    for number, row in enumerate(rows):
+        queries[number].offer(np.array([row]), np.array([number + 0.5]))
+    assert vectors.scores_by_id(queries) == [{f"p{row}": number + 0.5} for number, row in enumerate(rows)]
+    found = vectors.scores_by_id(queries, lambda shard, numbers, inside: 100.0 * numbers + shard.first + inside)
+    assert found == [{f"p{row}": 100.0 * number + row} for number, row in enumerate(rows)]
 
 
 def test_a_collection_met_again_costs_nothing(tmp_path):
@@ -239,8 +242,7 @@ def test_scores_off_by_less_than_the_margin_lose_none_of_the_best(exact, depth, 
     assert set(wanted) <= set(best.rows.tolist())
 
 
-def test_what_is_left_of_several_queries_is_columns():
+def test_a_query_without_rows_has_no_scores(tmp_path):
     first, second = BestRows(2), BestRows(2)
     first.offer(np.array([4, 5]), np.array([1.0, 2.0], np.float32))
-    numbers, rows, scores = columns_of([first, second])
-    assert (numbers.tolist(), rows.tolist(), scores.tolist()) == ([0, 0], [4, 5], [1.0, 2.0])
+    assert filled(tmp_path).scores_by_id([first, second]) == [{"p4": 1.0, "p5": 2.0}, {}]

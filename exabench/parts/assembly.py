@@ -87,7 +87,7 @@ def retriever(
     if getattr(part, "composes", False):
         if isinstance(passages, Iterator):  # both stages read them
             passages = list(passages)
-        check_part(RETRIEVERS, name, options)
+        check_part(RETRIEVERS, name, options)  # before the first of the two is made
         first_stage, own = named_part(options["first_stage"], "first_stage")
         options["first_stage"] = retriever(first_stage, passages, **{"fields": fields, **given, **own})
         second_stage, own = named_part(options["reranker"], "reranker")

@@ -65,6 +65,7 @@ def converse(teacher: Teacher, conversations: Iterable[Conversation[T]]) -> Iter
 
     while True:
         asked = [prompt for _, prompts in waiting.values() for prompt in prompts]
+        # Conversations that ended behind one that goes on count, too: their results wait in memory.
         if len(asked) < AT_ONCE and len(waiting) + len(results) < AT_ONCE:
             following = next(source, None)
             if following is not None:

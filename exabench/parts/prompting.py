@@ -65,7 +65,7 @@ class PromptFile:
         return tuple(turns)
 
     def number(self, name: str) -> int:
-        """What the file says for its reader, as in `{% set answer_tokens = 256 %}`. Raises BadInput."""
+        """A number that the file sets for its reader, as in `{% set answer_tokens = 256 %}`. Raises BadInput."""
         value = self._settings.get(name)
         if isinstance(value, int):
             return value
@@ -74,18 +74,19 @@ class PromptFile:
     @property
     def pattern(self) -> str:
         """The regular expression that a whole answer matches, where the file says `answer_pattern`; else empty."""
-        return str(self._settings.get("answer_pattern", ""))
+        return self._settings.get("answer_pattern", "")
 
     @functools.cached_property
     def _settings(self) -> dict[str, Any]:
         settings = {}
         with self._complaints():
             for node in _JINJA.parse(self.text).find_all(nodes.Assign):
+                # Read from the syntax tree, as rendering needs the values of all other places.
                 if isinstance(node.target, nodes.Name) and isinstance(node.node, nodes.Const):
                     settings[node.target.name] = node.node.value
         return settings
 
-    @functools.cached_property
+    @functools.cached_property  # compiling takes longer than filling in, and thousands of prompts are filled in
     def _template(self) -> jinja2.Template:
         return _JINJA.from_string(self.text)
 
@@ -111,7 +112,7 @@ def prompt_file(name: str | Path) -> PromptFile:
 
 
 def truncate_passage(passage: Passage, fields: Sequence[str], words: int) -> tuple[str, bool]:
-    """What a prompt shows of a passage, and whether that is less than all.
+    """The part of a passage that a prompt shows, and whether that is less than all.
 
     A title comes first, as `Title: ... Content: ...`; then all of it is cut to so many words between blanks
     (RankGPT, sunnweiwei/RankGPT `rank_gpt.py`), which also makes every blank or line break one blank.

@@ -1,4 +1,4 @@
-"""What losses share: arithmetic on groups of unlike sizes, and the ranges of options and labels.
+"""Shared by losses: arithmetic on groups of unlike sizes, and the ranges of options and labels.
 
 Cells outside the mask are replaced before anything is computed from them, because a NaN times 0 is still NaN, in the
 gradient too. Sums and means of nothing are 0. A wrong option fails before a model is loaded.

@@ -47,7 +47,7 @@ class CachedTeacher:
         budget: int = 0,
     ) -> None:
         self.replies = replies
-        self.config: Mapping[str, Any] | None = None
+        self.config: Mapping[str, Any] | None = None  # known once the engine is made
         self.asked = 0
         self.found = 0
         self.prompt_tokens = 0
@@ -128,7 +128,7 @@ class CachedTeacher:
             yield from calls.take_ready()
 
         failure: ExabenchError | None = None
-        with ThreadPoolExecutor(1, "replies") as writer:
+        with ThreadPoolExecutor(1, "replies") as writer:  # one thread: SQLite lets one write at a time
             replies = self.engine.complete(calls.questions())
             try:
                 for reply in replies:
@@ -138,7 +138,7 @@ class CachedTeacher:
                     yield from take_stored(wait=False)
             except ExabenchError as error:
                 failure = error
-            finally:
+            finally:  # an engine that is left half-way stops asking here, not when Python collects it
                 close = getattr(replies, "close", None)
                 if close is not None:
                     close()
@@ -193,7 +193,7 @@ class _Calls:
         return bool(block)
 
     def questions(self) -> Iterator[Prompt]:
-        """Prompts for the engine, looked up as it takes them; an end when the budget is spent or too much is held.
+        """Prompts for the engine, looked up as it takes them, until the budget is spent or too much is held.
 
         The engine draws them while it works, so that a slow answer does not keep it from the next block.
         """

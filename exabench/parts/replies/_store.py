@@ -4,8 +4,8 @@ One SQLite file for all builds of a user, which several processes share. A row h
 a checksum over both: a row whose checksum does not fit is as good as not there, and the next reply to that call takes
 its place. To refuse it would stop a build over a row that its user can only delete.
 
-A key is a digest of the question alone. Replies taken in from somebody else's file are checked to be filed under the
-question they came with; that the answer is the model's own is that somebody's word.
+A key is a digest of the question alone. Replies from another user's file are checked to be filed under the question
+they came with; that the answer is the model's cannot be checked.
 """
 
 from __future__ import annotations
@@ -99,10 +99,7 @@ class _Row(NamedTuple):
 
 
 def without_server(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """A teacher's identity as its replies are filed under: the address of a server changes no answer.
-
-    (And it may hold what nobody else should read.)
-    """
+    """A teacher's identity without its server's address, which changes no answer and may be private."""
     return {key: value for key, value in identity.items() if key != "server"}
 
 
@@ -146,13 +143,14 @@ class Replies(SqliteStore):
             mark=_MARK,
             power_safe=True,  # each reply was paid for
         )
-        self.execute("PRAGMA wal_autocheckpoint=8000")  # pages of 4 KiB
+        # 32 MiB of log before it is copied into the file: replies are committed many times a second.
+        self.execute("PRAGMA wal_autocheckpoint=8000")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Replies, (self.file,)
 
     def __len__(self) -> int:
-        return int(self.value("SELECT count(*) FROM replies"))
+        return self.value("SELECT count(*) FROM replies")
 
     def known(self, keys: Iterable[str]) -> dict[str, Reply]:
         """The replies to those of the calls that are here and sound; a reply's id is its key."""
@@ -167,7 +165,7 @@ class Replies(SqliteStore):
         now = datetime.now(UTC).isoformat(timespec="seconds")
         rows = {call.key: _row(who, call, now) for call in calls}
         with self.writing():
-            rows |= self._keep(rows)
+            rows |= self._keep(rows)  # another process may have been first
         return {key: row.reply() for key, row in rows.items()}
 
     def tokens(self, keys: Iterable[str]) -> dict[str, int]:
@@ -208,7 +206,7 @@ class Replies(SqliteStore):
         """
         number = 0
         added = 0
-        with self.writing():
+        with self.writing():  # one transaction: a file with a wrong row at its end leaves nothing behind
             for batch in _batches(parquet_file):
                 rows: dict[str, _Row] = {}
                 for values in batch:
@@ -250,7 +248,7 @@ def _row(who: Mapping[str, Any], call: Call, asked: str) -> _Row:
         identity=_json(who),
         turns=_json(prompt.turns),
         max_tokens=prompt.max_tokens,
-        temperature=prompt.temperature + 0.0,
+        temperature=prompt.temperature + 0.0,  # as in the key
         sample=prompt.sample,
         pattern=prompt.pattern,
         text=reply.text,
@@ -280,7 +278,7 @@ def _batches(file: str | Path) -> Iterator[list[dict[str, Any]]]:
 
 
 def _row_of_export(values: Mapping[str, Any], file: str | Path, number: int) -> _Row:
-    """A row of somebody's file as a row of ours. Raises BadInput unless it is exactly what `export` would write."""
+    """A row of an exported file as a row of the table. Raises BadInput unless `export` would write the same."""
     try:
         who = from_json(values["identity"])
         turns = tuple((turn["role"], turn["content"]) for turn in values["turns"])
@@ -297,6 +295,7 @@ def _row_of_export(values: Mapping[str, Any], file: str | Path, number: int) -> 
 def storable(reply: Reply) -> Reply:
     """The reply as UTF-8 and a table can hold it: halves of surrogate pairs become U+FFFD. Raises BadInput."""
     counts = (reply.prompt_tokens, reply.output_tokens)
+    # Up to 2^53 every reader of JSON and Parquet gets the same integer; True is no count.
     good_counts = all(type(count) is int and 0 <= count < 2**53 for count in counts)
     if not good_counts or reply.finish not in ("stop", "length"):
         raise BadInput(f"finish={reply.finish!r}, tokens {counts} are no end and no counts", id=reply.id)

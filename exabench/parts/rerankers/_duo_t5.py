@@ -34,17 +34,17 @@ class DuoT5(Pointwise):
         ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
         narrowed, columns = chosen(loaded, "softmax", ids)
         super().__init__(narrowed, text_template(TEMPLATE, loaded.tokenizer), "softmax", columns, **options)
-        self.identity["reranker"] = "pairwise"
+        self.identity["reranker"] = "pairwise"  # the name of the shelf, not of this file
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given."""
-        if len(passages) < 2:
+        if len(passages) < 2:  # no pair to ask the model about
             return [0.0] * len(passages)
         return _sums(super().score(query, passages), len(passages))
 
     def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""
-        jobs, again = tee(jobs)
+        jobs, again = tee(jobs)  # probabilities alone do not tell no passage from one
         for (probabilities, usage), (_, passages) in zip(super().score_many(jobs), again, strict=True):
             yield _sums(probabilities, len(passages)), usage
 

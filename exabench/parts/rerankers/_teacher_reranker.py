@@ -62,7 +62,7 @@ class Asking(ABC):
     def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
         """The conversation that ranks one query's passages."""
 
-    def _shown(self, passages: Sequence[Passage]) -> tuple[list[str], int]:
+    def _show(self, passages: Sequence[Passage]) -> tuple[list[str], int]:
         """The passages as the prompt shows them, and how many of them are cut."""
         texts = []
         cut = 0

@@ -56,7 +56,7 @@ class BiEncoder:
         self._fields = tuple(fields)
         self._config = read_json(folder.path / "config.json")
         self._shape = checked_shape(self._config, folder, ("encoder", "decoder"), "a BERT")
-        default = "cpu" if precision == INT8 else ""
+        default = "cpu" if precision == INT8 else ""  # int8 layers run on a CPU alone
         self._device = device_of(devices[0] if devices else default)
         encoder = DualEncoder(
             folder,
@@ -85,7 +85,7 @@ class BiEncoder:
             "max_length": encoder.max_length,
             "fields": list(self._fields),
         }
-        if pooling:
+        if pooling:  # the folder's own is part of its revision
             self.identity["pooling"] = pooling
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
@@ -107,6 +107,7 @@ class BiEncoder:
                     break
             if not window:
                 return
+            # The clock stands still while a window waits to be taken.
             started = time.perf_counter()
             scored = self._score_jobs(window, *self._vectors)
             self._pairs += pairs
@@ -152,6 +153,7 @@ class BiEncoder:
         for (query, _), texts in zip(jobs, texts_of_jobs, strict=True):
             scores = []
             if texts:
+                # Rounded once, after the sum in double precision, as in the first stage.
                 one = queries.vectors([query.text]).repeat(len(texts), 0)
                 pairs = similarity_of_pairs(self._encoder.similarity, one, passages.vectors(texts))
                 scores = pairs.astype(np.float32).tolist()

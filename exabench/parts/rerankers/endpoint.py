@@ -65,7 +65,7 @@ class Endpoint:
             "form": form,
             "fields": list(self._fields),
         }
-        self._key()
+        self._key()  # a missing key is told before anything is asked
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given. Raises OutsideFailed, and BadInput for what is refused."""
@@ -84,7 +84,7 @@ class Endpoint:
                 waiting.append(job)
                 for start in range(0, len(texts), self._batch):
                     some = texts[start : start + self._batch]
-                    body = {"query": query.text, "texts": some, "truncate": True}
+                    body = {"query": query.text, "texts": some, "truncate": True}  # or a long text is an error there
                     if self._form == "documents":
                         body = {"model": self._model, "query": query.text, "documents": some}
                     places = range(start, start + len(some))
@@ -97,7 +97,7 @@ class Endpoint:
                 if isinstance(outcome, StatusError):
                     raise BadInput(f"{self._server} refuses: {client.said(outcome)}; check endpoint, model and key")
                 job.take(places, outcome, _SCORE_KEYS[self._form])
-                while waiting and not waiting[0].missing:
+                while waiting and not waiting[0].missing:  # answers come in any order, jobs are given out in theirs
                     yield waiting.popleft().result()
         while waiting:  # jobs without passages
             yield waiting.popleft().result()

@@ -56,4 +56,4 @@ class ExaRanker(Pointwise):
         item = self._template.build([np.array(ids_of(tokenizer, text), np.int32) for text in texts], self._limit)
         with torch.inference_mode():
             written = head.written(torch.from_numpy(item.ids.astype(np.int64))[None], max_tokens)
-        return str(tokenizer.decode(written[0], skip_special_tokens=True))
+        return tokenizer.decode(written[0], skip_special_tokens=True)

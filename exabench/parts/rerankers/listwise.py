@@ -33,7 +33,7 @@ class Listwise(Asking):
         teacher: Teacher,
         *,
         style: str = "rankgpt",
-        window: int = 20,
+        window: int = 20,  # window, step and words as in RankGPT
         step: int = 10,
         words: int = 300,
         fields: Sequence[str] = ("title", "text"),
@@ -53,7 +53,7 @@ class Listwise(Asking):
         super().__init__(teacher, prompt_file(style), strategy, words=words, fields=fields)
 
     def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
-        texts, cut = self._shown(passages)
+        texts, cut = self._show(passages)
         order = list(range(len(passages)))
         replies: list[Reply] = []
         repairs: Counter[str] = Counter()

@@ -103,7 +103,7 @@ class PromptedPairs(Asking):
         super().__init__(teacher, prompt_file("prp"), strategy, words=words, fields=fields)
 
     def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
-        texts, cut = self._shown(passages)
+        texts, cut = self._show(passages)
         comparisons = PassageComparisons(self._prompt, query, texts)
         if self._method == "sliding":
             scores = yield from comparisons.slide(self._k)
@@ -131,7 +131,7 @@ class PassageComparisons:
         """
         n = len(self._texts)
         pairs = list(combinations(range(n), 2))
-        points = [(n - place) / (4 * n) for place in range(n)]
+        points = [(n - place) / (4 * n) for place in range(n)]  # between 0 and 1/4
         winners = yield from self._winners(pairs)
         for pair, winner in zip(pairs, winners, strict=True):
             for place in pair:
@@ -165,7 +165,7 @@ class PassageComparisons:
 
         letters = []
         for reply in replies:
-            match = _ANSWER.fullmatch(reply.text)
+            match = _ANSWER.fullmatch(reply.text)  # the whole answer: "Passage A or Passage B" is none
             self.malformed += match is None
             letters.append(match[1].upper() if match else "")
         winners = []

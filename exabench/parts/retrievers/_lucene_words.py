@@ -80,7 +80,7 @@ class LuceneWords:
     def __call__(self, text: str) -> list[str]:
         words = []
         for match in _WORD.finditer(text.translate(self._signs)):
-            for start in range(match.start(), match.end(), _LONGEST):
+            for start in range(match.start(), match.end(), _LONGEST):  # once, but for words of more than 255 letters
                 word = _POSSESSIVE.sub("", text[start : min(match.end(), start + _LONGEST)])
                 word = word.lower() if word.isascii() else word.translate(_LOWER).lower()
                 if word not in self._stems:
@@ -95,5 +95,5 @@ class LuceneWords:
         for ending, instead in ((_BLY, "ble"), (_LOGY, "log")):
             match = ending.search(word)
             if match and _SYLLABLE.search(word, 0, match.start()):
-                return str(self._porter.stemWord(word[: match.start()] + instead))
-        return str(self._porter.stemWord(word))
+                word = word[: match.start()] + instead
+        return self._porter.stemWord(word)

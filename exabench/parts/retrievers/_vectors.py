@@ -12,7 +12,7 @@ import contextlib
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -37,6 +37,10 @@ class Shard:
     digest: str
     first: int
     rows: int
+
+
+Rescore: TypeAlias = Callable[[Shard, np.ndarray, np.ndarray], np.ndarray]
+"""A shard, query numbers and rows of the shard (ascending) -> the score of each query and row."""
 
 
 class Vectors:
@@ -75,7 +79,7 @@ class Vectors:
         total = len(passages) if isinstance(passages, Sized) else 0
         stream = iter(passages)
         with contextlib.ExitStack() as writing:
-            while some := list(itertools.islice(stream, self._size)):
+            while some := list(itertools.islice(stream, self._size)):  # passages may come from a generator
                 ids = [passage.id for passage in some]
                 texts = [passage.flat(fields) for passage in some]
                 shard = Shard(digest_of([ids, texts]).removeprefix("sha256:"), len(self), len(ids))
@@ -99,30 +103,31 @@ class Vectors:
         """An array of a shard, mapped into memory; the pages go when the array does."""
         return np.lib.format.open_memmap(self._file(shard, array), mode="r")
 
-    def scores_by_id(
-        self, numbers: np.ndarray, rows: np.ndarray, scores: np.ndarray, queries: int
-    ) -> list[dict[str, float]]:
-        """`{passage_id: score}` of each query, from columns of query number, row and score."""
-        by_id: list[dict[str, float]] = [{} for _ in range(queries)]
-        for shard, places in self.by_shard(rows):
-            ids = self._ids(shard)
-            inside = rows[places] - shard.first
-            columns = (numbers[places].tolist(), inside.tolist(), scores[places].tolist())
-            for number, row, score in zip(*columns, strict=True):
-                by_id[number][ids[row]] = score
-        return by_id
+    def scores_by_id(self, best: Sequence[BestRows], rescore: Rescore | None = None) -> list[dict[str, float]]:
+        """`{passage_id: score}` of what is left of each query (of at least one); `rescore` gives the final scores."""
+        by_id: list[dict[str, float]] = [{} for _ in best]
+        numbers = np.repeat(np.arange(len(best)), [len(one.rows) for one in best])
+        rows = np.concatenate([one.rows for one in best])
+        scores = np.concatenate([one.scores for one in best])
 
-    def by_shard(self, rows: np.ndarray) -> Iterator[tuple[Shard, np.ndarray]]:
-        """Each shard that holds some of the rows, with the places of those in `rows`, ascending by row."""
+        # All queries shard by shard, so that each shard is read once.
         order = np.argsort(rows, kind="stable")
         firsts = [shard.first for shard in self.shards]
         starts = np.searchsorted(rows[order], [*firsts, len(self)])
         for shard, (start, end) in zip(self.shards, itertools.pairwise(starts), strict=True):
-            if end > start:
-                yield shard, order[start:end]
+            if start == end:
+                continue
+            places = order[start:end]
+            asking = numbers[places]
+            inside = rows[places] - shard.first
+            final = scores[places] if rescore is None else rescore(shard, asking, inside)
+            ids = self._ids(shard)
+            for number, row, score in zip(asking.tolist(), inside.tolist(), final.tolist(), strict=True):
+                by_id[number][ids[row]] = score
+        return by_id
 
     def _is_whole(self, shard: Shard, ids: Sequence[str]) -> bool:
-        """Is the shard whole on disk? One whose file somebody cut short is encoded again."""
+        """Is the shard whole on disk? One with a file cut short is encoded again."""
         try:
             for name in self._arrays:
                 self.read(shard, name)
@@ -167,9 +172,3 @@ class BestRows:
         good = scores >= self.floor
         self.rows = rows[good]
         self.scores = scores[good]
-
-
-def columns_of(best: Sequence[BestRows]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Query number, row and score of everything that is left of each query (of at least one query)."""
-    numbers = np.repeat(np.arange(len(best)), [len(one.rows) for one in best])
-    return numbers, np.concatenate([one.rows for one in best]), np.concatenate([one.scores for one in best])

@@ -39,7 +39,7 @@ class Bm25:
         passages: Iterable[Passage],
         fields: tuple[str, ...] = ("title", "text"),
         *,
-        k1: float = 0.9,
+        k1: float = 0.9,  # Anserini's defaults
         b: float = 0.4,
         lucene: Sequence[str] = WAYS,
     ) -> None:

@@ -19,7 +19,7 @@ from exabench.measure.runs import run_of, top
 from exabench.models.batches import CPU_SHARD_TOKENS, budget_of
 from exabench.models.dual_encoder import DualEncoder, similarity_of_pairs
 from exabench.models.loading import device_of
-from exabench.parts.retrievers._vectors import SHARD, BestRows, Vectors, columns_of, refuse_not_finite
+from exabench.parts.retrievers._vectors import SHARD, BestRows, Shard, Vectors, refuse_not_finite
 
 KEPT = ("float32", "float16")
 BACKENDS = ("torch", "faiss")
@@ -119,7 +119,7 @@ class Dense:
         scores = {}
         for start in range(0, len(ordered), _QUERIES):
             some = vectors[start : start + _QUERIES]
-            rows = self._final_scores(some, self._search_shards(some, depth))
+            rows = self._index.scores_by_id(self._search_shards(some, depth), partial(self._rescore, some))
             for query, row in zip(ordered[start : start + _QUERIES], rows, strict=True):
                 scores[query.id] = row
         return top(run_of("dense", scores), depth)
@@ -167,16 +167,15 @@ class Dense:
                 one.offer(rows[start:end], scores[start:end], margin)
         return best
 
-    def _final_scores(self, queries: np.ndarray, best: Sequence[BestRows]) -> list[dict[str, float]]:
-        """`{passage_id: score}` of the rows found for each query; the scores are computed anew, whoever found them."""
-        numbers, rows, scores = columns_of(best)
-        for shard, places in self._index.by_shard(rows):
-            block = self._index.read(shard, "vectors")
-            for start in range(0, len(places), _PAIRS):
-                some = places[start : start + _PAIRS]
-                passages = np.array(block[rows[some] - shard.first])
-                scores[some] = similarity_of_pairs(self._similarity, queries[numbers[some]], passages)
-        return self._index.scores_by_id(numbers, rows, scores, len(best))
+    def _rescore(self, queries: np.ndarray, shard: Shard, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The final scores of pairs of a query and a row, computed anew, whoever found them; summed in double."""
+        block = self._index.read(shard, "vectors")
+        scores = np.empty(len(rows), np.float32)
+        for start in range(0, len(rows), _PAIRS):
+            some = slice(start, start + _PAIRS)
+            passages = np.array(block[rows[some]])
+            scores[some] = similarity_of_pairs(self._similarity, queries[numbers[some]], passages)
+        return scores
 
 
 def find_rows(

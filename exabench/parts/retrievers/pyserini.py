@@ -95,23 +95,23 @@ class Pyserini:
         name = digest_of(about).removeprefix("sha256:")[:32]
         self._folder = Path(cache or cache_folder("lucene")) / name
         if not self._folder.is_dir():
-            self._build((line for line, _ in self._lines(passages, fields)), with_contents)
+            self._build((line for line, _ in self._lines(passages, fields)), with_contents)  # a second pass, not a copy
 
         of = self._jnius.autoclass
-        with failing(f"opening the index {self._folder} (remove that folder to have it built again)"):
+        with java_errors(f"opening the index {self._folder} (remove that folder to have it built again)"):
             self._searcher = of("org.apache.lucene.search.IndexSearcher")(self._open_index(self._folder))
             self._searcher.setSimilarity(of("org.apache.lucene.search.similarities.BM25Similarity")(k1, b))
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The best `depth` passages; those that share no word with the query are never returned."""
         scores: dict[str, dict[str, float]] = {}
-        with failing("searching"), ThreadPoolExecutor(THREADS) as pool:
+        with java_errors("searching"), ThreadPoolExecutor(THREADS) as pool:
             for part in pool.map(lambda i: self._search_some(queries[i::THREADS], depth), range(THREADS)):
                 scores |= part
         return top(run_of("pyserini", scores), depth)
 
     def _search_some(self, queries: Sequence[Query], depth: int) -> dict[str, dict[str, float]]:
-        """What SimpleSearcher does for each query; ids and scores come over as two arrays, not hit by hit."""
+        """Search as SimpleSearcher does, but fetch ids and scores of a query as two arrays, not hit by hit."""
         of = self._jnius.autoclass
         analyzer = of("io.anserini.index.IndexCollection").DEFAULT_ANALYZER
         words = of("io.anserini.search.query.BagOfWordsQueryGenerator")()
@@ -127,7 +127,7 @@ class Pyserini:
             for query in queries:
                 text = query.text.encode(errors="replace").decode()  # half of a surrogate pair is no text for Java
                 asked = words.buildQuery(where, analyzer, text)
-                best = self._searcher.search(asked, min(depth, 2**31 - 1), order, True)
+                best = self._searcher.search(asked, min(depth, 2**31 - 1), order, True)  # a Java int
                 found = ties.rerank(of("io.anserini.search.ScoredDocs").fromTopDocs(best, self._searcher), None)
                 scores[query.id] = dict(zip(found.docids, found.scores, strict=True))
         finally:
@@ -161,12 +161,12 @@ class Pyserini:
                 if self._extra:
                     settings += ["-fields", *self._extra]
                 cache = self._folder.parent
-                with failing(f"indexing into {cache}"):
+                with java_errors(f"indexing into {cache}"):
                     self._jnius.autoclass("io.anserini.index.IndexCollection").main(settings)
                     reader = self._open_index(unfinished)
-                    indexed = int(reader.numDocs())
+                    indexed = reader.numDocs()
                     reader.close()
-                if indexed != expected:
+                if indexed != expected:  # Anserini logs what it could not index, and ends well
                     question = "is the disk full, or an id longer than 32,766 bytes?"
                     raise ExabenchError(f"Lucene indexed {indexed} of {expected} passages in {cache}; {question}")
                 shutil.rmtree(corpus)
@@ -181,7 +181,7 @@ class Pyserini:
 
 
 @contextlib.contextmanager
-def failing(doing: str) -> Iterator[None]:
+def java_errors(doing: str) -> Iterator[None]:
     """Turn a Java exception into one line: what Lucene was doing, and why it could not."""
     import jnius
 
@@ -197,9 +197,8 @@ def failing(doing: str) -> Iterator[None]:
 def java() -> Any:
     """The module jnius over a running Java that knows Anserini; the first call starts it, for good.
 
-    One process has one Java with one class path: where somebody else started it without the jar, or with a Java
-    that is too old, BadInput says so. Raises MissingExtra where a package is missing. A Java that is started here
-    writes nothing to the terminal.
+    One process has one Java with one class path. Raises BadInput where it was started before without the jar, or is
+    too old, MissingExtra where a package is missing. A Java that is started here writes nothing to the terminal.
     """
     _folder_of("jnius")
     import jnius_config

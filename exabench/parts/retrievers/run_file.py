@@ -1,4 +1,4 @@
-"""A published run: a first stage that somebody else ran, read from its TREC file."""
+"""A published run: a first stage that was run elsewhere, read from its TREC file."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ class RunFile:
         self.parameters = {"file": Path(file).name, "digest": digest_of(read_bytes(file))}
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
-        """What the file ranks for these queries, cut at `depth`."""
+        """The rankings of these queries in the file, cut at `depth`."""
         return top(select_queries(self._run, {query.id for query in queries}), depth)

@@ -18,7 +18,7 @@ from exabench.hub.client import model_folder
 from exabench.measure.runs import run_of, top
 from exabench.models.batches import CPU_SHARD_TOKENS, budget_of, padded_batches, tokenised
 from exabench.models.loading import device_of, dtype_of, loading, token_limit, tokenizer_of, weights_of
-from exabench.parts.retrievers._vectors import SHARD, BestRows, Vectors, columns_of, refuse_not_finite
+from exabench.parts.retrievers._vectors import SHARD, BestRows, Vectors, refuse_not_finite
 
 ARRAYS = ("starts", "rows", "weights")
 _QUERIES = 512
@@ -44,7 +44,7 @@ class Splade:
         revision: str = "",
         query_model: str = "",
         query_revision: str = "",
-        max_length: int = 256,
+        max_length: int = 256,  # of SPLADE's training
         terms: int = 0,
         precision: str = "float32",
         device: str = "",
@@ -99,8 +99,7 @@ class Splade:
                 products = vectors @ csr_matrix((weights, rows, starts), (words, shard.rows))
                 for one, (first, end) in zip(best, pairwise(products.indptr), strict=True):
                     one.offer(products.indices[first:end] + np.int64(shard.first), products.data[first:end])
-            found = self._index.scores_by_id(*columns_of(best), len(some))
-            for query, row in zip(some, found, strict=True):
+            for query, row in zip(some, self._index.scores_by_id(best), strict=True):
                 scores[query.id] = row
         return top(run_of("splade", scores), depth)
 
@@ -120,7 +119,7 @@ class SparseEncoder:
         for file in folder.path.glob("*/config.json"):
             settings = read_json(file)
             if not isinstance(settings, dict) or "pooling_strategy" not in settings:
-                continue
+                continue  # the settings of another module
             pooling = settings["pooling_strategy"]
             activation = settings.get("activation_function", "relu")
             if pooling != "max" or activation != "relu":
@@ -145,7 +144,7 @@ class SparseEncoder:
         for some, features in padded_batches(self._tokenizer, tokens, self._budget, self._device):
             with torch.inference_mode():
                 logits = self._model(**features).logits
-                logits[features["attention_mask"] == 0] = 0
+                logits[features["attention_mask"] == 0] = 0  # padding then adds nothing: relu cuts at 0
                 # relu and log(1 + x) never fall, so they may wait for the maximum.
                 weights = logits.amax(dim=1).relu().float().log1p().cpu().numpy()
             refuse_not_finite(weights, [ids[i] for i in some], what)

@@ -53,7 +53,7 @@ class TwoStage:
         found = top(self._first_stage.search(queries, self._depth), self._depth)
         rankings = {query_id: found.ranking(query_id) for query_id in found}
         wanted = {id for ids in rankings.values() for id in ids}
-        if self._reranker.reads == "ids":
+        if self._reranker.reads == "ids":  # saves a pass over the collection
             passages = {id: Passage(id, "") for id in wanted}
         else:
             passages = {passage.id: passage for passage in self._passages if passage.id in wanted}

@@ -1,4 +1,4 @@
-"""What teachers with a tokenizer of their own share: prompts as token ids, one seed for one prompt, what fits."""
+"""Shared by teachers that run a model here: prompts as token ids that fit, seeds, identities, errors in a line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def token_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
     """
     if not getattr(tokenizer, "chat_template", None):
         text = "\n\n".join(text for _, text in prompt.turns)
-        return list(tokenizer(text, verbose=False)["input_ids"])
+        return tokenizer(text, verbose=False)["input_ids"]
     ways = [prompt.turns]
     if len(prompt.turns) > 1 and prompt.turns[0][0] == "system":
         (_, system), (role, first), *rest = prompt.turns
@@ -38,14 +38,15 @@ def token_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
         except Exception as error:  # a template is a program; what it raises is its own
             failure = error
         else:
-            return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+            # The template writes the special tokens; the tokenizer would add a second first one.
+            return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     raise BadInput(f"the model's chat template refuses the prompt: {first_line(failure)}", id=prompt.id) from failure
 
 
 def identity_of(
     engine: str, folder: ModelFolder, precision: str, tokenizer: Any, seed: int, top_k: int
 ) -> dict[str, Any]:
-    """What the replies of a model in this process depend on; prompts go through the chat template, where it has one."""
+    """Everything that the replies of a model in this process depend on, its chat template (or "plain") included."""
     template = getattr(tokenizer, "chat_template", None)
     identity = {
         "engine": engine,
@@ -66,7 +67,9 @@ def seed_of(prompt: Prompt, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(asked.encode()).digest()[:4], "big") >> 1
 
 
-def fitting(tokenizer: Any, prompts: Iterable[Prompt], limit: int | None, at_once: int) -> Iterator[list[Asked]]:
+def tokenise_fitting(
+    tokenizer: Any, prompts: Iterable[Prompt], limit: int | None, at_once: int
+) -> Iterator[list[Asked]]:
     """Prompts with their token ids, `at_once` of them at a time, without those that do not fit the model's `limit`.
 
     For these it raises PromptsRefused once all others have been taken.

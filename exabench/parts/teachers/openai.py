@@ -59,7 +59,7 @@ class OpenAI:
             "revision": revision,
             "seed": seed,
         }
-        self._key()
+        self._key()  # a missing key is told before anything is built or asked
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
         """Replies as they come. Prompts that the server refuses raise PromptsRefused once all others are answered.
@@ -72,21 +72,23 @@ class OpenAI:
         failed: ExabenchError | None = None
         answered = 0
         for prompt, outcome in client.ask(map(self._request, prompts), _read):
+            problem: ExabenchError | None = None
             if isinstance(outcome, tuple):
                 answered += 1
                 yield Reply(prompt.id, *outcome)
             elif isinstance(outcome, StatusError) and outcome.status in _PROMPT_IS_BAD:
                 refused[prompt.id] = f"{self._url} said {client.said(outcome)}"
                 if len(refused) >= HOPELESS and not answered:
-                    failed = failed or PromptsRefused(refused)
+                    problem = PromptsRefused(refused)
             elif isinstance(outcome, OutsideFailed):
-                failed = failed or outcome
+                problem = outcome
             elif outcome.code == "insufficient_quota":
-                failed = failed or OutsideFailed(f"{self._url} has no quota left for this key: {client.said(outcome)}")
+                problem = OutsideFailed(f"{self._url} has no quota left for this key: {client.said(outcome)}")
             else:
                 why = f"{self._url} refuses: {client.said(outcome)}"
-                failed = failed or BadInput(f"{why}; check base_url, model and key")
-            if failed is not None:
+                problem = BadInput(f"{why}; check base_url, model and key")
+            if problem is not None:
+                failed = failed or problem  # the first one is told; later ones follow from it
                 client.stop()
         if failed is not None:
             raise failed

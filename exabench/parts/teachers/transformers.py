@@ -12,7 +12,7 @@ from exabench.core.errors import BadInput
 from exabench.core.nouns import Prompt, Reply
 from exabench.hub.client import model_folder
 from exabench.models.loading import check_vocabulary, device_of, dtype_of, loading, tokenizer_of, weights_of
-from exabench.parts.teachers._chat import Asked, fitting, identity_of, model_config, seed_of
+from exabench.parts.teachers._chat import Asked, identity_of, model_config, seed_of, tokenise_fitting
 
 READ_AHEAD = 512
 """Prompts that are tokenised, sorted by length and cut into batches together: what memory holds."""
@@ -44,7 +44,7 @@ class Transformers:
         precision = precision or ("float32" if self._device.type == "cpu" else "bfloat16")
         with loading(folder, "a language model"):
             config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
-            self._seq2seq = bool(config.is_encoder_decoder)
+            self._seq2seq = config.is_encoder_decoder
             kind = AutoModelForSeq2SeqLM if self._seq2seq else AutoModelForCausalLM
             self._tokenizer = tokenizer_of(folder)
             self._model = weights_of(kind, folder, "a language model", dtype_of(precision))
@@ -64,23 +64,24 @@ class Transformers:
             decoder_start_token_id=own.decoder_start_token_id,
         )
         limit = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        self._limit = None if self._seq2seq else limit
+        self._limit = None if self._seq2seq else limit  # an encoder-decoder's positions are relative (T5)
         self._batch_tokens = batch_tokens
         self._top_k = top_k
         self._seed = seed
-        self.parameters = int(self._model.num_parameters())
+        self.parameters = self._model.num_parameters()
         self.config = model_config(folder.path)
         self.identity = identity_of("transformers", folder, precision, self._tokenizer, seed, top_k)
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
         """Replies batch by batch. Prompts that do not fit the model raise PromptsRefused when all else is answered."""
-        for asked in fitting(self._tokenizer, prompts, self._limit, READ_AHEAD):
+        for asked in tokenise_fitting(self._tokenizer, prompts, self._limit, READ_AHEAD):
             for batch in self._batches(asked):
                 yield from self._answer(batch)
 
     def _batches(self, asked: list[Asked]) -> Iterator[list[Asked]]:
         """Batches of one temperature and one bound on answers, longest prompts first, within the token budget."""
         batch: list[Asked] = []
+        # Sorted by what a call of generate shares, then by length: the first of a batch is its longest.
         for prompt, ids in sorted(asked, key=lambda one: (one[0].temperature, one[0].max_tokens, -len(one[1]))):
             if batch:
                 first, longest = batch[0]
@@ -99,7 +100,7 @@ class Transformers:
         except torch.OutOfMemoryError:
             if len(batch) == 1:
                 raise BadInput("does not fit the device's memory with the model", id=batch[0][0].id) from None
-            torch.cuda.empty_cache()
+            torch.cuda.empty_cache()  # or the halves meet the fragments of the whole
             yield from self._answer(batch[: len(batch) // 2])
             yield from self._answer(batch[len(batch) // 2 :])
             return
@@ -134,5 +135,5 @@ class Transformers:
                 do_sample=is_sampled,
                 **sampling,
             )
-        start = 1 if self._seq2seq else width
+        start = 1 if self._seq2seq else width  # behind the decoder's start token, or the prompts
         return [row[start:] for row in rows.tolist()]

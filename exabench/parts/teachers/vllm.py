@@ -10,7 +10,7 @@ from typing import Any
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.nouns import Prompt, Reply
 from exabench.hub.client import model_folder
-from exabench.parts.teachers._chat import first_line, fitting, identity_of, model_config, seed_of
+from exabench.parts.teachers._chat import first_line, identity_of, model_config, seed_of, tokenise_fitting
 
 # Standard output belongs to the command line; vLLM reads this when it is imported.
 os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
@@ -75,7 +75,7 @@ class Vllm:
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
         """Replies in order. Prompts that do not fit the model raise PromptsRefused once all others are answered."""
-        for asked in fitting(self._tokenizer, prompts, self._limit, READ_AHEAD):
+        for asked in tokenise_fitting(self._tokenizer, prompts, self._limit, READ_AHEAD):
             inputs = [{"prompt_token_ids": ids} for _, ids in asked]
             sampling = [self._sampling(prompt) for prompt, _ in asked]
             try:

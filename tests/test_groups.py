@@ -14,7 +14,7 @@ NEEDS = {"targets": "lm", "binary": "pointwise", "positive": "lce", "order": "ra
 
 
 def made(folder, tables, needs, *, dev=None, **data):
-    """FitResult groups, those held out, and their sources; `tables` by name: a family, and the rows of its splits."""
+    """Fitted groups, those held out, and their sources; `tables` by name: a family, and the rows of its splits."""
     release = folder if (folder / "manifest.json").is_file() else write_release(folder, tables)
     given = [{"release": str(release), "table": name, **data} for name in tables]
     file = recipe(folder / "recipe.toml", given, loss={"part": NEEDS[needs]}, dev=dev or {})

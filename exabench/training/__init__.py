@@ -92,7 +92,9 @@ def train(
         # The first rank looks commits up, downloads and makes start/; the others then find all of it there.
         with ranks.first_rank_first():
             lock = folder / "recipe.lock.json"
-            locked = read_json(lock) if lock.is_file() else {}
+            locked = {}
+            if lock.is_file():
+                locked = read_json(lock)
             fingerprint = plan.recipe.fingerprint
             if locked and locked.get("fingerprint") != fingerprint:
                 if (folder / "checkpoints").is_dir():
@@ -115,6 +117,9 @@ def train(
         fit = Fit(plan, learner, gradient, folder, ranks).run(loader, dev, progress)
 
         checks: list[CheckResult] = []  # as long as they run, the model lies there without them
+        dev_source = "rows held out"
+        if plan.dev.task:
+            dev_source = f"split {plan.dev.split} of {plan.dev.task}"
         report = {
             "name": f"{who.owner}/{plan.recipe.name}",
             "title": plan.title,
@@ -135,7 +140,7 @@ def train(
             "best": fit.best,
             "dev": {
                 "metric": dev.metric if dev else "",
-                "source": f"split {plan.dev.split} of {plan.dev.task}" if plan.dev.task else "rows held out",
+                "source": dev_source,
                 "values": list(fit.journal.values.items()),
             },
             "hardware": hardware(),

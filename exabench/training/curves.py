@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from exabench.core.errors import BadInput
-from exabench.core.files import read_text, replacing, writing
+from exabench.core.files import read_text, write, writing
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Curves:
 
         Raises BadInput where the file is none, or ends before that step; CannotWrite.
         """
-        kept = [point for point in self if point.step <= step] if step else []
+        kept: list[Point] = []
+        if step:
+            kept = [point for point in self if point.step <= step]
         last = kept[-1].step if kept else 0
         if last != step:
             raise BadInput(f"ends at step {last}, before step {step}; resume from an older checkpoint", file=self.file)
-        with replacing(self.file) as file:
-            file.write(f"{HEADER}\n".encode())
-            file.writelines(_line(point) for point in kept)
+        write(self.file, f"{HEADER}\n".encode() + b"".join(map(_line, kept)))
 
     def sync(self) -> None:
         """Force every line to the disk. Raises CannotWrite."""

@@ -216,8 +216,9 @@ def _group(row: Row, data: Data, epoch: int) -> Group:
     query = Query(row["query_id"], row["query"])
     if "target" in row:  # explanations
         passage = Passage(row["passage_id"], row["passage"], row["title"])
-        word = WORDS[0] if row["relevant"] else WORDS[1]
-        target = row["target"] if data.explanations else word
+        target = row["target"]
+        if not data.explanations:
+            target = WORDS[0] if row["relevant"] else WORDS[1]
         return Group(row["id"], query, (passage,), (float(row["relevant"]),), (target,))
 
     if "positive" in row:  # contrastive

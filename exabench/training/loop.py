@@ -169,7 +169,9 @@ class Fit:
         with room(f"{dev.metric} beside the training", "lower options.max_length, or leave dev.every out"):
             if self._ranks.first or self._ranks.sharded:
                 value = dev.value()
-        value = self._ranks.reduce(value if self._ranks.first else 0.0)
+        if not self._ranks.first:
+            value = 0.0  # so that the sum is the first rank's
+        value = self._ranks.reduce(value)
         if not math.isfinite(value):
             raise self._diverged(step, f"{dev.metric} is {value}")
         self.journal.record(step, value)

@@ -228,15 +228,8 @@ def _submit_published_runs(job: _DemoRun) -> None:
         if about is None:
             job.note(f"left out: the recipe says nothing of {sample}")
             continue
-        values = {
-            "name": f"{about['owner']}/{sample}",
-            "kind": "run",
-            "licence": "unknown",
-            "contact": about["link"],
-            "link": about["link"],
-            "training_data": about["training_data"],
-            "description": about["description"],
-        }
+        values = {"kind": "run", "licence": "unknown", "contact": about["link"], **about}
+        values["name"] = f"{values.pop('owner')}/{sample}"
         _submit(job, values, runs)
         report(done, len(runs_of), values["name"])
 

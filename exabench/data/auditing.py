@@ -51,7 +51,7 @@ def audit(folder: str | Path, *, data: str | Path | None = None, progress: Progr
     """Read every row of the release in `folder` once, and say what its tables are like.
 
     Leaks are looked for in every task that lies in `data`. Where rows come from a task's collection, labels and
-    orders are held against the task's judgements, wherever query (id and words) and passage are judged. Raises
+    orders are compared with the task's judgements, wherever query (id and words) and passage are judged. Raises
     BadInput for a release that cannot be read.
     """
     release = read(folder)
@@ -73,7 +73,7 @@ def audit(folder: str | Path, *, data: str | Path | None = None, progress: Progr
 def _audit_table(
     table: Table, splits: Mapping[str, Iterator[Row]], leaks: Leaks, people: _People
 ) -> tuple[dict[str, Any], list[str]]:
-    """The figures of a table, and what does not add up in it."""
+    """The figures of a table, and a line for each figure that does not add up."""
     report = Report()
     duplicates = Duplicates()
     row_counts: Counter[str] = Counter()
@@ -142,7 +142,7 @@ class _People:
         self.failures: dict[str, str] = {}
 
     def grades_of(self, row: Row) -> Iterator[tuple[Task, Mapping[str, int]]]:
-        """The tasks that judge a row's query, with its grades; another query under the same id is not meant."""
+        """The tasks that judge a row's query, with its grades, but not for another query with the same id."""
         source = row["source"]
         if source not in self._judged:
             self._judged[source] = []
@@ -178,7 +178,7 @@ class _JudgedList:
 
 
 class _Agreement:
-    """A teacher's labels and orders beside one task's grades; a row with a list is a query of its own."""
+    """A teacher's labels and orders beside one task's grades; each row with a list counts as one query."""
 
     def __init__(self, threshold: int) -> None:
         self._threshold = threshold

@@ -40,7 +40,7 @@ def publish(
 
 @dataclass
 class _ReleasePublication(Publication):
-    """A release on its way; `old` is the one at the head."""
+    """Publishes a release; `old` is the one at the head."""
 
     tag_prefix = "v"
     wanted_version: str
@@ -80,20 +80,25 @@ class _ReleasePublication(Publication):
         return published.version
 
     def change(self) -> Commit:
-        """Tables and replies as they were built; card and changelog are written anew."""
+        """Tables and replies as they were built; card and changelog are updated from those at the head."""
         merged = self._merged()
+        changes = None
+        lines: list[str] = []
+        gone = set()
         with tempfile.TemporaryDirectory() as scratch:
-            changes = diff(self._old_tables(Path(scratch)), self.folder) if self.old else None
+            if self.old:
+                changes = diff(self._old_tables(self.old, Path(scratch)), self.folder)
+                lines = changes.lines()
+                gone = {file.path for file in self.old.all_files}
             version = next_version(self.old, merged, changes)
             if self.wanted_version:
                 version = raise_version(version, self.wanted_version)
             merged = replace(merged, version=version)
             manifest = save(merged, Path(scratch) / "new").read_bytes()
         page = card(merged, template_for(merged.name), existing=self.read_text(CARD, self.head, self.folder / CARD))
-        history = changelog(merged, changes.lines() if changes else [], self.read_text(CHANGES, self.head))
+        history = changelog(merged, lines, self.read_text(CHANGES, self.head))
         files: dict[str, Path | bytes] = {file.path: self.folder / file.path for file in self.release.all_files}
         files |= {CARD: page.encode(), CHANGES: history.encode(), MANIFEST: manifest}
-        gone = {file.path for file in self.old.all_files} if self.old else set()
         if self.read(CROISSANT, self.head) is not None:
             gone.add(CROISSANT)
         return Commit(
@@ -126,18 +131,17 @@ class _ReleasePublication(Publication):
             files[file.path] = file
         return replace(new, version=version, tables=tables, files=tuple(files[path] for path in sorted(files)))
 
-    def _old_tables(self, scratch: Path) -> Path:
+    def _old_tables(self, old: Release, scratch: Path) -> Path:
         """A folder with the tables of the head that the release replaces; files that are equal are not fetched."""
-        assert self.old is not None and self.head is not None
         tables = {}
         files: list[DataFile] = []
-        for name, table in self.old.tables.items():
+        for name, table in old.tables.items():
             if name in self.release.tables:
                 tables[name] = table
                 if table.splits != self.release.tables[name].splits:
                     files += table.files
-        save(replace(self.old, tables=tables, files=()), scratch)
-        if files:
+        save(replace(old, tables=tables, files=()), scratch)
+        if files and self.head:
             self.place.fetch([file.path for file in files], self.head, scratch)
         for file in files:
             copy = scratch / file.path

@@ -43,6 +43,8 @@ def model_folder(model: str, revision: str = "", lock: str | Path | None = None)
     them), a Hub id by its commit (looked up once, then locked); where `revision` is a digest, its files must have it.
     Raises BadInput for a folder that is not a model in safetensors or is not at `revision`, OutsideFailed.
     """
+    is_digest = revision.startswith("sha256:")
+    commit = ""
     if model.startswith("pypi:"):
         package = model.removeprefix("pypi:")
         spec = importlib.util.find_spec(package.replace("-", "_"))
@@ -55,22 +57,25 @@ def model_folder(model: str, revision: str = "", lock: str | Path | None = None)
     elif Path(model).is_dir():
         folder = Path(model)
     elif is_repo(model):
-        is_digest = revision.startswith("sha256:")
         commit = pinned(model, "" if is_digest else revision, lock, kind="model")
         folder = snapshot(model, commit)
-        _check_model(folder)
-        if is_digest:
-            digest = _folder_digest(folder)
-            if digest != revision:
-                raise BadInput(f"model {model}@{commit} is not at revision {revision[:19]}... but at {digest}")
-        return ModelFolder(model, folder, commit)
     else:
         raise BadInput(f"model {model!r} is no folder here and no Hub id (owner/name); give one of the two")
     _check_model(folder)
-    digest = _folder_digest(folder)
+    if commit and not is_digest:
+        return ModelFolder(model, folder, commit)
+
+    digests = {}
+    for pattern in MODEL_FILES:
+        for file in folder.rglob(pattern):
+            path = file.relative_to(folder).as_posix()
+            if file.is_file() and path not in REPORTS:
+                digests[path] = file_digest(file).removeprefix("sha256:")
+    digest = digest_of(digests)
     if revision not in ("", digest):
-        raise BadInput(f"is not at revision {revision[:19]}... but at {digest}", file=folder)
-    return ModelFolder(model, folder, digest)
+        place = f"model {model}@{commit}" if commit else folder
+        raise BadInput(f"is not at revision {revision[:19]}... but at {digest}", file=place)
+    return ModelFolder(model, folder, commit or digest)
 
 
 def _check_model(folder: Path) -> None:
@@ -93,16 +98,6 @@ def _check_model(folder: Path) -> None:
             else:
                 continue
             raise BadInput(f"names the shard {printable(shard)!r}, {problem}", file=index)
-
-
-def _folder_digest(folder: Path) -> str:
-    digests = {}
-    for pattern in MODEL_FILES:
-        for file in folder.rglob(pattern):
-            path = file.relative_to(folder).as_posix()
-            if file.is_file() and path not in REPORTS:
-                digests[path] = file_digest(file).removeprefix("sha256:")
-    return digest_of(digests)
 
 
 def pickles(folder: str | Path) -> list[str]:
@@ -150,7 +145,7 @@ def model_files(repo: str, commit: str) -> dict[str, int]:
     """The files of a model at a commit, and their bytes. Raises OutsideFailed, BadInput as `Repository.head` does."""
     with asking(f"model {repo}@{commit}: files"):
         listed = api().list_repo_tree(repo, recursive=True, revision=commit)
-        return {str(entry.path): int(entry.size) for entry in listed if hasattr(entry, "size")}
+        return {entry.path: entry.size for entry in listed if hasattr(entry, "size")}
 
 
 def file_part(repo: str, path: str, commit: str, start: int, end: int) -> bytes:
@@ -204,7 +199,7 @@ def rows(repo: str, config: str, split: str, commit: str) -> Iterator[dict[str, 
 
 
 def is_repo(name: str) -> bool:
-    """Whether a text can be the name of a repository: owner/name, in ASCII letters, digits and `._-`."""
+    """Can a text be the name of a repository? It is owner/name, in ASCII letters, digits and `._-`."""
     return _REPO.fullmatch(name) is not None
 
 
@@ -212,7 +207,7 @@ def is_repo(name: str) -> bool:
 class Repository:
     """A repository that something is published to, of kind "dataset", "model" or "space".
 
-    Every call asks once, and its answer proves nothing: what was written is to be read again. Each raises
+    Every call asks once, and its answer proves nothing: read again what was written. Each raises
     OutsideFailed, and BadInput where the Hub refuses the name or the token.
     """
 
@@ -220,7 +215,7 @@ class Repository:
     kind: str = "dataset"
 
     def head(self) -> str | None:
-        """The commit that the main branch is at, or None where no such repository is to be seen."""
+        """The commit that the main branch is at, or None where there is no such repository for this token."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
         with asking(self._label):
@@ -262,7 +257,7 @@ class Repository:
 
         operations: list[Any] = [CommitOperationDelete(path, is_folder=False) for path in sorted(delete)]
         operations += [CommitOperationAdd(path, file) for path, file in sorted(files.items())]
-        # The client sends its token wherever the answer about uploads says that they are to be confirmed.
+        # The client sends its token to whatever host the answer about uploads names for confirming them.
         with asking(f"{self._label}: commit"), _token_stays_here():
             commit = api().create_commit(
                 self.name,
@@ -282,19 +277,12 @@ class Repository:
 
     def tag(self, name: str, commit: str) -> None:
         """Tag a commit. Raises BadInput where the tag is at another one: tags never move."""
-        from huggingface_hub.errors import HfHubHTTPError
-
-        with asking(f"{self._label}: tag {name}"):
-            try:
+        there = self.tags().get(name)
+        if there is None:
+            with asking(f"{self._label}: tag {name}"):
                 api().create_tag(self.name, tag=name, revision=commit, repo_type=self.kind)
-            except HfHubHTTPError as error:
-                there = self.tags().get(name) if error.response.status_code == 409 else None
-                if there is None:
-                    raise
-                if there != commit:
-                    raise BadInput(
-                        f"{self._label}: tag {name} is at {there}, not at {commit}, and tags never move"
-                    ) from error
+        elif there != commit:
+            raise BadInput(f"{self._label}: tag {name} is at {there}, not at {commit}, and tags never move")
 
     def create(self) -> None:
         """Make the repository, if it is not there."""

@@ -129,7 +129,7 @@ class Folder:
 
 @dataclass
 class Publication(ABC):
-    """One thing on its way to one place. Kinds of things say what a commit holds, and what the next one would be."""
+    """Publishes one folder to one place; a subclass for each kind of thing says what a commit holds."""
 
     kind = "dataset"  # of repository
     what = "release"
@@ -166,7 +166,7 @@ class Publication(ABC):
         self.old_version = ""  # at the head; kinds that know it set it, and its tag is made where it is missing
         self._was_created = False  # the repository, by this call
         self._was_overtaken = False  # somebody else's commit came since the look before
-        self._sent: str | None = None  # a commit was tried; its name, where the reply told
+        self._sent: str | None = None  # the commit that was sent, empty while its reply is unknown
 
     @abstractmethod
     def check(self) -> None:
@@ -204,7 +204,7 @@ class Publication(ABC):
         )
 
     def _look(self) -> Published | None:
-        """Where the place holds it now, its tag seen to; in a dry run where it would be; else None."""
+        """Where the place holds it now, with its tag; in a dry run where it would be; else None."""
         self.progress(1, 3, "reading what is published")
         before = self.head
         self._was_overtaken = False
@@ -246,7 +246,7 @@ class Publication(ABC):
         return tag
 
     def _send(self) -> None:
-        """One commit on the head that was looked at; a version that landed without its tag gets it first."""
+        """One commit on the head that was looked at; a version whose tag is missing gets the tag first."""
         if self.head is None and isinstance(self.place, Repository):
             if self.pull_request:
                 raise BadInput(f"{self.place.name} is not there, or not for this token; nothing to open a request on")
@@ -296,22 +296,23 @@ class Publication(ABC):
         manifest = self.read(MANIFEST, self.head)
         if manifest is None:
             return {}
-        return listed_files(manifest, self.what, f"{self.place.name}@{self.head}: {MANIFEST}")
+        return files_in_manifest(manifest, self.what, f"{self.place.name}@{self.head}: {MANIFEST}")
 
 
-def listed_files(manifest: bytes, kind: str, where: str) -> dict[str, str]:
+def files_in_manifest(manifest: bytes, kind: str, where: str) -> dict[str, str]:
     """The files that a manifest of a model or a site lists, and their digests. Raises BadInput where it is none."""
     try:
         value = from_json(manifest.decode())
         files = dict(value["files"])
-        if (value["kind"], value["format"]) == (kind, 1) and all(map(_is_inside, files)):
+        if (value["kind"], value["format"]) == (kind, 1) and all(map(is_inside, files)):
             return files
     except (ValueError, TypeError, KeyError):
         pass
     raise BadInput(f"{where}: is no manifest of a {kind}, of format 1; publish elsewhere")
 
 
-def _is_inside(path: str) -> bool:
+def is_inside(path: str) -> bool:
+    """Is this the plain path of a file below a folder?"""
     pure = PurePosixPath(path)
     return str(pure) == path and not pure.is_absolute() and ".." not in pure.parts and path != "."
 

@@ -1,4 +1,4 @@
-"""Pull requests on the Hub: which are open, what they hold, what was said on them, and answering them."""
+"""Pull requests on the Hub: listing the open ones, reading their files and comments, answering them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from exabench.hub.client import api, asking
 
 KIND = "dataset"
-"""What a board is on the Hub: a repository of data."""
+"""The kind of repository that a board is on the Hub."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Talk:
-    """What was said on a pull request: (author, text), oldest first; `open`: it waits still."""
+    """The comments of a pull request: (author, text), oldest first; `open`: it was neither merged nor closed."""
 
     open: bool
     comments: tuple[tuple[str, str], ...]
@@ -53,7 +53,7 @@ def open_requests(repo: str, *, kind: str = KIND) -> list[PullRequest]:
 
 
 def talk(repo: str, number: int) -> Talk:
-    """What was said on a pull request. Raises as `open_requests` does."""
+    """The comments of a pull request. Raises as `open_requests` does."""
     from huggingface_hub import DiscussionComment
 
     with asking(f"{KIND} {repo}: pull request {number}"):
@@ -75,19 +75,20 @@ def close(repo: str, number: int) -> None:
 
 
 def me() -> str:
-    """Whom the token belongs to. Raises as `open_requests` does."""
+    """The user that the token belongs to. Raises as `open_requests` does."""
     with asking("who am I"):
         return str(api().whoami()["name"])
 
 
 def files(repo: str, revision: str) -> dict[str, Listed]:
     """Every file of a revision, by path. Raises as `open_requests` does."""
-    from huggingface_hub.hf_api import RepoFile
-
     with asking(f"{KIND} {repo}@{revision}: files"):
         listed = api().list_repo_tree(repo, recursive=True, revision=revision, repo_type=KIND)
-        found = [one for one in listed if isinstance(one, RepoFile)]
-        return {one.path: Listed(str(one.lfs.sha256 if one.lfs else one.blob_id), one.size) for one in found}
+        digests = {}
+        for entry in listed:
+            if hasattr(entry, "size"):  # a folder has none
+                digests[entry.path] = Listed(entry.lfs.sha256 if entry.lfs else entry.blob_id, entry.size)
+    return digests
 
 
 def is_file(listed: Listed | None, data: bytes) -> bool:

@@ -15,7 +15,7 @@ from exabench.core.files import digest_of, file_digest, json_text, read_json
 from exabench.core.nouns import Progress, Submission, silent
 from exabench.hub.cards import model_card, model_template
 from exabench.hub.client import Repository, model_folder, pickles
-from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published, listed_files
+from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published, files_in_manifest
 
 SUBMISSION = "submission.toml"
 TRAINING = "training.json"
@@ -65,7 +65,7 @@ class _ModelPublication(Publication):
             raise BadInput(
                 f"holds a pickle ({found[0]}), which would run code where it is loaded; take it out", file=folder
             )
-        listed = listed_files((folder / MANIFEST).read_bytes(), "model", str(folder / MANIFEST))
+        listed = files_in_manifest((folder / MANIFEST).read_bytes(), "model", str(folder / MANIFEST))
         files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
         odd = sorted((files - {CARD, MANIFEST}) ^ listed.keys())
         if odd:

@@ -1,7 +1,7 @@
 """Texts as they are compared: words, passages of a row, and grams.
 
-Words are lower case without punctuation, and every Han or Kana character is a word of its own. A gram is n words in a
-row, known by 64 bits: a polynomial hash whose running sums give every gram of a text in a few numpy steps.
+Words are lower case without punctuation, and every Han or Kana character is one word. A gram is n words in a row,
+known by 64 bits: a polynomial hash whose running sums give every gram of a text in a few numpy steps.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ _WIDTH = _QUERY + _BANDS * _OF_PASSAGE
 _FACTORS = constants(1001, _WIDTH) | np.uint64(1)
 _SHIFTS = constants(2001, _WIDTH)
 _CHANCE = 1 / 256  # that the eight bits of a value that are kept agree where the values do not
-_LOW_32 = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)  # bits of a number
+_LOW_HALF = np.uint64(0xFFFFFFFF)
 SHINGLE = 5
 """Words in a row by which passages are compared."""
 
@@ -66,7 +67,7 @@ class Duplicates:
         # One 32-bit key for each band; rows that are alike share one of them, whatever else they share.
         query_bands = of_query.reshape(_BANDS, _OF_QUERY) @ _FACTORS[:_OF_QUERY]
         passage_bands = of_passages.reshape(_BANDS, _OF_PASSAGE) @ _FACTORS[-_OF_PASSAGE:]
-        bands = mix(query_bands + passage_bands + _SHIFTS[:_BANDS]) >> np.uint64(32)
+        bands = mix(query_bands + passage_bands + _SHIFTS[:_BANDS]) >> _HALF
 
         text = "\n".join(" ".join(words(part)) for part in [query, *passages])
         key = int(digest_of(text.encode(errors="surrogatepass"))[-16:], 16)
@@ -98,7 +99,7 @@ def _lowest(hashes: np.ndarray, functions: slice) -> np.ndarray:
     if not len(hashes):
         hashes = np.zeros(1, np.uint64)  # no text at all: as if it were one word
     lowest: np.ndarray = (np.multiply.outer(_FACTORS[functions], hashes) + _SHIFTS[functions, None]).min(axis=1)
-    return lowest >> np.uint64(32)
+    return lowest >> _HALF
 
 
 class Buckets:
@@ -114,21 +115,19 @@ class Buckets:
         self._newest: dict[int, list[int]] = {}
         self._entries = np.zeros(0, np.uint64)
         self._new_rows = 0
-        self._old_rows = 0
 
     def add(self, keys: np.ndarray, row: int) -> None:
         """Put a row under each of its keys."""
         for key in keys.tolist():
             self._newest.setdefault(key, []).append(row)
         self._new_rows += 1
-        if self._new_rows < max(self.NEWEST, self._old_rows // 8):
+        if self._new_rows < max(self.NEWEST, len(self._entries) // len(keys) // 8):
             return
         entries = []
         for bucket, rows in self._newest.items():
             for each in rows:
                 entries.append(bucket << 32 | each)
         self._entries = np.sort(np.concatenate([self._entries, np.array(entries, np.uint64)]), kind="stable")
-        self._old_rows += self._new_rows
         self._new_rows = 0
         self._newest = {}
 
@@ -137,8 +136,9 @@ class Buckets:
         found: set[int] = set()
         for key in keys.tolist():
             found.update(self._newest.get(key, ()))
-        firsts = self._entries.searchsorted(keys << np.uint64(32))
-        ends = self._entries.searchsorted(keys << np.uint64(32) | _LOW_32, "right")
+        lowest = keys << _HALF
+        firsts = self._entries.searchsorted(lowest)
+        ends = self._entries.searchsorted(lowest | _LOW_HALF, "right")
         for place in np.flatnonzero(firsts < ends):
-            found.update((self._entries[firsts[place] : ends[place]] & _LOW_32).tolist())
+            found.update((self._entries[firsts[place] : ends[place]] & _LOW_HALF).tolist())
         return np.array(sorted(found), np.int64)

@@ -20,7 +20,7 @@ KINDS = ("query id", "query text", "passage id", "passage text")
 
 
 class Leaks:
-    """What rows share with benchmarks: ids within one collection, and 13 words in a row anywhere.
+    """Finds what rows share with benchmarks: ids within one collection, and 13 words in a row anywhere.
 
     A text of fewer words counts where the whole of it is the whole of the other: that is how short queries are found.
     """
@@ -93,8 +93,8 @@ def collection_of(source: str) -> str:
     "trec-dl-2020", "folder trec-dl-2020 in BEIR layout" and "ir_datasets msmarco-passage/train" are all
     "msmarco-passage", because one id means one passage in them. What no task knows keeps its own name.
     """
-    found = _PLACE.match(source)
-    plain = next(filter(None, found.groups())) if found else source
+    match = _PLACE.match(source)
+    plain = match[match.lastindex or 0] if match else source
     by_repo = {task.hub["repo"]: task for task in tasks().values() if task.hub}
     task = by_repo.get(plain) or tasks().get(plain)
     known = task.ir_datasets if task and task.ir_datasets else plain

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from exabench.core.rows import Row
 from exabench.data.quality._texts import passages_of, words
 
+Counters: TypeAlias = defaultdict[str, Counter[Any]]
 REPAIRS = ("malformed", "repeated", "missing", "out_of_range")
-"""What a listwise answer may need, in the order of the columns."""
+"""Repairs that a listwise answer may need, in the order of the columns."""
 
 
 class Report:
@@ -21,10 +22,10 @@ class Report:
 
     def __init__(self) -> None:
         self._rows = 0
-        self._lengths: defaultdict[str, Counter[int]] = defaultdict(Counter)
-        self._shares: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._leaks: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._lengths: Counters = defaultdict(Counter)
+        self._shares: Counters = defaultdict(Counter)
+        self._counts: Counters = defaultdict(Counter)
+        self._leaks: Counters = defaultdict(Counter)
         self._leaking = 0
 
     def add(self, row: Row, leaks: Mapping[str, Iterable[str]]) -> None:

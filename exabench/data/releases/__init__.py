@@ -1,4 +1,4 @@
-"""Releases on disk: tables as Parquet, the manifest that vouches for every file; reading, comparing, loading them.
+"""Releases on disk: tables as Parquet, a manifest with the digest of every file; reading, comparing, loading them.
 
 A release is a folder that `datasets.load_dataset` reads with nothing of ours installed:
 
@@ -10,9 +10,10 @@ A release is a folder that `datasets.load_dataset` reads with nothing of ours in
 from __future__ import annotations
 
 from exabench.data.releases._diff import Diff, diff, next_version
-from exabench.data.releases._manifest import MANIFEST, raise_version, read, save
+from exabench.data.releases._manifest import raise_version, read, save
 from exabench.data.releases._reading import load, rows, verify
 from exabench.data.releases._tables import features, write_table
+from exabench.hub.commits import MANIFEST
 
 __all__ = [
     "MANIFEST",

@@ -1,4 +1,4 @@
-"""What changed between two releases: tables, splits, fields, and rows by their ids."""
+"""Differences of two releases: tables, splits, fields, and rows by their ids."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXAMPLES = 5  # ids that are named for each kind of change
 
 @dataclass(frozen=True)
 class TableDiff:
-    """What changed in a table. `change` is "added", "removed" or "changed"; the lists of ids are examples.
+    """The changes of a table. `change` is "added", "removed" or "changed"; the lists of ids are examples.
 
     A row is the same where its id is; it changed where its split or a field that both releases have did, and
     `changed_ids` says which. `rows_changed` and the like count all of them.
@@ -74,7 +74,7 @@ class TableDiff:
 
 @dataclass(frozen=True)
 class Diff:
-    """What changed between two releases: the tables that did, by name. Card, report and licence are not compared."""
+    """The changes between two releases: the tables that changed, by name. Card, report and licence are not compared."""
 
     tables: Mapping[str, TableDiff]
 
@@ -105,7 +105,7 @@ def diff(old_folder: str | Path, new_folder: str | Path) -> Diff:
         old = before.get(name)
         new = after.get(name)
         if old and new:
-            change = _difference(name, _Side(Path(old_folder), old), _Side(Path(new_folder), new))
+            change = _difference(name, Path(old_folder), old, Path(new_folder), new)
             if change != TableDiff("changed", old.rows, new.rows):
                 changes[name] = change
         elif new:
@@ -137,20 +137,13 @@ def next_version(old: Release | None, new: Release, changes: Diff | None) -> str
     return f"{major}.{minor}.{patch + 1}"
 
 
-@dataclass(frozen=True)
-class _Side:
-    """A table in one of the two releases."""
-
-    folder: Path
-    table: Table
-
-    def rows(self, fields: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Every row as its split and those fields, splits sorted."""
-        for split in sorted(self.table.splits):
-            for batch in batches(self.folder, self.table, split, fields):
-                columns = [batch.column(name).to_pylist() for name in fields]
-                for values in zip(*columns, strict=True):
-                    yield split, *values
+def _rows(folder: Path, table: Table, fields: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Every row of a table as its split and those fields, splits sorted."""
+    for split in sorted(table.splits):
+        for batch in batches(folder, table, split, fields):
+            columns = [batch.column(name).to_pylist() for name in fields]
+            for values in zip(*columns, strict=True):
+                yield split, *values
 
 
 def _digest(row: tuple[Any, ...]) -> bytes:
@@ -158,10 +151,10 @@ def _digest(row: tuple[Any, ...]) -> bytes:
     return hashlib.blake2b(repr(row).encode(), digest_size=16).digest()
 
 
-def _difference(name: str, old: _Side, new: _Side) -> TableDiff:
-    """What changed in the table `name`; rows are compared over the fields that both sides have with one type."""
-    before = old.table.columns
-    after = new.table.columns
+def _difference(name: str, old_folder: Path, old: Table, new_folder: Path, new: Table) -> TableDiff:
+    """The changes of the table `name`; rows are compared over the fields that both sides have with one type."""
+    before = old.columns
+    after = new.columns
     removed = {}
     retyped = {}
     fields = ["id"]
@@ -174,25 +167,25 @@ def _difference(name: str, old: _Side, new: _Side) -> TableDiff:
             fields.append(column)
     change = TableDiff(
         "changed",
-        old.table.rows,
-        new.table.rows,
+        old.rows,
+        new.rows,
         fields_added={column: kind for column, kind in after.items() if column not in before},
         fields_removed=removed,
         fields_retyped=retyped,
-        splits_added=tuple(sorted(new.table.splits.keys() - old.table.splits.keys())),
-        splits_removed=tuple(sorted(old.table.splits.keys() - new.table.splits.keys())),
+        splits_added=tuple(sorted(new.splits.keys() - old.splits.keys())),
+        splits_removed=tuple(sorted(old.splits.keys() - new.splits.keys())),
     )
-    if old.table.splits == new.table.splits:
+    if old.splits == new.splits:
         return change
 
     if not before.get("id") == after.get("id") == "string":
         raise BadInput(f"table {name} has no ids in one of the two releases; its rows cannot be compared")
-    known = {row[1]: _digest(row) for row in old.rows(fields)}
+    known = {row[1]: _digest(row) for row in _rows(old_folder, old, fields)}
     added: list[str] = []
     changed: dict[str, tuple[Any, ...]] = {}
     rows_added = 0
     rows_changed = 0
-    for row in new.rows(fields):
+    for row in _rows(new_folder, new, fields):
         id = row[1]
         old_digest = known.pop(id, None)
         if old_digest is None:
@@ -205,12 +198,12 @@ def _difference(name: str, old: _Side, new: _Side) -> TableDiff:
                 changed[id] = row
     # The old rows of the examples are read once more, to say which fields changed.
     changed_ids: dict[str, tuple[str, ...]] = dict.fromkeys(changed, ())
-    for row in old.rows(fields) if changed else ():
+    old_rows = _rows(old_folder, old, fields)
+    while changed:
+        row = next(old_rows)
         if row[1] in changed:
-            pairs = zip(["split", *fields], row, changed.pop(row[1]), strict=True)
-            changed_ids[row[1]] = tuple(name for name, before_it, after_it in pairs if before_it != after_it)
-            if not changed:
-                break
+            values = zip(["split", *fields], row, changed.pop(row[1]), strict=True)
+            changed_ids[row[1]] = tuple(column for column, one, other in values if one != other)
     return replace(
         change,
         rows_added=rows_added,

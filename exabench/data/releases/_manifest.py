@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from exabench.core import records
@@ -15,8 +15,8 @@ from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, from_json, json_text, read_json, write
 from exabench.core.rows import Release
 from exabench.data.releases._tables import check_names, file_name
+from exabench.hub.commits import MANIFEST, is_inside
 
-MANIFEST = "manifest.json"
 FORMAT = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NUMBER = r"(0|[1-9][0-9]{0,8})"
@@ -70,9 +70,8 @@ def _release(value: Any, file: Path) -> Release:
     release = records.read(Release, value, file=file, what="the manifest")
     paths = set()
     for listed in release.all_files:
-        path = PurePosixPath(listed.path)
-        is_plain = listed.path.isprintable() and "\\" not in listed.path and str(path) == listed.path
-        if not is_plain or path.is_absolute() or ".." in path.parts or listed.path in (".", MANIFEST):
+        is_plain = listed.path.isprintable() and "\\" not in listed.path and listed.path != MANIFEST
+        if not is_plain or not is_inside(listed.path):
             raise BadInput(f"{listed.path!r} is no plain path inside a release", file=file)
         if not _SHA256.fullmatch(listed.sha256) or listed.bytes < 0 or listed.rows < 0:
             raise BadInput(f"{listed.path} needs a sha256 of 64 hex digits, and counts from 0", file=file)

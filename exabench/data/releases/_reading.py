@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 from exabench.core.errors import BadInput, UnknownName, plural, printable
 from exabench.core.files import cache_folder, digest_of, file_digest
 from exabench.core.rows import FAMILIES, DataFile, Release, Row, Table
-from exabench.data.releases._manifest import MANIFEST, numbers, place_of, read
+from exabench.data.releases._manifest import numbers, place_of, read
 from exabench.data.releases._tables import ROWS_PER_GROUP, fields_of
+from exabench.hub.client import is_repo, pinned, snapshot
+from exabench.hub.commits import MANIFEST
 
 if TYPE_CHECKING:
     import datasets
@@ -53,7 +55,7 @@ def verify(folder: str | Path) -> list[str]:
 def rows(folder: str | Path, table: str, split: str) -> Iterator[Row]:
     """The rows of a split in their order, one row group in memory at a time.
 
-    Every file is checked before this returns: a byte that changed is refused before any row is handed out.
+    Every file is checked before this returns: a byte that changed is refused before the first row.
     Raises BadInput with the file, UnknownName for a table or a split that is not there.
     """
     checked_batches = batches(Path(folder), _table_with_split(read(folder), table, split, folder), split)
@@ -80,8 +82,6 @@ def load(
     by map or filter. Raises BadInput, UnknownName for a table or split, OutsideFailed where the Hub cannot be read.
     """
     import datasets
-
-    from exabench.hub.client import is_repo, pinned, snapshot
 
     if version and revision:
         raise BadInput("give version or revision, not both")

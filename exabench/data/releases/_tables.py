@@ -63,7 +63,9 @@ def fields_of(found: pa.Schema) -> dict[str, str]:
     """Field and type of a Parquet file, in the words of the families."""
     fields = {}
     for field in found:
-        fields[field.name] = f"list<{field.type.value_type}>" if pa.types.is_list(field.type) else str(field.type)
+        fields[field.name] = str(field.type)
+        if pa.types.is_list(field.type):  # arrow names the item, too
+            fields[field.name] = f"list<{field.type.value_type}>"
     return fields
 
 
@@ -138,19 +140,15 @@ class _SourceError(Exception):
 
 def _good_rows(family: str, rows: Iterable[Row], ids: set[str]) -> Iterator[Row]:
     """Rows that were checked against their family and `ids`, those of the rows before."""
-    source = iter(rows)
-    while True:
-        try:
-            row = next(source, None)
-        except OSError as error:
-            raise _SourceError(error) from error
-        if row is None:
-            return
-        good = checked_row(family, row)
-        if good["id"] in ids:
-            raise BadInput("two rows have one id; each row of a table needs its own", id=good["id"])
-        ids.add(good["id"])
-        yield good
+    try:
+        for row in rows:
+            good = checked_row(family, row)
+            if good["id"] in ids:
+                raise BadInput("two rows have one id; each row of a table needs its own", id=good["id"])
+            ids.add(good["id"])
+            yield good
+    except OSError as error:
+        raise _SourceError(error) from error
 
 
 def _arrow_table(rows: list[Row], kinds: pa.Schema) -> pa.Table:

@@ -1,8 +1,8 @@
 """Cards of datasets and models, and a dataset's changelog, made from their facts.
 
 No figure is typed: prose and tables are Jinja templates, their figures come from the Release or from training.json.
-What stands between `<!-- exabench: NAME -->` and `<!-- /exabench -->` is ours and is written anew each time;
-everything else of a card or a changelog that is there already is kept byte for byte.
+The text between `<!-- exabench: NAME -->` and `<!-- /exabench -->` is ours and is written again each time;
+everything else of an existing card or changelog is kept byte for byte.
 """
 
 from __future__ import annotations

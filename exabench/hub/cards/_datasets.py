@@ -1,4 +1,4 @@
-"""README.md and CHANGELOG.md of a release: our sections written anew, all else kept."""
+"""README.md and CHANGELOG.md of a release: our sections are written again, all else is kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from exabench.core.errors import BadInput, plural
 from exabench.core.files import PACKAGE, read_text, toml_text
 from exabench.core.rows import DataFile, Release, Table
-from exabench.hub.cards.front_matter import licence_keys, parse, refresh, split
+from exabench.hub.cards.front_matter import licence_keys, one_or_list, parse, refresh, split
 from exabench.hub.cards.markdown import Markdown, code, figures, plain
 
 OURS = ("license", "license_name", "size_categories", "configs", "dataset_info")
@@ -44,7 +44,7 @@ def card(release: Release, template_text: str, *, existing: str = "") -> str:
 
     Of an `existing` card all stays but the computed keys of its front matter and our sections; a section that it
     lacks is added at its end. Raises BadInput for a table without a licence, a template that cannot be filled in,
-    and an existing card whose marks or front matter cannot be told apart.
+    and an existing card whose marks or front matter are ambiguous.
     """
     tables = {name: release.tables[name] for name in sorted(release.tables)}
     paths = {file.path for file in release.files}
@@ -78,8 +78,7 @@ def _front_matter(tables: Mapping[str, Table]) -> dict[str, Any]:
         splits = []
         for split_name, files in _splits_of(table).items():
             # Every file by its name: a glob would also read what an earlier version left behind.
-            paths = [file.path for file in files]
-            data_files.append({"split": split_name, "path": paths[0] if len(paths) == 1 else paths})
+            data_files.append({"split": split_name, "path": one_or_list([file.path for file in files])})
             size = sum(file.bytes for file in files)
             splits.append({"name": split_name, "num_bytes": size, "num_examples": sum(file.rows for file in files)})
         features = []
@@ -98,14 +97,14 @@ def _front_matter(tables: Mapping[str, Table]) -> dict[str, Any]:
         **licence_keys(table.licence for table in tables.values()),
         "size_categories": [_SIZES[max(0, digits - 3)] if digits < 13 else "n>1T"],
         "configs": configs,
-        "dataset_info": infos[0] if len(infos) == 1 else infos,
+        "dataset_info": one_or_list(infos),
     }
 
 
 def changelog(release: Release, diff_lines: Sequence[str], existing: str = "") -> str:
     """CHANGELOG.md with an entry for this version, newest first; what people wrote into it stays.
 
-    A version that has its entry gets it written anew, so that the same call twice changes nothing. Raises BadInput.
+    The entry of a version that has one is replaced, so that the same call twice changes nothing. Raises BadInput.
     """
     version = release.version
     entries = list(_ENTRY.finditer(existing))
@@ -118,10 +117,14 @@ def changelog(release: Release, diff_lines: Sequence[str], existing: str = "") -
     for entry in entries:
         if entry[1] == version:
             return f"{existing[: entry.end()]}\n\n{section}{existing[entry.end() :]}"
-    older = [entry.start() for entry in others if _numbers(entry[1]) < _numbers(version)]
-    place = min(older, default=len(existing))
-    entry_text = f"## {version}\n\n{section}\n"
-    return _spaced(existing[:place] or "# Changelog\n") + entry_text + ("\n" if older else "") + existing[place:]
+    text = f"## {version}\n\n{section}\n"
+    place = len(existing)
+    for entry in others:
+        if _numbers(entry[1]) < _numbers(version):
+            text += "\n"
+            place = entry.start()
+            break
+    return _with_empty_line(existing[:place] or "# Changelog\n") + text + existing[place:]
 
 
 def merge(new: str, old: str) -> str:
@@ -132,7 +135,9 @@ def merge(new: str, old: str) -> str:
         return new
     text = _SECTION.sub(lambda match: sections.get(match[1], ""), old)
     missing = [section for name, section in sections.items() if name not in old_sections]
-    return _spaced(text) + "\n\n".join(missing) + "\n" if missing else text
+    if missing:
+        text = _with_empty_line(text) + "\n\n".join(missing) + "\n"
+    return text
 
 
 def _sections(text: str, file: str) -> dict[str, str]:
@@ -144,7 +149,7 @@ def _sections(text: str, file: str) -> dict[str, str]:
     return {match[1]: match[0] for match in matches}
 
 
-def _spaced(text: str) -> str:
+def _with_empty_line(text: str) -> str:
     """The text with an empty line behind it; not a byte of it is changed."""
     if text.endswith("\n\n"):
         return text
@@ -165,8 +170,9 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    jinja.filters |= {"code": code, "figures": figures, "toml": _toml, "literal": _literal}
-    jinja.filters |= {"splits": _splits_of, "left_out": _left_out}
+    jinja.filters.update(
+        code=code, figures=figures, toml=_toml, literal=_literal, splits=_splits_of, left_out=_left_out
+    )
     return _render(jinja, template, values)
 
 

@@ -37,7 +37,7 @@ def model_card(training: Mapping[str, Any], template: str, *, name: str = "", ex
 
     Of an `existing` card all stays but the computed keys of its front matter and our sections, as with a dataset's
     card. Raises BadInput for a training.json or a template that cannot be filled in, and for an existing card whose
-    marks or front matter cannot be told apart.
+    marks or front matter are ambiguous.
     """
     template_block, template_body = split(template)
     old_block, old_body = split(existing)
@@ -85,8 +85,10 @@ def _front_matter(training: Mapping[str, Any], name: str) -> dict[str, Any]:
 
     if not training["licence"].strip():
         raise BadInput("the model has no licence; give its recipe one (licence = ...)")
+    known = licence_keys([training["licence"]])
     base = training["base"]["model"]
-    is_finetune = is_repo(base)
+    if is_repo(base):
+        known |= {"base_model": base, "base_model_relation": "finetune"}
     repositories = dict.fromkeys(each["repository"] for each in training["data"])
     results = []
     for check in training["checks"]:
@@ -103,9 +105,7 @@ def _front_matter(training: Mapping[str, Any], name: str) -> dict[str, Any]:
             )
         )
     card = ModelCardData(
-        **licence_keys([training["licence"]]),
-        base_model=base if is_finetune else None,
-        base_model_relation="finetune" if is_finetune else None,
+        **known,
         datasets=list(filter(is_repo, repositories)) or None,
         library_name="sentence-transformers" if training["kind"] == "bi_encoder" else "transformers",
         pipeline_tag="text-ranking",

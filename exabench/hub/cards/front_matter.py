@@ -55,10 +55,10 @@ def yaml_text(values: Mapping[str, Any]) -> str:
 
 
 def refresh(existing: str, fresh: Mapping[str, Any], computed: Collection[str]) -> str:
-    """The block of a card that is there, with the keys that are `computed` written anew from `fresh`.
+    """The block of an existing card, with the keys that are `computed` taken from `fresh`.
 
     Of the other keys the block's own stay as they are written, byte for byte, and `fresh` adds what it lacks. A remark
-    stays with the key that it stands before. Raises BadInput where the two kinds cannot be told apart.
+    stays with the key that it stands before. Raises BadInput where one kind refers to the other.
     """
     kept = {key: value for key, value in parse(existing).items() if key not in computed}
     block, *pieces = _KEY_LINE.split(existing)
@@ -94,10 +94,15 @@ def licence_keys(names: Iterable[str]) -> dict[str, Any]:
         else:
             known.add("other")
             others.append(re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") or "other")
-    keys: dict[str, Any] = {"license": known.pop() if len(known) == 1 else sorted(known)}
+    keys: dict[str, Any] = {"license": one_or_list(sorted(known))}
     if others:
         keys["license_name"] = "-and-".join(others)
     return keys
+
+
+def one_or_list(values: list[Any]) -> Any:
+    """A single value alone, several as a list: both are what the Hub takes, and the first is what people write."""
+    return values[0] if len(values) == 1 else values
 
 
 def licence_in(card: str) -> str:

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from exabench.core.errors import BadInput
-from exabench.core.files import read_json
 from exabench.core.nouns import Passage, Query, Usage
 from exabench.hub.client import model_folder
 from exabench.models.dual_encoder import DualEncoder, EncodedText, TextVectors, similarity_of_pairs
 from exabench.models.flops import exact, paper
-from exabench.models.heads import POOLINGS, Compared, Loaded, checked_shape, pad_of
+from exabench.models.heads import POOLINGS, Compared, Loaded, pad_of, read_shape
 from exabench.models.learner import Learner
 from exabench.models.loading import INT8, device_of
 from exabench.models.strategies import STRATEGIES
@@ -54,8 +53,7 @@ class BiEncoder:
         devices: Sequence[str] = (),
     ) -> None:
         folder = model_folder(model, revision, lock)
-        self._config = read_json(folder.path / "config.json")
-        self._shape = checked_shape(self._config, folder, ("encoder", "decoder"), "a BERT")
+        self._shape = read_shape(folder, ("encoder", "decoder"), "a BERT")
         default = "cpu" if precision == INT8 else ""
         self._device = device_of(devices[0] if devices else default)
         self._encoder = DualEncoder(
@@ -135,7 +133,7 @@ class BiEncoder:
             self._encoder.folder,
             self._encoder.tokenizer,
             head,
-            self._config,
+            self._shape,
             self.parameters,
             self.precision,
             (str(self._device),),

@@ -282,12 +282,12 @@ ANY_LENGTH = 1 << 20  # relative positions: a T5 reads what memory holds
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in memory: where it came from, its tokenizer, its head, config.json, and how many weights it has."""
+    """A model in memory: where it came from, its tokenizer, its head, its sizes, and how many weights it has."""
 
     folder: ModelFolder
     tokenizer: Any
     head: Head
-    config: Mapping[str, Any]
+    shape: Shape
     parameters: int
     precision: str
     devices: tuple[str, ...]
@@ -332,9 +332,8 @@ def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
         devices = tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
     devices = devices or ("cpu",)
     folder = model_folder(model, options.get("revision", ""), options.get("lock"))
-    config = read_json(folder.path / "config.json")
     model_class, head_class, family, what = KINDS[kind]
-    checked_shape(config, folder, (family,), what)
+    shape = read_shape(folder, (family,), what)
     with loading(folder, what):
         tokenizer = tokenizer_of(folder)
         loaded = weights_of(model_class, folder, what, PRECISIONS.get(precision, torch.float32))
@@ -351,12 +350,13 @@ def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
         head = head_class(loaded, limit, pad_of(tokenizer, loaded))
         if isinstance(head, Encoder):
             head = replace(head, dense=_dense(folder).to(devices[0]))
-    return Loaded(folder, tokenizer, head, config, parameters, precision, devices)
+    return Loaded(folder, tokenizer, head, shape, parameters, precision, devices)
 
 
-def checked_shape(config: Any, folder: ModelFolder, families: Sequence[str], example: str) -> Shape:
-    """The shape that a config.json describes. Raises BadInput for a model of none of the `families`."""
+def read_shape(folder: ModelFolder, families: Sequence[str], example: str) -> Shape:
+    """The shape that the folder's config.json describes. Raises BadInput for a model of none of the `families`."""
     file = folder.path / "config.json"
+    config = read_json(file)
     if not isinstance(config, Mapping):
         raise BadInput("is not the description of a model", file=file)
     name = config.get("model_type")

@@ -108,9 +108,13 @@ def weights_of(kind: Any, folder: ModelFolder, what: str, precision: torch.dtype
 
     Raises BadInput that names the first weight that is missing.
     """
-    auto = {"trust_remote_code": False} if kind.__name__.startswith("Auto") else {}
     model, report = kind.from_pretrained(
-        folder.path, dtype=precision, use_safetensors=True, local_files_only=True, output_loading_info=True, **auto
+        folder.path,
+        dtype=precision,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        output_loading_info=True,
     )
     refuse_missing(report, folder.path, what)
     return model.eval().requires_grad_(False)
@@ -153,7 +157,9 @@ def positions_of(model: Any) -> int | None:
         return None
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
     first = getattr(table, "padding_idx", None)  # RoBERTa and its kin count their positions from there
-    return int(positions - (0 if first is None else first + 1))
+    if first is not None:
+        positions -= first + 1
+    return int(positions)
 
 
 def token_limit(tokenizer: Any, model: Any, folder: ModelFolder, wanted: int) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from exabench.core.nouns import Passage, Query, Usage
 from exabench.models.engine import Engine
-from exabench.models.flops import exact, paper, shape_of
+from exabench.models.flops import exact, paper
 from exabench.models.heads import Loaded, Options
 from exabench.models.learner import Learner
 from exabench.models.strategies import STRATEGIES
@@ -34,7 +34,7 @@ class Pointwise:
         **options: Unpack[Options],
     ) -> None:
         self._fields = tuple(options.get("fields", ("title", "text")))
-        self._shape = shape_of(loaded.config)
+        self._shape = loaded.shape
         self._rows = loaded.head.rows
         self.precision = loaded.precision
         self.parameters = loaded.parameters

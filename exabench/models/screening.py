@@ -142,21 +142,18 @@ def screened(folder: str | Path, limits: SizeLimits | None = None) -> Screened:
     Links, devices and pipes are refused, and so are folders in folders.
     """
     folder = Path(folder)
-    files = {}
+    files: dict[str, int] = {}
     with _complaints():
-        todo = [""]
-        count = 0
-        while todo:
-            under = todo.pop()
+        folders = [""]
+        for under in folders:  # which grows meanwhile
             entries = itertools.islice(os.scandir(folder / under), FILES + 1)  # there may be millions
             for entry in sorted(entries, key=lambda entry: entry.name):
-                name = f"{under}/{entry.name}" if under else entry.name
-                count += 1
-                if count > FILES:
+                name = os.path.join(under, entry.name)
+                if len(folders) + len(files) > FILES:
                     raise SubmissionRefused("too-large", f"it holds more than {FILES} files")
                 about = entry.stat(follow_symlinks=False)
                 if stat.S_ISDIR(about.st_mode) and not under:
-                    todo.append(name)
+                    folders.append(name)
                 elif stat.S_ISDIR(about.st_mode):
                     raise _unsafe(_ELSEWHERE, name)
                 elif not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
@@ -413,12 +410,11 @@ def _check_index(value: Any, file: str, present: Mapping[str, int]) -> None:
 
 
 def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
-    todo = [value]
-    while todo:
-        outer = todo.pop()
+    values = [value]
+    for outer in values:  # which grows meanwhile
         if isinstance(outer, dict):
             yield from outer.items()
-        todo.extend(_inside(outer))
+        values.extend(_inside(outer))
 
 
 def _inside(value: Any) -> list[Any]:

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from exabench.core.errors import BadInput
-from exabench.core.files import read_json
 from exabench.core.nouns import Passage, Query, Usage
 from exabench.hub.client import model_folder
 from exabench.models.dual_encoder import DualEncoder, TextVectors, similarity_of_pairs
 from exabench.models.flops import exact, paper
-from exabench.models.heads import POOLINGS, Compared, Loaded, checked_shape, pad_of
+from exabench.models.heads import POOLINGS, Compared, Loaded, pad_of, read_shape
 from exabench.models.learner import Learner
 from exabench.models.loading import INT8, device_of
 from exabench.models.strategies import STRATEGIES
@@ -54,8 +53,7 @@ class BiEncoder:
     ) -> None:
         folder = model_folder(model, revision, lock)
         self._fields = tuple(fields)
-        self._config = read_json(folder.path / "config.json")
-        self._shape = checked_shape(self._config, folder, ("encoder", "decoder"), "a BERT")
+        self._shape = read_shape(folder, ("encoder", "decoder"), "a BERT")
         default = "cpu" if precision == INT8 else ""  # int8 layers run on a CPU alone
         self._device = device_of(devices[0] if devices else default)
         encoder = DualEncoder(
@@ -136,7 +134,7 @@ class BiEncoder:
         pad = pad_of(encoder.tokenizer, model)
         head = Compared(model, limit, pad, pooling=pooling.pooling_mode, normal=is_normal)
         devices = (str(self._device),)
-        loaded = Loaded(encoder.folder, encoder.tokenizer, head, self._config, self.parameters, self.precision, devices)
+        loaded = Loaded(encoder.folder, encoder.tokenizer, head, self._shape, self.parameters, self.precision, devices)
         sides = Sides(encoder.prompts, encoder.tokenizer)
         return Learner(loaded, sides, STRATEGIES["logit"](), (0,), max_length=limit, fields=self._fields)
 

@@ -80,6 +80,7 @@ def paired_test(a: Sequence[np.ndarray], b: Sequence[np.ndarray], test: str = "t
         p = float(p_values[0])
         interval = (observed - float(reach[0]), observed + float(reach[0]))
     else:
+        # In blocks: all sign flips at once would not fit into memory.
         rng = np.random.default_rng(SEED)
         extreme = 1  # the observed labelling is one of them
         for count in _blocks(len(terms)):
@@ -121,6 +122,7 @@ def holm(p_values: Sequence[float], families: Sequence[Hashable] | None = None) 
         places[families[place] if families else ""].append(place)
     adjusted = np.empty(len(given))
     for family in places.values():
+        # Smallest p first, times the number of hypotheses that are left; never below the one before.
         order = np.array(family)[np.argsort(given[family], kind="stable")]
         steps = np.arange(len(order), 0, -1) * given[order]
         adjusted[order] = np.maximum.accumulate(np.minimum(1.0, steps))
@@ -179,6 +181,7 @@ def mean_intervals(systems: Sequence[Sequence[np.ndarray]]) -> list[tuple[float,
         tasks = len(block[0])
         means = np.zeros((len(block), RESAMPLES))
         for task in range(tasks):
+            # Whole numbers: their sums are exact in any order.
             columns = np.rint(np.stack([system[task] for system in block], axis=1) * _STEPS)
             size = len(columns)
             if size:
@@ -196,6 +199,7 @@ def _student(differences: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarra
     """
     from scipy.special import stdtr, stdtrit  # a third of what a small board takes to build
 
+    # Each task weighs the same, whatever its number of queries.
     tasks = np.split(differences, np.cumsum(lengths)[:-1], axis=1)
     means = np.mean([task.mean(axis=1) for task in tasks], axis=0)
     variance = np.zeros(len(differences))

@@ -126,8 +126,8 @@ def first_rows(release: Release, folder: Path, name: str) -> Values:
 class Overlap:
     """A table of a dataset against a task: rows that share something, of how many, and how many share what.
 
-    `rows` is None where nobody looked, 0 where the report names no overlap with this task. `page` is the dataset's,
-    or that of the model which was trained on a release that the board does not hold.
+    `rows` is None where overlap was not measured, 0 where the report names no overlap with this task. `page` is the
+    dataset's, or that of the model which was trained on a release that the board does not hold.
     """
 
     name: str

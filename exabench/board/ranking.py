@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -164,8 +164,7 @@ class TrainingTable:
         return self.release is not None and self.release.content == self.told["content"]
 
 
-@dataclass(frozen=True)
-class QueryChange:
+class QueryChange(NamedTuple):
     """One query: the value of the submission, that of the first stage before it, and by how much it is higher."""
 
     query: str
@@ -466,7 +465,11 @@ def _rank_rows(
             parts.append(part)
             if len(part) == len(members(t)) and not any(summary.missing for summary in part):
                 values[t.name] = mean(summary.value for summary in part)
-                arrays.append(_values_of_task(part))
+                array = part[0].values
+                if len(part) > 1:  # weighted so that the mean of all is the mean of the members' means
+                    total = sum(len(summary.values) for summary in part)
+                    array = np.concatenate([one.values * (total / (len(part) * len(one.values))) for one in part])
+                arrays.append(array)
         # Sorted, so that a row does not depend on the order in which results were found.
         results = tuple(by_task[name] for name in sorted(by_task))
         is_whole = len(values) == len(tasks) and bool(tasks)
@@ -504,15 +507,6 @@ def _rank_rows(
         gain = None if row.mean is None or before is None else row.mean - before
         rows[place] = replace(row, interval=intervals[place], group=groups[place], gain=gain)
     return tuple(rows)
-
-
-def _values_of_task(part: Sequence[ResultSummary]) -> np.ndarray:
-    """Headline values on a task; those of several members are weighted so that their mean is the mean of means."""
-    if len(part) == 1:
-        return part[0].values
-    # A value of a member counts the more, the fewer queries the member has.
-    total = sum(len(summary.values) for summary in part)
-    return np.concatenate([summary.values * (total / (len(part) * len(summary.values))) for summary in part])
 
 
 def _rank_groups(summaries: Sequence[ResultSummary], systems: Sequence[Sequence[np.ndarray]]) -> list[int]:

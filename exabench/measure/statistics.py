@@ -9,7 +9,6 @@ Significance Testing in Information Retrieval: An Empirical Analysis of Type I, 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -116,17 +115,18 @@ def holm(p_values: Sequence[float], families: Sequence[Hashable] | None = None) 
 
     `families` names the family of each; only p-values of one family are corrected together.
     """
-    given = np.asarray(p_values, np.float64)
-    places: dict[Hashable, list[int]] = defaultdict(list)
-    for place in range(len(given)):
-        places[families[place] if families else ""].append(place)
-    adjusted = np.empty(len(given))
-    for family in places.values():
+    by_family: dict[Hashable, list[int]] = {}
+    for place in range(len(p_values)):
+        by_family.setdefault(families[place] if families else "", []).append(place)
+    adjusted = [0.0] * len(p_values)
+    for places in by_family.values():
         # Smallest p first, times the number of hypotheses that are left; never below the one before.
-        order = np.array(family)[np.argsort(given[family], kind="stable")]
-        steps = np.arange(len(order), 0, -1) * given[order]
-        adjusted[order] = np.maximum.accumulate(np.minimum(1.0, steps))
-    return [float(p) for p in adjusted]
+        places.sort(key=lambda place: p_values[place])
+        lowest = 0.0
+        for rank, place in enumerate(places):
+            lowest = max(lowest, min(1.0, (len(places) - rank) * p_values[place]))
+            adjusted[place] = lowest
+    return adjusted
 
 
 def rank_groups(systems: Sequence[Sequence[np.ndarray]], families: Sequence[Hashable] | None = None) -> list[int]:

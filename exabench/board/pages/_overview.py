@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -206,8 +205,7 @@ def shade(difference: float | None) -> str:
     return f"{direction}{step}" if step else "level"
 
 
-@dataclass(frozen=True)
-class CostMeasure:
+class CostMeasure(NamedTuple):
     """One way to say what a line cost."""
 
     key: str

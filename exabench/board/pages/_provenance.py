@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -113,8 +112,7 @@ def changes_json(board: Board) -> bytes:
     return json_text(clean_texts(values)).encode("utf-8", "replace")
 
 
-@dataclass(frozen=True)
-class News:
+class News(NamedTuple):
     """One entry: a submission's results, or what became of its numbers on a day. `key` is its id."""
 
     date: str

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from html import escape
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -17,8 +17,7 @@ GROUP, SIGN, LABEL = 94, 6.7, 24  # a candidate list in a panel: units wide at l
 VALUE = "Mean nDCG@10 x 100"  # the vertical axis of a frontier
 
 
-@dataclass(frozen=True)
-class ListScores:
+class ListScores(NamedTuple):
     """The column of a candidate list in a panel: its own score, its ceiling, and those who reranked it."""
 
     label: str
@@ -28,8 +27,7 @@ class ListScores:
     values: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """One line of a ladder: from the first stage over the submission to the ceiling."""
 
     label: str
@@ -40,8 +38,7 @@ class Span:
     ceiling: float
 
 
-@dataclass(frozen=True)
-class CostPoint:
+class CostPoint(NamedTuple):
     """One point of a frontier: what it cost (above 0) and what it got; `best` where nothing cheaper is as good.
 
     `short` is written beside the best, `label` is what the point says of itself.

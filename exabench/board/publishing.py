@@ -98,7 +98,7 @@ class _SitePublication(Publication):
         return "" if self.read(MANIFEST, commit) == self._manifest and self._has_card(commit) else None
 
     def change(self) -> Commit:
-        """What differs from the site before it, by the digests in its manifest."""
+        """The files that differ from the published site, by the digests in its manifest."""
         old = self.old_files()
         files: dict[str, Path | bytes] = {}
         for path, digest in self._digests.items():

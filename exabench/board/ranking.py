@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -164,8 +164,7 @@ class TrainingTable:
         return self.release is not None and self.release.content == self.told["content"]
 
 
-@dataclass(frozen=True)
-class QueryChange:
+class QueryChange(NamedTuple):
     """One query: the value of the submission, that of the first stage before it, and by how much it is higher."""
 
     query: str
@@ -216,6 +215,7 @@ class Board:
         for summary in results:
             result = summary.result
             listed = lists.get((summary.task, summary.candidates))
+            # A result without a frozen list of that name is taken as it is.
             own = (result.candidates.digest, result.measurement.convention.digest, result.qrels_digest)
             if listed and own != (listed.digest, listed.convention_digest, listed.qrels_digest):
                 unlike.add(summary.digest)
@@ -227,6 +227,7 @@ class Board:
             if not is_bound and summary.digest not in unlike:
                 competing[summary.digest] = summary
 
+        # The views of the board in their order, then all tasks: `Board.rows` takes the last.
         rankings: dict[str, Ranking] = {}
         for title, names in {**settings.get("views", {}), ALL: settings["tasks"]}.items():
             slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "view"
@@ -235,6 +236,7 @@ class Board:
             chosen = tuple(task(name) for name in expand(names))
             rankings[slug] = Ranking(title, slug, chosen, _rank_rows(chosen, submissions, competing.values()))
 
+        # Task pages also list bounds and results that are not alike, without a group.
         by_task = group_by(counted, lambda one: one.task)
         entries: dict[str, tuple[Entry, ...]] = {name: () for t in tasks for name in members(t)}
         for name in entries:
@@ -291,7 +293,7 @@ class Board:
         return [one for one in self.submissions.values() if one.withdrawn]
 
     @cached_property
-    def shown(self) -> list[ResultSummary]:
+    def shown_results(self) -> list[ResultSummary]:
         """The results that have pages (on the board's tasks, by filed submissions) by submission, task, candidates."""
         shown = [one for one in self.results if one.submission in self.submissions and one.task in self.entries]
         return sorted(shown, key=lambda one: (one.submission, one.task, one.candidates))
@@ -299,12 +301,12 @@ class Board:
     @cached_property
     def by_submission(self) -> Mapping[str, list[ResultSummary]]:
         """The results with pages of each filed submission."""
-        shown = group_by(self.shown, lambda one: one.submission)
+        shown = group_by(self.shown_results, lambda one: one.submission)
         return {slug: shown.get(slug, []) for slug in self.submissions}
 
     @cached_property
     def single_tasks(self) -> list[Task]:
-        """The board's tasks with judgements of their own: members stand for the task they belong to."""
+        """The board's tasks that have judgements; one that is the mean of several is replaced by its members."""
         return [task(name) for name in dict.fromkeys(name for t in self.tasks for name in members(t))]
 
     @cached_property
@@ -364,6 +366,7 @@ class Board:
         before = self.first_stage(summary)
         if before:
             return paired_test([summary.values], [before.values])
+        # The queries of the first stage are not here, so the test cannot be computed again.
         stored = dict(summary.result.gain)
         if "t_test" in stored:  # version 0.1 stored the p of two tests
             stored["p"] = stored.pop("t_test")
@@ -387,7 +390,7 @@ def group_by(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, lis
 
 
 def members(t: Task) -> tuple[str, ...]:
-    """The tasks with judgements of their own that a task stands for: itself, or those it is the mean of."""
+    """The names of the tasks with judgements behind a task: itself, or those it is the mean of."""
     return t.members or (t.name,)
 
 
@@ -410,6 +413,7 @@ def _read_results(ledger: Ledger) -> list[ResultSummary]:
     files = ledger.result_files()
     processes = worker_count(len(files), _FEWEST_FILES)
     by_file: dict[Path, ResultSummary] = {}
+    # Thousands of results have the same queries: one copy of the ids is kept.
     shared: dict[tuple[str, ...], tuple[str, ...]] = {}
     for summary in map_unordered(_read_result, files, processes, chunk=_FILES_AT_ONCE):
         queries = shared.setdefault(summary.queries, summary.queries)
@@ -451,8 +455,7 @@ def _rank_rows(
         if summary.task in wanted:
             by_line.setdefault((summary.submission, summary.candidates), {})[summary.task] = summary
 
-    complete: list[tuple[Row, list[np.ndarray]]] = []
-    incomplete: list[Row] = []
+    lines = []
     for (slug, candidates), by_task in by_line.items():
         values: dict[str, float] = {}
         parts = []
@@ -462,7 +465,12 @@ def _rank_rows(
             parts.append(part)
             if len(part) == len(members(t)) and not any(summary.missing for summary in part):
                 values[t.name] = mean(summary.value for summary in part)
-                arrays.append(_values_of_task(part))
+                array = part[0].values
+                if len(part) > 1:  # weighted so that the mean of all is the mean of the members' means
+                    total = sum(len(summary.values) for summary in part)
+                    array = np.concatenate([one.values * (total / (len(part) * len(one.values))) for one in part])
+                arrays.append(array)
+        # Sorted, so that a row does not depend on the order in which results were found.
         results = tuple(by_task[name] for name in sorted(by_task))
         is_whole = len(values) == len(tasks) and bool(tasks)
         row = Row(
@@ -476,15 +484,15 @@ def _rank_rows(
             mean=mean(values.values()) if is_whole else None,
             spent=_cost_summary(submissions[slug], parts, is_whole),
         )
-        if is_whole:
-            complete.append((row, arrays))
-        else:
-            incomplete.append(row)
-    complete.sort(key=lambda one: (-(one[0].mean or 0), one[0].submission.name, one[0].candidates))
-    incomplete.sort(key=lambda row: (-row.finished, row.submission.name, row.candidates))
+        best_first = (not is_whole, -len(values) if row.mean is None else -row.mean, row.submission.name, candidates)
+        lines.append((best_first, row, arrays))
+    lines.sort(key=lambda line: line[0])
+    rows = [row for _, row, _ in lines]
 
-    systems = [arrays for _, arrays in complete]
-    groups = _rank_groups([row.results[0] for row, _ in complete], systems)
+    # Only rows with a mean are ranked; they come first.
+    complete = [row for row in rows if row.mean is not None]
+    systems = [arrays for _, row, arrays in lines if row.mean is not None]
+    groups = _rank_groups([row.results[0] for row in complete], systems)
     starts = range(0, len(systems), _INTERVALS_AT_ONCE)
     blocks = map_unordered(
         lambda start: (start, mean_intervals(systems[start : start + _INTERVALS_AT_ONCE])),
@@ -492,21 +500,13 @@ def _rank_rows(
         worker_count(len(starts), 3),
     )
     intervals = [interval for _, block in sorted(blocks) for interval in block]
-    first_stages = {row.candidates: row.mean for row, _ in complete if row.is_first_stage}
-    ranked = []
-    for (row, _), interval, group in zip(complete, intervals, groups, strict=True):
+    # What a row gains is over the first stage of its own candidates.
+    first_stages = {row.candidates: row.mean for row in complete if row.is_first_stage}
+    for place, row in enumerate(complete):
         before = first_stages.get(row.candidates)
         gain = None if row.mean is None or before is None else row.mean - before
-        ranked.append(replace(row, interval=interval, group=group, gain=gain))
-    return (*ranked, *incomplete)
-
-
-def _values_of_task(part: Sequence[ResultSummary]) -> np.ndarray:
-    """Headline values on a task; those of several members are weighted so that their mean is the mean of means."""
-    if len(part) == 1:
-        return part[0].values
-    total = sum(len(summary.values) for summary in part)
-    return np.concatenate([summary.values * (total / (len(part) * len(summary.values))) for summary in part])
+        rows[place] = replace(row, interval=intervals[place], group=groups[place], gain=gain)
+    return tuple(rows)
 
 
 def _rank_groups(summaries: Sequence[ResultSummary], systems: Sequence[Sequence[np.ndarray]]) -> list[int]:

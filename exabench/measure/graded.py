@@ -56,6 +56,7 @@ def grade(qrels: Qrels, run: Run, *, threshold: int, depth: int | None = None) -
     query, rank, row = cells(run, query_ids, depth)
     grades = np.full((len(rows), int(rank.max(initial=-1)) + 1), UNJUDGED, np.int32)
     if len(judged) and len(row):
+        # A judgement's key is its query and the number of its passage id, so that one search finds all.
         codes = names.dictionary_encode()
         width = len(codes.dictionary)
         keys = judged * width + codes.indices.to_numpy()

@@ -50,10 +50,11 @@ def measure(
 
     A query that the run does not answer has the value 0. `threshold` is the lowest relevant grade.
     """
+    # Ranks below the deepest cutoff change no value, and need not be graded.
     names = [MetricName.parse(text) for text in metrics]
     depth: int | None = 0
     for name in names:
-        depth = max(depth, name.k) if depth is not None and name.k else None  # None: a metric reads whole rankings
+        depth = max(depth, name.k) if depth is not None and name.k else None
     graded = grade(qrels, run, threshold=threshold, depth=depth)
     return graded.query_ids, {str(name): name.values(graded) for name in names}
 

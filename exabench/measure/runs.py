@@ -21,7 +21,7 @@ from exabench.core.nouns import Run
 
 _COLUMNS = ("query", "q0", "passage", "rank", "score", "tag")
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_PIECE = 1 << 17
+_PIECE = 1 << 17  # bytes that are looked at together: they stay in a cache of the processor
 _CONTROL = re.compile(rb"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 BAD_ID = "an id may not be empty nor hold blanks or control characters"
@@ -47,7 +47,7 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
         queries = table.column("query").unify_dictionaries().combine_chunks()
         passages, scores = (table.column(name).combine_chunks() for name in ("passage", "score"))
         scores = np.from_dlpack(scores)  # to_numpy would import pandas, which takes longer than to read most runs
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is told with its line below
             finite = np.isfinite(scores.astype(np.float32)).all()
         if finite and not _may_hold_duplicates(queries, passages):
             return _rank(name, queries, passages, scores)
@@ -129,6 +129,7 @@ def _order(query: np.ndarray, scores: np.ndarray, passages: pa.StringArray) -> n
         return order
     tied = np.flatnonzero(np.concatenate([[False], equal]) | np.concatenate([equal, [False]]))
     rows = order[tied]
+    # Arrow ranks the ids as strings; ranking few is cheap.
     by_name = np.from_dlpack(pc.rank(passages.take(_rows(rows)), sort_keys="ascending", tiebreaker="dense"))
     order[tied] = rows[np.lexsort((-by_name.astype(np.int64), key[rows]))]
     return order
@@ -166,7 +167,7 @@ def _hashes(words: np.ndarray, starts: np.ndarray, query: np.ndarray) -> np.ndar
 
 def _repeats(keys: np.ndarray) -> bool:
     """Does any of these well-mixed 64-bit keys stand twice? Linear: each is compared with the last of its bucket."""
-    buckets = np.empty(1 << 22, np.int32)
+    buckets = np.empty(1 << 22, np.int32)  # the 22 highest bits of a key name its bucket; it need not be cleared
     while len(keys) > 1:
         rows = np.arange(len(keys), dtype=np.int32)
         bucket = (keys >> np.uint64(42)).astype(np.int64)
@@ -241,12 +242,12 @@ def completed(run: Run, candidates: Run) -> tuple[Run, int]:
     for query_id in run.query_ids:
         known = candidates.ranking(query_id)
         given = run.ranking(query_id)
-        strangers = set(given).difference(known)
-        if strangers:
+        foreign = set(given).difference(known)
+        if foreign:
             raise BadInput(
                 f"run {run.name!r} ranks a passage for query {query_id!r} that is not among the candidates "
                 f"{candidates.name!r}; rerank only what the candidates hold",
-                id=min(strangers),
+                id=min(foreign),
             )
         answered = set(given)
         left_out = [passage_id for passage_id in known if passage_id not in answered]
@@ -289,6 +290,7 @@ def _is_tidy(data: bytes) -> bool:
         pairs += int(np.count_nonzero(np.maximum(piece[1:], piece[:-1]) <= 32))
         low += int(np.count_nonzero(piece[:_PIECE] < 32))
         ends += int(np.count_nonzero(piece[:_PIECE] == 10))
+    # Each count only where the one before leaves something to explain.
     tabs = data.count(b"\t") if low > ends else 0
     returns = data.count(b"\r\n") if low > ends + tabs else 0
     plain = low == ends + tabs + returns and pairs == returns and b"\x7f" not in data

@@ -9,7 +9,6 @@ Significance Testing in Information Retrieval: An Empirical Analysis of Type I, 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -80,6 +79,7 @@ def paired_test(a: Sequence[np.ndarray], b: Sequence[np.ndarray], test: str = "t
         p = float(p_values[0])
         interval = (observed - float(reach[0]), observed + float(reach[0]))
     else:
+        # In blocks: all sign flips at once would not fit into memory.
         rng = np.random.default_rng(SEED)
         extreme = 1  # the observed labelling is one of them
         for count in _blocks(len(terms)):
@@ -115,16 +115,18 @@ def holm(p_values: Sequence[float], families: Sequence[Hashable] | None = None) 
 
     `families` names the family of each; only p-values of one family are corrected together.
     """
-    given = np.asarray(p_values, np.float64)
-    places: dict[Hashable, list[int]] = defaultdict(list)
-    for place in range(len(given)):
-        places[families[place] if families else ""].append(place)
-    adjusted = np.empty(len(given))
-    for family in places.values():
-        order = np.array(family)[np.argsort(given[family], kind="stable")]
-        steps = np.arange(len(order), 0, -1) * given[order]
-        adjusted[order] = np.maximum.accumulate(np.minimum(1.0, steps))
-    return [float(p) for p in adjusted]
+    by_family: dict[Hashable, list[int]] = {}
+    for place in range(len(p_values)):
+        by_family.setdefault(families[place] if families else "", []).append(place)
+    adjusted = [0.0] * len(p_values)
+    for places in by_family.values():
+        # Smallest p first, times the number of hypotheses that are left; never below the one before.
+        places.sort(key=lambda place: p_values[place])
+        lowest = 0.0
+        for rank, place in enumerate(places):
+            lowest = max(lowest, min(1.0, (len(places) - rank) * p_values[place]))
+            adjusted[place] = lowest
+    return adjusted
 
 
 def rank_groups(systems: Sequence[Sequence[np.ndarray]], families: Sequence[Hashable] | None = None) -> list[int]:
@@ -179,6 +181,7 @@ def mean_intervals(systems: Sequence[Sequence[np.ndarray]]) -> list[tuple[float,
         tasks = len(block[0])
         means = np.zeros((len(block), RESAMPLES))
         for task in range(tasks):
+            # Whole numbers: their sums are exact in any order.
             columns = np.rint(np.stack([system[task] for system in block], axis=1) * _STEPS)
             size = len(columns)
             if size:
@@ -196,6 +199,7 @@ def _student(differences: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarra
     """
     from scipy.special import stdtr, stdtrit  # a third of what a small board takes to build
 
+    # Each task weighs the same, whatever its number of queries.
     tasks = np.split(differences, np.cumsum(lengths)[:-1], axis=1)
     means = np.mean([task.mean(axis=1) for task in tasks], axis=0)
     variance = np.zeros(len(differences))

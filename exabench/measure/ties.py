@@ -1,4 +1,4 @@
-"""What a run's ties are worth: how many there are, and the best and worst value they allow."""
+"""Ties of a run: their share, and the best and worst value of a metric that they allow."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ def render(board: Board, to: str | Path, *, progress: Progress = silent, process
 
     The same board gives the same bytes, however many `processes` make them (0: as many as are worth it). Files that
     stay the same are not touched, nor are those that no build wrote. Everything is made before the first file changes,
-    and each changes at once: what was there can be read until then, whatever ends the build. Raises BadInput, for a
-    folder of somebody else's too, and CannotWrite.
+    and each changes at once: what was there can be read until then, whatever ends the build. Raises BadInput,
+    also for a folder that another program fills, and CannotWrite.
     """
     to = Path(to)
     with only_writer(to, sweep=False):  # no file of a site is written in its place
@@ -71,12 +71,14 @@ def _compare_site(
 
     Files that differ are written into `staging`.
     """
+    # Long pages first, so that no process begins one when the others are done.
     whole = [page for module in _WHOLE for page in module.pages(board)]
     small = list(_results.pages(board))
     pages = [*whole, *small]
     batches = [[page] for page in whole]
     batches += [small[start : start + _TOGETHER] for start in range(0, len(small), _TOGETHER)]
 
+    # Before any page is made: another program's folder, or a link out of this one, ends the build.
     old = _files_of_last_build(to)
     for parent in sorted({page.path.rpartition("/")[0] for page in pages}):
         for folder in (to / parent, *(to / parent).parents):
@@ -85,7 +87,7 @@ def _compare_site(
             if folder.is_symlink():
                 raise BadInput("is a link, which could lead out of the site; remove it", file=folder)
 
-    # Nothing that somebody sent can act in a template: every value is made harmless, and then escaped.
+    # Submissions are not trusted: every value that a template shows is cleaned and then escaped.
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -105,12 +107,12 @@ def _compare_site(
         # Where readers start: the pages at the top of the site and each folder's index.
         paths={path for path in html if "/" not in path or path.endswith("/index.html")},
         # Of a page that shows no result; the others have their own.
-        stamp=("", stamp(board.shown)[1]),
+        stamp=("", stamp(board.shown_results)[1]),
     )
     for name in sorted({page.template for page in pages} - {""}):
         templates.get_template(name)  # compiled here once, for all processes
 
-    def keep(path: str, data: bytes) -> tuple[str, str, bool]:
+    def stage(path: str, data: bytes) -> tuple[str, str, bool]:
         file = to / path
         same = file.is_file() and not file.is_symlink() and file.stat().st_size == len(data)
         same = same and file.read_bytes() == data
@@ -122,26 +124,27 @@ def _compare_site(
         return path, digest_of(data), same
 
     def make(batch: Sequence[Page]) -> list[tuple[str, str, bool]]:
-        kept = []
+        staged = []
         for page in batch:
             made = page.make()
             if not isinstance(made, bytes):
                 root = "../" * page.path.count("/")
                 made = templates.get_template(page.template).render(path=page.path, root=root, **made).encode()
-            kept.append(keep(page.path, made))
-        return kept
+            staged.append(stage(page.path, made))
+        return staged
 
     digests: dict[str, str] = {}
     changed = []
-    for kept in map_unordered(make, batches, processes or worker_count(len(batches), _FEWEST)):
-        for path, digest, same in kept:
+    for staged in map_unordered(make, batches, processes or worker_count(len(batches), _FEWEST)):
+        for path, digest, same in staged:
             digests[path] = digest
             if not same:
                 changed.append(path)
             progress(len(digests), len(pages), path)
-    _, _, same = keep(MANIFEST, json_text({"files": digests, "format": FORMAT}).encode())
+    _, _, same = stage(MANIFEST, json_text({"files": digests, "format": FORMAT}).encode())
     if not same:
         changed.append(MANIFEST)
+    # Files that no build wrote are not in the old list, and stay.
     gone = [path for path in old.keys() - digests.keys() if (to / path).is_file()]
     return sorted(changed), sorted(gone)
 
@@ -166,6 +169,7 @@ def _put_in_place(staging: Path, to: Path, changed: Sequence[str], gone: Sequenc
     if not to.is_dir() or not any(to.iterdir()):
         os.replace(staging, to)
         return
+    # The site is there already: each file changes at once.
     for path in changed:
         (to / path).parent.mkdir(parents=True, exist_ok=True)
         os.replace(staging / path, to / path)

@@ -30,7 +30,8 @@ def pages(board: Board) -> Iterator[Page]:
     for name, entries in board.entries.items():
         values = [(one.result.submission, one.result.candidates, one.result.value, one.group) for one in entries]
         yield _groups(f"task.{name}", values)
-    first = {queries_data(summary): summary for summary in reversed(board.shown)}
+    # Reversed, so that the first result over a list stands for all of them.
+    first = {queries_data(summary): summary for summary in reversed(board.shown_results)}
     for path, summary in sorted(first.items()):
         queries = {"of": [summary.task, summary.candidates], "ids": summary.queries}
         yield Page(path, partial(script, "queries", queries))
@@ -43,7 +44,8 @@ def lines_script(board: Board) -> bytes:
     """
     sets: dict[tuple[str, ...], int] = {}
     lines = []
-    for (slug, candidates), summaries in group_by(board.shown, lambda one: (one.submission, one.candidates)).items():
+    by_line = group_by(board.shown_results, lambda one: (one.submission, one.candidates))
+    for (slug, candidates), summaries in by_line.items():
         names = tuple(summary.task for summary in summaries)
         submission = board.submissions[slug]
         name = submission.name
@@ -77,6 +79,7 @@ def _groups(key: str, lines: Iterable[tuple[str, str, float | None, int | None]]
 def vector_script(summary: ResultSummary) -> bytes:
     """The headline values of a result, query by query, with what they must share with those they are compared to."""
     result = summary.result
+    # The browser compares two results only where all of these are the same.
     shared = {
         "candidates": result.candidates.digest,
         "qrels": result.qrels_digest,

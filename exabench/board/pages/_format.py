@@ -1,4 +1,4 @@
-"""How values read on a page: numbers, p-values, digests, and text from strangers made harmless."""
+"""Values as text for pages: numbers, p-values, training data, and texts of submissions made harmless."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def clean_texts(value: Any) -> Any:
 
 
 def harmless(value: Any) -> Any:
-    """What every template expression passes through before it is escaped."""
+    """Clean a value of a template expression, before it is escaped."""
     return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -73,7 +73,7 @@ def signed_span(bounds: Iterable[float]) -> str:
 
 
 def p_value(value: float) -> str:
-    """A p-value with three decimals, or the bound below which nobody reads them."""
+    """A p-value with three decimals, or the bound below which they say no more."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -121,6 +120,7 @@ def columns_script(board: Board, ranking: Ranking) -> bytes:
             "family": sent.family,
             "why": row.spent.why,
         }
+        # By column: a key is written once, not once for each line.
         for key, value in record.items():
             columns.setdefault(key, []).append(short(value) if isinstance(value, float) else value)
     return script(
@@ -152,6 +152,7 @@ def _figure(ranking: Ranking) -> Markup:
     by_list = group_by(ranking.rows, lambda row: row.candidates)
     drawn = []
     for t in ranking.tasks:
+        # One panel for each task, one column in it for each candidate list.
         lists = []
         for _, rows in sorted(by_list.items()):
             finished = [row for row in rows if t.name in row.values]
@@ -179,6 +180,7 @@ def heat(board: Board, ranking: Ranking) -> Values:
         before = first_stages.get(row.candidates, {})
         cells = []
         for t, met in zip(ranking.tasks, exposure(board, ranking.tasks, row.submission), strict=True):
+            # Without both values there is nothing to hold a dagger either.
             cell: tuple[float | None, str] = (None, "")
             if t.name in row.values and t.name in before:
                 cell = (row.values[t.name] - before[t.name], met)
@@ -203,8 +205,7 @@ def shade(difference: float | None) -> str:
     return f"{direction}{step}" if step else "level"
 
 
-@dataclass(frozen=True)
-class CostMeasure:
+class CostMeasure(NamedTuple):
     """One way to say what a line cost."""
 
     key: str
@@ -232,6 +233,7 @@ def efficiency(ranking: Ranking) -> Values:
         measures.append(CostMeasure(key, title, "seconds per query, median", 1, partial(_seconds, place)))
 
     sections = []
+    # Rows hold a dictionary and cannot be keys: places stand for them.
     fronts: list[list[str]] = [[] for _ in rows]  # the keys of the figures in which a row is on the front
     for measure in measures:
         front = pareto_front(rows, measure.of)
@@ -273,6 +275,7 @@ def pareto_front(rows: Sequence[Row], cost: Callable[[CostSummary], float | None
 
 def _frontier(measure: CostMeasure, rows: Sequence[Row], front: Sequence[int]) -> Markup | None:
     """The figure of a measure, or None where no cost is known in it."""
+    # The front comes first, so that a long list of points loses none of it.
     points = []
     best = set(front)
     for place in (*front, *(place for place in range(len(rows)) if place not in best)):

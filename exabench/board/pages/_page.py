@@ -28,7 +28,7 @@ STATES = {
 
 
 Values: TypeAlias = dict[str, Any]
-"""What fills a template."""
+"""The variables of a template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def compact_json(value: Any, sort_keys: bool = False) -> str:
 
 
 def script(function: str, *values: Any) -> bytes:
-    """A script of one call, `exabench.<function>(values)`. Texts of strangers are made harmless."""
+    """A script of one call, `exabench.<function>(values)`. Texts are made harmless."""
     return f"exabench.{function}({compact_json(clean_texts(values))[1:-1]});\n".encode()
 
 
@@ -77,8 +77,8 @@ def _place(pattern: str, *names: str) -> str:
     return path
 
 
-def _named(pattern: str) -> Callable[..., str]:
-    """Makes the path of something from its names."""
+def _path_by_names(pattern: str) -> Callable[..., str]:
+    """A function from names to the path of a page."""
 
     def place(*names: str) -> str:
         if names[0].lower() == "index":
@@ -88,32 +88,32 @@ def _named(pattern: str) -> Callable[..., str]:
     return place
 
 
-def _ranked(front: str, pattern: str) -> Callable[[Board, Ranking], str]:
-    """Makes the path of a ranking's page; the board's first ranking has the one at the front."""
+def _path_by_ranking(front: str, pattern: str) -> Callable[[Board, Ranking], str]:
+    """A function from a ranking to the path of its page; the board's first ranking has the one at the front."""
     return lambda board, ranking: front if ranking == board.rankings[0] else _place(pattern, ranking.slug)
 
 
-def _of_result(pattern: str) -> Callable[[ResultSummary], str]:
-    """Makes the path of a result's file from its submission, its task and its candidate list."""
+def _path_by_result(pattern: str) -> Callable[[ResultSummary], str]:
+    """A function from a result to the path of a file, by its submission, its task and its candidate list."""
     return lambda summary: _place(pattern, summary.submission, summary.task, summary.candidates)
 
 
-ranking_page = _ranked("index.html", "views/{}.html")
-heat_page = _ranked("heat.html", "heat/{}.html")
-efficiency_page = _ranked("efficiency.html", "efficiency/{}.html")
-submission_page = _named("submissions/{}.html")
-task_page = _named("tasks/{}.html")
-reported_page = _named("reported/{}.html")
-dataset_page = _named("datasets/{}.html")
-rows_page = _named("datasets/{}/rows-{}.html")
-model_page = _named("models/{}.html")
-model_file = _named("models/{}/{}")
-result_page = _of_result("results/{}/{}.{}.html")
-result_data = _of_result("data/results/{}/{}.{}.json")
-vector_data = _of_result("data/queries/{}/{}.{}.js")
-queries_data = _of_result("data/queries/{1}.{2}.js")  # of every result over a candidate list
-ranking_data = _of_result("data/rankings/{}/{}.{}.js")
-list_data = _of_result("data/rankings/{1}.{2}")
+ranking_page = _path_by_ranking("index.html", "views/{}.html")
+heat_page = _path_by_ranking("heat.html", "heat/{}.html")
+efficiency_page = _path_by_ranking("efficiency.html", "efficiency/{}.html")
+submission_page = _path_by_names("submissions/{}.html")
+task_page = _path_by_names("tasks/{}.html")
+reported_page = _path_by_names("reported/{}.html")
+dataset_page = _path_by_names("datasets/{}.html")
+rows_page = _path_by_names("datasets/{}/rows-{}.html")
+model_page = _path_by_names("models/{}.html")
+model_file = _path_by_names("models/{}/{}")
+result_page = _path_by_result("results/{}/{}.{}.html")
+result_data = _path_by_result("data/results/{}/{}.{}.json")
+vector_data = _path_by_result("data/queries/{}/{}.{}.js")
+queries_data = _path_by_result("data/queries/{1}.{2}.js")  # of every result over a candidate list
+ranking_data = _path_by_result("data/rankings/{}/{}.{}.js")
+list_data = _path_by_result("data/rankings/{1}.{2}")
 
 
 def owner_page(owner: str) -> str:

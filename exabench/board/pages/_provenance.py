@@ -1,10 +1,9 @@
-"""The pages that vouch for all others and explain them: verify, changes and their feed, submit, about; static files."""
+"""Pages on where the numbers come from: verify, changes and their feed, submit, about; and static files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -70,6 +69,7 @@ def list_inputs(board: Board) -> list[Input]:
         shared.append(("texts of candidates", ledger.shown_file(one.task, one.name)))
     shared += [("dataset", ledger.datasets / release.name / MANIFEST) for release in board.datasets]
     shared += [("reported elsewhere", file) for file in ledger.reported_files()]
+    # Tables and logs are optional.
     for kind, file in shared:
         if file.is_file():
             add(kind, file, file_digest(file))
@@ -93,12 +93,14 @@ def files_json(board: Board) -> bytes:
 
 
 def verify(board: Board) -> Values:
-    """What `exabench bench verify` checks, and the digests that it checks against."""
+    """The files that `exabench bench verify` checks, with their digests."""
     inputs = list_inputs(board)
     return {
         "files": inputs[:WRITTEN],
         "total": len(inputs),
-        "example": next((one for one in board.shown if board.submissions[one.submission].kind != "model"), None),
+        "example": next(
+            (one for one in board.shown_results if board.submissions[one.submission].kind != "model"), None
+        ),
     }
 
 
@@ -110,8 +112,7 @@ def changes_json(board: Board) -> bytes:
     return json_text(clean_texts(values)).encode("utf-8", "replace")
 
 
-@dataclass(frozen=True)
-class News:
+class News(NamedTuple):
     """One entry: a submission's results, or what became of its numbers on a day. `key` is its id."""
 
     date: str
@@ -125,8 +126,8 @@ class News:
 def atom(board: Board) -> Values:
     """The feed (Atom, RFC 4287): the newest entries, newest first, those of one day in the order of the slugs.
 
-    Its ids lie below the board's address, or are tag URIs (RFC 4151) of its title. A number that came is told with its
-    submission's results; one that changed or went is news of its own.
+    Its ids lie below the board's address, or are tag URIs (RFC 4151) of its title. A number that came is in the entry
+    of its submission; what changed or went has a second entry.
     """
     entries = []
     for slug, submission in board.submissions.items():
@@ -137,11 +138,11 @@ def atom(board: Board) -> Values:
             queries = one.result.measurement.queries
             about = f"first stage {score(one.first_stage)}, {queries} queries, {one.result.state}"
             sentences.append(f"{one.task} over {one.candidates}: {one.headline} {score(one.value)} ({about})")
-        before = [submission.description] if submission.description else []
         date = newest_day(board.by_submission[slug]) or "1970-01-01"
         page = submission_page(slug)
-        entries.append(News(date, page, page, submission.name, _words(before, sentences), "result"))
+        entries.append(News(date, page, page, submission.name, _words(submission.description, sentences), "result"))
 
+    # A number without a value before came with its submission, which has an entry already.
     later = [one for one in board.changes if one.before is not None and one.submission in board.submissions]
     for (date, slug), changes in group_by(later, lambda one: (one.date, one.submission)).items():
         sentences = []
@@ -153,7 +154,8 @@ def atom(board: Board) -> Values:
         number = "1 number" if len(changes) == 1 else f"{count(len(changes))} numbers"
         title = f"{board.submissions[slug].name}: {number} changed"
         key = f"{page}#changed-{date}"
-        entries.append(News(date, key, f"{page}#history", title, _words([], sentences), "change"))
+        entries.append(News(date, key, f"{page}#history", title, _words("", sentences), "change"))
+    # Two sorts, for sorting is stable: by day, and within a day by key.
     entries.sort(key=lambda entry: entry.key)
     entries.sort(key=lambda entry: entry.date, reverse=True)
     entries = entries[:NEWEST]
@@ -166,11 +168,11 @@ def atom(board: Board) -> Values:
     }
 
 
-def _words(before: Sequence[str], sentences: Sequence[str]) -> str:
-    shown = [*before, *sentences[:LISTED]]
+def _words(before: str, sentences: Sequence[str]) -> str:
+    shown = [before, *sentences[:LISTED]]
     if len(sentences) > LISTED:
         shown.append(f"and {count(len(sentences) - LISTED)} more")
-    return ". ".join(shown) + "."
+    return ". ".join(filter(None, shown)) + "."
 
 
 def submit() -> Values:
@@ -209,4 +211,4 @@ model = "acme-large"
 endpoint = "https://api.example.org/v1"
 """,
 }
-"""A file of each kind that somebody may send: what the page shows, and a test holds against the check itself."""
+"""A file of each kind of submission, as the page shows it; a test runs the check of `submit` on them."""

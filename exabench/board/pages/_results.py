@@ -89,7 +89,7 @@ class Lists:
 
     def pages(self) -> Iterator[Page]:
         """The files of every list that a result of the board is over."""
-        over = {(summary.task, summary.candidates): list_data(summary) for summary in self._board.shown}
+        over = {(summary.task, summary.candidates): list_data(summary) for summary in self._board.shown_results}
         for one in self._board.candidates:
             if (one.task, one.name) in over:
                 for part in range(math.ceil(one.queries / AT_ONCE)):
@@ -196,11 +196,23 @@ def result(board: Board, summary: ResultSummary, lists: Lists) -> Values:
     changes = board.query_changes(summary)
     listed = lists.read(summary.task, summary.candidates) if lists.has_run(summary) else None
     submission = board.submissions[summary.submission]
+    figure = None
+    if changes:
+        differences = [change.difference for change in changes]
+        gains = sum(value > 0 for value in differences)
+        losses = sum(value < 0 for value in differences)
+        about = (
+            f"{count(len(changes))} queries, largest gain left: "
+            f"{gains} gain, {losses} lose, {len(changes) - gains - losses} stay. "
+            f"The largest gain is {score(differences[0])}, the largest loss {score(differences[-1])} points. "
+            "The values are in the table below."
+        )
+        figure = bars("bars", differences, about)
     return {
         "score": summary,
         "changes": changes,
         "queries": _rows(summary, changes, listed.places if listed else {}),
-        "bars": _bars(changes) if changes else None,
+        "bars": figure,
         "ranking": listed,
         "at_once": AT_ONCE,
         "identity": identity(summary.result.model),
@@ -227,21 +239,9 @@ def _rows(summary: ResultSummary, changes: Sequence[QueryChange], places: Mappin
     return Markup("\n".join(lines))
 
 
-def _bars(changes: Sequence[QueryChange]) -> Markup:
-    differences = [change.difference for change in changes]
-    gains = sum(value > 0 for value in differences)
-    losses = sum(value < 0 for value in differences)
-    about = (
-        f"{count(len(changes))} queries, largest gain left: "
-        f"{gains} gain, {losses} lose, {len(changes) - gains - losses} stay. "
-        f"The largest gain is {score(differences[0])}, the largest loss {score(differences[-1])} points. "
-        "The values are in the table below."
-    )
-    return bars("bars", differences, about)
-
-
 def identity(model: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a result says of its model, name and revision first, values that are no text as JSON."""
+    """The model of a result as (key, text), name and revision first; values that are no text as JSON."""
+    # These three are how a reader finds the model.
     first = ("name", "model", "revision")
     pairs = []
     for key in (*first, *sorted(set(model) - set(first))):
@@ -258,6 +258,7 @@ def _declared(board: Board, one: Submission, names: Sequence[str] | str) -> list
     """
     if isinstance(names, str):
         return []
+    # A report names the repository, the board the dataset in it.
     repositories = {}
     for table in board.training_tables(one.slug):
         repositories[table.told["repository"]] = table.told["name"]

@@ -33,7 +33,7 @@ def pages(board: Board) -> Iterator[Page]:
 
 
 def single_task(board: Board, one: Task) -> Values:
-    """The page of a task with judgements of its own."""
+    """The page of a task that has judgements."""
     entries = board.entries.get(one.name, ())
     ranked = []
     bounds = []
@@ -102,7 +102,7 @@ def composite_task(board: Board, one: Task) -> Values:
         "members": [task(name) for name in one.members],
         "lines": rows[:WRITTEN],
         "finished": len(rows),
-        "stamp": stamp(summary for summary in board.shown if summary.task in one.members),
+        "stamp": stamp(summary for summary in board.shown_results if summary.task in one.members),
     }
 
 

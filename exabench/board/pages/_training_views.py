@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -122,12 +121,11 @@ def first_rows(release: Release, folder: Path, name: str) -> Values:
     }
 
 
-@dataclass(frozen=True)
-class Overlap:
+class Overlap(NamedTuple):
     """A table of a dataset against a task: rows that share something, of how many, and how many share what.
 
-    `rows` is None where nobody looked, 0 where the report names no overlap with this task. `page` is the dataset's,
-    or that of the model which was trained on a release that the board does not hold.
+    `rows` is None where overlap was not measured, 0 where the report names no overlap with this task. `page` is the
+    dataset's, or that of the model which was trained on a release that the board does not hold.
     """
 
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -46,7 +46,7 @@ def pages(board: Board) -> Iterator[Page]:
 
 def result_records(board: Board) -> list[dict[str, Any]]:
     """Every result as a flat record, all with the same columns; FLOPs and tokens are means per query."""
-    metrics = sorted({name for summary in board.shown for name in summary.result.measurement.metrics})
+    metrics = sorted({name for summary in board.shown_results for name in summary.result.measurement.metrics})
     records = []
     for slug, submission in board.submissions.items():
         for summary, test, corrected in board.tests(slug):
@@ -152,12 +152,16 @@ def board_json(board: Board) -> bytes:
     }
     submissions = [compact_json({slug: asdict(one)})[1:-1] for slug, one in board.submissions.items()]
     rows = [compact_json({**row_record(row), "values": row.values}) for row in board.rows]
-    parts = [
-        f'{compact_json(head, sort_keys=True)[:-1]},"submissions":{{\n{_lines(submissions)}',
-        f'}},"rows":[\n{_lines(rows)}',
-        f'],"results":[\n{_lines(map(compact_json, result_records(board)))}]}}\n',
+    lines = [
+        compact_json(head, sort_keys=True)[:-1] + ',"submissions":{',
+        ",\n".join(submissions),
+        '},"rows":[',
+        ",\n".join(rows),
+        '],"results":[',
+        ",\n".join(map(compact_json, result_records(board))),
+        "]}\n",
     ]
-    return "".join(parts).encode("utf-8", "replace")
+    return "\n".join(lines).encode("utf-8", "replace")
 
 
 def result_json(board: Board, summary: ResultSummary) -> bytes:
@@ -184,10 +188,11 @@ def rows_csv(board: Board) -> bytes:
 
 
 def results_parquet(board: Board) -> bytes:
-    """The results with typed columns, also where nobody knows a value."""
+    """The results with typed columns; a column has its type also where every value is unknown."""
     records = result_records(board)
     table = pa.table({})
     if records:
+        # Metrics are numbers, and so is whatever is not named above.
         types = dict.fromkeys(records[0], pa.float64())
         types |= dict.fromkeys(_TEXTS, pa.string())
         types |= dict.fromkeys(_COUNTS, pa.int64())
@@ -199,10 +204,6 @@ def results_parquet(board: Board) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
-
-
-def _lines(texts: Iterable[str]) -> str:
-    return ",\n".join(texts) + "\n"
 
 
 def _csv(records: list[dict[str, Any]]) -> bytes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from html import escape
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -17,8 +17,7 @@ GROUP, SIGN, LABEL = 94, 6.7, 24  # a candidate list in a panel: units wide at l
 VALUE = "Mean nDCG@10 x 100"  # the vertical axis of a frontier
 
 
-@dataclass(frozen=True)
-class ListScores:
+class ListScores(NamedTuple):
     """The column of a candidate list in a panel: its own score, its ceiling, and those who reranked it."""
 
     label: str
@@ -28,8 +27,7 @@ class ListScores:
     values: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """One line of a ladder: from the first stage over the submission to the ceiling."""
 
     label: str
@@ -40,8 +38,7 @@ class Span:
     ceiling: float
 
 
-@dataclass(frozen=True)
-class CostPoint:
+class CostPoint(NamedTuple):
     """One point of a frontier: what it cost (above 0) and what it got; `best` where nothing cheaper is as good.
 
     `short` is written beside the best, `label` is what the point says of itself.
@@ -85,6 +82,7 @@ def panels(key: str, figures: Sequence[tuple[str, Sequence[ListScores]]], title:
             for kind, value in (("ceiling", one.ceiling), ("first", one.first_stage)):
                 if value is not None:
                     parts.append(_line(kind, f"M{x - 14:.1f} {bottom - tall * value:.1f}h28"))
+            # From the lowest up, so that neighbours in the list are neighbours in the figure.
             for rank, value in enumerate(sorted(one.values)):
                 aside = 6 * ((rank + 1) // 2 % 3)  # neighbours step aside so that none hides another
                 if rank % 2:
@@ -166,6 +164,7 @@ def frontier(
     bottom = 360
     cheap = min(point.cost for point in points) / 1.6  # a factor on both sides, so that nothing sits on the edge
     dear = max(point.cost for point in points) * 1.6
+    # The vertical axis begins and ends at a multiple of five points around all that is drawn.
     values = [value for _, value in levels]
     for point in points:
         values += (point.value, *point.interval)
@@ -244,6 +243,7 @@ def frontier(
 
 def _log_ticks(low: float, high: float) -> list[float]:
     """Powers of ten between the two, with multiples of them where these are few, and not all where they are many."""
+    # Three decades and more have enough with powers of ten.
     digits: Sequence[int] = (1,)
     if high / low < 1000:
         digits = range(1, 10) if high / low < 5 else (1, 2, 5)

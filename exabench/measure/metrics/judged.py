@@ -1,4 +1,4 @@
-"""Judged: the share of the ranked passages within the cutoff that somebody judged."""
+"""Judged: the share of the ranked passages within the cutoff that have a judgement."""
 
 from __future__ import annotations
 

@@ -19,9 +19,9 @@ from exabench.core.nouns import Passage, Prompt, Query, Reply, Task
 from exabench.core.recipe import recipes
 from exabench.core.rows import Item, Pair, Rejected, checked_row
 from exabench.data.builders import BUILDERS
-from exabench.data.builders._exaranker_format import input_text, rows_from_tsv, target_text
+from exabench.data.builders._exaranker_format import input_text, target_text
 from exabench.data.builders.exaranker import Exaranker, explanation_of, fault
-from exabench.data.builders.imported import export
+from exabench.data.builders.imported import export, rows_from_tsv
 from exabench.data.pairs.judged import Judged
 from exabench.parts.assembly import check_part
 from exabench.tasks.collections.beir_folder import BeirFolder

@@ -20,7 +20,7 @@ from exabench.data.queries import QUERIES
 from exabench.data.queries.cropped import Cropped, sentences
 from exabench.data.queries.given import Given
 from exabench.data.queries.llm_queries import LlmQueries
-from exabench.data.sampling import by_turns, draw
+from exabench.data.sampling import draw, interleave
 from exabench.parts.prompting import prompt_file
 from exabench.parts.replies import CachedTeacher, Replies
 from exabench.tasks.catalogue import single_task
@@ -140,8 +140,8 @@ def test_a_sample_is_even() -> None:
 
 
 def test_lists_that_take_turns_have_their_share_of_any_head() -> None:
-    assert by_turns([[1, 2, 3], [], [4, 5]]) == [1, 4, 2, 5, 3]
-    assert by_turns([]) == []
+    assert interleave([[1, 2, 3], [], [4, 5]]) == [1, 4, 2, 5, 3]
+    assert interleave([]) == []
 
 
 # -- cropped ---------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from exabench.core.recipe import read_recipe
 from exabench.core.rows import FAMILIES, Rejected, Row, checked_row
 from exabench.data.auditing import audit
 from exabench.data.builders import BUILDERS
-from exabench.data.builders._first_stages import rankings
+from exabench.data.builders._sources import rankings
 from exabench.data.builders.scored import ScoredBuilder
 from exabench.data.building import KEYS, Sources, build
 from exabench.data.releases import features, read, rows, verify

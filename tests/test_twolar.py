@@ -24,7 +24,7 @@ from exabench.data.builders.imported import PADDING, export, rows_from_jsonl
 from exabench.data.builders.twolar import Twolar, blocks, overlap, recorded_replies
 from exabench.data.queries.cropped import Cropped
 from exabench.data.queries.given import Given
-from exabench.data.sampling import by_turns
+from exabench.data.sampling import interleave
 from exabench.measure.qrels import read_qrels
 from exabench.measure.runs import read_run, run_in_order
 from exabench.parts.prompting import prompt_file
@@ -119,7 +119,7 @@ def test_blocks_are_disjoint_equal_and_hold_every_query(ids: set[str], stages: i
 @given(st.lists(st.lists(st.integers()), max_size=5))
 def test_taking_turns_loses_nothing_and_keeps_each_order(lists: list[list[int]]) -> None:
     tagged = [[(place, one) for one in ones] for place, ones in enumerate(lists)]
-    mixed = by_turns(tagged)
+    mixed = interleave(tagged)
     assert [[one for one in mixed if one[0] == place] for place in range(len(lists))] == tagged
 
 

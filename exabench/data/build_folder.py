@@ -20,12 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from exabench.core.errors import BadInput
+from exabench.core.errors import BadInput, printable
 from exabench.core.files import digest_of, flat, from_json, json_text, lines, read_bytes, read_json, write
 from exabench.core.records import read
-from exabench.core.rows import Item
-
-Line = Mapping[str, Any]
+from exabench.core.rows import Item, Row
 
 
 class WorkFolder:
@@ -50,6 +48,7 @@ class WorkFolder:
             write(self._recipe_lock, json_text(about))
             return
         before = dict(flat(self.description))
+        # Through JSON, so that a tuple equals the list that it was written as.
         now = dict(flat(from_json(json_text(about))))
         differences = []
         for key in sorted(before.keys() | now.keys()):
@@ -63,7 +62,7 @@ class WorkFolder:
     # -- the plan ------------------------------------------------------------------------------------------
 
     def shard_count(self) -> int | None:
-        """How many shards the plan has; None where it is not whole yet."""
+        """The number of shards in the plan; None where it is not whole yet."""
         return len(read_json(self._plan)["shards"]) if self._plan.is_file() else None
 
     def plan(self, items: Iterable[Item], size: int) -> int:
@@ -73,9 +72,9 @@ class WorkFolder:
         source = iter(items)
         while some := list(islice(source, size)):
             keys.extend(_key(item.id) for item in some)
-            text = "".join(_json(asdict(item)) for item in some)
-            write(self._plan_file(len(digests)), text)
-            digests.append(digest_of(text))
+            data = b"".join(_json(asdict(item)) for item in some)
+            write(self._plan_file(len(digests)), data)
+            digests.append(digest_of(data))
 
         found, times = np.unique(np.asarray(keys), return_counts=True)
         twins = set(found[times > 1].tolist())
@@ -85,6 +84,7 @@ class WorkFolder:
                     id = json.loads(line)["id"]
                     if _key(id) in twins:
                         raise BadInput("the builder gives two items of one id; every item needs another", id=id)
+        # Written last: a plan without this file is made anew.
         write(self._plan, json_text({"items": len(keys), "shards": digests}))
         return len(digests)
 
@@ -114,12 +114,12 @@ class WorkFolder:
             file.unlink()
         return None
 
-    def write_shard(self, number: int, lines: Iterable[Line]) -> None:
+    def write_shard(self, number: int, lines: Iterable[Row]) -> None:
         """Keep the rows and rejections of a shard's items."""
-        text = "".join(map(_json, lines))
-        write(self.folder / "shards" / _shard_name(number, text.encode()), text)
+        data = b"".join(map(_json, lines))
+        write(self.folder / "shards" / _shard_name(number, data), data)
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[Row]:
         """The row or rejection of every item, in the order of the plan; one at a time."""
         for number in range(self.shard_count() or 0):
             file = self.shard_file(number)
@@ -130,23 +130,20 @@ class WorkFolder:
 
 
 def _key(id: str) -> int:
+    # 16 hexadecimal digits are the eight bytes of an entry of the array.
     return int(digest_of(id)[-16:], 16)
 
 
 def _shard_name(number: int, data: bytes) -> str:
+    # Half of the digest tells a damaged file as well.
     return f"{number:05d}.{digest_of(data).removeprefix('sha256:')[:32]}.jsonl"
 
 
-def _json(value: object) -> str:
-    """One line; a text that cannot be UTF-8 (half of a surrogate pair) keeps its escape."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = json.dumps(value, sort_keys=True, allow_nan=False)
-    return text + "\n"
+def _json(value: object) -> bytes:
+    """One line in UTF-8, where half of a surrogate pair stands as JSON escapes it."""
+    line = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return line.encode(errors="backslashreplace")
 
 
 def _short(value: object) -> str:
-    text = "absent" if value is None else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return "absent" if value is None else printable(json.dumps(value, ensure_ascii=False), 60)

@@ -1,4 +1,4 @@
-"""Seeded samples that do not depend on the order of what is sampled, and lists that take turns."""
+"""Seeded samples that do not depend on the order of what is sampled, and lists interleaved."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def draw(items: Iterable[T], count: int | None, key: Callable[[T], object], digi
     return sample.lowest()
 
 
-def by_turns(lists: Iterable[Sequence[T]]) -> list[T]:
+def interleave(lists: Iterable[Sequence[T]]) -> list[T]:
     """The first of every list, then the second of every list, and so on: every list has its share of any head.
 
     No list may hold None.
     """
-    mixed: list[T] = []
+    mixed = []
     for turn in zip_longest(*lists):
         mixed += [one for one in turn if one is not None]  # a list that has ended gives None
     return mixed

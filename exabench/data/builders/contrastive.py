@@ -1,8 +1,8 @@
 """Contrastive groups: a generated query, its passage as the positive, and hard negatives that a judge turned down.
 
 The pipeline of arXiv 2510.01229 (language-model queries from a domain's passages, language-model labels) with groups
-for LCE (Gao et al. 2021, arXiv 2101.08751): negatives are sampled from the top of the very first stage that is to be
-reranked.
+for LCE (Gao et al. 2021, arXiv 2101.08751): negatives are sampled from the top of the very first stage whose results
+the model will rerank.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from dataclasses import KW_ONLY, asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
-from exabench.core.nouns import Passage, Prompt, Query, Reply
+from exabench.core.nouns import Passage, Prompt, Reply
 from exabench.core.rows import Item, Rejected, Row
-from exabench.data.builders._fields import group
-from exabench.data.builders._first_stages import FirstStages, all_rankings, best_stages
+from exabench.data.builders._sources import FirstStages, SourcedQuery, all_rankings, best_stages, group
 from exabench.data.sampling import draw
 from exabench.parts.prompting import prompt_file, truncate_passage
 from exabench.tasks.collections import Collection, texts_of
@@ -25,9 +24,11 @@ from exabench.tasks.collections import Collection, texts_of
 if TYPE_CHECKING:
     from exabench.data.queries import QuerySource
 
-_NO = re.compile(r"[\W_]*(?:(?:not|non)[\s-]?relevant|irrelevant)(?![^\W_])", re.IGNORECASE)
-# An answer that goes on with "or not relevant" echoes the question.
-_YES = re.compile(r"[\W_]*relevant(?![^\W_])(?!\W*(?:or|not|non)\b)", re.IGNORECASE)
+_LABEL = re.compile(
+    r"[\W_]*(?:((?:not|non)[\s-]?relevant|irrelevant)"
+    r"|relevant(?!\W*(?:or|not|non)\b))(?![^\W_])",  # "relevant or not relevant" echoes the question
+    re.IGNORECASE,
+)
 
 
 @dataclass
@@ -64,9 +65,8 @@ class Contrastive:
                 f"{self.least}, negatives {self.negatives}, candidates {self.candidates}, depth {self.depth}"
             )
         self._prompt_file = prompt_file(self.prompt)
-        self.prompt = self._prompt_file.label  # the same name, with the digest of the text
-        if getattr(self.queries, "prompt", ""):
-            self.prompt += f" {self.queries.prompt}"  # type: ignore[attr-defined]  # the rows are made of it, too
+        # The same name, with the digest of the text; and the prompt of the queries, since the rows are made of it, too.
+        self.prompt = f"{self._prompt_file.label} {getattr(self.queries, 'prompt', '')}".strip()
 
     def items(self) -> Iterator[Item]:
         """One Item a query: its own passage first, then the sampled candidates, with a prompt for each of them.
@@ -80,7 +80,7 @@ class Contrastive:
                 raise BadInput("was made of no passage, so it has no positive; give generated queries", id=query.id)
 
         # The own passage (of no first stage), then candidates in the order in which they are drawn.
-        chosen: dict[str, dict[str, str]] = {}
+        chosen = {}
         # One more than `depth`, since the query's own passage is no candidate.
         found = all_rankings(self.retrievers, [query for query, _ in asked], self.depth + 1)
         for query, origin in asked:
@@ -93,7 +93,7 @@ class Contrastive:
             chosen[query.id] = {own: "", **{id: stages[id] for id in drawn}}
         texts = texts_of(self.collection, (id for stages in chosen.values() for id in stages))
 
-        revision = self.queries.source_revision
+        about = {"source": self.queries.source, "source_revision": self.queries.source_revision}
         answer_tokens = self._prompt_file.number("answer_tokens")
         for query, origin in asked:
             prompts = []
@@ -105,13 +105,9 @@ class Contrastive:
                 turns = self._prompt_file.turns(query=query.text, passage=text)
                 prompts.append(Prompt(f"{query.id}/{id}", turns, answer_tokens, pattern=self._prompt_file.pattern))
             data = {
-                "query_id": query.id,
-                "query": query.text,
-                "query_source": origin["kind"],
+                **SourcedQuery(query, origin, origin["kind"]).fields,
                 "passages": passages,
-                "source": self.queries.source,
-                "source_revision": revision,
-                "replies": list(origin.get("replies", ())),
+                **about,
             }
             yield Item(query.id, tuple(prompts), data)
         for prompt, reason in getattr(self.queries, "rejections", ()):
@@ -134,17 +130,10 @@ class Contrastive:
         if len(negatives) < self.least:
             raise Rejected(f"fewer than {self.least} negatives")
         stages = {one["id"]: one["source"] for one in data["passages"]}
-        return {
-            "id": item.id,
-            **group(
-                Query(data["query_id"], data["query"]),
-                data["query_source"],
-                positive,
-                {passage: stages[passage.id] for passage in negatives},
-            ),
-            "source": data["source"],
-            "source_revision": data["source_revision"],
-        }
+        chosen = group(positive, {passage: stages[passage.id] for passage in negatives})
+        row = {"id": item.id, **data, **chosen}
+        del row["passages"], row["replies"]
+        return row
 
     def labels(self, item: Item, replies: Sequence[Reply]) -> dict[str, bool | None]:
         """The judge's label of each passage of an Item, None where no reply says one.
@@ -157,7 +146,7 @@ class Contrastive:
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """Good queries, the candidates judged for them, and which first stage brought how many."""
-        candidates: Counter[str] = Counter()
+        candidates = Counter[str]()
         queries = 0
         for item in items:
             queries += "rejected" not in item.data
@@ -165,14 +154,11 @@ class Contrastive:
         return {
             "queries": queries,
             "candidates": candidates.total(),
-            "candidates_by_source": dict(sorted(candidates.items())),
+            "candidates_by_source": dict(candidates),
         }
 
 
 def label(answer: str) -> bool | None:
     """True for an answer that begins with "relevant", False for "not relevant" or "irrelevant", None for all else."""
-    if _NO.match(answer):
-        return False
-    if _YES.match(answer):
-        return True
-    return None
+    match = _LABEL.match(answer)
+    return match[1] is None if match else None

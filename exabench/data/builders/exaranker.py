@@ -29,7 +29,9 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _CHARACTERS_PER_TOKEN = 32  # no tokenizer has words that long
-_CUE = re.compile(r"\**explanation\**\s*:\**\s*", re.IGNORECASE)  # the prompt's last word, which chat models say again
+_CUE = re.compile(
+    r"\A\**explanation\**\s*:\**\s*", re.IGNORECASE
+)  # the prompt's last word, which chat models say again
 _NO_TEXT = ("Cc", "Cs", "Co")  # control characters, halves of surrogate pairs, private characters
 
 
@@ -69,8 +71,7 @@ class Exaranker:
 
     def items(self) -> Iterator[Item]:
         """One item a pair; it holds the pair and, where nobody explained it, the prompts for the teacher."""
-        source = self.pairs.source
-        revision = self.pairs.source_revision
+        about = {"source": self.pairs.source, "source_revision": self.pairs.source_revision}
         for pair in self.pairs:
             query = pair.query
             passage = pair.passage
@@ -95,8 +96,7 @@ class Exaranker:
                 "passage": passage.text,
                 "relevant": pair.relevant,
                 "rationale": rationale,
-                "source": source,
-                "source_revision": revision,
+                **about,
             }
             yield Item(id, tuple(prompts), data)
 
@@ -127,15 +127,13 @@ class Exaranker:
         }
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
-        """How many of the items a person explained."""
+        """The number of items that a person explained."""
         return {"explained by people": sum(bool(item.data["rationale"]) for item in items)}
 
 
 def explanation_of(reply: str) -> str:
     """The text of a reply, without the blanks around it and the cue that the prompt ends with."""
-    text = reply.strip()
-    cue = _CUE.match(text)
-    return text[cue.end() :].strip() if cue else text
+    return _CUE.sub("", reply.strip()).strip()
 
 
 def fault(text: str, relevant: bool, max_tokens: int) -> str:
@@ -160,6 +158,7 @@ def fault(text: str, relevant: bool, max_tokens: int) -> str:
 
 def _loops(units: Sequence[str], least: int, longest: int = 20) -> bool:
     """Does a stretch of 1 to `longest` units stand four times running, over `least` units at the least?"""
+    # A stretch that stands four times makes three lengths of units that equal those one length before them.
     for length in range(1, longest + 1):
         run = 0
         for before, now in zip(units, units[length:], strict=False):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,16 +12,19 @@ from typing import Any, Literal
 
 import msgspec
 
-from exabench.core.errors import BadInput
-from exabench.core.files import file_digest, read_json, replacing
-from exabench.core.nouns import Reply
+from exabench.core.errors import BadInput, plural
+from exabench.core.files import digest_of, file_digest, lines, read_json, replacing
+from exabench.core.nouns import Passage, Reply
 from exabench.core.records import read, read_lines
-from exabench.core.rows import FAMILIES, Item, Row, checked_row
-from exabench.data.builders._exaranker_format import COLUMNS, rows_from_tsv, tsv_line
+from exabench.core.rows import FAMILIES, Item, Row
+from exabench.data.builders._exaranker_format import BEGINS, BETWEEN, ENDS, TARGETS, input_text
 from exabench.parts.permutation import KINDS, read_permutation
 
 FAMILY_OF = {"exaranker": "explanations", "twolar": "listwise"}
 """The layouts that are read and written, and the family of their rows."""
+
+COLUMNS = ("label", "input", "output")
+"""The columns of a TSV of ExaRanker's authors."""
 
 PADDING = "<padding_passage>"
 """The text with which the TWOLAR authors' reader fills short lists. Rows leave it out, wherever the file has it."""
@@ -52,11 +57,11 @@ class Imported:
     def items(self) -> Iterator[Item]:
         """One for each row, in the file's order."""
         file = self._path(self.file)
+        made_by = {"teacher": self.made_by, "teacher_revision": self.made_by_revision}
         if self.format == "exaranker":
-            rows = rows_from_tsv(file, teacher=self.made_by, teacher_revision=self.made_by_revision)
+            rows = rows_from_tsv(file, **made_by)
         else:
-            answers = self._path(self.answers) if self.answers else None
-            rows = rows_from_jsonl(file, teacher=self.made_by, teacher_revision=self.made_by_revision, answers=answers)
+            rows = rows_from_jsonl(file, **made_by, answers=self._path(self.answers) if self.answers else None)
         for row in rows:
             yield Item(row["id"], (), {"row": row})
 
@@ -82,22 +87,66 @@ def export(rows: Iterable[Row], format: Literal["exaranker", "twolar"], file: st
     family = FAMILY_OF[format]
     count = 0
     with replacing(file) as stream:
+        text = codecs.getwriter("utf-8")(stream)
+        table = csv.writer(text, delimiter="\t")
         if format == "exaranker":
-            stream.write(tsv_line(COLUMNS).encode())
+            table.writerow(COLUMNS)
         for row in rows:
             if not row.keys() >= FAMILIES[family].keys():
                 raise BadInput(f"is no row of {family}, which {format} files hold", id=row.get("id"))
             if format == "exaranker":
-                line = tsv_line((str(int(row["relevant"])), row["input"], row["target"]))
+                table.writerow((int(row["relevant"]), row["input"], row["target"]))
             else:
-                passages = []
-                for id, title, text in zip(row["passage_ids"], row["titles"], row["passages"], strict=True):
-                    passages.append({"docid": id, "text": f"{title} {text}" if title and text else title or text})
+                passages = []  # the authors' lines have no titles
+                for passage in map(Passage, row["passage_ids"], row["passages"], row["titles"]):
+                    passages.append({"docid": passage.id, "text": passage.flat()})
                 record = {"query": row["query"], "positive_passages": [], "retrieved_passages": passages}
-                line = json.dumps(record, ensure_ascii=False) + "\n"
-            stream.write(line.encode())
+                text.write(json.dumps(record, ensure_ascii=False) + "\n")
             count += 1
     return count
+
+
+def rows_from_tsv(file: str | Path, *, teacher: str, teacher_revision: str = "") -> Iterator[Row]:
+    """The rows of the authors' file, plain or gzip: columns label, input and output, quoted as CSV.
+
+    Query and passage are cut out of the input. The file has no ids, so they are made of texts and line numbers; rows
+    that double others are kept. Raises BadInput with the line for a row that is not of the authors' form.
+    """
+    reader = csv.reader((f"{line}\n" for _, line in lines(file)), delimiter="\t")
+    try:
+        for record in reader:
+            number = reader.line_num
+            if number == 1 and tuple(record) == COLUMNS:
+                continue
+            if len(record) != len(COLUMNS):
+                raise BadInput(f"has {plural(len(record), 'column')} where there are 3", file=file, line=number)
+            label, text, target = record
+            query, _, passage = text.removeprefix(BEGINS).removesuffix(ENDS).partition(BETWEEN)
+            opening = TARGETS.get(label)
+            # A second seam in the text would leave open where the query ends.
+            is_input = text == input_text(query, passage) and BETWEEN not in passage
+            if not is_input or opening is None or not target.startswith(opening):
+                raise BadInput("is no ExaRanker row (label, input, output)", file=file, line=number)
+            yield {
+                "id": f"line{number}",
+                "query_id": f"q{digest_of(query)[-16:]}",
+                "query": query,
+                "passage_id": f"p{digest_of(passage)[-16:]}",
+                "title": "",
+                "passage": passage,
+                "relevant": label == "1",
+                "explanation": target.removeprefix(opening).strip(),
+                "input": text,
+                "target": target,
+                "source": "MS MARCO triples",
+                "source_revision": "",
+                "teacher": teacher,
+                "teacher_revision": teacher_revision,
+                "prompt": "",
+                "replies": [],
+            }
+    except csv.Error as error:
+        raise BadInput(f"cannot be read as CSV ({error})", file=file, line=reader.line_num) from error
 
 
 class _Passage(msgspec.Struct):
@@ -128,7 +177,8 @@ def rows_from_jsonl(
     missing, or a list names a passage twice, and where there are not as many answers as lines.
     """
     path = Path(file)
-    answer_of_line = None if answers is None else iter(read(list[str], read_json(answers), file=answers))
+    answer_list = [] if answers is None else read(list[str], read_json(answers), file=answers)
+    answered = 0
     revision = file_digest(path)
     for number, line in read_lines(_ListLine, path):
         passages = [passage for passage in line.retrieved_passages if passage.text != PADDING]
@@ -136,18 +186,18 @@ def rows_from_jsonl(
             raise BadInput("needs two or more retrieved_passages, each once", file=path, line=number)
         if not line.teacher and not teacher:
             raise BadInput("names no teacher; say who made these orders, as in teacher=NAME", file=path, line=number)
-        first_stage_ranks: list[int] = []
+        first_stage_ranks = []
         repairs = dict.fromkeys(KINDS, -1)
-        if answer_of_line is not None:
-            answer = next(answer_of_line, None)
-            if answer is None:
+        if answers is not None:
+            if answered == len(answer_list):
                 raise BadInput(f"{answers} ends before this line's answer", file=path, line=number)
-            permutation = read_permutation(answer, len(passages))
+            permutation = read_permutation(answer_list[answered], len(passages))
+            answered += 1
             passages = [passages[place] for place in permutation.order]
             first_stage_ranks = [place + 1 for place in permutation.order]
             repairs = dict(permutation.repairs)
         id = f"{path.name.partition('.')[0]}-{number}"
-        row = {
+        yield {
             "id": id,
             "query_id": id,
             "query": line.query,
@@ -165,6 +215,5 @@ def rows_from_jsonl(
             "prompt": "",
             "replies": [],
         }
-        yield checked_row("listwise", row)
-    if answer_of_line is not None and next(answer_of_line, None) is not None:
+    if answered < len(answer_list):
         raise BadInput(f"{answers} has more answers than this file has lines", file=path)

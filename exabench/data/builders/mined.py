@@ -1,12 +1,11 @@
 """Contrastive groups out of people's judgements: a relevant passage, and hard negatives that first stages bring.
 
-No language model is asked. Negatives are sampled from the top of the very first stage that is to be reranked, as LCE
-does it (Gao et al. 2021, arXiv 2101.08751).
+No language model is asked. Negatives are sampled from the top of the very first stage whose results the model will
+rerank, as LCE does it (Gao et al. 2021, arXiv 2101.08751).
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
@@ -14,8 +13,15 @@ from typing import Any
 from exabench.core.errors import BadInput, plural
 from exabench.core.nouns import Reply
 from exabench.core.rows import Item, Rejected, Row
-from exabench.data.builders._fields import group, origin
-from exabench.data.builders._first_stages import FirstStages, all_rankings, best_stages
+from exabench.data.builders._sources import (
+    FirstStages,
+    all_rankings,
+    best_stages,
+    count_values,
+    group,
+    origin,
+    query_fields,
+)
 from exabench.data.judgements import judgements_with_texts
 from exabench.data.sampling import draw
 from exabench.tasks.collections import Collection, queries_of, texts_of
@@ -64,35 +70,37 @@ class Mined:
     def items(self) -> Iterator[Item]:
         """One Item for each relevant passage, the queries in the order of the seed."""
         relevant: dict[str, dict[str, int]] = {}
-        for query_id, grades in judgements_with_texts(self.collection, self.split, self.threshold).items():
-            good = {id: grade for id, grade in grades.items() if grade >= self.threshold}
-            if good:
-                relevant[query_id] = good
+        grades = judgements_with_texts(self.collection, self.split, self.threshold)
+        for (query_id, passage_id), grade in grades.items():
+            if grade >= self.threshold:
+                relevant.setdefault(query_id, {})[passage_id] = grade
         if len(relevant) < self.count:
             have = plural(len(relevant), "judged query", "judged queries")
             raise BadInput(f"mined: {self.collection.source} has {have}, not {self.count}")
         drawn = draw(relevant, self.count or None, lambda id: [self.seed, id])
         query_of = queries_of(self.collection, drawn)
 
-        pools: dict[str, dict[str, str]] = {}
-        wanted: set[str] = set()
+        stages_of = {}
+        wanted = set[str]()
         for query_id, lists in all_rankings(self.retrievers, [query_of[id] for id in drawn], self.depth).items():
-            stages = best_stages({stage: ids[self.skip_top :] for stage, ids in lists.items()})
-            pools[query_id] = {id: stage for id, stage in stages.items() if id not in relevant[query_id]}
-            wanted.update(stages, relevant[query_id])
+            stages_of[query_id] = best_stages({stage: ids[self.skip_top :] for stage, ids in lists.items()})
+            wanted.update(stages_of[query_id], relevant[query_id])
         texts = texts_of(self.collection, wanted)
 
         about = origin(self.collection)
         for query_id in drawn:
-            words = {id: texts[id].text.split() for id in (*relevant[query_id], *pools[query_id])}
-            said = [words[id] for id in relevant[query_id]]
-            pool = [id for id in pools[query_id] if words[id] not in said]
+            query = query_fields(query_of[query_id], "human")
+            # No relevant passage is a negative, nor one with the same words.
+            said = [texts[id].text.split() for id in relevant[query_id]]
+            pool = [id for id in stages_of[query_id] if texts[id].text.split() not in said]
             positives = draw(relevant[query_id], None, lambda id: [self.seed, query_id, id])  # noqa: B023
+            # Sorting keeps the seeded order among equal grades.
             positives.sort(key=lambda id: -relevant[query_id][id])  # noqa: B023
             for positive in positives[: self.per_query or None]:
+                # The positive is part of the key, so that the groups of a query get different negatives.
                 chosen = draw(pool, self.negatives, lambda id: [self.seed, query_id, positive, id])  # noqa: B023
-                negatives = {texts[id]: pools[query_id][id] for id in chosen}
-                data = group(query_of[query_id], "human", texts[positive], negatives) | about
+                negatives = {texts[id]: stages_of[query_id][id] for id in chosen}
+                data = {**query, **group(texts[positive], negatives), **about}
                 yield Item(f"{query_id}/{positive}", (), data)
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
@@ -104,14 +112,10 @@ class Mined:
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """Queries, groups, and which first stage brought how many negatives."""
-        negatives: Counter[str] = Counter()
-        groups: Counter[str] = Counter()
-        for item in items:
-            groups[item.data["query_id"]] += 1
-            negatives.update(item.data["negative_sources"])
+        groups, negatives = count_values(items, "query_id", "negative_sources")
         return {
             "queries": len(groups),
             "groups": groups.total(),
             "most_groups_of_a_query": max(groups.values(), default=0),
-            "negatives_by_source": dict(sorted(negatives.items())),
+            "negatives_by_source": dict(negatives),
         }

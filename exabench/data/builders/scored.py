@@ -6,7 +6,6 @@ No language model is asked. These are the groups of distillation from scores: Ma
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,16 @@ from typing import TYPE_CHECKING, Any
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Reply
 from exabench.core.rows import Item, Rejected, Row
-from exabench.data.builders._fields import by_name, origin, passage_list, read_queries
-from exabench.data.builders._first_stages import FirstStages, all_rankings
-from exabench.data.sampling import by_turns
+from exabench.data.builders._sources import (
+    FirstStages,
+    all_rankings,
+    count_values,
+    origin,
+    passage_list,
+    read_queries,
+    sources_by_name,
+)
+from exabench.data.sampling import interleave
 from exabench.measure.rank_fusion import best_first, fuse
 from exabench.parts.rerankers import Reranker
 from exabench.tasks.collections import Collection, texts_of
@@ -63,7 +69,7 @@ class ScoredBuilder:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Who scores, as a release names its teacher."""
+        """The scorer, as a release names its teacher."""
         if self.reranker is None:
             return {"model": f"rrf({','.join(sorted(self.retrievers))})", "k": self.k}
         return {"model": type(self.reranker).__name__.lower(), **getattr(self.reranker, "identity", {})}
@@ -73,10 +79,11 @@ class ScoredBuilder:
 
         Raises BadInput for an id that two queries have.
         """
-        asked = by_turns(read_queries(by_name(self.queries)).values())
+        asked = interleave(read_queries(sources_by_name(self.queries)).values())
         found = all_rankings(self.retrievers, [one.query for one in asked], self.depth)
-        chosen: dict[str, dict[str, float]] = {}
+        chosen = {}
         for one in asked:
+            # No passage has an empty id, so "" leaves nothing out.
             left_out = "" if self.keep_origin else one.origin.get("passage_id", "")
             lists = found[one.query.id].values()
             scores = fuse([[id for id in ids if id != left_out] for ids in lists], k=self.k)
@@ -86,15 +93,14 @@ class ScoredBuilder:
         about = origin(self.collection)
         for one in asked:
             scores = chosen[one.query.id]
-            stages: dict[str, list[str]] = {id: [] for id in scores}
-            for stage, ids in found[one.query.id].items():
-                for id in scores.keys() & ids:
-                    stages[id].append(stage)
+            stages = []
+            for id in scores:
+                stages.append(",".join(stage for stage, ids in found[one.query.id].items() if id in ids))
             data = {
                 **one.fields,
                 **passage_list([texts[id] for id in scores]),
                 "scores": list(scores.values()),
-                "first_stages": [",".join(names) for names in stages.values()],
+                "first_stages": stages,
                 **about,
             }
             yield Item(one.query.id, (), data)
@@ -119,13 +125,9 @@ class ScoredBuilder:
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """Queries by source, passages, and how many of these which first stages brought."""
-        sizes: Counter[str] = Counter()
-        stages: Counter[str] = Counter()
-        for item in items:
-            sizes[item.data["query_source"]] += 1
-            stages.update(item.data["first_stages"])
+        queries, stages = count_values(items, "query_source", "first_stages")
         return {
-            "queries": dict(sorted(sizes.items())),
+            "queries": dict(queries),
             "passages": stages.total(),
-            "passages_by_first_stages": dict(sorted(stages.items())),
+            "passages_by_first_stages": dict(stages),
         }

@@ -14,7 +14,7 @@ from typing import Any
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Reply
 from exabench.core.rows import Item, Row
-from exabench.data.builders._fields import group, origin
+from exabench.data.builders._sources import count_values, group, origin, query_fields
 from exabench.tasks.collections import Collection, queries_of, texts_of, triples_of
 
 _AT_ONCE = 500_000  # triples whose texts are fetched together, in one reading of the collection
@@ -49,7 +49,7 @@ class TriplesBuilder:
             texts = texts_of(self.collection, (passage_id for _, *pair in block for passage_id in pair))
             for query_id, good, other in block:
                 negatives = {texts[other]: ""}  # the triples do not say where it was drawn from
-                data = group(queries[query_id], "human", texts[good], negatives) | about
+                data = {**query_fields(queries[query_id], "human"), **group(texts[good], negatives), **about}
                 yield Item(f"triple-{made}", (), data)
                 made += 1
         if made < self.count:
@@ -61,5 +61,5 @@ class TriplesBuilder:
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """Triples, and the queries that they are about."""
-        queries = [item.data["query_id"] for item in items]
-        return {"triples": len(queries), "queries": len(set(queries))}
+        [triples] = count_values(items, "query_id")
+        return {"triples": triples.total(), "queries": len(triples)}

@@ -11,18 +11,14 @@ from typing import TYPE_CHECKING, Any
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Prompt, Query, Reply, Run
 from exabench.core.rows import Item, Rejected, Row
-from exabench.data.builders._fields import SourcedQuery, by_name, origin, passage_list, read_queries
-from exabench.data.builders._first_stages import FirstStages, rankings
-from exabench.data.sampling import by_turns, draw
+from exabench.data.builders._sources import FirstStages, origin, passage_list, rankings, read_queries, sources_by_name
+from exabench.data.sampling import draw, interleave
 from exabench.parts.permutation import read_permutation
 from exabench.parts.prompting import prompt_file, truncate_passage
 from exabench.tasks.collections import Collection, texts_of
 
 if TYPE_CHECKING:
     from exabench.data.queries import QuerySource
-
-_PLANNED = ("query_id", "query", "query_source", "first_stage", "source", "source_revision")
-"""Fields of a row that its Item holds as they are."""
 
 
 @dataclass
@@ -62,15 +58,15 @@ class Twolar:
             raise BadInput("twolar needs documents of at least 2, words of at least 1, and no count below 0")
         if not self.queries or not self.retrievers:
             raise BadInput("twolar needs a source of queries and a first stage, as in [options.retrievers]")
-        self._sources = by_name(self.queries)
+        self._sources = sources_by_name(self.queries)
         self._prompt_file = prompt_file(self.prompt)
         self.prompt = self._prompt_file.label  # the same name, with the digest of the text
 
     def items(self) -> Iterator[Item]:
         """One item a query. One with fewer than two passages has no prompt, and its row is rejected."""
-        # Every query with its first stage; sources and stages take turns.
+        # Every query with its first stage. The order in the recipe decides nothing, hence the sorting.
         stages = sorted(self.retrievers)
-        by_stage_and_source: dict[tuple[str, str], list[tuple[SourcedQuery, str]]] = {}
+        by_stage_and_source = {}
         for place, (source, queries) in enumerate(read_queries(self._sources).items()):
             by_id = {one.query.id: one for one in queries}
             share = len(by_id)
@@ -83,9 +79,10 @@ class Twolar:
                     )
             for stage, ids in blocks(by_id, stages, self.seed, share).items():
                 by_stage_and_source[stage, source] = [(by_id[id], stage) for id in ids]
-        assigned = by_turns(by_stage_and_source[key] for key in sorted(by_stage_and_source))
+        assigned = interleave(by_stage_and_source[key] for key in sorted(by_stage_and_source))
 
-        lists: dict[str, list[str]] = {}
+        lists = {}
+        # One more where the passage of a query is taken out, so that the list is full all the same.
         depth = self.documents if self.keep_origin else self.documents + 1
         for stage in stages:
             asked = [one for one, its_stage in assigned if its_stage == stage]
@@ -102,11 +99,11 @@ class Twolar:
             query = one.query
             passages = [texts[id] for id in lists[query.id]]
             excerpts = [truncate_passage(passage, self.fields, self.words) for passage in passages]
-            prompts: tuple[Prompt, ...] = ()
+            prompts = []
             if len(passages) >= 2:
                 turns = self._prompt_file.turns(query=query.text, passages=[text for text, _ in excerpts])
                 pattern = self._prompt_file.pattern
-                prompts = (Prompt(query.id, turns, answer_tokens * len(passages), pattern=pattern),)
+                prompts.append(Prompt(query.id, turns, answer_tokens * len(passages), pattern=pattern))
             data = {
                 **one.fields,
                 "first_stage": stage,
@@ -115,7 +112,7 @@ class Twolar:
                 **passage_list(passages),
                 "cut": sum(is_cut for _, is_cut in excerpts),
             }
-            yield Item(query.id, prompts, data)
+            yield Item(query.id, tuple(prompts), data)
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
         """The list in the teacher's order. Raises Rejected for a short list, and an answer that is no order of it."""
@@ -123,7 +120,7 @@ class Twolar:
         size = len(data["passage_ids"])
         if size < 2:
             raise Rejected("the first stage found fewer than two passages")
-        [reply] = replies
+        [reply] = replies  # the whole list stands in one window
         if reply.finish != "stop":
             raise Rejected("the answer is cut short")
         read = read_permutation(reply.text, size)
@@ -131,9 +128,8 @@ class Twolar:
             raise Rejected("the answer names no passage")
         if self.most_repairs is not None and sum(read.repairs.values()) > self.most_repairs:
             raise Rejected("the answer needs more repairs than are allowed")
-        row: Row = {"id": item.id, **read.repairs}
-        for name in _PLANNED:
-            row[name] = data[name]
+        row = {"id": item.id, **data, **read.repairs}
+        del row["origin"], row["cut"], row["replies"]
         for name in ("passage_ids", "titles", "passages"):
             row[name] = [data[name][place] for place in read.order]
         row["first_stage_ranks"] = [place + 1 for place in read.order]
@@ -144,7 +140,7 @@ class Twolar:
 
         Table 1 needs every first stage's answer to the same queries: the first `overlap_queries` of each source.
         """
-        sizes: dict[str, Counter[str]] = {source: Counter() for source in self._sources}
+        sizes = {source: Counter[str]() for source in self._sources}
         first: dict[str, list[Query]] = {source: [] for source in self._sources}
         passages = 0
         cut = 0
@@ -167,7 +163,7 @@ class Twolar:
             if hasattr(read, "report"):
                 about_queries[name] |= read.report()
         return {
-            "blocks": {source: dict(sorted(counts.items())) for source, counts in sizes.items()},
+            "blocks": {source: dict(counts) for source, counts in sizes.items()},
             "passages": passages,
             "cut_passages": cut,
             "overlap": overlaps,

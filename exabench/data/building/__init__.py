@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any, Literal
 
-from exabench.core.errors import BadInput
-from exabench.core.files import only_writer, write
-from exabench.core.nouns import Progress, silent
+from exabench.core.errors import BadInput, PromptsRefused
+from exabench.core.files import digest_of, file_digest, only_writer, read_text, replacing, write
+from exabench.core.nouns import Progress, Prompt, Reply, silent
 from exabench.core.parallel import run_items
 from exabench.core.recipe import Recipe, read_recipe
-from exabench.core.rows import Release
+from exabench.core.records import Record, read
+from exabench.core.rows import FAMILIES, DataFile, Item, Rejected, Release, Row, Table, checked_row
+from exabench.data.build_folder import WorkFolder
 from exabench.data.builders.twolar import recorded_replies
-from exabench.data.building._making import Making, Sources
 from exabench.data.building._recipe_parts import RecipeParts
-from exabench.data.building._release import write_release
+from exabench.data.quality import Duplicates, Leaks, Report
+from exabench.data.releases import save, write_table
+from exabench.data.sampling import Sample, interleave
+from exabench.hub.cards import card, changelog, template_for
 from exabench.measure.runs import read_run
+from exabench.parts.assembly import teacher
+from exabench.parts.replies import CachedTeacher, Replies, without_server
+from exabench.tasks.collections import benchmarks
 
 KEYS = {
     "builder": str,
@@ -34,9 +44,39 @@ KEYS = {
     "options": dict,
     "quality": dict,
 }
-__all__ = ["KEYS", "SHARD", "Sources", "build", "data_recipe", "planned", "record"]
+
 SHARD = 500
 """Items that are planned, written and lost together, where a recipe does not say."""
+
+FIRST = "1.0.0"
+"""The version of a release that nothing came before; publishing counts on from what is published."""
+
+_TRAIN = 0
+_VALIDATION = 1
+_LEFT_OUT = 2
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where a build finds what it needs: test collections, the reply store (None: the user's), and how much to spend.
+
+    `budget` is a hard stop in teacher tokens, prompts and answers together (0: none); each process counts its own.
+    """
+
+    data: Path | None = None
+    replies: Path | None = None
+    budget: int = 0
+
+
+class Quality(Record, frozen=True):
+    """The table `quality` of a recipe.
+
+    `near`: from which Jaccard similarity on two rows are one (0: only exact doubles); `leaks`: rows that leak a
+    benchmark are counted, or left out, too.
+    """
+
+    near: float = 0.9
+    leaks: Literal["report", "drop"] = "report"
 
 
 def data_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -64,7 +104,8 @@ def build(
     page = recipe if isinstance(recipe, Recipe) else data_recipe(recipe)
     sources = sources or Sources()
     with only_writer(to):
-        making, shards = _plan(page, to, sources, limit, progress)
+        making = Making(page, to, sources)
+        shards = making.plan(limit, progress)
         todo = [number for number in range(shards) if making.work.shard_file(number) is None]
         if engine == "ray" or (workers > 1 and len(todo) > 1):
             # Each process gets one part, and so one stream of prompts; actors take shard after shard.
@@ -78,7 +119,7 @@ def build(
                 progress(shards, shards, f"shards, made on {len(nodes)} nodes")
         else:
             making.finish(todo, lambda done: progress(shards - len(todo) + done, shards, "shards"))
-        return write_release(making, progress)
+        return _write_release(making, progress)
 
 
 def planned(
@@ -90,16 +131,16 @@ def planned(
     these: its later prompts cannot be known before.)
     """
     with only_writer(to):
-        making, shards = _plan(recipe, to, sources or Sources(), limit, progress)
+        making = Making(recipe, to, sources or Sources())
         counts = {"items": 0, "prompts": 0, "answered before": 0}
-        for number in range(shards):
+        for number in range(making.plan(limit, progress)):
             items = making.work.items(number)
             prompts = [prompt for item in items for prompt in item.prompts]
             counts["items"] += len(items)
             counts["prompts"] += len(prompts)
             if making.teacher is not None:
                 keys = set(map(making.teacher.key, prompts))
-                counts["answered before"] += len(making.store.known(sorted(keys)))
+                counts["answered before"] += len(making.store.known(keys))
         return counts
 
 
@@ -122,17 +163,6 @@ def record(recipe: Recipe, run_file: str | Path, to: str | Path, *, sources: Sou
     return len(lines)
 
 
-def _plan(page: Recipe, to: str | Path, sources: Sources, limit: int, progress: Progress) -> tuple[Making, int]:
-    """The build with its plan on disk; in how many shards."""
-    making = Making(page, to, sources)
-    making.work.agree(making.about | {"limit": limit})
-    shards = making.work.shard_count()
-    if shards is None:
-        progress(0, 1, "the plan")
-        shards = making.work.plan(islice(making.builder.items(), limit or None), page.values.get("shard", SHARD))
-    return making, shards
-
-
 class _Shards(tuple[int, ...]):
     """The numbers of the shards that one worker makes as one stream; no row goes to a worker."""
 
@@ -143,3 +173,256 @@ class _Shards(tuple[int, ...]):
 def _worker(page: Recipe, to: str | Path, sources: Sources) -> Callable[[_Shards], None]:
     """The function of a worker, which has its own teacher. The reply store is one for all."""
     return Making(page, to, sources).finish
+
+
+# -- rows of shards ----------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class _Shard:
+    """A shard in the making: its items, the replies to their prompts so far, and how many more are awaited."""
+
+    number: int
+    items: list[Item]
+    awaited: int
+    replies: dict[str, Reply] = field(default_factory=dict)
+
+
+class Making:
+    """A recipe with its parts made: the builder, and the teacher behind the reply store.
+
+    The teacher's engine itself is made only when something must be asked that nobody has asked before. `about` says
+    what is being built: the resolved recipe, the prompt, and every teacher and source as they were at the start.
+    """
+
+    def __init__(self, page: Recipe, to: str | Path, sources: Sources) -> None:
+        values = page.values
+        for name in ("builder", "dataset", "table", "licence"):
+            if not values.get(name):
+                raise BadInput(f"does not say its {name}", file=page.file)
+        self.page = page
+        self.sources = sources
+        self.work = WorkFolder(to)
+        self.quality = read(Quality, values.get("quality", {}), file=page.file, what="quality")
+        self.store = Replies(sources.replies)
+        self._teachers: dict[str, CachedTeacher] = {}
+        parts = RecipeParts(sources.data, self.work.lock, self._cached_teacher)
+        self.teacher = self._cached_teacher(values["teacher"]) if values.get("teacher") else None
+        self.builder = parts.builder(values["builder"], values.get("options", {}), self.teacher)
+        self.builder_identity: Mapping[str, Any] = getattr(self.builder, "identity", {})
+        about: dict[str, Any] = {
+            "recipe": dict(values),
+            "prompt": self.builder.prompt,
+            "teachers": {name: without_server(made.identity) for name, made in self._teachers.items()},
+            "sources": dict(parts.sources),
+        }
+        self.about = about | {"fingerprint": digest_of(about)}
+
+    def _cached_teacher(self, table: Mapping[str, Any]) -> CachedTeacher:
+        """The teacher of a table behind the reply store; one and the same for equal tables."""
+        name = digest_of(dict(table))
+        if name not in self._teachers:
+            self._teachers[name] = CachedTeacher(
+                lambda: teacher(table, lock=self.work.lock),
+                self.store,
+                identity=self.work.description.get("teachers", {}).get(name),
+                budget=self.sources.budget,
+            )
+        return self._teachers[name]
+
+    def plan(self, limit: int, progress: Progress) -> int:
+        """Have the plan on disk, of the first `limit` items (0: of all); in how many shards.
+
+        Raises BadInput where the folder holds another build.
+        """
+        self.work.agree(self.about | {"limit": limit})
+        shards = self.work.shard_count()
+        if shards is None:
+            progress(0, 1, "the plan")
+            items = islice(self.builder.items(), limit or None)
+            shards = self.work.plan(items, self.page.values.get("shard", SHARD))
+        return shards
+
+    def finish(self, numbers: Sequence[int], progress: Callable[[int], None] = lambda done: None) -> None:
+        """Make these shards. All their prompts are one stream to the teacher, so that it never runs dry between them.
+
+        A shard is written as soon as its last reply is there; `progress` is told how many are. Prompts that the teacher
+        refuses are their items' reason to be rejected. Raises what else the teacher raises, once every shard that is
+        complete by then is kept.
+        """
+        written = []
+        shard_of: dict[str, _Shard] = {}  # by the id of a prompt that is not answered yet
+
+        def write_shard(shard: _Shard, refused: Mapping[str, str]) -> None:
+            self.work.write_shard(shard.number, self._lines(shard, refused))
+            written.append(shard.number)
+            progress(len(written))
+
+        def prompts() -> Iterator[Prompt]:
+            for number in numbers:
+                items = self.work.items(number)
+                asked = [prompt for item in items for prompt in item.prompts]
+                shard = _Shard(number, items, len(asked))
+                for prompt in asked:
+                    shard_of[prompt.id] = shard
+                if not asked:  # no reply will come that would complete it
+                    write_shard(shard, {})
+                yield from asked
+
+        if self.teacher is None:  # shards that ask nothing are written as the prompts are read
+            for prompt in prompts():
+                raise BadInput(
+                    "this builder asks a teacher, and the recipe names none", file=self.page.file, id=prompt.id
+                )
+            return
+        try:
+            for reply in self.teacher.complete(prompts()):
+                shard = shard_of.pop(reply.id)
+                shard.replies[reply.id] = reply
+                shard.awaited -= 1
+                if not shard.awaited:
+                    write_shard(shard, {})
+        except PromptsRefused as error:
+            unanswered = shard_of.keys() - error.reasons.keys()
+            if unanswered:
+                raise BadInput(f"{error}; prompt {min(unanswered)!r} was not answered either") from error
+            for shard in dict.fromkeys(shard_of.values()):
+                write_shard(shard, error.reasons)
+        if len(written) < len(numbers):
+            raise BadInput("the teacher stopped before every shard was asked for; run the same build again")
+
+    def _lines(self, shard: _Shard, refused: Mapping[str, str]) -> Iterator[Row]:
+        """A row or a rejection for each item of a shard, with the keys of the replies behind it."""
+        for item in shard.items:
+            answered = [prompt for prompt in item.prompts if prompt.id in shard.replies]
+            replies = [shard.replies[prompt.id] for prompt in answered]
+            keys = list(item.data.get("replies", ()))
+            identity = self.builder_identity
+            if self.teacher is not None and item.prompts:
+                identity = self.teacher.identity
+                keys += map(self.teacher.key, answered)
+            try:
+                for prompt in item.prompts:
+                    if prompt.id in refused:
+                        raise Rejected(f"the teacher refuses the prompt: {refused[prompt.id]}")
+                # The row may say otherwise: a file of others names its own teacher.
+                provenance = {
+                    "teacher": str(identity.get("model", "human")),
+                    "teacher_revision": str(identity.get("revision", "")),
+                    "prompt": self.builder.prompt if item.prompts else "",
+                    "replies": keys,
+                }
+                row = provenance | self.builder.row(item, replies)
+            except Rejected as error:
+                said = [{"id": reply.id, "text": reply.text, "finish": reply.finish} for reply in replies]
+                yield {"rejected": {"id": item.id, "reason": error.reason, "replies": said}, "keys": keys}
+            else:
+                yield {"row": checked_row(self.builder.family, row), "keys": keys}
+
+
+# -- the last step --------------------------------------------------------------------------------------------
+
+
+def _write_release(making: Making, progress: Progress) -> Release:
+    """Write the Release of a work folder whose shards are all done, anew from them.
+
+    Rejected items are written to quarantine.jsonl with their reason and the raw replies.
+    """
+    values = making.page.values
+    work = making.work
+
+    # One pass over the shards in order; a byte for each row is all that is held of it.
+    progress(0, 3, "doubles, leaks and figures")
+    doubles = Duplicates(making.quality.near)
+    leaks = Leaks()
+    for benchmark in benchmarks(making.sources.data):
+        leaks.add(*benchmark)
+    report = Report()
+    reasons = Counter[str]()
+    most = values.get("validation", 0)
+    samples: dict[str, Sample[int]] = {}
+    splits = bytearray()  # of every row, in order
+    with replacing(work.quarantine) as quarantine:
+        for line in work.lines():
+            if "rejected" in line:
+                quarantine.write((json.dumps(line["rejected"], sort_keys=True) + "\n").encode())
+                reasons[f"rejected: {line['rejected']['reason']}"] += 1
+                continue
+            row = line["row"]
+            double = doubles.seen(row)
+            marks = {} if double else leaks.marks(row)
+            if double or (marks and making.quality.leaks == "drop"):
+                reasons[f"skipped: {double.kind} duplicate" if double else "skipped: leak"] += 1
+                splits.append(_LEFT_OUT)
+                continue
+            report.add(row, marks)
+            kind = str(row.get("query_source", row.get("relevant")))
+            # Releases were split with 15 digits; another number would choose other rows.
+            samples.setdefault(kind, Sample(most, digits=15)).offer(len(splits), row["id"])
+            splits.append(_TRAIN)
+    skipped = splits.count(_LEFT_OUT)
+    quarantined = reasons.total() - skipped
+
+    # Ids alone decide which rows are for validation: those of the lowest digests, as many of each label or source of
+    # queries.
+    validation = interleave(samples[kind].lowest() for kind in sorted(samples))[:most]
+    for place in validation:
+        splits[place] = _VALIDATION
+
+    progress(1, 3, "tables and replies")
+    name = values["table"]
+    family = making.builder.family
+    rows = {"train": _rows(work, splits, _TRAIN)}
+    if validation:
+        rows["validation"] = _rows(work, splits, _VALIDATION)
+    files = write_table(work.release, name, family, rows)
+    replies = work.release / "replies" / f"{name}.parquet"
+    extra = []
+    if making.store.export(_keys(work), replies):
+        digest = file_digest(replies).removeprefix("sha256:")
+        extra.append(DataFile(f"replies/{name}.parquet", digest, replies.stat().st_size))
+    table = Table(
+        family=family,
+        licence=values["licence"],
+        recipe=dict(values),
+        fingerprint=making.about["fingerprint"],
+        counts={
+            "input": len(splits) + quarantined,
+            "good": len(splits) - skipped,
+            "quarantined": quarantined,
+            "skipped": skipped,
+            "reasons": dict(sorted(reasons.items())),
+        },
+        teacher=dict(without_server(making.teacher.identity) if making.teacher else making.builder_identity),
+        prompt=making.builder.prompt,
+        tokens=making.store.tokens(_keys(work)),
+        replayable=True,
+        report=report.figures() | dict(making.builder.report(work.all_items())),
+        splits=files,
+        fields=dict(FAMILIES[family]),
+    )
+
+    progress(2, 3, "the card")
+    release = Release(values["dataset"], FIRST, {name: table}, tuple(extra))
+    page = work.release / "README.md"
+    # A person may have written into the card between two builds.
+    existing = read_text(page) if page.is_file() else ""
+    write(page, card(release, template_for(release.name), existing=existing))
+    write(work.release / "CHANGELOG.md", changelog(release, [], ""))
+    save(release, work.release)
+    progress(3, 3, "the release")
+    return release
+
+
+def _rows(work: WorkFolder, splits: Iterable[int], split: int) -> Iterator[Row]:
+    """The rows of a split, in order."""
+    split_of_row = iter(splits)
+    for line in work.lines():
+        if "row" in line and next(split_of_row) == split:
+            yield line["row"]
+
+
+def _keys(work: WorkFolder) -> Iterator[str]:
+    """The replies that anything here was made of, rejected items and skipped rows included."""
+    for line in work.lines():
+        yield from line["keys"]

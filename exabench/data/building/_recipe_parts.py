@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from exabench.core.errors import BadInput
+from exabench.core.nouns import Query, Run
 from exabench.core.options import accepts, make
 from exabench.core.shelf import Shelf
 from exabench.data.builders import BUILDERS, Builder
@@ -58,8 +59,10 @@ class RecipeParts:
             if slot in options:
                 options[slot] = self._source(slot, options[slot], task, teacher)
         if "retrievers" in options:
-            tables = options["retrievers"]
-            options["retrievers"] = _LazyParts(tables, lambda name: self._retriever(tables[name], task))
+            stages = {}
+            for stage, table in options["retrievers"].items():
+                stages[stage] = _LazyRetriever(partial(self._retriever, table, task))
+            options["retrievers"] = stages
         if "reranker" in options:
             stage, own = named_part(options["reranker"], "reranker")
             options["reranker"] = reranker(stage, lock=self.lock, **own)
@@ -94,18 +97,16 @@ class RecipeParts:
         return found
 
 
-class _LazyParts(Mapping[str, Any]):
-    """Parts that are made when they are first asked for: a build that goes on needs no index any more."""
+@dataclass
+class _LazyRetriever:
+    """A first stage that is made when it is first asked: a build that goes on needs no index any more."""
 
-    def __init__(self, names: Mapping[str, Any], make: Callable[[str], Any]) -> None:
-        self._names = names
-        self._make = cache(make)
+    make: Callable[[], Retriever]
 
-    def __getitem__(self, name: str) -> Any:
-        return self._make(name)
+    @cached_property
+    def _stage(self) -> Retriever:
+        return self.make()
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
+    def search(self, queries: Sequence[Query], depth: int) -> Run:
+        """The run of the first stage."""
+        return self._stage.search(queries, depth)

@@ -22,7 +22,7 @@ class Pairs(Protocol):
 
     @property
     def source_revision(self) -> str:
-        """What pins it: a commit or a digest."""
+        """The commit or digest that pins it."""
 
     def __iter__(self) -> Iterator[Pair]:
         """Every pair, the same ones in the same order every time."""

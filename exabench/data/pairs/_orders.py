@@ -42,7 +42,7 @@ class SeededPairs(FromCollection):
         """The text whose digest decides the place of a pair or a passage."""
         return "\n".join((str(self.seed), *ids))
 
-    def in_order(self, pairs: Iterable[Ids]) -> list[Ids]:
+    def seeded_order(self, pairs: Iterable[Ids]) -> list[Ids]:
         """The pairs in the order of the seed."""
         return draw(pairs, None, lambda pair: self.key(*pair))
 
@@ -56,10 +56,13 @@ class ExplainedPairs(SeededPairs):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        folder = getattr(self.collection, "folder", None)
-        if self.file is None and folder is None:
-            raise BadInput(f"explanations stand in a file of their own: give it as file=PATH/{self.DEFAULT_FILE}")
-        self.path = Path(folder or "") / self.DEFAULT_FILE if self.file is None else Path(self.file)
+        file = self.file
+        if file is None:
+            folder = getattr(self.collection, "folder", None)
+            if folder is None:
+                raise BadInput(f"explanations stand in a file of their own: give it as file=PATH/{self.DEFAULT_FILE}")
+            file = Path(folder, self.DEFAULT_FILE)
+        self.path = Path(file)
 
     @property
     def source_revision(self) -> str:

@@ -27,6 +27,7 @@ class Docpairs(Walk, FromCollection):
                 break
             chosen.setdefault((query_id, good if relevant else other), relevant)
         if self.count is not None and len(chosen) < self.count:
-            have = plural(len(chosen), "pair")
-            raise BadInput(f"{self.source} ends after {have}, before the {self.count} that are wanted")
+            raise BadInput(
+                f"{self.source} ends after {plural(len(chosen), 'pair')}, before the {self.count} that are wanted"
+            )
         yield from read_pairs(self.collection, chosen)

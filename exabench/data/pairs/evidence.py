@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -62,7 +63,7 @@ class Evidence(ExplainedPairs):
 
         self.left_out = 0
         made = 0
-        for pair in read_pairs(self.collection, dict.fromkeys(self.in_order(rationales), True)):
+        for pair in read_pairs(self.collection, dict.fromkeys(self.seeded_order(rationales), True)):
             text = evidence(pair.passage.text, rationales[pair.query.id, pair.passage.id])
             if not text:
                 self.left_out += 1
@@ -84,12 +85,8 @@ def evidence(text: str, rationales: Iterable[list[int]]) -> str:
             start = end.end()
     careful.append(text[start:])
 
-    agreed = 0
-    for one, other in zip(_END.split(text), careful, strict=False):
-        if one != other:
-            break
-        agreed += 1
-    numbers: set[int] = set()
+    agreed = len(os.path.commonprefix([_END.split(text), careful]))  # of any two sequences, not of paths alone
+    numbers = set()
     for rationale in rationales:
         if rationale and max(rationale) < agreed:
             numbers.update(rationale)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from exabench.core.nouns import Qrels
 from exabench.core.rows import Pair
 from exabench.data.judgements import judgements_with_texts
 from exabench.data.pairs._orders import Ids, SeededPairs, read_pairs
-from exabench.data.sampling import by_turns, draw
+from exabench.data.sampling import draw, interleave
 
 
 @dataclass(kw_only=True)
@@ -29,31 +28,28 @@ class Judged(SeededPairs):
     classes: Literal["balanced", "relevant"] = "balanced"
 
     def __iter__(self) -> Iterator[Pair]:
-        judged = judgements_with_texts(self.collection, self.split, self.threshold)
-        pairs: dict[Ids, bool] = {}
-        for query_id, grades in judged.items():
-            for passage_id, grade in grades.items():
-                pairs[query_id, passage_id] = grade >= self.threshold
-        order = self.in_order(pairs)
-        relevant = [pair for pair in order if pairs[pair]]
-        others = [pair for pair in order if not pairs[pair]]
+        grades = judgements_with_texts(self.collection, self.split, self.threshold)
+        order = self.seeded_order(grades)
+        relevant = [pair for pair in order if grades[pair] >= self.threshold]
+        others = [pair for pair in order if grades[pair] < self.threshold]
 
         chosen = [(pair, True) for pair in relevant]
         if self.classes == "balanced":
             if not others:
-                others = self._draw_unjudged([query_id for query_id, _ in relevant], judged)
+                others = self._draw_unjudged(relevant)
             size = min(len(relevant), len(others))
-            chosen = by_turns([[(pair, False) for pair in others[:size]], chosen[:size]])
+            chosen = interleave([[(pair, False) for pair in others[:size]], chosen[:size]])
         yield from read_pairs(self.collection, dict(chosen[: self.count]))
 
-    def _draw_unjudged(self, query_ids: list[str], judged: Qrels) -> list[Ids]:
-        """For each query of the list in turn, one passage of the collection that it has no judgement of."""
-        enough = len(query_ids) + max(len(judged[query_id]) for query_id in query_ids)
-        pool = deque(draw((passage.id for passage in self.collection.passages()), enough, self.key))
-        found: list[Ids] = []
-        for query_id in query_ids:
-            passed_over: list[str] = []
-            while pool and pool[0] in judged[query_id]:
+    def _draw_unjudged(self, judged: Sequence[Ids]) -> list[Ids]:
+        """For each judged pair in turn, its query with a passage of the collection that nobody judged for it."""
+        # A query passes over its judged passages alone, so that twice as many passages as pairs are enough.
+        pool = deque(draw((passage.id for passage in self.collection.passages()), 2 * len(judged), self.key))
+        known = set(judged)
+        found = []
+        for query_id, _ in judged:
+            passed_over = []
+            while pool and (query_id, pool[0]) in known:
                 passed_over.append(pool.popleft())
             if not pool:
                 break  # a collection with hardly more passages than relevant pairs

@@ -10,7 +10,7 @@ import msgspec
 from exabench.core.errors import BadInput
 from exabench.core.records import read_lines
 from exabench.core.rows import Pair
-from exabench.data.pairs._orders import ExplainedPairs, Ids, read_pairs
+from exabench.data.pairs._orders import ExplainedPairs, read_pairs
 
 
 class _Metadata(msgspec.Struct):
@@ -36,10 +36,10 @@ class PubMedQA(ExplainedPairs):
     DEFAULT_FILE = "queries.jsonl"
 
     def __iter__(self) -> Iterator[Pair]:
-        pairs: list[Ids] = []
+        pairs = []
         for query_id, row in self.collection.qrels(self.split).items():
             pairs += [(query_id, passage_id) for passage_id, grade in row.items() if grade > 0]
-        chosen = self.in_order(pairs)[: self.count]
+        chosen = self.seeded_order(pairs)[: self.count]
         answers = {line.id: line.metadata.long_answer.strip() for _, line in read_lines(_AnnotatedQuestion, self.path)}
         for pair in read_pairs(self.collection, dict.fromkeys(chosen, True)):
             answer = answers.get(pair.query.id)

@@ -58,11 +58,12 @@ class Triples(Walk):
         """The pairs of the walk. A query's id is of its text, which stands on many lines; a passage's of its line."""
         made = 0
         for (number, columns), relevant in self.walk(self._records(text)):
-            if isinstance(columns, str):
+            if isinstance(columns, str):  # only lines that the walk meets are split
                 columns = columns[:-1].split("\t")
             if len(columns) < 3 or (self.way == "balanced" and len(columns) > 3):
-                have = plural(len(columns), "column")
-                raise BadInput(f"has {have} where triples have 3", file=self.path, line=number)
+                raise BadInput(
+                    f"has {plural(len(columns), 'column')} where triples have 3", file=self.path, line=number
+                )
             query, good, other = columns[:3]
             passage = Passage(f"line{number}-positive", good) if relevant else Passage(f"line{number}-negative", other)
             yield Pair(Query(f"q{digest_of(query)[-16:]}", query), passage, relevant)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
-from functools import cached_property
 from typing import Any
 
 from exabench.core.errors import BadInput, plural
@@ -29,8 +28,9 @@ class Cropped(FromCollection):
 
     Sentences are those of the passages' texts without titles, cut as `sentences` says; one that stands in several
     places is one sentence, of the passage with the least id. Seed and texts alone decide which are taken and in what
-    order. Query ids are `c-<passage id>-<place of the sentence, from 1>`. Lin et al. 2023, arXiv 2302.07452 (who cut
-    with another splitter and sampled without a seed); the sample of TWOLAR, arXiv 2403.17759, is 10,000 of these.
+    order. Raises BadInput for a collection that has too few. Query ids are `c-<passage id>-<place of the sentence, from
+    1>`. Lin et al. 2023, arXiv 2302.07452 (who cut with another splitter and sampled without a seed); the sample of
+    TWOLAR, arXiv 2403.17759, is 10,000 of these.
     """
 
     _: KW_ONLY
@@ -45,23 +45,18 @@ class Cropped(FromCollection):
             )
 
     def __iter__(self) -> Iterator[tuple[Query, Mapping[str, Any]]]:
-        for passage_id, number, text in self._sample:
-            yield Query(f"c-{passage_id}-{number}", text), {"kind": "cropped", "passage_id": passage_id, "replies": []}
-
-    @cached_property
-    def _sample(self) -> list[tuple[str, int, str]]:
-        """(passage id, place, sentence) of each. Raises BadInput where the collection has too few."""
         long_enough = (
             (passage.id, number, sentence)
             for passage in self.collection.passages()
             for number, sentence in enumerate(sentences(passage.text), 1)
             if len(sentence.split()) >= self.fewest_words
         )
-        found = draw(long_enough, self.count, lambda sentence: f"{self.seed} {sentence[2]}")
+        found = draw(long_enough, self.count, lambda one: f"{self.seed} {one[2]}")
         if len(found) < self.count:
             have = f"{plural(len(found), 'different sentence')} of {self.fewest_words} words or more"
             raise BadInput(f"cropped: {self.source} has {have}, fewer than count = {self.count}")
-        return found
+        for id, number, text in found:
+            yield Query(f"c-{id}-{number}", text), {"kind": "cropped", "passage_id": id, "replies": []}
 
 
 def sentences(text: str) -> Iterator[str]:

@@ -60,7 +60,7 @@ class Given(FromCollection):
                     yield query.id, query.text
             return
         file = Path(self.file)
-        seen: set[str] = set()
+        seen = set()
         for number, id, text in _lines_of(file):
             if not id or not text.strip():
                 raise BadInput("is no query: it needs an id and a text", file=file, line=number)

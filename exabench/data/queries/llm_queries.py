@@ -19,6 +19,7 @@ from exabench.core.nouns import Passage, Prompt, Query
 from exabench.data.sampling import draw
 from exabench.parts.conversations import replies_of
 from exabench.parts.prompting import prompt_file, truncate_passage
+from exabench.parts.replies import without_server
 from exabench.parts.rerankers import Reranker
 from exabench.parts.retrievers import Retriever
 from exabench.parts.teachers import Teacher
@@ -46,7 +47,7 @@ class _AnsweredPassage:
     prompt: Prompt
     passage: Passage
     query: Query
-    fault: str
+    fault: str = "refused by the teacher"
 
 
 @dataclass
@@ -96,32 +97,30 @@ class LlmQueries(FromCollection):
 
     def __iter__(self) -> Iterator[tuple[Query, Mapping[str, Any]]]:
         key = getattr(self.teacher, "key", None)  # a teacher whose replies are kept knows their keys
-        good, _ = self._answers
-        for answer in good:
-            keys = [key(answer.prompt)] if key else []
-            yield answer.query, {"kind": "generated", "passage_id": answer.passage.id, "replies": keys}
+        for answer in self._answers:
+            if not answer.fault:
+                keys = [key(answer.prompt)] if key else []
+                yield answer.query, {"kind": "generated", "passage_id": answer.passage.id, "replies": keys}
 
     @property
     def rejections(self) -> list[tuple[Prompt, str]]:
         """The prompts whose answers were rejected, and why; asks the teacher if nobody did so far."""
-        _, rejected = self._answers
-        return [(answer.prompt, answer.fault) for answer in rejected]
+        return [(answer.prompt, answer.fault) for answer in self._answers if answer.fault]
 
     def report(self) -> Mapping[str, Any]:
         """The teacher and its prompt, how many queries were asked for and given, and how many left out for what."""
-        good, rejected = self._answers
-        left_out = Counter(answer.fault for answer in rejected)
+        left_out = Counter(answer.fault for answer in self._answers if answer.fault)
         return {
-            "teacher": {key: value for key, value in self.teacher.identity.items() if key != "server"},
+            "teacher": without_server(self.teacher.identity),
             "prompt": self.prompt,
-            "asked": len(good) + len(rejected),
-            "given": len(good),
-            "left_out": dict(sorted(left_out.items())),
+            "asked": len(self._answers),
+            "given": len(self._answers) - left_out.total(),
+            "left_out": dict(left_out),
         }
 
     @cached_property
-    def _answers(self) -> tuple[list[_AnsweredPassage], list[_AnsweredPassage]]:
-        """The answers with good queries, then those that are rejected."""
+    def _answers(self) -> list[_AnsweredPassage]:
+        """The answers about every passage of the sample, those with good queries and the others."""
         enough_words = (
             (passage.id, passage.title, passage.text)
             for passage in self.collection.passages()
@@ -133,61 +132,50 @@ class LlmQueries(FromCollection):
             few = f"{plural(len(sample), 'passage')} of {self.passage_words} words or more"
             raise BadInput(f"llm_queries: {self.source} has {few}, fewer than the {self.count} to ask about")
 
-        asked: list[tuple[Passage, Prompt]] = []
+        answers = []
         answer_tokens = self._prompt_file.number("answer_tokens")
         for id, title, text in sample:
             passage = Passage(id, text, title)
             excerpt, _ = truncate_passage(passage, self.fields, self.words)
             turns = self._prompt_file.turns(**{**(self.values or {}), "passage": excerpt})
             for n in range(self.per_passage):
-                asked.append((passage, Prompt(f"q-{id}-{n}", turns, answer_tokens, self.temperature, n)))
-        replies = replies_of(self.teacher, [prompt for _, prompt in asked], skip_refused=True)
+                prompt = Prompt(f"q-{id}-{n}", turns, answer_tokens, self.temperature, n)
+                answers.append(_AnsweredPassage(prompt, passage, Query(prompt.id, "")))
 
-        good: list[_AnsweredPassage] = []
-        rejected: list[_AnsweredPassage] = []
-        seen: set[tuple[str, str]] = set()
-        for passage, prompt in asked:
-            text = ""
-            problem = "refused by the teacher"
-            if prompt.id in replies:
-                reply = replies[prompt.id]
-                text, more = first_line(reply.text)
-                problem = fault(text, passage, self.min_words, self.max_words)
-                if text and reply.finish == "length" and not more:  # a cut after the first line does no harm
-                    problem = "cut at the length limit"
-            if not problem and (passage.id, text.casefold()) in seen:
-                problem = "repeats a query of its passage"
-            seen.add((passage.id, text.casefold()))
-            answer = _AnsweredPassage(prompt, passage, Query(prompt.id, text), problem)
-            (rejected if problem else good).append(answer)
+        replies = replies_of(self.teacher, [answer.prompt for answer in answers], skip_refused=True)
+        seen = set()
+        for answer in answers:
+            if answer.prompt.id not in replies:
+                continue
+            reply = replies[answer.prompt.id]
+            text, more = first_line(reply.text)
+            answer.query = Query(reply.id, text)
+            answer.fault = fault(text, answer.passage, self.min_words, self.max_words)
+            words = (answer.passage.id, text.casefold())
+            if text and reply.finish == "length" and not more:  # a cut after the first line does no harm
+                answer.fault = "cut at the length limit"
+            elif not answer.fault and words in seen:
+                answer.fault = "repeats a query of its passage"
+            seen.add(words)
 
+        good = [answer for answer in answers if not answer.fault]
         if self.retrievers and good:
-            found: set[str] = set()
+            found = set[str]()
             for first_stage in self.retrievers.values():
                 run = first_stage.search([answer.query for answer in good], self.round_trip)
                 found.update(answer.query.id for answer in good if answer.passage.id in run.ranking(answer.query.id))
-            good = _keep(good, found, f"passage not among the best {self.round_trip}", rejected)
+            for answer in good:
+                if answer.query.id not in found:
+                    answer.fault = f"passage not among the best {self.round_trip}"
+            good = [answer for answer in good if not answer.fault]
         if self.reranker is not None:
             scores = {}
             for answer in good:
                 scores[answer.query.id] = float(self.reranker.score(answer.query, [answer.passage])[0])
-            best = sorted(scores, key=lambda id: (-scores[id], id))[: self.keep_top]
-            good = _keep(good, set(best), f"score not among the best {self.keep_top}", rejected)
-        return good, rejected
-
-
-def _keep(
-    answers: list[_AnsweredPassage], query_ids: set[str], fault: str, rejected: list[_AnsweredPassage]
-) -> list[_AnsweredPassage]:
-    """The answers with these queries; the others go to `rejected` with this fault."""
-    kept = []
-    for answer in answers:
-        if answer.query.id in query_ids:
-            kept.append(answer)
-        else:
-            answer.fault = fault
-            rejected.append(answer)
-    return kept
+            good.sort(key=lambda answer: (-scores[answer.query.id], answer.query.id))
+            for answer in good[self.keep_top :]:
+                answer.fault = f"score not among the best {self.keep_top}"
+        return answers
 
 
 def first_line(answer: str) -> tuple[str, bool]:

@@ -1,0 +1,136 @@
+"""Where the rows of several builders come from: queries and first stages, and the fields that rows have of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query
+from exabench.core.rows import Item, Row
+from exabench.data.sampling import interleave
+from exabench.parts.retrievers import Retriever
+from exabench.tasks.collections import Collection
+
+if TYPE_CHECKING:
+    from exabench.data.queries import QuerySource
+
+FirstStages: TypeAlias = "Mapping[str, Retriever]"
+"""First stages by name. A text, so that no check of options looks into them, which would make their indexes."""
+
+AT_ONCE = 1000
+"""Queries that a first stage is asked together."""
+
+
+# -- fields of rows and items ---------------------------------------------------------------------------------
+
+
+def origin(collection: Collection) -> Row:
+    """Where a row's texts were read. The revision may be the digest of a file, so call this once for a plan."""
+    return {"source": collection.source, "source_revision": collection.revision}
+
+
+def query_fields(query: Query, source: str) -> Row:
+    """A query, and where it comes from."""
+    return {"query_id": query.id, "query": query.text, "query_source": source}
+
+
+def group(positive: Passage, negatives: Mapping[Passage, str]) -> Row:
+    """The passages of a contrastive group; each negative with the first stage that brought it."""
+    return {
+        "positive_id": positive.id,
+        "positive_title": positive.title,
+        "positive": positive.text,
+        "negative_ids": [passage.id for passage in negatives],
+        "negative_titles": [passage.title for passage in negatives],
+        "negatives": [passage.text for passage in negatives],
+        "negative_sources": list(negatives.values()),
+    }
+
+
+def passage_list(passages: Sequence[Passage]) -> Row:
+    """A list of passages, in its order."""
+    return {
+        "passage_ids": [passage.id for passage in passages],
+        "titles": [passage.title for passage in passages],
+        "passages": [passage.text for passage in passages],
+    }
+
+
+def count_values(items: Iterable[Item], *fields: str) -> list[Counter[str]]:
+    """Count the values of each field over a plan; the values in a list one by one."""
+    counts = [Counter[str]() for _ in fields]
+    for item in items:
+        for field, count in zip(fields, counts, strict=True):
+            value = item.data[field]
+            count.update([value] if isinstance(value, str) else value)
+    return counts
+
+
+# -- queries and first stages ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SourcedQuery:
+    """A query, its origin (exabench.data.queries), and the name of its source."""
+
+    query: Query
+    origin: Mapping[str, Any]
+    source: str
+
+    @property
+    def fields(self) -> Row:
+        """The data of an Item about the query."""
+        return {**query_fields(self.query, self.source), "replies": list(self.origin.get("replies", ()))}
+
+
+def sources_by_name(queries: Mapping[str, QuerySource] | QuerySource) -> dict[str, QuerySource]:
+    """The sources by name, sorted; one alone has the name of its class."""
+    if isinstance(queries, Mapping):
+        return dict(sorted(queries.items()))
+    return {type(queries).__name__.lower(): queries}
+
+
+def read_queries(sources: Mapping[str, QuerySource]) -> dict[str, list[SourcedQuery]]:
+    """The queries of every source. Raises BadInput for an id that two queries have."""
+    found: dict[str, list[SourcedQuery]] = {}
+    seen = set()
+    for name, source in sources.items():
+        found[name] = []
+        for query, origin in source:
+            if query.id in seen:
+                raise BadInput(f"two queries have this id, one of them of {name}; keep one", id=query.id)
+            seen.add(query.id)
+            found[name].append(SourcedQuery(query, origin, name))
+    return found
+
+
+def rankings(stage: Retriever, queries: Sequence[Query], depth: int) -> dict[str, list[str]]:
+    """The passage ids that a first stage finds for each query, best first; none where it does not answer."""
+    found = {}
+    for start in range(0, len(queries), AT_ONCE):
+        # A Run of all queries at once would be held in memory beside the lists made of it.
+        block = queries[start : start + AT_ONCE]
+        run = stage.search(block, depth)
+        for query in block:
+            found[query.id] = run.ranking(query.id)[:depth]
+    return found
+
+
+def all_rankings(stages: FirstStages, queries: Sequence[Query], depth: int) -> dict[str, dict[str, list[str]]]:
+    """The rankings of every first stage, as `{query id: {stage: passage ids}}`, stages by name."""
+    found: dict[str, dict[str, list[str]]] = {query.id: {} for query in queries}
+    for stage in sorted(stages):
+        for query_id, ids in rankings(stages[stage], queries, depth).items():
+            found[query_id][stage] = ids
+    return found
+
+
+def best_stages(lists: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The passages of one query's lists, each with the stage that ranks it highest: of equals the first in `lists`."""
+    best: dict[str, str] = {}
+    for id, stage in interleave([(id, stage) for id in ids] for stage, ids in lists.items()):
+        best.setdefault(id, stage)
+    return best

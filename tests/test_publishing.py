@@ -458,6 +458,11 @@ def test_a_folder_that_is_no_dataset_is_left_alone(one, tmp_path, monkeypatch):
     assert publish(one, "./owner/toy").to == str(tmp_path / "owner" / "toy")
 
 
+def test_a_release_is_published_to_the_hub_from_inside_its_folder(double, one, monkeypatch):
+    monkeypatch.chdir(one)
+    assert publish(".", REPO).changed
+
+
 def test_a_folder_that_cannot_be_written_is_one_line(one, tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")

@@ -84,6 +84,7 @@ def _audit_table(
         for row in split_rows:
             row_counts[split] += 1
             report.add(row, leaks.marks(row))
+            # Ids are unique within a split alone, so the split is made a part of them.
             double = duplicates.seen({**row, "id": f"{split}/{row['id']}"})
             if double is not None and double.id.startswith(f"{split}/"):
                 doubles[double.kind] += 1
@@ -273,4 +274,6 @@ def _text(value: Any) -> str:
         return ", ".join(f"{key} {_text(item)}" for key, item in value.items()) or "none"
     if isinstance(value, float):
         return f"{value:.4f}" if value < 10 else f"{value:.1f}"
-    return "undefined" if value is None else str(value)
+    if value is None:  # kappa where chance explains everything
+        return "undefined"
+    return str(value)

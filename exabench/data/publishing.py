@@ -48,6 +48,7 @@ class _ReleasePublication(Publication):
 
     def check(self) -> None:
         tables = self.release.tables
+        # All bytes are read before the first request: a damaged release reaches no place.
         problems = verify(self.folder)
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -81,20 +82,38 @@ class _ReleasePublication(Publication):
 
     def change(self) -> Commit:
         """Tables and replies as they were built; card and changelog are updated from those at the head."""
+        old = self.old
         merged = self._merged()
         changes = None
         lines: list[str] = []
         gone = set()
         with tempfile.TemporaryDirectory() as scratch:
-            if self.old:
-                changes = diff(self._old_tables(self.old, Path(scratch)), self.folder)
+            if old and self.head:
+                # The old tables that the release replaces are compared with it; files that are equal are not fetched.
+                tables = {}
+                fetched: list[DataFile] = []
+                for name, table in old.tables.items():
+                    if name in self.release.tables:
+                        tables[name] = table
+                        if table.splits != self.release.tables[name].splits:
+                            fetched += table.files
+                save(replace(old, tables=tables, files=()), scratch)
+                if fetched:
+                    self.place.fetch([file.path for file in fetched], self.head, Path(scratch))
+                for file in fetched:
+                    copy = Path(scratch, file.path)
+                    if not copy.is_file() or file_digest(copy) != f"sha256:{file.sha256}":
+                        raise OutsideFailed(
+                            f"{self.place.name}@{self.head}: {file.path} is not the file of its manifest"
+                        )
+                changes = diff(scratch, self.folder)
                 lines = changes.lines()
-                gone = {file.path for file in self.old.all_files}
-            version = next_version(self.old, merged, changes)
+                gone = {file.path for file in old.all_files}
+            version = next_version(old, merged, changes)
             if self.wanted_version:
                 version = raise_version(version, self.wanted_version)
             merged = replace(merged, version=version)
-            manifest = save(merged, Path(scratch) / "new").read_bytes()
+            manifest = save(merged, Path(scratch, "new")).read_bytes()
         page = card(merged, template_for(merged.name), existing=self.read_text(CARD, self.head, self.folder / CARD))
         history = changelog(merged, lines, self.read_text(CHANGES, self.head))
         files: dict[str, Path | bytes] = {file.path: self.folder / file.path for file in self.release.all_files}
@@ -130,21 +149,3 @@ class _ReleasePublication(Publication):
         for file in new.files:
             files[file.path] = file
         return replace(new, version=version, tables=tables, files=tuple(files[path] for path in sorted(files)))
-
-    def _old_tables(self, old: Release, scratch: Path) -> Path:
-        """A folder with the tables of the head that the release replaces; files that are equal are not fetched."""
-        tables = {}
-        files: list[DataFile] = []
-        for name, table in old.tables.items():
-            if name in self.release.tables:
-                tables[name] = table
-                if table.splits != self.release.tables[name].splits:
-                    files += table.files
-        save(replace(old, tables=tables, files=()), scratch)
-        if files and self.head:
-            self.place.fetch([file.path for file in files], self.head, scratch)
-        for file in files:
-            copy = scratch / file.path
-            if not copy.is_file() or file_digest(copy) != f"sha256:{file.sha256}":
-                raise OutsideFailed(f"{self.place.name}@{self.head}: {file.path} is not the file of its manifest")
-        return scratch

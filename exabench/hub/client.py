@@ -33,6 +33,7 @@ MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 # Reports of a training lie beside them. They name the digest of the model, so they cannot be a part of it.
 REPORTS = ("manifest.json", "training.json")
 CARD = "README.md"  # read for the licence alone, so an edit of it does not change the model's digest
+# Suffixes of files into which torch, numpy, joblib, dill and others may have pickled objects.
 _PICKLES = {".bin", ".ckpt", ".dill", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
 
 
@@ -65,6 +66,7 @@ def model_folder(model: str, revision: str = "", lock: str | Path | None = None)
     if commit and not is_digest:
         return ModelFolder(model, folder, commit)
 
+    # The digest is over paths and contents, so that a renamed file makes another model.
     digests = {}
     for pattern in MODEL_FILES:
         for file in folder.rglob(pattern):
@@ -152,6 +154,7 @@ def file_part(repo: str, path: str, commit: str, start: int, end: int) -> bytes:
     """The bytes `start` to `end` of a file of a model; no more is read. Raises as `model_files` does."""
     from huggingface_hub import get_session, get_token, hf_hub_url
 
+    # Identity: a part of a compressed answer could not be unpacked.
     headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
     token = get_token()
     if token:
@@ -163,6 +166,7 @@ def file_part(repo: str, path: str, commit: str, start: int, end: int) -> bytes:
         get_session().stream("GET", url, headers=headers) as answer,
     ):
         answer.raise_for_status()
+        # A server without ranges answers 200 and sends the file from its first byte.
         if answer.status_code != 206 and start:
             raise OSError("the server gives no parts of files")
         for piece in answer.iter_raw():
@@ -181,6 +185,7 @@ def pinned(repo: str, revision: str | None, lock: str | Path | None, *, kind: st
         return revision
     locked = read_json(lock) if lock and Path(lock).is_file() else {}
     commits = locked.setdefault("hub", {})
+    # Keys of datasets bear no kind, because lock files held nothing else at first.
     key = f"{'' if kind == 'dataset' else kind + ' '}{repo}@{revision or 'main'}"
     if key not in commits:
         with asking(f"{kind} {repo}", refusals=False):
@@ -348,6 +353,7 @@ def until_seen(
             result = look()
             if result is not None:
                 return result
+            # A try that raised nothing and yet is not seen counts too, or this would never end.
             if failures > retries or successes > retries:
                 break
             do()
@@ -387,6 +393,7 @@ def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
         raise
     except Exception as error:
         message = " ".join(str(error).split()) or type(error).__name__
+        # A token need not look like one of the Hub's, so it is also searched for by its value.
         message = message.replace(os.environ.get("HF_TOKEN") or "\0", "...")
         message = _SECRET.sub("...", message)[:200]
         status = getattr(getattr(error, "response", None), "status_code", None)

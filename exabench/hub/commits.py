@@ -68,6 +68,7 @@ class Folder:
 
     def head(self) -> str | None:
         """The digest of the manifest, or None where nothing is there yet. Raises BadInput where other files are."""
+        # A writer was killed between its two renames: the folder from before is put back first.
         if was_interrupted(self.path):
             with only_writer(self.path, sweep=False), writing(self.path):
                 clear_leftovers(self.path)
@@ -106,6 +107,7 @@ class Folder:
             with replacing_folder(self.path) as new:
                 if self.path.exists():
                     shutil.copytree(self.path, new, symlinks=True, copy_function=_link, dirs_exist_ok=True)
+                # Files of the copy are links to those of the old folder: writing into one would change both.
                 for path in [*delete, *files]:
                     (new / path).unlink(missing_ok=True)
                 for path, content in files.items():
@@ -156,6 +158,7 @@ class Publication(ABC):
             path = Path(self.to).expanduser().resolve()
             if not path.name:
                 raise BadInput("is no folder to publish to", file=path)
+            # Publishing replaces the whole folder at `path`, so neither may hold the other.
             here = self.folder.resolve()
             if path.is_relative_to(here) or here.is_relative_to(path):
                 raise BadInput(
@@ -182,7 +185,9 @@ class Publication(ABC):
 
     def tag_name(self, version: str) -> str:
         """The tag of a version; none where it is empty."""
-        return f"{self.tag_prefix}{version}" if version else ""
+        if not version:
+            return ""
+        return f"{self.tag_prefix}{version}"
 
     def run(self) -> Published:
         """Look and send until a look finds it there.
@@ -209,6 +214,7 @@ class Publication(ABC):
         before = self.head
         self._was_overtaken = False
         self.head = self.place.head()
+        # Nothing was seen before the first look, so no commit can have come since.
         self._was_overtaken = before is not None and before != self.head
         changed = self._sent is not None
         if self.head is not None:
@@ -216,6 +222,7 @@ class Publication(ABC):
             if version is not None:
                 revision = self.head if self.pull_request else self._tag(self.head, version)
                 return Published(self.place.name, version, self.head, self.place.url(revision), changed)
+            # Our own commit is the head, so nobody else can be the reason.
             if self._sent == self.head:
                 raise CheckFailed(
                     f"{self.place.name}: commit {self.head} holds something else than was sent; look at it"
@@ -258,6 +265,7 @@ class Publication(ABC):
         change = self.change()
         if not self.pull_request:
             tags = self.place.tags()
+            # Its publisher was killed between the commit and the tag.
             previous = self.tag_name(self.old_version)
             if previous and self.head and previous not in tags:
                 self.place.tag(previous, self.head)
@@ -267,6 +275,7 @@ class Publication(ABC):
                     return
                 raise self._tag_conflict(tag, tags[tag])
         self.progress(2, 3, f"version {change.version}")
+        # Known to be tried before the reply comes: a lost reply must not look like no commit.
         self._sent = ""
         self._sent = self.place.commit(
             change.files, change.message, self.head, delete=change.delete, pull_request=self.pull_request

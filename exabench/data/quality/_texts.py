@@ -54,6 +54,7 @@ def constants(start: int, count: int) -> np.ndarray:
     return mix(np.arange(start, start + count, dtype=np.uint64) * np.uint64(_BASE))
 
 
+# The golden ratio in 64 bits. It is odd, so it has an inverse modulo 2**64.
 _BASE = 0x9E3779B97F4A7C15
 _BASE_INVERSE = pow(_BASE, -1, 1 << 64)
 _BYTES = constants(1, 256)

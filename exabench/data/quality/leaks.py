@@ -30,6 +30,7 @@ class Leaks:
         self._ids: dict[tuple[str, str, str], set[int]] = {}
         self._added: list[tuple[np.ndarray, int]] = []
         self._grams = np.zeros(0, np.uint64)  # sorted
+        # Two bytes an owner are enough for 16,384 benchmarks.
         self._owners = np.zeros(0, np.uint16)
 
     def add(self, task: Task, queries: Iterable[Query], passages: Iterable[Passage]) -> None:
@@ -51,22 +52,6 @@ class Leaks:
 
     def marks(self, row: Row) -> dict[str, list[str]]:
         """The benchmarks that a row leaks, in the order they were added, each with what is shared (of KINDS)."""
-        passages = passages_of(row)
-        collection = collection_of(row["source"])
-        owners = set(self._ids.get((collection, "query", row["query_id"]), ()))
-        texts = [row["query"]]
-        for passage in passages:
-            owners.update(self._ids.get((collection, "passage", passage.id), ()))
-            texts.append(passage.flat())
-        owners.update(self._owners_of(np.concatenate([grams(text, GRAM) for text in texts])))
-        marks: dict[str, list[str]] = {}
-        for owner in sorted(owners):
-            task, kind = divmod(owner, len(KINDS))
-            marks.setdefault(self.tasks[task], []).append(KINDS[kind])
-        return marks
-
-    def _owners_of(self, row_grams: np.ndarray) -> set[int]:
-        """The owners of any of these grams."""
         if self._added:  # sort it into the one table: 10 bytes a gram
             all_grams = [self._grams]
             all_owners = [self._owners]
@@ -78,12 +63,23 @@ class Leaks:
             self._grams = unsorted[order]
             self._owners = np.concatenate(all_owners)[order]
             self._added = []
+
+        collection = collection_of(row["source"])
+        owners = set(self._ids.get((collection, "query", row["query_id"]), ()))
+        texts = [row["query"]]
+        for passage in passages_of(row):
+            owners.update(self._ids.get((collection, "passage", passage.id), ()))
+            texts.append(passage.flat())
+        row_grams = np.concatenate([grams(text, GRAM) for text in texts])
         firsts = self._grams.searchsorted(row_grams)
         ends = self._grams.searchsorted(row_grams, "right")
-        owners: set[int] = set()
         for place in np.flatnonzero(firsts < ends):
             owners.update(self._owners[firsts[place] : ends[place]].tolist())
-        return owners
+        marks: dict[str, list[str]] = {}
+        for owner in sorted(owners):
+            task, kind = divmod(owner, len(KINDS))
+            marks.setdefault(self.tasks[task], []).append(KINDS[kind])
+        return marks
 
 
 @lru_cache(maxsize=256)
@@ -93,12 +89,16 @@ def collection_of(source: str) -> str:
     "trec-dl-2020", "folder trec-dl-2020 in BEIR layout" and "ir_datasets msmarco-passage/train" are all
     "msmarco-passage", because one id means one passage in them. What no task knows keeps its own name.
     """
+    name = source
     match = _PLACE.match(source)
-    plain = match[match.lastindex or 0] if match else source
+    if match:
+        name = match[match.lastindex or 0]
     by_repo = {task.hub["repo"]: task for task in tasks().values() if task.hub}
-    task = by_repo.get(plain) or tasks().get(plain)
-    known = task.ir_datasets if task and task.ir_datasets else plain
-    parts = known.split("/")
+    task = by_repo.get(name) or tasks().get(name)
+    if task and task.ir_datasets:
+        name = task.ir_datasets
+    parts = name.split("/")
+    # Names of ir_datasets: below this depth every subset has the ids of one collection.
     depth = {"beir": 2, "msmarco-passage": 1, "disks45": 1}.get(parts[0], len(parts))
     root = "/".join(parts[: depth + (parts[:2] == ["beir", "cqadupstack"])])
     return "msmarco-passage" if root == "beir/msmarco" else root

@@ -68,6 +68,7 @@ class Report:
             mean = sum(value * times for value, times in lengths.items()) / total
             spread = {"mean": round(mean, 6)}
             for percent in (5, 50, 95):
+                # Nearest rank: the smallest value with at least that share of the rows at or below it.
                 below = 0
                 for value in values:
                     below += lengths[value]
@@ -81,6 +82,7 @@ class Report:
         for name, counts in sorted(self._counts.items()):
             figures[name] = dict(sorted(counts.items()))
         if "repairs" in self._counts:
+            # In the order of the columns, not of their names.
             figures["repairs"] = {kind: self._counts["repairs"][kind] for kind in REPAIRS}
         if self._rows:
             by_task = {task: dict(sorted(counts.items())) for task, counts in sorted(self._leaks.items())}

@@ -175,6 +175,7 @@ def _difference(name: str, old_folder: Path, old: Table, new_folder: Path, new: 
         splits_added=tuple(sorted(new.splits.keys() - old.splits.keys())),
         splits_removed=tuple(sorted(old.splits.keys() - new.splits.keys())),
     )
+    # The same files hold the same rows.
     if old.splits == new.splits:
         return change
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ROWS_PER_GROUP = 1_000  # what a reader holds at once: some 20 MB of the widest rows, 1 MB of the narrowest
 ROWS_PER_FILE = 100_000
+# At most 96 characters, as for names on the Hub.
 _TABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _SPLIT = re.compile(r"[a-z][a-z0-9_]{0,63}")  # no hyphen: the glob <split>-*.parquet never meets another split
 _TYPES = {"string": pa.string(), "bool": pa.bool_(), "int64": pa.int64(), "double": pa.float64()}

@@ -23,6 +23,7 @@ REASONS = 20
 """Reasons why inputs did not become rows that are listed, the most frequent first; the others are summed up."""
 
 _SIZES = "n<1K 1K<n<10K 10K<n<100K 100K<n<1M 1M<n<10M 10M<n<100M 100M<n<1B 1B<n<10B 10B<n<100B 100B<n<1T".split()
+# Marks count at the start of a line alone, so that prose may name them.
 _SECTION = re.compile(r"^<!-- exabench: (\S+) -->[ \t]*$.*?^<!-- /exabench -->[ \t]*$", re.DOTALL | re.MULTILINE)
 _MARK = re.compile(r"^<!-- (?:exabench: \S+|/exabench) -->", re.MULTILINE)
 _ENTRY = re.compile(r"^## .*?(\d+\.\d+\.\d+).*$", re.MULTILINE)
@@ -92,6 +93,7 @@ def _front_matter(tables: Mapping[str, Table]) -> dict[str, Any]:
         info = {"config_name": name, "features": features, "splits": splits}
         infos.append({**info, "download_size": size, "dataset_size": size})
         rows += table.rows
+    # Each category of the Hub is ten times the one before.
     digits = len(str(rows))
     return {
         **licence_keys(table.licence for table in tables.values()),
@@ -113,9 +115,11 @@ def changelog(release: Release, diff_lines: Sequence[str], existing: str = "") -
     listed = "\n".join(f"- {plain(line)}" for line in diff_lines or [nothing])
     section = f"<!-- exabench: {version} -->\n{listed}\n<!-- /exabench -->"
     if version in _sections(existing, "CHANGELOG.md"):
+        # Our section may stand where a person moved it.
         return _SECTION.sub(lambda match: section if match[1] == version else match[0], existing)
     for entry in entries:
         if entry[1] == version:
+            # A person wrote the heading already: our section goes right below it.
             return f"{existing[: entry.end()]}\n\n{section}{existing[entry.end() :]}"
     text = f"## {version}\n\n{section}\n"
     place = len(existing)
@@ -133,6 +137,7 @@ def merge(new: str, old: str) -> str:
     old_sections = _sections(old, "README.md")
     if not old.strip():
         return new
+    # A section that the template no longer has leaves the card.
     text = _SECTION.sub(lambda match: sections.get(match[1], ""), old)
     missing = [section for name, section in sections.items() if name not in old_sections]
     if missing:
@@ -166,13 +171,13 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         finalize=lambda value: value if isinstance(value, Markdown | jinja2.Undefined) else plain(value),
+        # A line with nothing but a tag leaves no empty line behind: Markdown would see a paragraph.
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    jinja.filters.update(
-        code=code, figures=figures, toml=_toml, literal=_literal, splits=_splits_of, left_out=_left_out
-    )
+    jinja.filters.update(code=code, figures=figures, toml=_toml, splits=_splits_of, left_out=_left_out)
+    jinja.filters["literal"] = lambda text: Markdown(json.dumps(text))  # as Python writes it
     return _render(jinja, template, values)
 
 
@@ -180,8 +185,10 @@ def _fill_value(value: Any, values: Mapping[str, Any]) -> Any:
     """A value of the template's front matter, its texts filled in; YAML is written later, so nothing is escaped."""
     if isinstance(value, list):
         return [_fill_value(item, values) for item in value]
+    if not isinstance(value, str):
+        return value
     bare = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
-    return _render(bare, value, values) if isinstance(value, str) else value
+    return _render(bare, value, values)
 
 
 def _render(jinja: jinja2.Environment, template: str, values: Mapping[str, Any]) -> str:
@@ -215,8 +222,3 @@ def _toml(values: Mapping[str, Any]) -> Markdown:
         name = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_text(key)
         lines.append(f"{name} = {toml_text(values[key])}")
     return Markdown("\n".join(lines))
-
-
-def _literal(text: str) -> Markdown:
-    """A text as Python writes it, for the examples."""
-    return Markdown(json.dumps(text))

@@ -120,7 +120,9 @@ def _teacher(each: Mapping[str, Any]) -> str:
     known = each["teacher"]
     if not known.get("model"):
         return "no language model"
-    return f"{known['model']} ({known['revision']})" if known.get("revision") else str(known["model"])
+    if not known.get("revision"):
+        return str(known["model"])
+    return f"{known['model']} ({known['revision']})"
 
 
 def _against(other: Mapping[str, Any] | None) -> str:

@@ -12,6 +12,7 @@ from exabench.core.errors import BadInput
 from exabench.core.licences import is_known_to_the_hub
 
 _BLOCK = re.compile(r"\A\ufeff?\s*---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+# A key begins a line; remarks, list items and nested keys do not.
 _KEY_LINE = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
 _REMARKS = re.compile(r"(?:^[ \t]*(?:#[^\n]*)?\n)*\Z", re.MULTILINE)
 
@@ -19,7 +20,9 @@ _REMARKS = re.compile(r"(?:^[ \t]*(?:#[^\n]*)?\n)*\Z", re.MULTILINE)
 def split(text: str) -> tuple[str, str]:
     """The YAML block of a card, empty where there is none, and what follows it."""
     match = _BLOCK.match(text)
-    return (match[1], text[match.end() :]) if match else ("", text)
+    if match is None:
+        return "", text
+    return match[1], text[match.end() :]
 
 
 def parse(block: str, file: str = "README.md") -> dict[str, Any]:
@@ -112,6 +115,7 @@ def licence_in(card: str) -> str:
     except BadInput:
         return ""
     licence = values.get("license")
+    # The Hub's word for a licence that it does not know; its name stands beside it.
     if licence == "other":
         licence = values.get("license_name") or licence
     return licence if isinstance(licence, str) else ""

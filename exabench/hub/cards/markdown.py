@@ -31,6 +31,7 @@ def plain(value: object) -> Markdown:
     """A value as text that stays text anywhere in a Markdown line: no markup, no HTML, no break, no end of a cell."""
     printable = "".join(c if c.isprintable() else " " for c in figure(value))
     line = " ".join(printable.split())
+    # The ampersand first, or it would escape the other two again.
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return Markdown(re.sub(r"([\\`*_{}\[\]#|~$!])", r"\\\1", line))
 
@@ -38,6 +39,7 @@ def plain(value: object) -> Markdown:
 def code(value: object) -> Markdown:
     """A value in code type; one that might break out of it, or out of a table, is shown as plain text instead."""
     shown = figure(value)
+    # Letters, digits and a few marks with single blanks between: nothing that ends code or a cell.
     return Markdown(f"`{shown}`") if re.fullmatch(r"[\w./@:+=,()-]+( [\w./@:+=,()-]+)*", shown) else plain(shown)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from exabench.models.flops import Shape, exact, paper, shape_of
 from exabench.parts.conversations import Conversation, converse
 from exabench.parts.prompting import PromptFile, truncate_passage
 from exabench.parts.rerankers import Job, Outcome
-from exabench.parts.teachers import Teacher
+
+if TYPE_CHECKING:
+    from exabench.parts.teachers import Teacher
 
 
 class Asking(ABC):

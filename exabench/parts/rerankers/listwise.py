@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Passage, Prompt, Query, Reply
@@ -12,7 +13,9 @@ from exabench.parts.permutation import read_permutation
 from exabench.parts.prompting import prompt_file
 from exabench.parts.rerankers import Outcome
 from exabench.parts.rerankers._teacher_reranker import Asking, by_place
-from exabench.parts.teachers import Teacher
+
+if TYPE_CHECKING:
+    from exabench.parts.teachers import Teacher
 
 _STYLES = ("rankgpt", "lrl")
 

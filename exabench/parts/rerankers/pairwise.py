@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from exabench.core.errors import BadInput, MissingExtra, UnknownName
 from exabench.core.nouns import Passage, Progress, Prompt, Query, Reply, silent
@@ -15,7 +15,9 @@ from exabench.parts.conversations import Conversation
 from exabench.parts.prompting import PromptFile, prompt_file
 from exabench.parts.rerankers import Outcome
 from exabench.parts.rerankers._teacher_reranker import Asking, by_place
-from exabench.parts.teachers import Teacher
+
+if TYPE_CHECKING:
+    from exabench.parts.teachers import Teacher
 
 _METHODS = ("allpairs", "sliding")
 _ANSWER = re.compile(r"\W*+passage[\s_]*+([ab])\W*+", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""Fusion of other runs by ranks: reciprocal rank fusion (k 60), or by inverse squares of ranks."""
+"""Fusion of other runs by ranks: reciprocal rank fusion (k 60), or one of ranx's methods."""
 
 from __future__ import annotations
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Run
 from exabench.measure.runs import run_of, top
-from exabench.parts.rerankers import Reranker
 from exabench.parts.retrievers import Retriever
+
+if TYPE_CHECKING:
+    from exabench.parts.rerankers import Reranker
 
 
 class TwoStage:

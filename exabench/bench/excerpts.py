@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import msgspec
+from msgspec import Meta
 
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, packed, read_json, write
@@ -29,10 +29,6 @@ MOST = 50_000  # passages of a list whose texts are kept, those of the first ran
 _TITLE = 120  # characters of a title
 
 
-Excerpt: TypeAlias = Annotated[list[str], msgspec.Meta(min_length=2, max_length=2)]
-"""Title and text."""
-
-
 class ShownQuery(Record, frozen=True):
     """A query with its passages in first-stage order, their grades (None: not judged), and its relevant passages."""
 
@@ -44,7 +40,7 @@ class ShownQuery(Record, frozen=True):
 
 
 class Shown(Record, frozen=True):
-    """What the file holds beside its digest; `passages` are title and beginning of each text, by id."""
+    """The content of the file beside its digest; `passages` are title and beginning of each text, by id."""
 
     format: Literal[1]
     task: str
@@ -54,7 +50,7 @@ class Shown(Record, frozen=True):
     texts: bool
     cut: int
     queries: list[ShownQuery]
-    passages: dict[str, Excerpt]
+    passages: dict[str, Annotated[list[str], Meta(min_length=2, max_length=2)]]
 
 
 def build_excerpts(candidates: Candidates, run: Run, collection: Collection, qrels: Qrels) -> dict[str, Any]:
@@ -86,7 +82,7 @@ def build_excerpts(candidates: Candidates, run: Run, collection: Collection, qre
         wanted = _first_passages(queries)
         for passage in collection.passages():
             if passage.id in wanted:
-                excerpts[passage.id] = [shortened(passage.title, _TITLE), shortened(passage.text, CUT)]
+                excerpts[passage.id] = [shorten(passage.title, _TITLE), shorten(passage.text, CUT)]
     shown = Shown(
         format=FORMAT,
         task=candidates.task,
@@ -98,8 +94,7 @@ def build_excerpts(candidates: Candidates, run: Run, collection: Collection, qre
         queries=queries,
         passages=excerpts,
     )
-    values: dict[str, Any] = as_builtins(shown)
-    return values
+    return dict(as_builtins(shown))
 
 
 def _first_passages(queries: Sequence[ShownQuery]) -> set[str]:
@@ -124,7 +119,7 @@ def write_excerpts(values: Mapping[str, Any], file: str | Path) -> bool:
 
 
 def read_excerpts(file: str | Path) -> dict[str, Any]:
-    """What `write_excerpts` wrote. Raises BadInput for an edited byte and for what a list cannot show."""
+    """Read a file of `write_excerpts`. Raises BadInput for an edited byte and for content that no list can have."""
     values = read_json(file)
     again = "freeze the list again (exabench bench candidates)"
     content = dict(values) if isinstance(values, dict) else {}
@@ -140,7 +135,7 @@ def read_excerpts(file: str | Path) -> dict[str, Any]:
     return content | {"digest": digest}
 
 
-def shortened(text: str, cut: int) -> str:
+def shorten(text: str, cut: int) -> str:
     """The first words of a text, with an ellipsis where something is left out: at most `cut` characters of it."""
     if len(text) <= cut:
         return text

@@ -26,6 +26,8 @@ from exabench.tasks.collections import checked_qrels, open_collection
 
 EXACT = 1e-9
 CLOSE = 5e-4
+# Metrics have their own cells, and the rest names the day and the machine.
+_NOT_COMPARED = ("measurement.metrics", "measurement.per_query", "created", "qrels_source", "versions", "digest")
 REPORTED = ("system", "dataset", "first_stage", "topk", "metric", "value", "source")
 
 
@@ -76,7 +78,9 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
         cell = functools.partial(Cell, result.submission, task, candidates)
         for metric, value in result.measurement.metrics.items():
             yield cell(metric, value, found.measurement.metrics.get(metric), _metric_verdict(metric, result, found))
-        yield cell("everything else", None, None, _other_verdict(result, found))
+        differing = _differences(result_json(result), result_json(found))
+        verdict = f"FAIL: differs in {', '.join(differing[:5])}" if differing else "OK"
+        yield cell("everything else", None, None, verdict)
 
         metric = result.measurement.headline
         value = result[metric]
@@ -127,12 +131,7 @@ def _evaluator(ledger: Ledger, task_name: str, name: str, data: str | Path | Non
     try:
         return CandidateEvaluator(task, candidates, run, qrels, collection.source)
     except BadInput as error:
-        raise BadInput(str(error), file=_description(ledger, task_name, name)) from error
-
-
-def _description(ledger: Ledger, task: str, name: str) -> Path:
-    """The file that describes a candidate list."""
-    return ledger.candidates_file(task, name).with_name(f"{name}.json")
+        raise BadInput(str(error), file=ledger.description_file(task_name, name)) from error
 
 
 def _recompute(
@@ -144,7 +143,7 @@ def _recompute(
     if slug not in filed:
         raise BadInput(f"{slug} is not a submission of this board")
     if evaluator.candidates != result.candidates:
-        file = _description(ledger, result.task, name)
+        file = ledger.description_file(result.task, name)
         raise BadInput("is another candidate list than the one that the result was made with", file=file)
     file = ledger.run_file(slug, result.task, name)
     if digest_of(read_bytes(file)) != result.run_digest:
@@ -180,16 +179,12 @@ def _metric_verdict(metric: str, filed: Result, found: Result) -> str:
     return f"off by {off:.6f}" if off <= CLOSE else f"FAIL: off by {off:.4f}"
 
 
-def _other_verdict(filed: Result, found: Result) -> str:
-    """The verdict on intervals, bounds, tests, counts, digests, state: all but what names the day and the machine."""
-    ignored = {"created", "qrels_source", "digest"}
-    differing = [path for path in _differences(result_json(filed), result_json(found)) if path not in ignored]
-    return f"FAIL: differs in {', '.join(differing[:5])}" if differing else "OK"
-
-
 def _differences(filed: Any, found: Any, path: str = "") -> list[str]:
-    """Where two JSON values differ, as paths; numbers may be EXACT apart, and the metrics have their own cells."""
-    if path in ("measurement.metrics", "measurement.per_query", "versions"):
+    """Where two results as JSON differ, as paths: intervals, bounds, tests, counts, digests, state.
+
+    Numbers may be EXACT apart.
+    """
+    if path in _NOT_COMPARED:
         return []
     if isinstance(filed, dict) and isinstance(found, dict) and set(filed) == set(found):
         differing = []

@@ -19,8 +19,9 @@ import pytest
 from hostile_programs import PRELUDE, PROBES, SQUANDERERS, TALKERS, Program
 
 import exabench.mini
-from exabench.bench.sandbox import Conversation, Jailed, JailLimits, SubmissionRefused, check_jail, jail_command
+from exabench.bench.sandbox import Conversation, JailedProcess, JailLimits, check_jail, jail_command
 from exabench.core.nouns import Passage, Query
+from exabench.models.screening import SubmissionRefused
 
 JOB = (Query("q", "why is the sky blue"), [Passage(f"d{i}", "because", "light") for i in range(3)])
 PROGRAMS = {**TALKERS, **SQUANDERERS}
@@ -36,7 +37,7 @@ def written(folder: Path, source: str) -> tuple[list[str], Path]:
 
 
 def probed(name: str, folder: Path, told: object = None) -> dict:
-    jailed = Jailed(*written(folder, PROBES[name]), LIMITS)
+    jailed = JailedProcess(*written(folder, PROBES[name]), LIMITS)
     jailed.send(json.dumps(told).encode() + b"\n")
     try:
         return json.loads(jailed.exchange(lambda: 60.0))
@@ -198,7 +199,7 @@ def test_a_machine_without_bubblewrap_says_what_to_do(monkeypatch):
 
 
 def test_the_command_shows_neither_the_home_nor_the_working_folder():
-    shown = [word for word in jail_command(["true"], "/model-folder") if word.startswith("/")]
+    shown = [word for word in jail_command(["true"], Path("/model-folder")) if word.startswith("/")]
     assert str(Path.home()) not in shown and os.getcwd() not in shown
 
 

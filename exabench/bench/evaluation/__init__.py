@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn
 
 from exabench.bench.candidates import RerankEvaluator, make_candidates
 from exabench.bench.ledger import Ledger, last_values, read_result
@@ -26,7 +25,7 @@ from exabench.tasks.collections import judgements_of
 SAME = 1e-9  # two numbers that are no further apart are the same
 _EVALUATORS = 64  # candidate lists with their judgements and texts that a worker holds
 
-Computed: TypeAlias = tuple[Result, Run | None] | None
+Computed = tuple[Result, Run | None] | None
 """A new result with the run that exabench made for it; None where the filed result still holds."""
 
 
@@ -141,7 +140,7 @@ def run_board(
     items = [WorkItem(slug, of_task, tuple(names)) for (slug, of_task), names in names_of.items()]
 
     # Workers compute, and this process records: one result after the other, with its line in the change log.
-    begin = functools.partial(BoardWorker, ledger.folder, None if data is None else Path(data), trusted)
+    begin = functools.partial(BoardWorker, ledger, data, trusted)
     recorder = ResultRecorder(ledger, reason)
     files_of = {}
     outcomes = run_items(items, begin, engine=engine, workers=workers, model_of=lambda item: item.slug)
@@ -186,24 +185,19 @@ def raise_failures(failures: Mapping[str, ExabenchError]) -> NoReturn:
     raise kind(f"{len(failures)} submissions have no new results, all others do: {listed}")
 
 
-def merge_results(board: str | Path, staged: str | Path, slug: str, *, reason: str = "") -> list[Path]:
-    """Take the finished results of `slug`, and their runs, over from another board (`staged`). Returns the files."""
-    ledger = Ledger(Path(board))
-    other = Ledger(Path(staged))
+def merge_results(ledger: Ledger, staged: Ledger, slug: str, reason: str) -> None:
+    """Take the finished results of `slug`, and their runs, over from another board (`staged`)."""
     recorder = ResultRecorder(ledger, reason)
-    files = []
-    for result in other.results(slug):
-        run = read_run(other.run_file(slug, result.task, result.candidates.name), slug)
-        files.append(recorder.record(result, run))
+    for result in staged.results(slug):
+        run = read_run(staged.run_file(slug, result.task, result.candidates.name), slug)
+        recorder.record(result, run)
     recorder.record_removed({slug})
-    return files
 
 
 # -- a worker ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class WorkItem:
+class WorkItem(NamedTuple):
     """One submission on all candidate lists of one task, in their order.
 
     In its last bit a score depends on the batch that it was part of, and the lists of one task share texts. A model
@@ -224,8 +218,8 @@ class BoardWorker:
     A model that is not `trusted` runs in the sandbox, never in this process.
     """
 
-    def __init__(self, board: Path, data: Path | None, trusted: bool) -> None:
-        self._ledger = Ledger(board)
+    def __init__(self, ledger: Ledger, data: str | Path | None, trusted: bool) -> None:
+        self._ledger = ledger
         self._data = data
         self._trusted = trusted
         self._evaluator = functools.lru_cache(maxsize=_EVALUATORS)(self._read_evaluator)
@@ -272,9 +266,9 @@ class BoardWorker:
         if self._trusted:
             reranker = reranker_of(submission.reranker, lock=lock, **options)
         else:
-            from exabench.bench.sandbox import Sandboxed
+            from exabench.bench.sandbox import SandboxedReranker
 
-            reranker = Sandboxed(submission.reranker, options.pop("model"), options, lock=lock)
+            reranker = SandboxedReranker(submission.reranker, options.pop("model"), options, lock=lock)
         self._loaded = (submission, reranker)
         return reranker
 
@@ -297,17 +291,22 @@ def reranker_options(submission: Submission) -> dict[str, Any]:
 
 
 def _is_current(file: Path, result: Result) -> bool:
-    """Is the filed result the same but for its date and its timing? An edited one never is."""
-    if not file.is_file():
-        return False
-    try:
-        filed = read_result(file)
-    except BadInput:
+    """Is the filed result the same but for its date and its timing?"""
+    filed = _read_filed(file)
+    if filed is None:
         return False
     cost = result.cost
     if cost is not None and filed.cost is not None:
         cost = replace(cost, timing=filed.cost.timing)
     return filed == replace(result, created=filed.created, cost=cost)
+
+
+def _read_filed(file: Path) -> Result | None:
+    """The result that is filed there, if nobody edited it."""
+    try:
+        return read_result(file) if file.is_file() else None
+    except BadInput:
+        return None
 
 
 # -- recording ---------------------------------------------------------------------------------------------------
@@ -332,10 +331,7 @@ class ResultRecorder:
         """
         names = (result.submission, result.task, result.candidates.name)
         file = self._ledger.result_file(*names)
-        filed = None
-        if file.is_file():
-            with contextlib.suppress(BadInput):  # an edited result is none
-                filed = read_result(file)
+        filed = _read_filed(file)
         metric = result.measurement.headline
         before = self._last.get((*names, metric))
         after = result[metric]

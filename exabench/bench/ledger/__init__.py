@@ -102,9 +102,11 @@ class Ledger:
     # -- submissions ---------------------------------------------------------------------------------------
 
     def submissions(self) -> dict[str, Submission]:
-        """Every submission by slug, in the order of the slugs."""
-        files = sorted((self.folder / "submissions").glob("*.toml"))
-        return {file.stem: self.submission(file) for file in files}
+        """Every submission by slug, in the order of the slugs. Raises BadInput for one that cannot be read."""
+        readable, problems = self.readable_submissions()
+        for problem in problems.values():
+            raise problem
+        return readable
 
     def readable_submissions(self) -> tuple[dict[str, Submission], dict[str, BadInput]]:
         """The submissions that can be read, and why the others cannot, both by slug."""
@@ -130,13 +132,13 @@ class Ledger:
 
     def add_submission(self, submission: Submission) -> Path:
         """File a submission. Raises BadInput for a name that differs from a filed one in case only."""
-        for other in self.twins(submission.slug):
+        for other in self.slugs_in_other_case(submission.slug):
             raise BadInput(f"{submission.name} differs from the filed {other} in case only; take another name")
         file = self.submission_file(submission.slug)
         write(file, submission_text(submission))
         return file
 
-    def twins(self, slug: str) -> list[str]:
+    def slugs_in_other_case(self, slug: str) -> list[str]:
         """The filed slugs that differ from this one in case only: one file system would take them for the same."""
         slugs = sorted(file.stem for file in (self.folder / "submissions").glob("*.toml"))
         return [other for other in slugs if other != slug and other.lower() == slug.lower()]
@@ -191,11 +193,15 @@ class Ledger:
         """Where a list's ranking is kept."""
         return self.folder / "candidates" / task / f"{name}.trec.gz"
 
+    def description_file(self, task: str, name: str) -> Path:
+        """Where the description of a list is kept."""
+        return self.folder / "candidates" / task / f"{name}.json"
+
     def add_candidates(self, candidates: Candidates, run: Run) -> Path:
         """Freeze a list; the JSON comes last, so that a list is there whole or not at all."""
         if not _CANDIDATES_NAME.fullmatch(candidates.name):
             raise BadInput(f"candidates {candidates.name!r} must be called <retriever>-<depth> in a-z, 0-9, + and -")
-        file = self.folder / "candidates" / candidates.task / f"{candidates.name}.json"
+        file = self.description_file(candidates.task, candidates.name)
         if file.is_file() and self._read_candidates(file).digest != candidates.digest:
             raise BadInput(
                 "is frozen with another digest; results name it, so give the new list another name (--name)", file=file
@@ -371,7 +377,7 @@ def result_json(result: Result) -> dict[str, Any]:
 
 
 def _result_body(result: Result) -> dict[str, Any]:
-    """What the digest covers; a result of format 2, whose gain holds another test, keeps its number."""
+    """The part that the digest covers; a result of format 2, whose gain holds another test, keeps its number."""
     number = 2 if "randomisation" in result.gain else FORMAT
     return {"format": number, **as_builtins(result), "measurement": result.measurement.as_json()}
 

@@ -1,33 +1,102 @@
 """The queue: what waits for a board, taken one by one: checked, evaluated apart, filed whole, and answered.
 
 A submission is evaluated on a small board beside the real one, which is not touched before all its results are there.
-What was done stands in files and on the pull requests alone, so that a queue that was killed goes on.
+All state is in files and on the pull requests, so that a killed queue can go on.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
 from exabench.bench.evaluation import merge_results, run_board
 from exabench.bench.ledger import Ledger
-from exabench.bench.queue._folder_queue import ANSWER, Folders
-from exabench.bench.queue._pending import Answer, Pending, acceptance, public_line, refusal
+from exabench.bench.queue._pending import LARGEST, Answer, Pending, acceptance, public_line, refusal
 from exabench.bench.queue._pull_requests import Requests
+from exabench.bench.submissions import read_submission
 from exabench.bench.submitting import check, file_on
-from exabench.core.errors import CannotWrite, MissingExtra, OutsideFailed
-from exabench.core.files import json_text, only_writer, read_json, write, writing
+from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, OutsideFailed
+from exabench.core.files import digest_of, file_digest, json_text, only_writer, read_json, write, writing
 from exabench.core.nouns import Progress, silent
 from exabench.core.records import read
+from exabench.models.screening import SubmissionRefused
 
 __all__ = ["Answer", "Folders", "Queue", "Requests", "public_line", "raise_waiting", "refusal", "work_off"]
 
-Queue: TypeAlias = Folders | Requests
+ANSWER = "answer.json"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The local queue: `pending/<slug>/` of a board, with submission.toml, `runs/` and the report of a training.
+
+    One that was refused keeps its folder, with answer.json; taking that file away puts it back into the queue.
+    """
+
+    board: Path
+    public = False  # only who may write here puts a folder here
+
+    def waiting(self) -> list[Pending]:
+        """The folders without an answer, by date and name; `revision` changes with any file of a folder."""
+        found = []
+        for folder in Ledger(self.board).pending.glob("*"):
+            if not folder.is_dir() or (folder / ANSWER).is_file():
+                continue
+            newest = 0.0
+            digests = {}
+            for file in sorted(folder.rglob("*")):
+                if file.is_file() and not file.is_symlink():
+                    digests[file.relative_to(folder).as_posix()] = file_digest(file)
+                    newest = max(newest, file.stat().st_mtime)
+            try:
+                submission = read_submission(folder / "submission.toml")
+                kind = submission.kind
+                owner = submission.owner
+            except ExabenchError:
+                kind = "?"
+                owner = folder.name.partition("--")[0]
+            date = datetime.datetime.fromtimestamp(newest, datetime.UTC).date().isoformat()
+            found.append(Pending(0, folder.name, kind, owner, date, digest_of(digests), str(folder)))
+        return sorted(found, key=lambda one: (one.date, one.slug))
+
+    def is_answered(self, pending: Pending) -> bool:
+        """Never: an answered folder does not wait."""
+        return False
+
+    def fetch(self, pending: Pending, to: Path) -> Path:
+        """The folder itself, if it holds plain files of a bearable size."""
+        folder = Path(pending.url)
+        for file in sorted(folder.rglob("*")):
+            name = file.relative_to(folder).as_posix()
+            if file.is_symlink() or not (file.is_file() or file.is_dir()):
+                raise SubmissionRefused("unsafe-files", f"{name} is a link or no plain file")
+            if file.is_file() and file.stat().st_size > LARGEST:
+                raise SubmissionRefused("too-large", f"{name} is larger than {LARGEST:,} bytes")
+        slug = read_submission(folder / "submission.toml").slug
+        if slug != folder.name:
+            raise BadInput(f"the folder must be called {slug}, as its submission is")
+        return folder
+
+    def answer(self, pending: Pending, answer: Answer) -> None:
+        """Write answer.json, where it was refused."""
+        if answer.reason:
+            write(Path(pending.url) / ANSWER, json_text(answer.as_json()))
+
+    def finish(self, pending: Pending) -> None:
+        """Take a scored one out of the queue."""
+        folder = Path(pending.url)
+        if not (folder / ANSWER).is_file():
+            with writing(folder):
+                shutil.rmtree(folder)
+
+
+Queue = Folders | Requests
 """Where submissions wait for a board."""
 
 
@@ -49,9 +118,7 @@ def work_off(
     may pass them to `raise_waiting`. `note` gets what an answer does not tell its sender. Raises CannotWrite, also
     where somebody else is writing on the board.
     """
-    evaluate = partial(
-        run_board, data=data, trusted=False, reason=reason, engine=engine, workers=workers, progress=progress
-    )
+    options = {"data": data, "engine": engine, "workers": workers, "reason": reason, "progress": progress}
     board = queue.board
     with only_writer(board):
         for pending in queue.waiting():
@@ -59,8 +126,8 @@ def work_off(
             name = f"{pending.number or pending.slug}-{pending.revision.removeprefix('sha256:')[:12]}"
             staging = board.parent / f".{board.name}.taken" / name
             try:
-                if not queue.answered(pending):
-                    answer = _answer_to(queue, pending, staging, evaluate, reason, note)
+                if not queue.is_answered(pending):
+                    answer = _answer_to(queue, pending, staging, options, note)
                     if answer.waits:
                         yield answer
                         continue
@@ -92,8 +159,7 @@ def _answer_to(
     queue: Queue,
     pending: Pending,
     staging: Path,
-    evaluate: Callable[..., object],
-    reason: str,
+    options: Mapping[str, Any],
     note: Callable[[str], None],
 ) -> Answer:
     """Check a submission, evaluate it on a board in `staging`, and file it with its results, or say why not.
@@ -124,12 +190,12 @@ def _answer_to(
         checked = check(sent / "submission.toml", runs, real, public=queue.public, queued=True)
         slug = checked.submission.slug
         file_on(checked, own)
-        evaluate(own.folder, slugs=[slug])
+        run_board(own.folder, slugs=[slug], trusted=False, **options)
 
         # Everything is there: the real board gets it.
         real.add_submission(checked.submission)
         real.add_training(slug, checked.training)
-        merge_results(real.folder, own.folder, slug, reason=reason)
+        merge_results(real, own, slug, options["reason"])
         answer = acceptance(slug, real.results(slug))
     except (OutsideFailed, CannotWrite):
         raise

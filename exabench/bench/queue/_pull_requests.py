@@ -59,7 +59,7 @@ class Requests:
             waiting.append(Pending(request.number, slug, kind, request.author, request.date, commit, request.url))
         return waiting
 
-    def answered(self, pending: Pending) -> bool:
+    def is_answered(self, pending: Pending) -> bool:
         """Is our comment there, on the commit that the request is at?"""
         said = hub.talk(self.repo, pending.number).comments
         return any(author == self._me and _mark(pending) in text for author, text in said)
@@ -81,10 +81,10 @@ class Requests:
         return to
 
     def answer(self, pending: Pending, answer: Answer) -> None:
-        """Leave one comment, with a line that marks it; after every error it is looked whether it is there already."""
+        """Leave one comment, with a line that marks it; after an error it is left again only if it is not there."""
         text = f"{answer.text()}\n\n{_mark(pending)}"
         until_seen(
-            lambda: self.answered(pending) or None,
+            lambda: self.is_answered(pending) or None,
             lambda: hub.comment(self.repo, pending.number, text),
             f"the answer to {pending.url}",
             retries=_RETRIES,
@@ -116,7 +116,7 @@ class Requests:
             if commit in known:
                 before = hub.files(self.repo, commit)
                 break
-        changed = sorted(path for path in {*listed, *before} if listed.get(path) != before.get(path))
+        changed = sorted({path for path, _ in listed.items() ^ before.items()})
         slug = _only_slug(changed)
 
         with replacing_folder(to) as folder:

@@ -14,8 +14,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from exabench.bench.sandbox._jail import LIMITS, JailLimits, check_jail
-from exabench.bench.sandbox._process import Jailed
+from exabench.bench.sandbox._jail import LIMITS, JailedProcess, JailLimits, check_jail
 from exabench.core.errors import printable
 from exabench.core.files import cache_folder, replacing_folder
 from exabench.core.nouns import ModelFolder, Passage, Query, Usage
@@ -101,21 +100,16 @@ class _Usage(Record, frozen=True):
 
 
 class Scores(Record, frozen=True):
-    """The answer to one query."""
+    """The answer to one query; `usage` is None where the part does not count it, or was asked for one query alone."""
 
     scores: list[_Score]
+    usage: _Usage | None = None
 
     def for_passages(self, count: int) -> list[float]:
         """One score for each passage. Raises SubmissionRefused."""
         if len(self.scores) != count:
             raise SubmissionRefused("bad-scores", f"{len(self.scores)} scores for {count} passages")
         return self.scores
-
-
-class CountedScores(Scores, frozen=True):
-    """The answer to one of many queries; `usage` is None where the part does not count it."""
-
-    usage: _Usage | None
 
 
 class Speed(Record, frozen=True):
@@ -162,7 +156,7 @@ class Conversation:
     def __init__(
         self, program: Sequence[str], model: Path | None, limits: JailLimits, setup: Mapping[str, Any]
     ) -> None:
-        self._jailed = Jailed(program, model, limits)
+        self._jailed = JailedProcess(program, model, limits)
         self._limits = limits
         self.pairs_per_second: float | None = None
         self._jailed.send(_line(setup))
@@ -199,7 +193,7 @@ class Conversation:
                 line = self._jailed.exchange(lambda: self._limits.query * max(1, len(sizes)), lambda: next(lines, b""))
                 if not sizes:
                     break
-                answer = _read_answer(line, CountedScores)
+                answer = _read_answer(line, Scores)
                 usage = None
                 if answer.usage is not None:
                     usage = Usage(**as_builtins(answer.usage))
@@ -224,8 +218,8 @@ class Conversation:
             raise
 
 
-class Sandboxed(Conversation):
-    """The reranker `part` on a model that was sent in, in a jail; close it, or use it as a context.
+class SandboxedReranker(Conversation):
+    """The reranker `part` on a model that was sent in, in a jail, which `close` ends.
 
     It scores as the part itself does, bit for bit. `model` and `options` (of them `revision`) are those of a
     submission. The jail is given texts, and counts from 0 instead of ids. Any rule broken ends it: every call after
@@ -251,12 +245,6 @@ class Sandboxed(Conversation):
         self.precision = self._about.precision or ""
         self.parameters = self._about.parameters
         self.identity = {**self._about.identity, "model": folder.name, "revision": folder.revision}
-
-    def __enter__(self) -> Sandboxed:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 def _question(place: int, query: Query, passages: Sequence[Passage]) -> bytes:

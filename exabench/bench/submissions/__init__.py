@@ -1,6 +1,6 @@
 """Submissions: the TOML file that somebody sends, with every problem named at once, and the report of a training.
 
-Both come from strangers and go on pages.
+Anybody can send them and they are shown on pages, so every byte is checked.
 """
 
 from __future__ import annotations
@@ -8,37 +8,40 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from exabench.bench.submissions._training import DRAWING as DRAWING
-from exabench.bench.submissions._training import TRAINING_FILES as TRAINING_FILES
-from exabench.bench.submissions._training import Training as Training
-from exabench.bench.submissions._training import read_training as read_training
+from msgspec import Meta
+
 from exabench.core.errors import BadInput, printable
-from exabench.core.files import read_toml, toml_text
+from exabench.core.files import from_json, read_toml, toml_text
 from exabench.core.nouns import Submission
+from exabench.core.records import Record, read
 
 KINDS = ("run", "model", "api", "baseline")
 EXTERNAL_RUN_KINDS = ("run", "api")
-"""The kinds whose rankings somebody else made: their numbers are re-computed, never reproduced."""
+"""The kinds whose rankings were made elsewhere: their numbers are re-computed, never reproduced."""
 _RUN_HERE = ("model", "api")
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 NAME = re.compile(rf"{_PART}/{_PART}")
 LINK = re.compile(r"https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]*)?")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
 OPTION_KEYS = ("strategy", "template", "precision")
 """The keys that stand for options of the same name, where the part has them."""
-
-COMMIT = re.compile(r"[0-9a-f]{40}")
 
 _LARGEST = 1 << 16  # bytes
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECASE)
 
 
 # -- the fields: one table, which the check of a file and the page on submitting both read -----------------------------
+
+
+_Predicate = Callable[[object], bool]
 
 
 @dataclass(frozen=True)
@@ -51,16 +54,16 @@ class Field:
     name: str
     meaning: str
     grammar: str
-    fits: Callable[[object], bool]
+    fits: _Predicate
     required: tuple[str, ...] = ()
     allowed: tuple[str, ...] = KINDS
 
 
-def _matching(pattern: str | re.Pattern[str]) -> Callable[[object], bool]:
+def _fits_pattern(pattern: str | re.Pattern[str]) -> _Predicate:
     return lambda value: isinstance(value, str) and len(value) <= 500 and re.fullmatch(pattern, value) is not None
 
 
-def _line(longest: int) -> Callable[[object], bool]:
+def _fits_line(longest: int) -> _Predicate:
     return lambda value: _is_line(value, longest)
 
 
@@ -105,7 +108,7 @@ FIELDS = (
         "name",
         "who sends it, and what it is called on the board",
         "read owner/name in ASCII letters, digits and ._- (at most 96 each, no other sign at the ends)",
-        _matching(NAME),
+        _fits_pattern(NAME),
         required=KINDS,
     ),
     Field(
@@ -119,15 +122,15 @@ FIELDS = (
         "licence",
         "the licence of the model",
         "be an SPDX identifier such as apache-2.0, or unknown",
-        _matching(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}"),
+        _fits_pattern(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}"),
         required=KINDS,
     ),
-    Field("link", "where it is described", "be an https:// address", _matching(LINK), required=KINDS),
+    Field("link", "where it is described", "be an https:// address", _fits_pattern(LINK), required=KINDS),
     Field(
         "contact",
         "whom to ask",
         "be an e-mail address, an @handle or an https:// address",
-        _matching(rf"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+|@[A-Za-z0-9-]+|{LINK.pattern}"),
+        _fits_pattern(rf"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+|@[A-Za-z0-9-]+|{LINK.pattern}"),
         required=KINDS,
     ),
     Field(
@@ -137,19 +140,19 @@ FIELDS = (
         _names_or_unknown,
         required=KINDS,
     ),
-    Field("description", "a sentence about it", "be text on one line", _line(2000)),
+    Field("description", "a sentence about it", "be text on one line", _fits_line(2000)),
     Field(
         "reranker",
         "the part of exabench that loads the model or calls the endpoint",
         "name a part (exabench parts rerankers) that loads the model or calls the endpoint",
-        _matching(r"[a-z][a-z0-9_]{0,63}"),
+        _fits_pattern(r"[a-z][a-z0-9_]{0,63}"),
         required=_RUN_HERE,
     ),
     Field(
         "model",
         "the model: for a board on the Hub a Hub id",
         "be a Hub id (owner/name), a local folder or pypi:<package>, or what the endpoint calls it, on one line",
-        _line(2000),
+        _fits_line(2000),
         required=_RUN_HERE,
         allowed=_RUN_HERE,
     ),
@@ -157,7 +160,7 @@ FIELDS = (
         "revision",
         "the model's commit on the Hub, or the digest of its folder",
         "be a commit (40 hex digits) or a folder's digest (sha256:...), never a branch",
-        _matching(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}"),
+        _fits_pattern(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}"),
         allowed=("model",),
     ),
     Field(
@@ -171,29 +174,34 @@ FIELDS = (
         "endpoint",
         "where the API is asked",
         "be an https:// address, or http://localhost for a server of one's own, without key or question",
-        _matching(r"(https://[A-Za-z0-9.-]+|http://localhost)(:\d{1,5})?(/[A-Za-z0-9._~/-]*)?"),
+        _fits_pattern(r"(https://[A-Za-z0-9.-]+|http://localhost)(:\d{1,5})?(/[A-Za-z0-9._~/-]*)?"),
         required=("api",),
         allowed=("api",),
     ),
-    Field("date", "when it was made", 'read "2026-01-31"', _matching(r"\d{4}-\d{2}-\d{2}")),
-    Field("family", "the family of the model, such as monoT5 or cross-encoder", "be text on one line", _line(200)),
-    Field("strategy", "how the model's output becomes a score", "be text on one line", _line(200)),
-    Field("template", "how query and passage are put to the model", "be text on one line", _line(2000)),
-    Field("precision", "the numbers that it computes with, such as float32", "be text on one line", _line(64)),
+    Field("date", "when it was made", 'read "2026-01-31"', _fits_pattern(r"\d{4}-\d{2}-\d{2}")),
+    Field("family", "the family of the model, such as monoT5 or cross-encoder", "be text on one line", _fits_line(200)),
+    Field("strategy", "how the model's output becomes a score", "be text on one line", _fits_line(200)),
+    Field("template", "how query and passage are put to the model", "be text on one line", _fits_line(2000)),
+    Field("precision", "the numbers that it computes with, such as float32", "be text on one line", _fits_line(64)),
     Field(
         "synthetic_data",
         "which of its training data no person wrote",
         'list data sets by name, [] for none, or be "unknown"',
         _names_or_unknown,
     ),
-    Field("teacher", "the model that wrote the synthetic data", "be text on one line", _line(500)),
+    Field("teacher", "the model that wrote the synthetic data", "be text on one line", _fits_line(500)),
     Field(
         "bibtex",
         "how to cite it",
         "be one BibTeX entry, @kind{...} with balanced braces, of at most 4000 characters",
         _is_bibtex,
     ),
-    Field("withdrawn", "why it no longer counts; `exabench bench withdraw` says it", "be text on one line", _line(500)),
+    Field(
+        "withdrawn",
+        "why it no longer counts; `exabench bench withdraw` says it",
+        "be text on one line",
+        _fits_line(500),
+    ),
 )
 """Every key of a submission's file, in the order in which a file is written."""
 
@@ -272,3 +280,154 @@ def _problems(values: dict[str, Any]) -> list[str]:
             if values.get(key) and options.get(key, values[key]) != values[key]:
                 problems.append(f"{key} and options.{key} must say the same; leave one of them out")
     return problems
+
+
+# -- the report of a training, never trusted ---------------------------------------------------------------------------
+
+TRAINING_FILES = ("training.json", "README.md", "recipe.toml", "curves.csv")
+
+DRAWING = "curves.svg"
+"""A figure that version 0.1 drew beside these. It may still lie on a board, and is never read."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """The report of a training: training.json as values, and the bytes of each of TRAINING_FILES."""
+
+    values: Mapping[str, Any]
+    files: Mapping[str, bytes]
+
+
+_LARGEST_FILE = 2**24  # bytes
+_DEEPEST = 20  # tables and lists in each other; pages walk them
+_FARTHEST = 10**15  # a number beyond it means nothing, and its digits would fill a page
+_Count = Annotated[int, Meta(ge=-_FARTHEST, le=_FARTHEST)]
+_Number = Annotated[float, Meta(ge=-_FARTHEST, le=_FARTHEST)]
+_Table = dict[str, Any]
+_CURVES = re.compile(r"step,epoch,groups,loss,rate,gradient_norm,dev\n(?:[0-9.,e+-]+\n)+")
+
+
+class _Base(Record, frozen=True):
+    model: str
+    revision: str
+    licence: str
+
+
+class _Data(Record, frozen=True):
+    name: str
+    version: str
+    content: str
+    table: str
+    family: str
+    licence: str
+    repository: str
+    rows: _Count
+    teacher: _Table
+    leaks: _Table
+
+
+class _Dev(Record, frozen=True):
+    metric: str
+    source: str
+    values: list[tuple[_Count, _Number]]
+
+
+class _Against(Record, frozen=True):
+    value: _Number
+    difference: _Number
+    interval: tuple[_Number, _Number]
+    p: _Number
+    p_holm: _Number
+
+
+class _Published(Record, frozen=True):
+    value: _Number
+    source: str
+
+
+class _Check(Record, frozen=True):
+    task: str
+    candidates: str
+    depth: _Count
+    metric: str
+    queries: _Count
+    value: _Number
+    interval: tuple[_Number, _Number]
+    first_stage: _Against
+    start: _Against | None
+    published: _Published | None
+
+
+class _Report(Record, frozen=True):
+    format: Literal[1]
+    name: str
+    title: str
+    note: str
+    kind: str
+    reranker: str
+    licence: str
+    fingerprint: str
+    order: str
+    hardware: str
+    seed: _Count
+    steps: _Count
+    groups: _Count
+    best: _Count
+    epochs: _Number
+    options: _Table
+    recipe: _Table
+    versions: _Table
+    base: _Base
+    data: list[_Data]
+    dev: _Dev
+    checks: list[_Check]
+
+
+def read_training(folder: str | Path) -> Training:
+    """The report of a training that lies in `folder`. Raises BadInput where a file is not what `exabench train` writes.
+
+    Nothing in it can act: every file is shown as text.
+    """
+    files = {}
+    texts = {}
+    for name in TRAINING_FILES:
+        file = Path(folder, name)
+        try:
+            if file.is_symlink() or not file.is_file():  # a link could lead anywhere
+                raise BadInput("must be a plain file: the report of a training is there whole or not at all", file=file)
+            if file.stat().st_size > _LARGEST_FILE:
+                raise BadInput(f"is larger than the {_LARGEST_FILE:,} bytes that a report may have", file=file)
+            files[name] = file.read_bytes()
+            texts[name] = files[name].decode()
+        except OSError as error:
+            raise BadInput(f"cannot be read ({error.strerror})", file=file) from error
+        except UnicodeDecodeError as error:
+            raise BadInput("is not UTF-8 text", file=file) from error
+
+    file = Path(folder, "training.json")
+    try:
+        values = from_json(texts["training.json"])
+        file = Path(folder, "recipe.toml")
+        recipe = tomllib.loads(texts["recipe.toml"])
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"cannot be read ({printable(str(error), 200)})", file=file) from error
+
+    file = Path(folder, "training.json")
+    if isinstance(values, dict):
+        values.pop("sealed", None)  # version 0.1 wrote digests of all files there
+    if not _is_shallow(values, _DEEPEST):
+        raise BadInput(f"is nested deeper than {_DEEPEST} levels, so `exabench train` did not write it", file=file)
+    read(_Report, values, file=file, what="the report")
+    if recipe != values["recipe"]:
+        raise BadInput("is not the recipe that training.json holds", file=Path(folder, "recipe.toml"))
+    if not _CURVES.fullmatch(texts["curves.csv"]):
+        raise BadInput("is not a table of the steps of a training", file=Path(folder, "curves.csv"))
+    return Training(values, files)
+
+
+def _is_shallow(value: Any, levels: int) -> bool:
+    """Do tables and lists lie in each other so many levels deep at most?"""
+    inner = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list):
+        return True
+    return levels > 0 and all(_is_shallow(item, levels - 1) for item in inner)

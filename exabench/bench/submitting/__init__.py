@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +114,8 @@ class CheckedSubmission:
     """A submission in order: with the report of its training, where it has one, and its runs by task and candidates."""
 
     submission: Submission
-    training: Training | None = None
-    runs: Mapping[tuple[str, str], Run] = field(default_factory=dict)
+    training: Training | None
+    runs: Mapping[tuple[str, str], Run]
 
     def files(self) -> dict[str, bytes]:
         """The bytes of each of its files on a board, by the path there."""
@@ -132,7 +132,7 @@ class CheckedSubmission:
 def check(
     file: str | Path, runs: Sequence[str], ledger: Ledger, *, public: bool = False, queued: bool = False
 ) -> CheckedSubmission:
-    """A submission and its runs (`TASK=RUN` or `TASK@CANDIDATES=RUN`), held against a board.
+    """Read a submission and its runs (`TASK=RUN` or `TASK@CANDIDATES=RUN`) and check them for a board.
 
     Where no candidates are named, the run must fit exactly one list. `public`: for a board elsewhere, where a model is
     a Hub id at a commit and nothing else. `queued`: taken from a queue, where a model is pinned and an API's runs are
@@ -160,7 +160,41 @@ def check(
     except ExabenchError as error:
         problems.append(str(error))
     if submission:
-        problems += _problems(submission, bool(runs), ledger, public, queued)
+        name = submission.name
+        slug = submission.slug
+        kind = submission.kind
+        if kind in ("model", "api"):
+            problems += _part_problems(submission)
+
+        if submission.withdrawn:
+            problems.append("withdrawn is for `exabench bench withdraw` to say; leave it out")
+        if kind == "baseline" or slug in {f"exabench--{baseline}" for baseline in BASELINES}:
+            problems.append(f"{name}: baselines are exabench's own; send a ranking as kind run")
+        if kind == "run" and not runs:
+            problems.append("a submission of kind run needs at least one --run TASK=RUN")
+        if kind == "model" and runs:
+            problems.append("a submission of kind model is run by exabench itself: leave --run out")
+
+        # Only the board of its owner takes a model that nobody else has, or that may change.
+        if public and kind == "model":
+            if not is_repo(submission.model):
+                problems.append("model must be a Hub id (owner/name) on a board that others run")
+            if not COMMIT.fullmatch(submission.revision):
+                problems.append("revision must be the model's commit (40 hex digits) on a board that others run")
+        elif queued and kind == "model" and not submission.revision:
+            problems.append("revision must pin the model: a commit of the Hub, or the digest of its folder")
+        if queued and kind == "api" and not runs:
+            problems.append("a submission of kind api comes with its runs: send it with `exabench bench submit`")
+
+        # The name may be filed already: its owner replaces it, unless it was withdrawn.
+        filed = ledger.submission_file(slug)
+        withdrawn = ledger.submission(filed).withdrawn if filed.is_file() else ""
+        if withdrawn:
+            problems.append(f"{name} was withdrawn ({withdrawn}): it stays listed so; send it under another name")
+        else:
+            for other in ledger.slugs_in_other_case(slug):
+                problems.append(f"{name} differs from the filed {other} in case only; take another name")
+
     checked_runs: dict[tuple[str, str], Run] = {}
     for text in runs:
         try:
@@ -173,45 +207,6 @@ def check(
     if problems or submission is None:
         raise BadInput("\n".join(problems))
     return CheckedSubmission(submission, training, checked_runs)
-
-
-def _problems(submission: Submission, has_runs: bool, ledger: Ledger, public: bool, queued: bool) -> list[str]:
-    """Everything that is wrong with a submission on this board, but for its runs."""
-    problems = []
-    name = submission.name
-    slug = submission.slug
-    kind = submission.kind
-    if kind in ("model", "api"):
-        problems += _part_problems(submission)
-
-    if submission.withdrawn:
-        problems.append("withdrawn is for `exabench bench withdraw` to say; leave it out")
-    if kind == "baseline" or slug in {f"exabench--{baseline}" for baseline in BASELINES}:
-        problems.append(f"{name}: baselines are exabench's own; send a ranking as kind run")
-    if kind == "run" and not has_runs:
-        problems.append("a submission of kind run needs at least one --run TASK=RUN")
-    if kind == "model" and has_runs:
-        problems.append("a submission of kind model is run by exabench itself: leave --run out")
-
-    # Only the board of its owner takes a model that nobody else has, or that may change.
-    if public and kind == "model":
-        if not is_repo(submission.model):
-            problems.append("model must be a Hub id (owner/name) on a board that others run")
-        if not COMMIT.fullmatch(submission.revision):
-            problems.append("revision must be the model's commit (40 hex digits) on a board that others run")
-    elif queued and kind == "model" and not submission.revision:
-        problems.append("revision must pin the model: a commit of the Hub, or the digest of its folder")
-    if queued and kind == "api" and not has_runs:
-        problems.append("a submission of kind api comes with its runs: send it with `exabench bench submit`")
-
-    file = ledger.submission_file(slug)
-    withdrawn = ledger.submission(file).withdrawn if file.is_file() else ""
-    if withdrawn:
-        problems.append(f"{name} was withdrawn ({withdrawn}): it stays listed so; send it under another name")
-    else:
-        for other in ledger.twins(slug):
-            problems.append(f"{name} differs from the filed {other} in case only; take another name")
-    return problems
 
 
 def _part_problems(submission: Submission) -> list[str]:
@@ -227,7 +222,7 @@ def _part_problems(submission: Submission) -> list[str]:
         options = reranker_options(submission) if submission.kind == "model" else _api_options(submission)
         check_part(RERANKERS, name, options)
     except MissingExtra:
-        return []  # of the machine, not of the submission; whoever runs it hears of it
+        return []  # this machine lacks a package: no fault of the submission, and said where it runs
     except BadInput as error:
         return [str(error)]
     return []
@@ -324,7 +319,7 @@ def send(
     """Check a submission and send it: to a pull request on `repo`, or into the folder `to`.
 
     The verdict is that of the repository's own head, else that of `board`. What is there already is not sent again.
-    Raises BadInput that lists every problem, OutsideFailed.
+    Raises BadInput that lists every problem, OutsideFailed, CannotWrite.
     """
     if branch:
         raise BadInput(
@@ -332,31 +327,37 @@ def send(
         )
     if bool(repo) == bool(to):
         raise BadInput("say where to send it, one of --repo owner/board and --to FOLDER")
-    there = _board_of(repo, read_submission(file).slug) if repo else None
-    ledger = Ledger(there.folder if there else Path(board))
+    if repo:
+        commit, listed, folder = _fetch_board(repo, read_submission(file).slug)
+    else:
+        folder = Path(board)
+    ledger = Ledger(folder)
     ledger.settings()
     checked = check(file, runs, ledger, public=True)
     if not dry_run:
         checked = with_api_runs(checked, ledger, data, progress)
-    if there:
-        return checked.submission, _send_to_repo(checked, there, dry_run)
-    return checked.submission, _send_to_folder(checked, Path(to), dry_run)
+    if repo:
+        return checked.submission, _send_to_repo(checked, repo, commit, listed, dry_run)
+
+    # Into an empty folder, as the files lie on a board.
+    files = checked.files()
+    folder = Path(to)
+    if folder.exists() and not folder.is_dir():
+        raise BadInput("is a file; name a new folder", file=folder)
+    there = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    if there and there != files:
+        raise BadInput("is not empty; name a new folder", file=folder)
+    if not there and not dry_run:
+        with replacing_folder(folder) as fresh:
+            for path, content in files.items():
+                write(fresh / path, content)
+    return checked.submission, Sent(str(folder), str(folder), not there, tuple(files))
 
 
-@dataclass(frozen=True)
-class _HubBoard:
-    """A board's repository on the Hub at one commit: `folder` holds what a verdict needs, `listed` all its files."""
+def _fetch_board(repo: str, slug: str) -> tuple[str, dict[str, Listed], Path]:
+    """The head of a board's repository: its commit, all its files, and a folder with what a verdict needs.
 
-    repo: str
-    commit: str
-    folder: Path
-    listed: Mapping[str, Listed]
-
-
-def _board_of(repo: str, slug: str) -> _HubBoard:
-    """The board of a repository at its head: settings, candidates, and what is filed as `slug` in any case.
-
-    Raises BadInput, OutsideFailed.
+    That is settings, candidates, and what is filed as `slug` in any case. Raises BadInput, OutsideFailed.
     """
     if not is_repo(repo):
         raise BadInput(f"--repo {printable(repo)!r} must be a repository of the Hub (owner/name)")
@@ -372,71 +373,52 @@ def _board_of(repo: str, slug: str) -> _HubBoard:
         if is_list or path.lower() in ("board.toml", f"submissions/{slug}.toml".lower()):
             wanted.append(path)
     folder, _ = dataset_snapshot(repo, commit, only=wanted)
-    return _HubBoard(repo, commit, folder, listed)
+    return commit, listed, folder
 
 
-def _send_to_repo(checked: CheckedSubmission, board: _HubBoard, dry_run: bool) -> Sent:
+def _send_to_repo(
+    checked: CheckedSubmission, repo: str, commit: str, listed: Mapping[str, Listed], dry_run: bool
+) -> Sent:
     """Open a pull request that adds the submission, in one commit; one that is open with these files is found instead.
 
-    After every error it is looked whether the request is there already. Raises BadInput, OutsideFailed.
+    After an error it is opened again only if it is not there. Raises BadInput, OutsideFailed.
     """
     submission = checked.submission
+    slug = submission.slug
     files = checked.files()
-    report = [f"models/{submission.slug}/{name}" for name in TRAINING_FILES]
-    stale = [path for path in report if path in board.listed and path not in files]
-    repository = Repository(board.repo)
+    report = [f"models/{slug}/{name}" for name in TRAINING_FILES]
+    stale = [path for path in report if path in listed and path not in files]
     title = f"Submit {submission.name} ({submission.kind})"
+    body = f"Opened by `exabench bench submit`.\n\n- slug: {slug}\n- kind: {submission.kind}"
+    body += f"\n- submission: `{digest_of(files[f'submissions/{slug}.toml'])}`"
+    for (task, candidates), run in checked.runs.items():
+        body += f"\n- run {task} over {candidates}: `{run_digest(run, slug)}`"
+    if checked.training:
+        body += f"\n- training.json: `{digest_of(checked.training.files['training.json'])}`"
+    repository = Repository(repo)
     tried = False
     opened = ""
 
-    def is_held(listed: Mapping[str, Listed]) -> bool:
+    def has_all(listed: Mapping[str, Listed]) -> bool:
         has_stale = any(path in listed for path in stale)
         return not has_stale and all(is_file(listed.get(path), data) for path, data in files.items())
 
     def look() -> Sent | None:
         url = opened
         if not url:
-            for request in open_requests(board.repo):
-                if request.title == title and is_held(files_of(board.repo, request.revision)):
+            for request in open_requests(repo):
+                if request.title == title and has_all(files_of(repo, request.revision)):
                     url = request.url
                     break
         if url or dry_run:
-            return Sent(board.repo, url or repository.url(), tried or not url, tuple(files))
+            return Sent(repo, url or repository.url(), tried or not url, tuple(files))
         return None
 
     def send() -> None:
         nonlocal tried, opened
         tried = True
-        opened = repository.commit(files, title, board.commit, delete=stale, pull_request=True, body=_body(checked))
+        opened = repository.commit(files, title, commit, delete=stale, pull_request=True, body=body)
 
-    if is_held(board.listed):
-        return Sent(board.repo, repository.url(), False, tuple(files))
-    return until_seen(look, send, f"{board.repo}: the pull request")
-
-
-def _body(checked: CheckedSubmission) -> str:
-    """The text of a pull request, with the digest of the submission, of each run and of the report."""
-    submission = checked.submission
-    slug = submission.slug
-    text = f"Opened by `exabench bench submit`.\n\n- slug: {slug}\n- kind: {submission.kind}"
-    text += f"\n- submission: `{digest_of(checked.files()[f'submissions/{slug}.toml'])}`"
-    for (task, candidates), run in checked.runs.items():
-        text += f"\n- run {task} over {candidates}: `{run_digest(run, slug)}`"
-    if checked.training:
-        text += f"\n- training.json: `{digest_of(checked.training.files['training.json'])}`"
-    return text
-
-
-def _send_to_folder(checked: CheckedSubmission, folder: Path, dry_run: bool) -> Sent:
-    """Write the submission's files into an empty folder, as they lie on a board. Raises BadInput, CannotWrite."""
-    files = checked.files()
-    if folder.exists() and not folder.is_dir():
-        raise BadInput("is a file; name a new folder", file=folder)
-    there = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-    if there and there != files:
-        raise BadInput("is not empty; name a new folder", file=folder)
-    if not there and not dry_run:
-        with replacing_folder(folder) as fresh:
-            for path, data in files.items():
-                write(fresh / path, data)
-    return Sent(str(folder), str(folder), not there, tuple(files))
+    if has_all(listed):
+        return Sent(repo, repository.url(), False, tuple(files))
+    return until_seen(look, send, f"{repo}: the pull request")

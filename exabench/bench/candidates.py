@@ -124,6 +124,7 @@ def freeze_candidates(
 
 def search(first_stage: Retriever, queries: Sequence[Query], depth: int, convention: Convention, name: str) -> Run:
     """The best `depth` passages of each query; self-matches go before the cut, where the convention says so."""
+    # One passage more than asked for: a query has one self-match at most.
     drop = convention.self_match == "drop"
     found = first_stage.search(queries, depth + 1 if drop else depth)
     return top(without_self_matches(found) if drop else found, depth, name)

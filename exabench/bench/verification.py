@@ -24,8 +24,8 @@ from exabench.models.flops import qpp
 from exabench.tasks.catalogue import expand, single_task
 from exabench.tasks.collections import checked_qrels, open_collection
 
-EXACT = 1e-9
-CLOSE = 5e-4
+EXACT = 1e-9  # sums in another order differ in the last bits
+CLOSE = 5e-4  # half of the last of three digits
 # Metrics have their own cells, and the rest names the day and the machine.
 _NOT_COMPARED = ("measurement.metrics", "measurement.per_query", "created", "qrels_source", "versions", "digest")
 REPORTED = ("system", "dataset", "first_stage", "topk", "metric", "value", "source")

@@ -22,7 +22,7 @@ from exabench.parts.rerankers import RERANKERS, Reranker
 from exabench.tasks.catalogue import expand, single_task
 from exabench.tasks.collections import judgements_of
 
-SAME = 1e-9  # two numbers that are no further apart are the same
+SAME = 1e-9  # two numbers that are no further apart are the same: sums in another order differ in the last bits
 _EVALUATORS = 64  # candidate lists with their judgements and texts that a worker holds
 
 Computed = tuple[Result, Run | None] | None
@@ -153,12 +153,12 @@ def run_board(
                     computed = (read_result(ledger.result_file(item.slug, item.task, name)), None)
                 files.append(recorder.record(*computed))
             files_of[place] = files
-        except CannotWrite:
+        except CannotWrite:  # the disk is full: no other result could be written either
             raise
         except ExabenchError as error:
             failed.setdefault(item.slug, error)
         progress(done, len(items), f"{item.slug} on {item.task}")
-    if task is None and candidates is None:
+    if task is None and candidates is None:  # else the other lists were not looked at
         recorder.record_removed({submission.slug for submission in chosen} - set(failed))
     if failures is not None:
         failures.update(failed)
@@ -259,7 +259,7 @@ class BoardWorker:
             return self._loaded[1]
         if self._loaded is not None and hasattr(self._loaded[1], "close"):
             self._loaded[1].close()
-        self._loaded = None
+        self._loaded = None  # before the next model is loaded, so that both need not fit
         options = reranker_options(submission)
         lock = self._ledger.lock
         reranker: Reranker

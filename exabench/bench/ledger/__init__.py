@@ -170,8 +170,8 @@ class Ledger:
 
     def candidates(self, task: str | None = None) -> list[Candidates]:
         """Every candidate list (of one task), in the order of task and name."""
-        pattern = f"{task or '*'}/*.json"
-        return [self._read_candidates(file) for file in sorted((self.folder / "candidates").glob(pattern))]
+        files = sorted((self.folder / "candidates").glob(f"{task or '*'}/*.json"))
+        return [self._read_candidates(file) for file in files]
 
     def one_candidates(self, task: str, name: str) -> Candidates:
         """The list called `name` for `task`. Raises UnknownName with those that are there."""
@@ -265,11 +265,10 @@ class Ledger:
         for file in self.result_files(slug):
             yield read_result(file)
 
-    def add_result(self, result: Result) -> Path:
+    def add_result(self, result: Result) -> None:
         """Keep a result."""
         file = self.result_file(result.submission, result.task, result.candidates.name)
         write(file, json_text(result_json(result)))
-        return file
 
     # -- the change log ------------------------------------------------------------------------------------
 
@@ -299,7 +298,7 @@ class Ledger:
         with writing(self.change_log):
             self.folder.mkdir(parents=True, exist_ok=True)
             with open(self.change_log, "ab") as stream:
-                stream.truncate(end)
+                stream.truncate(end)  # half a line is what a killed writer leaves
                 stream.write(text.encode())
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -404,18 +403,14 @@ def read_result(file: Path, *, of: str = "") -> Result:
     if not of and digest_of(body) != digest:
         raise BadInput("was edited: its digest does not fit its content; run `exabench bench run` again", file=file)
     result = read(Result, body, file=file, what="does not hold a result:")
-    if _result_body(result) != body or not _is_sound(body["cost"]):  # a key too many, or a number no model can have
+    # A key too many, or a number that no model can have; the cost cannot be recomputed from the run.
+    cost = body.get("cost")
+    is_sound = cost is None or {*cost["rpp"]} == {*cost["qpp"]} == {"paper", "exact"} and not _has_negative(cost)
+    if not is_sound or _result_body(result) != body:
         raise BadInput("does not hold a result: `exabench bench run` writes other fields", file=file)
     if (file.parent.name, file.stem) != (result.submission, f"{result.task}.{result.candidates.name}"):
         raise BadInput("lies under another name than its content says", file=file)
     return result
-
-
-def _is_sound(cost: dict[str, Any] | None) -> bool:
-    """No amount is below zero: these numbers cannot be recomputed from the run."""
-    if cost is None:
-        return True
-    return {*cost["rpp"]} == {*cost["qpp"]} == {"paper", "exact"} and not _has_negative(cost)
 
 
 def _has_negative(value: Any) -> bool:

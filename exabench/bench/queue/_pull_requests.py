@@ -29,8 +29,8 @@ _PLACE = re.compile(
     rf"|models/([A-Za-z0-9._-]+)/(?:{_REPORT})"
 )
 _UNPACKED = 1 << 30  # bytes of the largest run, unpacked
-_MOST = 2000  # files of one submission
-_RETRIES = 4
+_MOST = 2000  # files of one submission: a run for each task and list, and a report
+_RETRIES = 4  # with a pause doubled each time: about 15 seconds, then the next run of the queue tries again
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ class Requests:
         """Put the submission, its runs and its report into the new folder `to`. Raises SubmissionRefused."""
         listed = hub.files(self.repo, pending.revision)
 
-        # The paths that the request changes: against the newest commit of the board that it knows.
+        # The paths that the request changes: against the newest commit of the board that it knows, since files that
+        # the board added later are no change of its own.
         known = set(hub.history(self.repo, "main"))
         before: Mapping[str, hub.Listed] = {}
         for commit in hub.history(self.repo, pending.revision):

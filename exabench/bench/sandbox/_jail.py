@@ -32,7 +32,7 @@ MODEL = "/model"
 
 _PACKAGE = PACKAGE.resolve()
 _COLLECTION = str(_PACKAGE / "mini")  # it comes with the package, and its judgements with it
-_NOBODY = "65534"
+_NOBODY = "65534"  # the kernel's own id for users that a namespace does not map
 # Root's own processes may write some of these although they have no capability left.
 _READ_ONLY = ("sys", "fs", "irq", "bus", "acpi", "driver", "pressure", "scsi", "tty")
 _EMPTY = ("kcore", "keys", "key-users", "kmsg", "mtrr", "sysrq-trigger", "timer_list", "slabinfo", "kallsyms")
@@ -49,7 +49,7 @@ _ENVIRONMENT = {
 _PASSED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 _ADVICE = "install bubblewrap 0.8 or newer (apt-get install bubblewrap), allow user namespaces to it (sysctl user.*)"
 
-TICK = 0.05  # seconds between two looks at memory and processes
+TICK = 0.05  # seconds between two looks at memory and processes: one look reads all of /proc
 _CHUNK = 1 << 16  # bytes: what a pipe holds
 _TAIL = 4_000  # bytes that are kept of the end of stderr
 _EXIT_CODES = {128 + 24: "time-limit", 128 + 25: "crashed"}  # SIGXCPU; SIGXFSZ
@@ -109,6 +109,7 @@ def jail_command(
         command += ["--ro-bind-try", name, name]
     command += ["--tmpfs", _COLLECTION, "--remount-ro", _COLLECTION]
 
+    # After /proc is there, the parts of it that tell or change something of this machine are covered.
     command += ["--proc", "/proc"]
     for name in _READ_ONLY:
         folder = f"/proc/{name}"
@@ -135,6 +136,7 @@ def jail_command(
         command += ["--seccomp", str(seccomp)]
     if info is not None:
         command += ["--info-fd", str(info)]
+    # Last: whatever was mounted before must not be written to.
     command += ["--chdir", "/tmp", "--remount-ro", "/dev", "--remount-ro", "/", "--"]
 
     # prlimit's own limits are the kernel's: what `JailedProcess` may see too late.
@@ -221,7 +223,7 @@ class JailedProcess:
             given = seconds()
             if time.monotonic() - asked > given:
                 raise self.stop(SubmissionRefused("time-limit", f"the model gave no answer in {given:g} seconds"))
-            if len(self._unsent) < _CHUNK:
+            if len(self._unsent) < _CHUNK:  # more would only pile up here, while the model is busy
                 self._unsent += feed()
             self._move_bytes()
 

@@ -83,7 +83,7 @@ def test_texts_are_kept_rank_by_rank_until_there_are_too_many(monkeypatch: pytes
 
 @given(st.text(max_size=60), st.integers(1, 30))
 def test_an_excerpt_is_a_beginning_of_the_text_and_no_longer_than_asked_for(text: str, cut: int) -> None:
-    found = excerpts.shortened(text, cut)
+    found = excerpts.shorten(text, cut)
     assert found == text if len(text) <= cut else (found.endswith("…") and text.startswith(found[:-1]))
     assert len(found) <= cut + 1
 

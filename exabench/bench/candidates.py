@@ -58,7 +58,8 @@ def make_candidates(
     Self-matches go before the cut, where the task's convention says so. Raises BadInput where the collection
     at hand holds fewer passages than the task (a pool can be reranked, not searched).
     """
-    task = single_task(task) if isinstance(task, str) else task
+    if isinstance(task, str):
+        task = single_task(task)
     if depth < 1:
         raise BadInput(f"depth must be at least 1, not {depth}")
     collection = open_collection(task, data, lock)
@@ -115,15 +116,15 @@ def freeze_candidates(
         task, retriever, depth, data=data, lock=ledger.lock, name=name, options=options, progress=progress
     )
     file = ledger.add_candidates(candidates, run)
-    known = single_task(task)
-    collection = open_collection(known, data, ledger.lock)
-    values = build_excerpts(candidates, run, collection, checked_qrels(known, collection, ledger.lock))
+    evaluator = RerankEvaluator(single_task(task), candidates, run, data, ledger.lock)
+    values = build_excerpts(candidates, run, evaluator.collection, evaluator.qrels)
     write_excerpts(values, ledger.shown_file(candidates.task, candidates.name))
     return candidates, file
 
 
 def search(first_stage: Retriever, queries: Sequence[Query], depth: int, convention: Convention, name: str) -> Run:
     """The best `depth` passages of each query; self-matches go before the cut, where the convention says so."""
+    # One passage more than asked for: a query has one self-match at most.
     drop = convention.self_match == "drop"
     found = first_stage.search(queries, depth + 1 if drop else depth)
     return top(without_self_matches(found) if drop else found, depth, name)
@@ -158,14 +159,14 @@ def _job(
 
 
 class RerankEvaluator(CandidateEvaluator):
-    """A stage together with the collection it came from: what rerankers are given, read once."""
+    """A candidate list together with its collection: the queries and texts that rerankers are given, read once."""
 
     def __init__(
         self, task: Task, candidates: Candidates, run: Run, data: str | Path | None, lock: str | Path | None
     ) -> None:
-        self._collection = open_collection(task, data, lock)
-        qrels = checked_qrels(task, self._collection, lock)
-        super().__init__(task, candidates, run, qrels, self._collection.source)
+        self.collection = open_collection(task, data, lock)
+        qrels = checked_qrels(task, self.collection, lock)
+        super().__init__(task, candidates, run, qrels, self.collection.source)
 
     def rerank(self, reranker: Reranker, name: str) -> tuple[Run, dict[str, Usage]]:
         """The candidates scored by a reranker, which is given texts if it reads them."""
@@ -176,15 +177,14 @@ class RerankEvaluator(CandidateEvaluator):
     def evaluate(
         self, reranker: Reranker, submission: str, kind: str, command: str | None = None
     ) -> tuple[Result, Run]:
-        """Rerank and measure; the cost is all there but for the timing, which `timed` adds."""
+        """Rerank and measure; the cost lacks the timing, which `time_latency` adds."""
         run, usages = self.rerank(reranker, submission)
-        identity = dict(getattr(reranker, "identity", {}))
         result = self.result(submission, kind, run, command)
         if usages:
             per_query = result.measurement.per_query[result.measurement.headline]
             about: Any = reranker
             cost = cost_of(usages, per_query, precision=about.precision, parameters=about.parameters, timing=None)
-            result = replace(result, model=identity, cost=cost)
+            result = replace(result, model=dict(getattr(reranker, "identity", {})), cost=cost)
         return result, run
 
     def time_latency(self, result: Result, reranker: Reranker) -> Result:
@@ -212,14 +212,14 @@ class RerankEvaluator(CandidateEvaluator):
 
     @cached_property
     def _queries(self) -> dict[str, Query]:
-        return {query.id: query for query in self._collection.queries()}
+        return {query.id: query for query in self.collection.queries()}
 
     @cached_property
     def _passages(self) -> Mapping[str, Passage]:
         """The candidates' texts, with those fields alone that the task's convention names."""
         wanted = set(self.run.passage_ids.to_pylist())
-        passages = SelectedTexts(self._collection.passages(), wanted, self.task.convention.text_fields)
+        passages = SelectedTexts(self.collection.passages(), wanted, self.task.convention.text_fields)
         missing = wanted - set(passages)
         if missing:
-            raise BadInput(f"{self._collection.source} holds no text for a candidate", id=min(missing))
+            raise BadInput(f"{self.collection.source} holds no text for a candidate", id=min(missing))
         return passages

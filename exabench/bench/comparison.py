@@ -71,7 +71,7 @@ class ComparisonTable(list[TaskComparison]):
         ]
         for one in self:
             low, high = one.test.interval
-            cells = [_plain(text) for text in (f"{one.task}, {one.metric}", *one.systems)]
+            cells = [_latex_text(text) for text in (f"{one.task}, {one.metric}", *one.systems)]
             cells += [
                 f"{one.a:.4f}",
                 f"{one.b:.4f}",
@@ -83,7 +83,7 @@ class ComparisonTable(list[TaskComparison]):
         return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def _plain(text: str) -> str:
+def _latex_text(text: str) -> str:
     """Text as LaTeX prints it, whatever signs are in it."""
     for sign in "\\&%$#_{}":
         text = text.replace(sign, r"\textbackslash " if sign == "\\" else f"\\{sign}")
@@ -148,7 +148,7 @@ def compare_submissions(
 
 
 def comparison_table(*_: Any, **__: Any) -> NoReturn:
-    """What version 0.1 had for LaTeX; says what to write instead. Raises BadInput."""
+    """The LaTeX table of version 0.1. Raises BadInput that says what to write instead."""
     raise BadInput("comparison_table is gone: write exabench.compare(run, run, ..., task=...).latex()")
 
 

@@ -35,13 +35,13 @@ def exposed(submission: Submission, task: Task | str, training: Training | None 
     for table in tables:
         leaks = table.get("leaks") if isinstance(table, Mapping) else None
         for benchmark in (leaks or {}).get("benchmarks") or {}:
-            if _readings(str(benchmark)) & _names_of(name):
+            if _possible_names(str(benchmark)) & _names_of(name):
                 return "yes"
-    return _declared(submission.training_data, submission.synthetic_data, name)
+    return _declared_exposure(submission.training_data, submission.synthetic_data, name)
 
 
 @functools.lru_cache(maxsize=65536)
-def _declared(data: tuple[str, ...] | str, synthetic: tuple[str, ...] | str, task: str) -> str:
+def _declared_exposure(data: tuple[str, ...] | str, synthetic: tuple[str, ...] | str, task: str) -> str:
     names_of_task = _names_of(task)
     unknown = False
     for names in (data, synthetic):
@@ -49,7 +49,7 @@ def _declared(data: tuple[str, ...] | str, synthetic: tuple[str, ...] | str, tas
             unknown = True
             continue
         for name in names:
-            if _readings(name) & names_of_task:
+            if _possible_names(name) & names_of_task:
                 return "yes"
             if name.strip().lower() == "unknown":
                 unknown = True
@@ -58,7 +58,7 @@ def _declared(data: tuple[str, ...] | str, synthetic: tuple[str, ...] | str, tas
 
 @functools.cache
 def _names_of(name: str) -> frozenset[str]:
-    """What a task may be called, in plain form: its own names, those of its members and wholes, its suites."""
+    """All names of a task, in plain form: its own, those of its members and of the wholes it is in, its suites."""
     relatives = [task_of(name)]
     relatives += [one for one in tasks().values() if name in one.members]
     relatives += [task_of(member) for member in task_of(name).members]
@@ -66,7 +66,7 @@ def _names_of(name: str) -> frozenset[str]:
     for task in relatives:
         for called in (task.name, task.ir_datasets, (task.hub or {}).get("repo")):
             if called:
-                names.add(_plain(called))
+                names.add(_plain_name(called))
         for suite, members in suites().items():
             if task.name in members:
                 names.add(suite)
@@ -76,13 +76,13 @@ def _names_of(name: str) -> frozenset[str]:
 
 
 @functools.lru_cache(maxsize=65536)
-def _readings(name: str) -> frozenset[str]:
-    """What a declared name may stand for: itself, without the suite and the split, and without the owner, too."""
+def _possible_names(name: str) -> frozenset[str]:
+    """The plain names that a declared name may stand for: with and without suite and split, without the owner, too."""
     lower = re.sub(r"[\s_]+", "-", name.strip().lower())
-    return frozenset({lower, _plain(lower), _plain(lower.rpartition("/")[2])} - {""})
+    return frozenset({lower, _plain_name(lower), _plain_name(lower.rpartition("/")[2])} - {""})
 
 
-def _plain(name: str) -> str:
+def _plain_name(name: str) -> str:
     """A data set's name without case, suite and split: "BeIR/SciFact-train" is "scifact"."""
     plain = _SPLIT.sub("", _SUITE.sub("", name.lower().replace("/", "-")))
     return "msmarco" if re.match(r"ms-?marco(-|$)", plain) else plain

@@ -40,7 +40,7 @@ class ShownQuery(Record, frozen=True):
 
 
 class Shown(Record, frozen=True):
-    """What the file holds beside its digest; `passages` are title and beginning of each text, by id."""
+    """The content of the file beside its digest; `passages` are title and beginning of each text, by id."""
 
     format: Literal[1]
     task: str
@@ -82,7 +82,7 @@ def build_excerpts(candidates: Candidates, run: Run, collection: Collection, qre
         wanted = _first_passages(queries)
         for passage in collection.passages():
             if passage.id in wanted:
-                excerpts[passage.id] = [shortened(passage.title, _TITLE), shortened(passage.text, CUT)]
+                excerpts[passage.id] = [shorten(passage.title, _TITLE), shorten(passage.text, CUT)]
     shown = Shown(
         format=FORMAT,
         task=candidates.task,
@@ -119,7 +119,7 @@ def write_excerpts(values: Mapping[str, Any], file: str | Path) -> bool:
 
 
 def read_excerpts(file: str | Path) -> dict[str, Any]:
-    """What `write_excerpts` wrote. Raises BadInput for an edited byte and for what a list cannot show."""
+    """Read a file of `write_excerpts`. Raises BadInput for an edited byte and for content that no list can have."""
     values = read_json(file)
     again = "freeze the list again (exabench bench candidates)"
     content = dict(values) if isinstance(values, dict) else {}
@@ -135,7 +135,7 @@ def read_excerpts(file: str | Path) -> dict[str, Any]:
     return content | {"digest": digest}
 
 
-def shortened(text: str, cut: int) -> str:
+def shorten(text: str, cut: int) -> str:
     """The first words of a text, with an ellipsis where something is left out: at most `cut` characters of it."""
     if len(text) <= cut:
         return text

@@ -7,7 +7,7 @@ import os
 import platform
 import time
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
@@ -64,8 +64,25 @@ def measurement(
         means[name] = mean(row)
         intervals[name] = (float(low), float(high))
         per_query[name] = dict(zip(query_ids, row.tolist(), strict=True))
+
+    # Warnings to a reader: judgements of other queries, many ties, ids that differ from judged ones in Unicode form.
     given = run if handed_in is None else handed_in
+    if not set(given.query_ids) & set(qrels):
+        notes.append("no query of the run is judged: are these the right judgements?")
     ties = tie_report(qrels, given, "nDCG@10", threshold=threshold)
+    if ties["rate"] > TIE_WARNING:
+        notes.append(
+            f"{ties['rate']:.1%} of the ranked passages tie in single precision; nDCG@10 lies between "
+            f"{ties['worst']:.4f} and {ties['best']:.4f} depending on how ties fall (export logits, not probabilities)"
+        )
+    judged = {passage_id for row in qrels.values() for passage_id in row}
+    composed = {unicodedata.normalize("NFC", passage_id) for passage_id in judged if not passage_id.isascii()}
+    if composed:
+        unjudged = set(given.passage_ids.to_pylist()) - judged
+        odd = [passage_id for passage_id in unjudged if unicodedata.normalize("NFC", passage_id) in composed]
+        if odd:
+            notes.append(f"{len(odd)} passage ids meet a judged one only after Unicode NFC; they count as unjudged")
+
     answered = set(run.query_ids)
     return Measurement(
         run=run.name,
@@ -79,28 +96,8 @@ def measurement(
         extra_queries=len(answered - set(query_ids)),
         ties=ties,
         per_query=per_query,
-        notes=tuple(notes + _notes(given, qrels, ties)),
+        notes=tuple(notes),
     )
-
-
-def _notes(run: Run, qrels: Qrels, ties: Mapping[str, float]) -> list[str]:
-    """Warnings to a reader of the numbers: other queries' judgements, many ties, ids that differ in Unicode form."""
-    notes = []
-    if not set(run.query_ids) & set(qrels):
-        notes.append("no query of the run is judged: are these the right judgements?")
-    if ties["rate"] > TIE_WARNING:
-        notes.append(
-            f"{ties['rate']:.1%} of the ranked passages tie in single precision; nDCG@10 lies between "
-            f"{ties['worst']:.4f} and {ties['best']:.4f} depending on how ties fall (export logits, not probabilities)"
-        )
-    judged = {passage_id for row in qrels.values() for passage_id in row}
-    composed = {unicodedata.normalize("NFC", passage_id) for passage_id in judged if not passage_id.isascii()}
-    if composed:
-        unjudged = set(run.passage_ids.to_pylist()) - judged
-        odd = [passage_id for passage_id in unjudged if unicodedata.normalize("NFC", passage_id) in composed]
-        if odd:
-            notes.append(f"{len(odd)} passage ids meet a judged one only after Unicode NFC; they count as unjudged")
-    return notes
 
 
 class CandidateEvaluator:
@@ -158,7 +155,7 @@ class CandidateEvaluator:
         )
 
     def command(self, submission: str, *, trusted: bool = False) -> str:
-        """What makes a result over these candidates again; `trusted`: its model ran without the sandbox, and will."""
+        """The command that makes a result over these candidates again; `trusted`: its model ran without the sandbox."""
         names = f"{submission} --task {self.task.name} --candidates {self.candidates.name}"
         return f"exabench bench run {names}" + (" --trusted" if trusted else "")
 

@@ -24,8 +24,8 @@ from exabench.models.flops import qpp
 from exabench.tasks.catalogue import expand, single_task
 from exabench.tasks.collections import checked_qrels, open_collection
 
-EXACT = 1e-9
-CLOSE = 5e-4
+EXACT = 1e-9  # sums in another order differ in the last bits
+CLOSE = 5e-4  # half of the last of three digits
 # Metrics have their own cells, and the rest names the day and the machine.
 _NOT_COMPARED = ("measurement.metrics", "measurement.per_query", "created", "qrels_source", "versions", "digest")
 REPORTED = ("system", "dataset", "first_stage", "topk", "metric", "value", "source")
@@ -131,12 +131,7 @@ def _evaluator(ledger: Ledger, task_name: str, name: str, data: str | Path | Non
     try:
         return CandidateEvaluator(task, candidates, run, qrels, collection.source)
     except BadInput as error:
-        raise BadInput(str(error), file=_description(ledger, task_name, name)) from error
-
-
-def _description(ledger: Ledger, task: str, name: str) -> Path:
-    """The file that describes a candidate list."""
-    return ledger.candidates_file(task, name).with_name(f"{name}.json")
+        raise BadInput(str(error), file=ledger.description_file(task_name, name)) from error
 
 
 def _recompute(
@@ -148,7 +143,7 @@ def _recompute(
     if slug not in filed:
         raise BadInput(f"{slug} is not a submission of this board")
     if evaluator.candidates != result.candidates:
-        file = _description(ledger, result.task, name)
+        file = ledger.description_file(result.task, name)
         raise BadInput("is another candidate list than the one that the result was made with", file=file)
     file = ledger.run_file(slug, result.task, name)
     if digest_of(read_bytes(file)) != result.run_digest:

@@ -19,7 +19,7 @@ import pytest
 from hostile_programs import PRELUDE, PROBES, SQUANDERERS, TALKERS, Program
 
 import exabench.mini
-from exabench.bench.sandbox import Conversation, Jailed, JailLimits, check_jail, jail_command
+from exabench.bench.sandbox import Conversation, JailedProcess, JailLimits, check_jail, jail_command
 from exabench.core.nouns import Passage, Query
 from exabench.models.screening import SubmissionRefused
 
@@ -37,7 +37,7 @@ def written(folder: Path, source: str) -> tuple[list[str], Path]:
 
 
 def probed(name: str, folder: Path, told: object = None) -> dict:
-    jailed = Jailed(*written(folder, PROBES[name]), LIMITS)
+    jailed = JailedProcess(*written(folder, PROBES[name]), LIMITS)
     jailed.send(json.dumps(told).encode() + b"\n")
     try:
         return json.loads(jailed.exchange(lambda: 60.0))

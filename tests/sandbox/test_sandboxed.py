@@ -15,7 +15,7 @@ from models import MINILM, classifier_folder, decoder_folder
 from safetensors.torch import load_file, save_file
 
 from exabench.bench.candidates import RerankEvaluator, make_candidates
-from exabench.bench.sandbox import JailLimits, Sandboxed
+from exabench.bench.sandbox import JailLimits, SandboxedReranker
 from exabench.core.nouns import Passage, Query
 from exabench.measure.runs import run_digest
 from exabench.models.screening import SubmissionRefused
@@ -38,7 +38,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_scores_and_their_cost_are_those_of_the_part_bit_for_bit(bert):
     outside = reranker("cross_encoder", model=str(bert), scores=None)
-    with closing(Sandboxed("cross_encoder", str(bert))) as inside:
+    with closing(SandboxedReranker("cross_encoder", str(bert))) as inside:
         assert list(inside.score_many(JOBS)) == list(outside.score_many(JOBS))
         assert inside.score(*JOBS[3]) == outside.score(*JOBS[3])
         assert inside.score(JOBS[0][0], []) == []
@@ -53,7 +53,7 @@ def test_a_pretrained_model_measures_over_mini_as_it_does_outside():
     evaluator = RerankEvaluator(single_task("mini"), candidates, run, None, None)
     outside, found = evaluator.evaluate(reranker("bi_encoder", model=MINILM), "x", "model")
     started = time.perf_counter()
-    with closing(Sandboxed("bi_encoder", MINILM)) as part:
+    with closing(SandboxedReranker("bi_encoder", MINILM)) as part:
         print(f"ready after {time.perf_counter() - started:.1f} s")
         inside, jailed = evaluator.evaluate(part, "x", "model")
         timed = evaluator.time_latency(inside, part)
@@ -97,7 +97,9 @@ def test_a_hostile_model_is_refused_with_its_class(name, tmp_path):
     folder = decoder_folder(tmp_path / "m") if part == "yes_no" else classifier_folder(tmp_path / "m")
     spoil(folder)
     with pytest.raises(SubmissionRefused) as caught:
-        Sandboxed(part, str(folder), {"chat": True} if part == "yes_no" else {}, JailLimits(memory=3 << 30, **limits))
+        SandboxedReranker(
+            part, str(folder), {"chat": True} if part == "yes_no" else {}, JailLimits(memory=3 << 30, **limits)
+        )
     assert caught.value.reason == reason, caught.value
     assert "\n" not in str(caught.value) and str(tmp_path) not in str(caught.value)
 
@@ -106,12 +108,12 @@ def test_what_screening_refuses_is_never_started(tmp_path):
     folder = hostile.spoilt("auto_map in config.json", tmp_path / "model")
     started = time.monotonic()
     with pytest.raises(SubmissionRefused) as caught:
-        Sandboxed("cross_encoder", str(folder))
+        SandboxedReranker("cross_encoder", str(folder))
     assert caught.value.reason == "unsafe-files" and time.monotonic() - started < 3
 
 
 def test_an_honest_decoder_with_its_own_template_scores(tmp_path):
     folder = decoder_folder(tmp_path / "m")
     outside = reranker("yes_no", model=str(folder), scores=None, chat=True)
-    with closing(Sandboxed("yes_no", str(folder), {"chat": True})) as inside:
+    with closing(SandboxedReranker("yes_no", str(folder), {"chat": True})) as inside:
         assert list(inside.score_many(JOBS[:3])) == list(outside.score_many(JOBS[:3]))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn
 
 from exabench.bench.candidates import RerankEvaluator, make_candidates
 from exabench.bench.ledger import Ledger, last_values, read_result
@@ -23,10 +22,10 @@ from exabench.parts.rerankers import RERANKERS, Reranker
 from exabench.tasks.catalogue import expand, single_task
 from exabench.tasks.collections import judgements_of
 
-SAME = 1e-9  # two numbers that are no further apart are the same
+SAME = 1e-9  # two numbers that are no further apart are the same: sums in another order differ in the last bits
 _EVALUATORS = 64  # candidate lists with their judgements and texts that a worker holds
 
-Computed: TypeAlias = tuple[Result, Run | None] | None
+Computed = tuple[Result, Run | None] | None
 """A new result with the run that exabench made for it; None where the filed result still holds."""
 
 
@@ -154,12 +153,12 @@ def run_board(
                     computed = (read_result(ledger.result_file(item.slug, item.task, name)), None)
                 files.append(recorder.record(*computed))
             files_of[place] = files
-        except CannotWrite:
+        except CannotWrite:  # the disk is full: no other result could be written either
             raise
         except ExabenchError as error:
             failed.setdefault(item.slug, error)
         progress(done, len(items), f"{item.slug} on {item.task}")
-    if task is None and candidates is None:
+    if task is None and candidates is None:  # else the other lists were not looked at
         recorder.record_removed({submission.slug for submission in chosen} - set(failed))
     if failures is not None:
         failures.update(failed)
@@ -260,16 +259,16 @@ class BoardWorker:
             return self._loaded[1]
         if self._loaded is not None and hasattr(self._loaded[1], "close"):
             self._loaded[1].close()
-        self._loaded = None
+        self._loaded = None  # before the next model is loaded, so that both need not fit
         options = reranker_options(submission)
         lock = self._ledger.lock
         reranker: Reranker
         if self._trusted:
             reranker = reranker_of(submission.reranker, lock=lock, **options)
         else:
-            from exabench.bench.sandbox import Sandboxed
+            from exabench.bench.sandbox import SandboxedReranker
 
-            reranker = Sandboxed(submission.reranker, options.pop("model"), options, lock=lock)
+            reranker = SandboxedReranker(submission.reranker, options.pop("model"), options, lock=lock)
         self._loaded = (submission, reranker)
         return reranker
 
@@ -292,17 +291,22 @@ def reranker_options(submission: Submission) -> dict[str, Any]:
 
 
 def _is_current(file: Path, result: Result) -> bool:
-    """Is the filed result the same but for its date and its timing? An edited one never is."""
-    if not file.is_file():
-        return False
-    try:
-        filed = read_result(file)
-    except BadInput:
+    """Is the filed result the same but for its date and its timing?"""
+    filed = _read_filed(file)
+    if filed is None:
         return False
     cost = result.cost
     if cost is not None and filed.cost is not None:
         cost = replace(cost, timing=filed.cost.timing)
     return filed == replace(result, created=filed.created, cost=cost)
+
+
+def _read_filed(file: Path) -> Result | None:
+    """The result that is filed there, if nobody edited it."""
+    try:
+        return read_result(file) if file.is_file() else None
+    except BadInput:
+        return None
 
 
 # -- recording ---------------------------------------------------------------------------------------------------
@@ -327,10 +331,7 @@ class ResultRecorder:
         """
         names = (result.submission, result.task, result.candidates.name)
         file = self._ledger.result_file(*names)
-        filed = None
-        if file.is_file():
-            with contextlib.suppress(BadInput):  # an edited result is none
-                filed = read_result(file)
+        filed = _read_filed(file)
         metric = result.measurement.headline
         before = self._last.get((*names, metric))
         after = result[metric]

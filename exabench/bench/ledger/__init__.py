@@ -132,13 +132,13 @@ class Ledger:
 
     def add_submission(self, submission: Submission) -> Path:
         """File a submission. Raises BadInput for a name that differs from a filed one in case only."""
-        for other in self.twins(submission.slug):
+        for other in self.slugs_in_other_case(submission.slug):
             raise BadInput(f"{submission.name} differs from the filed {other} in case only; take another name")
         file = self.submission_file(submission.slug)
         write(file, submission_text(submission))
         return file
 
-    def twins(self, slug: str) -> list[str]:
+    def slugs_in_other_case(self, slug: str) -> list[str]:
         """The filed slugs that differ from this one in case only: one file system would take them for the same."""
         slugs = sorted(file.stem for file in (self.folder / "submissions").glob("*.toml"))
         return [other for other in slugs if other != slug and other.lower() == slug.lower()]
@@ -170,8 +170,8 @@ class Ledger:
 
     def candidates(self, task: str | None = None) -> list[Candidates]:
         """Every candidate list (of one task), in the order of task and name."""
-        pattern = f"{task or '*'}/*.json"
-        return [self._read_candidates(file) for file in sorted((self.folder / "candidates").glob(pattern))]
+        files = sorted((self.folder / "candidates").glob(f"{task or '*'}/*.json"))
+        return [self._read_candidates(file) for file in files]
 
     def one_candidates(self, task: str, name: str) -> Candidates:
         """The list called `name` for `task`. Raises UnknownName with those that are there."""
@@ -193,11 +193,15 @@ class Ledger:
         """Where a list's ranking is kept."""
         return self.folder / "candidates" / task / f"{name}.trec.gz"
 
+    def description_file(self, task: str, name: str) -> Path:
+        """Where the description of a list is kept."""
+        return self.folder / "candidates" / task / f"{name}.json"
+
     def add_candidates(self, candidates: Candidates, run: Run) -> Path:
         """Freeze a list; the JSON comes last, so that a list is there whole or not at all."""
         if not _CANDIDATES_NAME.fullmatch(candidates.name):
             raise BadInput(f"candidates {candidates.name!r} must be called <retriever>-<depth> in a-z, 0-9, + and -")
-        file = self.folder / "candidates" / candidates.task / f"{candidates.name}.json"
+        file = self.description_file(candidates.task, candidates.name)
         if file.is_file() and self._read_candidates(file).digest != candidates.digest:
             raise BadInput(
                 "is frozen with another digest; results name it, so give the new list another name (--name)", file=file
@@ -261,11 +265,10 @@ class Ledger:
         for file in self.result_files(slug):
             yield read_result(file)
 
-    def add_result(self, result: Result) -> Path:
+    def add_result(self, result: Result) -> None:
         """Keep a result."""
         file = self.result_file(result.submission, result.task, result.candidates.name)
         write(file, json_text(result_json(result)))
-        return file
 
     # -- the change log ------------------------------------------------------------------------------------
 
@@ -295,7 +298,7 @@ class Ledger:
         with writing(self.change_log):
             self.folder.mkdir(parents=True, exist_ok=True)
             with open(self.change_log, "ab") as stream:
-                stream.truncate(end)
+                stream.truncate(end)  # half a line is what a killed writer leaves
                 stream.write(text.encode())
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -373,7 +376,7 @@ def result_json(result: Result) -> dict[str, Any]:
 
 
 def _result_body(result: Result) -> dict[str, Any]:
-    """What the digest covers; a result of format 2, whose gain holds another test, keeps its number."""
+    """The part that the digest covers; a result of format 2, whose gain holds another test, keeps its number."""
     number = 2 if "randomisation" in result.gain else FORMAT
     return {"format": number, **as_builtins(result), "measurement": result.measurement.as_json()}
 
@@ -400,18 +403,14 @@ def read_result(file: Path, *, of: str = "") -> Result:
     if not of and digest_of(body) != digest:
         raise BadInput("was edited: its digest does not fit its content; run `exabench bench run` again", file=file)
     result = read(Result, body, file=file, what="does not hold a result:")
-    if _result_body(result) != body or not _is_sound(body["cost"]):  # a key too many, or a number no model can have
+    # A key too many, or a number that no model can have; the cost cannot be recomputed from the run.
+    cost = body.get("cost")
+    is_sound = cost is None or {*cost["rpp"]} == {*cost["qpp"]} == {"paper", "exact"} and not _has_negative(cost)
+    if not is_sound or _result_body(result) != body:
         raise BadInput("does not hold a result: `exabench bench run` writes other fields", file=file)
     if (file.parent.name, file.stem) != (result.submission, f"{result.task}.{result.candidates.name}"):
         raise BadInput("lies under another name than its content says", file=file)
     return result
-
-
-def _is_sound(cost: dict[str, Any] | None) -> bool:
-    """No amount is below zero: these numbers cannot be recomputed from the run."""
-    if cost is None:
-        return True
-    return {*cost["rpp"]} == {*cost["qpp"]} == {"paper", "exact"} and not _has_negative(cost)
 
 
 def _has_negative(value: Any) -> bool:

@@ -1,7 +1,7 @@
 """The queue: what waits for a board, taken one by one: checked, evaluated apart, filed whole, and answered.
 
 A submission is evaluated on a small board beside the real one, which is not touched before all its results are there.
-What was done stands in files and on the pull requests alone, so that a queue that was killed goes on.
+All state is in files and on the pull requests, so that a killed queue can go on.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import contextlib
 import datetime
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
 from exabench.bench.evaluation import merge_results, run_board
 from exabench.bench.ledger import Ledger
@@ -66,7 +65,7 @@ class Folders:
             found.append(Pending(0, folder.name, kind, owner, date, digest_of(digests), str(folder)))
         return sorted(found, key=lambda one: (one.date, one.slug))
 
-    def answered(self, pending: Pending) -> bool:
+    def is_answered(self, pending: Pending) -> bool:
         """Never: an answered folder does not wait."""
         return False
 
@@ -97,7 +96,7 @@ class Folders:
                 shutil.rmtree(folder)
 
 
-Queue: TypeAlias = Folders | Requests
+Queue = Folders | Requests
 """Where submissions wait for a board."""
 
 
@@ -119,9 +118,7 @@ def work_off(
     may pass them to `raise_waiting`. `note` gets what an answer does not tell its sender. Raises CannotWrite, also
     where somebody else is writing on the board.
     """
-    evaluate = partial(
-        run_board, data=data, trusted=False, reason=reason, engine=engine, workers=workers, progress=progress
-    )
+    options = {"data": data, "engine": engine, "workers": workers, "reason": reason, "progress": progress}
     board = queue.board
     with only_writer(board):
         for pending in queue.waiting():
@@ -129,8 +126,8 @@ def work_off(
             name = f"{pending.number or pending.slug}-{pending.revision.removeprefix('sha256:')[:12]}"
             staging = board.parent / f".{board.name}.taken" / name
             try:
-                if not queue.answered(pending):
-                    answer = _answer_to(queue, pending, staging, evaluate, reason, note)
+                if not queue.is_answered(pending):
+                    answer = _answer_to(queue, pending, staging, options, note)
                     if answer.waits:
                         yield answer
                         continue
@@ -162,8 +159,7 @@ def _answer_to(
     queue: Queue,
     pending: Pending,
     staging: Path,
-    evaluate: Callable[..., object],
-    reason: str,
+    options: Mapping[str, Any],
     note: Callable[[str], None],
 ) -> Answer:
     """Check a submission, evaluate it on a board in `staging`, and file it with its results, or say why not.
@@ -194,12 +190,12 @@ def _answer_to(
         checked = check(sent / "submission.toml", runs, real, public=queue.public, queued=True)
         slug = checked.submission.slug
         file_on(checked, own)
-        evaluate(own.folder, slugs=[slug])
+        run_board(own.folder, slugs=[slug], trusted=False, **options)
 
         # Everything is there: the real board gets it.
         real.add_submission(checked.submission)
         real.add_training(slug, checked.training)
-        merge_results(real, own, slug, reason)
+        merge_results(real, own, slug, options["reason"])
         answer = acceptance(slug, real.results(slug))
     except (OutsideFailed, CannotWrite):
         raise

@@ -15,7 +15,8 @@ from exabench.models.screening import ERROR_CLASSES
 
 LARGEST = 64 << 20  # bytes of a file that is sent in
 
-_LONGEST = 400  # characters of a message
+_LONGEST = 400  # characters of a message: one line on a page
+# Absolute and relative paths, but no address: its slashes follow a colon or a slash.
 _PATH = re.compile(r"(?<![\w:/.])(?:\.{0,2}/|~/)[^\s'\",;:()]*")
 _CLASSED = re.compile(rf"(?:^|: )({'|'.join(ERROR_CLASSES)}): ")
 _OF_THE_RUNNER = ("no-sandbox", "missing-package", "unreachable")  # nothing that a sender could mend

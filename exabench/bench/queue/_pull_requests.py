@@ -29,8 +29,8 @@ _PLACE = re.compile(
     rf"|models/([A-Za-z0-9._-]+)/(?:{_REPORT})"
 )
 _UNPACKED = 1 << 30  # bytes of the largest run, unpacked
-_MOST = 2000  # files of one submission
-_RETRIES = 4
+_MOST = 2000  # files of one submission: a run for each task and list, and a report
+_RETRIES = 4  # with a pause doubled each time: about 15 seconds, then the next run of the queue tries again
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Requests:
             waiting.append(Pending(request.number, slug, kind, request.author, request.date, commit, request.url))
         return waiting
 
-    def answered(self, pending: Pending) -> bool:
+    def is_answered(self, pending: Pending) -> bool:
         """Is our comment there, on the commit that the request is at?"""
         said = hub.talk(self.repo, pending.number).comments
         return any(author == self._me and _mark(pending) in text for author, text in said)
@@ -81,10 +81,10 @@ class Requests:
         return to
 
     def answer(self, pending: Pending, answer: Answer) -> None:
-        """Leave one comment, with a line that marks it; after every error it is looked whether it is there already."""
+        """Leave one comment, with a line that marks it; after an error it is left again only if it is not there."""
         text = f"{answer.text()}\n\n{_mark(pending)}"
         until_seen(
-            lambda: self.answered(pending) or None,
+            lambda: self.is_answered(pending) or None,
             lambda: hub.comment(self.repo, pending.number, text),
             f"the answer to {pending.url}",
             retries=_RETRIES,
@@ -109,7 +109,8 @@ class Requests:
         """Put the submission, its runs and its report into the new folder `to`. Raises SubmissionRefused."""
         listed = hub.files(self.repo, pending.revision)
 
-        # The paths that the request changes: against the newest commit of the board that it knows.
+        # The paths that the request changes: against the newest commit of the board that it knows, since files that
+        # the board added later are no change of its own.
         known = set(hub.history(self.repo, "main"))
         before: Mapping[str, hub.Listed] = {}
         for commit in hub.history(self.repo, pending.revision):

@@ -1,6 +1,6 @@
 """The jail: a bubblewrap command that shows a program this Python, exabench and one model folder, and nothing else.
 
-`Jailed` runs it, lines in, lines out, under limits of time, memory, processes and bytes.
+`JailedProcess` runs it, lines in, lines out, under limits of time, memory, processes and bytes.
 
 No network, no capability, no home, no board, no collection; what is shown is read-only, but for a /tmp that is bounded
 and goes with the jail. Run it as an ordinary user where you can: as root it holds as well, but has less to spare.
@@ -32,7 +32,7 @@ MODEL = "/model"
 
 _PACKAGE = PACKAGE.resolve()
 _COLLECTION = str(_PACKAGE / "mini")  # it comes with the package, and its judgements with it
-_NOBODY = "65534"
+_NOBODY = "65534"  # the kernel's own id for users that a namespace does not map
 # Root's own processes may write some of these although they have no capability left.
 _READ_ONLY = ("sys", "fs", "irq", "bus", "acpi", "driver", "pressure", "scsi", "tty")
 _EMPTY = ("kcore", "keys", "key-users", "kmsg", "mtrr", "sysrq-trigger", "timer_list", "slabinfo", "kallsyms")
@@ -49,7 +49,7 @@ _ENVIRONMENT = {
 _PASSED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 _ADVICE = "install bubblewrap 0.8 or newer (apt-get install bubblewrap), allow user namespaces to it (sysctl user.*)"
 
-TICK = 0.05  # seconds between two looks at memory and processes
+TICK = 0.05  # seconds between two looks at memory and processes: one look reads all of /proc
 _CHUNK = 1 << 16  # bytes: what a pipe holds
 _TAIL = 4_000  # bytes that are kept of the end of stderr
 _EXIT_CODES = {128 + 24: "time-limit", 128 + 25: "crashed"}  # SIGXCPU; SIGXFSZ
@@ -57,7 +57,7 @@ _EXIT_CODES = {128 + 24: "time-limit", 128 + 25: "crashed"}  # SIGXCPU; SIGXFSZ
 
 @dataclass(frozen=True)
 class JailLimits:
-    """What a stranger's model is given.
+    """The resources that a model in the jail may use.
 
     Bytes: `weights` on disk, `memory` of all its processes together, `files` in /tmp, `answer` for one answer.
     Seconds: `load` until it is ready, `query` for each query, `seconds` in all. `processes` at a time.
@@ -109,6 +109,7 @@ def jail_command(
         command += ["--ro-bind-try", name, name]
     command += ["--tmpfs", _COLLECTION, "--remount-ro", _COLLECTION]
 
+    # After /proc is there, the parts of it that tell or change something of this machine are covered.
     command += ["--proc", "/proc"]
     for name in _READ_ONLY:
         folder = f"/proc/{name}"
@@ -135,9 +136,10 @@ def jail_command(
         command += ["--seccomp", str(seccomp)]
     if info is not None:
         command += ["--info-fd", str(info)]
+    # Last: whatever was mounted before must not be written to.
     command += ["--chdir", "/tmp", "--remount-ro", "/dev", "--remount-ro", "/", "--"]
 
-    # prlimit's own limits are the kernel's: what `Jailed` may see too late.
+    # prlimit's own limits are the kernel's: what `JailedProcess` may see too late.
     cores = os.cpu_count() or 1
     command += ["/usr/bin/prlimit", f"--nproc={limits.processes + 16 * cores}", f"--fsize={limits.files}"]
     command += [f"--cpu={int(limits.seconds * cores) + 1}", "--nofile=1024", "--core=0"]
@@ -156,7 +158,7 @@ def check_jail() -> None:
         raise SubmissionRefused("no-sandbox", f"bubblewrap does not start ({said}): {_ADVICE}")
 
 
-class Jailed:
+class JailedProcess:
     """A running program. An answer too late or too long, or its end, kills it and every process that it began.
 
     It dies with the thread that began it, so that nothing outlives the caller.
@@ -191,13 +193,10 @@ class Jailed:
         if first:
             with contextlib.suppress(ProcessLookupError):
                 self._first = os.pidfd_open(int(first[1]))
-        assert self._process.stdin and self._process.stdout and self._process.stderr
-        self._pipes = (self._process.stdin, self._process.stdout, self._process.stderr)
-        for stream in self._pipes:
-            os.set_blocking(stream.fileno(), False)
-        self._in = self._process.stdin.fileno()
-        self._out = self._process.stdout.fileno()
-        self._err = self._process.stderr.fileno()
+        streams = (self._process.stdin, self._process.stdout, self._process.stderr)
+        self._in, self._out, self._err = [stream.fileno() for stream in streams if stream]
+        for pipe in (self._in, self._out, self._err):
+            os.set_blocking(pipe, False)
         self._readable = [self._out, self._err]
         self._watch = threading.Thread(target=self._watch_limits, daemon=True)
         self._watch.start()
@@ -224,7 +223,7 @@ class Jailed:
             given = seconds()
             if time.monotonic() - asked > given:
                 raise self.stop(SubmissionRefused("time-limit", f"the model gave no answer in {given:g} seconds"))
-            if len(self._unsent) < _CHUNK:
+            if len(self._unsent) < _CHUNK:  # more would only pile up here, while the model is busy
                 self._unsent += feed()
             self._move_bytes()
 
@@ -239,13 +238,11 @@ class Jailed:
         self._refused = self._refused or SubmissionRefused("crashed", "the jail was closed")
         self._stopped.set()
         self._watch.join()
-        self._kill()
-        self._process.wait()
+        with self._process:  # its end closes the pipes and waits
+            self._kill()
         if self._first is not None:
             os.close(self._first)
             self._first = None
-        for stream in self._pipes:
-            stream.close()
 
     def _move_bytes(self) -> None:
         """Wait for a pipe, TICK at most, and move the bytes that can be moved."""
@@ -290,12 +287,12 @@ class Jailed:
         """Until it is stopped: kill it when it has too many processes, too much memory or too much time."""
         limits = self._limits
         while not self._stopped.wait(TICK):
-            processes = _descendants(self._process.pid)
+            processes, memory = _count_descendants(self._process.pid)
             if time.monotonic() - self._started > limits.seconds:
                 refused = SubmissionRefused("time-limit", f"the model took more than {limits.seconds:g} seconds")
-            elif len(processes) > limits.processes:
+            elif processes > limits.processes:
                 refused = SubmissionRefused("crashed", f"the model started more than {limits.processes} processes")
-            elif sum(map(_memory, processes)) > limits.memory:
+            elif memory > limits.memory:
                 refused = SubmissionRefused("out-of-memory", f"the model took more than {limits.memory} bytes")
             else:
                 continue
@@ -311,26 +308,25 @@ class Jailed:
         self._process.kill()
 
 
-def _descendants(pid: int) -> list[int]:
-    """The processes that a process began, and theirs; those whose parent died belong to the jail's first process."""
+def _count_descendants(pid: int) -> tuple[int, int]:
+    """How many processes a process began, and they in turn, and the bytes that they hold and that no file backs.
+
+    Those whose parent died belong to the jail's first process.
+    """
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # it has ended
                 stat = Path("/proc", name, "stat").read_bytes()
                 parent = int(stat[stat.rindex(b")") + 1 :].split()[1])
                 children.setdefault(parent, []).append(int(name))
     found = [pid]
-    for parent in found:  # grows as it is walked
-        found += children.get(parent, [])
-    return found[1:]
-
-
-def _memory(pid: int) -> int:
-    """Bytes that a process holds and no file backs."""
-    total = 0
-    with contextlib.suppress(OSError):
-        for line in Path("/proc", str(pid), "status").read_bytes().splitlines():
-            if line.startswith((b"RssAnon:", b"RssShmem:")):
-                total += int(line.split()[1]) << 10
-    return total
+    memory = 0
+    for process in found:  # grows as it is walked
+        found += children.get(process, [])
+    for process in found[1:]:
+        with contextlib.suppress(OSError):
+            for line in Path("/proc", str(process), "status").read_bytes().splitlines():
+                if line.startswith((b"RssAnon:", b"RssShmem:")):
+                    memory += int(line.split()[1]) << 10
+    return len(found) - 1, memory

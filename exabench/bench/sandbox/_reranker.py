@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from exabench.bench.sandbox._jail import LIMITS, Jailed, JailLimits, check_jail
+from exabench.bench.sandbox._jail import LIMITS, JailedProcess, JailLimits, check_jail
 from exabench.core.errors import printable
 from exabench.core.files import cache_folder, replacing_folder
 from exabench.core.nouns import ModelFolder, Passage, Query, Usage
@@ -156,7 +156,7 @@ class Conversation:
     def __init__(
         self, program: Sequence[str], model: Path | None, limits: JailLimits, setup: Mapping[str, Any]
     ) -> None:
-        self._jailed = Jailed(program, model, limits)
+        self._jailed = JailedProcess(program, model, limits)
         self._limits = limits
         self.pairs_per_second: float | None = None
         self._jailed.send(_line(setup))
@@ -218,7 +218,7 @@ class Conversation:
             raise
 
 
-class Sandboxed(Conversation):
+class SandboxedReranker(Conversation):
     """The reranker `part` on a model that was sent in, in a jail, which `close` ends.
 
     It scores as the part itself does, bit for bit. `model` and `options` (of them `revision`) are those of a

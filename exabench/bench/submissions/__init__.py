@@ -1,6 +1,6 @@
 """Submissions: the TOML file that somebody sends, with every problem named at once, and the report of a training.
 
-Both come from strangers and go on pages.
+Anybody can send them and they are shown on pages, so every byte is checked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from exabench.core.records import Record, read
 
 KINDS = ("run", "model", "api", "baseline")
 EXTERNAL_RUN_KINDS = ("run", "api")
-"""The kinds whose rankings somebody else made: their numbers are re-computed, never reproduced."""
+"""The kinds whose rankings were made elsewhere: their numbers are re-computed, never reproduced."""
 _RUN_HERE = ("model", "api")
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
@@ -59,11 +59,11 @@ class Field:
     allowed: tuple[str, ...] = KINDS
 
 
-def _matching(pattern: str | re.Pattern[str]) -> _Predicate:
+def _fits_pattern(pattern: str | re.Pattern[str]) -> _Predicate:
     return lambda value: isinstance(value, str) and len(value) <= 500 and re.fullmatch(pattern, value) is not None
 
 
-def _line(longest: int) -> _Predicate:
+def _fits_line(longest: int) -> _Predicate:
     return lambda value: _is_line(value, longest)
 
 
@@ -108,7 +108,7 @@ FIELDS = (
         "name",
         "who sends it, and what it is called on the board",
         "read owner/name in ASCII letters, digits and ._- (at most 96 each, no other sign at the ends)",
-        _matching(NAME),
+        _fits_pattern(NAME),
         required=KINDS,
     ),
     Field(
@@ -122,15 +122,15 @@ FIELDS = (
         "licence",
         "the licence of the model",
         "be an SPDX identifier such as apache-2.0, or unknown",
-        _matching(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}"),
+        _fits_pattern(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}"),
         required=KINDS,
     ),
-    Field("link", "where it is described", "be an https:// address", _matching(LINK), required=KINDS),
+    Field("link", "where it is described", "be an https:// address", _fits_pattern(LINK), required=KINDS),
     Field(
         "contact",
         "whom to ask",
         "be an e-mail address, an @handle or an https:// address",
-        _matching(rf"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+|@[A-Za-z0-9-]+|{LINK.pattern}"),
+        _fits_pattern(rf"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+|@[A-Za-z0-9-]+|{LINK.pattern}"),
         required=KINDS,
     ),
     Field(
@@ -140,19 +140,19 @@ FIELDS = (
         _names_or_unknown,
         required=KINDS,
     ),
-    Field("description", "a sentence about it", "be text on one line", _line(2000)),
+    Field("description", "a sentence about it", "be text on one line", _fits_line(2000)),
     Field(
         "reranker",
         "the part of exabench that loads the model or calls the endpoint",
         "name a part (exabench parts rerankers) that loads the model or calls the endpoint",
-        _matching(r"[a-z][a-z0-9_]{0,63}"),
+        _fits_pattern(r"[a-z][a-z0-9_]{0,63}"),
         required=_RUN_HERE,
     ),
     Field(
         "model",
         "the model: for a board on the Hub a Hub id",
         "be a Hub id (owner/name), a local folder or pypi:<package>, or what the endpoint calls it, on one line",
-        _line(2000),
+        _fits_line(2000),
         required=_RUN_HERE,
         allowed=_RUN_HERE,
     ),
@@ -160,7 +160,7 @@ FIELDS = (
         "revision",
         "the model's commit on the Hub, or the digest of its folder",
         "be a commit (40 hex digits) or a folder's digest (sha256:...), never a branch",
-        _matching(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}"),
+        _fits_pattern(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}"),
         allowed=("model",),
     ),
     Field(
@@ -174,29 +174,34 @@ FIELDS = (
         "endpoint",
         "where the API is asked",
         "be an https:// address, or http://localhost for a server of one's own, without key or question",
-        _matching(r"(https://[A-Za-z0-9.-]+|http://localhost)(:\d{1,5})?(/[A-Za-z0-9._~/-]*)?"),
+        _fits_pattern(r"(https://[A-Za-z0-9.-]+|http://localhost)(:\d{1,5})?(/[A-Za-z0-9._~/-]*)?"),
         required=("api",),
         allowed=("api",),
     ),
-    Field("date", "when it was made", 'read "2026-01-31"', _matching(r"\d{4}-\d{2}-\d{2}")),
-    Field("family", "the family of the model, such as monoT5 or cross-encoder", "be text on one line", _line(200)),
-    Field("strategy", "how the model's output becomes a score", "be text on one line", _line(200)),
-    Field("template", "how query and passage are put to the model", "be text on one line", _line(2000)),
-    Field("precision", "the numbers that it computes with, such as float32", "be text on one line", _line(64)),
+    Field("date", "when it was made", 'read "2026-01-31"', _fits_pattern(r"\d{4}-\d{2}-\d{2}")),
+    Field("family", "the family of the model, such as monoT5 or cross-encoder", "be text on one line", _fits_line(200)),
+    Field("strategy", "how the model's output becomes a score", "be text on one line", _fits_line(200)),
+    Field("template", "how query and passage are put to the model", "be text on one line", _fits_line(2000)),
+    Field("precision", "the numbers that it computes with, such as float32", "be text on one line", _fits_line(64)),
     Field(
         "synthetic_data",
         "which of its training data no person wrote",
         'list data sets by name, [] for none, or be "unknown"',
         _names_or_unknown,
     ),
-    Field("teacher", "the model that wrote the synthetic data", "be text on one line", _line(500)),
+    Field("teacher", "the model that wrote the synthetic data", "be text on one line", _fits_line(500)),
     Field(
         "bibtex",
         "how to cite it",
         "be one BibTeX entry, @kind{...} with balanced braces, of at most 4000 characters",
         _is_bibtex,
     ),
-    Field("withdrawn", "why it no longer counts; `exabench bench withdraw` says it", "be text on one line", _line(500)),
+    Field(
+        "withdrawn",
+        "why it no longer counts; `exabench bench withdraw` says it",
+        "be text on one line",
+        _fits_line(500),
+    ),
 )
 """Every key of a submission's file, in the order in which a file is written."""
 

@@ -192,7 +192,7 @@ def check(
         if withdrawn:
             problems.append(f"{name} was withdrawn ({withdrawn}): it stays listed so; send it under another name")
         else:
-            for other in ledger.twins(slug):
+            for other in ledger.slugs_in_other_case(slug):
                 problems.append(f"{name} differs from the filed {other} in case only; take another name")
 
     checked_runs: dict[tuple[str, str], Run] = {}
@@ -222,7 +222,7 @@ def _part_problems(submission: Submission) -> list[str]:
         options = reranker_options(submission) if submission.kind == "model" else _api_options(submission)
         check_part(RERANKERS, name, options)
     except MissingExtra:
-        return []  # of the machine, not of the submission; whoever runs it hears of it
+        return []  # this machine lacks a package: no fault of the submission, and said where it runs
     except BadInput as error:
         return [str(error)]
     return []
@@ -319,7 +319,7 @@ def send(
     """Check a submission and send it: to a pull request on `repo`, or into the folder `to`.
 
     The verdict is that of the repository's own head, else that of `board`. What is there already is not sent again.
-    Raises BadInput that lists every problem, OutsideFailed.
+    Raises BadInput that lists every problem, OutsideFailed, CannotWrite.
     """
     if branch:
         raise BadInput(
@@ -338,7 +338,20 @@ def send(
         checked = with_api_runs(checked, ledger, data, progress)
     if repo:
         return checked.submission, _send_to_repo(checked, repo, commit, listed, dry_run)
-    return checked.submission, _send_to_folder(checked, Path(to), dry_run)
+
+    # Into an empty folder, as the files lie on a board.
+    files = checked.files()
+    folder = Path(to)
+    if folder.exists() and not folder.is_dir():
+        raise BadInput("is a file; name a new folder", file=folder)
+    there = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    if there and there != files:
+        raise BadInput("is not empty; name a new folder", file=folder)
+    if not there and not dry_run:
+        with replacing_folder(folder) as fresh:
+            for path, content in files.items():
+                write(fresh / path, content)
+    return checked.submission, Sent(str(folder), str(folder), not there, tuple(files))
 
 
 def _fetch_board(repo: str, slug: str) -> tuple[str, dict[str, Listed], Path]:
@@ -368,7 +381,7 @@ def _send_to_repo(
 ) -> Sent:
     """Open a pull request that adds the submission, in one commit; one that is open with these files is found instead.
 
-    After every error it is looked whether the request is there already. Raises BadInput, OutsideFailed.
+    After an error it is opened again only if it is not there. Raises BadInput, OutsideFailed.
     """
     submission = checked.submission
     slug = submission.slug
@@ -386,7 +399,7 @@ def _send_to_repo(
     tried = False
     opened = ""
 
-    def is_held(listed: Mapping[str, Listed]) -> bool:
+    def has_all(listed: Mapping[str, Listed]) -> bool:
         has_stale = any(path in listed for path in stale)
         return not has_stale and all(is_file(listed.get(path), data) for path, data in files.items())
 
@@ -394,7 +407,7 @@ def _send_to_repo(
         url = opened
         if not url:
             for request in open_requests(repo):
-                if request.title == title and is_held(files_of(repo, request.revision)):
+                if request.title == title and has_all(files_of(repo, request.revision)):
                     url = request.url
                     break
         if url or dry_run:
@@ -406,21 +419,6 @@ def _send_to_repo(
         tried = True
         opened = repository.commit(files, title, commit, delete=stale, pull_request=True, body=body)
 
-    if is_held(listed):
+    if has_all(listed):
         return Sent(repo, repository.url(), False, tuple(files))
     return until_seen(look, send, f"{repo}: the pull request")
-
-
-def _send_to_folder(checked: CheckedSubmission, folder: Path, dry_run: bool) -> Sent:
-    """Write the submission's files into an empty folder, as they lie on a board. Raises BadInput, CannotWrite."""
-    files = checked.files()
-    if folder.exists() and not folder.is_dir():
-        raise BadInput("is a file; name a new folder", file=folder)
-    there = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-    if there and there != files:
-        raise BadInput("is not empty; name a new folder", file=folder)
-    if not there and not dry_run:
-        with replacing_folder(folder) as fresh:
-            for path, data in files.items():
-                write(fresh / path, data)
-    return Sent(str(folder), str(folder), not there, tuple(files))

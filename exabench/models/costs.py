@@ -67,7 +67,10 @@ def hardware() -> str:
             processor = " ".join(names[0].split())
     torch = sys.modules.get("torch")
     if torch is None:
-        return f"{processor}, {plural(len(os.sched_getaffinity(0)), 'core')}"
+        cores = os.cpu_count() or 1
+        if hasattr(os, "sched_getaffinity"):  # not on a Mac
+            cores = len(os.sched_getaffinity(0))
+        return f"{processor}, {plural(cores, 'core')}"
     parts = [processor, plural(torch.get_num_threads(), "core")]
     if torch.cuda.is_available():
         cards = Counter(torch.cuda.get_device_name(card) for card in range(torch.cuda.device_count()))

@@ -208,7 +208,7 @@ class Engine:
                 if len(items) == 1:
                     wrong = f"{device} has no memory for one input of {size} tokens"
                     raise BadInput(f"{wrong}; lower max_length or take another device") from error
-            # outside of the except clause, where the failed batch's tensors are no longer held by the traceback
+            # outside of the except clause, where the traceback no longer holds what the failed batch computed
             self._ceiling[device] = size // 2
             if device.startswith("cuda"):
                 torch.cuda.empty_cache()

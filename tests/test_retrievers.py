@@ -9,9 +9,6 @@ import subprocess
 import sys
 
 import pytest
-import ranx
-from hypothesis import given
-from hypothesis import strategies as st
 from toys import Alphabet, Given, write_beir, write_run
 
 from exabench.bench.candidates import make_candidates
@@ -22,7 +19,7 @@ from exabench.measure.qrels import read_qrels
 from exabench.measure.runs import run_in_order, run_text
 from exabench.parts.retrievers import RETRIEVERS
 from exabench.parts.retrievers.bm25 import Bm25
-from exabench.parts.retrievers.fusion import METHODS, Fusion, fuse_by_squares
+from exabench.parts.retrievers.fusion import METHODS, Fusion
 from exabench.parts.retrievers.run_file import RunFile
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
@@ -162,16 +159,6 @@ def test_every_fusion_method_keeps_what_both_agree_on(tmp_path, method):
         for name, ids in (("a", "abc"), ("b", "acb"))
     ]
     assert Fusion(runs=files, method=method).search([Query("q", "")], 10).ranking("q")[0] == "a"
-
-
-@pytest.mark.parametrize(("method", "weight"), [("isr", float), ("log_isr", math.log)])
-@given(rankings=st.lists(st.lists(st.sampled_from("abcdefgh"), unique=True, min_size=1), min_size=2, max_size=5))
-def test_fusion_by_inverse_squares_is_that_of_ranx(method, weight, rankings):
-    runs = [
-        ranx.Run({"q": {id: float(-rank) for rank, id in enumerate(ids)}}, name=str(n))
-        for n, ids in enumerate(rankings)
-    ]
-    assert fuse_by_squares(rankings, weight) == ranx.fuse(runs, norm=None, method=method).to_dict()["q"]
 
 
 def test_fusion_does_not_look_at_scores_or_names(tmp_path, two_runs):

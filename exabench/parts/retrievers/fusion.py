@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import digest_of, read_bytes
@@ -13,14 +13,11 @@ from exabench.measure.rank_fusion import fuse
 from exabench.measure.runs import rank_scores, read_run, run_of, top
 
 METHODS = ("rrf", "isr", "log_isr")
+"""isr and log_isr (inverse square rank) are those of Mourao, Martins and Magalhaes 2015, computed by ranx."""
 
 
 class Fusion:
-    """`runs` are TREC files. `method` is "rrf" with its `k`, "isr" or "log_isr": each looks at ranks alone.
-
-    Inverse square rank, Mourao, Martins and Magalhaes 2015: the sum of 1 / rank^2 over the runs that hold a passage,
-    times their number, or times the logarithm of their number (the same values as ranx's).
-    """
+    """`runs` are TREC files. `method` is "rrf" with its `k`, "isr" or "log_isr": each looks at ranks alone."""
 
     whole = False
 
@@ -41,11 +38,15 @@ class Fusion:
         self._method = method
         self._k = k
         digests = {run.name: digest_of(read_bytes(file)) for run, file in zip(self._runs, runs, strict=True)}
-        has_k = {"k": k} if method == "rrf" else {}
-        self.parameters = {"method": method, **has_k, "runs": digests}
+        self.parameters: dict[str, Any] = {"method": method}
+        if method == "rrf":
+            self.parameters["k"] = k
+        self.parameters["runs"] = digests
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The fused ranking of every query that at least one run answers; of a single one its own."""
+        import ranx
+
         scores = {}
         for query in queries:
             rankings = [run.ranking(query.id) for run in self._runs if run.rows(query.id)]
@@ -54,16 +55,11 @@ class Fusion:
             elif rankings and self._method == "rrf":
                 scores[query.id] = fuse(rankings, self._k)
             elif rankings:
-                scores[query.id] = fuse_by_squares(rankings, math.log if self._method == "log_isr" else float)
+                import ranx
+
+                # ranx sorts by scores, so it gets falling ones that agree with the ranks.
+                runs = [ranx.Run({"query": rank_scores(ids)}, name=str(number)) for number, ids in enumerate(rankings)]
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # numba on integer casts inside ranx
+                    scores[query.id] = ranx.fuse(runs, norm=None, method=self._method).to_dict()["query"]
         return top(run_of("fusion", scores), depth)
-
-
-def fuse_by_squares(rankings: Sequence[Sequence[str]], weight: Callable[[int], float]) -> dict[str, float]:
-    """The score of every id: the sum of 1 / rank^2, ranks from 1, times the `weight` of how many rankings hold it."""
-    sums: defaultdict[str, float] = defaultdict(float)
-    counts: Counter[str] = Counter()
-    for ids in rankings:
-        counts.update(ids)
-        for rank, id in enumerate(ids, 1):
-            sums[id] += 1 / rank**2
-    return {id: total * weight(counts[id]) for id, total in sums.items()}

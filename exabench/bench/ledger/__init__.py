@@ -265,10 +265,11 @@ class Ledger:
         for file in self.result_files(slug):
             yield read_result(file)
 
-    def add_result(self, result: Result) -> None:
+    def add_result(self, result: Result) -> Path:
         """Keep a result."""
         file = self.result_file(result.submission, result.task, result.candidates.name)
         write(file, json_text(result_json(result)))
+        return file
 
     # -- the change log ------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from exabench.bench.verification import Cell, verify
 from exabench.board.pages import render
 from exabench.board.ranking import Board
 from exabench.core.errors import BadInput
-from exabench.core.files import only_writer, replacing_folder, toml_text, write
+from exabench.core.files import only_writer, replacing_folder, toml_lines, write
 from exabench.core.nouns import Progress, Submission, silent
 from exabench.core.recipe import Recipe, read_recipe
 from exabench.data.auditing import Audit, audit
@@ -238,8 +238,7 @@ def _submit(job: _DemoRun, values: Mapping[str, Any], runs: Sequence[str]) -> No
     """Submit as everybody does: by a file, so that a recipe is checked as hard."""
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "submission.toml"
-        lines = [f"{key} = {toml_text(value)}\n" for key, value in values.items()]
-        draft.write_text("".join(lines), encoding="utf-8")
+        write(draft, toml_lines(values.items()))
         submit(draft, runs, job.ledger.folder)
 
 

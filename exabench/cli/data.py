@@ -25,7 +25,7 @@ from exabench.cli._command import (
     to_option,
 )
 from exabench.core.errors import BadInput, CheckFailed, plural
-from exabench.core.files import read_text, toml_text
+from exabench.core.files import read_text, toml_lines
 from exabench.core.recipe import recipes
 
 folder_argument = click.argument("folder", type=EXISTING_FOLDER)
@@ -59,9 +59,8 @@ def show_(recipe: str, pairs: tuple[str, ...]) -> None:
     from exabench.data.building import data_recipe
 
     page = data_recipe(recipe, pairs)
-    lines = [f"# {page.name}.toml, fingerprint {page.fingerprint}"]
-    lines += [f"{key} = {toml_text(value)}" for key, value in page.values.items()]
-    answer({**page.values, "fingerprint": page.fingerprint}, "\n".join(lines))
+    text = f"# {page.name}.toml, fingerprint {page.fingerprint}\n{toml_lines(page.values.items())}"
+    answer({**page.values, "fingerprint": page.fingerprint}, text.rstrip())
 
 
 @data.command()

@@ -6,7 +6,7 @@ import os
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -26,9 +26,6 @@ from exabench.cli._command import (
 )
 from exabench.core.nouns import silent
 from exabench.core.recipe import recipes
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.group(cls=CommandGroup)

@@ -136,6 +136,16 @@ def toml_text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
 
 
+def toml_key(name: str) -> str:
+    """A name as TOML writes it: bare where it can be, else quoted."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_text(name)
+
+
+def toml_lines(values: Iterable[tuple[str, object]]) -> str:
+    """Names and values as TOML, a line for each: values are escaped, so that none goes over the end of its line."""
+    return "".join(f"{toml_key(name)} = {toml_text(value)}\n" for name, value in values)
+
+
 def flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     """Tables in tables as (dotted name, value), by name: `{"a": {"b": 1}}` is ("a.b", 1)."""
     for key, value in sorted(table.items()):

@@ -152,24 +152,20 @@ def _parameters(part: Callable[..., Any]) -> Iterator[tuple[str, Any, Any, str]]
     document = "\n\n".join(inspect.cleandoc(base.__doc__ or "") for base in bases)
     for parameter in inspect.signature(part).parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            yield from _typed_dict_parameters(parameter.annotation, module)
+            unpack = _evaluate(parameter.annotation, module)
+            if typing.get_origin(unpack) is not typing.Unpack:
+                what = f"**{parameter.annotation} cannot be checked; spell the options out or Unpack them"
+                raise TypeError(f"{module.__name__}: {what}")
+            record = typing.get_args(unpack)[0]
+            for name, value in record.__annotations__.items():
+                default = _MISSING if name in record.__required_keys__ else None  # of a key that may be left out
+                home = module
+                if isinstance(value, typing.ForwardRef):  # another TypedDict's key uses the names of its module
+                    home = sys.modules[str(value.__forward_module__)]
+                    value = value.__forward_arg__
+                yield name, _evaluate(value, home), default, inspect.getdoc(record) or ""
         elif parameter.kind in _PARAMETER_KINDS:
             yield parameter.name, _evaluate(parameter.annotation, *homes), parameter.default, document
-
-
-def _typed_dict_parameters(annotation: Any, module: types.ModuleType) -> Iterator[tuple[str, Any, Any, str]]:
-    """The keys of the TypedDict in `Unpack[...]`; None is the default of a key that may be left out."""
-    unpack = _evaluate(annotation, module)
-    if typing.get_origin(unpack) is not typing.Unpack:
-        raise TypeError(f"{module.__name__}: **{annotation} cannot be checked; spell the options out or Unpack them")
-    record = typing.get_args(unpack)[0]
-    for name, value in record.__annotations__.items():
-        default = _MISSING if name in record.__required_keys__ else None
-        home = module
-        if isinstance(value, typing.ForwardRef):  # a key that another TypedDict brings uses the names of its module
-            home = sys.modules[str(value.__forward_module__)]
-            value = value.__forward_arg__
-        yield name, _evaluate(value, home), default, inspect.getdoc(record) or ""
 
 
 def _evaluate(annotation: Any, *modules: types.ModuleType) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +42,18 @@ def recipes(kind: str) -> dict[str, Recipe]:
 
 
 def read_recipe(
-    kind: str, name: str | Path, keys: Mapping[str, type] | None = None, overrides: Iterable[str] = ()
+    kind: str, name: str | Path | Recipe, keys: Mapping[str, type] | None = None, overrides: Iterable[str] = ()
 ) -> Recipe:
     """Read recipe `name` of `kind` and apply `key=value` overrides.
 
-    `name`: one of `recipes(kind)`, or the path of a file; for a file of variants "FILE.toml#VARIANT". `keys` names
-    every key that this kind of recipe may hold, with its type; without it the caller checks them. Raises UnknownName
-    for a recipe, a variant or a key that is not known, BadInput for a value of another type.
+    `name`: one of `recipes(kind)`, or the path of a file; for a file of variants "FILE.toml#VARIANT". A Recipe stands
+    for itself. `keys` names every key that this kind of recipe may hold, with its type; without it the caller checks
+    them. Raises UnknownName for a recipe, a variant or a key that is not known, BadInput for a value of another type.
     """
     path, _, variant = str(name).partition("#")
-    if path.endswith(".toml"):
+    if isinstance(name, Recipe):
+        recipe = name
+    elif path.endswith(".toml"):
         file = Path(path)
         known = {recipe.name: recipe for recipe in _recipes_of(file)}
         if variant and variant not in known:
@@ -65,7 +67,7 @@ def read_recipe(
             raise UnknownName(f"{kind} recipe", str(name), known)
         recipe = known[str(name)]
 
-    recipe = overridden(recipe, overrides)
+    recipe = replace(recipe, values=override(recipe.values, overrides))
     if keys is None:
         return recipe
     for key, value in recipe.values.items():
@@ -74,11 +76,6 @@ def read_recipe(
         if not isinstance(value, keys[key]):
             raise BadInput(f"{key} must be {keys[key].__name__}, not {type(value).__name__}", file=recipe.file)
     return recipe
-
-
-def overridden(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
-    """The recipe with `key=value` overrides. Raises BadInput."""
-    return Recipe(recipe.name, override(recipe.values, overrides), recipe.file)
 
 
 def override(base: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, Any]:

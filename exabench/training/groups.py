@@ -143,10 +143,16 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
 
     evaluates = plan.dev.every > 0
     if evaluates and plan.dev.groups and not any(len(part.rows) for part in held_out):
+        # The last rows of each table, half of them at most; a query of theirs is in no row that is fitted.
         held_out = []
         for number, part in enumerate(fitted):
-            fitted[number], last = _split_off(part, plan.dev.groups)
-            held_out.append(last)
+            count = len(part.rows)
+            start = max(count // 2, count - plan.dev.groups)
+            queries = list(part.rows["query_id"])
+            asked = set(queries[start:])
+            rest = [place for place in range(start) if queries[place] not in asked]
+            fitted[number] = replace(part, rows=part.rows.select(rest))
+            held_out.append(replace(part, rows=part.rows.select(range(start, count))))
     sources = [source_of(part.release, part.data, len(part.rows)) for part in fitted]
     return Groups(fitted), Groups(held_out), sources
 
@@ -180,17 +186,6 @@ def _matching(rows: Any, data: Data) -> Any:
             raise BadInput(f"table {data.table} has no column {column}; data.only may name {names}")
         rows = rows.select([number for number, value in enumerate(rows[column]) if value in values])
     return rows
-
-
-def _split_off(table: _Table, last: int) -> tuple[_Table, _Table]:
-    """All but the last so many rows (half of them at most), and those; a query of theirs is in no other row."""
-    count = len(table.rows)
-    start = max(count // 2, count - last)
-    queries = list(table.rows["query_id"])
-    held_out = set(queries[start:])
-    rest = [number for number in range(start) if queries[number] not in held_out]
-    fitted = replace(table, rows=table.rows.select(rest))
-    return fitted, replace(table, rows=table.rows.select(range(start, count)))
 
 
 def _problem(row: Row, data: Data, needs: str) -> str:

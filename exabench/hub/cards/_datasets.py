@@ -12,7 +12,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from exabench.core.errors import BadInput, plural
-from exabench.core.files import PACKAGE, read_text, toml_text
+from exabench.core.files import PACKAGE, read_text, toml_lines
 from exabench.core.rows import DataFile, Release, Table
 from exabench.hub.cards.front_matter import licence_keys, one_or_list, parse, refresh, split
 from exabench.hub.cards.markdown import Markdown, code, figures, plain
@@ -176,8 +176,9 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    jinja.filters.update(code=code, figures=figures, toml=_toml, splits=_splits_of, left_out=_left_out)
+    jinja.filters.update(code=code, figures=figures, splits=_splits_of, left_out=_left_out)
     jinja.filters["literal"] = lambda text: Markdown(json.dumps(text))  # as Python writes it
+    jinja.filters["toml"] = lambda recipe: Markdown(toml_lines(sorted(recipe.items())).rstrip())
     return _render(jinja, template, values)
 
 
@@ -213,12 +214,3 @@ def _left_out(table: Table) -> list[tuple[str, int]]:
     if others:
         listed.append((plural(others, "other reason"), reasons.total() - sum(count for _, count in listed)))
     return listed
-
-
-def _toml(values: Mapping[str, Any]) -> Markdown:
-    """A recipe as TOML, a line for each key, so that no line of it can end the block of code it stands in."""
-    lines = []
-    for key in sorted(values):
-        name = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_text(key)
-        lines.append(f"{name} = {toml_text(values[key])}")
-    return Markdown("\n".join(lines))

@@ -68,7 +68,9 @@ class Medquad:
         asked: dict[str, str] = {}
         for line in self._lines():
             answers.setdefault(line.question, {})[line.uid] = 1
-            if split == "test" or is_held_out(line.focus) == (split == "held_out"):
+            digest = digest_of(" ".join(line.focus.casefold().split()))
+            is_held_out = int(digest[-8:], 16) < 0x1_0000_0000 // 10  # the first tenth of all digests' last 32 bits
+            if split == "test" or is_held_out == (split == "held_out"):
                 asked[line.uid] = line.question
         return {id: dict(answers[question]) for id, question in asked.items()}
 
@@ -79,8 +81,3 @@ class Medquad:
                 raise BadInput("needs a uid that no other line has", file=self.file, line=number, id=line.uid)
             seen.add(line.uid)
             yield line
-
-
-def is_held_out(focus: str) -> bool:
-    """Are the questions about this kept from training?"""
-    return int(digest_of(" ".join(focus.casefold().split()))[-8:], 16) < 0x1_0000_0000 // 10

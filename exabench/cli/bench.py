@@ -259,7 +259,7 @@ def submit(
     """Check the submission FILE and its runs, all problems at once, and file them on the board, or send them to one."""
     from exabench.bench.submitting import send, submit
 
-    sent: dict[str, Any] = {}
+    sent = {}
     with progress("runs") as report:
         if repo or to or branch:
             submission, done = send(

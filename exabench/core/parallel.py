@@ -130,7 +130,7 @@ def run_items(
     """
     if engine not in ENGINES:
         raise UnknownName("engine", engine, ENGINES)
-    pool: list[_Worker] = []
+    pool = []
     if engine == "ray" and items:
         pool = _actors(begin, workers, len(items))
     elif engine == "local":

@@ -79,7 +79,7 @@ class SqliteStore:
 
     def rows(self, table: str, keys: Sequence[Any]) -> list[tuple[Any, ...]]:
         """The whole rows of a table whose column `key` is one of `keys`, in any order."""
-        found: list[tuple[Any, ...]] = []
+        found = []
         with self._lock, self.complaints():
             for some in chunks(keys):
                 statement = f"SELECT * FROM {table} WHERE key IN ({marks(len(some))})"

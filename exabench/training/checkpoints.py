@@ -77,7 +77,7 @@ def save_checkpoint(
         aliases: dict[str, dict[str, str]] = {}
         for stem, named in tensors.items():
             # Each tensor is stored under its first name; its other names (tied weights) are aliases of that one.
-            stored: dict[str, Tensor] = {}
+            stored = {}
             aliases[stem] = {}
             first_names: dict[int, str] = {}
             for name, tensor in sorted(named.items()):
@@ -110,7 +110,7 @@ def load_newest(folder: Path, fingerprint: str) -> Checkpoint | None:
         left_by_a_kill = re.fullmatch(r"\.step-\d+\.(unfinished|replaced)", first)  # never read
         if not left_by_a_kill and not file.is_dir() and file.suffix not in (_TENSORS, ".json"):
             raise BadInput("is neither safetensors nor JSON and may hold code; it is not opened: remove it", file=file)
-    skipped: list[str] = []
+    skipped = []
     for path in reversed(_saved(folder).values()):
         try:
             found = read_checkpoint(path)
@@ -152,8 +152,8 @@ def optimiser_state(
 
     `parameters`: `dict(module.named_parameters())`. What the recipe fixes (rate, decay) is not among it.
     """
-    tensors: dict[str, Tensor] = {}
-    numbers: dict[str, float] = {}
+    tensors = {}
+    numbers = {}
     for name, parameter in parameters.items():
         for key, value in optimiser.state.get(parameter, {}).items():
             if torch.is_tensor(value):

@@ -46,7 +46,7 @@ class Curves:
 
         Raises BadInput where the file is none, or ends before that step; CannotWrite.
         """
-        kept: list[Point] = []
+        kept = []
         if step:
             kept = [point for point in self if point.step <= step]
         last = kept[-1].step if kept else 0

@@ -104,7 +104,7 @@ def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluat
     passages = SelectedTexts(collection.passages(), set(run.passage_ids.to_pylist()), convention.text_fields)
 
     rankings = {query_id: run.ranking(query_id) for query_id in run.query_ids}
-    items: list[ModelInput] = []
+    items = []
     for query_id, ids in rankings.items():
         items += learner.items(queries[query_id], [passages[id] for id in ids])
 

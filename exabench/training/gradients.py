@@ -144,7 +144,7 @@ class MicroBatches:
         inputs = self.learner.inputs([items[i] for i in chunk] or [self.learner.blank])
         device = torch.device(self.learner.device).type
         with torch.autocast(device, torch.bfloat16, enabled=self.steps.autocast == "bfloat16"):
-            result: Tensor = self.learner.module(*inputs, targets)
+            result = self.learner.module(*inputs, targets)
         if targets is not None:
             return result
         return result.float()[: len(chunk)]
@@ -240,7 +240,7 @@ class TextBatches(MicroBatches):
         """Each micro-batch's sum of weighted token losses."""
         items: list[ModelInput] = []
         texts: list[np.ndarray] = []
-        lengths: list[int] = []
+        lengths = []
         for group in groups:
             items += group.items
             texts += group.targets

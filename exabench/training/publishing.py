@@ -129,7 +129,7 @@ class _ModelPublication(Publication):
     def _files(self) -> dict[str, Path | bytes]:
         """All but the card: as they are, but for the submission, which on the Hub names the repository."""
         manifest = read_json(self.folder / MANIFEST)
-        files: dict[str, Path | bytes] = {path: self.folder / path for path in manifest["files"]}
+        files = {path: self.folder / path for path in manifest["files"]}
         if isinstance(self.place, Repository):
             page = self.place.url()
             link = page if LINK.fullmatch(page) else self._submission.link

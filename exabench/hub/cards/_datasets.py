@@ -53,7 +53,7 @@ def card(release: Release, template_text: str, *, existing: str = "") -> str:
     values = {"release": release, "tables": tables, "replies": replies}
     template_block, template_body = split(template_text)
     old_block, old_body = split(existing)
-    fresh: dict[str, Any] = {}
+    fresh = {}
     for key, value in parse(template_block, "the card's template").items():
         if key not in OURS:
             fresh[key] = _fill_value(value, values)

@@ -112,7 +112,7 @@ def _front_matter(training: Mapping[str, Any], name: str) -> dict[str, Any]:
         model_name=name,
         eval_results=results or None,
     )
-    values: dict[str, Any] = card.to_dict()  # type: ignore[no-untyped-call]
+    values = card.to_dict()  # type: ignore[no-untyped-call]
     return {key: values[key] for key in _OURS if key in values}
 
 

@@ -93,7 +93,7 @@ def licence_keys(names: Iterable[str]) -> dict[str, Any]:
         else:
             known.add("other")
             others.append(re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") or "other")
-    keys: dict[str, Any] = {"license": one_or_list(sorted(known))}
+    keys = {"license": one_or_list(sorted(known))}
     if others:
         keys["license_name"] = "-and-".join(others)
     return keys

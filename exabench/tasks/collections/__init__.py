@@ -36,10 +36,10 @@ def open_collection(task: Task, data: str | Path | None = None, lock: str | Path
 
     Raises BadInput where no place is known, OutsideFailed where every known one failed, with all reasons.
     """
-    failures: list[str] = []
+    failures = []
     for name in ORDER:
         try:
-            place: Collection = COLLECTIONS[name](task, data, lock)
+            place = COLLECTIONS[name](task, data, lock)
             if not place.is_available():
                 continue
             if name != "beir_folder":
@@ -84,7 +84,7 @@ def checked_qrels(task: Task, collection: Collection, lock: str | Path | None = 
     digest = qrels_digest(qrels)
     expected = task.qrels_digest
     if not expected and lock is not None:
-        entries: dict[str, Any] = read_json(lock) if Path(lock).is_file() else {}
+        entries = read_json(lock) if Path(lock).is_file() else {}
         known = entries.setdefault("qrels", {})
         key = f"{task.name}/{judgements}"  # other honest copies have other counts
         if key not in known:
@@ -106,7 +106,7 @@ def _check(task: Task, source: str, what: str, found: object, allowed: list[Any]
 
 def at_hand(data: str | Path | None) -> dict[str, Collection]:
     """The tasks that lie in a folder here, by name: what can be read without asking the network."""
-    found: dict[str, Collection] = {}
+    found = {}
     for task in tasks().values():
         if task.members:
             continue

@@ -75,7 +75,7 @@ def triples_of(collection: Collection) -> Iterator[tuple[str, str, str]]:
     """Training triples by id: query, relevant passage, other passage. Raises BadInput for a collection without any."""
     if not hasattr(collection, "triples"):
         raise BadInput(f"{collection.source} has no triples; give a task that ir_datasets keeps some for")
-    triples: Iterator[tuple[str, str, str]] = collection.triples()
+    triples = collection.triples()
     return triples
 
 

@@ -65,7 +65,7 @@ class Medquad:
         if split not in SPLITS:
             raise BadInput(f"MedQuAD holds the splits {', '.join(SPLITS)}, not {split!r}", file=self.file)
         answers: dict[str, dict[str, int]] = {}
-        asked: dict[str, str] = {}
+        asked = {}
         for line in self._lines():
             answers.setdefault(line.question, {})[line.uid] = 1
             digest = digest_of(" ".join(line.focus.casefold().split()))

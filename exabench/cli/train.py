@@ -36,7 +36,7 @@ def train() -> None:
 @train.command("list")
 def list_() -> None:
     """List the recipes that come with exabench."""
-    recipe_values = {name: dict(recipe.values) for name, recipe in recipes("train").items()}
+    recipe_values = {name: recipe.values for name, recipe in recipes("train").items()}
     rows = []
     for name, values in recipe_values.items():
         tables = [data["table"] for data in values["data"]]

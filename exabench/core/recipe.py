@@ -30,7 +30,7 @@ class Recipe:
     @property
     def fingerprint(self) -> str:
         """sha256 of the resolved values: the same recipe always has the same one."""
-        return digest_of(dict(self.values))
+        return digest_of(self.values)
 
 
 def recipes(kind: str) -> dict[str, Recipe]:

@@ -48,8 +48,8 @@ class Ranks:
             cpu=asked_for_cpu or (launched and not torch.cuda.is_available()),
             timeout=timedelta(seconds=self._patience),
         )
-        self.rank = int(state.process_index)
-        self.count = int(state.num_processes)
+        self.rank = state.process_index
+        self.count = state.num_processes
         self.first = self.rank == 0
         self.device = str(state.device)  # as torch names it
         self.sharded = False
@@ -119,10 +119,8 @@ class Ranks:
             return whole
         from torch.distributed.tensor import distribute_tensor
 
-        sharded = like
         on_device = whole.to(like.device)
-        made = distribute_tensor(on_device, sharded.device_mesh, sharded.placements, src_data_rank=None)
-        return made
+        return distribute_tensor(on_device, like.device_mesh, like.placements, src_data_rank=None)
 
     # -- what ranks tell one another -----------------------------------------------------------------------
 

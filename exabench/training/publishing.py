@@ -115,11 +115,11 @@ class _ModelPublication(Publication):
     @property
     def _name(self) -> str:
         """The name of the model in that place."""
-        return self.place.name if isinstance(self.place, Repository) else str(self._training["name"])
+        return self.place.name if isinstance(self.place, Repository) else self._training["name"]
 
     @cached_property
     def _training(self) -> dict[str, Any]:
-        return dict(read_json(self.folder / TRAINING))
+        return read_json(self.folder / TRAINING)
 
     @cached_property
     def _submission(self) -> Submission:

@@ -130,7 +130,7 @@ def train_recipe(name: str | Path | Recipe, overrides: Iterable[str] = ()) -> Pl
     BadInput for an unknown key and for a value of another type or out of range.
     """
     recipe = read_recipe("train", name, overrides=overrides)
-    settings = read(Settings, dict(recipe.values), file=recipe.file)
+    settings = read(Settings, recipe.values, file=recipe.file)
     if not isinstance(settings.loss.get("part"), str):
         raise BadInput('loss must name a part, as in { part = "ranknet" }', file=recipe.file)
     if settings.steps.sharded and settings.steps.optimiser != "adamw":

@@ -121,7 +121,7 @@ def _teacher(each: Mapping[str, Any]) -> str:
     if not known.get("model"):
         return "no language model"
     if not known.get("revision"):
-        return str(known["model"])
+        return known["model"]
     return f"{known['model']} ({known['revision']})"
 
 

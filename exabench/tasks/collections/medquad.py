@@ -9,7 +9,7 @@ import msgspec
 
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, file_digest
-from exabench.core.nouns import Passage, Query, Task
+from exabench.core.nouns import Passage, Qrels, Query, Task
 from exabench.core.records import read_lines
 
 SPLITS = ("test", "train", "held_out")
@@ -60,7 +60,7 @@ class Medquad:
         for line in self._lines():
             yield Passage(line.uid, line.answer, line.focus)
 
-    def qrels(self, split: str) -> dict[str, dict[str, int]]:
+    def qrels(self, split: str) -> Qrels:
         """Grade 1 for all answers to the question. Raises BadInput for a split that is none of SPLITS."""
         if split not in SPLITS:
             raise BadInput(f"MedQuAD holds the splits {', '.join(SPLITS)}, not {split!r}", file=self.file)

@@ -82,13 +82,12 @@ def build(
     recipe: str,
     to: Path | None,
     limit: int,
-    engine: str,
-    workers: int,
     budget: int,
     dry_run: bool,
     replies: Path | None,
     pairs: tuple[str, ...],
     data: Path | None,
+    **workers: Any,
 ) -> None:
     """Build the dataset table of RECIPE; TO/release holds it, with its card and its manifest."""
     from exabench.data.building import Sources, build, data_recipe, planned
@@ -102,7 +101,7 @@ def build(
         answer(plan)
         return
     with progress(page.name) as report:
-        release = build(page, folder, sources=sources, limit=limit, workers=workers, engine=engine, progress=report)
+        release = build(page, folder, sources=sources, limit=limit, progress=report, **workers)
     lines = []
     notes = []
     for name, made in release.tables.items():

@@ -90,21 +90,17 @@ _MAY_OVERFLOW = re.compile(r"[eE]\+?\d{3}|\d{200}")
 def from_json(text: str) -> Any:
     """JSON text as Python values. Raises ValueError also for NaN, infinity and halves of surrogate pairs."""
     careful = _finite if _MAY_OVERFLOW.search(text) else None  # a call of ours for each number is half the time
-    value = json.loads(text, parse_constant=_no_constant, parse_float=careful)
+    value = json.loads(text, parse_constant=_finite, parse_float=careful)
     if "\\ud" in text or "\\uD" in text:
         json.dumps(value, ensure_ascii=False).encode()  # a half cannot be encoded, so it could never be written
     return value
 
 
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a JSON number")
-
-
 def _finite(text: str) -> float:
-    """1e999 is a JSON number that Python reads as infinity, which no JSON that we write can hold."""
+    """A number that JSON can hold: not NaN or Infinity, and not 1e999, which Python reads as infinity."""
     value = float(text)
-    if math.isinf(value):
-        _no_constant(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a JSON number")
     return value
 
 

@@ -34,7 +34,7 @@ MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 REPORTS = ("manifest.json", "training.json")
 CARD = "README.md"  # read for the licence alone, so an edit of it does not change the model's digest
 # Suffixes of files into which torch, numpy, joblib, dill and others may have pickled objects.
-_PICKLES = {".bin", ".ckpt", ".dill", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
+_PICKLES = frozenset(".bin .ckpt .dill .joblib .npy .npz .pickle .pkl .pt .pth".split())
 
 
 def model_folder(model: str, revision: str = "", lock: str | Path | None = None) -> ModelFolder:
@@ -334,7 +334,7 @@ def until_seen(
     *,
     advice: str = "run it again",
     retries: int = RETRIES,
-    pause: float = 1.0,
+    pause: float,
     overtaken: Callable[[], bool] = lambda: False,
 ) -> T:
     """The value that `look` returns in the end: as long as it is None, `do` is tried, whatever the reply to it was.

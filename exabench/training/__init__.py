@@ -35,7 +35,7 @@ from exabench.training.recipe import Plan as Plan
 from exabench.training.recipe import train_recipe as train_recipe
 from exabench.training.start_model import load_start, trainable_class
 
-LIBRARIES = ("accelerate", "exabench", "safetensors", "tokenizers", "torch", "transformers")
+LIBRARIES = "accelerate exabench safetensors tokenizers torch transformers".split()
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ FAMILIES_FOR: Mapping[str, tuple[str, ...]] = {
 WORDS = ("true", "false")
 """The target of a passage that has a label and no text to write: monoT5's two words."""
 
-_CHECKED_COLUMNS = ("id", "target", "positive", "positive_title", "negative_ids", "passage_ids", "scores")
+_CHECKED_COLUMNS = "id target positive positive_title negative_ids passage_ids scores".split()
 """All that shows whether a row can be learnt from; the columns of texts are long, and not read for it."""
 
 

@@ -196,7 +196,7 @@ def all_judgements(task: Task, place: Collection) -> Qrels:
     return found
 
 
-# -- texts by id -------------------------------------------------------------------------------------------------------
+# -- texts by id ----------------------------------------------------------------------------------------------------
 
 
 class SelectedTexts(Mapping[str, Passage]):

@@ -87,7 +87,7 @@ def build(
     replies: Path | None,
     pairs: tuple[str, ...],
     data: Path | None,
-    **workers: Any,
+    **choices: Any,
 ) -> None:
     """Build the dataset table of RECIPE; TO/release holds it, with its card and its manifest."""
     from exabench.data.building import Sources, build, data_recipe, planned
@@ -101,7 +101,7 @@ def build(
         answer(plan)
         return
     with progress(page.name) as report:
-        release = build(page, folder, sources=sources, limit=limit, progress=report, **workers)
+        release = build(page, folder, sources=sources, limit=limit, progress=report, **choices)
     lines = []
     notes = []
     for name, made in release.tables.items():

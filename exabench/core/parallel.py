@@ -190,10 +190,8 @@ def run_items(
 class _Runner:
     """A worker's own state: the function that `begin` returned, with all that it loaded."""
 
-    def __init__(self, begin: Callable[[], Any], folder: str, *, gpu: str | None = None, on_ray: bool = False) -> None:
+    def __init__(self, begin: Callable[[], Any], folder: str, *, on_ray: bool = False) -> None:
         os.chdir(folder)  # relative paths start from the folder where the command was given
-        if gpu is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = gpu
         self._begin = begin
         self._function: Callable[[Any], Any] | None = None
         self._node = ""
@@ -251,7 +249,9 @@ _runner: _Runner | None = None
 
 def _start_runner(begin: Callable[[], Any], folder: str, gpu: str | None) -> None:
     global _runner
-    _runner = _Runner(begin, folder, gpu=gpu)
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    _runner = _Runner(begin, folder)
 
 
 def _run_in_process(item: Any) -> Outcome:

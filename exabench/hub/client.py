@@ -334,7 +334,7 @@ def until_seen(
     *,
     advice: str = "run it again",
     retries: int = RETRIES,
-    pause: float,
+    pause: float = 1.0,
     overtaken: Callable[[], bool] = lambda: False,
 ) -> T:
     """The value that `look` returns in the end: as long as it is None, `do` is tried, whatever the reply to it was.

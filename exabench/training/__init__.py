@@ -99,8 +99,9 @@ def train(
             if locked and locked.get("fingerprint") != fingerprint:
                 if (folder / "checkpoints").is_dir():
                     name = locked.get("name")
-                    what = f"holds the run of another recipe ({name}), or of other values; give each a folder"
-                    raise BadInput(what, file=folder)
+                    raise BadInput(
+                        f"holds the run of another recipe ({name}), or of other values; give each a folder", file=folder
+                    )
                 shutil.rmtree(folder / "start", ignore_errors=True)  # nothing was fitted yet: the recipe was mended
             if ranks.first:
                 source = {"name": plan.recipe.name, "recipe": plan.recipe.values, "fingerprint": fingerprint}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -63,12 +63,12 @@ def save_checkpoint(
     *,
     fingerprint: str,
     keep: int = 2,
-    protect: Collection[int] = (),
+    protect: int = 0,
 ) -> Path:
     """Write the checkpoint of `step` into `folder` and return its path; then remove all but the newest `keep`.
 
     `tensors`: file name without suffix ("model") to tensors by name; names of one tensor (tied embeddings) are
-    stored once. Steps in `protect` (the best one) are never removed. One of the same step (a damaged one that was
+    stored once. Step `protect` (the best one) is never removed. One of the same step (a damaged one that was
     skipped) is replaced; later ones are left alone and do not count. Call it from one process. Raises CannotWrite on a
     full or read-only disk: the checkpoints before are as they were.
     """
@@ -94,7 +94,7 @@ def save_checkpoint(
         # Later ones are damaged ones that were skipped: they do not count, and their turn to be replaced will come.
         older = [number for number in _saved(folder) if number <= step]
         for old in older[:-keep]:
-            if old not in protect:
+            if old != protect:
                 shutil.rmtree(_saved(folder)[old])
     return path
 
@@ -118,8 +118,10 @@ def load_newest(folder: Path, fingerprint: str) -> Checkpoint | None:
             skipped.append(str(error))
             continue
         if found.fingerprint != fingerprint:
-            what = f"is of another recipe ({printable(found.fingerprint)}, not {fingerprint}); give each a folder"
-            raise BadInput(what, file=path)
+            raise BadInput(
+                f"is of another recipe ({printable(found.fingerprint)}, not {fingerprint}); give each a folder",
+                file=path,
+            )
         return replace(found, skipped=tuple(skipped))
     if skipped:
         raise BadInput(f"holds no whole checkpoint ({'; '.join(skipped)}); remove them to start anew", file=folder)

@@ -55,8 +55,9 @@ def make_evaluation(
     if dev.task:
         return _ranking_of_task(plan, learner, data)
     if not len(held_out):
-        what = "dev asks for evaluations, but no rows are held out; give dev.groups or dev.task"
-        raise BadInput(what, file=plan.recipe.file)
+        raise BadInput(
+            "dev asks for evaluations, but no rows are held out; give dev.groups or dev.task", file=plan.recipe.file
+        )
     groups = [loader.encode(held_out[number]) for number in range(len(held_out))]
     has_lists = any(len(group.items) > 1 for group in groups[:SAMPLED_GROUPS])
     if has_lists and dev.metric != "loss":
@@ -91,8 +92,9 @@ def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluat
     task = single_task(dev.task)
     convention = task.convention
     if dev.split == task.split:
-        what = f"split {dev.split} of {task.name} is what boards test on; take another one for dev"
-        raise BadInput(what, file=plan.recipe.file)
+        raise BadInput(
+            f"split {dev.split} of {task.name} is what boards test on; take another one for dev", file=plan.recipe.file
+        )
     metric = dev.metric or task.headline
 
     # Candidates are searched and inputs built once: between evaluations only the weights change.

@@ -90,10 +90,8 @@ class Gradient:
             longest = max((length for group in groups for length in group.lengths), default=0)
             if self.batches.budget <= longest:
                 if isinstance(self.batches, ListBatches) and self.batches.mode == "plain":
-                    what = f'{device} has no memory for one group; give steps.gradients = "cached"'
-                    raise BadInput(what) from error
-                what = f"{device} has no memory for one input of {longest} tokens; lower max_length"
-                raise BadInput(what) from error
+                    raise BadInput(f'{device} has no memory for one group; give steps.gradients = "cached"') from error
+                raise BadInput(f"{device} has no memory for one input of {longest} tokens; lower max_length") from error
         return None  # out here, so that the traceback no longer holds the tensors of the failed step
 
 

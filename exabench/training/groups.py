@@ -119,8 +119,10 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
         table = release.tables[data.table]
         if table.family not in FAMILIES_FOR[needs]:
             families = " or ".join(FAMILIES_FOR[needs])
-            what = f"table {data.table} holds {table.family}, but loss {plan.loss['part']} needs {families}"
-            raise BadInput(what, file=plan.recipe.file)
+            raise BadInput(
+                f"table {data.table} holds {table.family}, but loss {plan.loss['part']} needs {families}",
+                file=plan.recipe.file,
+            )
         rows = _matching(rows, data)
         count = len(rows)
         if not count:

@@ -134,6 +134,8 @@ def train_recipe(name: str | Path | Recipe, overrides: Iterable[str] = ()) -> Pl
     if not isinstance(settings.loss.get("part"), str):
         raise BadInput('loss must name a part, as in { part = "ranknet" }', file=recipe.file)
     if settings.steps.sharded and settings.steps.optimiser != "adamw":
-        what = f"steps.sharded takes adamw, not {settings.steps.optimiser}, whose moments cannot be cut up"
-        raise BadInput(what, file=recipe.file)
+        raise BadInput(
+            f"steps.sharded takes adamw, not {settings.steps.optimiser}, whose moments cannot be cut up",
+            file=recipe.file,
+        )
     return Plan(recipe=recipe, **asdict(settings))

@@ -95,8 +95,9 @@ def prepare(module: Any, steps: Steps) -> None:
             model.set_attn_implementation(steps.attention)
         except (ValueError, ImportError) as error:
             reason = printable(str(error).split("\n")[0])
-            what = f"attention {steps.attention} cannot be used here ({reason}); leave steps.attention out"
-            raise BadInput(what) from error
+            raise BadInput(
+                f"attention {steps.attention} cannot be used here ({reason}); leave steps.attention out"
+            ) from error
         if model.config._attn_implementation != steps.attention:  # transformers only warns
             raise BadInput(f"models of type {kind} have no attention {steps.attention}; leave steps.attention out")
 

@@ -186,7 +186,7 @@ def _freeze_first_stages(job: _DemoRun) -> None:
     tasks = job.recipe.values["tasks"]
     stages: list[tuple[str, str, str, int, dict[str, Any]]] = []  # task, name, retriever, depth, options
     if job.data is not None:
-        depth = int(job.value("published", {}).get("depth", 100))
+        depth = job.value("published", {}).get("depth", 100)
         for task in expand(tasks):
             for file in sorted((job.data / task / "runs").glob("*.trec")):
                 stages.append((task, f"{file.stem}-{depth}", "run_file", depth, {"file": str(file)}))

@@ -56,10 +56,9 @@ def tasks() -> None:
         if task.members:
             size = f"mean of {len(task.members)}"
         rows.append((name, size, task.judgements or "", task.headline, "yes" if task.needs_licence else ""))
-    members = {name: list(names) for name, names in suites().items()}
-    sizes = [f"{name} ({len(names)})" for name, names in members.items()]
+    sizes = [f"{name} ({len(members)})" for name, members in suites().items()]
     listed = table(("task", "queries", "judgements", "headline", "needs a licence"), rows)
-    answer({"tasks": described, "suites": members}, f"{listed}\n\nsuites: {', '.join(sizes)}")
+    answer({"tasks": described, "suites": suites()}, f"{listed}\n\nsuites: {', '.join(sizes)}")
 
 
 @bench.command()
@@ -357,8 +356,7 @@ def run(
             failures=failures,
             **choices,
         )
-    results = [str(file) for file in files]
-    answer({"results": results}, "\n".join(results))
+    answer({"results": files}, "\n".join(map(str, files)))
     if any("no-sandbox: " in str(error) for error in failures.values()):
         note("models of your own run without the sandbox, with --trusted")
     if failures:

@@ -108,21 +108,22 @@ def check(what: str, part: Callable[..., Any], options: Mapping[str, Any], given
     import msgspec
 
     known = table(part)
+    choices = f"its options: {', '.join(sorted(known)) or 'none'}"
     annotations = {name: annotation for name, annotation, _, _ in _parameters(part)}
     for name, value in options.items():
         if name in given and name in NOT_OPTIONS:
             continue  # Python users may hand in what the program would
         if name not in known:
-            raise BadInput(f"{what} has no option {printable(str(name))!r}{_valid_options(known)}")
+            raise BadInput(f"{what} has no option {printable(str(name))!r}; {choices}")
         as_toml = str(value) if isinstance(value, PurePath) else value  # a TOML page holds a path as text
         try:
             msgspec.convert(as_toml, annotations[name], strict=True)
         except msgspec.ValidationError:
             shown = printable(repr(value))
-            raise BadInput(f"{what}: {name} must be {known[name].type}, not {shown}{_valid_options(known)}") from None
+            raise BadInput(f"{what}: {name} must be {known[name].type}, not {shown}; {choices}") from None
     for option in known.values():
         if option.required and option.name not in options and option.name not in given:
-            raise BadInput(f"{what} needs {option.name} ({option.type}){_valid_options(known)}")
+            raise BadInput(f"{what} needs {option.name} ({option.type}); {choices}")
 
 
 def make(
@@ -196,10 +197,6 @@ def _in_words(annotation: Any) -> str:
     if isinstance(origin, type) and issubclass(origin, Collection):
         return f"a list of {_in_words(inside[0]).removeprefix('a ')}s"
     return "a part"
-
-
-def _valid_options(known: Mapping[str, Option]) -> str:
-    return f"; its options: {', '.join(sorted(known)) or 'none'}"
 
 
 def _meaning(name: str, document: str) -> str:

@@ -35,10 +35,10 @@ class Recipe:
 
 def recipes(kind: str) -> dict[str, Recipe]:
     """The recipes of one kind that come with exabench, by name and in the order of their names."""
-    found = []
+    found = {}
     for file in (FOLDER / kind).glob("*.toml"):
-        found += _recipes_of(file)
-    return {recipe.name: recipe for recipe in sorted(found, key=lambda recipe: recipe.name)}
+        found |= _recipes_of(file)
+    return dict(sorted(found.items()))
 
 
 def read_recipe(
@@ -55,7 +55,7 @@ def read_recipe(
         recipe = name
     elif path.endswith(".toml"):
         file = Path(path)
-        known = {recipe.name: recipe for recipe in _recipes_of(file)}
+        known = _recipes_of(file)
         if variant and variant not in known:
             raise UnknownName("variant", variant, known, file=file)
         if not variant and len(known) > 1:
@@ -117,12 +117,12 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
-def _recipes_of(file: Path) -> list[Recipe]:
-    """The recipes of a file: itself, or its variants. Raises BadInput."""
+def _recipes_of(file: Path) -> dict[str, Recipe]:
+    """The recipes of a file by name: itself, or its variants. Raises BadInput."""
     base = read_toml(file)
     variants = base.pop("variants", None)
     if variants is None:
-        return [Recipe(file.stem, base, file)]
+        return {file.stem: Recipe(file.stem, base, file)}
     if not isinstance(variants, Mapping) or not variants or not all(isinstance(v, Mapping) for v in variants.values()):
         raise BadInput("variants must be tables, as in [variants.NAME]", file=file)
-    return [Recipe(name, merge(base, changes), file) for name, changes in variants.items()]
+    return {name: Recipe(name, merge(base, changes), file) for name, changes in variants.items()}

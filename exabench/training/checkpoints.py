@@ -87,7 +87,7 @@ def save_checkpoint(
                 else:
                     aliases[stem][name] = first
             save_file(stored, fresh / f"{stem}{_TENSORS}", metadata={"format": "pt"})
-        about = {"format": 2, "step": step, "fingerprint": fingerprint, "aliases": aliases, "state": dict(state)}
+        about = {"format": 2, "step": step, "fingerprint": fingerprint, "aliases": aliases, "state": state}
         write(fresh / _STATE, json_text(about))
         write(fresh / _DIGESTS, json_text({file.name: file_digest(file) for file in sorted(fresh.iterdir())}))
     with writing(folder):

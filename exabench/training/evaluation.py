@@ -191,8 +191,7 @@ def check_result_of(result: Result, start: Result, published: Mapping[str, Any] 
     metric = result.measurement.headline
     gain = result.gain
     ours = result.measurement.per_query[metric]
-    theirs = start.measurement.per_query[metric]
-    values_of_start = np.array([theirs[query] for query in ours])
+    values_of_start = np.array([start.measurement.per_query[metric][query] for query in ours])
     test = paired_test([np.array([*ours.values()])], [values_of_start])
     return CheckResult(
         task=result.task,

@@ -59,8 +59,7 @@ def write_folder(
         write(folder / "curves.csv", curves.read_bytes())
         write(folder / "README.md", model_card(training, model_template()))
 
-        # The digest is of what is read of a model: neither this file nor the reports are among it (hub.REPORTS).
-        revision = model_folder(str(folder)).revision
+        # The revision is of what is read of a model: neither this file nor the reports are among it (hub.REPORTS).
         releases = dict.fromkeys(f"{each['repository'] or each['name']}@{each['version']}" for each in training["data"])
         submission = Submission(
             name=training["name"],
@@ -72,7 +71,7 @@ def write_folder(
             description=" ".join(training["title"].split()),
             reranker=training["reranker"],
             model=".",
-            revision=revision,
+            revision=model_folder(str(folder)).revision,
             options=training["options"],
         )
         write(folder / "submission.toml", submission_text(submission))

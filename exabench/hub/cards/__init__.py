@@ -63,7 +63,7 @@ def card(release: Release, template_text: str, *, existing: str = "") -> str:
     lacks is added at its end. Raises BadInput for a table without a licence, a template that cannot be filled in,
     and an existing card whose marks or front matter are ambiguous.
     """
-    tables = {name: release.tables[name] for name in sorted(release.tables)}
+    tables = dict(sorted(release.tables.items()))
     paths = {file.path for file in release.files}
     replies = [path for name in tables if (path := f"replies/{name}.parquet") in paths]
     values = {"release": release, "tables": tables, "replies": replies}

@@ -35,7 +35,7 @@ class Recipe:
 
 def recipes(kind: str) -> dict[str, Recipe]:
     """The recipes of one kind that come with exabench, by name and in the order of their names."""
-    found = {}
+    found: dict[str, Recipe] = {}
     for file in (FOLDER / kind).glob("*.toml"):
         found |= _recipes_of(file)
     return dict(sorted(found.items()))
@@ -50,7 +50,8 @@ def read_recipe(
     for itself. `keys` names every key that this kind of recipe may hold, with its type; without it the caller checks
     them. Raises UnknownName for a recipe, a variant or a key that is not known, BadInput for a value of another type.
     """
-    path, _, variant = str(name).partition("#")
+    text = str(name)
+    path, _, variant = text.partition("#")
     if isinstance(name, Recipe):
         recipe = name
     elif path.endswith(".toml"):
@@ -63,9 +64,9 @@ def read_recipe(
         recipe = known[variant or min(known)]
     else:
         known = recipes(kind)
-        if str(name) not in known:
-            raise UnknownName(f"{kind} recipe", str(name), known)
-        recipe = known[str(name)]
+        if text not in known:
+            raise UnknownName(f"{kind} recipe", text, known)
+        recipe = known[text]
 
     recipe = replace(recipe, values=override(recipe.values, overrides))
     if keys is None:

@@ -98,9 +98,9 @@ def train(
             fingerprint = plan.recipe.fingerprint
             if locked and locked.get("fingerprint") != fingerprint:
                 if (folder / "checkpoints").is_dir():
+                    name = locked.get("name")
                     raise BadInput(
-                        f"holds the run of another recipe ({locked.get('name')}), or of other values; give each a folder",
-                        file=folder,
+                        f"holds the run of another recipe ({name}), or of other values; give each a folder", file=folder
                     )
                 shutil.rmtree(folder / "start", ignore_errors=True)  # nothing was fitted yet: the recipe was mended
             if ranks.first:

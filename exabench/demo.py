@@ -29,8 +29,7 @@ from exabench.core.recipe import Recipe, read_recipe
 from exabench.data.auditing import Audit, audit
 from exabench.data.building import Sources, build, data_recipe, record
 from exabench.data.publishing import publish
-from exabench.data.releases import MANIFEST
-from exabench.data.releases import read as read_release
+from exabench.data.releases import MANIFEST, read as read_release
 from exabench.tasks.catalogue import expand
 from exabench.training import Author, Plan, train, train_recipe
 

@@ -83,8 +83,7 @@ def candidates(
     """Freeze the list of passages for TASK that everybody reranks: a run, and a JSON file that describes it."""
     from exabench.bench.candidates import freeze_candidates
     from exabench.bench.ledger import Ledger
-    from exabench.tasks.catalogue import expand, single_task
-    from exabench.tasks.catalogue import task as task_of
+    from exabench.tasks.catalogue import expand, single_task, task as task_of
 
     options = override({}, pairs)
     if run is not None:

@@ -31,8 +31,7 @@ from exabench.training.groups import GroupLoader, groups_of
 from exabench.training.loop import Fit
 from exabench.training.model_folder import write_folder
 from exabench.training.order import Order
-from exabench.training.recipe import Plan as Plan
-from exabench.training.recipe import train_recipe as train_recipe
+from exabench.training.recipe import Plan as Plan, train_recipe as train_recipe
 from exabench.training.start_model import load_start, trainable_class
 
 LIBRARIES = "accelerate exabench safetensors tokenizers torch transformers".split()

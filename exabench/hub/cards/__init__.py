@@ -20,8 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from exabench.core.errors import BadInput, plural
 from exabench.core.files import PACKAGE, dotted, read_text, toml_lines, toml_text
 from exabench.core.rows import DataFile, Release, Table
-from exabench.hub.cards.front_matter import licence_in as licence_in
-from exabench.hub.cards.front_matter import licence_keys, one_or_list, parse, refresh, split
+from exabench.hub.cards.front_matter import licence_in as licence_in, licence_keys, one_or_list, parse, refresh, split
 from exabench.hub.cards.markdown import Markdown, code, figures, plain
 from exabench.hub.client import is_repo
 

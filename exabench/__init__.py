@@ -22,40 +22,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from exabench.bench.candidates import make_candidates as make_candidates
-    from exabench.bench.comparison import compare as compare
-    from exabench.bench.comparison import comparison_table as comparison_table
-    from exabench.bench.evaluation import evaluate as evaluate
-    from exabench.bench.evaluation import run_board as run_board
-    from exabench.bench.evaluation import score as score
+    from exabench.bench.comparison import compare as compare, comparison_table as comparison_table
+    from exabench.bench.evaluation import evaluate as evaluate, run_board as run_board, score as score
     from exabench.bench.submitting import submit as submit
-    from exabench.bench.verification import check as check
-    from exabench.bench.verification import verify as verify
+    from exabench.bench.verification import check as check, verify as verify
     from exabench.board.pages import render as render
     from exabench.board.ranking import Board as Board
     from exabench.core.errors import ExabenchError as ExabenchError
-    from exabench.core.nouns import Candidates as Candidates
-    from exabench.core.nouns import Convention as Convention
-    from exabench.core.nouns import Measurement as Measurement
-    from exabench.core.nouns import Passage as Passage
-    from exabench.core.nouns import Query as Query
-    from exabench.core.nouns import Result as Result
-    from exabench.core.nouns import Run as Run
-    from exabench.core.nouns import Submission as Submission
-    from exabench.core.nouns import Task as Task
+    from exabench.core.nouns import (
+        Candidates as Candidates,
+        Convention as Convention,
+        Measurement as Measurement,
+        Passage as Passage,
+        Query as Query,
+        Result as Result,
+        Run as Run,
+        Submission as Submission,
+        Task as Task,
+    )
     from exabench.core.rows import Release as Release
     from exabench.data.auditing import audit as audit
     from exabench.data.building import build as build
     from exabench.data.publishing import publish as publish
     from exabench.data.releases import load as load
     from exabench.demo import run_demo as run_demo
-    from exabench.measure.qrels import read_qrels as read_qrels
-    from exabench.measure.qrels import write_qrels as write_qrels
-    from exabench.measure.runs import read_run as read_run
-    from exabench.measure.runs import run_of as run_of
-    from exabench.measure.runs import write_run as write_run
-    from exabench.parts.assembly import reranker as reranker
-    from exabench.parts.assembly import retriever as retriever
-    from exabench.parts.assembly import teacher as teacher
+    from exabench.measure.qrels import read_qrels as read_qrels, write_qrels as write_qrels
+    from exabench.measure.runs import read_run as read_run, run_of as run_of, write_run as write_run
+    from exabench.parts.assembly import reranker as reranker, retriever as retriever, teacher as teacher
     from exabench.training import train as train
     from exabench.training.publishing import publish_model as publish_model
 

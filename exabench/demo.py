@@ -23,14 +23,13 @@ from exabench.bench.verification import Cell, verify
 from exabench.board.pages import render
 from exabench.board.ranking import Board
 from exabench.core.errors import BadInput
-from exabench.core.files import only_writer, replacing_folder, toml_text, write
+from exabench.core.files import only_writer, replacing_folder, toml_lines, write
 from exabench.core.nouns import Progress, Submission, silent
 from exabench.core.recipe import Recipe, read_recipe
 from exabench.data.auditing import Audit, audit
 from exabench.data.building import Sources, build, data_recipe, record
 from exabench.data.publishing import publish
-from exabench.data.releases import MANIFEST
-from exabench.data.releases import read as read_release
+from exabench.data.releases import MANIFEST, read as read_release
 from exabench.tasks.catalogue import expand
 from exabench.training import Author, Plan, train, train_recipe
 
@@ -186,7 +185,7 @@ def _freeze_first_stages(job: _DemoRun) -> None:
     tasks = job.recipe.values["tasks"]
     stages: list[tuple[str, str, str, int, dict[str, Any]]] = []  # task, name, retriever, depth, options
     if job.data is not None:
-        depth = int(job.value("published", {}).get("depth", 100))
+        depth = job.value("published", {}).get("depth", 100)
         for task in expand(tasks):
             for file in sorted((job.data / task / "runs").glob("*.trec")):
                 stages.append((task, f"{file.stem}-{depth}", "run_file", depth, {"file": str(file)}))
@@ -238,8 +237,7 @@ def _submit(job: _DemoRun, values: Mapping[str, Any], runs: Sequence[str]) -> No
     """Submit as everybody does: by a file, so that a recipe is checked as hard."""
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "submission.toml"
-        lines = [f"{key} = {toml_text(value)}\n" for key, value in values.items()]
-        draft.write_text("".join(lines), encoding="utf-8")
+        write(draft, toml_lines(values.items()))
         submit(draft, runs, job.ledger.folder)
 
 

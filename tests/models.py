@@ -15,8 +15,16 @@ from typing import Any
 import torch
 import transformers
 from safetensors.torch import save_file
-from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors, trainers
-from tokenizers import models as vocabularies
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    decoders,
+    models as vocabularies,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 import exabench.mini
 

@@ -202,7 +202,7 @@ def test_five_steps_are_three_steps_a_checkpoint_and_two_steps(tmp_path, kind, d
 
 def test_the_newest_are_kept_and_the_protected_ones_always(tmp_path):
     for step in range(1, 7):
-        saved(tmp_path, step, keep=2, protect=[2])
+        saved(tmp_path, step, keep=2, protect=2)
     assert names_in(tmp_path) == ["step-000002", "step-000005", "step-000006"]
     saved(tmp_path, 1_000_000, keep=1)
     assert names_in(tmp_path) == ["step-1000000"]

@@ -14,8 +14,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from exabench.core import files
 from exabench.core.errors import BadInput, CannotWrite

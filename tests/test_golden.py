@@ -29,8 +29,7 @@ from models import classifier_folder
 from toys import TIME, write_submission
 
 import exabench
-from exabench.cli import exabench as command_line
-from exabench.cli import main
+from exabench.cli import exabench as command_line, main
 
 GOLDEN = Path(__file__).parent / "golden"
 KINDS = ("help", "json", "pages", "releases", "results", "text")

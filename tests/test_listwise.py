@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.nouns import Passage, Prompt, Query, Reply, Usage

@@ -14,8 +14,7 @@ from typing import Any
 import datasets
 import pytest
 from hub_double import HubDouble
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.rows import FAMILIES, Release, Row, Table

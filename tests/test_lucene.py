@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from exabench.bench.measurement import measurement
 from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra

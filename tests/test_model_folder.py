@@ -16,8 +16,7 @@ import pytest
 import yaml
 from hub_client import write_release
 from huggingface_hub import ModelCard
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from models import classifier_folder
 from toys import contents
 

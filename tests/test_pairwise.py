@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from models import t5_folder, t5_tokenizer
 
 from exabench.core.errors import BadInput

@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from exabench.core.errors import BadInput, CannotWrite, UnknownName
 from exabench.core.parallel import map_unordered, worker_count

@@ -19,8 +19,7 @@ from toys import contents
 from exabench.bench.submissions import read_submission
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.core.files import file_digest, json_text
-from exabench.hub import client as hub
-from exabench.hub import commits
+from exabench.hub import client as hub, commits
 from exabench.hub.commits import Published
 from exabench.training.publishing import publish_model
 

@@ -6,8 +6,7 @@ import gzip
 import hashlib
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from exabench.core.errors import BadInput
 from exabench.measure.qrels import count, positives_only, qrels_digest, qrels_text, read_qrels

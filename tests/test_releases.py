@@ -16,8 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from exabench.core.errors import BadInput, CannotWrite, UnknownName
 from exabench.core.rows import FAMILIES, DataFile, Release, Row, Table

@@ -21,8 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from endpoint import answer_to, endpoint
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from exabench.core.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed, PromptsRefused
 from exabench.core.nouns import Prompt, Reply

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import ranx
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from toys import Alphabet, Given, ShortestFirst
 
 from exabench.core.errors import BadInput

@@ -15,8 +15,7 @@ import hostile
 import pytest
 from hub_client import point_at
 from hub_double import HubDouble
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from models import (
     CLASSIFIERS,
     DECODERS,

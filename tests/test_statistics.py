@@ -8,8 +8,7 @@ import random
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from exabench.core.errors import BadInput
 from exabench.measure.statistics import (

@@ -8,8 +8,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from toys import SUBMISSION, toml, write_submission
 
 from exabench.bench.submissions import FIELDS, KINDS, read_submission, submission_text

@@ -12,8 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from toys import contents
 
 from exabench.core.errors import BadInput, CannotWrite

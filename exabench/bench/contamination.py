@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from exabench.core.nouns import Submission, Task
-from exabench.tasks.catalogue import suites, tasks
-from exabench.tasks.catalogue import task as task_of
+from exabench.tasks.catalogue import suites, task as task_of, tasks
 
 if TYPE_CHECKING:
     from exabench.bench.submissions import Training

@@ -26,11 +26,9 @@ from exabench.core.files import digest_of, packed, replacing_folder, write
 from exabench.core.nouns import Progress, Run, Submission, silent
 from exabench.core.options import NOT_OPTIONS
 from exabench.hub.client import Repository, is_repo, snapshot, until_seen
-from exabench.hub.pull_requests import Listed, is_file, open_requests
-from exabench.hub.pull_requests import files as files_of
+from exabench.hub.pull_requests import Listed, files as files_of, is_file, open_requests
 from exabench.measure.runs import completed, read_run, run_digest, run_text
-from exabench.parts.assembly import check_part
-from exabench.parts.assembly import reranker as reranker_of
+from exabench.parts.assembly import check_part, reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS
 from exabench.tasks.catalogue import single_task
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exabench.bench.ledger import Ledger
-from exabench.bench.verification import check as list_problems
-from exabench.bench.verification import verify
+from exabench.bench.verification import check as list_problems, verify
 from exabench.board.pages import render
 from exabench.board.ranking import Board
 from exabench.core.errors import BadInput, CheckFailed, plural

@@ -19,7 +19,7 @@ from exabench.bench.submissions import EXTERNAL_RUN_KINDS, Training
 from exabench.core.errors import BadInput
 from exabench.core.files import file_digest, read_text
 from exabench.core.nouns import FIRST_STAGE, BoardChange, Candidates, Cost, Result, Submission, Task
-from exabench.core.parallel import map_unordered, worker_count
+from exabench.core.parallel import map_unordered
 from exabench.core.rows import Release
 from exabench.data.releases import read as read_release
 from exabench.measure.metric_values import mean
@@ -411,11 +411,10 @@ def _digest(value: object) -> str:
 def _read_results(ledger: Ledger) -> list[ResultSummary]:
     """Every result of a leaderboard, in the order of the files. Raises BadInput for one that was edited."""
     files = ledger.result_files()
-    processes = worker_count(len(files), _FEWEST_FILES)
     by_file: dict[Path, ResultSummary] = {}
     # Thousands of results have the same queries: one copy of the ids is kept.
     shared: dict[tuple[str, ...], tuple[str, ...]] = {}
-    for summary in map_unordered(_read_result, files, processes, chunk=_FILES_AT_ONCE):
+    for summary in map_unordered(_read_result, files, at_least=_FEWEST_FILES, chunk=_FILES_AT_ONCE):
         queries = shared.setdefault(summary.queries, summary.queries)
         by_file[summary.file] = replace(summary, queries=queries)
     return [by_file[file] for file in files]
@@ -497,7 +496,7 @@ def _rank_rows(
     blocks = map_unordered(
         lambda start: (start, mean_intervals(systems[start : start + _INTERVALS_AT_ONCE])),
         starts,
-        worker_count(len(starts), 3),
+        at_least=3,
     )
     intervals = [interval for _, block in sorted(blocks) for interval in block]
     # What a row gains is over the first stage of its own candidates.

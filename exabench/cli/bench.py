@@ -56,10 +56,9 @@ def tasks() -> None:
         if task.members:
             size = f"mean of {len(task.members)}"
         rows.append((name, size, task.judgements or "", task.headline, "yes" if task.needs_licence else ""))
-    members = {name: list(names) for name, names in suites().items()}
-    sizes = [f"{name} ({len(names)})" for name, names in members.items()]
+    sizes = [f"{name} ({len(members)})" for name, members in suites().items()]
     listed = table(("task", "queries", "judgements", "headline", "needs a licence"), rows)
-    answer({"tasks": described, "suites": members}, f"{listed}\n\nsuites: {', '.join(sizes)}")
+    answer({"tasks": described, "suites": suites()}, f"{listed}\n\nsuites: {', '.join(sizes)}")
 
 
 @bench.command()
@@ -84,8 +83,7 @@ def candidates(
     """Freeze the list of passages for TASK that everybody reranks: a run, and a JSON file that describes it."""
     from exabench.bench.candidates import freeze_candidates
     from exabench.bench.ledger import Ledger
-    from exabench.tasks.catalogue import expand, single_task
-    from exabench.tasks.catalogue import task as task_of
+    from exabench.tasks.catalogue import expand, single_task, task as task_of
 
     options = override({}, pairs)
     if run is not None:
@@ -259,7 +257,7 @@ def submit(
     """Check the submission FILE and its runs, all problems at once, and file them on the board, or send them to one."""
     from exabench.bench.submitting import send, submit
 
-    sent: dict[str, Any] = {}
+    sent = {}
     with progress("runs") as report:
         if repo or to or branch:
             submission, done = send(
@@ -357,8 +355,7 @@ def run(
             failures=failures,
             **choices,
         )
-    results = [str(file) for file in files]
-    answer({"results": results}, "\n".join(results))
+    answer({"results": files}, "\n".join(map(str, files)))
     if any("no-sandbox: " in str(error) for error in failures.values()):
         note("models of your own run without the sandbox, with --trusted")
     if failures:

@@ -25,7 +25,7 @@ from exabench.cli._command import (
     to_option,
 )
 from exabench.core.errors import BadInput, CheckFailed, plural
-from exabench.core.files import read_text, toml_text
+from exabench.core.files import read_text, toml_lines
 from exabench.core.recipe import recipes
 
 folder_argument = click.argument("folder", type=EXISTING_FOLDER)
@@ -59,9 +59,8 @@ def show_(recipe: str, pairs: tuple[str, ...]) -> None:
     from exabench.data.building import data_recipe
 
     page = data_recipe(recipe, pairs)
-    lines = [f"# {page.name}.toml, fingerprint {page.fingerprint}"]
-    lines += [f"{key} = {toml_text(value)}" for key, value in page.values.items()]
-    answer({**page.values, "fingerprint": page.fingerprint}, "\n".join(lines))
+    text = f"# {page.name}.toml, fingerprint {page.fingerprint}\n{toml_lines(page.values.items())}"
+    answer({**page.values, "fingerprint": page.fingerprint}, text.rstrip())
 
 
 @data.command()
@@ -83,13 +82,12 @@ def build(
     recipe: str,
     to: Path | None,
     limit: int,
-    engine: str,
-    workers: int,
     budget: int,
     dry_run: bool,
     replies: Path | None,
     pairs: tuple[str, ...],
     data: Path | None,
+    **choices: Any,
 ) -> None:
     """Build the dataset table of RECIPE; TO/release holds it, with its card and its manifest."""
     from exabench.data.building import Sources, build, data_recipe, planned
@@ -103,7 +101,7 @@ def build(
         answer(plan)
         return
     with progress(page.name) as report:
-        release = build(page, folder, sources=sources, limit=limit, workers=workers, engine=engine, progress=report)
+        release = build(page, folder, sources=sources, limit=limit, progress=report, **choices)
     lines = []
     notes = []
     for name, made in release.tables.items():

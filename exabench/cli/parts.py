@@ -65,5 +65,4 @@ def parts(shelf: str | None, part: str | None) -> None:
 def _shelf(name: str) -> Shelf:
     if name not in SHELVES:
         raise UnknownName("shelf", name, SHELVES)
-    shelf: Shelf = getattr(importlib.import_module(f"exabench.{SHELVES[name]}.{name}"), name.upper())
-    return shelf
+    return getattr(importlib.import_module(f"exabench.{SHELVES[name]}.{name}"), name.upper())

@@ -6,7 +6,7 @@ import os
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -27,9 +27,6 @@ from exabench.cli._command import (
 from exabench.core.nouns import silent
 from exabench.core.recipe import recipes
 
-if TYPE_CHECKING:
-    pass
-
 
 @click.group(cls=CommandGroup)
 def train() -> None:
@@ -39,7 +36,7 @@ def train() -> None:
 @train.command("list")
 def list_() -> None:
     """List the recipes that come with exabench."""
-    recipe_values = {name: dict(recipe.values) for name, recipe in recipes("train").items()}
+    recipe_values = {name: recipe.values for name, recipe in recipes("train").items()}
     rows = []
     for name, values in recipe_values.items():
         tables = [data["table"] for data in values["data"]]

@@ -90,21 +90,17 @@ _MAY_OVERFLOW = re.compile(r"[eE]\+?\d{3}|\d{200}")
 def from_json(text: str) -> Any:
     """JSON text as Python values. Raises ValueError also for NaN, infinity and halves of surrogate pairs."""
     careful = _finite if _MAY_OVERFLOW.search(text) else None  # a call of ours for each number is half the time
-    value = json.loads(text, parse_constant=_no_constant, parse_float=careful)
+    value = json.loads(text, parse_constant=_finite, parse_float=careful)
     if "\\ud" in text or "\\uD" in text:
         json.dumps(value, ensure_ascii=False).encode()  # a half cannot be encoded, so it could never be written
     return value
 
 
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a JSON number")
-
-
 def _finite(text: str) -> float:
-    """1e999 is a JSON number that Python reads as infinity, which no JSON that we write can hold."""
+    """A number that JSON can hold: not NaN or Infinity, and not 1e999, which Python reads as infinity."""
     value = float(text)
-    if math.isinf(value):
-        _no_constant(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a JSON number")
     return value
 
 
@@ -134,6 +130,16 @@ def toml_text(value: object) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_text, value)) + "]"
     return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
+
+
+def toml_key(name: str) -> str:
+    """A name as TOML writes it: bare where it can be, else quoted."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_text(name)
+
+
+def toml_lines(values: Iterable[tuple[str, object]]) -> str:
+    """Names and values as TOML, a line for each: values are escaped, so that none goes over the end of its line."""
+    return "".join(f"{toml_key(name)} = {toml_text(value)}\n" for name, value in values)
 
 
 def flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from exabench.core.errors import BadInput, printable
 
-NOT_OPTIONS = frozenset({"self", "passages", "progress", "lock", "scores", "qrels", "data", "collection"})
+NOT_OPTIONS = frozenset("self passages progress lock scores qrels data collection".split())
 """Parameters that the program fills in, never a recipe or a submission."""
 
 SHARED_MEANINGS = {
@@ -108,21 +108,22 @@ def check(what: str, part: Callable[..., Any], options: Mapping[str, Any], given
     import msgspec
 
     known = table(part)
+    choices = f"its options: {', '.join(sorted(known)) or 'none'}"
     annotations = {name: annotation for name, annotation, _, _ in _parameters(part)}
     for name, value in options.items():
         if name in given and name in NOT_OPTIONS:
             continue  # Python users may hand in what the program would
         if name not in known:
-            raise BadInput(f"{what} has no option {printable(str(name))!r}{_valid_options(known)}")
+            raise BadInput(f"{what} has no option {printable(str(name))!r}; {choices}")
         as_toml = str(value) if isinstance(value, PurePath) else value  # a TOML page holds a path as text
         try:
             msgspec.convert(as_toml, annotations[name], strict=True)
         except msgspec.ValidationError:
             shown = printable(repr(value))
-            raise BadInput(f"{what}: {name} must be {known[name].type}, not {shown}{_valid_options(known)}") from None
+            raise BadInput(f"{what}: {name} must be {known[name].type}, not {shown}; {choices}") from None
     for option in known.values():
         if option.required and option.name not in options and option.name not in given:
-            raise BadInput(f"{what} needs {option.name} ({option.type}){_valid_options(known)}")
+            raise BadInput(f"{what} needs {option.name} ({option.type}); {choices}")
 
 
 def make(
@@ -152,24 +153,20 @@ def _parameters(part: Callable[..., Any]) -> Iterator[tuple[str, Any, Any, str]]
     document = "\n\n".join(inspect.cleandoc(base.__doc__ or "") for base in bases)
     for parameter in inspect.signature(part).parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            yield from _typed_dict_parameters(parameter.annotation, module)
+            unpack = _evaluate(parameter.annotation, module)
+            if typing.get_origin(unpack) is not typing.Unpack:
+                what = f"**{parameter.annotation} cannot be checked; spell the options out or Unpack them"
+                raise TypeError(f"{module.__name__}: {what}")
+            record = typing.get_args(unpack)[0]
+            for name, value in record.__annotations__.items():
+                default = _MISSING if name in record.__required_keys__ else None  # of a key that may be left out
+                home = module
+                if isinstance(value, typing.ForwardRef):  # another TypedDict's key uses the names of its module
+                    home = sys.modules[str(value.__forward_module__)]
+                    value = value.__forward_arg__
+                yield name, _evaluate(value, home), default, inspect.getdoc(record) or ""
         elif parameter.kind in _PARAMETER_KINDS:
             yield parameter.name, _evaluate(parameter.annotation, *homes), parameter.default, document
-
-
-def _typed_dict_parameters(annotation: Any, module: types.ModuleType) -> Iterator[tuple[str, Any, Any, str]]:
-    """The keys of the TypedDict in `Unpack[...]`; None is the default of a key that may be left out."""
-    unpack = _evaluate(annotation, module)
-    if typing.get_origin(unpack) is not typing.Unpack:
-        raise TypeError(f"{module.__name__}: **{annotation} cannot be checked; spell the options out or Unpack them")
-    record = typing.get_args(unpack)[0]
-    for name, value in record.__annotations__.items():
-        default = _MISSING if name in record.__required_keys__ else None
-        home = module
-        if isinstance(value, typing.ForwardRef):  # a key that another TypedDict brings uses the names of its module
-            home = sys.modules[str(value.__forward_module__)]
-            value = value.__forward_arg__
-        yield name, _evaluate(value, home), default, inspect.getdoc(record) or ""
 
 
 def _evaluate(annotation: Any, *modules: types.ModuleType) -> Any:
@@ -200,10 +197,6 @@ def _in_words(annotation: Any) -> str:
     if isinstance(origin, type) and issubclass(origin, Collection):
         return f"a list of {_in_words(inside[0]).removeprefix('a ')}s"
     return "a part"
-
-
-def _valid_options(known: Mapping[str, Option]) -> str:
-    return f"; its options: {', '.join(sorted(known)) or 'none'}"
 
 
 def _meaning(name: str, document: str) -> str:

@@ -40,13 +40,20 @@ def worker_count(items: int, at_least: int = 2) -> int:
 
 
 def map_unordered(
-    function: Callable[[_Given], _Got], items: Sequence[_Given], processes: int, *, chunk: int = 1
+    function: Callable[[_Given], _Got],
+    items: Sequence[_Given],
+    processes: int = 0,
+    *,
+    at_least: int = 2,
+    chunk: int = 1,
 ) -> Iterator[_Got]:
     """Map `function` over `items` in forked processes, `chunk` items at a time; results come as they are ready.
 
-    The function and the items may be of any kind, for they are inherited; results are pickled. With one process it
-    all happens here. Raises what the function raises, and CannotWrite where a process was ended from outside.
+    0 `processes` are as many as `worker_count` says. The function and the items may be of any kind, for they are
+    inherited; results are pickled. With one process it all happens here. Raises what the function raises, and
+    CannotWrite where a process was ended from outside.
     """
+    processes = processes or worker_count(len(items), at_least)
     if processes <= 1:
         yield from map(function, items)
         return
@@ -123,29 +130,68 @@ def run_items(
     """
     if engine not in ENGINES:
         raise UnknownName("engine", engine, ENGINES)
-    pool: list[_Worker] = []
+    pool = []
     if engine == "ray" and items:
         pool = _actors(begin, workers, len(items))
     elif engine == "local":
-        gpus = _gpus()
+        # As CUDA_VISIBLE_DEVICES names them, without loading anything that would ask the GPUs themselves.
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if visible is None:
+            gpus = [str(i) for i, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
+        else:
+            gpus = [name.strip() for name in visible.split(",") if name.strip()]
         count = min(workers or len(gpus), len(items))
         if count > 1:
             pool = [_process(begin, gpus[i % len(gpus)] if gpus else None) for i in range(count)]
-    if pool:
-        yield from _distribute(items, pool, model_of)
+    if not pool:
+        here = _Runner(begin, os.getcwd())
+        for place, item in enumerate(items):
+            yield place, here.run(item)
         return
-    here = _Runner(begin, os.getcwd())
-    for place, item in enumerate(items):
-        yield place, here.run(item)
+
+    # Every worker is kept busy until each item has its outcome.
+    waiting = list(range(len(items)))
+    idle = list(pool)
+    running: dict[Future[Outcome], tuple[_Worker, int]] = {}
+    deaths = Counter[int]()
+    try:
+        while waiting or running:
+            while waiting and idle:
+                worker = idle.pop(0)
+                models = [model_of(items[place]) for place in waiting]
+                elsewhere = {other.model for other in pool if other is not worker}
+                # The first item whose model the worker has, else that no other worker has, else of all.
+                ranks = [0 if model == worker.model else 1 + (model in elsewhere) for model in models]
+                first = ranks.index(min(ranks))
+                place = waiting.pop(first)
+                worker.model = models[first]
+                running[worker.run(items[place])] = (worker, place)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                worker, place = running.pop(future)
+                idle.append(worker)
+                error = future.exception()
+                if error is None:
+                    yield place, future.result()
+                    continue
+                if not isinstance(error, worker.died):
+                    raise error
+                worker.start()
+                deaths[place] += 1
+                if deaths[place] < DEATHS:
+                    waiting.append(place)
+                    continue
+                reason = f"{items[place]}: {DEATHS} workers died of it ({_last_line(error)})"
+                yield place, Outcome(error=OutsideFailed(reason))
+    finally:
+        for worker in pool:
+            worker.stop()
 
 
 class _Runner:
     """A worker's own state: the function that `begin` returned, with all that it loaded."""
 
-    def __init__(self, begin: Callable[[], Any], folder: str, *, gpu: str | None = None, on_ray: bool = False) -> None:
+    def __init__(self, begin: Callable[[], Any], folder: str, *, on_ray: bool = False) -> None:
         os.chdir(folder)  # relative paths start from the folder where the command was given
-        if gpu is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = gpu
         self._begin = begin
         self._function: Callable[[Any], Any] | None = None
         self._node = ""
@@ -193,47 +239,6 @@ class _Worker:
         self.run, self.stop = self._start()
 
 
-def _distribute(
-    items: Sequence[Any], pool: Sequence[_Worker], model_of: Callable[[Any], str]
-) -> Iterator[tuple[int, Outcome]]:
-    """Keep every worker busy until each item has its outcome."""
-    waiting = list(range(len(items)))
-    idle = list(pool)
-    running: dict[Future[Outcome], tuple[_Worker, int]] = {}
-    deaths = Counter[int]()
-    try:
-        while waiting or running:
-            while waiting and idle:
-                worker = idle.pop(0)
-                models = [model_of(items[place]) for place in waiting]
-                elsewhere = {other.model for other in pool if other is not worker}
-                # The first item whose model the worker has, else that no other worker has, else of all.
-                ranks = [0 if model == worker.model else 1 + (model in elsewhere) for model in models]
-                first = ranks.index(min(ranks))
-                place = waiting.pop(first)
-                worker.model = models[first]
-                running[worker.run(items[place])] = (worker, place)
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                worker, place = running.pop(future)
-                idle.append(worker)
-                error = future.exception()
-                if error is None:
-                    yield place, future.result()
-                    continue
-                if not isinstance(error, worker.died):
-                    raise error
-                worker.start()
-                deaths[place] += 1
-                if deaths[place] < DEATHS:
-                    waiting.append(place)
-                    continue
-                reason = f"{items[place]}: {DEATHS} workers died of it ({_last_line(error)})"
-                yield place, Outcome(error=OutsideFailed(reason))
-    finally:
-        for worker in pool:
-            worker.stop()
-
-
 def _last_line(error: BaseException) -> str:
     return printable((str(error).strip() or type(error).__name__).splitlines()[-1].strip(), 300)
 
@@ -244,7 +249,9 @@ _runner: _Runner | None = None
 
 def _start_runner(begin: Callable[[], Any], folder: str, gpu: str | None) -> None:
     global _runner
-    _runner = _Runner(begin, folder, gpu=gpu)
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    _runner = _Runner(begin, folder)
 
 
 def _run_in_process(item: Any) -> Outcome:
@@ -262,14 +269,6 @@ def _process(begin: Callable[[], Any], gpu: str | None) -> _Worker:
         return lambda item: pool.submit(_run_in_process, item), partial(pool.shutdown, cancel_futures=True)
 
     return _Worker(start, (BrokenProcessPool,))
-
-
-def _gpus() -> list[str]:
-    """The GPUs of this machine as CUDA_VISIBLE_DEVICES names them, without loading anything that would ask them."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name.strip() for name in visible.split(",") if name.strip()]
-    return [str(i) for i, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
 
 
 def _actors(begin: Callable[[], Any], workers: int, items: int) -> list[_Worker]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,30 +30,33 @@ class Recipe:
     @property
     def fingerprint(self) -> str:
         """sha256 of the resolved values: the same recipe always has the same one."""
-        return digest_of(dict(self.values))
+        return digest_of(self.values)
 
 
 def recipes(kind: str) -> dict[str, Recipe]:
     """The recipes of one kind that come with exabench, by name and in the order of their names."""
-    found = []
+    found: dict[str, Recipe] = {}
     for file in (FOLDER / kind).glob("*.toml"):
-        found += _recipes_of(file)
-    return {recipe.name: recipe for recipe in sorted(found, key=lambda recipe: recipe.name)}
+        found |= _recipes_of(file)
+    return dict(sorted(found.items()))
 
 
 def read_recipe(
-    kind: str, name: str | Path, keys: Mapping[str, type] | None = None, overrides: Iterable[str] = ()
+    kind: str, name: str | Path | Recipe, keys: Mapping[str, type] | None = None, overrides: Iterable[str] = ()
 ) -> Recipe:
     """Read recipe `name` of `kind` and apply `key=value` overrides.
 
-    `name`: one of `recipes(kind)`, or the path of a file; for a file of variants "FILE.toml#VARIANT". `keys` names
-    every key that this kind of recipe may hold, with its type; without it the caller checks them. Raises UnknownName
-    for a recipe, a variant or a key that is not known, BadInput for a value of another type.
+    `name`: one of `recipes(kind)`, or the path of a file; for a file of variants "FILE.toml#VARIANT". A Recipe stands
+    for itself. `keys` names every key that this kind of recipe may hold, with its type; without it the caller checks
+    them. Raises UnknownName for a recipe, a variant or a key that is not known, BadInput for a value of another type.
     """
-    path, _, variant = str(name).partition("#")
-    if path.endswith(".toml"):
+    text = str(name)
+    path, _, variant = text.partition("#")
+    if isinstance(name, Recipe):
+        recipe = name
+    elif path.endswith(".toml"):
         file = Path(path)
-        known = {recipe.name: recipe for recipe in _recipes_of(file)}
+        known = _recipes_of(file)
         if variant and variant not in known:
             raise UnknownName("variant", variant, known, file=file)
         if not variant and len(known) > 1:
@@ -61,11 +64,11 @@ def read_recipe(
         recipe = known[variant or min(known)]
     else:
         known = recipes(kind)
-        if str(name) not in known:
-            raise UnknownName(f"{kind} recipe", str(name), known)
-        recipe = known[str(name)]
+        if text not in known:
+            raise UnknownName(f"{kind} recipe", text, known)
+        recipe = known[text]
 
-    recipe = overridden(recipe, overrides)
+    recipe = replace(recipe, values=override(recipe.values, overrides))
     if keys is None:
         return recipe
     for key, value in recipe.values.items():
@@ -74,11 +77,6 @@ def read_recipe(
         if not isinstance(value, keys[key]):
             raise BadInput(f"{key} must be {keys[key].__name__}, not {type(value).__name__}", file=recipe.file)
     return recipe
-
-
-def overridden(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
-    """The recipe with `key=value` overrides. Raises BadInput."""
-    return Recipe(recipe.name, override(recipe.values, overrides), recipe.file)
 
 
 def override(base: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, Any]:
@@ -120,12 +118,12 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
-def _recipes_of(file: Path) -> list[Recipe]:
-    """The recipes of a file: itself, or its variants. Raises BadInput."""
+def _recipes_of(file: Path) -> dict[str, Recipe]:
+    """The recipes of a file by name: itself, or its variants. Raises BadInput."""
     base = read_toml(file)
     variants = base.pop("variants", None)
     if variants is None:
-        return [Recipe(file.stem, base, file)]
+        return {file.stem: Recipe(file.stem, base, file)}
     if not isinstance(variants, Mapping) or not variants or not all(isinstance(v, Mapping) for v in variants.values()):
         raise BadInput("variants must be tables, as in [variants.NAME]", file=file)
-    return [Recipe(name, merge(base, changes), file) for name, changes in variants.items()]
+    return {name: Recipe(name, merge(base, changes), file) for name, changes in variants.items()}

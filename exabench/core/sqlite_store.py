@@ -79,7 +79,7 @@ class SqliteStore:
 
     def rows(self, table: str, keys: Sequence[Any]) -> list[tuple[Any, ...]]:
         """The whole rows of a table whose column `key` is one of `keys`, in any order."""
-        found: list[tuple[Any, ...]] = []
+        found = []
         with self._lock, self.complaints():
             for some in chunks(keys):
                 statement = f"SELECT * FROM {table} WHERE key IN ({marks(len(some))})"
@@ -122,8 +122,7 @@ class SqliteStore:
             question = "is the disk full, or does another process hold it?"
             raise CannotWrite(f"{self.file}: the {self._what} cannot be used ({error}); {question}") from error
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: a column's name is damaged
-            message = f"is no {self._what}, or a damaged one ({error}); {self._advice}"
-            raise BadInput(message, file=self.file) from error
+            raise BadInput(f"is no {self._what}, or a damaged one ({error}); {self._advice}", file=self.file) from error
 
 
 def marks(count: int) -> str:

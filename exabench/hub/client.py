@@ -34,7 +34,7 @@ MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 REPORTS = ("manifest.json", "training.json")
 CARD = "README.md"  # read for the licence alone, so an edit of it does not change the model's digest
 # Suffixes of files into which torch, numpy, joblib, dill and others may have pickled objects.
-_PICKLES = {".bin", ".ckpt", ".dill", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"}
+_PICKLES = frozenset(".bin .ckpt .dill .joblib .npy .npz .pickle .pkl .pt .pth".split())
 
 
 def model_folder(model: str, revision: str = "", lock: str | Path | None = None) -> ModelFolder:
@@ -192,7 +192,7 @@ def pinned(repo: str, revision: str | None, lock: str | Path | None, *, kind: st
             commits[key] = api().repo_info(repo, revision=revision or None, repo_type=kind).sha
         if lock:
             write(lock, json_text(locked))
-    return str(commits[key])
+    return commits[key]
 
 
 def rows(repo: str, config: str, split: str, commit: str) -> Iterator[dict[str, Any]]:
@@ -225,7 +225,7 @@ class Repository:
 
         with asking(self._label):
             try:
-                return str(api().repo_info(self.name, repo_type=self.kind).sha)
+                return api().repo_info(self.name, repo_type=self.kind).sha
             except RepositoryNotFoundError:
                 return None
 
@@ -273,7 +273,7 @@ class Repository:
                 parent_commit=parent,
                 create_pr=pull_request,
             )
-        return str(commit.pr_url if pull_request else commit.oid)
+        return commit.pr_url if pull_request else commit.oid
 
     def tags(self) -> dict[str, str]:
         """The tags and the commits they are at."""

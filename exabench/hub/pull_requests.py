@@ -77,7 +77,7 @@ def close(repo: str, number: int) -> None:
 def me() -> str:
     """The user that the token belongs to. Raises as `open_requests` does."""
     with asking("who am I"):
-        return str(api().whoami()["name"])
+        return api().whoami()["name"]
 
 
 def files(repo: str, revision: str) -> dict[str, Listed]:

@@ -31,11 +31,10 @@ from exabench.training.groups import GroupLoader, groups_of
 from exabench.training.loop import Fit
 from exabench.training.model_folder import write_folder
 from exabench.training.order import Order
-from exabench.training.recipe import Plan as Plan
-from exabench.training.recipe import train_recipe as train_recipe
+from exabench.training.recipe import Plan as Plan, train_recipe as train_recipe
 from exabench.training.start_model import load_start, trainable_class
 
-LIBRARIES = ("accelerate", "exabench", "safetensors", "tokenizers", "torch", "transformers")
+LIBRARIES = "accelerate exabench safetensors tokenizers torch transformers".split()
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,9 @@ def train(
             if locked and locked.get("fingerprint") != fingerprint:
                 if (folder / "checkpoints").is_dir():
                     name = locked.get("name")
-                    what = f"holds the run of another recipe ({name}), or of other values; give each a folder"
-                    raise BadInput(what, file=folder)
+                    raise BadInput(
+                        f"holds the run of another recipe ({name}), or of other values; give each a folder", file=folder
+                    )
                 shutil.rmtree(folder / "start", ignore_errors=True)  # nothing was fitted yet: the recipe was mended
             if ranks.first:
                 source = {"name": plan.recipe.name, "recipe": plan.recipe.values, "fingerprint": fingerprint}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -63,12 +63,12 @@ def save_checkpoint(
     *,
     fingerprint: str,
     keep: int = 2,
-    protect: Collection[int] = (),
+    protect: int = 0,
 ) -> Path:
     """Write the checkpoint of `step` into `folder` and return its path; then remove all but the newest `keep`.
 
     `tensors`: file name without suffix ("model") to tensors by name; names of one tensor (tied embeddings) are
-    stored once. Steps in `protect` (the best one) are never removed. One of the same step (a damaged one that was
+    stored once. Step `protect` (the best one) is never removed. One of the same step (a damaged one that was
     skipped) is replaced; later ones are left alone and do not count. Call it from one process. Raises CannotWrite on a
     full or read-only disk: the checkpoints before are as they were.
     """
@@ -77,7 +77,7 @@ def save_checkpoint(
         aliases: dict[str, dict[str, str]] = {}
         for stem, named in tensors.items():
             # Each tensor is stored under its first name; its other names (tied weights) are aliases of that one.
-            stored: dict[str, Tensor] = {}
+            stored = {}
             aliases[stem] = {}
             first_names: dict[int, str] = {}
             for name, tensor in sorted(named.items()):
@@ -87,14 +87,14 @@ def save_checkpoint(
                 else:
                     aliases[stem][name] = first
             save_file(stored, fresh / f"{stem}{_TENSORS}", metadata={"format": "pt"})
-        about = {"format": 2, "step": step, "fingerprint": fingerprint, "aliases": aliases, "state": dict(state)}
+        about = {"format": 2, "step": step, "fingerprint": fingerprint, "aliases": aliases, "state": state}
         write(fresh / _STATE, json_text(about))
         write(fresh / _DIGESTS, json_text({file.name: file_digest(file) for file in sorted(fresh.iterdir())}))
     with writing(folder):
         # Later ones are damaged ones that were skipped: they do not count, and their turn to be replaced will come.
         older = [number for number in _saved(folder) if number <= step]
         for old in older[:-keep]:
-            if old not in protect:
+            if old != protect:
                 shutil.rmtree(_saved(folder)[old])
     return path
 
@@ -110,7 +110,7 @@ def load_newest(folder: Path, fingerprint: str) -> Checkpoint | None:
         left_by_a_kill = re.fullmatch(r"\.step-\d+\.(unfinished|replaced)", first)  # never read
         if not left_by_a_kill and not file.is_dir() and file.suffix not in (_TENSORS, ".json"):
             raise BadInput("is neither safetensors nor JSON and may hold code; it is not opened: remove it", file=file)
-    skipped: list[str] = []
+    skipped = []
     for path in reversed(_saved(folder).values()):
         try:
             found = read_checkpoint(path)
@@ -118,8 +118,10 @@ def load_newest(folder: Path, fingerprint: str) -> Checkpoint | None:
             skipped.append(str(error))
             continue
         if found.fingerprint != fingerprint:
-            what = f"is of another recipe ({printable(found.fingerprint)}, not {fingerprint}); give each a folder"
-            raise BadInput(what, file=path)
+            raise BadInput(
+                f"is of another recipe ({printable(found.fingerprint)}, not {fingerprint}); give each a folder",
+                file=path,
+            )
         return replace(found, skipped=tuple(skipped))
     if skipped:
         raise BadInput(f"holds no whole checkpoint ({'; '.join(skipped)}); remove them to start anew", file=folder)
@@ -152,8 +154,8 @@ def optimiser_state(
 
     `parameters`: `dict(module.named_parameters())`. What the recipe fixes (rate, decay) is not among it.
     """
-    tensors: dict[str, Tensor] = {}
-    numbers: dict[str, float] = {}
+    tensors = {}
+    numbers = {}
     for name, parameter in parameters.items():
         for key, value in optimiser.state.get(parameter, {}).items():
             if torch.is_tensor(value):

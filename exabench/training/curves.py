@@ -46,7 +46,7 @@ class Curves:
 
         Raises BadInput where the file is none, or ends before that step; CannotWrite.
         """
-        kept: list[Point] = []
+        kept = []
         if step:
             kept = [point for point in self if point.step <= step]
         last = kept[-1].step if kept else 0
@@ -76,8 +76,9 @@ class Curves:
                 cells["dev"] = cells["dev"] or None  # empty where nothing was measured
                 point = msgspec.convert(cells, Point, strict=False)  # not strict: numbers from texts
             except ValueError as error:
-                what = f"is no step of {', '.join(COLUMNS)}; resume from a checkpoint"
-                raise BadInput(what, file=self.file, line=number) from error
+                raise BadInput(
+                    f"is no step of {', '.join(COLUMNS)}; resume from a checkpoint", file=self.file, line=number
+                ) from error
             if point.step <= last:
                 raise BadInput(f"step {point.step} stands behind step {last}", file=self.file, line=number)
             last = point.step

@@ -44,12 +44,12 @@ class Ranks:
             raise BadInput(f"{TIMEOUT} must be a number of seconds above 0, not {given!r}")
         asked_for_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
         launched = "LOCAL_RANK" in os.environ  # without a GPU accelerate would leave each rank alone
-        state: Any = PartialState(
+        state = PartialState(
             cpu=asked_for_cpu or (launched and not torch.cuda.is_available()),
             timeout=timedelta(seconds=self._patience),
         )
-        self.rank = int(state.process_index)
-        self.count = int(state.num_processes)
+        self.rank = state.process_index
+        self.count = state.num_processes
         self.first = self.rank == 0
         self.device = str(state.device)  # as torch names it
         self.sharded = False
@@ -72,7 +72,7 @@ class Ranks:
 
         self.sharded = True
         mesh = init_device_mesh(torch.device(self.device).type, (self.count,))
-        units: list[Any] = [*_layers(module), module]
+        units = [*_layers(module), module]
         for unit in units:
             fully_shard(unit, mesh=mesh)
             unit.set_gradient_divide_factor(1.0)  # a sum, as without shards, and no mean
@@ -95,7 +95,7 @@ class Ranks:
 
     def clip(self, parameters: Sequence[Tensor], most: float) -> float:
         """Scale all gradients together down to a norm of `most`, and return the norm that they had."""
-        norm: Any = nn.utils.clip_grad_norm_(parameters, most)
+        norm = nn.utils.clip_grad_norm_(parameters, most)
         return float(norm.full_tensor() if self.sharded else norm)
 
     def gather(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -103,10 +103,10 @@ class Ranks:
 
         Names of one object (tied weights) stay so. All ranks must call it, with the same names.
         """
-        found: dict[int, Tensor] = {}
+        found = {}
         for each in tensors.values():
             if id(each) not in found:
-                full: Any = each.detach()
+                full = each.detach()
                 if hasattr(full, "full_tensor"):
                     full = full.full_tensor()
                     full = full.cpu() if self.first else full.new_empty(0)
@@ -119,10 +119,8 @@ class Ranks:
             return whole
         from torch.distributed.tensor import distribute_tensor
 
-        sharded: Any = like
         on_device = whole.to(like.device)
-        made: Tensor = distribute_tensor(on_device, sharded.device_mesh, sharded.placements, src_data_rank=None)
-        return made
+        return distribute_tensor(on_device, like.device_mesh, like.placements, src_data_rank=None)
 
     # -- what ranks tell one another -----------------------------------------------------------------------
 
@@ -149,7 +147,7 @@ class Ranks:
             if self.count == 1:
                 raise
             try:
-                store: Any = dist.distributed_c10d._get_default_store()
+                store = dist.distributed_c10d._get_default_store()
                 fails_first = store.add("exabench/failed", 1) == 1
             except RuntimeError:  # the store went with the rank, or the launcher, that held it: nobody else can tell
                 fails_first = True

@@ -55,8 +55,9 @@ def make_evaluation(
     if dev.task:
         return _ranking_of_task(plan, learner, data)
     if not len(held_out):
-        what = "dev asks for evaluations, but no rows are held out; give dev.groups or dev.task"
-        raise BadInput(what, file=plan.recipe.file)
+        raise BadInput(
+            "dev asks for evaluations, but no rows are held out; give dev.groups or dev.task", file=plan.recipe.file
+        )
     groups = [loader.encode(held_out[number]) for number in range(len(held_out))]
     has_lists = any(len(group.items) > 1 for group in groups[:SAMPLED_GROUPS])
     if has_lists and dev.metric != "loss":
@@ -91,8 +92,9 @@ def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluat
     task = single_task(dev.task)
     convention = task.convention
     if dev.split == task.split:
-        what = f"split {dev.split} of {task.name} is what boards test on; take another one for dev"
-        raise BadInput(what, file=plan.recipe.file)
+        raise BadInput(
+            f"split {dev.split} of {task.name} is what boards test on; take another one for dev", file=plan.recipe.file
+        )
     metric = dev.metric or task.headline
 
     # Candidates are searched and inputs built once: between evaluations only the weights change.
@@ -104,7 +106,7 @@ def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluat
     passages = SelectedTexts(collection.passages(), set(run.passage_ids.to_pylist()), convention.text_fields)
 
     rankings = {query_id: run.ranking(query_id) for query_id in run.query_ids}
-    items: list[ModelInput] = []
+    items = []
     for query_id, ids in rankings.items():
         items += learner.items(queries[query_id], [passages[id] for id in ids])
 
@@ -189,8 +191,7 @@ def check_result_of(result: Result, start: Result, published: Mapping[str, Any] 
     metric = result.measurement.headline
     gain = result.gain
     ours = result.measurement.per_query[metric]
-    theirs = start.measurement.per_query[metric]
-    values_of_start = np.array([theirs[query] for query in ours])
+    values_of_start = np.array([start.measurement.per_query[metric][query] for query in ours])
     test = paired_test([np.array([*ours.values()])], [values_of_start])
     return CheckResult(
         task=result.task,

@@ -90,10 +90,8 @@ class Gradient:
             longest = max((length for group in groups for length in group.lengths), default=0)
             if self.batches.budget <= longest:
                 if isinstance(self.batches, ListBatches) and self.batches.mode == "plain":
-                    what = f'{device} has no memory for one group; give steps.gradients = "cached"'
-                    raise BadInput(what) from error
-                what = f"{device} has no memory for one input of {longest} tokens; lower max_length"
-                raise BadInput(what) from error
+                    raise BadInput(f'{device} has no memory for one group; give steps.gradients = "cached"') from error
+                raise BadInput(f"{device} has no memory for one input of {longest} tokens; lower max_length") from error
         return None  # out here, so that the traceback no longer holds the tensors of the failed step
 
 
@@ -144,7 +142,7 @@ class MicroBatches:
         inputs = self.learner.inputs([items[i] for i in chunk] or [self.learner.blank])
         device = torch.device(self.learner.device).type
         with torch.autocast(device, torch.bfloat16, enabled=self.steps.autocast == "bfloat16"):
-            result: Tensor = self.learner.module(*inputs, targets)
+            result = self.learner.module(*inputs, targets)
         if targets is not None:
             return result
         return result.float()[: len(chunk)]
@@ -240,7 +238,7 @@ class TextBatches(MicroBatches):
         """Each micro-batch's sum of weighted token losses."""
         items: list[ModelInput] = []
         texts: list[np.ndarray] = []
-        lengths: list[int] = []
+        lengths = []
         for group in groups:
             items += group.items
             texts += group.targets

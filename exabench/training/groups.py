@@ -37,7 +37,7 @@ FAMILIES_FOR: Mapping[str, tuple[str, ...]] = {
 WORDS = ("true", "false")
 """The target of a passage that has a label and no text to write: monoT5's two words."""
 
-_CHECKED_COLUMNS = ("id", "target", "positive", "positive_title", "negative_ids", "passage_ids", "scores")
+_CHECKED_COLUMNS = "id target positive positive_title negative_ids passage_ids scores".split()
 """All that shows whether a row can be learnt from; the columns of texts are long, and not read for it."""
 
 
@@ -119,8 +119,10 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
         table = release.tables[data.table]
         if table.family not in FAMILIES_FOR[needs]:
             families = " or ".join(FAMILIES_FOR[needs])
-            what = f"table {data.table} holds {table.family}, but loss {plan.loss['part']} needs {families}"
-            raise BadInput(what, file=plan.recipe.file)
+            raise BadInput(
+                f"table {data.table} holds {table.family}, but loss {plan.loss['part']} needs {families}",
+                file=plan.recipe.file,
+            )
         rows = _matching(rows, data)
         count = len(rows)
         if not count:
@@ -143,10 +145,16 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
 
     evaluates = plan.dev.every > 0
     if evaluates and plan.dev.groups and not any(len(part.rows) for part in held_out):
+        # The last rows of each table, half of them at most; a query of theirs is in no row that is fitted.
         held_out = []
         for number, part in enumerate(fitted):
-            fitted[number], last = _split_off(part, plan.dev.groups)
-            held_out.append(last)
+            count = len(part.rows)
+            start = max(count // 2, count - plan.dev.groups)
+            queries = list(part.rows["query_id"])
+            asked = set(queries[start:])
+            rest = [place for place in range(start) if queries[place] not in asked]
+            fitted[number] = replace(part, rows=part.rows.select(rest))
+            held_out.append(replace(part, rows=part.rows.select(range(start, count))))
     sources = [source_of(part.release, part.data, len(part.rows)) for part in fitted]
     return Groups(fitted), Groups(held_out), sources
 
@@ -180,17 +188,6 @@ def _matching(rows: Any, data: Data) -> Any:
             raise BadInput(f"table {data.table} has no column {column}; data.only may name {names}")
         rows = rows.select([number for number, value in enumerate(rows[column]) if value in values])
     return rows
-
-
-def _split_off(table: _Table, last: int) -> tuple[_Table, _Table]:
-    """All but the last so many rows (half of them at most), and those; a query of theirs is in no other row."""
-    count = len(table.rows)
-    start = max(count // 2, count - last)
-    queries = list(table.rows["query_id"])
-    held_out = set(queries[start:])
-    rest = [number for number in range(start) if queries[number] not in held_out]
-    fitted = replace(table, rows=table.rows.select(rest))
-    return fitted, replace(table, rows=table.rows.select(range(start, count)))
 
 
 def _problem(row: Row, data: Data, needs: str) -> str:

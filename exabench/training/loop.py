@@ -125,12 +125,11 @@ class Fit:
             if self._out_of_patience:
                 break
 
-        weights: Mapping[str, Tensor]
         best = self.journal.best or done
-        if best == done:
-            weights = self._ranks.gather(self._module.state_dict(keep_vars=True))
-        else:
+        if best != done:
             weights = read_checkpoint(self._folder / f"step-{best:06d}").tensors[WEIGHTS]
+        else:
+            weights = self._ranks.gather(self._module.state_dict(keep_vars=True))
         return FitResult(done, best, weights, self.journal, skipped)
 
     def _step(self, step: int, groups: list[EncodedGroup], total: int, loader: GroupLoader) -> Point:
@@ -189,7 +188,7 @@ class Fit:
                 {WEIGHTS: weights, MOMENTS: moments},
                 {"optimiser": numbers, "journal": vars(self.journal), "budget": self._gradient.batches.budget},
                 fingerprint=self._plan.recipe.fingerprint,
-                protect=(self.journal.best or 0,),  # its weights are what the run ends with; there is no step 0
+                protect=self.journal.best or 0,  # its weights are what the run ends with; there is no step 0
             )
         self._ranks.wait_for_all()
         self._saved = step

@@ -18,14 +18,13 @@ from typing import Any
 
 from exabench.bench.submissions import read_submission, submission_text
 from exabench.core.errors import BadInput
-from exabench.core.files import file_digest, json_text, read_json, replacing_folder, toml_text, write
+from exabench.core.files import file_digest, json_text, read_json, replacing_folder, toml_key, toml_lines, write
 from exabench.core.nouns import Submission
 from exabench.hub.cards import model_card, model_template
 from exabench.hub.client import model_folder, pickles
 
 FORMAT = 1
 _PATH = re.compile(r"(?:file://|~[\w.-]*|\.{1,2})?(?:/[^/{}\n]+)+/?|[A-Za-z]:[\\/][^\n]+")
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def write_folder(
@@ -60,8 +59,7 @@ def write_folder(
         write(folder / "curves.csv", curves.read_bytes())
         write(folder / "README.md", model_card(training, model_template()))
 
-        # The digest is of what is read of a model: neither this file nor the reports are among it (hub.REPORTS).
-        revision = model_folder(str(folder)).revision
+        # The revision is of what is read of a model: neither this file nor the reports are among it (hub.REPORTS).
         releases = dict.fromkeys(f"{each['repository'] or each['name']}@{each['version']}" for each in training["data"])
         submission = Submission(
             name=training["name"],
@@ -73,7 +71,7 @@ def write_folder(
             description=" ".join(training["title"].split()),
             reranker=training["reranker"],
             model=".",
-            revision=revision,
+            revision=model_folder(str(folder)).revision,
             options=training["options"],
         )
         write(folder / "submission.toml", submission_text(submission))
@@ -89,20 +87,13 @@ def write_folder(
 
 def recipe_text(values: Mapping[str, Any]) -> str:
     """A recipe as TOML that reads back as the same values: keys sorted, tables after what is on one line."""
-    plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
-    parts = [_toml_lines(plain)] if plain else []
-    for name, table in sorted(values.items()):
+    pairs = sorted(values.items())
+    plain = toml_lines(pair for pair in pairs if not isinstance(pair[1], Mapping))
+    parts = [plain] if plain else []
+    for name, table in pairs:
         if isinstance(table, Mapping):
-            parts.append(f"[{_key(name)}]\n{_toml_lines(table)}")
+            parts.append(f"[{toml_key(name)}]\n{toml_lines(sorted(table.items()))}")
     return "\n".join(parts)
-
-
-def _toml_lines(table: Mapping[str, Any]) -> str:
-    return "".join(f"{_key(key)} = {toml_text(value)}\n" for key, value in sorted(table.items()))
-
-
-def _key(name: str) -> str:
-    return name if _BARE.fullmatch(name) else toml_text(name)
 
 
 def _portable(value: Any) -> Any:

@@ -115,11 +115,11 @@ class _ModelPublication(Publication):
     @property
     def _name(self) -> str:
         """The name of the model in that place."""
-        return self.place.name if isinstance(self.place, Repository) else str(self._training["name"])
+        return self.place.name if isinstance(self.place, Repository) else self._training["name"]
 
     @cached_property
     def _training(self) -> dict[str, Any]:
-        return dict(read_json(self.folder / TRAINING))
+        return read_json(self.folder / TRAINING)
 
     @cached_property
     def _submission(self) -> Submission:
@@ -129,7 +129,7 @@ class _ModelPublication(Publication):
     def _files(self) -> dict[str, Path | bytes]:
         """All but the card: as they are, but for the submission, which on the Hub names the repository."""
         manifest = read_json(self.folder / MANIFEST)
-        files: dict[str, Path | bytes] = {path: self.folder / path for path in manifest["files"]}
+        files = {path: self.folder / path for path in manifest["files"]}
         if isinstance(self.place, Repository):
             page = self.place.url()
             link = page if LINK.fullmatch(page) else self._submission.link

@@ -10,7 +10,7 @@ from msgspec import Meta, field
 from msgspec.structs import asdict
 
 from exabench.core.errors import BadInput
-from exabench.core.recipe import Recipe, overridden, read_recipe
+from exabench.core.recipe import Recipe, read_recipe
 from exabench.core.records import Record, read
 
 Count = Annotated[int, Meta(ge=0)]
@@ -129,14 +129,13 @@ def train_recipe(name: str | Path | Recipe, overrides: Iterable[str] = ()) -> Pl
     A dot in a key reaches into a table, as in `steps.rate=1e-5`. Raises UnknownName for a recipe that is not known,
     BadInput for an unknown key and for a value of another type or out of range.
     """
-    if isinstance(name, Recipe):
-        recipe = overridden(name, overrides)
-    else:
-        recipe = read_recipe("train", name, overrides=overrides)
-    settings = read(Settings, dict(recipe.values), file=recipe.file)
+    recipe = read_recipe("train", name, overrides=overrides)
+    settings = read(Settings, recipe.values, file=recipe.file)
     if not isinstance(settings.loss.get("part"), str):
         raise BadInput('loss must name a part, as in { part = "ranknet" }', file=recipe.file)
     if settings.steps.sharded and settings.steps.optimiser != "adamw":
-        what = f"steps.sharded takes adamw, not {settings.steps.optimiser}, whose moments cannot be cut up"
-        raise BadInput(what, file=recipe.file)
+        raise BadInput(
+            f"steps.sharded takes adamw, not {settings.steps.optimiser}, whose moments cannot be cut up",
+            file=recipe.file,
+        )
     return Plan(recipe=recipe, **asdict(settings))

@@ -11,7 +11,6 @@ from torch import nn
 
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import read_json, replacing_folder
-from exabench.core.nouns import ModelFolder
 from exabench.hub.cards import licence_in
 from exabench.hub.client import CARD, model_folder
 from exabench.models.learner import Learner
@@ -33,8 +32,9 @@ def trainable_class(plan: Plan) -> Any:
 def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...]) -> tuple[Learner, dict[str, str]]:
     """The plan's reranker, ready to be fitted, and the name, revision and licence of the model that it starts from.
 
-    It is loaded from its pretrained model, or from `to`/start where that had no scoring head. Raises BadInput for a
-    reranker that has no model to fit, and what loading a model raises.
+    It is loaded from its pretrained model, or from `to`/start where that had no scoring head: there it gets one for one
+    label, drawn from the plan's seed. Raises BadInput for a reranker that has no model to fit, and what loading a model
+    raises.
     """
     part = trainable_class(plan)
     dtype = dtype_of(plan.precision)  # raises for int8, which learns nothing
@@ -52,7 +52,27 @@ def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...]) -> tu
     else:
         with_head = to / "start"
         if not with_head.is_dir():  # a run that goes on, or another rank, finds it there
-            _add_head(found, with_head, dtype, plan.seed)
+            what = "an encoder that a classification head fits on"
+            with loading(found, what), torch.random.fork_rng(devices=[]):
+                torch.manual_seed(plan.seed)
+                tokenizer = tokenizer_of(found)
+                model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
+                    found.path,
+                    num_labels=1,
+                    dtype=dtype,
+                    use_safetensors=True,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    output_loading_info=True,
+                )
+            # The head is new, and so may be a pooler that belongs to it; all else must have been in the folder.
+            inside = f"{model.base_model_prefix}."
+            missing = [name for name in report["missing_keys"] if name.startswith(inside) and "pooler" not in name]
+            if missing:
+                raise BadInput(f"holds no weights for {min(missing)}: it is not {what}", file=found.path)
+            with replacing_folder(with_head) as fresh, silence():
+                model.save_pretrained(fresh)
+                tokenizer.save_pretrained(fresh)
         start = reranker(plan.reranker, model=str(with_head), **options)
     learner = start.learner()
     prepare(learner.module, plan.steps)
@@ -61,31 +81,6 @@ def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...]) -> tu
     if card.is_file():
         base["licence"] = licence_in(card.read_text(encoding="utf-8", errors="replace"))
     return learner, base
-
-
-def _add_head(folder: ModelFolder, to: Path, dtype: torch.dtype, seed: int) -> None:
-    """Write the folder `to` with the model and a head for one label, drawn from the seed."""
-    what = "an encoder that a classification head fits on"
-    with loading(folder, what), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        tokenizer = tokenizer_of(folder)
-        model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
-            folder.path,
-            num_labels=1,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    # The head is new, and so may be a pooler that belongs to it; all else must have been in the folder.
-    inside = f"{model.base_model_prefix}."
-    missing = [name for name in report["missing_keys"] if name.startswith(inside) and "pooler" not in name]
-    if missing:
-        raise BadInput(f"holds no weights for {min(missing)}: it is not {what}", file=folder.path)
-    with replacing_folder(to) as fresh, silence():
-        model.save_pretrained(fresh)
-        tokenizer.save_pretrained(fresh)
 
 
 def prepare(module: Any, steps: Steps) -> None:
@@ -100,8 +95,9 @@ def prepare(module: Any, steps: Steps) -> None:
             model.set_attn_implementation(steps.attention)
         except (ValueError, ImportError) as error:
             reason = printable(str(error).split("\n")[0])
-            what = f"attention {steps.attention} cannot be used here ({reason}); leave steps.attention out"
-            raise BadInput(what) from error
+            raise BadInput(
+                f"attention {steps.attention} cannot be used here ({reason}); leave steps.attention out"
+            ) from error
         if model.config._attn_implementation != steps.attention:  # transformers only warns
             raise BadInput(f"models of type {kind} have no attention {steps.attention}; leave steps.attention out")
 

@@ -25,7 +25,7 @@ from exabench.board.ranking import Board
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, json_text, only_writer, read_json, writing
 from exabench.core.nouns import FIRST_STAGE, Progress, silent
-from exabench.core.parallel import map_unordered, worker_count
+from exabench.core.parallel import map_unordered
 
 FORMAT = 1
 # Modules whose pages show the whole board come first: each is long work for one process.
@@ -135,7 +135,7 @@ def _compare_site(
 
     digests: dict[str, str] = {}
     changed = []
-    for staged in map_unordered(make, batches, processes or worker_count(len(batches), _FEWEST)):
+    for staged in map_unordered(make, batches, processes, at_least=_FEWEST):
         for path, digest, same in staged:
             digests[path] = digest
             if not same:

@@ -7,16 +7,337 @@ everything else of an existing card or changelog is kept byte for byte.
 
 from __future__ import annotations
 
-from exabench.hub.cards._datasets import card, changelog, template_for
-from exabench.hub.cards._models import model_card, model_settings, model_template
-from exabench.hub.cards.front_matter import licence_in
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-__all__ = [
-    "card",
-    "changelog",
-    "licence_in",
-    "model_card",
-    "model_settings",
-    "model_template",
-    "template_for",
-]
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from exabench.core.errors import BadInput, plural
+from exabench.core.files import PACKAGE, dotted, read_text, toml_lines, toml_text
+from exabench.core.rows import DataFile, Release, Table
+from exabench.hub.cards.front_matter import licence_in as licence_in, licence_keys, one_or_list, parse, refresh, split
+from exabench.hub.cards.markdown import Markdown, code, figures, plain
+from exabench.hub.client import is_repo
+
+# The keys of the front matter that are computed; all others belong to whoever writes the card.
+_OF_MODELS = (
+    "license license_name base_model base_model_relation datasets library_name pipeline_tag model-index".split()
+)
+_OF_DATASETS = "license license_name size_categories configs dataset_info".split()
+REASONS = 20
+"""Reasons why inputs did not become rows that are listed, the most frequent first; the others are summed up."""
+
+_SIZES = "n<1K 1K<n<10K 10K<n<100K 100K<n<1M 1M<n<10M 10M<n<100M 100M<n<1B 1B<n<10B 10B<n<100B 100B<n<1T".split()
+# Marks count at the start of a line alone, so that prose may name them.
+_SECTION = re.compile(r"^<!-- exabench: (\S+) -->[ \t]*$.*?^<!-- /exabench -->[ \t]*$", re.DOTALL | re.MULTILINE)
+_MARK = re.compile(r"^<!-- (?:exabench: \S+|/exabench) -->", re.MULTILINE)
+_ENTRY = re.compile(r"^## .*?(\d+\.\d+\.\d+).*$", re.MULTILINE)
+_TEMPLATES = PACKAGE / "dataset_cards"
+if not _TEMPLATES.is_dir():  # in a checkout they lie beside the package
+    _TEMPLATES = PACKAGE.parent / "dataset_cards"
+_NOT_SETTINGS = "title note data check licence model revision reranker".split()
+_LENGTH = 512  # tokens that a reranker reads where nothing else is said
+
+
+# -- datasets --------------------------------------------------------------------------------------------
+
+
+def template_for(name: str) -> str:
+    """The template of the dataset of that name (an owner before a slash aside), else default.md."""
+    file = f"{name.rpartition('/')[2]}.md"
+    # A name that begins with an underscore is that of a part of templates.
+    known = [each.name for each in _TEMPLATES.glob("[!_]*.md")]
+    return read_text(_TEMPLATES / (file if file in known else "default.md"))
+
+
+def card(release: Release, template_text: str, *, existing: str = "") -> str:
+    """README.md of a release: YAML front matter that the Hub can read, and the template filled in.
+
+    Of an `existing` card all stays but the computed keys of its front matter and our sections; a section that it
+    lacks is added at its end. Raises BadInput for a table without a licence, a template that cannot be filled in,
+    and an existing card whose marks or front matter are ambiguous.
+    """
+    tables = dict(sorted(release.tables.items()))
+    paths = {file.path for file in release.files}
+    replies = [path for name in tables if (path := f"replies/{name}.parquet") in paths]
+    values = {"release": release, "tables": tables, "replies": replies}
+    template_block, template_body = split(template_text)
+    old_block, old_body = split(existing)
+    fresh = {}
+    for key, value in parse(template_block, "the card's template").items():
+        if key not in _OF_DATASETS:
+            fresh[key] = _fill_value(value, values)
+    block = refresh(old_block, fresh | _dataset_front_matter(tables), _OF_DATASETS)
+    return f"---\n{block}---\n{merge(fill(template_body, values), old_body)}"
+
+
+def _dataset_front_matter(tables: Mapping[str, Table]) -> dict[str, Any]:
+    """The keys that the Hub reads: licence, size, and for each table its files, features, rows and bytes.
+
+    The Hub means by num_bytes the size in memory, which nobody but a reader knows; ours is that of the files.
+    Raises BadInput for a table without a licence.
+    """
+    configs = []
+    infos = []
+    rows = 0
+    for name, table in tables.items():
+        if not table.licence.strip():
+            raise BadInput("has no licence; a table is published under the licence its recipe names", id=name)
+        if not table.splits:
+            continue
+        data_files = []
+        splits = []
+        for split_name, files in _splits_of(table).items():
+            # Every file by its name: a glob would also read what an earlier version left behind.
+            data_files.append({"split": split_name, "path": one_or_list([file.path for file in files])})
+            size = sum(file.bytes for file in files)
+            splits.append({"name": split_name, "num_bytes": size, "num_examples": sum(file.rows for file in files)})
+        features = []
+        for field, kind in table.columns.items():
+            # A list is a `sequence`: the one word for it that every version of `datasets` knows (2 to 5).
+            key = "sequence" if kind.startswith("list<") else "dtype"
+            inner = kind.removeprefix("list<").removesuffix(">")
+            features.append({"name": field, key: inner.replace("double", "float64")})
+        configs.append({"config_name": name, "data_files": data_files})
+        size = sum(file.bytes for file in table.files)
+        info = {"config_name": name, "features": features, "splits": splits}
+        infos.append({**info, "download_size": size, "dataset_size": size})
+        rows += table.rows
+    # Each category of the Hub is ten times the one before.
+    digits = len(str(rows))
+    return {
+        **licence_keys(table.licence for table in tables.values()),
+        "size_categories": [_SIZES[max(0, digits - 3)] if digits < 13 else "n>1T"],
+        "configs": configs,
+        "dataset_info": one_or_list(infos),
+    }
+
+
+def changelog(release: Release, diff_lines: Sequence[str], existing: str = "") -> str:
+    """CHANGELOG.md with an entry for this version, newest first; what people wrote into it stays.
+
+    The entry of a version that has one is replaced, so that the same call twice changes nothing. Raises BadInput.
+    """
+    version = release.version
+    entries = list(_ENTRY.finditer(existing))
+    others = [entry for entry in entries if entry[1] != version]
+    nothing = "Tables, fields and rows are those of the version before." if others else "First version."
+    listed = "\n".join(f"- {plain(line)}" for line in diff_lines or [nothing])
+    section = f"<!-- exabench: {version} -->\n{listed}\n<!-- /exabench -->"
+    if version in _sections(existing, "CHANGELOG.md"):
+        # Our section may stand where a person moved it.
+        return _SECTION.sub(lambda match: section if match[1] == version else match[0], existing)
+    for entry in entries:
+        if entry[1] == version:
+            # A person wrote the heading already: our section goes right below it.
+            return f"{existing[: entry.end()]}\n\n{section}{existing[entry.end() :]}"
+    text = f"## {version}\n\n{section}\n"
+    place = len(existing)
+    for entry in others:
+        if _numbers(entry[1]) < _numbers(version):
+            text += "\n"
+            place = entry.start()
+            break
+    return _with_empty_line(existing[:place] or "# Changelog\n") + text + existing[place:]
+
+
+# -- models ----------------------------------------------------------------------------------------------
+
+
+def model_template() -> str:
+    """The template that comes with exabench."""
+    return read_text(Path(__file__).with_name("model.md"))
+
+
+def model_card(training: Mapping[str, Any], template: str, *, name: str = "", existing: str = "") -> str:
+    """README.md of the model that training.json describes, under its own name or that of the place it goes to.
+
+    Of an `existing` card all stays but the computed keys of its front matter and our sections, as with a dataset's
+    card. Raises BadInput for a training.json or a template that cannot be filled in, and for an existing card whose
+    marks or front matter are ambiguous.
+    """
+    template_block, template_body = split(template)
+    old_block, old_body = split(existing)
+    try:
+        name = name or training["name"]
+        computed = _model_front_matter(training, name)
+        arguments = ""
+        for key, value in sorted(training["options"].items()):
+            if key.isidentifier():
+                # Either way it is one line, so it cannot end the code block that it stands in.
+                is_plain = isinstance(value, str | int | float | bool | list)
+                arguments += f", {key}={repr(value) if is_plain else toml_text(value)}"
+        values = {
+            **training,
+            "name": name,
+            "length": Markdown(int(training["options"].get("max_length") or _LENGTH)),  # in code: no comma
+            "arguments": Markdown(arguments),
+            "settings": model_settings(training["recipe"]),
+            "kept": dict(training["dev"]["values"]).get(training["best"]),
+            "teachers": dict.fromkeys(_teacher(each) for each in training["data"]),
+            "against": _against,
+            "teacher_of": _teacher,
+        }
+        text = fill(template_body, values)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadInput(f"is not what this exabench writes ({error!r})", file="training.json") from error
+    there = {key: value for key, value in parse(old_block).items() if key in _OF_MODELS}
+    block = old_block  # what says the same already stays as it is written, to the byte
+    if there != computed:
+        # A card that is ours already is not given again what people took out of it.
+        defaults = {} if there else parse(template_block, "the card's template")
+        block = refresh(old_block, {**computed, **defaults}, _OF_MODELS)
+    return f"---\n{block}---\n{merge(text, old_body)}"
+
+
+def model_settings(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The settings of a recipe, as dotted names and values; what a report says in other places is left out."""
+    settings = {key: value for key, value in recipe.items() if key not in _NOT_SETTINGS}
+    return list(dotted(settings))
+
+
+def _model_front_matter(training: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The keys that the Hub reads; a base model or a data set that is in no repository there is left to the text."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    if not training["licence"].strip():
+        raise BadInput("the model has no licence; give its recipe one (licence = ...)")
+    known = licence_keys([training["licence"]])
+    base = training["base"]["model"]
+    if is_repo(base):
+        known |= {"base_model": base, "base_model_relation": "finetune"}
+    repositories = dict.fromkeys(each["repository"] for each in training["data"])
+    results = []
+    for check in training["checks"]:
+        results.append(
+            EvalResult(
+                task_type="text-ranking",
+                task_name="Reranking",
+                dataset_type=check["task"],
+                dataset_name=check["task"],
+                dataset_config=check["candidates"],
+                metric_type=check["metric"].lower(),
+                metric_name=f"{check['metric']} over {check['candidates']}",
+                metric_value=check["value"],
+            )
+        )
+    card = ModelCardData(
+        **known,
+        datasets=list(filter(is_repo, repositories)) or None,
+        library_name="sentence-transformers" if training["kind"] == "bi_encoder" else "transformers",
+        pipeline_tag="text-ranking",
+        model_name=name,
+        eval_results=results or None,
+    )
+    values = card.to_dict()  # type: ignore[no-untyped-call]
+    return {key: values[key] for key in _OF_MODELS if key in values}
+
+
+def _teacher(each: Mapping[str, Any]) -> str:
+    known = each["teacher"]
+    if not known.get("model"):
+        return "no language model"
+    if not known.get("revision"):
+        return known["model"]
+    return f"{known['model']} ({known['revision']})"
+
+
+def _against(other: Mapping[str, Any] | None) -> str:
+    """The other's value, how much more this is, and how sure that is."""
+    if other is None:
+        return "not measured"
+    p = "p < 0.001" if other["p_holm"] < 0.001 else f"p = {other['p_holm']:.3f}"
+    return f"{other['value']:.4f}: {other['difference']:+.4f}, {p}"
+
+
+# -- both ------------------------------------------------------------------------------------------------
+
+
+def merge(new: str, old: str) -> str:
+    """The old text with its sections as they are in the new one, and behind it those that it lacks."""
+    sections = _sections(new, "the card's template")
+    old_sections = _sections(old, "README.md")
+    if not old.strip():
+        return new
+    # A section that the template no longer has leaves the card.
+    text = _SECTION.sub(lambda match: sections.get(match[1], ""), old)
+    missing = [section for name, section in sections.items() if name not in old_sections]
+    if missing:
+        text = _with_empty_line(text) + "\n\n".join(missing) + "\n"
+    return text
+
+
+def _sections(text: str, file: str) -> dict[str, str]:
+    """Our sections by name. Raises BadInput where a mark has no partner."""
+    matches = list(_SECTION.finditer(text))
+    marks = [len(_MARK.findall(match[0])) for match in matches]
+    if len(_MARK.findall(text)) != 2 * len(matches) or set(marks) - {2}:
+        raise BadInput("a mark <!-- exabench: ... --> has no <!-- /exabench -->, or the other way round", file=file)
+    return {match[1]: match[0] for match in matches}
+
+
+def _with_empty_line(text: str) -> str:
+    """The text with an empty line behind it; not a byte of it is changed."""
+    if text.endswith("\n\n"):
+        return text
+    return text + ("\n" if text.endswith("\n") else "\n\n")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def fill(template: str, values: Mapping[str, Any]) -> str:
+    """Prose filled in: the values are escaped, so that none is markup. Raises BadInput."""
+    jinja = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        finalize=lambda value: value if isinstance(value, Markdown | jinja2.Undefined) else plain(value),
+        # A line with nothing but a tag leaves no empty line behind: Markdown would see a paragraph.
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    jinja.filters.update(code=code, figures=figures, splits=_splits_of, left_out=_left_out)
+    jinja.filters["literal"] = lambda text: Markdown(json.dumps(text))  # as Python writes it
+    jinja.filters["toml"] = lambda recipe: Markdown(toml_lines(sorted(recipe.items())).rstrip())
+    return _render(jinja, template, values)
+
+
+def _fill_value(value: Any, values: Mapping[str, Any]) -> Any:
+    """A value of the template's front matter, its texts filled in; YAML is written later, so nothing is escaped."""
+    if isinstance(value, list):
+        return [_fill_value(item, values) for item in value]
+    if not isinstance(value, str):
+        return value
+    bare = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
+    return _render(bare, value, values)
+
+
+def _render(jinja: jinja2.Environment, template: str, values: Mapping[str, Any]) -> str:
+    try:
+        return jinja.from_string(template).render(values)
+    except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:
+        reason = error.message if isinstance(error, jinja2.TemplateError) else error
+        raise BadInput(f"the card's template cannot be filled in ({reason})") from error
+
+
+def _splits_of(table: Table) -> dict[str, tuple[DataFile, ...]]:
+    """The files by split: train, validation, test, then the others by name."""
+    first = {name: table.splits[name] for name in ("train", "validation", "test") if name in table.splits}
+    return {**first, **dict(sorted(table.splits.items()))}
+
+
+def _left_out(table: Table) -> list[tuple[str, int]]:
+    """Why inputs did not become rows, and how many, the most frequent reason first."""
+    reasons = Counter(dict(sorted(table.counts.get("reasons", {}).items())))
+    listed = reasons.most_common(REASONS)
+    others = len(reasons) - len(listed)
+    if others:
+        listed.append((plural(others, "other reason"), reasons.total() - sum(count for _, count in listed)))
+    return listed

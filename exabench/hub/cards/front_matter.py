@@ -50,13 +50,6 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
 _Dumper.add_representer(str, _Dumper.represent_str)
 
 
-def yaml_text(values: Mapping[str, Any]) -> str:
-    """Values as YAML: one meaning for a reader of YAML 1.1 (Python) and of 1.2 (the Hub), one line for each text."""
-    if not values:
-        return ""
-    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
-
-
 def refresh(existing: str, fresh: Mapping[str, Any], computed: Collection[str]) -> str:
     """The block of an existing card, with the keys that are `computed` taken from `fresh`.
 
@@ -79,7 +72,10 @@ def refresh(existing: str, fresh: Mapping[str, Any], computed: Collection[str]) 
             block += piece
         elif remarks:  # of the key that follows
             block += remarks[0]
-    block += yaml_text({key: value for key, value in fresh.items() if key not in kept})
+    added = {key: value for key, value in fresh.items() if key not in kept}
+    if added:  # YAML has no text for nothing
+        # One meaning for a reader of YAML 1.1 (Python) and of 1.2 (the Hub), and one line for each text.
+        block += yaml.dump(added, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
     # A key of ours may have held an anchor that another key refers to.
     values = parse(block) if kept else {}
     if {key: values.get(key) for key in kept} != kept:
@@ -97,7 +93,7 @@ def licence_keys(names: Iterable[str]) -> dict[str, Any]:
         else:
             known.add("other")
             others.append(re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") or "other")
-    keys: dict[str, Any] = {"license": one_or_list(sorted(known))}
+    keys = {"license": one_or_list(sorted(known))}
     if others:
         keys["license_name"] = "-and-".join(others)
     return keys

@@ -6,24 +6,20 @@ at no cost whether it could serve the task. To add a source, add its file and it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import msgspec
 
 from exabench.core.errors import BadInput, MissingExtra, OutsideFailed
-from exabench.core.files import json_text, read_json, write
+from exabench.core.files import TemporaryRows, json_text, read_json, write
 from exabench.core.nouns import Convention, Passage, Qrels, Query, Task
 from exabench.core.shelf import Shelf
 from exabench.measure.qrels import count, qrels_digest, read_qrels
 from exabench.tasks.catalogue import single_task, tasks
-from exabench.tasks.collections._collection import Collection as Collection
-from exabench.tasks.collections._collection import FromCollection as FromCollection
-from exabench.tasks.collections._texts import Passages as Passages
-from exabench.tasks.collections._texts import SelectedTexts as SelectedTexts
-from exabench.tasks.collections._texts import TextLine as TextLine
-from exabench.tasks.collections._texts import queries_of as queries_of
-from exabench.tasks.collections._texts import texts_of as texts_of
-from exabench.tasks.collections._texts import triples_of as triples_of
 
 COLLECTIONS = Shelf("collection", "exabench.tasks.collections", __file__)
 
@@ -31,15 +27,62 @@ ORDER = ("beir_folder", "medquad", "ir_datasets", "hub")
 """The places in which a task is looked for, one after the other."""
 
 
+class Collection(Protocol):
+    """A task's queries, passages and judgements from one place; `source` names that place on the page."""
+
+    source: str
+
+    @property
+    def revision(self) -> str:
+        """What pins the texts: a commit, a digest of files, or the version of the package that keeps them."""
+
+    def is_available(self) -> bool:
+        """Could this place serve the task?"""
+
+    def queries(self) -> Iterator[Query]:
+        """Every query of the collection, judged or not."""
+
+    def passages(self) -> Iterator[Passage]:
+        """Every passage, one at a time."""
+
+    def qrels(self, split: str) -> Qrels:
+        """The judgements of a split."""
+
+
+@dataclass
+class FromCollection:
+    """A source of queries or pairs that reads one collection, and is named and pinned as the collection is."""
+
+    collection: Collection
+
+    @property
+    def source(self) -> str:
+        """The collection's own name for itself."""
+        return self.collection.source
+
+    @property
+    def source_revision(self) -> str:
+        """What pins the collection."""
+        return self.collection.revision
+
+
+class TextLine(msgspec.Struct):
+    """A line of a JSONL file of queries or passages in BEIR layout; what else it holds is not read."""
+
+    text: str
+    id: str = msgspec.field(name="_id")
+    title: Any = None
+
+
 def open_collection(task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> Collection:
     """The first place of ORDER that can serve the task; a local folder is taken without asking the network.
 
     Raises BadInput where no place is known, OutsideFailed where every known one failed, with all reasons.
     """
-    failures: list[str] = []
+    failures = []
     for name in ORDER:
         try:
-            place: Collection = COLLECTIONS[name](task, data, lock)
+            place = COLLECTIONS[name](task, data, lock)
             if not place.is_available():
                 continue
             if name != "beir_folder":
@@ -71,7 +114,7 @@ def judgements_of(
     return qrels, convention, "qrels"
 
 
-def checked_qrels(task: Task, collection: Collection, lock: str | Path | None = None) -> dict[str, dict[str, int]]:
+def checked_qrels(task: Task, collection: Collection, lock: str | Path | None = None) -> Qrels:
     """The judgements of the task's split, held against the table's counts and digest.
 
     Where the table has no digest, the first one seen is written to the lock file and held against from then on.
@@ -84,7 +127,7 @@ def checked_qrels(task: Task, collection: Collection, lock: str | Path | None = 
     digest = qrels_digest(qrels)
     expected = task.qrels_digest
     if not expected and lock is not None:
-        entries: dict[str, Any] = read_json(lock) if Path(lock).is_file() else {}
+        entries = read_json(lock) if Path(lock).is_file() else {}
         known = entries.setdefault("qrels", {})
         key = f"{task.name}/{judgements}"  # other honest copies have other counts
         if key not in known:
@@ -106,7 +149,7 @@ def _check(task: Task, source: str, what: str, found: object, allowed: list[Any]
 
 def at_hand(data: str | Path | None) -> dict[str, Collection]:
     """The tasks that lie in a folder here, by name: what can be read without asking the network."""
-    found: dict[str, Collection] = {}
+    found = {}
     for task in tasks().values():
         if task.members:
             continue
@@ -151,3 +194,72 @@ def all_judgements(task: Task, place: Collection) -> Qrels:
         for query_id, row in read_qrels(file).items():
             found[query_id] = {**row, **found.get(query_id, {})}
     return found
+
+
+# -- texts by id ----------------------------------------------------------------------------------------------------
+
+
+class SelectedTexts(Mapping[str, Passage]):
+    """Those of `passages` whose ids are `wanted`, by id, with the named fields; read once, never held in memory."""
+
+    def __init__(
+        self, passages: Iterable[Passage], wanted: Container[str], fields: Container[str] = ("title", "text")
+    ) -> None:
+        self._places: dict[str, int] = {}
+        self._rows = TemporaryRows()
+
+        def rows() -> Iterator[bytes]:
+            for passage in passages:
+                if passage.id in wanted:
+                    text = passage.text if "text" in fields else ""
+                    title = passage.title if "title" in fields else ""
+                    self._places[passage.id] = len(self._rows)
+                    yield json.dumps([text, title]).encode()
+
+        self._rows.extend(rows())
+
+    def __getitem__(self, passage_id: str) -> Passage:
+        text, title = json.loads(self._rows[self._places[passage_id]])
+        return Passage(passage_id, text, title)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def texts_of(collection: Collection, ids: Iterable[str]) -> SelectedTexts:
+    """The passages of these ids, in one reading of the collection. Raises BadInput for one that it does not hold."""
+    wanted = set(ids)
+    texts = SelectedTexts(collection.passages(), wanted)
+    if len(texts) < len(wanted):
+        lost = min(wanted - texts.keys())
+        raise BadInput(f"{collection.source} has no passage of this id; queries and first stages must read it", id=lost)
+    return texts
+
+
+def queries_of(collection: Collection, ids: Iterable[str]) -> dict[str, Query]:
+    """The queries of these ids, by id. Raises BadInput for one that the collection does not hold."""
+    wanted = set(ids)
+    queries = {query.id: query for query in collection.queries() if query.id in wanted}
+    if len(queries) < len(wanted):
+        raise BadInput(f"{collection.source} has no query of this id", id=min(wanted - queries.keys()))
+    return queries
+
+
+def triples_of(collection: Collection) -> Iterator[tuple[str, str, str]]:
+    """Training triples by id: query, relevant passage, other passage. Raises BadInput for a collection without any."""
+    if not hasattr(collection, "triples"):
+        raise BadInput(f"{collection.source} has no triples; give a task that ir_datasets keeps some for")
+    return collection.triples()
+
+
+class Passages:
+    """A collection's passages, as often as they are wanted and never all at once."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+
+    def __iter__(self) -> Iterator[Passage]:
+        return self._collection.passages()

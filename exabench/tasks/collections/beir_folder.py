@@ -7,10 +7,10 @@ from pathlib import Path
 
 from exabench.core.errors import BadInput
 from exabench.core.files import PACKAGE, digest_of, file_digest
-from exabench.core.nouns import Passage, Query, Task
+from exabench.core.nouns import Passage, Qrels, Query, Task
 from exabench.core.records import read_lines
 from exabench.measure.qrels import read_qrels
-from exabench.tasks.collections._texts import TextLine
+from exabench.tasks.collections import TextLine
 
 
 class BeirFolder:
@@ -41,7 +41,7 @@ class BeirFolder:
         for line in self._lines("corpus.jsonl"):
             yield Passage(line.id, line.text, str(line.title or ""))
 
-    def qrels(self, split: str) -> dict[str, dict[str, int]]:
+    def qrels(self, split: str) -> Qrels:
         """qrels/<split>.tsv."""
         return read_qrels(self.folder / "qrels" / f"{split}.tsv")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from exabench.core.nouns import Passage, Query, Task
+from exabench.core.nouns import Passage, Qrels, Query, Task
 from exabench.hub.client import pinned, rows
 
 
@@ -37,7 +37,7 @@ class Hub:
         for row in self._rows("corpus", "corpus"):
             yield Passage(str(row["_id"]), row["text"], row.get("title") or "")
 
-    def qrels(self, split: str) -> dict[str, dict[str, int]]:
+    def qrels(self, split: str) -> Qrels:
         """The config `default`: one row for each judgement."""
         qrels: dict[str, dict[str, int]] = {}
         for row in self._rows("default", split):

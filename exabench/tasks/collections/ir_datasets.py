@@ -9,7 +9,7 @@ from typing import Any
 import ir_datasets
 
 from exabench.core.errors import BadInput, OutsideFailed
-from exabench.core.nouns import Passage, Query, Task
+from exabench.core.nouns import Passage, Qrels, Query, Task
 
 
 class IrDatasets:
@@ -40,7 +40,7 @@ class IrDatasets:
             text = getattr(document, "text", None)
             yield Passage(document.doc_id, document.default_text() if text is None else text, title)
 
-    def qrels(self, split: str) -> dict[str, dict[str, int]]:
+    def qrels(self, split: str) -> Qrels:
         """The judgements of the task's own split (an ir_datasets id stands for one split)."""
         if split != self._task.split:
             raise BadInput(f"ir_datasets {self._task.ir_datasets} holds the split {self._task.split!r}, not {split!r}")

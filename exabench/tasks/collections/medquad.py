@@ -9,7 +9,7 @@ import msgspec
 
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, file_digest
-from exabench.core.nouns import Passage, Query, Task
+from exabench.core.nouns import Passage, Qrels, Query, Task
 from exabench.core.records import read_lines
 
 SPLITS = ("test", "train", "held_out")
@@ -60,15 +60,17 @@ class Medquad:
         for line in self._lines():
             yield Passage(line.uid, line.answer, line.focus)
 
-    def qrels(self, split: str) -> dict[str, dict[str, int]]:
+    def qrels(self, split: str) -> Qrels:
         """Grade 1 for all answers to the question. Raises BadInput for a split that is none of SPLITS."""
         if split not in SPLITS:
             raise BadInput(f"MedQuAD holds the splits {', '.join(SPLITS)}, not {split!r}", file=self.file)
         answers: dict[str, dict[str, int]] = {}
-        asked: dict[str, str] = {}
+        asked = {}
         for line in self._lines():
             answers.setdefault(line.question, {})[line.uid] = 1
-            if split == "test" or is_held_out(line.focus) == (split == "held_out"):
+            digest = digest_of(" ".join(line.focus.casefold().split()))
+            is_held_out = int(digest[-8:], 16) < 0x1_0000_0000 // 10  # the first tenth of all digests' last 32 bits
+            if split == "test" or is_held_out == (split == "held_out"):
                 asked[line.uid] = line.question
         return {id: dict(answers[question]) for id, question in asked.items()}
 
@@ -79,8 +81,3 @@ class Medquad:
                 raise BadInput("needs a uid that no other line has", file=self.file, line=number, id=line.uid)
             seen.add(line.uid)
             yield line
-
-
-def is_held_out(focus: str) -> bool:
-    """Are the questions about this kept from training?"""
-    return int(digest_of(" ".join(focus.casefold().split()))[-8:], 16) < 0x1_0000_0000 // 10

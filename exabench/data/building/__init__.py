@@ -209,7 +209,7 @@ class Making:
         parts = RecipeParts(sources.data, self.work.lock, self._cached_teacher)
         self.teacher = self._cached_teacher(values["teacher"]) if values.get("teacher") else None
         self.builder = parts.builder(values["builder"], values.get("options", {}), self.teacher)
-        self.builder_identity: Mapping[str, Any] = getattr(self.builder, "identity", {})
+        self.builder_identity = getattr(self.builder, "identity", {})
         about: dict[str, Any] = {
             "recipe": dict(values),
             "prompt": self.builder.prompt,
@@ -237,7 +237,7 @@ class Making:
         """
         self.work.agree(self.about | {"limit": limit})
         shards = self.work.shard_count()
-        if shards is None:
+        if not shards:
             progress(0, 1, "the plan")
             items = islice(self.builder.items(), limit or None)
             shards = self.work.plan(items, self.page.values.get("shard", SHARD))

@@ -32,7 +32,7 @@ class Audit:
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as JSON holds it."""
-        return asdict(self)
+        return asdict(self) | {"problems": list(self.problems)}
 
     def lines(self) -> list[str]:
         """Plain text for people."""
@@ -91,7 +91,7 @@ def audit(folder: str | Path, *, data: str | Path | None = None, progress: Progr
             "family": table.family,
             "counts": counts,
             "reasons": reasons,
-            "splits": dict(sorted(row_counts.items())),
+            "splits": dict(row_counts),
             "duplicates": dict(sorted(doubles.items())),
             "source overlap": {key: value for key, value in table.report.items() if "overlap" in key},
             "teacher": table.teacher.get("model", "human"),

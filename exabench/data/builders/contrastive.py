@@ -76,7 +76,7 @@ class Contrastive:
         """
         asked = list(self.queries)
         for query, origin in asked:
-            if not origin.get("passage_id"):
+            if not origin["passage_id"]:
                 raise BadInput("was made of no passage, so it has no positive; give generated queries", id=query.id)
 
         # The own passage (of no first stage), then candidates in the order in which they are drawn.

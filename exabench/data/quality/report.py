@@ -8,10 +8,9 @@ from typing import Any
 
 from exabench.core.rows import Row
 from exabench.data.quality._texts import passages_of, words
+from exabench.parts.permutation import KINDS as REPAIRS
 
 Counters = defaultdict[str, Counter[Any]]
-REPAIRS = ("malformed", "repeated", "missing", "out_of_range")
-"""Repairs that a listwise answer may need, in the order of the columns."""
 
 
 class Report:

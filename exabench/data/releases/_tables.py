@@ -108,7 +108,7 @@ def write_table(
         with replacing_folder(place) as new:
             for split, rows in rows_by_split.items():
                 good_rows = _good_rows(family, rows, ids)
-                parts = []
+                parts: list[Path] = []
                 while (first := next(good_rows, None)) is not None:
                     parts.append(new / f"{split}-{len(parts):05d}")
                     rows_of_file = chain([first], islice(good_rows, rows_per_file - 1))

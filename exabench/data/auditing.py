@@ -10,7 +10,7 @@ from typing import Any
 
 from exabench.core.errors import ExabenchError, plural
 from exabench.core.nouns import Progress, Qrels, Task, silent
-from exabench.core.rows import Row, Table
+from exabench.core.rows import Row
 from exabench.data.quality import Duplicates, Leaks, Report, collection_of
 from exabench.data.releases import read, rows
 from exabench.measure.metric_values import mean, measure
@@ -63,71 +63,62 @@ def audit(folder: str | Path, *, data: str | Path | None = None, progress: Progr
     problems = []
     for done, (name, table) in enumerate(release.tables.items()):
         progress(done, len(release.tables), name)
-        splits = {split: rows(folder, name, split) for split in table.splits}
-        tables[name], found = _audit_table(table, splits, leaks, people)
-        problems += [f"{name}: {problem}" for problem in found]
+        report = Report()
+        duplicates = Duplicates()
+        row_counts = Counter[str]()
+        doubles = Counter[str]()
+        doubles_of_other_splits = 0
+        agreements: dict[str, _Agreement] = {}
+        for split in table.splits:
+            for row in rows(folder, name, split):
+                row_counts[split] += 1
+                report.add(row, leaks.marks(row))
+                # Ids are unique within a split alone, so the split is made a part of them.
+                double = duplicates.seen({**row, "id": f"{split}/{row['id']}"})
+                if double is not None and double.id.startswith(f"{split}/"):
+                    doubles[double.kind] += 1
+                elif double is not None:
+                    doubles[f"{double.kind}, of another split"] += 1
+                    doubles_of_other_splits += 1
+                for task, grades in people.grades_of(row):
+                    if task.name not in agreements:
+                        agreements[task.name] = _Agreement(task.convention.relevance_threshold)
+                    agreements[task.name].add(row, grades)
+
+        counts = {key: table.counts.get(key, 0) for key in ("input", "good", "quarantined", "skipped")}
+        reasons = table.counts.get("reasons", {})
+        figures = {
+            "family": table.family,
+            "counts": counts,
+            "reasons": reasons,
+            "splits": dict(row_counts),
+            "duplicates": dict(sorted(doubles.items())),
+            "source overlap": {key: value for key, value in table.report.items() if "overlap" in key},
+            "teacher": table.teacher.get("model", "human"),
+            "against people": {task: agreement.figures() for task, agreement in sorted(agreements.items())},
+            "judgements not read": dict(sorted(people.failures.items())),
+        }
+        figures = {key: value for key, value in figures.items() if value != {}}
+        tables[name] = {**figures, **report.figures()}
+
+        # That every file holds as many rows as it is listed with was checked while they were read.
+        good = counts["good"]
+        left_out = counts["quarantined"] + counts["skipped"]
+        if counts["input"] != good + left_out:
+            problems.append(f"{name}: input {counts['input']} is not good + quarantined + skipped ({good + left_out})")
+        explained = sum(reasons.values())
+        if explained != left_out:
+            were_left_out = f"{plural(left_out, 'was', 'were')} left out"
+            problems.append(f"{name}: reasons for {plural(explained, 'row')}, and {were_left_out}")
+        total = row_counts.total()
+        if total != good:
+            were_counted = f"{plural(good, 'was', 'were')} counted as good"
+            problems.append(f"{name}: {plural(total, 'row is', 'rows are')} there, and {were_counted}")
+        if doubles_of_other_splits:
+            doubling = plural(doubles_of_other_splits, "row doubles", "rows double")
+            problems.append(f"{name}: {doubling} a row of another split")
     progress(len(release.tables), len(release.tables), "done")
     return Audit(release.name, release.version, tables, tuple(problems))
-
-
-def _audit_table(
-    table: Table, splits: Mapping[str, Iterator[Row]], leaks: Leaks, people: _People
-) -> tuple[dict[str, Any], list[str]]:
-    """The figures of a table, and a line for each figure that does not add up."""
-    report = Report()
-    duplicates = Duplicates()
-    row_counts: Counter[str] = Counter()
-    doubles: Counter[str] = Counter()
-    doubles_of_other_splits = 0
-    agreements: dict[str, _Agreement] = {}
-    for split, split_rows in splits.items():
-        for row in split_rows:
-            row_counts[split] += 1
-            report.add(row, leaks.marks(row))
-            # Ids are unique within a split alone, so the split is made a part of them.
-            double = duplicates.seen({**row, "id": f"{split}/{row['id']}"})
-            if double is not None and double.id.startswith(f"{split}/"):
-                doubles[double.kind] += 1
-            elif double is not None:
-                doubles[f"{double.kind}, of another split"] += 1
-                doubles_of_other_splits += 1
-            for task, grades in people.grades_of(row):
-                if task.name not in agreements:
-                    agreements[task.name] = _Agreement(task.convention.relevance_threshold)
-                agreements[task.name].add(row, grades)
-
-    counts = {key: table.counts.get(key, 0) for key in ("input", "good", "quarantined", "skipped")}
-    reasons: Mapping[str, int] = table.counts.get("reasons", {})
-    figures = {
-        "family": table.family,
-        "counts": counts,
-        "reasons": dict(reasons),
-        "splits": dict(sorted(row_counts.items())),
-        "duplicates": dict(sorted(doubles.items())),
-        "source overlap": {key: value for key, value in table.report.items() if "overlap" in key},
-        "teacher": table.teacher.get("model", "human"),
-        "against people": {name: agreement.figures() for name, agreement in sorted(agreements.items())},
-        "judgements not read": dict(sorted(people.failures.items())),
-    }
-    figures = {key: value for key, value in figures.items() if value != {}}
-
-    # That every file holds as many rows as it is listed with was checked while they were read.
-    problems = []
-    good = counts["good"]
-    left_out = counts["quarantined"] + counts["skipped"]
-    if counts["input"] != good + left_out:
-        problems.append(f"input {counts['input']} is not good + quarantined + skipped ({good + left_out})")
-    explained = sum(reasons.values())
-    if explained != left_out:
-        problems.append(f"reasons for {plural(explained, 'row')}, and {plural(left_out, 'was', 'were')} left out")
-    total = row_counts.total()
-    if total != good:
-        problems.append(
-            f"{plural(total, 'row is', 'rows are')} there, and {plural(good, 'was', 'were')} counted as good"
-        )
-    if doubles_of_other_splits:
-        problems.append(f"{plural(doubles_of_other_splits, 'row doubles', 'rows double')} a row of another split")
-    return {**figures, **report.figures()}, problems
 
 
 # -- people ----------------------------------------------------------------------------------------------------
@@ -183,7 +174,7 @@ class _Agreement:
 
     def __init__(self, threshold: int) -> None:
         self._threshold = threshold
-        self._labels: Counter[tuple[bool, bool]] = Counter()  # the teacher's, then people's
+        self._labels = Counter[tuple[bool, bool]]()  # the teacher's, then people's
         self._lists: list[_JudgedList] = []
 
     def add(self, row: Row, grades: Mapping[str, int]) -> None:
@@ -194,7 +185,7 @@ class _Agreement:
             labels.append((row["positive_id"], True))
             labels += [(id, False) for id in row["negative_ids"]]
         else:
-            ids = list(row["passage_ids"])
+            ids = row["passage_ids"]
             first_stage = []
             # A scored row is of several first stages, and holds the order of none.
             if "first_stage" in row:
@@ -243,8 +234,8 @@ def cohens_kappa(pairs: Mapping[tuple[Any, Any], int]) -> float | None:
     """
     total = sum(pairs.values())
     same = 0
-    one: Counter[Any] = Counter()
-    other: Counter[Any] = Counter()
+    one = Counter[Any]()
+    other = Counter[Any]()
     for (first, second), count in pairs.items():
         one[first] += count
         other[second] += count

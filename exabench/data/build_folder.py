@@ -61,9 +61,9 @@ class WorkFolder:
 
     # -- the plan ------------------------------------------------------------------------------------------
 
-    def shard_count(self) -> int | None:
-        """The number of shards in the plan; None where it is not whole yet."""
-        return len(read_json(self._plan)["shards"]) if self._plan.is_file() else None
+    def shard_count(self) -> int:
+        """The number of shards in the plan; 0 where it is not whole yet."""
+        return len(read_json(self._plan)["shards"]) if self._plan.is_file() else 0
 
     def plan(self, items: Iterable[Item], size: int) -> int:
         """Write the plan, `size` items to a shard; how many shards. Raises BadInput for an id that stands twice."""
@@ -98,7 +98,7 @@ class WorkFolder:
 
     def all_items(self) -> Iterator[Item]:
         """Every item of the plan, in order."""
-        for number in range(self.shard_count() or 0):
+        for number in range(self.shard_count()):
             yield from self.items(number)
 
     def _plan_file(self, number: int) -> Path:
@@ -121,7 +121,7 @@ class WorkFolder:
 
     def lines(self) -> Iterator[Row]:
         """The row or rejection of every item, in the order of the plan; one at a time."""
-        for number in range(self.shard_count() or 0):
+        for number in range(self.shard_count()):
             file = self.shard_file(number)
             if file is None:
                 raise BadInput(f"shard {number} is not done; run the same build again", file=self.folder)

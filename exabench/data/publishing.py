@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.files import file_digest, write
 from exabench.core.nouns import Progress, silent
-from exabench.core.rows import DataFile, Release, Table
-from exabench.data.releases import diff, next_version, raise_version, read, save, verify
+from exabench.core.rows import DataFile, Release
+from exabench.data.releases import Diff, diff, next_version, raise_version, read, save, verify
 from exabench.hub.cards import card, changelog, template_for
 from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published
 
@@ -84,8 +84,7 @@ class _ReleasePublication(Publication):
         """Tables and replies as they were built; card and changelog are updated from those at the head."""
         old = self.old
         merged = self._merged()
-        changes = None
-        lines: list[str] = []
+        changes = Diff({})
         gone = set()
         with tempfile.TemporaryDirectory() as scratch:
             if old and self.head:
@@ -107,7 +106,6 @@ class _ReleasePublication(Publication):
                             f"{self.place.name}@{self.head}: {file.path} is not the file of its manifest"
                         )
                 changes = diff(scratch, self.folder)
-                lines = changes.lines()
                 gone = {file.path for file in old.all_files}
             version = next_version(old, merged, changes)
             if self.wanted_version:
@@ -115,7 +113,7 @@ class _ReleasePublication(Publication):
             merged = replace(merged, version=version)
             manifest = save(merged, Path(scratch, "new")).read_bytes()
         page = card(merged, template_for(merged.name), existing=self.read_text(CARD, self.head, self.folder / CARD))
-        history = changelog(merged, lines, self.read_text(CHANGES, self.head))
+        history = changelog(merged, changes.lines(), self.read_text(CHANGES, self.head))
         files: dict[str, Path | bytes] = {file.path: self.folder / file.path for file in self.release.all_files}
         files |= {CARD: page.encode(), CHANGES: history.encode(), MANIFEST: manifest}
         if self.read(CROISSANT, self.head) is not None:
@@ -130,22 +128,17 @@ class _ReleasePublication(Publication):
     def _merged(self) -> Release:
         """The tables of the head with those of the release in their place; a file of a table goes with it."""
         new = self.release
-        files = {}
-        tables: dict[str, Table] = {}
-        version = new.version
+        files = {file.path: file for file in new.files}
+        tables = new.tables
         if self.old is not None:
             if self.old.name != new.name:
                 raise BadInput(
                     f"{self.place.name} holds the dataset {self.old.name}, and this is {new.name}; publish it elsewhere"
                 )
-            version = self.old.version
-            tables.update(self.old.tables)
+            tables = {**self.old.tables, **tables}
             for file in self.old.files:
                 # A file is a table's where the table's name is a part of its path (replies/<table>.parquet).
                 names = PurePosixPath(file.path).with_suffix("").parts
                 if not new.tables.keys() & names:
-                    files[file.path] = file
-        tables.update(new.tables)
-        for file in new.files:
-            files[file.path] = file
-        return replace(new, version=version, tables=tables, files=tuple(files[path] for path in sorted(files)))
+                    files.setdefault(file.path, file)
+        return replace(new, tables=tables, files=tuple(files[path] for path in sorted(files)))

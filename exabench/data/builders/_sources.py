@@ -83,7 +83,7 @@ class SourcedQuery:
     @property
     def fields(self) -> Row:
         """The data of an Item about the query."""
-        return {**query_fields(self.query, self.source), "replies": list(self.origin.get("replies", ()))}
+        return {**query_fields(self.query, self.source), "replies": self.origin["replies"]}
 
 
 def sources_by_name(queries: Mapping[str, QuerySource] | QuerySource) -> dict[str, QuerySource]:

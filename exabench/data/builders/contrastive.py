@@ -76,7 +76,7 @@ class Contrastive:
         """
         asked = list(self.queries)
         for query, origin in asked:
-            if not origin.get("passage_id"):
+            if not origin["passage_id"]:
                 raise BadInput("was made of no passage, so it has no positive; give generated queries", id=query.id)
 
         # The own passage (of no first stage), then candidates in the order in which they are drawn.
@@ -121,7 +121,8 @@ class Contrastive:
         judged = self.labels(item, replies)
         if all(label is None for label in judged.values()):
             raise Rejected("no judgement can be read")
-        positive, *candidates = [Passage(one["id"], one["text"], one["title"]) for one in data["passages"]]
+        stage_of = {Passage(one["id"], one["text"], one["title"]): one["source"] for one in data["passages"]}
+        positive, *candidates = stage_of
         if judged[positive.id] is None:
             raise Rejected("the judgement of the positive cannot be read")
         if not judged[positive.id]:
@@ -129,8 +130,7 @@ class Contrastive:
         negatives = [passage for passage in candidates if judged[passage.id] is False][: self.negatives]
         if len(negatives) < self.least:
             raise Rejected(f"fewer than {self.least} negatives")
-        stages = {one["id"]: one["source"] for one in data["passages"]}
-        chosen = group(positive, {passage: stages[passage.id] for passage in negatives})
+        chosen = group(positive, {passage: stage_of[passage] for passage in negatives})
         row = {"id": item.id, **data, **chosen}
         del row["passages"], row["replies"]
         return row

@@ -156,10 +156,10 @@ def fault(text: str, relevant: bool, max_tokens: int) -> str:
     return ""
 
 
-def _loops(units: Sequence[str], least: int, longest: int = 20) -> bool:
-    """Does a stretch of 1 to `longest` units stand four times running, over `least` units at the least?"""
+def _loops(units: Sequence[str], least: int) -> bool:
+    """Does a stretch of 1 to 20 units stand four times running, over `least` units at the least?"""
     # A stretch that stands four times makes three lengths of units that equal those one length before them.
-    for length in range(1, longest + 1):
+    for length in range(1, 21):
         run = 0
         for before, now in zip(units, units[length:], strict=False):
             run = run + 1 if before == now else 0

@@ -177,8 +177,7 @@ def rows_from_jsonl(
     missing, or a list names a passage twice, and where there are not as many answers as lines.
     """
     path = Path(file)
-    answer_list = [] if answers is None else read(list[str], read_json(answers), file=answers)
-    answered = 0
+    unread = iter([] if answers is None else read(list[str], read_json(answers), file=answers))
     revision = file_digest(path)
     for number, line in read_lines(_ListLine, path):
         passages = [passage for passage in line.retrieved_passages if passage.text != PADDING]
@@ -189,10 +188,10 @@ def rows_from_jsonl(
         first_stage_ranks = []
         repairs = dict.fromkeys(KINDS, -1)
         if answers is not None:
-            if answered == len(answer_list):
+            answer = next(unread, None)
+            if answer is None:
                 raise BadInput(f"{answers} ends before this line's answer", file=path, line=number)
-            permutation = read_permutation(answer_list[answered], len(passages))
-            answered += 1
+            permutation = read_permutation(answer, len(passages))
             passages = [passages[place] for place in permutation.order]
             first_stage_ranks = [place + 1 for place in permutation.order]
             repairs = dict(permutation.repairs)
@@ -215,5 +214,5 @@ def rows_from_jsonl(
             "prompt": "",
             "replies": [],
         }
-    if answered < len(answer_list):
+    if next(unread, None) is not None:
         raise BadInput(f"{answers} has more answers than this file has lines", file=path)

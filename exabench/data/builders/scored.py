@@ -84,7 +84,7 @@ class ScoredBuilder:
         chosen = {}
         for one in asked:
             # No passage has an empty id, so "" leaves nothing out.
-            left_out = "" if self.keep_origin else one.origin.get("passage_id", "")
+            left_out = "" if self.keep_origin else one.origin["passage_id"]
             lists = found[one.query.id].values()
             scores = fuse([[id for id in ids if id != left_out] for ids in lists], k=self.k)
             chosen[one.query.id] = dict(list(scores.items())[: self.documents])

@@ -14,15 +14,13 @@ from exabench.core.shelf import Shelf
 
 
 class Pairs(Protocol):
-    """Labelled pairs in a fixed order, no (query id, passage id) twice; `source` names what they were read from."""
+    """Labelled pairs in a fixed order, no (query id, passage id) twice.
 
-    @property
-    def source(self) -> str:
-        """The collection or file, by name."""
+    `source` names the collection or file that they were read from, `source_revision` its commit or digest.
+    """
 
-    @property
-    def source_revision(self) -> str:
-        """The commit or digest that pins it."""
+    source: str
+    source_revision: str
 
     def __iter__(self) -> Iterator[Pair]:
         """Every pair, the same ones in the same order every time."""

@@ -56,13 +56,12 @@ class ExplainedPairs(SeededPairs):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        file = self.file
-        if file is None:
+        if self.file is None:
             folder = getattr(self.collection, "folder", None)
             if folder is None:
                 raise BadInput(f"explanations stand in a file of their own: give it as file=PATH/{self.DEFAULT_FILE}")
-            file = Path(folder, self.DEFAULT_FILE)
-        self.path = Path(file)
+            self.file = Path(folder, self.DEFAULT_FILE)
+        self.path = Path(self.file)
 
     @property
     def source_revision(self) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from exabench.core.rows import Pair
 from exabench.data.judgements import judgements_with_texts
-from exabench.data.pairs._orders import Ids, SeededPairs, read_pairs
+from exabench.data.pairs._orders import SeededPairs, read_pairs
 from exabench.data.sampling import draw, interleave
 
 
@@ -36,23 +36,16 @@ class Judged(SeededPairs):
         chosen = [(pair, True) for pair in relevant]
         if self.classes == "balanced":
             if not others:
-                others = self._draw_unjudged(relevant)
+                # A query passes over its judged passages alone, so that twice as many passages as pairs are enough.
+                pool = deque(draw((passage.id for passage in self.collection.passages()), 2 * len(relevant), self.key))
+                for query_id, _ in relevant:
+                    passed_over = []
+                    while pool and (query_id, pool[0]) in grades:
+                        passed_over.append(pool.popleft())
+                    if not pool:
+                        break  # a collection with hardly more passages than relevant pairs
+                    others.append((query_id, pool.popleft()))
+                    pool.extendleft(reversed(passed_over))  # another query may take them
             size = min(len(relevant), len(others))
             chosen = interleave([[(pair, False) for pair in others[:size]], chosen[:size]])
         yield from read_pairs(self.collection, dict(chosen[: self.count]))
-
-    def _draw_unjudged(self, judged: Sequence[Ids]) -> list[Ids]:
-        """For each judged pair in turn, its query with a passage of the collection that nobody judged for it."""
-        # A query passes over its judged passages alone, so that twice as many passages as pairs are enough.
-        pool = deque(draw((passage.id for passage in self.collection.passages()), 2 * len(judged), self.key))
-        known = set(judged)
-        found = []
-        for query_id, _ in judged:
-            passed_over = []
-            while pool and (query_id, pool[0]) in known:
-                passed_over.append(pool.popleft())
-            if not pool:
-                break  # a collection with hardly more passages than relevant pairs
-            found.append((query_id, pool.popleft()))
-            pool.extendleft(reversed(passed_over))  # another query may take them
-        return found

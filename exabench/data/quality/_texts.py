@@ -31,15 +31,10 @@ def passages_of(row: Row) -> list[Passage]:
     """The passages of a row of any family: its one, its list in order, or its positive and then its negatives."""
     if "passage_id" in row:
         return [Passage(row["passage_id"], row["passage"], row["title"])]
-    passages = []
     if "positive_id" in row:
-        passages.append(Passage(row["positive_id"], row["positive"], row["positive_title"]))
-        columns = (row["negative_ids"], row["negatives"], row["negative_titles"])
-    else:
-        columns = (row["passage_ids"], row["passages"], row["titles"])
-    for id, text, title in zip(*columns, strict=True):
-        passages.append(Passage(id, text, title))
-    return passages
+        positive = Passage(row["positive_id"], row["positive"], row["positive_title"])
+        return [positive, *map(Passage, row["negative_ids"], row["negatives"], row["negative_titles"])]
+    return list(map(Passage, row["passage_ids"], row["passages"], row["titles"]))
 
 
 def mix(x: np.ndarray) -> np.ndarray:

@@ -28,10 +28,10 @@ class Leaks:
     def __init__(self) -> None:
         self.tasks: list[str] = []
         self._ids: dict[tuple[str, str, str], set[int]] = {}
-        self._added: list[tuple[np.ndarray, int]] = []
-        self._grams = np.zeros(0, np.uint64)  # sorted
+        # Every benchmark adds an array to both lists; the first mark joins each to one array, in the order of grams.
+        self._grams = [np.zeros(0, np.uint64)]
         # Two bytes an owner are enough for 16,384 benchmarks.
-        self._owners = np.zeros(0, np.uint16)
+        self._owners = [np.zeros(0, np.uint16)]
 
     def add(self, task: Task, queries: Iterable[Query], passages: Iterable[Passage]) -> None:
         """Know a benchmark: its judged queries and passages; a passage without a text is known by its id alone."""
@@ -47,22 +47,20 @@ class Leaks:
             for id, text in items:
                 self._ids.setdefault((collection, kind, id), set()).add(owner)
                 all_grams.append(grams(text, GRAM))
-            self._added.append((np.unique(np.concatenate(all_grams)), owner + 1))
+            unique = np.unique(np.concatenate(all_grams))
+            self._grams.append(unique)
+            self._owners.append(np.full(len(unique), owner + 1, np.uint16))
             owner += 2
 
     def marks(self, row: Row) -> dict[str, list[str]]:
         """The benchmarks that a row leaks, in the order they were added, each with what is shared (of KINDS)."""
-        if self._added:  # sort it into the one table: 10 bytes a gram
-            all_grams = [self._grams]
-            all_owners = [self._owners]
-            for some, owner in self._added:
-                all_grams.append(some)
-                all_owners.append(np.full(len(some), owner, np.uint16))
-            unsorted = np.concatenate(all_grams)
+        if len(self._grams) > 1:  # sort what was added into the one table: 10 bytes a gram
+            unsorted = np.concatenate(self._grams)
             order = np.argsort(unsorted, kind="stable")
-            self._grams = unsorted[order]
-            self._owners = np.concatenate(all_owners)[order]
-            self._added = []
+            self._grams = [unsorted[order]]
+            self._owners = [np.concatenate(self._owners)[order]]
+        [known_grams] = self._grams
+        [known_owners] = self._owners
 
         collection = collection_of(row["source"])
         owners = set(self._ids.get((collection, "query", row["query_id"]), ()))
@@ -71,10 +69,10 @@ class Leaks:
             owners.update(self._ids.get((collection, "passage", passage.id), ()))
             texts.append(passage.flat())
         row_grams = np.concatenate([grams(text, GRAM) for text in texts])
-        firsts = self._grams.searchsorted(row_grams)
-        ends = self._grams.searchsorted(row_grams, "right")
+        firsts = known_grams.searchsorted(row_grams)
+        ends = known_grams.searchsorted(row_grams, "right")
         for place in np.flatnonzero(firsts < ends):
-            owners.update(self._owners[firsts[place] : ends[place]].tolist())
+            owners.update(known_owners[firsts[place] : ends[place]].tolist())
         marks: dict[str, list[str]] = {}
         for owner in sorted(owners):
             task, kind = divmod(owner, len(KINDS))

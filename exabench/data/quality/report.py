@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from exabench.core.rows import Row
 from exabench.data.quality._texts import passages_of, words
+from exabench.parts.permutation import KINDS as REPAIRS
 
-Counters: TypeAlias = defaultdict[str, Counter[Any]]
-REPAIRS = ("malformed", "repeated", "missing", "out_of_range")
-"""Repairs that a listwise answer may need, in the order of the columns."""
+Counters = defaultdict[str, Counter[Any]]
 
 
 class Report:
@@ -22,10 +21,10 @@ class Report:
 
     def __init__(self) -> None:
         self._rows = 0
-        self._lengths: Counters = defaultdict(Counter)
-        self._shares: Counters = defaultdict(Counter)
-        self._counts: Counters = defaultdict(Counter)
-        self._leaks: Counters = defaultdict(Counter)
+        self._lengths = Counters(Counter)
+        self._shares = Counters(Counter)
+        self._counts = Counters(Counter)
+        self._leaks = Counters(Counter)
         self._leaking = 0
 
     def add(self, row: Row, leaks: Mapping[str, Iterable[str]]) -> None:

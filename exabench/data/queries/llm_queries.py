@@ -84,8 +84,10 @@ class LlmQueries(FromCollection):
     def __post_init__(self) -> None:
         least = min(self.count, self.per_passage, self.words, self.passage_words, self.min_words)
         if least < 1 or self.max_words < self.min_words:
-            numbers = "count, per_passage, words, passage_words and min_words of at least 1, and max_words no smaller"
-            raise BadInput(f"llm_queries needs {numbers}")
+            raise BadInput(
+                "llm_queries needs count, per_passage, words, passage_words and min_words of at least 1, and max_words "
+                "no smaller"
+            )
         if self.per_passage > 1 and not self.temperature > 0:
             raise BadInput("llm_queries: without a temperature all queries of a passage are the same; set temperature")
         if bool(self.round_trip) != bool(self.retrievers):

@@ -109,11 +109,13 @@ def diff(old_folder: str | Path, new_folder: str | Path) -> Diff:
             if change != TableDiff("changed", old.rows, new.rows):
                 changes[name] = change
         elif new:
-            splits = tuple(sorted(new.splits))
-            changes[name] = TableDiff("added", 0, new.rows, fields_added=new.columns, splits_added=splits)
+            changes[name] = TableDiff(
+                "added", 0, new.rows, fields_added=new.columns, splits_added=tuple(sorted(new.splits))
+            )
         elif old:
-            splits = tuple(sorted(old.splits))
-            changes[name] = TableDiff("removed", old.rows, 0, fields_removed=old.columns, splits_removed=splits)
+            changes[name] = TableDiff(
+                "removed", old.rows, 0, fields_removed=old.columns, splits_removed=tuple(sorted(old.splits))
+            )
     return Diff(changes)
 
 

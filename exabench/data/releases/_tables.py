@@ -25,7 +25,6 @@ ROWS_PER_FILE = 100_000
 # At most 96 characters, as for names on the Hub.
 _TABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _SPLIT = re.compile(r"[a-z][a-z0-9_]{0,63}")  # no hyphen: the glob <split>-*.parquet never meets another split
-_TYPES = {"string": pa.string(), "bool": pa.bool_(), "int64": pa.int64(), "double": pa.float64()}
 _FORMAT: Mapping[str, Any] = {
     "version": "2.6",
     "compression": "zstd",
@@ -51,11 +50,10 @@ def schema(family: str) -> pa.Schema:
     for name, kind in FAMILIES[family].items():
         inner = kind.removeprefix("list<").removesuffix(">")
         value = {"dtype": inner.replace("double", "float64"), "_type": "Value"}
-        if kind == inner:
-            fields[name] = _TYPES[inner]
-            noted[name] = value
-        else:
-            fields[name] = pa.list_(_TYPES[inner])
+        fields[name] = pa.type_for_alias(inner)
+        noted[name] = value
+        if kind != inner:
+            fields[name] = pa.list_(fields[name])
             noted[name] = {"feature": value, "_type": "Sequence"}
     return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": noted}})})
 
@@ -105,28 +103,27 @@ def write_table(
     place = Path(folder) / "data" / name
     kinds = schema(family)
     ids: set[str] = set()
-    written: dict[str, list[Path]] = {}
     files: dict[str, tuple[DataFile, ...]] = {}
     try:
         with replacing_folder(place) as new:
-            # How many files a split will have is not known yet, so they are numbered first and named in the end.
             for split, rows in rows_by_split.items():
                 good_rows = _good_rows(family, rows, ids)
+                parts: list[Path] = []
                 while (first := next(good_rows, None)) is not None:
-                    parts = written.setdefault(split, [])
                     parts.append(new / f"{split}-{len(parts):05d}")
                     rows_of_file = chain([first], islice(good_rows, rows_per_file - 1))
                     with pq.ParquetWriter(parts[-1], kinds, **_FORMAT) as writer:
                         while group := list(islice(rows_of_file, ROWS_PER_GROUP)):
                             writer.write_table(_arrow_table(group, kinds), row_group_size=ROWS_PER_GROUP)
-            for split, parts in written.items():
+                # Their names say how many files there are, which is not known before the last one is written.
                 named = []
                 for part, file in enumerate(parts):
                     path = file_name(name, split, part, len(parts))
                     digest = file_digest(file).removeprefix("sha256:")
                     named.append(DataFile(path, digest, file.stat().st_size, pq.read_metadata(file).num_rows))
                     os.rename(file, new / Path(path).name)
-                files[split] = tuple(named)
+                if named:
+                    files[split] = tuple(named)
     except _SourceError as error:
         raise error.args[0] from None
     if not files:

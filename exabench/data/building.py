@@ -6,29 +6,36 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from exabench.core.errors import BadInput, PromptsRefused
 from exabench.core.files import digest_of, file_digest, only_writer, read_text, replacing, write
-from exabench.core.nouns import Progress, Prompt, Reply, silent
+from exabench.core.nouns import Progress, Prompt, Query, Reply, Run, silent
+from exabench.core.options import accepts, make
 from exabench.core.parallel import run_items
 from exabench.core.recipe import Recipe, read_recipe
 from exabench.core.records import Record, read
 from exabench.core.rows import FAMILIES, DataFile, Item, Rejected, Release, Row, Table, checked_row
+from exabench.core.shelf import Shelf
 from exabench.data.build_folder import WorkFolder
+from exabench.data.builders import BUILDERS, Builder
 from exabench.data.builders.twolar import recorded_replies
-from exabench.data.building._recipe_parts import RecipeParts
+from exabench.data.pairs import PAIRS
 from exabench.data.quality import Duplicates, Leaks, Report
+from exabench.data.queries import QUERIES
 from exabench.data.releases import save, write_table
 from exabench.data.sampling import Sample, interleave
 from exabench.hub.cards import card, changelog, template_for
 from exabench.measure.runs import read_run
-from exabench.parts.assembly import teacher
+from exabench.parts.assembly import SLOTS, check_part, named_part, reranker, retriever, teacher
 from exabench.parts.replies import CachedTeacher, Replies, without_server
-from exabench.tasks.collections import benchmarks
+from exabench.parts.retrievers import Retriever
+from exabench.parts.teachers import Teacher
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import Collection, Passages, benchmarks, open_collection
 
 KEYS = {
     "builder": str,
@@ -51,6 +58,8 @@ SHARD = 500
 FIRST = "1.0.0"
 """The version of a release that nothing came before; publishing counts on from what is published."""
 
+_SOURCES = {"pairs": PAIRS, "queries": QUERIES}
+
 _TRAIN = 0
 _VALIDATION = 1
 _LEFT_OUT = 2
@@ -66,6 +75,9 @@ class Sources:
     data: Path | None = None
     replies: Path | None = None
     budget: int = 0
+
+
+USUAL_SOURCES = Sources()
 
 
 class Quality(Record, frozen=True):
@@ -88,7 +100,7 @@ def build(
     recipe: Recipe | str | Path,
     to: str | Path,
     *,
-    sources: Sources | None = None,
+    sources: Sources = USUAL_SOURCES,
     limit: int = 0,
     workers: int = 1,
     engine: str = "local",
@@ -102,7 +114,6 @@ def build(
     build, CannotWrite where somebody else builds there, and what the teacher raises.
     """
     page = recipe if isinstance(recipe, Recipe) else data_recipe(recipe)
-    sources = sources or Sources()
     with only_writer(to):
         making = Making(page, to, sources)
         shards = making.plan(limit, progress)
@@ -123,7 +134,7 @@ def build(
 
 
 def planned(
-    recipe: Recipe, to: str | Path, *, sources: Sources | None = None, limit: int = 0, progress: Progress = silent
+    recipe: Recipe, to: str | Path, *, sources: Sources = USUAL_SOURCES, limit: int = 0, progress: Progress = silent
 ) -> dict[str, int]:
     """The items and prompts of a build that is not begun, and how many of the prompts were answered before.
 
@@ -131,7 +142,7 @@ def planned(
     these: its later prompts cannot be known before.)
     """
     with only_writer(to):
-        making = Making(recipe, to, sources or Sources())
+        making = Making(recipe, to, sources)
         counts = {"items": 0, "prompts": 0, "answered before": 0}
         for number in range(making.plan(limit, progress)):
             items = making.work.items(number)
@@ -144,7 +155,7 @@ def planned(
         return counts
 
 
-def record(recipe: Recipe, run_file: str | Path, to: str | Path, *, sources: Sources | None = None) -> int:
+def record(recipe: Recipe, run_file: str | Path, to: str | Path, *, sources: Sources = USUAL_SOURCES) -> int:
     """Write the order of a published run as replies to the lists of a recipe, for the teacher `replay`.
 
     Returns how many replies there are: a query that the run does not rank has none. Nothing is built: `to` is a JSONL
@@ -152,7 +163,7 @@ def record(recipe: Recipe, run_file: str | Path, to: str | Path, *, sources: Sou
     """
     if recipe.values.get("builder") != "twolar":
         raise BadInput("a run orders lists: give a recipe of the builder twolar", file=recipe.file)
-    parts = RecipeParts((sources or Sources()).data, None, lambda table: None)
+    parts = RecipeParts(sources.data, None, lambda table: None)
     run = read_run(run_file)
     lists = parts.builder("twolar", recipe.values.get("options", {}))
     lines = []
@@ -173,6 +184,93 @@ class _Shards(tuple[int, ...]):
 def _worker(page: Recipe, to: str | Path, sources: Sources) -> Callable[[_Shards], None]:
     """The function of a worker, which has its own teacher. The reply store is one for all."""
     return Making(page, to, sources).finish
+
+
+# -- parts of a recipe ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class RecipeParts:
+    """A builder's parts, made from tables: collections, pairs, query sources, first stages, teachers, rerankers.
+
+    A table names its part as `part` beside its options; `task` stands for the collection that a part reads. What a
+    table does not say of task and teacher is said by the table around it. First stages are made when they are first
+    asked for. `sources` collects the revision of everything that was read.
+    """
+
+    data: str | Path | None
+    lock: str | Path | None
+    cached_teacher: Callable[[Mapping[str, Any]], Teacher | None]
+    sources: dict[str, str] = field(default_factory=dict)
+
+    def builder(self, name: str, options: Mapping[str, Any], teacher: Teacher | None = None) -> Builder:
+        """The builder called `name`. Raises UnknownName, BadInput for options that it or a part does not take."""
+        check_part(BUILDERS, name, options, {**SLOTS, **_SOURCES})
+        made: Builder = self._make(BUILDERS, name, options, "", teacher)
+        return made
+
+    def _make(self, shelf: Shelf, name: str, options: Mapping[str, Any], task: str, teacher: Teacher | None) -> Any:
+        """A part with its options, in which every table of a part has become that part."""
+        what = f"{shelf.kind} {name}"
+        places = accepts(shelf[name])
+        options = dict(options)
+        task = options.get("task", task)
+        if "task" not in places:
+            options.pop("task", None)
+        if "teacher" in options:
+            engine, own = named_part(options["teacher"], "teacher")
+            teacher = options["teacher"] = self.cached_teacher({"part": engine, **own})
+        for slot in _SOURCES:
+            if slot in options:
+                options[slot] = self._source(slot, options[slot], task, teacher)
+        if "retrievers" in options:
+            stages = {}
+            for stage, table in options["retrievers"].items():
+                stages[stage] = _LazyRetriever(cache(partial(self._retriever, table, task)))
+            options["retrievers"] = stages
+        if "reranker" in options:
+            stage, own = named_part(options["reranker"], "reranker")
+            options["reranker"] = reranker(stage, lock=self.lock, **own)
+        given: dict[str, Any] = {"data": self.data, "lock": self.lock, "teacher": teacher}
+        if "collection" in places:
+            given["collection"] = self._collection(task, what)
+        return make(what, shelf[name], given, options)
+
+    def _source(self, slot: str, table: Any, task: str, teacher: Teacher | None) -> Any:
+        """A source of pairs or queries, or several by names of the recipe's choice."""
+        if isinstance(table, Mapping) and "part" not in table:
+            return {name: self._source(slot, one, task, teacher) for name, one in table.items()}
+        name, own = named_part(table, slot)
+        made = self._make(_SOURCES[slot], name, own, task, teacher)
+        self.sources[made.source] = made.source_revision
+        return made
+
+    def _retriever(self, table: Any, task: str) -> Retriever:
+        name, own = named_part(table, "retrievers")
+        if "file" in own and self.data:
+            beside_the_collections = Path(self.data) / own["file"]
+            if beside_the_collections.is_file():
+                own["file"] = str(beside_the_collections)
+        passages = Passages(self._collection(task, f"retriever {name}"))
+        return retriever(name, passages, fields=single_task(task).convention.text_fields, lock=self.lock, **own)
+
+    def _collection(self, task: str, what: str) -> Collection:
+        if not task:
+            raise BadInput(f'{what} reads a collection: say which in the recipe\'s options, as in task = "mini"')
+        found = open_collection(single_task(task), self.data, self.lock)
+        self.sources[found.source] = found.revision
+        return found
+
+
+@dataclass
+class _LazyRetriever:
+    """A first stage that is made when it is first asked: a build that goes on needs no index any more."""
+
+    make: Callable[[], Retriever]
+
+    def search(self, queries: Sequence[Query], depth: int) -> Run:
+        """The run of the first stage."""
+        return self.make().search(queries, depth)
 
 
 # -- rows of shards ----------------------------------------------------------------------------------------------
@@ -209,9 +307,9 @@ class Making:
         parts = RecipeParts(sources.data, self.work.lock, self._cached_teacher)
         self.teacher = self._cached_teacher(values["teacher"]) if values.get("teacher") else None
         self.builder = parts.builder(values["builder"], values.get("options", {}), self.teacher)
-        self.builder_identity: Mapping[str, Any] = getattr(self.builder, "identity", {})
+        self.builder_identity = getattr(self.builder, "identity", {})
         about: dict[str, Any] = {
-            "recipe": dict(values),
+            "recipe": values,
             "prompt": self.builder.prompt,
             "teachers": {name: without_server(made.identity) for name, made in self._teachers.items()},
             "sources": dict(parts.sources),
@@ -220,7 +318,7 @@ class Making:
 
     def _cached_teacher(self, table: Mapping[str, Any]) -> CachedTeacher:
         """The teacher of a table behind the reply store; one and the same for equal tables."""
-        name = digest_of(dict(table))
+        name = digest_of(table)
         if name not in self._teachers:
             self._teachers[name] = CachedTeacher(
                 lambda: teacher(table, lock=self.work.lock),
@@ -237,7 +335,7 @@ class Making:
         """
         self.work.agree(self.about | {"limit": limit})
         shards = self.work.shard_count()
-        if shards is None:
+        if not shards:
             progress(0, 1, "the plan")
             items = islice(self.builder.items(), limit or None)
             shards = self.work.plan(items, self.page.values.get("shard", SHARD))
@@ -384,14 +482,14 @@ def _write_release(making: Making, progress: Progress) -> Release:
     table = Table(
         family=family,
         licence=values["licence"],
-        recipe=dict(values),
+        recipe=values,
         fingerprint=making.about["fingerprint"],
         counts={
             "input": len(splits) + quarantined,
             "good": len(splits) - skipped,
             "quarantined": quarantined,
             "skipped": skipped,
-            "reasons": dict(sorted(reasons.items())),
+            "reasons": dict(reasons),
         },
         teacher=dict(without_server(making.teacher.identity) if making.teacher else making.builder_identity),
         prompt=making.builder.prompt,
@@ -399,7 +497,7 @@ def _write_release(making: Making, progress: Progress) -> Release:
         replayable=True,
         report=report.figures() | dict(making.builder.report(work.all_items())),
         splits=files,
-        fields=dict(FAMILIES[family]),
+        fields=FAMILIES[family],
     )
 
     progress(2, 3, "the card")

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeAlias
 
 import faiss
 import numpy as np
@@ -26,9 +25,6 @@ BACKENDS = ("torch", "faiss")
 _PRODUCTS = ("cosine", "dot")  # cosine is the product of vectors of length 1
 _QUERIES = 512  # searched at once: with a shard's scores and their rows, about 40 MB
 _PAIRS = 4096  # query-passage pairs whose scores are settled at once
-
-Found: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Query number, row and score of everything in a block that reaches its query's floor."""
 
 
 class Dense:
@@ -119,7 +115,8 @@ class Dense:
         scores = {}
         for start in range(0, len(ordered), _QUERIES):
             some = vectors[start : start + _QUERIES]
-            rows = self._index.scores_by_id(self._search_shards(some, depth), partial(self._rescore, some))
+            best = self._search_shards(some, depth)
+            rows = self._index.scores_by_id(best, partial(self._rescore, some))
             for query, row in zip(ordered[start : start + _QUERIES], rows, strict=True):
                 scores[query.id] = row
         return top(run_of("dense", scores), depth)
@@ -186,14 +183,15 @@ def find_rows(
     block: np.ndarray,
     floors: np.ndarray,
     depth: int,
-) -> Found:
-    """The rows of a block whose score reaches the floor of a query, in the order of the queries."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Query number, row and score of all in a block that reach the floor of a query, in the order of the queries."""
     if backend == "faiss":  # inner products on the CPU: the `depth` best, and more where more may be above a floor
-        k = min(depth + 1, len(block))
-        best, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
-        while k < len(block) and (best[:, -1] >= floors).any():
-            k = min(2 * k, len(block))
-            best, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
+        k = depth + 1
+        while True:
+            best, rows = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+            if k >= len(block) or not (best[:, -1] >= floors).any():
+                break
+            k *= 2
         numbers, places = np.nonzero(best >= floors[:, None])
         return numbers, rows[numbers, places], best[numbers, places]
 

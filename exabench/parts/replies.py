@@ -1,30 +1,43 @@
-"""The reply store: every call to a teacher is kept under a digest of what was asked, and is paid for once.
+"""Cache of teacher replies in SQLite, and teachers that ask only what is not in it: a call is paid for once.
 
-One SQLite file for all builds of a user, which several processes share. A row holds the whole call, the raw reply and
-a checksum over both: a row whose checksum does not fit is as good as not there, and the next reply to that call takes
-its place. To refuse it would stop a build over a row that its user can only delete.
+One file holds the replies of all builds of a user, and several processes share it. A row holds the whole call, the raw
+reply and a checksum over both: a row whose checksum does not fit is as good as not there, and the next reply to that
+call takes its place. To refuse it would stop a build over a row that its user can only delete. A key is a digest of
+the question alone. Replies from another user's file are checked to be filed under the question they came with; that
+the answer is the model's cannot be checked.
 
-A key is a digest of the question alone. Replies from another user's file are checked to be filed under the question
-they came with; that the answer is the model's cannot be checked.
+A reply is stored before it is given out, so rows made of it can be made again from the store alone. A thread writes
+replies while the engine works on; whatever came in meanwhile goes into one commit. A killed process loses what was in
+flight, and what came in since the last commit began (milliseconds).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from exabench.core.errors import BadInput, ExabenchError, printable
+from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, PromptsRefused, printable
 from exabench.core.files import cache_folder, digest_of, from_json, replacing
 from exabench.core.nouns import Prompt, Reply
 from exabench.core.sqlite_store import AT_ONCE, SqliteStore, chunks
+from exabench.parts.teachers import Teacher
+
+MOST_HELD = 4096
+"""Replies that may wait to be given out while the engine asks for more prompts; then it gets none until they are."""
 
 _MARK = 0x65786272  # says of an SQLite file that it is a reply store
 _TABLE = (
@@ -161,9 +174,8 @@ class Replies(SqliteStore):
 
         That is the reply kept before, where there was one: of two who asked the same at once both go on with the first.
         """
-        who = without_server(identity)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        rows = {call.key: _row(who, call, now) for call in calls}
+        rows = {call.key: _row(identity, call, now) for call in calls}
         with self.writing():
             rows |= self._keep(rows)  # another process may have been first
         return {key: row.reply() for key, row in rows.items()}
@@ -237,7 +249,8 @@ class Replies(SqliteStore):
         return held
 
 
-def _row(who: Mapping[str, Any], call: Call, asked: str) -> _Row:
+def _row(identity: Mapping[str, Any], call: Call, asked: str) -> _Row:
+    who = without_server(identity)
     prompt = call.prompt
     reply = call.reply
     return _Row(
@@ -284,7 +297,7 @@ def _row_of_export(values: Mapping[str, Any], file: str | Path, number: int) -> 
         turns = tuple((turn["role"], turn["content"]) for turn in values["turns"])
         prompt = Prompt("", turns, values["max_tokens"], values["temperature"], values["sample"], values["pattern"])
         reply = Reply(values["key"], values["text"], values["finish"], values["prompt_tokens"], values["output_tokens"])
-        row = _row(without_server(who), Call(call_key(who, prompt), prompt, storable(reply), 0.0), "")
+        row = _row(who, Call(call_key(who, prompt), prompt, storable(reply), 0.0), "")
         if row.for_release() == values:
             return row
     except (AttributeError, TypeError, ValueError, RecursionError, ExabenchError):
@@ -304,3 +317,206 @@ def storable(reply: Reply) -> Reply:
     except UnicodeEncodeError:
         return replace(reply, text=reply.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     return reply
+
+
+class CachedTeacher:
+    """A Teacher that looks into `replies` first. `engine` is a teacher, or a function that makes one.
+
+    With `identity` an engine is made only when something must really be asked, and must then be the one that this
+    identity describes. `budget` is a hard stop in tokens, prompts and answers together (0: none): once so many were
+    spent nothing more is asked, so that only the calls then in flight go over it. `asked` counts calls of the engine,
+    `found` prompts answered without one, `prompt_tokens` and `output_tokens` are those of the engine's replies.
+    """
+
+    def __init__(
+        self,
+        engine: Teacher | Callable[[], Teacher],
+        replies: Replies,
+        *,
+        identity: Mapping[str, Any] | None = None,
+        budget: int = 0,
+    ) -> None:
+        self.replies = replies
+        self.config: Mapping[str, Any] | None = None  # known once the engine is made
+        self.asked = 0
+        self.found = 0
+        self.prompt_tokens = 0
+        self.output_tokens = 0
+        self._budget = budget
+        self._lock = threading.Lock()  # of the engine and the counters: several threads may ask
+        self._engine: Teacher | None = None
+        self._make: Callable[[], Teacher] = engine if callable(engine) else lambda: engine
+        self.identity: Mapping[str, Any] = identity or {}
+        if identity is None:
+            self.identity = self.engine.identity
+
+    @property
+    def engine(self) -> Teacher:
+        """The engine itself, made when it is first asked for. Raises BadInput where it is not the one agreed on."""
+        with self._lock:
+            if self._engine is None:
+                engine = self._make()
+                agreed = without_server(self.identity or engine.identity)
+                actual = without_server(engine.identity)
+                odd = sorted(key for key in agreed.keys() | actual.keys() if agreed.get(key) != actual.get(key))
+                if odd:
+                    known = ", ".join(f"{key} is {actual.get(key)!r} and was {agreed.get(key)!r}" for key in odd)
+                    raise BadInput(f"the teacher is not the one that was asked before: {known}; start a new build")
+                self._engine = engine
+                self.config = engine.config
+            return self._engine
+
+    @property
+    def is_spent(self) -> bool:
+        """Is the budget used up?"""
+        return 0 < self._budget <= self.prompt_tokens + self.output_tokens
+
+    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
+        """A reply for each prompt: those known at once, the others as they come.
+
+        Prompts of one call are answered by one reply. Raises PromptsRefused for prompts that the engine does not
+        take, once all others are answered; BadInput when the budget is spent; OutsideFailed for a reply to no prompt
+        and for prompts without a reply; and what else the engine raises. What came before that is kept and given out.
+        """
+        calls = _Calls(self, prompts)
+        while calls.look_up_next():
+            yield from calls.take_ready()
+            if calls.missing and not self.is_spent:
+                yield from self._ask(calls)
+            if calls.missing:
+                used = self.prompt_tokens + self.output_tokens
+                how = "raise the budget and run again, nothing is asked twice"
+                raise BadInput(f"the budget of {self._budget} tokens is spent ({used} in {self.asked} calls); {how}")
+        if calls.refused:
+            raise PromptsRefused(calls.refused)
+
+    def count(self, *, asked: int = 0, found: int = 0, prompt_tokens: int = 0, output_tokens: int = 0) -> None:
+        """Add to the counters."""
+        with self._lock:
+            self.asked += asked
+            self.found += found
+            self.prompt_tokens += prompt_tokens
+            self.output_tokens += output_tokens
+
+    def _ask(self, calls: _Calls) -> Iterator[Reply]:
+        """The engine's replies, each stored first, until it was asked everything or too many replies are held."""
+        identity = self.engine.identity
+        arrived: SimpleQueue[Call] = SimpleQueue()
+        writes: deque[Future[dict[str, Reply]]] = deque()
+
+        def write() -> dict[str, Reply]:
+            return self.replies.add(identity, [arrived.get() for _ in range(arrived.qsize())])
+
+        def take_stored(*, wait: bool) -> Iterator[Reply]:
+            while writes and (wait or writes[0].done()):
+                for key, reply in writes.popleft().result().items():
+                    calls.answer(key, reply)
+            yield from calls.take_ready()
+
+        failure: ExabenchError | None = None
+        with ThreadPoolExecutor(1, "replies") as writer:  # one thread: SQLite lets one write at a time
+            replies = self.engine.complete(calls.questions())
+            try:
+                for reply in replies:
+                    arrived.put(calls.match(reply))
+                    if not writes or writes[-1].running() or writes[-1].done():
+                        writes.append(writer.submit(write))  # one that has not begun takes this reply along
+                    yield from take_stored(wait=False)
+            except ExabenchError as error:
+                failure = error
+            finally:  # an engine that is left half-way stops asking here, not when Python collects it
+                close = getattr(replies, "close", None)
+                if close is not None:
+                    close()
+            yield from take_stored(wait=True)
+
+        # An engine that goes on to all others may say at the end which prompts it refused; any other failure is one.
+        if isinstance(failure, PromptsRefused):
+            for id, reason in failure.reasons.items():
+                if id in calls.in_flight:
+                    key, _, _ = calls.in_flight.pop(id)
+                    calls.refused.update(dict.fromkeys(calls.ids_of_key.pop(key), reason))
+            if not calls.engine_has_all or calls.in_flight:
+                raise PromptsRefused(calls.refused or failure.reasons) from failure
+        elif failure is not None:
+            raise failure
+        elif calls.in_flight or not calls.engine_has_all:
+            left = [*calls.in_flight, *(prompt.id for _, prompt in calls.missing)]
+            first = printable(left[0] if left else "")
+            raise OutsideFailed(f"the teacher gave no answer to prompt {first!r} ({len(left)} in all); run again")
+
+
+class _Calls:
+    """The prompts of one `complete` on their way: missing, in flight, answered. A bounded number is held."""
+
+    def __init__(self, teacher: CachedTeacher, prompts: Iterable[Prompt]) -> None:
+        self._teacher = teacher
+        self._source = iter(prompts)
+        self._held_ids: set[str] = set()  # of prompts that were read and whose reply is not given out yet
+        self._ready: deque[Reply] = deque()  # replies to be given out
+        self.ids_of_key: dict[str, list[str]] = {}  # of calls without a reply yet: all prompts that it will answer
+        self.missing: deque[tuple[str, Prompt]] = deque()
+        self.in_flight: dict[str, tuple[str, Prompt, float]] = {}  # by prompt id: key, prompt, time of asking
+        self.engine_has_all = False  # the engine took questions until there were no more
+        self.refused: dict[str, str] = {}
+
+    def look_up_next(self) -> bool:
+        """Read some prompts and look them up in the store; False when there were none left."""
+        block = [(call_key(self._teacher.identity, prompt), prompt) for prompt in islice(self._source, AT_ONCE)]
+        stored = self._teacher.replies.known({key for key, _ in block} - self.ids_of_key.keys())
+        for key, prompt in block:
+            if prompt.id in self._held_ids:
+                raise BadInput("two prompts have one id", id=prompt.id)
+            self._held_ids.add(prompt.id)
+            if key in stored:
+                self._ready.append(replace(stored[key], id=prompt.id))
+                self._teacher.count(found=1)
+            elif key in self.ids_of_key:
+                self.ids_of_key[key].append(prompt.id)
+            else:
+                self.ids_of_key[key] = [prompt.id]
+                self.missing.append((key, prompt))
+        return bool(block)
+
+    def questions(self) -> Iterator[Prompt]:
+        """Prompts for the engine, looked up as it takes them, until the budget is spent or too much is held.
+
+        The engine draws them while it works, so that a slow answer does not keep it from the next block.
+        """
+        self.engine_has_all = False
+        while True:
+            while self.missing and not self._teacher.is_spent:
+                key, prompt = self.missing.popleft()
+                self.in_flight[prompt.id] = (key, prompt, time.monotonic())
+                self._teacher.count(asked=1)
+                yield prompt
+            waiting = len(self._held_ids) - len(self.in_flight)
+            if self.missing or waiting > MOST_HELD or not self.look_up_next():
+                break
+        self.engine_has_all = True
+
+    def match(self, reply: Reply) -> Call:
+        """The call that the reply belongs to. Raises OutsideFailed for a reply to none, or of no proper shape."""
+        if reply.id not in self.in_flight:
+            raise OutsideFailed(f"the teacher answered {printable(reply.id)!r}, which it was not asked, or not twice")
+        key, prompt, since = self.in_flight.pop(reply.id)
+        try:
+            reply = storable(reply)
+        except BadInput as error:
+            raise OutsideFailed(f"the teacher's reply cannot be kept: {error}") from error
+        self._teacher.count(prompt_tokens=reply.prompt_tokens, output_tokens=reply.output_tokens)
+        return Call(key, prompt, reply, time.monotonic() - since)
+
+    def answer(self, key: str, reply: Reply) -> None:
+        """Make a stored reply ready for every prompt of its call."""
+        ids = self.ids_of_key.pop(key)
+        self._teacher.count(found=len(ids) - 1)
+        for id in ids:
+            self._ready.append(replace(reply, id=id))
+
+    def take_ready(self) -> Iterator[Reply]:
+        """The replies to be given out now."""
+        while self._ready:
+            reply = self._ready.popleft()
+            self._held_ids.discard(reply.id)
+            yield reply

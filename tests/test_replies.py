@@ -82,7 +82,7 @@ def filled(file: Path, count: int = 20) -> tuple[Replies, list[str]]:
     made = Replies(file)
     teacher = CachedTeacher(Toy(), made)
     answered(teacher, prompts(count))
-    return made, [call_key(teacher.identity, one) for one in prompts(count)]
+    return made, [teacher.key(one) for one in prompts(count)]
 
 
 # -- keys ------------------------------------------------------------------------------------------------------
@@ -608,7 +608,7 @@ def test_g7_g12_a_bad_day_is_survived_and_leaves_no_secret_behind(
         requests, answers = server.told("requests"), server.told("answers")
     assert {id: reply.text for id, reply in replies.items()} == {one.id: reply_to(one).text for one in asked}
     assert set(answers.values()) == {1} and len(answers) == 40 and sum(requests.values()) > 50
-    keys = [call_key(teacher.identity, one) for one in asked]
+    keys = [teacher.key(one) for one in asked]
     assert store.tokens(keys) == {
         "replies": 40,
         "prompt_tokens": teacher.prompt_tokens,

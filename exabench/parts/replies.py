@@ -306,12 +306,16 @@ def _row_of_export(values: Mapping[str, Any], file: str | Path, number: int) -> 
 
 
 def storable(reply: Reply) -> Reply:
-    """The reply as UTF-8 and a table can hold it: halves of surrogate pairs become U+FFFD. Raises BadInput."""
+    """The reply as UTF-8 and a table can hold it: halves of surrogate pairs become U+FFFD.
+
+    Raises OutsideFailed for another end than "stop" and "length", and for counts that are none.
+    """
     counts = (reply.prompt_tokens, reply.output_tokens)
     # Up to 2^53 every reader of JSON and Parquet gets the same integer; True is no count.
     good_counts = all(type(count) is int and 0 <= count < 2**53 for count in counts)
     if not good_counts or reply.finish not in ("stop", "length"):
-        raise BadInput(f"finish={reply.finish!r}, tokens {counts} are no end and no counts", id=reply.id)
+        wrong = f"finish={reply.finish!r}, tokens {counts} are no end and no counts (id {printable(reply.id)!r})"
+        raise OutsideFailed(f"the teacher's reply cannot be kept: {wrong}")
     try:
         reply.text.encode()
     except UnicodeEncodeError:
@@ -371,6 +375,10 @@ class CachedTeacher:
         """Is the budget used up?"""
         return 0 < self._budget <= self.prompt_tokens + self.output_tokens
 
+    def key(self, prompt: Prompt) -> str:
+        """The key of this prompt's reply in the store."""
+        return call_key(self.identity, prompt)
+
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
         """A reply for each prompt: those known at once, the others as they come.
 
@@ -410,7 +418,9 @@ class CachedTeacher:
         def take_stored(*, wait: bool) -> Iterator[Reply]:
             while writes and (wait or writes[0].done()):
                 for key, reply in writes.popleft().result().items():
-                    calls.answer(key, reply)
+                    ids = calls.ids_of_key.pop(key)
+                    self.count(found=len(ids) - 1)  # one reply answers every prompt of its call
+                    calls.ready.extend(replace(reply, id=id) for id in ids)
             yield from calls.take_ready()
 
         failure: ExabenchError | None = None
@@ -418,7 +428,13 @@ class CachedTeacher:
             replies = self.engine.complete(calls.questions())
             try:
                 for reply in replies:
-                    arrived.put(calls.match(reply))
+                    if reply.id not in calls.in_flight:
+                        wrong = f"the teacher answered {printable(reply.id)!r}, which it was not asked, or not twice"
+                        raise OutsideFailed(wrong)
+                    key, prompt, since = calls.in_flight.pop(reply.id)
+                    kept = storable(reply)
+                    self.count(prompt_tokens=kept.prompt_tokens, output_tokens=kept.output_tokens)
+                    arrived.put(Call(key, prompt, kept, time.monotonic() - since))
                     if not writes or writes[-1].running() or writes[-1].done():
                         writes.append(writer.submit(write))  # one that has not begun takes this reply along
                     yield from take_stored(wait=False)
@@ -453,7 +469,7 @@ class _Calls:
         self._teacher = teacher
         self._source = iter(prompts)
         self._held_ids: set[str] = set()  # of prompts that were read and whose reply is not given out yet
-        self._ready: deque[Reply] = deque()  # replies to be given out
+        self.ready: deque[Reply] = deque()  # replies to be given out
         self.ids_of_key: dict[str, list[str]] = {}  # of calls without a reply yet: all prompts that it will answer
         self.missing: deque[tuple[str, Prompt]] = deque()
         self.in_flight: dict[str, tuple[str, Prompt, float]] = {}  # by prompt id: key, prompt, time of asking
@@ -462,14 +478,14 @@ class _Calls:
 
     def look_up_next(self) -> bool:
         """Read some prompts and look them up in the store; False when there were none left."""
-        block = [(call_key(self._teacher.identity, prompt), prompt) for prompt in islice(self._source, AT_ONCE)]
+        block = [(self._teacher.key(prompt), prompt) for prompt in islice(self._source, AT_ONCE)]
         stored = self._teacher.replies.known({key for key, _ in block} - self.ids_of_key.keys())
         for key, prompt in block:
             if prompt.id in self._held_ids:
                 raise BadInput("two prompts have one id", id=prompt.id)
             self._held_ids.add(prompt.id)
             if key in stored:
-                self._ready.append(replace(stored[key], id=prompt.id))
+                self.ready.append(replace(stored[key], id=prompt.id))
                 self._teacher.count(found=1)
             elif key in self.ids_of_key:
                 self.ids_of_key[key].append(prompt.id)
@@ -495,28 +511,9 @@ class _Calls:
                 break
         self.engine_has_all = True
 
-    def match(self, reply: Reply) -> Call:
-        """The call that the reply belongs to. Raises OutsideFailed for a reply to none, or of no proper shape."""
-        if reply.id not in self.in_flight:
-            raise OutsideFailed(f"the teacher answered {printable(reply.id)!r}, which it was not asked, or not twice")
-        key, prompt, since = self.in_flight.pop(reply.id)
-        try:
-            reply = storable(reply)
-        except BadInput as error:
-            raise OutsideFailed(f"the teacher's reply cannot be kept: {error}") from error
-        self._teacher.count(prompt_tokens=reply.prompt_tokens, output_tokens=reply.output_tokens)
-        return Call(key, prompt, reply, time.monotonic() - since)
-
-    def answer(self, key: str, reply: Reply) -> None:
-        """Make a stored reply ready for every prompt of its call."""
-        ids = self.ids_of_key.pop(key)
-        self._teacher.count(found=len(ids) - 1)
-        for id in ids:
-            self._ready.append(replace(reply, id=id))
-
     def take_ready(self) -> Iterator[Reply]:
         """The replies to be given out now."""
-        while self._ready:
-            reply = self._ready.popleft()
+        while self.ready:
+            reply = self.ready.popleft()
             self._held_ids.discard(reply.id)
             yield reply

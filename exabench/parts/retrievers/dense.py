@@ -115,9 +115,32 @@ class Dense:
         scores = {}
         for start in range(0, len(ordered), _QUERIES):
             some = vectors[start : start + _QUERIES]
-            best = self._search_shards(some, depth)
-            rows = self._index.scores_by_id(best, partial(self._rescore, some))
-            for query, row in zip(ordered[start : start + _QUERIES], rows, strict=True):
+            lengths = np.linalg.norm(some, axis=1)
+            width = some.shape[1]
+            longest = 0.0  # of the passages so far
+
+            # First the best rows of each query with all ties, by scores in single precision.
+            best = [BestRows(depth) for _ in some]
+            for shard in self._index.shards:
+                block = np.array(self._index.read(shard, "vectors"), np.float32)
+                longest = max(longest, float(np.linalg.norm(block, axis=1).max()))
+                largest = lengths * longest
+                if self._similarity not in _PRODUCTS:
+                    largest = np.sqrt(width) * (lengths + longest)
+                # A sum of `width` terms in single precision is off by at most width * 2^-24 of the sum of their sizes,
+                # in whatever order it is made. Two scores are compared, and a half more is for rounding the bound.
+                slack = 2.5 * width * 2.0**-24 * largest
+                floors = np.array([one.floor for one in best], np.float32)
+                numbers, rows, found = find_rows(
+                    self._backend, self._similarity, self._device, some, block, floors, depth
+                )
+                ends = np.searchsorted(numbers, np.arange(len(best) + 1))
+                for one, margin, (first, end) in zip(best, slack, pairwise(ends), strict=True):
+                    one.offer(rows[first:end] + shard.first, found[first:end], margin)
+
+            # Then their final scores, each row's computed anew.
+            by_id = self._index.scores_by_id(best, partial(self._rescore, some))
+            for query, row in zip(ordered[start : start + _QUERIES], by_id, strict=True):
                 scores[query.id] = row
         return top(run_of("dense", scores), depth)
 
@@ -138,31 +161,6 @@ class Dense:
             wrong = f"queries have {vectors.shape[1]} dimensions and passages {width}"
             raise BadInput(f"{wrong}; the two models do not match")
         return vectors
-
-    def _search_shards(self, queries: np.ndarray, depth: int) -> list[BestRows]:
-        """The best rows of each query with all ties, by scores in single precision."""
-        best = [BestRows(depth) for _ in queries]
-        lengths = np.linalg.norm(queries, axis=1)
-        longest = 0.0
-        width = queries.shape[1]
-        for shard in self._index.shards:
-            block = np.array(self._index.read(shard, "vectors"), np.float32)
-            longest = max(longest, float(np.linalg.norm(block, axis=1).max()))
-            largest = lengths * longest
-            if self._similarity not in _PRODUCTS:
-                largest = np.sqrt(width) * (lengths + longest)
-            # A sum of `width` terms in single precision is off by at most width * 2^-24 of the sum of their sizes,
-            # in whatever order it is made. Two scores are compared, and a half more is for the rounding of the bound.
-            slack = 2.5 * width * 2.0**-24 * largest
-            floors = np.array([one.floor for one in best], np.float32)
-            numbers, rows, scores = find_rows(
-                self._backend, self._similarity, self._device, queries, block, floors, depth
-            )
-            rows = rows + shard.first
-            ends = np.searchsorted(numbers, np.arange(len(best) + 1))
-            for one, margin, (start, end) in zip(best, slack, pairwise(ends), strict=True):
-                one.offer(rows[start:end], scores[start:end], margin)
-        return best
 
     def _rescore(self, queries: np.ndarray, shard: Shard, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """The final scores of pairs of a query and a row, computed anew, whoever found them; summed in double."""

@@ -70,6 +70,6 @@ class TwoStage:
         else:
             values = [self._reranker.score(query, some) for query, some in jobs]
         scores = {}
-        for (query, some), row in zip(jobs, values, strict=True):
-            scores[query.id] = {passage.id: score for passage, score in zip(some, row, strict=True)}
+        for (query_id, ids), row in zip(rankings.items(), values, strict=True):
+            scores[query_id] = dict(zip(ids, row, strict=True))
         return top(run_of("two-stage", scores), depth)

@@ -7,19 +7,20 @@ from itertools import permutations, tee
 from typing import Unpack
 
 from exabench.core.nouns import Passage, Query
-from exabench.models.heads import Options
+from exabench.models.answers import answer_ids, answer_words, chosen
+from exabench.models.heads import Options, load
+from exabench.models.pointwise import Pointwise
+from exabench.models.templates import text_template
 from exabench.parts.rerankers import Job, Outcome
-from exabench.parts.rerankers.monot5 import MonoT5
 
 TEMPLATE = "Query: {query} Document0: {passage} Document1: {passage_b} Relevant:"
 
 
-class DuoT5(MonoT5):
+class DuoT5(Pointwise):
     """p(a, b) is the probability of `true` against `false`; a passage's score is the sum of p(a, b) + 1 - p(b, a).
 
     Over all other passages b, n x (n - 1) pairs in all: SYM-SUM of Pradeep et al. 2021, arXiv 2101.05667. A list of
-    one scores 0. In the usage each pair is a prompt, and a passage is cut as often as it is cut in a pair. The model
-    is loaded and answers as monoT5 does.
+    one scores 0. In the usage each pair is a prompt, and a passage is cut as often as it is cut in a pair.
     """
 
     def __init__(
@@ -29,7 +30,10 @@ class DuoT5(MonoT5):
         answers: Sequence[str] = (),
         **options: Unpack[Options],
     ) -> None:
-        super().__init__(model, strategy="softmax", template=TEMPLATE, answers=answers, **options)
+        loaded = load(model, "seq2seq", **options)
+        ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
+        narrowed, columns = chosen(loaded, "softmax", ids)
+        super().__init__(narrowed, text_template(TEMPLATE, loaded.tokenizer), "softmax", columns, **options)
         self.identity["reranker"] = "pairwise"  # the name of the shelf, not of this file
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:

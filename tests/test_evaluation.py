@@ -19,7 +19,8 @@ from exabench.core.errors import BadInput, CheckFailed, ExabenchError
 from exabench.core.files import PACKAGE
 from exabench.core.nouns import BoardChange, Convention, Passage, Query, Task
 from exabench.measure.runs import run_digest, run_in_order, run_text, select_queries, top
-from exabench.parts.rerankers import RERANKERS, rerank
+from exabench.parts.rerankers import RERANKERS
+from exabench.parts.reranking import rerank
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
 

@@ -33,7 +33,8 @@ from exabench.measure.qrels import qrels_digest
 from exabench.measure.runs import run_digest, top, without_self_matches
 from exabench.models.costs import cost_of, hardware
 from exabench.parts.assembly import retriever as retriever_of
-from exabench.parts.rerankers import Reranker, job_of, rerank
+from exabench.parts.rerankers import Reranker
+from exabench.parts.reranking import job_of, rerank
 from exabench.parts.retrievers import RETRIEVERS, Retriever
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import Passages, SelectedTexts, checked_qrels, open_collection

@@ -29,7 +29,8 @@ from exabench.data.publishing import publish
 from exabench.data.releases import read as read_release
 from exabench.measure.runs import run_text
 from exabench.models.costs import cost_of
-from exabench.parts.rerankers import RERANKERS, rerank
+from exabench.parts.rerankers import RERANKERS
+from exabench.parts.reranking import rerank
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from trained import model_folder  # noqa: E402 (a test's own module, beside this folder)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Run
 from exabench.measure.runs import top
-from exabench.parts.rerankers import Reranker, rerank
+from exabench.parts.reranking import rerank
 from exabench.parts.retrievers import Retriever
+
+if TYPE_CHECKING:
+    from exabench.parts.rerankers import Reranker
 
 
 class TwoStage:

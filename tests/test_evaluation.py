@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from toys import Given, ShortestFirst, contents, good_run, write_beir, write_run, write_submission
 
-from exabench.bench.candidates import RerankEvaluator, make_candidates, rerank
+from exabench.bench.candidates import RerankEvaluator, make_candidates
 from exabench.bench.evaluation import ResultRecorder, evaluate, reranker_options, run_board, score
 from exabench.bench.ledger import Ledger, read_result
 from exabench.bench.measurement import measurement, metrics_of, today
@@ -20,6 +20,7 @@ from exabench.core.files import PACKAGE
 from exabench.core.nouns import BoardChange, Convention, Passage, Query, Task
 from exabench.measure.runs import run_digest, run_in_order, run_text, select_queries, top
 from exabench.parts.rerankers import RERANKERS
+from exabench.parts.reranking import rerank
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
 

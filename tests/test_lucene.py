@@ -22,8 +22,7 @@ from exabench.core.files import only_writer
 from exabench.core.nouns import Convention, Passage, Query, Run
 from exabench.measure.qrels import read_qrels
 from exabench.measure.runs import run_text
-from exabench.parts.retrievers._lucene_words import LuceneWords
-from exabench.parts.retrievers.bm25 import WAYS, Bm25, one_byte, without_ties
+from exabench.parts.retrievers.bm25 import WAYS, Bm25, LuceneWords, one_byte, without_ties
 from exabench.parts.retrievers.pyserini import Pyserini, java, java_home
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection

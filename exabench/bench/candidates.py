@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -30,10 +30,11 @@ from exabench.core.nouns import (
 )
 from exabench.measure.metric_values import mean, measure
 from exabench.measure.qrels import qrels_digest
-from exabench.measure.runs import run_digest, run_of, top, without_self_matches
+from exabench.measure.runs import run_digest, top, without_self_matches
 from exabench.models.costs import cost_of, hardware
 from exabench.parts.assembly import retriever as retriever_of
 from exabench.parts.rerankers import Reranker
+from exabench.parts.reranking import job_of, rerank
 from exabench.parts.retrievers import RETRIEVERS, Retriever
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import Passages, SelectedTexts, checked_qrels, open_collection
@@ -130,34 +131,6 @@ def search(first_stage: Retriever, queries: Sequence[Query], depth: int, convent
     return top(without_self_matches(found) if drop else found, depth, name)
 
 
-def rerank(
-    reranker: Reranker, candidates: Run, queries: Mapping[str, Query], passages: Mapping[str, Passage], name: str
-) -> tuple[Run, dict[str, Usage]]:
-    """The candidates in the order of a reranker's scores, and what each query took, where the reranker counts it.
-
-    One with `score_many` is handed all queries, one after the other as it asks for them.
-    """
-    jobs = (_job(query_id, candidates, queries, passages) for query_id in candidates.query_ids)
-    if hasattr(reranker, "score_many"):
-        answers: Iterator[tuple[Sequence[float], Usage | None]] = reranker.score_many(jobs)
-    else:
-        answers = ((reranker.score(*job), None) for job in jobs)
-    scores = {}
-    usages = {}
-    for query_id, (values, usage) in zip(candidates.query_ids, answers, strict=True):
-        scores[query_id] = dict(zip(candidates.ranking(query_id), values, strict=True))
-        if usage is not None:
-            usages[query_id] = usage
-    return run_of(name, scores), usages
-
-
-def _job(
-    query_id: str, candidates: Run, queries: Mapping[str, Query], passages: Mapping[str, Passage]
-) -> tuple[Query, list[Passage]]:
-    given = [passages.get(id) or Passage(id, "") for id in candidates.ranking(query_id)]
-    return queries.get(query_id) or Query(query_id, ""), given
-
-
 class RerankEvaluator(CandidateEvaluator):
     """A candidate list together with its collection: the queries and texts that rerankers are given, read once."""
 
@@ -196,7 +169,7 @@ class RerankEvaluator(CandidateEvaluator):
         for query_id in self.run.query_ids[::step][:TIMED_QUERIES]:
             if sum(seconds) > TIMED_SECONDS:
                 break
-            job = _job(query_id, self.run, self._queries, self._passages)
+            job = job_of(query_id, self.run, self._queries, self._passages)
             started = time.perf_counter()
             reranker.score(*job)
             seconds.append(time.perf_counter() - started)

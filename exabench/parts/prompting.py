@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import jinja2
 from jinja2 import nodes
@@ -21,9 +21,6 @@ from exabench.core.nouns import Passage
 FOLDER = Path(__file__).parent / "prompts"
 ROLES = ("system", "user", "assistant")
 _JINJA = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-
-Turns: TypeAlias = tuple[tuple[str, str], ...]
-"""(role, text) each."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,8 @@ class PromptFile:
         """The prompt's name and the digest of its text: what stands in the identity of a score or a row."""
         return f"{self.name}@{digest_of(self.text)}"
 
-    def turns(self, **values: Any) -> Turns:
-        """The prompt filled in; without any `turn(role)` it is one turn of the user's.
+    def turns(self, **values: Any) -> tuple[tuple[str, str], ...]:
+        """The prompt filled in, (role, text) for each turn; without any `turn(role)` it is one turn of the user's.
 
         What a value holds never begins a turn. Raises BadInput for a place that no value fills.
         """

@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from exabench.bench.candidates import freeze_candidates, rerank
+from exabench.bench.candidates import freeze_candidates
 from exabench.bench.evaluation import run_board
 from exabench.bench.ledger import Ledger
 from exabench.bench.submissions import submission_text
@@ -30,6 +30,7 @@ from exabench.data.releases import read as read_release
 from exabench.measure.runs import run_text
 from exabench.models.costs import cost_of
 from exabench.parts.rerankers import RERANKERS
+from exabench.parts.reranking import rerank
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from trained import model_folder  # noqa: E402 (a test's own module, beside this folder)

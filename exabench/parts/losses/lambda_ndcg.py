@@ -66,15 +66,14 @@ class LambdaNdcg:
         rho = differences(1 / torch.log2(1 + ranks)).abs()
         apart = differences(ranks).abs().clamp(min=1)  # the diagonal is no pair, but must not divide by log2(1)
         delta = 1 / torch.log2(1 + apart) - 1 / torch.log2(2 + apart)
-        weights = {"lambdarank": rho, "ndcg2": delta, "ndcg2pp": rho + self.mu * delta}[self.weighting]
-        weights = weights * differences(self._gains(labels)).abs()
-        return mean_where(pairs, -weights * logsigmoid(self.sigma * differences(scores)) / self.unit)
-
-    def _gains(self, labels: Tensor) -> Tensor:
-        """Gains over the group's ideal DCG at k, in which the factor 2^highest cancels out."""
+        # Gains over the group's ideal DCG at k, in which the factor 2^highest cancels out.
+        gains = labels
         if self.gain == "exponential":
             highest = labels.amax(-1, keepdim=True)
-            labels = torch.exp2(labels - highest) - torch.exp2(-highest)
-        ideal = labels.sort(-1, descending=True).values[:, : self.k]
-        discounts = torch.log2(torch.arange(2, 2 + ideal.shape[1], dtype=labels.dtype, device=labels.device))
-        return labels / (ideal / discounts).sum(-1, keepdim=True).clamp(min=torch.finfo(labels.dtype).tiny)
+            gains = torch.exp2(labels - highest) - torch.exp2(-highest)
+        ideal = gains.sort(-1, descending=True).values[:, : self.k]
+        discounts = torch.log2(torch.arange(2, 2 + ideal.shape[1], dtype=gains.dtype, device=gains.device))
+        gains = gains / (ideal / discounts).sum(-1, keepdim=True).clamp(min=torch.finfo(gains.dtype).tiny)
+        weights = {"lambdarank": rho, "ndcg2": delta, "ndcg2pp": rho + self.mu * delta}[self.weighting]
+        weights = weights * differences(gains).abs()
+        return mean_where(pairs, -weights * logsigmoid(self.sigma * differences(scores)) / self.unit)

@@ -88,8 +88,9 @@ class BiEncoder:
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given, with nothing remembered from before."""
-        fresh = (TextVectors(self._encoder, "query"), TextVectors(self._encoder, "passage"))
-        [(scores, _)] = self._score_jobs([(query, passages)], *fresh)
+        queries = TextVectors(self._encoder, "query")
+        texts = TextVectors(self._encoder, "passage")
+        [(scores, _)] = self._score_jobs([(query, passages)], queries, texts)
         return scores
 
     def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:

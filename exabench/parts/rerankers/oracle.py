@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from exabench.core.nouns import Passage, Qrels, Query
 from exabench.measure.runs import rank_scores
@@ -18,7 +18,7 @@ class Oracle:
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """Grade first, then the given order, as one falling list of different scores."""
-        grades: Mapping[str, int] = self._qrels.get(query.id, {})
+        grades = self._qrels.get(query.id, {})
         best_first = sorted(passages, key=lambda passage: max(0, grades.get(passage.id, 0)), reverse=True)
         scores = rank_scores([passage.id for passage in best_first])
         return [scores[passage.id] for passage in passages]

@@ -12,7 +12,7 @@ from exabench.core.errors import BadInput, MissingExtra, UnknownName
 from exabench.core.nouns import Passage, Progress, Prompt, Query, Reply, silent
 from exabench.core.options import make
 from exabench.parts.conversations import Conversation
-from exabench.parts.prompting import PromptFile, prompt_file
+from exabench.parts.prompting import prompt_file
 from exabench.parts.rerankers import Outcome
 from exabench.parts.rerankers._teacher_reranker import Asking, by_place
 
@@ -106,71 +106,58 @@ class PromptedPairs(Asking):
 
     def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
         texts, cut = self._show(passages)
-        comparisons = PassageComparisons(self._prompt, query, texts)
+        n = len(texts)
+        replies: list[Reply] = []
         if self._method == "sliding":
-            scores = yield from comparisons.slide(self._k)
+            # Passes of bubble sort from the bottom, n - 1 comparisons each.
+            order = list(range(n))
+            for _ in range(self._k):
+                for low in range(n - 1, 0, -1):
+                    upper, lower = order[low - 1 : low + 1]
+                    [winner] = yield from self._winners(query, texts, [(upper, lower)], replies)
+                    if winner == lower:
+                        order[low - 1 : low + 1] = [lower, upper]
+            scores = by_place(order)
         else:
-            scores = yield from comparisons.compare_all()
-        repairs = {"malformed": comparisons.malformed} if comparisons.replies else {}
-        return scores, self._usage(comparisons.replies, cut, repairs)
+            # Passages of equal points keep the order they came in: each begins with a little less than the one before,
+            # all of it (1/4 at most) less than the half point that a comparison gives.
+            scores = [(n - place) / (4 * n) for place in range(n)]
+            pairs = list(combinations(range(n), 2))
+            winners = yield from self._winners(query, texts, pairs, replies)
+            for pair, winner in zip(pairs, winners, strict=True):
+                for place in pair:
+                    scores[place] += 0.5 if winner is None else float(place == winner)
+        repairs = {}
+        if replies:
+            repairs["malformed"] = sum(not _letter(reply) for reply in replies)
+        return scores, self._usage(replies, cut, repairs)
 
+    def _winners(
+        self, query: Query, texts: Sequence[str], pairs: Sequence[tuple[int, int]], replies: list[Reply]
+    ) -> Conversation[list[int | None]]:
+        """The passage of each pair that is better in both orders; None where the answers disagree or one is none.
 
-class PassageComparisons:
-    """Comparisons between the passages of one query; keeps the replies, and how many said neither A nor B."""
-
-    def __init__(self, prompt: PromptFile, query: Query, texts: Sequence[str]) -> None:
-        self._prompt = prompt
-        self._query = query
-        self._texts = texts
-        self.replies: list[Reply] = []
-        self.malformed = 0
-
-    def compare_all(self) -> Conversation[list[float]]:
-        """Points after every pair was compared: one to the winner, half a point each where there is none.
-
-        Passages of equal points keep the order they came in: each gets a little less than the one before, all of it
-        less than half a point.
+        The replies are added to `replies`.
         """
-        n = len(self._texts)
-        pairs = list(combinations(range(n), 2))
-        points = [(n - place) / (4 * n) for place in range(n)]  # between 0 and 1/4
-        winners = yield from self._winners(pairs)
-        for pair, winner in zip(pairs, winners, strict=True):
-            for place in pair:
-                points[place] += 0.5 if winner is None else float(place == winner)
-        return points
-
-    def slide(self, k: int) -> Conversation[list[float]]:
-        """`k` passes of bubble sort from the bottom, k x (n - 1) comparisons; scores fall with the final place."""
-        order = list(range(len(self._texts)))
-        for _ in range(k):
-            for low in range(len(order) - 1, 0, -1):
-                upper, lower = order[low - 1 : low + 1]
-                [winner] = yield from self._winners([(upper, lower)])
-                if winner == lower:
-                    order[low - 1 : low + 1] = [lower, upper]
-        return by_place(order)
-
-    def _winners(self, pairs: Sequence[tuple[int, int]]) -> Conversation[list[int | None]]:
-        """The passage of each pair that is better in both orders; None where the answers disagree or one is none."""
         if not pairs:
             return []
         answer_tokens = self._prompt.number("answer_tokens_per_passage") * 2
         prompts = []
         for a, b in pairs:
             for first, second in ((a, b), (b, a)):
-                turns = self._prompt.turns(query=self._query.text, passages=[self._texts[first], self._texts[second]])
-                name = f"{self._query.id}:{first + 1},{second + 1}:{len(self.replies)}"
+                turns = self._prompt.turns(query=query.text, passages=[texts[first], texts[second]])
+                name = f"{query.id}:{first + 1},{second + 1}:{len(replies)}"
                 prompts.append(Prompt(name, turns, answer_tokens))
-        replies = yield prompts
-        self.replies.extend(replies)
+        answers = yield prompts
+        replies.extend(answers)
 
-        letters = []
-        for reply in replies:
-            match = _ANSWER.fullmatch(reply.text)  # the whole answer: "Passage A or Passage B" is none
-            self.malformed += match is None
-            letters.append(match[1].upper() if match else "")
         winners = []
-        for (a, b), letter, turned in zip(pairs, letters[::2], letters[1::2], strict=True):
-            winners.append({"AB": a, "BA": b}.get(letter + turned))
+        for (a, b), answer, turned in zip(pairs, answers[::2], answers[1::2], strict=True):
+            winners.append({"AB": a, "BA": b}.get(_letter(answer) + _letter(turned)))
         return winners
+
+
+def _letter(reply: Reply) -> str:
+    """A or B where the whole answer names that passage, else nothing: "Passage A or Passage B" names none."""
+    match = _ANSWER.fullmatch(reply.text)
+    return match[1].upper() if match else ""

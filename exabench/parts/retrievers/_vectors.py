@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +25,6 @@ from exabench.core.nouns import Passage, Progress, silent
 
 SHARD = 1024
 """Passages encoded at a time: what memory holds of a collection, and what a kill can cost."""
-
-Encode: TypeAlias = Callable[[Sequence[str], Sequence[str]], Mapping[str, np.ndarray]]
-"""Ids and texts of a shard -> its arrays, by name."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +36,12 @@ class Shard:
     rows: int
 
 
-Rescore: TypeAlias = Callable[[Shard, np.ndarray, np.ndarray], np.ndarray]
-"""A shard, query numbers and rows of the shard (ascending) -> the score of each query and row."""
-
-
 class Vectors:
     """The encoded passages of one collection under one encoder.
 
     `about` says what a vector depends on (model, pooling, ...; JSON-able). Its digest names a folder in `cache`
-    (default: the user's cache folder), and `about.json` in there says it in full. `arrays` are the names that `Encode`
-    gives. Memory holds one shard at a time.
+    (default: the user's cache folder), and `about.json` in there says it in full. `arrays` are the names of a
+    shard's arrays. Memory holds one shard at a time.
     """
 
     def __init__(
@@ -70,10 +63,15 @@ class Vectors:
         return self.shards[-1].first + self.shards[-1].rows if self.shards else 0
 
     def fill(
-        self, passages: Iterable[Passage], fields: tuple[str, ...], encode: Encode, progress: Progress = silent
+        self,
+        passages: Iterable[Passage],
+        fields: tuple[str, ...],
+        encode: Callable[[Sequence[str], Sequence[str]], Mapping[str, np.ndarray]],
+        progress: Progress = silent,
     ) -> None:
         """Stream a collection through: shards that are there are kept, the others are encoded (counted in `encoded`).
 
+        `encode` makes the arrays of a shard, by name, from the ids and the texts of its passages.
         Raises BadInput for an empty collection, CannotWrite where another process is encoding into the folder.
         """
         total = len(passages) if isinstance(passages, Sized) else 0
@@ -103,8 +101,15 @@ class Vectors:
         """An array of a shard, mapped into memory; the pages go when the array does."""
         return np.lib.format.open_memmap(self._file(shard, array), mode="r")
 
-    def scores_by_id(self, best: Sequence[BestRows], rescore: Rescore | None = None) -> list[dict[str, float]]:
-        """`{passage_id: score}` of what is left of each query (of at least one); `rescore` gives the final scores."""
+    def scores_by_id(
+        self,
+        best: Sequence[BestRows],
+        rescore: Callable[[Shard, np.ndarray, np.ndarray], np.ndarray] | None = None,
+    ) -> list[dict[str, float]]:
+        """`{passage_id: score}` of what is left of each query (of at least one).
+
+        `rescore` gives the final scores: of pairs of a query number and a row (ascending) of a shard.
+        """
         by_id: list[dict[str, float]] = [{} for _ in best]
         numbers = np.repeat(np.arange(len(best)), [len(one.rows) for one in best])
         rows = np.concatenate([one.rows for one in best])

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeAlias
 
 import faiss
 import numpy as np
@@ -26,9 +25,6 @@ BACKENDS = ("torch", "faiss")
 _PRODUCTS = ("cosine", "dot")  # cosine is the product of vectors of length 1
 _QUERIES = 512  # searched at once: with a shard's scores and their rows, about 40 MB
 _PAIRS = 4096  # query-passage pairs whose scores are settled at once
-
-Found: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Query number, row and score of everything in a block that reaches its query's floor."""
 
 
 class Dense:
@@ -119,8 +115,32 @@ class Dense:
         scores = {}
         for start in range(0, len(ordered), _QUERIES):
             some = vectors[start : start + _QUERIES]
-            rows = self._index.scores_by_id(self._search_shards(some, depth), partial(self._rescore, some))
-            for query, row in zip(ordered[start : start + _QUERIES], rows, strict=True):
+            lengths = np.linalg.norm(some, axis=1)
+            width = some.shape[1]
+            longest = 0.0  # of the passages so far
+
+            # First the best rows of each query with all ties, by scores in single precision.
+            best = [BestRows(depth) for _ in some]
+            for shard in self._index.shards:
+                block = np.array(self._index.read(shard, "vectors"), np.float32)
+                longest = max(longest, float(np.linalg.norm(block, axis=1).max()))
+                largest = lengths * longest
+                if self._similarity not in _PRODUCTS:
+                    largest = np.sqrt(width) * (lengths + longest)
+                # A sum of `width` terms in single precision is off by at most width * 2^-24 of the sum of their sizes,
+                # in whatever order it is made. Two scores are compared, and a half more is for rounding the bound.
+                slack = 2.5 * width * 2.0**-24 * largest
+                floors = np.array([one.floor for one in best], np.float32)
+                numbers, rows, found = find_rows(
+                    self._backend, self._similarity, self._device, some, block, floors, depth
+                )
+                ends = np.searchsorted(numbers, np.arange(len(best) + 1))
+                for one, margin, (first, end) in zip(best, slack, pairwise(ends), strict=True):
+                    one.offer(rows[first:end] + shard.first, found[first:end], margin)
+
+            # Then their final scores, each row's computed anew.
+            by_id = self._index.scores_by_id(best, partial(self._rescore, some))
+            for query, row in zip(ordered[start : start + _QUERIES], by_id, strict=True):
                 scores[query.id] = row
         return top(run_of("dense", scores), depth)
 
@@ -142,31 +162,6 @@ class Dense:
             raise BadInput(f"{wrong}; the two models do not match")
         return vectors
 
-    def _search_shards(self, queries: np.ndarray, depth: int) -> list[BestRows]:
-        """The best rows of each query with all ties, by scores in single precision."""
-        best = [BestRows(depth) for _ in queries]
-        lengths = np.linalg.norm(queries, axis=1)
-        longest = 0.0
-        width = queries.shape[1]
-        for shard in self._index.shards:
-            block = np.array(self._index.read(shard, "vectors"), np.float32)
-            longest = max(longest, float(np.linalg.norm(block, axis=1).max()))
-            largest = lengths * longest
-            if self._similarity not in _PRODUCTS:
-                largest = np.sqrt(width) * (lengths + longest)
-            # A sum of `width` terms in single precision is off by at most width * 2^-24 of the sum of their sizes,
-            # in whatever order it is made. Two scores are compared, and a half more is for the rounding of the bound.
-            slack = 2.5 * width * 2.0**-24 * largest
-            floors = np.array([one.floor for one in best], np.float32)
-            numbers, rows, scores = find_rows(
-                self._backend, self._similarity, self._device, queries, block, floors, depth
-            )
-            rows = rows + shard.first
-            ends = np.searchsorted(numbers, np.arange(len(best) + 1))
-            for one, margin, (start, end) in zip(best, slack, pairwise(ends), strict=True):
-                one.offer(rows[start:end], scores[start:end], margin)
-        return best
-
     def _rescore(self, queries: np.ndarray, shard: Shard, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """The final scores of pairs of a query and a row, computed anew, whoever found them; summed in double."""
         block = self._index.read(shard, "vectors")
@@ -186,14 +181,15 @@ def find_rows(
     block: np.ndarray,
     floors: np.ndarray,
     depth: int,
-) -> Found:
-    """The rows of a block whose score reaches the floor of a query, in the order of the queries."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Query number, row and score of all in a block that reach the floor of a query, in the order of the queries."""
     if backend == "faiss":  # inner products on the CPU: the `depth` best, and more where more may be above a floor
-        k = min(depth + 1, len(block))
-        best, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
-        while k < len(block) and (best[:, -1] >= floors).any():
-            k = min(2 * k, len(block))
-            best, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
+        k = depth + 1
+        while True:
+            best, rows = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+            if k >= len(block) or not (best[:, -1] >= floors).any():
+                break
+            k *= 2
         numbers, places = np.nonzero(best >= floors[:, None])
         return numbers, rows[numbers, places], best[numbers, places]
 

@@ -45,8 +45,6 @@ class Fusion:
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The fused ranking of every query that at least one run answers; of a single one its own."""
-        import ranx
-
         scores = {}
         for query in queries:
             rankings = [run.ranking(query.id) for run in self._runs if run.rows(query.id)]

@@ -10,7 +10,6 @@ import math
 import os
 import re
 import shutil
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -271,8 +270,7 @@ def anserini_jar() -> Path:
 
 def _folder_of(package: str) -> Path:
     """The folder of an installed package, found without importing it. Raises MissingExtra."""
-    loaded = sys.modules.get(package)
-    spec = getattr(loaded, "__spec__", None) if loaded else importlib.util.find_spec(package)
+    spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtra(f"retriever 'pyserini' needs the package {package.replace('jnius', 'pyjnius')}: {_PIP}")
     return Path(next(iter(spec.submodule_search_locations)))

@@ -150,15 +150,10 @@ class SparseEncoder:
             refuse_not_finite(weights, [ids[i] for i in some], what)
             rows = csr_matrix(weights)
             if terms:
-                _keep_heaviest(rows, terms)
+                for start, end in pairwise(rows.indptr):
+                    row = rows.data[start:end]  # a view: writing to it changes the matrix
+                    row[np.argsort(-row, kind="stable")[terms:]] = 0
+                rows.eliminate_zeros()
             parts.append(rows)
             places.append(some)
         return vstack(parts, format="csr")[np.argsort(np.concatenate(places))]
-
-
-def _keep_heaviest(rows: csr_matrix, terms: int) -> None:
-    """Remove all but the `terms` largest entries of each row."""
-    for start, end in pairwise(rows.indptr):
-        weights = rows.data[start:end]
-        weights[np.argsort(-weights, kind="stable")[terms:]] = 0  # a view: this changes the matrix
-    rows.eliminate_zeros()

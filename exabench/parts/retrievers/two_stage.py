@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Run
-from exabench.measure.runs import run_of, top
+from exabench.measure.runs import top
+from exabench.parts.reranking import rerank
 from exabench.parts.retrievers import Retriever
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class TwoStage:
             passages = list(passages)  # each search reads them again
         self._passages = passages
         self._first_stage = first_stage
-        self._reranker: Any = reranker
+        self._reranker = reranker
         self._depth = first_depth
         self.parameters = {
             "first_depth": first_depth,
@@ -53,23 +54,13 @@ class TwoStage:
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The reranked passages of every query that the first stage answers, cut at `depth`."""
         found = top(self._first_stage.search(queries, self._depth), self._depth)
-        rankings = {query_id: found.ranking(query_id) for query_id in found}
-        wanted = {id for ids in rankings.values() for id in ids}
-        if self._reranker.reads == "ids":  # saves a pass over the collection
-            passages = {id: Passage(id, "") for id in wanted}
-        else:
+        passages: dict[str, Passage] = {}
+        if self._reranker.reads != "ids":  # else a pass over the collection is saved
+            wanted = {id for query_id in found for id in found.ranking(query_id)}
             passages = {passage.id: passage for passage in self._passages if passage.id in wanted}
-        strange = wanted - passages.keys()
-        if strange:
-            raise BadInput("the first stage found a passage that is not in the collection", id=min(strange))
-
+            strange = wanted - passages.keys()
+            if strange:
+                raise BadInput("the first stage found a passage that is not in the collection", id=min(strange))
         by_id = {query.id: query for query in queries}
-        jobs = [(by_id[query_id], [passages[id] for id in ids]) for query_id, ids in rankings.items()]
-        if hasattr(self._reranker, "score_many"):
-            values = [scores for scores, _ in self._reranker.score_many(jobs)]
-        else:
-            values = [self._reranker.score(query, some) for query, some in jobs]
-        scores = {}
-        for (query, some), row in zip(jobs, values, strict=True):
-            scores[query.id] = {passage.id: score for passage, score in zip(some, row, strict=True)}
-        return top(run_of("two-stage", scores), depth)
+        reranked, _ = rerank(self._reranker, found, by_id, passages, "two-stage")
+        return top(reranked, depth)

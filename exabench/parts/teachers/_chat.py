@@ -92,7 +92,7 @@ def tokenise_fitting(
 def model_config(folder: Path) -> dict[str, Any]:
     """The config.json of a model; of its language model, where it is one of several parts."""
     config = read_json(folder / "config.json")
-    return dict(config.get("text_config") or config)
+    return config.get("text_config") or config
 
 
 def first_line(error: BaseException) -> str:

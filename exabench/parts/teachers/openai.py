@@ -69,29 +69,28 @@ class OpenAI:
         """
         client = Client(self._url, "/chat/completions", self._key(), self._limits)
         refused = {}
-        failed: ExabenchError | None = None
+        failures: list[ExabenchError] = []
         answered = 0
         for prompt, outcome in client.ask(map(self._request, prompts), _read):
-            problem: ExabenchError | None = None
             if isinstance(outcome, tuple):
                 answered += 1
                 yield Reply(prompt.id, *outcome)
             elif isinstance(outcome, StatusError) and outcome.status in _PROMPT_IS_BAD:
                 refused[prompt.id] = f"{self._url} said {client.said(outcome)}"
                 if len(refused) >= HOPELESS and not answered:
-                    problem = PromptsRefused(refused)
+                    failures.append(PromptsRefused(refused))
             elif isinstance(outcome, OutsideFailed):
-                problem = outcome
+                failures.append(outcome)
             elif outcome.code == "insufficient_quota":
-                problem = OutsideFailed(f"{self._url} has no quota left for this key: {client.said(outcome)}")
+                why = f"{self._url} has no quota left for this key: {client.said(outcome)}"
+                failures.append(OutsideFailed(why))
             else:
                 why = f"{self._url} refuses: {client.said(outcome)}"
-                problem = BadInput(f"{why}; check base_url, model and key")
-            if problem is not None:
-                failed = failed or problem  # the first one is told; later ones follow from it
+                failures.append(BadInput(f"{why}; check base_url, model and key"))
+            if failures:
                 client.stop()
-        if failed is not None:
-            raise failed
+        if failures:
+            raise failures[0]  # later ones follow from it
         if refused:
             raise PromptsRefused(refused)
 

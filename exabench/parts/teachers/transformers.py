@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -95,37 +96,26 @@ class Transformers:
             yield batch
 
     def _answer(self, batch: Sequence[Asked]) -> Iterator[Reply]:
-        try:
-            written = self._generate(batch)
-        except torch.OutOfMemoryError:
-            if len(batch) == 1:
-                raise BadInput("does not fit the device's memory with the model", id=batch[0][0].id) from None
-            torch.cuda.empty_cache()  # or the halves meet the fragments of the whole
-            yield from self._answer(batch[: len(batch) // 2])
-            yield from self._answer(batch[len(batch) // 2 :])
-            return
-        for (prompt, ids), tokens in zip(batch, written, strict=True):
-            ends = [place for place, token in enumerate(tokens) if token in self._stops]
-            tokens = tokens[: ends[0] + 1] if ends else tokens
-            text = self._tokenizer.decode(tokens, skip_special_tokens=True)
-            yield Reply(prompt.id, text, "stop" if ends else "length", len(ids), len(tokens))
-
-    def _generate(self, batch: Sequence[Asked]) -> list[list[int]]:
-        """The new tokens of each row, whatever follows the end included."""
+        """Replies to prompts of one temperature and bound; a batch that does not fit the memory is cut in two."""
         first, _ = batch[0]
         width = max(len(ids) for _, ids in batch)
         # [prompts, tokens]; a decoder goes on from the end of its prompt, so it is padded on the left
         input_ids = torch.full((len(batch), width), self._padding)
         attention_mask = torch.zeros((len(batch), width), dtype=torch.long)
-        for row, (_, ids) in enumerate(batch):
+        for number, (_, ids) in enumerate(batch):
             start = 0 if self._seq2seq else width - len(ids)
-            input_ids[row, start : start + len(ids)] = torch.tensor(ids)
-            attention_mask[row, start : start + len(ids)] = 1
+            input_ids[number, start : start + len(ids)] = torch.tensor(ids)
+            attention_mask[number, start : start + len(ids)] = 1
         is_sampled = first.temperature > 0
         sampling = {}
         if is_sampled:
             sampling = {"temperature": first.temperature, "top_k": self._top_k, "top_p": 1.0}
-        with torch.inference_mode(), torch.random.fork_rng(enabled=is_sampled):
+        rows = None
+        with (
+            contextlib.suppress(torch.OutOfMemoryError),
+            torch.inference_mode(),
+            torch.random.fork_rng(enabled=is_sampled),
+        ):
             if is_sampled:
                 torch.manual_seed(sum(seed_of(prompt, self._seed) for prompt, _ in batch))
             rows = self._model.generate(
@@ -135,5 +125,18 @@ class Transformers:
                 do_sample=is_sampled,
                 **sampling,
             )
+        if rows is None:  # the error is gone by now, or it would keep what generate had on the device
+            if len(batch) == 1:
+                raise BadInput("does not fit the device's memory with the model", id=first.id)
+            torch.cuda.empty_cache()  # or the halves meet the fragments of the whole
+            yield from self._answer(batch[: len(batch) // 2])
+            yield from self._answer(batch[len(batch) // 2 :])
+            return
+
         start = 1 if self._seq2seq else width  # behind the decoder's start token, or the prompts
-        return [row[start:] for row in rows.tolist()]
+        for (prompt, ids), row in zip(batch, rows.tolist(), strict=True):
+            tokens = row[start:]
+            ends = [place for place, token in enumerate(tokens) if token in self._stops]
+            tokens = tokens[: ends[0] + 1] if ends else tokens
+            text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+            yield Reply(prompt.id, text, "stop" if ends else "length", len(ids), len(tokens))

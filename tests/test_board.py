@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from exabench.bench.ledger import Ledger, read_result, result_json
 from exabench.board.pages import render
 from exabench.board.ranking import Board, CostSummary
 from exabench.core.errors import BadInput
-from exabench.core.files import json_text
+from exabench.core.files import digest_of, json_text
 from exabench.core.nouns import Cost, Submission, Timing, Usage
 from exabench.models.costs import cost_of
 from exabench.tasks.catalogue import task
@@ -184,6 +185,17 @@ def test_an_empty_board_is_a_board(tmp_path):
         "1970-01-01",
         None,
     )
+
+
+@pytest.mark.parametrize("part", ["ceiling", "first_stage", "metrics", "intervals", "per_query"])
+def test_a_result_without_a_value_of_its_headline_metric_stops_the_board_in_one_line(board, part):
+    file = board / "results" / "acme--good" / "mini.bm25-20.json"
+    values = json.loads(file.read_text())
+    del values["digest"]
+    values.get(part, values["measurement"].get(part)).pop("nDCG@10")
+    file.write_text(json_text(values | {"digest": digest_of(values)}))
+    with pytest.raises(BadInput, match=r"mini\.bm25-20\.json: lacks a value of nDCG@10"):
+        Board.read(board)
 
 
 def test_an_edited_result_stops_the_board(board):

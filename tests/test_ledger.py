@@ -119,12 +119,9 @@ def test_a_model_and_its_cost_read_back_as_they_were_written(board, timed):
         lambda v: v["cost"]["timing"].update(hardware={}),
         lambda v: v["cost"]["timing"].pop("p95"),
         lambda v: v["cost"].update(timing=[1]),
-        lambda v: v["ceiling"].pop("nDCG@10"),
-        lambda v: v["first_stage"].pop("nDCG@10"),
-        lambda v: v["measurement"]["per_query"].pop("nDCG@10"),
     ],
 )
-def test_a_forged_headline_model_or_cost_of_another_shape_is_bad_input(board, change):
+def test_a_forged_model_or_cost_of_another_shape_is_bad_input(board, change):
     file = Ledger(board).add_result(costly(read_result(board / RESULT)))
     forged(file, change)
     with pytest.raises(BadInput, match=r"mini\.bm25-20\.json: does not hold"):

@@ -24,7 +24,7 @@ from exabench.bench.submissions import (
 from exabench.core.errors import BadInput, ExabenchError, MissingExtra, UnknownName, printable
 from exabench.core.files import digest_of, packed, replacing_folder, write
 from exabench.core.nouns import Progress, Run, Submission, silent
-from exabench.core.options import NOT_OPTIONS
+from exabench.core.options import NOT_OPTIONS, accepts
 from exabench.hub.client import Repository, is_repo, snapshot, until_seen
 from exabench.hub.pull_requests import Listed, files as files_of, is_file, open_requests
 from exabench.measure.runs import completed, read_run, run_digest, run_text
@@ -281,7 +281,7 @@ def with_api_runs(
 def _api_options(submission: Submission) -> dict[str, Any]:
     """The options of the part that calls a submission's endpoint: itself, or by a teacher that speaks chat."""
     options: dict[str, Any] = {**submission.options, "model": submission.model}
-    if getattr(RERANKERS[submission.reranker], "asks", "") != "teacher":
+    if "teacher" not in accepts(RERANKERS[submission.reranker]):
         return {**options, "endpoint": submission.endpoint}
     own = options.get("teacher", {})
     if not isinstance(own, Mapping):

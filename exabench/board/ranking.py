@@ -425,6 +425,9 @@ def _read_result(file: Path) -> ResultSummary:
     measured = result.measurement
     candidates = result.candidates
     headline = measured.headline
+    for part in (measured.metrics, measured.intervals, measured.per_query, result.first_stage, result.ceiling):
+        if headline not in part:
+            raise BadInput(f"lacks a value of {headline}; run `exabench bench verify`", file=file)
     values = measured.per_query[headline]
     return ResultSummary(
         submission=result.submission,

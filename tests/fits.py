@@ -168,7 +168,7 @@ def encoded(learner: Any, groups: Sequence[Any], *, written: bool = False) -> li
     """Groups as the model reads them."""
     rows = ((group, learner.items(group.query, group.passages)) for group in groups)
     return [
-        EncodedGroup(group.id, items, group.labels, learner.written(group.targets) if written else ())
+        EncodedGroup(group.id, items, group.labels, learner.target_ids(group.targets) if written else ())
         for group, items in rows
     ]
 

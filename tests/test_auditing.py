@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from exabench.core.errors import BadInput
-from exabench.core.rows import FAMILIES, Release, Row, Table, checked_row
+from exabench.core.rows import FAMILIES, Release, Row, Table, check_row
 from exabench.data.auditing import audit, cohens_kappa
 from exabench.data.releases import save, write_table
 from exabench.measure.metric_values import mean, measure
@@ -28,7 +28,7 @@ MINI = "folder mini in BEIR layout"
 def row(family: str, **given: Any) -> Row:
     """A row of a family: what is given, and nothing in every other field."""
     fields = {name: EMPTY.get(kind, []) for name, kind in FAMILIES[family].items()}
-    return checked_row(family, {**fields, **given})
+    return check_row(family, {**fields, **given})
 
 
 def release(

@@ -19,7 +19,7 @@ from exabench.core import files
 from exabench.core.errors import BadInput, CannotWrite
 from exabench.core.recipe import Recipe
 from exabench.core.rows import Release
-from exabench.data.building import Sources, build, data_recipe, planned
+from exabench.data.building import Sources, build, data_recipe, plan_build
 from exabench.data.releases import read, rows, verify
 
 RECIPES = ("mini-explanations", "mini-listwise", "mini-contrastive", "mini-scored")
@@ -91,7 +91,7 @@ def test_a_build_from_stored_replies_asks_nobody_and_gives_the_same_bytes(
 
     made(tmp_path, name="one")
     Replies(tmp_path / "two.sqlite").take_in(tmp_path / "one" / "release" / "replies" / "explanations.parquet")
-    assert planned(
+    assert plan_build(
         data_recipe("mini-explanations"), tmp_path / "two", sources=Sources(None, tmp_path / "two.sqlite")
     ) == {
         "items": 120,

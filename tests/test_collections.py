@@ -20,7 +20,7 @@ from exabench.core.files import PACKAGE, read_json
 from exabench.core.nouns import Passage, Query, Task
 from exabench.measure.qrels import qrels_digest, qrels_text
 from exabench.tasks.catalogue import task
-from exabench.tasks.collections import checked_qrels, open_collection
+from exabench.tasks.collections import open_collection, read_checked_qrels
 from exabench.tasks.collections.beir_folder import BeirFolder
 
 MINI = PACKAGE / "mini"
@@ -132,7 +132,7 @@ def changed(folder: Path, old: str, new: str) -> None:
 
 def test_the_judgements_of_the_table_are_accepted(copied):
     entry, folder = copied
-    assert qrels_digest(checked_qrels(entry, open_collection(entry, folder))) == entry.qrels_digest
+    assert qrels_digest(read_checked_qrels(entry, open_collection(entry, folder))) == entry.qrels_digest
 
 
 @pytest.mark.parametrize(
@@ -147,25 +147,25 @@ def test_other_judgements_than_the_tables_are_refused(copied, old, new, message)
     entry, folder = copied
     changed(folder, old, new)
     with pytest.raises(BadInput, match=message):
-        checked_qrels(entry, open_collection(entry, folder))
+        read_checked_qrels(entry, open_collection(entry, folder))
 
 
 def test_another_honest_count_is_accepted_where_the_table_knows_it(copied):
     entry, folder = copied
     entry = dataclasses.replace(entry, judgements=999, also_judgements={"351": "without one"}, qrels_digest=None)
-    assert checked_qrels(entry, open_collection(entry, folder))
+    assert read_checked_qrels(entry, open_collection(entry, folder))
 
 
 def test_where_the_table_has_no_digest_the_first_one_seen_is_kept(copied):
     entry, folder = copied
     entry, lock = dataclasses.replace(entry, qrels_digest=None), folder / "lock.json"
-    checked_qrels(entry, open_collection(entry, folder), lock)
+    read_checked_qrels(entry, open_collection(entry, folder), lock)
     assert read_json(lock) == {"qrels": {"copy/351": task("mini").qrels_digest}}
     before = lock.read_bytes()
-    checked_qrels(entry, open_collection(entry, folder), lock)
+    read_checked_qrels(entry, open_collection(entry, folder), lock)
     changed(folder, "q03\tbats-09\t3", "q03\tbats-09\t2")
     with pytest.raises(BadInput, match="judgements of digest"):
-        checked_qrels(entry, open_collection(entry, folder), lock)
+        read_checked_qrels(entry, open_collection(entry, folder), lock)
     assert lock.read_bytes() == before
 
 

@@ -14,14 +14,14 @@ from exabench.core.errors import BadInput
 from exabench.core.files import PACKAGE, json_text
 from exabench.core.nouns import Passage, Prompt, Query, Reply, Task
 from exabench.core.recipe import read_recipe
-from exabench.core.rows import Rejected, checked_row
+from exabench.core.rows import Rejected, check_row
 from exabench.data.builders import BUILDERS
 from exabench.data.builders.contrastive import Contrastive, label
 from exabench.data.queries.llm_queries import LlmQueries
 from exabench.parts.prompting import prompt_file
 from exabench.parts.retrievers.bm25 import Bm25
 from exabench.tasks.catalogue import task
-from exabench.tasks.collections import checked_qrels, open_collection
+from exabench.tasks.collections import open_collection, read_checked_qrels
 from exabench.tasks.collections.medquad import Medquad
 
 PASSAGES = [Passage(f"p{n}", f"Passage number {n} about one of many things.", f"Title {n}") for n in range(10)]
@@ -65,7 +65,7 @@ def says(item, answers, otherwise="Not relevant"):
 def full(row):
     """The row as building completes it, checked against the contract."""
     provenance = {"teacher": "toy", "teacher_revision": "", "prompt": "judge", "replies": []}
-    return checked_row("contrastive", row | provenance)
+    return check_row("contrastive", row | provenance)
 
 
 # -- the plan ----------------------------------------------------------------------------------------------------
@@ -401,8 +401,8 @@ def test_medquad_holds_what_the_table_says(real_data):
     found = open_collection(entry, real_data)
     ids = [passage.id for passage in found.passages()]
     assert len(ids) == len(set(ids)) == entry.documents == 16407
-    assert sum(map(len, checked_qrels(entry, found).values())) == entry.judgements
-    held_out = checked_qrels(task("medquad-held-out"), found)
+    assert sum(map(len, read_checked_qrels(entry, found).values())) == entry.judgements
+    held_out = read_checked_qrels(task("medquad-held-out"), found)
     assert (len(held_out), sum(map(len, held_out.values()))) == (1651, 2017)
 
 

@@ -16,7 +16,7 @@ from exabench.core.errors import BadInput
 from exabench.core.files import PACKAGE
 from exabench.core.nouns import Passage, Prompt, Query, Reply, Task
 from exabench.core.recipe import recipes
-from exabench.core.rows import Item, Pair, Rejected, checked_row
+from exabench.core.rows import Item, Pair, Rejected, check_row
 from exabench.data.builders import BUILDERS
 from exabench.data.builders._exaranker_format import input_text, target_text
 from exabench.data.builders.exaranker import Exaranker, explanation_of, fault
@@ -142,7 +142,7 @@ def test_input_and_target_are_the_published_strings():
 
 def test_a_row_has_the_fields_of_its_family():
     builder, made = item(line_breaks=" ")
-    row = checked_row("explanations", builder.row(made, [reply(" It says\nwhy. ")]) | GIVEN_BY_BUILDING)
+    row = check_row("explanations", builder.row(made, [reply(" It says\nwhy. ")]) | GIVEN_BY_BUILDING)
     assert row["input"] == (
         'Is the question: "why is the sky blue" answered by the document: "The sky Air scatters blue light."? '
         "Give an explanation."
@@ -224,7 +224,7 @@ def test_what_may_be_an_explanation_is_kept_as_it_is(text, relevant):
 def test_any_reply_gives_a_row_or_a_reason(text, relevant, stopped):
     builder, made = item(PAIR if relevant else OTHER)
     try:
-        row = checked_row(
+        row = check_row(
             "explanations", builder.row(made, [reply(text, "stop" if stopped else "length")]) | GIVEN_BY_BUILDING
         )
     except Rejected as rejected:
@@ -267,7 +267,7 @@ def tsv(folder: Path, *rows: str) -> Path:
 
 def test_the_authors_files_are_read_with_query_and_passage_and_doubles_are_kept(tmp_path):
     rows = list(rows_from_tsv(tsv(tmp_path, *LINES), teacher="text-davinci-002"))
-    assert [checked_row("explanations", row) for row in rows] == rows
+    assert [check_row("explanations", row) for row in rows] == rows
     assert [(r["query"], r["passage"], r["relevant"], r["explanation"]) for r in rows] == [
         ('a "b" c', "d, e", False, "No."),
         *[("a", "d", True, "Yes.")] * 2,

@@ -138,12 +138,12 @@ def test_a_file_that_is_not_whole_is_refused(tmp_path: Path, size: int) -> None:
 
 def test_the_embedded_collection_shows_all_of_its_candidates(board: Path) -> None:
     from exabench.tasks.catalogue import task
-    from exabench.tasks.collections import checked_qrels, open_collection
+    from exabench.tasks.collections import open_collection, read_checked_qrels
 
     ledger = Ledger(board)
     [listed] = ledger.candidates("mini")
     run, collection = ledger.candidates_run(listed), open_collection(task("mini"))
-    found = build_excerpts(listed, run, collection, checked_qrels(task("mini"), collection))
+    found = build_excerpts(listed, run, collection, read_checked_qrels(task("mini"), collection))
     assert [query["id"] for query in found["queries"]] == list(run.query_ids)
     assert set(found["passages"]) == set(run.passage_ids.to_pylist())
     assert all(query["text"] for query in found["queries"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from toys import SUBMISSION
 
-from exabench.bench.contamination import exposed
+from exabench.bench.contamination import exposure_of
 from exabench.bench.submissions import Training
 from exabench.core.nouns import Submission
 from exabench.tasks.catalogue import task, tasks
@@ -31,8 +31,8 @@ MEETS = [
 
 @pytest.mark.parametrize(("name", "of"), MEETS, ids=str)
 def test_a_declared_name_meets_its_task(name, of):
-    assert exposed(declared("something else", name), of) == "yes"
-    assert exposed(declared(synthetic=(name,)), task(of)) == "yes"
+    assert exposure_of(declared("something else", name), of) == "yes"
+    assert exposure_of(declared(synthetic=(name,)), task(of)) == "yes"
 
 
 APART = [
@@ -45,15 +45,15 @@ APART = [
 
 @pytest.mark.parametrize(("name", "of"), APART, ids=str)
 def test_a_name_that_only_looks_alike_meets_nothing(name, of):
-    assert exposed(declared(name), of) == "no"
+    assert exposure_of(declared(name), of) == "no"
 
 
 def test_none_is_no_and_what_is_not_said_is_unknown():
-    assert exposed(declared(), "mini") == "no"
-    assert exposed(Submission(**SUBMISSION | {"training_data": "unknown"}), "mini") == "unknown"
-    assert exposed(declared("msmarco", synthetic="unknown"), "mini") == "unknown"
-    assert exposed(declared("mini", synthetic="unknown"), "mini") == "yes"
-    assert exposed(declared("Unknown"), "mini") == "unknown"
+    assert exposure_of(declared(), "mini") == "no"
+    assert exposure_of(Submission(**SUBMISSION | {"training_data": "unknown"}), "mini") == "unknown"
+    assert exposure_of(declared("msmarco", synthetic="unknown"), "mini") == "unknown"
+    assert exposure_of(declared("mini", synthetic="unknown"), "mini") == "yes"
+    assert exposure_of(declared("Unknown"), "mini") == "unknown"
 
 
 def test_what_a_training_recorded_turns_no_into_yes_and_nothing_into_no():
@@ -61,13 +61,13 @@ def test_what_a_training_recorded_turns_no_into_yes_and_nothing_into_no():
         leaks = {"rows": 1, "rate": 0.1, "benchmarks": {name: {"rows": 1} for name in benchmarks}}
         return Training({"data": [{"leaks": {}}, {"leaks": leaks}]}, {})
 
-    assert exposed(declared(), "scifact", report("scifact")) == "yes"
-    assert exposed(declared(), "scifact", report("scidocs")) == "no"
-    assert exposed(declared("scifact"), "scifact", report()) == "yes"
-    assert exposed(Submission(**SUBMISSION | {"training_data": "unknown"}), "scifact", report()) == "unknown"
+    assert exposure_of(declared(), "scifact", report("scifact")) == "yes"
+    assert exposure_of(declared(), "scifact", report("scidocs")) == "no"
+    assert exposure_of(declared("scifact"), "scifact", report()) == "yes"
+    assert exposure_of(Submission(**SUBMISSION | {"training_data": "unknown"}), "scifact", report()) == "unknown"
 
 
 def test_every_task_is_met_by_its_own_names():
     for name, one in tasks().items():
         for called in filter(None, (name, one.ir_datasets, (one.hub or {}).get("repo"), f"BEIR/{name.upper()}")):
-            assert exposed(declared(called), name) == "yes", (called, name)
+            assert exposure_of(declared(called), name) == "yes", (called, name)

@@ -21,9 +21,9 @@ from exabench.core.errors import BadInput, CannotWrite
 from exabench.core.files import (
     digest_of,
     from_json,
+    gzip_bytes,
     json_text,
     only_writer,
-    packed,
     read_bytes,
     read_json,
     read_text,
@@ -212,7 +212,7 @@ def test_gzip_is_known_by_its_content_not_by_its_name(tmp_path):
 
 def test_every_damaged_gzip_file_is_refused_or_reads_the_same(tmp_path):
     data = b"".join(b"line %d\n" % i for i in range(200))
-    whole, file = packed(data), tmp_path / "a.gz"
+    whole, file = gzip_bytes(data), tmp_path / "a.gz"
     damaged = [whole[:cut] for cut in range(2, len(whole), 7)]
     damaged += [whole[:i] + bytes([whole[i] ^ 0x55]) + whole[i + 1 :] for i in range(2, len(whole), 5)]
     refused = 0
@@ -227,8 +227,8 @@ def test_every_damaged_gzip_file_is_refused_or_reads_the_same(tmp_path):
 
 
 def test_packing_gives_the_same_bytes_at_any_time():
-    assert packed(b"data") == packed(b"data")
-    assert packed(b"data")[4:8] == b"\0\0\0\0"
+    assert gzip_bytes(b"data") == gzip_bytes(b"data")
+    assert gzip_bytes(b"data")[4:8] == b"\0\0\0\0"
 
 
 @pytest.mark.parametrize("name", ["nothing", ".", "a\0b"])

@@ -108,17 +108,17 @@ def test_an_answer_that_sends_uploads_elsewhere_does_not_send_the_token_there(do
 
 def test_a_snapshot_is_pinned_to_a_commit_and_can_be_of_some_files(double, tmp_path):
     first = double.commit(REPO, {"a.txt": b"a", "b[1].txt": b"b", TABLE: b"PAR1"})
-    commit = hub.pinned(REPO, None, tmp_path / "lock.json")
+    commit = hub.pin_commit(REPO, None, tmp_path / "lock.json")
     folder = hub.snapshot(REPO, commit, kind="dataset")
     assert commit == first and (folder / TABLE).read_bytes() == b"PAR1"
     double.commit(REPO, {"a.txt": b"new"})
-    assert hub.pinned(REPO, None, tmp_path / "lock.json") == first
+    assert hub.pin_commit(REPO, None, tmp_path / "lock.json") == first
     some = hub.snapshot(REPO, first, ["b[1].txt"], tmp_path / "some", kind="dataset")
     assert [file.name for file in some.iterdir() if file.is_file()] == ["b[1].txt"]
     with pytest.raises(OutsideFailed, match="no/where"):
         hub.snapshot("no/where", first, kind="dataset")
     with pytest.raises(OutsideFailed, match="no/where"):
-        hub.pinned("no/where", None, None)
+        hub.pin_commit("no/where", None, None)
 
 
 @pytest.mark.parametrize("kind", ["429", "429 with headers", "503", "no answer", "cut", "truncated", "slow"])
@@ -164,19 +164,19 @@ def test_a_model_is_listed_with_its_sizes_and_a_part_of_a_file_is_all_that_is_re
     commit = double.commit(
         "models/owner/model", {"config.json": b"{}", "1_Pooling/a.json": b"[]", "m.safetensors": data}
     )
-    assert hub.model_files("owner/model", commit) == {
+    assert hub.file_sizes("owner/model", commit) == {
         "config.json": 2,
         "1_Pooling/a.json": 2,
         "m.safetensors": len(data),
     }
-    assert hub.file_part("owner/model", "m.safetensors", commit, 8, 600) == data[8:600]
-    assert hub.file_part("owner/model", "config.json", commit, 0, 99) == b"{}"
+    assert hub.read_part("owner/model", "m.safetensors", commit, 8, 600) == data[8:600]
+    assert hub.read_part("owner/model", "config.json", commit, 0, 99) == b"{}"
     read = [headers for request, headers in zip(double.requests, double.headers, strict=True) if "/lfs/" in request]
     assert [headers["range"] for headers in read] == ["bytes=8-599"]
     assert not any("authorization" in headers for headers in read), "the token stays at the Hub"
     for path in ("none.json", "m.safetensors"):
         with pytest.raises(BadInput, match="refused"):
-            hub.file_part("owner/model" if path == "none.json" else "owner/none", path, commit, 0, 1)
+            hub.read_part("owner/model" if path == "none.json" else "owner/none", path, commit, 0, 1)
 
 
 # -- the double itself, asked by the client that it stands in for ------------------------------------------------------

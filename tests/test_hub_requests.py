@@ -11,7 +11,7 @@ from hub_double import PAGE, HubDouble
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.hub import pull_requests as discussions
 from exabench.hub.client import Repository
-from exabench.hub.pull_requests import Listed, files, history, is_file, open_requests, talk
+from exabench.hub.pull_requests import Listed, has_bytes, history, list_files, open_requests, read_comments
 
 REPO = "acme/board"
 
@@ -44,10 +44,10 @@ def test_requests_are_listed_oldest_first_over_all_pages(hub):
 
 def test_files_are_known_by_their_bytes(hub):
     asked(hub, 1)
-    listed = files(REPO, "refs/pr/1")
+    listed = list_files(REPO, "refs/pr/1")
     assert set(listed) == {"board.toml", "runs/a.trec.gz", "f1"}
-    assert is_file(listed["board.toml"], b"x") and is_file(listed["runs/a.trec.gz"], b"run")
-    assert not is_file(listed["board.toml"], b"y") and not is_file(None, b"x")
+    assert has_bytes(listed["board.toml"], b"x") and has_bytes(listed["runs/a.trec.gz"], b"run")
+    assert not has_bytes(listed["board.toml"], b"y") and not has_bytes(None, b"x")
     assert listed["runs/a.trec.gz"] == Listed(hashlib.sha256(b"run").hexdigest(), 3)
     main = history(REPO, "main")
     assert history(REPO, "refs/pr/1")[1:] == main
@@ -55,14 +55,14 @@ def test_files_are_known_by_their_bytes(hub):
 
 def test_what_is_said_is_heard_and_a_request_is_closed_once(hub):
     asked(hub, 1)
-    assert talk(REPO, 1).comments == (("tester", "b"),) and talk(REPO, 1).open
+    assert read_comments(REPO, 1).comments == (("tester", "b"),) and read_comments(REPO, 1).open
     discussions.comment(REPO, 1, "scores")
-    assert talk(REPO, 1).comments[1:] == (("tester", "scores"),)
+    assert read_comments(REPO, 1).comments[1:] == (("tester", "scores"),)
     discussions.close(REPO, 1)
-    assert not talk(REPO, 1).open and open_requests(REPO) == []
+    assert not read_comments(REPO, 1).open and open_requests(REPO) == []
     with pytest.raises(OutsideFailed, match="close pull request 1"):
         discussions.close(REPO, 1)
-    assert discussions.me() == "tester"
+    assert discussions.user_name() == "tester"
 
 
 def test_a_merged_request_moves_the_head(hub):
@@ -70,17 +70,17 @@ def test_a_merged_request_moves_the_head(hub):
 
     asked(hub, 1)
     HfApi().merge_pull_request(REPO, 1, repo_type="dataset", comment="thanks")
-    assert "f1" in files(REPO, "main") and hub.said(REPO, 1) == ["b", "thanks"] and not talk(REPO, 1).open
+    assert "f1" in list_files(REPO, "main") and hub.said(REPO, 1) == ["b", "thanks"] and not read_comments(REPO, 1).open
 
 
 CALLS = {
     "open_requests": lambda: open_requests(REPO),
-    "talk": lambda: talk(REPO, 1),
+    "talk": lambda: read_comments(REPO, 1),
     "comment": lambda: discussions.comment(REPO, 1, "x"),
     "close": lambda: discussions.close(REPO, 1),
-    "files": lambda: files(REPO, "main"),
+    "files": lambda: list_files(REPO, "main"),
     "history": lambda: history(REPO, "main"),
-    "me": lambda: discussions.me(),
+    "me": lambda: discussions.user_name(),
 }
 
 
@@ -96,7 +96,7 @@ def test_an_error_is_one_line_without_the_token(hub, call):
 
 def test_what_is_not_there_is_bad_input(hub):
     for call in (
-        lambda: open_requests("acme/none"), lambda: talk(REPO, 9), lambda: files(REPO, "refs/pr/9"),
+        lambda: open_requests("acme/none"), lambda: read_comments(REPO, 9), lambda: list_files(REPO, "refs/pr/9"),
         lambda: history(REPO, "0" * 40),
     ):  # fmt: skip
         with pytest.raises(BadInput, match="refused"):

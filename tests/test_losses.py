@@ -14,7 +14,7 @@ from exabench.core.errors import BadInput
 from exabench.core.files import toml_text
 from exabench.core.recipe import Recipe
 from exabench.parts.losses import LOSSES
-from exabench.training import planned, train_recipe
+from exabench.training import plan_training, train_recipe
 
 GROUP_LOSSES = sorted(name for name in LOSSES if LOSSES[name].needs != "targets")
 RANKING = sorted(name for name in GROUP_LOSSES if LOSSES[name].needs != "binary")
@@ -431,7 +431,7 @@ def test_an_option_of_a_wrong_name_or_type_names_the_valid_ones_before_anything_
     values = {"reranker": "monot5", "model": "m", "data": [{"release": "r", "table": "t"}]}
     recipe = Recipe("toy", values, Path("t.toml"))
     with pytest.raises(BadInput, match=said) as error:
-        planned(train_recipe(recipe, [f"loss={toml_text({'part': name, **options})}"]))
+        plan_training(train_recipe(recipe, [f"loss={toml_text({'part': name, **options})}"]))
     assert "\n" not in str(error.value) and str(error.value).startswith("t.toml: ")
 
 

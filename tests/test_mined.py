@@ -15,7 +15,7 @@ from exabench.core.errors import BadInput
 from exabench.core.files import digest_of
 from exabench.core.nouns import Passage, Qrels, Query
 from exabench.core.recipe import read_recipe
-from exabench.core.rows import Item, Rejected, Row, checked_row
+from exabench.core.rows import Item, Rejected, Row, check_row
 from exabench.data.auditing import audit
 from exabench.data.builders import BUILDERS
 from exabench.data.builders.mined import Mined
@@ -46,7 +46,7 @@ def mined(collection: Judged, **options: Any) -> Mined:
 
 def groups(made: Mined) -> Iterator[Row]:
     for item in made.items():
-        yield checked_row("contrastive", {**PROVENANCE, **made.row(item, [])})
+        yield check_row("contrastive", {**PROVENANCE, **made.row(item, [])})
 
 
 def test_each_relevant_passage_is_the_positive_of_a_group_of_its_own():

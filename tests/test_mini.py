@@ -13,7 +13,7 @@ from exabench.bench.measurement import measurement
 from exabench.core.files import PACKAGE
 from exabench.measure.qrels import count, qrels_digest
 from exabench.tasks.catalogue import task
-from exabench.tasks.collections import checked_qrels, open_collection
+from exabench.tasks.collections import open_collection, read_checked_qrels
 
 MINI = task("mini")
 FOLDER = PACKAGE / "mini"
@@ -32,7 +32,7 @@ def test_it_has_240_passages_and_48_queries_half_of_them_for_training():
 
 
 def test_it_is_what_the_table_says():
-    qrels = checked_qrels(MINI, PLACE)
+    qrels = read_checked_qrels(MINI, PLACE)
     assert (len(qrels), count(qrels), qrels_digest(qrels)) == (MINI.queries, MINI.judgements, MINI.qrels_digest)
     assert len(list(PLACE.passages())) == MINI.documents
 

@@ -32,7 +32,7 @@ from exabench.measure.runs import read_run
 from exabench.models.screening import ERROR_CLASSES
 from exabench.parts.replies import call_key
 from exabench.tasks.catalogue import single_task
-from exabench.tasks.collections import checked_qrels, open_collection
+from exabench.tasks.collections import open_collection, read_checked_qrels
 
 ATTACK = "<script>window.__pwned=1</script>\"'{{ 7 * 7 }}\u202e"
 RESULT = "results/acme--good/mini.bm25-20.html"
@@ -65,7 +65,7 @@ def keep_shown(board: Path) -> None:
     for listed in ledger.candidates():
         task = single_task(listed.task)
         collection = open_collection(task)
-        values = build_excerpts(listed, ledger.candidates_run(listed), collection, checked_qrels(task, collection))
+        values = build_excerpts(listed, ledger.candidates_run(listed), collection, read_checked_qrels(task, collection))
         write_excerpts(values, ledger.shown_file(listed.task, listed.name))
 
 
@@ -104,7 +104,7 @@ def test_a_list_is_shown_in_its_order_with_its_grades_and_texts(board: Path) -> 
     keep_shown(board)
     ledger, files = Ledger(board), made(board)
     run = ledger.candidates_run(ledger.one_candidates("mini", "bm25-20"))
-    qrels = checked_qrels(single_task("mini"), open_collection(single_task("mini")))
+    qrels = read_checked_qrels(single_task("mini"), open_collection(single_task("mini")))
     parts = [files[f"data/rankings/mini.bm25-20/{k}.js"] for k in range(-(-len(run) // AT_ONCE))]
     rows = [row for part in parts for row in call(part, "passages")[2]["queries"]]
     assert [row[0] for row in rows] == list(run.query_ids)

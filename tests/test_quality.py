@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, strategies as st
 
 from exabench.core.nouns import Passage, Query
-from exabench.core.rows import FAMILIES, checked_row
+from exabench.core.rows import FAMILIES, check_row
 from exabench.data.quality import Duplicates, Leaks, Report, collection_of
 from exabench.data.quality._texts import grams, passages_of, words
 from exabench.data.quality.duplicates import Buckets
 from exabench.tasks.catalogue import task
-from exabench.tasks.collections import at_hand, benchmarks
+from exabench.tasks.collections import benchmarks, local_collections
 
 EMPTY = {"string": "", "bool": False, "int64": 0, "double": 0.0}
 VOCABULARY = [f"word{i}" for i in range(3000)]
@@ -24,7 +24,7 @@ VOCABULARY = [f"word{i}" for i in range(3000)]
 def row(family: str = "explanations", **given):
     """A row of a family: what is given, and nothing in every other field."""
     fields = {name: EMPTY.get(kind, []) for name, kind in FAMILIES[family].items()}
-    return checked_row(family, {**fields, **given})
+    return check_row(family, {**fields, **given})
 
 
 def text(rng: random.Random, n: int) -> str:
@@ -38,7 +38,7 @@ def shingles(passage: str) -> set[tuple[str, ...]]:
 
 def first_of(doubles: Duplicates, row: dict) -> str | None:
     """The id of the earlier row that this one doubles."""
-    double = doubles.seen(row)
+    double = doubles.find_earlier(row)
     return double.id if double else None
 
 
@@ -105,7 +105,7 @@ def test_the_first_of_equal_rows_stays_and_case_and_punctuation_do_not_count():
     assert first_of(doubles, row(id="b", query="what is x", passage="X is a  LETTER")) == "a"
     assert first_of(doubles, row(id="c", query="what is y", passage="X is a letter.")) is None
     assert first_of(doubles, row(id="d", query="What is X?", passage="X is a letter")) == "a"
-    assert doubles.seen(row(id="e", query="What is X?", passage="X is a letter")).kind == "exact"
+    assert doubles.find_earlier(row(id="e", query="What is X?", passage="X is a letter")).kind == "exact"
 
 
 def test_a_title_is_part_of_the_passage():
@@ -133,7 +133,7 @@ def test_a_word_more_in_a_long_passage_is_a_near_double_unless_only_exact_ones_a
         doubles = Duplicates(near)
         assert first_of(doubles, row(id="a", query="one query", passage=passage)) is None
         assert first_of(doubles, row(id="b", query="One query!", passage=f"{passage} more")) == found
-        double = doubles.seen(row(id="c", query="One query!", passage=f"{passage} others"))
+        double = doubles.find_earlier(row(id="c", query="One query!", passage=f"{passage} others"))
         assert (double and double.kind) == ("near" if near else None)
 
 
@@ -277,7 +277,7 @@ def test_what_leaks_does_not_depend_on_the_order_of_benchmarks(benchmarks):
 
 
 def test_mini_is_known_everywhere_and_knows_its_own():
-    assert list(at_hand(None)) == ["mini"]
+    assert list(local_collections(None)) == ["mini"]
     leaks = Leaks()
     for name, queries, passages in benchmarks(None):
         queries, passages = list(queries), list(passages)
@@ -288,10 +288,10 @@ def test_mini_is_known_everywhere_and_knows_its_own():
 
 @pytest.mark.real_data
 def test_scifact_train_shares_passages_with_its_test_set_and_no_query(real_data):
-    assert {"mini", "scifact", "nfcorpus", "trec-dl-2019", "trec-dl-2020"} <= set(at_hand(real_data))
+    assert {"mini", "scifact", "nfcorpus", "trec-dl-2019", "trec-dl-2020"} <= set(local_collections(real_data))
     leaks = Leaks()
     leaks.add(*next(known for known in benchmarks(real_data) if known[0].name == "scifact"))
-    place = at_hand(real_data)["scifact"]
+    place = local_collections(real_data)["scifact"]
     judged = {id for judgements in place.qrels("test").values() for id in judgements}
     texts = {passage.id: passage for passage in place.passages()}
     queries = {query.id: query.text for query in place.queries()}

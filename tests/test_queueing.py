@@ -18,7 +18,7 @@ from toys import contents, good_run, write_run, write_submission
 
 import exabench.bench.queue as queueing
 from exabench.bench.ledger import Ledger
-from exabench.bench.queue import Answer, Folders, Requests, public_line, refusal, work_off
+from exabench.bench.queue import Answer, FolderQueue, PullRequestQueue, public_line, refusal, work_off
 from exabench.bench.submitting import send
 from exabench.bench.verification import check, verify
 from exabench.cli.bench import bench
@@ -53,7 +53,7 @@ def waiting(board: Path, name: str, **changes: Any) -> Path:
 
 
 def take(board: Path, repo: str = "") -> dict[str, Answer]:
-    queue = Requests(board, repo, pause=0.0) if repo else Folders(board)
+    queue = PullRequestQueue(board, repo, pause=0.0) if repo else FolderQueue(board)
     return {answer.slug: answer for answer in work_off(queue)}
 
 
@@ -62,7 +62,7 @@ def take(board: Path, repo: str = "") -> dict[str, Answer]:
 
 def test_what_waits_is_listed_and_taken_with_all_its_results(board):
     waiting(board, "acme/better")
-    [one] = Folders(board).waiting()
+    [one] = FolderQueue(board).waiting()
     assert (one.number, one.slug, one.kind, one.owner) == (0, "acme--better", "run", "acme")
     before = contents(board)
     answer = take(board)["acme--better"]
@@ -73,7 +73,7 @@ def test_what_waits_is_listed_and_taken_with_all_its_results(board):
         "results/acme--better/mini.bm25-20.json",
     }  # fmt: skip
     assert Ledger(board).changes()[-1].submission == "acme--better"
-    assert not Folders(board).waiting() and not (board / "pending" / "acme--better").exists()
+    assert not FolderQueue(board).waiting() and not (board / "pending" / "acme--better").exists()
     assert check(board) == [] and all(cell.holds for cell in verify(board))
     assert not (board.parent / ".board.taken").exists()
 
@@ -129,9 +129,9 @@ def test_a_bad_one_is_refused_with_its_class_and_the_good_one_behind_it_is_score
     assert not any("acme--bad" in name and not name.startswith("pending/") for name in added)
     told = read_json(folder / "answer.json")
     assert (told["class"], told["message"]) == (reason, answers["acme--bad"].message)
-    assert not Folders(board).waiting()  # it is not taken again
+    assert not FolderQueue(board).waiting()  # it is not taken again
     (folder / "answer.json").unlink()
-    assert [one.slug for one in Folders(board).waiting()] == ["acme--bad"]
+    assert [one.slug for one in FolderQueue(board).waiting()] == ["acme--bad"]
 
 
 def killed_at(board: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def killed_at(board: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
         else:
             patch.setattr(queueing, "merge_results", killed_after(queueing.merge_results if step == "filed" else None))
         with pytest.raises(KeyboardInterrupt):
-            list(work_off(Folders(board)))
+            list(work_off(FolderQueue(board)))
 
 
 @pytest.mark.parametrize("step", ["evaluated", "filing", "filed"])
@@ -178,12 +178,12 @@ def test_what_fails_outside_goes_on_waiting_and_a_full_disk_ends_the_queue(board
     told: list[str] = []
     with monkeypatch.context() as patch:
         patch.setattr(queueing, "run_board", failing(OutsideFailed("no network")))
-        [answer] = work_off(Folders(board), note=told.append)
+        [answer] = work_off(FolderQueue(board), note=told.append)
     assert (answer.slug, answer.reason, answer.waits) == ("acme--better", "unreachable", True)
-    assert "put off: no network" in told[0] and Folders(board).waiting()
+    assert "put off: no network" in told[0] and FolderQueue(board).waiting()
     with monkeypatch.context() as patch, pytest.raises(CannotWrite):
         patch.setattr(queueing, "run_board", failing(CannotWrite("full")))
-        list(work_off(Folders(board)))
+        list(work_off(FolderQueue(board)))
     assert set(take(board)) == {"acme--better"}
 
 
@@ -242,7 +242,7 @@ def sent(board: Path, folder: Path, name: str = "acme/better") -> Any:
 
 def test_a_pull_request_is_taken_scored_answered_and_closed(hub, board, tmp_path):
     assert sent(board, tmp_path).changed
-    [one] = Requests(board, REPO).waiting()
+    [one] = PullRequestQueue(board, REPO).waiting()
     assert (one.number, one.slug, one.kind, one.owner, one.date) == (1, "acme--better", "run", "tester", "2024-01-01")
     answer = take(board, REPO)["acme--better"]
     assert answer.reason == "" and len(answer.scores) == 1
@@ -380,7 +380,7 @@ def test_a_hub_that_is_down_for_answers_is_answered_the_next_time_without_anothe
 
     monkeypatch.setattr(queueing, "run_board", failing(AssertionError()))
     [answer] = take(board, REPO).values()
-    assert answer.reason == "" and len(hub.said(REPO, 1)) == 1 and not Requests(board, REPO).waiting()
+    assert answer.reason == "" and len(hub.said(REPO, 1)) == 1 and not PullRequestQueue(board, REPO).waiting()
 
 
 def test_a_mark_that_somebody_else_wrote_is_no_answer(hub, board):
@@ -417,7 +417,7 @@ def test_without_a_sandbox_a_model_keeps_its_place_and_a_run_is_scored(board, tm
     assert str(done.exception).startswith(line) and "\n" not in str(done.exception)
     assert done.stdout == "acme--better: scored, 1 result\n" and "refused" not in done.stderr
     assert json.loads(again.stdout) == {"answers": [], "waiting": ["acme--bart", "acme--bert"]}
-    assert [one.slug for one in Folders(board).waiting()] == ["acme--bart", "acme--bert"]
+    assert [one.slug for one in FolderQueue(board).waiting()] == ["acme--bart", "acme--bert"]
     assert contents(board / "pending" / "acme--bert") == before
     assert "acme--bert" not in Ledger(board).submissions() and check(board) == []
 

@@ -241,7 +241,7 @@ def test_a_reply_that_fits_no_prompt_is_no_reply(store: Replies, change: Any, sa
         list(CachedTeacher(Toy(change), store).complete(prompts(10)))
     toy = Toy()
     assert answered(CachedTeacher(toy, store), prompts(10)) == {one.id: reply_to(one) for one in prompts(10)}
-    assert len(toy.asked) + len(store.known(call_key(WHO, one) for one in prompts(10))) >= 10
+    assert len(toy.asked) + len(store.look_up(call_key(WHO, one) for one in prompts(10))) >= 10
 
 
 def test_what_came_before_a_failure_is_kept_and_given_out(store: Replies) -> None:
@@ -368,9 +368,9 @@ def test_a_call_comes_back_from_store_and_parquet_as_it_was(
     asked = Prompt("a", turns, temperature=temperature)
     key = call_key(WHO, asked)
     reply = Reply(key, said, "length", *counts)
-    assert one.add(WHO, [Call(key, asked, reply, 0.1)]) == one.known([key]) == {key: reply}
+    assert one.add(WHO, [Call(key, asked, reply, 0.1)]) == one.look_up([key]) == {key: reply}
     assert one.export([key], folder / "x.parquet") == 1 == other.take_in(folder / "x.parquet")
-    assert other.known([key]) == {key: reply}
+    assert other.look_up([key]) == {key: reply}
     shutil.rmtree(folder)
 
 
@@ -403,7 +403,7 @@ def test_a_changed_cell_is_noticed_asked_again_and_repaired(store: Replies) -> N
     for column in columns.split():
         with sqlite3.connect(store.file) as base:
             base.execute(f"UPDATE replies SET {column} = '?' WHERE key = ?", (keys[3],))
-        assert len(store.known(keys)) == 19, column
+        assert len(store.look_up(keys)) == 19, column
         with pytest.raises(BadInput, match=f"damaged or not here; run the build again.*{keys[3]}"):
             store.export(keys, store.file.parent / "x.parquet")
         toy = Toy()
@@ -416,7 +416,7 @@ def sound_or_refused(file: Path, expected: Mapping[str, Reply]) -> str:
     """Whatever was done to the file: each reply is the right one or is not there, or one line says what is wrong."""
     try:
         store = Replies(file)
-        found = store.known(expected)
+        found = store.look_up(expected)
         store.close()
     except ExabenchError as error:
         assert "\n" not in str(error) and str(file) in str(error)
@@ -427,7 +427,7 @@ def sound_or_refused(file: Path, expected: Mapping[str, Reply]) -> str:
 
 def test_a_flipped_byte_anywhere_is_never_believed(tmp_path: Path) -> None:
     store, keys = filled(tmp_path / "r.sqlite", 6)
-    expected = store.known(keys)
+    expected = store.look_up(keys)
     store.close()
     data, outcomes, rng = (tmp_path / "r.sqlite").read_bytes(), Counter[str](), random.Random(0)
     begin = data.find(b"tpi")
@@ -445,7 +445,7 @@ def test_a_flipped_byte_anywhere_is_never_believed(tmp_path: Path) -> None:
 
 def test_a_torn_file_or_log_is_never_believed(tmp_path: Path) -> None:
     store, keys = filled(tmp_path / "r.sqlite", 6)
-    expected, outcomes = store.known(keys), Counter[str]()
+    expected, outcomes = store.look_up(keys), Counter[str]()
     base, log = store.file.read_bytes(), Path(f"{store.file}-wal").read_bytes()
     store.close()
     whole = store.file.read_bytes()
@@ -502,7 +502,7 @@ def test_many_processes_make_and_fill_one_store_at_once(tmp_path: Path) -> None:
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0] * 8
-    assert len(Replies(file)) == 200 and Replies(file).known([call_key(WHO, prompt("p0"))])
+    assert len(Replies(file)) == 200 and Replies(file).look_up([call_key(WHO, prompt("p0"))])
     assert len(pickle.loads(pickle.dumps(Replies(file)))) == 200
 
 
@@ -647,7 +647,7 @@ def test_g1_killed_at_random_points_it_asks_again_only_what_was_in_flight(tmp_pa
         ask(server.url, file, count, context.Value("i", 0))
         answers = server.told("answers")
     store = Replies(file)
-    found = store.known(call_key(one.identity, asked) for asked in prompts(count))
+    found = store.look_up(call_key(one.identity, asked) for asked in prompts(count))
     assert len(store) == len(found) == len(answers) == count and stored == sorted(stored) and stored[-2] > 0
     assert {reply.text for reply in found.values()} == {reply_to(asked).text for asked in prompts(count)}
     again = sum(answers.values()) - count

@@ -15,7 +15,7 @@ import exabench.measure.runs
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Run
 from exabench.measure.runs import (
-    completed,
+    complete_run,
     read_run,
     run_digest,
     run_in_order,
@@ -346,7 +346,7 @@ def test_a_bad_id_is_refused(bad):
 def test_an_empty_run_is_a_run():
     run = run_of("run", {})
     assert (len(run), run_text(run, "t"), run.ranking("q")) == (0, b"", [])
-    for cut in (top(run, 3), without_self_matches(run), select_queries(run, {"q"}), completed(run, run)[0]):
+    for cut in (top(run, 3), without_self_matches(run), select_queries(run, {"q"}), complete_run(run, run)[0]):
         assert len(cut) == 0
 
 
@@ -382,7 +382,7 @@ def test_selected_queries_keep_their_rankings():
 
 def test_left_out_candidates_follow_in_first_stage_order():
     candidates = run_in_order("first", {"q": ["a", "b", "c", "d", "e"], "r": ["a"]})
-    whole, added = completed(run_in_order("run", {"q": ["d", "b"]}), candidates)
+    whole, added = complete_run(run_in_order("run", {"q": ["d", "b"]}), candidates)
     assert (whole.ranking("q"), added) == (["d", "b", "a", "c", "e"], 3)
     assert list(whole) == ["q"]  # a query that is not answered stays missing
 
@@ -391,4 +391,4 @@ def test_left_out_candidates_follow_in_first_stage_order():
 def test_a_passage_outside_the_candidates_is_refused_by_name(query, passage):
     candidates = run_in_order("first", {"q": ["a", "b"]})
     with pytest.raises(BadInput, match=f"query '{query}' .* not among the candidates 'first'.*'{passage}'"):
-        completed(run_in_order("run", {query: ["a", passage] if passage != "a" else ["a"]}), candidates)
+        complete_run(run_in_order("run", {query: ["a", passage] if passage != "a" else ["a"]}), candidates)

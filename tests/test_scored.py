@@ -15,7 +15,7 @@ from toys import Alphabet, Given, ShortestFirst
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Run
 from exabench.core.recipe import read_recipe
-from exabench.core.rows import FAMILIES, Rejected, Row, checked_row
+from exabench.core.rows import FAMILIES, Rejected, Row, check_row
 from exabench.data.auditing import audit
 from exabench.data.builders import BUILDERS
 from exabench.data.builders._sources import rankings
@@ -74,7 +74,7 @@ def scored(*queries: str, stages: Mapping[str, Any] | None = None, count: int = 
 
 
 def lists(made: ScoredBuilder) -> list[Row]:
-    return [checked_row("scored", {**PROVENANCE, **made.row(item, [])}) for item in made.items()]
+    return [check_row("scored", {**PROVENANCE, **made.row(item, [])}) for item in made.items()]
 
 
 # -- fusion ------------------------------------------------------------------------------------------------------
@@ -249,8 +249,8 @@ def test_a_row_of_the_family_holds_doubles_and_no_other_numbers():
     row = {name: [] if kind.startswith("list") else "" for name, kind in FAMILIES["scored"].items()}
     for scores, complaint in (([1], "must be list<double>"), ([float("inf")], "not finite"), (["1"], "must be list")):
         with pytest.raises(BadInput, match=complaint):
-            checked_row("scored", {**row, "scores": scores})
-    assert checked_row("scored", {**row, "scores": [1.0]})["scores"] == [1.0]
+            check_row("scored", {**row, "scores": scores})
+    assert check_row("scored", {**row, "scores": [1.0]})["scores"] == [1.0]
 
 
 @pytest.mark.parametrize("name", ["mini-scored", *(f"{each}-cropped-rrf" for each in RRF)])

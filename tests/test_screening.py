@@ -38,8 +38,8 @@ from exabench.models.screening import (
     SizeLimits,
     SubmissionRefused,
     check_libraries,
-    screened,
-    screened_repo,
+    screen_folder,
+    screen_repo,
 )
 
 
@@ -60,11 +60,11 @@ def test_a_hostile_folder_is_refused_with_its_class_in_no_time_and_little_memory
     folder = hostile.spoilt(case, tmp_path / "model")
     started = time.perf_counter()
     with pytest.raises(SubmissionRefused) as caught:
-        screened(folder)
+        screen_folder(folder)
     seconds = time.perf_counter() - started
     tracemalloc.start()
     with pytest.raises(SubmissionRefused):
-        screened(folder)
+        screen_folder(folder)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert caught.value.reason in hostile.FOLDERS[case].reasons
@@ -79,7 +79,7 @@ def test_the_corpus_is_large_and_meets_every_class_that_a_folder_can_have():
 
 
 def test_an_honest_folder_is_read_by_its_headers_alone(tmp_path):
-    found = screened(hostile.honest(tmp_path / "model"))
+    found = screen_folder(hostile.honest(tmp_path / "model"))
     assert (found.parameters, found.vocabulary) == (16, 3)
     assert "vocab.txt" in found.files and all(
         size == (tmp_path / "model" / name).stat().st_size for name, size in found.files.items()
@@ -89,19 +89,19 @@ def test_an_honest_folder_is_read_by_its_headers_alone(tmp_path):
 @pytest.mark.parametrize("limits", [SizeLimits(weights=100), SizeLimits(vocabulary=2)], ids=["bytes", "vocabulary"])
 def test_limits_are_held(limits, tmp_path):
     with pytest.raises(SubmissionRefused) as caught:
-        screened(hostile.honest(tmp_path / "model"), limits)
+        screen_folder(hostile.honest(tmp_path / "model"), limits)
     assert caught.value.reason == "too-large"
 
 
 def test_every_kind_of_model_that_is_read_here_passes(tmp_path):
-    assert screened(minilm_folder()).parameters == 22_713_728
+    assert screen_folder(minilm_folder()).parameters == 22_713_728
     for kind in CLASSIFIERS:
-        assert screened(classifier_folder(tmp_path / kind, kind)).parameters
+        assert screen_folder(classifier_folder(tmp_path / kind, kind)).parameters
     for kind in DECODERS:
-        assert screened(decoder_folder(tmp_path / kind, kind)).vocabulary == 1_280
+        assert screen_folder(decoder_folder(tmp_path / kind, kind)).vocabulary == 1_280
     for kind in ("t5", "mt5"):
-        assert screened(t5_folder(tmp_path / kind, t5_tokenizer(), kind=kind)).vocabulary == 1_152
-    assert screened(rankt5_folder(tmp_path / "rankt5", t5_tokenizer())).parameters
+        assert screen_folder(t5_folder(tmp_path / kind, t5_tokenizer(), kind=kind)).vocabulary == 1_152
+    assert screen_folder(rankt5_folder(tmp_path / "rankt5", t5_tokenizer())).parameters
 
 
 def test_the_families_that_are_let_in_are_those_whose_cost_is_known():
@@ -146,7 +146,7 @@ def test_whatever_a_file_says_a_folder_passes_or_is_refused(file, value, table):
         made = hostile.weights(header) if file == "model.safetensors" else json.dumps(whole).encode()
         hostile.put(file, made)(folder)
         with contextlib.suppress(SubmissionRefused):
-            assert screened(folder).parameters == 16
+            assert screen_folder(folder).parameters == 16
 
 
 @given(st.data())
@@ -158,12 +158,12 @@ def test_whatever_byte_is_changed_a_folder_passes_or_is_refused(data):
         found[data.draw(st.integers(0, len(found) - 1))] = data.draw(st.integers(0, 255))
         file.write_bytes(found)
         with contextlib.suppress(SubmissionRefused):
-            screened(folder)
+            screen_folder(folder)
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(SubmissionRefused) as caught:
-        screened(tmp_path / "nowhere")
+        screen_folder(tmp_path / "nowhere")
     assert caught.value.reason == "missing-files"
 
 
@@ -228,13 +228,13 @@ def test_a_repository_of_pickles_is_told_to_convert_them(double, tmp_path):
 @pytest.mark.parametrize("name", ["../x.json", "/etc/passwd", "a\\b.json", "a/../../x.json", "x\0.json", "./x.json"])
 def test_a_listing_with_names_that_can_only_be_meant_ill_is_refused(name):
     with pytest.raises(SubmissionRefused) as caught:
-        screened_repo({"config.json": 2, name: 2}, lambda *_: b"{}")
+        screen_repo({"config.json": 2, name: 2}, lambda *_: b"{}")
     assert caught.value.reason == "unsafe-files"
 
 
 def test_what_is_declared_is_held_against_the_limit_before_anything_is_read():
     with pytest.raises(SubmissionRefused) as caught:
-        screened_repo({"config.json": 2, "model.safetensors": 1 << 42}, lambda *_: pytest.fail("it was read"))
+        screen_repo({"config.json": 2, "model.safetensors": 1 << 42}, lambda *_: pytest.fail("it was read"))
     assert caught.value.reason == "too-large"
 
 

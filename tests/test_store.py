@@ -15,7 +15,7 @@ ONE, TWO = StoredScore(0.5, 12, 0), StoredScore(-3.25, 500, 3)
 def test_a_pair_comes_back_exactly_as_it_was_kept(tmp_path: Path) -> None:
     Store(tmp_path, {"model": "a"}).add([(b"k1", ONE), (b"k2", TWO)], b"job")
     again = Store(tmp_path, {"model": "a"})
-    assert again.known([b"k1", b"k2", b"k3"], b"other") == ({b"k1": ONE, b"k2": TWO}, {})
+    assert again.look_up([b"k1", b"k2", b"k3"], b"other") == ({b"k1": ONE, b"k2": TWO}, {})
     assert len(again) == 2
 
 
@@ -23,14 +23,14 @@ def test_a_job_tells_its_own_pairs_from_those_it_found(tmp_path: Path) -> None:
     store = Store(tmp_path, {})
     store.add([(b"k1", ONE)], b"first")
     store.add([(b"k2", TWO)], b"second")
-    assert store.known([b"k1", b"k2"], b"second") == ({b"k1": ONE}, {b"k2": TWO})
+    assert store.look_up([b"k1", b"k2"], b"second") == ({b"k1": ONE}, {b"k2": TWO})
 
 
 def test_the_first_score_of_a_pair_stays() -> None:
     store = Store(None, {})
     store.add([(b"k", ONE)], b"first")
     store.add([(b"k", TWO)], b"second")
-    assert store.known([b"k"], b"third")[0] == {b"k": ONE}
+    assert store.look_up([b"k"], b"third")[0] == {b"k": ONE}
 
 
 def test_another_identity_is_another_store(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_more_keys_than_one_statement_holds_are_found() -> None:
     store = Store(None, {})
     rows = [(number.to_bytes(16, "big"), StoredScore(float(number), 1, 0)) for number in range(1234)]
     store.add(rows, b"job")
-    assert store.known([key for key, _ in rows], b"other")[0] == dict(rows)
+    assert store.look_up([key for key, _ in rows], b"other")[0] == dict(rows)
 
 
 def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def made_once(text):
 
 
 def fields_of(template, tokenizer, *filled):
-    return [np.array(ids_of(tokenizer, text), np.int32) for text in template.dressed(filled)]
+    return [np.array(ids_of(tokenizer, text), np.int32) for text in template.wrap(filled)]
 
 
 def glued(template, tokenizer, *filled, limit=1 << 30):

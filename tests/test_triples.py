@@ -9,7 +9,7 @@ from toys import Given
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
-from exabench.core.rows import checked_row
+from exabench.core.rows import check_row
 from exabench.data.builders import triples as module
 from exabench.data.builders.triples import TriplesBuilder
 
@@ -40,7 +40,7 @@ def by_id(missing: str = "") -> ById:
 def built(builder: TriplesBuilder) -> list[dict]:
     rows = [builder.row(item, ()) for item in builder.items()]
     told = {"teacher": "human", "teacher_revision": "", "prompt": "", "replies": []}
-    return [checked_row("contrastive", {**row, **told}) for row in rows]
+    return [check_row("contrastive", {**row, **told}) for row in rows]
 
 
 def test_every_triple_is_a_group_with_its_texts_in_the_collections_order():

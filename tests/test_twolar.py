@@ -17,7 +17,7 @@ from toys import Alphabet
 from exabench.bench.measurement import measurement
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Convention, Passage, Query, Reply
-from exabench.core.rows import Item, Rejected, Row, checked_row
+from exabench.core.rows import Item, Rejected, Row, check_row
 from exabench.data.builders import BUILDERS
 from exabench.data.builders.imported import PADDING, export, rows_from_jsonl
 from exabench.data.builders.twolar import Twolar, blocks, overlap, recorded_replies
@@ -222,7 +222,7 @@ def test_a_row_is_the_list_in_the_teachers_order() -> None:
     assert row["passages"] == ["text 2", "text 0", "text 3", "text 1"] and row["titles"][0] == "title 2"
     assert (row["query_id"], row["query"], row["query_source"], row["first_stage"]) == ("q", "why", "typed", "az")
     assert (row["source"], row["source_revision"]) == ("memory", "1")
-    assert checked_row("listwise", row | PROVENANCE)["malformed"] == 0
+    assert check_row("listwise", row | PROVENANCE)["malformed"] == 0
 
 
 def test_repairs_are_counted_in_the_row() -> None:
@@ -360,7 +360,7 @@ def test_the_rows_of_a_recorded_teacher_are_worth_what_its_run_is(real_data: Pat
     builder = Twolar(collection, Given(collection, split="test"), stages, documents=100)
     items, recorded = list(builder.items()), read_run(folder / "rerank_runs" / f"{run}.trec")
     replies = {reply.id: reply for reply in recorded_replies(items, recorded)}
-    rows = [checked_row("listwise", builder.row(item, [replies[item.id]]) | PROVENANCE) for item in items]
+    rows = [check_row("listwise", builder.row(item, [replies[item.id]]) | PROVENANCE) for item in items]
     assert len(rows) == 54 and {len(row["passage_ids"]) for row in rows} == {100}
     assert sum(row[kind] for row in rows for kind in ("malformed", "repeated", "missing", "out_of_range")) == 0
     qrels = read_qrels(folder / "qrels" / "test.tsv")

@@ -21,7 +21,7 @@ from exabench.bench.submissions import TRAINING_FILES, submission_text
 from exabench.bench.submitting import submit
 from exabench.bench.verification import check, verify
 from exabench.core.errors import BadInput
-from exabench.core.files import digest_of, json_text, packed
+from exabench.core.files import digest_of, gzip_bytes, json_text
 from exabench.core.nouns import BoardChange, Usage
 from exabench.models.costs import cost_of
 from exabench.tasks.catalogue import task
@@ -181,9 +181,9 @@ def test_an_edited_run_or_list_is_named(board, file, how):
     lines = text.splitlines(keepends=True)
     if how == "a score":
         words = lines[0].split(b" ")
-        edited = packed(b" ".join([*words[:4], b"99.5", *words[5:]]) + b"".join(lines[1:]))
+        edited = gzip_bytes(b" ".join([*words[:4], b"99.5", *words[5:]]) + b"".join(lines[1:]))
     else:
-        edited = packed(b"".join(lines[1:])) if how == "a line less" else b"nothing"
+        edited = gzip_bytes(b"".join(lines[1:])) if how == "a line less" else b"nothing"
     (board / file).write_bytes(edited)
     if how == "gone":
         (board / file).unlink()

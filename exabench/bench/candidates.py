@@ -37,7 +37,7 @@ from exabench.parts.rerankers import Reranker
 from exabench.parts.reranking import job_of, rerank
 from exabench.parts.retrievers import RETRIEVERS, Retriever
 from exabench.tasks.catalogue import single_task
-from exabench.tasks.collections import Passages, SelectedTexts, checked_qrels, open_collection
+from exabench.tasks.collections import Passages, SelectedTexts, open_collection, read_checked_qrels
 
 TIMED_QUERIES = 10  # each scored alone, for the latency of a result
 TIMED_SECONDS = 5.0  # no query is begun after that
@@ -64,7 +64,7 @@ def make_candidates(
     if depth < 1:
         raise BadInput(f"depth must be at least 1, not {depth}")
     collection = open_collection(task, data, lock)
-    qrels = checked_qrels(task, collection, lock)
+    qrels = read_checked_qrels(task, collection, lock)
     part = RETRIEVERS[retriever]
     passages = Passages(collection)
     if part.whole and task.documents is not None:
@@ -138,7 +138,7 @@ class RerankEvaluator(CandidateEvaluator):
         self, task: Task, candidates: Candidates, run: Run, data: str | Path | None, lock: str | Path | None
     ) -> None:
         self.collection = open_collection(task, data, lock)
-        qrels = checked_qrels(task, self.collection, lock)
+        qrels = read_checked_qrels(task, self.collection, lock)
         super().__init__(task, candidates, run, qrels, self.collection.source)
 
     def rerank(self, reranker: Reranker, name: str) -> tuple[Run, dict[str, Usage]]:

@@ -19,7 +19,7 @@ _SPLIT = re.compile(
 _SUITE = re.compile(r"^(irds:|beir-|mteb-)+")
 
 
-def exposed(submission: Submission, task: Task | str, training: Training | None = None) -> str:
+def exposure_of(submission: Submission, task: Task | str, training: Training | None = None) -> str:
     """ "yes", "no" or "unknown": was the model trained on what the task is made of?
 
     Declared names (`training_data` and `synthetic_data`) meet a task by its own name, those of its members or of the

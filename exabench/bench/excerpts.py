@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from msgspec import Meta
 
 from exabench.core.errors import BadInput
-from exabench.core.files import digest_of, packed, read_json, write
+from exabench.core.files import digest_of, gzip_bytes, read_json, write
 from exabench.core.licences import is_open_for_texts
 from exabench.core.nouns import Candidates, Qrels, Run
 from exabench.core.records import Record, as_builtins, read
@@ -115,7 +115,7 @@ def write_excerpts(values: Mapping[str, Any], file: str | Path) -> bool:
     """
     whole = {**values, "digest": digest_of(dict(values))}
     text = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return write(file, packed(text.encode()))
+    return write(file, gzip_bytes(text.encode()))
 
 
 def read_excerpts(file: str | Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from exabench.core.errors import BadInput
 from exabench.core.nouns import Candidates, Convention, Measurement, Qrels, Result, Run, Task
 from exabench.measure.metric_values import mean, measure
 from exabench.measure.qrels import positives_only, qrels_digest
-from exabench.measure.runs import completed, run_digest, without_self_matches
+from exabench.measure.runs import complete_run, run_digest, without_self_matches
 from exabench.measure.statistics import bootstrap_intervals, paired_test, paired_test_of_0_1
 from exabench.measure.ties import ceiling, tie_report
 
@@ -128,7 +128,7 @@ class CandidateEvaluator:
         self, submission: str, kind: str, run: Run, command: str | None = None, *, as_of_0_1: bool = False
     ) -> Result:
         """Measure a run over these candidates; `kind` is the submission's; `as_of_0_1`: the tests of version 0.1."""
-        whole, added = completed(run, self.run)
+        whole, added = complete_run(run, self.run)
         metrics = metrics_of(self.task)
         measured = measurement(whole, self.qrels, self.task.convention, metrics, task=self.task.name, handed_in=run)
         headline = measured.headline

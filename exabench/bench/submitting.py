@@ -22,12 +22,12 @@ from exabench.bench.submissions import (
     submission_text,
 )
 from exabench.core.errors import BadInput, ExabenchError, MissingExtra, UnknownName, printable
-from exabench.core.files import digest_of, packed, replacing_folder, write
+from exabench.core.files import digest_of, gzip_bytes, replacing_folder, write
 from exabench.core.nouns import Progress, Run, Submission, silent
 from exabench.core.options import NOT_OPTIONS, accepts
 from exabench.hub.client import Repository, is_repo, snapshot, until_seen
-from exabench.hub.pull_requests import Listed, files as files_of, is_file, open_requests
-from exabench.measure.runs import completed, read_run, run_digest, run_text
+from exabench.hub.pull_requests import Listed, has_bytes, list_files as files_of, open_requests
+from exabench.measure.runs import complete_run, read_run, run_digest, run_text
 from exabench.parts.assembly import check_part, reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS
 from exabench.tasks.catalogue import single_task
@@ -120,7 +120,7 @@ class CheckedSubmission:
         slug = self.submission.slug
         files = {f"submissions/{slug}.toml": submission_text(self.submission).encode()}
         for (task, candidates), run in self.runs.items():
-            files[run_path(slug, task, candidates)] = packed(run_text(run, slug))
+            files[run_path(slug, task, candidates)] = gzip_bytes(run_text(run, slug))
         if self.training:
             for name, data in self.training.files.items():
                 files[f"models/{slug}/{name}"] = data
@@ -236,7 +236,7 @@ def _read_run(ledger: Ledger, given: str) -> tuple[str, str, Run]:
     run = read_run(file)
     if match["candidates"]:
         chosen = ledger.one_candidates(task, match["candidates"])
-        completed(run, ledger.candidates_run(chosen))
+        complete_run(run, ledger.candidates_run(chosen))
         return task, chosen.name, run
     names = []
     fitting = []
@@ -244,7 +244,7 @@ def _read_run(ledger: Ledger, given: str) -> tuple[str, str, Run]:
         names.append(candidates.name)
         ranking = ledger.candidates_run(candidates)
         with contextlib.suppress(BadInput):  # it ranks a passage or answers a query that is not in this list
-            completed(run, ranking)
+            complete_run(run, ranking)
             fitting.append(candidates.name)
     if not fitting:
         there = ", ".join(names) or "none"
@@ -399,7 +399,7 @@ def _send_to_repo(
 
     def has_all(listed: Mapping[str, Listed]) -> bool:
         has_stale = any(path in listed for path in stale)
-        return not has_stale and all(is_file(listed.get(path), data) for path, data in files.items())
+        return not has_stale and all(has_bytes(listed.get(path), data) for path, data in files.items())
 
     def look() -> Sent | None:
         url = opened

@@ -19,10 +19,10 @@ from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.core.files import digest_of, read_bytes, read_text
 from exabench.core.nouns import Result, Submission
 from exabench.data.releases import verify as release_problems
-from exabench.measure.runs import completed, read_run
+from exabench.measure.runs import complete_run, read_run
 from exabench.models.flops import qpp
 from exabench.tasks.catalogue import expand, single_task
-from exabench.tasks.collections import checked_qrels, open_collection
+from exabench.tasks.collections import open_collection, read_checked_qrels
 
 EXACT = 1e-9  # sums in another order differ in the last bits
 CLOSE = 5e-4  # half of the last of three digits
@@ -126,7 +126,7 @@ def _evaluator(ledger: Ledger, task_name: str, name: str, data: str | Path | Non
     task = single_task(task_name)
     candidates = ledger.one_candidates(task_name, name)
     collection = open_collection(task, data, ledger.lock)
-    qrels = checked_qrels(task, collection, ledger.lock)
+    qrels = read_checked_qrels(task, collection, ledger.lock)
     run = ledger.candidates_run(candidates)
     try:
         return CandidateEvaluator(task, candidates, run, qrels, collection.source)
@@ -258,7 +258,7 @@ def _check_file(ledger: Ledger, kind: str, file: Path) -> None:
 
     elif kind == "run":
         task, _, name = file.name.removesuffix(".trec.gz").partition(".")
-        completed(read_run(file), ledger.candidates_run(ledger.one_candidates(task, name)))
+        complete_run(read_run(file), ledger.candidates_run(ledger.one_candidates(task, name)))
 
     elif kind == "result":
         result = read_result(file)

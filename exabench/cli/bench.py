@@ -376,6 +376,6 @@ def withdraw(slug: str, reason: str, board: Path) -> None:
 
 
 def _queue(repo: str, board: Path) -> Queue:
-    from exabench.bench.queue import Folders, Requests
+    from exabench.bench.queue import FolderQueue, PullRequestQueue
 
-    return Requests(board, repo) if repo else Folders(ready(board))
+    return PullRequestQueue(board, repo) if repo else FolderQueue(ready(board))

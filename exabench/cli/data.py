@@ -90,14 +90,14 @@ def build(
     **choices: Any,
 ) -> None:
     """Build the dataset table of RECIPE; TO/release holds it, with its card and its manifest."""
-    from exabench.data.building import Sources, build, data_recipe, planned
+    from exabench.data.building import Sources, build, data_recipe, plan_build
 
     page = data_recipe(recipe, pairs)
     folder = to or Path("exabench-data") / page.name
     sources = Sources(data, replies, budget)
     if dry_run:
         with progress("plan") as report:
-            plan = planned(page, folder, sources=sources, limit=limit, progress=report)
+            plan = plan_build(page, folder, sources=sources, limit=limit, progress=report)
         answer(plan)
         return
     with progress(page.name) as report:

@@ -66,11 +66,11 @@ def run(
     Stopped anywhere, the same command goes on from the newest whole checkpoint. An option reaches into a table of the
     recipe by a dot, as in --set steps.rate=1e-5. Under torchrun every process fits its share of each step.
     """
-    from exabench.training import Author, planned, train, train_recipe
+    from exabench.training import Author, plan_training, train, train_recipe
 
     plan = train_recipe(recipe, pairs)
     if dry_run:
-        answer(planned(plan))
+        answer(plan_training(plan))
         return
     folder = to or Path("exabench-train") / plan.recipe.name
     devices = [device] if device else []

@@ -142,18 +142,18 @@ def toml_lines(values: Iterable[tuple[str, object]]) -> str:
     return "".join(f"{toml_key(name)} = {toml_text(value)}\n" for name, value in values)
 
 
-def flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     """Tables in tables as (dotted name, value), by name: `{"a": {"b": 1}}` is ("a.b", 1)."""
     for key, value in sorted(table.items()):
         if isinstance(value, Mapping):
-            yield from flat(value, f"{before}{key}.")
+            yield from flatten(value, f"{before}{key}.")
         else:
             yield f"{before}{key}", value
 
 
-def dotted(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def flatten_to_text(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Tables in tables as lines of (dotted name, value), by name: texts as they are, all else as TOML writes it."""
-    for name, value in flat(table):
+    for name, value in flatten(table):
         yield name, value if isinstance(value, str) else toml_text(value)
 
 
@@ -172,7 +172,7 @@ def file_digest(path: str | Path) -> str:
         return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def packed(data: bytes) -> bytes:
+def gzip_bytes(data: bytes) -> bytes:
     """`data` as gzip, the same bytes on every call: no name and no time in the header."""
     # Level 6, as the gzip command takes it: digests of packed files must stay what they were.
     return gzip.compress(data, compresslevel=6, mtime=0)

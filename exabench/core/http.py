@@ -144,7 +144,7 @@ class Client:
         """Send and retry nothing more; what is in flight still comes."""
         self._closing = True
 
-    def said(self, error: BaseException) -> str:
+    def describe(self, error: BaseException) -> str:
         """An error in one printable line, without the key."""
         if isinstance(error, TimeoutError):
             return f"no answer within {self._limits.timeout:g} s"
@@ -174,11 +174,11 @@ class Client:
             except StatusError as error:
                 if 300 <= error.status < 500 and error.status not in TRY_AGAIN or error.code == "insufficient_quota":
                     return error
-                last = self.said(error)
+                last = self.describe(error)
                 asked_pause = _retry_after(error.headers)
                 slowed = error.status == 429
             except Exception as error:  # the connection, a time-out, an answer of another shape
-                last = self.said(error)
+                last = self.describe(error)
 
             # Too many requests are no failure of this one: they are counted apart, and waited for more patiently.
             if slowed:

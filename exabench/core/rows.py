@@ -82,7 +82,7 @@ FAMILIES: Mapping[str, Mapping[str, str]] = {
 _TYPES: Mapping[str, type] = {"string": str, "bool": bool, "int64": int, "double": float}
 
 
-def checked_row(family: str, row: Row) -> Row:
+def check_row(family: str, row: Row) -> Row:
     """The row with its fields in the family's order.
 
     Raises BadInput for a field that is missing, new or mistyped, and for a number that is not finite.

@@ -16,7 +16,7 @@ from exabench.data.releases import read, rows
 from exabench.measure.metric_values import mean, measure
 from exabench.measure.runs import run_in_order
 from exabench.tasks.catalogue import tasks
-from exabench.tasks.collections import all_judgements, at_hand, benchmarks, open_collection
+from exabench.tasks.collections import all_judgements, benchmarks, local_collections, open_collection
 
 METRIC = "nDCG@10"
 
@@ -74,7 +74,7 @@ def audit(folder: str | Path, *, data: str | Path | None = None, progress: Progr
                 row_counts[split] += 1
                 report.add(row, leaks.marks(row))
                 # Ids are unique within a split alone, so the split is made a part of them.
-                double = duplicates.seen({**row, "id": f"{split}/{row['id']}"})
+                double = duplicates.find_earlier({**row, "id": f"{split}/{row['id']}"})
                 if double is not None and double.id.startswith(f"{split}/"):
                     doubles[double.kind] += 1
                 elif double is not None:
@@ -129,7 +129,7 @@ class _People:
 
     def __init__(self, data: str | Path | None) -> None:
         self._data = data
-        self._local = at_hand(data)
+        self._local = local_collections(data)
         self._judged: dict[str, list[tuple[Task, Qrels, dict[str, str]]]] = {}
         self.failures: dict[str, str] = {}
 

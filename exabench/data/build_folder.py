@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from exabench.core.errors import BadInput, printable
-from exabench.core.files import digest_of, flat, from_json, json_text, lines, read_bytes, read_json, write
+from exabench.core.files import digest_of, flatten, from_json, json_text, lines, read_bytes, read_json, write
 from exabench.core.records import read
 from exabench.core.rows import Item, Row
 
@@ -47,9 +47,9 @@ class WorkFolder:
         if not self._recipe_lock.is_file():
             write(self._recipe_lock, json_text(about))
             return
-        before = dict(flat(self.description))
+        before = dict(flatten(self.description))
         # Through JSON, so that a tuple equals the list that it was written as.
-        now = dict(flat(from_json(json_text(about))))
+        now = dict(flatten(from_json(json_text(about))))
         differences = []
         for key in sorted(before.keys() | now.keys()):
             if before.get(key) != now.get(key):

@@ -18,7 +18,7 @@ from exabench.core.options import accepts, make
 from exabench.core.parallel import run_items
 from exabench.core.recipe import Recipe, read_recipe
 from exabench.core.records import Record, read
-from exabench.core.rows import FAMILIES, DataFile, Item, Rejected, Release, Row, Table, checked_row
+from exabench.core.rows import FAMILIES, DataFile, Item, Rejected, Release, Row, Table, check_row
 from exabench.core.shelf import Shelf
 from exabench.data.build_folder import WorkFolder
 from exabench.data.builders import BUILDERS, Builder
@@ -30,7 +30,7 @@ from exabench.data.releases import save, write_table
 from exabench.data.sampling import Sample, interleave
 from exabench.hub.cards import card, changelog, template_for
 from exabench.measure.runs import read_run
-from exabench.parts.assembly import SLOTS, check_part, named_part, reranker, retriever, teacher
+from exabench.parts.assembly import SLOTS, check_part, name_and_options, reranker, retriever, teacher
 from exabench.parts.replies import CachedTeacher, Replies, without_server
 from exabench.parts.retrievers import Retriever
 from exabench.parts.teachers import Teacher
@@ -133,7 +133,7 @@ def build(
         return _write_release(making, progress)
 
 
-def planned(
+def plan_build(
     recipe: Recipe, to: str | Path, *, sources: Sources = USUAL_SOURCES, limit: int = 0, progress: Progress = silent
 ) -> dict[str, int]:
     """The items and prompts of a build that is not begun, and how many of the prompts were answered before.
@@ -151,7 +151,7 @@ def planned(
             counts["prompts"] += len(prompts)
             if making.teacher is not None:
                 keys = set(map(making.teacher.key, prompts))
-                counts["answered before"] += len(making.store.known(keys))
+                counts["answered before"] += len(making.store.look_up(keys))
         return counts
 
 
@@ -218,7 +218,7 @@ class RecipeParts:
         if "task" not in places:
             options.pop("task", None)
         if "teacher" in options:
-            engine, own = named_part(options["teacher"], "teacher")
+            engine, own = name_and_options(options["teacher"], "teacher")
             teacher = options["teacher"] = self.cached_teacher({"part": engine, **own})
         for slot in _SOURCES:
             if slot in options:
@@ -229,7 +229,7 @@ class RecipeParts:
                 stages[stage] = _LazyRetriever(cache(partial(self._retriever, table, task)))
             options["retrievers"] = stages
         if "reranker" in options:
-            stage, own = named_part(options["reranker"], "reranker")
+            stage, own = name_and_options(options["reranker"], "reranker")
             options["reranker"] = reranker(stage, lock=self.lock, **own)
         given: dict[str, Any] = {"data": self.data, "lock": self.lock, "teacher": teacher}
         if "collection" in places:
@@ -240,13 +240,13 @@ class RecipeParts:
         """A source of pairs or queries, or several by names of the recipe's choice."""
         if isinstance(table, Mapping) and "part" not in table:
             return {name: self._source(slot, one, task, teacher) for name, one in table.items()}
-        name, own = named_part(table, slot)
+        name, own = name_and_options(table, slot)
         made = self._make(_SOURCES[slot], name, own, task, teacher)
         self.sources[made.source] = made.source_revision
         return made
 
     def _retriever(self, table: Any, task: str) -> Retriever:
-        name, own = named_part(table, "retrievers")
+        name, own = name_and_options(table, "retrievers")
         if "file" in own and self.data:
             beside_the_collections = Path(self.data) / own["file"]
             if beside_the_collections.is_file():
@@ -415,7 +415,7 @@ class Making:
                 said = [{"id": reply.id, "text": reply.text, "finish": reply.finish} for reply in replies]
                 yield {"rejected": {"id": item.id, "reason": error.reason, "replies": said}, "keys": keys}
             else:
-                yield {"row": checked_row(self.builder.family, row), "keys": keys}
+                yield {"row": check_row(self.builder.family, row), "keys": keys}
 
 
 # -- the last step --------------------------------------------------------------------------------------------
@@ -447,7 +447,7 @@ def _write_release(making: Making, progress: Progress) -> Release:
                 reasons[f"rejected: {line['rejected']['reason']}"] += 1
                 continue
             row = line["row"]
-            double = doubles.seen(row)
+            double = doubles.find_earlier(row)
             marks = {} if double else leaks.marks(row)
             if double or (marks and making.quality.leaks == "drop"):
                 reasons[f"skipped: {double.kind} duplicate" if double else "skipped: leak"] += 1

@@ -58,7 +58,7 @@ def model_folder(model: str, revision: str = "", lock: str | Path | None = None)
     elif Path(model).is_dir():
         folder = Path(model)
     elif is_repo(model):
-        commit = pinned(model, "" if is_digest else revision, lock, kind="model")
+        commit = pin_commit(model, "" if is_digest else revision, lock, kind="model")
         folder = snapshot(model, commit)
     else:
         raise BadInput(f"model {model!r} is no folder here and no Hub id (owner/name); give one of the two")
@@ -143,14 +143,14 @@ def snapshot(repo: str, commit: str, only: Sequence[str] = (), to: Path | None =
     return Path(folder)
 
 
-def model_files(repo: str, commit: str) -> dict[str, int]:
+def file_sizes(repo: str, commit: str) -> dict[str, int]:
     """The files of a model at a commit, and their bytes. Raises OutsideFailed, BadInput as `Repository.head` does."""
     with asking(f"model {repo}@{commit}: files"):
         listed = api().list_repo_tree(repo, recursive=True, revision=commit)
         return {entry.path: entry.size for entry in listed if hasattr(entry, "size")}
 
 
-def file_part(repo: str, path: str, commit: str, start: int, end: int) -> bytes:
+def read_part(repo: str, path: str, commit: str, start: int, end: int) -> bytes:
     """The bytes `start` to `end` of a file of a model; no more is read. Raises as `model_files` does."""
     from huggingface_hub import get_session, get_token, hf_hub_url
 
@@ -176,7 +176,7 @@ def file_part(repo: str, path: str, commit: str, start: int, end: int) -> bytes:
     return received[: end - start]
 
 
-def pinned(repo: str, revision: str | None, lock: str | Path | None, *, kind: str = "dataset") -> str:
+def pin_commit(repo: str, revision: str | None, lock: str | Path | None, *, kind: str = "dataset") -> str:
     """The commit to read `repo` at: `revision` where it is one, else what the lock file says, else today's head.
 
     A commit looked up here is written to the lock file, so that it is looked up once. Raises OutsideFailed.

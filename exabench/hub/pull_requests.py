@@ -52,7 +52,7 @@ def open_requests(repo: str, *, kind: str = KIND) -> list[PullRequest]:
     return sorted(requests, key=lambda request: request.number)
 
 
-def talk(repo: str, number: int) -> Talk:
+def read_comments(repo: str, number: int) -> Talk:
     """The comments of a pull request. Raises as `open_requests` does."""
     from huggingface_hub import DiscussionComment
 
@@ -74,13 +74,13 @@ def close(repo: str, number: int) -> None:
         api().change_discussion_status(repo, number, "closed", repo_type=KIND)
 
 
-def me() -> str:
+def user_name() -> str:
     """The user that the token belongs to. Raises as `open_requests` does."""
     with asking("who am I"):
         return api().whoami()["name"]
 
 
-def files(repo: str, revision: str) -> dict[str, Listed]:
+def list_files(repo: str, revision: str) -> dict[str, Listed]:
     """Every file of a revision, by path. Raises as `open_requests` does."""
     with asking(f"{KIND} {repo}@{revision}: files"):
         listed = api().list_repo_tree(repo, recursive=True, revision=revision, repo_type=KIND)
@@ -91,7 +91,7 @@ def files(repo: str, revision: str) -> dict[str, Listed]:
     return digests
 
 
-def is_file(listed: Listed | None, data: bytes) -> bool:
+def has_bytes(listed: Listed | None, data: bytes) -> bool:
     """Are these the bytes of a file that `files` listed?"""
     names = (hashlib.sha256(data).hexdigest(), hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest())
     return listed is not None and listed.digest in names

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from exabench.core.errors import BadInput, plural, printable
-from exabench.core.files import digest_of, packed, read_text, write
+from exabench.core.files import digest_of, gzip_bytes, read_text, write
 from exabench.core.nouns import Qrels
 from exabench.measure.runs import BAD_ID, is_id
 
@@ -66,7 +66,7 @@ def write_qrels(qrels: Qrels, path: str | Path) -> bool:
     text = qrels_text(qrels)
     if str(path).removesuffix(".gz").endswith(".tsv"):
         text = "\t".join(_BEIR_HEADER) + "\n" + qrels_text(qrels, "{}\t{}\t{}\n")
-    return write(path, packed(text.encode()) if str(path).endswith(".gz") else text)
+    return write(path, gzip_bytes(text.encode()) if str(path).endswith(".gz") else text)
 
 
 def qrels_digest(qrels: Qrels) -> str:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from exabench.core.errors import BadInput, plural
-from exabench.core.files import digest_of, packed, read_bytes, write
+from exabench.core.files import digest_of, gzip_bytes, read_bytes, write
 from exabench.core.nouns import Run
 
 _COLUMNS = ("query", "q0", "passage", "rank", "score", "tag")
@@ -194,7 +194,7 @@ def run_text(run: Run, tag: str | None = None) -> bytes:
 def write_run(run: Run, path: str | Path, tag: str | None = None) -> bool:
     """Write a TREC run file, gzip where the name ends in .gz; whole or not at all. False if it was there already."""
     text = run_text(run, tag)
-    return write(path, packed(text) if str(path).endswith(".gz") else text)
+    return write(path, gzip_bytes(text) if str(path).endswith(".gz") else text)
 
 
 def run_digest(run: Run, tag: str | None = None) -> str:
@@ -231,7 +231,7 @@ def top(run: Run, depth: int, name: str | None = None) -> Run:
     return select(run, ranks < depth, name)
 
 
-def completed(run: Run, candidates: Run) -> tuple[Run, int]:
+def complete_run(run: Run, candidates: Run) -> tuple[Run, int]:
     """The run with the candidates it leaves out put below, in first-stage order, and how many those were.
 
     Queries that the run does not answer at all stay missing (they count 0). Raises BadInput for a query or a

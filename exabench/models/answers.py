@@ -46,16 +46,16 @@ def answer_ids(tokenizer: Any, words: Sequence[str], after: str = "") -> tuple[i
     return tuple(answers)
 
 
-def chosen(loaded: Loaded, strategy: str, ids: tuple[int, ...]) -> tuple[Loaded, tuple[int, ...]]:
+def narrow_to_answers(loaded: Loaded, strategy: str, ids: tuple[int, ...]) -> tuple[Loaded, tuple[int, ...]]:
     """The model narrowed to the rows that the strategy reads, and the answers' columns in its logits."""
     part = STRATEGIES[strategy]
-    suited(strategy, len(ids))
+    check_strategy(strategy, len(ids))
     if part.rows == "vocabulary":
         return loaded, ids
     return loaded.only(ids[: part.needs]), tuple(range(part.needs))
 
 
-def suited(strategy: str, answers: int, rows: Sequence[str] = ("answers", "vocabulary")) -> None:
+def check_strategy(strategy: str, answers: int, rows: Sequence[str] = ("answers", "vocabulary")) -> None:
     """Raises BadInput where a strategy needs more answers than there are, or rows that the model does not have."""
     part = STRATEGIES[strategy]
     if part.needs > answers or part.rows not in rows:

@@ -23,7 +23,7 @@ def budget_of(device: str, on_cpu: int = CPU_TOKENS) -> int:
     return on_cpu
 
 
-def tokenised(tokenizer: Any, texts: Sequence[str], limit: int) -> list[np.ndarray]:
+def tokenise(tokenizer: Any, texts: Sequence[str], limit: int) -> list[np.ndarray]:
     """The ids int32 of each text, special tokens and all, cut at the end to `limit`.
 
     Halves of surrogate pairs are read as question marks; a text without any token becomes one unknown token.

@@ -16,7 +16,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import TemporaryRows, read_json
 from exabench.core.nouns import ModelFolder
-from exabench.models.batches import budget_of, padded_batches, tokenised
+from exabench.models.batches import budget_of, padded_batches, tokenise
 from exabench.models.loading import INT8, dtype_of, loading, quantise, refuse_missing, token_limit
 from exabench.models.screening import modules_in
 from exabench.models.tokens import text_key
@@ -128,7 +128,7 @@ class DualEncoder:
 
     def tokenise(self, texts: Sequence[str], side: str, more: int = 0) -> list[np.ndarray]:
         """The token ids int32 of each text behind its side's prompt, cut at the end to `max_length` + `more`."""
-        return tokenised(self.tokenizer, [self.prompts[side] + text for text in texts], self.max_length + more)
+        return tokenise(self.tokenizer, [self.prompts[side] + text for text in texts], self.max_length + more)
 
     def encode_tokens(self, rows: Sequence[np.ndarray], side: str) -> np.ndarray:
         """The vectors of tokenised texts; the same rows in the same order give the same bits."""

@@ -130,7 +130,7 @@ class Engine:
         for group in groups:
             window.groups.append([])
             for item in group:
-                texts = self.template.dressed(item)
+                texts = self.template.wrap(item)
                 keys = list(map(text_key, texts))
                 queries[keys[0]] = texts[0]
                 passages.update(zip(keys[1:], texts[1:], strict=True))
@@ -150,7 +150,7 @@ class Engine:
     def _score_window(self, window: Window) -> dict[bytes, StoredScore]:
         """A window's scores: from the store where another job left them, computed (and kept) where none did."""
         job = hashlib.blake2b(b"".join(window.items), digest_size=16).digest()
-        scored, mine = self._store.known(list(window.items), job)
+        scored, mine = self._store.look_up(list(window.items), job)
         # Those of `mine` are planned too: a score depends on its batch, so the plan must be that of the first start.
         planned = [key for key in window.items if key not in scored]
         scored.update(mine)

@@ -117,7 +117,7 @@ class Seq2Seq(Head):
             state = state * config.d_model**-0.5
         return _linear(state, self._weight)
 
-    def written(self, ids: Tensor, most: int) -> Tensor:
+    def write(self, ids: Tensor, most: int) -> Tensor:
         """The token ids `[1, <= most + 1]` that the model writes greedily after one input `[1, length]`."""
         return self.model.generate(
             input_ids=ids,
@@ -208,7 +208,7 @@ class Encoder(Head):
 
 
 @dataclass(frozen=True)
-class Compared(Head):
+class DualHead(Head):
     """A dual encoder that learns: a number for each item of templates.Sides, the product of its two vectors.
 
     A vector is made of the states of a text as `pooling` (one of POOLINGS) says, at length 1 where `normal`. The

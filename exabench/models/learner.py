@@ -20,7 +20,7 @@ from exabench.models.batches import pad_rows
 from exabench.models.heads import Encoder, Loaded, inputs_of
 from exabench.models.loading import silence
 from exabench.models.strategies import Strategy
-from exabench.models.templates import ModelInput, Sides, Template, ids_of
+from exabench.models.templates import DualTemplate, ModelInput, Template, ids_of
 from exabench.models.tokens import bare_ids
 
 IGNORED = -100
@@ -56,7 +56,7 @@ class Learner:
     def __init__(
         self,
         loaded: Loaded,
-        template: Template | Sides,
+        template: Template | DualTemplate,
         strategy: Strategy,
         answers: tuple[int, ...],
         *,
@@ -81,7 +81,7 @@ class Learner:
 
     def items(self, query: Query, passages: Sequence[Passage]) -> list[ModelInput]:
         """One input of the model for each passage, as scoring would make it."""
-        pairs = [self._template.dressed((query.text, passage.flat(self._fields))) for passage in passages]
+        pairs = [self._template.wrap((query.text, passage.flat(self._fields))) for passage in passages]
         distinct = list(dict.fromkeys(text for pair in pairs for text in pair))
         ids = dict(zip(distinct, bare_ids(self._tokenizer, distinct), strict=True))
         items = []
@@ -89,7 +89,7 @@ class Learner:
             items.append(self._template.build([ids[query_text], ids[passage_text]], self._max_length))
         return items
 
-    def written(self, texts: Sequence[str], most: int = 512) -> list[np.ndarray]:
+    def target_ids(self, texts: Sequence[str], most: int = 512) -> list[np.ndarray]:
         """The ids int64 `[<= most]` of each text that the model learns to write, the end token included.
 
         Raises BadInput where the model is no language model.

@@ -88,7 +88,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def room(what: str, otherwise: str) -> Iterator[None]:
+def refuse_out_of_memory(what: str, otherwise: str) -> Iterator[None]:
     """Raises BadInput where memory runs out in the block: there is none for `what`; do what `otherwise` says."""
     try:
         yield

@@ -46,7 +46,7 @@ class Store:
     def __len__(self) -> int:
         return int(self._base.value("SELECT count(*) FROM pairs"))
 
-    def known(self, keys: Sequence[bytes], job: bytes) -> tuple[dict[bytes, StoredScore], dict[bytes, StoredScore]]:
+    def look_up(self, keys: Sequence[bytes], job: bytes) -> tuple[dict[bytes, StoredScore], dict[bytes, StoredScore]]:
         """Those of `keys` that are on disk: made by other jobs, and made by this one before it was stopped."""
         others: dict[bytes, StoredScore] = {}
         mine: dict[bytes, StoredScore] = {}

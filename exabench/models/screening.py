@@ -136,7 +136,7 @@ class Screened:
     vocabulary: int
 
 
-def screened(folder: str | Path, limits: SizeLimits | None = None) -> Screened:
+def screen_folder(folder: str | Path, limits: SizeLimits | None = None) -> Screened:
     """A folder on this disk, of which every file is looked at. Raises SubmissionRefused.
 
     Links, devices and pipes are refused, and so are folders in folders.
@@ -174,7 +174,7 @@ def screened(folder: str | Path, limits: SizeLimits | None = None) -> Screened:
     return _screen(files, read, limits or SizeLimits())
 
 
-def screened_repo(files: Mapping[str, int], read: Read, limits: SizeLimits | None = None) -> Screened:
+def screen_repo(files: Mapping[str, int], read: Read, limits: SizeLimits | None = None) -> Screened:
     """A repository before it is fetched, from its listing (name: bytes) and parts of its files. Raises
     SubmissionRefused.
 

@@ -87,7 +87,7 @@ class Template:
     field_types: tuple[int, ...] = ()
     edges: tuple[Edges, ...] = _BARE
 
-    def dressed(self, texts: Sequence[str]) -> tuple[str, ...]:
+    def wrap(self, texts: Sequence[str]) -> tuple[str, ...]:
         """The fields' texts as they are to be tokenised, one by one and without special tokens."""
         return tuple(edges.around(text) for edges, text in zip(self.edges, texts, strict=False))
 
@@ -151,7 +151,7 @@ class Template:
         return kept
 
 
-class Sides:
+class DualTemplate:
     """How a dual encoder reads a query and a passage: each behind its prompt, between the tokenizer's special tokens.
 
     An item holds the ids of both, the query's first, and its types say which is which.
@@ -161,7 +161,7 @@ class Sides:
         self.prompts = prompts
         self._ends = text_template("{query}", tokenizer, needs=("query",)).literals
 
-    def dressed(self, texts: Sequence[str]) -> tuple[str, ...]:
+    def wrap(self, texts: Sequence[str]) -> tuple[str, ...]:
         """The two texts as they are to be tokenised."""
         return self.prompts["query"] + texts[QUERY], self.prompts["passage"] + texts[PASSAGE]
 
@@ -217,7 +217,7 @@ def text_template(
         # the probes on which the glued ids are those of the whole text
         exact = 0
         for probe in _PROBES:
-            parts = [np.array(ids_of(tokenizer, dressed), np.int32) for dressed in template.dressed(probe)]
+            parts = [np.array(ids_of(tokenizer, text), np.int32) for text in template.wrap(probe)]
             words = [word.strip() for word in probe] if strips else probe
             exact += template.build(parts, 1 << 30).ids.tolist() == list(encode(words)["input_ids"])
         if exact > most_exact:

@@ -56,7 +56,7 @@ def _with_teacher_table(name: str, part: Any, options: Mapping[str, Any]) -> dic
     if "teacher" not in takes:
         return options
     if "teacher" in options:
-        engine, own = named_part(options["teacher"], "teacher")
+        engine, own = name_and_options(options["teacher"], "teacher")
         for key in ("model", "revision"):
             if key in options:
                 own[key] = options.pop(key)
@@ -68,7 +68,7 @@ def _with_teacher_table(name: str, part: Any, options: Mapping[str, Any]) -> dic
 
 def teacher(part: str | Mapping[str, Any], *, lock: str | Path | None = None, **options: Any) -> Teacher:
     """The teacher engine that `part` names (or describes, as a table), with its options."""
-    name, own = named_part(part, "teacher")
+    name, own = name_and_options(part, "teacher")
     return make(f"teacher {name}", TEACHERS[name], {"lock": lock}, {**own, **options})
 
 
@@ -88,9 +88,9 @@ def retriever(
         if isinstance(passages, Iterator):  # both stages read them
             passages = list(passages)
         check_part(RETRIEVERS, name, options)  # before the first of the two is made
-        first_stage, own = named_part(options["first_stage"], "first_stage")
+        first_stage, own = name_and_options(options["first_stage"], "first_stage")
         options["first_stage"] = retriever(first_stage, passages, **{"fields": fields, **given, **own})
-        second_stage, own = named_part(options["reranker"], "reranker")
+        second_stage, own = name_and_options(options["reranker"], "reranker")
         options["reranker"] = reranker(second_stage, **{**given, **own})
     return make(f"retriever {name}", part, {"passages": passages, "fields": fields, **given}, options)
 
@@ -125,10 +125,10 @@ def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mappi
         value = options[slot]
         has_several = isinstance(value, Mapping) and "part" not in value  # each under a name of the recipe's choice
         for one in value.values() if has_several else [value]:
-            check_part(inner, *named_part(one, slot), slots)
+            check_part(inner, *name_and_options(one, slot), slots)
 
 
-def named_part(part: object, what: str) -> tuple[str, dict[str, Any]]:
+def name_and_options(part: object, what: str) -> tuple[str, dict[str, Any]]:
     """The name of a part and its options, from a name or a table. Raises BadInput; `what` names the option."""
     if isinstance(part, str):
         return part, {}

@@ -165,7 +165,7 @@ class Replies(SqliteStore):
     def __len__(self) -> int:
         return self.value("SELECT count(*) FROM replies")
 
-    def known(self, keys: Iterable[str]) -> dict[str, Reply]:
+    def look_up(self, keys: Iterable[str]) -> dict[str, Reply]:
         """The replies to those of the calls that are here and sound; a reply's id is its key."""
         return {key: row.reply() for key, row in self._sound_rows(keys).items()}
 
@@ -184,7 +184,7 @@ class Replies(SqliteStore):
         """How many of the calls are here, and the tokens that they read and wrote, each call counted once."""
         sums = {"replies": 0, "prompt_tokens": 0, "output_tokens": 0}
         for some in chunks(set(keys)):
-            for reply in self.known(some).values():
+            for reply in self.look_up(some).values():
                 sums["replies"] += 1
                 sums["prompt_tokens"] += reply.prompt_tokens
                 sums["output_tokens"] += reply.output_tokens
@@ -479,7 +479,7 @@ class _Calls:
     def look_up_next(self) -> bool:
         """Read some prompts and look them up in the store; False when there were none left."""
         block = [(self._teacher.key(prompt), prompt) for prompt in islice(self._source, AT_ONCE)]
-        stored = self._teacher.replies.known({key for key, _ in block} - self.ids_of_key.keys())
+        stored = self._teacher.replies.look_up({key for key, _ in block} - self.ids_of_key.keys())
         for key, prompt in block:
             if prompt.id in self._held_ids:
                 raise BadInput("two prompts have one id", id=prompt.id)

@@ -166,7 +166,7 @@ def train(
     return Trained(folder / "model", fit.steps, fit.best, fit.journal.values, checks, fit.skipped, ranks.rank)
 
 
-def planned(plan: Plan) -> dict[str, Any]:
+def plan_training(plan: Plan) -> dict[str, Any]:
     """A summary of what `train` would fit: reranker, loss, numbers of groups and steps, and releases.
 
     Raises BadInput for options that reranker or loss do not have, and for data that cannot be learnt from.

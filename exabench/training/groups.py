@@ -267,7 +267,7 @@ class GroupLoader:
     def encode(self, group: Group) -> EncodedGroup:
         """One group as token ids."""
         items = self.learner.items(group.query, group.passages)
-        targets = self.learner.written(group.targets) if self.written else ()
+        targets = self.learner.target_ids(group.targets) if self.written else ()
         return EncodedGroup(group.id, items, group.labels, targets)
 
     def ids(self, step: int) -> list[str]:

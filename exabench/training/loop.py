@@ -14,7 +14,7 @@ from torch import Tensor
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Progress
 from exabench.models.learner import Learner
-from exabench.models.loading import room
+from exabench.models.loading import refuse_out_of_memory
 from exabench.training.checkpoints import (
     load_newest,
     optimiser_state,
@@ -141,7 +141,9 @@ class Fit:
         rate = rate_at(self._plan.steps, step - 1, total)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        with room("the optimiser's moments", "take steps.optimiser adafactor, or more ranks and steps.sharded"):
+        with refuse_out_of_memory(
+            "the optimiser's moments", "take steps.optimiser adafactor, or more ranks and steps.sharded"
+        ):
             self._optimiser.step()
         order = loader.order
         # The last step of an epoch may be smaller than the others, so groups are not counted by multiplying.
@@ -165,7 +167,9 @@ class Fit:
     def _evaluate(self, dev: Evaluation, step: int) -> float:
         """The dev value, measured by the first rank (by all, where each holds a part) and told to the others."""
         value = 0.0
-        with room(f"{dev.metric} beside the training", "lower options.max_length, or leave dev.every out"):
+        with refuse_out_of_memory(
+            f"{dev.metric} beside the training", "lower options.max_length, or leave dev.every out"
+        ):
             if self._ranks.first or self._ranks.sharded:
                 value = dev.value()
         if not self._ranks.first:

@@ -18,7 +18,7 @@ from typing import Any
 from exabench.bench.evaluation import merge_results, run_board
 from exabench.bench.ledger import Ledger
 from exabench.bench.queue._pending import LARGEST, Answer, Pending, acceptance, public_line, refusal
-from exabench.bench.queue._pull_requests import Requests
+from exabench.bench.queue._pull_requests import PullRequestQueue
 from exabench.bench.submissions import read_submission
 from exabench.bench.submitting import check, file_on
 from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, OutsideFailed
@@ -27,13 +27,13 @@ from exabench.core.nouns import Progress, silent
 from exabench.core.records import read
 from exabench.models.screening import SubmissionRefused
 
-__all__ = ["Answer", "Folders", "Queue", "Requests", "public_line", "raise_waiting", "refusal", "work_off"]
+__all__ = ["Answer", "FolderQueue", "Queue", "PullRequestQueue", "public_line", "raise_waiting", "refusal", "work_off"]
 
 ANSWER = "answer.json"
 
 
 @dataclass(frozen=True)
-class Folders:
+class FolderQueue:
     """The local queue: `pending/<slug>/` of a board, with submission.toml, `runs/` and the report of a training.
 
     One that was refused keeps its folder, with answer.json; taking that file away puts it back into the queue.
@@ -96,7 +96,7 @@ class Folders:
                 shutil.rmtree(folder)
 
 
-Queue = Folders | Requests
+Queue = FolderQueue | PullRequestQueue
 """Where submissions wait for a board."""
 
 

@@ -34,7 +34,7 @@ _RETRIES = 4  # with a pause doubled each time: about 15 seconds, then the next 
 
 
 @dataclass(frozen=True)
-class Requests:
+class PullRequestQueue:
     """The pull requests of `repo`; the board itself lies in `board`. Answers are comments, each given once.
 
     A pull request may touch exactly the three places of one submission. One that was answered is closed: its files
@@ -61,7 +61,7 @@ class Requests:
 
     def is_answered(self, pending: Pending) -> bool:
         """Is our comment there, on the commit that the request is at?"""
-        said = hub.talk(self.repo, pending.number).comments
+        said = hub.read_comments(self.repo, pending.number).comments
         return any(author == self._me and _mark(pending) in text for author, text in said)
 
     def fetch(self, pending: Pending, to: Path) -> Path:
@@ -94,7 +94,7 @@ class Requests:
     def finish(self, pending: Pending) -> None:
         """Close the request."""
         until_seen(
-            lambda: not hub.talk(self.repo, pending.number).open or None,
+            lambda: not hub.read_comments(self.repo, pending.number).open or None,
             lambda: hub.close(self.repo, pending.number),
             f"{pending.url} closed",
             retries=_RETRIES,
@@ -103,11 +103,11 @@ class Requests:
 
     @cached_property
     def _me(self) -> str:
-        return hub.me()
+        return hub.user_name()
 
     def _download(self, pending: Pending, to: Path) -> None:
         """Put the submission, its runs and its report into the new folder `to`. Raises SubmissionRefused."""
-        listed = hub.files(self.repo, pending.revision)
+        listed = hub.list_files(self.repo, pending.revision)
 
         # The paths that the request changes: against the newest commit of the board that it knows, since files that
         # the board added later are no change of its own.
@@ -115,7 +115,7 @@ class Requests:
         before: Mapping[str, hub.Listed] = {}
         for commit in hub.history(self.repo, pending.revision):
             if commit in known:
-                before = hub.files(self.repo, commit)
+                before = hub.list_files(self.repo, commit)
                 break
         changed = sorted({path for path, _ in listed.items() ^ before.items()})
         slug = _only_slug(changed)

@@ -25,8 +25,8 @@ from exabench.models.screening import (
     SizeLimits,
     SubmissionRefused,
     check_libraries,
-    screened,
-    screened_repo,
+    screen_folder,
+    screen_repo,
 )
 
 WORKER = (sys.executable, "-I", "-B", "-m", "exabench.bench.sandbox._worker")
@@ -44,28 +44,28 @@ def fetch_screened(
     here = Path(model).is_dir()
     if here or not client.is_repo(model):
         if here:
-            screened(model, limits)  # before anything reads it whole
+            screen_folder(model, limits)  # before anything reads it whole
         found = client.model_folder(model, revision, lock)
-        screened(found.path, limits)
+        screen_folder(found.path, limits)
         return found
     if revision.startswith("sha256:"):
         raise SubmissionRefused(
             "invalid-submission", f"the revision of {model} must be a commit of the Hub, not a digest"
         )
-    commit = client.pinned(model, revision or None, lock, kind="model")
+    commit = client.pin_commit(model, revision or None, lock, kind="model")
     folder = cache_folder("strangers") / model.replace("/", "--") / commit
     if not folder.is_dir():
-        files = client.model_files(model, commit)
+        files = client.file_sizes(model, commit)
 
         def read(file: str, start: int, end: int) -> bytes:
             end = min(end, files[file])
-            return client.file_part(model, file, commit, start, end) if start < end else b""
+            return client.read_part(model, file, commit, start, end) if start < end else b""
 
-        wanted = sorted(screened_repo(files, read, limits).files)
+        wanted = sorted(screen_repo(files, read, limits).files)
         with replacing_folder(folder) as fresh:
             client.snapshot(model, commit, wanted, fresh)
             shutil.rmtree(fresh / ".cache", ignore_errors=True)  # the client's notes
-    screened(folder, limits)
+    screen_folder(folder, limits)
     return ModelFolder(model, folder, commit)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from exabench.bench.contamination import exposed
+from exabench.bench.contamination import exposure_of
 from exabench.board.pages._format import training
 from exabench.board.pages._page import (
     WRITTEN,
@@ -99,7 +99,7 @@ def exposure(board: Board, tasks: Sequence[Task], submission: Submission) -> str
     if submission.slug == FIRST_STAGE:
         return "n" * len(tasks)
     training = board.trainings.get(submission.slug)
-    return "".join(exposed(submission, t, training)[0] for t in tasks)
+    return "".join(exposure_of(submission, t, training)[0] for t in tasks)
 
 
 def columns_script(board: Board, ranking: Ranking) -> bytes:

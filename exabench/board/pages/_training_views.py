@@ -16,7 +16,7 @@ from exabench.board.pages._format import count
 from exabench.board.pages._page import WRITTEN, Page, Values, dataset_page, model_file, model_page, rows_page
 from exabench.board.ranking import Board, ResultSummary
 from exabench.core.errors import BadInput
-from exabench.core.files import dotted, file_digest
+from exabench.core.files import file_digest, flatten_to_text
 from exabench.core.nouns import Task
 from exabench.core.rows import Release
 from exabench.data.releases import MANIFEST, rows
@@ -50,7 +50,7 @@ def model(board: Board, slug: str) -> Values:
     return {
         "submission": board.submissions[slug],
         "settings": model_settings(training["recipe"]),
-        "options": list(dotted(training["options"])),
+        "options": list(flatten_to_text(training["options"])),
         "kept": dict(training["dev"]["values"]).get(training["best"]),
     }
 

@@ -51,7 +51,7 @@ class Duplicates:
         self._keys = array("Q")  # of all words: equal for exact doubles
         self._signatures = bytearray()  # the lowest eight bits of each MinHash value, _WIDTH of them for a row
 
-    def seen(self, row: Row) -> Double | None:
+    def find_earlier(self, row: Row) -> Double | None:
         """The earlier row that this one doubles; None for a new row, which later ones may double."""
         query = row["query"]
         passages = [passage.flat() for passage in passages_of(row)]

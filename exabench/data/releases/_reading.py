@@ -14,7 +14,7 @@ from exabench.core.files import cache_folder, digest_of, file_digest
 from exabench.core.rows import FAMILIES, DataFile, Release, Row, Table
 from exabench.data.releases._manifest import numbers, place_of, read
 from exabench.data.releases._tables import ROWS_PER_GROUP, fields_of
-from exabench.hub.client import is_repo, pinned, snapshot
+from exabench.hub.client import is_repo, pin_commit, snapshot
 from exabench.hub.commits import MANIFEST
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def load(
             raise BadInput(f"a folder has no revision {revision!r}; leave it out", file=place)
     elif is_repo(repo):
         # First the manifest alone: it says which files hold the split.
-        commit = pinned(repo, f"v{version}" if version else revision, lock)
+        commit = pin_commit(repo, f"v{version}" if version else revision, lock)
         folder = snapshot(repo, commit, [MANIFEST], kind="dataset")
         remote = _table_with_split(read(folder), table, split, folder)
         folder = snapshot(repo, commit, [file.path for file in remote.splits[split]], kind="dataset")

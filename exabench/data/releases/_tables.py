@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from exabench.core.errors import BadInput
 from exabench.core.files import file_digest, replacing_folder, writing
-from exabench.core.rows import FAMILIES, DataFile, Row, checked_row
+from exabench.core.rows import FAMILIES, DataFile, Row, check_row
 
 if TYPE_CHECKING:
     import datasets
@@ -140,7 +140,7 @@ def _good_rows(family: str, rows: Iterable[Row], ids: set[str]) -> Iterator[Row]
     """Rows that were checked against their family and `ids`, those of the rows before."""
     try:
         for row in rows:
-            good = checked_row(family, row)
+            good = check_row(family, row)
             if good["id"] in ids:
                 raise BadInput("two rows have one id; each row of a table needs its own", id=good["id"])
             ids.add(good["id"])

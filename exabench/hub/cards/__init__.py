@@ -18,7 +18,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from exabench.core.errors import BadInput, plural
-from exabench.core.files import PACKAGE, dotted, read_text, toml_lines, toml_text
+from exabench.core.files import PACKAGE, flatten_to_text, read_text, toml_lines, toml_text
 from exabench.core.rows import DataFile, Release, Table
 from exabench.hub.cards.front_matter import licence_in as licence_in, licence_keys, one_or_list, parse, refresh, split
 from exabench.hub.cards.markdown import Markdown, code, figures, plain
@@ -198,7 +198,7 @@ def model_card(training: Mapping[str, Any], template: str, *, name: str = "", ex
 def model_settings(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The settings of a recipe, as dotted names and values; what a report says in other places is left out."""
     settings = {key: value for key, value in recipe.items() if key not in _NOT_SETTINGS}
-    return list(dotted(settings))
+    return list(flatten_to_text(settings))
 
 
 def _model_front_matter(training: Mapping[str, Any], name: str) -> dict[str, Any]:

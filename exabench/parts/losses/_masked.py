@@ -12,14 +12,14 @@ from torch import Tensor
 from exabench.core.errors import BadInput
 
 
-def raised(values: Tensor) -> Tensor:
+def at_least_float32(values: Tensor) -> Tensor:
     """The values in float32, or as they are in float64."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def filled(scores: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def zero_outside_mask(scores: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Scores and labels in one precision, float32 at least, with 0 in every cell outside the mask."""
-    scores = raised(scores)
+    scores = at_least_float32(scores)
     return torch.where(mask, scores, 0.0), torch.where(mask, labels.to(scores.dtype), 0.0)
 
 

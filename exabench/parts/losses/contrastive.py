@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from exabench.parts.losses._masked import best, filled, lowest, mean_where, positive
+from exabench.parts.losses._masked import best, lowest, mean_where, positive, zero_outside_mask
 
 
 class ContrastiveLoss:
@@ -24,7 +24,7 @@ class ContrastiveLoss:
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`."""
-        scores, labels = filled(scores, labels, mask)
+        scores, labels = zero_outside_mask(scores, labels, mask)
         scores, positives = scores / self.temperature, best(labels, mask)
         negatives = lowest(scores, mask & ~positives).logsumexp(-1, keepdim=True)
         return mean_where(positives, -logsigmoid(scores - negatives))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from exabench.parts.losses._masked import filled, log_softmax, positive
+from exabench.parts.losses._masked import log_softmax, positive, zero_outside_mask
 
 
 class Kl:
@@ -23,7 +23,7 @@ class Kl:
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`."""
-        scores, labels = filled(scores, labels, mask)
+        scores, labels = zero_outside_mask(scores, labels, mask)
         teacher, student = (log_softmax(values / self.temperature, mask) for values in (labels, scores))
         divergence = (teacher.exp() * (teacher - student)).sum(-1)
         return divergence * self.temperature**2 if self.squared else divergence

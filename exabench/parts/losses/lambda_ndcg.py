@@ -10,7 +10,15 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from exabench.core.errors import BadInput
-from exabench.parts.losses._masked import differences, filled, lowest, mean_where, not_negative, ordered_pairs, positive
+from exabench.parts.losses._masked import (
+    differences,
+    lowest,
+    mean_where,
+    not_negative,
+    ordered_pairs,
+    positive,
+    zero_outside_mask,
+)
 
 
 class LambdaNdcg:
@@ -54,7 +62,7 @@ class LambdaNdcg:
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`. Raises BadInput for a label below 0."""
-        scores, labels = filled(scores, labels, mask)
+        scores, labels = zero_outside_mask(scores, labels, mask)
         not_negative(labels, "lambda_ndcg")
         ranks = lowest(scores, mask).argsort(descending=True, stable=True).argsort() + 1
         pairs = ordered_pairs(labels, mask)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from exabench.parts.losses._masked import best, filled, log_softmax, mean_where, positive
+from exabench.parts.losses._masked import best, log_softmax, mean_where, positive, zero_outside_mask
 
 
 class Lce:
@@ -22,5 +22,5 @@ class Lce:
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`."""
-        scores, labels = filled(scores, labels, mask)
+        scores, labels = zero_outside_mask(scores, labels, mask)
         return mean_where(best(labels, mask), -log_softmax(scores / self.temperature, mask))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from exabench.parts.losses._masked import filled, log_softmax, positive
+from exabench.parts.losses._masked import log_softmax, positive, zero_outside_mask
 
 
 class ListNet:
@@ -21,6 +21,6 @@ class ListNet:
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`; the least possible is the entropy of the labels' softmax, not 0."""
-        scores, labels = filled(scores, labels, mask)
+        scores, labels = zero_outside_mask(scores, labels, mask)
         wanted = log_softmax(labels / self.temperature, mask).exp()  # 1 outside the mask, where the next factor is 0
         return -(wanted * log_softmax(scores, mask)).sum(-1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from exabench.parts.losses._masked import positive, raised
+from exabench.parts.losses._masked import at_least_float32, positive
 
 
 class Lm:
@@ -32,5 +32,5 @@ class Lm:
         Where a weight is 0, logits and target are not looked at: any id is allowed there.
         """
         used = weights > 0
-        losses = cross_entropy(raised(logits[used]), targets[used], reduction="none") * weights[used]
+        losses = cross_entropy(at_least_float32(logits[used]), targets[used], reduction="none") * weights[used]
         return torch.zeros(used.shape, dtype=losses.dtype, device=losses.device).masked_scatter(used, losses).sum(-1)

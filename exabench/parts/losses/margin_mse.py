@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from exabench.parts.losses._masked import best, differences, filled, mean_where
+from exabench.parts.losses._masked import best, differences, mean_where, zero_outside_mask
 
 
 class MarginMse:
@@ -26,7 +26,7 @@ class MarginMse:
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`."""
-        scores, labels = filled(scores, labels, mask)
+        scores, labels = zero_outside_mask(scores, labels, mask)
         if self.pairs == "best":
             top = best(labels, mask)
             chosen = top[:, :, None] & (mask & ~top)[:, None, :]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from exabench.parts.losses._masked import filled, mean_where
+from exabench.parts.losses._masked import mean_where, zero_outside_mask
 
 
 class PointwiseLoss:
@@ -20,5 +20,5 @@ class PointwiseLoss:
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`; labels between 0 and 1 ask for that probability."""
-        scores, labels = filled(scores, labels, mask)
+        scores, labels = zero_outside_mask(scores, labels, mask)
         return mean_where(mask, -labels * logsigmoid(scores) - (1 - labels) * logsigmoid(-scores))

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from exabench.parts.losses._masked import differences, filled, mean_where, ordered_pairs, positive
+from exabench.parts.losses._masked import differences, mean_where, ordered_pairs, positive, zero_outside_mask
 
 
 class RankNet:
@@ -29,7 +29,7 @@ class RankNet:
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`; passages with equal labels make no pair."""
-        scores, labels = filled(scores, labels, mask)
+        scores, labels = zero_outside_mask(scores, labels, mask)
         losses = -logsigmoid(self.sigma * differences(scores))
         if self.weights == "difference":
             losses = losses * differences(labels)

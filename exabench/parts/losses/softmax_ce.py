@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from exabench.parts.losses._masked import filled, log_softmax, not_negative
+from exabench.parts.losses._masked import log_softmax, not_negative, zero_outside_mask
 
 
 class SoftmaxCe:
@@ -23,7 +23,7 @@ class SoftmaxCe:
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`. Raises BadInput for a label below 0."""
-        scores, labels = filled(scores, labels, mask)
+        scores, labels = zero_outside_mask(scores, labels, mask)
         not_negative(labels, "softmax_ce")
         if self.normalised:
             labels = labels / labels.sum(-1, keepdim=True).clamp(min=torch.finfo(labels.dtype).tiny)

@@ -7,7 +7,7 @@ from itertools import permutations, tee
 from typing import Unpack
 
 from exabench.core.nouns import Passage, Query
-from exabench.models.answers import answer_ids, answer_words, chosen
+from exabench.models.answers import answer_ids, answer_words, narrow_to_answers
 from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
@@ -32,7 +32,7 @@ class DuoT5(Pointwise):
     ) -> None:
         loaded = load(model, "seq2seq", **options)
         ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
-        narrowed, columns = chosen(loaded, "softmax", ids)
+        narrowed, columns = narrow_to_answers(loaded, "softmax", ids)
         super().__init__(narrowed, text_template(TEMPLATE, loaded.tokenizer), "softmax", columns, **options)
         self.identity["reranker"] = "pairwise"  # the name of the shelf, not of this file
 

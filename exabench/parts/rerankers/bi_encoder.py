@@ -13,11 +13,11 @@ from exabench.core.nouns import Passage, Query, Usage
 from exabench.hub.client import model_folder
 from exabench.models.dual_encoder import DualEncoder, TextVectors, similarity_of_pairs
 from exabench.models.flops import exact, paper
-from exabench.models.heads import POOLINGS, Compared, Loaded, pad_of, read_shape
+from exabench.models.heads import POOLINGS, DualHead, Loaded, pad_of, read_shape
 from exabench.models.learner import Learner
 from exabench.models.loading import INT8, device_of
 from exabench.models.strategies import STRATEGIES
-from exabench.models.templates import Sides
+from exabench.models.templates import DualTemplate
 from exabench.parts.rerankers import Job, Outcome
 
 WINDOW = 8_192  # pairs whose texts are encoded together
@@ -133,10 +133,10 @@ class BiEncoder:
         limit = encoder.max_length
         is_normal = encoder.unit or bool(kinds)
         pad = pad_of(encoder.tokenizer, model)
-        head = Compared(model, limit, pad, pooling=pooling.pooling_mode, normal=is_normal)
+        head = DualHead(model, limit, pad, pooling=pooling.pooling_mode, normal=is_normal)
         devices = (str(self._device),)
         loaded = Loaded(encoder.folder, encoder.tokenizer, head, self._shape, self.parameters, self.precision, devices)
-        sides = Sides(encoder.prompts, encoder.tokenizer)
+        sides = DualTemplate(encoder.prompts, encoder.tokenizer)
         return Learner(loaded, sides, STRATEGIES["logit"](), (0,), max_length=limit, fields=self._fields)
 
     @property

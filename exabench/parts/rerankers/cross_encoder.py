@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from exabench.models.answers import suited
+from exabench.models.answers import check_strategy
 from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import pair_template
@@ -29,5 +29,5 @@ class CrossEncoder(Pointwise):
         loaded = load(model, "classifier", **options)
         one = loaded.head.rows == 1
         strategy = strategy or ("logit" if one else "log_softmax")
-        suited(strategy, loaded.head.rows, rows=("answers",))
+        check_strategy(strategy, loaded.head.rows, rows=("answers",))
         super().__init__(loaded, pair_template(loaded.tokenizer), strategy, (0,) if one else (1, 0), **options)

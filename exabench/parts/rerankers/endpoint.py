@@ -95,7 +95,7 @@ class Endpoint:
                 if isinstance(outcome, OutsideFailed):
                     raise outcome
                 if isinstance(outcome, StatusError):
-                    raise BadInput(f"{self._server} refuses: {client.said(outcome)}; check endpoint, model and key")
+                    raise BadInput(f"{self._server} refuses: {client.describe(outcome)}; check endpoint, model and key")
                 job.take(places, outcome, _SCORE_KEYS[self._form])
                 while waiting and not waiting[0].missing:  # answers come in any order, jobs are given out in theirs
                     yield waiting.popleft().result()

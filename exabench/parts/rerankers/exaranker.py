@@ -10,7 +10,7 @@ import torch
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
-from exabench.models.answers import answer_ids, answer_words, chosen, spellings
+from exabench.models.answers import answer_ids, answer_words, narrow_to_answers, spellings
 from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import ids_of, text_template
@@ -40,7 +40,7 @@ class ExaRanker(Pointwise):
         ids = (positive, *(other for id in negative for other in spellings(tokenizer, id)))
         self._template = text_template(template, tokenizer)
         self._limit = min(options.get("max_length") or 512, self._loaded.head.limit)
-        narrowed, columns = chosen(self._loaded, strategy, ids)
+        narrowed, columns = narrow_to_answers(self._loaded, strategy, ids)
         super().__init__(narrowed, self._template, strategy, columns, **options)
 
     def explain(self, query: Query, passage: Passage, max_tokens: int = 256) -> str:
@@ -52,8 +52,8 @@ class ExaRanker(Pointwise):
             raise BadInput(f"max_tokens is {max_tokens}; an explanation takes at least one token")
         tokenizer = self._loaded.tokenizer
         head: Any = self._loaded.head  # a Seq2Seq, which writes too
-        texts = self._template.dressed((query.text, passage.flat(self._fields)))
+        texts = self._template.wrap((query.text, passage.flat(self._fields)))
         item = self._template.build([np.array(ids_of(tokenizer, text), np.int32) for text in texts], self._limit)
         with torch.inference_mode():
-            written = head.written(torch.from_numpy(item.ids.astype(np.int64))[None], max_tokens)
+            written = head.write(torch.from_numpy(item.ids.astype(np.int64))[None], max_tokens)
         return tokenizer.decode(written[0], skip_special_tokens=True)

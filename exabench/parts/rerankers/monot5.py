@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Unpack
 
-from exabench.models.answers import answer_ids, answer_words, chosen
+from exabench.models.answers import answer_ids, answer_words, narrow_to_answers
 from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
@@ -31,5 +31,5 @@ class MonoT5(Pointwise):
     ) -> None:
         loaded = load(model, "seq2seq", **options)
         ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
-        narrowed, columns = chosen(loaded, strategy, ids)
+        narrowed, columns = narrow_to_answers(loaded, strategy, ids)
         super().__init__(narrowed, text_template(template, loaded.tokenizer), strategy, columns, **options)

@@ -7,7 +7,7 @@ from typing import Unpack
 
 from exabench.core.files import read_json
 from exabench.hub.client import model_folder
-from exabench.models.answers import answer_ids, answer_words, chosen, suited
+from exabench.models.answers import answer_ids, answer_words, check_strategy, narrow_to_answers
 from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
@@ -37,8 +37,8 @@ class RankT5(Pointwise):
         loaded = load(model, "encoder" if is_encoder else "seq2seq", **options)
         columns: tuple[int, ...] = (0,)
         if is_encoder:
-            suited(strategy, 1, rows=("answers",))
+            check_strategy(strategy, 1, rows=("answers",))
         else:
             ids = answer_ids(loaded.tokenizer, answer_words("rankt5", model, answers))
-            loaded, columns = chosen(loaded, strategy, ids)
+            loaded, columns = narrow_to_answers(loaded, strategy, ids)
         super().__init__(loaded, text_template(template, loaded.tokenizer), strategy, columns, **options)

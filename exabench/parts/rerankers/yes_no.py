@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from exabench.core.errors import BadInput
-from exabench.models.answers import answer_ids, answer_words, chosen
+from exabench.models.answers import answer_ids, answer_words, narrow_to_answers
 from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
@@ -43,5 +43,5 @@ class YesNo(Pointwise):
         asking = text_template(template, tokenizer, special=not chat)
         _, cue = asking.text.rsplit("}", 1)  # what stands after the last field: the words that the answer follows
         words = [word if chat else f" {word}" for word in answer_words("yes_no", model, answers)]
-        narrowed, columns = chosen(loaded, strategy, answer_ids(tokenizer, words, after=cue))
+        narrowed, columns = narrow_to_answers(loaded, strategy, answer_ids(tokenizer, words, after=cue))
         super().__init__(narrowed, asking, strategy, columns, **options)

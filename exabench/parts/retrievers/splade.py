@@ -16,7 +16,7 @@ from exabench.core.files import read_json
 from exabench.core.nouns import ModelFolder, Passage, Progress, Query, Run, silent
 from exabench.hub.client import model_folder
 from exabench.measure.runs import run_of, top
-from exabench.models.batches import CPU_SHARD_TOKENS, budget_of, padded_batches, tokenised
+from exabench.models.batches import CPU_SHARD_TOKENS, budget_of, padded_batches, tokenise
 from exabench.models.loading import device_of, dtype_of, loading, token_limit, tokenizer_of, weights_of
 from exabench.parts.retrievers._vectors import SHARD, BestRows, Vectors, refuse_not_finite
 
@@ -138,7 +138,7 @@ class SparseEncoder:
 
         Raises BadInput with the id of a text whose weights are not finite.
         """
-        tokens = tokenised(self._tokenizer, texts, self.max_length)
+        tokens = tokenise(self._tokenizer, texts, self.max_length)
         parts = []
         places = []
         for some, features in padded_batches(self._tokenizer, tokens, self._budget, self._device):

@@ -76,16 +76,16 @@ class OpenAI:
                 answered += 1
                 yield Reply(prompt.id, *outcome)
             elif isinstance(outcome, StatusError) and outcome.status in _PROMPT_IS_BAD:
-                refused[prompt.id] = f"{self._url} said {client.said(outcome)}"
+                refused[prompt.id] = f"{self._url} said {client.describe(outcome)}"
                 if len(refused) >= HOPELESS and not answered:
                     failures.append(PromptsRefused(refused))
             elif isinstance(outcome, OutsideFailed):
                 failures.append(outcome)
             elif outcome.code == "insufficient_quota":
-                why = f"{self._url} has no quota left for this key: {client.said(outcome)}"
+                why = f"{self._url} has no quota left for this key: {client.describe(outcome)}"
                 failures.append(OutsideFailed(why))
             else:
-                why = f"{self._url} refuses: {client.said(outcome)}"
+                why = f"{self._url} refuses: {client.describe(outcome)}"
                 failures.append(BadInput(f"{why}; check base_url, model and key"))
             if failures:
                 client.stop()

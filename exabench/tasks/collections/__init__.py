@@ -105,7 +105,7 @@ def judgements_of(
     """Judgements, convention and name of a task of the table, or of any qrels (`threshold` is for these alone)."""
     if task is not None and qrels is None:
         found = single_task(task)
-        return checked_qrels(found, open_collection(found, data, lock), lock), found.convention, found.name
+        return read_checked_qrels(found, open_collection(found, data, lock), lock), found.convention, found.name
     if task is not None or qrels is None:
         raise BadInput("give either a task or qrels")
     convention = Convention(relevance_threshold=threshold)
@@ -114,7 +114,7 @@ def judgements_of(
     return qrels, convention, "qrels"
 
 
-def checked_qrels(task: Task, collection: Collection, lock: str | Path | None = None) -> Qrels:
+def read_checked_qrels(task: Task, collection: Collection, lock: str | Path | None = None) -> Qrels:
     """The judgements of the task's split, held against the table's counts and digest.
 
     Where the table has no digest, the first one seen is written to the lock file and held against from then on.
@@ -147,7 +147,7 @@ def _check(task: Task, source: str, what: str, found: object, allowed: list[Any]
         )
 
 
-def at_hand(data: str | Path | None) -> dict[str, Collection]:
+def local_collections(data: str | Path | None) -> dict[str, Collection]:
     """The tasks that lie in a folder here, by name: what can be read without asking the network."""
     found = {}
     for task in tasks().values():
@@ -164,7 +164,7 @@ def benchmarks(data: str | Path | None) -> Iterator[tuple[Task, list[Query], Ite
 
     A judged passage whose text is not there (a pool holds some of them) has an empty one.
     """
-    for name, place in at_hand(data).items():
+    for name, place in local_collections(data).items():
         task = tasks()[name]
         if not task.benchmark:
             continue
@@ -184,7 +184,7 @@ def _judged_passages(place: Collection, wanted: set[str]) -> Iterator[Passage]:
 
 def all_judgements(task: Task, place: Collection) -> Qrels:
     """The grades of the task's split, held against the table, and of every other split that lies in its folder."""
-    found = {query_id: dict(row) for query_id, row in checked_qrels(task, place).items()}
+    found = {query_id: dict(row) for query_id, row in read_checked_qrels(task, place).items()}
     folder = getattr(place, "folder", None)
     if folder is None:
         return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from exabench.core.nouns import Passage, Qrels, Query, Task
-from exabench.hub.client import pinned, rows
+from exabench.hub.client import pin_commit, rows
 
 
 class Hub:
@@ -21,7 +21,7 @@ class Hub:
     @property
     def revision(self) -> str:
         """The commit."""
-        return pinned(self._place["repo"], self._place.get("revision"), self._lock)
+        return pin_commit(self._place["repo"], self._place.get("revision"), self._lock)
 
     def is_available(self) -> bool:
         """True where the task has a Hub repository."""

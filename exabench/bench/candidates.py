@@ -104,18 +104,14 @@ def freeze_candidates(
     depth: int,
     *,
     data: str | Path | None = None,
-    name: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    progress: Progress = silent,
+    **choices: Any,
 ) -> tuple[Candidates, Path]:
     """Make candidates and file them on a board, with what its pages may show of them.
 
-    Returns them and the file that describes them. Raises BadInput as `make_candidates` does, and where the board holds
-    another list of that name.
+    `choices` are `name`, `options` and `progress` of `make_candidates`. Returns them and the file that describes them.
+    Raises BadInput as `make_candidates` does, and where the board holds another list of that name.
     """
-    candidates, run = make_candidates(
-        task, retriever, depth, data=data, lock=ledger.lock, name=name, options=options, progress=progress
-    )
+    candidates, run = make_candidates(task, retriever, depth, data=data, lock=ledger.lock, **choices)
     file = ledger.add_candidates(candidates, run)
     evaluator = RerankEvaluator(single_task(task), candidates, run, data, ledger.lock)
     values = build_excerpts(candidates, run, evaluator.collection, evaluator.qrels)
@@ -125,10 +121,11 @@ def freeze_candidates(
 
 def search(first_stage: Retriever, queries: Sequence[Query], depth: int, convention: Convention, name: str) -> Run:
     """The best `depth` passages of each query; self-matches go before the cut, where the convention says so."""
-    # One passage more than asked for: a query has one self-match at most.
-    drop = convention.self_match == "drop"
-    found = first_stage.search(queries, depth + 1 if drop else depth)
-    return top(without_self_matches(found) if drop else found, depth, name)
+    if convention.self_match == "drop":
+        found = without_self_matches(first_stage.search(queries, depth + 1))  # a query has one self-match at most
+    else:
+        found = first_stage.search(queries, depth)
+    return top(found, depth, name)
 
 
 class RerankEvaluator(CandidateEvaluator):
@@ -196,3 +193,10 @@ class RerankEvaluator(CandidateEvaluator):
         if missing:
             raise BadInput(f"{self.collection.source} holds no text for a candidate", id=min(missing))
         return passages
+
+
+def read_evaluator(ledger: Ledger, task: str, name: str, data: str | Path | None) -> RerankEvaluator:
+    """The evaluator of a board's candidate list. Raises BadInput for a list of other judgements, OutsideFailed."""
+    candidates = ledger.one_candidates(task, name)
+    run = ledger.candidates_run(candidates)
+    return RerankEvaluator(single_task(task), candidates, run, data, ledger.lock)

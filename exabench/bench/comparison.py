@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from exabench.bench.ledger import Ledger
-from exabench.bench.measurement import measurement, metrics_of
+from exabench.bench.measurement import measurement
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Measurement, Qrels, Run
 from exabench.measure.metric_values import MetricName
@@ -35,7 +35,7 @@ class TaskComparison:
     test: PairedTest
     corrected: float
     per_query: Mapping[str, tuple[float, float]]
-    systems: tuple[str, str] = ("A", "B")
+    systems: tuple[str, str]
 
     @property
     def verdict(self) -> str:
@@ -107,7 +107,7 @@ def compare(
     `test` is "t" (Student's paired test) or "permutation". Raises BadInput or OutsideFailed.
     """
     judged, convention, name = judgements_of(task, qrels, data, threshold, lock)
-    metric = metric or (metrics_of(single_task(task))[0] if task else "nDCG@10")
+    metric = metric or (single_task(task).headline if task else "nDCG@10")
     runs = [run if isinstance(run, Run) else read_run(run) for run in (a, b, *others)]
     measured = [measurement(run, judged, convention, [metric], task=task) for run in runs]
     return _compare_pairs([(name, *pair) for pair in combinations(measured, 2)], metric, test)
@@ -170,7 +170,6 @@ def _compare_pairs(
         own, other = np.array(list(per_query.values())).T
         found = paired_test([own], [other], test)
         systems = (first.run, second.run)
-        means = (first[chosen], second[chosen])
-        tested.append(TaskComparison(name, chosen, *means, found, found.p, per_query, systems))
+        tested.append(TaskComparison(name, chosen, first[chosen], second[chosen], found, found.p, per_query, systems))
     corrected = holm([one.test.p for one in tested], families)
     return ComparisonTable(replace(one, corrected=p) for one, p in zip(tested, corrected, strict=True))

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from exabench.core.nouns import Submission, Task
+from exabench.bench.submissions import Training
+from exabench.core.nouns import Submission
 from exabench.tasks.catalogue import suites, task as task_of, tasks
-
-if TYPE_CHECKING:
-    from exabench.bench.submissions import Training
 
 _SPLIT = re.compile(
     r"(-(train|training|dev|test|val|validation|small|judged|queries|qrels|corpus|generated|retrieval))+$"
@@ -19,7 +15,7 @@ _SPLIT = re.compile(
 _SUITE = re.compile(r"^(irds:|beir-|mteb-)+")
 
 
-def exposure_of(submission: Submission, task: Task | str, training: Training | None = None) -> str:
+def exposure_of(submission: Submission, task: str, training: Training | None = None) -> str:
     """ "yes", "no" or "unknown": was the model trained on what the task is made of?
 
     Declared names (`training_data` and `synthetic_data`) meet a task by its own name, those of its members or of the
@@ -29,14 +25,11 @@ def exposure_of(submission: Submission, task: Task | str, training: Training | N
     nothing meets it and something is not said ("unknown"), the answer is "unknown"; else "no". What `exabench train`
     recorded (the rows that share texts or ids with a benchmark) can only turn the answer into "yes".
     """
-    name = task if isinstance(task, str) else task.name
-    tables = training.values.get("data", ()) if training else ()
-    for table in tables:
-        leaks = table.get("leaks") if isinstance(table, Mapping) else None
-        for benchmark in (leaks or {}).get("benchmarks") or {}:
-            if _possible_names(str(benchmark)) & _names_of(name):
+    for table in training.values["data"] if training else ():
+        for benchmark in table["leaks"].get("benchmarks") or {}:
+            if _possible_names(str(benchmark)) & _names_of(task):
                 return "yes"
-    return _declared_exposure(submission.training_data, submission.synthetic_data, name)
+    return _declared_exposure(submission.training_data, submission.synthetic_data, task)
 
 
 @functools.lru_cache(maxsize=65536)

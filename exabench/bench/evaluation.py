@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from exabench.bench.candidates import RerankEvaluator, make_candidates
+from exabench.bench.candidates import RerankEvaluator, make_candidates, read_evaluator
 from exabench.bench.ledger import Ledger, last_values, read_result
 from exabench.bench.measurement import METRICS, measurement, metrics_of, today
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, OPTION_KEYS
@@ -134,9 +134,9 @@ def run_board(
             except BadInput as error:
                 failed[submission.slug] = error
                 continue
-        for pair in pairs:
-            if task in (None, pair[0]) and candidates in (None, pair[1]):
-                names_of.setdefault((submission.slug, pair[0]), []).append(pair[1])
+        for of_task, name in pairs:
+            if task in (None, of_task) and candidates in (None, name):
+                names_of.setdefault((submission.slug, of_task), []).append(name)
     items = [WorkItem(slug, of_task, tuple(names)) for (slug, of_task), names in names_of.items()]
 
     # Workers compute, and this process records: one result after the other, with its line in the change log.
@@ -174,15 +174,20 @@ def raise_failures(failures: Mapping[str, ExabenchError]) -> NoReturn:
     """
     if len(failures) == 1:
         raise next(iter(failures.values()))
-    slugs_of: dict[str, list[str]] = {}
-    for slug, error in failures.items():
-        slugs_of.setdefault(str(error), []).append(slug)
-    listed = "; ".join(f"{', '.join(slugs)}: {message}" for message, slugs in slugs_of.items())
-    kinds = {type(error) for error in failures.values()}
-    kind = kinds.pop() if len(kinds) == 1 else BadInput
-    if kind not in (OutsideFailed, CheckFailed, MissingExtra):
-        kind = BadInput
+    listed = list_by_message([(slug, str(error)) for slug, error in failures.items()])
+    kind: type[ExabenchError] = BadInput
+    for shared in (OutsideFailed, CheckFailed, MissingExtra):
+        if {type(error) for error in failures.values()} == {shared}:
+            kind = shared
     raise kind(f"{len(failures)} submissions have no new results, all others do: {listed}")
+
+
+def list_by_message(messages: Sequence[tuple[str, str]]) -> str:
+    """Slugs with their messages on one line, those of the same message together: "a, b: message; c: message"."""
+    slugs_of: dict[str, list[str]] = {}
+    for slug, message in messages:
+        slugs_of.setdefault(message, []).append(slug)
+    return "; ".join(f"{', '.join(slugs)}: {message}" for message, slugs in slugs_of.items())
 
 
 def merge_results(ledger: Ledger, staged: Ledger, slug: str, reason: str) -> None:
@@ -222,18 +227,18 @@ class BoardWorker:
         self._ledger = ledger
         self._data = data
         self._trusted = trusted
-        self._evaluator = functools.lru_cache(maxsize=_EVALUATORS)(self._read_evaluator)
-        self._loaded: tuple[Submission, Reranker] | None = None
+        self._evaluator = functools.lru_cache(maxsize=_EVALUATORS)(read_evaluator)
+        self._submission: Submission | None = None  # the one of `_reranker`
+        self._reranker: Any = None
 
     def __call__(self, item: WorkItem) -> list[Computed]:
         """Compute an item on each of its lists."""
         submission = self._ledger.submission(self._ledger.submission_file(item.slug))
-        return [self._compute(submission, self._evaluator(item.task, name)) for name in item.candidates]
-
-    def _read_evaluator(self, task: str, name: str) -> RerankEvaluator:
-        candidates = self._ledger.one_candidates(task, name)
-        run = self._ledger.candidates_run(candidates)
-        return RerankEvaluator(single_task(task), candidates, run, self._data, self._ledger.lock)
+        computed = []
+        for name in item.candidates:
+            evaluator = self._evaluator(self._ledger, item.task, name, self._data)
+            computed.append(self._compute(submission, evaluator))
+        return computed
 
     def _compute(self, submission: Submission, evaluator: RerankEvaluator) -> Computed:
         names = (submission.slug, evaluator.task.name, evaluator.candidates.name)
@@ -255,22 +260,22 @@ class BoardWorker:
 
     def _load(self, submission: Submission) -> Reranker:
         """The submission's reranker; the one before it is let go first, so that one model is in memory at a time."""
-        if self._loaded is not None and self._loaded[0] == submission:
-            return self._loaded[1]
-        if self._loaded is not None and hasattr(self._loaded[1], "close"):
-            self._loaded[1].close()
-        self._loaded = None  # before the next model is loaded, so that both need not fit
+        if self._submission == submission:
+            return self._reranker
+        if hasattr(self._reranker, "close"):
+            self._reranker.close()
+        self._submission = None
+        self._reranker = None  # before the next model is loaded, so that both need not fit
         options = reranker_options(submission)
         lock = self._ledger.lock
-        reranker: Reranker
         if self._trusted:
-            reranker = reranker_of(submission.reranker, lock=lock, **options)
+            self._reranker = reranker_of(submission.reranker, lock=lock, **options)
         else:
             from exabench.bench.sandbox import SandboxedReranker
 
-            reranker = SandboxedReranker(submission.reranker, options.pop("model"), options, lock=lock)
-        self._loaded = (submission, reranker)
-        return reranker
+            self._reranker = SandboxedReranker(submission.reranker, options.pop("model"), options, lock=lock)
+        self._submission = submission
+        return self._reranker
 
 
 def reranker_options(submission: Submission) -> dict[str, Any]:
@@ -393,7 +398,7 @@ def _parts(result: Result) -> dict[str, str]:
         "strategy": str(result.model.get("strategy", "")),
         "precision": str(result.model.get("precision", "")),
         "headline metric": result.measurement.headline,
-        **dict(sorted(result.versions.items())),
+        **result.versions,
     }
 
 

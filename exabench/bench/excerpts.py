@@ -6,7 +6,7 @@ Written once beside the frozen list, so that a site is built from the leaderboar
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,7 +22,6 @@ from exabench.tasks.catalogue import task
 if TYPE_CHECKING:
     from exabench.tasks.collections import Collection
 
-FORMAT: Literal[1] = 1
 CUT = 300  # characters of a passage
 MOST = 50_000  # passages of a list whose texts are kept, those of the first ranks first
 
@@ -84,7 +83,7 @@ def build_excerpts(candidates: Candidates, run: Run, collection: Collection, qre
             if passage.id in wanted:
                 excerpts[passage.id] = [shorten(passage.title, _TITLE), shorten(passage.text, CUT)]
     shown = Shown(
-        format=FORMAT,
+        format=1,
         task=candidates.task,
         candidates=candidates.name,
         candidates_digest=candidates.digest,
@@ -108,12 +107,12 @@ def _first_passages(queries: Sequence[ShownQuery]) -> set[str]:
     return wanted
 
 
-def write_excerpts(values: Mapping[str, Any], file: str | Path) -> bool:
+def write_excerpts(values: dict[str, Any], file: str | Path) -> bool:
     """Write what `build_excerpts` gave and its digest, as gzip: the same bytes for the same values.
 
     False if it was there already.
     """
-    whole = {**values, "digest": digest_of(dict(values))}
+    whole = {**values, "digest": digest_of(values)}
     text = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return write(file, gzip_bytes(text.encode()))
 
@@ -132,7 +131,7 @@ def read_excerpts(file: str | Path) -> dict[str, Any]:
         raise BadInput(f"does not hold what is shown of a candidate list ({error}); {again}", file=file) from error
     if digest_of(content) != digest:
         raise BadInput(f"was edited: its digest does not fit its content; {again}", file=file)
-    return content | {"digest": digest}
+    return values
 
 
 def shorten(text: str, cut: int) -> str:

@@ -64,17 +64,13 @@ def _fits_pattern(pattern: str | re.Pattern[str]) -> _Predicate:
 
 
 def _fits_line(longest: int) -> _Predicate:
-    return lambda value: _is_line(value, longest)
-
-
-def _is_line(value: object, longest: int) -> bool:
-    return isinstance(value, str) and len(value) <= longest and value.isprintable()
+    return lambda value: isinstance(value, str) and len(value) <= longest and value.isprintable()
 
 
 def _names_or_unknown(value: object) -> bool:
     if not isinstance(value, list):
         return value == "unknown"
-    return len(value) <= 200 and all(_is_line(name, 200) for name in value)
+    return len(value) <= 200 and all(map(_fits_line(200), value))
 
 
 def _is_options(value: object) -> bool:
@@ -248,13 +244,13 @@ def _problems(values: dict[str, Any]) -> list[str]:
     foreign = []
     for field in FIELDS:
         value = values.get(field.name, "")
+        problem = f"{field.name} must {field.grammar}"
         if value and kind in KINDS and kind not in field.allowed:
             foreign.append(field.name)
         if value == "":
             if kind in field.required or field.required == KINDS:
-                problems.append(f"{field.name} must {field.grammar}")
+                problems.append(problem)
         elif not field.fits(value):
-            problem = f"{field.name} must {field.grammar}"
             if isinstance(value, str | int | float):
                 shown = value if isinstance(value, str) else toml_text(value)
                 problem += f", not {printable(shown, 60)!r}"
@@ -404,15 +400,14 @@ def read_training(folder: str | Path) -> Training:
         except UnicodeDecodeError as error:
             raise BadInput("is not UTF-8 text", file=file) from error
 
-    file = Path(folder, "training.json")
+    file = Path(folder, "recipe.toml")
     try:
-        values = from_json(texts["training.json"])
-        file = Path(folder, "recipe.toml")
         recipe = tomllib.loads(texts["recipe.toml"])
+        file = Path(folder, "training.json")
+        values = from_json(texts["training.json"])
     except (ValueError, RecursionError) as error:
         raise BadInput(f"cannot be read ({printable(str(error), 200)})", file=file) from error
 
-    file = Path(folder, "training.json")
     if isinstance(values, dict):
         values.pop("sealed", None)  # version 0.1 wrote digests of all files there
     if not _is_shallow(values, _DEEPEST):
@@ -427,7 +422,8 @@ def read_training(folder: str | Path) -> Training:
 
 def _is_shallow(value: Any, levels: int) -> bool:
     """Do tables and lists lie in each other so many levels deep at most?"""
-    inner = value.values() if isinstance(value, dict) else value
-    if not isinstance(value, dict | list):
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
         return True
-    return levels > 0 and all(_is_shallow(item, levels - 1) for item in inner)
+    return levels > 0 and all(_is_shallow(item, levels - 1) for item in value)

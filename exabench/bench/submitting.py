@@ -137,8 +137,8 @@ def check(
     there. Raises BadInput that lists every problem.
     """
     problems = []
-    submission: Submission | None = None
-    training: Training | None = None
+    submission = None
+    training = None
     folder = Path(file).parent
     try:
         given = read_submission(file)
@@ -280,7 +280,7 @@ def with_api_runs(
 
 def _api_options(submission: Submission) -> dict[str, Any]:
     """The options of the part that calls a submission's endpoint: itself, or by a teacher that speaks chat."""
-    options: dict[str, Any] = {**submission.options, "model": submission.model}
+    options = {**submission.options, "model": submission.model}
     if "teacher" not in accepts(RERANKERS[submission.reranker]):
         return {**options, "endpoint": submission.endpoint}
     own = options.get("teacher", {})
@@ -326,7 +326,24 @@ def send(
     if bool(repo) == bool(to):
         raise BadInput("say where to send it, one of --repo owner/board and --to FOLDER")
     if repo:
-        commit, listed, folder = _fetch_board(repo, read_submission(file).slug)
+        slug = read_submission(file).slug
+        if not is_repo(repo):
+            raise BadInput(f"--repo {printable(repo)!r} must be a repository of the Hub (owner/name)")
+        commit = Repository(repo).head() or ""
+        if not commit:
+            raise BadInput(f"Hub dataset {repo} is not there, or not for this token; check the name")
+        listed = files_of(repo, commit)
+        if "board.toml" not in listed:
+            raise BadInput(f"Hub dataset {repo} is no leaderboard: board.toml is missing")
+
+        # What a verdict needs: settings, candidates, and what is filed under this name in any case.
+        filed = f"submissions/{slug}.toml".lower()
+        wanted = []
+        for path in listed:
+            is_list = path.startswith("candidates/") and not path.endswith(".shown.json.gz")
+            if is_list or path.lower() in ("board.toml", filed):
+                wanted.append(path)
+        folder = snapshot(repo, commit, wanted, kind="dataset")
     else:
         folder = Path(board)
     ledger = Ledger(folder)
@@ -350,28 +367,6 @@ def send(
             for path, content in files.items():
                 write(fresh / path, content)
     return checked.submission, Sent(str(folder), str(folder), not there, tuple(files))
-
-
-def _fetch_board(repo: str, slug: str) -> tuple[str, dict[str, Listed], Path]:
-    """The head of a board's repository: its commit, all its files, and a folder with what a verdict needs.
-
-    That is settings, candidates, and what is filed as `slug` in any case. Raises BadInput, OutsideFailed.
-    """
-    if not is_repo(repo):
-        raise BadInput(f"--repo {printable(repo)!r} must be a repository of the Hub (owner/name)")
-    commit = Repository(repo).head()
-    if commit is None:
-        raise BadInput(f"Hub dataset {repo} is not there, or not for this token; check the name")
-    listed = files_of(repo, commit)
-    if "board.toml" not in listed:
-        raise BadInput(f"Hub dataset {repo} is no leaderboard: board.toml is missing")
-    wanted = []
-    for path in listed:
-        is_list = path.startswith("candidates/") and not path.endswith(".shown.json.gz")
-        if is_list or path.lower() in ("board.toml", f"submissions/{slug}.toml".lower()):
-            wanted.append(path)
-    folder = snapshot(repo, commit, wanted, kind="dataset")
-    return commit, listed, folder
 
 
 def _send_to_repo(

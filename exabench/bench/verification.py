@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from exabench.bench.candidates import RerankEvaluator, read_evaluator
 from exabench.bench.excerpts import read_excerpts
-from exabench.bench.ledger import Ledger, NumberKey, last_values, read_result, result_json
-from exabench.bench.measurement import CandidateEvaluator
+from exabench.bench.ledger import Ledger, last_values, read_result, result_json
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, read_training
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.core.files import digest_of, read_bytes, read_text
@@ -21,8 +21,7 @@ from exabench.core.nouns import Result, Submission
 from exabench.data.releases import verify as release_problems
 from exabench.measure.runs import complete_run, read_run
 from exabench.models.flops import qpp
-from exabench.tasks.catalogue import expand, single_task
-from exabench.tasks.collections import open_collection, read_checked_qrels
+from exabench.tasks.catalogue import expand
 
 EXACT = 1e-9  # sums in another order differ in the last bits
 CLOSE = 5e-4  # half of the last of three digits
@@ -59,9 +58,9 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
     files = ledger.result_files(slug)
     if not files:
         raise BadInput(f"holds no result{'' if slug == '*' else f' of {slug}'}", file=board)
-    evaluator_of = functools.cache(lambda task, candidates: _evaluator(ledger, task, candidates, data))
+    evaluator_of = functools.cache(read_evaluator)
     filed, _ = ledger.readable_submissions()  # the others are named with the files
-    logged: Mapping[NumberKey, float | None] | None = None
+    logged = None
     with contextlib.suppress(ExabenchError):
         logged = last_values(ledger.changes())
 
@@ -69,7 +68,7 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
         task, _, candidates = file.stem.partition(".")
         try:
             result = read_result(file)
-            found = _recompute(ledger, result, filed, evaluator_of(result.task, result.candidates.name))
+            found = _recompute(ledger, result, filed, evaluator_of(ledger, result.task, result.candidates.name, data))
         except OutsideFailed:
             raise
         except ExabenchError as error:
@@ -122,21 +121,7 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
         yield Cell("-", "-", "-", manifest.parent.relative_to(ledger.folder).as_posix(), None, None, verdict)
 
 
-def _evaluator(ledger: Ledger, task_name: str, name: str, data: str | Path | None) -> CandidateEvaluator:
-    task = single_task(task_name)
-    candidates = ledger.one_candidates(task_name, name)
-    collection = open_collection(task, data, ledger.lock)
-    qrels = read_checked_qrels(task, collection, ledger.lock)
-    run = ledger.candidates_run(candidates)
-    try:
-        return CandidateEvaluator(task, candidates, run, qrels, collection.source)
-    except BadInput as error:
-        raise BadInput(str(error), file=ledger.description_file(task_name, name)) from error
-
-
-def _recompute(
-    ledger: Ledger, result: Result, filed: Mapping[str, Submission], evaluator: CandidateEvaluator
-) -> Result:
+def _recompute(ledger: Ledger, result: Result, filed: Mapping[str, Submission], evaluator: RerankEvaluator) -> Result:
     """The whole result again, from the stored run, the candidates and the judgements."""
     slug = result.submission
     name = result.candidates.name
@@ -186,19 +171,17 @@ def _differences(filed: Any, found: Any, path: str = "") -> list[str]:
     """
     if path in _NOT_COMPARED:
         return []
+    differing = []
     if isinstance(filed, dict) and isinstance(found, dict) and set(filed) == set(found):
-        differing = []
         for key in filed:
-            differing += _differences(filed[key], found[key], f"{path}.{key}".lstrip("."))
+            differing.extend(_differences(filed[key], found[key], f"{path}.{key}".lstrip(".")))
         return differing
     if isinstance(filed, list) and isinstance(found, list) and len(filed) == len(found):
-        differing = []
         for i, (old, new) in enumerate(zip(filed, found, strict=True)):
-            differing += _differences(old, new, f"{path}[{i}]")
+            differing.extend(_differences(old, new, f"{path}[{i}]"))
         return differing
-    if type(filed) is type(found) is float:
-        return [] if abs(filed - found) <= EXACT else [path]
-    return [] if filed == found else [path]
+    are_close = type(filed) is type(found) is float and abs(filed - found) <= EXACT
+    return [] if are_close or filed == found else [path]
 
 
 def check(board: str | Path) -> list[str]:

@@ -92,9 +92,9 @@ set_option = click.option(
 dry_run_option = click.option("--dry-run", is_flag=True, help="Plan and check alone: say what would be done.")
 
 
-def to_option(help: str, default: str | None = None, required: bool = False) -> Callable[[Function], Function]:
-    """--to PATH, where a command writes."""
-    return click.option("--to", type=PATH, default=default, show_default=True, required=required, help=help)
+def to_option(help: str, **settings: Any) -> Callable[[Function], Function]:
+    """--to PATH, where a command writes; `settings` are those of click."""
+    return click.option("--to", type=PATH, show_default=True, help=help, **settings)
 
 
 def place_options(function: Function) -> Function:
@@ -162,15 +162,13 @@ def ready(board: Path, tasks: Sequence[str] = ()) -> Path:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> str:
     """Plain columns: the first `left` of them to the left, the others to the right."""
-    cells = [[str(cell) for cell in row] for row in [header, *rows]]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for row in cells:
-        padded = []
-        for place, width in enumerate(widths):
-            padded.append(row[place].ljust(width) if place < left else row[place].rjust(width))
-        lines.append("  ".join(padded).rstrip())
-    return "\n".join(lines)
+    columns = []
+    for place, cells in enumerate(zip(header, *rows, strict=True)):
+        texts = [str(cell) for cell in cells]
+        width = max(map(len, texts))
+        pad = str.ljust if place < left else str.rjust
+        columns.append([pad(text, width) for text in texts])
+    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -27,9 +27,6 @@ from exabench.cli._command import (
 from exabench.core.errors import BadInput, CheckFailed, ExabenchError, plural
 from exabench.core.files import only_writer
 from exabench.core.recipe import override
-
-if TYPE_CHECKING:
-    from exabench.bench.queue import Queue
 
 task_option = click.option("--task", help="A task of the table (exabench bench tasks).")
 qrels_option = click.option("--qrels", type=PATH, help="Judgements of your own: TREC or BEIR layout, plain or .gz.")
@@ -288,7 +285,9 @@ def submit(
 @board_option
 def pending(repo: str, board: Path) -> None:
     """List what waits: the pull requests of --repo, or the folders of the board's own queue."""
-    waiting = _queue(repo, board).waiting()
+    from exabench.bench.queue import queue_of
+
+    waiting = queue_of(board if repo else ready(board), repo).waiting()
     rows = [(one.slug, one.number or "", one.kind, one.owner, one.date, one.url) for one in waiting]
     text = table(("submission", "number", "kind", "owner", "date", "where"), rows)
     answer({"pending": [asdict(one) for one in waiting]}, text, f"{len(rows)} waiting")
@@ -321,7 +320,7 @@ def run(
     With --pending those that wait are taken instead: checked, run in the sandbox, filed with their results, answered.
     """
     from exabench.bench.evaluation import raise_failures, run_board
-    from exabench.bench.queue import raise_waiting, work_off
+    from exabench.bench.queue import queue_of, raise_waiting, work_off
     from exabench.bench.submitting import add_baselines
 
     folder = ready(board)
@@ -330,7 +329,7 @@ def run(
             raise BadInput("--pending takes what others sent, whole and in the sandbox: leave the other choices out")
         answers = []
         with progress("results") as report:
-            for given in work_off(_queue(repo, folder), note=note, progress=report, **choices):
+            for given in work_off(queue_of(folder, repo), note=note, progress=report, **choices):
                 answers.append(given)
                 if given.reason and not given.waits:
                     show(f"{given.slug}: refused: {given.reason}: {given.message}")
@@ -373,9 +372,3 @@ def withdraw(slug: str, reason: str, board: Path) -> None:
     with only_writer(board):
         file = withdraw(board, slug.replace("/", "--"), reason)
     answer({"file": file}, str(file))
-
-
-def _queue(repo: str, board: Path) -> Queue:
-    from exabench.bench.queue import FolderQueue, PullRequestQueue
-
-    return PullRequestQueue(board, repo) if repo else FolderQueue(ready(board))

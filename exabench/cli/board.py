@@ -53,8 +53,9 @@ def build(board: Path, to: Path | None, check: bool) -> None:
 
     site = to or board / "site"
     page = site / "index.html"
+    content = Board.read(ready(board))
     if check:
-        differing = differences(Board.read(ready(board)), site)
+        differing = differences(content, site)
         text = "\n".join(differing) or f"{site}: every file is as a build would make it"
         answer({"page": page, "holds": not differing, "differing": differing}, text)
         if differing:
@@ -62,7 +63,7 @@ def build(board: Path, to: Path | None, check: bool) -> None:
             raise CheckFailed(f"{site}: {files}; `exabench board build` writes them")
         return
     with progress("pages") as report:
-        changed = render(Board.read(ready(board)), site, progress=report)
+        changed = render(content, site, progress=report)
     answer({"page": page, "changed": changed}, str(page), f"{plural(len(changed), 'file')} changed")
 
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 from exabench.core.nouns import Passage, Query, Run, Usage
 from exabench.measure.runs import run_of
-from exabench.parts.rerankers import Job, Reranker
+from exabench.parts.rerankers import Job, Reranker, score_jobs
 
 
 def rerank(
     reranker: Reranker, candidates: Run, queries: Mapping[str, Query], passages: Mapping[str, Passage], name: str
 ) -> tuple[Run, dict[str, Usage]]:
-    """The candidates in the order of a reranker's scores, and what each query took, where the reranker counts it.
-
-    One with `score_many` is handed all queries, one after the other as it asks for them.
-    """
+    """The candidates in the order of a reranker's scores, and what each query took, where the reranker counts it."""
     jobs = (job_of(query_id, candidates, queries, passages) for query_id in candidates.query_ids)
-    if hasattr(reranker, "score_many"):
-        answers: Iterator[tuple[Sequence[float], Usage | None]] = reranker.score_many(jobs)
-    else:
-        answers = ((reranker.score(*job), None) for job in jobs)
     scores = {}
     usages = {}
-    for query_id, (values, usage) in zip(candidates.query_ids, answers, strict=True):
+    for query_id, (values, usage) in zip(candidates.query_ids, score_jobs(reranker, jobs), strict=True):
         scores[query_id] = dict(zip(candidates.ranking(query_id), values, strict=True))
         if usage is not None:
             usages[query_id] = usage

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exabench.bench.evaluation import merge_results, run_board
+from exabench.bench.evaluation import list_by_message, merge_results, run_board
 from exabench.bench.ledger import Ledger
 from exabench.bench.queue._pending import LARGEST, Answer, Pending, acceptance, public_line, refusal
 from exabench.bench.queue._pull_requests import PullRequestQueue
@@ -23,11 +23,19 @@ from exabench.bench.submissions import read_submission
 from exabench.bench.submitting import check, file_on
 from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, OutsideFailed
 from exabench.core.files import digest_of, file_digest, json_text, only_writer, read_json, write, writing
-from exabench.core.nouns import Progress, silent
 from exabench.core.records import read
 from exabench.models.screening import SubmissionRefused
 
-__all__ = ["Answer", "FolderQueue", "Queue", "PullRequestQueue", "public_line", "raise_waiting", "refusal", "work_off"]
+__all__ = [
+    "Answer",
+    "FolderQueue",
+    "PullRequestQueue",
+    "public_line",
+    "queue_of",
+    "raise_waiting",
+    "refusal",
+    "work_off",
+]
 
 ANSWER = "answer.json"
 
@@ -100,25 +108,25 @@ Queue = FolderQueue | PullRequestQueue
 """Where submissions wait for a board."""
 
 
+def queue_of(board: Path, repo: str) -> Queue:
+    """The open pull requests of `repo` on the Hub; without one, the folders that wait on the board itself."""
+    return PullRequestQueue(board, repo) if repo else FolderQueue(board)
+
+
 def work_off(
     queue: Queue,
     *,
-    data: str | Path | None = None,
-    engine: str = "local",
-    workers: int = 0,
-    reason: str = "",
     note: Callable[[str], None] = lambda line: None,
-    progress: Progress = silent,
+    **options: Any,
 ) -> Iterator[Answer]:
     """Take what waits one by one, oldest first; the answer to each, as soon as it is given.
 
-    Models run in the sandbox, with `data`, `engine`, `workers` and `reason` as in `evaluation.run_board`. Nothing that
-    is wrong with one submission keeps the others waiting. What this machine cannot run goes on waiting, and so does
-    what failed outside it, or could not be answered: such an answer (`waits`) is given to nobody but the caller, who
-    may pass them to `raise_waiting`. `note` gets what an answer does not tell its sender. Raises CannotWrite, also
-    where somebody else is writing on the board.
+    Models run in the sandbox; `options` are `data`, `engine`, `workers`, `reason` and `progress`, as for
+    `evaluation.run_board`. Nothing that is wrong with one submission keeps the others waiting. What this machine
+    cannot run goes on waiting, and so does what failed outside it, or could not be answered: such an answer (`waits`)
+    is given to nobody but the caller, who may pass them to `raise_waiting`. `note` gets what an answer does not tell
+    its sender. Raises CannotWrite, also where somebody else is writing on the board.
     """
-    options = {"data": data, "engine": engine, "workers": workers, "reason": reason, "progress": progress}
     board = queue.board
     with only_writer(board):
         for pending in queue.waiting():
@@ -145,14 +153,11 @@ def work_off(
 
 def raise_waiting(answers: Iterable[Answer]) -> None:
     """Raises MissingExtra for the submissions that wait for this machine, OutsideFailed where none does."""
-    slugs_of: dict[str, list[str]] = {}
-    for answer in answers:
-        if answer.waits:
-            slugs_of.setdefault(f"{answer.reason}: {answer.message}", []).append(answer.slug)
-    if not slugs_of:
-        return
-    kind = OutsideFailed if all(why.startswith("unreachable: ") for why in slugs_of) else MissingExtra
-    raise kind("; ".join(f"{', '.join(slugs)}: left waiting: {why}" for why, slugs in slugs_of.items()))
+    waiting = [answer for answer in answers if answer.waits]
+    if waiting:
+        messages = [(answer.slug, f"left waiting: {answer.reason}: {answer.message}") for answer in waiting]
+        kind = OutsideFailed if all(answer.reason == "unreachable" for answer in waiting) else MissingExtra
+        raise kind(list_by_message(messages))
 
 
 def _answer_to(
@@ -178,10 +183,13 @@ def _answer_to(
         with writing(own.folder):
             own.folder.mkdir(parents=True, exist_ok=True)
             for name in ("board.toml", "lock.json"):
-                if (real.folder / name).is_file() and not (own.folder / name).is_file():
-                    write(own.folder / name, (real.folder / name).read_bytes())
-            if not (own.folder / "candidates").is_symlink():
-                os.symlink((real.folder / "candidates").resolve(), own.folder / "candidates")
+                original = real.folder / name
+                copy = own.folder / name
+                if original.is_file() and not copy.is_file():
+                    write(copy, original.read_bytes())
+            link = own.folder / "candidates"
+            if not link.is_symlink():
+                os.symlink((real.folder / "candidates").resolve(), link)
 
         runs = []
         for run in sorted((sent / "runs").glob("*.trec.gz")):
@@ -195,7 +203,7 @@ def _answer_to(
         # Everything is there: the real board gets it.
         real.add_submission(checked.submission)
         real.add_training(slug, checked.training)
-        merge_results(real, own, slug, options["reason"])
+        merge_results(real, own, slug, options.get("reason", ""))
         answer = acceptance(slug, real.results(slug))
     except (OutsideFailed, CannotWrite):
         raise

@@ -64,9 +64,12 @@ class Answer:
                 f"exabench could not score this submission: **{self.reason}**, {ERROR_CLASSES[self.reason]}.\n\n"
                 f"`{self.message}`\n\nSend it again when it is mended; `exabench bench submit` checks it beforehand."
             )
-        lines = [f"exabench scored this submission: {plural(len(self.scores), 'result')}.", ""]
-        lines.append("| task | candidates | metric | value | 95 % interval | first stage | |")
-        lines.append("|---|---|---|---|---|---|---|")
+        lines = [
+            f"exabench scored this submission: {plural(len(self.scores), 'result')}.",
+            "",
+            "| task | candidates | metric | value | 95 % interval | first stage | |",
+            "|---|---|---|---|---|---|---|",
+        ]
         for row in self.scores:
             lines.append(
                 f"| {row['task']} | {row['candidates']} | {row['metric']} | {row['value']:.4f} "

@@ -118,7 +118,24 @@ class PullRequestQueue:
                 before = hub.list_files(self.repo, commit)
                 break
         changed = sorted({path for path, _ in listed.items() ^ before.items()})
-        slug = _only_slug(changed)
+
+        # They must all be places of one submission.
+        if not changed or len(changed) > _MOST:
+            raise SubmissionRefused(
+                "invalid-submission",
+                f"the pull request changes {plural(len(changed), 'file')}; at least 1, at most {_MOST}",
+            )
+        slugs = set()
+        for path in changed:
+            place = _PLACE.fullmatch(path)
+            slug = "".join(place.groups("")) if place else ""  # one of the three groups, or none
+            slugs.add(slug)
+            if len(slugs) > 1 or not NAME.fullmatch(slug.replace("--", "/", 1)):
+                raise SubmissionRefused(
+                    "invalid-submission",
+                    f"a pull request may change submissions/SLUG.toml, runs/SLUG/ and the report in models/SLUG/ of "
+                    f"one submission, and nothing else; this one changes {printable(path, 100)}",
+                )
 
         with replacing_folder(to) as folder:
             fetched = folder / "fetched"
@@ -156,30 +173,6 @@ class PullRequestQueue:
 
 def _mark(pending: Pending) -> str:
     return f"<!-- exabench answer {pending.revision} -->"
-
-
-def _only_slug(changed: list[str]) -> str:
-    """The one submission whose places these are.
-
-    Raises SubmissionRefused for a path that belongs to none, or to a second one.
-    """
-    if not changed or len(changed) > _MOST:
-        raise SubmissionRefused(
-            "invalid-submission",
-            f"the pull request changes {plural(len(changed), 'file')}; at least 1, at most {_MOST}",
-        )
-    slugs = set()
-    for path in changed:
-        place = _PLACE.fullmatch(path)
-        slug = "".join(place.groups("")) if place else ""  # one of the three groups, or none
-        slugs.add(slug)
-        if len(slugs) > 1 or not NAME.fullmatch(slug.replace("--", "/", 1)):
-            raise SubmissionRefused(
-                "invalid-submission",
-                f"a pull request may change submissions/SLUG.toml, runs/SLUG/ and the report in models/SLUG/ of one "
-                f"submission, and nothing else; this one changes {printable(path, 100)}",
-            )
-    return slug
 
 
 def _check_unpacked(file: Path) -> None:

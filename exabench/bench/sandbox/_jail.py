@@ -194,9 +194,10 @@ class JailedProcess:
             with contextlib.suppress(ProcessLookupError):
                 self._first = os.pidfd_open(int(first[1]))
         streams = (self._process.stdin, self._process.stdout, self._process.stderr)
-        self._in, self._out, self._err = [stream.fileno() for stream in streams if stream]
-        for pipe in (self._in, self._out, self._err):
+        pipes = [stream.fileno() for stream in streams if stream]
+        for pipe in pipes:
             os.set_blocking(pipe, False)
+        self._in, self._out, self._err = pipes
         self._readable = [self._out, self._err]
         self._watch = threading.Thread(target=self._watch_limits, daemon=True)
         self._watch.start()

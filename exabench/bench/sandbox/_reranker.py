@@ -124,7 +124,7 @@ _T = TypeVar("_T", bound=Record)
 def _read_answer(line: bytes, kind: type[_T]) -> _T:
     """One line as the answer that was asked for. Raises SubmissionRefused, also where the answer is a refusal."""
     try:
-        value: Any = json.loads(line)
+        value = json.loads(line)
         if b"\\u" in line:
             json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair could never be written again
     except (ValueError, RecursionError) as error:

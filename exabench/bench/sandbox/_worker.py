@@ -30,7 +30,7 @@ def main() -> None:
     reason = "invalid-submission"  # of a BadInput, until the part is loaded
     try:
         from exabench.parts.assembly import check_part, reranker
-        from exabench.parts.rerankers import RERANKERS
+        from exabench.parts.rerankers import RERANKERS, score_jobs
 
         setup = json.loads(sys.stdin.readline())
         options = {**setup["options"], "model": MODEL}
@@ -44,11 +44,7 @@ def main() -> None:
             if request != "many":
                 answer({"scores": list(part.score(*_job(request)))})
                 continue
-            if hasattr(part, "score_many"):
-                answers = part.score_many(_jobs())
-            else:
-                answers = ((part.score(*job), None) for job in _jobs())
-            for scores, usage in answers:
+            for scores, usage in score_jobs(part, _jobs()):
                 answer({"scores": list(scores), "usage": usage and asdict(usage)})
             answer({"pairs_per_second": getattr(part, "pairs_per_second", None)})
     except Exception as error:

@@ -6,7 +6,7 @@ one, add its file. Those that need no model are the scorer's self-test and the b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeAlias
 
 from exabench.core.nouns import Passage, Query, Usage
@@ -26,6 +26,13 @@ class Reranker(Protocol):
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One finite score for each passage, in the order given; higher is better."""
+
+
+def score_jobs(reranker: Reranker, jobs: Iterator[Job]) -> Iterator[tuple[Sequence[float], Usage | None]]:
+    """Scores and usage of each job; a reranker with `score_many` reads the jobs itself, as it has room for them."""
+    if hasattr(reranker, "score_many"):
+        return reranker.score_many(jobs)
+    return ((reranker.score(*job), None) for job in jobs)
 
 
 RERANKERS = Shelf("reranker", __name__, __file__)

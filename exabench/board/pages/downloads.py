@@ -21,19 +21,19 @@ from exabench.board.ranking import Board, ResultSummary, Row, first_stage, newes
 
 FORMAT = 2  # 2: one paired test, `p` and `p_holm`
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_TEXTS = {
-    *("submission", "kind", "withdrawn", "state", "task", "candidates", "first_stage", "headline", "precision"),
-    *("run_digest", "candidates_digest", "qrels_digest", "convention_digest", "model", "hardware", "created", "data"),
-}
-_COUNTS = {
-    *("depth", "wins", "losses", "ties", "queries", "missing_queries", "completed"),
-    *("parameters", "cut_passages", "cut_queries", "repairs", "timed_queries"),
-}
-_COST = (
-    *("precision", "prompts", "input_tokens", "output_tokens", "flops_exact", "flops_paper"),
-    *("rpp_exact", "rpp_paper", "qpp_exact", "qpp_paper", "p50", "p95", "pairs_per_second"),
-    *("parameters", "cut_passages", "cut_queries", "repairs", "timed_queries", "hardware"),
-)
+_TEXTS = """
+submission kind withdrawn state task candidates first_stage headline precision
+run_digest candidates_digest qrels_digest convention_digest model hardware created data
+""".split()
+_COUNTS = """
+depth wins losses ties queries missing_queries completed
+parameters cut_passages cut_queries repairs timed_queries
+""".split()
+_COST = """
+precision prompts input_tokens output_tokens flops_exact flops_paper
+rpp_exact rpp_paper qpp_exact qpp_paper p50 p95 pairs_per_second
+parameters cut_passages cut_queries repairs timed_queries hardware
+""".split()
 
 
 def pages(board: Board) -> Iterator[Page]:

@@ -115,12 +115,13 @@ def run_demo(
     a key that is not known, BadInput, CannotWrite, OutsideFailed.
     """
     page = read_recipe("board", recipe, KEYS, overrides)
+    tasks = page.values["tasks"]
     board = Path(to).resolve()  # trained models are made and run from another folder
     collections = None if data is None else Path(data).resolve()
     ledger = Ledger(board)
     job = _DemoRun(page, ledger, collections, progress, note)
     with only_writer(board):
-        ledger.create(page.values["title"], page.values["tasks"], page.values.get("views"))
+        ledger.create(page.values["title"], tasks, page.values.get("views"))
         for file in sorted(Path("leaderboard/reported").glob("*.csv")):  # a checkout has tables of printed numbers
             write(board / "reported" / file.name, file.read_bytes())
 
@@ -129,14 +130,14 @@ def run_demo(
         stages = []  # task, name, retriever, depth, options
         if collections is not None:
             depth = job.value("published", {}).get("depth", 100)
-            for task in expand(page.values["tasks"]):
+            for task in expand(tasks):
                 for file in sorted((collections / task / "runs").glob("*.trec")):
                     stages.append((task, f"{file.stem}-{depth}", "run_file", depth, {"file": str(file)}))
         for name, values in page.values["first_stages"].items():
             shared = dict(values)
             retriever = shared.pop("retriever")
             depth = shared.pop("depth")
-            for task in expand(shared.pop("tasks", page.values["tasks"])):
+            for task in expand(shared.pop("tasks", tasks)):
                 options = dict(shared)
                 if retriever == "fusion":  # a recipe names the lists of this board that it fuses
                     options["runs"] = [str(ledger.candidates_file(task, run)) for run in shared["runs"]]

@@ -242,8 +242,7 @@ def efficiency(ranking: Ranking) -> Values:
             if cost and row.mean is not None and row.interval is not None:
                 label = f"{row.name} over {row.candidates}"
                 short = f"{row.name.split('/')[-1]} ({row.candidates})"
-                is_best = number in front
-                points.append(CostPoint(label, short, cost / measure.unit, row.mean, row.interval, is_best))
+                points.append(CostPoint(label, short, cost / measure.unit, row.mean, row.interval, number in front))
         figure = None
         if points:  # some cost is known in this measure
             names = ", ".join(rows[number].name for number in front)

@@ -49,7 +49,7 @@ class Input(NamedTuple):
     kind: str
     path: str
     digest: str
-    of: str = BYTES
+    of: str
 
 
 def list_inputs(board: Board) -> list[Input]:
@@ -133,11 +133,12 @@ def atom(board: Board) -> Values:
         if submission.withdrawn:
             continue
         sentences = []
-        for one in board.by_submission[slug]:
+        summaries = board.by_submission[slug]
+        for one in summaries:
             queries = one.result.measurement.queries
             about = f"first stage {score(one.first_stage)}, {queries} queries, {one.result.state}"
             sentences.append(f"{one.task} over {one.candidates}: {one.headline} {score(one.value)} ({about})")
-        date = newest_day(board.by_submission[slug]) or "1970-01-01"
+        date = newest_day(summaries) or "1970-01-01"
         page = submission_page(slug)
         entries.append(News(date, page, page, submission.name, _words(submission.description, sentences), "result"))
 

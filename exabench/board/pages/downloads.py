@@ -82,11 +82,13 @@ def result_records(board: Board) -> list[dict[str, Any]]:
             }
             for name in metrics:
                 record[name] = measured.metrics.get(name)
-            record["run_digest"] = result.run_digest
-            record["candidates_digest"] = result.candidates.digest
-            record["qrels_digest"] = result.qrels_digest
-            record["convention_digest"] = measured.convention.digest
-            record["model"] = ""
+            record |= {
+                "run_digest": result.run_digest,
+                "candidates_digest": result.candidates.digest,
+                "qrels_digest": result.qrels_digest,
+                "convention_digest": measured.convention.digest,
+                "model": "",
+            }
             if result.model:
                 record["model"] = json.dumps(dict(result.model), sort_keys=True, ensure_ascii=False)
 

@@ -186,7 +186,9 @@ def frontier(
     # Both axes, with lines across.
     step = 20
     if high - low <= 0.8:
-        step = 5 if high - low <= 0.4 else 10
+        step = 10
+    if high - low <= 0.4:
+        step = 5
     ticks = range(-(-round(100 * low) // step) * step, round(100 * high) + 1, step)
     parts = _levels([(y_of(tick / 100), str(tick)) for tick in ticks], left, right)
     for cost in _log_ticks(cheap, dear):
@@ -249,9 +251,11 @@ def frontier(
 def _log_ticks(low: float, high: float) -> list[float]:
     """Powers of ten between the two, with multiples of them where these are few, and not all where they are many."""
     # Three decades and more have enough with powers of ten.
-    digits: Sequence[int] = (1,)
+    digits = [1]
     if high / low < 1000:
-        digits = range(1, 10) if high / low < 5 else (1, 2, 5)
+        digits = [1, 2, 5]
+    if high / low < 5:
+        digits = list(range(1, 10))
     ticks = []
     for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
         for digit in digits:

@@ -115,17 +115,43 @@ def run_demo(
     a key that is not known, BadInput, CannotWrite, OutsideFailed.
     """
     page = read_recipe("board", recipe, KEYS, overrides)
+    tasks = page.values["tasks"]
     board = Path(to).resolve()  # trained models are made and run from another folder
     collections = None if data is None else Path(data).resolve()
     ledger = Ledger(board)
     job = _DemoRun(page, ledger, collections, progress, note)
     with only_writer(board):
-        ledger.create(page.values["title"], page.values["tasks"], page.values.get("views"))
+        ledger.create(page.values["title"], tasks, page.values.get("views"))
         for file in sorted(Path("leaderboard/reported").glob("*.csv")):  # a checkout has tables of printed numbers
             write(board / "reported" / file.name, file.read_bytes())
 
-        # Candidate lists, and all that needs no training.
-        _freeze_first_stages(job)
+        # Candidate lists: of the runs beside each collection, then of the first stages in the recipe. In this order,
+        # because a fusion reads lists that are frozen already.
+        stages = []  # task, name, retriever, depth, options
+        if collections is not None:
+            depth = job.value("published", {}).get("depth", 100)
+            for task in expand(tasks):
+                for file in sorted((collections / task / "runs").glob("*.trec")):
+                    stages.append((task, f"{file.stem}-{depth}", "run_file", depth, {"file": str(file)}))
+        for name, values in page.values["first_stages"].items():
+            shared = dict(values)
+            retriever = shared.pop("retriever")
+            depth = shared.pop("depth")
+            for task in expand(shared.pop("tasks", tasks)):
+                options = dict(shared)
+                if retriever == "fusion":  # a recipe names the lists of this board that it fuses
+                    options["runs"] = [str(ledger.candidates_file(task, run)) for run in shared["runs"]]
+                stages.append((task, name, retriever, depth, options))
+        report = job.report("candidates")
+        for done, (task, name, retriever, depth, options) in enumerate(stages):
+            what = f"first stage {name} on {task}"
+            report(done, len(stages), what)
+            freeze_candidates(
+                ledger, task, retriever, depth, data=collections, name=name, options=options, progress=report
+            )
+            report(done + 1, len(stages), what)
+
+        # All that needs no training.
         add_baselines(board)
         _submit_published_runs(job)
         for name, about in job.value("models", {}).items():
@@ -175,38 +201,6 @@ def run_demo(
     render(read, board / "site", progress=job.report("pages"))
     trained = [plan.recipe.name for plan in plans.values()]
     return Demo(page, read, board / "site" / "index.html", files, cells, audits, trained, job.builds)
-
-
-def _freeze_first_stages(job: _DemoRun) -> None:
-    """Freeze the candidates of every first stage: of the runs beside each collection, then of those in the recipe.
-
-    In this order, because a fusion reads lists that are frozen already.
-    """
-    tasks = job.recipe.values["tasks"]
-    stages: list[tuple[str, str, str, int, dict[str, Any]]] = []  # task, name, retriever, depth, options
-    if job.data is not None:
-        depth = job.value("published", {}).get("depth", 100)
-        for task in expand(tasks):
-            for file in sorted((job.data / task / "runs").glob("*.trec")):
-                stages.append((task, f"{file.stem}-{depth}", "run_file", depth, {"file": str(file)}))
-    for name, values in job.recipe.values["first_stages"].items():
-        shared = dict(values)
-        retriever = shared.pop("retriever")
-        depth = shared.pop("depth")
-        for task in expand(shared.pop("tasks", tasks)):
-            options = dict(shared)
-            if retriever == "fusion":  # a recipe names the lists of this board that it fuses
-                options["runs"] = [str(job.ledger.candidates_file(task, run)) for run in shared["runs"]]
-            stages.append((task, name, retriever, depth, options))
-
-    report = job.report("candidates")
-    for done, (task, name, retriever, depth, options) in enumerate(stages):
-        what = f"first stage {name} on {task}"
-        report(done, len(stages), what)
-        freeze_candidates(
-            job.ledger, task, retriever, depth, data=job.data, name=name, options=options, progress=report
-        )
-        report(done + 1, len(stages), what)
 
 
 def _submit_published_runs(job: _DemoRun) -> None:

@@ -81,7 +81,7 @@ class _SitePublication(Publication):
         """Read the site. Raises BadInput for a link, and for a file that publishing writes itself."""
         if not (self.folder / START).is_file():
             raise BadInput(f"is no site: {START} is missing; build one (exabench board build)", file=self.folder)
-        self._digests: dict[str, str] = {}
+        self._digests = {}
         for file in sorted(self.folder.rglob("*")):
             path = file.relative_to(self.folder).as_posix()
             if file.is_symlink():

@@ -211,7 +211,7 @@ class Board:
         lists = {(one.task, one.name): one for one in candidates}
         unlike = set[str]()
         counted = []
-        competing: dict[str, ResultSummary] = {}
+        competing = {}
         for summary in results:
             result = summary.result
             listed = lists.get((summary.task, summary.candidates))
@@ -273,6 +273,11 @@ class Board:
         )
 
     @property
+    def ledger(self) -> Ledger:
+        """The files of the board's folder."""
+        return Ledger(self.folder)
+
+    @property
     def rows(self) -> tuple[Row, ...]:
         """The lines of the ranking over all tasks, which comes last."""
         return self.rankings[-1].rows
@@ -307,7 +312,7 @@ class Board:
     @cached_property
     def single_tasks(self) -> list[Task]:
         """The board's tasks that have judgements; one that is the mean of several is replaced by its members."""
-        return [task(name) for name in dict.fromkeys(name for t in self.tasks for name in members(t))]
+        return [task(name) for name in self.entries]
 
     @cached_property
     def build_digest(self) -> str:
@@ -334,7 +339,7 @@ class Board:
 
     def has_run(self, summary: ResultSummary) -> bool:
         """Does the board's folder hold the run of a result?"""
-        return Ledger(self.folder).has_run(summary.submission, summary.task, summary.candidates)
+        return self.ledger.has_run(summary.submission, summary.task, summary.candidates)
 
     def release(self, name: str) -> Release | None:
         """The board's own dataset of that name, or None."""
@@ -411,7 +416,7 @@ def _digest(value: object) -> str:
 def _read_results(ledger: Ledger) -> list[ResultSummary]:
     """Every result of a leaderboard, in the order of the files. Raises BadInput for one that was edited."""
     files = ledger.result_files()
-    by_file: dict[Path, ResultSummary] = {}
+    by_file = {}
     # Thousands of results have the same queries: one copy of the ids is kept.
     shared: dict[tuple[str, ...], tuple[str, ...]] = {}
     for summary in map_unordered(_read_result, files, at_least=_FEWEST_FILES, chunk=_FILES_AT_ONCE):
@@ -459,7 +464,7 @@ def _rank_rows(
 
     lines = []
     for (slug, candidates), by_task in by_line.items():
-        values: dict[str, float] = {}
+        values = {}
         parts = []
         arrays = []
         for t in tasks:
@@ -529,7 +534,7 @@ def _cost_summary(submission: Submission, parts: Sequence[Sequence[ResultSummary
         return CostSummary(0.0, 0.0, why="the first stage itself: nothing was reranked")
     if submission.kind in EXTERNAL_RUN_KINDS:
         return CostSummary(why="the ranking was sent in: what it took was not seen")
-    costs: list[list[Cost]] = []
+    costs = []
     for part in parts:
         known = [summary.result.cost for summary in part if summary.result.cost]
         if len(known) < len(part):

@@ -48,13 +48,13 @@ def grade(qrels: Qrels, run: Run, *, threshold: int, depth: int | None = None) -
     values = np.fromiter(chain.from_iterable(row.values() for row in rows), np.int32, len(judged))
 
     # Each query's own grades, best first.
-    ideal = np.full((len(rows), int(sizes.max(initial=0))), UNJUDGED, np.int32)
+    ideal = np.full((len(rows), sizes.max(initial=0)), UNJUDGED, np.int32)
     place = np.arange(len(judged)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     ideal[judged, place] = values[np.lexsort((-values.astype(np.int64), judged))]
 
     # Grades of the run's passages, by one hash look-up of the run's ids among the judged ones.
     query, rank, row = cells(run, query_ids, depth)
-    grades = np.full((len(rows), int(rank.max(initial=-1)) + 1), UNJUDGED, np.int32)
+    grades = np.full((len(rows), rank.max(initial=-1) + 1), UNJUDGED, np.int32)
     if len(judged) and len(row):
         # A judgement's key is its query and the number of its passage id, so that one search finds all.
         codes = names.dictionary_encode()

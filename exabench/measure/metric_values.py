@@ -31,8 +31,7 @@ class MetricName:
         if not match:
             raise BadInput(f"metric {text!r} must read name or name@cutoff, as in nDCG@10")
         name = match[1].lower()
-        function: Metric = METRICS[name]
-        return cls(getattr(function, "__name__", name), int(match[2]) if match[2] else None)
+        return cls(METRICS[name].__name__, int(match[2]) if match[2] else None)
 
     def __str__(self) -> str:
         return self.metric if self.k is None else f"{self.metric}@{self.k}"

@@ -19,7 +19,7 @@ from exabench.core.errors import BadInput, plural
 from exabench.core.files import digest_of, gzip_bytes, read_bytes, write
 from exabench.core.nouns import Run
 
-_COLUMNS = ("query", "q0", "passage", "rank", "score", "tag")
+_COLUMNS = "query q0 passage rank score tag".split()
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _PIECE = 1 << 17  # bytes that are looked at together: they stay in a cache of the processor
 _CONTROL = re.compile(rb"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -108,8 +108,9 @@ def _rank(name: str, queries: pa.DictionaryArray, passages: pa.StringArray, scor
     query = position[np.from_dlpack(queries.indices)]
     order = _order(query, singles, passages)
     if not np.array_equal(order, np.arange(len(order))):
-        passages, singles = passages.take(_rows(order)), singles[order]
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(query, minlength=len(ids)))]).astype(np.int64)
+        passages = passages.take(_rows(order))
+        singles = singles[order]
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(query, minlength=len(ids)))])
     return Run(name, tuple(ids[i] for i in present), offsets, passages, singles)
 
 
@@ -185,9 +186,12 @@ def run_text(run: Run, tag: str | None = None) -> bytes:
     tag = tag or run.name
     lines = []
     for i, query_id in enumerate(run.query_ids):
-        rows = slice(int(run.offsets[i]), int(run.offsets[i + 1]))
+        rows = slice(run.offsets[i], run.offsets[i + 1])
         pairs = zip(run.passage_ids[rows].to_pylist(), run.scores[rows], strict=True)
-        lines += [f"{query_id} Q0 {p} {rank} {_short(score)} {tag}\n" for rank, (p, score) in enumerate(pairs, 1)]
+        for rank, (passage_id, score) in enumerate(pairs, 1):
+            is_plain = 1e-4 <= abs(score) < 1e9
+            text = np.format_float_positional(score, trim="0") if is_plain else str(score)
+            lines.append(f"{query_id} Q0 {passage_id} {rank} {text} {tag}\n")
     return "".join(lines).encode()
 
 
@@ -206,7 +210,7 @@ def select(run: Run, keep: np.ndarray, name: str | None = None) -> Run:
     """The rows where `keep` (one bool a row) holds; queries left without a row go."""
     sizes = np.add.reduceat(keep.astype(np.int64), run.offsets[:-1]) if len(run) else np.zeros(0, np.int64)
     left = np.flatnonzero(sizes)
-    offsets = np.concatenate([[0], np.cumsum(sizes[left])]).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(sizes[left])])
     ids = tuple(run.query_ids[i] for i in left)
     return Run(name or run.name, ids, offsets, run.passage_ids.filter(pa.array(keep)), run.scores[keep])
 
@@ -237,27 +241,23 @@ def complete_run(run: Run, candidates: Run) -> tuple[Run, int]:
     Queries that the run does not answer at all stay missing (they count 0). Raises BadInput for a query or a
     passage that is not among the candidates.
     """
-    rankings: dict[str, list[str]] = {}
+    rankings = {}
     added = 0
     for query_id in run.query_ids:
         known = candidates.ranking(query_id)
         given = run.ranking(query_id)
-        foreign = set(given).difference(known)
+        answered = set(given)
+        foreign = answered.difference(known)
         if foreign:
             raise BadInput(
                 f"run {run.name!r} ranks a passage for query {query_id!r} that is not among the candidates "
                 f"{candidates.name!r}; rerank only what the candidates hold",
                 id=min(foreign),
             )
-        answered = set(given)
         left_out = [passage_id for passage_id in known if passage_id not in answered]
         rankings[query_id] = given + left_out
         added += len(left_out)
     return run_in_order(run.name, rankings), added
-
-
-def _short(score: np.float32) -> str:
-    return np.format_float_positional(score, unique=True, trim="0") if 1e-4 <= abs(score) < 1e9 else str(score)
 
 
 def _read_columns(data: bytes) -> pa.Table | None:
@@ -299,9 +299,9 @@ def _is_tidy(data: bytes) -> bool:
 
 def _read_lines(data: bytes, path: str | Path) -> tuple[list[str], list[str], list[float]]:
     """The same columns line by line; raises BadInput at the first line that is wrong."""
-    queries: list[str] = []
-    passages: list[str] = []
-    scores: list[float] = []
+    queries = []
+    passages = []
+    scores = []
     seen: dict[tuple[str, str], int] = {}
     for number, line in enumerate(data.splitlines(), 1):
         words = line.split()

@@ -75,9 +75,10 @@ def paired_test(a: Sequence[np.ndarray], b: Sequence[np.ndarray], test: str = "t
     observed = math.fsum(terms)
     spread = float(every.std(ddof=1)) if len(every) > 1 else 0.0
     if test == "t":
-        p_values, reach = _student(every[None], lengths)
+        p_values, reaches = _student(every[None], lengths)
         p = float(p_values[0])
-        interval = (observed - float(reach[0]), observed + float(reach[0]))
+        reach = float(reaches[0])
+        interval = (observed - reach, observed + reach)
     else:
         # In blocks: all sign flips at once would not fit into memory.
         rng = np.random.default_rng(SEED)

@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -74,7 +73,7 @@ def _compare_site(
     # Long pages first, so that no process begins one when the others are done.
     whole = [page for module in _WHOLE for page in module.pages(board)]
     small = list(_results.pages(board))
-    pages = [*whole, *small]
+    pages = whole + small
     batches = [[page] for page in whole]
     batches += [small[start : start + _TOGETHER] for start in range(0, len(small), _TOGETHER)]
 
@@ -114,8 +113,7 @@ def _compare_site(
 
     def stage(path: str, data: bytes) -> tuple[str, str, bool]:
         file = to / path
-        same = file.is_file() and not file.is_symlink() and file.stat().st_size == len(data)
-        same = same and file.read_bytes() == data
+        same = file.is_file() and not file.is_symlink() and file.read_bytes() == data
         if staging and not same:
             file = staging / path
             with writing(file):
@@ -133,7 +131,7 @@ def _compare_site(
             staged.append(stage(page.path, made))
         return staged
 
-    digests: dict[str, str] = {}
+    digests = {}
     changed = []
     for staged in map_unordered(make, batches, processes, at_least=_FEWEST):
         for path, digest, same in staged:
@@ -157,7 +155,7 @@ def _files_of_last_build(to: Path) -> Mapping[str, str]:
         return {}
     if not (to / MANIFEST).is_file():
         raise BadInput(f"holds files but no {MANIFEST} of exabench; give a new or empty folder", file=to)
-    listed: Any = read_json(to / MANIFEST)
+    listed = read_json(to / MANIFEST)
     files = listed.get("list_files") if isinstance(listed, dict) and listed.get("format") == FORMAT else None
     if not isinstance(files, dict) or not all(map(is_safe, files)):
         raise BadInput("is not a list of files that exabench wrote; give a new or empty folder", file=to / MANIFEST)

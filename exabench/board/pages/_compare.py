@@ -84,7 +84,7 @@ def vector_script(summary: ResultSummary) -> bytes:
         "candidates": result.candidates.digest,
         "qrels": result.qrels_digest,
         "convention": result.measurement.convention.digest,
-        "queries": digest_of(list(summary.queries)),
+        "queries": digest_of(summary.queries),
     }
     return script(
         "vector",

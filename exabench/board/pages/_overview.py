@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from markupsafe import Markup
-
 from exabench.bench.contamination import exposure_of
 from exabench.board.pages._format import training
 from exabench.board.pages._page import (
@@ -83,13 +81,34 @@ def overview(board: Board, ranking: Ranking) -> Values:
     """An overview: the board seen through the tasks of one ranking."""
     owners = {row.submission.slug: row.submission.owner for row in ranking.rows}
     lines = [(row, exposure(board, ranking.tasks, row.submission)) for row in ranking.rows[:WRITTEN]]
+
+    # The figure: one panel for each task, one column in it for each candidate list.
+    by_list = group_by(ranking.rows, lambda row: row.candidates)
+    drawn = []
+    for t in ranking.tasks:
+        lists = []
+        for _, rows in sorted(by_list.items()):
+            finished = [row for row in rows if t.name in row.values]
+            if not finished:  # lists without a result on this task have no column
+                continue
+            best = finished[0]
+            first_stages = [row.values[t.name] for row in finished if row.is_first_stage]
+            others = [row.values[t.name] for row in finished if not row.is_first_stage]
+            ceiling = mean(summary.ceiling for summary in best.results if summary.task in members(t))
+            first_stage = first_stages[0] if first_stages else None
+            lists.append(ListScores(best.stage, f"top {best.depth}", first_stage, ceiling, others[:DRAWN]))
+        if lists:
+            drawn.append((t.name, lists))
+    about = "For each task and candidate list: the first stage, those who reranked it, and the ceiling."
+    about = f"{about} The vertical axis is the headline metric x 100. The scores are in the table above."
+    figure = panels("scores", drawn, "Score by first stage and depth", about)
     return {
         "ranking": ranking,
         "columns": COLUMNS,
         "lines": lines,
         "owners": Counter(owners.values()),
         "shown_tasks": ranking.tasks if _shows_tasks(ranking) else (),
-        "scores": _figure(ranking),
+        "scores": figure,
         "stamp": stamp(summary for row in ranking.rows for summary in row.results),
     }
 
@@ -145,30 +164,6 @@ def scores_script(board: Board, ranking: Ranking) -> bytes:
 def _shows_tasks(ranking: Ranking) -> bool:
     """Are there few enough cells to show a column for each task at once?"""
     return len(ranking.rows) * len(ranking.tasks) <= SHOWN
-
-
-def _figure(ranking: Ranking) -> Markup:
-    """Score by first stage and depth: a panel for each task, in it the lines over each candidate list."""
-    by_list = group_by(ranking.rows, lambda row: row.candidates)
-    drawn = []
-    for t in ranking.tasks:
-        # One panel for each task, one column in it for each candidate list.
-        lists = []
-        for _, rows in sorted(by_list.items()):
-            finished = [row for row in rows if t.name in row.values]
-            if not finished:  # lists without a result on this task have no column
-                continue
-            best = finished[0]
-            first_stages = [row.values[t.name] for row in finished if row.is_first_stage]
-            others = [row.values[t.name] for row in finished if not row.is_first_stage]
-            ceiling = mean(summary.ceiling for summary in best.results if summary.task in members(t))
-            first_stage = first_stages[0] if first_stages else None
-            lists.append(ListScores(best.stage, f"top {best.depth}", first_stage, ceiling, tuple(others[:DRAWN])))
-        if lists:
-            drawn.append((t.name, lists))
-    about = "For each task and candidate list: the first stage, those who reranked it, and the ceiling."
-    about = f"{about} The vertical axis is the headline metric x 100. The scores are in the table above."
-    return panels("scores", drawn, "Score by first stage and depth", about)
 
 
 def heat(board: Board, ranking: Ranking) -> Values:
@@ -235,13 +230,30 @@ def efficiency(ranking: Ranking) -> Values:
     sections = []
     # Rows hold a dictionary and cannot be keys: places stand for them.
     fronts: list[list[str]] = [[] for _ in rows]  # the keys of the figures in which a row is on the front
+    levels = dict.fromkeys((row.name, row.mean or 0.0) for row in rows if row.is_first_stage)
     for measure in measures:
+        # The front comes first, so that a long list of points loses none of it.
         front = pareto_front(rows, measure.of)
-        figure = _frontier(measure, rows, front)
+        others = [number for number in range(len(rows)) if number not in front]
+        points = []
+        for number in front + others:
+            row = rows[number]
+            cost = measure.of(row.spent)
+            if cost and row.mean is not None and row.interval is not None:
+                label = f"{row.name} over {row.candidates}"
+                short = f"{row.name.split('/')[-1]} ({row.candidates})"
+                points.append(CostPoint(label, short, cost / measure.unit, row.mean, row.interval, number in front))
+        figure = None
+        if points:  # some cost is known in this measure
+            names = ", ".join(rows[number].name for number in front)
+            about = f"{VALUE} upwards, {measure.axis} to the right on a logarithmic axis, with 95 % intervals."
+            about = f"{about} Filled points are on the front: {names}. The table has them."
+            title = f"Mean nDCG@10 against {measure.axis}"
+            key = f"f-{measure.key}"
+            figure = frontier(key, points[:POINTS], list(levels), axis=measure.axis, title=title, about=about)
         sections.append((measure, figure))
-        if figure:
-            for place_of_row in front:
-                fronts[place_of_row].append(measure.key)
+        for number in front:
+            fronts[number].append(measure.key)
     lines = []
     for number, row in enumerate(rows):
         if number < WRITTEN or fronts[number]:
@@ -271,25 +283,3 @@ def pareto_front(rows: Sequence[Row], cost: Callable[[CostSummary], float | None
         if not front or one[1] < front[-1][1] or one[:2] == front[-1][:2]:
             front.append(one)
     return [place for _, _, place in front]
-
-
-def _frontier(measure: CostMeasure, rows: Sequence[Row], front: Sequence[int]) -> Markup | None:
-    """The figure of a measure, or None where no cost is known in it."""
-    # The front comes first, so that a long list of points loses none of it.
-    points = []
-    best = set(front)
-    for place in (*front, *(place for place in range(len(rows)) if place not in best)):
-        row = rows[place]
-        cost = measure.of(row.spent)
-        if cost and row.mean is not None and row.interval is not None:
-            label = f"{row.name} over {row.candidates}"
-            short = f"{row.name.split('/')[-1]} ({row.candidates})"
-            points.append(CostPoint(label, short, cost / measure.unit, row.mean, row.interval, place in best))
-    if not points:
-        return None
-    levels = dict.fromkeys((row.name, row.mean or 0.0) for row in rows if row.is_first_stage)
-    names = ", ".join(rows[place].name for place in front)
-    about = f"{VALUE} upwards, {measure.axis} to the right on a logarithmic axis, with 95 % intervals."
-    about = f"{about} Filled points are on the front: {names}. The table has them."
-    title = f"Mean nDCG@10 against {measure.axis}"
-    return frontier(f"f-{measure.key}", points[:POINTS], list(levels), axis=measure.axis, title=title, about=about)

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from exabench.bench.ledger import Ledger
 from exabench.bench.submissions import FIELDS, KINDS
 from exabench.board.pages._format import clean_texts, count, score
 from exabench.board.pages._page import WRITTEN, Page, Values, submission_page
@@ -22,7 +21,8 @@ FORMAT = 1
 NEWEST = 100  # entries of the feed
 LISTED = 10  # results or changes in the words of an entry
 _STATIC = Path(__file__).parent / "static"
-BYTES, RANKING = "the file", "its ranking, unpacked"
+BYTES = "the file"
+RANKING = "its ranking, unpacked"
 
 
 def pages(board: Board) -> Iterator[Page]:
@@ -49,13 +49,12 @@ class Input(NamedTuple):
     kind: str
     path: str
     digest: str
-    of: str = BYTES
+    of: str
 
 
 def list_inputs(board: Board) -> list[Input]:
     """Every file that the board was made from: what all results share first, then each submission with its own."""
-    ledger = Ledger(board.folder)
-
+    ledger = board.ledger
     inputs: list[Input] = []
 
     def add(kind: str, file: Path, digest: str, of: str = BYTES) -> None:
@@ -134,11 +133,12 @@ def atom(board: Board) -> Values:
         if submission.withdrawn:
             continue
         sentences = []
-        for one in board.by_submission[slug]:
+        summaries = board.by_submission[slug]
+        for one in summaries:
             queries = one.result.measurement.queries
             about = f"first stage {score(one.first_stage)}, {queries} queries, {one.result.state}"
             sentences.append(f"{one.task} over {one.candidates}: {one.headline} {score(one.value)} ({about})")
-        date = newest_day(board.by_submission[slug]) or "1970-01-01"
+        date = newest_day(summaries) or "1970-01-01"
         page = submission_page(slug)
         entries.append(News(date, page, page, submission.name, _words(submission.description, sentences), "result"))
 

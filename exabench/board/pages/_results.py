@@ -16,7 +16,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from exabench.bench.excerpts import read_excerpts
-from exabench.bench.ledger import Ledger, run_path
+from exabench.bench.ledger import run_path
 from exabench.board.pages._compare import vector_script
 from exabench.board.pages._format import clean, count, score, signed
 from exabench.board.pages._page import (
@@ -52,7 +52,8 @@ def pages(board: Board) -> Iterator[Page]:
     lists = Lists(board)
     owners = group_by(board.submissions.values(), lambda one: owner_page(one.owner))
     for path, sent in sorted(owners.items()):
-        yield Page(path, partial(owner, sent), "owner.html")
+        values = {"sent": sent[:WRITTEN], "total": len(sent), "stamp": ("", "")}
+        yield Page(path, partial(dict, values), "owner.html")
     history = group_by(reversed(board.changes), lambda change: change.submission)
     for slug, summaries in board.by_submission.items():
         yield Page(submission_page(slug), partial(submission, board, slug, history.get(slug, ())), "submission.html")
@@ -84,7 +85,7 @@ class Lists:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._ledger = Ledger(board.folder)
+        self._ledger = board.ledger
         self.read = cache(self._read)
 
     def pages(self) -> Iterator[Page]:
@@ -106,7 +107,7 @@ class Lists:
         run = self._ledger.candidates_run(candidates)
         why = "Only ids are shown: grades and texts were not kept when this list was frozen."
         queries = {}
-        texts: Mapping[str, Any] = {}
+        texts = {}
         file = self._ledger.shown_file(task, name)
         if file.is_file():
             shown = read_excerpts(file)
@@ -126,7 +127,7 @@ class Lists:
         """One file of a list: for each query its id, text, number of relevant passages, passages and grades."""
         listed = self.read(task, name)
         rows = []
-        texts: dict[str, Any] = {}
+        texts = {}
         for query_id in listed.run.query_ids[place * AT_ONCE : (place + 1) * AT_ONCE]:
             passages = listed.run.ranking(query_id)
             known = listed.queries.get(query_id, {})
@@ -164,11 +165,6 @@ class Lists:
                 places += [place for place in range(len(ids)) if place not in set(places)][: SHOWN - len(places)]
             tops.append(places)
         return script("ranked", f"{summary.task}.{summary.candidates}", 0, tops)
-
-
-def owner(sent: Sequence[Submission]) -> Values:
-    """The page of an owner: how many submissions there are, and the first of them."""
-    return {"sent": sent[:WRITTEN], "total": len(sent), "stamp": ("", "")}
 
 
 def submission(board: Board, slug: str, history: Sequence[BoardChange]) -> Values:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
-from markupsafe import Markup
 
 from exabench.board.pages._page import WRITTEN, Page, Values, reported_page, stamp, task_page
 from exabench.board.pages._training_views import overlaps
@@ -34,7 +33,7 @@ def pages(board: Board) -> Iterator[Page]:
 
 def single_task(board: Board, one: Task) -> Values:
     """The page of a task that has judgements."""
-    entries = board.entries.get(one.name, ())
+    entries = board.entries[one.name]
     ranked = []
     bounds = []
     others = []
@@ -53,6 +52,17 @@ def single_task(board: Board, one: Task) -> Values:
     oracle = _best_by_query([entry for entry in entries if entry.submission.slug == BOUND])
     possible = {query: value for query, (value, _) in oracle.items()}
     lowest = sorted(best, key=lambda query: (best[query][0], -possible.get(query, 0.0), query))
+
+    # The figure: a column for each candidate list.
+    by_list = group_by((entry.result for entry in ranked), lambda one: one.candidates)
+    lists = []
+    for name, summaries in sorted(by_list.items()):
+        top = summaries[0]
+        values = [summary.value for summary in summaries if summary.submission != FIRST_STAGE]
+        lists.append(ListScores(first_stage(name), f"top {top.depth}", top.first_stage, top.ceiling, values))
+    about = "For each candidate list: the first stage's score, the scores of all who reranked it, and the ceiling."
+    about = f"{about} The numbers are in the table below."
+    figure = panels("scores", [(f"{one.headline} x 100", lists)], f"{one.title}: score by first stage", about)
     return {
         "task": one,
         "frozen": [candidates for candidates in board.candidates if candidates.task == one.name],
@@ -65,7 +75,7 @@ def single_task(board: Board, one: Task) -> Values:
         "hardest": [(query, *best[query], possible.get(query)) for query in lowest[:HARDEST]],
         "overlaps": overlaps(board, one)[:WRITTEN],
         "judgements": sorted({entry.result.result.qrels_digest for entry in entries}),
-        "scores": _figure(one, ranked),
+        "scores": figure,
         "stamp": stamp(entry.result for entry in entries),
     }
 
@@ -79,18 +89,6 @@ def _best_by_query(entries: Sequence[Entry]) -> dict[str, tuple[float, Entry]]:
             if query not in best or value > best[query][0]:
                 best[query] = (float(value), group[place])
     return best
-
-
-def _figure(one: Task, ranked: Sequence[Entry]) -> Markup:
-    by_list = group_by((entry.result for entry in ranked), lambda one: one.candidates)
-    lists = []
-    for name, summaries in sorted(by_list.items()):
-        best = summaries[0]
-        values = tuple(summary.value for summary in summaries if summary.submission != FIRST_STAGE)
-        lists.append(ListScores(first_stage(name), f"top {best.depth}", best.first_stage, best.ceiling, values))
-    about = "For each candidate list: the first stage's score, the scores of all who reranked it, and the ceiling."
-    about = f"{about} The numbers are in the table below."
-    return panels("scores", [(f"{one.headline} x 100", lists)], f"{one.title}: score by first stage", about)
 
 
 def composite_task(board: Board, one: Task) -> Values:

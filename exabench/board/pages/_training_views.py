@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from exabench.bench.ledger import Ledger
 from exabench.board.pages._format import count
 from exabench.board.pages._page import WRITTEN, Page, Values, dataset_page, model_file, model_page, rows_page
 from exabench.board.ranking import Board, ResultSummary
@@ -24,7 +23,7 @@ from exabench.hub.cards import model_settings
 
 REPORTS = ("curves.csv", "recipe.toml", "training.json")  # of a training; its card is for elsewhere
 FIRST = 100  # rows of a table that are shown
-_REPLY = ("key", "text", "model", "revision", "engine", "finish")
+_REPLY = "key text model revision engine finish".split()
 
 
 def pages(board: Board) -> Iterator[Page]:
@@ -33,7 +32,7 @@ def pages(board: Board) -> Iterator[Page]:
         yield Page("datasets/index.html", dict, "datasets.html")
     for release in board.datasets:
         yield Page(dataset_page(release.name), partial(dataset, board, release), "dataset.html")
-        folder = Ledger(board.folder).datasets / release.name
+        folder = board.ledger.datasets / release.name
         for name, path in _row_pages(board, release).items():
             yield Page(path, partial(first_rows, release, folder, name), "rows.html")
     if board.trainings:
@@ -76,7 +75,7 @@ def dataset(board: Board, release: Release) -> Values:
 
 def _row_pages(board: Board, release: Release) -> Mapping[str, str]:
     """The rows page of each table of a release; none where its files are not in the board's folder."""
-    if not (Ledger(board.folder).datasets / release.name / MANIFEST).is_file():
+    if not (board.ledger.datasets / release.name / MANIFEST).is_file():
         return {}
     return {name: rows_page(release.name, name) for name in sorted(release.tables)}
 
@@ -141,7 +140,7 @@ def overlaps(board: Board, one: Task) -> list[Overlap]:
 
     A report may hold anything: what is not as exabench writes it counts for nothing.
     """
-    reports: dict[tuple[str, str, str], tuple[Any, Any]] = {}
+    reports = {}
     for release in board.datasets:
         for name, table in release.tables.items():
             place = (release.name, name, dataset_page(release.name))

@@ -21,19 +21,19 @@ from exabench.board.ranking import Board, ResultSummary, Row, first_stage, newes
 
 FORMAT = 2  # 2: one paired test, `p` and `p_holm`
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_TEXTS = {
-    *("submission", "kind", "withdrawn", "state", "task", "candidates", "first_stage", "headline", "precision"),
-    *("run_digest", "candidates_digest", "qrels_digest", "convention_digest", "model", "hardware", "created", "data"),
-}
-_COUNTS = {
-    *("depth", "wins", "losses", "ties", "queries", "missing_queries", "completed"),
-    *("parameters", "cut_passages", "cut_queries", "repairs", "timed_queries"),
-}
-_COST = (
-    *("precision", "prompts", "input_tokens", "output_tokens", "flops_exact", "flops_paper"),
-    *("rpp_exact", "rpp_paper", "qpp_exact", "qpp_paper", "p50", "p95", "pairs_per_second"),
-    *("parameters", "cut_passages", "cut_queries", "repairs", "timed_queries", "hardware"),
-)
+_TEXTS = """
+submission kind withdrawn state task candidates first_stage headline precision
+run_digest candidates_digest qrels_digest convention_digest model hardware created data
+""".split()
+_COUNTS = """
+depth wins losses ties queries missing_queries completed
+parameters cut_passages cut_queries repairs timed_queries
+""".split()
+_COST = """
+precision prompts input_tokens output_tokens flops_exact flops_paper
+rpp_exact rpp_paper qpp_exact qpp_paper p50 p95 pairs_per_second
+parameters cut_passages cut_queries repairs timed_queries hardware
+""".split()
 
 
 def pages(board: Board) -> Iterator[Page]:
@@ -82,11 +82,13 @@ def result_records(board: Board) -> list[dict[str, Any]]:
             }
             for name in metrics:
                 record[name] = measured.metrics.get(name)
-            record["run_digest"] = result.run_digest
-            record["candidates_digest"] = result.candidates.digest
-            record["qrels_digest"] = result.qrels_digest
-            record["convention_digest"] = measured.convention.digest
-            record["model"] = ""
+            record |= {
+                "run_digest": result.run_digest,
+                "candidates_digest": result.candidates.digest,
+                "qrels_digest": result.qrels_digest,
+                "convention_digest": measured.convention.digest,
+                "model": "",
+            }
             if result.model:
                 record["model"] = json.dumps(dict(result.model), sort_keys=True, ensure_ascii=False)
 

@@ -13,7 +13,9 @@ from markupsafe import Markup
 from exabench.board.pages._format import clean, score, signed
 
 BARS = 720  # bars in a plot of differences; of more queries these many are drawn, evenly spaced
-GROUP, SIGN, LABEL = 94, 6.7, 24  # a candidate list in a panel: units wide at least, and for each sign of its name
+GROUP = 94  # units that a candidate list in a panel is wide, at least
+SIGN = 6.7  # units for each sign of its name
+LABEL = 24  # signs of its name that are shown
 VALUE = "Mean nDCG@10 x 100"  # the vertical axis of a frontier
 
 
@@ -24,7 +26,7 @@ class ListScores(NamedTuple):
     detail: str
     first_stage: float | None
     ceiling: float | None
-    values: tuple[float, ...]
+    values: Sequence[float]
 
 
 class Span(NamedTuple):
@@ -133,7 +135,10 @@ def ladder(key: str, spans: Sequence[Span], about: str) -> Markup:
 
 def bars(key: str, differences: Sequence[float], about: str) -> Markup:
     """Per-query differences, largest gain first, as two areas around a zero line."""
-    left, wide, middle, tall = 44, 720, 108, 90
+    left = 44
+    wide = 720
+    middle = 108
+    tall = 90
     drawn = sorted(differences, reverse=True)
     if len(drawn) > BARS:
         drawn = [drawn[place * (len(drawn) - 1) // (BARS - 1)] for place in range(BARS)]
@@ -181,7 +186,9 @@ def frontier(
     # Both axes, with lines across.
     step = 20
     if high - low <= 0.8:
-        step = 5 if high - low <= 0.4 else 10
+        step = 10
+    if high - low <= 0.4:
+        step = 5
     ticks = range(-(-round(100 * low) // step) * step, round(100 * high) + 1, step)
     parts = _levels([(y_of(tick / 100), str(tick)) for tick in ticks], left, right)
     for cost in _log_ticks(cheap, dear):
@@ -244,9 +251,11 @@ def frontier(
 def _log_ticks(low: float, high: float) -> list[float]:
     """Powers of ten between the two, with multiples of them where these are few, and not all where they are many."""
     # Three decades and more have enough with powers of ten.
-    digits: Sequence[int] = (1,)
+    digits = [1]
     if high / low < 1000:
-        digits = range(1, 10) if high / low < 5 else (1, 2, 5)
+        digits = [1, 2, 5]
+    if high / low < 5:
+        digits = list(range(1, 10))
     ticks = []
     for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
         for digit in digits:

@@ -72,16 +72,8 @@ def card(release: Release, template_text: str, *, existing: str = "") -> str:
     for key, value in parse(template_block, "the card's template").items():
         if key not in _OF_DATASETS:
             fresh[key] = _fill_value(value, values)
-    block = refresh(old_block, fresh | _dataset_front_matter(tables), _OF_DATASETS)
-    return f"---\n{block}---\n{merge(fill(template_body, values), old_body)}"
 
-
-def _dataset_front_matter(tables: Mapping[str, Table]) -> dict[str, Any]:
-    """The keys that the Hub reads: licence, size, and for each table its files, features, rows and bytes.
-
-    The Hub means by num_bytes the size in memory, which nobody but a reader knows; ours is that of the files.
-    Raises BadInput for a table without a licence.
-    """
+    # The keys that the Hub reads: licence, size, and for each table its files, features, rows and bytes.
     configs = []
     infos = []
     rows = 0
@@ -95,6 +87,7 @@ def _dataset_front_matter(tables: Mapping[str, Table]) -> dict[str, Any]:
         for split_name, files in _splits_of(table).items():
             # Every file by its name: a glob would also read what an earlier version left behind.
             data_files.append({"split": split_name, "path": one_or_list([file.path for file in files])})
+            # To the Hub num_bytes is the size in memory, which nobody but a reader knows; ours is that of the files.
             size = sum(file.bytes for file in files)
             splits.append({"name": split_name, "num_bytes": size, "num_examples": sum(file.rows for file in files)})
         features = []
@@ -105,17 +98,26 @@ def _dataset_front_matter(tables: Mapping[str, Table]) -> dict[str, Any]:
             features.append({"name": field, key: inner.replace("double", "float64")})
         configs.append({"config_name": name, "data_files": data_files})
         size = sum(file.bytes for file in table.files)
-        info = {"config_name": name, "features": features, "splits": splits}
-        infos.append({**info, "download_size": size, "dataset_size": size})
+        infos.append(
+            {
+                "config_name": name,
+                "features": features,
+                "splits": splits,
+                "download_size": size,
+                "dataset_size": size,
+            }
+        )
         rows += table.rows
     # Each category of the Hub is ten times the one before.
     digits = len(str(rows))
-    return {
+    computed = {
         **licence_keys(table.licence for table in tables.values()),
         "size_categories": [_SIZES[max(0, digits - 3)] if digits < 13 else "n>1T"],
         "configs": configs,
         "dataset_info": one_or_list(infos),
     }
+    block = refresh(old_block, fresh | computed, _OF_DATASETS)
+    return f"---\n{block}---\n{merge(fill(template_body, values), old_body)}"
 
 
 def changelog(release: Release, diff_lines: Sequence[str], existing: str = "") -> str:
@@ -330,7 +332,7 @@ def _render(jinja: jinja2.Environment, template: str, values: Mapping[str, Any])
 def _splits_of(table: Table) -> dict[str, tuple[DataFile, ...]]:
     """The files by split: train, validation, test, then the others by name."""
     first = {name: table.splits[name] for name in ("train", "validation", "test") if name in table.splits}
-    return {**first, **dict(sorted(table.splits.items()))}
+    return first | dict(sorted(table.splits.items()))
 
 
 def _left_out(table: Table) -> list[tuple[str, int]]:

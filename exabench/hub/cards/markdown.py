@@ -113,7 +113,7 @@ def _value(value: Any) -> Markdown:
         return plain("none")
     if isinstance(value, Mapping):
         keys = sorted(value, key=_column)
-        if all(_is_record(value[key]) for key in keys):
+        if all(map(_is_record, value.values())):
             return _grid({key: value[key] for key in keys})
         parts = []
         simple = [(key, value[key]) for key in keys if _is_simple(value[key])]

@@ -102,6 +102,6 @@ def test_lines_that_a_checkpoint_needs_and_that_are_lost_are_missed(tmp_path):
 
 
 def test_a_disk_that_is_full_is_one_line_and_resume_mends_what_it_left(tmp_path):
-    curves = Curves("/dev/full")
+    curves = Curves(Path("/dev/full"))
     with pytest.raises(CannotWrite, match="the disk is full"):
         curves.add(point(1))

@@ -42,7 +42,7 @@ def answer_ids(tokenizer: Any, words: Sequence[str], after: str = "") -> tuple[i
         if len(ids) != 1 or ids[0] is None or ids[0] == tokenizer.unk_token_id:
             wrong = f"answer {word!r} is not one token of this model's tokenizer but {len(ids)}"
             raise BadInput(f"{wrong}; give other answers")
-        answers.append(int(ids[0]))
+        answers.append(ids[0])
     return tuple(answers)
 
 

@@ -38,7 +38,7 @@ def cost_of(
             means[estimate] = mean(flops.values())
             rpps[estimate] = rpp(per_query, flops)
             qpps[estimate] = qpp(flops)
-    repairs: Counter[str] = Counter()
+    repairs = Counter[str]()
     for usage in used:
         repairs.update(usage.repairs)
     return Cost(

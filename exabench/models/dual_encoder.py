@@ -73,7 +73,8 @@ class DualEncoder:
             raise UnknownName("similarity", similarity, SIMILARITIES)
         if not similarity and own not in SIMILARITIES:
             raise BadInput(f"is made for similarity {own!r}; known are {', '.join(SIMILARITIES)}", file=folder.path)
-        self.similarity = similarity or str(own)
+        self.similarity = similarity or own
+        self.unit = self.similarity == "cosine"  # do vectors have length 1?
         own_prompts = settings.get("prompts") or {}
         self.prompts: dict[str, str] = {}
         for side, prompt in (("query", query_prompt), ("passage", passage_prompt)):
@@ -90,7 +91,7 @@ class DualEncoder:
         with loading(folder, _WHAT):
             if listed and listed[0] != ("Transformer", ""):
                 raise BadInput("its first module is no Transformer in the folder itself", file=modules_file)
-            modules: list[Any] = [_WholeTransformer.load(path, local_files_only=True, model_kwargs=weights)]
+            modules = [_WholeTransformer.load(path, local_files_only=True, model_kwargs=weights)]
             for kind, inside in listed[1:]:
                 if kind == "Dense" and not (folder.path / inside / "model.safetensors").is_file():
                     wrong = f"module {inside!r} holds no model.safetensors (pickles are never loaded)"
@@ -103,6 +104,7 @@ class DualEncoder:
                 modules.append(Pooling(modules[0].get_embedding_dimension(), pooling or "mean"))
             elif "Pooling" not in dict(listed):
                 raise BadInput("has no pooling, so a text is no single vector", file=modules_file)
+            self.pooling = " + ".join(str(module.pooling_mode) for module in modules if isinstance(module, Pooling))
             self.modules = SentenceTransformer(modules=modules, device=str(device), local_files_only=True)
             self.modules.eval().requires_grad_(False)
             self.tokenizer = modules[0].tokenizer
@@ -110,17 +112,6 @@ class DualEncoder:
             self.parameters = sum(tensor.numel() for tensor in self.modules.parameters())
             if precision == INT8:
                 modules[0].model = quantise(modules[0].model, str(device))
-
-    @property
-    def pooling(self) -> str:
-        """The pooling modes of the folder's modules, in order."""
-        modes = [str(module.pooling_mode) for module in self.modules if isinstance(module, Pooling)]
-        return " + ".join(modes) or "none"
-
-    @property
-    def unit(self) -> bool:
-        """Do vectors have length 1?"""
-        return self.similarity == "cosine"
 
     def encode(self, texts: Sequence[str], side: str) -> np.ndarray:
         """The vectors of texts, in the order given, at length 1 where the similarity is the cosine."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import repeat
 from queue import SimpleQueue
@@ -73,7 +73,7 @@ class Engine:
         self._budget = options.get("batch_tokens") or max(budget_of(device) for device in loaded.devices)
         # Devices wait here for the thread that takes them. A GPU serves two: one copies its batch while the other
         # computes.
-        self._free: SimpleQueue[tuple[str, Head]] = SimpleQueue()
+        self._free = SimpleQueue[tuple[str, Head]]()
         for device in loaded.devices:
             head = loaded.head.on(device)
             for _ in range(2 if device.startswith("cuda") else 1):
@@ -91,7 +91,7 @@ class Engine:
         """The scores of each group, in order; pairs of the store are not computed again. Groups are read lazily."""
         with ThreadPoolExecutor(1) as ahead:  # tokenises the next window while this one is computed
             windows = self._windows(groups)
-            coming: Future[Window | None] = ahead.submit(next, windows, None)
+            coming = ahead.submit(next, windows, None)
             while (window := coming.result()) is not None:
                 coming = ahead.submit(next, windows, None)
                 scored = self._score_window(window)
@@ -201,8 +201,8 @@ class Engine:
                 ids, mask, types = inputs_of(items, head.pad, device)
                 with torch.inference_mode():
                     scores = self.strategy(head.logits(ids, mask, types), self.answers)
-                    return np.asarray(scores.float().cpu().numpy(), np.float32)
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                    return scores.float().cpu().numpy()
+            except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
                 if len(items) == 1:

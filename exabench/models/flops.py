@@ -9,21 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from exabench.core.errors import BadInput, UnknownName
 
-Tokens: TypeAlias = "int | np.ndarray"
+Tokens = int | np.ndarray
 
 PETA = 1e15
-_ENCODERS = (
-    *("albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet"),
-    *("roberta", "xlm-roberta"),
-)
-_DECODERS = ("gemma", "gemma2", "gemma3_text", "granite", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3")
-_T5 = ("mt5", "t5", "umt5")
+_ENCODERS = "albert bert camembert deberta deberta-v2 distilbert electra modernbert mpnet roberta xlm-roberta".split()
+_DECODERS = "gemma gemma2 gemma3_text granite llama mistral olmo2 phi3 qwen2 qwen3".split()
+_T5 = "mt5 t5 umt5".split()
 _KEYS_OF_DISTILBERT = {
     "hidden_size": "dim",
     "num_hidden_layers": "n_layers",
@@ -115,7 +112,7 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
         gated = True
         # which layers look at a window only: older files say it in a way of their family
         if not config.get("sliding_window") or (kind.startswith("qwen") and not config.get("use_sliding_window")):
-            local_layers = 0
+            pass  # every layer sees everything
         elif config.get("layer_types"):
             local_layers = list(config["layer_types"]).count("sliding_attention")
         elif kind.startswith("qwen"):

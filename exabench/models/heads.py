@@ -42,7 +42,7 @@ def inputs_of(items: Sequence[ModelInput], pad: int, device: str) -> tuple[Tenso
     ids = torch.from_numpy(pad_rows([item.ids for item in items], pad))
     lengths = torch.tensor([len(item.ids) for item in items])
     mask = torch.arange(ids.shape[1])[None, :] < lengths[:, None]
-    types: Tensor | None = None
+    types = None
     rows = [item.types for item in items if item.types is not None]
     if rows:
         types = _to_device(torch.from_numpy(pad_rows(rows, 0)), device)
@@ -77,7 +77,7 @@ class Head(ABC):
     @property
     def rows(self) -> int:
         """Rows of the vocabulary (or labels) computed for each item."""
-        return len(self.chosen) or int(self._weight.shape[0])
+        return len(self.chosen) or len(self._weight)
 
     @property
     def _weight(self) -> Tensor:
@@ -349,7 +349,19 @@ def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
             limit = int(min(positions, tokenizer.model_max_length))
         head = head_class(loaded, limit, pad_of(tokenizer, loaded))
         if isinstance(head, Encoder):
-            head = replace(head, dense=_dense(folder).to(devices[0]))
+            # RankT5's last layer: `dense.weight` `[1, width]` and, where there is one, `dense.bias` `[1]`.
+            tensors = {"bias": torch.zeros(1)}
+            for file in sorted(folder.path.glob("*.safetensors")):
+                with safe_open(file, "pt") as weights:
+                    for name in {"dense.weight", "dense.bias"} & set(weights.keys()):
+                        tensors[name.removeprefix("dense.")] = weights.get_tensor(name).float()
+            if "weight" not in tensors:
+                raise BadInput(
+                    "holds no dense.weight, the layer that scores: it was not trained to rank", file=folder.path
+                )
+            dense = nn.Linear(tensors["weight"].shape[1], 1, device="meta")  # nothing is drawn at random
+            dense.load_state_dict(tensors, assign=True)
+            head = replace(head, dense=dense.requires_grad_(False).to(devices[0]))
     return Loaded(folder, tokenizer, head, shape, parameters, precision, devices)
 
 
@@ -376,17 +388,3 @@ def pad_of(tokenizer: Any, model: Any) -> int:
         if isinstance(id, int):
             return id
     return 0
-
-
-def _dense(folder: ModelFolder) -> nn.Linear:
-    """The last layer of RankT5's encoder: `dense.weight` `[1, width]` and, where there is one, `dense.bias` `[1]`."""
-    tensors = {"bias": torch.zeros(1)}
-    for file in sorted(folder.path.glob("*.safetensors")):
-        with safe_open(file, "pt") as weights:
-            for name in {"dense.weight", "dense.bias"} & set(weights.keys()):
-                tensors[name.removeprefix("dense.")] = weights.get_tensor(name).float()
-    if "weight" not in tensors:
-        raise BadInput("holds no dense.weight, the layer that scores: it was not trained to rank", file=folder.path)
-    layer = nn.Linear(tensors["weight"].shape[1], 1, device="meta")  # nothing is drawn at random
-    layer.load_state_dict(tensors, assign=True)
-    return layer.requires_grad_(False)

@@ -37,7 +37,7 @@ class Scorer(nn.Module):  # type: ignore[misc]  # torch is not typed for mypy he
         super().__init__()
         if isinstance(head, Encoder):  # one more layer, which the model does not know
             self.dense = head.dense
-        self.model: nn.Module = head.model
+        self.model = head.model
         self._head = head
         self._strategy = strategy
         self._answers = answers
@@ -89,8 +89,8 @@ class Learner:
             items.append(self._template.build([ids[query_text], ids[passage_text]], self._max_length))
         return items
 
-    def target_ids(self, texts: Sequence[str], most: int = 512) -> list[np.ndarray]:
-        """The ids int64 `[<= most]` of each text that the model learns to write, the end token included.
+    def target_ids(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The ids int64 `[<= 512]` of each text that the model learns to write, the end token included.
 
         Raises BadInput where the model is no language model.
         """
@@ -98,7 +98,7 @@ class Learner:
             raise BadInput(f"model {self.name} writes no text: loss lm needs a T5 or a causal language model")
         rows = []
         for text in texts:
-            ids = ids_of(self._tokenizer, text)[: most - 1]
+            ids = ids_of(self._tokenizer, text)[:511]
             rows.append(np.array([*ids, self._tokenizer.eos_token_id], np.int64))
         return rows
 
@@ -114,7 +114,7 @@ class Learner:
         """The module's `weights` by name, config.json and tokenizer, as transformers lays them out."""
         # `dense`, where there is such a layer, lies beside the layers of the model
         flat = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
-        model: Any = self.module.model
+        model = self.module.model
         if self.kind == "classifier" and self._head.rows == 1:  # else CrossEncoder puts a sigmoid over its scores
             model.config.sentence_transformers = {"activation_fn": "torch.nn.modules.linear.Identity"}
         with silence():

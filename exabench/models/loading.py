@@ -25,8 +25,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 _NO_LIMIT = 10**9
 _UNLIMITED_READS = 512  # tokens read of a text where neither the tokenizer nor the model names a limit
 TOKENIZERS = (
-    *("tokenizer.json", "spiece.model", "spm.model", "sentencepiece.bpe.model", "tokenizer.model"),
-    *("vocab.txt", "vocab.json"),
+    "tokenizer.json spiece.model spm.model sentencepiece.bpe.model tokenizer.model vocab.txt vocab.json".split()
 )
 
 
@@ -92,7 +91,7 @@ def refuse_out_of_memory(what: str, otherwise: str) -> Iterator[None]:
     """Raises BadInput where memory runs out in the block: there is none for `what`; do what `otherwise` says."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
         raise BadInput(f"there is no memory for {what}; {otherwise}") from error

@@ -49,7 +49,7 @@ class Pointwise:
             "precision": loaded.precision,
             "max_length": max_length,
         }
-        self.identity: dict[str, Any] = {**scored_by, "model": loaded.folder.name, "fields": list(self._fields)}
+        self.identity = {**scored_by, "model": loaded.folder.name, "fields": list(self._fields)}
         function = STRATEGIES[strategy]()
         self._engine = Engine(
             loaded, template, function, answers, max_length=max_length, identity=scored_by, options=options

@@ -49,12 +49,19 @@ FILES = 2_000  # in one folder
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,95}|\.gitattributes", re.ASCII)
 _FOLDER = re.compile(r"\d{1,2}_[A-Za-z]{1,40}")  # where sentence-transformers keeps a module's settings
 _MOST = {  # bytes of a file, by how its name ends
-    **{".safetensors": 1 << 50, ".json": 64 << 20, ".txt": 16 << 20, ".model": 32 << 20, ".jinja": 64 << 10},
-    **{".md": 4 << 20, ".toml": 1 << 20, ".csv": 16 << 20, ".svg": 4 << 20},
+    ".safetensors": 1 << 50,
+    ".json": 64 << 20,
+    ".txt": 16 << 20,
+    ".model": 32 << 20,
+    ".jinja": 64 << 10,
+    ".md": 4 << 20,
+    ".toml": 1 << 20,
+    ".csv": 16 << 20,
+    ".svg": 4 << 20,
 }
-_READ = (".safetensors", ".json", ".txt", ".model", ".jinja")  # what a model is loaded from
-_PLAIN = ("LICENSE", "LICENCE", "NOTICE", "COPYING", ".gitattributes")
-_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".onnx", ".gguf", ".msgpack", ".npz")
+_READ = tuple(".safetensors .json .txt .model .jinja".split())  # what a model is loaded from
+_PLAIN = "LICENSE LICENCE NOTICE COPYING .gitattributes".split()
+_WEIGHTS = tuple(".bin .pt .pth .ckpt .pkl .h5 .onnx .gguf .msgpack .npz".split())
 _SETTINGS = 4 << 20  # bytes of a JSON file that is read here: all but tokenizer.json, vocab.json and indices
 _ELSEWHERE = "lies in a folder that no model is loaded from"
 _UNREAD = ("tokenizer.json", "vocab.json")
@@ -63,12 +70,31 @@ _MAGIC = re.compile(
 )
 
 # settings
-FAMILIES: Mapping[str, str] = {  # model_type: how its classes begin; those that a head of exabench reads
-    **{"albert": "Albert", "bert": "Bert", "camembert": "Camembert", "deberta": "Deberta"},
-    **{"deberta-v2": "DebertaV2", "distilbert": "DistilBert", "electra": "Electra", "modernbert": "ModernBert"},
-    **{"mpnet": "MPNet", "roberta": "Roberta", "xlm-roberta": "XLMRoberta", "gemma": "Gemma", "gemma2": "Gemma2"},
-    **{"gemma3_text": "Gemma3", "granite": "Granite", "llama": "Llama", "mistral": "Mistral", "olmo2": "Olmo2"},
-    **{"phi3": "Phi3", "qwen2": "Qwen2", "qwen3": "Qwen3", "mt5": "MT5", "t5": "T5", "umt5": "UMT5"},
+FAMILIES = {  # model_type: how its classes begin; those that a head of exabench reads
+    "albert": "Albert",
+    "bert": "Bert",
+    "camembert": "Camembert",
+    "deberta": "Deberta",
+    "deberta-v2": "DebertaV2",
+    "distilbert": "DistilBert",
+    "electra": "Electra",
+    "modernbert": "ModernBert",
+    "mpnet": "MPNet",
+    "roberta": "Roberta",
+    "xlm-roberta": "XLMRoberta",
+    "gemma": "Gemma",
+    "gemma2": "Gemma2",
+    "gemma3_text": "Gemma3",
+    "granite": "Granite",
+    "llama": "Llama",
+    "mistral": "Mistral",
+    "olmo2": "Olmo2",
+    "phi3": "Phi3",
+    "qwen2": "Qwen2",
+    "qwen3": "Qwen3",
+    "mt5": "MT5",
+    "t5": "T5",
+    "umt5": "UMT5",
 }
 _TOKENIZED = {*FAMILIES.values(), "CodeLlama", "GPT2", "PreTrained"}
 TOKENIZERS = {f"{name}Tokenizer{fast}" for name in _TOKENIZED for fast in ("", "Fast")}
@@ -78,11 +104,12 @@ WORDS = _MOST[".jinja"]  # bytes of a chat template, which is a program of sorts
 
 _HEADS = r"(Model|EncoderModel|PreTrainedModel|LMHeadModel|For(SequenceClassification|ConditionalGeneration|CausalLM"
 _HEADS += r"|MaskedLM|PreTraining|TextEncoding|TextModel|TokenClassification))"
-_CODE = {  # settings that name code or a place to fetch it from
-    *("auto_map", "trust_remote_code", "custom_pipelines", "custom_code", "custom_generate", "quantization_config"),
-    *("compression_config", "kernel_config", "use_kernels", "kernels", "adapter_config", "base_model_name_or_path"),
-    *("peft_type", "hub_kernels", "code_revision", "remote_code"),
-}
+# settings that name code or a place to fetch it from
+_CODE = frozenset(
+    "auto_map trust_remote_code custom_pipelines custom_code custom_generate quantization_config compression_config "
+    "kernel_config use_kernels kernels adapter_config base_model_name_or_path peft_type hub_kernels code_revision "
+    "remote_code".split()
+)
 _ATTENTION = {"_attn_implementation", "_attn_implementation_internal", "attn_implementation", "_experts_implementation"}
 
 # modules of sentence-transformers
@@ -96,7 +123,7 @@ _MODULE_FOLDER = re.compile(r"(\w[\w-]{0,63})?", re.ASCII)
 HEADER = 4 << 20  # bytes; about 40,000 tensors, where a shard of the largest published models has some hundred
 TENSORS = 100_000  # in all files of a folder together
 _SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
-_EMBEDDINGS = ("word_embeddings.weight", "embed_tokens.weight", "tok_embeddings.weight", "shared.weight")
+_EMBEDDINGS = tuple("word_embeddings.weight embed_tokens.weight tok_embeddings.weight shared.weight".split())
 
 Read = Callable[[str, int, int], bytes]
 """`read(file, start, end)`: those bytes of a file of the folder, fewer where it ends before."""
@@ -255,11 +282,45 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
             raise SubmissionRefused("too-large", what, file=name)
         value = _parse_json(read(name, 0, files[name]), name)
         if last.endswith(".index.json"):
-            _check_index(value, name, files)
+            # Every shard that it names lies in the folder under that very name.
+            table = value.get("weight_map") if isinstance(value, dict) else None
+            if not isinstance(table, dict):
+                raise _unsafe("has no weight_map of names", name)
+            for shard in set(map(str, table.values())):
+                called = f"names the shard {shard[:80]!r}"
+                if not re.fullmatch(r"[A-Za-z0-9_][\w.-]{0,95}\.safetensors", shard, re.ASCII):
+                    raise _unsafe(f"{called}, no safetensors of this folder", name)
+                if shard not in files:
+                    raise SubmissionRefused("missing-files", f"{called}, which is not there", file=name)
         else:
-            _check_settings(value, name)
+            # Nothing in it, however deep, names code, or a place to fetch it from.
+            for key, inner in _pairs(value):
+                if key in _CODE and inner not in (None, False):
+                    raise _unsafe(f"says {key}, which may run or fetch code", name)
+                if key in _ATTENTION and inner not in (None, "eager", "sdpa"):
+                    raise _unsafe(f"asks for {key} {str(inner)[:60]!r}; eager and sdpa are read", name)
+                if key == "chat_template" and len(json.dumps(inner)) > WORDS:
+                    raise _unsafe(f"holds a chat template of more than {WORDS} bytes", name)
+                if key == "tokenizer_class" and inner is not None and str(inner) not in TOKENIZERS:
+                    what = f"names tokenizer_class {str(inner)[:60]!r}"
+                    raise SubmissionRefused("unsupported-model", what, file=name)
         if name == "config.json":
-            _check_config(value, name)
+            # It describes a model of FAMILIES, under the class names of that family alone.
+            if not isinstance(value, dict):
+                raise SubmissionRefused("unsupported-model", "is not the description of a model", file=name)
+            family = value.get("model_type")
+            if not isinstance(family, str) or family not in FAMILIES:
+                what = f"model_type {str(family)[:60]!r} is not one of {', '.join(sorted(FAMILIES))}"
+                raise SubmissionRefused("unsupported-model", what, file=name)
+            named = value.get("architectures") or []
+            fitting = re.compile(FAMILIES[family] + _HEADS)
+            for architecture in named if isinstance(named, list) else [named]:
+                if not isinstance(architecture, str) or not fitting.fullmatch(architecture):
+                    what = f"architecture {str(architecture)[:60]!r} is none of a {family}"
+                    raise SubmissionRefused("unsupported-model", what, file=name)
+            for key, inner in _pairs(value):
+                if key == "activation_fn" and not re.fullmatch(r"torch\.nn\.modules\.(\w+\.)*\w+", str(inner)):
+                    raise _unsafe(f"names activation_fn {str(inner)[:60]!r}, which may be any code", name)
         elif name == "modules.json":
             try:
                 _check_modules(value, "")
@@ -330,41 +391,6 @@ def _parse_json(data: bytes, file: str) -> Any:
     return value
 
 
-def _check_settings(value: Any, file: str) -> None:
-    """Nothing in a settings file, however deep, names code, or a place to fetch it from. Raises SubmissionRefused."""
-    for key, inner in _pairs(value):
-        if key in _CODE and inner not in (None, False):
-            raise _unsafe(f"says {key}, which may run or fetch code", file)
-        if key in _ATTENTION and inner not in (None, "eager", "sdpa"):
-            raise _unsafe(f"asks for {key} {str(inner)[:60]!r}; eager and sdpa are read", file)
-        if key == "chat_template" and len(json.dumps(inner)) > WORDS:
-            raise _unsafe(f"holds a chat template of more than {WORDS} bytes", file)
-        if key == "tokenizer_class" and inner is not None and str(inner) not in TOKENIZERS:
-            raise SubmissionRefused("unsupported-model", f"names tokenizer_class {str(inner)[:60]!r}", file=file)
-
-
-def _check_config(value: Any, file: str) -> None:
-    """config.json describes a model of FAMILIES, under the class names of that family alone.
-
-    Raises SubmissionRefused.
-    """
-    if not isinstance(value, dict):
-        raise SubmissionRefused("unsupported-model", "is not the description of a model", file=file)
-    kind = value.get("model_type")
-    if not isinstance(kind, str) or kind not in FAMILIES:
-        known = ", ".join(sorted(FAMILIES))
-        raise SubmissionRefused("unsupported-model", f"model_type {str(kind)[:60]!r} is not one of {known}", file=file)
-    named = value.get("architectures") or []
-    fitting = re.compile(FAMILIES[kind] + _HEADS)
-    for name in named if isinstance(named, list) else [named]:
-        if not isinstance(name, str) or not fitting.fullmatch(name):
-            wrong = f"architecture {str(name)[:60]!r} is none of a {kind}"
-            raise SubmissionRefused("unsupported-model", wrong, file=file)
-    for key, inner in _pairs(value):
-        if key == "activation_fn" and not re.fullmatch(r"torch\.nn\.modules\.(\w+\.)*\w+", str(inner)):
-            raise _unsafe(f"names activation_fn {str(inner)[:60]!r}, which may be any code", file)
-
-
 def modules_in(folder: Path) -> list[tuple[str, str]]:
     """The modules of a folder, each with the folder inside that holds its files ("" for the model folder itself).
 
@@ -396,19 +422,6 @@ def _check_modules(listed: Any, file: str | Path) -> list[tuple[str, str]]:
     return modules
 
 
-def _check_index(value: Any, file: str, present: Mapping[str, int]) -> None:
-    """Every shard that a `*.index.json` names lies in `present` under that very name. Raises SubmissionRefused."""
-    table = value.get("weight_map") if isinstance(value, dict) else None
-    if not isinstance(table, dict):
-        raise _unsafe("has no weight_map of names", file)
-    for shard in set(map(str, table.values())):
-        called = f"names the shard {shard[:80]!r}"
-        if not re.fullmatch(r"[A-Za-z0-9_][\w.-]{0,95}\.safetensors", shard, re.ASCII):
-            raise _unsafe(f"{called}, no safetensors of this folder", file)
-        if shard not in present:
-            raise SubmissionRefused("missing-files", f"{called}, which is not there", file=file)
-
-
 def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
     values = [value]
     for outer in values:  # which grows meanwhile
@@ -436,22 +449,26 @@ def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
 
     Raises SubmissionRefused (unsafe-files, too-large, ...).
     """
+
+    def wrong(what: str) -> SubmissionRefused:
+        return _unsafe(f"is not safetensors as it should be: {what}", file)
+
     # the header's bytes, before they are read as JSON
     start = read(file, 0, 8)
     length = int.from_bytes(start, "little")
     if len(start) < 8 or length > size - 8:
-        raise _no_safetensors(file, "its header is longer than the file")
+        raise wrong("its header is longer than the file")
     if length > HEADER:
-        raise _no_safetensors(file, f"its header has {length} bytes, and {HEADER} are read")
+        raise wrong(f"its header has {length} bytes, and {HEADER} are read")
     data = read(file, 8, 8 + length)
     if len(data) < length or not data.startswith(b"{"):
-        raise _no_safetensors(file, "its header is no JSON object")
+        raise wrong("its header is no JSON object")
     if data.count(b"[") + data.count(b"{") > 4 * TENSORS:
-        raise _no_safetensors(file, f"its header names more than {TENSORS} tensors")
+        raise wrong(f"its header names more than {TENSORS} tensors")
     header = _parse_json(data, file)
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict) or not set(map(type, metadata.values())) <= {str}:
-        raise _no_safetensors(file, "its metadata are no texts")
+        raise wrong("its metadata are no texts")
 
     # each tensor: its three declarations agree with one another
     places = []
@@ -459,10 +476,10 @@ def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
     vocabulary = 0
     for name, tensor in header.items():
         if len(name) > 512 or not name.isprintable():
-            raise _no_safetensors(file, "a tensor's name is too long, or cannot be printed")
+            raise wrong("a tensor's name is too long, or cannot be printed")
         called = f"tensor {name[:80]!r}"
         if not isinstance(tensor, dict) or set(tensor) != {"dtype", "shape", "data_offsets"}:
-            raise _no_safetensors(file, f"{called} is not dtype, shape and data_offsets")
+            raise wrong(f"{called} is not dtype, shape and data_offsets")
         dtype = tensor["dtype"]
         shape = tensor["shape"]
         offsets = tensor["data_offsets"]
@@ -470,9 +487,9 @@ def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
             what = f"{called} has dtype {str(dtype)[:20]!r}, not {', '.join(_SIZES)}"
             raise SubmissionRefused("unsupported-model", what)
         if not _are_counts(shape, 8) or not _are_counts(offsets, 2) or len(offsets) != 2:
-            raise _no_safetensors(file, f"{called} has a shape or offsets that are no counts")
+            raise wrong(f"{called} has a shape or offsets that are no counts")
         if math.prod(shape) * _SIZES[dtype] != offsets[1] - offsets[0]:
-            raise _no_safetensors(file, f"{called} has another size than its shape")
+            raise wrong(f"{called} has another size than its shape")
         places.append((offsets[0], offsets[1], name))
         parameters += math.prod(shape)
         if name.endswith(_EMBEDDINGS) and shape:
@@ -482,18 +499,13 @@ def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
     end = 0
     for first, last, name in sorted(places):
         if first != end:
-            wrong = f"tensor {name[:80]!r} begins at {first}, not at {end}: they overlap, or leave a hole"
-            raise _no_safetensors(file, wrong)
+            raise wrong(f"tensor {name[:80]!r} begins at {first}, not at {end}: they overlap, or leave a hole")
         end = last
     if 8 + length + end != size:
-        raise _no_safetensors(file, f"it declares {8 + length + end} bytes and has {size}")
+        raise wrong(f"it declares {8 + length + end} bytes and has {size}")
     if read(file, max(0, size - 22), size)[:4] == b"PK\x05\x06":
-        raise _no_safetensors(file, "it is a zip archive as well")
+        raise wrong("it is a zip archive as well")
     return len(header), parameters, vocabulary
-
-
-def _no_safetensors(file: str, what: str) -> SubmissionRefused:
-    return _unsafe(f"is not safetensors as it should be: {what}", file)
 
 
 def _are_counts(value: Any, most: int) -> bool:

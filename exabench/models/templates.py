@@ -83,9 +83,9 @@ class Template:
     text: str
     fields: tuple[int, ...]
     literals: tuple[np.ndarray, ...]
-    literal_types: tuple[np.ndarray, ...] | None = None
-    field_types: tuple[int, ...] = ()
-    edges: tuple[Edges, ...] = _BARE
+    literal_types: tuple[np.ndarray, ...] | None
+    field_types: tuple[int, ...]
+    edges: tuple[Edges, ...]
 
     def wrap(self, texts: Sequence[str]) -> tuple[str, ...]:
         """The fields' texts as they are to be tokenised, one by one and without special tokens."""
@@ -106,7 +106,7 @@ class Template:
         for field, literal in zip(self.fields, self.literals[1:], strict=True):
             ids.append(kept[field])
             ids.append(literal)
-        types: np.ndarray | None = None
+        types = None
         if self.literal_types is not None:
             parts = [self.literal_types[0]]
             for field, kind, literal in zip(self.fields, self.field_types, self.literal_types[1:], strict=True):
@@ -174,9 +174,8 @@ class DualTemplate:
         for side, ids in enumerate(fields):
             rows.append(np.concatenate([start, ids[:room], end]))
             types.append(np.full(len(rows[-1]), side, np.int8))
-        cut_passage = len(fields[PASSAGE]) > room
-        cut_query = len(fields[QUERY]) > room
-        return ModelInput(np.concatenate(rows), np.concatenate(types), cut_passage, cut_query)
+        cut = [len(ids) > room for ids in fields]
+        return ModelInput(np.concatenate(rows), np.concatenate(types), cut[PASSAGE], cut[QUERY])
 
 
 def text_template(
@@ -196,7 +195,7 @@ def text_template(
         filled = re.sub(_FIELD, lambda match: texts[FIELDS.index(match[1])], text)
         return tokenizer(filled, add_special_tokens=special)
 
-    best: Template | None = None
+    best = None
     most_exact = 0
     for touching in (_TOUCHING, _TOUCHING_WITH_BLANKS):
         strips = touching is _TOUCHING_WITH_BLANKS
@@ -219,7 +218,7 @@ def text_template(
         for probe in _PROBES:
             parts = [np.array(ids_of(tokenizer, text), np.int32) for text in template.wrap(probe)]
             words = [word.strip() for word in probe] if strips else probe
-            exact += template.build(parts, 1 << 30).ids.tolist() == list(encode(words)["input_ids"])
+            exact += template.build(parts, 1 << 30).ids.tolist() == encode(words)["input_ids"]
         if exact > most_exact:
             best = template
             most_exact = exact
@@ -238,7 +237,7 @@ def pair_template(tokenizer: Any) -> Template:
 
 def ids_of(tokenizer: Any, text: str) -> list[int]:
     """The ids of one text, without special tokens."""
-    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
 
 
 def _glue_template(
@@ -249,7 +248,7 @@ def _glue_template(
     Literals are read off a whole text because alone some of them would be tokenised otherwise.
     """
     encoded = encode(_PROBES[0])
-    ids = list(encoded["input_ids"])
+    ids = encoded["input_ids"]
     types = encoded.get("token_type_ids")
     literals = []
     field_types = []

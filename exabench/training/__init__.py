@@ -50,8 +50,8 @@ class Trained:
     best: int
     dev: Mapping[int, float]
     checks: Sequence[CheckResult]
-    skipped: tuple[str, ...] = ()
-    rank: int = 0
+    skipped: tuple[str, ...]
+    rank: int
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,7 @@ def train(
         # The first rank looks commits up, downloads and makes start/; the others then find all of it there.
         with ranks.first_rank_first():
             lock = folder / "recipe.lock.json"
-            locked = {}
-            if lock.is_file():
-                locked = read_json(lock)
+            locked = read_json(lock) if lock.is_file() else {}
             fingerprint = plan.recipe.fingerprint
             if locked and locked.get("fingerprint") != fingerprint:
                 if (folder / "checkpoints").is_dir():
@@ -116,6 +114,7 @@ def train(
             dev = make_evaluation(plan, learner, held_out, loader, gradient, collections)
         fit = Fit(plan, learner, gradient, folder, ranks).run(loader, dev, progress)
 
+        model = folder / "model"
         checks: list[CheckResult] = []  # as long as they run, the model lies there without them
         dev_source = "rows held out"
         if plan.dev.task:
@@ -149,7 +148,7 @@ def train(
 
         def write_model() -> None:
             write_folder(
-                folder / "model",
+                model,
                 {**report, "checks": [asdict(check) for check in checks]},
                 save=lambda to: learner.save(to, fit.weights),
                 curves=folder / "curves.csv",
@@ -161,9 +160,9 @@ def train(
             write_model()
         ranks.wait_for_all()  # for the model alone: checks take long, and the first rank runs them without the others
         if ranks.first and plan.checks:
-            checks = run_checks(plan, folder / "model", lock, collections, progress)
+            checks = run_checks(plan, model, lock, collections, progress)
             write_model()
-    return Trained(folder / "model", fit.steps, fit.best, fit.journal.values, checks, fit.skipped, ranks.rank)
+    return Trained(model, fit.steps, fit.best, fit.journal.values, checks, fit.skipped, ranks.rank)
 
 
 def plan_training(plan: Plan) -> dict[str, Any]:

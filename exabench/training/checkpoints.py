@@ -30,7 +30,7 @@ _DIGESTS = "digests.json"
 _TENSORS = ".safetensors"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint on disk: `tensors` by file and name, on the CPU; `state` as JSON holds it.
 

@@ -38,8 +38,8 @@ class Curves:
     a power cut loses no line of a step that the checkpoint holds. A line is written whole by one call.
     """
 
-    def __init__(self, file: str | Path) -> None:
-        self.file = Path(file)
+    def __init__(self, file: Path) -> None:
+        self.file = file
 
     def resume(self, step: int = 0) -> None:
         """Keep the steps up to `step` (0: begin anew) and no byte behind them.

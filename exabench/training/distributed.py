@@ -128,7 +128,7 @@ class Ranks:
         """The sum of a number over the ranks, or what another operation of torch makes of all of them."""
         if self.count == 1:
             return value
-        tensor = torch.tensor(float(value), dtype=torch.float64, device=self.device)
+        tensor = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.all_reduce(tensor, operation)
         return float(tensor)
 

@@ -29,7 +29,7 @@ from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import Passages, SelectedTexts, open_collection
 from exabench.training.gradients import Gradient
 from exabench.training.groups import EncodedGroup, GroupLoader, Groups
-from exabench.training.recipe import Check, Plan
+from exabench.training.recipe import Plan
 
 SAMPLED_GROUPS = 20  # held-out groups, to see whether any has an order
 
@@ -222,7 +222,20 @@ def run_checks(plan: Plan, folder: Path, lock: Path, data: Path | None, progress
         over = (check.task, check.candidates, check.depth)
         if over not in rankings:
             try:
-                evaluator = _evaluator(check, lock, data)
+                # A published run beside the collection, else what a first stage finds in it.
+                task = single_task(check.task)
+                file = Path(data or ".") / task.name / "runs" / f"{check.candidates}.trec"
+                first_stage = check.candidates
+                options = {}
+                if data and file.is_file():
+                    first_stage = "run_file"
+                    options["file"] = str(file)
+                elif first_stage not in RETRIEVERS:
+                    raise BadInput(
+                        f"{first_stage!r} is no first stage, and no run {file.name} lies beside the collection"
+                    )
+                candidates, run = make_candidates(task, first_stage, check.depth, data=data, lock=lock, options=options)
+                evaluator = RerankEvaluator(task, candidates, run, data, lock)
             except ExabenchError as error:
                 progress(done, len(plan.checks), f"check on {check.task} left out: {error}")
                 continue
@@ -256,18 +269,3 @@ def correct_p_values(checks: Sequence[CheckResult]) -> None:
         p_values = holm([comparison.p for comparison in comparisons])
         for comparison, p in zip(comparisons, p_values, strict=True):
             comparison.p_holm = p
-
-
-def _evaluator(check: Check, lock: Path, data: Path | None) -> RerankEvaluator:
-    """The task with its candidates: a published run beside the collection, else what a first stage finds in it."""
-    task = single_task(check.task)
-    file = Path(data or ".") / task.name / "runs" / f"{check.candidates}.trec"
-    first_stage = check.candidates
-    options = {}
-    if data and file.is_file():
-        first_stage = "run_file"
-        options["file"] = str(file)
-    elif first_stage not in RETRIEVERS:
-        raise BadInput(f"{first_stage!r} is no first stage, and no run {file.name} lies beside the collection")
-    candidates, run = make_candidates(task, first_stage, check.depth, data=data, lock=lock, options=options)
-    return RerankEvaluator(task, candidates, run, data, lock)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -30,10 +29,6 @@ from exabench.training.recipe import Steps
 
 CPU_BUDGETS = 4
 """Forwards whose graphs may be alive together on a CPU, which has the memory: caching costs a third of a step."""
-
-
-_Place: TypeAlias = tuple[int, int, int]
-"""A micro-batch in a run: the step, a part of the step that is computed alone, and its number in that part."""
 
 
 class Gradient:
@@ -81,7 +76,7 @@ class Gradient:
         self._learner.module.zero_grad(set_to_none=True)
         try:
             return self.batches.backward(step, groups, weight)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
             if self._ranks.sharded:
@@ -130,10 +125,11 @@ class MicroBatches:
         return chunks
 
     def forward(
-        self, place: _Place, items: Sequence[ModelInput], chunk: np.ndarray, targets: Tensor | None = None
+        self, place: tuple[int, int, int], items: Sequence[ModelInput], chunk: np.ndarray, targets: Tensor | None = None
     ) -> Tensor:
-        """The scores float32 `[n]` of the items of a chunk, with the dropout masks of their place.
+        """The scores float32 `[n]` of the items of a chunk, with the dropout masks of their `place` in the run.
 
+        A place is the step, a part of the step that is computed alone, and the chunk's number in that part.
         With `targets` int64 `[n, t]`, the logits `[n, t, vocabulary]` of writing them. An empty chunk is a forward
         whose result is thrown away.
         """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from exabench.training.distributed import Ranks
 from exabench.training.order import Order
 from exabench.training.recipe import Data, Plan
 
-FAMILIES_FOR: Mapping[str, tuple[str, ...]] = {
+FAMILIES_FOR = {
     "targets": ("explanations", "contrastive"),
     "binary": ("explanations", "contrastive"),
     "positive": ("contrastive",),
@@ -59,7 +59,7 @@ class EncodedGroup:
     id: str
     items: Sequence[ModelInput]
     labels: tuple[float, ...]
-    targets: Sequence[np.ndarray] = ()
+    targets: Sequence[np.ndarray]
 
     @property
     def lengths(self) -> list[int]:
@@ -106,15 +106,15 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
     Raises BadInput for a family that lacks what the loss `needs`, for a table without rows and for a row that the loss
     cannot be fitted to (one passage where an order is to be learnt), UnknownName, OutsideFailed.
     """
-    fitted: list[_Table] = []
-    held_out: list[_Table] = []
+    fitted = []
+    held_out = []
     for data in plan.data:
         place = data.release
         inside = Path(place) / "release"  # where the work folder of a build holds its release
         if not (Path(place) / MANIFEST).is_file() and (inside / MANIFEST).is_file():
             place = str(inside)
         given: dict[str, Any] = {"version": data.version, "lock": None if Path(place).is_dir() else lock}
-        rows: Any = load(place, data.table, data.split, **given)
+        rows = load(place, data.table, data.split, **given)
         release = rows.release
         table = release.tables[data.table]
         if table.family not in FAMILIES_FOR[needs]:
@@ -276,19 +276,20 @@ class GroupLoader:
 
     def steps(self, begin: int, end: int, ranks: Ranks) -> Iterator[list[EncodedGroup]]:
         """This rank's groups of each step from `begin` up to `end` (from 0, without `end`)."""
+
+        def encode_step(step: int) -> list[EncodedGroup]:
+            epoch = self.order.epoch(step)
+            numbers = self.order.rank_share(step, ranks.rank, ranks.count)
+            return [self.encode(self.groups.read(number, epoch)) for number in numbers]
+
         pool = ThreadPoolExecutor(max(1, self.loaders), thread_name_prefix="loader")
-        coming: deque[Future[list[EncodedGroup]]] = deque()
+        coming = deque[Future[list[EncodedGroup]]]()
         try:
             for step in range(begin, end):
-                coming.append(pool.submit(self._encode_step, step, ranks))
+                coming.append(pool.submit(encode_step, step))
                 if len(coming) > 2 * self.loaders:  # two steps ahead for each thread; with none, this step alone
                     yield coming.popleft().result()
             while coming:
                 yield coming.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-    def _encode_step(self, step: int, ranks: Ranks) -> list[EncodedGroup]:
-        epoch = self.order.epoch(step)
-        numbers = self.order.rank_share(step, ranks.rank, ranks.count)
-        return [self.encode(self.groups.read(number, epoch)) for number in numbers]

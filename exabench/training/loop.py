@@ -112,7 +112,7 @@ class Fit:
             saves = evaluates or last or (dev is None and done % max(1, total // CHECKPOINTS) == 0)
             if saves:
                 # Before they are evaluated or saved: a finite gradient times a large rate may have made them infinite.
-                bad = sum(not bool(torch.isfinite(weight).all()) for weight in self._parameters.values())
+                bad = sum(not torch.isfinite(weight).all() for weight in self._parameters.values())
                 if self._ranks.reduce(bad):
                     raise self._diverged(done, "weights that are no finite numbers", loader.ids(done - 1))
             if dev and evaluates:

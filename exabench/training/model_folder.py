@@ -28,7 +28,7 @@ _PATH = re.compile(r"(?:file://|~[\w.-]*|\.{1,2})?(?:/[^/{}\n]+)+/?|[A-Za-z]:[\\
 
 
 def write_folder(
-    to: str | Path,
+    to: Path,
     report: Mapping[str, Any],
     *,
     save: Callable[[Path], object],
@@ -82,7 +82,7 @@ def write_folder(
             if file.is_file() and file.name != "README.md":
                 digests[file.relative_to(folder).as_posix()] = file_digest(file)
         write(folder / "manifest.json", json_text({"format": FORMAT, "kind": "model", "files": digests}))
-    return Path(to)
+    return to
 
 
 def recipe_text(values: Mapping[str, Any]) -> str:

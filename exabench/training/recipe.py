@@ -112,8 +112,8 @@ class Settings(Record, frozen=True):
     note: str = ""
     seed: int = 0
     options: dict[str, Any] = {}
-    steps: Steps = field(default_factory=Steps)
-    dev: DevPlan = field(default_factory=DevPlan)
+    steps: Steps = Steps()
+    dev: DevPlan = DevPlan()
     checks: list[Check] = field(name="check", default_factory=list)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from exabench.data.pairs import Pairs
 
 _SUBJECT = r"(?:final answer:\s*)?(?:(?:the|this) (?:passage|document|text) is\s+)?"
-_OPPOSITE: Mapping[bool, re.Pattern[str]] = {
+_OPPOSITE = {
     True: re.compile(rf"{_SUBJECT}(?:false|not relevant|irrelevant)\b", re.IGNORECASE),
     False: re.compile(rf"{_SUBJECT}(?:true|relevant|(?:highly|very|directly) relevant)\b", re.IGNORECASE),
 }

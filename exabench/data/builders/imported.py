@@ -106,7 +106,7 @@ def export(rows: Iterable[Row], format: Literal["exaranker", "twolar"], file: st
     return count
 
 
-def rows_from_tsv(file: str | Path, *, teacher: str, teacher_revision: str = "") -> Iterator[Row]:
+def rows_from_tsv(file: Path, *, teacher: str, teacher_revision: str = "") -> Iterator[Row]:
     """The rows of the authors' file, plain or gzip: columns label, input and output, quoted as CSV.
 
     Query and passage are cut out of the input. The file has no ids, so they are made of texts and line numbers; rows
@@ -167,7 +167,7 @@ class _ListLine(msgspec.Struct):
 
 
 def rows_from_jsonl(
-    file: str | Path, *, teacher: str = "", teacher_revision: str = "", answers: str | Path | None = None
+    file: Path, *, teacher: str = "", teacher_revision: str = "", answers: Path | None = None
 ) -> Iterator[Row]:
     """The lines as rows of the family `listwise`; what the file does not say is empty, and repairs are -1 (not known).
 
@@ -176,26 +176,25 @@ def rows_from_jsonl(
     `<file's name>-<line>`, the source is the file and its digest. Raises BadInput with the line where something is
     missing, or a list names a passage twice, and where there are not as many answers as lines.
     """
-    path = Path(file)
     unread = iter([] if answers is None else read(list[str], read_json(answers), file=answers))
-    revision = file_digest(path)
-    for number, line in read_lines(_ListLine, path):
+    revision = file_digest(file)
+    for number, line in read_lines(_ListLine, file):
         passages = [passage for passage in line.retrieved_passages if passage.text != PADDING]
         if len({str(passage.docid) for passage in passages}) < max(2, len(passages)):
-            raise BadInput("needs two or more retrieved_passages, each once", file=path, line=number)
+            raise BadInput("needs two or more retrieved_passages, each once", file=file, line=number)
         if not line.teacher and not teacher:
-            raise BadInput("names no teacher; say who made these orders, as in teacher=NAME", file=path, line=number)
+            raise BadInput("names no teacher; say who made these orders, as in teacher=NAME", file=file, line=number)
         first_stage_ranks = []
         repairs = dict.fromkeys(KINDS, -1)
         if answers is not None:
             answer = next(unread, None)
             if answer is None:
-                raise BadInput(f"{answers} ends before this line's answer", file=path, line=number)
+                raise BadInput(f"{answers} ends before this line's answer", file=file, line=number)
             permutation = read_permutation(answer, len(passages))
             passages = [passages[place] for place in permutation.order]
             first_stage_ranks = [place + 1 for place in permutation.order]
             repairs = dict(permutation.repairs)
-        id = f"{path.name.partition('.')[0]}-{number}"
+        id = f"{file.name.partition('.')[0]}-{number}"
         yield {
             "id": id,
             "query_id": id,
@@ -207,7 +206,7 @@ def rows_from_jsonl(
             "passages": [passage.text for passage in passages],
             "first_stage_ranks": first_stage_ranks,
             **repairs,
-            "source": path.name,
+            "source": file.name,
             "source_revision": revision,
             "teacher": line.teacher or teacher,
             "teacher_revision": teacher_revision,
@@ -215,4 +214,4 @@ def rows_from_jsonl(
             "replies": [],
         }
     if next(unread, None) is not None:
-        raise BadInput(f"{answers} has more answers than this file has lines", file=path)
+        raise BadInput(f"{answers} has more answers than this file has lines", file=file)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, file_digest
@@ -15,7 +15,7 @@ from exabench.data.sampling import draw
 from exabench.tasks.collections import Collection, FromCollection, queries_of, texts_of
 
 T = TypeVar("T")
-Ids: TypeAlias = tuple[str, str]
+Ids = tuple[str, str]
 """Query id and passage id."""
 
 

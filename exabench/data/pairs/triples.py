@@ -71,8 +71,9 @@ class Triples(Walk):
             if made == self.count:
                 return
         if self.count is not None or not made:
-            wanted = self.count or "any"
-            raise BadInput(f"ends after {plural(made, 'pair')}, before the {wanted} that are wanted", file=self.path)
+            raise BadInput(
+                f"ends after {plural(made, 'pair')}, before the {self.count or 'any'} that are wanted", file=self.path
+            )
 
     def _records(self, text: Iterable[str]) -> Iterator[tuple[int, str | list[str]]]:
         """Every line as it is (most are never needed) or, where it has to be read as CSV, its columns; numbers from 1.

@@ -165,7 +165,7 @@ lengths = st.integers(0, 40)
 def test_what_is_cut_fits_and_keeps_every_literal_and_the_querys_end(text, query, first, second, room):
     tokenizer = t5_tokenizer()
     template = made_once(text)
-    limit = template.fixed + room
+    limit = template.own_tokens + room
     filled = [" ".join(["the"] * query), " ".join(["sky"] * first), " ".join(["blue"] * second)]
     fields = fields_of(template, tokenizer, *filled)
     made, full = template.build(fields, limit), template.build(fields, 1 << 30)
@@ -183,7 +183,7 @@ def test_what_is_cut_fits_and_keeps_every_literal_and_the_querys_end(text, query
 def test_a_query_gives_way_only_to_a_quarter_of_the_room_that_passages_can_fill(text, query, first, second, room):
     template = made_once(text)
     fields = [np.full(n, -1 - i, np.int32) for i, n in enumerate((query, first, second))]
-    made = template.build(fields, template.fixed + room)
+    made = template.build(fields, template.own_tokens + room)
     ids = made.ids.tolist()
     passages = [field for field in template.fields if field]
     share = room // (4 * len(passages))
@@ -197,16 +197,16 @@ def test_a_query_gives_way_only_to_a_quarter_of_the_room_that_passages_can_fill(
 def test_the_passage_is_cut_at_its_end_and_the_quotation_mark_stays():
     tokenizer = t5_tokenizer()
     template = text_template(EXARANKER, tokenizer)
-    made = glued(template, tokenizer, "why", "the " * 100, limit=template.fixed + 20)
+    made = glued(template, tokenizer, "why", "the " * 100, limit=template.own_tokens + 20)
     said = tokenizer.decode(made.ids)
-    assert made.cut_passage and not made.cut_query and len(made.ids) == template.fixed + 20
+    assert made.cut_passage and not made.cut_query and len(made.ids) == template.own_tokens + 20
     assert said.replace(" ", "").endswith('the"?Giveanexplanation.</s>')
 
 
 def test_a_query_is_cut_last_and_from_its_beginning():
     tokenizer = t5_tokenizer()
     for text in (MONOT5, EXARANKER):
-        limit = made_once(text).fixed + 20
+        limit = made_once(text).own_tokens + 20
         made = glued(made_once(text), tokenizer, "the " * 99 + "end", "sky " * 50, limit=limit)
         said = tokenizer.decode(made.ids)
         assert made.cut_passage and made.cut_query and len(made.ids) == limit
@@ -218,7 +218,7 @@ def test_two_passages_are_cut_to_the_same_length_and_a_short_one_stays_whole():
     a, b = -1, -2  # no ids of the tokenizer
     for lengths, kept in (((60, 60), (10, 10)), ((60, 4), (16, 4)), ((4, 60), (4, 16)), ((4, 5), (4, 5))):
         fields = [np.full(n, i, np.int32) for n, i in zip((3, *lengths), (-3, a, b), strict=True)]
-        ids = template.build(fields, template.fixed + 3 + 20).ids.tolist()
+        ids = template.build(fields, template.own_tokens + 3 + 20).ids.tolist()
         assert (ids.count(-3), ids.count(a), ids.count(b)) == (3, *kept)
 
 

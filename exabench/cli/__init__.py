@@ -46,21 +46,21 @@ def main(arguments: list[str] | None = None) -> int:
         text = text[:1].lower() + text[1:]
         if isinstance(error, click.UsageError) and error.ctx is not None:
             text += f"; see {error.ctx.command_path} --help"
-        return _failed(text, 2)
+        return _report_failure(text, 2)
     except ExabenchError as error:
-        return _failed(str(error), error.exit_code)
+        return _report_failure(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        return _failed("stopped; run the same command again to go on", 130)
+        return _report_failure("stopped; run the same command again to go on", 130)
     except BrokenPipeError:  # `exabench ... | head`: the reader has left, there is nobody to tell
         sys.stderr.close()
         return 0
     except OSError as error:
-        return _failed(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
+        return _report_failure(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
     except MemoryError:
-        return _failed("out of memory: close other programs or take a smaller --depth, then run again", 2)
+        return _report_failure("out of memory: close other programs or take a smaller --depth, then run again", 2)
 
 
-def _failed(text: str, exit_code: int) -> int:
+def _report_failure(text: str, exit_code: int) -> int:
     for line in text.splitlines():  # a submission may have several problems, a line each
         click.echo(f"exabench: {line}", err=True)
     return exit_code

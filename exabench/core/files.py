@@ -238,28 +238,28 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
                     _sync(Path(folder, name))
                 _sync(Path(folder))
             if path.exists():  # a folder cannot replace a full one in one step
-                os.rename(path, _replaced(path))
+                os.rename(path, _set_aside_path(path))
             os.rename(unfinished, path)
             _sync(path.parent)
         finally:
             clear_leftovers(path)
 
 
-def _replaced(path: Path) -> Path:
+def _set_aside_path(path: Path) -> Path:
     """Where a folder waits while another takes its place."""
     return path.with_name(f".{path.name}.replaced")
 
 
 def was_interrupted(path: Path) -> bool:
     """Was a writer killed after the old folder had left `path`, before the new one came?"""
-    return _replaced(path).exists() and not path.exists()
+    return _set_aside_path(path).exists() and not path.exists()
 
 
 def clear_leftovers(path: Path) -> None:
     """Leave one folder at `path`: the new one, or the one from before where no new one took its place."""
     if was_interrupted(path):
-        os.rename(_replaced(path), path)
-    for left in (_replaced(path), path.with_name(f".{path.name}{_UNFINISHED}")):
+        os.rename(_set_aside_path(path), path)
+    for left in (_set_aside_path(path), path.with_name(f".{path.name}{_UNFINISHED}")):
         _remove(left)
 
 

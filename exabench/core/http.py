@@ -124,7 +124,7 @@ class Client:
                 tasks.add(task)  # the loop alone would not keep it from the garbage collector
                 task.add_done_callback(tasks.discard)
 
-        with self._connected() as loop:
+        with self._connect() as loop:
             while True:
                 batch = []
                 while not self._closing and in_flight < self._limits.concurrency and (request := next(source, None)):
@@ -226,7 +226,7 @@ class Client:
             return data
 
     @contextmanager
-    def _connected(self) -> Iterator[asyncio.AbstractEventLoop]:
+    def _connect(self) -> Iterator[asyncio.AbstractEventLoop]:
         """An event loop in a thread beside this one, so that requests go on while answers are dealt with."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="http", daemon=True)

@@ -76,14 +76,14 @@ class _ReleasePublication(Publication):
         if commit == self.head:
             self.old = published
             self.old_version = published.version if published else ""
-        if published is None or published.content != self._merged().content:
+        if published is None or published.content != self._merge().content:
             return None
         return published.version
 
     def change(self) -> Commit:
         """Tables and replies as they were built; card and changelog are updated from those at the head."""
         old = self.old
-        merged = self._merged()
+        merged = self._merge()
         changes = Diff({})
         gone = set()
         with tempfile.TemporaryDirectory() as scratch:
@@ -125,7 +125,7 @@ class _ReleasePublication(Publication):
             delete=sorted(gone - {file.path for file in merged.all_files}),
         )
 
-    def _merged(self) -> Release:
+    def _merge(self) -> Release:
         """The tables of the head with those of the release in their place; a file of a table goes with it."""
         new = self.release
         files = {file.path: file for file in new.files}

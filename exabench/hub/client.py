@@ -313,14 +313,14 @@ def _token_stays_here() -> Iterator[None]:
     """Take the token out of every request of the client's that goes to another host than the Hub's."""
     from huggingface_hub import constants, get_session
 
-    def guarded(request: Any) -> None:
+    def drop_token_elsewhere(request: Any) -> None:
         if str(request.url.copy_with(path="/", query=None)) != home:
             request.headers.pop("authorization", None)
 
     session = get_session()
     home = str(type(session.base_url)(constants.ENDPOINT).copy_with(path="/", query=None))
     hooks = session.event_hooks
-    session.event_hooks = {**hooks, "request": [*hooks["request"], guarded]}
+    session.event_hooks = {**hooks, "request": [*hooks["request"], drop_token_elsewhere]}
     try:
         yield
     finally:

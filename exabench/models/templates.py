@@ -100,8 +100,8 @@ class Template:
         longer than `limit`.
         """
         kept = list(fields)
-        if self.fixed + sum(len(fields[field]) for field in self.fields) > limit:
-            kept = self._cut(fields, limit - self.fixed)
+        if self.own_tokens + sum(len(fields[field]) for field in self.fields) > limit:
+            kept = self._cut(fields, limit - self.own_tokens)
         ids = [self.literals[0]]
         for field, literal in zip(self.fields, self.literals[1:], strict=True):
             ids.append(kept[field])
@@ -117,7 +117,7 @@ class Template:
         return ModelInput(np.concatenate(ids), types, any(cut[PASSAGE:]), cut[QUERY])
 
     @cached_property
-    def fixed(self) -> int:
+    def own_tokens(self) -> int:
         """The number of literal ids."""
         return sum(map(len, self.literals))
 
@@ -125,7 +125,7 @@ class Template:
         """The fields in `room` ids."""
         passages = [field for field in self.fields if field != QUERY]
         if room < sum(self.edges[field].size for field in self.fields):
-            raise BadInput(f"max_length {room + self.fixed} is shorter than the template itself; raise it")
+            raise BadInput(f"max_length {room + self.own_tokens} is shorter than the template itself; raise it")
         kept = list(fields)
         if QUERY in self.fields:
             share = room // (4 * max(1, len(passages)))

@@ -92,10 +92,10 @@ def save_checkpoint(
         write(fresh / _DIGESTS, json_text({file.name: file_digest(file) for file in sorted(fresh.iterdir())}))
     with writing(folder):
         # Later ones are damaged ones that were skipped: they do not count, and their turn to be replaced will come.
-        older = [number for number in _saved(folder) if number <= step]
+        older = [number for number in _list_checkpoints(folder) if number <= step]
         for old in older[:-keep]:
             if old != protect:
-                shutil.rmtree(_saved(folder)[old])
+                shutil.rmtree(_list_checkpoints(folder)[old])
     return path
 
 
@@ -111,7 +111,7 @@ def load_newest(folder: Path, fingerprint: str) -> Checkpoint | None:
         if not left_by_a_kill and not file.is_dir() and file.suffix not in (_TENSORS, ".json"):
             raise BadInput("is neither safetensors nor JSON and may hold code; it is not opened: remove it", file=file)
     skipped = []
-    for path in reversed(_saved(folder).values()):
+    for path in reversed(_list_checkpoints(folder).values()):
         try:
             found = read_checkpoint(path)
         except BadInput as error:
@@ -187,7 +187,7 @@ def restore_optimiser(
         optimiser.state[parameter][key] = value
 
 
-def _saved(folder: Path) -> dict[int, Path]:
+def _list_checkpoints(folder: Path) -> dict[int, Path]:
     """The checkpoints of a folder by step, from the first to the newest, whole or not."""
     found = {}
     for path in folder.glob("step-*"):

@@ -107,7 +107,7 @@ class MicroBatches:
         self.budget = self.steps.batch_tokens or budget_of(self.learner.device)
 
     @property
-    def kept(self) -> int:
+    def tokens_in_memory(self) -> int:
         """The tokens whose graphs may be alive together."""
         if self.learner.device == "cpu" and not self.steps.batch_tokens:
             return CPU_BUDGETS * self.budget
@@ -165,16 +165,16 @@ class ListBatches(MicroBatches):
     def backward(self, step: int, groups: Sequence[EncodedGroup], weight: float) -> float:
         """Groups with their graphs alive, as many as the budget takes, or all of them cached."""
         longest = max((sum(group.lengths) for group in groups), default=0)
-        if self.mode == "cached" or (self.mode == "auto" and longest > self.kept):
+        if self.mode == "cached" or (self.mode == "auto" and longest > self.tokens_in_memory):
             return self._part(step, 0, groups, weight, cached=True)
         value = 0.0
-        for part, some in enumerate(_by_tokens(groups, self.kept)):
+        for part, some in enumerate(_by_tokens(groups, self.tokens_in_memory)):
             value += self._part(step, part, some, weight, cached=False)
         return value
 
     def value(self, groups: Sequence[EncodedGroup]) -> float:
         """The sum over groups; one by one, so that rounding does not depend on which are looked at together."""
-        items, chunks = self._chunked(groups)
+        items, chunks = self._chunk(groups)
         scores = self.scores(0, 0, items, chunks)
         total = 0.0
         for row, group in zip(scores.split([len(group.items) for group in groups]), groups, strict=True):
@@ -183,7 +183,7 @@ class ListBatches(MicroBatches):
 
     def _part(self, step: int, part: int, groups: Sequence[EncodedGroup], weight: float, *, cached: bool) -> float:
         """The loss of some groups and its gradient: with all graphs alive, or `cached`, one micro-batch at a time."""
-        items, chunks = self._chunked(groups)
+        items, chunks = self._chunk(groups)
         if not chunks:
             return 0.0
         with torch.set_grad_enabled(not cached):
@@ -201,7 +201,7 @@ class ListBatches(MicroBatches):
                 again.backward(gradient[torch.from_numpy(chunk).to(gradient.device)])
         return float(value.detach())
 
-    def _chunked(self, groups: Sequence[EncodedGroup]) -> tuple[list[ModelInput], list[np.ndarray]]:
+    def _chunk(self, groups: Sequence[EncodedGroup]) -> tuple[list[ModelInput], list[np.ndarray]]:
         items = [item for group in groups for item in group.items]
         return items, self.cut([len(item.ids) for item in items])
 

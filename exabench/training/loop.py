@@ -114,7 +114,7 @@ class Fit:
                 # Before they are evaluated or saved: a finite gradient times a large rate may have made them infinite.
                 bad = sum(not torch.isfinite(weight).all() for weight in self._parameters.values())
                 if self._ranks.reduce(bad):
-                    raise self._diverged(done, "weights that are no finite numbers", loader.ids(done - 1))
+                    raise self._divergence(done, "weights that are no finite numbers", loader.ids(done - 1))
             if dev and evaluates:
                 point = replace(point, dev=self._evaluate(dev, done))
             if self._ranks.first:
@@ -137,7 +137,7 @@ class Fit:
         loss = self._gradient(step, groups)
         norm = self._ranks.clip(list(self._parameters.values()), self._plan.steps.clip or math.inf)  # 0 clips nothing
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise self._diverged(step, f"loss {loss}, gradient norm {norm}", loader.ids(step - 1))
+            raise self._divergence(step, f"loss {loss}, gradient norm {norm}", loader.ids(step - 1))
         rate = rate_at(self._plan.steps, step - 1, total)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
@@ -151,7 +151,7 @@ class Fit:
         seen = epochs * order.count + min(order.count, (place + 1) * order.batch)
         return Point(step, seen / order.count, seen, loss, rate, norm)
 
-    def _diverged(self, step: int, what: str, ids: Sequence[str] = ()) -> BadInput:
+    def _divergence(self, step: int, what: str, ids: Sequence[str] = ()) -> BadInput:
         if ids:
             more = " ..." if len(ids) > NAMED_IDS else ""
             what += f", on groups {', '.join(ids[:NAMED_IDS])}{more}"
@@ -176,7 +176,7 @@ class Fit:
             value = 0.0  # so that the sum is the first rank's
         value = self._ranks.reduce(value)
         if not math.isfinite(value):
-            raise self._diverged(step, f"{dev.metric} is {value}")
+            raise self._divergence(step, f"{dev.metric} is {value}")
         self.journal.record(step, value)
         return value
 

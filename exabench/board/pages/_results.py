@@ -179,8 +179,8 @@ def submission(board: Board, slug: str, history: Sequence[BoardChange]) -> Value
         "submission": one,
         "extremes": EXTREMES,
         "ladder": ladder("ladder", spans, about),
-        "declared": _declared(board, one, one.training_data),
-        "synthetic": _declared(board, one, one.synthetic_data),
+        "declared": _releases_of(board, one, one.training_data),
+        "synthetic": _releases_of(board, one, one.synthetic_data),
         "history": history[:HISTORY],
         "older": len(history) - HISTORY,
         "stamp": stamp(summaries),
@@ -212,7 +212,7 @@ def result(board: Board, summary: ResultSummary, lists: Lists) -> Values:
         "ranking": listed,
         "at_once": AT_ONCE,
         "identity": identity(summary.result.model),
-        "declared": _declared(board, submission, submission.training_data),
+        "declared": _releases_of(board, submission, submission.training_data),
         "run_file": run_path(summary.submission, summary.task, summary.candidates),
         "stamp": stamp([summary]),
     }
@@ -247,7 +247,7 @@ def identity(model: Mapping[str, Any]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _declared(board: Board, one: Submission, names: Sequence[str] | str) -> list[tuple[str, Release | None]]:
+def _releases_of(board: Board, one: Submission, names: Sequence[str] | str) -> list[tuple[str, Release | None]]:
     """Data sets that a submission names, with `@version` behind them or not, and the board's own which they are.
 
     None where they are unknown.

@@ -305,7 +305,7 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    jinja.filters.update(code=code, figures=figures, splits=_splits_of, left_out=_left_out)
+    jinja.filters.update(code=code, figures=figures, splits=_splits_of, left_out=_left_out_counts)
     jinja.filters["literal"] = lambda text: Markdown(json.dumps(text))  # as Python writes it
     jinja.filters["toml"] = lambda recipe: Markdown(toml_lines(sorted(recipe.items())).rstrip())
     return _render(jinja, template, values)
@@ -335,7 +335,7 @@ def _splits_of(table: Table) -> dict[str, tuple[DataFile, ...]]:
     return first | dict(sorted(table.splits.items()))
 
 
-def _left_out(table: Table) -> list[tuple[str, int]]:
+def _left_out_counts(table: Table) -> list[tuple[str, int]]:
     """Why inputs did not become rows, and how many, the most frequent reason first."""
     reasons = Counter(dict(sorted(table.counts.get("reasons", {}).items())))
     listed = reasons.most_common(REASONS)

@@ -174,10 +174,10 @@ def test_where_the_table_has_no_digest_the_first_one_seen_is_kept(copied):
 READ = """
 import json, sys
 from exabench.tasks.catalogue import task
-from exabench.tasks.collections import checked_qrels, open_collection
+from exabench.tasks.collections import open_collection, read_checked_qrels
 entry = task("scifact")
 place = open_collection(entry)
-qrels = checked_qrels(entry, place)
+qrels = read_checked_qrels(entry, place)
 queries = [[q.id, q.text] for q in place.queries()]
 print(json.dumps([place.source, queries, [[p.id, p.text, p.title] for p in place.passages()], qrels]))
 """
@@ -236,14 +236,14 @@ configs:
 CLIENT = """
 import dataclasses, json, sys
 from exabench.tasks.catalogue import task
-from exabench.tasks.collections import checked_qrels, open_collection
+from exabench.tasks.collections import open_collection, read_checked_qrels
 from exabench.core.errors import ExabenchError
 lock, revision = sys.argv[1] or None, sys.argv[2] or None
 entry = dataclasses.replace(task("mini"), name="elsewhere", hub={"repo": "owner/mini", "revision": revision})
 try:
     place = open_collection(entry, None, lock)
     queries, passages = [[q.id, q.text] for q in place.queries()], [[p.id, p.text, p.title] for p in place.passages()]
-    print(json.dumps([place.source, queries, passages, checked_qrels(entry, place, lock)]))
+    print(json.dumps([place.source, queries, passages, read_checked_qrels(entry, place, lock)]))
 except ExabenchError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)

@@ -139,7 +139,7 @@ def _compare_site(
             if not same:
                 changed.append(path)
             progress(len(digests), len(pages), path)
-    _, _, same = stage(MANIFEST, json_text({"list_files": digests, "format": FORMAT}).encode())
+    _, _, same = stage(MANIFEST, json_text({"files": digests, "format": FORMAT}).encode())
     if not same:
         changed.append(MANIFEST)
     # Files that no build wrote are not in the old list, and stay.
@@ -156,7 +156,7 @@ def _files_of_last_build(to: Path) -> Mapping[str, str]:
     if not (to / MANIFEST).is_file():
         raise BadInput(f"holds files but no {MANIFEST} of exabench; give a new or empty folder", file=to)
     listed = read_json(to / MANIFEST)
-    files = listed.get("list_files") if isinstance(listed, dict) and listed.get("format") == FORMAT else None
+    files = listed.get("files") if isinstance(listed, dict) and listed.get("format") == FORMAT else None
     if not isinstance(files, dict) or not all(map(is_safe, files)):
         raise BadInput("is not a list of files that exabench wrote; give a new or empty folder", file=to / MANIFEST)
     return files

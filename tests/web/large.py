@@ -79,7 +79,7 @@ def made_up(lines: int) -> Board:
         rankings=(ranking,),
         datasets=(),
         trainings={},
-        entries={},
+        entries=dict.fromkeys(TASKS, ()),
         changes=(),
         unlike=(),
     )

@@ -312,7 +312,7 @@ class Board:
     @cached_property
     def single_tasks(self) -> list[Task]:
         """The board's tasks that have judgements; one that is the mean of several is replaced by its members."""
-        return [task(name) for name in self.entries]
+        return [task(name) for name in dict.fromkeys(name for t in self.tasks for name in members(t))]
 
     @cached_property
     def build_digest(self) -> str:

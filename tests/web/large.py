@@ -79,7 +79,7 @@ def made_up(lines: int) -> Board:
         rankings=(ranking,),
         datasets=(),
         trainings={},
-        entries=dict.fromkeys(TASKS, ()),
+        entries={},
         changes=(),
         unlike=(),
     )

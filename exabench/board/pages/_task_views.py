@@ -33,7 +33,7 @@ def pages(board: Board) -> Iterator[Page]:
 
 def single_task(board: Board, one: Task) -> Values:
     """The page of a task that has judgements."""
-    entries = board.entries[one.name]
+    entries = board.entries.get(one.name, ())
     ranked = []
     bounds = []
     others = []

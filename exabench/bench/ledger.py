@@ -359,6 +359,9 @@ _FILES = (
 )
 """The kinds of files of a board, and where they lie."""
 
+REPORTED_COLUMNS = ("system", "dataset", "first_stage", "topk", "metric", "value", "source")
+"""The head of a table in reported/ whose values can stand beside measured ones."""
+
 
 def run_path(slug: str, task: str, candidates: str) -> str:
     """Where a run is kept in a leaderboard's folder."""

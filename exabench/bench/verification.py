@@ -13,7 +13,7 @@ from typing import Any
 
 from exabench.bench.candidates import RerankEvaluator, read_evaluator
 from exabench.bench.excerpts import read_excerpts
-from exabench.bench.ledger import Ledger, last_values, read_result, result_json
+from exabench.bench.ledger import REPORTED_COLUMNS, Ledger, last_values, read_result, result_json
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, read_training
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.core.files import digest_of, read_bytes, read_text
@@ -27,7 +27,6 @@ EXACT = 1e-9  # sums in another order differ in the last bits
 CLOSE = 5e-4  # half of the last of three digits
 # Metrics have their own cells, and the rest names the day and the machine.
 _NOT_COMPARED = ("measurement.metrics", "measurement.per_query", "created", "qrels_source", "versions", "digest")
-REPORTED = ("system", "dataset", "first_stage", "topk", "metric", "value", "source")
 
 
 @dataclass(frozen=True)
@@ -255,7 +254,7 @@ def _check_file(ledger: Ledger, kind: str, file: Path) -> None:
         rows = list(csv.DictReader(io.StringIO(read_text(file), newline="")))
         if not rows:
             raise BadInput("holds no row", file=file)
-        if tuple(rows[0]) != REPORTED:
+        if tuple(rows[0]) != REPORTED_COLUMNS:
             return  # notes and statistics beside the numbers have other columns
         for number, row in enumerate(rows, 2):
             try:

@@ -26,7 +26,7 @@ from exabench.data.builders.twolar import recorded_replies
 from exabench.data.pairs import PAIRS
 from exabench.data.quality import Duplicates, Leaks, Report
 from exabench.data.queries import QUERIES
-from exabench.data.releases import save, write_table
+from exabench.data.releases import FIRST_VERSION, save, write_table
 from exabench.data.sampling import Sample, interleave
 from exabench.hub.cards import card, changelog, template_for
 from exabench.measure.runs import read_run
@@ -54,9 +54,6 @@ KEYS = {
 
 SHARD = 500
 """Items that are planned, written and lost together, where a recipe does not say."""
-
-FIRST = "1.0.0"
-"""The version of a release that nothing came before; publishing counts on from what is published."""
 
 _SOURCES = {"pairs": PAIRS, "queries": QUERIES}
 
@@ -501,7 +498,7 @@ def _write_release(making: Making, progress: Progress) -> Release:
     )
 
     progress(2, 3, "the card")
-    release = Release(values["dataset"], FIRST, {name: table}, tuple(extra))
+    release = Release(values["dataset"], FIRST_VERSION, {name: table}, tuple(extra))
     page = work.release / "README.md"
     # A person may have written into the card between two builds.
     existing = read_text(page) if page.is_file() else ""

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from exabench.bench.ledger import REPORTED_COLUMNS
 from exabench.board.pages._page import WRITTEN, Page, Values, reported_page, stamp, task_page
 from exabench.board.pages._training_views import overlaps
 from exabench.board.pages.figures import ListScores, panels
@@ -16,7 +17,6 @@ from exabench.tasks.catalogue import task
 
 HARDEST = 10
 BOUND = "exabench--oracle"
-REPORTED = ("system", "dataset", "first_stage", "topk", "metric", "value", "source")
 
 
 def pages(board: Board) -> Iterator[Page]:
@@ -116,4 +116,4 @@ def reported_table(table: Reported) -> Values:
             numeric[place] = numeric.get(place, True) and is_number
     if is_whole and "source" in table.columns:
         sources = {row[table.columns.index("source")] for row in table.rows}
-    return {"table": table, "numeric": numeric, "sources": len(sources), "measured": table.columns == REPORTED}
+    return {"table": table, "numeric": numeric, "sources": len(sources), "measured": table.columns == REPORTED_COLUMNS}

@@ -9,17 +9,17 @@ A release is a folder that `datasets.load_dataset` reads with nothing of ours in
 
 from __future__ import annotations
 
-from exabench.data.releases._diff import Diff, diff, next_version
+from exabench.data.releases._diff import FIRST_VERSION, Diff, diff, next_version
 from exabench.data.releases._manifest import raise_version, read, save
 from exabench.data.releases._reading import load, rows, verify
-from exabench.data.releases._tables import features, write_table
+from exabench.data.releases._tables import write_table
 from exabench.hub.commits import MANIFEST
 
 __all__ = [
+    "FIRST_VERSION",
     "MANIFEST",
     "Diff",
     "diff",
-    "features",
     "load",
     "next_version",
     "raise_version",

@@ -119,6 +119,9 @@ def diff(old_folder: str | Path, new_folder: str | Path) -> Diff:
     return Diff(changes)
 
 
+FIRST_VERSION = "1.0.0"  # of a release that nothing came before; publishing counts on from what is published
+
+
 def next_version(old: Release | None, new: Release, changes: Diff | None) -> str:
     """The version of `new`, that came after `old` with these `changes` (None where there is no old one).
 
@@ -126,7 +129,7 @@ def next_version(old: Release | None, new: Release, changes: Diff | None) -> str
     minor: any other change of tables, splits, fields or rows. patch: anything else. The old version: one content.
     """
     if old is None:
-        return "1.0.0"
+        return FIRST_VERSION
     if old.content == new.content:
         return old.version
     if changes is None:

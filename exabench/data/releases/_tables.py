@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,9 +16,6 @@ import pyarrow.parquet as pq
 from exabench.core.errors import BadInput
 from exabench.core.files import file_digest, replacing_folder, writing
 from exabench.core.rows import FAMILIES, DataFile, Row, check_row
-
-if TYPE_CHECKING:
-    import datasets
 
 ROWS_PER_GROUP = 1_000  # what a reader holds at once: some 20 MB of the widest rows, 1 MB of the narrowest
 ROWS_PER_FILE = 100_000
@@ -31,13 +28,6 @@ _FORMAT: Mapping[str, Any] = {
     "compression_level": 3,
     "write_page_index": True,  # lets the Hub's viewer read one row without its row group
 }
-
-
-def features(family: str) -> datasets.Features:
-    """The family's contract as `datasets` holds it: a Value for each field, a List of Values for each list."""
-    import datasets
-
-    return datasets.Features.from_arrow_schema(schema(family))
 
 
 def schema(family: str) -> pa.Schema:

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def _modules() -> dict[str, str]:
-    """The module of each name above, as the imports say that type checkers read and nobody runs."""
+    """The module of each public name, read from the TYPE_CHECKING imports above."""
     import ast
 
     modules = {}

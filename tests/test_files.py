@@ -252,3 +252,10 @@ def test_a_byte_order_mark_is_no_text(tmp_path):
 def test_a_digest_does_not_depend_on_the_order_of_keys(values):
     assert digest_of(values) == digest_of(dict(reversed(values.items())))
     assert digest_of(values) == digest_of(json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+
+
+def test_a_folder_where_a_file_is_to_stand_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (".", tmp_path):
+        with pytest.raises(CannotWrite, match="cannot be written"):
+            write(path, b"text")

@@ -88,6 +88,14 @@ def test_deberta_is_counted_but_for_its_position_table(first: bool) -> None:
     assert exact(shape, np.full(rows, length), 0, rows=1).sum() + shared == found
 
 
+def test_positions_of_deberta_may_be_named_in_one_text() -> None:
+    sizes = {"vocab_size": 99, "num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4}
+    config = {**sizes, "intermediate_size": 64, "model_type": "deberta-v2", "relative_attention": True}
+    config |= {"max_position_embeddings": 40, "position_buckets": 8}
+    listed = shape_of({**config, "pos_att_type": ["p2c", "c2p"]})
+    assert listed.position_sides == 2 and listed == shape_of({**config, "pos_att_type": "p2c|c2p"})
+
+
 @pytest.mark.parametrize("activation", ["relu", "gated-gelu"])
 @pytest.mark.parametrize("outputs", [1, 4])
 def test_t5_is_counted_to_the_last_product(activation: str, outputs: int) -> None:

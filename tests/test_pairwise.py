@@ -17,6 +17,8 @@ from models import t5_folder, t5_tokenizer
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Query, Reply, Usage
 from exabench.parts.rerankers.pairwise import Pairwise
+from exabench.parts.retrievers.bm25 import Bm25
+from exabench.parts.retrievers.two_stage import TwoStage
 
 QUERY = Query("q", "why is the sky blue")
 
@@ -35,6 +37,13 @@ class Judge:
         for prompt in reversed(self.batches[-1]):
             first, second = re.findall(r"Passage [AB]: worth (\d+)", prompt.turns[-1][1])
             yield Reply(prompt.id, self._answer(int(first), int(second)), "stop", 10, 2)
+
+
+def test_both_of_its_ways_are_recorded_under_the_name_of_the_part(tmp_path: Path) -> None:
+    duo = Pairwise(model=str(t5_folder(tmp_path / "t5", t5_tokenizer())), devices=("cpu",))
+    for reranker in (Pairwise(Judge(larger)), duo):
+        stage = TwoStage([], first_stage=Bm25([Passage("a", "sky")]), reranker=reranker)
+        assert stage.parameters["reranker"]["part"] == "pairwise"
 
 
 def larger(first: int, second: int) -> str:

@@ -197,6 +197,12 @@ def test_a_publication_needs_one_place(board: Path, capsys: pytest.CaptureFixtur
     assert "one of the two" in capsys.readouterr().err
 
 
+def test_a_publication_without_a_place_makes_no_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["board", "publish"]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 # -- the workflow ------------------------------------------------------------------------------------------------------
 
 

@@ -196,7 +196,7 @@ class RerankEvaluator(CandidateEvaluator):
 
 
 def read_evaluator(ledger: Ledger, task: str, name: str, data: str | Path | None) -> RerankEvaluator:
-    """The evaluator of a board's candidate list. Raises BadInput for a list of other judgements, OutsideFailed."""
+    """The evaluator of a board's candidate list. Raises BadInput, OutsideFailed."""
     candidates = ledger.one_candidates(task, name)
     run = ledger.candidates_run(candidates)
     return RerankEvaluator(single_task(task), candidates, run, data, ledger.lock)

@@ -19,6 +19,7 @@ from exabench.core.parallel import run_items
 from exabench.measure.runs import read_run
 from exabench.parts.assembly import reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS, Reranker
+from exabench.parts.reranking import part_name
 from exabench.tasks.catalogue import expand, single_task
 from exabench.tasks.collections import judgements_of
 
@@ -72,7 +73,7 @@ def evaluate(
     `options` are the part's own: `model`, `revision`, `strategy`, `precision`, `teacher`, ...
     """
     results = {}
-    label = reranker if isinstance(reranker, str) else type(reranker).__name__.lower()
+    label = reranker if isinstance(reranker, str) else part_name(reranker)
     part = None if isinstance(reranker, str) else reranker
     for name in expand(list(tasks)):
         task = single_task(name)
@@ -265,7 +266,7 @@ class BoardWorker:
         if hasattr(self._reranker, "close"):
             self._reranker.close()
         self._submission = None
-        self._reranker = None  # before the next model is loaded, so that both need not fit
+        self._reranker = None
         options = reranker_options(submission)
         lock = self._ledger.lock
         if self._trusted:

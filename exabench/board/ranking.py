@@ -285,7 +285,7 @@ class Board:
     @property
     def updated(self) -> str:
         """The date of the newest result; pages show no other date, so that a rebuild gives the same bytes."""
-        return newest_day(self.results) or "1970-01-01"
+        return newest_day(self.results) or NEVER
 
     @property
     def audit(self) -> Reported | None:
@@ -402,6 +402,10 @@ def members(t: Task) -> tuple[str, ...]:
 def first_stage(candidates: str) -> str:
     """The first stage that a candidate list's name begins with: `bm25-100` reads bm25."""
     return re.sub(r"-\d+$", "", candidates)
+
+
+NEVER = "1970-01-01"
+"""The date of pages about nothing: a feed needs one."""
 
 
 def newest_day(summaries: Iterable[ResultSummary]) -> str:

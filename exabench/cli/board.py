@@ -107,5 +107,9 @@ def publish(board: Path, no_check: bool, data: Path | None, **place: Any) -> Non
     Only a board whose files are in order and whose numbers can be recomputed is published.
     """
     from exabench.board.publishing import publish_board
+    from exabench.hub.commits import Published
 
-    publish_to(publish_board, ready(board), check=not no_check, data=data, **place)
+    def publish_ready(folder: Path, *where: Any, **options: Any) -> Published:
+        return publish_board(ready(folder), *where, **options)
+
+    publish_to(publish_ready, board, check=not no_check, data=data, **place)

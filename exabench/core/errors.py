@@ -66,7 +66,7 @@ class PromptsRefused(BadInput):
         id, reason = next(iter(reasons.items()))
         others = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
         super().__init__(f"prompt {printable(id)!r}{others} cannot be asked: {reason}; show fewer passages or words")
-        self.reasons = reasons
+        self.reasons = dict(reasons)
 
 
 class MissingExtra(ExabenchError):

@@ -204,7 +204,7 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # 64 letters of the name: a file name has room for 255 bytes, and more is added here.
-        temporary = path.with_name(f".{path.name[:64]}.{os.urandom(8).hex()}{_UNFINISHED}")
+        temporary = path.parent / f".{path.name[:64]}.{os.urandom(8).hex()}{_UNFINISHED}"
         try:
             with open(temporary, "xb") as file:
                 yield file

@@ -33,7 +33,7 @@ _inherited: tuple[Callable[[Any], Any], Sequence[Any]] | None = None
 
 
 def worker_count(items: int, at_least: int = 2) -> int:
-    """How many processes `items` items deserve: one for each core, or 1 below `at_least` items or without fork."""
+    """The number of processes for so many items: one for each core; 1 below `at_least` items or without fork."""
     if items < at_least or sys.platform != "linux":
         return 1
     return min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)

@@ -61,9 +61,13 @@ class WorkFolder:
 
     # -- the plan ------------------------------------------------------------------------------------------
 
+    def has_plan(self) -> bool:
+        """Is the plan whole?"""
+        return self._plan.is_file()
+
     def shard_count(self) -> int:
-        """The number of shards in the plan; 0 where it is not whole yet."""
-        return len(read_json(self._plan)["shards"]) if self._plan.is_file() else 0
+        """The number of shards in the plan."""
+        return len(read_json(self._plan)["shards"])
 
     def plan(self, items: Iterable[Item], size: int) -> int:
         """Write the plan, `size` items to a shard; how many shards. Raises BadInput for an id that stands twice."""

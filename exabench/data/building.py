@@ -222,6 +222,8 @@ class RecipeParts:
                 options[slot] = self._source(slot, options[slot], task, teacher)
         if "retrievers" in options:
             stages = {}
+            if not isinstance(options["retrievers"], Mapping):
+                raise BadInput('retrievers must be a table of first stages, as in { bm25 = "bm25" }')
             for stage, table in options["retrievers"].items():
                 stages[stage] = _LazyRetriever(cache(partial(self._retriever, table, task)))
             options["retrievers"] = stages
@@ -331,12 +333,11 @@ class Making:
         Raises BadInput where the folder holds another build.
         """
         self.work.agree(self.about | {"limit": limit})
-        shards = self.work.shard_count()
-        if not shards:
-            progress(0, 1, "the plan")
-            items = islice(self.builder.items(), limit or None)
-            shards = self.work.plan(items, self.page.values.get("shard", SHARD))
-        return shards
+        if self.work.has_plan():
+            return self.work.shard_count()
+        progress(0, 1, "the plan")
+        items = islice(self.builder.items(), limit or None)
+        return self.work.plan(items, self.page.values.get("shard", SHARD))
 
     def finish(self, numbers: Sequence[int], progress: Callable[[int], None] = lambda done: None) -> None:
         """Make these shards. All their prompts are one stream to the teacher, so that it never runs dry between them.

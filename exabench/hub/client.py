@@ -151,7 +151,7 @@ def file_sizes(repo: str, commit: str) -> dict[str, int]:
 
 
 def read_part(repo: str, path: str, commit: str, start: int, end: int) -> bytes:
-    """The bytes `start` to `end` of a file of a model; no more is read. Raises as `model_files` does."""
+    """The bytes `start` to `end` of a file of a model; no more is read. Raises as `file_sizes` does."""
     from huggingface_hub import get_session, get_token, hf_hub_url
 
     # Identity: a part of a compressed answer could not be unpacked.
@@ -242,7 +242,8 @@ class Repository:
 
     def fetch(self, paths: Sequence[str], commit: str, to: Path) -> None:
         """Put copies of some files of a commit into a folder."""
-        snapshot(self.name, commit, paths, to, kind=self.kind)
+        if paths:  # no paths at all would be every file
+            snapshot(self.name, commit, paths, to, kind=self.kind)
 
     def commit(
         self,

@@ -92,7 +92,7 @@ def list_files(repo: str, revision: str) -> dict[str, Listed]:
 
 
 def has_bytes(listed: Listed | None, data: bytes) -> bool:
-    """Are these the bytes of a file that `files` listed?"""
+    """Are these the bytes of a file that `list_files` names?"""
     names = (hashlib.sha256(data).hexdigest(), hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest())
     return listed is not None and listed.digest in names
 

@@ -146,7 +146,8 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
             more["convolution"] = int(config.get("conv_kernel_size") or 0)
         more["positions"] = positions
         more["positions_grow"] = kind == "deberta"
-        more["position_sides"] = len({"c2p", "p2c"} & set(config.get("pos_att_type") or []))
+        sides = config.get("pos_att_type") or []  # a list, or "p2c|c2p" as the published models write it
+        more["position_sides"] = ("c2p" in sides) + ("p2c" in sides)
     return Shape(
         family=family,
         layers=layers,

@@ -6,6 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -82,6 +83,15 @@ class Head(ABC):
     @property
     def _weight(self) -> Tensor:
         """The needed rows of the output embedding, in float32: scores that differ by little must stay different."""
+        if self.model.get_output_embeddings().weight.requires_grad:  # one that learns is never the same twice
+            return self._read_weight()
+        return self._fixed_weight
+
+    @cached_property
+    def _fixed_weight(self) -> Tensor:
+        return self._read_weight()
+
+    def _read_weight(self) -> Tensor:
         weight = self.model.get_output_embeddings().weight
         if self.chosen:
             weight = weight[list(self.chosen)]

@@ -27,3 +27,8 @@ def job_of(query_id: str, candidates: Run, queries: Mapping[str, Query], passage
     """A query and its candidates, best first; one whose text is not given has an empty text."""
     given = [passages.get(id) or Passage(id, "") for id in candidates.ranking(query_id)]
     return queries.get(query_id) or Query(query_id, ""), given
+
+
+def part_name(reranker: object) -> str:
+    """The name under which a reranker is recorded: its `part` where it has one, else its class in lower case."""
+    return str(getattr(reranker, "part", type(reranker).__name__.lower()))

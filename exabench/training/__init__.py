@@ -9,9 +9,9 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,10 @@ def train(
         gradient = Gradient(learner, loss, plan.steps, ranks, plan.seed)
         with ranks.first_rank_first():
             dev = make_evaluation(plan, learner, held_out, loader, gradient, collections)
+        versions = {"python": platform.python_version()}
+        for name in LIBRARIES:
+            with suppress(PackageNotFoundError):  # exabench itself, where it runs from its source
+                versions[name] = version(name)
         fit = Fit(plan, learner, gradient, folder, ranks).run(loader, dev, progress)
 
         model = folder / "model"
@@ -143,7 +147,7 @@ def train(
                 "values": list(fit.journal.values.items()),
             },
             "hardware": hardware(),
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+            "versions": versions,
         }
 
         def write_model() -> None:

@@ -94,7 +94,8 @@ class Gradient:
 class MicroBatches:
     """The model on micro-batches, each with the dropout masks that belong to its place in the run.
 
-    `budget`: the padded tokens of one forward. Groups whose graphs are alive together have at most `kept` tokens.
+    `budget`: the padded tokens of one forward. Groups whose graphs are alive together have at most
+    `tokens_in_memory` tokens.
     """
 
     learner: Learner

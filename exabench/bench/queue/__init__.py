@@ -23,6 +23,7 @@ from exabench.bench.submissions import read_submission
 from exabench.bench.submitting import check, file_on
 from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, OutsideFailed
 from exabench.core.files import digest_of, file_digest, json_text, only_writer, read_json, write, writing
+from exabench.core.nouns import Progress, silent
 from exabench.core.records import read
 from exabench.models.screening import SubmissionRefused
 
@@ -116,17 +117,22 @@ def queue_of(board: Path, repo: str) -> Queue:
 def work_off(
     queue: Queue,
     *,
+    data: str | Path | None = None,
+    engine: str = "local",
+    workers: int = 0,
+    reason: str = "",
+    progress: Progress = silent,
     note: Callable[[str], None] = lambda line: None,
-    **options: Any,
 ) -> Iterator[Answer]:
     """Take what waits one by one, oldest first; the answer to each, as soon as it is given.
 
-    Models run in the sandbox; `options` are `data`, `engine`, `workers`, `reason` and `progress`, as for
-    `evaluation.run_board`. Nothing that is wrong with one submission keeps the others waiting. What this machine
-    cannot run goes on waiting, and so does what failed outside it, or could not be answered: such an answer (`waits`)
-    is given to nobody but the caller, who may pass them to `raise_waiting`. `note` gets what an answer does not tell
-    its sender. Raises CannotWrite, also where somebody else is writing on the board.
+    Models run in the sandbox; the options are those of `evaluation.run_board`. Nothing that is wrong with one
+    submission keeps the others waiting. What this machine cannot run goes on waiting, and so does what failed outside
+    it, or could not be answered: such an answer (`waits`) is given to nobody but the caller, who may pass them to
+    `raise_waiting`. `note` gets what an answer does not tell its sender. Raises CannotWrite, also where somebody else
+    is writing on the board.
     """
+    options = {"data": data, "engine": engine, "workers": workers, "reason": reason, "progress": progress}
     board = queue.board
     with only_writer(board):
         for pending in queue.waiting():

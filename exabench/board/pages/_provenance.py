@@ -11,7 +11,7 @@ from typing import NamedTuple
 from exabench.bench.submissions import FIELDS, KINDS
 from exabench.board.pages._format import clean_texts, count, score
 from exabench.board.pages._page import WRITTEN, Page, Values, submission_page
-from exabench.board.ranking import Board, group_by, newest_day
+from exabench.board.ranking import NEVER, Board, group_by, newest_day
 from exabench.core.files import digest_of, file_digest, json_text
 from exabench.data.releases import MANIFEST
 from exabench.measure.statistics import ALPHA, RESAMPLES
@@ -138,7 +138,7 @@ def atom(board: Board) -> Values:
             queries = one.result.measurement.queries
             about = f"first stage {score(one.first_stage)}, {queries} queries, {one.result.state}"
             sentences.append(f"{one.task} over {one.candidates}: {one.headline} {score(one.value)} ({about})")
-        date = newest_day(summaries) or "1970-01-01"
+        date = newest_day(summaries) or NEVER
         page = submission_page(slug)
         entries.append(News(date, page, page, submission.name, _words(submission.description, sentences), "result"))
 

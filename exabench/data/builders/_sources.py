@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
 from exabench.core.rows import Item, Row
 from exabench.data.sampling import interleave
-from exabench.parts.retrievers import Retriever
+from exabench.parts.retrievers import FirstStages, Retriever
 from exabench.tasks.collections import Collection
 
 if TYPE_CHECKING:
     from exabench.data.queries import QuerySource
-
-FirstStages: TypeAlias = "Mapping[str, Retriever]"
-"""First stages by name. A text, so that no check of options looks into them, which would make their indexes."""
 
 AT_ONCE = 1000
 """Queries that a first stage is asked together."""

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Reply
 from exabench.core.rows import Item, Rejected, Row
-from exabench.data.builders._sources import FirstStages, SourcedQuery, all_rankings, best_stages, group
+from exabench.data.builders._sources import SourcedQuery, all_rankings, best_stages, group
 from exabench.data.sampling import draw
 from exabench.parts.prompting import prompt_file, truncate_passage
+from exabench.parts.retrievers import FirstStages
 from exabench.tasks.collections import Collection, texts_of
 
 if TYPE_CHECKING:

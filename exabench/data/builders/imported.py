@@ -98,7 +98,8 @@ def export(rows: Iterable[Row], format: Literal["exaranker", "twolar"], file: st
                 table.writerow((int(row["relevant"]), row["input"], row["target"]))
             else:
                 passages = []  # the authors' lines have no titles
-                for passage in map(Passage, row["passage_ids"], row["passages"], row["titles"]):
+                for fields in zip(row["passage_ids"], row["passages"], row["titles"], strict=True):
+                    passage = Passage(*fields)
                     passages.append({"docid": passage.id, "text": passage.flat()})
                 record = {"query": row["query"], "positive_passages": [], "retrieved_passages": passages}
                 text.write(json.dumps(record, ensure_ascii=False) + "\n")

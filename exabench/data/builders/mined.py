@@ -14,7 +14,6 @@ from exabench.core.errors import BadInput, plural
 from exabench.core.nouns import Reply
 from exabench.core.rows import Item, Rejected, Row
 from exabench.data.builders._sources import (
-    FirstStages,
     all_rankings,
     best_stages,
     count_values,
@@ -24,6 +23,7 @@ from exabench.data.builders._sources import (
 )
 from exabench.data.judgements import judgements_with_texts
 from exabench.data.sampling import draw
+from exabench.parts.retrievers import FirstStages
 from exabench.tasks.collections import Collection, queries_of, texts_of
 
 

@@ -14,7 +14,6 @@ from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Reply
 from exabench.core.rows import Item, Rejected, Row
 from exabench.data.builders._sources import (
-    FirstStages,
     all_rankings,
     count_values,
     origin,
@@ -25,6 +24,8 @@ from exabench.data.builders._sources import (
 from exabench.data.sampling import interleave
 from exabench.measure.rank_fusion import best_first, fuse
 from exabench.parts.rerankers import Reranker
+from exabench.parts.reranking import part_name
+from exabench.parts.retrievers import FirstStages
 from exabench.tasks.collections import Collection, texts_of
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class ScoredBuilder:
         """The scorer, as a release names its teacher."""
         if self.reranker is None:
             return {"model": f"rrf({','.join(sorted(self.retrievers))})", "k": self.k}
-        return {"model": type(self.reranker).__name__.lower(), **getattr(self.reranker, "identity", {})}
+        return {"model": part_name(self.reranker), **getattr(self.reranker, "identity", {})}
 
     def items(self) -> Iterator[Item]:
         """One Item a query: its passages in the order of the fusion, each with its fused score and its first stages.
@@ -113,7 +114,7 @@ class ScoredBuilder:
         if len(ids) < self.least:
             raise Rejected(f"the first stages found fewer than {self.least} passages")
         if self.reranker is not None:
-            passages = list(map(Passage, ids, row["passages"], row["titles"]))
+            passages = [Passage(*fields) for fields in zip(ids, row["passages"], row["titles"], strict=True)]
             query = Query(row["query_id"], row["query"])
             values = map(float, self.reranker.score(query, passages))
             scores = best_first(dict(zip(ids, values, strict=True)))

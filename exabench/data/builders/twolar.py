@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Prompt, Query, Reply, Run
 from exabench.core.rows import Item, Rejected, Row
-from exabench.data.builders._sources import FirstStages, origin, passage_list, rankings, read_queries, sources_by_name
+from exabench.data.builders._sources import origin, passage_list, rankings, read_queries, sources_by_name
 from exabench.data.sampling import draw, interleave
 from exabench.parts.permutation import read_permutation
 from exabench.parts.prompting import prompt_file, truncate_passage
+from exabench.parts.retrievers import FirstStages
 from exabench.tasks.collections import Collection, texts_of
 
 if TYPE_CHECKING:

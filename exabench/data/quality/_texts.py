@@ -33,8 +33,9 @@ def passages_of(row: Row) -> list[Passage]:
         return [Passage(row["passage_id"], row["passage"], row["title"])]
     if "positive_id" in row:
         positive = Passage(row["positive_id"], row["positive"], row["positive_title"])
-        return [positive, *map(Passage, row["negative_ids"], row["negatives"], row["negative_titles"])]
-    return list(map(Passage, row["passage_ids"], row["passages"], row["titles"]))
+        lists = zip(row["negative_ids"], row["negatives"], row["negative_titles"], strict=True)
+        return [positive, *(Passage(*fields) for fields in lists)]
+    return [Passage(*fields) for fields in zip(row["passage_ids"], row["passages"], row["titles"], strict=True)]
 
 
 def mix(x: np.ndarray) -> np.ndarray:

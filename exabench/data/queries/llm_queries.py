@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 from exabench.core.errors import BadInput, plural
 from exabench.core.nouns import Passage, Prompt, Query
@@ -21,11 +21,9 @@ from exabench.parts.conversations import replies_of
 from exabench.parts.prompting import prompt_file, truncate_passage
 from exabench.parts.replies import without_server
 from exabench.parts.rerankers import Reranker
-from exabench.parts.retrievers import Retriever
+from exabench.parts.retrievers import FirstStages
 from exabench.parts.teachers import Teacher
 from exabench.tasks.collections import FromCollection
-
-FirstStages: TypeAlias = "Mapping[str, Retriever]"  # a text: to check the options inside would make their indexes
 
 _LEAD = re.compile(
     r"^(?:[-*#>\u2022]+(?:\s+|$)"  # a bullet

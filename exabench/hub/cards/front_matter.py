@@ -78,7 +78,7 @@ def refresh(existing: str, fresh: Mapping[str, Any], computed: Collection[str]) 
         block += yaml.dump(added, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
     # A key of ours may have held an anchor that another key refers to.
     values = parse(block) if kept else {}
-    if {key: values.get(key) for key in kept} != kept:
+    if {key: value for key, value in values.items() if key in kept} != kept:
         raise BadInput("the keys of its front matter refer to one another; write each one out", file="README.md")
     return block
 

@@ -84,6 +84,8 @@ class PromptedPairs(Asking):
     zhiyuanpeng/EER-FLOPs `pairwise.py`.
     """
 
+    part = "pairwise"
+
     name = "pairwise"
 
     def __init__(

@@ -7,7 +7,7 @@ one verb, `search(queries, depth)`. To add one, add its file; its options are it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from exabench.core.nouns import Query, Run
 from exabench.core.shelf import Shelf
@@ -24,3 +24,6 @@ class Retriever(Protocol):
 
 
 RETRIEVERS = Shelf("retriever", __name__, __file__)
+
+FirstStages: TypeAlias = "Mapping[str, Retriever]"
+"""First stages by name. A text, so that no check of options looks into them, which would make their indexes."""

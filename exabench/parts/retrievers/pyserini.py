@@ -270,7 +270,9 @@ def anserini_jar() -> Path:
 
 def _folder_of(package: str) -> Path:
     """The folder of an installed package, found without importing it. Raises MissingExtra."""
-    spec = importlib.util.find_spec(package)
+    spec = None
+    with contextlib.suppress(ValueError):  # a module in sys.modules that has no spec
+        spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtra(f"retriever 'pyserini' needs the package {package.replace('jnius', 'pyjnius')}: {_PIP}")
     return Path(next(iter(spec.submodule_search_locations)))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Run
-from exabench.measure.runs import top
-from exabench.parts.reranking import rerank
+from exabench.measure.runs import select_queries, top
+from exabench.parts.reranking import part_name, rerank
 from exabench.parts.retrievers import Retriever
 
 if TYPE_CHECKING:
@@ -48,12 +48,13 @@ class TwoStage:
         self.parameters = {
             "first_depth": first_depth,
             "first_stage": {"part": type(first_stage).__name__.lower(), **first_stage.parameters},
-            "reranker": {"part": type(reranker).__name__.lower(), **getattr(reranker, "identity", {})},
+            "reranker": {"part": part_name(reranker), **getattr(reranker, "identity", {})},
         }
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The reranked passages of every query that the first stage answers, cut at `depth`."""
-        found = top(self._first_stage.search(queries, self._depth), self._depth)
+        by_id = {query.id: query for query in queries}
+        found = select_queries(top(self._first_stage.search(queries, self._depth), self._depth), set(by_id))
         passages: dict[str, Passage] = {}
         if self._reranker.reads != "ids":  # else a pass over the collection is saved
             wanted = {id for query_id in found for id in found.ranking(query_id)}
@@ -61,6 +62,5 @@ class TwoStage:
             strange = wanted - passages.keys()
             if strange:
                 raise BadInput("the first stage found a passage that is not in the collection", id=min(strange))
-        by_id = {query.id: query for query in queries}
         reranked, _ = rerank(self._reranker, found, by_id, passages, "two-stage")
         return top(reranked, depth)

@@ -15,6 +15,7 @@ import datasets
 import pytest
 from hub_double import HubDouble
 from hypothesis import given, settings, strategies as st
+from toys import features_of
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.rows import FAMILIES, Release, Row, Table
@@ -137,16 +138,6 @@ def test_every_family_is_loaded_equal_by_a_python_without_exabench(tmp_path: Pat
     assert json.loads(done.stdout.splitlines()[-1])["rows"] == wanted
 
 
-def contract(family: str) -> datasets.Features:
-    """The fields of a family as `datasets` types."""
-    fields: dict[str, Any] = {}
-    for name, kind in FAMILIES[family].items():
-        inner = kind.removeprefix("list<").removesuffix(">")
-        value = datasets.Value("float64" if inner == "double" else inner)
-        fields[name] = value if inner == kind else datasets.Sequence(value)
-    return datasets.Features(fields)
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_any_rows_are_read_as_they_were_written(tmp_path_factory: pytest.TempPathFactory, family: str) -> None:
     @given(rows=rows_of(family))
@@ -157,7 +148,7 @@ def test_any_rows_are_read_as_they_were_written(tmp_path_factory: pytest.TempPat
         cache = str(folder / "cache")
         kept = datasets.load_dataset(str(folder), "t", split="train", cache_dir=cache)
         streamed = datasets.load_dataset(str(folder), "t", split="train", streaming=True, cache_dir=cache)
-        assert kept.features == streamed.features == contract(family)
+        assert kept.features == streamed.features == features_of(family)
         assert kept.to_list() == list(streamed) == list(releases.rows(folder, "t", "train")) == rows
         assert releases.verify(folder) == []
         shutil.rmtree(folder)
@@ -168,7 +159,7 @@ def test_any_rows_are_read_as_they_were_written(tmp_path_factory: pytest.TempPat
 def test_load_gives_the_rows_with_their_release_beside_them(tmp_path: Path) -> None:
     tables = every_family(tmp_path)
     rows = releases.load(tmp_path, "a.listwise-2b", "validation", version="1.0.0")
-    assert isinstance(rows, datasets.Dataset) and rows.features == contract("listwise")
+    assert isinstance(rows, datasets.Dataset) and rows.features == features_of("listwise")
     assert rows.to_list() == tables["a.listwise-2b"][1]["validation"]
     assert rows.release == releases.read(tmp_path)
 

@@ -16,6 +16,7 @@ from exabench.bench.ledger import Ledger
 from exabench.bench.submitting import add_baselines, submit
 from exabench.core.files import toml_text
 from exabench.core.nouns import Passage, Qrels, Query, Run
+from exabench.core.rows import FAMILIES
 from exabench.measure.graded import Graded
 from exabench.measure.runs import run_in_order, run_text
 from exabench.tasks.catalogue import task
@@ -148,3 +149,15 @@ def scored_jobs(model: str, store: str) -> tuple[list[list[float]], int]:
 def killed_scoring(model: str, store: str) -> None:
     """The same, for a process that is about to be killed."""
     scored_jobs(model, store)
+
+
+def features_of(family: str) -> Any:
+    """The fields of a family as `datasets` types."""
+    import datasets
+
+    fields: dict[str, Any] = {}
+    for name, kind in FAMILIES[family].items():
+        inner = kind.removeprefix("list<").removesuffix(">")
+        value = datasets.Value("float64" if inner == "double" else inner)
+        fields[name] = value if inner == kind else datasets.Sequence(value)
+    return datasets.Features(fields)

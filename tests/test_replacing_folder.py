@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from faults import killed_at_each_call
 
 from exabench.core.errors import CannotWrite
 from exabench.core.files import only_writer, replacing_folder
@@ -18,6 +20,11 @@ def fill(folder: Path, text: str) -> None:
     (folder / "inside" / "b.txt").write_text(text)
 
 
+def save(place: Path, text: str) -> None:
+    with replacing_folder(place) as folder:
+        fill(folder, text)
+
+
 def content(folder: Path) -> dict[str, str]:
     return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*.txt")}
 
@@ -27,9 +34,8 @@ OLD = {"a.txt": "old", "inside/b.txt": "old"}
 
 
 def test_a_folder_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
-    for text in ("old", "new"):
-        with replacing_folder(tmp_path / "model") as folder:
-            fill(folder, text)
+    save(tmp_path / "model", "old")
+    save(tmp_path / "model", "new")
     assert content(tmp_path / "model") == NEW
     assert os.listdir(tmp_path) == ["model"]
 
@@ -46,64 +52,36 @@ def test_leftovers_of_a_killed_writer_are_cleared(tmp_path: Path, leftover: str)
     with only_writer(tmp_path / "work"):
         assert not left.exists()
     left.write_bytes(b"half")
-    with replacing_folder(tmp_path / "work" / "model") as folder:
-        fill(folder, "new")
+    save(tmp_path / "work" / "model", "new")
     assert os.listdir(tmp_path / "work") == ["model"]
 
 
 @pytest.mark.parametrize("stood", [False, True], ids=["nothing there", "a folder there"])
 def test_killed_at_any_call_leaves_the_old_folder_or_the_new_one(tmp_path: Path, stood: bool) -> None:
-    """The process ends at each mkdir, fsync, rename and rmdir in turn; the next writer finds a whole folder."""
     place = tmp_path / "model"
-    endings = 0
-    for ends_at in range(100):
-        if stood and not place.exists():
-            with replacing_folder(place) as folder:
-                fill(folder, "old")
-        child = os.fork()
-        if child == 0:
-            _exit_at_call(ends_at)
-            with replacing_folder(place) as folder:
-                fill(folder, "new")
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if status == 0:
-            break
-        endings += 1
+    if stood:
+        save(place, "old")
+    kills = 0
+    for _ in killed_at_each_call(lambda: save(place, "new")):
+        kills += 1
         with pytest.raises(ValueError), replacing_folder(place):
             raise ValueError("this writer gives up, and so only clears")
         assert [name for name in os.listdir(tmp_path) if name != "model"] == []
         if place.exists():
             assert content(place) in (OLD, NEW)
-            for file in sorted(place.rglob("*"), reverse=True):
-                file.unlink() if file.is_file() else file.rmdir()
-            place.rmdir()
+            shutil.rmtree(place)
         else:
             assert not stood, "the folder that stood there is lost"
-    assert endings >= 8
-
-
-def _exit_at_call(number: int) -> None:
-    calls = iter(range(number))
-
-    def ending(original):
-        def call(*args, **kwargs):
-            if next(calls, None) is None:
-                os._exit(9)
-            return original(*args, **kwargs)
-
-        return call
-
-    for name in ("mkdir", "fsync", "rename", "rmdir"):
-        setattr(os, name, ending(getattr(os, name)))
+        if stood:
+            save(place, "old")
+    assert kills >= 8 and content(place) == NEW
 
 
 def test_a_full_disk_is_one_line_and_the_old_folder_stays(tmp_path: Path) -> None:
-    with replacing_folder(tmp_path / "model") as folder:
-        fill(folder, "old")
+    save(tmp_path / "model", "old")
     with (
         pytest.raises(CannotWrite, match="model: cannot be written .the disk is full"),
-        replacing_folder(tmp_path / "model") as folder,
+        replacing_folder(tmp_path / "model"),
     ):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert content(tmp_path / "model") == OLD

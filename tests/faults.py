@@ -1,0 +1,86 @@
+"""Kills and full disks at each call that changes a folder, for the tests of everything that writes."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+
+from exabench.core.errors import CannotWrite
+
+CALLS = ("mkdir", "fsync", "rename", "replace", "link", "rmdir")
+KILLED = 99
+
+
+def at_call(number: int, fault: Callable[[], object], patch: pytest.MonkeyPatch, calls: Iterable[str] = CALLS) -> None:
+    """From now on `fault` is called before the `number`-th (from 1) of these calls of `os`."""
+    count = itertools.count(1)
+
+    def counting(original: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **options: object) -> object:
+            if next(count) == number:
+                fault()
+            return original(*arguments, **options)
+
+        return call
+
+    for name in calls:
+        patch.setattr(os, name, counting(getattr(os, name)))
+
+
+def exit_at_call(number: int, calls: Iterable[str] = CALLS) -> None:
+    """This process ends before the `number`-th of these calls, with nothing cleaned up, as if the machine went down."""
+    at_call(number, lambda: os._exit(KILLED), pytest.MonkeyPatch(), calls)
+
+
+def killed_at_each_call(
+    act: Callable[[], object], *, numbers: Iterable[int] | None = None, calls: Iterable[str] = CALLS
+) -> Iterator[int]:
+    """Fork, `act`, and be killed before call 1, 2, 3 ...; yields the number after each kill, until `act` comes through.
+
+    Nothing is imported again: a child has what this process has. The last `act` is not killed and has done its work.
+    """
+    for number in numbers or itertools.count(1):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                exit_at_call(number, calls)
+                act()
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code in (0, KILLED), f"the child that was to be killed at call {number} failed by itself"
+        if code == 0:
+            return
+        yield number
+
+
+def full_disk_at_each_call(
+    act: Callable[[], object],
+    *,
+    numbers: Iterable[int] | None = None,
+    calls: Iterable[str] = ("mkdir", "fsync", "rename", "replace", "link"),
+) -> Iterator[int]:
+    """`act` on a disk that is full at call 1, 2, 3 ...: one clear line each, until `act` comes through."""
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for number in numbers or itertools.count(1):
+        with pytest.MonkeyPatch.context() as patch:
+            at_call(number, full, patch, calls)
+            try:
+                act()
+            except CannotWrite as error:
+                assert "the disk is full: make room and run again" in str(error) and "\n" not in str(error)
+            else:
+                return
+        yield number

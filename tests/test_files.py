@@ -10,8 +10,7 @@ import os
 import signal
 import socket
 import stat
-import subprocess
-import sys
+import time
 
 import pytest
 from faults import full_disk_at_each_call, killed_at_each_call
@@ -38,13 +37,6 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-HOLDER = """
-import sys, time
-from exabench.core.files import only_writer
-with only_writer(sys.argv[1]):
-    print("held", flush=True)
-    time.sleep(60)
-"""
 
 
 class FullDisk(io.FileIO):
@@ -116,17 +108,19 @@ def test_a_new_file_has_the_permissions_that_the_umask_leaves(tmp_path):
 
 def test_a_second_writer_is_refused_by_name_and_a_kill_frees_the_folder(tmp_path):
     folder = tmp_path / "board"
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout and holder.stdout.readline() == "held\n"
-        with (
-            pytest.raises(CannotWrite, match=f"process {holder.pid} on {socket.gethostname()} is writing here"),
-            only_writer(folder),
-        ):
-            pytest.fail("two processes hold one folder")
-    finally:
-        holder.send_signal(signal.SIGKILL)
-        holder.communicate(timeout=10)
+    heard, told = os.pipe()
+    holder = os.fork()
+    if holder == 0:
+        with only_writer(folder):
+            os.write(told, b"held")
+            time.sleep(60)
+            os._exit(0)
+    assert os.read(heard, 4) == b"held"
+    message = f"process {holder} on {socket.gethostname()} is writing here"
+    with pytest.raises(CannotWrite, match=message), only_writer(folder):
+        pytest.fail("two processes hold one folder")
+    os.kill(holder, signal.SIGKILL)
+    os.waitpid(holder, 0)
     with only_writer(folder), only_writer(tmp_path / "another"):
         assert str(os.getpid()) in (tmp_path / ".board.lock").read_text()
         assert (tmp_path / ".another.lock").is_file()

@@ -212,10 +212,8 @@ class Making:
         self.text(*pairs, "--per-query")
         self.json("bench", "compare", run, other, "--task", "mini", "--metric", "RR@10", suffix="runs")
         self.json("bench", "compare", MODEL, "exabench/reversed", "--board", "board", suffix="lists")
-        self.json("bench", "verify", "acme/good", "--board", "board")
-        self.text("bench", "verify", "acme/good", "--board", "board")
-        self.json("board", "check", "--board", "board")
-        self.text("board", "check", "--board", "board")
+        self.both("bench", "verify", "acme/good", "--board", "board")
+        self.both("board", "check", "--board", "board")
 
     def results(self) -> None:
         """Whole for the list bm25-20; of the others what does not follow from their runs and lists alone is enough."""
@@ -259,12 +257,9 @@ class Making:
         self.json("data", "build", "mini-listwise", "--to", "work/few", "--limit", "4", suffix="limit")
         self.release("few")
         for name in ("mini-contrastive", "mini-listwise"):
-            self.json("data", "audit", f"work/{name}/release", suffix=name)
-            self.text("data", "audit", f"work/{name}/release", suffix=name)
-        self.json("data", "diff", "work/few/release", "work/mini-listwise/release")
-        self.text("data", "diff", "work/few/release", "work/mini-listwise/release")
-        self.json("data", "verify", "work/mini-listwise/release")
-        self.text("data", "verify", "work/mini-listwise/release")
+            self.both("data", "audit", f"work/{name}/release", suffix=name)
+        self.both("data", "diff", "work/few/release", "work/mini-listwise/release")
+        self.both("data", "verify", "work/mini-listwise/release")
         for layout, name in {"exaranker": "explanations", "twolar": "listwise"}.items():
             file = self.work / f"{layout}.txt"
             release = ("data", "export", f"work/mini-{name}/release", name)
@@ -361,6 +356,10 @@ class Making:
 
     def text(self, *arguments: str, suffix: str = "") -> None:
         self.files[f"text/{name_of(arguments, suffix)}.txt"] = cut(masked(self.printed(*arguments), digests=False), 150)
+
+    def both(self, *arguments: str, suffix: str = "") -> None:
+        self.json(*arguments, suffix=suffix)
+        self.text(*arguments, suffix=suffix)
 
     def page(self, site: Path, name: str, *, most: int = 260, mask: bool = False) -> None:
         text = masked("".join(f"{line}\n" for line in visible((site / f"{name}.html").read_text(encoding="utf-8"))))

@@ -7,7 +7,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,9 +77,6 @@ def test_the_readme_and_the_makefile_name_the_same_commands_and_every_journey_go
     assert {step.journey for step in steps() if step.hub} == {"Journey 1", "Journey 2", "Journey 3"}
 
 
-# -- and word for word, each block in a process of its own, with a Hub --------------------------------------------
-
-
 def done(command: list[str], folder: Path, given: dict[str, str]) -> str:
     """What a command that ends well prints."""
     ended = subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, timeout=300)
@@ -89,61 +85,39 @@ def done(command: list[str], folder: Path, given: dict[str, str]) -> str:
     return ended.stdout
 
 
-@dataclass(frozen=True)
-class Travelled:
-    """Where the journeys led: the folder, the Hub, and what each step printed."""
-
-    folder: Path
-    hub: HubDouble
-    printed: list[tuple[Step, str]]
-
-    def said(self, journey: str, words: str) -> str:
-        """What the steps of a journey printed in which these words occur."""
-        return "".join(text for step, text in self.printed if step.journey == journey and words in step.code)
-
-
-@pytest.fixture(scope="module")
-def travelled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Travelled]:
-    """Everything done once. Somebody's board, without a submission, is on the Hub, and its clone lies here."""
-    folder = tmp_path_factory.mktemp("newcomer")
+@pytest.mark.slow
+def test_the_three_journeys_run_word_for_word_each_block_in_a_process_of_its_own_with_a_hub(tmp_path: Path) -> None:
+    printed: dict[str, str] = {}
     with HubDouble() as hub:
-        given = {**environment(hub.url, folder / ".home"), "EXABENCH_CACHE": os.environ["EXABENCH_CACHE"]}
+        given = {**environment(hub.url, tmp_path / ".home"), "EXABENCH_CACHE": os.environ["EXABENCH_CACHE"]}
         given.pop("EXABENCH_DATA", None)
         given["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        done(["exabench", "bench", "candidates", "mini", "--board", "their-board"], folder, given)
-        hub.commit("their-group/board", contents(folder / "their-board"))
-        travelled = Travelled(folder, hub, [])
+        # Somebody's board, without a submission, is on the Hub, and its clone lies here.
+        done(["exabench", "bench", "candidates", "mini", "--board", "their-board"], tmp_path, given)
+        hub.commit("their-group/board", contents(tmp_path / "their-board"))
         for step in steps():
             if step.kind == "toml":
-                write_toml(step, folder)
+                write_toml(step, tmp_path)
                 continue
             command = [sys.executable, "-c"] if step.kind == "python" else ["bash", "-euo", "pipefail", "-c"]
-            travelled.printed.append((step, done([*command, step.code], folder, given)))
-        yield travelled
+            printed[step.code] = done([*command, step.code], tmp_path, given)
 
+        # A set that was published is loaded by name and version.
+        repo = hub.repo("my-group/exabench-mini")
+        assert repo.tags == {"v1.0.0": repo.refs["main"]}
+        [rows] = [text for code, text in printed.items() if 'exabench.load("my-group/exabench-mini"' in code]
+        assert re.fullmatch(r"[1-9]\d* 1\.0\.0\n", rows)
 
-@pytest.mark.slow
-def test_a_set_that_was_published_is_loaded_by_name_and_version(travelled: Travelled) -> None:
-    repo = travelled.hub.repo("my-group/exabench-mini")
-    assert repo.tags == {"v1.0.0": repo.refs["main"]}
-    rows = travelled.said("Journey 1", 'exabench.load("my-group/exabench-mini"')
-    assert re.fullmatch(r"[1-9]\d* 1\.0\.0\n", rows)
+        # A run is submitted by pull request, scored and answered.
+        [request] = hub.repo("their-group/board").requests
+        assert (request["title"], request["status"]) == ("Submit my-group/my-system (run)", "closed")
+        assert "nDCG@10" in hub.said("their-group/board", 1)[-1]
+        [pending] = [text for code, text in printed.items() if "bench pending" in code]
+        assert "my-group--my-system" in pending
+        assert (tmp_path / "their-board/results/my-group--my-system/mini.bm25-100.json").is_file()
+        assert (tmp_path / "my-board/results/my-group--my-model/mini.bm25-100.json").is_file()
 
-
-@pytest.mark.slow
-def test_a_run_is_submitted_by_pull_request_scored_and_answered(travelled: Travelled) -> None:
-    [request] = travelled.hub.repo("their-group/board").requests
-    assert (request["title"], request["status"]) == ("Submit my-group/my-system (run)", "closed")
-    [answer] = travelled.hub.said("their-group/board", 1)[-1:]
-    assert "nDCG@10" in answer
-    assert "my-group--my-system" in travelled.said("Journey 2", "bench pending")
-    assert (travelled.folder / "their-board/results/my-group--my-system/mini.bm25-100.json").is_file()
-    assert (travelled.folder / "my-board/results/my-group--my-model/mini.bm25-100.json").is_file()
-
-
-@pytest.mark.slow
-def test_the_pages_are_rebuilt_held_against_the_files_and_published(travelled: Travelled) -> None:
-    page = (travelled.folder / "their-board/site/index.html").read_bytes()
-    assert b"my-group/my-system" in page
-    files = travelled.hub.repo("spaces/their-group/pages").at("main").files
-    assert files["index.html"] == page and b"sdk: static" in files["README.md"]
+        # The pages are rebuilt, held against the files and published.
+        page = (tmp_path / "their-board/site/index.html").read_bytes()
+        files = hub.repo("spaces/their-group/pages").at("main").files
+        assert b"my-group/my-system" in page and files["index.html"] == page and b"sdk: static" in files["README.md"]

@@ -65,12 +65,14 @@ def test_what_is_said_is_heard_and_a_request_is_closed_once(hub):
     assert discussions.user_name() == "tester"
 
 
-def test_a_merged_request_moves_the_head(hub):
-    from huggingface_hub import HfApi
-
-    asked(hub, 1)
-    HfApi().merge_pull_request(REPO, 1, repo_type="dataset", comment="thanks")
-    assert "f1" in list_files(REPO, "main") and hub.said(REPO, 1) == ["b", "thanks"] and not read_comments(REPO, 1).open
+def test_a_request_stays_off_the_head_until_it_is_merged(hub):
+    head = Repository(REPO).head()
+    url = asked(hub, 1)
+    assert Repository(REPO).head() == head and [one.url for one in open_requests(REPO)] == [url]
+    assert Repository(REPO).read("f1", "refs/pr/1") == b"1" and "f1" not in list_files(REPO, "main")
+    hub.merge(REPO, 1)
+    assert Repository(REPO).read("f1", Repository(REPO).head()) == b"1"
+    assert open_requests(REPO) == [] and not read_comments(REPO, 1).open
 
 
 CALLS = {
@@ -84,20 +86,20 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_an_error_is_one_line_without_the_token(hub, call):
     asked(hub, 1)
     for fault in ("503", "truncated"):
         hub.faults.arm(rest=(0, fault))
         with pytest.raises(OutsideFailed) as caught:
-            CALLS[call]()
+            call()
         assert str(caught.value).isprintable() and CANARY not in str(caught.value)
 
 
-def test_what_is_not_there_is_bad_input(hub):
-    for call in (
-        lambda: open_requests("acme/none"), lambda: read_comments(REPO, 9), lambda: list_files(REPO, "refs/pr/9"),
-        lambda: history(REPO, "0" * 40),
-    ):  # fmt: skip
-        with pytest.raises(BadInput, match="refused"):
-            call()
+@pytest.mark.parametrize(
+    ("call", "about"),
+    [(open_requests, "acme/none"), (read_comments, 9), (list_files, "refs/pr/9"), (history, "0" * 40)],
+)
+def test_what_is_not_there_is_bad_input(hub, call, about):
+    with pytest.raises(BadInput, match="refused"):
+        call(about) if call is open_requests else call(REPO, about)

@@ -109,6 +109,7 @@ def publish(board: Path, no_check: bool, data: Path | None, **place: Any) -> Non
     from exabench.board.publishing import publish_board
     from exabench.hub.commits import Published
 
+    # After the check of --repo and --to: a command that is refused makes no board.
     def publish_ready(folder: Path, *where: Any, **options: Any) -> Published:
         return publish_board(ready(folder), *where, **options)
 

@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from toys import Given, write_beir
 
 from exabench.core.nouns import Passage, Query
 from exabench.core.rows import FAMILIES, check_row
@@ -280,11 +281,21 @@ def test_what_leaks_does_not_depend_on_the_order_of_benchmarks(benchmarks):
 def test_mini_is_known_everywhere_and_knows_its_own():
     assert list(local_collections(None)) == ["mini"]
     leaks = Leaks()
-    for name, queries, passages in benchmarks(None):
-        queries, passages = list(queries), list(passages)
-        leaks.add(name, queries, passages)
+    [(name, queries, passages)] = benchmarks(None)
+    queries, passages = list(queries), list(passages)
+    leaks.add(name, queries, passages)
     assert leaks.tasks == ["mini"]
     assert leaked(leaks, row(query=queries[0].text)) == leaked(leaks, row(passage=passages[0].text)) == ["mini"]
+
+
+def test_the_benchmarks_of_a_folder_are_known_with_their_judged_passages_those_without_a_text_too(tmp_path):
+    held = [Passage("a", "judged"), Passage("b", "not judged")]
+    for name in ("scifact", "medquad"):  # medquad is no benchmark
+        write_beir(tmp_path / name, Given([Query("q", "x"), Query("r", "y")], held, {"q": {"a": 1, "lost": 1}}))
+    assert {"mini", "scifact", "medquad"} == set(local_collections(tmp_path))
+    known = {task.name: (queries, list(passages)) for task, queries, passages in benchmarks(tmp_path)}
+    assert known.keys() == {"mini", "scifact"}
+    assert known["scifact"] == ([Query("q", "x")], [held[0], Passage("lost", "")])
 
 
 # -- figures -------------------------------------------------------------------------------------------------------

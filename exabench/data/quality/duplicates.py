@@ -53,31 +53,40 @@ class Duplicates:
 
     def find_earlier(self, row: Row) -> Double | None:
         """The earlier row that this one doubles; None for a new row, which later ones may double."""
-        query = row["query"]
-        passages = [passage.flat() for passage in passages_of(row)]
+        passages = passages_of(row)
         if "positive_id" in row:
             passages = passages[:1]
+        texts = [row["query"]]
+        shingles = [np.zeros(0, np.uint64)]  # a listwise row may be empty
+        for passage in passages:
+            text = passage.flat()
+            texts.append(text)
+            shingles.append(grams(text, SHINGLE))
 
         # MinHash values: 32 bits for each function of the query's words, then of the passages' shingles.
-        shingles = np.concatenate([grams(passage, SHINGLE) for passage in passages] or [np.zeros(0, np.uint64)])
-        of_query = _lowest(grams(query, 1), slice(None, _QUERY))
-        of_passages = _lowest(shingles, slice(_QUERY, None))
+        of_query = _lowest(grams(row["query"], 1), slice(None, _QUERY))
+        of_passages = _lowest(np.concatenate(shingles), slice(_QUERY, None))
         signature = np.concatenate([of_query, of_passages]).astype(np.uint8)
 
         # One 32-bit key for each band; rows that are alike share one of them, whatever else they share.
         query_bands = of_query.reshape(_BANDS, _OF_QUERY) @ _FACTORS[:_OF_QUERY]
         passage_bands = of_passages.reshape(_BANDS, _OF_PASSAGE) @ _FACTORS[-_OF_PASSAGE:]
-        bands = mix(query_bands + passage_bands + _SHIFTS[:_BANDS]) >> _HALF
+        both_bands = query_bands + passage_bands + _SHIFTS[:_BANDS]
+        bands = mix(both_bands) >> _HALF
 
-        text = "\n".join(" ".join(words(part)) for part in [query, *passages])
-        key = int(digest_of(text.encode(errors="surrogatepass"))[-16:], 16)
+        all_words = "\n".join([" ".join(words(text)) for text in texts])
+        digest = digest_of(all_words.encode(errors="surrogatepass"))
+        key = int(digest[-16:], 16)
         places = self._buckets.rows(bands)
         for place in places:
             if self._keys[place] == key:
                 return Double(self._ids[place], "exact")
         if self._near and len(places):
+            # The array of all signatures gets no name: a bytearray cannot grow while an array looks at it.
             same = np.frombuffer(self._signatures, np.uint8).reshape(-1, _WIDTH)[places] == signature
-            alike = np.minimum(_similarity(same[:, :_QUERY]), _similarity(same[:, _QUERY:]))
+            queries_alike = _similarity(same[:, :_QUERY])
+            passages_alike = _similarity(same[:, _QUERY:])
+            alike = np.minimum(queries_alike, passages_alike)
             near = places[alike > self._near - 1e-9]
             if len(near):
                 return Double(self._ids[near[0]], "near")
@@ -98,7 +107,9 @@ def _lowest(hashes: np.ndarray, functions: slice) -> np.ndarray:
     """MinHash values: the upper half of the lowest number that each random function gives to one of the hashes."""
     if not len(hashes):
         hashes = np.zeros(1, np.uint64)  # no text at all: as if it were one word
-    lowest: np.ndarray = (np.multiply.outer(_FACTORS[functions], hashes) + _SHIFTS[functions, None]).min(axis=1)
+    products = np.multiply.outer(_FACTORS[functions], hashes)
+    numbers = products + _SHIFTS[functions, None]
+    lowest: np.ndarray = numbers.min(axis=1)
     return lowest >> _HALF
 
 
@@ -123,11 +134,12 @@ class Buckets:
         self._new_rows += 1
         if self._new_rows < max(self.NEWEST, len(self._entries) // len(keys) // 8):
             return
-        entries = []
+        new = []
         for bucket, rows in self._newest.items():
             for each in rows:
-                entries.append(bucket << 32 | each)
-        self._entries = np.sort(np.concatenate([self._entries, np.array(entries, np.uint64)]), kind="stable")
+                new.append(bucket << 32 | each)
+        entries = np.concatenate([self._entries, np.array(new, np.uint64)])
+        self._entries = np.sort(entries, kind="stable")
         self._new_rows = 0
         self._newest = {}
 
@@ -140,5 +152,6 @@ class Buckets:
         firsts = self._entries.searchsorted(lowest)
         ends = self._entries.searchsorted(lowest | _LOW_HALF, "right")
         for place in np.flatnonzero(firsts < ends):
-            found.update((self._entries[firsts[place] : ends[place]] & _LOW_HALF).tolist())
+            entries = self._entries[firsts[place] : ends[place]]
+            found.update((entries & _LOW_HALF).tolist())
         return np.array(sorted(found), np.int64)

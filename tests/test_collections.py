@@ -12,16 +12,18 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hub_client import point_at
 from hub_double import HubDouble
 from toys import Given, write_beir
 
-from exabench.core.errors import BadInput
+from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.files import PACKAGE, read_json
 from exabench.core.nouns import Passage, Query, Task
-from exabench.measure.qrels import qrels_digest, qrels_text
+from exabench.measure.qrels import qrels_digest
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection, read_checked_qrels
 from exabench.tasks.collections.beir_folder import BeirFolder
+from exabench.tasks.collections.ir_datasets import IrDatasets
 
 MINI = PACKAGE / "mini"
 TWO = Given(
@@ -67,45 +69,34 @@ def test_a_bad_line_of_a_corpus_is_refused_with_its_number(tmp_path, case):
         list(BeirFolder(TOY, tmp_path).passages())
 
 
-def test_text_that_is_not_utf8_is_refused_with_its_line(tmp_path):
+def test_text_that_is_not_utf8_and_a_split_that_is_not_there_are_named(tmp_path):
     folder = write_beir(tmp_path / "toy", TWO)
     (folder / "queries.jsonl").write_bytes(b'{"_id": "q1", "text": "x"}\n{"_id": "q2", "text": "\xe9"}\n')
     with pytest.raises(BadInput, match="queries.jsonl:2: is not UTF-8"):
         list(BeirFolder(TOY, tmp_path).queries())
-
-
-def test_a_split_that_is_not_there_is_named(tmp_path):
-    write_beir(tmp_path / "toy", TWO)
     with pytest.raises(BadInput, match=r"dev\.tsv: cannot be read"):
         BeirFolder(TOY, tmp_path).qrels("dev")
 
 
-@pytest.mark.parametrize("missing", ["corpus.jsonl", "qrels"])
-def test_a_folder_without_its_files_is_not_there(tmp_path, missing):
+def test_a_folder_is_there_with_all_its_files_and_the_working_folder_is_never_taken_unasked(tmp_path, monkeypatch):
     folder = write_beir(tmp_path / "toy", TWO)
-    assert BeirFolder(TOY, tmp_path).is_available()
-    (folder / missing).rename(folder / "elsewhere")
-    assert not BeirFolder(TOY, tmp_path).is_available()
-
-
-def test_the_working_folder_is_never_taken_unasked(tmp_path, monkeypatch):
-    write_beir(tmp_path / "toy", TWO)
     monkeypatch.chdir(tmp_path)
     assert not BeirFolder(TOY).is_available()
     assert BeirFolder(TOY, ".").is_available()
+    for missing in ("corpus.jsonl", "qrels"):
+        (folder / missing).rename(folder / "elsewhere")
+        assert not BeirFolder(TOY, tmp_path).is_available()
+        (folder / "elsewhere").rename(folder / missing)
 
 
 # -- choosing ----------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_is_taken_before_any_network(tmp_path):
+def test_a_folder_is_taken_before_any_network_and_mini_from_exabench_alone(tmp_path):
     write_beir(tmp_path / "toy", TWO)
+    write_beir(tmp_path / "mini", TWO)
     everywhere = dataclasses.replace(TOY, ir_datasets="no/such/id", hub={"repo": "no/such", "revision": "0" * 40})
     assert isinstance(open_collection(everywhere, tmp_path), BeirFolder)
-
-
-def test_mini_comes_with_exabench_whatever_the_data_folder_holds(tmp_path):
-    write_beir(tmp_path / "mini", TWO)
     assert len(list(open_collection(task("mini"), tmp_path).passages())) == 240
 
 
@@ -114,6 +105,10 @@ def test_a_task_that_no_place_serves_says_where_to_put_it(tmp_path):
         open_collection(TOY, tmp_path)
     with pytest.raises(BadInput, match="It needs a signed agreement"):
         open_collection(task("bioasq"))
+    with pytest.raises(OutsideFailed, match="task toy cannot be read: ir_datasets no/such/id: KeyError.*give --data"):
+        open_collection(dataclasses.replace(TOY, ir_datasets="no/such/id"))
+    with pytest.raises(BadInput, match="holds the split 'test', not 'train'"):
+        IrDatasets(task("scifact")).qrels("train")
 
 
 @pytest.fixture
@@ -130,22 +125,18 @@ def changed(folder: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new, 1))
 
 
-def test_the_judgements_of_the_table_are_accepted(copied):
-    entry, folder = copied
-    assert qrels_digest(read_checked_qrels(entry, open_collection(entry, folder))) == entry.qrels_digest
-
-
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("new", "message"),
     [
-        ("q03\tbats-09\t3\n", "", "has 350 judgements where the table says 351"),
-        ("q03\tbats-09\t3\n", "q03\tbats-09\t3\nq99\tbats-09\t3\n", "has 25 queries where the table says 24"),
-        ("q03\tbats-09\t3\n", "q03\tbats-09\t2\n", "has sha256:.* judgements of digest where the table says sha256:"),
+        ("", "has 350 judgements where the table says 351"),
+        ("q03\tbats-09\t3\nq99\tbats-09\t3\n", "has 25 queries where the table says 24"),
+        ("q03\tbats-09\t2\n", "has sha256:.* judgements of digest where the table says sha256:"),
     ],
 )
-def test_other_judgements_than_the_tables_are_refused(copied, old, new, message):
+def test_other_judgements_than_the_tables_are_refused(copied, new, message):
     entry, folder = copied
-    changed(folder, old, new)
+    assert qrels_digest(read_checked_qrels(entry, open_collection(entry, folder))) == entry.qrels_digest
+    changed(folder, "q03\tbats-09\t3\n", new)
     with pytest.raises(BadInput, match=message):
         read_checked_qrels(entry, open_collection(entry, folder))
 
@@ -172,14 +163,13 @@ def test_where_the_table_has_no_digest_the_first_one_seen_is_kept(copied):
 # -- ir_datasets -------------------------------------------------------------------------------------------------
 
 READ = """
-import json, sys
+import json
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection, read_checked_qrels
 entry = task("scifact")
 place = open_collection(entry)
-qrels = read_checked_qrels(entry, place)
-queries = [[q.id, q.text] for q in place.queries()]
-print(json.dumps([place.source, queries, [[p.id, p.text, p.title] for p in place.passages()], qrels]))
+queries, passages = [[q.id, q.text] for q in place.queries()], [[p.id, p.text, p.title] for p in place.passages()]
+print(json.dumps([place.source, queries, passages, read_checked_qrels(entry, place)]))
 """
 
 
@@ -189,13 +179,8 @@ def test_ir_datasets_gives_what_the_folder_gives(real_data, tmp_path):
     with zipfile.ZipFile(tmp_path / "beir" / "scifact" / "source.zip", "w") as whole:  # where its download would lie
         for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv", "qrels/train.tsv"):
             whole.write(real_data / "scifact" / name, f"scifact/{name}")
-    done = subprocess.run(
-        [sys.executable, "-c", READ],
-        env=os.environ | {"IR_DATASETS_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    home = os.environ | {"IR_DATASETS_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", READ], env=home, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     source, queries, passages, qrels = json.loads(done.stdout)
     folder = open_collection(task("scifact"), real_data)
@@ -204,13 +189,6 @@ def test_ir_datasets_gives_what_the_folder_gives(real_data, tmp_path):
     assert qrels == judged
     assert sorted(queries) == sorted([q.id, q.text] for q in folder.queries() if q.id in judged)
     assert passages == [[p.id, p.text, p.title] for p in folder.passages()]
-
-
-def test_ir_datasets_holds_one_split(monkeypatch):
-    from exabench.tasks.collections.ir_datasets import IrDatasets
-
-    with pytest.raises(BadInput, match="holds the split 'test', not 'train'"):
-        IrDatasets(task("scifact")).qrels("train")
 
 
 # -- the Hub -----------------------------------------------------------------------------------------------------
@@ -233,21 +211,23 @@ configs:
 ---
 # mini
 """
-CLIENT = """
-import dataclasses, json, sys
-from exabench.tasks.catalogue import task
-from exabench.tasks.collections import open_collection, read_checked_qrels
-from exabench.core.errors import ExabenchError
-lock, revision = sys.argv[1] or None, sys.argv[2] or None
-entry = dataclasses.replace(task("mini"), name="elsewhere", hub={"repo": "owner/mini", "revision": revision})
-try:
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    datasets_config = pytest.importorskip("datasets").config
+    with HubDouble() as double:
+        point_at(double.url, tmp_path / "home", monkeypatch)
+        monkeypatch.setattr(datasets_config, "HF_ENDPOINT", double.url)
+        monkeypatch.setattr(datasets_config, "HF_DATASETS_CACHE", str(tmp_path / "home" / "datasets"))
+        yield double
+
+
+def elsewhere(lock: Path, revision: str | None = None):
+    """The source, queries and passages of mini on the Hub, and its judgements."""
+    entry = dataclasses.replace(task("mini"), name="elsewhere", hub={"repo": REPO, "revision": revision})
     place = open_collection(entry, None, lock)
-    queries, passages = [[q.id, q.text] for q in place.queries()], [[p.id, p.text, p.title] for p in place.passages()]
-    print(json.dumps([place.source, queries, passages, read_checked_qrels(entry, place, lock)]))
-except ExabenchError as error:
-    print(error, file=sys.stderr)
-    sys.exit(error.exit_code)
-"""
+    return list(place.queries()), list(place.passages()), read_checked_qrels(entry, place, lock), place.source
 
 
 def hub_files(last_title: str = "") -> dict[str, bytes]:
@@ -256,60 +236,38 @@ def hub_files(last_title: str = "") -> dict[str, bytes]:
     passages = [{"_id": p.id, "title": p.title, "text": p.text} for p in folder.passages()]
     passages[-1]["title"] = last_title or passages[-1]["title"]
     queries = [{"_id": q.id, "text": q.text} for q in folder.queries()]
-    rows = [
-        {"query-id": q, "corpus-id": p, "score": grade}
-        for q, row in folder.qrels("test").items()
-        for p, grade in row.items()
-    ]
+    rows = []
+    for q, row in folder.qrels("test").items():
+        rows += [{"query-id": q, "corpus-id": p, "score": grade} for p, grade in row.items()]
     files = {"corpus.jsonl": passages, "queries.jsonl": queries, "data/test.jsonl": rows}
     lines = {name: "".join(json.dumps(row) + "\n" for row in table).encode() for name, table in files.items()}
     return {"README.md": CARD.encode(), **lines}
 
 
-def client(home: Path, url: str, lock: Path | str = "", revision: str = "") -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    asked = {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    asked |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
-    command = [sys.executable, "-c", CLIENT, str(lock), revision]
-    return subprocess.run(command, env=kept | asked, capture_output=True, text=True, timeout=120)
+def test_the_hub_gives_what_the_folder_gives_and_a_new_head_changes_nothing(tmp_path, hub):
+    lock = tmp_path / "lock.json"
+    first = hub.commit(REPO, hub_files())
+    found = elsewhere(lock)
+    queries, passages, qrels, source = found
+    assert (queries, passages, dict(qrels)) == all_of(BeirFolder(task("mini")))
+    assert source == f"Hub dataset {REPO}@{first}"
+    assert read_json(lock) == {"hub": {f"{REPO}@main": first}}
+    asked = [path for path in hub.requests if "/revision/" in path or path.endswith(f"/api/datasets/{REPO}")]
+    assert sum(first not in path for path in asked) == 1
+
+    second = hub.commit(REPO, hub_files("Another title"))
+    assert elsewhere(lock) == found  # the lock file says which commit, not the repository's head
+    assert elsewhere(tmp_path / "other.json", second)[1][-1].title == "Another title"
+    assert not (tmp_path / "other.json").exists()  # a commit needs no lock
 
 
-def test_the_hub_gives_what_the_folder_gives_and_a_new_head_changes_nothing(tmp_path):
-    lock, home = tmp_path / "lock.json", tmp_path / "home"
-    with HubDouble() as hub:
-        first = hub.commit(REPO, hub_files())
-        done = client(home, hub.url, lock)
-        assert done.returncode == 0, done.stderr[-2000:]
-        source, queries, passages, qrels = json.loads(done.stdout)
-        folder = BeirFolder(task("mini"))
-        assert source == f"Hub dataset {REPO}@{first}"
-        assert queries == [[q.id, q.text] for q in folder.queries()]
-        assert passages == [[p.id, p.text, p.title] for p in folder.passages()]
-        assert qrels_text(qrels) == qrels_text(folder.qrels("test"))
-        assert read_json(lock) == {"hub": {f"{REPO}@main": first}}
-        assert (
-            sum(
-                "/revision/" in path or path.endswith(f"/api/datasets/{REPO}")
-                for path in hub.requests
-                if first not in path
-            )
-            == 1
-        )
-
-        second = hub.commit(REPO, hub_files("Another title"))
-        again = client(home, hub.url, lock)
-        assert again.stdout == done.stdout  # the lock file says which commit, not the repository's head
-        pinned = client(home, hub.url, tmp_path / "other.json", second)
-        assert json.loads(pinned.stdout)[2][-1][2] == "Another title"
-        assert not (tmp_path / "other.json").exists()  # a commit needs no lock
-
-
-def test_a_hub_that_fails_is_one_line_and_exit_code_3(tmp_path):
-    with HubDouble() as hub:
-        unknown = client(tmp_path / "home", hub.url)
-    closed = client(tmp_path / "home", hub.url, tmp_path / "lock.json")  # nobody listens there any more
-    for done in (unknown, closed):
-        assert done.returncode == 3, done.stderr[-2000:]
-        assert "Traceback" not in done.stderr
-        assert done.stderr.strip().split("\n")[-1].startswith(f"task elsewhere cannot be read: Hub dataset {REPO}")
-    assert not (tmp_path / "lock.json").exists()
+def test_a_hub_that_fails_is_one_line_and_exit_code_3(tmp_path, hub):
+    lock = tmp_path / "lock.json"
+    for _ in range(2):
+        with pytest.raises(OutsideFailed) as caught:
+            elsewhere(lock)
+        assert caught.value.exit_code == 3 and "\n" not in str(caught.value)
+        assert str(caught.value).startswith(f"task elsewhere cannot be read: Hub dataset {REPO}")
+        hub.shutdown()  # nobody listens there any more
+        hub.server_close()
+    assert not lock.exists()

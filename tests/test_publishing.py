@@ -7,23 +7,23 @@ import dataclasses
 import json
 import logging
 import multiprocessing
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from faults import full_disk_at_each_call, killed_at_each_call
 from hub_client import CANARY, environment, point_at, write_release
 from hub_double import HubDouble
 from hub_faults import KINDS
 from toys import contents
 
-from exabench.core.errors import BadInput, CannotWrite, ExabenchError, OutsideFailed
+from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.core.rows import Release
 from exabench.data.publishing import publish
-from exabench.data.releases import diff, read, rows, save, verify
+from exabench.data.releases import diff, read, rows, verify
 from exabench.hub import client, commits
 from exabench.hub.commits import Published
 
@@ -58,6 +58,11 @@ def head(double: HubDouble) -> dict[str, bytes]:
     return dict(double.repo(REPO).at("main").files)
 
 
+def without_notes(files: dict[str, bytes]) -> dict[str, bytes]:
+    """A tree but for the file that others put there."""
+    return {name: data for name, data in files.items() if name != "notes.txt"}
+
+
 def titles(double: HubDouble) -> list[str]:
     repo = double.repo(REPO)
     return [commit.title for commit in repo.history(repo.at("main"))][::-1]
@@ -75,11 +80,11 @@ def manifest(files: dict[str, bytes], folder: Path) -> Release:
 
 def writes(requests: list[str]) -> list[str]:
     """The requests that change a repository (uploads of large files, and asking where to, are none)."""
-    return [r for r in requests if any(part in r for part in ("repos/create", "/commit/", "POST /api/datasets")) and
-            "preupload" not in r]  # fmt: skip
+    changing = ("repos/create", "/commit/", "POST /api/datasets")
+    return [r for r in requests if any(part in r for part in changing) and "preupload" not in r]
 
 
-def test_a_release_is_one_commit_and_one_tag(double, one, tmp_path):
+def test_a_release_is_one_commit_and_one_tag_and_a_second_call_makes_good_a_lost_tag_alone(double, one, tmp_path):
     done = publish(one, REPO)
     repo = double.repo(REPO)
     assert done == Published(REPO, "1.0.0", repo.refs["main"], f"{double.url}/datasets/{REPO}/tree/v1.0.0", True)
@@ -91,16 +96,12 @@ def test_a_release_is_one_commit_and_one_tag(double, one, tmp_path):
         *(".gitattributes", "CHANGELOG.md", "README.md"),
         *("data/first/train-00000-of-00001.parquet", "manifest.json", "replies/first.parquet"),
     ]
-
-
-def test_what_is_there_already_makes_no_commit_but_gets_a_tag_that_was_lost(double, one):
-    first = publish(one, REPO)
     double.requests.clear()
-    assert publish(one, REPO) == dataclasses.replace(first, changed=False)
+    assert publish(one, REPO) == dataclasses.replace(done, changed=False)
     assert writes(double.requests) == []
-    double.repo(REPO).tags.clear()
+    repo.tags.clear()
     publish(one, REPO)
-    assert double.repo(REPO).tags == {"v1.0.0": first.commit} and len(titles(double)) == 2
+    assert double.repo(REPO).tags == {"v1.0.0": done.commit} and len(titles(double)) == 2
 
 
 def test_tables_join_those_that_are_there_and_take_the_place_of_their_namesakes(double, one, two, tmp_path):
@@ -137,15 +138,7 @@ def test_a_croissant_file_of_version_0_1_is_no_fault_and_goes_with_the_next_vers
     assert "croissant.json" not in head(double)
 
 
-def test_a_version_is_computed_and_may_be_raised_alone(double, one, two, tmp_path):
-    publish(one, REPO)
-    with pytest.raises(BadInput, match="below 1.1.0"):
-        publish(two, REPO, version="1.0.9")
-    assert publish(two, REPO, version="3.0.0").version == "3.0.0"
-    assert sorted(double.repo(REPO).tags) == ["v1.0.0", "v3.0.0"]
-
-
-def test_a_dry_run_says_what_would_be_done_and_does_nothing(double, one, two, tmp_path):
+def test_a_version_may_be_raised_alone_and_a_dry_run_says_what_would_be_done(double, one, two, tmp_path):
     assert publish(one, REPO, dry_run=True).changed and double.repos == {}
     publish(one, REPO)
     double.repo(REPO).tags.clear()
@@ -154,6 +147,10 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(double, one, two, tm
     assert publish(one, REPO, dry_run=True).changed is False
     assert publish(two, tmp_path / "new", dry_run=True).version == "1.0.0"
     assert writes(double.requests) == [] and not (tmp_path / "new").exists()
+    with pytest.raises(BadInput, match="below 1.1.0"):
+        publish(two, REPO, version="1.0.9")
+    assert publish(two, REPO, version="3.0.0").version == "3.0.0"
+    assert sorted(double.repo(REPO).tags) == ["v1.0.0", "v3.0.0"]  # the lost one is made good
 
 
 # -- faults ------------------------------------------------------------------------------------------------------------
@@ -170,55 +167,46 @@ class Scene:
         publish(two, REPO)
         self.new, self.requests = head(double), list(double.faults.seen)
 
-    def reset(self) -> None:
-        """As it was when the first release alone was there."""
+    def is_new(self) -> bool:
+        """Whether the head is the new version; it must be that or the old one, but for what others added."""
+        now = without_notes(head(self.double))
+        assert now in (self.old, self.new)
+        return now == self.new
+
+    def meet(self, plan: Mapping[int, str] | None = None, rest: tuple[int, str] | None = None) -> str:
+        """Faults may be overcome, or end in one line; a second call then always ends well. Returns the line."""
         self.double.repos.clear()
         self.double.repos.update(copy.deepcopy(self.before))
         self.double.objects.clear()
         self.double.objects.update(self.stored)
-
-    def check_whole(self) -> bool:
-        """Whether the head is the new version; it must be that or the old one, but for what others added."""
-        now = {name: data for name, data in head(self.double).items() if name != "notes.txt"}
-        assert now in (self.old, self.new)
-        return now == self.new
-
-    def check_done_once(self) -> None:
-        """The new version is there, by one commit and under one tag."""
-        assert self.check_whole()
+        self.double.faults.arm(plan, rest)
+        said = ""
+        try:
+            publish(self.two, REPO)
+        except ExabenchError as error:
+            said = str(error)
+            assert "\n" not in said and CANARY not in said, (plan, rest)
+            self.is_new()
+            self.double.faults.arm()
+            publish(self.two, REPO)
+        # The new version is there, by one commit and under one tag.
+        assert self.is_new()
         ours = [title for title in titles(self.double) if title.startswith("toy")]
         assert ours == ["toy 1.0.0: first", "toy 1.1.0: first, second"]
         repo = self.double.repo(REPO)
         assert sorted(repo.tags) == ["v1.0.0", "v1.1.0"]
-        tagged = repo.at("v1.1.0").files
-        assert {name: data for name, data in tagged.items() if name != "notes.txt"} == self.new
-
-    def meet(self, kind: str, number: int) -> None:
-        """A fault may be overcome, or end in one line; a second call then always ends well."""
-        self.reset()
-        self.double.faults.arm({number: kind})
-        try:
-            publish(self.two, REPO)
-        except ExabenchError as error:
-            assert "\n" not in str(error) and CANARY not in str(error), (kind, self.requests[number])
-            self.check_whole()
-            self.double.faults.arm()
-            publish(self.two, REPO)
-        self.check_done_once()
+        assert without_notes(repo.at("v1.1.0").files) == self.new
+        return said
 
 
 def test_a_fault_at_any_request_leaves_the_old_version_or_the_whole_new_one(double, one, two):
     scene = Scene(double, one, two)
     some = ("503", "lost reply", "truncated", "412", "no answer", "cut", "500 after", "wrong etag", "damaged object")
-    for number in range(len(scene.requests)):
-        scene.meet(some[number % len(some)], number)
-
-
-def test_a_fault_at_the_commit_is_overcome(double, one, two):
-    scene = Scene(double, one, two)
-    number = next(number for number, request in enumerate(scene.requests) if "/commit/" in request)
-    for kind in ("412", "409", "429 with headers", "500 after", "lost reply", "no answer", "overtaken"):
-        scene.meet(kind, number)
+    for number, request in enumerate(scene.requests):
+        scene.meet({number: some[number % len(some)]})
+        if "/commit/" in request:
+            for kind in ("412", "409", "429 with headers", "500 after", "lost reply", "no answer", "overtaken"):
+                scene.meet({number: kind})
 
 
 @pytest.mark.slow
@@ -228,24 +216,16 @@ def test_every_kind_of_fault_at_every_request(double, one, two):
         scene = Scene(double, one, two)
         for number in range(len(scene.requests)):
             for kind in KINDS:
-                scene.meet(kind, number)
+                scene.meet({number: kind})
         assert elsewhere.requests
         assert not any("authorization" in headers for headers in elsewhere.headers)
 
 
 def test_a_hub_that_goes_away_at_any_request_is_no_half_version(double, one, two):
     scene = Scene(double, one, two)
-    for number in range(0, len(scene.requests), 4):
-        kind = ("503", "no answer")[number // 4 % 2]
-        scene.reset()
-        double.faults.arm(rest=(number, kind))
-        with pytest.raises(OutsideFailed, match="all of it is there or nothing") as caught:
-            publish(two, REPO)
-        assert "\n" not in str(caught.value)
-        scene.check_whole()
-        double.faults.arm()
-        publish(two, REPO)
-        scene.check_done_once()
+    for number in range(0, len(scene.requests), 8):
+        kind = ("503", "no answer")[number // 8 % 2]
+        assert "all of it is there or nothing" in scene.meet(rest=(number, kind))
 
 
 @pytest.mark.parametrize("kind", ["lost reply", "500 after"])
@@ -275,31 +255,27 @@ def test_retries_end_with_one_clear_line(double, one, two, monkeypatch):
 # -- many publishers ---------------------------------------------------------------------------------------------------
 
 
-def _one_of_eight(url: str, home: str, folder: str, to: str) -> str:
-    import huggingface_hub.constants as constants
-
-    constants.ENDPOINT, constants.HF_HUB_DISABLE_XET = url, True
-    constants.HUGGINGFACE_CO_URL_TEMPLATE = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    constants.HF_HUB_CACHE, constants.HF_HUB_DISABLE_TELEMETRY = home, True
-    os.environ["HF_TOKEN"], commits.PAUSE = CANARY, 0.2
-    return publish(folder, to).version
+def _one_of_four(url: str, home: Path, folder: Path) -> str:
+    point_at(url, home, pytest.MonkeyPatch())
+    commits.PAUSE = 0.2
+    return publish(folder, REPO).version
 
 
-def test_eight_publishers_at_once_lose_nothing(double, tmp_path):
-    names = [f"table-{number}" for number in range(8)]
+def test_four_publishers_at_once_lose_nothing(double, tmp_path):
+    names = [f"table-{number}" for number in range(4)]
     for name in names:
         write_release(tmp_path / name, {name: [name]})
     context = multiprocessing.get_context("forkserver")
     client = ("hf_api", "_commit_api", "lfs", "file_download", "_snapshot_download", "utils._detect_agent")
     context.set_forkserver_preload(["test_publishing", *(f"huggingface_hub.{name}" for name in client)])
-    with context.Pool(8) as pool:
-        tasks = [(double.url, str(tmp_path / "home"), str(tmp_path / name), REPO) for name in names]
-        versions = pool.starmap(_one_of_eight, tasks, chunksize=1)
+    with context.Pool(4) as pool:
+        tasks = [(double.url, tmp_path / "home", tmp_path / name) for name in names]
+        versions = pool.starmap(_one_of_four, tasks, chunksize=1)
     found = manifest(head(double), tmp_path / "tree")
-    assert sorted(found.tables) == names and found.version == "1.7.0"
-    assert len(titles(double)) == 1 + 8  # no commit twice
-    assert sorted(double.repo(REPO).tags) == [f"v1.{number}.0" for number in range(8)]
-    assert set(versions) <= {f"1.{number}.0" for number in range(8)}
+    assert sorted(found.tables) == names and found.version == "1.3.0"
+    assert len(titles(double)) == 1 + 4  # no commit twice
+    assert sorted(double.repo(REPO).tags) == [f"v1.{number}.0" for number in range(4)]
+    assert set(versions) <= {f"1.{number}.0" for number in range(4)}
     page = head(double)["README.md"].decode()
     for name in names:
         assert f"config_name: {name}\n" in page
@@ -363,16 +339,13 @@ def test_a_release_that_is_damaged_or_has_no_licence_is_refused_before_anything_
     file.write_bytes(file.read_bytes()[:-1] + b"?")
     with pytest.raises(BadInput, match="train-00000-of-00001.parquet"):
         publish(damaged, REPO)
-    bare = Path(shutil.copytree(one, tmp_path / "bare"))
-    release = read(bare)
-    tables = {name: dataclasses.replace(table, licence=" ") for name, table in release.tables.items()}
-    save(dataclasses.replace(release, tables=tables), bare)
+    write_release(tmp_path / "bare", {"first": ["sky"]}, licence=" ")
     with pytest.raises(BadInput, match="table first has no licence"):
-        publish(bare, REPO)
+        publish(tmp_path / "bare", REPO)
     assert double.requests == []
 
 
-def test_a_place_that_holds_something_else_is_refused(double, one, tmp_path):
+def test_a_place_that_holds_something_else_is_refused_and_a_card_made_by_hand_is_kept(double, one, tmp_path):
     double.commit(REPO, {"manifest.json": b"{}"})
     with pytest.raises(BadInput, match="cannot be added to") as caught:
         publish(one, REPO)
@@ -381,12 +354,10 @@ def test_a_place_that_holds_something_else_is_refused(double, one, tmp_path):
     publish(tmp_path / "other", "owner/other")
     with pytest.raises(BadInput, match="holds the dataset other, and this is toy"):
         publish(one, "owner/other")
-
-
-def test_a_repository_made_by_hand_keeps_its_card(double, one):
     double.commit(REPO, {"README.md": "---\nlanguage: en\n---\n# Mine, über alles\n".encode()})
     publish(one, REPO)
-    assert b"language: en" in head(double)["README.md"] and "# Mine, über alles" in head(double)["README.md"].decode()
+    card = head(double)["README.md"].decode()
+    assert "language: en" in card and "# Mine, über alles" in card
 
 
 # -- folders -----------------------------------------------------------------------------------------------------------
@@ -403,45 +374,36 @@ def test_a_folder_holds_what_the_hub_holds(double, one, two, tmp_path):
     publish(one, REPO)
     publish(two, REPO)
     on_the_hub = {path: data for path, data in head(double).items() if path != ".gitattributes"}
-    assert {path: data for path, data in contents(place).items() if path != "notes.txt"} == on_the_hub
+    assert without_notes(contents(place)) == on_the_hub
     assert sorted(file.name for file in tmp_path.iterdir()) == [".place.lock", "place"]  # no tree left on its way
 
 
-@pytest.mark.parametrize("step", range(0, 14, 2))
-def test_a_publisher_killed_at_any_step_leaves_a_folder_whole(one, two, tmp_path, monkeypatch, step):
-    place, left = tmp_path / "place", [step]
-    publish(one, place)
-    old = contents(place)
-    publish(two, shutil.copytree(place, tmp_path / "twin"))
-    new = contents(tmp_path / "twin")
+def test_a_folder_is_whole_after_every_full_disk_and_every_kill(one, two, tmp_path):
+    place = tmp_path / "scene" / "place"
+    publish(one, tmp_path / "old")
+    old = contents(tmp_path / "old")
+    publish(two, shutil.copytree(tmp_path / "old", tmp_path / "new"))
+    new = contents(tmp_path / "new")
 
-    class Killed(BaseException):
-        pass
+    def publish_two():
+        publish(two, place)
 
-    def dying(function):
-        def step(*arguments, **options):
-            if left[0] == 0:
-                raise Killed
-            left[0] -= 1
-            return function(*arguments, **options)
-
-        return step
-
-    with monkeypatch.context() as patch:
-        for name in ("rename", "link", "fsync", "replace"):
-            patch.setattr(os, name, dying(getattr(os, name)))
-        try:
-            publish(two, place)
-            assert left[0] >= 0
-        except Killed:
-            pass
-    seen = publish(two, place, dry_run=True)  # a look puts the old tree back, where it was on its way
-    assert contents(place) == (old if seen.changed else new)
-    publish(two, place)
+    shutil.copytree(tmp_path / "old", place)
+    # Without "link": where one fails, the file is copied, which is what "sendfile" is for.
+    for _ in full_disk_at_each_call(publish_two, calls=("sendfile", "fsync", "rename", "replace")):
+        assert contents(place) in (old, new)
     assert contents(place) == new
+    for number in range(1, 100, 5):
+        shutil.rmtree(place.parent)
+        shutil.copytree(tmp_path / "old", place)
+        for _ in killed_at_each_call(publish_two, numbers=[number]):
+            seen = publish(two, place, dry_run=True)  # a look puts the old tree back, where it was on its way
+            assert contents(place) == (old if seen.changed else new)
+            publish_two()
+        assert contents(place) == new
 
 
-def test_a_folder_that_is_no_dataset_is_left_alone(one, tmp_path, monkeypatch):
+def test_a_folder_that_is_no_dataset_is_left_alone(double, one, tmp_path, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("dear")
     with pytest.raises(BadInput, match="publish to a new or empty folder"):
@@ -456,26 +418,8 @@ def test_a_folder_that_is_no_dataset_is_left_alone(one, tmp_path, monkeypatch):
     with pytest.raises(BadInput, match="write ./owner/toy for the folder"):
         publish(one, "owner/toy")
     assert publish(one, "./owner/toy").to == str(tmp_path / "owner" / "toy")
-
-
-def test_a_release_is_published_to_the_hub_from_inside_its_folder(double, one, monkeypatch):
     monkeypatch.chdir(one)
     assert publish(".", REPO).changed
-
-
-def test_a_folder_that_cannot_be_written_is_one_line(one, tmp_path, monkeypatch):
-    def full(*arguments, **options):
-        raise OSError(28, "No space left on device")
-
-    publish(one, tmp_path / "place")
-    before = contents(tmp_path / "place")
-    write_release(tmp_path / "more", {"more": ["x"]})
-    with monkeypatch.context() as patch:
-        patch.setattr(shutil, "copyfile", full)
-        with pytest.raises(CannotWrite, match="the disk is full"):
-            publish(tmp_path / "more", tmp_path / "place")
-    assert contents(tmp_path / "place") == before
-    assert publish(tmp_path / "more", tmp_path / "place").version == "1.1.0"
 
 
 # -- readers with nothing of ours installed ----------------------------------------------------------------------------
@@ -538,7 +482,7 @@ def test_a_token_comes_out_nowhere(double, one, two, tmp_path, caplog, capfd):
     publish(one, REPO, progress=lambda done, total, what: said.append(what))
     publish(two, tmp_path / "place")
     assert any(headers.get("authorization") == f"Bearer {CANARY}" for headers in double.headers)
-    kept = {**{str(file): data for file, data in contents(tmp_path).items()}, **head(double)}
-    assert not any(CANARY.encode() in data for data in kept.values())
+    for tree in (contents(tmp_path), head(double)):
+        assert not any(CANARY.encode() in data for data in tree.values())
     out = capfd.readouterr()
     assert CANARY not in "\n".join([*said, caplog.text, out.out, out.err, *double.requests])

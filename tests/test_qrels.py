@@ -6,10 +6,10 @@ import gzip
 import hashlib
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from exabench.core.errors import BadInput
-from exabench.measure.qrels import count, positives_only, qrels_digest, qrels_text, read_qrels
+from exabench.measure.qrels import count, positives_only, qrels_digest, read_qrels, write_qrels
 from exabench.tasks.catalogue import task
 
 IDS = st.text(st.characters(min_codepoint=33, exclude_categories=("Cc", "Cs", "Z", "Cn")), min_size=1, max_size=8)
@@ -26,21 +26,19 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_every_layout_reads_the_same(tmp_path, layout, pack):
-    file = tmp_path / "qrels"
-    file.write_bytes(pack(LAYOUTS[layout].encode()))
-    assert read_qrels(file) == JUDGED
-    assert qrels_digest(read_qrels(file)) == qrels_digest(JUDGED)
+def test_every_layout_reads_the_same_plain_and_gzip(tmp_path, layout):
+    for pack in (bytes, gzip.compress):
+        (tmp_path / "qrels").write_bytes(pack(LAYOUTS[layout].encode()))
+        assert read_qrels(tmp_path / "qrels") == JUDGED
 
 
+@settings(max_examples=15)
 @given(QRELS)
 def test_judgements_read_back_as_they_were_written(tmp_path_factory, qrels):
     folder = tmp_path_factory.mktemp("qrels")
-    (folder / "trec").write_text(qrels_text(qrels), encoding="utf-8")
-    rows = [f"{q}\t{p}\t{grade}\n" for q, row in qrels.items() for p, grade in row.items()]
-    (folder / "beir").write_text("query-id\tcorpus-id\tscore\n" + "".join(rows), encoding="utf-8")
-    assert read_qrels(folder / "trec") == read_qrels(folder / "beir") == qrels
+    for name in ("trec", "beir.tsv", "packed.tsv.gz"):
+        write_qrels(qrels, folder / name)
+        assert read_qrels(folder / name) == qrels
 
 
 @given(QRELS)
@@ -80,10 +78,10 @@ def test_bad_judgements_are_refused_with_file_and_line(tmp_path, text):
     assert str(caught.value).startswith(str(file))
 
 
-def test_counts_and_positives():
-    assert count(JUDGED) == 3
-    assert not positives_only(JUDGED)
-    assert positives_only({"q": {"d": 1}})
+def test_counts_positives_and_digest():
+    assert (count(JUDGED), positives_only(JUDGED), positives_only({"q": {"d": 1}})) == (3, False, True)
+    lines = "q1\td1\t1\nq1\td2\t0\nq2\td1\t-2\n"
+    assert qrels_digest(JUDGED) == f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
 
 # How the files of castorini/anserini-tools were laid out, so that their md5 can be recomputed from ours.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 
-import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
+from toys import Given, write_beir
 
 from exabench.core.nouns import Passage, Query
 from exabench.core.rows import FAMILIES, check_row
 from exabench.data.quality import Duplicates, Leaks, Report, collection_of
-from exabench.data.quality._texts import grams, passages_of, words
 from exabench.data.quality.duplicates import Buckets
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import benchmarks, local_collections
@@ -32,8 +32,8 @@ def text(rng: random.Random, n: int) -> str:
 
 
 def shingles(passage: str) -> set[tuple[str, ...]]:
-    found = words(passage)
-    return {found[i : i + 5] for i in range(max(1, len(found) - 4))}
+    found = passage.split()
+    return {tuple(found[i : i + 5]) for i in range(max(1, len(found) - 4))}
 
 
 def first_of(doubles: Duplicates, row: dict) -> str | None:
@@ -47,53 +47,58 @@ def leaked(leaks: Leaks, row: dict) -> list[str]:
     return list(leaks.marks(row))
 
 
-def jaccard(one: set, other: set) -> float:
-    return len(one & other) / len(one | other)
-
-
 # -- words and grams -----------------------------------------------------------------------------------------------
 
 
-def test_words_are_lower_case_without_punctuation_in_any_script():
-    assert words("The U.S. won't, e-mail_me: 2x!") == ("the", "u", "s", "won", "t", "e", "mail", "me", "2x")
-    assert words("Ärzte heißen ÄRZTE") == ("ärzte", "heißen", "ärzte")
-    assert words("東京は big") == ("東", "京", "は", "big")
-    assert words(" \n—…") == ()
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("The U.S. won't, e-mail_me: 2x!", "the u s won t e mail me 2x"),
+        ("Ärzte heißen ÄRZTE", "ärzte heißen ärzte"),
+        ("東京は big", "東 京 は big"),
+        (" \n—…", ""),
+    ],
+)
+def test_words_are_lower_case_without_punctuation_in_any_script(said, words):
+    assert same_words(said, words)
+    assert figures([row(query=said)])["query words"]["max"] == len(words.split())
 
 
 @given(st.text(st.characters(max_codepoint=127)))
 def test_the_fast_way_over_ascii_gives_the_same_words(value):
-    assert words(value) == words(value + " é")[:-1]
+    plain = " ".join(re.findall("[a-z0-9]+", value.lower()))
+    assert same_words(value, plain)
+    assert same_words(f"{value} é", f"{plain} É")
 
 
-@given(st.lists(st.sampled_from(["a", "b", "ab", "é", "東"]), max_size=30), st.integers(1, 14))
-def test_grams_are_equal_where_the_words_are_and_only_there(listed, n):
-    found = words(" ".join(listed))
-    slices = [found[i : i + n] for i in range(max(1, len(found) - n + 1))] if found else []
-    hashes = grams(" ".join(listed), n).tolist()
-    assert len(hashes) == len(slices)
-    assert len(set(hashes)) == len(set(slices)) == len(set(zip(hashes, slices, strict=True)))
+def same_words(one: str, other: str) -> bool:
+    doubles = Duplicates(near=0)
+    doubles.find_earlier(row(id="a", query=one))
+    return doubles.find_earlier(row(id="b", query=other)) is not None
 
 
-def test_a_gram_is_the_same_wherever_it_stands_and_however_long_the_text():
+@settings(max_examples=200)
+@given(st.lists(st.sampled_from(["a", "b", "ab", "é", "東"]), min_size=1, max_size=30), st.data())
+def test_texts_leak_where_thirteen_words_in_a_row_are_the_same_and_only_there(known, data):
+    start = data.draw(st.integers(0, len(known) - 1))
+    part = known[start : data.draw(st.integers(start + 1, len(known)))]
+    ends = st.lists(st.sampled_from(["a", "b", "ba"]), max_size=14)
+    other = [*data.draw(ends), *part, *data.draw(ends)]
+    leaks = Leaks()
+    leaks.add(task("scifact"), [], [Passage("1", " ".join(known))])
+    both = [{tuple(words[i : i + 13]) for i in range(max(1, len(words) - 12))} for words in (known, other)]
+    assert bool(leaks.marks(row(passage=" ".join(other)))) == bool(both[0] & both[1])
+
+
+def test_thirteen_words_are_found_however_long_the_text_and_no_two_of_a_million_meet_by_chance():
     rng = random.Random(1)
     inner, long = text(rng, 13), text(rng, 3000)
-    assert len(long) > 4096
-    [alone] = grams(inner, 13)
-    assert alone in grams(f"{long} {inner}, {long}", 13) and alone not in grams(long, 13)
-
-
-def test_no_two_of_a_million_grams_meet():
-    rng = random.Random(2)
-    found = np.concatenate([grams(text(rng, 1000), 13) for _ in range(1000)])
-    assert len(np.unique(found)) == len(found)
-
-
-def test_hashes_are_the_same_on_every_machine_and_every_day():
-    assert grams("What causes Lyme disease?", 13).tolist() == [KNOWN]
-
-
-KNOWN = 14855399189013704538
+    leaks = Leaks()
+    leaks.add(task("scifact"), [], [Passage("1", text(rng, 500_000))])
+    assert leaks.marks(row(passage=text(rng, 500_000))) == {}
+    leaks.add(task("nfcorpus"), [Query("1", inner)], [])
+    assert leaks.marks(row(passage=long)) == {}
+    assert leaks.marks(row(passage=f"{long} {inner}, {long}")) == {"nfcorpus": ["query text"]}
 
 
 # -- duplicates ----------------------------------------------------------------------------------------------------
@@ -108,15 +113,12 @@ def test_the_first_of_equal_rows_stays_and_case_and_punctuation_do_not_count():
     assert doubles.find_earlier(row(id="e", query="What is X?", passage="X is a letter")).kind == "exact"
 
 
-def test_a_title_is_part_of_the_passage():
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_title_is_part_of_the_passage_and_rows_without_texts_are_doubles_of_one_another(family):
     doubles = Duplicates()
     assert first_of(doubles, row(id="a", query="q", title="Letters", passage="X is one.")) is None
     assert first_of(doubles, row(id="b", query="q", title="", passage="Letters X is one.")) == "a"
-
-
-def test_rows_without_texts_are_doubles_of_one_another():
-    doubles = Duplicates()
-    assert [first_of(doubles, row(id=id)) for id in "abc"] == [None, "a", "a"]
+    assert [first_of(doubles, row(family, id=id)) for id in "cde"] == [None, "c", "c"]
 
 
 def test_many_queries_on_one_passage_and_many_passages_for_one_query_are_no_doubles():
@@ -152,6 +154,10 @@ def test_a_listwise_row_is_all_its_passages_and_a_contrastive_one_its_positive()
         assert first_of(pairs, row("contrastive", id=id, query="q", **given)) == found
 
 
+KNOWN = {(True, True): 734, (False, False): 721, (True, False): 24, (False, True): 21}
+"""Pairs by (found, 0.9 alike): recall and precision above 0.96, and the same on every machine and every day."""
+
+
 def edited(rng: random.Random, passage: str, share: float) -> str:
     return " ".join(rng.choice(VOCABULARY) if rng.random() < share else word for word in passage.split())
 
@@ -164,13 +170,13 @@ def test_near_doubles_are_those_that_exact_jaccard_finds_but_for_the_error_of_th
         other = edited(rng, passage, rng.choice((0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.2)))
         first_of(doubles, row(id=f"{i}", query=f"query {i}", passage=passage))
         hit = first_of(doubles, row(id=f"{i}b", query=f"query {i}", passage=other)) == f"{i}"
-        similar = jaccard(shingles(passage), shingles(other))
+        one, two = shingles(passage), shingles(other)
+        similar = len(one & two) / len(one | two)
         found[hit, similar >= 0.9] += 1
         sure_miss += hit and similar < 0.78
         sure_hit += not hit and similar > 0.98
     assert sure_miss == sure_hit == 0
-    assert found[True, True] / (found[True, True] + found[False, True]) > 0.93  # recall
-    assert found[True, True] / (found[True, True] + found[True, False]) > 0.93  # precision
+    assert found == KNOWN
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=40))
@@ -182,14 +188,12 @@ def test_without_near_doubles_a_row_is_dropped_if_and_only_if_an_equal_one_came_
         first.setdefault((query, passage), str(i))
 
 
-def test_rows_are_found_however_long_ago_they_came():
-    buckets, rng = Buckets(), np.random.default_rng(7)
-    buckets.NEWEST = 64
-    keys = rng.integers(0, 500, (3000, 4), dtype=np.uint64)
-    for i, some in enumerate(keys):
-        expected = np.flatnonzero((keys[:i, :, None] == some).any(axis=(1, 2)))
-        assert np.array_equal(buckets.rows(some), expected)
-        buckets.add(some, i)
+def test_rows_are_found_however_long_ago_they_came(monkeypatch):
+    monkeypatch.setattr(Buckets, "NEWEST", 64)  # so that those in the dict are often sorted into the array
+    doubles = Duplicates(near=0)
+    rows = [row(id=str(i), query=f"{i} of many", passage="the same") for i in range(800)]
+    assert not any(map(doubles.find_earlier, rows))
+    assert [first_of(doubles, each) for each in rows[::7]] == [each["id"] for each in rows[::7]]
 
 
 # -- leaks ---------------------------------------------------------------------------------------------------------
@@ -206,31 +210,31 @@ def known(name: str = "scifact") -> Leaks:
 def test_ids_count_within_their_own_collection_only():
     leaks = known()
     here, there = "folder scifact in BEIR layout", "folder nfcorpus in BEIR layout"
-    assert leaks.marks(row(query_id="7", passage_id="3", source=here)) == {"scifact": ["query id"]}
-    assert leaks.marks(row(query_id="1", passage_id="12", source=here)) == {"scifact": ["passage id"]}
-    assert leaks.marks(row(query_id="12", passage_id="7", source=here)) == {}
-    assert leaks.marks(row(query_id="7", passage_id="12", source=there)) == {}
+    for query_id, passage_id, source, kinds in (
+        ("7", "3", here, ["query id"]),
+        ("1", "12", here, ["passage id"]),
+        ("12", "7", here, None),
+        ("7", "12", there, None),
+    ):
+        assert leaks.marks(row(query_id=query_id, passage_id=passage_id, source=source)).get("scifact") == kinds
 
 
-@pytest.mark.parametrize(
-    ("source", "collection"),
-    [
-        ("trec-dl-2020", "msmarco-passage"),
-        ("folder trec-dl-2019 in BEIR layout", "msmarco-passage"),
-        ("ir_datasets msmarco-passage/train/judged", "msmarco-passage"),
-        ("ir_datasets beir/msmarco/train", "msmarco-passage"),
-        ("Hub dataset mteb/msmarco@c5a29a104738b98a9e76336939199e264163d4a0", "msmarco-passage"),
-        ("folder scifact in BEIR layout with evidence.jsonl", "beir/scifact"),
-        ("ir_datasets beir/scifact/train", "beir/scifact"),
-        ("cqadupstack-android", "beir/cqadupstack/android"),
-        ("ir_datasets beir/cqadupstack/unix", "beir/cqadupstack/unix"),
-        ("medquad", "medquad"),
-        ("mini", "mini"),
-        ("", ""),
-    ],
-)
-def test_a_collection_has_one_name_wherever_it_was_read(source, collection):
-    assert collection_of(source) == collection
+NAMES = {
+    "trec-dl-2020": "msmarco-passage",
+    "folder trec-dl-2019 in BEIR layout": "msmarco-passage",
+    "ir_datasets msmarco-passage/train/judged": "msmarco-passage",
+    "ir_datasets beir/msmarco/train": "msmarco-passage",
+    "Hub dataset mteb/msmarco@c5a29a104738b98a9e76336939199e264163d4a0": "msmarco-passage",
+    "folder scifact in BEIR layout with evidence.jsonl": "beir/scifact",
+    "ir_datasets beir/scifact/train": "beir/scifact",
+    "cqadupstack-android": "beir/cqadupstack/android",
+    "ir_datasets beir/cqadupstack/unix": "beir/cqadupstack/unix",
+    **{"medquad": "medquad", "mini": "mini", "": ""},
+}
+
+
+def test_a_collection_has_one_name_wherever_it_was_read():
+    assert {source: collection_of(source) for source in NAMES} == NAMES
 
 
 def test_thirteen_words_in_a_row_are_a_leak_and_twelve_are_none():
@@ -243,12 +247,16 @@ def test_thirteen_words_in_a_row_are_a_leak_and_twelve_are_none():
     assert leaks.marks(row(passage="before " + " ".join(["a", *LONG.split()[:12]]))) == {"scifact": ["passage text"]}
 
 
-def test_a_short_query_leaks_where_the_whole_of_it_is_the_same():
+def test_a_short_query_leaks_where_the_whole_of_it_is_the_same_and_empty_texts_never_do():
     leaks = known()
     assert leaked(leaks, row(query="what is x")) == ["scifact"]
-    assert (
-        leaked(leaks, row(query="what is x and y")) == leaked(leaks, row(passage="He asked what is X and left.")) == []
-    )
+    assert leaked(leaks, row(query="what is x and y")) == []
+    assert leaked(leaks, row(passage="He asked what is X and left.")) == []
+    assert leaked(Leaks(), row(query="what is x")) == []
+    leaks = Leaks()
+    leaks.add(task("scifact"), [Query("1", "")], [Passage("2", "")])
+    assert leaked(leaks, row(query_id="q", passage_id="p", source="scifact")) == []
+    assert leaked(leaks, row(passage_id="2", source="scifact")) == ["scifact"]
 
 
 def test_a_row_can_leak_several_benchmarks_and_any_of_its_passages_will_do():
@@ -257,14 +265,6 @@ def test_a_row_can_leak_several_benchmarks_and_any_of_its_passages_will_do():
     given = {"negative_ids": ["n1", "n2"], "negative_titles": ["", ""], "negatives": ["harmless", LONG]}
     found = leaks.marks(row("contrastive", query="What is X?", positive_id="p", negative_sources=["b", "b"], **given))
     assert found == {"scifact": ["query text", "passage text"], "nfcorpus": ["query text"]}
-
-
-def test_nothing_leaks_where_no_benchmark_is_known_and_empty_texts_never_do():
-    assert leaked(Leaks(), row(query="what is x")) == []
-    leaks = Leaks()
-    leaks.add(task("scifact"), [Query("1", "")], [Passage("2", "")])
-    assert leaked(leaks, row(query_id="q", passage_id="p", source="scifact")) == []
-    assert leaked(leaks, row(passage_id="2", source="scifact")) == ["scifact"]
 
 
 @given(st.permutations([("scifact", "1", "alpha beta"), ("nfcorpus", "2", LONG), ("fiqa", "3", LONG)]))
@@ -279,33 +279,21 @@ def test_what_leaks_does_not_depend_on_the_order_of_benchmarks(benchmarks):
 def test_mini_is_known_everywhere_and_knows_its_own():
     assert list(local_collections(None)) == ["mini"]
     leaks = Leaks()
-    for name, queries, passages in benchmarks(None):
-        queries, passages = list(queries), list(passages)
-        leaks.add(name, queries, passages)
+    [(name, queries, passages)] = benchmarks(None)
+    queries, passages = list(queries), list(passages)
+    leaks.add(name, queries, passages)
     assert leaks.tasks == ["mini"]
     assert leaked(leaks, row(query=queries[0].text)) == leaked(leaks, row(passage=passages[0].text)) == ["mini"]
 
 
-@pytest.mark.real_data
-def test_scifact_train_shares_passages_with_its_test_set_and_no_query(real_data):
-    assert {"mini", "scifact", "nfcorpus", "trec-dl-2019", "trec-dl-2020"} <= set(local_collections(real_data))
-    leaks = Leaks()
-    leaks.add(*next(known for known in benchmarks(real_data) if known[0].name == "scifact"))
-    place = local_collections(real_data)["scifact"]
-    judged = {id for judgements in place.qrels("test").values() for id in judgements}
-    texts = {passage.id: passage for passage in place.passages()}
-    queries = {query.id: query.text for query in place.queries()}
-    train, marked = place.qrels("train"), Counter()
-    for query_id, judgements in train.items():
-        for passage_id in judgements:
-            passage = texts[passage_id]
-            given = {"query": queries[query_id], "title": passage.title, "passage": passage.text}
-            each = row(query_id=query_id, passage_id=passage_id, source=place.source, **given)
-            found = leaks.marks(each)
-            kinds = found.get("scifact", [])
-            marked.update(kinds)
-            assert ("passage id" in kinds) == (passage_id in judged) <= ("passage text" in kinds)
-    assert marked["query id"] == 0 and marked["passage id"] > 0
+def test_the_benchmarks_of_a_folder_are_known_with_their_judged_passages_those_without_a_text_too(tmp_path):
+    held = [Passage("a", "judged"), Passage("b", "not judged")]
+    for name in ("scifact", "medquad"):  # medquad is no benchmark
+        write_beir(tmp_path / name, Given([Query("q", "x"), Query("r", "y")], held, {"q": {"a": 1, "lost": 1}}))
+    assert {"mini", "scifact", "medquad"} == set(local_collections(tmp_path))
+    known = {task.name: (queries, list(passages)) for task, queries, passages in benchmarks(tmp_path)}
+    assert known.keys() == {"mini", "scifact"}
+    assert known["scifact"] == ([Query("q", "x")], [held[0], Passage("lost", "")])
 
 
 # -- figures -------------------------------------------------------------------------------------------------------
@@ -313,16 +301,8 @@ def test_scifact_train_shares_passages_with_its_test_set_and_no_query(real_data)
 
 def explanations(n: int) -> list:
     rng = random.Random(8)
-    return [
-        row(
-            id=str(i),
-            query=f"what is the {text(rng, 2)}",
-            passage=text(rng, i + 1),
-            relevant=i % 4 == 0,
-            explanation="a",
-        )
-        for i in range(n)
-    ]
+    given = {"query": "what is the query", "explanation": "a"}
+    return [row(id=str(i), passage=text(rng, i + 1), relevant=i % 4 == 0, **given) for i in range(n)]
 
 
 def figures(rows) -> dict:
@@ -372,20 +352,8 @@ def test_leaks_are_counted_by_row_benchmark_and_kind():
     }
 
 
-@given(st.randoms())
-def test_figures_do_not_depend_on_the_order_of_rows(rng):
+def test_figures_do_not_depend_on_the_order_of_rows_and_a_report_of_nothing_is_one():
     rows = explanations(40)
-    before = figures(rows)
-    rng.shuffle(rows)
-    assert repr(figures(rows)) == repr(before)
-
-
-def test_a_report_of_nothing_is_a_report():
+    shuffled = random.Random(9).sample(rows, 40)
+    assert repr(figures(shuffled)) == repr(figures(rows))
     assert Report().figures() == {"rows": 0}
-
-
-def test_passages_come_in_the_order_of_the_row():
-    given = {"positive_id": "p", "positive": "yes", "negative_ids": ["n"], "negative_titles": [""], "negatives": ["no"]}
-    assert [p.id for p in passages_of(row("contrastive", **given, negative_sources=["b"]))] == ["p", "n"]
-    assert [p.id for p in passages_of(row(passage_id="x"))] == ["x"]
-    assert passages_of(row("listwise")) == []

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import random
+import resource
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,19 +15,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from faults import full_disk_at_each_call, killed_at_each_call
 from hypothesis import given, settings, strategies as st
-from toys import features_of
+from toys import contents, features_of
 
 from exabench.core.errors import BadInput, CannotWrite, UnknownName
 from exabench.core.rows import FAMILIES, DataFile, Release, Row, Table
 from exabench.data import releases
-from exabench.data.releases import _tables
 
 
 def a_row(id: str, family: str = "explanations", **changes: Any) -> Row:
     """A row of a family, good but for the changes."""
-    blank = {"string": "", "bool": True, "int64": 0, "list<string>": [], "list<int64>": [], "list<double>": []}
-    return {**{name: blank[kind] for name, kind in FAMILIES[family].items()}, "id": id, **changes}
+    blank = {"string": "", "bool": True, "int64": 0}
+    return {**{name: blank.get(kind, []) for name, kind in FAMILIES[family].items()}, "id": id, **changes}
 
 
 def many(count: int, family: str = "explanations", start: int = 0) -> list[Row]:
@@ -36,22 +35,29 @@ def many(count: int, family: str = "explanations", start: int = 0) -> list[Row]:
 
 
 def table_of(splits: Any, family: str = "explanations", **changes: Any) -> Table:
-    values: dict[str, Any] = {
-        **{"family": family, "licence": "mit", "recipe": {"name": "r", "limit": 2, "nested": {"a": [1, 2.5, None]}}},
-        **{"fingerprint": "sha256:00", "counts": {"input": 2, "good": 2, "reasons": {}}, "teacher": {"model": "t"}},
-        **{"prompt": "p@1", "tokens": {"replies": 2, "read": 10}, "replayable": True, "report": {"rows": 2}},
-    }
-    return Table(**{**values, "splits": splits, "fields": dict(FAMILIES[family]), **changes})
+    table = Table(
+        family=family,
+        licence="mit",
+        recipe={"name": "r", "limit": 2, "nested": {"a": [1, 2.5, None]}},
+        fingerprint="sha256:00",
+        counts={"input": 2, "good": 2, "reasons": {}},
+        teacher={"model": "t"},
+        prompt="p@1",
+        tokens={"replies": 2, "read": 10},
+        replayable=True,
+        report={"rows": 2},
+        splits=splits,
+        fields=dict(FAMILIES[family]),
+    )
+    return replace(table, **changes)
 
 
-def a_release(
-    folder: Path, rows: Any = None, *, version: str = "1.0.0", family: str = "explanations", **changes: Any
-) -> Release:
-    """A release with one table on disk; `rows` is a list (train) or lists by split."""
-    rows = many(7, family) if rows is None else rows
+def a_release(folder: Path, rows: Any = None) -> Release:
+    """A release with one table of explanations on disk; `rows` is a list (train) or lists by split."""
+    rows = many(7) if rows is None else rows
     splits = rows if isinstance(rows, dict) else {"train": rows}
-    files = releases.write_table(folder, "small", family, splits, rows_per_file=3)
-    release = Release("toys/small", version, {"small": table_of(files, family, **changes)})
+    files = releases.write_table(folder, "small", "explanations", splits, rows_per_file=3)
+    release = Release("toys/small", "1.0.0", {"small": table_of(files)})
     releases.save(release, folder)
     return release
 
@@ -67,85 +73,58 @@ def manifest(folder: Path) -> dict[str, Any]:
 def test_the_files_of_a_family_have_its_fields_in_the_order_of_the_contract(tmp_path: Path, family: str) -> None:
     files = releases.write_table(tmp_path, "t", family, {"train": many(2, family)})
     found = pq.read_schema(tmp_path / files["train"][0].path)
-    assert list(_tables.fields_of(found).items()) == list(FAMILIES[family].items())
+    assert found.names == list(FAMILIES[family])
     assert found.equals(features_of(family).arrow_schema)
     assert json.loads(found.metadata[b"huggingface"])["info"]["features"].keys() == FAMILIES[family].keys()
 
 
-def test_rows_are_cut_into_files_whose_names_say_how_many_there_are(tmp_path: Path) -> None:
-    files = releases.write_table(tmp_path, "t", "listwise", {"train": iter(many(7, "listwise"))}, rows_per_file=3)
+@pytest.mark.parametrize("sizes", [[1], [3], [3, 2], [3, 3], [3, 3, 1]])
+def test_rows_are_cut_into_files_whose_names_say_how_many_there_are(tmp_path: Path, sizes: list[int]) -> None:
+    """A full last file is followed by no empty one, and a stream gives the same bytes as a list."""
+    rows = many(sum(sizes))
+    files = releases.write_table(tmp_path / "a", "t", "explanations", {"train": rows}, rows_per_file=3)
     assert [(file.path, file.rows) for file in files["train"]] == [
-        ("data/t/train-00000-of-00003.parquet", 3),
-        ("data/t/train-00001-of-00003.parquet", 3),
-        ("data/t/train-00002-of-00003.parquet", 1),
+        (f"data/t/train-{part:05d}-of-{len(sizes):05d}.parquet", size) for part, size in enumerate(sizes)
     ]
-    assert sorted(path.name for path in (tmp_path / "data" / "t").iterdir()) == [
-        Path(file.path).name for file in files["train"]
-    ]
+    assert releases.write_table(tmp_path / "b", "t", "explanations", {"train": iter(rows)}, rows_per_file=3) == files
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert sorted(contents(tmp_path / "a")) == [file.path for file in files["train"]]
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 6])
-def test_a_full_last_file_is_followed_by_no_empty_one(tmp_path: Path, count: int) -> None:
-    files = releases.write_table(tmp_path, "t", "listwise", {"train": many(count, "listwise")}, rows_per_file=3)
-    assert [file.rows for file in files["train"]] == [min(3, count - start) for start in range(0, count, 3)]
-
-
-def test_row_groups_are_of_one_size_whatever_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_tables, "ROWS_PER_GROUP", 4)
-    [file] = releases.write_table(tmp_path, "t", "explanations", {"train": many(10)})["train"]
+def test_row_groups_are_of_a_thousand_rows_whatever_the_rows(tmp_path: Path) -> None:
+    [file] = releases.write_table(tmp_path, "t", "explanations", {"train": many(2001)})["train"]
     parquet = pq.ParquetFile(tmp_path / file.path).metadata
-    assert [parquet.row_group(i).num_rows for i in range(parquet.num_row_groups)] == [4, 4, 2]
+    assert [parquet.row_group(i).num_rows for i in range(parquet.num_row_groups)] == [1000, 1000, 1]
 
 
-def test_the_same_rows_give_the_same_bytes_from_a_list_and_from_a_stream(tmp_path: Path) -> None:
-    first = releases.write_table(tmp_path / "a", "t", "explanations", {"train": many(9)}, rows_per_file=4)
-    again = releases.write_table(tmp_path / "b", "t", "explanations", {"train": iter(many(9))}, rows_per_file=4)
-    assert first == again
-    for file in first["train"]:
-        assert (tmp_path / "a" / file.path).read_bytes() == (tmp_path / "b" / file.path).read_bytes()
-
-
-def test_a_split_without_rows_is_left_out_and_a_table_without_rows_leaves_nothing(tmp_path: Path) -> None:
-    files = releases.write_table(tmp_path, "t", "explanations", {"train": many(1), "validation": []})
+def test_a_table_takes_the_place_of_the_old_one_and_what_has_no_rows_leaves_nothing(tmp_path: Path) -> None:
+    releases.write_table(tmp_path, "t", "explanations", {"train": many(9), "test": many(1, start=20)}, rows_per_file=2)
+    files = releases.write_table(tmp_path, "t", "explanations", {"train": many(2), "validation": []})
     assert list(files) == ["train"]
+    assert list(contents(tmp_path)) == [file.path for file in files["train"]]
     assert releases.write_table(tmp_path, "t", "explanations", {"train": []}) == {}
     assert list((tmp_path / "data").iterdir()) == []
 
 
-def test_writing_a_table_again_takes_the_place_of_the_old_files(tmp_path: Path) -> None:
-    releases.write_table(tmp_path, "t", "explanations", {"train": many(9), "test": many(1, start=20)}, rows_per_file=2)
-    [file] = releases.write_table(tmp_path, "t", "explanations", {"train": many(2)})["train"]
-    assert [path.name for path in (tmp_path / "data" / "t").iterdir()] == [Path(file.path).name]
-
-
-def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
-    (tmp_path / "data" / ".t.unfinished").mkdir(parents=True)
-    (tmp_path / "data" / ".t.unfinished" / "train-00007").write_bytes(b"torn")
-    releases.write_table(tmp_path, "t", "explanations", {"train": many(2)})
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["t"]
-
-
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("family", "change", "told"),
     [
-        ({"relevant": "yes"}, "relevant must be bool"),
-        ({"replies": [1]}, "replies must be list<string>"),
-        ({"extra": 1}, "extra"),
-        ({"query": "\ud800"}, "cannot be stored"),
+        ("explanations", {"relevant": "yes"}, "relevant must be bool"),
+        ("explanations", {"replies": [1]}, "replies must be list<string>"),
+        ("explanations", {"extra": 1}, "extra"),
+        ("explanations", {"query": "\ud800"}, "cannot be stored"),
+        ("listwise", {"malformed": 2**63}, "cannot be stored"),
     ],
 )
-def test_a_bad_row_is_refused_with_its_id_and_the_old_table_stays(tmp_path: Path, change: Row, told: str) -> None:
-    before = releases.write_table(tmp_path, "t", "explanations", {"train": many(2)})
+def test_a_bad_row_is_refused_with_its_id_and_the_old_table_stays(
+    tmp_path: Path, family: str, change: Row, told: str
+) -> None:
+    before = releases.write_table(tmp_path, "t", family, {"train": many(2, family)})
     with pytest.raises(BadInput, match=told) as error:
-        releases.write_table(tmp_path, "t", "explanations", {"train": [*many(5), a_row("bad", **change)]})
+        releases.write_table(tmp_path, "t", family, {"train": [*many(5, family), a_row("bad", family, **change)]})
     assert "'bad'" in str(error.value)
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["t"]
     assert pq.read_table(tmp_path / before["train"][0].path).num_rows == 2
-
-
-def test_a_number_that_64_bits_cannot_hold_is_refused_with_the_id(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="'big'"):
-        releases.write_table(tmp_path, "t", "listwise", {"train": [a_row("big", "listwise", malformed=2**63)]})
 
 
 @pytest.mark.parametrize("splits", [{"train": [*many(5), *many(1, start=3)]}, {"a": many(5), "b": many(1, start=3)}])
@@ -155,16 +134,14 @@ def test_two_rows_of_a_table_never_have_one_id(tmp_path: Path, splits: dict[str,
     assert list((tmp_path / "data").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "a*", "a\nb", "ä"])
-def test_a_table_whose_name_cannot_be_a_path_is_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("names", [
+    ("", "train"), ("..", "train"), ("a/b", "train"), (".hidden", "train"), ("a*", "train"), ("a\nb", "train"),
+    ("ä", "train"), ("t", ""), ("t", "train-2"), ("t", "Train"), ("t", "a b"), ("t", "../x"),
+])  # fmt: skip
+def test_a_table_or_split_whose_name_cannot_be_a_path_is_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    table, split = names
     with pytest.raises(BadInput, match="name it with"):
-        releases.write_table(tmp_path, name, "explanations", {"train": many(1)})
-
-
-@pytest.mark.parametrize("split", ["", "train-2", "Train", "a b", "../x"])
-def test_a_split_whose_name_cannot_be_a_path_is_refused(tmp_path: Path, split: str) -> None:
-    with pytest.raises(BadInput, match="name it with"):
-        releases.write_table(tmp_path, "t", "explanations", {split: many(1)})
+        releases.write_table(tmp_path, table, "explanations", {split: many(1)})
 
 
 def test_what_the_rows_themselves_raise_comes_through_and_nothing_stays(tmp_path: Path) -> None:
@@ -177,39 +154,38 @@ def test_what_the_rows_themselves_raise_comes_through_and_nothing_stays(tmp_path
     assert list((tmp_path / "data").iterdir()) == []
 
 
-def test_a_disk_that_fills_up_is_one_line_and_leaves_the_old_table(tmp_path: Path) -> None:
-    before = releases.write_table(tmp_path, "small", "explanations", {"train": many(2)})
-    code = """
-import resource, sys, random
-from exabench.data import releases
-from exabench.core.errors import CannotWrite
-from test_releases import a_row
-resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
-rng = random.Random(1)
-rows = (a_row(str(i), explanation=rng.randbytes(300).hex()) for i in range(5000))
-try:
-    releases.write_table(sys.argv[1], "small", "explanations", {"train": rows})
-except CannotWrite as error:
-    sys.exit(f"one line: {error}")
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 1 and done.stderr.startswith("one line: ") and done.stderr.count("\n") == 1, done.stderr
-    assert "cannot be written" in done.stderr
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["small"]
-    assert pq.read_table(tmp_path / before["train"][0].path).num_rows == 2
+def test_a_disk_that_fills_up_under_the_rows_is_one_line_and_leaves_the_old_table(tmp_path: Path) -> None:
+    releases.write_table(tmp_path, "small", "explanations", {"train": many(2)})
+    before = contents(tmp_path)
+    rng = random.Random(1)
+    rows = (a_row(str(i), explanation=rng.randbytes(300).hex()) for i in range(2000))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
+    try:
+        with pytest.raises(CannotWrite, match="^[^\n]*cannot be written[^\n]*$"):
+            releases.write_table(tmp_path, "small", "explanations", {"train": rows})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert contents(tmp_path) == before
 
 
-def test_a_folder_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
-    (tmp_path / "data").write_text("a file where a folder should be")
+def test_a_table_is_the_old_one_or_the_new_one_after_every_full_disk_and_whole_after_a_kill(tmp_path: Path) -> None:
+    def write() -> None:
+        releases.write_table(tmp_path, "t", "explanations", {"train": many(5)}, rows_per_file=3)
+
+    write()
+    new = contents(tmp_path)
+    releases.write_table(tmp_path, "t", "explanations", {"train": many(2)})
+    old = contents(tmp_path)
+    for _ in full_disk_at_each_call(write):
+        assert contents(tmp_path) in (old, new)
+    assert contents(tmp_path) == new
+    for _ in killed_at_each_call(write, numbers=[3]):
+        write()
+    assert contents(tmp_path) == new
+    (tmp_path / "a file").write_text("where a folder should be")
     with pytest.raises(CannotWrite, match="cannot be written"):
-        releases.write_table(tmp_path, "t", "explanations", {"train": many(1)})
+        releases.write_table(tmp_path / "a file", "t", "explanations", {"train": many(1)})
 
 
 # -- the manifest -----------------------------------------------------------------------------------------------------
@@ -223,7 +199,7 @@ json_values = st.recursive(
 
 
 @given(recipe=st.dictionaries(st.text(max_size=5), json_values, max_size=4), name=st.text(max_size=9))
-@settings(max_examples=40)
+@settings(max_examples=15)
 def test_a_release_comes_back_from_its_manifest_exactly(
     tmp_path_factory: pytest.TempPathFactory, recipe: dict[str, Any], name: str
 ) -> None:
@@ -232,17 +208,10 @@ def test_a_release_comes_back_from_its_manifest_exactly(
     table = table_of(files, recipe=recipe, report=recipe)
     release = Release(name, "12.0.3", {"a.b-c": table}, (DataFile("CHANGELOG.md", "f" * 64, 0),))
     releases.save(release, folder)
+    assert manifest(folder)["format"] == 1
     again = releases.read(folder)
     assert again == release and again.content == release.content
     assert list(again.tables["a.b-c"].fields) == list(FAMILIES["explanations"])
-
-
-def test_the_same_release_is_the_same_manifest(tmp_path: Path) -> None:
-    release = a_release(tmp_path)
-    before = (tmp_path / "manifest.json").read_bytes()
-    releases.save(releases.read(tmp_path), tmp_path)
-    assert (tmp_path / "manifest.json").read_bytes() == before
-    assert manifest(tmp_path)["format"] == 1 and release.version == "1.0.0"
 
 
 @pytest.mark.parametrize("value", [float("nan"), {1, 2}, "\ud800", Path("x")])
@@ -252,14 +221,14 @@ def test_a_release_that_json_cannot_hold_is_not_written(tmp_path: Path, value: A
     assert not (tmp_path / "manifest.json").exists()
 
 
-def set_in(value: dict[str, Any], path: str, item: Any) -> None:
+def set_in(value: Any, path: str, item: Any) -> None:
+    """Set, or take away, what lies at a path."""
     *parents, last = path.split("/")
     for key in parents:
-        value = value[int(key)] if isinstance(value, list) else value[key]
+        value = value[int(key) if isinstance(value, list) else key]
+    value[last] = item
     if item is None:
-        value.pop(last)
-    else:
-        value[last] = item
+        del value[last]
 
 
 FILE = "tables/small/splits/train/0"
@@ -269,15 +238,13 @@ FILE = "tables/small/splits/train/0"
     ("path", "item", "told"),
     [
         ("format", 2, "format 1 but of 2"),
-        ("format", None, "format 1 but of None"),
         ("format", True, "format 1 but of True"),
         ("name", None, "name"),
         ("extra", 1, "was edited: its digest does not fit"),
         ("version", "1.0", "major.minor.patch"),
-        ("version", "01.0.0", "major.minor.patch"),
         ("version", 1, "the manifest version: expected `str`, got `int`"),
         ("tables", [], "tables: expected `object`, got `array`"),
-        ("tables/../x", {}, "lacks the key"),
+        ("tables", {"../x": {}}, "lacks the key"),
         ("tables/small/licence", None, "licence"),
         ("tables/small/tokens", {"a": "b"}, r"tables\[...\].tokens"),
         ("tables/small/fields", {"id": 1}, r"tables\[...\].fields"),
@@ -286,23 +253,20 @@ FILE = "tables/small/splits/train/0"
         ("tables/small/splits/train-x", [], "split 'train-x'"),
         (f"{FILE}/path", "../../etc/passwd", "no plain path"),
         (f"{FILE}/path", "/etc/passwd", "no plain path"),
-        (f"{FILE}/path", "data//small/train-00000-of-00003.parquet", "no plain path"),
         (f"{FILE}/path", "data\\small", "no plain path"),
         (f"{FILE}/path", "data/small/a\nb", "no plain path"),
         (f"{FILE}/path", "data/other/train-00000-of-00003.parquet", "in place of data/small/train-00000"),
         (f"{FILE}/sha256", "zz", "64 hex"),
         (f"{FILE}/bytes", -1, "counts from 0"),
         (f"{FILE}/rows", 1.5, "rows: expected `int`, got `float`"),
-        (f"{FILE}/rows", True, "rows: expected `int`, got `bool`"),
         ("files", [{"path": "manifest.json", "sha256": "0" * 64, "bytes": 0, "rows": 0}], "no plain path"),
         ("files", [{"path": "a", "sha256": "0" * 64, "bytes": 0, "rows": 0}] * 2, "lists a twice"),
-        ("files", ["a"], "expected `object`, got `str`"),
     ],
 )
 def test_an_odd_manifest_is_one_line_that_names_the_file(tmp_path: Path, path: str, item: Any, told: str) -> None:
     a_release(tmp_path)
     value = manifest(tmp_path)
-    set_in(value, path, item) if ".." not in path.split("/") else value["tables"].update({"../x": item})
+    set_in(value, path, item)
     (tmp_path / "manifest.json").write_text(json.dumps(value))
     with pytest.raises(BadInput, match=told) as error:
         releases.read(tmp_path)
@@ -312,25 +276,30 @@ def test_an_odd_manifest_is_one_line_that_names_the_file(tmp_path: Path, path: s
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '"x"', "null", '{"format": 1}', "[" * 100_000, "\ud800"])
 def test_no_text_in_place_of_a_manifest_gives_a_traceback(tmp_path: Path, text: str) -> None:
+    assert "manifest.json is missing" in releases.verify(tmp_path)[0]
+    assert "manifest.json is missing" in releases.verify(tmp_path / "nowhere")[0]
     (tmp_path / "manifest.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(BadInput, match="manifest.json"):
         releases.read(tmp_path)
 
 
-def test_a_folder_without_a_manifest_is_no_release(tmp_path: Path) -> None:
-    assert "manifest.json is missing" in releases.verify(tmp_path)[0]
-    assert "manifest.json is missing" in releases.verify(tmp_path / "nowhere")[0]
-
-
 # -- verifying --------------------------------------------------------------------------------------------------------
 
 
-def test_a_whole_release_has_no_problems_and_gives_its_rows_back(tmp_path: Path) -> None:
+def test_a_whole_release_gives_its_rows_back_and_files_beside_its_tables_are_checked_too(tmp_path: Path) -> None:
     splits = {"train": many(7), "validation": many(2, start=7)}
-    a_release(tmp_path, splits)
+    release = a_release(tmp_path, splits)
     assert releases.verify(tmp_path) == []
     for split, rows in splits.items():
         assert list(releases.rows(tmp_path, "small", split)) == rows
+    (tmp_path / "CHANGELOG.md").write_text("first\n")
+    releases.save(replace(release, files=(DataFile("CHANGELOG.md", "a1b2" * 16, 6),)), tmp_path)
+    [problem] = releases.verify(tmp_path)
+    assert problem.startswith("CHANGELOG.md: is not the manifest's file")
+    with pytest.raises(UnknownName, match="did you mean small"):
+        releases.rows(tmp_path, "smal", "train")
+    with pytest.raises(UnknownName, match="split of small 'test'; choose from: train"):
+        releases.rows(tmp_path, "small", "test")
 
 
 def test_a_flipped_byte_anywhere_is_found_by_verify_and_refused_before_any_row(tmp_path: Path) -> None:
@@ -339,92 +308,66 @@ def test_a_flipped_byte_anywhere_is_found_by_verify_and_refused_before_any_row(t
     for file in release.tables["small"].splits["train"]:
         place = tmp_path / file.path
         good = place.read_bytes()
-        for position in [0, len(good) - 1, *rng.sample(range(len(good)), 40)]:
+        for position in [0, len(good) - 1, *rng.sample(range(len(good)), 10)]:
             torn = bytearray(good)
             torn[position] ^= 1 << rng.randrange(8)
             place.write_bytes(torn)
             [problem] = releases.verify(tmp_path)
             assert problem.startswith(f"{file.path}: is not the manifest's file")
-            with pytest.raises(BadInput, match=Path(file.path).name):
-                releases.rows(tmp_path, "small", "train")
-            with pytest.raises(BadInput, match=Path(file.path).name):
-                releases.load(tmp_path, "small")
+            for reader in (releases.rows, releases.load):
+                with pytest.raises(BadInput, match=Path(file.path).name):
+                    reader(tmp_path, "small", "train")
         place.write_bytes(good)
     assert releases.verify(tmp_path) == []
 
 
 def test_each_way_that_a_release_can_be_wrong_is_a_line_that_names_the_file(tmp_path: Path) -> None:
     release = a_release(tmp_path)
-    first, second, third = release.tables["small"].splits["train"]
-    (tmp_path / first.path).unlink()
-    with open(tmp_path / second.path, "ab") as file:
+    first, second, third = (file.path for file in release.tables["small"].splits["train"])
+    (tmp_path / first).unlink()
+    with open(tmp_path / second, "ab") as file:
         file.write(b"more")
-    shutil.copy(tmp_path / third.path, tmp_path / "elsewhere")
-    (tmp_path / third.path).unlink()
-    (tmp_path / third.path).symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "data" / "small" / "train-00003-of-00003.parquet").write_bytes(b"PAR1")
+    (tmp_path / third).rename(tmp_path / "elsewhere")
+    (tmp_path / third).symlink_to(tmp_path / "elsewhere")
+    extra = "data/small/train-00003-of-00003.parquet"
+    (tmp_path / extra).write_bytes(b"PAR1")
     (tmp_path / "data" / "linked").symlink_to("/")
-    problems = releases.verify(tmp_path)
-    assert [problem.split(": ")[0] for problem in problems] == [
-        *(first.path, second.path, third.path),
-        *("data/linked", "data/small/train-00003-of-00003.parquet"),
-    ]
-    told = ["is missing", "bytes where the manifest says", "is a link", "is not in the manifest", "is not in the"]
-    assert all(words in problem for words, problem in zip(told, problems, strict=True))
+    told = {
+        first: "is missing",
+        second: "bytes where the manifest says",
+        third: "is a link",
+        "data/linked": "is not in the manifest",
+        extra: "is not in the manifest",
+    }
+    for problem, (path, words) in zip(releases.verify(tmp_path), told.items(), strict=True):
+        assert problem.startswith(f"{path}: ") and words in problem
 
 
-def test_files_beside_the_tables_are_checked_too(tmp_path: Path) -> None:
-    release = a_release(tmp_path)
-    (tmp_path / "CHANGELOG.md").write_text("first\n")
-    digest = "a1b2" * 16
-    releases.save(replace(release, files=(DataFile("CHANGELOG.md", digest, 6),)), tmp_path)
-    [problem] = releases.verify(tmp_path)
-    assert problem.startswith("CHANGELOG.md: is not the manifest's file")
-
-
-def a_foreign_table(folder: Path, release: Release, table: pa.Table, rows: int = 7) -> None:
-    """Put another Parquet file in place of the only one, and vouch for it in the manifest."""
-    import hashlib
-
+def put_in_place(folder: Path, release: Release, data: bytes, rows: int) -> str:
+    """Put another file in place of the only one, vouch for it in the manifest, and say what `verify` finds."""
     [file] = release.tables["small"].splits["train"]
-    pq.write_table(table, folder / file.path)
-    data = (folder / file.path).read_bytes()
+    (folder / file.path).write_bytes(data)
     told = replace(file, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), rows=rows)
     releases.save(replace(release, tables={"small": table_of({"train": (told,)})}), folder)
+    [problem] = releases.verify(folder)
+    return problem
 
 
-def test_a_file_whose_footer_contradicts_the_manifest_is_a_problem(tmp_path: Path) -> None:
+def test_a_file_that_contradicts_the_manifest_is_a_problem_though_its_digest_fits(tmp_path: Path) -> None:
     release = a_release(tmp_path, many(3))
     good = pq.read_table(tmp_path / release.tables["small"].splits["train"][0].path)
-    a_foreign_table(tmp_path, release, good)
-    assert "holds 3 rows where the manifest says 7" in releases.verify(tmp_path)[0]
-    a_foreign_table(tmp_path, release, good.drop_columns(["title"]), 3)
-    assert "other fields than the manifest: title" in releases.verify(tmp_path)[0]
-    a_foreign_table(tmp_path, release, good.set_column(6, "relevant", pa.array(["a"] * 3)), 3)
-    assert "other fields than the manifest: relevant" in releases.verify(tmp_path)[0]
-    a_foreign_table(tmp_path, release, good.select(sorted(good.column_names)), 3)
-    assert "another order" in releases.verify(tmp_path)[0]
+    for table, rows, told in (
+        (good, 7, "holds 3 rows where the manifest says 7"),
+        (good.drop_columns(["title"]), 3, "other fields than the manifest: title"),
+        (good.set_column(6, "relevant", pa.array(["a"] * 3)), 3, "other fields than the manifest: relevant"),
+        (good.select(sorted(good.column_names)), 3, "other fields than the manifest: another order"),
+    ):
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        assert told in put_in_place(tmp_path, release, sink.getvalue().to_pybytes(), rows)
     with pytest.raises(BadInput, match="another order"):
         releases.rows(tmp_path, "small", "train")
-
-
-def test_a_file_that_is_no_parquet_is_a_problem_though_its_digest_fits(tmp_path: Path) -> None:
-    import hashlib
-
-    release = a_release(tmp_path, many(2))
-    [file] = release.tables["small"].splits["train"]
-    (tmp_path / file.path).write_bytes(b"PAR1 no table PAR1")
-    told = replace(file, sha256=hashlib.sha256(b"PAR1 no table PAR1").hexdigest(), bytes=18)
-    releases.save(replace(release, tables={"small": table_of({"train": (told,)})}), tmp_path)
-    assert "is not a Parquet file" in releases.verify(tmp_path)[0]
-
-
-def test_a_table_or_split_that_is_not_there_is_named_with_the_choices(tmp_path: Path) -> None:
-    a_release(tmp_path)
-    with pytest.raises(UnknownName, match="did you mean small"):
-        releases.rows(tmp_path, "smal", "train")
-    with pytest.raises(UnknownName, match="split of small 'test'; choose from: train"):
-        releases.rows(tmp_path, "small", "test")
+    assert "is not a Parquet file" in put_in_place(tmp_path, release, b"PAR1 no table PAR1", 3)
 
 
 # -- what changed -----------------------------------------------------------------------------------------------------
@@ -437,7 +380,7 @@ def changes(tmp_path: Path, old: Any, new: Any) -> releases.Diff:
     return releases.diff(tmp_path / "old", tmp_path / "new")
 
 
-def test_rows_added_removed_and_changed_are_counted_and_named(tmp_path: Path) -> None:
+def test_rows_added_removed_and_changed_are_counted_and_some_are_named(tmp_path: Path) -> None:
     new = [*many(7)[2:], a_row("new")]
     new[0] |= {"query": "another", "relevant": False}
     found = changes(tmp_path, many(7), new)
@@ -448,26 +391,17 @@ def test_rows_added_removed_and_changed_are_counted_and_named(tmp_path: Path) ->
     ]
     assert json.loads(json.dumps(found.as_json()))["tables"]["small"]["changed_ids"] == {"r2": ["query", "relevant"]}
     assert not found.breaking
-
-
-def test_only_examples_are_named_but_all_rows_are_counted(tmp_path: Path) -> None:
     [line] = changes(tmp_path, many(1), many(40)).lines()
     assert line == "table small: 39 rows added: r1, r2, r3, r4, r5, ..."
 
 
-def test_rows_in_another_order_or_in_other_files_are_the_same_rows(tmp_path: Path) -> None:
+def test_rows_in_another_order_are_the_same_and_one_that_moves_to_another_split_changed(tmp_path: Path) -> None:
     found = changes(tmp_path, many(7), many(7)[::-1])
     assert found.lines() == [] and found.tables == {}
     before, after = releases.read(tmp_path / "old"), releases.read(tmp_path / "new")
     assert releases.next_version(before, after, found) == "1.0.1"
-
-
-def test_a_row_that_moves_to_another_split_is_a_changed_row(tmp_path: Path) -> None:
     found = changes(tmp_path, {"train": many(3)}, {"train": many(2), "validation": many(1, start=2)})
-    assert found.lines() == [
-        "table small: split validation added",
-        "table small: 1 row changed: r2 (split)",
-    ]
+    assert found.lines() == ["table small: split validation added", "table small: 1 row changed: r2 (split)"]
     back = releases.diff(tmp_path / "new", tmp_path / "old")
     assert back.breaking and "table small: split validation removed" in back.lines()
 
@@ -476,10 +410,10 @@ def test_a_field_that_comes_does_not_make_every_row_a_changed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        fields = {name: kind for name, kind in FAMILIES["explanations"].items() if name != "title"}
-        patch.setitem(FAMILIES, "explanations", {**fields, "prompt": "list<string>"})  # type: ignore[arg-type]
-        old = [{name: value for name, value in row.items() if name != "title"} | {"prompt": []} for row in many(4)]
-        a_release(tmp_path / "old", old)
+        fields = dict(FAMILIES["explanations"]) | {"prompt": "list<string>"}
+        del fields["title"]
+        patch.setitem(FAMILIES, "explanations", fields)  # type: ignore[arg-type]
+        a_release(tmp_path / "old", many(4))
     a_release(tmp_path / "new", many(4))
     found = releases.diff(tmp_path / "old", tmp_path / "new")
     assert found.lines() == [
@@ -502,41 +436,30 @@ def test_tables_that_come_and_go_are_named(tmp_path: Path) -> None:
     assert releases.next_version(old, new, found) == "2.0.0"
 
 
-def test_a_table_with_the_same_files_is_not_read_and_need_not_be_there(tmp_path: Path) -> None:
-    a_release(tmp_path / "old")
-    shutil.copytree(tmp_path / "old", tmp_path / "new")
-    shutil.rmtree(tmp_path / "old" / "data")
-    assert releases.diff(tmp_path / "old", tmp_path / "new").lines() == []
-
-
-def test_releases_with_a_changed_byte_are_not_compared(tmp_path: Path) -> None:
+def test_files_that_are_the_same_need_not_be_there_and_others_must_be_those_of_the_manifest(tmp_path: Path) -> None:
     changes(tmp_path, many(3), many(4))
+    shutil.copytree(tmp_path / "old", tmp_path / "same")
     [file] = (tmp_path / "old" / "data" / "small").iterdir()
     file.write_bytes(file.read_bytes()[:-1] + b"?")
     with pytest.raises(BadInput, match=file.name):
         releases.diff(tmp_path / "old", tmp_path / "new")
+    shutil.rmtree(tmp_path / "old" / "data")
+    assert releases.diff(tmp_path / "old", tmp_path / "same").lines() == []
 
 
 ids = st.dictionaries(st.sampled_from("abcdefghij"), st.sampled_from(["x", "y"]), max_size=8)
 
 
 @given(old=ids, new=ids)
-@settings(max_examples=40)
+@settings(max_examples=15)
 def test_a_diff_counts_what_two_dicts_tell_apart(
     tmp_path_factory: pytest.TempPathFactory, old: dict[str, str], new: dict[str, str]
 ) -> None:
-    folder = tmp_path_factory.mktemp("diff")
-    for name, rows in (("old", old), ("new", new)):
-        files = releases.write_table(folder / name, "t", "explanations", {"train": [a_row("0"), *made(rows)]})
-        releases.save(Release("n", "1.0.0", {"t": table_of(files)}), folder / name)
-    found = releases.diff(folder / "old", folder / "new").tables.get("t")
+    made = [[a_row("0"), *(a_row(id, query=text) for id, text in rows.items())] for rows in (old, new)]
+    found = changes(tmp_path_factory.mktemp("diff"), *made).tables.get("small")
     counts = (found.rows_added, found.rows_removed, found.rows_changed) if found else (0, 0, 0)
     changed = sum(old[id] != new[id] for id in old.keys() & new.keys())
     assert counts == (len(new.keys() - old.keys()), len(old.keys() - new.keys()), changed)
-
-
-def made(rows: dict[str, str]) -> list[Row]:
-    return [a_row(id, query=text) for id, text in rows.items()]
 
 
 # -- versions ---------------------------------------------------------------------------------------------------------
@@ -560,11 +483,6 @@ def test_a_person_may_raise_a_version_and_never_lower_it() -> None:
     assert releases.raise_version("1.9.0", "1.10.0") == "1.10.0"
     with pytest.raises(BadInput, match="may only be raised"):
         releases.raise_version("1.10.0", "1.9.9")
-
-
-@pytest.mark.parametrize(
-    "wanted", ["", "v2.0.0", "2.0", "2.0.0.0", "2.0.0-rc1", "02.0.0", "2.0.0\n", "².0.0", "9" * 40]
-)
-def test_a_version_is_three_plain_numbers(wanted: str) -> None:
-    with pytest.raises(BadInput, match="major.minor.patch"):
-        releases.raise_version("1.0.0", wanted)
+    for wanted in ("", "v2.0.0", "2.0", "2.0.0.0", "2.0.0-rc1", "02.0.0", "2.0.0\n", "².0.0", "9" * 40):
+        with pytest.raises(BadInput, match="major.minor.patch"):
+            releases.raise_version("1.0.0", wanted)

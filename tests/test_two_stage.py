@@ -59,42 +59,34 @@ def test_the_best_of_the_first_stage_come_in_the_rerankers_order(reranker):
     assert run["q1"] == {"d": -3.0, "c": -4.0, "b": -5.0}
 
 
-def test_what_is_below_first_depth_is_dropped():
-    run = two(first_depth=2).search(QUERIES, 100)
+class Generous(Alphabet):
+    """Gives more than it was asked for."""
+
+    def search(self, queries: Sequence[Query], depth: int) -> Run:
+        return super().search(queries, depth + 3)
+
+
+@pytest.mark.parametrize("first_stage", [Alphabet, Generous])
+def test_what_is_below_first_depth_is_dropped(first_stage):
+    stage = TwoStage(PASSAGES, first_stage=first_stage(PASSAGES), reranker=ShortestFirst(), first_depth=2)
+    run = stage.search(QUERIES, 100)
     assert {query: run.ranking(query) for query in run} == {query.id: ["b", "a"] for query in QUERIES}
-
-
-def test_a_first_stage_that_gives_more_than_asked_is_cut():
-    class Generous(Alphabet):
-        def search(self, queries: Sequence[Query], depth: int) -> Run:
-            return super().search(queries, depth + 3)
-
-    stage = TwoStage(PASSAGES, first_stage=Generous(PASSAGES), reranker=ShortestFirst(), first_depth=2)
-    assert stage.search(QUERIES, 10).ranking("q1") == ["b", "a"]
 
 
 def test_passages_are_read_once_for_all_queries_and_not_at_all_for_ids():
     counting = Counting(PASSAGES)
     two(counting).search(QUERIES, 10)
     assert counting.times == 1
-    counting = Counting(PASSAGES)
-    stage = two(counting, Random())
-    assert len(stage.search(QUERIES, 10)) == 3
-    assert counting.times == 0
-
-
-def test_passages_that_can_be_read_once_serve_every_search():
-    stage = two(iter(PASSAGES))
+    assert len(two(counting, Random()).search(QUERIES, 10)) == 3
+    assert counting.times == 1
+    stage = two(iter(PASSAGES))  # can be read once, and serves every search
     assert run_text(stage.search(QUERIES, 10), "t") == run_text(stage.search(QUERIES, 10), "t")
 
 
-def test_queries_that_find_nothing_are_not_answered():
+def test_queries_that_find_nothing_are_not_answered_and_equal_scores_fall_to_the_ranking_rule():
     stage = TwoStage(PASSAGES, first_stage=Bm25([Passage("a", "fish")]), reranker=ShortestFirst())
     assert stage.search([Query("q", "fish"), Query("z", "fowl")], 10).query_ids == ("q",)
     assert len(stage.search([], 10)) == 0
-
-
-def test_equal_scores_fall_to_the_ranking_rule():
     assert two(reranker=Constant()).search(QUERIES, 10).ranking("q1") == list("fedcba")
 
 
@@ -106,18 +98,14 @@ def test_reranking_bm25_is_reranking_its_candidates():
     first = top(bm25.search(queries, 20), 20)
     assert run.query_ids == first.query_ids
     for query in first:
-        assert set(run.ranking(query)) == set(first.ranking(query))
-        scores = dict(
-            zip(first.ranking(query), Random().score(Query(query, ""), passages_of(first, query)), strict=True)
-        )
-        assert run[query] == scores
+        ids = first.ranking(query)
+        scores = Random().score(Query(query, ""), [Passage(id, "") for id in ids])
+        assert run[query] == dict(zip(ids, scores, strict=True))
 
 
-def passages_of(run: Run, query: str) -> list[Passage]:
-    return [Passage(id, "") for id in run.ranking(query)]
-
-
-def test_both_parts_stand_on_the_page():
+def test_it_is_on_the_shelf_and_both_of_its_parts_stand_on_the_page():
+    assert RETRIEVERS["two_stage"] is TwoStage
+    assert TwoStage.whole and TwoStage.composes
     stage = TwoStage(PASSAGES, first_stage=Bm25(PASSAGES, k1=1.2), reranker=Many(), first_depth=7)
     assert stage.parameters["first_depth"] == 7
     assert stage.parameters["first_stage"] | {"part": "bm25", "k1": 1.2} == stage.parameters["first_stage"]
@@ -125,22 +113,14 @@ def test_both_parts_stand_on_the_page():
     assert json_text(stage.parameters)
 
 
-def test_it_is_on_the_shelf_and_says_that_it_is_made_of_parts():
-    assert RETRIEVERS["two_stage"] is TwoStage
-    assert TwoStage.whole and TwoStage.composes
-
-
-def test_a_reranker_that_sees_the_judgements_is_no_first_stage():
-    with pytest.raises(BadInput, match="may not see the judgements"):
-        two(reranker=Oracle({}))
-
-
-@pytest.mark.parametrize("depth", [0, -1])
-def test_a_first_depth_below_one_is_refused(depth):
-    with pytest.raises(BadInput, match="first_depth must be at least 1"):
-        two(first_depth=depth)
-
-
-def test_a_found_passage_that_the_collection_lacks_is_named():
-    with pytest.raises(BadInput, match="not in the collection .id 'a'"):
-        two(PASSAGES[1:]).search(QUERIES, 10)
+@pytest.mark.parametrize(
+    ("passages", "options", "message"),
+    [
+        (PASSAGES, {"reranker": Oracle({})}, "may not see the judgements"),
+        (PASSAGES, {"first_depth": 0}, "first_depth must be at least 1"),
+        (PASSAGES[1:], {}, "not in the collection .id 'a'"),
+    ],
+)
+def test_what_cannot_be_reranked_is_refused(passages, options, message):
+    with pytest.raises(BadInput, match=message):
+        two(passages, **options).search(QUERIES, 10)

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from exabench.bench.candidates import make_candidates
 from exabench.bench.evaluation import run_board
 from exabench.bench.ledger import Ledger
@@ -17,7 +15,6 @@ from exabench.bench.submitting import add_baselines, submit
 from exabench.core.files import toml_text
 from exabench.core.nouns import Passage, Qrels, Query, Run
 from exabench.core.rows import FAMILIES
-from exabench.measure.graded import Graded
 from exabench.measure.runs import run_in_order, run_text
 from exabench.tasks.catalogue import task
 
@@ -73,11 +70,6 @@ class Given:
 
     def qrels(self, split: str) -> dict[str, dict[str, int]]:
         return {query_id: dict(row) for query_id, row in self._judged.items()}
-
-
-def first_is_relevant(graded: Graded, k: int | None) -> np.ndarray:
-    """A metric: is the first passage relevant?"""
-    return graded.relevant(1).any(axis=1).astype(np.float64)
 
 
 def write_beir(folder: Path, given: Given, split: str = "test") -> Path:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exabench.core.nouns import Qrels, Run
+from exabench.measure.runs import ranks_in
 
 UNJUDGED = np.iinfo(np.int32).min
 
@@ -42,42 +43,47 @@ def grade(qrels: Qrels, run: Run, *, threshold: int, depth: int | None = None) -
     """Join `run` (cut at `depth`) with `qrels`. Queries without judgements are left aside."""
     query_ids = tuple(sorted(query_id for query_id, row in qrels.items() if row))
     rows = [qrels[query_id] for query_id in query_ids]
+    # The judgements, query after query: the place of the query, the passage's id, the grade.
     sizes = np.fromiter(map(len, rows), np.int64, len(rows))
-    judged = np.repeat(np.arange(len(rows)), sizes)  # the query of each judgement
+    judged = np.repeat(np.arange(len(rows)), sizes)
     names = pa.array(list(chain.from_iterable(rows)), pa.string())
     values = np.fromiter(chain.from_iterable(row.values() for row in rows), np.int32, len(judged))
 
-    # Each query's own grades, best first.
+    # Each query's own grades, best first. The negative of the lowest int32 needs 64 bits.
     ideal = np.full((len(rows), sizes.max(initial=0)), UNJUDGED, np.int32)
-    place = np.arange(len(judged)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    ideal[judged, place] = values[np.lexsort((-values.astype(np.int64), judged))]
+    best_first = np.lexsort((-values.astype(np.int64), judged))
+    ideal[judged, ranks_in(sizes)] = values[best_first]
 
     # Grades of the run's passages, by one hash look-up of the run's ids among the judged ones.
     query, rank, row = cells(run, query_ids, depth)
     grades = np.full((len(rows), rank.max(initial=-1) + 1), UNJUDGED, np.int32)
     if len(judged) and len(row):
         # A judgement's key is its query and the number of its passage id, so that one search finds all.
-        codes = names.dictionary_encode()
-        width = len(codes.dictionary)
-        keys = judged * width + codes.indices.to_numpy()
+        known = names.dictionary_encode()
+        width = len(known.dictionary)
+        keys = judged * width + known.indices.to_numpy()
         order = np.argsort(keys)
         keys = keys[order]
-        code = pc.index_in(run.passage_ids.take(pa.array(row)), codes.dictionary).fill_null(-1).to_numpy()
-        wanted = np.where(code < 0, -1, query * width + code)
-        found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        hit = keys[found] == wanted
-        grades[query[hit], rank[hit]] = values[order[found[hit]]]
+        ids = run.passage_ids.take(pa.array(row))
+        numbers = pc.index_in(ids, known.dictionary).fill_null(-1).to_numpy()
+        wanted = np.where(numbers < 0, -1, query * width + numbers)
+        # A key beyond the last one would be found one place behind it.
+        places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        hit = keys[places] == wanted
+        judgements = order[places[hit]]
+        grades[query[hit], rank[hit]] = values[judgements]
     return Graded(query_ids, grades, ideal, threshold)
 
 
 def cells(run: Run, query_ids: tuple[str, ...], depth: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For every ranked passage of these queries: its query's place, its rank from 0, its row in the run."""
-    place = {query_id: i for i, query_id in enumerate(run.query_ids)}
-    run_rows = np.array([place.get(query_id, -1) for query_id in query_ids], np.int64)
-    answered = np.flatnonzero(run_rows >= 0)
-    starts = run.offsets[run_rows[answered]]
-    sizes = run.offsets[run_rows[answered] + 1] - starts
+    places = {query_id: place for place, query_id in enumerate(run.query_ids)}
+    in_run = np.array([places.get(query_id, -1) for query_id in query_ids], np.int64)
+    answered = np.flatnonzero(in_run >= 0)
+    in_run = in_run[answered]
+    starts = run.offsets[in_run]
+    sizes = run.offsets[in_run + 1] - starts
     if depth is not None:
         sizes = np.minimum(sizes, depth)
-    rank = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    rank = ranks_in(sizes)
     return np.repeat(answered, sizes), rank, np.repeat(starts, sizes) + rank

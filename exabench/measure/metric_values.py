@@ -30,16 +30,24 @@ class MetricName:
         match = _NAME.fullmatch(text)
         if not match:
             raise BadInput(f"metric {text!r} must read name or name@cutoff, as in nDCG@10")
-        name = match[1].lower()
-        return cls(METRICS[name].__name__, int(match[2]) if match[2] else None)
+        function = METRICS[match[1].lower()]
+        k = None
+        if match[2]:
+            k = int(match[2])
+        return cls(function.__name__, k)
 
     def __str__(self) -> str:
         return self.metric if self.k is None else f"{self.metric}@{self.k}"
 
     def values(self, graded: Graded) -> np.ndarray:
-        """One float64 for each query."""
+        """The metric's value of each query of `graded`, shape (queries,), float64, in the order of its ids.
+
+        Raises BadInput for a metric that needs a cutoff and has none, and for one that takes none and has one.
+        """
         function: Metric = METRICS[self.metric.lower()]
-        return np.asarray(function(graded, self.k), np.float64)
+        values = function(graded, self.k)
+        # A metric of somebody's own may count in bools or whole numbers.
+        return np.asarray(values, np.float64)
 
 
 def measure(
@@ -49,16 +57,19 @@ def measure(
 
     A query that the run does not answer has the value 0. `threshold` is the lowest relevant grade.
     """
-    # Ranks below the deepest cutoff change no value, and need not be graded.
     names = [MetricName.parse(text) for text in metrics]
-    depth: int | None = 0
-    for name in names:
-        depth = max(depth, name.k) if depth is not None and name.k else None
+    # Ranks below the deepest cutoff change no value, and need not be graded.
+    cutoffs = [name.k for name in names if name.k]
+    depth = None
+    if len(cutoffs) == len(names):
+        depth = max(cutoffs, default=0)
     graded = grade(qrels, run, threshold=threshold, depth=depth)
     return graded.query_ids, {str(name): name.values(graded) for name in names}
 
 
 def mean(values: Iterable[float]) -> float:
     """The mean with an exact sum (math.fsum): the same bits in whatever order the queries come; 0 for none."""
-    listed = [float(value) for value in values]
-    return math.fsum(listed) / len(listed) if listed else 0.0
+    listed = list(values)
+    if not listed:
+        return 0.0
+    return math.fsum(listed) / len(listed)

@@ -12,6 +12,7 @@ from exabench.measure.runs import BAD_ID, is_id
 
 _GRADE = re.compile(r"[+-]?\d{1,9}")
 _BEIR_HEADER = ("query-id", "corpus-id", "score")
+_BEIR_LINE = "%s\t%s\t%s\n"
 
 
 def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
@@ -23,9 +24,12 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     qrels: dict[str, dict[str, int]] = {}
     layout: tuple[str, ...] = ("query", "iteration", "document", "grade")
     for number, line in enumerate(read_text(path).split("\n"), 1):
-        words = line.rstrip("\r").split("\t") if "\t" in line else line.split()
-        if words in ([], [""]):
+        words = line.split()
+        if not words:
             continue
+        # Between tabs an id may be empty or hold blanks, and is then refused by name.
+        if "\t" in line:
+            words = line.rstrip("\r").split("\t")
         if tuple(words) == _BEIR_HEADER and not qrels:
             layout = _BEIR_HEADER
             continue
@@ -52,12 +56,12 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     return qrels
 
 
-def qrels_text(qrels: Qrels, layout: str = "{} 0 {} {}\n") -> str:
+def qrels_text(qrels: Qrels, layout: str = "%s 0 %s %s\n") -> str:
     """Judgements as a TREC qrels file, sorted by query and document; `layout` is that of a line."""
     lines = []
     for query, row in sorted(qrels.items()):
-        for passage, grade in sorted(row.items()):
-            lines.append(layout.format(query, passage, grade))
+        for passage in sorted(row):
+            lines.append(layout % (query, passage, row[passage]))
     return "".join(lines)
 
 
@@ -65,14 +69,16 @@ def write_qrels(qrels: Qrels, path: str | Path) -> bool:
     """Write judgements whole or not at all: BEIR layout for .tsv, TREC else; gzip where the name ends in .gz."""
     text = qrels_text(qrels)
     if str(path).removesuffix(".gz").endswith(".tsv"):
-        text = "\t".join(_BEIR_HEADER) + "\n" + qrels_text(qrels, "{}\t{}\t{}\n")
-    return write(path, gzip_bytes(text.encode()) if str(path).endswith(".gz") else text)
+        text = "\t".join(_BEIR_HEADER) + "\n" + qrels_text(qrels, _BEIR_LINE)
+    data = text.encode()
+    if str(path).endswith(".gz"):
+        data = gzip_bytes(data)
+    return write(path, data)
 
 
 def qrels_digest(qrels: Qrels) -> str:
     """sha256 over the lines `query<TAB>document<TAB>grade`, sorted: the same for every file layout."""
-    lines = sorted(f"{q}\t{p}\t{grade}\n" for q, row in qrels.items() for p, grade in row.items())
-    return digest_of("".join(lines))
+    return digest_of(qrels_text(qrels, _BEIR_LINE))
 
 
 def count(qrels: Qrels) -> int:

@@ -19,4 +19,5 @@ def fuse(rankings: Iterable[Sequence[str]], k: int = 60) -> dict[str, float]:
 
 def best_first(scores: dict[str, float]) -> dict[str, float]:
     """The scores in falling order; of equal ones the id that is greater as a string comes first."""
-    return {id: scores[id] for id in sorted(scores, key=lambda id: (scores[id], id), reverse=True)}
+    ids = sorted(scores, key=lambda id: (scores[id], id), reverse=True)
+    return {id: scores[id] for id in ids}

@@ -41,15 +41,18 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
             for word in re.split(r"[ \t\r]", line):
                 if not word.isascii() and re.search(r"[\s\x80-\x9f]", word):
                     raise BadInput("holds a blank or control character inside a word", file=path, line=number, id=word)
-    name = name or Path(path).name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt")
-    table = _read_columns(data) if _is_tidy(data) else None
+    if not name:
+        name = Path(path).name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt")
+    table = _read_columns(data)
     if table is not None and table.num_rows:
-        queries = table.column("query").unify_dictionaries().combine_chunks()
-        passages, scores = (table.column(name).combine_chunks() for name in ("passage", "score"))
-        scores = np.from_dlpack(scores)  # to_numpy would import pandas, which takes longer than to read most runs
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is told with its line below
-            finite = np.isfinite(scores.astype(np.float32)).all()
-        if finite and not _may_hold_duplicates(queries, passages):
+        queries = table["query"].unify_dictionaries().combine_chunks()
+        passages = table["passage"].combine_chunks()
+        # to_numpy would import pandas, which takes longer than to read most runs.
+        scores = np.from_dlpack(table["score"].combine_chunks())
+        # What is too large becomes infinite, and is told with its line below.
+        with np.errstate(over="ignore"):
+            singles = scores.astype(np.float32)
+        if np.isfinite(singles).all() and not _may_hold_duplicates(queries, passages):
             return _rank(name, queries, passages, scores)
     # Something is unusual or wrong: the slow reader takes any white space, and knows every line by number.
     control = _CONTROL.search(data)
@@ -102,16 +105,22 @@ def _rank(name: str, queries: pa.DictionaryArray, passages: pa.StringArray, scor
     """The ranking rule over columns of equal length, in any order; scores finite, no passage twice for a query."""
     singles = scores.astype(np.float32) + np.float32(0)  # + 0 turns -0.0 into 0.0, which it ties with
     ids = queries.dictionary.to_pylist()
-    present = sorted(range(len(ids)), key=ids.__getitem__)
-    position = np.empty(len(ids), np.int64)
-    position[present] = np.arange(len(ids))
-    query = position[np.from_dlpack(queries.indices)]
+    by_id = sorted(range(len(ids)), key=ids.__getitem__)
+    place = np.empty(len(ids), np.int64)
+    place[by_id] = np.arange(len(ids))
+    query = place[np.from_dlpack(queries.indices)]
     order = _order(query, singles, passages)
+    # Most runs are written in ranking order, and need not be copied.
     if not np.array_equal(order, np.arange(len(order))):
         passages = passages.take(_rows(order))
         singles = singles[order]
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(query, minlength=len(ids)))])
-    return Run(name, tuple(ids[i] for i in present), offsets, passages, singles)
+    sizes = np.bincount(query, minlength=len(ids))
+    return Run(name, tuple(ids[i] for i in by_id), _offsets(sizes), passages, singles)
+
+
+def _offsets(sizes: np.ndarray) -> np.ndarray:
+    """Where each of consecutive groups of rows begins, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum(sizes)])
 
 
 def _rows(numbers: np.ndarray) -> pa.Array:
@@ -121,17 +130,23 @@ def _rows(numbers: np.ndarray) -> pa.Array:
 
 def _order(query: np.ndarray, scores: np.ndarray, passages: pa.StringArray) -> np.ndarray:
     """Row numbers in ranking order. Ids are compared only where scores tie: sorting strings is what costs."""
+    # The bits of a float as an unsigned number with the same order: a negative one is turned around.
     bits = scores.view(np.uint32)
-    ascending = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))  # unsigned order = float order
-    key = (query.astype(np.uint64) << np.uint64(32)) | (~ascending).astype(np.uint64)
+    ascending = np.where(bits >> 31, ~bits, bits | 0x80000000)
+    # One sort of whole numbers does both: the query above, the score, highest first, below.
+    queries = query.astype(np.uint64) << 32
+    key = queries | ~ascending
     order = np.argsort(key, kind="stable")
-    equal = key[order][1:] == key[order][:-1]
-    if not equal.any():
+    sorted_key = key[order]
+    ties = np.zeros(len(key) + 1, bool)  # at i: is the key at i that of the one before it?
+    ties[1:-1] = sorted_key[1:] == sorted_key[:-1]
+    tied = np.flatnonzero(ties[1:] | ties[:-1])
+    if not len(tied):
         return order
-    tied = np.flatnonzero(np.concatenate([[False], equal]) | np.concatenate([equal, [False]]))
     rows = order[tied]
     # Arrow ranks the ids as strings; ranking few is cheap.
-    by_name = np.from_dlpack(pc.rank(passages.take(_rows(rows)), sort_keys="ascending", tiebreaker="dense"))
+    ids = passages.take(_rows(rows))
+    by_name = np.from_dlpack(pc.rank(ids, sort_keys="ascending", tiebreaker="dense"))
     order[tied] = rows[np.lexsort((-by_name.astype(np.int64), key[rows]))]
     return order
 
@@ -142,27 +157,33 @@ def _may_hold_duplicates(queries: pa.DictionaryArray, passages: pa.StringArray) 
     Arrow's own hash table costs more than reading the file; here ids are hashed eight bytes at a time.
     """
     _, offsets, content = passages.buffers()
-    starts = np.frombuffer(offsets, np.int32)[passages.offset : passages.offset + len(passages) + 1].astype(np.int64)
+    all_starts = np.frombuffer(offsets, np.int32)
+    starts = all_starts[passages.offset : passages.offset + len(passages) + 1].astype(np.int64)
+    # The eight bytes from each place on, as a number: a view, so that nothing is copied.
     padded = np.concatenate([np.frombuffer(content, np.uint8), np.zeros(8, np.uint8)])
-    words = np.ndarray((len(padded) - 7,), "<u8", padded.data, strides=(1,))  # the eight bytes from each place on
+    words = np.ndarray((len(padded) - 7,), "<u8", padded.data, strides=(1,))
     query = np.from_dlpack(queries.indices)
     keys = np.empty(len(passages), np.uint64)
-    for start in range(0, len(keys), _PIECE // 8):
-        rows = slice(start, start + _PIECE // 8)
-        keys[rows] = _hashes(words, starts[start : rows.stop + 1], query[rows])
+    step = _PIECE // 8
+    for start in range(0, len(keys), step):
+        end = start + step
+        keys[start:end] = _hashes(words, starts[start : end + 1], query[start:end])
     return _repeats(keys)
 
 
 def _hashes(words: np.ndarray, starts: np.ndarray, query: np.ndarray) -> np.ndarray:
     """64 well-mixed bits for each pair of a query and the bytes from one start to the next."""
-    left = np.diff(starts)
-    key = query.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + left.astype(np.uint64)
-    for block in range(int(left.max(initial=0) + 7) // 8):
-        size = np.clip(left - 8 * block, 0, 8).astype(np.uint64)
-        mask = ~np.uint64(0) >> (np.uint64(64) - np.maximum(size, 1) * np.uint64(8))
-        word = words[np.minimum(starts[:-1] + 8 * block, len(words) - 1)] & np.where(size, mask, np.uint64(0))
-        key = (key ^ word) * np.uint64(0xD6E8FEB86659FD93)
-        key ^= key >> np.uint64(32)
+    sizes = np.diff(starts)
+    key = query.astype(np.uint64) * 0x9E3779B97F4A7C15 + sizes.astype(np.uint64)
+    for offset in range(0, sizes.max(initial=0), 8):
+        # An id that has ended adds nothing; of one that ends here the bytes behind it are masked.
+        left = np.clip(sizes - offset, 0, 8).astype(np.uint64)
+        shift = 64 - 8 * np.maximum(left, 1)  # a shift by 64 bits is undefined
+        mask = np.where(left, ~np.uint64(0) >> shift, 0)
+        places = np.minimum(starts[:-1] + offset, len(words) - 1)
+        word = words[places] & mask
+        key = (key ^ word) * 0xD6E8FEB86659FD93
+        key ^= key >> 32
     return key
 
 
@@ -171,7 +192,7 @@ def _repeats(keys: np.ndarray) -> bool:
     buckets = np.empty(1 << 22, np.int32)  # the 22 highest bits of a key name its bucket; it need not be cleared
     while len(keys) > 1:
         rows = np.arange(len(keys), dtype=np.int32)
-        bucket = (keys >> np.uint64(42)).astype(np.int64)
+        bucket = (keys >> 42).astype(np.int64)
         buckets[bucket] = rows
         last = buckets[bucket]
         earlier = last != rows
@@ -185,20 +206,22 @@ def run_text(run: Run, tag: str | None = None) -> bytes:
     """A Run as a TREC run file, its name as the tag; single-precision scores are written to read back exactly."""
     tag = tag or run.name
     lines = []
-    for i, query_id in enumerate(run.query_ids):
-        rows = slice(run.offsets[i], run.offsets[i + 1])
-        pairs = zip(run.passage_ids[rows].to_pylist(), run.scores[rows], strict=True)
-        for rank, (passage_id, score) in enumerate(pairs, 1):
-            is_plain = 1e-4 <= abs(score) < 1e9
-            text = np.format_float_positional(score, trim="0") if is_plain else str(score)
+    for number, query_id in enumerate(run.query_ids):
+        rows = slice(run.offsets[number], run.offsets[number + 1])
+        passage_ids = run.passage_ids[rows].to_pylist()
+        for rank, (passage_id, score) in enumerate(zip(passage_ids, run.scores[rows], strict=True), 1):
+            is_short = 1e-4 <= abs(score) < 1e9  # also without an exponent
+            text = np.format_float_positional(score, trim="0") if is_short else str(score)
             lines.append(f"{query_id} Q0 {passage_id} {rank} {text} {tag}\n")
     return "".join(lines).encode()
 
 
 def write_run(run: Run, path: str | Path, tag: str | None = None) -> bool:
     """Write a TREC run file, gzip where the name ends in .gz; whole or not at all. False if it was there already."""
-    text = run_text(run, tag)
-    return write(path, gzip_bytes(text) if str(path).endswith(".gz") else text)
+    data = run_text(run, tag)
+    if str(path).endswith(".gz"):
+        data = gzip_bytes(data)
+    return write(path, data)
 
 
 def run_digest(run: Run, tag: str | None = None) -> str:
@@ -208,11 +231,11 @@ def run_digest(run: Run, tag: str | None = None) -> str:
 
 def select(run: Run, keep: np.ndarray, name: str | None = None) -> Run:
     """The rows where `keep` (one bool a row) holds; queries left without a row go."""
-    sizes = np.add.reduceat(keep.astype(np.int64), run.offsets[:-1]) if len(run) else np.zeros(0, np.int64)
+    sizes = np.add.reduceat(keep, run.offsets[:-1], dtype=np.int64)
     left = np.flatnonzero(sizes)
-    offsets = np.concatenate([[0], np.cumsum(sizes[left])])
     ids = tuple(run.query_ids[i] for i in left)
-    return Run(name or run.name, ids, offsets, run.passage_ids.filter(pa.array(keep)), run.scores[keep])
+    passages = run.passage_ids.filter(pa.array(keep))
+    return Run(name or run.name, ids, _offsets(sizes[left]), passages, run.scores[keep])
 
 
 def select_queries(run: Run, query_ids: set[str]) -> Run:
@@ -223,16 +246,21 @@ def select_queries(run: Run, query_ids: set[str]) -> Run:
 
 def without_self_matches(run: Run) -> Run:
     """The run without passages that carry their query's own id (ArguAna, Quora: the query is in the corpus)."""
-    sizes = np.diff(run.offsets)
-    own = pa.array(run.query_ids, pa.string()).take(pa.array(np.repeat(np.arange(len(run)), sizes)))
-    return select(run, pc.not_equal(run.passage_ids, own).to_numpy(zero_copy_only=False))
+    query = np.repeat(np.arange(len(run)), np.diff(run.offsets))
+    own_ids = pa.array(run.query_ids, pa.string()).take(pa.array(query))
+    is_other = pc.not_equal(run.passage_ids, own_ids)
+    return select(run, is_other.to_numpy(zero_copy_only=False))
 
 
 def top(run: Run, depth: int, name: str | None = None) -> Run:
     """The first `depth` passages of every query."""
-    sizes = np.diff(run.offsets)
-    ranks = np.arange(len(run.scores)) - np.repeat(run.offsets[:-1], sizes)
-    return select(run, ranks < depth, name)
+    return select(run, ranks_in(np.diff(run.offsets)) < depth, name)
+
+
+def ranks_in(sizes: np.ndarray) -> np.ndarray:
+    """0, 1, 2, ... for lists of these sizes that stand one behind the other, each counted from 0 (int64)."""
+    starts = np.cumsum(sizes) - sizes
+    return np.arange(sizes.sum()) - np.repeat(starts, sizes)
 
 
 def complete_run(run: Run, candidates: Run) -> tuple[Run, int]:
@@ -262,18 +290,19 @@ def complete_run(run: Run, candidates: Run) -> tuple[Run, int]:
 
 def _read_columns(data: bytes) -> pa.Table | None:
     """Query, passage and score columns by Arrow's reader; None where a line is not six plain columns."""
-    delimiter = "\t" if b"\t" in data[: data.find(b"\n") + 1] else " "
+    if not _is_tidy(data):
+        return None
+    first_line = data[: data.find(b"\n") + 1]
     words = pa.dictionary(pa.int32(), pa.string())
     types = {"query": words, "passage": pa.string(), "score": pa.float64()}
+    # Blocks of 4 MB; of the three other columns nothing is kept.
+    read_options = pyarrow.csv.ReadOptions(column_names=_COLUMNS, block_size=1 << 22)
+    parse_options = pyarrow.csv.ParseOptions(delimiter="\t" if b"\t" in first_line else " ", quote_char=False)
+    convert_options = pyarrow.csv.ConvertOptions(
+        column_types=types, include_columns=list(types), null_values=[], strings_can_be_null=False
+    )
     try:
-        return pyarrow.csv.read_csv(
-            pa.BufferReader(data),
-            read_options=pyarrow.csv.ReadOptions(column_names=_COLUMNS, block_size=1 << 22),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char=False),
-            convert_options=pyarrow.csv.ConvertOptions(
-                column_types=types, include_columns=list(types), null_values=[], strings_can_be_null=False
-            ),
-        )
+        return pyarrow.csv.read_csv(pa.BufferReader(data), read_options, parse_options, convert_options)
     except pa.ArrowInvalid:
         return None
 
@@ -290,11 +319,17 @@ def _is_tidy(data: bytes) -> bool:
         pairs += int(np.count_nonzero(np.maximum(piece[1:], piece[:-1]) <= 32))
         low += int(np.count_nonzero(piece[:_PIECE] < 32))
         ends += int(np.count_nonzero(piece[:_PIECE] == 10))
-    # Each count only where the one before leaves something to explain.
-    tabs = data.count(b"\t") if low > ends else 0
-    returns = data.count(b"\r\n") if low > ends + tabs else 0
-    plain = low == ends + tabs + returns and pairs == returns and b"\x7f" not in data
-    return plain and not (tabs and b" " in data) and data[:1] > b" " and data[-1:] not in (b" ", b"\t")
+    # Each count only where the one before leaves something to explain: most files hold line ends alone.
+    tabs = returns = 0
+    if low > ends:
+        tabs = data.count(b"\t")
+    if low > ends + tabs:
+        returns = data.count(b"\r\n")
+    if low != ends + tabs + returns or pairs != returns or b"\x7f" in data:
+        return False
+    if tabs and b" " in data:
+        return False
+    return data[:1] > b" " and data[-1:] not in (b" ", b"\t")
 
 
 def _read_lines(data: bytes, path: str | Path) -> tuple[list[str], list[str], list[float]]:
@@ -317,7 +352,9 @@ def _read_lines(data: bytes, path: str | Path) -> tuple[list[str], list[str], li
             passage = words[2].decode()
         except UnicodeDecodeError as error:
             raise BadInput("is not UTF-8 text", file=path, line=number) from error
-        score = float(words[4]) if _NUMBER.fullmatch(words[4]) else float("nan")
+        score = float("nan")
+        if _NUMBER.fullmatch(words[4]):  # float() takes more: underscores, other digits, words
+            score = float(words[4])
         if not -3.4028235677973366e38 < score < 3.4028235677973366e38:  # what rounds to a finite float32; NaN fails
             text = words[4].decode(errors="replace")
             raise BadInput(

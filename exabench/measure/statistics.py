@@ -68,12 +68,21 @@ def paired_test(a: Sequence[np.ndarray], b: Sequence[np.ndarray], test: str = "t
     """
     if test not in TESTS:
         raise BadInput(f"there is no paired test {test!r}; choose from: {', '.join(TESTS)}")
-    differences = [np.asarray(x, np.float64) - np.asarray(y, np.float64) for x, y in zip(a, b, strict=True)]
-    lengths = [len(task) for task in differences]
+    differences = []
+    lengths = []
+    for ours, theirs in zip(a, b, strict=True):
+        differences.append(np.asarray(ours, np.float64) - theirs)
+        lengths.append(len(ours))
     every = np.concatenate(differences)
-    terms = every * np.repeat(1 / (np.array(lengths) * len(lengths)), lengths)
+    # Each task weighs the same, and within it each query.
+    weights = 1 / (np.array(lengths) * len(lengths))
+    terms = every * np.repeat(weights, lengths)
     observed = math.fsum(terms)
-    spread = float(every.std(ddof=1)) if len(every) > 1 else 0.0
+    effect_size = 0.0
+    if len(every) > 1:
+        spread = every.std(ddof=1)
+        if spread:
+            effect_size = float(every.mean() / spread)
     if test == "t":
         p_values, reaches = _student(every[None], lengths)
         p = float(p_values[0])
@@ -94,7 +103,7 @@ def paired_test(a: Sequence[np.ndarray], b: Sequence[np.ndarray], test: str = "t
         difference=observed,
         interval=interval,
         p=p,
-        effect_size=float(every.mean()) / spread if spread else 0.0,
+        effect_size=effect_size,
         wins=int((every > 0).sum()),
         losses=int((every < 0).sum()),
         ties=int((every == 0).sum()),
@@ -117,15 +126,16 @@ def holm(p_values: Sequence[float], families: Sequence[Hashable] | None = None) 
     `families` names the family of each; only p-values of one family are corrected together.
     """
     by_family: dict[Hashable, list[int]] = {}
-    for place in range(len(p_values)):
-        by_family.setdefault(families[place] if families else "", []).append(place)
+    for place, family in enumerate(families or [""] * len(p_values)):
+        by_family.setdefault(family, []).append(place)
     adjusted = [0.0] * len(p_values)
     for places in by_family.values():
         # Smallest p first, times the number of hypotheses that are left; never below the one before.
         places.sort(key=lambda place: p_values[place])
         lowest = 0.0
         for rank, place in enumerate(places):
-            lowest = max(lowest, min(1.0, (len(places) - rank) * p_values[place]))
+            corrected = (len(places) - rank) * p_values[place]
+            lowest = max(lowest, min(1.0, corrected))
             adjusted[place] = lowest
     return adjusted
 
@@ -139,6 +149,7 @@ def rank_groups(systems: Sequence[Sequence[np.ndarray]], families: Sequence[Hash
     """
     if not systems:
         return []
+    families = families or [""] * len(systems)
     lengths = [len(values) for values in systems[0]]
     rows = np.stack([np.concatenate(system) for system in systems])
     groups: list[int] = []
@@ -151,7 +162,7 @@ def rank_groups(systems: Sequence[Sequence[np.ndarray]], families: Sequence[Hash
         if not len(below):
             break
         p_values, _ = _student(rows[leader] - below, lengths)
-        for p in holm(p_values.tolist(), families[leader + 1 :] if families else None):
+        for p in holm(p_values.tolist(), families[leader + 1 :]):
             if p < ALPHA:
                 break
             groups.append(number)
@@ -163,10 +174,11 @@ def bootstrap_intervals(table: np.ndarray) -> np.ndarray:
 
     10,000 resamples of the queries, the same ones for every metric, from a fixed seed (Sakai, SIGIR 2006).
     """
-    if not table.shape[1]:
+    size = table.shape[1]
+    if not size:
         return np.zeros((len(table), 2))
     columns = np.asarray(table, np.float64).T
-    means = np.concatenate([weights @ columns for weights in _resample_weights(len(columns))])
+    means = np.concatenate([counts / size @ columns for counts in _resample_counts(size)])
     return np.quantile(means, _BOUNDS, axis=0).T
 
 
@@ -182,12 +194,13 @@ def mean_intervals(systems: Sequence[Sequence[np.ndarray]]) -> list[tuple[float,
         tasks = len(block[0])
         means = np.zeros((len(block), RESAMPLES))
         for task in range(tasks):
+            values = np.stack([system[task] for system in block], axis=1)
             # Whole numbers: their sums are exact in any order.
-            columns = np.rint(np.stack([system[task] for system in block], axis=1) * _STEPS)
-            size = len(columns)
+            steps = np.rint(values * _STEPS)
+            size = len(steps)
             if size:
-                drawn = [np.rint(weights * size) @ columns for weights in _resample_weights(size)]
-                means += np.concatenate(drawn).T / (_STEPS * size)
+                sums = np.concatenate([counts @ steps for counts in _resample_counts(size)])
+                means += sums.T / (_STEPS * size)
         low, high = np.quantile(means / tasks, _BOUNDS, axis=1, overwrite_input=True)
         intervals += zip(low.tolist(), high.tolist(), strict=True)
     return intervals
@@ -217,17 +230,21 @@ def _student(differences: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarra
         p_values = 2 * stdtr(freedom, -np.abs(means) / error)
         reach = error * stdtrit(freedom, _BOUNDS[1])
     # Where no two differences of a system differ, they are certain, unless there is but one to each task.
-    certain = 0.0 if max(lengths) > 1 else 1.0
-    p_values = np.where(variance > 0, p_values, np.where(means == 0, 1.0, certain))
-    return p_values, np.where(variance > 0, reach, 0.0)
+    certain = float(max(lengths) <= 1)
+    constant = np.where(means == 0, 1.0, certain)
+    varies = variance > 0
+    return np.where(varies, p_values, constant), np.where(varies, reach, 0.0)
 
 
-def _resample_weights(size: int) -> Iterator[np.ndarray]:
-    """Blocks of bootstrap weights, (resamples in the block, size); each row sums to 1."""
+def _resample_counts(size: int) -> Iterator[np.ndarray]:
+    """Blocks of bootstrap resamples, (resamples in the block, size), int64: how often each query was drawn."""
     rng = np.random.default_rng(SEED)
-    for count in _blocks(size):
-        drawn = rng.integers(0, size, (count, size)) + np.arange(count)[:, None] * size
-        yield np.bincount(drawn.ravel(), minlength=count * size).reshape(count, size) / size
+    for rows in _blocks(size):
+        drawn = rng.integers(0, size, (rows, size))
+        # Every resample counts in cells of its own, so that one call counts them all.
+        cells = drawn + np.arange(rows)[:, None] * size
+        counts = np.bincount(cells.ravel(), minlength=rows * size)
+        yield counts.reshape(rows, size)
 
 
 def _blocks(size: int) -> Iterator[int]:

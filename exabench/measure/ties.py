@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from exabench.core.nouns import Qrels, Run
-from exabench.measure.graded import UNJUDGED, Graded, cells, grade
+from exabench.measure.graded import Graded, cells, grade
 from exabench.measure.metric_values import MetricName, mean
 
 
@@ -20,20 +21,24 @@ def tie_report(qrels: Qrels, run: Run, metric: str = "nDCG@10", *, threshold: in
     if not len(row):
         return {"rate": 0.0, "worst": 0.0, "best": 0.0}
     scores = run.scores[row]
-    same = np.zeros(len(row) + 1, bool)  # at i: does the passage at i tie with the one before it?
-    same[1:-1] = (scores[1:] == scores[:-1]) & (query[1:] == query[:-1])
-    tied = same[1:] | same[:-1]
-    group = np.cumsum(~same[:-1])  # passages of one tie share a number
+    same_score = scores[1:] == scores[:-1]
+    same_query = query[1:] == query[:-1]
+    # At i: does the passage at i tie with the one before it? The first has none before it, the last none behind.
+    ties = np.zeros(len(row) + 1, bool)
+    ties[1:-1] = same_score & same_query
+    tied = ties[1:] | ties[:-1]
+    group = np.cumsum(~ties[:-1])  # passages of one tie share a number
+    worst = _reorder(graded, query, rank, group, 1)
+    best = _reorder(graded, query, rank, group, -1)
     name = MetricName.parse(metric)
-    worst = mean(name.values(_reorder(graded, query, rank, group, 1)))
-    best = mean(name.values(_reorder(graded, query, rank, group, -1)))
-    return {"rate": float(tied.mean()), "worst": worst, "best": best}
+    return {"rate": float(tied.mean()), "worst": mean(name.values(worst)), "best": mean(name.values(best))}
 
 
 def ceiling(qrels: Qrels, run: Run, metrics: Sequence[str], *, threshold: int = 1) -> dict[str, float]:
     """The mean of each metric if the run's passages stood in their best order: what no reranker can exceed."""
     graded = grade(qrels, run, threshold=threshold)
     query, rank, _ = cells(run, graded.query_ids, None)
+    # As if all passages of a query tied.
     best = _reorder(graded, query, rank, query, -1)
     means = {}
     for text in metrics:
@@ -44,7 +49,10 @@ def ceiling(qrels: Qrels, run: Run, metrics: Sequence[str], *, threshold: int = 
 
 def _reorder(graded: Graded, query: np.ndarray, rank: np.ndarray, group: np.ndarray, sign: int) -> Graded:
     """The same rankings with every tie sorted by grade, lowest first for sign 1, highest first for sign -1."""
-    order = np.lexsort((sign * np.maximum(graded.grades[query, rank], 0), group))
-    grades = np.full_like(graded.grades, UNJUDGED)
-    grades[query, rank] = graded.grades[query[order], rank[order]]
-    return Graded(graded.query_ids, grades, graded.ideal, graded.threshold)
+    listed = graded.grades[query, rank]
+    # A grade below 0 and a missing judgement gain as little as a grade of 0, so these stay in the run's order.
+    gains = np.maximum(listed, 0)
+    order = np.lexsort((sign * gains, group))
+    grades = graded.grades.copy()
+    grades[query, rank] = listed[order]
+    return replace(graded, grades=grades)

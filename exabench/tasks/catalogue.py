@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 
 from exabench.core.errors import BadInput, UnknownName
@@ -21,11 +22,12 @@ def tasks() -> dict[str, Task]:
         if page.name == "suites.toml":
             continue
         for name, values in read_toml(page).items():
-            convention = {key: values.pop(key) for key in _OF_CONVENTION if key in values}
+            of_convention = {key: values.pop(key) for key in _OF_CONVENTION if key in values}
             if "text_fields" in values:
-                convention["text_fields"] = tuple(values.pop("text_fields"))
+                of_convention["text_fields"] = tuple(values.pop("text_fields"))
+            convention = Convention(**of_convention)
             members = tuple(values.pop("members", ()))
-            found[name] = Task(name=name, convention=Convention(**convention), members=members, **values)
+            found[name] = Task(name=name, convention=convention, members=members, **values)
     return found
 
 
@@ -52,7 +54,10 @@ def single_task(name: str) -> Task:
     return found
 
 
-def expand(names: list[str] | tuple[str, ...]) -> list[str]:
-    """Task names with every suite among `names` replaced by its tasks, each once."""
-    found = [name for given in names for name in suites().get(given, (given,))]
-    return list(dict.fromkeys(task(name).name for name in found))
+def expand(names: Iterable[str]) -> list[str]:
+    """Task names with every suite among `names` replaced by its tasks, each once. Raises UnknownName."""
+    found: dict[str, Task] = {}
+    for name in names:
+        for member in suites().get(name, (name,)):
+            found[member] = task(member)
+    return list(found)

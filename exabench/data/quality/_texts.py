@@ -7,6 +7,7 @@ known by 64 bits: a polynomial hash whose running sums give every gram of a text
 from __future__ import annotations
 
 import re
+import string
 from functools import lru_cache
 
 import numpy as np
@@ -16,38 +17,47 @@ from exabench.core.rows import Row
 
 _IDEOGRAPH = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_IDEOGRAPH}]|[^\W_{_IDEOGRAPH}]+")
-_ASCII = bytes(i if chr(i).isalnum() and i < 128 else 32 for i in range(256))
+_WORD_BYTES = (string.ascii_lowercase + string.digits).encode()
+_OTHER_BYTES = bytes(range(128)).translate(None, _WORD_BYTES)
+_BLANKED = bytes.maketrans(_OTHER_BYTES, b" " * len(_OTHER_BYTES))
 
 
 @lru_cache(maxsize=256)  # the texts of one row are asked for several times, then never again
 def words(text: str) -> tuple[str, ...]:
     """The words of a text, as they are compared."""
+    text = text.lower()
     if text.isascii():  # the same, three times as fast
-        return tuple(text.lower().encode().translate(_ASCII).decode().split())
-    return tuple(_WORD.findall(text.lower()))
+        blanked = text.encode().translate(_BLANKED)
+        return tuple(blanked.decode().split())
+    return tuple(_WORD.findall(text))
 
 
 def passages_of(row: Row) -> list[Passage]:
     """The passages of a row of any family: its one, its list in order, or its positive and then its negatives."""
     if "passage_id" in row:
         return [Passage(row["passage_id"], row["passage"], row["title"])]
+    passages = []
+    columns = ("passage_ids", "passages", "titles")
     if "positive_id" in row:
-        positive = Passage(row["positive_id"], row["positive"], row["positive_title"])
-        lists = zip(row["negative_ids"], row["negatives"], row["negative_titles"], strict=True)
-        return [positive, *(Passage(*fields) for fields in lists)]
-    return [Passage(*fields) for fields in zip(row["passage_ids"], row["passages"], row["titles"], strict=True)]
+        passages.append(Passage(row["positive_id"], row["positive"], row["positive_title"]))
+        columns = ("negative_ids", "negatives", "negative_titles")
+    for fields in zip(*map(row.get, columns), strict=True):
+        passages.append(Passage(*fields))
+    return passages
 
 
 def mix(x: np.ndarray) -> np.ndarray:
     """64 bits in, 64 well-mixed bits out (the finaliser of SplitMix64)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x = x ^ (x >> shift)
+        x = x * factor
+    return x ^ (x >> 31)
 
 
 def constants(start: int, count: int) -> np.ndarray:
     """`count` fixed numbers that look random (SplitMix64 from `start` on): the same on every machine."""
-    return mix(np.arange(start, start + count, dtype=np.uint64) * np.uint64(_BASE))
+    states = np.arange(start, start + count, dtype=np.uint64) * _BASE
+    return mix(states)
 
 
 # The golden ratio in 64 bits. It is odd, so it has an inverse modulo 2**64.
@@ -72,12 +82,15 @@ def _hashes(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     more than there are bytes), the byte at which each word begins, the one behind its last, and BASE**-(s + 1) for
     each word.
     """
-    data = np.frombuffer(" ".join(words(text)).encode(errors="surrogatepass"), np.uint8)
+    joined = " ".join(words(text))
+    data = np.frombuffer(joined.encode(errors="surrogatepass"), np.uint8)
     size = len(data)
     # Most texts share the powers of one length; those of longer texts are rounded up, so that few are computed.
     count = max(4096, 1 << size.bit_length())
+    # All of this is modulo 2**64: numpy's whole numbers overflow without a word.
+    terms = _BYTES[data] * _powers(_BASE, count)[:size]
     sums = np.zeros(size + 1, np.uint64)
-    np.cumsum(_BYTES[data] * _powers(_BASE, count)[:size], out=sums[1:])
+    np.cumsum(terms, out=sums[1:])
     blanks = np.flatnonzero(data == ord(" "))
     starts = np.concatenate([[0], blanks + 1])
     ends = np.concatenate([blanks, [size]])
@@ -92,4 +105,5 @@ def grams(text: str, n: int) -> np.ndarray:
     width = min(n, len(starts))
     starts = starts[: len(starts) - width + 1]
     ends = ends[width - 1 :]
-    return mix((sums[ends] - sums[starts]) * inverse_powers[: len(starts)])
+    hashes = (sums[ends] - sums[starts]) * inverse_powers[: len(starts)]
+    return mix(hashes)

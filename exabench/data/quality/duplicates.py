@@ -16,11 +16,11 @@ _OF_QUERY = 2  # MinHash values of the query in a band
 _OF_PASSAGE = 6
 _QUERY = _BANDS * _OF_QUERY  # values of the query; those of the passage stand behind them
 _WIDTH = _QUERY + _BANDS * _OF_PASSAGE
-_FACTORS = constants(1001, _WIDTH) | np.uint64(1)
+_FACTORS = constants(1001, _WIDTH) | 1
 _SHIFTS = constants(2001, _WIDTH)
 _CHANCE = 1 / 256  # that the eight bits of a value that are kept agree where the values do not
-_HALF = np.uint64(32)  # bits of a number
-_LOW_HALF = np.uint64(0xFFFFFFFF)
+_HALF = 32  # bits of a number
+_LOW_HALF = 0xFFFFFFFF
 SHINGLE = 5
 """Words in a row by which passages are compared."""
 
@@ -53,31 +53,40 @@ class Duplicates:
 
     def find_earlier(self, row: Row) -> Double | None:
         """The earlier row that this one doubles; None for a new row, which later ones may double."""
-        query = row["query"]
-        passages = [passage.flat() for passage in passages_of(row)]
+        passages = passages_of(row)
         if "positive_id" in row:
             passages = passages[:1]
+        texts = [row["query"]]
+        shingles = [np.zeros(0, np.uint64)]  # a listwise row may be empty
+        for passage in passages:
+            text = passage.flat()
+            texts.append(text)
+            shingles.append(grams(text, SHINGLE))
 
         # MinHash values: 32 bits for each function of the query's words, then of the passages' shingles.
-        shingles = np.concatenate([grams(passage, SHINGLE) for passage in passages] or [np.zeros(0, np.uint64)])
-        of_query = _lowest(grams(query, 1), slice(None, _QUERY))
-        of_passages = _lowest(shingles, slice(_QUERY, None))
+        of_query = _lowest(grams(row["query"], 1), slice(None, _QUERY))
+        of_passages = _lowest(np.concatenate(shingles), slice(_QUERY, None))
         signature = np.concatenate([of_query, of_passages]).astype(np.uint8)
 
         # One 32-bit key for each band; rows that are alike share one of them, whatever else they share.
         query_bands = of_query.reshape(_BANDS, _OF_QUERY) @ _FACTORS[:_OF_QUERY]
         passage_bands = of_passages.reshape(_BANDS, _OF_PASSAGE) @ _FACTORS[-_OF_PASSAGE:]
-        bands = mix(query_bands + passage_bands + _SHIFTS[:_BANDS]) >> _HALF
+        both_bands = query_bands + passage_bands + _SHIFTS[:_BANDS]
+        bands = mix(both_bands) >> _HALF
 
-        text = "\n".join(" ".join(words(part)) for part in [query, *passages])
-        key = int(digest_of(text.encode(errors="surrogatepass"))[-16:], 16)
+        all_words = "\n".join([" ".join(words(text)) for text in texts])
+        digest = digest_of(all_words.encode(errors="surrogatepass"))
+        key = int(digest[-16:], 16)
         places = self._buckets.rows(bands)
         for place in places:
             if self._keys[place] == key:
                 return Double(self._ids[place], "exact")
         if self._near and len(places):
+            # The array of all signatures gets no name: a bytearray cannot grow while an array looks at it.
             same = np.frombuffer(self._signatures, np.uint8).reshape(-1, _WIDTH)[places] == signature
-            alike = np.minimum(_similarity(same[:, :_QUERY]), _similarity(same[:, _QUERY:]))
+            queries_alike = _similarity(same[:, :_QUERY])
+            passages_alike = _similarity(same[:, _QUERY:])
+            alike = np.minimum(queries_alike, passages_alike)
             near = places[alike > self._near - 1e-9]
             if len(near):
                 return Double(self._ids[near[0]], "near")
@@ -90,16 +99,16 @@ class Duplicates:
 
 def _similarity(same: np.ndarray) -> np.ndarray:
     """The Jaccard similarities that the shares of equal values, shape (rows, values), stand for."""
-    similarity: np.ndarray = (same.mean(axis=1) - _CHANCE) / (1 - _CHANCE)
-    return similarity
+    return (same.mean(axis=1) - _CHANCE) / (1 - _CHANCE)
 
 
 def _lowest(hashes: np.ndarray, functions: slice) -> np.ndarray:
     """MinHash values: the upper half of the lowest number that each random function gives to one of the hashes."""
     if not len(hashes):
         hashes = np.zeros(1, np.uint64)  # no text at all: as if it were one word
-    lowest: np.ndarray = (np.multiply.outer(_FACTORS[functions], hashes) + _SHIFTS[functions, None]).min(axis=1)
-    return lowest >> _HALF
+    products = np.multiply.outer(_FACTORS[functions], hashes)
+    numbers = products + _SHIFTS[functions, None]
+    return numbers.min(axis=1) >> _HALF
 
 
 class Buckets:
@@ -123,11 +132,12 @@ class Buckets:
         self._new_rows += 1
         if self._new_rows < max(self.NEWEST, len(self._entries) // len(keys) // 8):
             return
-        entries = []
+        new = []
         for bucket, rows in self._newest.items():
             for each in rows:
-                entries.append(bucket << 32 | each)
-        self._entries = np.sort(np.concatenate([self._entries, np.array(entries, np.uint64)]), kind="stable")
+                new.append(bucket << 32 | each)
+        entries = np.concatenate([self._entries, np.array(new, np.uint64)])
+        self._entries = np.sort(entries, kind="stable")
         self._new_rows = 0
         self._newest = {}
 
@@ -140,5 +150,6 @@ class Buckets:
         firsts = self._entries.searchsorted(lowest)
         ends = self._entries.searchsorted(lowest | _LOW_HALF, "right")
         for place in np.flatnonzero(firsts < ends):
-            found.update((self._entries[firsts[place] : ends[place]] & _LOW_HALF).tolist())
+            entries = self._entries[firsts[place] : ends[place]]
+            found.update((entries & _LOW_HALF).tolist())
         return np.array(sorted(found), np.int64)

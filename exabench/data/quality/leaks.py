@@ -56,19 +56,20 @@ class Leaks:
         """The benchmarks that a row leaks, in the order they were added, each with what is shared (of KINDS)."""
         if len(self._grams) > 1:  # sort what was added into the one table: 10 bytes a gram
             unsorted = np.concatenate(self._grams)
+            owners_of_unsorted = np.concatenate(self._owners)
             order = np.argsort(unsorted, kind="stable")
             self._grams = [unsorted[order]]
-            self._owners = [np.concatenate(self._owners)[order]]
+            self._owners = [owners_of_unsorted[order]]
         [known_grams] = self._grams
         [known_owners] = self._owners
 
         collection = collection_of(row["source"])
         owners = set(self._ids.get((collection, "query", row["query_id"]), ()))
-        texts = [row["query"]]
+        all_grams = [grams(row["query"], GRAM)]
         for passage in passages_of(row):
             owners.update(self._ids.get((collection, "passage", passage.id), ()))
-            texts.append(passage.flat())
-        row_grams = np.concatenate([grams(text, GRAM) for text in texts])
+            all_grams.append(grams(passage.flat(), GRAM))
+        row_grams = np.concatenate(all_grams)
         firsts = known_grams.searchsorted(row_grams)
         ends = known_grams.searchsorted(row_grams, "right")
         for place in np.flatnonzero(firsts < ends):
@@ -91,12 +92,20 @@ def collection_of(source: str) -> str:
     match = _PLACE.match(source)
     if match:
         name = match[match.lastindex or 0]
-    by_repo = {task.hub["repo"]: task for task in tasks().values() if task.hub}
-    task = by_repo.get(name) or tasks().get(name)
+    task = tasks().get(name)
+    for each in tasks().values():
+        if each.hub and each.hub["repo"] == name:
+            task = each
     if task and task.ir_datasets:
         name = task.ir_datasets
     parts = name.split("/")
     # Names of ir_datasets: below this depth every subset has the ids of one collection.
     depth = {"beir": 2, "msmarco-passage": 1, "disks45": 1}.get(parts[0], len(parts))
-    root = "/".join(parts[: depth + (parts[:2] == ["beir", "cqadupstack"])])
-    return "msmarco-passage" if root == "beir/msmarco" else root
+    # Each forum of CQADupStack is a collection.
+    if parts[:2] == ["beir", "cqadupstack"]:
+        depth = 3
+    root = "/".join(parts[:depth])
+    # In the copy that BEIR has one id means the same passage.
+    if root == "beir/msmarco":
+        return "msmarco-passage"
+    return root

@@ -13,8 +13,11 @@ def normalised_gain(graded: Graded, k: int | None, gain: Callable[[np.ndarray], 
     """DCG@k / ideal DCG@k for each query, 0 where nothing is relevant. Negative grades have gain 0."""
     sums = []
     for grades in (graded.grades, graded.ideal):
-        gains = gain(np.maximum(grades[:, :k], 0).astype(np.float64))
+        # UNJUDGED is negative as well.
+        counted = np.maximum(grades[:, :k], 0)
+        gains = gain(counted.astype(np.float64))
         discounts = np.log2(np.arange(gains.shape[1]) + 2)
-        sums.append((gains / discounts).sum(axis=1))
+        discounted = gains / discounts
+        sums.append(discounted.sum(axis=1))
     found, ideal = sums
     return np.divide(found, ideal, out=np.zeros_like(ideal), where=ideal > 0)

@@ -166,11 +166,11 @@ def benchmarks(data: str | Path | None) -> Iterator[tuple[Task, list[Query], Ite
     """
     for name, place in local_collections(data).items():
         task = tasks()[name]
-        if not task.benchmark:
-            continue
-        qrels = place.qrels(task.split)
-        queries = [query for query in place.queries() if query.id in qrels]
-        yield task, queries, _judged_passages(place, set().union(*qrels.values()))
+        if task.benchmark:
+            qrels = place.qrels(task.split)
+            queries = [query for query in place.queries() if query.id in qrels]
+            judged = set().union(*qrels.values())
+            yield task, queries, _judged_passages(place, judged)
 
 
 def _judged_passages(place: Collection, wanted: set[str]) -> Iterator[Passage]:
@@ -178,6 +178,7 @@ def _judged_passages(place: Collection, wanted: set[str]) -> Iterator[Passage]:
         if passage.id in wanted:
             wanted.remove(passage.id)
             yield passage
+    # A row may still share the id of one whose text is not there.
     for id in sorted(wanted):
         yield Passage(id, "")
 

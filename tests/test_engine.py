@@ -226,7 +226,6 @@ def test_one_pair_that_memory_does_not_hold_is_one_line(made, monkeypatch) -> No
 
 def test_a_model_whose_scores_depend_on_their_batch_is_refused_with_the_numbers(made, monkeypatch) -> None:
     """A head that forgets the attention mask, as a pipeline once did when its library changed."""
-    assert 0 <= made().part.probed <= 1e-4
     masked = Classifier.logits
     monkeypatch.setattr(
         Classifier, "logits", lambda head, ids, mask, types: masked(head, ids, torch.ones_like(mask), types)

@@ -1,9 +1,10 @@
-"""A toy endpoint in a process of its own: OpenAI's chat completions, quick, counted, and faulty on demand.
+"""Toy servers. `endpoint` is a process of its own: OpenAI's chat completions, quick, counted, and faulty on demand.
 
     python tests/endpoint.py '{"delay": 0.2, "slow": 0.3, "broken": 0.1, "hang": 0.05}'
 
 It prints its port. The answer to a prompt is a function of its last turn alone, so that it is what was recorded; the
 lot of a request depends on that text and on how often it was asked. GET / tells the requests and answers by text.
+`serving` is a server in threads of this process, which does with each request what a test says.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from zlib import crc32
 
@@ -118,6 +123,78 @@ def endpoint(**faults: float) -> Iterator[Endpoint]:
             yield Endpoint(int(process.stdout.readline()))
         finally:
             process.kill()
+
+
+Act = Callable[["Server", "Handler", Any], object]
+
+
+class Server(ThreadingHTTPServer):
+    """A server on loopback; `act` is called with it, the request's handler and its JSON."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, act: Act) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.act = act
+        self.lock = threading.Lock()
+        self.seen: list[float] = []  # when each request came
+        self.asked: list[tuple[str, Any]] = []  # path and JSON
+        self.headers: list[dict[str, str]] = []
+        self.tries: Counter[str] = Counter()  # by JSON
+        self.open = self.most_open = 0
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_POST(self) -> None:
+        here = self.server
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        with here.lock:
+            here.seen.append(time.monotonic())
+            here.asked.append((self.path, body))
+            here.headers.append(dict(self.headers))
+            here.tries[str(body)] += 1
+            here.open += 1
+            here.most_open = max(here.most_open, here.open)
+        try:
+            here.act(here, self, body)
+        except OSError:
+            self.close_connection = True
+        finally:
+            with here.lock:
+                here.open -= 1
+
+    def send(self, status: int, body: object, **headers: str) -> None:
+        """Answer with bytes, or with JSON of anything else."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in {"content-type": "application/json", "content-length": str(len(data)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def hang_up(self) -> None:
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def log_message(self, *parts: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(act: Act) -> Iterator[Server]:
+    """A Server while the block lasts."""
+    with Server(act) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ Retries, pauses and time-outs are those of core/http, which test_teachers proves
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-from endpoint import Handler, Server, serving
+from endpoint import Endpoint as Server, Handler, serving
 
 from exabench.core import http
 from exabench.core.errors import BadInput, OutsideFailed
@@ -38,26 +38,26 @@ def lengths(server: Server, handler: Handler, asked: Any) -> None:
     handler.send(200, {"results": results, "usage": {"total_tokens": 7}} if "documents" in asked else results)
 
 
-def planned(*plans: int | bytes | tuple[int, dict[str, str]]) -> Callable[[Server, Handler, Any], None]:
-    """A status (0: hang up), one with headers, or a body, one after the other; then all is well."""
+def server(*plans: Any) -> AbstractContextManager[Server]:
+    """Does one after the other, then all is well: a status (0: hang up), one with headers, a body, or an act."""
 
-    def act(server: Server, handler: Handler, asked: Any) -> None:
-        if len(server.seen) > len(plans):
-            return lengths(server, handler, asked)
-        plan = plans[len(server.seen) - 1]
+    def act(here: Server, handler: Handler, asked: Any) -> object:
+        plan = plans[len(here.seen) - 1] if len(here.seen) <= len(plans) else lengths
+        if callable(plan):
+            return plan(here, handler, asked)
         if isinstance(plan, bytes):
             return handler.send(200, plan)
         if plan == 0:
             return handler.hang_up()
         status, headers = plan if isinstance(plan, tuple) else (plan, {})
-        handler.send(status, {"error": f"no, {handler.headers['authorization']}"}, **headers)
+        return handler.send(status, {"error": f"no, {handler.headers['authorization']}"}, **headers)
 
-    return act
+    return serving(act)
 
 
 @pytest.mark.parametrize("form", ["documents", "texts"])
 def test_scores_come_back_in_the_order_of_the_passages(form):
-    with serving(lengths) as here:
+    with server() as here:
         assert Endpoint("m", endpoint=here.url, form=form).score(QUERY, PASSAGES) == SCORES
     [(path, asked)] = here.asked
     assert path == "/v1/rerank" and asked["query"] == "sky"
@@ -67,14 +67,14 @@ def test_scores_come_back_in_the_order_of_the_passages(form):
 
 def test_many_queries_come_back_in_their_order_with_what_they_took():
     jobs = [(Query(str(i), "q"), [Passage("a", "x" * i), Passage("b", "")]) for i in range(20)]
-    with serving(lengths) as here:
+    with server() as here:
         found = list(Endpoint("m", endpoint=here.url).score_many(jobs))
     assert [scores for scores, _ in found] == [[float(i), 0.0] for i in range(20)]
     assert {(usage.prompts, usage.input_tokens, usage.flops_exact) for _, usage in found} == {(1, 7, None)}
 
 
 def test_a_long_list_is_asked_in_parts():
-    with serving(lengths) as here:
+    with server() as here:
         assert Endpoint("m", endpoint=here.url, batch=2).score(QUERY, PASSAGES) == SCORES
         assert sorted(len(asked["documents"]) for _, asked in here.asked) == [1, 2, 2]  # parts are asked side by side
         assert Endpoint("m", endpoint=here.url).score(QUERY, []) == []
@@ -101,7 +101,7 @@ WRONG = {
 
 def test_an_answer_that_is_not_whole_is_no_answer():
     for case, answer in WRONG.items():
-        with serving(planned(answer)) as here, pytest.raises(OutsideFailed, match="the endpoint"):
+        with server(answer) as here, pytest.raises(OutsideFailed, match="the endpoint"):
             pytest.fail(f"{case}: {Endpoint('m', endpoint=here.url).score(QUERY, PASSAGES[:2])}")
 
 
@@ -114,25 +114,25 @@ def test_an_answer_that_is_not_whole_is_no_answer():
     ids=["no JSON", "failures"],
 )
 def test_what_may_pass_is_asked_again_until_it_is_given_up(passing):
-    with serving(planned(*passing)) as here:
+    with server(*passing) as here:
         assert Endpoint("m", endpoint=here.url).score(QUERY, PASSAGES) == SCORES
     assert len(here.seen) == len(passing) + 1
     said = "gives no answer to query 'q1' after 3 tries .last: "
-    with serving(planned(*passing)) as here, pytest.raises(OutsideFailed, match=said):
+    with server(*passing) as here, pytest.raises(OutsideFailed, match=said):
         Endpoint("m", endpoint=here.url, retries=2).score(QUERY, PASSAGES)
     assert len(here.seen) == 3
 
 
 @pytest.mark.parametrize("status", [400, 401, 404])
 def test_what_asking_again_will_not_change_is_asked_once(status):
-    with serving(planned(status)) as here, pytest.raises(BadInput, match=f"refuses: {status}"):
+    with server(status) as here, pytest.raises(BadInput, match=f"refuses: {status}"):
         Endpoint("m", endpoint=here.url).score(QUERY, PASSAGES)
     assert len(here.seen) == 1
 
 
 def test_the_key_is_sent_and_never_told(monkeypatch):
     monkeypatch.setenv("MY_KEY", KEY)
-    with serving(planned(401, 500)) as here:
+    with server(401, 500) as here:
         reranker = Endpoint("m", endpoint=here.url, api_key_env="MY_KEY", retries=0)
         for error in (BadInput, OutsideFailed):
             with pytest.raises(error) as caught:
@@ -149,8 +149,8 @@ def test_the_key_is_sent_and_never_told(monkeypatch):
 def test_no_redirect_is_followed(monkeypatch, status):
     monkeypatch.setenv("MY_KEY", KEY)
     with (
-        serving(lengths) as elsewhere,
-        serving(planned((status, {"location": elsewhere.url + "/rerank"}))) as here,
+        server() as elsewhere,
+        server((status, {"location": elsewhere.url + "/rerank"})) as here,
         pytest.raises(BadInput, match=f"refuses: {status}"),
     ):
         Endpoint("m", endpoint=here.url, api_key_env="MY_KEY").score(QUERY, PASSAGES)

@@ -580,10 +580,9 @@ def test_g7_g12_a_bad_day_is_survived_and_leaves_no_secret_behind(
         teacher = CachedTeacher(TEACHERS["openai"]("m", **options), store)
         asked = prompts(40)
         replies = answered(teacher, asked)
-        requests, answers = server.told("requests"), server.told("answers")
     assert {id: reply.text for id, reply in replies.items()} == {one.id: reply_to(one).text for one in asked}
-    assert set(answers.values()) == {1} and len(answers) == 40
-    assert sum(requests.values()) > 50 and max(requests.values()) < 20
+    assert set(server.answers.values()) == {1} and len(server.answers) == 40
+    assert len(server.seen) > 50 and max(server.tries.values()) < 20
     keys = [teacher.key(one) for one in asked]
     assert list(store.tokens(keys).values()) == [40, teacher.prompt_tokens, teacher.output_tokens]
     assert teacher.prompt_tokens == sum(len(one.turns[-1][1]) for one in asked)
@@ -618,11 +617,10 @@ def test_g1_killed_at_random_points_it_asks_again_only_what_was_in_flight(tmp_pa
             child.join()
             stored.append(len(Replies(file)))
         ask(server.url, file, count, context.Value("i", 0))
-        answers = server.told("answers")
     store = Replies(file)
     found = store.look_up(call_key(one.identity, asked) for asked in prompts(count))
-    assert len(store) == len(found) == len(answers) == count and stored == sorted(stored) and stored[-2] > 0
+    assert len(store) == len(found) == len(server.answers) == count and stored == sorted(stored) and stored[-2] > 0
     assert {reply.text for reply in found.values()} == {reply_to(asked).text for asked in prompts(count)}
-    again = sum(answers.values()) - count
+    again = sum(server.answers.values()) - count
     # In flight is what the server has not answered yet, and what it did answer while one commit was written.
     assert again <= kills * 2 * in_flight, f"{again} asked again in {kills} kills"

@@ -21,7 +21,7 @@ import pytest
 import safetensors.torch
 import torch
 import transformers
-from endpoint import Act, Handler, Server, serving
+from endpoint import Act, Endpoint, Handler, completion, serving
 from models import t5_folder, t5_tokenizer
 from tiny_llama import TEMPLATE, tiny_llama
 
@@ -207,18 +207,11 @@ def text_of(body: Any) -> str:
     return str(body["messages"][-1]["content"])
 
 
-def answer(body: Any) -> dict[str, Any]:
-    """The last turn, backwards."""
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text_of(body)[::-1]}}
-    usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
-    return {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+def good(server: Endpoint, handler: Handler, body: Any) -> None:
+    handler.send(200, completion(body))
 
 
-def good(server: Server, handler: Handler, body: Any) -> None:
-    handler.send(200, answer(body))
-
-
-def teacher(server: Server | str, **options: Any) -> Any:
+def teacher(server: Endpoint | str, **options: Any) -> Any:
     url = server if isinstance(server, str) else server.url
     return TEACHERS["openai"]("m", base_url=url, **{"timeout": 5.0, "retries": 2, "concurrency": 8, **options})
 
@@ -238,13 +231,13 @@ def error(status: int, message: str, code: str = "", **headers: str) -> Act:
 
 
 def test_many_requests_are_in_flight_and_each_reply_finds_its_prompt() -> None:
-    def slow(server: Server, handler: Handler, body: Any) -> None:
+    def slow(server: Endpoint, handler: Handler, body: Any) -> None:
         time.sleep(0.02 * (len(server.seen) % 3))
         good(server, handler, body)
 
     with serving(slow) as server:
         replies = {reply.id: reply for reply in teacher(server).complete(asked(60))}
-    assert replies == {f"p{i}": Reply(f"p{i}", f"text {i}"[::-1], "stop", 5, 3) for i in range(60)}
+    assert replies == {f"p{i}": Reply(f"p{i}", f"text {i}"[::-1], "stop", len(f"text {i}"), 3) for i in range(60)}
     assert 2 <= server.most_open <= 8 and len(server.seen) == 60
 
 
@@ -292,7 +285,7 @@ def test_nobody_there_is_one_line_in_bounded_time() -> None:
 
 
 def test_a_server_that_dies_in_the_middle_leaves_what_was_answered() -> None:
-    def dying(server: Server, handler: Handler, body: Any) -> None:
+    def dying(server: Endpoint, handler: Handler, body: Any) -> None:
         good(server, handler, body) if len(server.seen) <= 20 else time.sleep(1)
 
     started = time.monotonic()
@@ -311,7 +304,7 @@ def test_an_answer_without_end_is_given_up_and_never_held(packed: bool, monkeypa
     monkeypatch.setattr(http, "LARGEST_ANSWER", 1 << 20)
     bomb = gzip.compress(bytes(1 << 27))
 
-    def endless(server: Server, handler: Handler, body: Any) -> None:
+    def endless(server: Endpoint, handler: Handler, body: Any) -> None:
         if packed:
             return handler.send(200, bomb, content_encoding="gzip")
         handler.send_response(200)
@@ -328,8 +321,8 @@ def test_an_answer_without_end_is_given_up_and_never_held(packed: bool, monkeypa
 
 
 def test_a_packed_answer_is_unpacked() -> None:
-    def packed(server: Server, handler: Handler, body: Any) -> None:
-        handler.send(200, gzip.compress(json.dumps(answer(body)).encode()), content_encoding="gzip")
+    def packed(server: Endpoint, handler: Handler, body: Any) -> None:
+        handler.send(200, gzip.compress(json.dumps(completion(body)).encode()), content_encoding="gzip")
 
     with serving(packed) as server:
         assert [reply.text for reply in teacher(server).complete(asked(1))] == ["0 txet"]
@@ -338,7 +331,7 @@ def test_a_packed_answer_is_unpacked() -> None:
 def test_a_retry_after_that_says_nothing_is_no_trouble() -> None:
     said = ["soon", "-1", "nan", "Wed, 99 Foo 99999 99:99:99 GMT", "\t"]
 
-    def limited(server: Server, handler: Handler, body: Any) -> None:
+    def limited(server: Endpoint, handler: Handler, body: Any) -> None:
         after = said[int(text_of(body).split()[1])]
         handler.send(429, {"error": {"message": "slow"}}, retry_after=after)
 
@@ -351,7 +344,7 @@ def test_a_retry_after_that_says_nothing_is_no_trouble() -> None:
 def test_429_makes_everybody_wait_and_uses_up_no_retries(form: str) -> None:
     until: list[float] = []
 
-    def limited(server: Server, handler: Handler, body: Any) -> None:
+    def limited(server: Endpoint, handler: Handler, body: Any) -> None:
         with server.lock:
             if len(server.seen) >= 12 and not until:
                 until.append(time.monotonic() + 0.6)
@@ -387,7 +380,7 @@ def test_a_limit_that_does_not_end_is_one_line_in_bounded_time(limit: Act, said:
 
 
 def test_a_prompt_that_the_server_refuses_does_not_stop_the_others() -> None:
-    def choosy(server: Server, handler: Handler, body: Any) -> None:
+    def choosy(server: Endpoint, handler: Handler, body: Any) -> None:
         if text_of(body) in ("text 3", "text 7"):
             return handler.send(400, {"error": {"message": "maximum context length is 10 tokens"}})
         good(server, handler, body)
@@ -409,7 +402,7 @@ def test_a_server_that_refuses_everything_is_not_asked_everything() -> None:
 def test_a_wrong_key_or_model_is_said_at_once_and_without_the_key(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", CANARY)
 
-    def refuses(server: Server, handler: Handler, body: Any) -> None:
+    def refuses(server: Endpoint, handler: Handler, body: Any) -> None:
         handler.send(status, {"error": {"message": f"wrong key {handler.headers['authorization']}"}})
 
     with serving(refuses) as server, pytest.raises(BadInput, match=r"refuses: .*\*\*\*.*check base_url") as told:

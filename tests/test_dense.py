@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers
 from faults import full_disk_at_each_call, killed_at_each_call
-from models import MINILM, bert_tokenizer, minilm_folder
+from models import MINILM, bert_tokenizer, encoder_folder, minilm_folder
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from toys import contents
@@ -23,7 +23,6 @@ from exabench.core.errors import BadInput, CannotWrite, UnknownName
 from exabench.core.files import only_writer
 from exabench.core.nouns import Passage, Query
 from exabench.measure.runs import run_text, top
-from exabench.models.batches import CPU_SHARD_TOKENS, padded_batches
 from exabench.parts.retrievers import dense as stage_of_dense
 from exabench.parts.retrievers.dense import Dense
 from exabench.tasks.catalogue import task
@@ -31,17 +30,6 @@ from exabench.tasks.collections import open_collection
 
 COLLECTION = open_collection(task("mini"))
 PASSAGES, QUERIES = list(COLLECTION.passages())[:60], list(COLLECTION.queries())
-SIZES = {"num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "initializer_range": 0.3}
-SIZES |= {"max_position_embeddings": 128}
-
-
-def encoder_folder(folder, kind="bert", hidden=32, seed=0, **changes):
-    """A plain transformers encoder of random weights on BERT's word pieces, without sentence-transformers' files."""
-    torch.manual_seed(seed)
-    told = {**SIZES, "hidden_size": hidden, "vocab_size": len(bert_tokenizer()), **changes}
-    transformers.AutoModel.from_config(transformers.AutoConfig.for_model(kind, **told)).save_pretrained(folder)
-    bert_tokenizer().save_pretrained(folder)
-    return folder
 
 
 def changed(folder, source, **files):
@@ -61,6 +49,9 @@ def modules(*kinds):
         {"idx": i, "name": str(i), "path": listed[kind], "type": f"sentence_transformers.models.{kind}"}
         for i, kind in enumerate(kinds)
     ]
+
+
+EVIL = {"idx": 1, "name": "1", "path": ""}
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +78,16 @@ def by_hand(folder, texts, pooling="mean"):
     """Mean or first token of transformers' own last hidden states."""
     model, tokenizer = transformers.AutoModel.from_pretrained(folder).eval(), bert_tokenizer()
     with torch.no_grad():
-        states = [model(**tokenizer(t, return_tensors="pt", truncation=True, max_length=128))[0][0] for t in texts]
+        states = [model(**tokenizer(t, return_tensors="pt", truncation=True, max_length=512))[0][0] for t in texts]
     return np.stack([(state.mean(0) if pooling == "mean" else state[0]).numpy() for state in states])
+
+
+TEXTS = [query.text for query in QUERIES], [passage.flat() for passage in PASSAGES]
 
 
 def products_by_hand(queries, passages, pooling="mean"):
     """Dot products of vectors of the encoders in two folders."""
-    left = by_hand(queries, [query.text for query in QUERIES], pooling)
-    return left @ by_hand(passages, [passage.flat() for passage in PASSAGES], pooling).T
+    return by_hand(queries, TEXTS[0], pooling) @ by_hand(passages, TEXTS[1], pooling).T
 
 
 # -- vectors ---------------------------------------------------------------------------------------------------
@@ -117,9 +110,9 @@ def test_a_plain_transformers_folder_is_pooled_as_asked_and_by_mean_unasked(tiny
 
 
 def test_cosine_is_the_dot_product_of_unit_vectors(tiny, cache):
-    left, right = by_hand(tiny, [query.text for query in QUERIES]), by_hand(tiny, [p.flat() for p in PASSAGES])
-    lengths = np.linalg.norm(left, axis=1)[:, None] * np.linalg.norm(right, axis=1)
-    np.testing.assert_allclose(scores_of(dense(tiny, cache, similarity="cosine")), left @ right.T / lengths, atol=1e-5)
+    lengths = [np.linalg.norm(by_hand(tiny, texts), axis=1) for texts in TEXTS]
+    expected = products_by_hand(tiny, tiny) / np.outer(*lengths)
+    np.testing.assert_allclose(scores_of(dense(tiny, cache, similarity="cosine")), expected, atol=1e-5)
 
 
 def test_the_folders_own_settings_are_the_defaults(tiny, tmp_path, cache):
@@ -138,7 +131,7 @@ def test_the_folders_own_settings_are_the_defaults(tiny, tmp_path, cache):
     names = ("query_prompt", "passage_prompt", "pooling", "similarity", "max_length")
     assert [stage.parameters[name] for name in names] == ["query: ", "passage: ", "cls", "cosine", 20]
     theirs = SentenceTransformer(str(model), device="cpu")
-    vectors = theirs.encode_query([q.text for q in QUERIES]), theirs.encode_document([p.flat() for p in PASSAGES])
+    vectors = theirs.encode_query(TEXTS[0]), theirs.encode_document(TEXTS[1])
     np.testing.assert_allclose(scores_of(stage), theirs.similarity(*vectors), atol=1e-5)
     bare = dense(model, cache, query_prompt="", passage_prompt="", pooling="mean", similarity="dot", max_length=30)
     plain = scores_of(dense(tiny, cache, max_length=30))
@@ -159,9 +152,8 @@ def test_queries_may_have_an_encoder_of_their_own(tiny, tmp_path, cache):
     assert stage.parameters["query_model"] == str(own)
     assert stage.parameters["revision"] != stage.parameters["query_revision"]
     assert alone.parameters.keys() == stage.parameters.keys() - {"query_model", "query_revision"}
-    narrow = encoder_folder(tmp_path / "narrow", hidden=16)
-    with pytest.raises(BadInput, match="queries have 16 dimensions and passages 32"):
-        dense(tiny, cache, query_model=str(narrow)).search(QUERIES, 5)
+    with pytest.raises(BadInput, match="queries have 384 dimensions and passages 32"):
+        dense(tiny, cache, query_model=MINILM).search(QUERIES, 5)
 
 
 def test_a_text_is_read_up_to_max_length(tiny, cache):
@@ -172,12 +164,10 @@ def test_a_text_is_read_up_to_max_length(tiny, cache):
 
 
 def test_roberta_counts_its_positions_from_behind_the_padding(tmp_path, cache):
-    sizes = {"max_position_embeddings": 130, "type_vocab_size": 1, "pad_token_id": 1}
-    model = encoder_folder(tmp_path / "roberta", "roberta", **sizes)
-    stage = dense(model, cache, [Passage("long", "word " * 300)])
-    assert stage.parameters["max_length"] == 128
-    with pytest.raises(BadInput, match="max_length 129 is not between 1 and 128"):
-        dense(model, cache, max_length=129)
+    model = encoder_folder(tmp_path / "roberta", "roberta")
+    assert dense(model, cache, [Passage("long", "word " * 900)]).parameters["max_length"] == 512
+    with pytest.raises(BadInput, match="max_length 513 is not between 1 and 512"):
+        dense(model, cache, max_length=513)
 
 
 def test_half_the_precision_is_half_the_disk_and_nearly_the_same_run(tiny, tmp_path):
@@ -191,24 +181,6 @@ def test_half_the_precision_is_half_the_disk_and_nearly_the_same_run(tiny, tmp_p
     largest = np.abs(scores["full"]).max()
     assert 0 < np.abs(scores["half"] - scores["full"]).max() < 1e-3 * largest
     assert 0 < np.abs(scores["brain"] - scores["full"]).max() < 0.1 * largest
-
-
-# -- batches ---------------------------------------------------------------------------------------------------
-
-
-def test_batches_hold_every_text_once_longest_first_within_the_budget():
-    tokenizer, drawn = bert_tokenizer(), np.random.default_rng(0)
-    rows = [drawn.integers(5, 99, size) for size in drawn.integers(1, 300, 1000)]
-    seen, widths, real = [], [], sum(map(len, rows))
-    for some, features in padded_batches(tokenizer, rows, CPU_SHARD_TOKENS, torch.device("cpu")):
-        ids, mask = features["input_ids"].numpy(), features["attention_mask"].numpy()
-        assert ids.size <= CPU_SHARD_TOKENS or len(some) == 1
-        for i, line, kept in zip(some, ids, mask, strict=True):
-            np.testing.assert_array_equal(line[kept == 1], rows[i])
-        seen += some.tolist()
-        widths += [ids.shape[1]] * len(some)
-    assert sorted(seen) == list(range(1000)) and widths == sorted(widths, reverse=True)
-    assert real / sum(widths) > 0.95
 
 
 # -- search ----------------------------------------------------------------------------------------------------
@@ -402,23 +374,19 @@ def test_an_encoding_that_a_kill_or_a_full_disk_ends_loses_no_whole_shard(tiny, 
         ({"precision": "float8"}, UnknownName, "unknown precision 'float8'"),
         ({"vectors": "int8"}, UnknownName, "unknown vectors 'int8'"),
         ({"backend": "faisss"}, UnknownName, "did you mean faiss"),
-        ({"max_length": 129}, BadInput, "max_length 129 is not between 1 and 128"),
+        ({"backend": "faiss", "similarity": "manhattan"}, BadInput, "faiss compares by cosine and dot, not manhattan"),
+        ({"max_length": 513}, BadInput, "max_length 513 is not between 1 and 512"),
         ({"max_length": -1}, BadInput, "max_length -1 is not between"),
         ({"device": "nowhere"}, BadInput, "device 'nowhere' cannot be used here"),
         ({"revision": "sha256:" + "0" * 64}, BadInput, "is not at revision"),
+        ({"shard": 0}, BadInput, "at least 1 passage, not 0"),
+        ({"passages": iter([])}, BadInput, "no passage"),
     ],
 )
 def test_an_option_that_cannot_be_is_refused_in_one_line(tiny, cache, options, error, message):
     with pytest.raises(error, match=message) as caught:
-        Dense(PASSAGES[:3], **{"model": str(tiny), "cache": cache, **options})
+        Dense(**{"passages": PASSAGES[:3], "model": str(tiny), "cache": cache, **options})
     assert "\n" not in str(caught.value)
-
-
-def test_an_empty_collection_and_an_empty_shard_are_refused(tiny, cache):
-    with pytest.raises(BadInput, match="no passage"):
-        dense(tiny, cache, iter([]))
-    with pytest.raises(BadInput, match="at least 1 passage, not 0"):
-        dense(tiny, cache, shard=0)
 
 
 def test_a_vector_that_is_not_finite_is_refused_with_its_passage(tiny, tmp_path, cache):
@@ -434,16 +402,13 @@ def test_a_vector_that_is_not_finite_is_refused_with_its_passage(tiny, tmp_path,
         dense(model, cache, PASSAGES[:5]).search([Query("ok", "fine"), Query("q", "poison")], 3)
 
 
-@pytest.mark.parametrize("kind", ["os.system", "modeling_evil.Pooling", "sentence_transformers.models.BoW", 3])
-def test_a_folder_cannot_name_code_to_run(tiny, tmp_path, cache, kind):
-    listed = [*modules("Transformer"), {"idx": 1, "name": "1", "path": "", "type": kind}]
-    with pytest.raises(BadInput, match="unknown module"):
-        dense(changed(tmp_path / "model", tiny, modules=listed), cache)
-
-
 @pytest.mark.parametrize(
     ("files", "message"),
     [
+        *(
+            ({"modules": [*modules("Transformer"), EVIL | {"type": kind}]}, "unknown module")
+            for kind in ("os.system", 3)
+        ),
         ({"modules": {"a": 1}}, "is not a list of modules"),
         ({"modules": modules("Transformer", "Dense")}, "holds no model.safetensors"),
         ({"config": {"model_type": "nothing_known"}}, "cannot be loaded as a dual encoder"),
@@ -452,7 +417,7 @@ def test_a_folder_cannot_name_code_to_run(tiny, tmp_path, cache, kind):
         ({"config_sentence_transformers": []}, "is not the settings of a dual encoder"),
     ],
 )
-def test_a_folder_that_is_something_else_is_refused_in_one_line(tiny, tmp_path, cache, files, message):
+def test_a_folder_that_names_code_or_is_something_else_is_refused_in_one_line(tiny, tmp_path, cache, files, message):
     with pytest.raises(BadInput, match=message) as caught:
         dense(changed(tmp_path / "model", tiny, **files), cache)
     assert "\n" not in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import math
 import os
@@ -151,11 +152,11 @@ def test_no_text_breaks_it(cache, index):
     assert {"q0", "q1", "q3"}.isdisjoint(run.query_ids) or run.ranking("q3")  # nothing to ask, nothing found
 
 
-def test_a_collection_without_passages_is_refused_and_one_without_words_finds_nothing(cache):
-    for nothing in ([], iter([])):
-        with pytest.raises(BadInput, match="no passage to index"):
-            Pyserini(nothing, cache=cache)
+def test_passages_without_words_are_never_found(cache):
     assert searched(cache, "fish", [Passage("a", ""), Passage("b", " ")]) == {}
+    for lucene, texts in itertools.product((WAYS, ()), ([""], ["", "..."])):
+        passages = [Passage(str(i), text) for i, text in enumerate(texts)]
+        assert len(Bm25(passages, lucene=lucene).search([Query("q", "'s")], 5)) == 0
 
 
 @pytest.mark.parametrize(
@@ -166,11 +167,13 @@ def test_a_collection_without_passages_is_refused_and_one_without_words_finds_no
         ({"b": 1.1}, "0 <= b <= 1"),
         ({"index": "multi"}, "unknown index 'multi'; did you mean multifield"),
         ({"index": "multifield", "fields": ("text",)}, "needs the fields title and text"),
+        ({"passages": []}, "no passage to index"),
+        ({"passages": iter([])}, "no passage to index"),
     ],
 )
-def test_impossible_options_are_refused(cache, options, message):
+def test_impossible_options_and_a_collection_without_passages_are_refused(cache, options, message):
     with pytest.raises(BadInput, match=message):
-        Pyserini(PASSAGES, cache=cache, **options)
+        Pyserini(**{"passages": PASSAGES, "cache": cache, **options})
 
 
 def test_what_lucene_leaves_out_is_an_error_and_leaves_no_index(tmp_path):
@@ -396,13 +399,6 @@ def test_bm25_says_whether_it_follows_lucene_and_does_so_wholly_or_not_at_all():
     for part in (["words", "lengths"], ["length"]):
         with pytest.raises(BadInput, match="lucene must be all of words, lengths, ties or an empty list"):
             Bm25(PASSAGES, lucene=part)
-
-
-@pytest.mark.parametrize("lucene", [(), WAYS])
-def test_bm25_over_passages_without_words_finds_nothing(lucene):
-    for texts in ([""], ["", "..."]):
-        run = Bm25([Passage(str(i), text) for i, text in enumerate(texts)], lucene=lucene).search([Query("q", "'s")], 5)
-        assert len(run) == 0
 
 
 # -- published figures -------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -89,32 +90,24 @@ def filled(file: Path, count: int = 20) -> tuple[Replies, list[str]]:
 # -- keys ------------------------------------------------------------------------------------------------------
 
 
-def test_neither_the_prompts_id_nor_the_server_is_part_of_a_call() -> None:
+def test_all_that_an_answer_depends_on_is_part_of_a_call_but_neither_the_prompts_id_nor_the_server() -> None:
     one = prompt("a", "why?")
     key = call_key(WHO, one)
     assert len(key) == 64 and int(key, 16)
-    assert call_key({**WHO, "server": "http://elsewhere"}, replace(one, id="b")) == key
-    assert call_key(WHO, replace(one, temperature=0)) == call_key(WHO, replace(one, temperature=-0.0)) == key
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
+    assert call_key({**WHO, "server": "http://elsewhere"}, replace(one, id="b", temperature=-0.0)) == key
+    others = [call_key({**WHO, "revision": "r2"}, one), call_key({**WHO, "precision": "float16"}, one)]
+    changes: list[dict[str, Any]] = [
         {"turns": (("user", "why?"),)},
         {"turns": (("system", "Answer."), ("user", "why? "))},
         {"turns": (("system", "Answer.why?"), ("user", ""))},
         {"max_tokens": 13},
         {"temperature": 0.1},
         {"sample": 1},
-        {"revision": "r2"},
-        {"precision": "float16"},
-    ],
-    ids=str,
-)
-def test_all_else_is(change: dict[str, Any]) -> None:
-    one, own = prompt("a", "why?"), "turns max_tokens temperature sample".split()
-    other = replace(one, **change) if next(iter(change)) in own else one
-    assert call_key({**WHO, **({} if other != one else change)}, other) != call_key(WHO, one)
+        {"pattern": "yes|no"},
+    ]
+    for change in changes:
+        others.append(call_key(WHO, replace(one, **change)))
+    assert len({key, *others}) == 10
 
 
 def test_a_prompt_that_no_file_can_hold_is_named() -> None:
@@ -409,41 +402,32 @@ def sound_or_refused(file: Path, expected: Mapping[str, Reply]) -> str:
     return "whole" if found == expected else "less"
 
 
-def test_a_flipped_byte_anywhere_is_never_believed(tmp_path: Path) -> None:
+def test_a_flipped_byte_or_a_torn_file_or_log_is_never_believed(tmp_path: Path) -> None:
     store, keys = filled(tmp_path / "r.sqlite", 6)
     expected = store.look_up(keys)
-    store.close()
-    data, outcomes, rng = (tmp_path / "r.sqlite").read_bytes(), Counter[str](), random.Random(0)
-    begin = data.find(b"tpi")
-    places = {*range(100), *range(begin - 2500, begin + 500, 5), *range(0, len(data), 101)}
-    for place in sorted(places):
-        changed = bytearray(data)
-        changed[place] ^= 1 << rng.randrange(8)
-        file = tmp_path / "changed.sqlite"
-        file.write_bytes(changed)
-        for left in ("-wal", "-shm"):
-            Path(f"{file}{left}").unlink(missing_ok=True)
-        outcomes[sound_or_refused(file, expected)] += 1
-    assert outcomes["less"] > 50 and outcomes["refused"] > 10 and outcomes["whole"] > 100, outcomes
-
-
-def test_a_torn_file_or_log_is_never_believed(tmp_path: Path) -> None:
-    store, keys = filled(tmp_path / "r.sqlite", 6)
-    expected, outcomes = store.look_up(keys), Counter[str]()
     base, log = store.file.read_bytes(), Path(f"{store.file}-wal").read_bytes()
     store.close()
     whole = store.file.read_bytes()
-    for length in range(0, len(log), 1997):  # killed while the log was written
-        torn = tmp_path / f"log{length}.sqlite"
-        torn.write_bytes(base)
-        Path(f"{torn}-wal").write_bytes(log[:length])
-        outcomes[sound_or_refused(torn, expected)] += 1
-    assert outcomes["less"] and not outcomes["refused"], outcomes
-    for length in range(0, len(whole), 499):  # cut by something else
-        torn = tmp_path / f"cut{length}.sqlite"
-        torn.write_bytes(whole[:length])
-        outcomes[sound_or_refused(torn, expected)] += 1
-    assert outcomes["refused"] > 10, outcomes
+    numbers, rng = itertools.count(), random.Random(0)
+
+    def outcome(data: bytes, log: bytes = b"") -> str:
+        file = tmp_path / f"{next(numbers)}.sqlite"
+        file.write_bytes(data)
+        if log:
+            Path(f"{file}-wal").write_bytes(log)
+        return sound_or_refused(file, expected)
+
+    def flipped(place: int) -> bytes:
+        return whole[:place] + bytes([whole[place] ^ 1 << rng.randrange(8)]) + whole[place + 1 :]
+
+    begin = whole.find(b"tpi")
+    places = {*range(100), *range(begin - 2500, begin + 500, 5), *range(0, len(whole), 101)}
+    found = Counter(outcome(flipped(place)) for place in sorted(places))
+    assert found["less"] > 50 and found["refused"] > 10 and found["whole"] > 100, found
+    found = Counter(outcome(base, log[:length]) for length in range(0, len(log), 1997))
+    assert found["less"] and not found["refused"], "killed while the log was written"
+    found = Counter(outcome(whole[:length]) for length in range(0, len(whole), 499))
+    assert found["refused"] > 10, "cut by something else"
 
 
 def test_what_is_no_reply_store_is_left_alone(tmp_path: Path) -> None:

@@ -127,14 +127,6 @@ def test_a_passage_that_shares_no_word_is_never_returned(tiny, tmp_path, bias):
     assert bias < -100 or 0 < (expected == 0).mean() < 1
 
 
-def test_ties_at_the_cut_go_by_id_even_across_shards(tiny, cache):
-    twins = [Passage(f"t{i:02d}", "the same words") for i in range(30)]
-    stage = splade(tiny, cache, [*PASSAGES[:9], *twins], shard=1)  # twins in unlike batches differ in the last bit
-    alike = stage.search([Query("q", "the same words")], 39)
-    assert [id for id in alike.ranking("q") if id.startswith("t")] == sorted((p.id for p in twins), reverse=True)
-    assert stage.search([Query("q", "the same words")], 5).ranking("q") == alike.ranking("q")[:5]
-
-
 def test_neither_the_order_of_queries_nor_a_second_time_changes_a_byte(tiny, tmp_path):
     first = run_text(splade(tiny, tmp_path).search(QUERIES, 20), "t")
     [folder] = (file.parent for file in tmp_path.glob("*/about.json"))
@@ -178,11 +170,12 @@ def test_candidates_come_from_a_sparse_first_stage_like_from_any_other(tiny, cac
         ({"max_length": 129}, "max_length 129 is not between 1 and 128"),
         ({"precision": "int3"}, "unknown precision 'int3'"),
         ({"model": MINILM}, "it is not a masked language model"),
+        ({"passages": iter([])}, "no passage"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(tiny, cache, options, message):
     with pytest.raises(BadInput, match=message) as caught:
-        Splade(PASSAGES[:3], **{"model": str(tiny), "cache": cache, "max_length": 48, **options})
+        Splade(**{"passages": PASSAGES[:3], "model": str(tiny), "cache": cache, "max_length": 48, **options})
     assert "\n" not in str(caught.value)
 
 
@@ -197,11 +190,6 @@ def test_a_folder_that_asks_for_another_formula_is_refused(tiny, tmp_path, cache
     settings.write_text(json.dumps({"pooling_strategy": pooling, "activation_function": activation}))
     with pytest.raises(BadInput, match="only max of log"):
         splade(model, cache, PASSAGES[:3])
-
-
-def test_an_empty_collection_is_refused(tiny, cache):
-    with pytest.raises(BadInput, match="no passage"):
-        splade(tiny, cache, iter([]))
 
 
 def test_weights_that_are_not_finite_are_refused_with_their_passage(tiny, tmp_path, cache):

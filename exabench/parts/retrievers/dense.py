@@ -23,8 +23,10 @@ from exabench.parts.retrievers._vectors import SHARD, BestRows, Shard, Vectors, 
 KEPT = ("float32", "float16")
 BACKENDS = ("torch", "faiss")
 _PRODUCTS = ("cosine", "dot")  # cosine is the product of vectors of length 1
-_QUERIES = 512  # searched at once: with a shard's scores and their rows, about 40 MB
-_PAIRS = 4096  # query-passage pairs whose scores are settled at once
+QUERIES_AT_ONCE = 512
+"""Queries searched together: with a shard's scores and their rows, about 40 MB."""
+PAIRS_AT_ONCE = 4096
+"""Query-passage pairs whose final scores are computed together."""
 
 
 class Dense:
@@ -113,8 +115,8 @@ class Dense:
         ordered = sorted(queries, key=lambda query: query.text)  # so that the order of queries leaves no trace
         vectors = self._encode_queries(ordered)
         scores = {}
-        for start in range(0, len(ordered), _QUERIES):
-            some = vectors[start : start + _QUERIES]
+        for start in range(0, len(ordered), QUERIES_AT_ONCE):
+            some = vectors[start : start + QUERIES_AT_ONCE]
             lengths = np.linalg.norm(some, axis=1)
             width = some.shape[1]
             longest = 0.0  # of the passages so far
@@ -140,7 +142,7 @@ class Dense:
 
             # Then their final scores, each row's computed anew.
             by_id = self._index.scores_by_id(best, partial(self._rescore, some))
-            for query, row in zip(ordered[start : start + _QUERIES], by_id, strict=True):
+            for query, row in zip(ordered[start : start + QUERIES_AT_ONCE], by_id, strict=True):
                 scores[query.id] = row
         return top(run_of("dense", scores), depth)
 
@@ -166,8 +168,8 @@ class Dense:
         """The final scores of pairs of a query and a row, computed anew, whoever found them; summed in double."""
         block = self._index.read(shard, "vectors")
         scores = np.empty(len(rows), np.float32)
-        for start in range(0, len(rows), _PAIRS):
-            some = slice(start, start + _PAIRS)
+        for start in range(0, len(rows), PAIRS_AT_ONCE):
+            some = slice(start, start + PAIRS_AT_ONCE)
             passages = np.array(block[rows[some]])
             scores[some] = similarity_of_pairs(self._similarity, queries[numbers[some]], passages)
         return scores

@@ -98,9 +98,8 @@ def test_a_candidate_of_several_first_stages_counts_as_that_one_s_which_ranks_it
     assert by_source == {f"p{n}": "forwards" if n < 5 else "backwards" for n in range(10) if n != 3}
 
 
-@pytest.mark.parametrize(
-    ("change", "complaint"),
-    [
+def test_what_makes_no_sense_is_refused():
+    for change, complaint in (
         ({"least": 4}, "least 4, negatives 3"),
         ({"candidates": 2}, "candidates 2"),
         ({"least": 0}, "1 <= least"),
@@ -110,11 +109,9 @@ def test_a_candidate_of_several_first_stages_counts_as_that_one_s_which_ranks_it
         ({"queries": [("q1", "what", "p99")]}, "has no passage of this id.*'p99'"),
         ({"queries": {"one": Asked([])}}, "one query source"),
         ({"retrievers": {}}, "needs retrievers"),
-    ],
-)
-def test_what_makes_no_sense_is_refused(change, complaint):
-    with pytest.raises(BadInput, match=complaint):
-        list(builder(**change).items())
+    ):
+        with pytest.raises(BadInput, match=complaint):
+            list(builder(**change).items())
 
 
 def test_a_group_has_its_positive_and_the_first_negatives_drawn():
@@ -136,26 +133,21 @@ def test_false_negatives_and_those_without_a_readable_judgement_are_left_out():
     replies = says(item, {"p3": "relevant", first: "Relevant.", second: "Perhaps."})
     replies = [reply for reply in replies if reply.id != f"q1/{third}"]
     assert made.row(item, replies)["negative_ids"] == others
-    labels = {"p3": True, first: True, second: None, third: None, **dict.fromkeys(others, False)}
-    assert made.labels(item, replies) == labels
     with pytest.raises(Rejected, match="no judgement can be read"):
         made.row(item, [])
-
-
-REJECTED = {
-    "positive judged not relevant": ({"p3": "not relevant"}, "not relevant"),
-    "the judgement of the positive cannot be read": ({"p3": "maybe"}, "not relevant"),
-    "no judgement can be read": ({"p3": ""}, "xyz"),
-    "fewer than 2 negatives": ({"p3": "relevant"}, "relevant"),
-}
 
 
 def test_every_reason_to_reject_a_group():
     made = builder(least=2)
     (item,) = made.items()
-    for reason, (answers, otherwise) in REJECTED.items():
+    for reason, positive, others in (
+        ("positive judged not relevant", "not relevant", "not relevant"),
+        ("the judgement of the positive cannot be read", "maybe", "not relevant"),
+        ("no judgement can be read", "", "xyz"),
+        ("fewer than 2 negatives", "relevant", "relevant"),
+    ):
         with pytest.raises(Rejected) as error:
-            made.row(item, says(item, answers, otherwise))
+            made.row(item, says(item, {"p3": positive}, others))
         assert error.value.reason == reason
 
 
@@ -186,8 +178,10 @@ def test_any_answers_make_a_row_or_a_reason(answers):
     else:
         assert row["positive_id"] not in row["negative_ids"]
         assert 1 <= len(row["negative_ids"]) == len(set(row["negative_ids"])) <= 3
-        judged = made.labels(item, replies)
-        assert all(judged[id] is False for id in row["negative_ids"])
+        judged = {
+            prompt.id.removeprefix("q1/"): label(text) for prompt, text in zip(item.prompts, answers, strict=True)
+        }
+        assert judged[row["positive_id"]] and not any(judged[id] is not False for id in row["negative_ids"])
 
 
 JUDGEMENTS = {

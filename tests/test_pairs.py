@@ -264,13 +264,10 @@ def test_only_pairs_with_evidence_in_the_split_are_given_and_all_are_relevant(tm
     assert Evidence(toy).source_revision != before
 
 
-@pytest.mark.parametrize("line", ["{", "[]", row("1", "7", -1), {"claim_id": "1"}])
-def test_a_line_that_is_no_evidence_is_refused_by_its_number(tmp_path, line):
-    with pytest.raises(BadInput, match=r"evidence\.jsonl:2: "):
-        list(Evidence(scifact(tmp_path, row("1", "7", 0), line)))
-
-
-def test_evidence_of_texts_that_are_not_there_or_of_no_split_is_refused(tmp_path):
+def test_lines_that_are_no_evidence_or_of_no_text_or_no_split_are_refused(tmp_path):
+    for line in ("{", "[]", row("1", "7", -1), {"claim_id": "1"}):
+        with pytest.raises(BadInput, match=r"evidence\.jsonl:2: "):
+            list(Evidence(scifact(tmp_path, row("1", "7", 0), line)))
     toy = scifact(tmp_path, row("2", "9", 0))
     with pytest.raises(BadInput, match="holds no evidence for a pair of split train"):
         list(Evidence(toy))

@@ -248,7 +248,7 @@ def test_overlap_is_the_papers_formula() -> None:
     found = {
         "bm25": {"q1": ["a", "b", "c"], "q2": ["a"]},
         "dragon": {"q1": ["c", "b", "x"], "q2": ["y"]},
-        "splade": {"q1": ["a", "b", "c"]},
+        "splade": {"q1": ["a", "b", "c"], "q2": []},
     }
     assert overlap(found, ["q1", "q2"], 3) == {
         "bm25": {"dragon": pytest.approx(2 / 6), "splade": pytest.approx(3 / 6)},

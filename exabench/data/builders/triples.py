@@ -46,8 +46,9 @@ class TriplesBuilder:
         about = origin(self.collection)
         made = 0
         while block := list(islice(triples, AT_ONCE)):
-            queries = queries_of(self.collection, (query_id for query_id, _, _ in block))
-            texts = texts_of(self.collection, (passage_id for _, *pair in block for passage_id in pair))
+            query_ids, good_ids, other_ids = zip(*block, strict=True)
+            queries = queries_of(self.collection, query_ids)
+            texts = texts_of(self.collection, good_ids + other_ids)
             for query_id, good, other in block:
                 negatives = {texts[other]: ""}  # the triples do not say where it was drawn from
                 data = {**query_fields(queries[query_id], "human"), **group(texts[good], negatives), **about}

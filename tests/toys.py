@@ -81,6 +81,7 @@ class Given:
     """A collection that holds what it was given."""
 
     source = "memory"
+    revision = "1"
 
     def __init__(self, queries: Sequence[Query], passages: Sequence[Passage], judged: Qrels) -> None:
         self._queries, self._passages, self._judged = queries, passages, judged
@@ -96,6 +97,24 @@ class Given:
 
     def qrels(self, split: str) -> dict[str, dict[str, int]]:
         return {query_id: dict(row) for query_id, row in self._judged.items()}
+
+
+class WithTriples(Given):
+    """A collection with 400 triples by id, as ir_datasets keeps them; it counts how often its passages are read."""
+
+    def __init__(self, missing: str = "") -> None:
+        queries = [Query(f"q{i}", f"query {i}") for i in range(90)]
+        passages = [Passage(f"{kind}{i}", f"{kind} {i}", f"Title {i}") for kind in ("good", "bad") for i in range(400)]
+        super().__init__(queries, [passage for passage in passages if passage.id != missing], {})
+        self.readings = 0
+
+    def passages(self) -> Iterator[Passage]:
+        self.readings += 1
+        return super().passages()
+
+    def triples(self) -> Iterator[tuple[str, str, str]]:
+        for i in range(400):
+            yield f"q{i % 90}", f"good{i % 60}", f"bad{i}"
 
 
 def write_beir(folder: Path, given: Given, split: str = "test") -> Path:

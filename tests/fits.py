@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import random
-import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +18,6 @@ from exabench.core.rows import FAMILIES, Release, Row, Table
 from exabench.data.releases import save, write_table
 from exabench.parts.assembly import reranker
 from exabench.parts.losses import LOSSES
-from exabench.training import train
 from exabench.training.distributed import Ranks
 from exabench.training.evaluation import make_evaluation
 from exabench.training.gradients import Gradient
@@ -128,7 +124,7 @@ def recipe(file: Path, data: Sequence[Mapping[str, Any]], **changes: Any) -> Pat
     values: dict[str, Any] = {
         **{"title": "Toy", "reranker": "cross_encoder", "model": "acme/none", "licence": "mit", "note": "", "seed": 3},
         **{"options": {"max_length": 32}, "loss": {"part": "ranknet"}, "data": list(data)},
-        "steps": {"epochs": 2, "groups": 3, "rate": 1e-3, "schedule": "linear", "batch_tokens": 64},
+        "steps": {"epochs": 2, "groups": 3, "rate": 1e-3, "schedule": "linear", "batch_tokens": 160},
     }
     for key, value in changes.items():
         merged = key != "loss" and isinstance(value, Mapping) and isinstance(values.get(key), Mapping)
@@ -142,11 +138,11 @@ def recipe(file: Path, data: Sequence[Mapping[str, Any]], **changes: Any) -> Pat
 
 
 KINDS = {
-    "bert": ("cross_encoder", lambda folder: classifier_folder(folder)),
+    "bert": ("cross_encoder", classifier_folder),
     "t5": ("monot5", lambda folder: t5_folder(folder, t5_tokenizer())),
     "rankt5": ("rankt5", lambda folder: rankt5_folder(folder, t5_tokenizer())),
-    "bi_encoder": ("bi_encoder", lambda folder: encoder_folder(folder)),
-    "decoder": ("yes_no", lambda folder: decoder_folder(folder)),
+    "bi_encoder": ("bi_encoder", encoder_folder),
+    "decoder": ("yes_no", decoder_folder),
 }
 
 
@@ -256,56 +252,6 @@ def stops_at(step: int):
     return progress
 
 
-def kill() -> None:
-    """As if the machine went down."""
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def dies_at_step(file: Path, to: Path, step: int) -> None:
-    """Train until the process is killed behind a step."""
-
-    def progress(done: int, total: int, text: str = "") -> None:
-        if done == step:
-            kill()
-
-    train(file, to, progress=progress)
-
-
-def at_sync(number: int, fault: Callable[[], None]) -> Callable[[int], None]:
-    """An `os.fsync` at whose call of that number something happens."""
-    calls, fsync = [0], os.fsync
-
-    def counted(descriptor: int) -> None:
-        calls[0] += 1
-        if calls[0] == number:
-            fault()
-        fsync(descriptor)
-
-    return counted
-
-
-def dies_at_sync(file: Path, to: Path, number: int) -> None:
-    """Train until the process is killed when it syncs a file or a folder for the `number`th time."""
-    os.fsync = at_sync(number, kill)
-    train(file, to)
-
-
-def killed(target: Callable[..., None], *args: Any) -> bool:
-    """Whether a process that calls `target` is killed on its way; it is born of one that has all libraries loaded."""
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for the first one, which the others are forked from
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fits"])
-    process = context.Process(target=target, args=args)
-    process.start()
-    process.join(120)
-    return process.exitcode == -signal.SIGKILL
-
-
-def weights(to: Path) -> bytes:
-    """The weights that a run ended with."""
-    return (to / "model" / "model.safetensors").read_bytes()
-
-
 def outcome(to: Path) -> tuple[bytes, bytes]:
     """The final weights and the curve."""
-    return weights(to), (to / "curves.csv").read_bytes()
+    return (to / "model" / "model.safetensors").read_bytes(), (to / "curves.csv").read_bytes()

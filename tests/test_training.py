@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 import math
-import os
 import random
 import shutil
 import threading
@@ -15,22 +13,18 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from faults import full_disk_at_each_call, killed_at_each_call
 from fits import (
     KINDS,
     Stopped,
-    at_sync,
     contrastive,
-    dies_at_step,
-    dies_at_sync,
     explanations,
-    killed,
     listwise,
     outcome,
     parts,
     recipe,
     scored,
     stops_at,
-    weights,
     write_release,
 )
 from hub_client import point_at
@@ -38,7 +32,7 @@ from hub_double import HubDouble
 from models import CLASSIFIERS, bert_tokenizer, classifier_folder, rankt5_folder, t5_folder, t5_tokenizer
 from safetensors.torch import load_file, save_file
 
-from exabench.core.errors import BadInput, CannotWrite, OutsideFailed, UnknownName
+from exabench.core.errors import BadInput, CannotWrite, OutsideFailed
 from exabench.core.files import only_writer, read_json
 from exabench.core.nouns import Passage, Query
 from exabench.parts.assembly import reranker
@@ -86,6 +80,10 @@ def whole(place):
     return outcome(place / "whole")
 
 
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
 def stopped(file, to, step):
     with pytest.raises(Stopped):
         train(file, to, progress=stops_at(step))
@@ -94,57 +92,67 @@ def stopped(file, to, step):
 # -- stopped, and taken up again -------------------------------------------------------------------------------------
 
 
-def test_dropout_is_on_in_the_runs_that_are_compared(place, whole, tmp_path):
-    train(made(place, tmp_path / "recipe.toml", steps={"dropout": False}), tmp_path / "still")
-    assert outcome(tmp_path / "still") != whole
-
-
-def test_a_run_that_is_killed_behind_a_step_ends_with_the_same_bytes(place, whole, tmp_path):
-    assert killed(dies_at_step, place / "recipe.toml", tmp_path / "run", 5)
-    assert train(place / "recipe.toml", tmp_path / "run").steps == 8
-    assert outcome(tmp_path / "run") == whole
-
-
-@pytest.mark.slow
-def test_a_run_that_is_killed_inside_a_checkpoint_ends_with_the_same_bytes(place, whole, tmp_path):
-    """The second checkpoint has half of its files on the disk."""
-    assert killed(dies_at_sync, place / "recipe.toml", tmp_path / "run", 14)
-    folder = tmp_path / "run" / "checkpoints"
-    assert [path.name for path in folder.glob("step-*")] == ["step-000002"] and len(list(folder.iterdir())) == 2
-    train(place / "recipe.toml", tmp_path / "run")
-    assert outcome(tmp_path / "run") == whole
+def test_a_run_that_is_killed_ends_with_the_same_bytes(place, whole, tmp_path):
+    """Dropout is on, so a mask that is drawn anew would be seen."""
+    still = made(place, tmp_path / "still.toml", dev={}, steps={"steps": 1, "dropout": False})
+    parts(still, tmp_path / "still").run()
+    first = [next(iter(Curves(folder / "curves.csv"))).loss for folder in (tmp_path / "still", place / "whole")]
+    assert first[0] != first[1]
+    run = tmp_path / "run"
+    kills = killed_at_each_call(lambda: train(place / "recipe.toml", run), numbers=(14, 20, 16))
+    assert list(kills) == [14, 20, 16] and not (run / "model").exists()
+    assert train(place / "recipe.toml", run).steps == 8
+    assert outcome(run) == whole
 
 
 def test_any_number_of_loaders_and_any_stop_give_the_same_bytes(place, whole, tmp_path):
-    for loaders, step in ((0, 3), (1, 1), (4, 6)):
+    for loaders, step in ((0, 3), (4, 6)):
         file, to = made(place, tmp_path / f"{loaders}.toml", steps={"loaders": loaders}), tmp_path / str(loaders)
         stopped(file, to, step)
         train(file, to)
         assert outcome(to) == whole
 
 
-def test_a_finished_run_is_not_run_again(place, whole, tmp_path):
-    shutil.copytree(place / "whole", tmp_path / "again")
+def test_a_finished_run_is_not_run_again_and_holds_one_recipes_run(place, whole, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(place / "whole", run)
     told = []
-    done = train(place / "recipe.toml", tmp_path / "again", progress=lambda *args: told.append(args))
+    done = train(place / "recipe.toml", run, progress=lambda *args: told.append(args))
     assert (done.steps, told) == (8, [])
-    assert outcome(tmp_path / "again") == whole
+    assert outcome(run) == whole
+    pickled = run / "checkpoints" / "step-000008" / "optimiser.pt"
+    pickled.write_bytes(b"\x80\x04.")
+    with pytest.raises(BadInput, match="neither safetensors nor JSON"):
+        train(place / "recipe.toml", run)
+    pickled.unlink()
+    other = made(place, tmp_path / "other.toml", seed=4)
+    with pytest.raises(BadInput, match="another recipe"):
+        train(other, run)
+    (run / "recipe.lock.json").unlink()  # and its checkpoints know it too
+    with pytest.raises(BadInput, match="is of another recipe"):
+        train(other, run)
+    with only_writer(run), pytest.raises(CannotWrite, match="is writing here; wait for it to end"):
+        train(place / "recipe.toml", run)
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "adafactor"])
-def test_texts_and_a_run_without_dev_are_taken_up_too(place, tmp_path, optimiser):
-    changes = {"loss": {"part": "lm", "label_weight": 2.0}, "dev": {}, "steps": {"optimiser": optimiser, "loaders": 2}}
+def test_texts_and_a_run_without_dev_are_taken_up_too(place, tmp_path):
+    steps = {"optimiser": "adafactor", "loaders": 2, "steps": 4}
+    changes = {"loss": {"part": "lm", "label_weight": 2.0}, "dev": {}, "steps": steps}
     file = made(place, tmp_path / "recipe.toml", "texts", **changes)
     train(file, tmp_path / "one")
-    stopped(file, tmp_path / "two", 4)
+    stopped(file, tmp_path / "two", 2)
     train(file, tmp_path / "two")
     assert outcome(tmp_path / "one") == outcome(tmp_path / "two")
 
 
-def test_a_torn_newest_checkpoint_is_named_and_passed_over(place, whole, tmp_path):
+def test_a_torn_newest_checkpoint_is_named_and_passed_over_and_a_cut_line_of_the_curves_is_mended(
+    place, whole, tmp_path
+):
     stopped(place / "recipe.toml", tmp_path / "run", 7)
     torn = tmp_path / "run" / "checkpoints" / "step-000006" / "optimiser.safetensors"
-    torn.write_bytes(torn.read_bytes()[:-9])
+    curves = tmp_path / "run" / "curves.csv"
+    for file in (torn, curves):
+        file.write_bytes(file.read_bytes()[:-9])
     told = []
     done = train(place / "recipe.toml", tmp_path / "run", progress=lambda *args: told.append(args))
     assert len(done.skipped) == 1 and str(torn) in done.skipped[0]
@@ -152,73 +160,35 @@ def test_a_torn_newest_checkpoint_is_named_and_passed_over(place, whole, tmp_pat
     assert outcome(tmp_path / "run") == whole
 
 
-def test_curves_that_were_cut_off_in_the_middle_of_a_line_are_mended(place, whole, tmp_path):
-    stopped(place / "recipe.toml", tmp_path / "run", 5)
-    curves = tmp_path / "run" / "curves.csv"
-    curves.write_bytes(curves.read_bytes()[:-7])
+def test_a_full_disk_stops_the_run_and_with_room_again_it_ends_with_the_same_bytes(place, whole, tmp_path):
+    calls = {"numbers": (4, 20), "calls": ("fsync", "rename", "replace")}
+    stops = list(full_disk_at_each_call(lambda: train(place / "recipe.toml", tmp_path / "run"), **calls))
+    assert stops == [4, 20]
     train(place / "recipe.toml", tmp_path / "run")
     assert outcome(tmp_path / "run") == whole
 
 
 @pytest.mark.slow
-def test_twenty_kills_at_random_steps_and_loaders(place, whole, tmp_path):
+def test_twenty_kills_at_random_calls_and_loaders(place, whole, tmp_path):
     rng = random.Random(11)
     for number in range(20):
-        to = tmp_path / str(number)
         file = made(place, tmp_path / f"{number}.toml", steps={"loaders": rng.choice([0, 1, 4])})
-        for step in sorted(rng.sample(range(1, 9), rng.choice([1, 2, 3]))):
-            assert killed(dies_at_step, file, to, step) or step <= 8
-        train(file, to)
-        assert outcome(to) == whole, number
+        calls = rng.sample(range(5, 60), rng.choice([1, 2, 3]))
+        list(killed_at_each_call(lambda file=file, to=tmp_path / str(number): train(file, to), numbers=calls))
+        train(file, tmp_path / str(number))
+        assert outcome(tmp_path / str(number)) == whole, number
 
 
 @pytest.mark.slow
-def test_a_kill_at_every_file_of_every_checkpoint_and_of_the_model(place, tmp_path):
-    file = made(place, tmp_path / "recipe.toml", steps={"steps": 4})
+def test_a_kill_at_every_call_of_every_checkpoint_and_of_the_model(place, tmp_path):
+    file, run = made(place, tmp_path / "recipe.toml", steps={"steps": 4}), tmp_path / "run"
     train(file, tmp_path / "whole")
-    for number in itertools.count(1):
-        to = tmp_path / str(number)
-        died = killed(dies_at_sync, file, to, number)
-        train(file, to)
-        assert outcome(to) == outcome(tmp_path / "whole"), number
-        if not died:
-            break
-        shutil.rmtree(to)
-    assert number > 15
-
-
-# -- a full disk, and a folder that is not ours ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("number", [4, 15])
-def test_a_full_disk_stops_the_run_and_with_room_again_it_ends_with_the_same_bytes(
-    place, whole, tmp_path, monkeypatch, number
-):
-    def full():
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", at_sync(number, full))
-        with pytest.raises(CannotWrite, match="the disk is full: make room and run again") as error:
-            train(place / "recipe.toml", tmp_path / "run")
-    assert error.value.exit_code == 2 and "\n" not in str(error.value)
-    train(place / "recipe.toml", tmp_path / "run")
-    assert outcome(tmp_path / "run") == whole
-
-
-def test_a_folder_is_fitted_in_by_one_process_at_a_time(place, tmp_path):
-    with only_writer(tmp_path / "run"), pytest.raises(CannotWrite, match="is writing here; wait for it to end"):
-        train(place / "recipe.toml", tmp_path / "run")
-
-
-def test_a_folder_holds_one_recipes_run(place, whole, tmp_path):
-    other = made(place, tmp_path / "other.toml", seed=4)
-    shutil.copytree(place / "whole", tmp_path / "run")
-    with pytest.raises(BadInput, match="another recipe"):
-        train(other, tmp_path / "run")
-    (tmp_path / "run" / "recipe.lock.json").unlink()  # and its checkpoints know it too
-    with pytest.raises(BadInput, match="is of another recipe"):
-        train(other, tmp_path / "run")
+    number = 0
+    for number in killed_at_each_call(lambda: train(file, run)):
+        train(file, run)
+        assert outcome(run) == outcome(tmp_path / "whole"), number
+        shutil.rmtree(run)
+    assert number > 30
 
 
 # -- numbers that are none -------------------------------------------------------------------------------------------
@@ -240,8 +210,7 @@ class Spoilt:
         return value + (scores.sum() - scores.detach().sum()) * math.inf if self.gradient else value * math.nan
 
 
-@pytest.mark.parametrize("gradient", [False, True])
-@pytest.mark.parametrize("dev", [{}, {"every": 2}])
+@pytest.mark.parametrize(("gradient", "dev"), [(False, {}), (True, {"every": 2})])
 def test_a_loss_or_gradient_that_is_no_number_stops_before_the_weights_are_touched(place, tmp_path, gradient, dev):
     file = made(place, tmp_path / "recipe.toml", dev=dev, steps={"gradients": "cached"})
     run = parts(file, tmp_path / "run", loss=Spoilt(6, gradient=gradient))
@@ -252,7 +221,7 @@ def test_a_loss_or_gradient_that_is_no_number_stops_before_the_weights_are_touch
     assert said.startswith("step 6: loss ") and "\n" not in said
     assert f"on groups {', '.join(run.seen[5])};" in said
     assert f"the last good checkpoint is {tmp_path / 'run' / 'checkpoints' / last}" in said
-    assert sorted(path.name for path in run.fit._folder.iterdir())[-1] == last
+    assert names_in(tmp_path / "run" / "checkpoints")[-1] == last
     assert [point.step for point in Curves(tmp_path / "run" / "curves.csv")] == [1, 2, 3, 4, 5]
     assert all(torch.isfinite(weight).all() for weight in run.learner.module.parameters())
     again = parts(file, tmp_path / "run")  # the same groups without the fault: it goes on, and ends
@@ -263,7 +232,7 @@ def test_before_the_first_checkpoint_it_says_so(place, tmp_path):
     run = parts(place / "recipe.toml", tmp_path / "run", loss=Spoilt(1))
     with pytest.raises(BadInput, match="^step 1: loss nan.*there is no checkpoint yet; lower steps.rate"):
         run.run()
-    assert not run.fit._folder.exists()
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_weights_that_became_infinite_are_neither_saved_nor_evaluated(place, tmp_path):
@@ -272,18 +241,22 @@ def test_weights_that_became_infinite_are_neither_saved_nor_evaluated(place, tmp
     run = parts(made(place, tmp_path / "recipe.toml", **changes), tmp_path / "run")
     with pytest.raises(BadInput, match="^step 1: weights that are no finite numbers, on groups .*no checkpoint yet"):
         run.run()
-    assert not run.fit._folder.exists() and run.fit.journal.dev.keys() == {"0"}
+    assert not (tmp_path / "run" / "checkpoints").exists() and run.fit.journal.dev.keys() == {"0"}
 
 
 # -- a device that is full -------------------------------------------------------------------------------------------
 
 
-def fitted(place, file, to, full=None, **options):
+def budget_in(to, step):
+    return read_json(to / "checkpoints" / f"step-{step:06d}" / "state.json")["state"]["budget"]
+
+
+def fitted(place, file, to, full=None, **steps):
     """The weights of a run whose device holds 40 tokens in some of the steps."""
-    run = parts(made(place, file, dev={}, **options), to)
+    run = parts(made(place, file, dev={"every": 2}, steps={"batch_tokens": 64, **steps}), to)
 
     def check(module, args):
-        if full and len(run.seen) in full and args[0].numel() > 40:
+        if full and module.training and len(run.seen) in full and args[0].numel() > 40:
             raise torch.OutOfMemoryError("no room")
 
     run.learner.module.register_forward_pre_hook(check)
@@ -291,40 +264,33 @@ def fitted(place, file, to, full=None, **options):
 
 
 def test_memory_that_runs_out_in_the_first_step_gives_the_run_that_began_small(place, tmp_path):
-    small, _ = fitted(place, tmp_path / "small.toml", tmp_path / "small", steps={"batch_tokens": 32})
-    halved, run = fitted(place, tmp_path / "large.toml", tmp_path / "large", full=range(1, 9))
-    assert run.fit._gradient.batches.budget == 32 and len(run.seen) == 8
+    small, _ = fitted(place, tmp_path / "small.toml", tmp_path / "small", steps=3, batch_tokens=32)
+    halved, run = fitted(place, tmp_path / "large.toml", tmp_path / "large", full=range(1, 9), steps=3)
+    assert budget_in(tmp_path / "large", 3) == 32 and len(run.seen) == 3
     assert all(torch.equal(small[name], halved[name]) for name in small)  # with dropout
     assert (tmp_path / "small" / "curves.csv").read_bytes() == (tmp_path / "large" / "curves.csv").read_bytes()
 
 
 def test_memory_that_runs_out_later_changes_no_gradient_and_is_remembered(place, tmp_path):
-    steps = {"dropout": False}
-    plenty, _ = fitted(place, tmp_path / "a.toml", tmp_path / "a", steps=steps)
-    halved, run = fitted(place, tmp_path / "b.toml", tmp_path / "b", full=range(4, 9), steps=steps)
-    assert run.fit._gradient.batches.budget == 32
+    steps = {"dropout": False, "steps": 4}
+    plenty, _ = fitted(place, tmp_path / "a.toml", tmp_path / "a", **steps)
+    halved, _ = fitted(place, tmp_path / "b.toml", tmp_path / "b", full=range(3, 9), **steps)
+    assert budget_in(tmp_path / "b", 2) == 64 and budget_in(tmp_path / "b", 4) == 32
     plenty.pop("dense.bias")  # no order depends on it: its gradient is rounding, of which Adam makes whole steps
     for name in plenty:
         torch.testing.assert_close(plenty[name], halved[name], rtol=1e-4, atol=1e-6)
-    again = parts(tmp_path / "b.toml", tmp_path / "b")
-    again.run()
-    assert again.fit._gradient.batches.budget == 32
 
 
 # -- which groups, and when ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loaders", [0, 4])
-def test_each_step_gets_the_groups_of_the_order_and_never_one_that_is_held_out(place, tmp_path, loaders):
-    run = parts(made(place, tmp_path / "recipe.toml", steps={"loaders": loaders}), tmp_path / "run")
+def test_each_step_gets_the_groups_of_the_order_and_never_one_that_is_held_out(place, whole, tmp_path):
+    run = parts(made(place, tmp_path / "recipe.toml", steps={"loaders": 4}), tmp_path / "run")
     run.run()
     order = Order(12, 3, 3)
     assert run.seen == [tuple(f"row-{n}" for n in order.groups(step)) for step in range(8)]
     assert not {id for ids in run.seen for id in ids} & {run.held[n].id for n in range(len(run.held))}
-
-
-def test_the_folder_tells_the_digest_of_the_order(place, whole):
-    assert read_json(place / "whole" / "model" / "training.json")["order"] == Order(12, 3, 3).digest(8)
+    assert read_json(place / "whole" / "model" / "training.json")["order"] == order.digest(8)
 
 
 def test_ranks_share_each_step_between_them(place, tmp_path):
@@ -389,7 +355,7 @@ def test_gradients_are_clipped_to_their_norm_and_the_curve_holds_the_norm_before
 
 
 def test_an_epoch_may_be_cut_and_steps_win_over_epochs(place, tmp_path):
-    for number, (steps, count) in enumerate([({"epochs": 0.5}, 2), ({"epochs": 3, "steps": 5}, 5), ({"epochs": 1}, 4)]):
+    for number, (steps, count) in enumerate([({"epochs": 0.5}, 2), ({"epochs": 3, "steps": 1}, 1)]):
         file = made(place, tmp_path / f"{number}.toml", dev={}, steps=steps)
         assert parts(file, tmp_path / str(number)).run().steps == count
 
@@ -427,12 +393,10 @@ def test_without_gain_it_stops_and_the_best_step_is_kept_and_not_the_last(place,
 
 
 def test_the_best_step_is_kept_however_long_it_is_ago(place, tmp_path):
-    run = parts(
-        made(place, tmp_path / "r.toml", dev={"every": 1}), tmp_path / "r", dev=Scripted(*[0.0, 0.9], *[0.5] * 7)
-    )
-    done = run.run()
-    assert (done.steps, done.journal.best) == (8, 1)
-    assert sorted(path.name for path in run.fit._folder.iterdir()) == ["step-000001", "step-000007", "step-000008"]
+    file = made(place, tmp_path / "r.toml", dev={"every": 1}, steps={"steps": 5})
+    done = parts(file, tmp_path / "r", dev=Scripted(0.0, 0.9, *[0.5] * 4)).run()
+    assert (done.steps, done.journal.best) == (5, 1)
+    assert names_in(tmp_path / "r" / "checkpoints") == ["step-000001", "step-000004", "step-000005"]
 
 
 def test_a_dev_value_that_is_no_number_stops_the_run(place, tmp_path):
@@ -508,13 +472,14 @@ def encoder(folder: Path, kind: str = "bert") -> Path:
 def test_a_head_that_is_missing_is_drawn_from_the_seed_and_the_body_is_kept(place, tmp_path, kind):
     model = encoder(tmp_path, kind)
     heads = []
-    for run, seed in (("a", 1), ("b", 1), ("c", 2)):
+    for run, seed in (("a", 1), ("b", 1), ("c", 2))[: 3 if kind == "bert" else 1]:
         torch.manual_seed(ord(run))
         options = {"reranker": "cross_encoder", "model": str(model), "seed": seed}
         parts(made(place, tmp_path / f"{run}.toml", **options), tmp_path / run)
         heads.append(load_file(tmp_path / run / "start" / "model.safetensors"))
-    assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
-    assert not all(torch.equal(heads[0][name], heads[2][name]) for name in heads[0])
+    if kind == "bert":
+        assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
+        assert not all(torch.equal(heads[0][name], heads[2][name]) for name in heads[0])
     body = load_file(model / "model.safetensors")
     prefix = {"deberta-v2": "deberta", "modernbert": "model"}.get(kind, kind)
     shared = [name for name in body if f"{prefix}.{name}" in heads[0]]
@@ -522,14 +487,12 @@ def test_a_head_that_is_missing_is_drawn_from_the_seed_and_the_body_is_kept(plac
     assert all(torch.equal(body[name], heads[0][f"{prefix}.{name}"]) for name in shared)
 
 
-@pytest.mark.parametrize("kind", ["bert", "deberta-v2", "modernbert"])
+@pytest.mark.parametrize("kind", ["bert", "modernbert"])
 def test_a_body_with_a_hole_is_no_model_to_start_from(place, tmp_path, kind):
     model = encoder(tmp_path, kind)
     held = load_file(model / "model.safetensors")
-    gone = next(name for name in sorted(held) if "layer" in name and name.endswith("weight"))
-    save_file(
-        {name: tensor for name, tensor in held.items() if name != gone}, model / "model.safetensors", {"format": "pt"}
-    )
+    held.pop(next(name for name in sorted(held) if "layer" in name and name.endswith("weight")))
+    save_file(held, model / "model.safetensors", {"format": "pt"})
     file = made(place, tmp_path / "r.toml", reranker="cross_encoder", model=str(model))
     with pytest.raises(BadInput, match="holds no weights for"):
         parts(file, tmp_path / "r")
@@ -540,7 +503,7 @@ def test_a_body_with_a_hole_is_no_model_to_start_from(place, tmp_path, kind):
 def test_every_kind_of_model_comes_back_from_its_folder_as_it_was_fitted(place, tmp_path, kind):
     part, make = KINDS[kind]
     changes = {"reranker": part, "model": str(make(tmp_path / "m")), "dev": {}, "options": {"max_length": 64}}
-    run = parts(made(place, tmp_path / "r.toml", steps={"steps": 3}, **changes), tmp_path / "r")
+    run = parts(made(place, tmp_path / "r.toml", steps={"steps": 1}, **changes), tmp_path / "r")
     done = run.run()
     query, passages = Query("q", "blue sky"), [Passage("a", "light waves"), Passage("b", "sun and moon " * 9)]
     now = scores_of(run.learner, run.learner.items(query, passages)).tolist()
@@ -552,30 +515,6 @@ def test_every_kind_of_model_comes_back_from_its_folder_as_it_was_fitted(place, 
 
 
 # -- one line for what is wrong --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("changes", "kind", "said"),
-    [
-        ({"reranker": "bm25"}, UnknownName, "unknown reranker 'bm25'"),
-        ({"reranker": "random"}, BadInput, "reranker random cannot be trained; take one of bi_encoder, cross_encoder"),
-        ({"model": "/nowhere/at/all"}, BadInput, "is no folder here and no Hub id"),
-        ({"loss": {"part": "ranknett"}}, UnknownName, "did you mean ranknet"),
-        ({"loss": {"part": "ranknet", "sgima": 2}}, BadInput, "loss ranknet has no option 'sgima'; its options: sigma"),
-        ({"loss": {"part": "ranknet", "sigma": -1}}, BadInput, "sigma of a loss must be a number above 0"),
-        ({"loss": {"part": "lce"}}, BadInput, "table lists holds listwise, but loss lce needs contrastive"),
-        ({"options": {"tempalte": "x"}}, BadInput, "tempalte"),
-        ({"precision": "int8"}, UnknownName, "precision 'int8'"),
-        ({"reranker": "cross_encoder"}, BadInput, "encoder"),
-        ({"steps": {"attention": "fast"}}, BadInput, "steps.attention: invalid enum value 'fast'"),
-        ({"dev": {"every": 1, "metric": "nDGC@10"}}, UnknownName, "did you mean ndcg"),
-    ],
-)
-def test_a_wrong_recipe_is_one_line_before_a_step_is_done(place, tmp_path, changes, kind, said):
-    with pytest.raises(kind, match=said) as error:
-        train(made(place, tmp_path / "recipe.toml", **changes), tmp_path / "run")
-    assert error.value.exit_code == 2 and "\n" not in str(error.value)
-    assert not (tmp_path / "run" / "curves.csv").exists()
 
 
 def test_a_language_model_loss_needs_a_model_that_writes(place, tmp_path):
@@ -592,13 +531,6 @@ def test_a_model_that_is_only_a_pickle_is_refused_unopened(place, tmp_path):
     with pytest.raises(BadInput, match="holds no weights in safetensors") as error:
         train(made(place, tmp_path / "recipe.toml", model=str(model)), tmp_path / "run")
     assert "\n" not in str(error.value)
-
-
-def test_a_pickle_among_the_checkpoints_is_refused_unopened(place, whole, tmp_path):
-    shutil.copytree(place / "whole", tmp_path / "run")
-    (tmp_path / "run" / "checkpoints" / "step-000008" / "optimiser.pt").write_bytes(b"\x80\x04.")
-    with pytest.raises(BadInput, match="neither safetensors nor JSON"):
-        train(place / "recipe.toml", tmp_path / "run")
 
 
 def test_a_model_that_changed_is_not_taken_for_the_one_that_was_pinned(place, whole, tmp_path):
@@ -624,4 +556,4 @@ def test_a_revision_that_no_longer_resolves_is_one_line(place, tmp_path, monkeyp
         train(made(place, tmp_path / "good.toml", **options), tmp_path / "good")
         commit = hub.repo("models/acme/t5").refs["main"]
     assert read_json(tmp_path / "good" / "recipe.lock.json")["hub"] == {"model acme/t5@main": commit}
-    assert train_recipe(tmp_path / "good.toml").model == "acme/t5" and weights(tmp_path / "good")
+    assert train_recipe(tmp_path / "good.toml").model == "acme/t5" and outcome(tmp_path / "good")

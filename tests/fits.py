@@ -162,11 +162,8 @@ def gradient_of(learner: Any, loss: str, *, ranks: Any = None, options: Mapping[
 
 def encoded(learner: Any, groups: Sequence[Any], *, written: bool = False) -> list[EncodedGroup]:
     """Groups as the model reads them."""
-    rows = ((group, learner.items(group.query, group.passages)) for group in groups)
-    return [
-        EncodedGroup(group.id, items, group.labels, learner.target_ids(group.targets) if written else ())
-        for group, items in rows
-    ]
+    loader = GroupLoader(learner, None, None, written=written, loaders=0)
+    return [loader.encode(group) for group in groups]
 
 
 def gradients(learner: Any) -> dict[str, np.ndarray]:
@@ -184,19 +181,12 @@ def apart(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> flo
 # -- a fit without its folder's lock, its card and its checks ----------------------------------------------------------
 
 
-class Watched:
+class Watched(Gradient):
     """A Gradient that keeps the ids of the groups of each step."""
-
-    def __init__(self, gradient: Gradient) -> None:
-        self.gradient, self.seen = gradient, list[tuple[str, ...]]()
 
     def __call__(self, step: int, groups: Sequence[EncodedGroup]) -> float:
         self.seen.append(tuple(group.id for group in groups))
-        return self.gradient(step, groups)
-
-    @property
-    def batches(self) -> Any:
-        return self.gradient.batches
+        return super().__call__(step, groups)
 
 
 @dataclass
@@ -216,11 +206,10 @@ class Parts:
         order = Order(len(self.groups), self.plan.seed, self.plan.steps.groups)
         written = self.loss.needs == "targets"
         loading = GroupLoader(self.learner, self.groups, order, written=written, loaders=self.plan.steps.loaders)
-        gradient = Gradient(self.learner, self.loss, self.plan.steps, Ranks(), self.plan.seed)
-        watched = Watched(gradient)
-        self.seen = watched.seen
-        dev = self.dev or make_evaluation(self.plan, self.learner, self.held, loading, gradient, None)
-        self.fit = Fit(self.plan, self.learner, watched, self.to, Ranks())
+        gradient = Watched(self.learner, self.loss, self.plan.steps, Ranks(), self.plan.seed)
+        self.seen = gradient.seen = list[tuple[str, ...]]()
+        dev = self.dev or make_evaluation(self.plan, self.held, loading, gradient, None)
+        self.fit = Fit(self.plan, self.learner, gradient, self.to, Ranks())
         return self.fit.run(loading, dev, progress)
 
 

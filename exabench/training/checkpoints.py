@@ -92,10 +92,11 @@ def save_checkpoint(
         write(fresh / _DIGESTS, json_text({file.name: file_digest(file) for file in sorted(fresh.iterdir())}))
     with writing(folder):
         # Later ones are damaged ones that were skipped: they do not count, and their turn to be replaced will come.
-        older = [number for number in _list_checkpoints(folder) if number <= step]
+        found = _list_checkpoints(folder)
+        older = [number for number in found if number <= step]
         for old in older[:-keep]:
             if old != protect:
-                shutil.rmtree(_list_checkpoints(folder)[old])
+                shutil.rmtree(found[old])
     return path
 
 

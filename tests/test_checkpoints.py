@@ -24,13 +24,7 @@ from exabench.training.checkpoints import Checkpoint, load_newest, optimiser_sta
 
 PACKAGE = Path(__file__).parents[1] / "exabench"
 RECIPE = digest_of("a recipe")
-STATE = {
-    "best": {"step": 2, "value": 0.1 + 0.2},
-    "rates": [1e-5, 2.5e-324, 1 / 3],
-    "curve": 7,
-    "note": "é",
-    "none": None,
-}
+STATE = {"best": {"step": 2, "value": 0.1 + 0.2}, "rates": [1e-5, 2.5e-324, 1 / 3], "note": "é", "none": None}
 FILES = ("digests.json", "model.safetensors", "optimiser.safetensors", "state.json")
 
 
@@ -118,11 +112,7 @@ def test_tied_tensors_are_stored_once_and_come_back_under_every_name(tmp_path):
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": lambda groups: torch.optim.AdamW(groups, lr=1e-2, weight_decay=0.1, betas=(0.9, 0.98)),
-    "adamw, amsgrad, one by one": lambda groups: torch.optim.AdamW(groups, lr=1e-2, amsgrad=True, foreach=False),
-    "adafactor": lambda groups: Adafactor(groups, lr=1e-2, scale_parameter=False, relative_step=False),
-    "adafactor, with momentum": lambda groups: Adafactor(
-        groups, lr=1e-2, beta1=0.9, scale_parameter=False, relative_step=False
-    ),
+    "adafactor": lambda groups: Adafactor(groups, lr=1e-2, beta1=0.9, scale_parameter=False, relative_step=False),
 }
 
 
@@ -189,14 +179,9 @@ def test_the_newest_are_kept_and_the_protected_ones_always(tmp_path):
     for step in range(1, 7):
         saved(tmp_path, step, keep=2, protect=2)
     assert names_in(tmp_path) == ["step-000002", "step-000005", "step-000006"]
-    saved(tmp_path, 1_000_000, keep=1)
-    assert names_in(tmp_path) == ["step-1000000"]
-
-
-def test_steps_are_ordered_as_numbers(tmp_path):
     saved(tmp_path, 999_999)
-    saved(tmp_path, 1_000_000)
-    assert newest(tmp_path).step == 1_000_000
+    saved(tmp_path, 1_000_000, keep=1)  # steps are ordered as numbers
+    assert names_in(tmp_path) == ["step-1000000"] and newest(tmp_path).step == 1_000_000
 
 
 def test_damaged_later_ones_neither_count_nor_stay_when_their_step_comes_again(tmp_path):
@@ -207,9 +192,8 @@ def test_damaged_later_ones_neither_count_nor_stay_when_their_step_comes_again(t
     assert newest(tmp_path).step == 1
     saved(tmp_path, 2, keep=2)  # the run goes on from 1
     found = newest(tmp_path)
-    assert (
-        is_step(found, 2) and len(found.skipped) == 1 and "step-000003/state.json: cannot be read" in found.skipped[0]
-    )
+    assert is_step(found, 2) and len(found.skipped) == 1
+    assert "step-000003/state.json: cannot be read" in found.skipped[0]
     assert names_in(tmp_path) == ["step-000001", "step-000002", "step-000003"]
     saved(tmp_path, 3, keep=2)
     assert newest(tmp_path).skipped == () and is_step(newest(tmp_path), 3)

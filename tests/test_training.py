@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import random
 import shutil
 import threading
 from pathlib import Path
@@ -12,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import transformers
 from faults import full_disk_at_each_call, killed_at_each_call
 from fits import (
     KINDS,
@@ -29,7 +26,7 @@ from fits import (
 )
 from hub_client import point_at
 from hub_double import HubDouble
-from models import CLASSIFIERS, bert_tokenizer, classifier_folder, rankt5_folder, t5_folder, t5_tokenizer
+from models import CLASSIFIERS, classifier_folder, encoder_folder, rankt5_folder, t5_folder, t5_tokenizer
 from safetensors.torch import load_file, save_file
 
 from exabench.core.errors import BadInput, CannotWrite, OutsideFailed
@@ -169,17 +166,6 @@ def test_a_full_disk_stops_the_run_and_with_room_again_it_ends_with_the_same_byt
 
 
 @pytest.mark.slow
-def test_twenty_kills_at_random_calls_and_loaders(place, whole, tmp_path):
-    rng = random.Random(11)
-    for number in range(20):
-        file = made(place, tmp_path / f"{number}.toml", steps={"loaders": rng.choice([0, 1, 4])})
-        calls = rng.sample(range(5, 60), rng.choice([1, 2, 3]))
-        list(killed_at_each_call(lambda file=file, to=tmp_path / str(number): train(file, to), numbers=calls))
-        train(file, tmp_path / str(number))
-        assert outcome(tmp_path / str(number)) == whole, number
-
-
-@pytest.mark.slow
 def test_a_kill_at_every_call_of_every_checkpoint_and_of_the_model(place, tmp_path):
     file, run = made(place, tmp_path / "recipe.toml", steps={"steps": 4}), tmp_path / "run"
     train(file, tmp_path / "whole")
@@ -226,13 +212,6 @@ def test_a_loss_or_gradient_that_is_no_number_stops_before_the_weights_are_touch
     assert all(torch.isfinite(weight).all() for weight in run.learner.module.parameters())
     again = parts(file, tmp_path / "run")  # the same groups without the fault: it goes on, and ends
     assert again.run().steps == 8 and again.seen[0] == run.seen[4 if dev else 5]
-
-
-def test_before_the_first_checkpoint_it_says_so(place, tmp_path):
-    run = parts(place / "recipe.toml", tmp_path / "run", loss=Spoilt(1))
-    with pytest.raises(BadInput, match="^step 1: loss nan.*there is no checkpoint yet; lower steps.rate"):
-        run.run()
-    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_weights_that_became_infinite_are_neither_saved_nor_evaluated(place, tmp_path):
@@ -291,19 +270,6 @@ def test_each_step_gets_the_groups_of_the_order_and_never_one_that_is_held_out(p
     assert run.seen == [tuple(f"row-{n}" for n in order.groups(step)) for step in range(8)]
     assert not {id for ids in run.seen for id in ids} & {run.held[n].id for n in range(len(run.held))}
     assert read_json(place / "whole" / "model" / "training.json")["order"] == order.digest(8)
-
-
-def test_ranks_share_each_step_between_them(place, tmp_path):
-    run = parts(place / "recipe.toml", tmp_path / "run")
-    order = Order(len(run.groups), 3, 5)
-    loading = GroupLoader(run.learner, run.groups, order, written=False, loaders=1)
-    ranks = [Ranks(), Ranks()]
-    for number, one in enumerate(ranks):
-        one.rank, one.count = number, 2
-    shares = [[[group.id for group in step] for step in loading.steps(0, 4, one)] for one in ranks]
-    for step in range(4):
-        both = itertools.chain.from_iterable(itertools.zip_longest(shares[0][step], shares[1][step]))
-        assert [id for id in both if id] == [f"row-{n}" for n in order.groups(step)]
 
 
 def test_a_loader_that_fails_is_heard_and_leaves_no_thread(place, tmp_path):
@@ -399,19 +365,18 @@ def test_the_best_step_is_kept_however_long_it_is_ago(place, tmp_path):
     assert names_in(tmp_path / "r" / "checkpoints") == ["step-000001", "step-000004", "step-000005"]
 
 
-def test_a_dev_value_that_is_no_number_stops_the_run(place, tmp_path):
-    run = parts(place / "recipe.toml", tmp_path / "run", dev=Scripted(0.1, math.nan))
-    with pytest.raises(BadInput, match="step 2: scripted is nan; there is no checkpoint yet"):
-        run.run()
-
-
-def test_no_memory_for_the_moments_or_for_dev_is_one_line_that_says_what_to_do(place, tmp_path, monkeypatch):
+def test_no_memory_for_the_moments_or_for_dev_or_no_number_is_one_line_that_says_what_to_do(
+    place, tmp_path, monkeypatch
+):
     class Full:
         metric = "dev"
 
         def value(self) -> float:
             raise torch.OutOfMemoryError("no room")
 
+    run = parts(place / "recipe.toml", tmp_path / "number", dev=Scripted(0.1, math.nan))
+    with pytest.raises(BadInput, match="step 2: scripted is nan; there is no checkpoint yet"):
+        run.run()
     run = parts(place / "recipe.toml", tmp_path / "dev", dev=Full())
     with pytest.raises(BadInput, match="no memory for dev beside the training; lower options.max_length"):
         run.run()
@@ -442,7 +407,9 @@ def test_single_passages_are_held_out_by_their_loss(place, tmp_path):
     assert not {id for ids in run.seen for id in ids} & {"row-6", "row-7"}
 
 
-def test_dev_on_a_task_never_reads_what_boards_test_on(place, tmp_path):
+def test_dev_on_a_task_never_reads_what_boards_test_on_and_needs_rows_without_one(place, tmp_path):
+    with pytest.raises(BadInput, match="no rows are held out; give dev.groups or dev.task"):
+        parts(made(place, tmp_path / "q.toml", "soft", loss={"part": "kl"}), tmp_path / "q").run()
     with pytest.raises(BadInput, match="split test of mini is what boards test on"):
         parts(made(place, tmp_path / "r.toml", dev={"every": 2, "task": "mini", "split": "test"}), tmp_path / "r").run()
     dev = {"every": 4, "task": "mini", "split": "train", "depth": 5, "queries": 6}
@@ -451,26 +418,12 @@ def test_dev_on_a_task_never_reads_what_boards_test_on(place, tmp_path):
     assert done.journal.dev.keys() == {"0", "4", "8"} and all(0 < value < 1 for value in done.journal.dev.values())
 
 
-def test_dev_with_nothing_held_out_is_one_line(place, tmp_path):
-    with pytest.raises(BadInput, match="no rows are held out; give dev.groups or dev.task"):
-        parts(made(place, tmp_path / "r.toml", "soft", loss={"part": "kl"}), tmp_path / "r").run()
-
-
 # -- what it starts from ---------------------------------------------------------------------------------------------
-
-
-def encoder(folder: Path, kind: str = "bert") -> Path:
-    """A pretrained encoder without a head for scores."""
-    classifier_folder(folder / "whole", kind)
-    model = transformers.AutoModel.from_pretrained(folder / "whole")
-    model.save_pretrained(folder / kind)
-    bert_tokenizer().save_pretrained(folder / kind)
-    return folder / kind
 
 
 @pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_a_head_that_is_missing_is_drawn_from_the_seed_and_the_body_is_kept(place, tmp_path, kind):
-    model = encoder(tmp_path, kind)
+    model = encoder_folder(tmp_path / kind, kind)
     heads = []
     for run, seed in (("a", 1), ("b", 1), ("c", 2))[: 3 if kind == "bert" else 1]:
         torch.manual_seed(ord(run))
@@ -489,7 +442,7 @@ def test_a_head_that_is_missing_is_drawn_from_the_seed_and_the_body_is_kept(plac
 
 @pytest.mark.parametrize("kind", ["bert", "modernbert"])
 def test_a_body_with_a_hole_is_no_model_to_start_from(place, tmp_path, kind):
-    model = encoder(tmp_path, kind)
+    model = encoder_folder(tmp_path / kind, kind)
     held = load_file(model / "model.safetensors")
     held.pop(next(name for name in sorted(held) if "layer" in name and name.endswith("weight")))
     save_file(held, model / "model.safetensors", {"format": "pt"})
@@ -525,7 +478,7 @@ def test_a_language_model_loss_needs_a_model_that_writes(place, tmp_path):
 
 
 def test_a_model_that_is_only_a_pickle_is_refused_unopened(place, tmp_path):
-    model = t5_folder(tmp_path / "model", t5_tokenizer())
+    model = Path(shutil.copytree(place / "rankt5", tmp_path / "model"))
     (model / "model.safetensors").unlink()
     (model / "pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n(S'touch /tmp/opened'\ntR.")
     with pytest.raises(BadInput, match="holds no weights in safetensors") as error:

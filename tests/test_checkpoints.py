@@ -74,7 +74,7 @@ def test_a_checkpoint_comes_back_as_it_was_and_is_the_same_bytes_each_time(tmp_p
     path = saved(tmp_path / "checkpoints", 100)
     assert path == tmp_path / "checkpoints" / "step-000100" and tuple(names_in(path)) == FILES
     found = newest(tmp_path / "checkpoints")
-    assert is_step(found, 100) and found.path == path and found.skipped == ()
+    assert is_step(found, 100) and found.skipped == ()
     before = contents(path)
     assert contents(saved(tmp_path / "other", 100)) == before
     for each in found.tensors["model"].values():
@@ -154,7 +154,7 @@ def test_five_steps_are_three_steps_a_checkpoint_and_two_steps(tmp_path, kind, d
     learn(first, optimiser, range(3))
     state, plain = optimiser_state(optimiser, dict(first.named_parameters()))
     tensors = {"model": first.state_dict(keep_vars=True), "optimiser": state}
-    save_checkpoint(tmp_path, 3, tensors, {"optimiser": plain}, fingerprint=RECIPE)
+    path = save_checkpoint(tmp_path, 3, tensors, {"optimiser": plain}, fingerprint=RECIPE)
 
     second, fresh = started(kind, dtype)
     learn(second, fresh, range(7, 9))  # something else was there before
@@ -163,7 +163,7 @@ def test_five_steps_are_three_steps_a_checkpoint_and_two_steps(tmp_path, kind, d
     parameters = dict(second.named_parameters())
     moments, numbers = found.tensors["optimiser"], found.state["optimiser"]
     restore_optimiser(fresh, parameters, moments, numbers, lambda whole, like: whole)
-    shutil.rmtree(found.path)  # nothing of it is needed any more
+    shutil.rmtree(path)  # nothing of it is needed any more
     again, plain_again = optimiser_state(fresh, parameters)
     assert plain_again == plain and set(again) == set(state) and all(same_bits(again[n], state[n]) for n in state)
     learn(second, fresh, range(3, 5))

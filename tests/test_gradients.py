@@ -58,9 +58,6 @@ def step(learner, loss, given, *, micro, mode, dropout=False, **options):
     return value, gradients(learner), made
 
 
-# -- cached and plain ------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("loss", GROUP_LOSSES)
 def test_cached_gradients_are_the_plain_ones_for_any_budget(bert, loss):
     given = groups(loss)
@@ -164,9 +161,6 @@ def test_the_loss_without_a_gradient_is_the_same_and_leaves_the_model_as_it_was(
         assert learner.module.training
 
 
-# -- dropout, precision, attention, checkpointing --------------------------------------------------------------------
-
-
 def test_masks_belong_to_seed_rank_step_and_micro_batch(bert):
     given = encoded(bert, groups())
 
@@ -247,9 +241,6 @@ def test_a_compiled_model_has_the_same_gradient(bert):
     assert set(bert.module.state_dict()) == set(dict(bert.module.named_parameters()))
 
 
-# -- what learns is what scores --------------------------------------------------------------------------------------
-
-
 @each_kind
 def test_a_learner_scores_as_its_reranker_does(folders, kind):
     part, folder = folders[kind]
@@ -258,9 +249,6 @@ def test_a_learner_scores_as_its_reranker_does(folders, kind):
     wanted = reranker(part, model=str(folder), devices=("cpu",), max_length=48).score(given.query, given.passages)
     assert scores_of(learner, learner.items(given.query, given.passages)).tolist() == pytest.approx(wanted, abs=1e-5)
     assert learner.module.training
-
-
-# -- memory ----------------------------------------------------------------------------------------------------------
 
 
 def poor(learner, tokens, error=torch.OutOfMemoryError):

@@ -27,9 +27,6 @@ def one(folder, family, rows, needs, **options):
     return list(fitted)
 
 
-# -- what a family becomes -------------------------------------------------------------------------------------------
-
-
 def test_a_teachers_order_becomes_labels_that_fall_by_one(tmp_path):
     rows = listwise(3, sizes=(3, 4, 2))
     found = one(tmp_path, "listwise", rows, "order")
@@ -65,9 +62,6 @@ def test_an_explanation_is_one_passage_with_its_label_and_the_text_or_the_word_t
     assert [group.targets for group in found] == [("true",), ("false",)]
 
 
-# -- how much of it --------------------------------------------------------------------------------------------------
-
-
 def test_limit_takes_the_first_rows_and_passages_the_first_of_a_list(tmp_path):
     found = one(tmp_path, "listwise", listwise(5, sizes=(4,)), "order", limit=3, passages=2)
     assert [group.id for group in found] == ["row-0", "row-1", "row-2"]
@@ -99,9 +93,6 @@ def test_tables_of_several_families_stand_one_behind_the_other(tmp_path):
         fitted[-1]
 
 
-# -- what is held out ------------------------------------------------------------------------------------------------
-
-
 def test_the_validation_split_is_held_out_whole(tmp_path):
     splits = {"train": listwise(6), "validation": listwise(4, seed=1)}
     fitted, held, (source,) = made(
@@ -126,9 +117,6 @@ def test_a_query_that_is_held_out_is_fitted_nowhere(tmp_path):
     fitted, held, _ = made(tmp_path, {"t": ("listwise", {"train": rows})}, "order", dev={"every": 1, "groups": 2})
     assert {group.query.id for group in held} == {"q1", "q2"}
     assert {group.query.id for group in fitted} == {"q0"}
-
-
-# -- what cannot be learnt -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family", sorted(ROWS))

@@ -210,9 +210,6 @@ def test_a_recipe_is_read_back_as_it_was(values):
     assert recipe_text(dict(reversed(values.items()))) == recipe_text(values)
 
 
-# -- checks ------------------------------------------------------------------------------------------------------------
-
-
 def test_a_check_says_how_much_is_gained_over_the_first_stage_and_over_the_start():
     best, first, worst = (evaluate(name, ["mini"])["mini"] for name in ("oracle", "unchanged", "reversed"))
     found = check_result_of(best, first, {"value": 0.9, "source": "a paper"})
@@ -229,9 +226,6 @@ def test_p_values_are_corrected_over_all_checks(made):
     checks = json.loads((made / "training.json").read_text())["checks"]
     assert [each["first_stage"]["p_holm"] for each in checks] == pytest.approx([0.03, 0.04, 0.3])
     assert [each["start"] and each["start"]["p_holm"] for each in checks] == [0.04, None, 0.0004]
-
-
-# -- the card ----------------------------------------------------------------------------------------------------------
 
 
 def card_of(made: Path, *, existing: str = "", name: str = "", **changes: Any) -> str:

@@ -154,9 +154,6 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(double, one, two, tm
     assert writes(double.requests) == []
 
 
-# -- faults ------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("at", "kind"), [("/commit/", "lost reply"), ("/tag/", "500 after"), ("repos/create", "lost reply")]
 )
@@ -174,9 +171,6 @@ def test_a_hub_that_goes_away_is_one_line(double, one):
     assert set(head(double)) <= {".gitattributes"}
 
 
-# -- pull requests -----------------------------------------------------------------------------------------------------
-
-
 def test_a_pull_request_is_opened_once_and_tagged_when_it_is_merged(double, one, two):
     with pytest.raises(BadInput, match="is not there"):
         publish_model(one, REPO, pull_request=True)
@@ -190,9 +184,6 @@ def test_a_pull_request_is_opened_once_and_tagged_when_it_is_merged(double, one,
     merged = double.merge(f"models/{REPO}", 1)
     assert publish_model(two, REPO, pull_request=True).commit == merged
     assert publish_model(two, REPO) == Published(REPO, "v2", merged, f"{double.url}/{REPO}/tree/v2", changed=False)
-
-
-# -- folders -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_folder_holds_what_the_training_left(one, two, tmp_path):
@@ -211,9 +202,6 @@ def test_a_folder_holds_what_the_training_left(one, two, tmp_path):
     for wrong in (one, one / "deeper", one.parent):
         with pytest.raises(BadInput, match="publish to another folder"):
             publish_model(one, wrong)
-
-
-# -- what is refused ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# -- how it is fitted -------------------------------------------------------------------------------------------
-
 SHARDED = ["steps.sharded=true"]
 JOBS: dict[str, dict[str, Any]] = {
     "one": {"count": 1},
@@ -154,9 +152,6 @@ def assert_one_line(found: Any, rank: int, *words: str) -> None:
     assert not found["ended"] and 0 not in found["codes"]
     assert [len(said.splitlines()) for said in found["said"]] == [int(r == rank) for r in range(len(found["said"]))]
     assert found["said"][rank].startswith("exabench: ") and all(word in found["said"][rank] for word in words)
-
-
-# -- what must hold ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("one", "two"), [("one", "two"), ("written by one", "written by two"), ("one", "memory")])
@@ -266,8 +261,6 @@ def test_a_bug_is_shown_by_the_rank_that_has_it(long_jobs: Any) -> None:
 def test_a_smaller_micro_batch_is_for_all_ranks_and_makes_the_same_step(long_jobs: Any) -> None:
     assert_same(long_jobs["less memory"]["to"], long_jobs["memory"]["to"], among=0.0)
 
-
-# -- the launchers themselves -----------------------------------------------------------------------------------
 
 LAUNCHERS = {
     "torchrun": ["torch.distributed.run", "--nproc-per-node", "2"],

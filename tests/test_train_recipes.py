@@ -91,9 +91,6 @@ def unlike(one: Recipe, other: Recipe) -> set[str]:
     return {key for key in keys if one.values.get(key) != other.values.get(key)}
 
 
-# -- every recipe --------------------------------------------------------------------------------------------------
-
-
 def test_the_published_rerankers_all_have_recipes():
     wanted = {f"monot5-{size}" for size in ("small", "base", "large", "3b")}
     wanted |= {f"rankt5-{size}" for size in ("base", "large", "3b")}
@@ -157,9 +154,6 @@ def test_the_tables_of_judged_queries_are_known_as_such():
     assert not found["scifact-mined"] and not found["medquad-questions"] and not found["gpt-3.5-turbo-16k"]
 
 
-# -- those that differ in one thing --------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("what", ABLATIONS)
 def test_an_ablation_of_twolar_changes_what_it_ablates_and_nothing_else(what):
     whole, ablation = PLANS["twolar-small"].recipe, PLANS[f"twolar-small-{what}"].recipe
@@ -183,9 +177,6 @@ def test_a_baseline_without_explanations_differs_by_its_input_and_its_target_alo
 def test_the_sizes_of_twolar_differ_by_their_model_alone():
     for name in ("twolar-large", "twolar-xl"):
         assert unlike(PLANS["twolar-small"].recipe, PLANS[name].recipe) == {"title", "model", "check"}
-
-
-# -- the data of the ablations -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("column", "key"), [("first_stage", "retrievers"), ("query_source", "queries")])

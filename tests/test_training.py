@@ -7,23 +7,11 @@ import shutil
 import threading
 from pathlib import Path
 
+import fits
 import numpy as np
 import pytest
 import torch
 from faults import full_disk_at_each_call, killed_at_each_call
-from fits import (
-    KINDS,
-    Stopped,
-    contrastive,
-    explanations,
-    listwise,
-    outcome,
-    parts,
-    recipe,
-    scored,
-    stops_at,
-    write_release,
-)
 from hub_client import point_at
 from hub_double import HubDouble
 from models import CLASSIFIERS, classifier_folder, encoder_folder, rankt5_folder, t5_folder, t5_tokenizer
@@ -51,12 +39,12 @@ def place(tmp_path_factory):
     rankt5_folder(folder / "rankt5", t5_tokenizer())
     t5_folder(folder / "t5", t5_tokenizer())
     tables = {
-        "lists": ("listwise", {"train": listwise(12), "validation": listwise(3, seed=1)}),
-        "pairs": ("contrastive", {"train": contrastive(6)}),
-        "texts": ("explanations", {"train": explanations(8)}),
-        "soft": ("scored", {"train": scored(6)}),
+        "lists": ("listwise", {"train": fits.listwise(12), "validation": fits.listwise(3, seed=1)}),
+        "pairs": ("contrastive", {"train": fits.contrastive(6)}),
+        "texts": ("explanations", {"train": fits.explanations(8)}),
+        "soft": ("scored", {"train": fits.scored(6)}),
     }
-    write_release(folder / "release", tables)
+    fits.write_release(folder / "release", tables)
     made(folder, folder / "recipe.toml")
     return folder
 
@@ -66,7 +54,7 @@ def made(place, file, table="lists", **changes):
     part = "monot5" if table == "texts" else "rankt5"  # the encoder alone, which is quicker
     model = place / ("t5" if table == "texts" else "rankt5")
     options = {"model": str(model), "reranker": part, "dev": {"every": 2}, **changes}
-    return recipe(file, [{"release": str(place / "release"), "table": table}], **options)
+    return fits.recipe(file, [{"release": str(place / "release"), "table": table}], **options)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +62,7 @@ def whole(place):
     """How the run ends that nothing interrupts."""
     done = train(place / "recipe.toml", place / "whole")
     assert done.steps == 8 and not done.skipped
-    return outcome(place / "whole")
+    return fits.outcome(place / "whole")
 
 
 def names_in(folder):
@@ -82,8 +70,8 @@ def names_in(folder):
 
 
 def stopped(file, to, step):
-    with pytest.raises(Stopped):
-        train(file, to, progress=stops_at(step))
+    with pytest.raises(fits.Stopped):
+        train(file, to, progress=fits.stops_at(step))
 
 
 # -- stopped, and taken up again -------------------------------------------------------------------------------------
@@ -92,14 +80,14 @@ def stopped(file, to, step):
 def test_a_run_that_is_killed_ends_with_the_same_bytes(place, whole, tmp_path):
     """Dropout is on, so a mask that is drawn anew would be seen."""
     still = made(place, tmp_path / "still.toml", dev={}, steps={"steps": 1, "dropout": False})
-    parts(still, tmp_path / "still").run()
+    fits.parts(still, tmp_path / "still").run()
     first = [next(iter(Curves(folder / "curves.csv"))).loss for folder in (tmp_path / "still", place / "whole")]
     assert first[0] != first[1]
     run = tmp_path / "run"
     kills = killed_at_each_call(lambda: train(place / "recipe.toml", run), numbers=(14, 20, 16))
     assert list(kills) == [14, 20, 16] and not (run / "model").exists()
     assert train(place / "recipe.toml", run).steps == 8
-    assert outcome(run) == whole
+    assert fits.outcome(run) == whole
 
 
 def test_any_number_of_loaders_and_any_stop_give_the_same_bytes(place, whole, tmp_path):
@@ -107,7 +95,7 @@ def test_any_number_of_loaders_and_any_stop_give_the_same_bytes(place, whole, tm
         file, to = made(place, tmp_path / f"{loaders}.toml", steps={"loaders": loaders}), tmp_path / str(loaders)
         stopped(file, to, step)
         train(file, to)
-        assert outcome(to) == whole
+        assert fits.outcome(to) == whole
 
 
 def test_a_finished_run_is_not_run_again_and_holds_one_recipes_run(place, whole, tmp_path):
@@ -116,7 +104,7 @@ def test_a_finished_run_is_not_run_again_and_holds_one_recipes_run(place, whole,
     told = []
     done = train(place / "recipe.toml", run, progress=lambda *args: told.append(args))
     assert (done.steps, told) == (8, [])
-    assert outcome(run) == whole
+    assert fits.outcome(run) == whole
     pickled = run / "checkpoints" / "step-000008" / "optimiser.pt"
     pickled.write_bytes(b"\x80\x04.")
     with pytest.raises(BadInput, match="neither safetensors nor JSON"):
@@ -139,7 +127,7 @@ def test_texts_and_a_run_without_dev_are_taken_up_too(place, tmp_path):
     train(file, tmp_path / "one")
     stopped(file, tmp_path / "two", 2)
     train(file, tmp_path / "two")
-    assert outcome(tmp_path / "one") == outcome(tmp_path / "two")
+    assert fits.outcome(tmp_path / "one") == fits.outcome(tmp_path / "two")
 
 
 def test_a_torn_newest_checkpoint_is_named_and_passed_over_and_a_cut_line_of_the_curves_is_mended(
@@ -154,7 +142,7 @@ def test_a_torn_newest_checkpoint_is_named_and_passed_over_and_a_cut_line_of_the
     done = train(place / "recipe.toml", tmp_path / "run", progress=lambda *args: told.append(args))
     assert len(done.skipped) == 1 and str(torn) in done.skipped[0]
     assert told[0][0] == 4 and str(torn) in told[0][2] and told[1][0] == 5
-    assert outcome(tmp_path / "run") == whole
+    assert fits.outcome(tmp_path / "run") == whole
 
 
 def test_a_full_disk_stops_the_run_and_with_room_again_it_ends_with_the_same_bytes(place, whole, tmp_path):
@@ -162,7 +150,7 @@ def test_a_full_disk_stops_the_run_and_with_room_again_it_ends_with_the_same_byt
     stops = list(full_disk_at_each_call(lambda: train(place / "recipe.toml", tmp_path / "run"), **calls))
     assert stops == [4, 20]
     train(place / "recipe.toml", tmp_path / "run")
-    assert outcome(tmp_path / "run") == whole
+    assert fits.outcome(tmp_path / "run") == whole
 
 
 @pytest.mark.slow
@@ -172,7 +160,7 @@ def test_a_kill_at_every_call_of_every_checkpoint_and_of_the_model(place, tmp_pa
     number = 0
     for number in killed_at_each_call(lambda: train(file, run)):
         train(file, run)
-        assert outcome(run) == outcome(tmp_path / "whole"), number
+        assert fits.outcome(run) == fits.outcome(tmp_path / "whole"), number
         shutil.rmtree(run)
     assert number > 30
 
@@ -199,7 +187,7 @@ class Spoilt:
 @pytest.mark.parametrize(("gradient", "dev"), [(False, {}), (True, {"every": 2})])
 def test_a_loss_or_gradient_that_is_no_number_stops_before_the_weights_are_touched(place, tmp_path, gradient, dev):
     file = made(place, tmp_path / "recipe.toml", dev=dev, steps={"gradients": "cached"})
-    run = parts(file, tmp_path / "run", loss=Spoilt(6, gradient=gradient))
+    run = fits.parts(file, tmp_path / "run", loss=Spoilt(6, gradient=gradient))
     with pytest.raises(BadInput) as error:
         run.run()
     said = str(error.value)
@@ -210,14 +198,14 @@ def test_a_loss_or_gradient_that_is_no_number_stops_before_the_weights_are_touch
     assert names_in(tmp_path / "run" / "checkpoints")[-1] == last
     assert [point.step for point in Curves(tmp_path / "run" / "curves.csv")] == [1, 2, 3, 4, 5]
     assert all(torch.isfinite(weight).all() for weight in run.learner.module.parameters())
-    again = parts(file, tmp_path / "run")  # the same groups without the fault: it goes on, and ends
+    again = fits.parts(file, tmp_path / "run")  # the same groups without the fault: it goes on, and ends
     assert again.run().steps == 8 and again.seen[0] == run.seen[4 if dev else 5]
 
 
 def test_weights_that_became_infinite_are_neither_saved_nor_evaluated(place, tmp_path):
     """The gradient was finite; the step with it was too large."""
     changes = {"dev": {"every": 1}, "steps": {"rate": 1.0, "decay": 1e39}}
-    run = parts(made(place, tmp_path / "recipe.toml", **changes), tmp_path / "run")
+    run = fits.parts(made(place, tmp_path / "recipe.toml", **changes), tmp_path / "run")
     with pytest.raises(BadInput, match="^step 1: weights that are no finite numbers, on groups .*no checkpoint yet"):
         run.run()
     assert not (tmp_path / "run" / "checkpoints").exists() and run.fit.journal.dev.keys() == {"0"}
@@ -232,7 +220,7 @@ def budget_in(to, step):
 
 def fitted(place, file, to, full=None, **steps):
     """The weights of a run whose device holds 40 tokens in some of the steps."""
-    run = parts(made(place, file, dev={"every": 2}, steps={"batch_tokens": 64, **steps}), to)
+    run = fits.parts(made(place, file, dev={"every": 2}, steps={"batch_tokens": 64, **steps}), to)
 
     def check(module, args):
         if full and module.training and len(run.seen) in full and args[0].numel() > 40:
@@ -264,7 +252,7 @@ def test_memory_that_runs_out_later_changes_no_gradient_and_is_remembered(place,
 
 
 def test_each_step_gets_the_groups_of_the_order_and_never_one_that_is_held_out(place, whole, tmp_path):
-    run = parts(made(place, tmp_path / "recipe.toml", steps={"loaders": 4}), tmp_path / "run")
+    run = fits.parts(made(place, tmp_path / "recipe.toml", steps={"loaders": 4}), tmp_path / "run")
     run.run()
     order = Order(12, 3, 3)
     assert run.seen == [tuple(f"row-{n}" for n in order.groups(step)) for step in range(8)]
@@ -273,7 +261,7 @@ def test_each_step_gets_the_groups_of_the_order_and_never_one_that_is_held_out(p
 
 
 def test_a_loader_that_fails_is_heard_and_leaves_no_thread(place, tmp_path):
-    run = parts(place / "recipe.toml", tmp_path / "run")
+    run = fits.parts(place / "recipe.toml", tmp_path / "run")
 
     class Broken:
         def read(self, number, epoch):
@@ -312,7 +300,7 @@ def test_the_curve_says_what_each_step_did(place, whole):
 def test_gradients_are_clipped_to_their_norm_and_the_curve_holds_the_norm_before(place, tmp_path):
     for clip in (0.5, 1000.0, 0.0):
         file = made(place, tmp_path / f"{clip}.toml", dev={}, steps={"steps": 1, "clip": clip})
-        run = parts(file, tmp_path / str(clip))
+        run = fits.parts(file, tmp_path / str(clip))
         run.run()
         norm = math.sqrt(sum(float((p.grad**2).sum()) for p in run.learner.module.parameters() if p.grad is not None))
         (point,) = Curves(tmp_path / str(clip) / "curves.csv")
@@ -323,7 +311,7 @@ def test_gradients_are_clipped_to_their_norm_and_the_curve_holds_the_norm_before
 def test_an_epoch_may_be_cut_and_steps_win_over_epochs(place, tmp_path):
     for number, (steps, count) in enumerate([({"epochs": 0.5}, 2), ({"epochs": 3, "steps": 1}, 1)]):
         file = made(place, tmp_path / f"{number}.toml", dev={}, steps=steps)
-        assert parts(file, tmp_path / str(number)).run().steps == count
+        assert fits.parts(file, tmp_path / str(number)).run().steps == count
 
 
 # -- dev -------------------------------------------------------------------------------------------------------------
@@ -343,16 +331,16 @@ class Scripted:
 
 def test_without_gain_it_stops_and_the_best_step_is_kept_and_not_the_last(place, tmp_path):
     file = made(place, tmp_path / "recipe.toml", dev={"every": 1, "patience": 2})
-    run = parts(file, tmp_path / "run", dev=Scripted(0.9, 0.1, 0.5, 0.7, 0.7, 0.6))
+    run = fits.parts(file, tmp_path / "run", dev=Scripted(0.9, 0.1, 0.5, 0.7, 0.7, 0.6))
     done = run.run()
     assert (done.steps, done.journal.best, done.journal.stale) == (5, 3, 2)
     assert done.journal.dev == {"0": 0.9, "1": 0.1, "2": 0.5, "3": 0.7, "4": 0.7, "5": 0.6}
-    straight = parts(made(place, tmp_path / "s.toml", dev={"every": 1}), tmp_path / "s", dev=Scripted(*[0.0] * 9))
-    with pytest.raises(Stopped):
-        straight.run(stops_at(3))
+    straight = fits.parts(made(place, tmp_path / "s.toml", dev={"every": 1}), tmp_path / "s", dev=Scripted(*[0.0] * 9))
+    with pytest.raises(fits.Stopped):
+        straight.run(fits.stops_at(3))
     third = straight.learner.module.state_dict()
     assert all(torch.equal(done.weights[name], third[name]) for name in third)
-    again = parts(file, tmp_path / "run", dev=Scripted())  # it has nothing to do, and says the same
+    again = fits.parts(file, tmp_path / "run", dev=Scripted())  # it has nothing to do, and says the same
     ended = again.run()
     assert (ended.steps, ended.journal, again.seen) == (5, done.journal, [])
     assert all(torch.equal(done.weights[name], ended.weights[name]) for name in third)
@@ -360,7 +348,7 @@ def test_without_gain_it_stops_and_the_best_step_is_kept_and_not_the_last(place,
 
 def test_the_best_step_is_kept_however_long_it_is_ago(place, tmp_path):
     file = made(place, tmp_path / "r.toml", dev={"every": 1}, steps={"steps": 5})
-    done = parts(file, tmp_path / "r", dev=Scripted(0.0, 0.9, *[0.5] * 4)).run()
+    done = fits.parts(file, tmp_path / "r", dev=Scripted(0.0, 0.9, *[0.5] * 4)).run()
     assert (done.steps, done.journal.best) == (5, 1)
     assert names_in(tmp_path / "r" / "checkpoints") == ["step-000001", "step-000004", "step-000005"]
 
@@ -374,13 +362,13 @@ def test_no_memory_for_the_moments_or_for_dev_or_no_number_is_one_line_that_says
         def value(self) -> float:
             raise torch.OutOfMemoryError("no room")
 
-    run = parts(place / "recipe.toml", tmp_path / "number", dev=Scripted(0.1, math.nan))
+    run = fits.parts(place / "recipe.toml", tmp_path / "number", dev=Scripted(0.1, math.nan))
     with pytest.raises(BadInput, match="step 2: scripted is nan; there is no checkpoint yet"):
         run.run()
-    run = parts(place / "recipe.toml", tmp_path / "dev", dev=Full())
+    run = fits.parts(place / "recipe.toml", tmp_path / "dev", dev=Full())
     with pytest.raises(BadInput, match="no memory for dev beside the training; lower options.max_length"):
         run.run()
-    run = parts(place / "recipe.toml", tmp_path / "moments")
+    run = fits.parts(place / "recipe.toml", tmp_path / "moments")
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_: Full().value())
     with pytest.raises(BadInput, match="no memory for the optimiser's moments; take steps.optimiser adafactor"):
         run.run()
@@ -401,7 +389,7 @@ def test_ndcg_of_held_out_groups_by_hand():
 
 def test_single_passages_are_held_out_by_their_loss(place, tmp_path):
     changes = {"loss": {"part": "lm"}, "dev": {"every": 3, "groups": 2}}
-    run = parts(made(place, tmp_path / "r.toml", "texts", **changes), tmp_path / "r")
+    run = fits.parts(made(place, tmp_path / "r.toml", "texts", **changes), tmp_path / "r")
     done = run.run()
     assert len(run.held) == 2 and max(done.journal.dev.values()) < 0
     assert not {id for ids in run.seen for id in ids} & {"row-6", "row-7"}
@@ -409,11 +397,13 @@ def test_single_passages_are_held_out_by_their_loss(place, tmp_path):
 
 def test_dev_on_a_task_never_reads_what_boards_test_on_and_needs_rows_without_one(place, tmp_path):
     with pytest.raises(BadInput, match="no rows are held out; give dev.groups or dev.task"):
-        parts(made(place, tmp_path / "q.toml", "soft", loss={"part": "kl"}), tmp_path / "q").run()
+        fits.parts(made(place, tmp_path / "q.toml", "soft", loss={"part": "kl"}), tmp_path / "q").run()
     with pytest.raises(BadInput, match="split test of mini is what boards test on"):
-        parts(made(place, tmp_path / "r.toml", dev={"every": 2, "task": "mini", "split": "test"}), tmp_path / "r").run()
+        fits.parts(
+            made(place, tmp_path / "r.toml", dev={"every": 2, "task": "mini", "split": "test"}), tmp_path / "r"
+        ).run()
     dev = {"every": 4, "task": "mini", "split": "train", "depth": 5, "queries": 6}
-    run = parts(made(place, tmp_path / "s.toml", dev=dev), tmp_path / "s")
+    run = fits.parts(made(place, tmp_path / "s.toml", dev=dev), tmp_path / "s")
     done = run.run()
     assert done.journal.dev.keys() == {"0", "4", "8"} and all(0 < value < 1 for value in done.journal.dev.values())
 
@@ -428,7 +418,7 @@ def test_a_head_that_is_missing_is_drawn_from_the_seed_and_the_body_is_kept(plac
     for run, seed in (("a", 1), ("b", 1), ("c", 2))[: 3 if kind == "bert" else 1]:
         torch.manual_seed(ord(run))
         options = {"reranker": "cross_encoder", "model": str(model), "seed": seed}
-        parts(made(place, tmp_path / f"{run}.toml", **options), tmp_path / run)
+        fits.parts(made(place, tmp_path / f"{run}.toml", **options), tmp_path / run)
         heads.append(load_file(tmp_path / run / "start" / "model.safetensors"))
     if kind == "bert":
         assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
@@ -448,15 +438,15 @@ def test_a_body_with_a_hole_is_no_model_to_start_from(place, tmp_path, kind):
     save_file(held, model / "model.safetensors", {"format": "pt"})
     file = made(place, tmp_path / "r.toml", reranker="cross_encoder", model=str(model))
     with pytest.raises(BadInput, match="holds no weights for"):
-        parts(file, tmp_path / "r")
+        fits.parts(file, tmp_path / "r")
     assert not (tmp_path / "r" / "start").exists()
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(fits.KINDS))
 def test_every_kind_of_model_comes_back_from_its_folder_as_it_was_fitted(place, tmp_path, kind):
-    part, make = KINDS[kind]
+    part, make = fits.KINDS[kind]
     changes = {"reranker": part, "model": str(make(tmp_path / "m")), "dev": {}, "options": {"max_length": 64}}
-    run = parts(made(place, tmp_path / "r.toml", steps={"steps": 1}, **changes), tmp_path / "r")
+    run = fits.parts(made(place, tmp_path / "r.toml", steps={"steps": 1}, **changes), tmp_path / "r")
     done = run.run()
     query, passages = Query("q", "blue sky"), [Passage("a", "light waves"), Passage("b", "sun and moon " * 9)]
     now = scores_of(run.learner, run.learner.items(query, passages)).tolist()
@@ -509,4 +499,4 @@ def test_a_revision_that_no_longer_resolves_is_one_line(place, tmp_path, monkeyp
         train(made(place, tmp_path / "good.toml", **options), tmp_path / "good")
         commit = hub.repo("models/acme/t5").refs["main"]
     assert read_json(tmp_path / "good" / "recipe.lock.json")["hub"] == {"model acme/t5@main": commit}
-    assert train_recipe(tmp_path / "good.toml").model == "acme/t5" and outcome(tmp_path / "good")
+    assert train_recipe(tmp_path / "good.toml").model == "acme/t5" and fits.outcome(tmp_path / "good")

@@ -78,7 +78,8 @@ def write_model(
         "versions": {"python": "3.11"},
     }
     sent = {"link": "https://example.org/small", "contact": "@acme"}
-    return write_folder(to, {**report, **changes}, save=save, curves=curves, **sent)
+    write_folder(to, {**report, **changes}, save=save, curves=curves, **sent)
+    return to
 
 
 def learnt_from(release: Release, table: str) -> dict[str, Any]:

@@ -37,7 +37,6 @@ class Checkpoint:
     `skipped` has a line for each later checkpoint that is not whole: which file, and what is wrong with it.
     """
 
-    path: Path
     step: int
     fingerprint: str
     tensors: Mapping[str, Mapping[str, Tensor]]
@@ -145,7 +144,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         except (SafetensorError, OSError, KeyError) as error:
             raise BadInput(f"does not hold the tensors of a run ({printable(str(error))})", file=file) from error
         tensors[stem] = named
-    return Checkpoint(path, about.step, about.fingerprint, tensors, about.state)
+    return Checkpoint(about.step, about.fingerprint, tensors, about.state)
 
 
 def optimiser_state(

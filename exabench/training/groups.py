@@ -295,7 +295,7 @@ class GroupLoader:
         """This rank's groups of each step from `begin` up to `end` (from 0, without `end`)."""
 
         def encode_step(step: int) -> list[EncodedGroup]:
-            epoch = self.order.epoch(step)
+            epoch = step // self.order.steps_per_epoch
             numbers = self.order.rank_share(step, ranks.rank, ranks.count)
             return [self.encode(self.groups.read(number, epoch)) for number in numbers]
 

@@ -35,7 +35,7 @@ def write_folder(
     curves: Path,
     link: str,
     contact: str,
-) -> Path:
+) -> None:
     """Write the model folder `to`, in place of one that is there: whole or not at all.
 
     `report` holds what training.json says (any path of this machine in it is cut to its last name); `save` puts model
@@ -83,7 +83,6 @@ def write_folder(
             if file.is_file() and file.name != "README.md":
                 digests[file.relative_to(folder).as_posix()] = file_digest(file)
         write(folder / "manifest.json", json_text({"format": FORMAT, "kind": "model", "files": digests}))
-    return to
 
 
 def recipe_text(values: Mapping[str, Any]) -> str:

@@ -60,7 +60,6 @@ def test_seeds_and_epochs_differ_and_the_batch_size_moves_nothing():
 def test_the_last_step_of_an_epoch_is_smaller_and_the_next_epoch_starts_afresh():
     order = Order(10, 0, 4)
     assert [len(order.groups(step)) for step in range(6)] == [4, 4, 2, 4, 4, 2]
-    assert [order.epoch(step) for step in range(6)] == [0, 0, 0, 1, 1, 1]
     assert [order.rank_share(2, rank, 4) for rank in range(4)][2:] == [(), ()]  # two groups are too few for four ranks
     assert [Order(1, 9, 1).groups(step) for step in range(3)] == [(0,)] * 3
     order = Order(3, 9, 100)  # a batch larger than the data

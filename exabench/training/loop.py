@@ -135,7 +135,7 @@ class Fit:
     def _step(self, step: int, groups: list[EncodedGroup], total: int, loader: GroupLoader) -> Point:
         """Step number `step` (from 1)."""
         loss = self._gradient(step, groups)
-        norm = self._ranks.clip(list(self._parameters.values()), self._plan.steps.clip or math.inf)  # 0 clips nothing
+        norm = self._ranks.clip(self._parameters.values(), self._plan.steps.clip or math.inf)  # 0 clips nothing
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._divergence(step, f"loss {loss}, gradient norm {norm}", loader.ids(step - 1))
         rate = rate_at(self._plan.steps, step - 1, total)
@@ -153,8 +153,9 @@ class Fit:
 
     def _divergence(self, step: int, what: str, ids: Sequence[str] = ()) -> BadInput:
         if ids:
-            more = " ..." if len(ids) > NAMED_IDS else ""
-            what += f", on groups {', '.join(ids[:NAMED_IDS])}{more}"
+            what += f", on groups {', '.join(ids[:NAMED_IDS])}"
+        if len(ids) > NAMED_IDS:
+            what += " ..."
         good = "there is no checkpoint yet"
         if self._saved:
             good = f"the last good checkpoint is {self._folder / f'step-{self._saved:06d}'}"
@@ -229,14 +230,7 @@ def optimiser_of(steps: Steps, parameters: Iterable[Tensor]) -> Any:
         return torch.optim.AdamW(parameters, lr=steps.rate, weight_decay=steps.decay)
     from transformers.optimization import Adafactor
 
-    return Adafactor(
-        parameters,
-        lr=steps.rate,
-        weight_decay=steps.decay,
-        scale_parameter=False,
-        relative_step=False,
-        warmup_init=False,
-    )
+    return Adafactor(parameters, lr=steps.rate, weight_decay=steps.decay, scale_parameter=False, relative_step=False)
 
 
 def rate_at(steps: Steps, step: int, total: int) -> float:

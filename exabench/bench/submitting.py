@@ -21,7 +21,7 @@ from exabench.bench.submissions import (
     read_training,
     submission_text,
 )
-from exabench.core.errors import BadInput, ExabenchError, MissingExtra, UnknownName, printable
+from exabench.core.errors import BadInput, ExabenchError, MissingExtra, printable
 from exabench.core.files import digest_of, gzip_bytes, replacing_folder, write
 from exabench.core.nouns import Progress, Run, Submission, silent
 from exabench.core.options import NOT_OPTIONS, accepts
@@ -212,8 +212,6 @@ def _part_problems(submission: Submission) -> list[str]:
     name = submission.reranker
     if name in BASELINES:
         return [f"reranker {name} needs no model: it is a baseline of every board"]
-    if name not in RERANKERS:
-        return [str(UnknownName("reranker", name, RERANKERS))]
     for option in sorted(NOT_OPTIONS.intersection(submission.options)):
         return [f"reranker {name} has no option {option!r}: the board's own runner fills it in"]
     try:

@@ -55,7 +55,7 @@ class FolderQueue:
         """The folders without an answer, by date and name; `revision` changes with any file of a folder."""
         found = []
         for folder in Ledger(self.board).pending.glob("*"):
-            if not folder.is_dir() or (folder / ANSWER).is_file():
+            if folder.name.startswith(".") or not folder.is_dir() or (folder / ANSWER).is_file():
                 continue
             newest = 0.0
             digests = {}
@@ -101,8 +101,11 @@ class FolderQueue:
         """Take a scored one out of the queue."""
         folder = Path(pending.url)
         if not (folder / ANSWER).is_file():
+            # It goes in one step: of what a kill left of it, the next run would make a refusal. `only_writer` sweeps.
+            leftover = folder.with_name(f".{folder.name}.unfinished")
             with writing(folder):
-                shutil.rmtree(folder)
+                os.rename(folder, leftover)
+                shutil.rmtree(leftover)
 
 
 Queue = FolderQueue | PullRequestQueue

@@ -69,12 +69,19 @@ def full_disk_at_each_call(
     numbers: Iterable[int] | None = None,
     calls: Iterable[str] = ("mkdir", "fsync", "rename", "replace", "link"),
 ) -> Iterator[int]:
-    """`act` on a disk that is full at call 1, 2, 3 ...: one clear line each, until `act` comes through."""
+    """`act` on a disk that is full at call 1, 2, 3 ...: yields the number after each clear line, until none is struck.
+
+    Where `act` goes on without what it could not make (a folder that is there already) it has to come through.
+    """
+    struck = False
 
     def full() -> None:
+        nonlocal struck
+        struck = True
         raise OSError(errno.ENOSPC, "No space left on device")
 
     for number in numbers or itertools.count(1):
+        struck = False
         with pytest.MonkeyPatch.context() as patch:
             at_call(number, full, patch, calls)
             try:
@@ -82,5 +89,7 @@ def full_disk_at_each_call(
             except CannotWrite as error:
                 assert "the disk is full: make room and run again" in str(error) and "\n" not in str(error)
             else:
-                return
+                if not struck:
+                    return
+                continue
         yield number

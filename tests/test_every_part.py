@@ -186,7 +186,6 @@ def test_a_part_says_what_it_is_and_every_option_has_a_type_a_meaning_and_a_chec
         (of_passages, "bm52", {}, "did you mean bm25"),
         (of_passages, "two_stage", {"first_stage": "bm25"}, "retriever two_stage needs reranker"),
     ],
-    ids=str,
 )
 def test_what_cannot_be_made_is_one_line(make: Any, name: str, told: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=message) as caught:

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,10 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A tiny random model of each kind."""
+    """A tiny random model of each kind, and a run."""
     root = tmp_path_factory.mktemp("models")
+    _, run = exabench.make_candidates("mini", "bm25", 20)
+    exabench.write_run(run, root / "run.trec")
     return {
         "t5": str(t5_folder(root / "t5", t5_tokenizer())),
         "rankt5": str(rankt5_folder(root / "rankt5", t5_tokenizer())),
@@ -85,51 +87,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "encoder": str(encoder_folder(root / "encoder")),
         "decoder": str(decoder_folder(root / "decoder")),
         "llama": str(tiny_llama(root / "llama")),
+        "masked": str(masked_folder(root / "masked")),
+        "run": str(root / "run.trec"),
     }
-
-
-def teacher_table(folders: Mapping[str, str]) -> dict[str, Any]:
-    return {"part": "transformers", "model": folders["llama"], "device": "cpu"}
-
-
-RERANKERS: dict[str, Callable[[Mapping[str, str], str], dict[str, Any]]] = {
-    "bi_encoder": lambda folders, server: {"model": folders["encoder"]},
-    "constant": lambda folders, server: {},
-    "cross_encoder": lambda folders, server: {"model": folders["classifier"], "max_length": 64},
-    "endpoint": lambda folders, server: {"model": "served", "endpoint": server},
-    "exaranker": lambda folders, server: {"model": folders["t5"]},
-    "listwise": lambda folders, server: {"teacher": teacher_table(folders), "window": 4, "step": 2, "words": 20},
-    "monot5": lambda folders, server: {"model": folders["t5"], "strategy": "difference"},
-    "oracle": lambda folders, server: {},
-    "pairwise": lambda folders, server: {"teacher": teacher_table(folders), "method": "sliding", "k": 1, "words": 20},
-    "random": lambda folders, server: {"seed": 3},
-    "rankt5": lambda folders, server: {"model": folders["rankt5"]},
-    "reversed": lambda folders, server: {},
-    "unchanged": lambda folders, server: {},
-    "yes_no": lambda folders, server: {"model": folders["decoder"]},
-}
-BASELINES = {"constant", "oracle", "random", "reversed", "unchanged"}
-RETRIEVERS: dict[str, Callable[[Mapping[str, str]], dict[str, Any]]] = {
-    "bm25": lambda folders: {"k1": 1.2, "lucene": []},
-    "dense": lambda folders: {"model": folders["encoder"]},
-    "fusion": lambda folders: {"runs": [folders["run"], folders["run"]]},
-    "pyserini": lambda folders: {"k1": 1.2},
-    "run_file": lambda folders: {"file": folders["run"]},
-    "splade": lambda folders: {"model": folders["masked"], "max_length": 16, "terms": 20},  # weights here are dense
-    "two_stage": lambda folders: {
-        "first_stage": {"part": "bm25", "k1": 1.2},
-        "reranker": {"part": "cross_encoder", "model": folders["classifier"]},
-    },
-}
-
-
-@pytest.fixture(scope="module")
-def stage_folders(folders: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What first stages are made from: the models, a masked language model, and a run."""
-    root = tmp_path_factory.mktemp("stages")
-    _, run = exabench.make_candidates("mini", "bm25", 20)
-    exabench.write_run(run, root / "run.trec")
-    return {**folders, "masked": str(masked_folder(root / "masked")), "run": str(root / "run.trec")}
 
 
 def masked_folder(folder: Path) -> Path:
@@ -141,11 +101,48 @@ def masked_folder(folder: Path) -> Path:
     return folder
 
 
-# -- nothing is left out, and every option is documented ---------------------------------------------------------
+@pytest.fixture
+def rerankers(folders: dict[str, str], server: str) -> dict[str, dict[str, Any]]:
+    """The options of every reranker."""
+    teacher = {"part": "transformers", "model": folders["llama"], "device": "cpu"}
+    return {
+        "bi_encoder": {"model": folders["encoder"]},
+        "constant": {},
+        "cross_encoder": {"model": folders["classifier"], "max_length": 64},
+        "endpoint": {"model": "served", "endpoint": server},
+        "exaranker": {"model": folders["t5"]},
+        "listwise": {"teacher": teacher, "window": 4, "step": 2, "words": 20},
+        "monot5": {"model": folders["t5"], "strategy": "difference"},
+        "oracle": {},
+        "pairwise": {"teacher": teacher, "method": "sliding", "k": 1, "words": 20},
+        "random": {"seed": 3},
+        "rankt5": {"model": folders["rankt5"]},
+        "reversed": {},
+        "unchanged": {},
+        "yes_no": {"model": folders["decoder"]},
+    }
 
 
-def test_every_reranker_and_first_stage_is_made_below() -> None:
-    assert set(shelf("rerankers")) == set(RERANKERS) and set(shelf("retrievers")) == set(RETRIEVERS)
+@pytest.fixture
+def retrievers(folders: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """The options of every first stage."""
+    reranker = {"part": "cross_encoder", "model": folders["classifier"]}
+    return {
+        "bm25": {"k1": 1.2, "lucene": []},
+        "dense": {"model": folders["encoder"]},
+        "fusion": {"runs": [folders["run"], folders["run"]]},
+        "pyserini": {"k1": 1.2},
+        "run_file": {"file": folders["run"]},
+        "splade": {"model": folders["masked"], "max_length": 16, "terms": 20},  # weights here are dense
+        "two_stage": {"first_stage": {"part": "bm25", "k1": 1.2}, "reranker": reranker},
+    }
+
+
+RERANKERS, RETRIEVERS = set(shelf("rerankers")), set(shelf("retrievers"))
+BASELINES = {"constant", "oracle", "random", "reversed", "unchanged"}
+
+
+# -- every option is documented ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "part"), [(name, part) for name in SHELVES for part in shelf(name)], ids=str)
@@ -207,24 +204,26 @@ def recipe_made(folder: Path, *, reranker: Any = "oracle", retriever: Any = None
 # -- rerankers -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", RERANKERS)
-def test_a_reranker_is_made_by_its_name(name: str, folders: dict[str, str], server: str) -> None:
-    scores = exabench.reranker(name, **RERANKERS[name](folders, server)).score(QUERY, PASSAGES)
+@pytest.mark.parametrize("name", sorted(RERANKERS))
+def test_a_reranker_is_made_by_its_name(name: str, rerankers: dict[str, Any]) -> None:
+    scores = exabench.reranker(name, **rerankers[name]).score(QUERY, PASSAGES)
     assert len(scores) == len(PASSAGES)
 
 
-@pytest.mark.parametrize("name", sorted(set(RERANKERS) - {"oracle"}))  # the oracle reads judgements: no data to sell
-def test_a_reranker_is_made_by_a_recipe(name: str, folders: dict[str, str], server: str, tmp_path: Path) -> None:
-    assert recipe_made(tmp_path, reranker={"part": name, **RERANKERS[name](folders, server)}) == 2
+@pytest.mark.parametrize("name", sorted(RERANKERS - {"oracle"}))  # the oracle reads judgements: no data to sell
+def test_a_reranker_is_made_by_a_recipe(name: str, rerankers: dict[str, Any], tmp_path: Path) -> None:
+    assert recipe_made(tmp_path, reranker={"part": name, **rerankers[name]}) == 2
 
 
-@pytest.mark.parametrize("name", sorted(set(RERANKERS) - BASELINES))
-def test_a_reranker_is_made_by_a_submission(name: str, folders: dict[str, str], server: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", sorted(RERANKERS - BASELINES))
+def test_a_reranker_is_made_by_a_submission(
+    name: str, rerankers: dict[str, Any], folders: dict[str, str], tmp_path: Path
+) -> None:
     board = tmp_path / "board"
     ledger = Ledger(board)
     ledger.create("Every part", ["mini"])
     ledger.add_candidates(*exabench.make_candidates("mini", "bm25", 3))
-    told = RERANKERS[name](folders, server)
+    told = rerankers[name]
     changes: dict[str, Any] = {"name": f"acme/{name}", "kind": "model", "reranker": name}
     changes["model"] = told.pop("model", folders["llama"])
     if name == "endpoint":
@@ -258,15 +257,15 @@ def test_a_strategy_is_an_option_of_the_model(folders: dict[str, str], strategy:
 # -- first stages --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", RETRIEVERS)
-def test_a_first_stage_is_made_by_its_name(name: str, stage_folders: dict[str, str]) -> None:
-    made, run = exabench.make_candidates("mini", name, 5, options=RETRIEVERS[name](stage_folders))
+@pytest.mark.parametrize("name", sorted(RETRIEVERS))
+def test_a_first_stage_is_made_by_its_name(name: str, retrievers: dict[str, Any]) -> None:
+    made, run = exabench.make_candidates("mini", name, 5, options=retrievers[name])
     assert made.retriever == name and len(run) == 24
 
 
-@pytest.mark.parametrize("name", sorted(set(RETRIEVERS) - {"fusion", "run_file"}))  # runs hold their own queries
-def test_a_first_stage_is_made_by_a_recipe(name: str, stage_folders: dict[str, str], tmp_path: Path) -> None:
-    assert recipe_made(tmp_path, retriever={"part": name, **RETRIEVERS[name](stage_folders)}) == 2
+@pytest.mark.parametrize("name", sorted(RETRIEVERS - {"fusion", "run_file"}))  # runs hold their own queries
+def test_a_first_stage_is_made_by_a_recipe(name: str, retrievers: dict[str, Any], tmp_path: Path) -> None:
+    assert recipe_made(tmp_path, retriever={"part": name, **retrievers[name]}) == 2
 
 
 def test_two_stages_are_made_of_a_first_stage_and_a_reranker(folders: dict[str, str]) -> None:

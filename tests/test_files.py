@@ -11,6 +11,7 @@ import signal
 import socket
 import stat
 import time
+import tomllib
 
 import pytest
 from faults import full_disk_at_each_call, killed_at_each_call
@@ -28,6 +29,7 @@ from exabench.core.files import (
     read_json,
     read_text,
     read_toml,
+    toml_lines,
     write,
 )
 
@@ -137,6 +139,12 @@ def test_json_reads_back_as_it_was_written(value):
 def test_json_for_people_is_sorted_and_ends_with_a_newline():
     assert json_text({"b": 1, "a": "é"}) == '{\n  "a": "é",\n  "b": 1\n}\n'
     assert from_json('["\\ud83d\\ude00"]') == ["😀"]  # a whole surrogate pair
+
+
+def test_toml_quotes_a_name_that_is_not_bare_and_escapes_what_would_end_a_line():
+    values = {"a b": "one\ntwo\x7f", "c-1": {"d": [1, True]}}
+    assert tomllib.loads(toml_lines(values.items())) == values
+    assert toml_lines(values.items()).splitlines()[1] == 'c-1 = { "d" = [1, true] }'
 
 
 @pytest.mark.parametrize("value", [float("nan"), [{"a": float("-inf")}]])

@@ -1,18 +1,20 @@
-"""The one door to the Hub: what the real client does behind it, and that no secret ever comes out of it."""
+"""The one door to the Hub: what the real client does behind it, and that no secret ever comes out of it; requests."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hub_client import CANARY, point_at
-from hub_double import HubDouble
+from hub_double import PAGE, HubDouble
 
 from exabench.core.errors import BadInput, OutsideFailed
-from exabench.hub import client as hub
+from exabench.hub import client as hub, pull_requests
 from exabench.hub.client import Repository
+from exabench.hub.pull_requests import Listed, has_bytes, history, list_files, open_requests, read_comments
 
 REPO = "owner/set"
 SET = Repository(REPO)
@@ -159,3 +161,85 @@ def test_a_model_is_listed_with_its_sizes_and_a_part_of_a_file_is_all_that_is_re
     for repo, path in (("owner/model", "none.json"), ("owner/none", "m.safetensors")):
         with pytest.raises(BadInput, match="refused"):
             hub.read_part(repo, path, commit, 0, 1)
+
+
+# -- pull requests -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(double: HubDouble) -> HubDouble:
+    """The Hub with a small repository and a pull request to it."""
+    head = double.commit(REPO, {"board.toml": b"x", "runs/a.trec.gz": b"run"})
+    url = SET.commit({"f1": b"1"}, "Request 1", head, pull_request=True, body="b")
+    assert url == f"{double.url}/datasets/{REPO}/discussions/1"
+    return double
+
+
+def test_requests_are_listed_oldest_first_over_all_pages(asked):
+    repo = asked.repo(REPO)
+    for number in range(2, PAGE + 4):
+        repo.requests.append(repo.requests[0] | {"num": number, "status": "closed" if number == 5 else "open"})
+    found = open_requests(REPO)
+    assert [one.number for one in found] == [n for n in range(1, PAGE + 4) if n != 5]
+    first = found[0]
+    assert (first.title, first.author, first.date) == ("Request 1", "tester", "2024-01-01")
+    assert first.revision == "refs/pr/1" and first.url.endswith(f"/datasets/{REPO}/discussions/1")
+
+
+def test_files_are_known_by_their_bytes(asked):
+    listed = list_files(REPO, "refs/pr/1")
+    assert set(listed) == {"board.toml", "runs/a.trec.gz", "f1"}
+    assert has_bytes(listed["board.toml"], b"x") and has_bytes(listed["runs/a.trec.gz"], b"run")
+    assert not has_bytes(listed["board.toml"], b"y") and not has_bytes(None, b"x")
+    assert listed["runs/a.trec.gz"] == Listed(hashlib.sha256(b"run").hexdigest(), 3)
+    main = history(REPO, "main")
+    assert history(REPO, "refs/pr/1")[1:] == main
+
+
+def test_what_is_said_is_heard_and_a_request_is_closed_once(asked):
+    assert read_comments(REPO, 1).comments == (("tester", "b"),) and read_comments(REPO, 1).open
+    pull_requests.comment(REPO, 1, "scores")
+    assert read_comments(REPO, 1).comments[1:] == (("tester", "scores"),)
+    pull_requests.close(REPO, 1)
+    assert not read_comments(REPO, 1).open and open_requests(REPO) == []
+    with pytest.raises(OutsideFailed, match="close pull request 1"):
+        pull_requests.close(REPO, 1)
+    assert pull_requests.user_name() == "tester"
+
+
+def test_a_request_stays_off_the_head_until_it_is_merged(asked):
+    head = SET.head()
+    assert head == asked.repo(REPO).refs["main"] and [one.revision for one in open_requests(REPO)] == ["refs/pr/1"]
+    assert SET.read("f1", "refs/pr/1") == b"1" and "f1" not in list_files(REPO, "main")
+    asked.merge(REPO, 1)
+    assert SET.read("f1", SET.head()) == b"1"
+    assert open_requests(REPO) == [] and not read_comments(REPO, 1).open
+
+
+CALLS = {
+    "open_requests": lambda: open_requests(REPO),
+    "talk": lambda: read_comments(REPO, 1),
+    "comment": lambda: pull_requests.comment(REPO, 1, "x"),
+    "close": lambda: pull_requests.close(REPO, 1),
+    "files": lambda: list_files(REPO, "main"),
+    "history": lambda: history(REPO, "main"),
+    "me": lambda: pull_requests.user_name(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_an_error_is_one_line_without_the_token(asked, call):
+    for fault in ("503", "truncated"):
+        asked.faults.arm(rest=(0, fault))
+        with pytest.raises(OutsideFailed) as caught:
+            call()
+        assert str(caught.value).isprintable() and CANARY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "about"),
+    [(open_requests, "acme/none"), (read_comments, 9), (list_files, "refs/pr/9"), (history, "0" * 40)],
+)
+def test_what_is_not_there_is_bad_input(asked, call, about):
+    with pytest.raises(BadInput, match="refused"):
+        call(about) if call is open_requests else call(REPO, about)

@@ -84,7 +84,7 @@ def serve(board: Path, port: int) -> None:
     site = board / "site"
     render(Board.read(ready(board)), site)
     try:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=str(site)))
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=site))
     except OSError as error:
         raise BadInput(f"port {port} cannot be opened ({error.strerror}); take another with --port") from error
     with server:

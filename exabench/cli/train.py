@@ -76,9 +76,7 @@ def run(
         answer(plan_training(plan))
         return
     folder = to or Path("exabench-train") / plan.recipe.name
-    devices = []
-    if device:
-        devices.append(device)
+    devices = [device] if device else []
     # torchrun's name for this process. The first speaks for all: their lines would be the same.
     is_first = os.environ.get("RANK", "0") == "0"
     with progress(plan.recipe.name) if is_first else nullcontext(silent) as report:

@@ -127,7 +127,10 @@ class Client:
         with self._connect() as loop:
             while True:
                 batch = []
-                while not self._closing and in_flight < self._limits.concurrency and (request := next(source, None)):
+                while not self._closing and in_flight < self._limits.concurrency:
+                    request = next(source, None)
+                    if request is None:
+                        break
                     batch.append((request, json.dumps(request.body).encode()))
                     in_flight += 1
                 if batch:  # all in one call: waking the loop costs as much as a request

@@ -47,7 +47,7 @@ class Passage:
 
     def flat(self, fields: tuple[str, ...] = ("title", "text")) -> str:
         """The named fields in one string, joined by a blank; empty ones leave no trace."""
-        parts = [getattr(self, name) for name in fields]
+        parts = [str(getattr(self, name)) for name in fields]
         return " ".join(filter(None, parts))
 
 

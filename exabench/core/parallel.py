@@ -42,9 +42,9 @@ def map_unordered(
 ) -> Iterator[_Got]:
     """Map `function` over `items` in forked processes, `chunk` items at a time; results come as they are ready.
 
-    0 `processes`: one for each core; one below `at_least` items, and where processes cannot be forked. The function
-    and the items may be of any kind, for they are inherited; results are pickled. With one process it all happens here.
-    Raises what the function raises, and CannotWrite where a process was ended from outside.
+    0 `processes`: one for each core, 8 at most; one below `at_least` items, and where processes cannot be forked. The
+    function and the items may be of any kind, for they are inherited; results are pickled. With one process it all
+    happens here. Raises what the function raises, and CannotWrite where a process was ended from outside.
     """
     if not processes and len(items) >= at_least and sys.platform == "linux":
         processes = min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)

@@ -47,7 +47,7 @@ def release(
 def audited(folder: Path, family: str, *rows: Row) -> Any:
     """What an audit says of a table with these rows."""
     found = audit(release(folder, family, {"train": rows}))
-    assert found.problems == ()
+    assert found.problems == []
     return found.tables["set"]
 
 
@@ -154,7 +154,7 @@ def test_doubles_within_and_across_splits_are_counted(tmp_path):
     validation = [row("explanations", id="d", **same)]
     found = audit(release(tmp_path, "explanations", {"train": train, "validation": validation}))
     assert found.tables["set"]["duplicates"] == {"exact": 1, "exact, of another split": 1}
-    assert found.problems == ("set: 1 row doubles a row of another split",)
+    assert found.problems == ["set: 1 row doubles a row of another split"]
 
 
 def test_leaks_are_found_in_every_collection_at_hand(tmp_path, mini):

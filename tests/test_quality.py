@@ -155,7 +155,7 @@ def test_a_listwise_row_is_all_its_passages_and_a_contrastive_one_its_positive()
 
 
 KNOWN = {(True, True): 734, (False, False): 721, (True, False): 24, (False, True): 21}
-"""Pairs found and not found, by whether their words are 0.9 alike: the same on every machine and every day."""
+"""Pairs by (found, 0.9 alike): recall and precision above 0.96, and the same on every machine and every day."""
 
 
 def edited(rng: random.Random, passage: str, share: float) -> str:
@@ -177,8 +177,6 @@ def test_near_doubles_are_those_that_exact_jaccard_finds_but_for_the_error_of_th
         sure_hit += not hit and similar > 0.98
     assert sure_miss == sure_hit == 0
     assert found == KNOWN
-    assert found[True, True] / (found[True, True] + found[False, True]) > 0.93  # recall
-    assert found[True, True] / (found[True, True] + found[True, False]) > 0.93  # precision
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=40))

@@ -28,11 +28,11 @@ class Audit:
     name: str
     version: str
     tables: Mapping[str, Mapping[str, Any]]
-    problems: tuple[str, ...]
+    problems: list[str]
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as JSON holds it."""
-        return asdict(self) | {"problems": list(self.problems)}
+        return asdict(self)
 
     def lines(self) -> list[str]:
         """Plain text for people."""
@@ -43,7 +43,7 @@ class Audit:
                 if key != "family":
                     lines += _lines_of(key, value)
         lines.append("")
-        lines += [f"problem: {problem}" for problem in self.problems or ("none",)]
+        lines += [f"problem: {problem}" for problem in self.problems or ["none"]]
         return lines
 
 
@@ -95,11 +95,11 @@ def audit(folder: str | Path, *, data: str | Path | None = None, progress: Progr
             "duplicates": dict(sorted(doubles.items())),
             "source overlap": {key: value for key, value in table.report.items() if "overlap" in key},
             "teacher": table.teacher.get("model", "human"),
-            "against people": {task: agreement.figures() for task, agreement in sorted(agreements.items())},
+            "against people": {task: agreements[task].figures() for task in sorted(agreements)},
             "judgements not read": dict(sorted(people.failures.items())),
         }
         figures = {key: value for key, value in figures.items() if value != {}}
-        tables[name] = {**figures, **report.figures()}
+        tables[name] = figures | report.figures()
 
         # That every file holds as many rows as it is listed with was checked while they were read.
         good = counts["good"]
@@ -118,7 +118,7 @@ def audit(folder: str | Path, *, data: str | Path | None = None, progress: Progr
             doubling = plural(doubles_of_other_splits, "row doubles", "rows double")
             problems.append(f"{name}: {doubling} a row of another split")
     progress(len(release.tables), len(release.tables), "done")
-    return Audit(release.name, release.version, tables, tuple(problems))
+    return Audit(release.name, release.version, tables, problems)
 
 
 # -- people ----------------------------------------------------------------------------------------------------
@@ -189,7 +189,8 @@ class _Agreement:
             first_stage = []
             # A scored row is of several first stages, and holds the order of none.
             if "first_stage" in row:
-                first_stage = [id for _, id in sorted(zip(row["first_stage_ranks"], ids, strict=True))]
+                ranks = dict(zip(ids, row["first_stage_ranks"], strict=True))
+                first_stage = sorted(ids, key=ranks.__getitem__)
             self._lists.append(_JudgedList(grades, ids, first_stage, row.get("first_stage", "")))
         for passage_id, label in labels:
             if passage_id in grades:
@@ -206,22 +207,26 @@ class _Agreement:
             judged = 0
             by_stage: dict[str, list[_JudgedList]] = {}
             for one in self._lists:
-                judged += sum(id in one.grades for id in one.teacher)
+                judged += len(one.grades.keys() & one.teacher)
                 by_stage.setdefault(one.stage, []).append(one)
             figures["orders"] = {"judged pairs": judged, **self._scores(self._lists)}
             if len(by_stage) > 1:
-                scores = {stage: self._scores(lists) for stage, lists in sorted(by_stage.items())}
-                figures["orders by first stage"] = scores
+                figures["orders by first stage"] = {stage: self._scores(by_stage[stage]) for stage in sorted(by_stage)}
         return figures
 
     def _scores(self, lists: Sequence[_JudgedList]) -> dict[str, Any]:
-        orders = {"teacher": [one.teacher for one in lists]}
-        if lists[0].first_stage:
-            orders["first stage"] = [one.first_stage for one in lists]
-        qrels = {str(number): one.grades for number, one in enumerate(lists)}
+        # Each list is measured as a query of its own: a query asked of two first stages has two.
+        qrels = {}
+        orders: dict[str, dict[str, list[str]]] = {"teacher": {}, "first stage": {}}
+        for number, one in enumerate(lists):
+            qrels[str(number)] = one.grades
+            orders["teacher"][str(number)] = one.teacher
+            orders["first stage"][str(number)] = one.first_stage
+        if not lists[0].first_stage:
+            del orders["first stage"]
         scores: dict[str, Any] = {"lists": len(lists)}
         for judge, rankings in orders.items():
-            run = run_in_order("audit", {str(number): order for number, order in enumerate(rankings)})
+            run = run_in_order("audit", rankings)
             _, values = measure(qrels, run, [METRIC], threshold=self._threshold)
             scores[f"{judge} {METRIC}"] = mean(values[METRIC])
         return scores

@@ -12,7 +12,7 @@ from exabench.measure.runs import BAD_ID, is_id
 
 _GRADE = re.compile(r"[+-]?\d{1,9}")
 _BEIR_HEADER = ("query-id", "corpus-id", "score")
-_BEIR_LINE = "{}\t{}\t{}\n"
+_BEIR_LINE = "%s\t%s\t%s\n"
 
 
 def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
@@ -56,12 +56,12 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     return qrels
 
 
-def qrels_text(qrels: Qrels, layout: str = "{} 0 {} {}\n") -> str:
+def qrels_text(qrels: Qrels, layout: str = "%s 0 %s %s\n") -> str:
     """Judgements as a TREC qrels file, sorted by query and document; `layout` is that of a line."""
     lines = []
     for query, row in sorted(qrels.items()):
-        for passage, grade in sorted(row.items()):
-            lines.append(layout.format(query, passage, grade))
+        for passage in sorted(row):
+            lines.append(layout % (query, passage, row[passage]))
     return "".join(lines)
 
 

@@ -132,9 +132,9 @@ def _order(query: np.ndarray, scores: np.ndarray, passages: pa.StringArray) -> n
     """Row numbers in ranking order. Ids are compared only where scores tie: sorting strings is what costs."""
     # The bits of a float as an unsigned number with the same order: a negative one is turned around.
     bits = scores.view(np.uint32)
-    ascending = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+    ascending = np.where(bits >> 31, ~bits, bits | 0x80000000)
     # One sort of whole numbers does both: the query above, the score, highest first, below.
-    queries = query.astype(np.uint64) << np.uint64(32)
+    queries = query.astype(np.uint64) << 32
     key = queries | ~ascending
     order = np.argsort(key, kind="stable")
     sorted_key = key[order]
@@ -174,15 +174,16 @@ def _may_hold_duplicates(queries: pa.DictionaryArray, passages: pa.StringArray) 
 def _hashes(words: np.ndarray, starts: np.ndarray, query: np.ndarray) -> np.ndarray:
     """64 well-mixed bits for each pair of a query and the bytes from one start to the next."""
     sizes = np.diff(starts)
-    key = query.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + sizes.astype(np.uint64)
-    for offset in range(0, int(sizes.max(initial=0)), 8):
+    key = query.astype(np.uint64) * 0x9E3779B97F4A7C15 + sizes.astype(np.uint64)
+    for offset in range(0, sizes.max(initial=0), 8):
         # An id that has ended adds nothing; of one that ends here the bytes behind it are masked.
         left = np.clip(sizes - offset, 0, 8).astype(np.uint64)
-        shift = np.uint64(64) - np.maximum(left, 1) * np.uint64(8)  # a shift by 64 bits is undefined
-        mask = np.where(left, ~np.uint64(0) >> shift, np.uint64(0))
+        shift = 64 - 8 * np.maximum(left, 1)  # a shift by 64 bits is undefined
+        mask = np.where(left, ~np.uint64(0) >> shift, 0)
         places = np.minimum(starts[:-1] + offset, len(words) - 1)
-        key = (key ^ (words[places] & mask)) * np.uint64(0xD6E8FEB86659FD93)
-        key ^= key >> np.uint64(32)
+        word = words[places] & mask
+        key = (key ^ word) * 0xD6E8FEB86659FD93
+        key ^= key >> 32
     return key
 
 
@@ -191,7 +192,7 @@ def _repeats(keys: np.ndarray) -> bool:
     buckets = np.empty(1 << 22, np.int32)  # the 22 highest bits of a key name its bucket; it need not be cleared
     while len(keys) > 1:
         rows = np.arange(len(keys), dtype=np.int32)
-        bucket = (keys >> np.uint64(42)).astype(np.int64)
+        bucket = (keys >> 42).astype(np.int64)
         buckets[bucket] = rows
         last = buckets[bucket]
         earlier = last != rows
@@ -230,8 +231,7 @@ def run_digest(run: Run, tag: str | None = None) -> str:
 
 def select(run: Run, keep: np.ndarray, name: str | None = None) -> Run:
     """The rows where `keep` (one bool a row) holds; queries left without a row go."""
-    kept_before = np.concatenate([[0], np.cumsum(keep)])  # of all rows above each place
-    sizes = np.diff(kept_before[run.offsets])
+    sizes = np.add.reduceat(keep, run.offsets[:-1], dtype=np.int64)
     left = np.flatnonzero(sizes)
     ids = tuple(run.query_ids[i] for i in left)
     passages = run.passage_ids.filter(pa.array(keep))
@@ -320,8 +320,7 @@ def _is_tidy(data: bytes) -> bool:
         low += int(np.count_nonzero(piece[:_PIECE] < 32))
         ends += int(np.count_nonzero(piece[:_PIECE] == 10))
     # Each count only where the one before leaves something to explain: most files hold line ends alone.
-    tabs = 0
-    returns = 0
+    tabs = returns = 0
     if low > ends:
         tabs = data.count(b"\t")
     if low > ends + tabs:

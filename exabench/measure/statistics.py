@@ -80,9 +80,9 @@ def paired_test(a: Sequence[np.ndarray], b: Sequence[np.ndarray], test: str = "t
     observed = math.fsum(terms)
     effect_size = 0.0
     if len(every) > 1:
-        spread = float(every.std(ddof=1))
+        spread = every.std(ddof=1)
         if spread:
-            effect_size = float(every.mean()) / spread
+            effect_size = float(every.mean() / spread)
     if test == "t":
         p_values, reaches = _student(every[None], lengths)
         p = float(p_values[0])
@@ -237,14 +237,14 @@ def _student(differences: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarra
 
 
 def _resample_counts(size: int) -> Iterator[np.ndarray]:
-    """Blocks of bootstrap resamples, (resamples in the block, size), float64: how often each query was drawn."""
+    """Blocks of bootstrap resamples, (resamples in the block, size), int64: how often each query was drawn."""
     rng = np.random.default_rng(SEED)
     for rows in _blocks(size):
         drawn = rng.integers(0, size, (rows, size))
         # Every resample counts in cells of its own, so that one call counts them all.
         cells = drawn + np.arange(rows)[:, None] * size
         counts = np.bincount(cells.ravel(), minlength=rows * size)
-        yield counts.reshape(rows, size).astype(np.float64)
+        yield counts.reshape(rows, size)
 
 
 def _blocks(size: int) -> Iterator[int]:

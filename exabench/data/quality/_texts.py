@@ -49,14 +49,14 @@ def passages_of(row: Row) -> list[Passage]:
 def mix(x: np.ndarray) -> np.ndarray:
     """64 bits in, 64 well-mixed bits out (the finaliser of SplitMix64)."""
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        x = x ^ (x >> np.uint64(shift))
-        x = x * np.uint64(factor)
-    return x ^ (x >> np.uint64(31))
+        x = x ^ (x >> shift)
+        x = x * factor
+    return x ^ (x >> 31)
 
 
 def constants(start: int, count: int) -> np.ndarray:
     """`count` fixed numbers that look random (SplitMix64 from `start` on): the same on every machine."""
-    states = np.arange(start, start + count, dtype=np.uint64) * np.uint64(_BASE)
+    states = np.arange(start, start + count, dtype=np.uint64) * _BASE
     return mix(states)
 
 

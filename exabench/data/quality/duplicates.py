@@ -16,11 +16,11 @@ _OF_QUERY = 2  # MinHash values of the query in a band
 _OF_PASSAGE = 6
 _QUERY = _BANDS * _OF_QUERY  # values of the query; those of the passage stand behind them
 _WIDTH = _QUERY + _BANDS * _OF_PASSAGE
-_FACTORS = constants(1001, _WIDTH) | np.uint64(1)
+_FACTORS = constants(1001, _WIDTH) | 1
 _SHIFTS = constants(2001, _WIDTH)
 _CHANCE = 1 / 256  # that the eight bits of a value that are kept agree where the values do not
-_HALF = np.uint64(32)  # bits of a number
-_LOW_HALF = np.uint64(0xFFFFFFFF)
+_HALF = 32  # bits of a number
+_LOW_HALF = 0xFFFFFFFF
 SHINGLE = 5
 """Words in a row by which passages are compared."""
 
@@ -99,8 +99,7 @@ class Duplicates:
 
 def _similarity(same: np.ndarray) -> np.ndarray:
     """The Jaccard similarities that the shares of equal values, shape (rows, values), stand for."""
-    similarity: np.ndarray = (same.mean(axis=1) - _CHANCE) / (1 - _CHANCE)
-    return similarity
+    return (same.mean(axis=1) - _CHANCE) / (1 - _CHANCE)
 
 
 def _lowest(hashes: np.ndarray, functions: slice) -> np.ndarray:
@@ -109,8 +108,7 @@ def _lowest(hashes: np.ndarray, functions: slice) -> np.ndarray:
         hashes = np.zeros(1, np.uint64)  # no text at all: as if it were one word
     products = np.multiply.outer(_FACTORS[functions], hashes)
     numbers = products + _SHIFTS[functions, None]
-    lowest: np.ndarray = numbers.min(axis=1)
-    return lowest >> _HALF
+    return numbers.min(axis=1) >> _HALF
 
 
 class Buckets:

@@ -85,7 +85,10 @@ class Diff:
 
     def lines(self) -> list[str]:
         """The changes in words, a line each; none where tables, fields and rows are the same."""
-        return [line for name, table in self.tables.items() for line in table.lines(printable(name))]
+        lines: list[str] = []
+        for name, table in self.tables.items():
+            lines += table.lines(printable(name))
+        return lines
 
     def as_json(self) -> dict[str, Any]:
         """All of it, as JSON holds it."""

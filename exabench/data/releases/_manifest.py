@@ -95,8 +95,9 @@ def _release(value: Any, file: Path) -> Release:
     numbers(release.version, file)
     # The digest is taken from the Release as well as from the file: a key that no release has is seen here, too.
     digest = digest_of({**asdict(release), "format": FORMAT})
-    sealed = {key: item for key, item in value.items() if key != "digest"}
-    if value.get("digest") != digest or digest_of(sealed) != digest:
+    sealed = dict(value)
+    seal = sealed.pop("digest", None)
+    if seal != digest or digest_of(sealed) != digest:
         raise BadInput("was edited: its digest does not fit its content; fetch or build the release again", file=file)
     return replace(release, tables=tables)
 

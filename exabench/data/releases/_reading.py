@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,8 +59,9 @@ def rows(folder: str | Path, table: str, split: str) -> Iterator[Row]:
     Every file is checked before this returns: a byte that changed is refused before the first row.
     Raises BadInput with the file, UnknownName for a table or a split that is not there.
     """
-    checked_batches = batches(Path(folder), _table_with_split(read(folder), table, split, folder), split)
-    return (row for batch in checked_batches for row in batch.to_pylist())
+    chosen = _table_with_split(read(folder), table, split, folder)
+    checked_batches = batches(Path(folder), chosen, split)
+    return chain.from_iterable(map(pa.RecordBatch.to_pylist, checked_batches))
 
 
 def load(

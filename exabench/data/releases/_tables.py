@@ -22,12 +22,6 @@ ROWS_PER_FILE = 100_000
 # At most 96 characters, as for names on the Hub.
 _TABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _SPLIT = re.compile(r"[a-z][a-z0-9_]{0,63}")  # no hyphen: the glob <split>-*.parquet never meets another split
-_FORMAT: Mapping[str, Any] = {
-    "version": "2.6",
-    "compression": "zstd",
-    "compression_level": 3,
-    "write_page_index": True,  # lets the Hub's viewer read one row without its row group
-}
 
 
 def schema(family: str) -> pa.Schema:
@@ -99,19 +93,25 @@ def write_table(
             for split, rows in rows_by_split.items():
                 good_rows = _good_rows(family, rows, ids)
                 parts: list[Path] = []
-                while (first := next(good_rows, None)) is not None:
-                    parts.append(new / f"{split}-{len(parts):05d}")
+                # A file is opened for a row that is there, so that no empty one follows a full last one.
+                for first in good_rows:
+                    part = new / f"{split}-{len(parts):05d}"
+                    parts.append(part)
                     rows_of_file = chain([first], islice(good_rows, rows_per_file - 1))
-                    with pq.ParquetWriter(parts[-1], kinds, **_FORMAT) as writer:
+                    # The page index lets the Hub's viewer read one row without its row group.
+                    with pq.ParquetWriter(
+                        part, kinds, version="2.6", compression="zstd", compression_level=3, write_page_index=True
+                    ) as writer:
                         while group := list(islice(rows_of_file, ROWS_PER_GROUP)):
                             writer.write_table(_arrow_table(group, kinds), row_group_size=ROWS_PER_GROUP)
                 # Their names say how many files there are, which is not known before the last one is written.
                 named = []
-                for part, file in enumerate(parts):
-                    path = file_name(name, split, part, len(parts))
-                    digest = file_digest(file).removeprefix("sha256:")
-                    named.append(DataFile(path, digest, file.stat().st_size, pq.read_metadata(file).num_rows))
-                    os.rename(file, new / Path(path).name)
+                for number, part in enumerate(parts):
+                    path = file_name(name, split, number, len(parts))
+                    digest = file_digest(part).removeprefix("sha256:")
+                    rows_of_part = pq.read_metadata(part).num_rows
+                    named.append(DataFile(path, digest, part.stat().st_size, rows_of_part))
+                    os.rename(part, new / Path(path).name)
                 if named:
                     files[split] = tuple(named)
     except _SourceError as error:

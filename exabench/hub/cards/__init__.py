@@ -32,7 +32,7 @@ _OF_DATASETS = "license license_name size_categories configs dataset_info".split
 REASONS = 20
 """Reasons why inputs did not become rows that are listed, the most frequent first; the others are summed up."""
 
-_SIZES = "n<1K 1K<n<10K 10K<n<100K 100K<n<1M 1M<n<10M 10M<n<100M 100M<n<1B 1B<n<10B 10B<n<100B 100B<n<1T".split()
+_SIZES = "n<1K 1K<n<10K 10K<n<100K 100K<n<1M 1M<n<10M 10M<n<100M 100M<n<1B 1B<n<10B 10B<n<100B 100B<n<1T n>1T".split()
 # Marks count at the start of a line alone, so that prose may name them.
 _SECTION = re.compile(r"^<!-- exabench: (\S+) -->[ \t]*$.*?^<!-- /exabench -->[ \t]*$", re.DOTALL | re.MULTILINE)
 _MARK = re.compile(r"^<!-- (?:exabench: \S+|/exabench) -->", re.MULTILINE)
@@ -63,8 +63,8 @@ def card(release: Release, template_text: str, *, existing: str = "") -> str:
     and an existing card whose marks or front matter are ambiguous.
     """
     tables = dict(sorted(release.tables.items()))
-    paths = {file.path for file in release.files}
-    replies = [path for name in tables if (path := f"replies/{name}.parquet") in paths]
+    listed = {file.path for file in release.files}
+    replies = [path for path in map("replies/{}.parquet".format, tables) if path in listed]
     values = {"release": release, "tables": tables, "replies": replies}
     template_block, template_body = split(template_text)
     old_block, old_body = split(existing)
@@ -76,7 +76,7 @@ def card(release: Release, template_text: str, *, existing: str = "") -> str:
     # The keys that the Hub reads: licence, size, and for each table its files, features, rows and bytes.
     configs = []
     infos = []
-    rows = 0
+    all_rows = 0
     for name, table in tables.items():
         if not table.licence.strip():
             raise BadInput("has no licence; a table is published under the licence its recipe names", id=name)
@@ -84,12 +84,21 @@ def card(release: Release, template_text: str, *, existing: str = "") -> str:
             continue
         data_files = []
         splits = []
+        table_size = 0
         for split_name, files in _splits_of(table).items():
+            paths = []
+            size = 0
+            rows = 0
+            for file in files:
+                paths.append(file.path)
+                size += file.bytes
+                rows += file.rows
             # Every file by its name: a glob would also read what an earlier version left behind.
-            data_files.append({"split": split_name, "path": one_or_list([file.path for file in files])})
+            data_files.append({"split": split_name, "path": one_or_list(paths)})
             # To the Hub num_bytes is the size in memory, which nobody but a reader knows; ours is that of the files.
-            size = sum(file.bytes for file in files)
-            splits.append({"name": split_name, "num_bytes": size, "num_examples": sum(file.rows for file in files)})
+            splits.append({"name": split_name, "num_bytes": size, "num_examples": rows})
+            table_size += size
+            all_rows += rows
         features = []
         for field, kind in table.columns.items():
             # A list is a `sequence`: the one word for it that every version of `datasets` knows (2 to 5).
@@ -97,26 +106,13 @@ def card(release: Release, template_text: str, *, existing: str = "") -> str:
             inner = kind.removeprefix("list<").removesuffix(">")
             features.append({"name": field, key: inner.replace("double", "float64")})
         configs.append({"config_name": name, "data_files": data_files})
-        size = sum(file.bytes for file in table.files)
-        infos.append(
-            {
-                "config_name": name,
-                "features": features,
-                "splits": splits,
-                "download_size": size,
-                "dataset_size": size,
-            }
-        )
-        rows += table.rows
-    # Each category of the Hub is ten times the one before.
-    digits = len(str(rows))
-    computed = {
-        **licence_keys(table.licence for table in tables.values()),
-        "size_categories": [_SIZES[max(0, digits - 3)] if digits < 13 else "n>1T"],
-        "configs": configs,
-        "dataset_info": one_or_list(infos),
-    }
-    block = refresh(old_block, fresh | computed, _OF_DATASETS)
+        info = {"config_name": name, "features": features, "splits": splits}
+        infos.append({**info, "download_size": table_size, "dataset_size": table_size})
+    # Each category of the Hub is ten times the one before; all from 10**12 rows on are in the last.
+    category = min(max(0, len(str(all_rows)) - 3), len(_SIZES) - 1)
+    fresh |= licence_keys(table.licence for table in tables.values())
+    fresh |= {"size_categories": [_SIZES[category]], "configs": configs, "dataset_info": one_or_list(infos)}
+    block = refresh(old_block, fresh, _OF_DATASETS)
     return f"---\n{block}---\n{merge(fill(template_body, values), old_body)}"
 
 
@@ -126,24 +122,27 @@ def changelog(release: Release, diff_lines: Sequence[str], existing: str = "") -
     The entry of a version that has one is replaced, so that the same call twice changes nothing. Raises BadInput.
     """
     version = release.version
-    entries = list(_ENTRY.finditer(existing))
-    others = [entry for entry in entries if entry[1] != version]
-    nothing = "Tables, fields and rows are those of the version before." if others else "First version."
-    listed = "\n".join(f"- {plain(line)}" for line in diff_lines or [nothing])
+    # The headings of the entries, ours and those that people wrote.
+    headings = list(_ENTRY.finditer(existing))
+    others = [heading for heading in headings if heading[1] != version]
+    nothing = "First version."
+    if others:
+        nothing = "Tables, fields and rows are those of the version before."
+    listed = "\n".join([f"- {plain(line)}" for line in diff_lines or [nothing]])
     section = f"<!-- exabench: {version} -->\n{listed}\n<!-- /exabench -->"
     if version in _sections(existing, "CHANGELOG.md"):
         # Our section may stand where a person moved it.
         return _SECTION.sub(lambda match: section if match[1] == version else match[0], existing)
-    for entry in entries:
-        if entry[1] == version:
-            # A person wrote the heading already: our section goes right below it.
-            return f"{existing[: entry.end()]}\n\n{section}{existing[entry.end() :]}"
+    for heading in headings:
+        if heading[1] == version:
+            # A person wrote it already: our section goes right below it.
+            return f"{existing[: heading.end()]}\n\n{section}{existing[heading.end() :]}"
     text = f"## {version}\n\n{section}\n"
     place = len(existing)
-    for entry in others:
-        if _numbers(entry[1]) < _numbers(version):
+    for heading in others:
+        if _numbers(heading[1]) < _numbers(version):
             text += "\n"
-            place = entry.start()
+            place = heading.start()
             break
     return _with_empty_line(existing[:place] or "# Changelog\n") + text + existing[place:]
 
@@ -173,7 +172,8 @@ def model_card(training: Mapping[str, Any], template: str, *, name: str = "", ex
             if key.isidentifier():
                 # Either way it is one line, so it cannot end the code block that it stands in.
                 is_plain = isinstance(value, str | int | float | bool | list)
-                arguments += f", {key}={repr(value) if is_plain else toml_text(value)}"
+                shown = repr(value) if is_plain else toml_text(value)
+                arguments += f", {key}={shown}"
         values = {
             **training,
             "name": name,
@@ -181,7 +181,7 @@ def model_card(training: Mapping[str, Any], template: str, *, name: str = "", ex
             "arguments": Markdown(arguments),
             "settings": model_settings(training["recipe"]),
             "kept": dict(training["dev"]["values"]).get(training["best"]),
-            "teachers": dict.fromkeys(_teacher(each) for each in training["data"]),
+            "teachers": dict.fromkeys(map(_teacher, training["data"])),
             "against": _against,
             "teacher_of": _teacher,
         }
@@ -192,8 +192,9 @@ def model_card(training: Mapping[str, Any], template: str, *, name: str = "", ex
     block = old_block  # what says the same already stays as it is written, to the byte
     if there != computed:
         # A card that is ours already is not given again what people took out of it.
-        defaults = {} if there else parse(template_block, "the card's template")
-        block = refresh(old_block, {**computed, **defaults}, _OF_MODELS)
+        if not there:
+            computed |= parse(template_block, "the card's template")
+        block = refresh(old_block, computed, _OF_MODELS)
     return f"---\n{block}---\n{merge(text, old_body)}"
 
 
@@ -213,7 +214,11 @@ def _model_front_matter(training: Mapping[str, Any], name: str) -> dict[str, Any
     base = training["base"]["model"]
     if is_repo(base):
         known |= {"base_model": base, "base_model_relation": "finetune"}
-    repositories = dict.fromkeys(each["repository"] for each in training["data"])
+    datasets = []
+    for part in training["data"]:
+        repository = part["repository"]
+        if is_repo(repository) and repository not in datasets:
+            datasets.append(repository)
     results = []
     for check in training["checks"]:
         results.append(
@@ -230,7 +235,7 @@ def _model_front_matter(training: Mapping[str, Any], name: str) -> dict[str, Any
         )
     card = ModelCardData(
         **known,
-        datasets=list(filter(is_repo, repositories)) or None,
+        datasets=datasets or None,
         library_name="sentence-transformers" if training["kind"] == "bi_encoder" else "transformers",
         pipeline_tag="text-ranking",
         model_name=name,
@@ -240,20 +245,23 @@ def _model_front_matter(training: Mapping[str, Any], name: str) -> dict[str, Any
     return {key: values[key] for key in _OF_MODELS if key in values}
 
 
-def _teacher(each: Mapping[str, Any]) -> str:
-    known = each["teacher"]
-    if not known.get("model"):
+def _teacher(data: Mapping[str, Any]) -> str:
+    """The teacher behind a data set, with its revision where that is known."""
+    teacher = data["teacher"]
+    if not teacher.get("model"):
         return "no language model"
-    if not known.get("revision"):
-        return known["model"]
-    return f"{known['model']} ({known['revision']})"
+    if not teacher.get("revision"):
+        return teacher["model"]
+    return f"{teacher['model']} ({teacher['revision']})"
 
 
 def _against(other: Mapping[str, Any] | None) -> str:
     """The other's value, how much more this is, and how sure that is."""
     if other is None:
         return "not measured"
-    p = "p < 0.001" if other["p_holm"] < 0.001 else f"p = {other['p_holm']:.3f}"
+    p = f"p = {other['p_holm']:.3f}"
+    if other["p_holm"] < 0.001:
+        p = "p < 0.001"
     return f"{other['value']:.4f}: {other['difference']:+.4f}, {p}"
 
 
@@ -277,17 +285,18 @@ def merge(new: str, old: str) -> str:
 def _sections(text: str, file: str) -> dict[str, str]:
     """Our sections by name. Raises BadInput where a mark has no partner."""
     matches = list(_SECTION.finditer(text))
-    marks = [len(_MARK.findall(match[0])) for match in matches]
-    if len(_MARK.findall(text)) != 2 * len(matches) or set(marks) - {2}:
+    # A section runs to the first end: one that begins inside it has lost its own.
+    are_whole = all(len(_MARK.findall(match[0])) == 2 for match in matches)
+    if not are_whole or len(_MARK.findall(text)) != 2 * len(matches):
         raise BadInput("a mark <!-- exabench: ... --> has no <!-- /exabench -->, or the other way round", file=file)
     return {match[1]: match[0] for match in matches}
 
 
 def _with_empty_line(text: str) -> str:
     """The text with an empty line behind it; not a byte of it is changed."""
-    if text.endswith("\n\n"):
-        return text
-    return text + ("\n" if text.endswith("\n") else "\n\n")
+    while not text.endswith("\n\n"):
+        text += "\n"
+    return text
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -299,6 +308,7 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
     jinja = ImmutableSandboxedEnvironment(
         undefined=jinja2.StrictUndefined,
         loader=jinja2.FileSystemLoader(_TEMPLATES),
+        # An undefined value must stay one, so that it is refused when it is shown.
         finalize=lambda value: value if isinstance(value, Markdown | jinja2.Undefined) else plain(value),
         # A line with nothing but a tag leaves no empty line behind: Markdown would see a paragraph.
         trim_blocks=True,
@@ -337,9 +347,11 @@ def _splits_of(table: Table) -> dict[str, tuple[DataFile, ...]]:
 
 def _left_out_counts(table: Table) -> list[tuple[str, int]]:
     """Why inputs did not become rows, and how many, the most frequent reason first."""
+    # Sorted first, so that reasons given equally often come by name.
     reasons = Counter(dict(sorted(table.counts.get("reasons", {}).items())))
     listed = reasons.most_common(REASONS)
     others = len(reasons) - len(listed)
     if others:
-        listed.append((plural(others, "other reason"), reasons.total() - sum(count for _, count in listed)))
+        named = sum(count for _, count in listed)
+        listed.append((plural(others, "other reason"), reasons.total() - named))
     return listed

@@ -77,8 +77,7 @@ def refresh(existing: str, fresh: Mapping[str, Any], computed: Collection[str]) 
         # One meaning for a reader of YAML 1.1 (Python) and of 1.2 (the Hub), and one line for each text.
         block += yaml.dump(added, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
     # A key of ours may have held an anchor that another key refers to.
-    values = parse(block) if kept else {}
-    if {key: value for key, value in values.items() if key in kept} != kept:
+    if kept and not kept.items() <= parse(block).items():
         raise BadInput("the keys of its front matter refer to one another; write each one out", file="README.md")
     return block
 

@@ -29,8 +29,11 @@ class Markdown(str):
 
 def plain(value: object) -> Markdown:
     """A value as text that stays text anywhere in a Markdown line: no markup, no HTML, no break, no end of a cell."""
-    printable = "".join(c if c.isprintable() else " " for c in figure(value))
-    line = " ".join(printable.split())
+    text = figure(value)
+    for character in set(text):
+        if not character.isprintable():
+            text = text.replace(character, " ")
+    line = " ".join(text.split())
     # The ampersand first, or it would escape the other two again.
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return Markdown(re.sub(r"([\\`*_{}\[\]#|~$!])", r"\\\1", line))
@@ -40,7 +43,9 @@ def code(value: object) -> Markdown:
     """A value in code type; one that might break out of it, or out of a table, is shown as plain text instead."""
     shown = figure(value)
     # Letters, digits and a few marks with single blanks between: nothing that ends code or a cell.
-    return Markdown(f"`{shown}`") if re.fullmatch(r"[\w./@:+=,()-]+( [\w./@:+=,()-]+)*", shown) else plain(shown)
+    if not re.fullmatch(r"[\w./@:+=,()-]+( [\w./@:+=,()-]+)*", shown):
+        return plain(shown)
+    return Markdown(f"`{shown}`")
 
 
 def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> Markdown:
@@ -54,24 +59,25 @@ def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> Markdow
 
 def figures(report: Mapping[str, Any]) -> Markdown:
     """A report by its shape, sorted: plain values in one table, mappings of the same keys in one, each other alone."""
-    simple = []
-    alike: dict[tuple[str, ...], list[str]] = {}
     keys = sorted(report, key=_natural)
+    simple = []
+    alike: dict[tuple[str, ...], dict[str, Any]] = {}
     for key in keys:
-        if _is_simple(report[key]):
-            simple.append(key)
-        elif _is_record(report[key]):
-            alike.setdefault(tuple(sorted(report[key])), []).append(key)
+        value = report[key]
+        if _is_simple(value):
+            simple.append((_title(key), value))
+        elif _is_record(value):
+            alike.setdefault(tuple(sorted(value)), {})[key] = value
     parts = []
     if simple:
-        parts.append(table(["", "figure"], [(_title(key), report[key]) for key in simple]))
-    done = set(simple)
-    for group in alike.values():
-        if len(group) > 1:
-            parts.append(_grid({_title(key): report[key] for key in group}))
-            done.update(group)
+        parts.append(table(["", "figure"], simple))
+    in_grids = set[str]()
+    for records in alike.values():
+        if len(records) > 1:
+            parts.append(_grid({_title(key): record for key, record in records.items()}))
+            in_grids.update(records)
     for key in keys:
-        if key not in done:
+        if key not in in_grids and not _is_simple(report[key]):
             parts.append(Markdown(f"#### {plain(_title(key))}\n\n{_value(report[key])}"))
     return Markdown("\n\n".join(parts))
 
@@ -80,11 +86,12 @@ def figure(value: object) -> str:
     """A value as people read it: whole numbers exactly, others to four digits."""
     if value is None:
         return "-"
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # before int, of which it is one
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
+        # Four digits of a greater one may need an exponent.
         return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4g}"
     return str(value)
 
@@ -96,13 +103,17 @@ def _title(key: object) -> str:
 
 def _natural(key: object) -> list[tuple[bool, int, str]]:
     """Sorts p5 before p50 before p100, so that nothing hangs on the order in which a mapping was made."""
-    parts = re.split(r"([0-9]+)", str(key))
-    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+    order = []
+    for part in re.split(r"([0-9]+)", str(key)):
+        number = int(part) if part.isdecimal() else 0
+        order.append((not part.isdecimal(), number, part))
+    return order
 
 
 def _column(key: str) -> tuple[Any, ...]:
     """Sorts columns: the known ones first, in their own order."""
-    return (_FIRST.index(key) if key in _FIRST else len(_FIRST), _natural(key))
+    place = _FIRST.index(key) if key in _FIRST else len(_FIRST)
+    return place, _natural(key)
 
 
 def _value(value: Any) -> Markdown:
@@ -112,25 +123,35 @@ def _value(value: Any) -> Markdown:
     if not value:
         return plain("none")
     if isinstance(value, Mapping):
-        keys = sorted(value, key=_column)
         if all(map(_is_record, value.values())):
-            return _grid({key: value[key] for key in keys})
+            return _grid({key: value[key] for key in sorted(value, key=_column)})
+        simple = []
         parts = []
-        simple = [(key, value[key]) for key in keys if _is_simple(value[key])]
-        if simple:
-            parts.append(table(["", "figure"], simple))
-        for key in keys:
-            if not _is_simple(value[key]):
+        for key in sorted(value, key=_column):
+            if _is_simple(value[key]):
+                simple.append((key, value[key]))
+            else:
                 parts.append(Markdown(f"{plain(key)}:\n\n{_value(value[key])}"))
+        if simple:
+            parts.insert(0, table(["", "figure"], simple))
         return Markdown("\n\n".join(parts))
     if all(map(_is_record, value)):
         return _grid({str(number): row for number, row in enumerate(value, 1)})
-    return Markdown("\n".join(f"- {plain(item if _is_simple(item) else json.dumps(item))}" for item in value))
+    lines = []
+    for item in value:
+        shown = plain(item if _is_simple(item) else json.dumps(item))
+        lines.append(f"- {shown}")
+    return Markdown("\n".join(lines))
 
 
-def _grid(rows: Mapping[str, Mapping[str, Any]]) -> Markdown:
-    columns = sorted(set().union(*rows.values()), key=_column)
-    return table(["", *columns], [[name, *(row.get(column, "") for column in columns)] for name, row in rows.items()])
+def _grid(records: Mapping[str, Mapping[str, Any]]) -> Markdown:
+    """Records as the rows of one table; a value that one lacks is an empty cell."""
+    columns = sorted(set().union(*records.values()), key=_column)
+    rows = []
+    for name, record in records.items():
+        cells = [record.get(column, "") for column in columns]
+        rows.append([name, *cells])
+    return table(["", *columns], rows)
 
 
 def _is_simple(value: object) -> bool:

@@ -14,4 +14,6 @@ def Rprec(graded: Graded, k: int | None) -> np.ndarray:
         raise BadInput("Rprec takes no cutoff: each query has its own")
     count = graded.relevant_count[:, None]
     within = np.arange(graded.grades.shape[1]) < count
-    return (graded.relevant(None) & within).sum(axis=1) / np.maximum(count[:, 0], 1)
+    found = graded.relevant(None) & within
+    # Where nothing is relevant nothing is found, and the value is 0.
+    return found.sum(axis=1) / np.maximum(count[:, 0], 1)

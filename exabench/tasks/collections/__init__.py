@@ -178,6 +178,7 @@ def _judged_passages(place: Collection, wanted: set[str]) -> Iterator[Passage]:
         if passage.id in wanted:
             wanted.remove(passage.id)
             yield passage
+    # A row may still share the id of one whose text is not there.
     for id in sorted(wanted):
         yield Passage(id, "")
 

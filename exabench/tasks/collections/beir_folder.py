@@ -19,6 +19,7 @@ class BeirFolder:
     def __init__(self, task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> None:
         own = PACKAGE / task.name
         self.folder = own if (own / "corpus.jsonl").is_file() else Path(data or "") / task.name
+        # Without a folder given, one of the task's name in the working folder is none of ours.
         self._given = self.folder == own or data is not None
         self.source = f"folder {task.name} in BEIR layout"
 

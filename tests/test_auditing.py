@@ -124,7 +124,7 @@ def test_positives_and_negatives_are_labels_too(tmp_path, mini):
 
 
 def test_orders_are_worth_what_people_say_for_each_first_stage_and_together(tmp_path, mini):
-    """A query asked of two first stages counts as two lists."""
+    """A query asked of two first stages counts as two lists; a scored row holds the order of none."""
     queries, texts, qrels = mini
     query_id = next(q for q, judged in qrels.items() if any(grade > 0 for grade in judged.values()))
     best = max(qrels[query_id], key=lambda id: qrels[query_id][id])
@@ -132,9 +132,9 @@ def test_orders_are_worth_what_people_say_for_each_first_stage_and_together(tmp_
     made = []
     for stage, ids in (("good", [best, *others]), ("bad", [*others, best])):
         given = {"passage_ids": ids, "titles": [""] * 11, "passages": [texts[id] for id in ids], "source": MINI}
-        given |= {"first_stage_ranks": list(range(11, 0, -1)), "first_stage": stage, "query_source": "given"}
-        made.append(row("listwise", id=stage, query_id=query_id, query=queries[query_id], **given))
-    found = audited(tmp_path, "listwise", *made)["against people"]["mini"]
+        given |= {"query_id": query_id, "query": queries[query_id], "query_source": "given", "id": stage}
+        made.append(row("listwise", first_stage=stage, first_stage_ranks=list(range(11, 0, -1)), **given))
+    found = audited(tmp_path / "lists", "listwise", *made)["against people"]["mini"]
     ideal = sorted(qrels[query_id].values(), reverse=True)[:10]
     value = ideal[0] / sum(max(grade, 0) / math.log2(rank + 1) for rank, grade in enumerate(ideal, 1))
     assert found["orders by first stage"] == {
@@ -143,6 +143,9 @@ def test_orders_are_worth_what_people_say_for_each_first_stage_and_together(tmp_
     }
     half = pytest.approx(value / 2)
     assert found["orders"] == {"judged pairs": 2, "lists": 2, "teacher nDCG@10": half, "first stage nDCG@10": half}
+    scored = row("scored", scores=[float(-i) for i in range(11)], first_stages=["bm25"] * 11, **given)
+    found = audited(tmp_path / "scored", "scored", scored)["against people"]["mini"]
+    assert found == {"orders": {"judged pairs": 1, "lists": 1, "teacher nDCG@10": 0.0}}
 
 
 # -- the rest of an audit ------------------------------------------------------------------------------------------

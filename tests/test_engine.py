@@ -210,18 +210,16 @@ def narrow(monkeypatch: pytest.MonkeyPatch, room: int) -> list[int]:
     return sizes
 
 
-def test_what_memory_does_not_hold_is_halved_until_it_does(made, expected, monkeypatch) -> None:
+def test_what_memory_does_not_hold_is_halved_until_it_does_and_one_pair_too_large_is_one_line(
+    made, expected, monkeypatch
+) -> None:
     part = made(batch_tokens=2000)
     sizes = narrow(monkeypatch, 300)
     assert np.allclose(part.scores(jobs()), expected, atol=1e-5)
     assert part.computed == 120 and max(sizes) <= 300
-
-
-def test_one_pair_that_memory_does_not_hold_is_one_line(made, monkeypatch) -> None:
-    part = made()
-    narrow(monkeypatch, 10)
+    narrow(monkeypatch, 5)
     with pytest.raises(BadInput, match="no memory for one input of .* tokens; lower max_length"):
-        part.scores(jobs())
+        part.scores([(Query("new", "another sky"), [Passage("p", "is blue and wide")])])
 
 
 def test_a_model_whose_scores_depend_on_their_batch_is_refused_with_the_numbers(made, monkeypatch) -> None:

@@ -245,28 +245,23 @@ def everyone(folders):
 
 
 @pytest.mark.parametrize("which", ALL, ids=lambda which: "-".join(which))
-def test_strange_texts_are_scored_like_any_other(which, everyone):
+def test_scores_of_many_are_those_of_one_every_token_is_counted_and_strange_texts_are_scored_too(which, everyone):
     reranker = everyone[which]
+    assert reranker.reads == "texts" and reranker.precision == "float32" and reranker.parameters > 10_000
+    assert json.loads(json.dumps(reranker.identity)) == reranker.identity
+    alone = [reranker.score(QUERY, [passage])[0] for passage in PASSAGES]
+    jobs = [(QUERY, PASSAGES), (Query("none", "nothing"), []), (QUERY, PASSAGES[::-1])]
+    (first, used), (none, nothing), (again, _) = reranker.score_many(jobs)
+    assert first == pytest.approx(alone, abs=1e-4) and again[::-1] == pytest.approx(first, abs=1e-6)
+    assert none == [] == reranker.score(QUERY, []) == list(reranker.score_many([]))
+    if which[0] != "bi_encoder":
+        assert used.prompts == 6 and nothing.prompts == 0 == nothing.flops_exact
+        assert used.input_tokens > 6 * 10 and used.flops_exact > 0 and used.flops_paper > 0
     strange = ("word " * 10_000, "", "\ud800", "\0\x1b[2J\n", "東京" * 400)
     passages = [Passage("title", "", "no text"), *(Passage("p", text) for text in strange)]
     for text in ("😀👍🏽", "", "why " * 5_000):
         scores = reranker.score(Query("q", text), passages)
         assert len(scores) == 6 and all(type(score) is float and math.isfinite(score) for score in scores)
-    assert reranker.score(QUERY, []) == [] == list(reranker.score_many([]))
-
-
-@pytest.mark.parametrize("which", ALL, ids=lambda which: "-".join(which))
-def test_scores_of_many_are_those_of_one_and_every_token_is_counted(which, everyone):
-    reranker = everyone[which]
-    alone = [reranker.score(QUERY, [passage])[0] for passage in PASSAGES]
-    jobs = [(QUERY, PASSAGES), (Query("none", "nothing"), []), (QUERY, PASSAGES[::-1])]
-    (first, used), (none, nothing), (again, _) = reranker.score_many(jobs)
-    assert first == pytest.approx(alone, abs=1e-4) and again[::-1] == pytest.approx(first, abs=1e-6) and none == []
-    assert reranker.reads == "texts" and reranker.precision == "float32" and reranker.parameters > 10_000
-    assert json.loads(json.dumps(reranker.identity)) == reranker.identity
-    if which[0] != "bi_encoder":
-        assert used.prompts == 6 and nothing.prompts == 0 == nothing.flops_exact
-        assert used.input_tokens > 6 * 10 and used.flops_exact > 0 and used.flops_paper > 0
 
 
 def test_what_is_cut_is_counted(folders):

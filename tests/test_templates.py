@@ -219,20 +219,13 @@ def test_the_registry_knows_the_words_of_a_family(reranker, model, positive_firs
         assert answer_words(reranker, model, given_words) == ("good", "bad")
 
 
-def test_an_answer_must_be_one_token():
+def test_an_answer_is_one_token_as_it_follows_the_cue_and_every_spelling_of_it_is_found():
     tokenizer = t5_tokenizer()
     assert tokenizer.convert_ids_to_tokens(answer_ids(tokenizer, ("sim", "▁"))) == ["▁sim", "▁"]
+    (false,) = answer_ids(tokenizer, ("false",))
+    assert set(tokenizer.convert_ids_to_tokens(spellings(tokenizer, false))) == {"▁false", "▁False"}
+    ids = answer_ids(bpe_tokenizer(), (" yes", " no"), after="Answer:")
+    assert bpe_tokenizer().convert_ids_to_tokens(ids) == ["Ġyes", "Ġno"]
     for word in ("incomprehensibilities", "", "▁incomprehensibilities", "😀"):
         with pytest.raises(BadInput, match="is not one token"):
             answer_ids(tokenizer, (word,))
-
-
-def test_an_answer_of_a_byte_level_vocabulary_is_the_token_that_follows_the_cue():
-    ids = answer_ids(bpe_tokenizer(), (" yes", " no"), after="Answer:")
-    assert bpe_tokenizer().convert_ids_to_tokens(ids) == ["Ġyes", "Ġno"]
-
-
-def test_every_spelling_of_a_token_is_found():
-    tokenizer = t5_tokenizer()
-    (false,) = answer_ids(tokenizer, ("false",))
-    assert set(tokenizer.convert_ids_to_tokens(spellings(tokenizer, false))) == {"▁false", "▁False"}

@@ -44,12 +44,13 @@ def replies_of(teacher: Teacher, prompts: Sequence[Prompt], *, skip_refused: boo
 
 
 class _Talk(Generic[T]):
-    """A conversation while it goes on: the prompts whose replies it waits for, in order, or how it ended."""
+    """A conversation while it goes on: the prompts whose replies it waits for, in order, or its result."""
 
     def __init__(self, number: int, conversation: Conversation[T]) -> None:
         self._number = number
         self._send: Any = conversation.send
-        self.end: StopIteration | None = None
+        self.ended = False
+        self.result: Any = None  # of type T once it has ended
         self.go_on(None)
 
     def go_on(self, replies: list[Reply] | None) -> None:
@@ -57,7 +58,8 @@ class _Talk(Generic[T]):
         try:
             prompts = self._send(replies)
         except StopIteration as end:
-            self.end = end
+            self.ended = True
+            self.result = end.value
             prompts = []
         # Under ids that no other conversation has, though it be about the same query.
         self.prompts = [replace(prompt, id=f"{prompt.id}#{self._number}") for prompt in prompts]
@@ -70,10 +72,13 @@ def converse(teacher: Teacher, conversations: Iterable[Conversation[T]]) -> Iter
     """
     # In the order of their results: one that ended behind another that goes on waits in memory, and counts too.
     talks = deque[_Talk[T]]()
+    prompts = 0
     for number, conversation in enumerate(conversations):
         talks.append(_Talk(number, conversation))
-        while len(talks) >= AT_ONCE or sum(len(talk.prompts) for talk in talks) >= AT_ONCE:
+        prompts += len(talks[-1].prompts)
+        while max(prompts, len(talks)) >= AT_ONCE:
             yield from _ask(teacher, talks)
+            prompts = sum(len(talk.prompts) for talk in talks)
     while talks:
         yield from _ask(teacher, talks)
 
@@ -85,11 +90,7 @@ def _ask(teacher: Teacher, talks: deque[_Talk[T]]) -> Iterator[T]:
     if asked:
         replies = replies_of(teacher, asked)
     for talk in talks:
-        if talk.end is None:
+        if not talk.ended:
             talk.go_on([replies[prompt.id] for prompt in talk.prompts])
-    while talks:
-        end = talks[0].end
-        if end is None:
-            return
-        talks.popleft()
-        yield end.value
+    while talks and talks[0].ended:
+        yield talks.popleft().result

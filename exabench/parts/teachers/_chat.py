@@ -99,7 +99,5 @@ def model_config(folder: Path) -> dict[str, Any]:
 def first_line(error: BaseException) -> str:
     """An error of a library in one printable line."""
     name = type(error).__name__
-    lines = str(error).strip().splitlines()
-    if not lines:
-        return name
-    return f"{name}: {printable(lines[0].strip(), 200)}"
+    text = str(error).strip()
+    return f"{name}: {printable(text.splitlines()[0].strip(), 200)}" if text else name

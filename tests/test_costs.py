@@ -20,14 +20,15 @@ B = Usage(50, 1000, 50, 3e15, 1e15, 1, 1, {"missing": 1, "repeated": 4})
 
 
 def test_a_cost_holds_means_per_query_and_totals_of_counts() -> None:
-    cost = cost_of({"a": A, "b": B}, {"a": 0.5, "b": 1.0}, precision="float32", parameters=22)
+    timing = Timing(0.1, 0.2, 10, None, "a machine")
+    cost = cost_of({"a": A, "b": B}, {"a": 0.5, "b": 1.0}, precision="float32", parameters=22, timing=timing)
     assert (cost.prompts, cost.input_tokens, cost.output_tokens) == (75, 3000, 75)
     assert (cost.flops_paper, cost.flops_exact) == (2e15, 2.5e15)
     assert cost.rpp == pytest.approx({"paper": (0.5 + 1 / 3) / 2, "exact": (0.125 + 1) / 2})
     assert cost.qpp == pytest.approx({"paper": 0.5, "exact": 0.4})
     assert (cost.cut_passages, cost.cut_queries) == (4, 1)
     assert cost.repairs == {"missing": 3, "repeated": 4}
-    assert (cost.precision, cost.parameters, cost.timing) == ("float32", 22, None)
+    assert (cost.precision, cost.parameters, cost.timing) == ("float32", 22, timing)
 
 
 def test_flops_unknown_for_one_query_are_unknown_for_all() -> None:
@@ -54,11 +55,6 @@ def test_the_order_of_the_queries_changes_no_bit() -> None:
     assert cost_of(back, values, precision="", parameters=None) == cost_of(
         usages, values, precision="", parameters=None
     )
-
-
-def test_a_timing_is_carried() -> None:
-    timing = Timing(0.1, 0.2, 10, None, "a machine")
-    assert cost_of({"a": A}, {"a": 1.0}, precision="int8", parameters=1, timing=timing).timing == timing
 
 
 def test_the_hardware_is_named_and_the_machine_is_not() -> None:

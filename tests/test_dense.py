@@ -354,7 +354,12 @@ def test_a_damaged_shard_is_encoded_again(tiny, kept, tmp_path, encoded, damage,
 )
 def test_an_encoding_that_a_kill_or_a_full_disk_ends_loses_no_whole_shard(tiny, kept, tmp_path, encoded, interrupted):
     cache = tmp_path / "cache"
-    for _ in interrupted(lambda: dense(tiny, cache, FEW, shard=4)):
+
+    def encode():
+        torch.set_num_threads(1)  # a forked process has none of the pool's threads, and would wait for them
+        dense(tiny, cache, FEW, shard=4)
+
+    for _ in interrupted(encode):
         there = sum(len(json.loads(file.read_text())) for file in cache.glob("*/*.ids"))
         encoded.clear()
         dense(tiny, cache, FEW, shard=4)

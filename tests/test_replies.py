@@ -32,6 +32,8 @@ from exabench.parts import replies
 from exabench.parts.replies import CachedTeacher, Call, Replies, call_key
 from exabench.parts.teachers import TEACHERS
 
+CONTEXT = multiprocessing.get_context("forkserver")  # this process has threads of servers and of torch
+CONTEXT.set_forkserver_preload(["test_replies", "exabench.parts.teachers.openai"])
 CANARY = "sk-canary-0123456789abcdef"
 WHO: Mapping[str, Any] = {"engine": "toy", "model": "owner/model", "revision": "r1", "server": "http://x/v1", "seed": 0}
 
@@ -218,9 +220,7 @@ def test_replies_in_any_order_find_their_prompts(store: Replies) -> None:
 def test_a_reply_that_fits_no_prompt_is_no_reply(store: Replies, change: Any, said: str) -> None:
     with pytest.raises(OutsideFailed, match=said):
         list(CachedTeacher(Toy(change), store).complete(prompts(10)))
-    toy = Toy()
-    assert answered(CachedTeacher(toy, store), prompts(10)) == {one.id: reply_to(one) for one in prompts(10)}
-    assert len(toy.asked) + len(store.look_up(call_key(WHO, one) for one in prompts(10))) >= 10
+    assert answered(CachedTeacher(Toy(), store), prompts(10)) == {one.id: reply_to(one) for one in prompts(10)}
 
 
 def test_what_came_before_a_failure_is_kept_and_given_out(store: Replies) -> None:
@@ -461,8 +461,7 @@ def share(file: str, number: int) -> None:
 
 def test_many_processes_make_and_fill_one_store_at_once(tmp_path: Path) -> None:
     file = tmp_path / "new" / "replies.sqlite"
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=share, args=(str(file), number)) for number in range(4)]
+    workers = [CONTEXT.Process(target=share, args=(str(file), number)) for number in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -585,13 +584,13 @@ def ask(url: str, file: str, count: int, told: Any) -> None:
 
 def test_g1_killed_at_random_points_it_asks_again_only_what_was_in_flight(tmp_path: Path) -> None:
     count, kills, in_flight = 100, 6, 8
-    rng, context = random.Random(os.environ.get("SEED", "0")), multiprocessing.get_context("fork")
+    rng = random.Random(os.environ.get("SEED", "0"))
     file, one = str(tmp_path / "replies.sqlite"), TEACHERS["openai"]("m", base_url="http://127.0.0.1/v1")
     stored = [0]
     with endpoint(delay=0.004, spread=2) as server:
         for _ in range(kills):
-            told = context.Value("i", 0)
-            child = context.Process(target=ask, args=(server.url, file, count, told))
+            told = CONTEXT.Value("i", 0)
+            child = CONTEXT.Process(target=ask, args=(server.url, file, count, told))
             child.start()
             until = min(count - 1, stored[-1] + rng.randrange(0, 30))  # the known ones come first
             while told.value < until and child.is_alive():
@@ -600,7 +599,7 @@ def test_g1_killed_at_random_points_it_asks_again_only_what_was_in_flight(tmp_pa
             os.kill(child.pid or 0, signal.SIGKILL)
             child.join()
             stored.append(len(Replies(file)))
-        ask(server.url, file, count, context.Value("i", 0))
+        ask(server.url, file, count, CONTEXT.Value("i", 0))
     store = Replies(file)
     found = store.look_up(call_key(one.identity, asked) for asked in prompts(count))
     assert len(store) == len(found) == len(server.answers) == count and stored == sorted(stored) and stored[-2] > 0

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from email.utils import formatdate
 from itertools import islice
@@ -42,15 +42,6 @@ PROMPTS = [prompt(f"p{i}", "the heart of " + "a bat " * (i * 5 % 13), max_tokens
 
 
 # -- transformers, in this process -----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Models this small are slower on two."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -176,14 +167,12 @@ def test_a_folder_that_is_no_language_model_is_one_line(
 
 
 def test_a_template_without_system_turns_gets_the_text_with_the_first_user_turn(local: Any, copied: Path) -> None:
+    template = copied / "chat_template.jinja"
     refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
-    (copied / "chat_template.jinja").write_text(refusing + TEMPLATE)
+    template.write_text(refusing + TEMPLATE)
     [reply] = TEACHERS["transformers"](str(copied)).complete([prompt("p", "why?")])
     assert [reply] == list(local.complete([replace(prompt("p"), turns=(("user", "Answer.\n\nwhy?"),))]))
-
-
-def test_a_template_that_refuses_is_one_line_with_the_prompt(copied: Path) -> None:
-    (copied / "chat_template.jinja").write_text("{{ raise_exception('roles must\\nalternate') }}")
+    template.write_text("{{ raise_exception('roles must\\nalternate') }}")
     with pytest.raises(BadInput, match=r"template refuses the prompt: \w+: roles must \(id 'p'\)"):
         list(TEACHERS["transformers"](str(copied)).complete([prompt("p")]))
 
@@ -230,14 +219,19 @@ def error(status: int, message: str, code: str = "", **headers: str) -> Act:
     return lambda server, handler, body: handler.send(status, {"error": {"message": message, "code": code}}, **headers)
 
 
-def test_many_requests_are_in_flight_and_each_reply_finds_its_prompt() -> None:
+def test_many_requests_are_in_flight_and_each_reply_finds_its_prompt_packed_or_not() -> None:
     def slow(server: Endpoint, handler: Handler, body: Any) -> None:
-        time.sleep(0.02 * (len(server.seen) % 3))
-        good(server, handler, body)
+        number = int(text_of(body).split()[1])
+        time.sleep(0.02 * (number % 3))
+        if number % 2:
+            return good(server, handler, body)
+        handler.send(200, gzip.compress(json.dumps(completion(body)).encode()), content_encoding="gzip")
 
     with serving(slow) as server:
         replies = {reply.id: reply for reply in teacher(server).complete(asked(60))}
-    assert replies == {f"p{i}": Reply(f"p{i}", f"text {i}"[::-1], "stop", len(f"text {i}"), 3) for i in range(60)}
+    assert replies == {
+        one.id: Reply(one.id, one.turns[1][1][::-1], "stop", len(one.turns[1][1]), 3) for one in asked(60)
+    }
     assert 2 <= server.most_open <= 8 and len(server.seen) == 60
 
 
@@ -318,14 +312,6 @@ def test_an_answer_without_end_is_given_up_and_never_held(packed: bool, monkeypa
         list(teacher(server, retries=0).complete(asked(3)))
     assert time.monotonic() - started < 3 and tracemalloc.get_traced_memory()[1] < 1 << 24
     tracemalloc.stop()
-
-
-def test_a_packed_answer_is_unpacked() -> None:
-    def packed(server: Endpoint, handler: Handler, body: Any) -> None:
-        handler.send(200, gzip.compress(json.dumps(completion(body)).encode()), content_encoding="gzip")
-
-    with serving(packed) as server:
-        assert [reply.text for reply in teacher(server).complete(asked(1))] == ["0 txet"]
 
 
 def test_a_retry_after_that_says_nothing_is_no_trouble() -> None:
@@ -429,13 +415,10 @@ def test_a_server_elsewhere_needs_a_key_and_one_here_does_not(monkeypatch: pytes
         TEACHERS["openai"]("m")
     for url in ("http://localhost:1/v1", "http://127.0.0.9:1/v1", "http://[::1]:1/v1"):
         assert TEACHERS["openai"]("m", base_url=url).config is None
-
-
-@pytest.mark.parametrize("url", [f"http://user:{CANARY}@127.0.0.1/v1", f"http://127.0.0.1/v1?key={CANARY}", "here", ""])
-def test_a_url_with_a_key_in_it_or_none_at_all_is_refused_without_saying_it(url: str) -> None:
-    with pytest.raises(BadInput, match="base_url must be http") as told:
-        TEACHERS["openai"]("m", base_url=url)
-    assert CANARY not in str(told.value)
+    for url in (f"http://user:{CANARY}@127.0.0.1/v1", f"http://127.0.0.1/v1?key={CANARY}", "here", ""):
+        with pytest.raises(BadInput, match="base_url must be http") as told:
+            TEACHERS["openai"]("m", base_url=url)
+        assert CANARY not in str(told.value), "a url with a key in it is refused without saying it"
 
 
 def test_a_reader_that_stops_reading_leaves_no_request_behind() -> None:

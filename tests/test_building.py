@@ -26,6 +26,7 @@ from exabench.data.building import KEYS, Sources, build, data_recipe, plan_build
 from exabench.data.releases import read, rows, verify
 from exabench.parts.assembly import check_part
 from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 RECIPES = ("mini-explanations", "mini-listwise", "mini-contrastive", "mini-scored")
 RECORDED = files.PACKAGE / "mini" / "replies-explain.jsonl"
@@ -79,6 +80,17 @@ def test_every_pair_of_the_demo_has_a_row_that_names_its_reply_and_validation_ho
     assert len(explanations) == 120 and all(text.endswith(".") for text in explanations)
 
 
+def test_rows_that_leak_a_benchmark_may_be_dropped_and_queries_may_have_a_teacher_of_their_own(tmp_path: Path) -> None:
+    table = made(tmp_path, data_recipe("mini-explanations", ['quality.leaks="drop"'])).tables["explanations"]
+    assert table.counts["reasons"] == {"skipped: leak": 93} and table.counts["good"] == 27
+    judged = set().union(*open_collection(task("mini")).qrels("test").values())
+    assert judged.isdisjoint(row["passage_id"] for row in rows(tmp_path / "work" / "release", "explanations", "train"))
+    page = data_recipe("mini-contrastive")
+    queries = page.values["options"]["queries"] | {"teacher": page.values["teacher"]}
+    own = Recipe(page.name, {**page.values, "options": {**page.values["options"], "queries": queries}}, page.file)
+    assert made(tmp_path, own, "own").tables["contrastive"].counts["good"] == 16
+
+
 def test_several_workers_give_the_same_bytes(tmp_path: Path, whole: dict[str, bytes]) -> None:
     made(tmp_path, workers=3)  # of eight shards
     assert contents(tmp_path / "work" / "release") == whole
@@ -121,8 +133,8 @@ def test_a_kill_at_any_call_loses_nothing(tmp_path: Path, small_whole: dict[str,
 
 
 def test_one_folder_killed_ever_later_loses_nothing(tmp_path: Path, whole: dict[str, bytes]) -> None:
-    for _ in killed_at_each_call(lambda: made(tmp_path), numbers=range(5, 1000, 5)):
-        pass  # each build goes on from where the one before was killed
+    # Each build goes on from where the one before was killed.
+    assert len(list(killed_at_each_call(lambda: made(tmp_path), numbers=range(5, 1000, 5)))) > 3
     assert contents(tmp_path / "work" / "release") == whole
 
 
@@ -176,8 +188,10 @@ def test_a_flipped_byte_in_the_plan_is_refused_by_name(tmp_path: Path) -> None:
 def test_a_full_disk_at_any_write_stops_in_one_line_and_the_next_build_completes(
     tmp_path: Path, small_whole: dict[str, bytes]
 ) -> None:
-    for _ in full_disk_at_each_call(lambda: small(tmp_path), numbers=range(1, 1000, 4)):
-        pass
+    # Without mkdir, whose faults pathlib swallows where the folder is there already.
+    calls = ("fsync", "rename", "replace", "link")
+    full = full_disk_at_each_call(lambda: small(tmp_path), numbers=range(1, 1000, 4), calls=calls)
+    assert len(list(full)) > 3
     small(tmp_path)
     assert contents(tmp_path / "work" / "release") == small_whole
 

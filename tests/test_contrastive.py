@@ -219,7 +219,7 @@ def test_the_recorded_replies_answer_every_prompt_of_the_recipe_and_no_other(tmp
 
 
 def medquad(folder, *rows):
-    (folder / "medquad").mkdir()
+    (folder / "medquad").mkdir(exist_ok=True)
     lines = "".join(json.dumps(row) + "\n" if isinstance(row, dict) else row + "\n" for row in rows)
     (folder / "medquad" / "medquad.jsonl").write_text(lines, encoding="utf-8")
     return Medquad(Task("medquad", "MedQuAD"), folder)
@@ -253,20 +253,17 @@ def test_medquad_holds_out_whole_subjects_whatever_their_case(tmp_path):
     assert not subjects[0] & subjects[1]
 
 
-@pytest.mark.parametrize(
-    ("row", "complaint"),
-    [
+def test_a_wrong_line_of_medquad_is_named(tmp_path):
+    for row, complaint in (
         ("{", "jsonl:2: is not JSON"),
         ("[]", "a line holds uid, focus, question, answer"),
         (pair(1), "uid: expected `str`, got `int`"),
         (pair("1"), "needs a uid that no other line has.*'1'"),
         (pair(""), "needs a uid that no other line has"),
         ({"uid": "2"}, "lacks the key 'focus'; a line holds uid, focus, question, answer"),
-    ],
-)
-def test_a_wrong_line_of_medquad_is_named(tmp_path, row, complaint):
-    with pytest.raises(BadInput, match=complaint):
-        list(medquad(tmp_path, pair("1"), row).passages())
+    ):
+        with pytest.raises(BadInput, match=complaint):
+            list(medquad(tmp_path, pair("1"), row).passages())
 
 
 class Rules:

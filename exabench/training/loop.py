@@ -153,9 +153,8 @@ class Fit:
 
     def _divergence(self, step: int, what: str, ids: Sequence[str] = ()) -> BadInput:
         if ids:
-            what += f", on groups {', '.join(ids[:NAMED_IDS])}"
-        if len(ids) > NAMED_IDS:
-            what += " ..."
+            more = " ..." if len(ids) > NAMED_IDS else ""
+            what += f", on groups {', '.join(ids[:NAMED_IDS])}{more}"
         good = "there is no checkpoint yet"
         if self._saved:
             good = f"the last good checkpoint is {self._folder / f'step-{self._saved:06d}'}"

@@ -136,10 +136,9 @@ class _ModelPublication(Publication):
         manifest = read_json(self.folder / MANIFEST)
         files = {path: self.folder / path for path in manifest["files"]}
         if isinstance(self.place, Repository):
-            there = replace(self._submission, name=self.place.name, model=self.place.name)
             page = self.place.url()
-            if LINK.fullmatch(page):
-                there = replace(there, link=page)
+            link = page if LINK.fullmatch(page) else self._submission.link
+            there = replace(self._submission, name=self.place.name, model=self.place.name, link=link)
             text = submission_text(there)
             files[SUBMISSION] = text.encode()
             manifest["files"][SUBMISSION] = digest_of(text)

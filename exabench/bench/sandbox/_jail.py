@@ -164,7 +164,7 @@ class JailedProcess:
     It dies with the thread that began it, so that nothing outlives the caller.
     """
 
-    def __init__(self, program: Sequence[str], model: Path | None = None, limits: JailLimits = LIMITS) -> None:
+    def __init__(self, program: Sequence[str], model: Path | None, limits: JailLimits) -> None:
         self._limits = limits
         self._refused: SubmissionRefused | None = None
         self._received = bytearray()

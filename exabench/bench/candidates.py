@@ -79,8 +79,7 @@ def make_candidates(
     given = {"fields": convention.text_fields, "lock": lock, "progress": progress, **(options or {})}
     first_stage = retriever_of(retriever, passages, **given)
     queries = [query for query in collection.queries() if query.id in qrels]
-    if not name:
-        name = f"{retriever.replace('_', '-')}-{depth}"
+    name = name or f"{retriever.replace('_', '-')}-{depth}"
     run = search(first_stage, queries, depth, convention, name)
     metric = f"R@{depth}"
     _, recall = measure(qrels, run, [metric], threshold=convention.relevance_threshold)

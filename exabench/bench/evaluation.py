@@ -26,8 +26,8 @@ from exabench.tasks.collections import judgements_of
 SAME = 1e-9  # two numbers that are no further apart are the same: sums in another order differ in the last bits
 _EVALUATORS = 64  # candidate lists with their judgements and texts that a worker holds
 
+# A new result with the run that exabench made for it; None where the filed result still holds.
 Computed = tuple[Result, Run | None] | None
-"""A new result with the run that exabench made for it; None where the filed result still holds."""
 
 
 # -- one run ---------------------------------------------------------------------------------------------------

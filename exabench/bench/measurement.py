@@ -67,9 +67,7 @@ def measurement(
         per_query[name] = dict(zip(query_ids, row.tolist(), strict=True))
 
     # Warnings to a reader: judgements of other queries, many ties, ids that differ from judged ones in Unicode form.
-    given = run
-    if handed_in is not None:
-        given = handed_in
+    given = run if handed_in is None else handed_in
     if not set(given.query_ids) & set(qrels):
         notes.append("no query of the run is judged: are these the right judgements?")
     ties = tie_report(qrels, given, "nDCG@10", threshold=threshold)

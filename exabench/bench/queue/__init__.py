@@ -108,8 +108,8 @@ class FolderQueue:
                 shutil.rmtree(leftover)
 
 
+# Where submissions wait for a board.
 Queue = FolderQueue | PullRequestQueue
-"""Where submissions wait for a board."""
 
 
 def queue_of(board: Path, repo: str) -> Queue:

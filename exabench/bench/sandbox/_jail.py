@@ -27,8 +27,7 @@ from exabench.core.errors import printable
 from exabench.core.files import PACKAGE
 from exabench.models.screening import SubmissionRefused
 
-MODEL = "/model"
-"""Where the model folder lies inside."""
+MODEL = "/model"  # where the model folder lies inside
 
 _PACKAGE = PACKAGE.resolve()
 _COLLECTION = str(_PACKAGE / "mini")  # it comes with the package, and its judgements with it

@@ -355,7 +355,7 @@ def send(
     # Into an empty folder, as the files lie on a board.
     files = checked.files()
     folder = Path(to)
-    if folder.exists() and not folder.is_dir():
+    if folder.is_file():
         raise BadInput("is a file; name a new folder", file=folder)
     there = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     if there and there != files:
@@ -378,6 +378,7 @@ def _send_to_repo(
     slug = submission.slug
     files = checked.files()
     report = [f"models/{slug}/{name}" for name in TRAINING_FILES]
+    # A model that comes without a report takes the one of the model before it away.
     stale = [path for path in report if path in listed and path not in files]
     title = f"Submit {submission.name} ({submission.kind})"
     body = f"Opened by `exabench bench submit`.\n\n- slug: {slug}\n- kind: {submission.kind}"
@@ -396,7 +397,7 @@ def _send_to_repo(
 
     def look() -> Sent | None:
         url = opened
-        if not url:
+        if not url:  # the reply may have been lost, or an earlier call opened it: title and bytes tell
             for request in open_requests(repo):
                 if request.title == title and has_all(files_of(repo, request.revision)):
                     url = request.url

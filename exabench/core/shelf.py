@@ -34,8 +34,11 @@ class Shelf(Mapping[str, Any]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def __contains__(self, name: object) -> bool:
+        return name in list(self)  # Mapping would import the part, and raise for a name that is unknown
+
     def __getitem__(self, name: str) -> Any:
-        if name not in list(self):
+        if name not in self:
             raise UnknownName(self.kind, name, self)
         try:
             module = importlib.import_module(f"{self._package}.{name}")

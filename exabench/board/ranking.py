@@ -331,8 +331,7 @@ class Board:
                 report = _digest(training)
             parts.append(f"{slug} {digest} {report}\n")
         parts += [summary.digest for summary in self.results]
-        for part in (self.datasets, self.candidates, self.reported, self.changes):
-            parts.append(_digest(part))
+        parts += [_digest(part) for part in (self.datasets, self.candidates, self.reported, self.changes)]
         return hashlib.sha256("".join(parts).encode()).hexdigest()
 
     @cached_property
@@ -482,7 +481,7 @@ def _rank_rows(
     tasks: tuple[Task, ...], submissions: Mapping[str, Submission], competing: Iterable[ResultSummary]
 ) -> tuple[Row, ...]:
     """The overview's lines, best mean first, lines without a mean after them."""
-    wanted = single_names(tasks)
+    wanted = set(single_names(tasks))
     by_line: dict[tuple[str, str], dict[str, ResultSummary]] = {}
     for summary in competing:
         if summary.task in wanted:

@@ -122,7 +122,8 @@ def add_model(
     """File the result of a model with made-up values that all equal `mean`, and what they took."""
     ledger, pattern = Ledger(board), read_result(board / "results" / "acme--good" / "mini.bm25-20.json")
     sent = ledger.submissions()["acme--good"]
-    made = replace(sent, name=name, kind="model", reranker="listwise", model=name, revision="4f" * 20)
+    model = {"kind": "model", "reranker": "listwise", "model": name, "revision": "4f" * 20}
+    made = replace(sent, name=name, training_data="unknown", **model)
     (board / "submissions" / f"{made.slug}.toml").write_text(submission_text(made))
     per_query = dict.fromkeys(pattern.measurement.per_query["nDCG@10"], mean)
     measured = replace(
@@ -152,7 +153,7 @@ def whole(_board: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (board / "reported").mkdir()
     for name, text in {
         "audit_discrepancies": "source,cell,printed,recomputed,reading\nA,b,48.5,49.02,c\n",
-        "names": "system,first,value\na,b,0.5\n",
+        "names": "system,first,value\na,b,0.5\na row that is too short\n",
         "some_table": "system,dataset,first_stage,topk,metric,value,source\n"
         "monoT5,mini,bm25,100,nDCG@10,0.735,Somewhere 2020\n",
     }.items():

@@ -94,6 +94,7 @@ class _SitePublication(Publication):
         self._manifest = json_text({**body, "digest": digest_of(body)}).encode()
 
     def version_at(self, commit: str) -> str | None:
+        # A site is there or it is not: it has no version to tell.
         return "" if self.read(MANIFEST, commit) == self._manifest and self._has_card(commit) else None
 
     def change(self) -> Commit:

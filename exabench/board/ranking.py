@@ -238,22 +238,25 @@ class Board:
 
         # Task pages also list bounds and results that are not alike, without a group.
         by_task = group_by(counted, lambda one: one.task)
-        entries: dict[str, tuple[Entry, ...]] = {name: () for t in tasks for name in members(t)}
-        for name in entries:
+        entries = {}
+        for name in single_names(tasks):
             listing = sorted(by_task.get(name, ()), key=lambda one: (-one.value, one.submission, one.candidates))
             ranked = [one for one in listing if one.digest in competing]
             groups = iter(_rank_groups(ranked, [[one.values] for one in ranked]))
             lines = []
             for one in listing:
-                group = next(groups) if one.digest in competing else None
+                group = None
+                if one.digest in competing:
+                    group = next(groups)
                 lines.append(Entry(submissions[one.submission], one, group, one.digest not in unlike))
             entries[name] = tuple(lines)
 
         reported = []
         for file in ledger.reported_files():
-            table = [tuple(line) for line in csv.reader(io.StringIO(read_text(file), newline=""))]
-            columns = table[0] if table else ()
-            reported.append(Reported(file.stem, columns, tuple(line for line in table[1:] if line)))
+            table = csv.reader(io.StringIO(read_text(file), newline=""))
+            columns = tuple(next(table, ()))
+            filled = tuple(tuple(line) for line in table if line)
+            reported.append(Reported(file.stem, columns, filled))
         return cls(
             folder=ledger.folder,
             title=settings["title"],
@@ -290,7 +293,10 @@ class Board:
     @property
     def audit(self) -> Reported | None:
         """Printed means that do not follow from their own cells, where the board carries that table."""
-        return next((table for table in self.reported if table.name == AUDIT), None)
+        for table in self.reported:
+            if table.name == AUDIT:
+                return table
+        return None
 
     @property
     def withdrawn(self) -> list[Submission]:
@@ -312,7 +318,7 @@ class Board:
     @cached_property
     def single_tasks(self) -> list[Task]:
         """The board's tasks that have judgements; one that is the mean of several is replaced by its members."""
-        return [task(name) for name in dict.fromkeys(name for t in self.tasks for name in members(t))]
+        return [task(name) for name in single_names(self.tasks)]
 
     @cached_property
     def build_digest(self) -> str:
@@ -320,7 +326,10 @@ class Board:
         parts = []
         for slug, digest in self.digests.items():
             training = self.trainings.get(slug)
-            parts.append(f"{slug} {digest} {_digest(training) if training else ''}\n")
+            report = ""
+            if training:
+                report = _digest(training)
+            parts.append(f"{slug} {digest} {report}\n")
         parts += [summary.digest for summary in self.results]
         parts += [_digest(part) for part in (self.datasets, self.candidates, self.reported, self.changes)]
         return hashlib.sha256("".join(parts).encode()).hexdigest()
@@ -343,7 +352,10 @@ class Board:
 
     def release(self, name: str) -> Release | None:
         """The board's own dataset of that name, or None."""
-        return next((release for release in self.datasets if release.name == name), None)
+        for release in self.datasets:
+            if release.name == name:
+                return release
+        return None
 
     def training_tables(self, slug: str) -> list[TrainingTable]:
         """The tables that a submission's model learnt from; none where no report of a training came with it."""
@@ -376,7 +388,8 @@ class Board:
         if "t_test" in stored:  # version 0.1 stored the p of two tests
             stored["p"] = stored.pop("t_test")
             stored.pop("randomisation", None)
-        return PairedTest(**{**stored, "interval": tuple(stored["interval"])})
+        stored["interval"] = tuple(stored["interval"])  # JSON has no tuples
+        return PairedTest(**stored)
 
     def tests(self, slug: str) -> list[tuple[ResultSummary, PairedTest, float]]:
         """Every result of a submission with its test against the first stage, and p after Holm within its list."""
@@ -397,6 +410,14 @@ def group_by(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, lis
 def members(t: Task) -> tuple[str, ...]:
     """The names of the tasks with judgements behind a task: itself, or those it is the mean of."""
     return t.members or (t.name,)
+
+
+def single_names(tasks: Iterable[Task]) -> list[str]:
+    """The names of the tasks with judgements behind some tasks, each once, in their order."""
+    names = {}
+    for t in tasks:
+        names.update(dict.fromkeys(members(t)))
+    return list(names)
 
 
 def first_stage(candidates: str) -> str:
@@ -460,7 +481,7 @@ def _rank_rows(
     tasks: tuple[Task, ...], submissions: Mapping[str, Submission], competing: Iterable[ResultSummary]
 ) -> tuple[Row, ...]:
     """The overview's lines, best mean first, lines without a mean after them."""
-    wanted = {name for t in tasks for name in members(t)}
+    wanted = set(single_names(tasks))
     by_line: dict[tuple[str, str], dict[str, ResultSummary]] = {}
     for summary in competing:
         if summary.task in wanted:
@@ -479,7 +500,11 @@ def _rank_rows(
                 array = part[0].values
                 if len(part) > 1:  # weighted so that the mean of all is the mean of the members' means
                     total = sum(len(summary.values) for summary in part)
-                    array = np.concatenate([one.values * (total / (len(part) * len(one.values))) for one in part])
+                    weighted = []
+                    for one in part:
+                        weight = total / (len(part) * len(one.values))
+                        weighted.append(one.values * weight)
+                    array = np.concatenate(weighted)
                 arrays.append(array)
         # Sorted, so that a row does not depend on the order in which results were found.
         results = tuple(by_task[name] for name in sorted(by_task))
@@ -495,36 +520,45 @@ def _rank_rows(
             mean=mean(values.values()) if is_whole else None,
             spent=_cost_summary(submissions[slug], parts, is_whole),
         )
-        best_first = (not is_whole, -len(values) if row.mean is None else -row.mean, row.submission.name, candidates)
-        lines.append((best_first, row, arrays))
+        best_first = -row.finished if row.mean is None else -row.mean
+        lines.append(((not is_whole, best_first, row.submission.name, candidates), row, arrays))
     lines.sort(key=lambda line: line[0])
     rows = [row for _, row, _ in lines]
 
     # Only rows with a mean are ranked; they come first.
-    complete = [row for row in rows if row.mean is not None]
-    systems = [arrays for _, row, arrays in lines if row.mean is not None]
+    complete = []
+    systems = []
+    for _, row, arrays in lines:
+        if row.mean is not None:
+            complete.append(row)
+            systems.append(arrays)
     groups = _rank_groups([row.results[0] for row in complete], systems)
     starts = range(0, len(systems), _INTERVALS_AT_ONCE)
-    blocks = map_unordered(
-        lambda start: (start, mean_intervals(systems[start : start + _INTERVALS_AT_ONCE])),
-        starts,
-        at_least=3,
-    )
-    intervals = [interval for _, block in sorted(blocks) for interval in block]
+
+    def block(start: int) -> tuple[int, list[tuple[float, float]]]:
+        return start, mean_intervals(systems[start : start + _INTERVALS_AT_ONCE])
+
+    intervals = []
+    for _, found in sorted(map_unordered(block, starts, at_least=3)):
+        intervals.extend(found)
     # What a row gains is over the first stage of its own candidates.
     first_stages = {row.candidates: row.mean for row in complete if row.is_first_stage}
     for place, row in enumerate(complete):
         before = first_stages.get(row.candidates)
-        gain = None if row.mean is None or before is None else row.mean - before
+        gain = None
+        if row.mean is not None and before is not None:
+            gain = row.mean - before
         rows[place] = replace(row, interval=intervals[place], group=groups[place], gain=gain)
     return tuple(rows)
 
 
 def _rank_groups(summaries: Sequence[ResultSummary], systems: Sequence[Sequence[np.ndarray]]) -> list[int]:
     """The rank group of each system, best first, of which one result is given. Raises BadInput for unlike queries."""
-    sizes = [[len(values) for values in arrays] for arrays in systems]
-    for summary, size in zip(summaries, sizes, strict=True):
-        if size != sizes[0]:
+    first: list[int] = []
+    for summary, arrays in zip(summaries, systems, strict=True):
+        sizes = [len(values) for values in arrays]
+        first = first or sizes
+        if sizes != first:
             raise BadInput(
                 "was measured on another number of queries than other results of its task; "
                 "run `exabench bench run` again",
@@ -551,14 +585,17 @@ def _cost_summary(submission: Submission, parts: Sequence[Sequence[ResultSummary
     exact = _mean_over_tasks(costs, lambda cost: cost.flops_exact)
     places = {cost.timing.hardware for known in costs for cost in known if cost.timing}
     p50 = None
+    hardware = ""
     if len(places) == 1:  # seconds of two machines make no mean
         p50 = _mean_over_tasks(costs, lambda cost: cost.timing.p50 if cost.timing else None)
+    if p50 is not None:
+        hardware = places.pop()
     return CostSummary(
         flops_exact=exact,
         flops_paper=_mean_over_tasks(costs, lambda cost: cost.flops_paper),
         parameters=parameters,
         p50=p50,
-        hardware=places.pop() if p50 is not None else "",
+        hardware=hardware,
         why="" if exact is not None else "the model behind its server is not known",
     )
 
@@ -567,8 +604,11 @@ def _mean_over_tasks(costs: Sequence[Sequence[Cost]], read: Callable[[Cost], flo
     """The mean over tasks of the mean over their results; None where one is not known."""
     means = []
     for known in costs:
-        numbers = [number for cost in known if (number := read(cost)) is not None]
-        if len(numbers) < len(known):
-            return None
+        numbers = []
+        for cost in known:
+            number = read(cost)
+            if number is None:
+                return None
+            numbers.append(number)
         means.append(mean(numbers))
     return mean(means)

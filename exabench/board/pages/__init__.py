@@ -97,14 +97,12 @@ def _compare_site(
         finalize=harmless,
     )
     templates.filters.update(FILTERS)
-    html = {page.path for page in pages if page.path.endswith(".html")}
     templates.globals.update(
         PLACES,
         board=board,
         FIRST_STAGE=FIRST_STAGE,
         states=STATES,
-        # Where readers start: the pages at the top of the site and each folder's index.
-        paths={path for path in html if "/" not in path or path.endswith("/index.html")},
+        paths={page.path for page in pages},  # a link to a page that not every board has asks whether it is there
         # Of a page that shows no result; the others have their own.
         stamp=("", stamp(board.shown_results)[1]),
     )
@@ -165,7 +163,7 @@ def _files_of_last_build(to: Path) -> Mapping[str, str]:
 def _put_in_place(staging: Path, to: Path, changed: Sequence[str], gone: Sequence[str]) -> None:
     """Rename staged files into place and remove those that no page is made for any more."""
     if not to.is_dir() or not any(to.iterdir()):
-        os.replace(staging, to)
+        os.replace(staging, to)  # a whole folder may take the place of an empty one
         return
     # The site is there already: each file changes at once.
     for path in changed:

@@ -5,8 +5,9 @@ Per-query values are exact, because a rounded one moves a p-value.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from exabench.board.pages._page import Page, queries_data, script
 from exabench.board.pages.downloads import short
@@ -14,24 +15,31 @@ from exabench.board.ranking import Board, ResultSummary, group_by
 from exabench.core.files import digest_of
 from exabench.core.nouns import FIRST_STAGE
 
-WRITTEN = 20  # lines of each ranking in the page itself
-MOST = 50  # lines in a matrix
 _DIGITS = 16  # of a digest: told apart, not proven
 
 
 def pages(board: Board) -> Iterator[Page]:
     """Both pages, the lines of the board, the groups of its rankings and tasks, and the queries of every list."""
     yield Page("compare.html", dict, "compare.html")
-    yield Page("significance.html", lambda: {"most": MOST, "written": WRITTEN}, "significance.html")
+    yield Page("significance.html", dict, "significance.html")
     yield Page("data/lines.js", partial(lines_script, board))
     for ranking in board.rankings:
-        means = [(row.submission.slug, row.candidates, row.mean, row.group) for row in ranking.rows]
+        means = []
+        for row in ranking.rows:
+            if row.group is not None:
+                means.append((row.submission.slug, row.candidates, short(row.mean), row.group))
         yield _groups(f"view.{ranking.slug}", means)
     for name, entries in board.entries.items():
-        values = [(one.result.submission, one.result.candidates, one.result.value, one.group) for one in entries]
+        values = []
+        for entry in entries:
+            one = entry.result
+            if entry.group is not None:
+                values.append((one.submission, one.candidates, short(one.value), entry.group))
         yield _groups(f"task.{name}", values)
-    # Reversed, so that the first result over a list stands for all of them.
-    first = {queries_data(summary): summary for summary in reversed(board.shown_results)}
+    # The first result over a list stands for all of them.
+    first: dict[str, ResultSummary] = {}
+    for summary in board.shown_results:
+        first.setdefault(queries_data(summary), summary)
     for path, summary in sorted(first.items()):
         queries = {"of": [summary.task, summary.candidates], "ids": summary.queries}
         yield Page(path, partial(script, "queries", queries))
@@ -46,18 +54,19 @@ def lines_script(board: Board) -> bytes:
     lines = []
     by_line = group_by(board.shown_results, lambda one: (one.submission, one.candidates))
     for (slug, candidates), summaries in by_line.items():
-        names = tuple(summary.task for summary in summaries)
+        tasks = tuple(summary.task for summary in summaries)
+        place = sets.setdefault(tasks, len(sets))
         submission = board.submissions[slug]
         name = submission.name
         if slug == FIRST_STAGE:
             name = f"{name} (first stage)"
         elif submission.withdrawn:
             name = f"{name} (withdrawn)"
-        lines.append([slug, name, candidates, sets.setdefault(names, len(sets))])
+        lines.append([slug, name, candidates, place])
     rankings = []
     for ranking in board.rankings:
-        tasks = [t.name for t in ranking.tasks]
-        rankings.append({"key": f"view.{ranking.slug}", "title": ranking.title, "tasks": tasks})
+        over = [t.name for t in ranking.tasks]
+        rankings.append({"key": f"view.{ranking.slug}", "title": ranking.title, "tasks": over})
     return script(
         "lines",
         {
@@ -70,15 +79,15 @@ def lines_script(board: Board) -> bytes:
     )
 
 
-def _groups(key: str, lines: Iterable[tuple[str, str, float | None, int | None]]) -> Page:
+def _groups(key: str, rows: Sequence[tuple[str, str, float | None, int]]) -> Page:
     """The lines of a ranking or a task that have a group, best first: slug, candidates, value, rank group."""
-    rows = [[slug, candidates, short(value), group] for slug, candidates, value, group in lines if group is not None]
     return Page(f"data/groups/{key}.js", partial(script, "groups", {"key": key, "rows": rows}))
 
 
 def vector_script(summary: ResultSummary) -> bytes:
     """The headline values of a result, query by query, with what they must share with those they are compared to."""
     result = summary.result
+    told: dict[str, Any] = {"of": [summary.submission, summary.task, summary.candidates], "metric": summary.headline}
     # The browser compares two results only where all of these are the same.
     shared = {
         "candidates": result.candidates.digest,
@@ -86,13 +95,9 @@ def vector_script(summary: ResultSummary) -> bytes:
         "convention": result.measurement.convention.digest,
         "queries": digest_of(summary.queries),
     }
-    return script(
-        "vector",
-        {
-            "of": [summary.submission, summary.task, summary.candidates],
-            "metric": summary.headline,
-            **{name: digest.removeprefix("sha256:")[:_DIGITS] for name, digest in shared.items()},
-            "missing": summary.missing,
-            "values": summary.values.tolist(),
-        },
-    )
+    for name, digest in shared.items():
+        digits = digest.removeprefix("sha256:")
+        told[name] = digits[:_DIGITS]
+    told["missing"] = summary.missing
+    told["values"] = summary.values.tolist()
+    return script("vector", told)

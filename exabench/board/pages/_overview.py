@@ -134,10 +134,7 @@ def exposure(board: Board, tasks: Sequence[Task], submission: Submission) -> str
     if submission.slug == FIRST_STAGE:
         return "n" * len(tasks)
     training = board.trainings.get(submission.slug)
-    letters = ""
-    for task in tasks:
-        letters += exposure_of(submission, task.name, training)[0]
-    return letters
+    return "".join(exposure_of(submission, task.name, training)[0] for task in tasks)
 
 
 def columns_script(board: Board, ranking: Ranking) -> bytes:
@@ -211,7 +208,6 @@ def heat(board: Board, ranking: Ranking) -> Values:
         lines.append((row, cells))
     return {
         "ranking": ranking,
-        "heat": True,
         "lines": lines,
         "shade": shade,
         "count": len(rows),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -53,12 +53,12 @@ def script(function: str, *values: Any) -> bytes:
     return f"exabench.{function}({compact_json(clean_texts(values))[1:-1]});\n".encode()
 
 
-def stamp(summaries: Iterable[ResultSummary]) -> tuple[str, str]:
+def stamp(summaries: Sequence[ResultSummary]) -> tuple[str, str]:
     """The newest date, and the newest version of exabench, among the results that a page shows."""
-    shown = list(summaries)
-    versions = {str(summary.result.versions.get("exabench", "")) for summary in shown}
+    versions = {summary.result.versions.get("exabench", "") for summary in summaries}
+    # By number: 0.10 is newer than 0.9.
     newest = max(versions, key=lambda text: ([int(n) for n in re.findall(r"\d+", text)], text), default="")
-    return newest_day(shown), newest
+    return newest_day(summaries), newest
 
 
 def is_safe(path: str) -> bool:

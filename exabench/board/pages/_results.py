@@ -41,7 +41,6 @@ from exabench.core.files import digest_of, read_bytes
 from exabench.core.nouns import BoardChange, Run, Submission
 from exabench.core.rows import Release
 
-EXTREMES = 5
 HISTORY = 50  # changes on a submission's own page; changes.html holds more and data/changes.json all
 AT_ONCE = 25  # queries of a list in one file: with all their texts some 100 KB on the wire
 SHOWN = 10  # ranks
@@ -52,8 +51,7 @@ def pages(board: Board) -> Iterator[Page]:
     lists = Lists(board)
     owners = group_by(board.submissions.values(), lambda one: owner_page(one.owner))
     for path, sent in sorted(owners.items()):
-        values = {"sent": sent[:WRITTEN], "total": len(sent), "stamp": ("", "")}
-        yield Page(path, partial(dict, values), "owner.html")
+        yield Page(path, partial(dict, sent=sent[:WRITTEN], total=len(sent), stamp=("", "")), "owner.html")
     history = group_by(reversed(board.changes), lambda change: change.submission)
     for slug, summaries in board.by_submission.items():
         yield Page(submission_page(slug), partial(submission, board, slug, history.get(slug, ())), "submission.html")
@@ -171,13 +169,12 @@ def submission(board: Board, slug: str, history: Sequence[BoardChange]) -> Value
     """The page of a submission; `history` is what became of its numbers, newest first."""
     one = board.submissions[slug]
     summaries = board.by_submission[slug]
-    spans = []
+    spans = []  # of the figure, a line for each result
     for s in summaries:
         spans.append(Span(s.task, s.candidates, s.first_stage, s.value, s.result.interval, s.ceiling))
     about = "Headline metric x 100, from 0 to 100. The numbers are in the table below."
     return {
         "submission": one,
-        "extremes": EXTREMES,
         "ladder": ladder("ladder", spans, about),
         "declared": _releases_of(board, one, one.training_data),
         "synthetic": _releases_of(board, one, one.synthetic_data),
@@ -190,7 +187,11 @@ def submission(board: Board, slug: str, history: Sequence[BoardChange]) -> Value
 def result(board: Board, summary: ResultSummary, lists: Lists) -> Values:
     """The page of a result."""
     changes = board.query_changes(summary)
-    listed = lists.read(summary.task, summary.candidates) if lists.has_run(summary) else None
+    listed = None
+    places: Mapping[str, int] = {}
+    if lists.has_run(summary):
+        listed = lists.read(summary.task, summary.candidates)
+        places = listed.places
     submission = board.submissions[summary.submission]
     figure = None
     if changes:
@@ -207,7 +208,7 @@ def result(board: Board, summary: ResultSummary, lists: Lists) -> Values:
     return {
         "score": summary,
         "changes": changes,
-        "queries": _rows(summary, changes, listed.places if listed else {}),
+        "queries": _rows(summary, changes, places),
         "bars": figure,
         "ranking": listed,
         "at_once": AT_ONCE,
@@ -223,13 +224,18 @@ def _rows(summary: ResultSummary, changes: Sequence[QueryChange], places: Mappin
 
     Each has an address (#query=...) and, where the rankings hold it, its place in them.
     """
-    rows = [(one.query, [score(one.own), score(one.before), signed(one.difference)]) for one in changes]
+    rows = []
+    for one in changes:
+        rows.append((one.query, [score(one.own), score(one.before), signed(one.difference)]))
     if not changes:
-        rows = [(query, [score(value)]) for query, value in zip(summary.queries, summary.values.tolist(), strict=True)]
+        for query, value in zip(summary.queries, summary.values.tolist(), strict=True):
+            rows.append((query, [score(value)]))
     lines = []
     for query, cells in rows:
         name = escape(clean(query))
-        place = f' data-at="{places[query]}"' if query in places else ""
+        place = ""
+        if query in places:
+            place = f' data-at="{places[query]}"'
         numbers = "".join(f'<td class="n">{cell}</td>' for cell in cells)
         lines.append(f'<tr id="query={name}"{place}><th scope="row">{name}</th>{numbers}</tr>')
     return Markup("\n".join(lines))
@@ -240,10 +246,13 @@ def identity(model: Mapping[str, Any]) -> list[tuple[str, str]]:
     # These three are how a reader finds the model.
     first = ("name", "model", "revision")
     pairs = []
-    for key in (*first, *sorted(set(model) - set(first))):
+    for key in dict.fromkeys((*first, *sorted(model))):
         value = model.get(key)
-        if value not in ("", None):
-            pairs.append((key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
+        if value in ("", None):
+            continue
+        if not isinstance(value, str):
+            value = json.dumps(value, ensure_ascii=False)
+        pairs.append((key, value))
     return pairs
 
 

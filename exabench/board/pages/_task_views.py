@@ -73,6 +73,7 @@ def single_task(board: Board, one: Task) -> Values:
         lists.append(ListScores(first_stage(name), f"top {top.depth}", top.first_stage, top.ceiling, values))
     about = "For each candidate list: the first stage's score, the scores of all who reranked it, and the ceiling."
     about = f"{about} The numbers are in the table below."
+    results = [entry.result for entry in entries]
     figure = panels("scores", [(f"{one.headline} x 100", lists)], f"{one.title}: score by first stage", about)
     return {
         "task": one,
@@ -81,11 +82,11 @@ def single_task(board: Board, one: Task) -> Values:
         "competing": len(ranked),
         "bounds": bounds,
         "others": others[:WRITTEN],
-        "results": [entry.result.result for entry in entries],
+        "results": results,
         "hardest": hardest[:HARDEST],
         "overlaps": overlaps(board, one)[:WRITTEN],
         "scores": figure,
-        "stamp": stamp(entry.result for entry in entries),
+        "stamp": stamp(results),
     }
 
 
@@ -109,7 +110,7 @@ def composite_task(board: Board, one: Task) -> Values:
         "members": [task(name) for name in one.members],
         "lines": rows[:WRITTEN],
         "finished": len(rows),
-        "stamp": stamp(summary for summary in board.shown_results if summary.task in one.members),
+        "stamp": stamp([summary for summary in board.shown_results if summary.task in one.members]),
     }
 
 

@@ -111,7 +111,6 @@ def first_rows(release: Release, folder: Path, name: str) -> Values:
     return {
         "release": release,
         "name": name,
-        "table": table,
         "rows": first,
         "replies": replies,
         "total": sum(file.rows for files in table.splits.values() for file in files),
@@ -168,5 +167,6 @@ def overlaps(board: Board, one: Task) -> list[Overlap]:
                 else:
                     shared.append(f"{key} {count(value)}")
         listed.append(Overlap(*place, overlapping, total if isinstance(total, int) else None, ", ".join(shared)))
+    # Who did not look stands with those that share nothing.
     listed.sort(key=lambda o: (-1 if o.rows is None else -o.rows - 1, o.name, o.table, o.page))
     return listed

@@ -20,6 +20,7 @@ from exabench.board.pages._page import Page, compact_json, result_data
 from exabench.board.ranking import Board, ResultSummary, Row, first_stage, newest_day
 
 FORMAT = 2  # 2: one paired test, `p` and `p_holm`
+# Text that begins with one of these is run as a formula by spreadsheets.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _TEXTS = """
 submission kind withdrawn state task candidates first_stage headline precision
@@ -29,6 +30,7 @@ _COUNTS = """
 depth wins losses ties queries missing_queries completed
 parameters cut_passages cut_queries repairs timed_queries
 """.split()
+_TEST = "difference p p_holm effect_size wins losses ties".split()
 _COST = """
 precision prompts input_tokens output_tokens flops_exact flops_paper
 rpp_exact rpp_paper qpp_exact qpp_paper p50 p95 pairs_per_second
@@ -46,7 +48,10 @@ def pages(board: Board) -> Iterator[Page]:
 
 def result_records(board: Board) -> list[dict[str, Any]]:
     """Every result as a flat record, all with the same columns; FLOPs and tokens are means per query."""
-    metrics = sorted({name for summary in board.shown_results for name in summary.result.measurement.metrics})
+    names: set[str] = set()
+    for summary in board.shown_results:
+        names.update(summary.result.measurement.metrics)
+    metrics = sorted(names)
     records = []
     for slug, submission in board.submissions.items():
         for summary, test, corrected in board.tests(slug):
@@ -68,29 +73,23 @@ def result_records(board: Board) -> list[dict[str, Any]]:
                 "high": float(high),
                 "first_stage_value": summary.first_stage,
                 "ceiling": summary.ceiling,
-                "difference": test.difference,
-                "p": test.p,
-                "p_holm": corrected,
-                "effect_size": test.effect_size,
-                "wins": test.wins,
-                "losses": test.losses,
-                "ties": test.ties,
-                "queries": measured.queries,
-                "missing_queries": measured.missing_queries,
-                "completed": result.completed,
-                "tie_rate": float(measured.ties["rate"]),
             }
+            tested = vars(test) | {"p_holm": corrected}
+            for name in _TEST:
+                record[name] = tested[name]
+            record["queries"] = measured.queries
+            record["missing_queries"] = measured.missing_queries
+            record["completed"] = result.completed
+            record["tie_rate"] = float(measured.ties["rate"])
             for name in metrics:
                 record[name] = measured.metrics.get(name)
-            record |= {
-                "run_digest": result.run_digest,
-                "candidates_digest": result.candidates.digest,
-                "qrels_digest": result.qrels_digest,
-                "convention_digest": measured.convention.digest,
-                "model": "",
-            }
+            record["run_digest"] = result.run_digest
+            record["candidates_digest"] = result.candidates.digest
+            record["qrels_digest"] = result.qrels_digest
+            record["convention_digest"] = measured.convention.digest
+            record["model"] = ""
             if result.model:
-                record["model"] = json.dumps(dict(result.model), sort_keys=True, ensure_ascii=False)
+                record["model"] = json.dumps(result.model, sort_keys=True, ensure_ascii=False)
 
             cost: dict[str, Any] = {}
             if result.cost:
@@ -117,10 +116,12 @@ def short(value: float | None) -> float | None:
 def row_record(row: Row) -> dict[str, Any]:
     """A line of an overview as a flat record; scores are fractions."""
     low, high = row.interval or (None, None)
+    spent = row.spent
+    sent = row.submission
     return {
         "group": row.group,
-        "submission": row.submission.name,
-        "kind": row.submission.kind,
+        "submission": sent.name,
+        "kind": sent.kind,
         "states": ", ".join(row.states),
         "candidates": row.candidates,
         "first_stage": row.stage,
@@ -129,15 +130,15 @@ def row_record(row: Row) -> dict[str, Any]:
         "low": low,
         "high": high,
         "difference": row.gain,
-        "flops_exact": row.spent.flops_exact,
-        "flops_paper": row.spent.flops_paper,
-        "parameters": row.spent.parameters,
-        "seconds_p50": row.spent.p50,
+        "flops_exact": spent.flops_exact,
+        "flops_paper": spent.flops_paper,
+        "parameters": spent.parameters,
+        "seconds_p50": spent.p50,
         "finished": row.finished,
         "wanted": row.wanted,
-        "licence": row.submission.licence,
-        "training_data": training(row.submission),
-        "date": row.submission.date or newest_day(row.results),
+        "licence": sent.licence,
+        "training_data": training(sent),
+        "date": sent.date or newest_day(row.results),
     }
 
 
@@ -148,33 +149,41 @@ def board_json(board: Board) -> bytes:
         "title": board.title,
         "url": board.url,
         "updated": board.updated,
-        "tasks": [{"name": t.name, "title": t.title, "members": list(t.members)} for t in board.tasks],
+        "tasks": [{"name": t.name, "title": t.title, "members": t.members} for t in board.tasks],
         "candidates": [candidates.as_json() for candidates in board.candidates],
         "reported": [asdict(table) for table in board.reported],
     }
-    submissions = [compact_json({slug: asdict(one)})[1:-1] for slug, one in board.submissions.items()]
-    rows = [compact_json({**row_record(row), "values": row.values}) for row in board.rows]
-    lines = [
-        compact_json(head, sort_keys=True)[:-1] + ',"submissions":{',
-        ",\n".join(submissions),
-        '},"rows":[',
-        ",\n".join(rows),
-        '],"results":[',
-        ",\n".join(map(compact_json, result_records(board))),
-        "]}\n",
-    ]
-    return "\n".join(lines).encode("utf-8", "replace")
+    submissions = []
+    for slug, one in board.submissions.items():
+        pair = compact_json({slug: asdict(one)})
+        submissions.append(pair[1:-1])  # without its braces
+    rows = []
+    for row in board.rows:
+        record = row_record(row)
+        record["values"] = row.values
+        rows.append(compact_json(record))
+    results = map(compact_json, result_records(board))
+    # Put together here, for no layout of `json` has one line for each entry.
+    start = compact_json(head, sort_keys=True).removesuffix("}")
+    text = f'{start},"submissions":{{\n'
+    text += ",\n".join(submissions)
+    text += '\n},"rows":[\n'
+    text += ",\n".join(rows)
+    text += '\n],"results":[\n'
+    text += ",\n".join(results)
+    text += "\n]}\n"
+    # Text of a submission may hold half of a surrogate pair, which has no bytes.
+    return text.encode("utf-8", "replace")
 
 
 def result_json(board: Board, summary: ResultSummary) -> bytes:
     """One result with every metric of every query, and the first stage's headline beside it."""
     before = {one.query: one.before for one in board.query_changes(summary)}
-    record = stored_json(board.full(summary)) | {
-        "format": FORMAT,
-        "first_stage_per_query": {summary.headline: before},
-        "gain": board.test(summary).as_json(),
-    }
-    del record["digest"]
+    record = stored_json(board.full(summary))
+    record["format"] = FORMAT
+    record["first_stage_per_query"] = {summary.headline: before}
+    record["gain"] = board.test(summary).as_json()
+    del record["digest"]  # that of the board's own file, which this is not
     return f"{compact_json(record, sort_keys=True)}\n".encode("utf-8", "replace")
 
 
@@ -193,14 +202,14 @@ def results_parquet(board: Board) -> bytes:
     """The results with typed columns; a column has its type also where every value is unknown."""
     records = result_records(board)
     table = pa.table({})
-    if records:
+    if records:  # Arrow reads no table from an empty text
         # Metrics are numbers, and so is whatever is not named above.
         types = dict.fromkeys(records[0], pa.float64())
-        types |= dict.fromkeys(_TEXTS, pa.string())
-        types |= dict.fromkeys(_COUNTS, pa.int64())
+        types.update(dict.fromkeys(_TEXTS, pa.string()))
+        types.update(dict.fromkeys(_COUNTS, pa.int64()))
         text = "\n".join(map(compact_json, records)).encode("utf-8", "replace")
         # Not pa.Table.from_pylist: that would import pandas, which takes longer than all the rest.
-        parsing = arrow_json.ParseOptions(explicit_schema=pa.schema(list(types.items())))
+        parsing = arrow_json.ParseOptions(explicit_schema=pa.schema(types))
         reading = arrow_json.ReadOptions(use_threads=False, block_size=2**24)
         table = arrow_json.read_json(io.BytesIO(text), reading, parsing)
     buffer = io.BytesIO()
@@ -217,7 +226,8 @@ def _csv(records: list[dict[str, Any]]) -> bytes:
     for record in records:
         cells = []
         for value in record.values():
-            is_formula = isinstance(value, str) and value.startswith(_FORMULA)
-            cells.append(f"'{value}" if is_formula else value)
+            if isinstance(value, str) and value.startswith(_FORMULA):
+                value = f"'{value}"
+            cells.append(value)
         writer.writerow(cells)
     return table.getvalue().encode("utf-8", "replace")

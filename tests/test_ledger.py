@@ -151,9 +151,6 @@ def test_bad_settings_are_refused(tmp_path, text, message):
         Ledger(tmp_path).settings()
 
 
-# -- candidate lists ---------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -190,9 +187,6 @@ def test_a_frozen_list_keeps_its_digest_and_its_first_description(board):
     for name in ("../x-10", "bm25", "BM25-10", "a/b-10", "bm25-10\n", "-10"):
         with pytest.raises(BadInput, match="must be called <retriever>-<depth>"):
             ledger.add_candidates(dataclasses.replace(candidates, name=name), run)
-
-
-# -- the change log ----------------------------------------------------------------------------------------------------
 
 
 def change(number: int, reason: str = "first result") -> BoardChange:

@@ -57,9 +57,6 @@ def take(board: Path, repo: str = "") -> dict[str, Answer]:
     return {answer.slug: answer for answer in work_off(queue)}
 
 
-# -- the local queue ---------------------------------------------------------------------------------------------------
-
-
 def test_what_waits_is_listed_and_taken_with_all_its_results(board):
     waiting(board, "acme/better")
     [one] = FolderQueue(board).waiting()
@@ -189,9 +186,6 @@ def test_a_public_line_holds_no_path_and_no_markup():
     line = "/home/me/board/.board.taken/7-ab/sent/runs/mini.trec.gz:3: `x` <b>\nis ../../bad at https://example.org/a/b"
     assert public_line(line) == "mini.trec.gz:3: 'x' 'b' is bad at https://example.org/a/b"
     assert len(public_line("x" * 9999)) <= 400
-
-
-# -- pull requests -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -335,9 +329,6 @@ def test_a_mark_that_somebody_else_wrote_is_no_answer(hub, board):
     assert len(hub.said(REPO, 1)) == 2
 
 
-# -- in the sandbox ----------------------------------------------------------------------------------------------------
-
-
 def model_waiting(board: Path, folder: Path, name: str) -> None:
     changes = {"kind": "model", "reranker": "cross_encoder", "model": str(folder), "precision": "float32"}
     revision = model_folder(str(folder)).revision
@@ -403,9 +394,6 @@ def test_a_strangers_model_runs_in_the_sandbox_and_a_pickle_beside_it_is_refused
     assert made == "exabench bench run acme--bert --task mini --candidates bm25-20"  # in the sandbox again
     assert answers["acme--bad"].reason == "unsafe-files"
     assert all(cell.holds for cell in verify(board)) and check(board) == []
-
-
-# -- the commands ------------------------------------------------------------------------------------------------------
 
 
 def command(*words: object) -> Any:

@@ -151,9 +151,6 @@ def test_the_baselines_of_a_board_are_its_bounds(board):
     assert {name for name in filed if filed[name].kind == "baseline"} == {f"exabench--{name}" for name in BASELINES}
 
 
-# -- trained models ----------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def trained(tmp_path, monkeypatch):
     """The folder of a trained model, where the tests work."""
@@ -247,8 +244,6 @@ def test_a_report_that_exabench_did_not_write_is_refused_and_nothing_is_filed(bo
         submit(trained / "submission.toml", [], board)
     assert contents(board) == before
 
-
-# -- sending it elsewhere ----------------------------------------------------------------------------------------------
 
 REPO = "acme/board"
 
@@ -346,8 +341,6 @@ def test_a_folder_gets_the_same_files_once(board, sent, tmp_path):
         send(sent[0], [f"mini={sent[1]}"], board=board, branch="new-entry")
 
 
-# -- options of the reranker -------------------------------------------------------------------------------------------
-
 MODEL = {"kind": "model", "reranker": "bi_encoder", "model": "acme/m", "revision": "a" * 40}
 API = {"kind": "api", "reranker": "endpoint", "model": "m", "endpoint": "https://api.example.org"}
 CHAT = {**API, "reranker": "listwise"}
@@ -377,9 +370,6 @@ def test_options_that_a_reranker_does_not_take_are_refused_in_one_line_and_nothi
     with pytest.raises(BadInput, match=rf"(?s){told}.*withdrawn is for"):
         submit(file, [], board)
     assert contents(board) == before
-
-
-# -- an API, and what is withdrawn -------------------------------------------------------------------------------------
 
 
 def api(folder: Path, url: str) -> Path:

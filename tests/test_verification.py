@@ -213,9 +213,6 @@ def test_a_number_without_its_line_is_named(board):
         list(verify(board))
 
 
-# -- a board with a file of every kind ---------------------------------------------------------------------------------
-
-
 def edits(data: bytes, many: int) -> Iterator[bytes]:
     """The same bytes with one of them another, gone or twice, at so many places from the first to the last."""
     places = {round(i * (len(data) - 1) / (many - 1)) for i in range(many)}
@@ -336,8 +333,6 @@ def test_a_file_that_is_not_what_exabench_writes_is_named(whole, path, words):
     assert told_of(whole, file)
     assert any(path in problem for problem in check(whole))
 
-
-# -- check -------------------------------------------------------------------------------------------------------
 
 STRAYS = ("notes.txt", "runs/acme--good/old.trec", "results/stray.json", "candidates/mini/x.trec.gz",
           "submissions/a.txt", ".hidden", "a/b/c")  # fmt: skip

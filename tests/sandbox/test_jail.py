@@ -111,9 +111,6 @@ def test_whoever_leaves_in_the_middle_ends_the_jail(tmp_path):
         talk.score(*JOB)
 
 
-# -- looking around ----------------------------------------------------------------------------------------------------
-
-
 def test_no_judgement_and_no_file_of_the_user_is_seen(tmp_path):
     canary = tmp_path / "qrels.tsv"
     canary.write_text(secrets.token_hex(16))

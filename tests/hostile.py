@@ -236,13 +236,9 @@ _MISSING: dict[str, Make] = {
     "no config.json": gone("config.json"),
 }
 
+_CLASSES = {"unsafe-files": _UNSAFE, "too-large": _LARGE, "unsupported-model": _STRANGE, "missing-files": _MISSING}
 FOLDERS: dict[str, Case] = {}
-for _reason, _makes in (
-    ("unsafe-files", _UNSAFE),
-    ("too-large", _LARGE),
-    ("unsupported-model", _STRANGE),
-    ("missing-files", _MISSING),
-):
+for _reason, _makes in _CLASSES.items():
     FOLDERS |= {name: Case(make, (_reason,)) for name, make in _makes.items()}
 
 

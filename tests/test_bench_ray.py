@@ -162,7 +162,7 @@ def two_boards(board: Path, tmp_path: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def two_nodes() -> Iterator[str]:
+def two_nodes() -> Iterator[None]:
     import ray
     from ray.cluster_utils import Cluster
 
@@ -170,18 +170,19 @@ def two_nodes() -> Iterator[str]:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
         cluster.add_node(num_cpus=2)
-    cluster.wait_for_nodes()
-    yield cluster.address
+        patch.setenv("RAY_ADDRESS", cluster.address)
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        cluster.wait_for_nodes()
+        yield
     ray.shutdown()
     cluster.shutdown()
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("two_nodes")
 def test_two_nodes_give_the_results_of_one_process_byte_for_byte(
-    two_nodes: str, two_boards: list[Path], monkeypatch: pytest.MonkeyPatch
+    two_boards: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", two_nodes)
-    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     alone, shared = two_boards
     made = [alone / file.relative_to(shared) for file in run_board(shared, engine="ray", workers=2)]
@@ -191,11 +192,8 @@ def test_two_nodes_give_the_results_of_one_process_byte_for_byte(
 
 
 @pytest.mark.slow
-def test_actors_are_on_both_nodes_and_one_that_is_killed_loses_nothing(
-    two_nodes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", two_nodes)
-    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+@pytest.mark.usefixtures("two_nodes")
+def test_actors_are_on_both_nodes_and_one_that_is_killed_loses_nothing(tmp_path: Path) -> None:
     found = outcomes(Begin(tmp_path, killed=("b.two", 2)), engine="ray", workers=2)
     assert names(found) == FILES
     assert len({outcome.node for outcome in found}) == 2

@@ -173,13 +173,14 @@ def test_an_edited_run_or_list_is_named_and_one_packed_in_another_way_is_the_sam
     [
         (lambda file: file.unlink(), "has no line in the change log"),
         (lambda file: file.write_text(file.read_text().replace('"reason"', '"season"', 1)), "cannot be read"),
-        (lambda file: file.write_bytes(file.read_bytes()[:-1]), "has no line in the change log"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-1]), "ends in half a line"),
     ],
     ids=["gone", "a key", "a torn end"],
 )
 def test_an_edited_change_log_is_named(board, change, told):
     change(board / "changes.jsonl")
-    assert any(told in cell.verdict for cell in verify(board) if not cell.holds)
+    wrong = [cell.verdict for cell in verify(board) if not cell.holds]
+    assert any(told in verdict for verdict in wrong)
 
 
 def test_a_number_without_its_line_is_named(board):

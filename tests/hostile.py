@@ -104,8 +104,6 @@ def index(shard: str) -> Make:
 
 
 def linked(name: str, to: str) -> Make:
-    """A link in the place of a file."""
-
     def make(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(to)

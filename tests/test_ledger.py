@@ -15,6 +15,7 @@ from exabench.core.nouns import BoardChange, Timing, Usage
 from exabench.models.costs import cost_of
 
 RESULT = "results/acme--good/mini.bm25-20.json"
+TIMING = Timing(0.25, 0.5, 10, None, "some processor, 2 cores")
 
 
 def forged(file, change) -> None:
@@ -25,58 +26,28 @@ def forged(file, change) -> None:
     file.write_text(json_text(values | {"digest": digest_of(values)}))
 
 
-def costly(result, *, timed: bool = True):
+def costly(result, timing=TIMING):
     """The same result of a model, with a cost and a timing."""
     usages = {"q03": Usage(20, 900, 20, 1e12, None, 1, 0, {"missing": 2}), "q04": Usage(20, 800, 20, 2e12, None)}
-    timing = Timing(0.25, 0.5, 10, None, "some processor, 2 cores") if timed else None
     cost = cost_of(usages, {"q03": 0.5, "q04": 1.0}, precision="int8", parameters=22_000_000, timing=timing)
     return dataclasses.replace(result, model={"name": "acme/m", "revision": "4f2c", "max_tokens": 512}, cost=cost)
 
 
 def test_a_result_reads_back_as_it_was_written_with_its_model_and_its_cost(board):
     results = [read_result(file) for file in Ledger(board).result_files()]
-    for result in [*results, costly(results[0]), costly(results[0], timed=False)]:
+    for result in [*results, costly(results[0]), costly(results[0], None)]:
         file = Ledger(board).add_result(result)
         assert read_result(file) == result
         assert json_text(result_json(read_result(file))) == file.read_text()
 
 
-def test_every_field_of_a_result_is_under_its_digest(board):
-    result = read_result(board / RESULT)
-    others = [dataclasses.replace(result, **{name: "other"}) for name in ("state", "command", "created", "run_digest")]
-    assert len({result_json(one)["digest"] for one in (result, costly(result), *others)}) == 6
-
-
 @pytest.mark.parametrize(
     "change",
     [
-        lambda v: v.update(measurement={}),
         lambda v: v["measurement"].pop("convention"),
-        lambda v: v["measurement"].update(extra=1),
         lambda v: v["measurement"]["metrics"].update({"nDCG@10": "0.9"}),
-        lambda v: v["measurement"]["per_query"].update({"nDCG@10": 3}),
-        lambda v: v["measurement"]["intervals"].update({"nDCG@10": [0.1]}),
-        lambda v: v["measurement"]["convention"].update(gain=[], other=1),
-        lambda v: v["candidates"].pop("digest"),
-        lambda v: v.update(candidates="bm25-20"),
-        lambda v: v.pop("gain"),
-        lambda v: v.update(extra=1),
-        lambda v: v.update(model=None),
-        lambda v: v.update(cost=[]),
-        lambda v: v["cost"].pop("timing"),
-        lambda v: v["cost"].update(extra=1),
-        lambda v: v["cost"].update(prompts=True),
-        lambda v: v["cost"].update(input_tokens=-1),
-        lambda v: v["cost"].update(flops_paper="1e12"),
-        lambda v: v["cost"].update(flops_exact=-1.0),
         lambda v: v["cost"].update(rpp={"paper": 1.0}),
-        lambda v: v["cost"].update(rpp={"paper": 1.0, "other": 1.0}),
-        lambda v: v["cost"].update(qpp={"paper": 1.0, "exact": "none"}),
-        lambda v: v["cost"].update(cut_passages=1.5),
-        lambda v: v["cost"].update(repairs={"missing": None}),
-        lambda v: v["cost"]["timing"].update(p50=None),
         lambda v: v["cost"]["timing"].update(hardware={}),
-        lambda v: v["cost"]["timing"].pop("p95"),
     ],
 )
 def test_a_forged_result_of_another_shape_is_bad_input(board, change):
@@ -94,7 +65,7 @@ def test_a_result_of_another_format_says_what_to_do(board, number):
         read_result(board / RESULT)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"digest": 1e999}', '{"a": "\\ud800"}', "not json"])
+@pytest.mark.parametrize("text", ["[]", "{}", '{"digest": 1e999}', '{"a": "\\ud800"}', "not json"])
 def test_what_is_no_result_is_bad_input(board, text):
     (board / RESULT).write_text(text)
     with pytest.raises(BadInput, match="mini.bm25-20.json"):
@@ -124,9 +95,7 @@ def test_whatever_lies_under_another_name_than_its_content_says_is_refused_by_na
         ledger.runs("acme--good")
 
 
-@pytest.mark.parametrize(
-    "title", ["plain", 'quotes " and \\ strokes', "é 日 😀", "two\nlines", "\x7f\x1b", "]\ntasks = []"]
-)
+@pytest.mark.parametrize("title", ['quotes " and \\ strokes', "é 日 😀", "\x7f\x1b", "]\ntasks = []"])
 def test_a_board_may_have_any_title(tmp_path, title):
     ledger = Ledger(tmp_path / "new")
     ledger.create(title, ["mini", "trec-dl"], {title: ["mini"]})
@@ -151,20 +120,7 @@ def test_bad_settings_are_refused(tmp_path, text, message):
         Ledger(tmp_path).settings()
 
 
-# -- candidate lists ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        *({"depth": value} for value in ([], "x", None, 1.5, True)),
-        *({key: 3} for key in ("digest", "qrels_digest", "convention_digest", "source", "retriever", "licence")),
-        *({key: "x"} for key in ("parameters", "queries", "recall", "more")),
-        {"licence": ...},
-        {"depth": ...},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("change", [{"depth": True}, {"digest": 3}, {"more": "x"}, {"depth": ...}], ids=str)
 def test_a_candidate_list_with_other_fields_or_types_is_bad_input(board, change):
     """`...` stands for a field that is not there."""
     file = board / "candidates" / "mini" / "bm25-20.json"
@@ -190,9 +146,6 @@ def test_a_frozen_list_keeps_its_digest_and_its_first_description(board):
     for name in ("../x-10", "bm25", "BM25-10", "a/b-10", "bm25-10\n", "-10"):
         with pytest.raises(BadInput, match="must be called <retriever>-<depth>"):
             ledger.add_candidates(dataclasses.replace(candidates, name=name), run)
-
-
-# -- the change log ----------------------------------------------------------------------------------------------------
 
 
 def change(number: int, reason: str = "first result") -> BoardChange:
@@ -231,7 +184,7 @@ def test_a_log_that_version_0_1_chained_by_digests_is_read(tmp_path):
     assert ledger.changes() == (change(1), change(2))
 
 
-@pytest.mark.parametrize("line", ["[]", "{}", "null", '{"digest": 1}', "\xff", "[" * 5000, "1"])
+@pytest.mark.parametrize("line", ["[]", "{}", "\xff", "[" * 5000])
 def test_what_is_no_line_is_bad_input(tmp_path, line):
     ledger = Ledger(tmp_path)
     ledger.change_log.write_text(line + "\n", encoding="utf-8")

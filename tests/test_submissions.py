@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import random
+import itertools
 import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings, strategies as st
-from toys import SUBMISSION, toml, write_submission
+from toys import SUBMISSION, toml
 
 from exabench.bench.submissions import FIELDS, KINDS, read_submission, submission_text
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Submission
 
-PLAIN = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "), max_size=40).filter(
-    str.isprintable
-)
-PARTS = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9_]{0,20}[A-Za-z0-9])?", fullmatch=True).filter(lambda p: len(p) > 4)
 LONG = "a" * 96
 BIBTEX = "@article{x2024,\n\ttitle = {A {Nested} title},\n  year = {2024}\n}\n"
 MODEL = SUBMISSION | {"kind": "model", "reranker": "monot5", "model": "castorini/monot5-base-msmarco"}
@@ -41,22 +36,18 @@ def told(tmp_path):
     return told
 
 
-@pytest.mark.parametrize(
-    "name", ["acme/good", "a/b", "A9/x.y_z-1", f"{LONG}/{LONG}", "meta-llama/Llama-3.1-8B", "con-artist/nully", "0/0"]
-)
-def test_good_names_are_taken(tmp_path, name):
-    submission = read_submission(write_submission(tmp_path, name=name))
-    assert submission.slug == name.replace("/", "--")
+def test_good_names_are_taken(told):
+    for name in ("A9/x.y_z-1", f"{LONG}/{LONG}", "meta-llama/Llama-3.1-8B", "con-artist/nully", "0/0"):
+        assert told(SUBMISSION | {"name": name}) == ""
+        assert Submission(**SUBMISSION | {"name": name}).slug == name.replace("/", "--")
 
 
 LINES = ["two\nlines", 3, "x" * 2001]
 BAD = {
     "name": [
-        "", "a", "/", "a/", "/b", "a//b", "a/b/c", "../x", "a/..", "a/../b", "..", "./x", "a/.b", "a/b.", "a/-b",
-        "a/b-", "a/_b", "a/b..c", "a/b--c", "a--b/c", "a/b c", " a/b", "a/b ", "a/b\n", "a/b\0", "a\\b", "a/b\\c",
-        "C:/x", "~/x", "a/<b>", "<script>alert(1)</script>/x", "a/\"b\"", "a/b&c", "a/b?c", "a/b#c", "a/b%2fc", "a/é",
-        "a/日本", "a/\u202eb", "а/cyrillic", "con/x", "a/CON", "a/nul.txt", "a/com1", "LPT9/x", "aux.b/c",
-        f"{LONG}a/b", f"a/{LONG}a", "a" * 5000 + "/b", "a/b\u0301", "\uff0e\uff0e/x",
+        "", "a", "a/", "/b", "a//b", "a/b/c", "../x", "a/..", "a/.b", "a/b.", "a/-b", "a/b-", "a/_b", "a/b..c",
+        "a/b--c", "a--b/c", "a/b c", " a/b", "a/b\n", "a/b\0", "a\\b", "<b>/x", "a/b%2fc", "a/é", "a/\u202eb",
+        "con/x", "a/CON", "a/nul.txt", "LPT9/x", f"{LONG}a/b", f"a/{LONG}a", "a" * 5000 + "/b",
     ],
     "kind": ["docker", "", 1, ["run"]],
     "licence": ["", "MIT or so", "<b>", "a" * 65, 3],
@@ -91,6 +82,17 @@ def test_a_bad_value_is_refused_by_its_key_in_one_printable_line(told, key, valu
     assert message.isprintable() and len(message) < 600
 
 
+def test_of_hundreds_of_hostile_names_none_leaves_the_folder(told, tmp_path):
+    pieces = ["a", "B", "_", "x" * 90, "-", "/", ".", "..", "con", "COM1", " ", "\\", "%2e", "\0", "\u202e", "\uff0f"]
+    names = map("".join, itertools.product(pieces, ["/", "a/", "/a", "/a.", "-"], pieces))
+    accepted = [name for name in names if not told(SUBMISSION | {"name": name})]
+    for name in accepted:
+        slug = Submission(**SUBMISSION | {"name": name}).slug
+        assert slug == Path(slug).name and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,192}[A-Za-z0-9]", slug)
+        (tmp_path / f"{slug}.txt").touch()  # the file system takes it, too
+    assert len([*tmp_path.glob("*.txt")]) == len(accepted) > 30
+
+
 def test_every_kind_says_what_it_needs(told):
     for values, needed in (
         (SUBMISSION, ("name", "kind", "licence", "link", "contact", "training_data")),
@@ -112,6 +114,7 @@ def test_every_kind_says_what_it_needs(told):
         (MODEL | {"options": {"revision": "x"}}, "options must not hold revision"),
         (MODEL | {"strategy": "one", "options": {"strategy": "other"}}, "strategy and options.strategy must say the"),
         (MODEL | {"template": "one", "options": {"template": "one"}}, ""),
+        (SUBMISSION | {"license": "mit"}, "unknown key 'license' (did you mean licence?)"),
     ],
 )
 def test_what_contradicts_itself_is_told(told, values, message):
@@ -128,38 +131,9 @@ def test_a_file_that_would_take_hours_to_read_is_refused_at_once(told):
     assert "s.toml: is larger than the 65,536 bytes that a submission may have" in message
 
 
-def test_all_problems_are_told_at_once(told):
-    message = told({"name": "../x", "kind": "docker", "license": "mit", "link": "ftp://x", "date": "now"})
-    for key in ("name", "kind", "licence", "link", "contact", "training_data", "date"):
-        assert f"{key} must" in message
-    assert "unknown key 'license' (did you mean licence?)" in message
-
-
-@pytest.mark.parametrize("text", [BIBTEX, "@misc{a}", "  @InProceedings {b,\n a = {\u00e9}}", '@x{y, z = "{}"}'])
-def test_good_bibtex_is_taken(told, text):
-    assert told(SUBMISSION | {"bibtex": text}) == ""
-
-
-# -- a file that is written reads back ---------------------------------------------------------------------------------
-
-
-@settings(max_examples=15)
-@given(
-    owner=PARTS, model=PARTS, description=PLAIN,
-    data=st.just("unknown") | st.lists(PLAIN, max_size=3).map(tuple),
-    kind=st.sampled_from(["run", "baseline"]), reranker=st.sampled_from(["", "oracle"]),
-    date=st.sampled_from(["", "2026-01-31"]),
-)  # fmt: skip
-def test_a_submission_reads_back_as_it_was_written(
-    tmp_path_factory, owner, model, description, data, kind, reranker, date
-):
-    submission = Submission(
-        name=f"{owner}/{model}", kind=kind, licence="apache-2.0", link="https://example.org/x?y=1#z", contact="a@b.org",
-        training_data=data, description=description, reranker=reranker, date=date,
-    )  # fmt: skip
-    file = tmp_path_factory.mktemp("trip") / "s.toml"
-    file.write_text(submission_text(submission), encoding="utf-8")
-    assert read_submission(file) == submission
+def test_good_bibtex_is_taken(told):
+    for text in (BIBTEX, "@misc{a}", "  @InProceedings {b,\n a = {\u00e9}}", '@x{y, z = "{}"}'):
+        assert told(SUBMISSION | {"bibtex": text}) == ""
 
 
 def test_every_field_reads_back_and_the_digest_that_version_0_1_wrote_is_left_out(tmp_path):
@@ -169,39 +143,12 @@ def test_every_field_reads_back_and_the_digest_that_version_0_1_wrote_is_left_ou
         reranker="endpoint", model="m", options=options, family="cross-encoder", strategy="logit",
         template="query: {query}", precision="float32", synthetic_data=("exabench-mini",), teacher="a/b",
         endpoint="http://localhost:8000/v1", bibtex=BIBTEX, withdrawn="a mistake", date="2026-01-31",
+        description='é \\ " 日',
     )  # fmt: skip
     model = Submission(**MODEL | {"training_data": (), "revision": "a" * 40})
     for given_one, more in ((api, ""), (model, 'digest = "sha256:0"\n')):
         (tmp_path / "s.toml").write_text(submission_text(given_one) + more, encoding="utf-8")
         assert read_submission(tmp_path / "s.toml") == given_one
-
-
-def hostile(rng: random.Random) -> str:
-    """A name put together from what has broken other systems."""
-    pieces = [
-        "a", "B", "0", "acme", "model", "x" * 90, ".", "-", "/", "/", "_", "con", "..", "--", " ", "\\", ":", "~",
-        "%2e%2e", "<script>", "&amp;", "'", "\t", "\u0000", "\n", "é", "日", "\u202e", "\u2215", "\uff0f", "nul",
-        "aux", "COM1", ".toml", ".git", "*", "?", "|", "$(id)", "`",
-    ]  # fmt: skip
-    pieces = pieces[: rng.choice([8, 13, len(pieces)])]  # some with the mild ones alone: these may be accepted
-    return "".join(rng.choice(pieces) for _ in range(rng.choice([1, 1, 2, 3, 5, 7])))
-
-
-def test_of_1500_hostile_names_none_leaves_the_folder(told, tmp_path):
-    rng, accepted = random.Random(1), set()
-    for attempt in range(1500):
-        name = hostile(rng) if attempt % 2 else f"{hostile(rng)}/{hostile(rng)}"
-        if told(SUBMISSION | {"name": name}):
-            continue
-        slug = Submission(**SUBMISSION | {"name": name}).slug
-        if slug.lower() in accepted:
-            continue  # a twin in another case: add_submission refuses it
-        accepted.add(slug.lower())
-        assert slug == Path(slug).name
-        assert slug.isascii() and slug.isprintable() and not set(slug) & set("/\\:*?\"<>|&%$`'~ ")
-        assert not slug.startswith(".") and not slug.endswith(".") and len(slug) <= 194
-        (tmp_path / f"{slug}.txt").write_text("")  # the file system takes it, too
-    assert len([*tmp_path.glob("*.txt")]) == len(accepted) > 50
 
 
 def test_the_table_of_fields_is_the_noun():

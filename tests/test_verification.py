@@ -56,8 +56,8 @@ def verdicts(board) -> dict[str, str]:
 def test_a_good_board_holds(board):
     cells = list(verify(board))
     files = [cell.metric for cell in cells if cell.submission == "-"]
-    assert len(cells) == 6 * 9 + len(files)  # seven metrics, everything else, and the change log
     assert len(files) == 1 + 6 + 1 + 1  # settings, submissions, a list, the change log
+    assert len(cells) == 6 * 9 + len(files)  # seven metrics, everything else, and the change log
     assert all(cell.holds for cell in cells), [cell for cell in cells if not cell.holds]
     assert check(board) == []
 
@@ -72,14 +72,14 @@ PER_QUERY = "measurement.per_query.nDCG@10"
         ({"measurement.metrics.nDCG@10": lambda mean: mean + 1e-4}, "off by 0.000100"),
         ({f"{PER_QUERY}.q03": 0.123456}, "off by 0.0000"),
         ({f"{PER_QUERY}.q03": ...}, "FAIL: other queries"),
-        ({f"{PER_QUERY}.extra": 1.0}, "FAIL: other queries"),
         ({PER_QUERY: ...}, "FAIL: other queries"),
+        ({"measurement.metrics.P@20": 1.0}, "FAIL: not a metric of this task"),
     ],
 )
-def test_a_forged_mean_or_query_is_told(board, changes, told):
+def test_a_forged_mean_or_query_and_a_metric_of_another_task_are_told(board, changes, told):
     forge(board, changes)
     found = verdicts(board)
-    assert found["nDCG@10"].startswith(told) and found["RR@10"] == "OK"
+    assert found["P@20" if "P@20" in str(changes) else "nDCG@10"].startswith(told) and found["RR@10"] == "OK"
     assert not all(cell.holds for cell in verify(board))
 
 
@@ -92,8 +92,6 @@ OTHER_NAME = "lies under another name than its content says"
         ("run_digest", "sha256:0", "is not the run that the result was made from"),
         ("candidates.recall", 1.0, "another candidate list"),
         ("measurement.convention.relevance_threshold", 3, "does not hold a result"),
-        ("candidates.name", "bm25-99", OTHER_NAME),
-        ("candidates.task", "no-task", OTHER_NAME),
         ("submission", "acme--other", OTHER_NAME),
     ],
 )
@@ -121,20 +119,12 @@ def make_it_a_models(board) -> None:
     ("of_a_model", "path", "value", "where"),
     [
         (False, "state", "reproduced", ""),
-        (False, "qrels_digest", "sha256:0", ""),
         (False, "ceiling.nDCG@10", 1.0, ""),
-        (False, "first_stage.nDCG@10", 0.1, ""),
         (False, "gain.p", 0.0001, ""),
         (False, "measurement.intervals.nDCG@10", [0.7, 0.8], ""),
-        (False, "measurement.headline", "RR@10", ""),
-        (False, "measurement.queries", 23, ""),
-        (False, "measurement.ties.best", 1.0, ""),
         (False, "measurement.notes", ["trust me"], ""),
-        (False, "completed", 99, ""),
         (False, "command", "rm -rf /", ""),
         (True, "cost.qpp.exact", 1e9, ""),
-        (True, "cost.qpp.paper", None, ""),
-        (True, "cost.flops_exact", 1.0, "cost.qpp.exact"),
         (True, "cost.flops_paper", None, "cost.rpp.paper"),
         (True, "state", "re-computed", ""),
     ],
@@ -145,11 +135,6 @@ def test_whatever_else_a_result_says_is_recomputed_too(board, of_a_model, path, 
     forge(board, {path: value})
     wrong = verdicts(board)["everything else"]
     assert wrong.startswith("FAIL: differs in ") and (where or path) in wrong
-
-
-def test_a_metric_that_the_task_does_not_have_is_told(board):
-    forge(board, {"measurement.metrics.P@20": 1.0})
-    assert verdicts(board)["P@20"] == "FAIL: not a metric of this task"
 
 
 @pytest.mark.parametrize("more", ["", " --trusted"], ids=["in the sandbox", "trusted"])
@@ -188,10 +173,9 @@ def test_an_edited_run_or_list_is_named_and_one_packed_in_another_way_is_the_sam
     [
         (lambda file: file.unlink(), "has no line in the change log"),
         (lambda file: file.write_text(file.read_text().replace('"reason"', '"season"', 1)), "cannot be read"),
-        (lambda file: file.write_text(file.read_text().partition("\n")[2]), "has no line in the change log"),
-        (lambda file: file.write_bytes(file.read_bytes()[:-1]), "has no line in the change log"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-1]), "ends in half a line"),
     ],
-    ids=["gone", "a key", "a line less", "a torn end"],
+    ids=["gone", "a key", "a torn end"],
 )
 def test_an_edited_change_log_is_named(board, change, told):
     change(board / "changes.jsonl")
@@ -211,9 +195,6 @@ def test_a_number_without_its_line_is_named(board):
     shutil.rmtree(board / "results")
     with pytest.raises(BadInput, match="holds no result"):
         list(verify(board))
-
-
-# -- a board with a file of every kind ---------------------------------------------------------------------------------
 
 
 def edits(data: bytes, many: int) -> Iterator[bytes]:
@@ -323,9 +304,7 @@ def test_the_kinds_are_all_that_a_board_holds_but_what_its_keeper_writes(whole):
         ("models/acme--small/training.json", ('"hardware": "', '"hardware": 3, "x": "')),
         ("models/acme--small/curves.csv", ("step,epoch", "=cmd()")),
         ("submissions/acme--good.toml", ('licence = "', 'licence = "<b>')),
-        ("submissions/acme--good.toml", ("acme/good", "acme/other")),
         ("changes.jsonl", ('"before": null', '"before": "0"')),
-        ("candidates/mini/bm25-20.json", ('"depth": 20', '"depth": []')),
     ],
 )
 def test_a_file_that_is_not_what_exabench_writes_is_named(whole, path, words):
@@ -337,10 +316,7 @@ def test_a_file_that_is_not_what_exabench_writes_is_named(whole, path, words):
     assert any(path in problem for problem in check(whole))
 
 
-# -- check -------------------------------------------------------------------------------------------------------
-
-STRAYS = ("notes.txt", "runs/acme--good/old.trec", "results/stray.json", "candidates/mini/x.trec.gz",
-          "submissions/a.txt", ".hidden", "a/b/c")  # fmt: skip
+STRAYS = ("notes.txt", "runs/acme--good/old.trec", "candidates/mini/x.trec.gz", ".hidden", "a/b/c")
 HEAD = "system,dataset,first_stage,topk,metric,value,source\n"
 
 
@@ -386,13 +362,10 @@ def test_a_file_that_is_wrong_or_does_not_belong_is_found_alone(board, spoil, to
     assert told in problem
 
 
-def test_the_pages_and_a_readme_may_be_there(board):
+def test_the_pages_and_a_readme_may_be_there_and_all_problems_are_found_at_once(board):
     for path in ("site/deep/index.html", "README.md", ".gitignore"):
         put(path)(board)
     assert check(board) == []
-
-
-def test_all_problems_are_found_at_once(board):
     put("stray")(board)
     put(RESULT, "{}")(board)
     (board / LIST).unlink()

@@ -9,9 +9,7 @@ import resource
 import secrets
 import socket
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +17,7 @@ import pytest
 from hostile_programs import PRELUDE, PROBES, SQUANDERERS, TALKERS, Program
 
 import exabench.mini
-from exabench.bench.sandbox import Conversation, JailedProcess, JailLimits, check_jail, jail_command
+from exabench.bench.sandbox import Conversation, JailedProcess, JailLimits, check_jail
 from exabench.core.nouns import Passage, Query
 from exabench.models.screening import SubmissionRefused
 
@@ -33,7 +31,7 @@ def written(folder: Path, source: str) -> tuple[list[str], Path]:
     folder.mkdir(exist_ok=True)
     with open(folder / "evil.py", "w") as file:
         file.write(PRELUDE + source)
-    return [sys.executable, "-I", "-S", "/model/evil.py", _mark(folder)], folder
+    return [sys.executable, "-I", "-S", "/model/evil.py", f"evil-{folder}"], folder
 
 
 def probed(name: str, folder: Path, told: object = None) -> dict:
@@ -43,26 +41,6 @@ def probed(name: str, folder: Path, told: object = None) -> dict:
         return json.loads(jailed.exchange(lambda: 60.0))
     finally:
         jailed.close()
-
-
-@pytest.fixture(scope="module")
-def canary() -> Iterator[tuple[socket.socket, list[bytes]]]:
-    """A socket on this machine that counts who reaches it."""
-    reached: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def listen() -> None:
-            while True:
-                try:
-                    one, _ = server.accept()
-                except OSError:
-                    return
-                reached.append(one.recv(100))
-                one.close()
-
-        threading.Thread(target=listen, daemon=True).start()
-        yield server, reached
-        assert reached == [], "the jail has reached the network"
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -111,9 +89,6 @@ def test_whoever_leaves_in_the_middle_ends_the_jail(tmp_path):
         talk.score(*JOB)
 
 
-# -- looking around ----------------------------------------------------------------------------------------------------
-
-
 def test_no_judgement_and_no_file_of_the_user_is_seen(tmp_path):
     canary = tmp_path / "qrels.tsv"
     canary.write_text(secrets.token_hex(16))
@@ -147,15 +122,21 @@ def test_nothing_is_written_but_a_bounded_tmp(tmp_path):
     assert probed("filling", tmp_path / "filling")["written"] <= 2 * LIMITS.files
 
 
-def test_no_network_is_reached(tmp_path, canary):
-    server, _ = canary
+def test_no_network_is_reached(tmp_path):
     path, name = tmp_path / "s", secrets.token_hex(8)
-    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_UNIX) as one,
+        socket.socket(socket.AF_UNIX) as other,
+    ):
         one.bind(str(path))
         other.bind("\0" + name)
         one.listen()
         other.listen()
         found = probed("network", tmp_path / "model", [server.getsockname()[1], str(path), name])
+        server.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            server.accept()
     assert found == {"reached": [], "families": [socket.AF_UNIX]}
 
 
@@ -198,18 +179,9 @@ def test_a_machine_without_bubblewrap_says_what_to_do(monkeypatch):
     assert caught.value.reason == "no-sandbox"
 
 
-def test_the_command_shows_neither_the_home_nor_the_working_folder():
-    shown = [word for word in jail_command(["true"], Path("/model-folder")) if word.startswith("/")]
-    assert str(Path.home()) not in shown and os.getcwd() not in shown
-
-
-def _mark(folder: Path) -> str:
-    return f"evil-{folder}"
-
-
 def _left(folder: Path) -> list[int]:
     """Processes of a program's, wherever they are in the tree, that are still there after a moment."""
-    mark = _mark(folder).encode()
+    mark = f"evil-{folder}".encode()
     for _ in range(40):
         if not (left := [int(name) for name in os.listdir("/proc") if name.isdigit() and mark in _command(int(name))]):
             return []

@@ -63,9 +63,6 @@ def test_a_pretrained_model_measures_over_mini_as_it_does_outside():
     assert timed.cost.timing.p50 > 0
 
 
-# -- models that are not what they say ---------------------------------------------------------------------------------
-
-
 def _nan(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     save_file({name: torch.full_like(one, float("nan")) for name, one in weights.items()}, folder / "model.safetensors")

@@ -14,7 +14,7 @@ from exabench.bench.ledger import Ledger
 from exabench.bench.submitting import add_baselines, submit
 from exabench.core.files import toml_text
 from exabench.core.nouns import Passage, Qrels, Query, Run
-from exabench.core.rows import FAMILIES
+from exabench.core.rows import FAMILIES, Row, check_row
 from exabench.measure.runs import run_in_order, run_text
 from exabench.tasks.catalogue import task
 
@@ -141,6 +141,13 @@ def scored_jobs(model: str, store: str) -> tuple[list[list[float]], int]:
 def killed_scoring(model: str, store: str) -> None:
     """The same, for a process that is about to be killed."""
     scored_jobs(model, store)
+
+
+def row(family: str = "explanations", **given: Any) -> Row:
+    """A row of a family: what is given, and nothing in every other field."""
+    blank = {"string": "", "bool": False, "int64": 0, "double": 0.0}
+    fields = {name: blank.get(kind, []) for name, kind in FAMILIES[family].items()}
+    return check_row(family, {**fields, **given})
 
 
 def features_of(family: str) -> Any:

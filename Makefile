@@ -16,9 +16,9 @@ demo: .venv/.ready
 test: .venv/.tools
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --numprocesses logical --dist loadfile --no-loadscope-reorder
 
-# What takes minutes: the demo on real collections, 200 kills of a build, every fault of publishing, two Ray nodes.
-test-slow: .venv/.tools
-	$(BIN)/python -m pytest tests -m slow
+# What takes minutes: the demo on real collections, long sweeps of kills and faults, two Ray nodes, and vLLM.
+test-slow: .venv/.tools test-vllm
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -m slow --numprocesses logical --dist loadfile
 
 check: .venv/.tools
 	$(BIN)/ruff check exabench tests

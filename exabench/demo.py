@@ -89,10 +89,6 @@ class _DemoRun:
         board = self.ledger.folder
         return board.with_name(f"{board.name}-builds")
 
-    def value(self, key: str, default: Any) -> Any:
-        """A value of the recipe."""
-        return self.recipe.values.get(key, default)
-
     def report(self, stage: str) -> Progress:
         """The progress of one stage."""
         return lambda done, total, what: self.progress(done, total, f"{stage}: {what}")
@@ -115,26 +111,27 @@ def run_demo(
     a key that is not known, BadInput, CannotWrite, OutsideFailed.
     """
     page = read_recipe("board", recipe, KEYS, overrides)
-    tasks = page.values["tasks"]
+    values = page.values
+    tasks = values["tasks"]
     board = Path(to).resolve()  # trained models are made and run from another folder
     collections = None if data is None else Path(data).resolve()
     ledger = Ledger(board)
     job = _DemoRun(page, ledger, collections, progress, note)
     with only_writer(board):
-        ledger.create(page.values["title"], tasks, page.values.get("views"))
-        for file in sorted(Path("leaderboard/reported").glob("*.csv")):  # a checkout has tables of printed numbers
+        ledger.create(values["title"], tasks, values.get("views"))
+        for file in Path("leaderboard/reported").glob("*.csv"):  # a checkout has tables of printed numbers
             write(board / "reported" / file.name, file.read_bytes())
 
         # Candidate lists: of the runs beside each collection, then of the first stages in the recipe. In this order,
         # because a fusion reads lists that are frozen already.
         stages = []  # task, name, retriever, depth, options
         if collections is not None:
-            depth = job.value("published", {}).get("depth", 100)
+            depth = values.get("published", {}).get("depth", 100)
             for task in expand(tasks):
                 for file in sorted((collections / task / "runs").glob("*.trec")):
                     stages.append((task, f"{file.stem}-{depth}", "run_file", depth, {"file": str(file)}))
-        for name, values in page.values["first_stages"].items():
-            shared = dict(values)
+        for name, about in values["first_stages"].items():
+            shared = dict(about)  # what is no option is taken out of it
             retriever = shared.pop("retriever")
             depth = shared.pop("depth")
             for task in expand(shared.pop("tasks", tasks)):
@@ -154,17 +151,17 @@ def run_demo(
         # All that needs no training.
         add_baselines(board)
         _submit_published_runs(job)
-        for name, about in job.value("models", {}).items():
+        for name, about in values.get("models", {}).items():
             _submit(job, {"name": name, "kind": "model", **about}, [])
 
         # Datasets, each published into the board's folder of datasets.
         audits = {}
-        for name in job.value("datasets", []):
+        for name in values.get("datasets", []):
             dataset = data_recipe(name)
             work = job.builds / dataset.name
             report = job.report("datasets")
             sources = Sources(collections, job.builds / "replies.sqlite")
-            run = job.value("recorded", {}).get(dataset.name)
+            run = values.get("recorded", {}).get(dataset.name)
             folder = Path.cwd()
             if run is not None:  # the teacher replays a published run: its order is first written as replies
                 folder = job.builds / f"{dataset.name}-replies"
@@ -177,7 +174,7 @@ def run_demo(
 
         # Models trained on them; their plans by the slug of the submission.
         plans = {}
-        for name in job.value("trained", []):
+        for name in values.get("trained", []):
             plan = train_recipe(name)
             plans[_train_model(job, plan).slug] = plan
 
@@ -187,7 +184,7 @@ def run_demo(
         report = job.report("results")
         others = [slug for slug in ledger.submissions() if slug not in plans]
         files = run_board(board, slugs=others, data=collections, progress=report)
-        with contextlib.chdir(board.parent):
+        with contextlib.chdir(board.parent):  # where they were submitted from: their paths begin here
             for slug, plan in plans.items():
                 for check in plan.checks:
                     if ledger.candidates(check.task):
@@ -205,7 +202,7 @@ def run_demo(
 
 def _submit_published_runs(job: _DemoRun) -> None:
     """Submit every published sample of every system, with its runs over all tasks and first stages."""
-    published = job.value("published", {})
+    published = job.recipe.values.get("published", {})
     if not published or job.data is None:
         return
     runs_of: dict[str, list[str]] = {}  # as `submit` takes them
@@ -248,7 +245,7 @@ def _train_model(job: _DemoRun, plan: Plan) -> Submission:
     name = plan.recipe.name
     home = job.ledger.folder.parent
     model = job.builds / name / "model"
-    elsewhere = job.value("trained_from", {}).get(name)
+    elsewhere = job.recipe.values.get("trained_from", {}).get(name)
     if elsewhere is not None:
         source = Path(elsewhere).expanduser().resolve()
         if (source / "model" / "training.json").is_file():  # the work folder of a training

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import random
-import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +18,6 @@ from exabench.core.rows import FAMILIES, Release, Row, Table
 from exabench.data.releases import save, write_table
 from exabench.parts.assembly import reranker
 from exabench.parts.losses import LOSSES
-from exabench.training import train
 from exabench.training.distributed import Ranks
 from exabench.training.evaluation import make_evaluation
 from exabench.training.gradients import Gradient
@@ -128,7 +124,7 @@ def recipe(file: Path, data: Sequence[Mapping[str, Any]], **changes: Any) -> Pat
     values: dict[str, Any] = {
         **{"title": "Toy", "reranker": "cross_encoder", "model": "acme/none", "licence": "mit", "note": "", "seed": 3},
         **{"options": {"max_length": 32}, "loss": {"part": "ranknet"}, "data": list(data)},
-        "steps": {"epochs": 2, "groups": 3, "rate": 1e-3, "schedule": "linear", "batch_tokens": 64},
+        "steps": {"epochs": 2, "groups": 3, "rate": 1e-3, "schedule": "linear", "batch_tokens": 160},
     }
     for key, value in changes.items():
         merged = key != "loss" and isinstance(value, Mapping) and isinstance(values.get(key), Mapping)
@@ -142,11 +138,11 @@ def recipe(file: Path, data: Sequence[Mapping[str, Any]], **changes: Any) -> Pat
 
 
 KINDS = {
-    "bert": ("cross_encoder", lambda folder: classifier_folder(folder)),
+    "bert": ("cross_encoder", classifier_folder),
     "t5": ("monot5", lambda folder: t5_folder(folder, t5_tokenizer())),
     "rankt5": ("rankt5", lambda folder: rankt5_folder(folder, t5_tokenizer())),
-    "bi_encoder": ("bi_encoder", lambda folder: encoder_folder(folder)),
-    "decoder": ("yes_no", lambda folder: decoder_folder(folder)),
+    "bi_encoder": ("bi_encoder", encoder_folder),
+    "decoder": ("yes_no", decoder_folder),
 }
 
 
@@ -166,11 +162,8 @@ def gradient_of(learner: Any, loss: str, *, ranks: Any = None, options: Mapping[
 
 def encoded(learner: Any, groups: Sequence[Any], *, written: bool = False) -> list[EncodedGroup]:
     """Groups as the model reads them."""
-    rows = ((group, learner.items(group.query, group.passages)) for group in groups)
-    return [
-        EncodedGroup(group.id, items, group.labels, learner.target_ids(group.targets) if written else ())
-        for group, items in rows
-    ]
+    loader = GroupLoader(learner, None, None, written=written, loaders=0)
+    return [loader.encode(group) for group in groups]
 
 
 def gradients(learner: Any) -> dict[str, np.ndarray]:
@@ -188,19 +181,12 @@ def apart(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> flo
 # -- a fit without its folder's lock, its card and its checks ----------------------------------------------------------
 
 
-class Watched:
+class Watched(Gradient):
     """A Gradient that keeps the ids of the groups of each step."""
-
-    def __init__(self, gradient: Gradient) -> None:
-        self.gradient, self.seen = gradient, list[tuple[str, ...]]()
 
     def __call__(self, step: int, groups: Sequence[EncodedGroup]) -> float:
         self.seen.append(tuple(group.id for group in groups))
-        return self.gradient(step, groups)
-
-    @property
-    def batches(self) -> Any:
-        return self.gradient.batches
+        return super().__call__(step, groups)
 
 
 @dataclass
@@ -220,11 +206,10 @@ class Parts:
         order = Order(len(self.groups), self.plan.seed, self.plan.steps.groups)
         written = self.loss.needs == "targets"
         loading = GroupLoader(self.learner, self.groups, order, written=written, loaders=self.plan.steps.loaders)
-        gradient = Gradient(self.learner, self.loss, self.plan.steps, Ranks(), self.plan.seed)
-        watched = Watched(gradient)
-        self.seen = watched.seen
-        dev = self.dev or make_evaluation(self.plan, self.learner, self.held, loading, gradient, None)
-        self.fit = Fit(self.plan, self.learner, watched, self.to, Ranks())
+        gradient = Watched(self.learner, self.loss, self.plan.steps, Ranks(), self.plan.seed)
+        self.seen = gradient.seen = list[tuple[str, ...]]()
+        dev = self.dev or make_evaluation(self.plan, self.held, loading, gradient, None)
+        self.fit = Fit(self.plan, self.learner, gradient, self.to, Ranks())
         return self.fit.run(loading, dev, progress)
 
 
@@ -256,56 +241,6 @@ def stops_at(step: int):
     return progress
 
 
-def kill() -> None:
-    """As if the machine went down."""
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def dies_at_step(file: Path, to: Path, step: int) -> None:
-    """Train until the process is killed behind a step."""
-
-    def progress(done: int, total: int, text: str = "") -> None:
-        if done == step:
-            kill()
-
-    train(file, to, progress=progress)
-
-
-def at_sync(number: int, fault: Callable[[], None]) -> Callable[[int], None]:
-    """An `os.fsync` at whose call of that number something happens."""
-    calls, fsync = [0], os.fsync
-
-    def counted(descriptor: int) -> None:
-        calls[0] += 1
-        if calls[0] == number:
-            fault()
-        fsync(descriptor)
-
-    return counted
-
-
-def dies_at_sync(file: Path, to: Path, number: int) -> None:
-    """Train until the process is killed when it syncs a file or a folder for the `number`th time."""
-    os.fsync = at_sync(number, kill)
-    train(file, to)
-
-
-def killed(target: Callable[..., None], *args: Any) -> bool:
-    """Whether a process that calls `target` is killed on its way; it is born of one that has all libraries loaded."""
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for the first one, which the others are forked from
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fits"])
-    process = context.Process(target=target, args=args)
-    process.start()
-    process.join(120)
-    return process.exitcode == -signal.SIGKILL
-
-
-def weights(to: Path) -> bytes:
-    """The weights that a run ended with."""
-    return (to / "model" / "model.safetensors").read_bytes()
-
-
 def outcome(to: Path) -> tuple[bytes, bytes]:
     """The final weights and the curve."""
-    return weights(to), (to / "curves.csv").read_bytes()
+    return (to / "model" / "model.safetensors").read_bytes(), (to / "curves.csv").read_bytes()

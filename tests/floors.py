@@ -31,7 +31,6 @@ class Source(NamedTuple):
     """A file of the package, parsed once."""
 
     file: Path
-    text: str
     tree: ast.Module
     imports: tuple[Import, ...]
 
@@ -50,9 +49,8 @@ def sources() -> tuple[Source, ...]:
     """Every file of the package."""
     found = []
     for file in sorted(PACKAGE.rglob("*.py")):
-        text = file.read_text(encoding="utf-8")
-        tree = ast.parse(text)
-        found.append(Source(file, text, tree, tuple(_imports(tree, True, False))))
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        found.append(Source(file, tree, tuple(_imports(tree, True, False))))
     return tuple(found)
 
 

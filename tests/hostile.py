@@ -10,7 +10,6 @@ import io
 import json
 import os
 import pickle
-import shutil
 import struct
 import tempfile
 import zipfile
@@ -125,46 +124,25 @@ def tensors(**changes: Any) -> Make:
     return put("model.safetensors", weights({**TENSORS, first: {**TENSORS[first], **changes}}))
 
 
-def _hard_link(folder: Path) -> None:
-    os.link(folder / "vocab.txt", folder.parent / f"{folder.name}-elsewhere")
+def truncated(name: str, data: bytes, size: int) -> Make:
+    """A file that says it has that many bytes, most of them a hole."""
+
+    def make(folder: Path) -> None:
+        (folder / name).write_bytes(data)
+        os.truncate(folder / name, size)
+
+    return make
 
 
-def _pipe(folder: Path) -> None:
-    os.mkfifo(folder / "special_tokens_map.json")
+def gone(name: str) -> Make:
+    """A file that is missing."""
+    return lambda folder: (folder / name).unlink()
 
 
-def _device(folder: Path) -> None:
-    linked("vocab.txt", "/dev/zero")(folder)
-
-
-def _million(folder: Path) -> None:
+def _million() -> bytes:
     one = '"t%07d":{"dtype":"F32","shape":[],"data_offsets":[%d,%d]}'
     text = "{" + ",".join(one % (i, 4 * i, 4 * i + 4) for i in range(1_000_000)) + "}"
-    (folder / "model.safetensors").write_bytes(weights(text.encode(), bytes(4_000_000)))
-
-
-def _brackets(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes(weights(b'{"a":[' + b"[]," * 1_300_000 + b"0]}"))
-
-
-def _terabyte(folder: Path) -> None:
-    header = {"a": {"dtype": "F32", "shape": [1 << 38], "data_offsets": [0, 1 << 40]}}
-    (folder / "model.safetensors").write_bytes(weights(header, b""))
-    os.truncate(folder / "model.safetensors", 8 + len(json.dumps(header)) + (1 << 40))
-
-
-def _sparse(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes(weights(TENSORS))
-    os.truncate(folder / "model.safetensors", 1 << 33)
-
-
-def _sparse_text(folder: Path) -> None:
-    put("vocab.txt", "[PAD]")(folder)
-    os.truncate(folder / "vocab.txt", 1 << 40)
-
-
-def _twins(folder: Path) -> None:
-    put("Config.json", json.dumps(CONFIG))(folder)
+    return weights(text.encode(), bytes(4_000_000))
 
 
 def _many_files(folder: Path) -> None:
@@ -172,25 +150,6 @@ def _many_files(folder: Path) -> None:
         (folder / f"f{number}.txt").touch()
 
 
-def _deep(folder: Path) -> None:
-    put("1_Pooling/2_More/config.json", "{}")(folder)
-
-
-def _zip_tensor(folder: Path) -> None:
-    data = archive()
-    header = {"a": {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)]}}
-    put("model.safetensors", weights(header, data))(folder)
-
-
-def _no_weights(folder: Path) -> None:
-    (folder / "model.safetensors").unlink()
-
-
-def _no_config(folder: Path) -> None:
-    (folder / "config.json").unlink()
-
-
-UNSAFE, LARGE, STRANGE = ("unsafe-files",), ("too-large",), ("unsupported-model",)
 _ENDINGS = "bin pt pth ckpt pkl pickle joblib npy npz h5 onnx gguf msgpack dill mar tflite nemo".split()
 _OTHERS = "py pyc so sh dll exe yaml zip tar gz whl ipynb html".split()
 _RENAMED = ("vocab.txt", "special_tokens_map.json", "model.safetensors", "spiece.model", "README.md", "LICENSE")
@@ -201,112 +160,117 @@ _SHARDS = {
 }
 _CODE = {"AutoConfig": "configuration_evil.Evil", "AutoModel": "someone/elses--modeling.Evil"}
 
-FOLDERS: dict[str, Case] = {
-    **{f"a pickle as .{end}": Case(put(f"model.{end}", pickle.dumps(Payload())), UNSAFE) for end in _ENDINGS},
-    **{f"a file .{end}": Case(put(f"modeling.{end}", "import os"), UNSAFE) for end in _OTHERS},
-    **{f"a pickle called {name}": Case(put(name, pickle.dumps(Payload())), UNSAFE) for name in _RENAMED},
-    **{f"torch.save called {name}": Case(put(name, archive()), UNSAFE) for name in _RENAMED},
-    "a pickle of protocol 0 as text": Case(put("merges.txt", b"cos\nsystem\n(S'touch canary'\ntR."), UNSAFE),
-    "a pickle in safetensors' clothes": Case(put("model.safetensors", weights(pickle.dumps(Payload()))), UNSAFE),
-    "safetensors and zip at once": Case(put("model.safetensors", weights(TENSORS, bytes(64)) + archive()), UNSAFE),
-    "zip inside the last tensor": Case(_zip_tensor, UNSAFE),
-    "a program for the shell": Case(put("merges.txt", "#!/bin/sh\ntouch canary\n"), UNSAFE),
-    "an ELF file as vocabulary": Case(put("tokenizer.model", b"\x7fELF\x02\x01\x01"), UNSAFE),
-    "auto_map in config.json": Case(said("config.json", auto_map=_CODE), UNSAFE),
-    "auto_map deep in config.json": Case(said("config.json", text_config={"a": [{"auto_map": _CODE}]}), UNSAFE),
-    "auto_map of a tokenizer": Case(said("tokenizer_config.json", auto_map={"AutoTokenizer": ["e.E", None]}), UNSAFE),
-    "trust_remote_code": Case(said("config.json", trust_remote_code=True), UNSAFE),
-    "custom_pipelines": Case(said("config.json", custom_pipelines={"evil": {"impl": "evil.Evil"}}), UNSAFE),
-    "custom_generate": Case(said("generation_config.json", custom_generate="someone/evil"), UNSAFE),
-    "attention from the Hub": Case(said("config.json", _attn_implementation="someone/kernel"), UNSAFE),
-    "attention from the Hub, inside": Case(
-        said("config.json", _attn_implementation_internal="someone/kernel:flash"), UNSAFE
+_ZIPPED = {"a": {"dtype": "U8", "shape": [len(archive())], "data_offsets": [0, len(archive())]}}
+_HUGE = {"a": {"dtype": "F32", "shape": [1 << 38], "data_offsets": [0, 1 << 40]}}
+
+_UNSAFE: dict[str, Make] = {
+    **{f"a pickle as .{end}": put(f"model.{end}", pickle.dumps(Payload())) for end in _ENDINGS},
+    **{f"a file .{end}": put(f"modeling.{end}", "import os") for end in _OTHERS},
+    **{f"a pickle called {name}": put(name, pickle.dumps(Payload())) for name in _RENAMED},
+    **{f"torch.save called {name}": put(name, archive()) for name in _RENAMED},
+    "a pickle of protocol 0 as text": put("merges.txt", b"cos\nsystem\n(S'touch canary'\ntR."),
+    "a pickle in safetensors' clothes": put("model.safetensors", weights(pickle.dumps(Payload()))),
+    "safetensors and zip at once": put("model.safetensors", weights(TENSORS, bytes(64)) + archive()),
+    "zip inside the last tensor": put("model.safetensors", weights(_ZIPPED, archive())),
+    "a program for the shell": put("merges.txt", "#!/bin/sh\ntouch canary\n"),
+    "an ELF file as vocabulary": put("tokenizer.model", b"\x7fELF\x02\x01\x01"),
+    "auto_map in config.json": said("config.json", auto_map=_CODE),
+    "auto_map deep in config.json": said("config.json", text_config={"a": [{"auto_map": _CODE}]}),
+    "auto_map of a tokenizer": said("tokenizer_config.json", auto_map={"AutoTokenizer": ["e.E", None]}),
+    "trust_remote_code": said("config.json", trust_remote_code=True),
+    "custom_pipelines": said("config.json", custom_pipelines={"evil": {"impl": "evil.Evil"}}),
+    "custom_generate": said("generation_config.json", custom_generate="someone/evil"),
+    "attention from the Hub": said("config.json", _attn_implementation="someone/kernel"),
+    "attention from the Hub, inside": said("config.json", _attn_implementation_internal="someone/kernel:flash"),
+    "quantisation by code": said("config.json", quantization_config={"quant_method": "awq"}),
+    "an activation that is code": said("config.json", sentence_transformers={"activation_fn": "os.system"}),
+    "an adapter of another model": put(
+        "adapter_config.json", '{"peft_type": "LORA", "base_model_name_or_path": "someone/evil"}'
     ),
-    "quantisation by code": Case(said("config.json", quantization_config={"quant_method": "awq"}), UNSAFE),
-    "an activation that is code": Case(
-        said("config.json", sentence_transformers={"activation_fn": "os.system"}), UNSAFE
+    "a module elsewhere": put("modules.json", '[{"path": "../../x", "type": "sentence_transformers.models.Pooling"}]'),
+    "a template of a megabyte": said("tokenizer_config.json", chat_template="{{ x }}" * 150_000),
+    **{f"a shard: {name}": index(shard) for name, shard in _SHARDS.items()},
+    "an index that is no index": put("model.safetensors.index.json", '{"weight_map": 7}'),
+    "a link to a secret": linked("vocab.txt", "/etc/passwd"),
+    "a link as weights": linked("model.safetensors", "../../elsewhere.safetensors"),
+    "a link to a folder": linked("1_Pooling", "/etc"),
+    "a link into the folder": linked("vocab.txt", "README.md"),
+    "a hard link": lambda folder: os.link(folder / "vocab.txt", folder.parent / f"{folder.name}-elsewhere"),
+    "a pipe": lambda folder: os.mkfifo(folder / "special_tokens_map.json"),
+    "a device": linked("vocab.txt", "/dev/zero"),
+    "names that differ in case": put("Config.json", json.dumps(CONFIG)),
+    "a name with a line end": put("voc\nab.txt", "a"),
+    "a name of 200 letters": put("a" * 200 + ".txt", "a"),
+    "a name beyond ASCII": put("con\u202efig.json", "{}"),
+    "a hidden file": put(".netrc.txt", "a"),
+    "a folder in a folder": put("1_Pooling/2_More/config.json", "{}"),
+    "a folder of Git": put(".git/config.txt", "[core]\nfsmonitor = evil"),
+    "a header of 2**63 bytes": put("model.safetensors", weights(TENSORS, length=1 << 63)),
+    "a header of all bytes": put("model.safetensors", b"\xff" * 100),
+    "a header that ends early": put("model.safetensors", weights(TENSORS, length=20)),
+    "an empty file": put("model.safetensors", b""),
+    "a million tensors": lambda folder: put("model.safetensors", _million())(folder),
+    "a million brackets": put("model.safetensors", weights(b'{"a":[' + b"[]," * 1_300_000 + b"0]}")),
+    "a header 100,000 deep": put("model.safetensors", weights(b'{"a":' + b"[" * 100_000)),
+    "overlapping tensors": tensors(data_offsets=[16, 64]),
+    "a hole between tensors": tensors(shape=[2, 4], data_offsets=[0, 32]),
+    "offsets beyond the file": tensors(shape=[1 << 40], data_offsets=[0, 1 << 42]),
+    "offsets that run backwards": tensors(data_offsets=[48, 0]),
+    "a negative shape": tensors(shape=[-3, -4]),
+    "a shape of truth": tensors(shape=[True, 12]),
+    "a shape that overflows": tensors(shape=[1 << 59] * 8),
+    "a shape of other size": tensors(shape=[3, 5]),
+    "a tensor twice": put(
+        "model.safetensors", weights(b'{"a":{"dtype":"U8","shape":[64],"data_offsets":[0,64]},"a":{}}')
     ),
-    "an adapter of another model": Case(
-        put("adapter_config.json", '{"peft_type": "LORA", "base_model_name_or_path": "someone/evil"}'), UNSAFE
+    "metadata that are no texts": put(
+        "model.safetensors", weights({**TENSORS, "__metadata__": {"format": {"evil": 1}}})
     ),
-    "an unknown architecture": Case(said("config.json", model_type="lightglue"), STRANGE),
-    "classes of another family": Case(said("config.json", architectures=["LightGlueForKeypointMatching"]), STRANGE),
-    "architectures that are no list": Case(said("config.json", architectures={"a": "b"}), STRANGE),
-    "no model type": Case(said("config.json", model_type=None), STRANGE),
-    "an unknown tokenizer": Case(said("tokenizer_config.json", tokenizer_class="EvilTokenizer"), STRANGE),
-    "a module that is code": Case(
-        put("modules.json", '[{"idx": 0, "name": "0", "path": "", "type": "subprocess.Popen"}]'), STRANGE
-    ),
-    "a module elsewhere": Case(
-        put("modules.json", '[{"path": "../../x", "type": "sentence_transformers.models.Pooling"}]'), UNSAFE
-    ),
-    "a template of a megabyte": Case(said("tokenizer_config.json", chat_template="{{ x }}" * 150_000), UNSAFE),
-    "a template file of a megabyte": Case(put("chat_template.jinja", "{{ x }}" * 150_000), LARGE),
-    **{f"a shard: {name}": Case(index(shard), UNSAFE) for name, shard in _SHARDS.items()},
-    "a shard that is missing": Case(index("model-00002-of-00002.safetensors"), ("missing-files",)),
-    "an index that is no index": Case(put("model.safetensors.index.json", '{"weight_map": 7}'), UNSAFE),
-    "a link to a secret": Case(linked("vocab.txt", "/etc/passwd"), UNSAFE),
-    "a link as weights": Case(linked("model.safetensors", "../../elsewhere.safetensors"), UNSAFE),
-    "a link to a folder": Case(linked("1_Pooling", "/etc"), UNSAFE),
-    "a link into the folder": Case(linked("vocab.txt", "README.md"), UNSAFE),
-    "a hard link": Case(_hard_link, UNSAFE),
-    "a pipe": Case(_pipe, UNSAFE),
-    "a device": Case(_device, UNSAFE),
-    "names that differ in case": Case(_twins, UNSAFE),
-    "a name with a line end": Case(put("voc\nab.txt", "a"), UNSAFE),
-    "a name of 200 letters": Case(put("a" * 200 + ".txt", "a"), UNSAFE),
-    "a name beyond ASCII": Case(put("con\u202efig.json", "{}"), UNSAFE),
-    "a hidden file": Case(put(".netrc.txt", "a"), UNSAFE),
-    "a folder in a folder": Case(_deep, UNSAFE),
-    "a folder of Git": Case(put(".git/config.txt", "[core]\nfsmonitor = evil"), UNSAFE),
-    "two thousand files": Case(_many_files, LARGE),
-    "no weights": Case(_no_weights, ("missing-files",)),
-    "no config.json": Case(_no_config, ("missing-files",)),
-    "a header of 2**63 bytes": Case(put("model.safetensors", weights(TENSORS, length=1 << 63)), UNSAFE),
-    "a header of all bytes": Case(put("model.safetensors", b"\xff" * 100), UNSAFE),
-    "a header that ends early": Case(put("model.safetensors", weights(TENSORS, length=20)), UNSAFE),
-    "an empty file": Case(put("model.safetensors", b""), UNSAFE),
-    "a million tensors": Case(_million, UNSAFE),
-    "a million brackets": Case(_brackets, UNSAFE),
-    "a header 100,000 deep": Case(put("model.safetensors", weights(b'{"a":' + b"[" * 100_000)), UNSAFE),
-    "overlapping tensors": Case(tensors(data_offsets=[16, 64]), UNSAFE),
-    "a hole between tensors": Case(tensors(shape=[2, 4], data_offsets=[0, 32]), UNSAFE),
-    "offsets beyond the file": Case(tensors(shape=[1 << 40], data_offsets=[0, 1 << 42]), UNSAFE),
-    "offsets that run backwards": Case(tensors(data_offsets=[48, 0]), UNSAFE),
-    "a negative shape": Case(tensors(shape=[-3, -4]), UNSAFE),
-    "a shape of truth": Case(tensors(shape=[True, 12]), UNSAFE),
-    "a shape that overflows": Case(tensors(shape=[1 << 59] * 8), UNSAFE),
-    "a shape of other size": Case(tensors(shape=[3, 5]), UNSAFE),
-    "an unknown dtype": Case(tensors(dtype="OBJECT"), STRANGE),
-    "a tensor twice": Case(
-        put("model.safetensors", weights(b'{"a":{"dtype":"U8","shape":[64],"data_offsets":[0,64]},"a":{}}')), UNSAFE
-    ),
-    "metadata that are no texts": Case(
-        put("model.safetensors", weights({**TENSORS, "__metadata__": {"format": {"evil": 1}}})), UNSAFE
-    ),
-    "bytes after the last tensor": Case(put("model.safetensors", weights(TENSORS, bytes(65))), UNSAFE),
-    "a terabyte of nothing": Case(_terabyte, LARGE),
-    "8 GB behind the last tensor": Case(_sparse, UNSAFE),
-    "a terabyte of vocabulary": Case(_sparse_text, LARGE),
-    "config.json 100,000 deep": Case(put("config.json", '{"a":' + "[" * 100_000 + "]" * 100_000 + "}"), UNSAFE),
-    "config.json 20 deep": Case(put("config.json", '{"a":' + "[" * 20 + "]" * 20 + "}"), UNSAFE),
-    "config.json of 5 MB": Case(put("config.json", json.dumps({**CONFIG, "x": "y" * (5 << 20)})), LARGE),
-    "config.json with a key twice": Case(put("config.json", '{"model_type": "bert", "model_type": "evil"}'), UNSAFE),
-    "config.json with NaN": Case(put("config.json", '{"model_type": "bert", "x": NaN}'), UNSAFE),
-    "config.json with a number of 10,000 digits": Case(put("config.json", '{"x": ' + "9" * 10_000 + "}"), UNSAFE),
-    "config.json in UTF-16": Case(put("config.json", json.dumps(CONFIG).encode("utf-16")), UNSAFE),
-    "config.json that is a list": Case(put("config.json", "[]"), STRANGE),
+    "bytes after the last tensor": put("model.safetensors", weights(TENSORS, bytes(65))),
+    "8 GB behind the last tensor": truncated("model.safetensors", weights(TENSORS), 1 << 33),
+    "config.json 100,000 deep": put("config.json", '{"a":' + "[" * 100_000 + "]" * 100_000 + "}"),
+    "config.json 20 deep": put("config.json", '{"a":' + "[" * 20 + "]" * 20 + "}"),
+    "config.json with a key twice": put("config.json", '{"model_type": "bert", "model_type": "evil"}'),
+    "config.json with NaN": put("config.json", '{"model_type": "bert", "x": NaN}'),
+    "config.json with a number of 10,000 digits": put("config.json", '{"x": ' + "9" * 10_000 + "}"),
+    "config.json in UTF-16": put("config.json", json.dumps(CONFIG).encode("utf-16")),
 }
+_LARGE: dict[str, Make] = {
+    "a template file of a megabyte": put("chat_template.jinja", "{{ x }}" * 150_000),
+    "two thousand files": _many_files,
+    "a terabyte of nothing": truncated(
+        "model.safetensors", weights(_HUGE, b""), 8 + len(json.dumps(_HUGE)) + (1 << 40)
+    ),
+    "a terabyte of vocabulary": truncated("vocab.txt", b"[PAD]", 1 << 40),
+    "config.json of 5 MB": put("config.json", json.dumps({**CONFIG, "x": "y" * (5 << 20)})),
+}
+_STRANGE: dict[str, Make] = {
+    "an unknown architecture": said("config.json", model_type="lightglue"),
+    "classes of another family": said("config.json", architectures=["LightGlueForKeypointMatching"]),
+    "architectures that are no list": said("config.json", architectures={"a": "b"}),
+    "no model type": said("config.json", model_type=None),
+    "an unknown tokenizer": said("tokenizer_config.json", tokenizer_class="EvilTokenizer"),
+    "a module that is code": put("modules.json", '[{"idx": 0, "name": "0", "path": "", "type": "subprocess.Popen"}]'),
+    "an unknown dtype": tensors(dtype="OBJECT"),
+    "config.json that is a list": put("config.json", "[]"),
+}
+_MISSING: dict[str, Make] = {
+    "a shard that is missing": index("model-00002-of-00002.safetensors"),
+    "no weights": gone("model.safetensors"),
+    "no config.json": gone("config.json"),
+}
+
+FOLDERS: dict[str, Case] = {}
+for _reason, _makes in (
+    ("unsafe-files", _UNSAFE),
+    ("too-large", _LARGE),
+    ("unsupported-model", _STRANGE),
+    ("missing-files", _MISSING),
+):
+    FOLDERS |= {name: Case(make, (_reason,)) for name, make in _makes.items()}
 
 
 def spoilt(name: str, folder: Path) -> Path:
     """The folder of that case."""
     FOLDERS[name].make(honest(folder))
     return folder
-
-
-def edited(folder: Path, to: Path, file: str, **changes: Any) -> Path:
-    """A copy of a real model's folder whose settings say this as well."""
-    shutil.copytree(folder, to)
-    said(file, **changes)(to)
-    return to

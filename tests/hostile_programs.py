@@ -45,6 +45,16 @@ def _counted(usage: str) -> Program:
 
 
 SOON = {"load": 3.0, "query": 2.0}
+
+
+def _slow(source: str, limits: dict[str, Any] = SOON, *, many: bool = False) -> Program:
+    return Program(source, "time-limit", limits, many)
+
+
+def _large(source: str) -> Program:
+    return Program(f"ready()\nheard()\n{source}", "out-of-memory", {"memory": 400 << 20, "query": 60.0})
+
+
 TALKERS = {
     "too few scores": _scored("{'scores': [1.0]}"),
     "too many scores": _scored("{'scores': [1.0] * 9}"),
@@ -65,22 +75,18 @@ TALKERS = {
     "bytes that are no text": Program(
         "ready()\nheard()\nos.write(1, b'\\xff\\xfe\\x00\\n')\ntime.sleep(60)", "crashed"
     ),
-    "no answer at all": Program("time.sleep(600)", "time-limit", SOON),
-    "no answer to a query": Program("ready()\ntime.sleep(600)", "time-limit", SOON),
-    "deaf and busy": Program(
-        "import signal\nfor s in (1, 2, 15): signal.signal(s, signal.SIG_IGN)\nready()\nwhile True: pass",
-        "time-limit",
-        SOON,
+    "no answer at all": _slow("time.sleep(600)"),
+    "no answer to a query": _slow("ready()\ntime.sleep(600)"),
+    "deaf and busy": _slow(
+        "import signal\nfor s in (1, 2, 15): signal.signal(s, signal.SIG_IGN)\nready()\nwhile True: pass"
     ),
-    "an answer in drops": Program(
-        "ready()\nheard()\nwhile True:\n    sys.stdout.write(' ')\n    sys.stdout.flush()\n    time.sleep(0.1)",
-        "time-limit",
-        SOON,
+    "an answer in drops": _slow(
+        "ready()\nheard()\nwhile True:\n    sys.stdout.write(' ')\n    sys.stdout.flush()\n    time.sleep(0.1)"
     ),
-    "more time than all is given": Program("ready()\ntime.sleep(600)", "time-limit", {"seconds": 2.0}),
+    "more time than all is given": _slow("ready()\ntime.sleep(600)", {"seconds": 2.0}),
     "an answer of 100 MB": _scored("'[' + '0,' * 50_000_000 + '0]'", "crashed"),
     "output without end": Program("ready()\nwhile True: os.write(1, b'0' * 65536)", "crashed"),
-    "complaints without end": Program("ready()\nwhile True: os.write(2, b'evil\\n' * 1000)", "time-limit", SOON),
+    "complaints without end": _slow("ready()\nwhile True: os.write(2, b'evil\\n' * 1000)"),
     "gone before it is ready": Program("sys.exit(0)", "crashed"),
     "gone at a query": Program("ready()\nheard()\nsys.exit(3)", "crashed"),
     "killed by itself": Program("ready()\nheard()\nos.kill(os.getpid(), 9)", "crashed"),
@@ -100,36 +106,24 @@ TALKERS = {
         "crashed",
         many=True,
     ),
-    "one answer too few": Program(
-        "ready()\nheard()\nheard()\nsay({'scores': [0.0] * 3, 'usage': None})\ntime.sleep(600)",
-        "time-limit",
-        SOON,
-        many=True,
+    "one answer too few": _slow(
+        "ready()\nheard()\nheard()\nsay({'scores': [0.0] * 3, 'usage': None})\ntime.sleep(600)", many=True
     ),
 }
 
 FORKS = "import signal\nready()\nheard()\nwhile True:\n    try: os.fork()\n    except OSError: pass\n"
-SMALL = {"memory": 400 << 20, "query": 60.0}
 SQUANDERERS = {
-    "a fork bomb": Program(FORKS, "time-limit", SOON),
-    "memory": Program(
-        "ready()\nheard()\nkept = []\nwhile True: kept.append(b'x' * (10 << 20)); time.sleep(0.002)",
-        "out-of-memory",
-        SMALL,
-    ),
+    "a fork bomb": _slow(FORKS),
+    "memory": _large("kept = []\nwhile True: kept.append(b'x' * (10 << 20)); time.sleep(0.002)"),
     "children": Program("ready()\nheard()\nfor i in range(10): os.fork()\ntime.sleep(600)", "crashed"),
     "programs": Program("import subprocess\nready()\nheard()\nsubprocess.run(['/bin/sh', '-c', 'yes'])", "crashed"),
-    "memory that is shared": Program(
-        "import mmap\nready()\nheard()\nm = mmap.mmap(-1, 600 << 20)\nfor i in range(0, len(m), 4096): m[i] = 1\n"
-        "time.sleep(600)",
-        "out-of-memory",
-        SMALL,
+    "memory that is shared": _large(
+        "import mmap\nm = mmap.mmap(-1, 600 << 20)\nfor i in range(0, len(m), 4096): m[i] = 1\ntime.sleep(600)"
     ),
-    "all threads there are": Program(
+    "all threads there are": _slow(
         "import threading\nready()\nheard()\nwhile True:\n"
         "    try: threading.Thread(target=time.sleep, args=(600,)).start()\n"
         "    except RuntimeError: time.sleep(0.1)",
-        "time-limit",
         {"query": 4.0, "memory": 1 << 30},
     ),
 }

@@ -11,12 +11,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
-from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -72,19 +70,19 @@ class Repo:
 class HubDouble(ThreadingHTTPServer):
     """The server; `requests` lists every `METHOD path` asked, `headers` the headers of each in the same order.
 
-    Writing needs a token, any token. With `chunk` (bytes) larger objects are uploaded in parts of that size.
+    Writing needs a token, any token.
     """
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, chunk: int = 0) -> None:
+    def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
         self.repos: dict[str, Repo] = {}
         self.objects: dict[str, bytes] = {}
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
-        self.faults, self.chunk, self.lock = Faults(), chunk, threading.RLock()
+        self.faults, self.lock = Faults(), threading.RLock()
 
     @property
     def url(self) -> str:
@@ -126,9 +124,7 @@ class HubDouble(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.shutdown()
         self.server_close()
 
@@ -153,7 +149,7 @@ class Answer(Faulty):
             if parts[0] == "api":
                 self._api(parts[1:], self.command)
             elif parts[0] == "lfs":
-                self._object(parts[1], parts[2:])
+                self._object(parts[1])
             elif url.path.endswith(".git/info/lfs/objects/batch"):
                 self._batch()
             elif "resolve" in parts:
@@ -187,8 +183,7 @@ class Answer(Faulty):
         if method not in ("GET", "HEAD") and "paths-info" not in parts and not known:
             return self.refuse(401, "", "Invalid username or password.")
         if parts == ["whoami-v2"]:
-            access = {"displayName": "test", "role": "write"}
-            return self.json({"name": USER, "type": "user", "orgs": [], "auth": {"accessToken": access}})
+            return self.json({"name": USER, "type": "user", "orgs": []})
         if parts == ["validate-yaml"]:
             return self._validate(json.loads(self.body)["content"])
         if parts == ["repos", "create"]:
@@ -198,15 +193,12 @@ class Answer(Faulty):
             return self.refuse(404 if known else 401, "RepoNotFound", "Repository not found")
         if what in ("refs", "discussions"):
             return self._refs(repo) if what == "refs" else self._discussions(parts, repo, method)
-        if what == "tag" and method == "DELETE":
-            return self.json({} if repo.tags.pop(parts[4], "") else {"error": "no such tag"})
         revision = parts[4] if len(parts) > 4 else "main"
         if (commit := repo.at(revision)) is None:
             return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
-        answer = {
-            **{"revision": self._info, "tree": self._tree, "paths-info": self._paths, "commits": self._commits},
-            **{"preupload": self._preupload, "commit": self._commit, "tag": self._tag},
-        }.get(what)
+        answers = {"revision": self._info, "tree": self._tree, "paths-info": self._paths, "commits": self._commits}
+        answers |= {"preupload": self._preupload, "commit": self._commit, "tag": self._tag}
+        answer = answers.get(what)
         if answer is None:
             return self.refuse(404, "EntryNotFound", f"{what} is not answered here")
         answer(parts, repo, commit)
@@ -217,31 +209,23 @@ class Answer(Faulty):
         self.json({"errors": [], "warnings": []})
 
     def _create(self, asked: Mapping[str, Any]) -> None:
-        name = f"{asked.get('type', 'model')}s/{asked.get('organization') or USER}/{asked['name']}"
+        name = f"{asked.get('type', 'model')}s/{asked['organization']}/{asked['name']}"
         there = name in self.server.repos
         if not there:
             self.server.commit(name, {".gitattributes": b"*.parquet filter=lfs diff=lfs merge=lfs -text\n"}, "initial")
         self.json({"url": f"{self.server.url}/{name.removeprefix('models/')}"}, 409 if there else 200)
 
     def _refs(self, repo: Repo) -> None:
-        def listed(names: Mapping[str, str], before: str) -> list[dict[str, str]]:
-            return [{"name": name, "ref": before + name, "targetCommit": sha} for name, sha in names.items()]
-
-        requests = {name: sha for name, sha in repo.refs.items() if name.startswith("refs/")}
-        branches = {name: sha for name, sha in repo.refs.items() if name not in requests}
-        answer = {"branches": listed(branches, "refs/heads/"), "tags": listed(repo.tags, "refs/tags/"), "converts": []}
-        self.json(answer | ({"pullRequests": listed(requests, "")} if "include_prs" in self.query else {}))
+        tags = [{"name": name, "ref": f"refs/tags/{name}", "targetCommit": sha} for name, sha in repo.tags.items()]
+        main = {"name": "main", "ref": "refs/heads/main", "targetCommit": repo.refs["main"]}
+        self.json({"branches": [main], "tags": tags, "converts": []})
 
     def _discussions(self, parts: list[str], repo: Repo, method: str) -> None:
         about = {"repo": {"name": "/".join(parts[1:3]), "type": parts[0].removesuffix("s")}}
         if len(parts) == 4:
-            wanted, page = self.query.get("status", ["all"])[0], int(self.query.get("p", ["0"])[0])
-            shown = [about | one for one in reversed(repo.requests) if wanted in ("all", one["status"])]
-            start = page * PAGE
-            listed = [
-                {key: value for key, value in one.items() if key != "events"} for one in shown[start : start + PAGE]
-            ]
-            return self.json({"count": len(shown), "start": start, "discussions": listed})
+            shown = [about | one for one in reversed(repo.requests) if one["status"] in self.query["status"]]
+            start = int(self.query["p"][0]) * PAGE
+            return self.json({"count": len(shown), "start": start, "discussions": shown[start : start + PAGE]})
         number = int(parts[4])
         if not 0 < number <= len(repo.requests):
             return self.refuse(404, "", "Discussion not found")
@@ -249,23 +233,16 @@ class Answer(Faulty):
         if len(parts) == 5:
             more = {"changes": {"base": "refs/heads/main"}, "filesWithConflicts": [], "diff": ""}
             return self.json(about | request | more)
-        asked = json.loads(self.body or b"{}") or {}
+        asked = json.loads(self.body)
         if parts[5] == "comment":
-            event = self._event(
-                request, "comment", {"edited": False, "hidden": False, "latest": {"raw": asked["comment"]}}
-            )
-            return self.json({"newMessage": event})
-        if parts[5] in ("status", "merge"):
-            status = asked.get("status", "merged")
-            if request["status"] != "open" and status != "open":
-                return self.refuse(409, "", f"This pull request is {request['status']} already")
-            if asked.get("comment"):
-                self._event(request, "comment", {"edited": False, "hidden": False, "latest": {"raw": asked["comment"]}})
-            request["status"] = status
-            if status == "merged":
-                repo.refs["main"] = repo.refs[f"refs/pr/{number}"]
-            return self.json({"newStatus": self._event(request, "status-change", {"status": status})})
-        self.refuse(404, "EntryNotFound", f"{parts[5]} is not answered here")
+            return self.json({"newMessage": self._comment(request, asked["comment"])})
+        if request["status"] != "open" and asked["status"] != "open":
+            return self.refuse(409, "", f"This pull request is {request['status']} already")
+        request["status"] = asked["status"]
+        self.json({"newStatus": self._event(request, "status-change", {"status": asked["status"]})})
+
+    def _comment(self, request: dict[str, Any], text: str) -> dict[str, Any]:
+        return self._event(request, "comment", {"edited": False, "hidden": False, "latest": {"raw": text}})
 
     def _event(self, request: dict[str, Any], kind: str, data: dict[str, Any]) -> dict[str, Any]:
         """One more event of a pull request, by whoever holds the token."""
@@ -276,14 +253,9 @@ class Answer(Faulty):
 
     def _info(self, parts: list[str], repo: Repo, commit: Commit) -> None:
         listed = self._listing(repo, commit)
-        siblings = [{"rfilename": name, **_blob_info(name, data)} for name, data in sorted(listed.files.items())]
-        if "blobs" not in self.query:
-            siblings = [{"rfilename": file["rfilename"]} for file in siblings]
-        self.json({
-            "_id": "0" * 24, "id": "/".join(parts[1:3]), "author": parts[1], "sha": commit.sha, "siblings": siblings,
-            "lastModified": DATE, "createdAt": DATE, "private": False, "gated": False, "disabled": False, "tags": [],
-            "downloads": 0, "likes": 0,
-        })  # fmt: skip
+        siblings = [{"rfilename": name} for name in sorted(listed.files)]
+        about = {"id": "/".join(parts[1:3]), "author": parts[1], "sha": commit.sha, "siblings": siblings}
+        self.json(about | {"lastModified": DATE, "createdAt": DATE, "private": False, "gated": False, "tags": []})
 
     def _listing(self, repo: Repo, commit: Commit) -> Commit:
         return repo.commits.get(commit.parent, commit) if self.fault == "stale listing" else commit
@@ -329,8 +301,7 @@ class Answer(Faulty):
             about = {"title": header["summary"], "author": {"name": USER}, "createdAt": DATE, "status": "open"}
             repo.requests.append({"num": number, "isPullRequest": True, **about, "events": []})
             if header.get("description"):
-                body = {"edited": False, "hidden": False, "latest": {"raw": header["description"]}}
-                self._event(repo.requests[-1], "comment", body)
+                self._comment(repo.requests[-1], header["description"])
             answer["pullRequestUrl"] = f"{page}/discussions/{number}"
         self.json(answer)
 
@@ -341,10 +312,8 @@ class Answer(Faulty):
                 files[path] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":
                 files[path] = self.server.objects[value["oid"]]
-            elif line["key"] == "deletedFile":
+            else:  # a deletedFile
                 del files[path]
-            else:
-                files = {name: data for name, data in files.items() if not name.startswith(path.rstrip("/") + "/")}
         return files
 
     def _tag(self, parts: list[str], repo: Repo, commit: Commit) -> None:
@@ -359,28 +328,21 @@ class Answer(Faulty):
     def _batch(self) -> None:
         objects = []
         for asked in json.loads(self.body)["objects"]:
-            oid, size, here = asked["oid"], asked["size"], f"{self.server.url}/lfs/{asked['oid']}"
+            here = f"{self.server.url}/lfs/{asked['oid']}"
             actions = {"upload": {"href": here}, "verify": {"href": f"{here}/verify"}}
-            if self.server.chunk and size > self.server.chunk:
-                parts = {str(n): f"{here}/{n}" for n in range(1, math.ceil(size / self.server.chunk) + 1)}
-                actions["upload"]["header"] = {"chunk_size": str(self.server.chunk), **parts}
-            stored = oid in self.server.objects
-            objects.append({"oid": oid, "size": size} | ({} if stored else {"actions": actions}))
+            objects.append(asked if asked["oid"] in self.server.objects else asked | {"actions": actions})
         self.json({"transfer": "basic", "objects": objects})
 
-    def _object(self, oid: str, rest: list[str]) -> None:
+    def _object(self, oid: str) -> None:
         objects = self.server.objects
         if self.command in ("GET", "HEAD"):
             return self._bytes(objects[oid], {"ETag": f'"{oid}"'})
         if self.command == "PUT":
             flip = self.fault == "damaged object" and self.body
             data = bytes([self.body[0] ^ 1]) + self.body[1:] if flip else self.body
-            objects[f"{oid}/{rest[0]}" if rest else oid] = data
+            objects[oid] = data
             return self.send(200, b"", {"ETag": f'"{hashlib.md5(data).hexdigest()}"'})
-        if not rest:  # the parts are all there
-            parts = [objects.pop(f"{oid}/{part['partNumber']}") for part in json.loads(self.body)["parts"]]
-            objects[oid] = b"".join(parts)
-        elif hashlib.sha256(objects.get(oid, b"")).hexdigest() != oid:
+        if hashlib.sha256(objects.get(oid, b"")).hexdigest() != oid:  # asked to verify it
             objects.pop(oid, None)
             return self.refuse(422, "", "The object is not what its name says")
         self.json({})
@@ -418,14 +380,6 @@ def _git_oid(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
-def _blob_info(name: str, data: bytes) -> dict[str, Any]:
-    about: dict[str, Any] = {"size": len(data), "blobId": _git_oid(data)}
-    if name.endswith(LARGE):
-        about["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
-        about["lfs"]["sha256"] = about["lfs"]["oid"]
-    return about
-
-
 def _tree(files: Files, under: str, *, recursive: bool) -> list[dict[str, Any]]:
     prefix, entries = f"{under}/" if under else "", {}
     for name, data in sorted(files.items()):
@@ -436,7 +390,7 @@ def _tree(files: Files, under: str, *, recursive: bool) -> list[dict[str, Any]]:
             folder = prefix + "/".join(inner[:depth])
             entries[folder] = {"type": "directory", "oid": "0" * 40, "size": 0, "path": folder}
         if recursive or len(inner) == 1:
-            about = _blob_info(name, data)
-            about["oid"] = about.pop("blobId")
-            entries[name] = {"type": "file", "path": name, **about}
+            entries[name] = {"type": "file", "path": name, "size": len(data), "oid": _git_oid(data)}
+            if name.endswith(LARGE):
+                entries[name]["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
     return list(entries.values())

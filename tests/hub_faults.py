@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 
@@ -72,12 +71,6 @@ class Faults:
             return kind
 
 
-def seeded(seed: int, requests: int, share: float, kinds: Iterable[str] = KINDS) -> dict[int, str]:
-    """A plan in which each of `requests` has a fault with probability `share`; the same for the same seed."""
-    rng, kinds = random.Random(seed), list(kinds)
-    return {number: rng.choice(kinds) for number in range(requests) if rng.random() < share}
-
-
 class Faulty(BaseHTTPRequestHandler):
     """A request that may meet a fault: subclasses call `meets` before they act, and `send` to answer."""
 
@@ -124,8 +117,9 @@ class Faulty(BaseHTTPRequestHandler):
             self.close_connection = True
             self.wfile.write(data[: min(self.faults.bytes, max(len(data) - 1, 0))])
         elif fault == "slow":
-            for start in range(0, len(data), max(1, len(data) // 4)):
-                self.wfile.write(data[start : start + max(1, len(data) // 4)])
+            piece = max(1, len(data) // 4)
+            for start in range(0, len(data), piece):
+                self.wfile.write(data[start : start + piece])
                 self.wfile.flush()
                 time.sleep(0.005)
         else:

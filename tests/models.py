@@ -34,19 +34,18 @@ CHAT = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 _T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
-_SMALL = {
-    **{"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48},
-    "max_position_embeddings": 512,
-}
+_SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+_SMALL |= {"max_position_embeddings": 512}
+_RELATIVE = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
 _ENCODERS: dict[str, dict[str, Any]] = {
     "bert": {},
     "roberta": {"max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1},
     "electra": {"embedding_size": 16},
     "albert": {"embedding_size": 16},
-    "deberta": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]},
+    "deberta": _RELATIVE,
     "deberta-v2": {
-        **{"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 16},
-        **{"share_att_key": True, "norm_rel_ebd": "layer_norm", "position_biased_input": False, "type_vocab_size": 0},
+        **{**_RELATIVE, "position_buckets": 16, "share_att_key": True, "norm_rel_ebd": "layer_norm"},
+        **{"position_biased_input": False, "type_vocab_size": 0},
     },
     "modernbert": {"global_attn_every_n_layers": 2, "local_attention": 16, "pad_token_id": 0},
 }
@@ -95,12 +94,9 @@ def t5_tokenizer() -> Any:
     made.post_processor = processors.TemplateProcessing(
         single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
     )
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
     extra = [f"<extra_id_{i}>" for i in range(100)]
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made,
-        **{"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
-        additional_special_tokens=extra,
-    )
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, additional_special_tokens=extra, **special)
 
 
 def real_t5_tokenizer(data: Path, folder: Path) -> Any:
@@ -131,22 +127,14 @@ def bpe_tokenizer() -> Any:
         r"|\s+(?!\S)|\s+"
     )
     made = Tokenizer(vocabularies.BPE())
-    made.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(rule), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    split = pre_tokenizers.Split(Regex(rule), "isolated")
+    bytes_of = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.pre_tokenizer = pre_tokenizers.Sequence([split, bytes_of])
     made.decoder = decoders.ByteLevel()
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     learnt = [*texts(), *[" yes no yes\nyes\nno\nno yes Answer:.\n.\n?\n?\n"] * 50]
-    trainer = trainers.BpeTrainer(
-        vocab_size=1200,
-        special_tokens=special,
-        show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )
-    made.train_from_iterator(learnt, trainer)
+    told = {"vocab_size": 1200, "special_tokens": special, "initial_alphabet": bytes_of.alphabet()}
+    made.train_from_iterator(learnt, trainers.BpeTrainer(show_progress=False, **told))
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=made, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHAT
     )
@@ -184,35 +172,28 @@ def rankt5_folder(folder: Path, tokenizer: Any, *, seed: int = 0) -> Path:
 
 def classifier_folder(folder: Path, kind: str = "bert", *, labels: int = 1, seed: int = 0) -> Path:
     """A cross-encoder of any architecture, on BERT's word pieces."""
-    torch.manual_seed(seed)
-    tokenizer = bert_tokenizer()
-    told = {**_SMALL, "vocab_size": len(tokenizer), "num_labels": labels, "initializer_range": 0.3, **_ENCODERS[kind]}
-    config = transformers.AutoConfig.for_model(kind, **told)
-    model = transformers.AutoModelForSequenceClassification.from_config(config)
-    for name, weight in model.named_parameters():
-        if weight.ndim > 1 and ("classifier" in name or "head" in name or "pooler" in name):
-            torch.nn.init.normal_(weight, std=0.5)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    auto = transformers.AutoModelForSequenceClassification
+    return _drawn(folder, auto, kind, bert_tokenizer(), seed, {**_ENCODERS[kind], "num_labels": labels})
 
 
 def encoder_folder(folder: Path, kind: str = "bert", *, seed: int = 0) -> Path:
     """An encoder with no head, and nothing that says how its states are pooled."""
-    torch.manual_seed(seed)
-    tokenizer = bert_tokenizer()
-    told = {**_SMALL, "vocab_size": len(tokenizer), "initializer_range": 0.3, **_ENCODERS[kind]}
-    transformers.AutoModel.from_config(transformers.AutoConfig.for_model(kind, **told)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return _drawn(folder, transformers.AutoModel, kind, bert_tokenizer(), seed, _ENCODERS[kind])
 
 
 def decoder_folder(folder: Path, kind: str = "llama", *, seed: int = 0) -> Path:
     """A causal language model on a byte-level vocabulary."""
+    sizes = {"vocab_size": 1_280, "pad_token_id": 0, **DECODERS[kind]}
+    return _drawn(folder, transformers.AutoModelForCausalLM, kind, bpe_tokenizer(), seed, sizes)
+
+
+def _drawn(folder: Path, auto: Any, kind: str, tokenizer: Any, seed: int, sizes: dict[str, Any]) -> Path:
     torch.manual_seed(seed)
-    tokenizer = bpe_tokenizer()
-    told = {**_SMALL, "vocab_size": 1_280, "initializer_range": 0.3, "pad_token_id": 0, **DECODERS[kind]}
-    model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(kind, **told))
+    told = {**_SMALL, "vocab_size": len(tokenizer), "initializer_range": 0.3, **sizes}
+    model = auto.from_config(transformers.AutoConfig.for_model(kind, **told))
+    for name, weight in model.named_parameters():
+        if "num_labels" in sizes and weight.ndim > 1 and ("classifier" in name or "head" in name or "pooler" in name):
+            torch.nn.init.normal_(weight, std=0.5)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

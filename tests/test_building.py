@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from endpoint import Endpoint, endpoint
+from faults import full_disk_at_each_call, killed_at_each_call
+from toys import contents
 
 from exabench.core import files
 from exabench.core.errors import BadInput, CannotWrite
-from exabench.core.recipe import Recipe
+from exabench.core.recipe import Recipe, recipes
 from exabench.core.rows import Release
-from exabench.data.building import Sources, build, data_recipe, plan_build
+from exabench.data.builders import BUILDERS
+from exabench.data.building import KEYS, Sources, build, data_recipe, plan_build
 from exabench.data.releases import read, rows, verify
+from exabench.parts.assembly import check_part
+from exabench.tasks.catalogue import task
+from exabench.tasks.collections import open_collection
 
 RECIPES = ("mini-explanations", "mini-listwise", "mini-contrastive", "mini-scored")
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["exabench.data.building", "exabench.data.builders.exaranker", "exabench.parts.teachers.replay"]
-)
-
-
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+RECORDED = files.PACKAGE / "mini" / "replies-explain.jsonl"
 
 
 def made(tmp: Path, recipe: str | Recipe = "mini-explanations", name: str = "work", **options: Any) -> Release:
@@ -38,14 +37,17 @@ def made(tmp: Path, recipe: str | Recipe = "mini-explanations", name: str = "wor
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The explanation set of the embedded collection, built without any disturbance."""
-    tmp = tmp_path_factory.mktemp("whole")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work folder of the explanation set of the embedded collection, built without any disturbance; read-only."""
+    tmp = tmp_path_factory.mktemp("built")
     made(tmp)
-    return bytes_of(tmp / "work" / "release")
+    return tmp / "work"
 
 
-# -- what comes out ----------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def whole(built: Path) -> dict[str, bytes]:
+    """Every file of its release."""
+    return contents(built / "release")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -61,103 +63,79 @@ def test_a_recipe_becomes_a_release_whose_every_item_is_accounted_for(tmp_path: 
     assert len({row["id"] for row in found}) == len(found)
 
 
-def test_every_row_names_the_replies_it_was_made_of(tmp_path: Path) -> None:
+def test_every_pair_of_the_demo_has_a_row_that_names_its_reply_and_validation_holds_as_many_of_each_label(
+    built: Path,
+) -> None:
     import pyarrow.parquet as pq
 
-    made(tmp_path)
-    release = tmp_path / "work" / "release"
+    release = built / "release"
     replies = {row["key"]: row for row in pq.read_table(release / "replies" / "explanations.parquet").to_pylist()}
-    for row in rows(release, "explanations", "train"):
+    found = {split: list(rows(release, "explanations", split)) for split in ("train", "validation")}
+    labels = {split: Counter(row["relevant"] for row in some) for split, some in found.items()}
+    assert labels == {"train": {True: 54, False: 54}, "validation": {True: 6, False: 6}}
+    for row in found["train"]:
         (key,) = row["replies"]
         assert row["explanation"] == replies[key]["text"] and row["query"] in replies[key]["turns"][-1]["content"]
+    explanations = {row["explanation"] for row in found["train"] + found["validation"]}
+    assert len(explanations) == 120 and all(text.endswith(".") for text in explanations)
 
 
-def test_validation_holds_as_many_rows_of_each_label(tmp_path: Path) -> None:
-    made(tmp_path)
-    labels = [row["relevant"] for row in rows(tmp_path / "work" / "release", "explanations", "validation")]
-    assert (labels.count(True), labels.count(False)) == (6, 6)
+def test_rows_that_leak_a_benchmark_may_be_dropped_and_queries_may_have_a_teacher_of_their_own(tmp_path: Path) -> None:
+    table = made(tmp_path, data_recipe("mini-explanations", ['quality.leaks="drop"'])).tables["explanations"]
+    assert table.counts["reasons"] == {"skipped: leak": 93} and table.counts["good"] == 27
+    judged = set().union(*open_collection(task("mini")).qrels("test").values())
+    assert judged.isdisjoint(row["passage_id"] for row in rows(tmp_path / "work" / "release", "explanations", "train"))
+    page = data_recipe("mini-contrastive")
+    queries = page.values["options"]["queries"] | {"teacher": page.values["teacher"]}
+    own = Recipe(page.name, {**page.values, "options": {**page.values["options"], "queries": queries}}, page.file)
+    assert made(tmp_path, own, "own").tables["contrastive"].counts["good"] == 16
 
 
-@pytest.mark.parametrize("workers", [2, 8])
-def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path, whole: dict[str, bytes], workers: int) -> None:
-    made(tmp_path, workers=workers)
-    assert bytes_of(tmp_path / "work" / "release") == whole
+def test_several_workers_give_the_same_bytes(tmp_path: Path, whole: dict[str, bytes]) -> None:
+    made(tmp_path, workers=3)  # of eight shards
+    assert contents(tmp_path / "work" / "release") == whole
 
 
 def test_a_build_from_stored_replies_asks_nobody_and_gives_the_same_bytes(
-    tmp_path: Path, whole: dict[str, bytes]
+    tmp_path: Path, built: Path, whole: dict[str, bytes]
 ) -> None:
     from exabench.parts.replies import Replies
 
-    made(tmp_path, name="one")
-    Replies(tmp_path / "two.sqlite").take_in(tmp_path / "one" / "release" / "replies" / "explanations.parquet")
-    assert plan_build(
-        data_recipe("mini-explanations"), tmp_path / "two", sources=Sources(None, tmp_path / "two.sqlite")
-    ) == {
-        "items": 120,
-        "prompts": 120,
-        "answered before": 120,
-    }
-    made(tmp_path, name="two")
-    assert bytes_of(tmp_path / "two" / "release") == whole
+    store = tmp_path / "work.sqlite"
+    Replies(store).take_in(built / "release" / "replies" / "explanations.parquet")
+    planned = plan_build(data_recipe("mini-explanations"), tmp_path / "work", sources=Sources(replies=store))
+    assert planned == {"items": 120, "prompts": 120, "answered before": 120}
+    made(tmp_path)
+    assert contents(tmp_path / "work" / "release") == whole
 
 
-def test_a_limit_builds_the_head_of_the_plan(tmp_path: Path) -> None:
-    assert made(tmp_path, limit=20).tables["explanations"].counts["input"] == 20
-    with pytest.raises(BadInput, match="limit was 20 and is 0"):
-        made(tmp_path)
+def small(tmp: Path) -> None:
+    """A build of two shards."""
+    made(tmp, limit=20)
 
 
-# -- stopped and resumed -----------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def small_whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    tmp = tmp_path_factory.mktemp("small")
+    small(tmp)
+    return contents(tmp / "work" / "release")
 
 
-def stopped(point: int, after: bool, folder: Path) -> None:
-    """Build, and be killed at the `point`-th fsync or rename: before it is done, or after."""
-    count = 0
-
-    def marked(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == point and not after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            value = real(*arguments)
-            if count == point:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return value
-
-        return call
-
-    os.fsync, os.replace = marked(os.fsync), marked(os.replace)  # type: ignore[assignment]
-    made(folder)
-    (folder / "marks").write_text(str(count))
+@pytest.mark.parametrize("step", [8, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_kill_at_any_call_loses_nothing(tmp_path: Path, small_whole: dict[str, bytes], step: int) -> None:
+    killed = 0
+    for number in killed_at_each_call(lambda: small(tmp_path / "one"), numbers=range(1, 1000, step)):
+        small(tmp_path / "one")
+        assert contents(tmp_path / "one" / "work" / "release") == small_whole, f"killed at {number}"
+        shutil.rmtree(tmp_path / "one")
+        killed += 1
+    assert killed > 40 / step
 
 
-def run_apart(*arguments: Any) -> int | None:
-    process = CONTEXT.Process(target=stopped, args=arguments)
-    process.start()
-    process.join(60)
-    return process.exitcode
-
-
-def test_a_kill_at_every_fsync_and_every_rename_loses_nothing(tmp_path: Path, whole: dict[str, bytes]) -> None:
-    (tmp_path / "count").mkdir()
-    assert run_apart(0, False, tmp_path / "count") == 0
-    marks = int((tmp_path / "count" / "marks").read_text())
-    assert marks > 40
-    folder = tmp_path / "one"  # one folder, killed ever later: each build goes on from where the one before was killed
-    for point in range(1, marks + 1):
-        own = folder if point % 2 else tmp_path / f"fresh{point}"
-        own.mkdir(exist_ok=True)
-        code = run_apart(point, point % 3 == 0, own)
-        assert code in (0, -signal.SIGKILL)
-        if code == 0:
-            break
-        if own is not folder:
-            made(own)
-            assert bytes_of(own / "work" / "release") == whole, f"killed at {point}"
-    made(folder)
-    assert bytes_of(folder / "work" / "release") == whole
+def test_one_folder_killed_ever_later_loses_nothing(tmp_path: Path, whole: dict[str, bytes]) -> None:
+    # Each build goes on from where the one before was killed.
+    assert len(list(killed_at_each_call(lambda: made(tmp_path), numbers=range(5, 1000, 5)))) > 3
+    assert contents(tmp_path / "work" / "release") == whole
 
 
 @pytest.mark.slow
@@ -165,16 +143,15 @@ def test_two_hundred_kills_at_random_moments_end_in_the_same_bytes(tmp_path: Pat
     drawn, killed = random.Random(7), 0
     for number in range(200):
         folder = tmp_path / f"run{number // 4}"  # four kills in a row in each folder
-        folder.mkdir(exist_ok=True)
-        process = CONTEXT.Process(target=stopped, args=(0, False, folder))
+        process = multiprocessing.get_context("fork").Process(target=made, args=(folder,))
         process.start()
-        process.join(drawn.uniform(0.02, 1.0))
+        process.join(drawn.uniform(0.02, 0.5))
         process.kill()
         process.join()
         killed += process.exitcode == -signal.SIGKILL
         if number % 4 == 3:
             made(folder)
-            assert bytes_of(folder / "work" / "release") == whole
+            assert contents(folder / "work" / "release") == whole
     assert killed > 100
 
 
@@ -184,170 +161,117 @@ def flipped(file: Path, place: int) -> None:
     file.write_bytes(bytes(data))
 
 
-def test_a_flipped_byte_in_a_finished_shard_is_mended_from_the_stored_replies(
+def test_what_was_damaged_in_a_finished_build_is_mended_from_the_stored_replies(
     tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
     made(tmp_path)
-    for number, file in enumerate(sorted((tmp_path / "work" / "shards").glob("*"))):
-        flipped(file, 37 * number + 1)
+    work = tmp_path / "work"
+    for number, file in enumerate(sorted((work / "shards").glob("*"))):
+        if number % 2:
+            flipped(file, 37 * number + 1)
+        else:
+            file.write_bytes(file.read_bytes()[: len(file.read_bytes()) // 2])
+    (work / "release" / "data" / "explanations" / "train-00000-of-00001.parquet").unlink()
     made(tmp_path)
-    assert bytes_of(tmp_path / "work" / "release") == whole
-
-
-def test_a_torn_shard_is_mended(tmp_path: Path, whole: dict[str, bytes]) -> None:
-    made(tmp_path)
-    for file in sorted((tmp_path / "work" / "shards").glob("*")):
-        file.write_bytes(file.read_bytes()[: len(file.read_bytes()) // 2])
-    made(tmp_path)
-    assert bytes_of(tmp_path / "work" / "release") == whole
+    assert contents(work / "release") == whole
 
 
 def test_a_flipped_byte_in_the_plan_is_refused_by_name(tmp_path: Path) -> None:
-    made(tmp_path, limit=20)
+    small(tmp_path)
     for file in (tmp_path / "work" / "shards").glob("*"):
         file.unlink()
     flipped(tmp_path / "work" / "plan" / "00001.jsonl", 50)
     with pytest.raises(BadInput, match="00001.jsonl: is not the file that was planned"):
-        made(tmp_path, limit=20)
-
-
-def test_a_release_that_lost_a_file_is_written_anew(tmp_path: Path, whole: dict[str, bytes]) -> None:
-    made(tmp_path)
-    (tmp_path / "work" / "release" / "data" / "explanations" / "train-00000-of-00001.parquet").unlink()
-    made(tmp_path)
-    assert bytes_of(tmp_path / "work" / "release") == whole
+        small(tmp_path)
 
 
 def test_a_full_disk_at_any_write_stops_in_one_line_and_the_next_build_completes(
-    tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_whole: dict[str, bytes]
 ) -> None:
-    real, count = os.fsync, 0
-
-    def full(at: int) -> Callable[[int], None]:
-        def fsync(descriptor: int) -> None:
-            nonlocal count
-            count += 1
-            if count == at:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            real(descriptor)
-
-        return fsync
-
-    for at in range(1, 40, 3):
-        count = 0
-        monkeypatch.setattr(files.os, "fsync", full(at))
-        try:
-            made(tmp_path)
-        except CannotWrite as error:
-            assert "the disk is full" in str(error) and "\n" not in str(error)
-        else:
-            break
-    monkeypatch.setattr(files.os, "fsync", real)
-    made(tmp_path)
-    assert bytes_of(tmp_path / "work" / "release") == whole
-
-
-# -- refusals ----------------------------------------------------------------------------------------------------
+    # Without mkdir, whose faults pathlib swallows where the folder is there already.
+    calls = ("fsync", "rename", "replace", "link")
+    full = full_disk_at_each_call(lambda: small(tmp_path), numbers=range(1, 1000, 4), calls=calls)
+    assert len(list(full)) > 3
+    small(tmp_path)
+    assert contents(tmp_path / "work" / "release") == small_whole
 
 
 def changed(**values: Any) -> Recipe:
+    """The recipe with other values; without those that are None."""
     page = data_recipe("mini-explanations")
-    return Recipe(page.name, {**page.values, **values}, page.file)
+    kept = {key: value for key, value in (page.values | values).items() if value is not None}
+    return Recipe(page.name, kept, page.file)
 
 
-@pytest.mark.parametrize(
-    ("other", "named"),
-    [
+def test_another_recipe_in_the_same_folder_is_refused_and_says_what_differs(tmp_path: Path) -> None:
+    assert made(tmp_path, limit=20).tables["explanations"].counts["input"] == 20
+    with pytest.raises(BadInput, match="limit was 20 and is 0"):
+        made(tmp_path)
+    other_pairs = {"task": "mini", "prompt": "explain", "pairs": {"part": "judged", "split": "test"}}
+    for other, named in (
         (changed(seed=9), "recipe.seed was 0 and is 9"),
         (changed(shard=7), "recipe.shard was 16 and is 7"),
         (changed(teacher={"part": "replay", "file": "mini/replies-listwise.jsonl"}), "recipe.teacher.file was"),
-        (changed(options={"task": "mini", "prompt": "explain", "pairs": {"part": "judged", "split": "test"}}), "split"),
-    ],
-)
-def test_another_recipe_in_the_same_folder_is_refused_and_says_what_differs(
-    tmp_path: Path, other: Recipe, named: str
-) -> None:
-    made(tmp_path, limit=20)
-    with pytest.raises(BadInput, match="holds another build") as told:
-        made(tmp_path, other, limit=20)
-    assert named in str(told.value) and "\n" not in str(told.value)
-
-
-def holding(folder: Path, ready: Any, done: Any) -> None:
-    with files.only_writer(folder):
-        ready.set()
-        done.wait(30)
+        (changed(options=other_pairs), "split"),
+    ):
+        with pytest.raises(BadInput, match="holds another build") as told:
+            made(tmp_path, other, limit=20)
+        assert named in str(told.value) and "\n" not in str(told.value)
 
 
 def test_a_second_builder_of_one_folder_is_refused_and_told_who_builds(tmp_path: Path) -> None:
-    ready, done = CONTEXT.Event(), CONTEXT.Event()
-    process = CONTEXT.Process(target=holding, args=(tmp_path / "work", ready, done))
-    process.start()
-    assert ready.wait(30)
-    with pytest.raises(CannotWrite, match=f"process {process.pid} on"):
-        made(tmp_path)
-    process.kill()
-    process.join()
-    made(tmp_path)
+    with files.only_writer(tmp_path / "work"), pytest.raises(CannotWrite, match=f"process {os.getpid()} on"):
+        small(tmp_path)
+    small(tmp_path)
 
 
-def test_a_reply_that_was_never_recorded_puts_its_item_in_quarantine(tmp_path: Path) -> None:
-    some = [json.loads(line) for line in (files.PACKAGE / "mini" / "replies-explain.jsonl").open()]
-    left_out = {one["id"] for one in some[::3]}
-    file = tmp_path / "some.jsonl"
-    file.write_text("".join(json.dumps(one) + "\n" for one in some if one["id"] not in left_out))
-    counts = made(tmp_path, changed(teacher={"part": "replay", "file": str(file)})).tables["explanations"].counts
-    quarantined = [json.loads(line) for line in (tmp_path / "work" / "quarantine.jsonl").open()]
-    assert counts["input"] == 120 == counts["good"] + counts["quarantined"]
-    assert {one["id"] for one in quarantined} <= left_out and len(quarantined) == counts["quarantined"] > 20
-    assert all("no reply to it was recorded" in one["reason"] for one in quarantined)
+POISON = [
+    *[("", "stop"), ("The passage explains how", "length"), ("bat " * 400, "stop"), ("\ufffd \x00\x01", "stop")],
+    *[("\u202e\u2066" * 50, "stop"), ('{"answer": ', "length")],
+]
 
 
-POISON: tuple[tuple[str, str], ...] = (
-    ("", "stop"),
-    ("   \n\t ", "stop"),
-    ("The passage explains how", "length"),
-    ("bat " * 400, "stop"),
-    ("I am sorry, but I cannot help with that.", "stop"),
-    ("\ufffd\ufffd\ufffd\ufffd \x00\x01", "stop"),
-    ("Question: who?\nPassage: nobody\nFinal Answer: The passage is relevant", "stop"),
-    ("Example 9:\nQuestion: why?", "stop"),
-    ("###", "stop"),
-    ("true. " * 300, "stop"),
-    ("\u202e\u2066" * 50, "stop"),
-    ('{"answer": ', "length"),
-)
-
-
-def test_replies_poisoned_in_twelve_ways_are_counted_and_end_nothing(tmp_path: Path) -> None:
-    some = [json.loads(line) for line in (files.PACKAGE / "mini" / "replies-explain.jsonl").open()]
-    for number, one in enumerate(some):
-        text, finish = POISON[number % len(POISON)] if number % 5 == 0 else (one["text"], "stop")
-        one |= {"text": text, "finish": finish}
-    file = tmp_path / "poisoned.jsonl"
-    file.write_text("".join(json.dumps(one) + "\n" for one in some))
-    poisoned = {one["id"] for one in some[::5]}
+def test_replies_that_are_poisoned_or_were_never_recorded_put_their_items_in_quarantine(tmp_path: Path) -> None:
+    some = [json.loads(line) for line in RECORDED.open()]
+    never = {one["id"] for one in some[::3]}
+    poisoned = {one["id"] for one in some[1::6]}
+    for number, one in enumerate(some[1::6]):
+        one["text"], one["finish"] = POISON[number % len(POISON)]
+    file = tmp_path / "recorded.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in some if one["id"] not in never))
     counts = made(tmp_path, changed(teacher={"part": "replay", "file": str(file)})).tables["explanations"].counts
     quarantined = [json.loads(line) for line in (tmp_path / "work" / "quarantine.jsonl").open()]
     assert counts["input"] == 120 == counts["good"] + counts["quarantined"] + counts["skipped"]
-    assert {one["id"] for one in quarantined} <= poisoned and len(quarantined) == counts["quarantined"] > 10
-    assert all(one["reason"] and len(one["replies"]) == 1 for one in quarantined)
+    assert len(quarantined) == counts["quarantined"]
+    unknown = {one["id"] for one in quarantined if "no reply to it was recorded" in one["reason"]}
+    assert len(unknown) > 20 and unknown <= never
+    unusable = [one for one in quarantined if one["id"] not in unknown]
+    assert len(unusable) > 10 and {one["id"] for one in unusable} <= poisoned
+    assert all(one["reason"] and len(one["replies"]) == 1 for one in unusable)
 
 
-@pytest.mark.parametrize("missing", ["builder", "dataset", "table", "licence"])
-def test_a_recipe_that_leaves_something_out_is_told_what(tmp_path: Path, missing: str) -> None:
-    page = data_recipe("mini-explanations")
-    less = Recipe(page.name, {key: value for key, value in page.values.items() if key != missing}, page.file)
-    with pytest.raises(BadInput, match=f"does not say its {missing}"):
-        made(tmp_path, less)
-
-
-def test_a_builder_that_asks_needs_a_teacher(tmp_path: Path) -> None:
+def test_a_recipe_that_leaves_something_out_is_told_what(tmp_path: Path) -> None:
+    for missing in ("builder", "dataset", "table", "licence"):
+        with pytest.raises(BadInput, match=f"does not say its {missing}"):
+            made(tmp_path, changed(**{missing: None}))
     with pytest.raises(BadInput, match="the recipe names none"):
         made(tmp_path, changed(teacher={}))
 
 
-# -- a teacher that fails ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("recipe", recipes("data").values(), ids=lambda recipe: recipe.name)
+def test_a_recipe_s_options_are_those_of_its_parts_and_it_says_whose_texts_these_are(recipe: Recipe) -> None:
+    values = recipe.values
+    options = values["options"]
+    check_part(BUILDERS, values["builder"], options)
+    assert values.keys() <= KEYS.keys() and task(options.get("task", "mini"))
+    assert values["licence"] and values["title"] and (values["licence"] != "other" or values["note"])
+    if values["builder"] in ("mined", "scored"):
+        assert "teacher" not in values
+    if values["builder"] == "mined":
+        assert options["split"] == "train" and not values.get("validation")
+    if values["builder"] == "scored":
+        queries = options["queries"]
+        assert {each["part"] for each in ([queries] if "part" in queries else queries.values())} == {"cropped"}
 
 
 def by_endpoint(server: Endpoint) -> Recipe:
@@ -361,7 +285,6 @@ def test_a_server_that_fails_half_the_time_gives_the_same_rows_and_each_is_paid_
         calm = made(tmp_path, by_endpoint(server), name="calm").tables["explanations"]
     with endpoint(slow=0.3, broken=0.1, hang=0.05, delay=0.002, spread=3.0) as server:
         rough = made(tmp_path, by_endpoint(server), name="rough").tables["explanations"]
-        answers = server.told("answers")
     assert rough.counts == calm.counts and rough.counts["input"] == 120
     assert rough.splits == calm.splits and rough.tokens == calm.tokens
-    assert set(answers.values()) == {1} and len(answers) == 120
+    assert set(server.answers.values()) == {1} and len(server.answers) == 120

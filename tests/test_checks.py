@@ -34,16 +34,18 @@ def trained(tmp_path_factory) -> Any:
 
 def test_each_check_has_the_value_of_the_metric_that_it_names(trained):
     made, _, place = trained
+    results = []
+    for model in (made.folder, place / "start"):
+        part = reranker("cross_encoder", model=str(model), max_length=64)
+        results.append(evaluate(part, ["mini"], depth=10)["mini"])
+    after, before = results
     for check in made.checks:
-        for model, found in ((made.folder, check), (place / "start", check.start)):
-            result = evaluate(reranker("cross_encoder", model=str(model), max_length=64), ["mini"], depth=10)["mini"]
-            assert found.value == pytest.approx(result[check.metric], abs=1e-9)
-        assert check.first_stage.value == pytest.approx(result.first_stage[check.metric], abs=1e-9)
+        assert check.value == pytest.approx(after[check.metric], abs=1e-9)
+        assert check.start.value == pytest.approx(before[check.metric], abs=1e-9)
+        assert check.first_stage.value == pytest.approx(after.first_stage[check.metric], abs=1e-9)
         assert check.start.difference == pytest.approx(check.value - check.start.value, abs=1e-9)
-    assert [(check.metric, check.published) for check in made.checks] == [
-        ("nDCG@10", None),
-        ("RR@10", {"value": 0.5, "source": "nowhere.csv"}),
-    ]
+    published = {check.metric: check.published for check in made.checks}
+    assert published == {"nDCG@10": None, "RR@10": {"value": 0.5, "source": "nowhere.csv"}}
 
 
 def test_a_check_whose_collection_is_not_at_hand_is_left_out_and_named(trained):

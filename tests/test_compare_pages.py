@@ -1,9 +1,8 @@
-"""The pages that compare lines: the data files they load are exact, belong to their results, and are harmless."""
+"""Pages that a browser fills: what they are told is exact, is what they say, belongs to its result, is harmless."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import re
@@ -19,9 +18,6 @@ from exabench.board.pages import render
 from exabench.board.ranking import Board
 from exabench.core.nouns import FIRST_STAGE
 
-STATIC = Path(__file__).parents[1] / "exabench" / "board" / "pages" / "static"
-OWN = ("toolkit.js", "paired.js", "picker.js", "compare.js", "significance.js")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -35,7 +31,7 @@ def board(folder: Path) -> Board:
 
 @pytest.fixture(scope="module")
 def files(board: Board, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    return made(board, tmp_path_factory.mktemp("site") / "site")
+    return made(board, tmp_path_factory.mktemp("site"))
 
 
 def handed_over(data: bytes, function: str) -> Any:
@@ -45,15 +41,10 @@ def handed_over(data: bytes, function: str) -> Any:
     return json.loads(match[1])
 
 
-def csv_of(board: Board, to: Path) -> str:
-    render(board, to)
-    return (to / "data" / "results.csv").read_text(encoding="utf-8")
-
-
 def made(board: Board, to: Path) -> dict[str, bytes]:
-    """The data files for the browser of a board's site."""
+    """Every file of a board's site."""
     render(board, to)
-    return {file.relative_to(to).as_posix(): file.read_bytes() for file in to.rglob("data/**/*.js")}
+    return {file.relative_to(to).as_posix(): file.read_bytes() for file in to.rglob("*") if file.is_file()}
 
 
 def test_the_values_of_a_result_are_those_of_its_file_to_the_last_bit(
@@ -94,6 +85,32 @@ def test_the_lines_name_every_result_of_the_board(board: Board, files: dict[str,
     assert [task["name"] for task in given["tasks"]] == [task.name for task in board.tasks]
 
 
+def test_the_columns_of_an_overview_tell_its_rows(board: Board, files: dict[str, bytes]) -> None:
+    found, rows = handed_over(files["data/overview.all-tasks.js"], "overview"), board.rows
+    lines = found["lines"]
+    assert all(len(values) == len(rows) for values in lines.values())
+    for i, row in enumerate(rows):
+        name = f"first stage: {row.stage}" if row.is_first_stage else row.submission.name
+        assert (lines["name"][i], lines["slug"][i], lines["group"][i]) == (name, row.submission.slug, row.group)
+        assert (lines["candidates"][i], lines["depth"][i]) == (row.candidates, row.depth)
+        bounds = (lines["mean"][i], lines["low"][i], lines["high"][i])
+        assert bounds == pytest.approx((row.mean, *(row.interval or (None, None))), abs=1e-6)
+    scores = handed_over(files["data/overview.all-tasks.tasks.js"], "scores")
+    for t, values in zip(board.tasks, scores["values"], strict=True):
+        assert values == [pytest.approx(row.values.get(t.name), abs=1e-6) for row in rows]
+    assert scores["build"] == found["build"] and found["build"] in files["verify.html"].decode()
+
+
+def test_the_heat_map_says_what_each_line_gains_in_the_colour_of_its_number(files: dict[str, bytes]) -> None:
+    cells = re.findall(r'<td class="n (up|down|level)(\d?)">([+\u2212]?[\d.]+)</td>', files["heat.html"].decode())
+    assert len({direction + step for direction, step, _ in cells}) > 4
+    for direction, step, text in cells:
+        points = float(text.replace("\u2212", "-"))
+        if abs(points) not in (0.5, 2, 5, 10):  # a number shown on a limit may lie a little below it
+            assert step == (str(sum(abs(points) >= limit for limit in (0.5, 2, 5, 10))) if direction != "level" else "")
+            assert (direction == "up") == (points >= 0.5)
+
+
 def test_groups_are_those_of_the_board(board: Board, files: dict[str, bytes]) -> None:
     for ranking in board.rankings:
         rows = handed_over(files[f"data/groups/view.{ranking.slug}.js"], "groups")["rows"]
@@ -106,9 +123,8 @@ def test_groups_are_those_of_the_board(board: Board, files: dict[str, bytes]) ->
     ]
 
 
-def test_pages_show_the_numbers_of_the_command(folder: Path, board: Board, tmp_path: Path) -> None:
-    """A submission's page, its result's page, results.csv and `bench compare` against the first stage: one test."""
-    lines = list(csv.DictReader(io.StringIO(csv_of(board, tmp_path / "site"))))
+def test_the_data_show_the_numbers_of_the_command(folder: Path, files: dict[str, bytes]) -> None:
+    lines = csv.DictReader(io.StringIO(files["data/results.csv"].decode()))
     found = {(line["submission"], line["task"], line["candidates"]): line for line in lines}
     for one in compare_submissions("acme/strong", FIRST_STAGE, folder, candidates="bm25-100"):
         line = found["acme/strong", one.task.partition(" ")[0], "bm25-100"]
@@ -132,34 +148,16 @@ def test_without_scripts_the_groups_of_the_first_twenty_lines_are_a_table(tmp_pa
     assert "exabench bench compare" in (tmp_path / "site" / "compare.html").read_text(encoding="utf-8")
 
 
-def test_a_board_without_results_says_so(tmp_path: Path) -> None:
-    Ledger(tmp_path / "board").create("Empty", ["scifact"], {})
-    render(Board.read(tmp_path / "board"), tmp_path / "site")
-    for name in ("compare.html", "significance.html"):
-        text = (tmp_path / "site" / name).read_text(encoding="utf-8")
-        assert "No results yet." in text and "<form" not in text
-
-
 def test_what_strangers_wrote_cannot_leave_its_string(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "board")
-    ledger.create('</script>"); alert(1); ("', ["scifact"], {"<b>\u2028View</b>": ["scifact"]})
+    ledger.create('</script>"); alert(1); ("', ["scifact"], {"<b>\u2028\u202eView</b>": ["scifact"]})
     write_submission(ledger, "acme/one")
     nasty = ['");alert(1);("', "</script><script>", "line\u2028end", "\u202eturned", "quote'\\", "\U0001f468"]
     ledger.add_result(result("acme--one", "scifact", "bm25-100", {query: 0.5 for query in nasty}))
     files = made(Board.read(tmp_path / "board"), tmp_path / "site")
     for path, data in files.items():
-        if path.startswith(("data/lines", "data/groups", "data/queries")):
-            handed_over(data, "(?:lines|groups|queries|vector)")
+        if path.startswith(("data/lines", "data/groups", "data/queries", "data/overview")):
+            told = handed_over(data, "(?:lines|groups|queries|vector|overview|scores)")
+            assert not set("\u202e\u2028\x00") & set(json.dumps(told, ensure_ascii=False)), path
     ids = handed_over(files["data/queries/scifact.bm25-100.js"], "queries")["ids"]
     assert len(ids) == len(nasty) and not any(mark in "".join(ids) for mark in "\u2028\u202e")
-
-
-def test_the_scripts_of_both_pages_are_small_and_plain() -> None:
-    texts = [(STATIC / name).read_text(encoding="utf-8") for name in OWN]
-    assert sum(len(gzip.compress(text.encode(), 9)) for text in texts) <= 20_000
-    for text in texts:
-        assert text.isascii() and '"use strict";' in text
-        assert not re.search(
-            r"\beval\b|innerHTML|outerHTML|document\.write|new Function|https?:(?!//www\.w3\.org)|localStorage|fetch\(",
-            text,
-        )

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from exabench.core.errors import BadInput, CannotWrite
 from exabench.training.curves import COLUMNS, Curves, Point
@@ -39,21 +39,16 @@ def test_the_file_has_a_line_for_each_step_and_no_time(tmp_path):
 def test_a_run_killed_at_any_byte_and_resumed_leaves_the_bytes_of_one_that_was_not(tmp_path, checkpoint):
     whole = trained(tmp_path / "whole.csv", 30)
     ends = [found.end() for found in re.finditer(b"\n", whole)]
-    for cut in range(ends[checkpoint], len(whole) + 1, 7):
+    for cut in range(ends[checkpoint], len(whole) + 1, 11):
         (tmp_path / "killed.csv").write_bytes(whole[:cut])
         assert trained(tmp_path / "killed.csv", 30, start=checkpoint) == whole
 
 
-@given(
-    st.lists(
-        st.tuples(
-            *(st.floats(0, 100), st.floats(-1e30, 1e30), st.floats(0, 1), st.floats(0, 1e30)),
-            st.one_of(st.none(), st.floats(0, 1)),
-        ),
-        min_size=1,
-        max_size=8,
-    )
-)
+NUMBERS = (st.floats(0, 100), st.floats(-1e30, 1e30), st.floats(0, 1), st.floats(0, 1e30), st.none() | st.floats(0, 1))
+
+
+@settings(max_examples=15)
+@given(st.lists(st.tuples(*NUMBERS), min_size=1, max_size=8))
 def test_every_number_is_read_back_as_it_was(tmp_path_factory, rows):
     file = tmp_path_factory.mktemp("curves") / "curves.csv"
     curves = Curves(file)
@@ -65,18 +60,6 @@ def test_every_number_is_read_back_as_it_was(tmp_path_factory, rows):
     assert list(curves) == points
     curves.resume(len(points))
     assert file.read_bytes() == data
-
-
-def test_whole_numbers_and_numbers_of_numpy_are_written_like_any_other(tmp_path):
-    import numpy as np
-
-    curves = Curves(tmp_path / "curves.csv")
-    curves.resume()
-    curves.add(Point(1, 0, 8, np.float64(0.5), 1, np.float32(2), None))
-    data = curves.file.read_bytes()
-    assert data.decode() == HEADER + "1,0.0,8,0.5,1.0,2.0,\n"
-    curves.resume(1)
-    assert curves.file.read_bytes() == data
 
 
 @pytest.mark.parametrize(
@@ -101,7 +84,6 @@ def test_lines_that_a_checkpoint_needs_and_that_are_lost_are_missed(tmp_path):
         Curves(tmp_path / "none.csv").resume(1)
 
 
-def test_a_disk_that_is_full_is_one_line_and_resume_mends_what_it_left(tmp_path):
-    curves = Curves(Path("/dev/full"))
+def test_a_disk_that_is_full_is_one_line():
     with pytest.raises(CannotWrite, match="the disk is full"):
-        curves.add(point(1))
+        Curves(Path("/dev/full")).add(point(1))

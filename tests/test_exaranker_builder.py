@@ -3,42 +3,27 @@
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from exabench.core.errors import BadInput
 from exabench.core.files import PACKAGE
-from exabench.core.nouns import Passage, Prompt, Query, Reply, Task
-from exabench.core.recipe import recipes
+from exabench.core.nouns import Passage, Query, Reply, Task
 from exabench.core.rows import Item, Pair, Rejected, check_row
-from exabench.data.builders import BUILDERS
-from exabench.data.builders._exaranker_format import input_text, target_text
 from exabench.data.builders.exaranker import Exaranker, explanation_of, fault
 from exabench.data.builders.imported import export, rows_from_tsv
-from exabench.data.pairs.judged import Judged
-from exabench.parts.assembly import check_part
 from exabench.tasks.collections.beir_folder import BeirFolder
 
 GIVEN_BY_BUILDING = {"teacher": "human", "teacher_revision": "", "prompt": "", "replies": []}
 SKY = Passage("p1", "Air scatters blue light.", "The sky")
 
 
-class These:
+class These(list[Pair]):
     """A source that holds what it was given."""
 
     source, source_revision = "memory", "1"
-
-    def __init__(self, *pairs: Pair) -> None:
-        self._pairs = pairs
-
-    def __iter__(self) -> Iterator[Pair]:
-        return iter(self._pairs)
 
 
 PAIR = Pair(Query("q1", "why is the sky blue"), SKY, True)
@@ -47,7 +32,7 @@ HUMAN = Pair(Query("q1", "why is the sky blue"), SKY, True, "Air scatters\nblue 
 
 
 def item(pair: Pair = PAIR, **options: object) -> tuple[Exaranker, Item]:
-    builder = Exaranker(These(pair), **options)  # type: ignore[arg-type]
+    builder = Exaranker(These([pair]), **options)  # type: ignore[arg-type]
     return builder, next(builder.items())
 
 
@@ -55,22 +40,15 @@ def reply(text: str, finish: str = "stop", id: str = "q1/p1") -> Reply:
     return Reply(id, text, finish, 100, 10)
 
 
-# -- what the teacher is asked ---------------------------------------------------------------------------------
-
-
-def test_an_item_is_a_pair_and_one_prompt_of_its_id():
-    builder, made = item()
-    assert (builder.family, builder.prompt.split("@")[0]) == ("explanations", "explain")
-    assert made.id == "q1/p1" and [prompt.id for prompt in made.prompts] == ["q1/p1"]
-    assert (made.prompts[0].max_tokens, made.prompts[0].temperature) == (256, 0.0)
-    assert made.data["relevant"] is True and made.data["source"] == "memory"
-
-
 @pytest.mark.parametrize(("pair", "answer"), [(PAIR, "is relevant"), (OTHER, "is not relevant")])
-def test_the_prompt_gives_query_passage_and_answer_and_leaves_the_explanation_open(pair, answer):
-    ((role, text),) = item(pair)[1].prompts[0].turns
-    eighth = text.rpartition("Example 8:")[2]
-    assert role == "user" and eighth.split("\n\n") == [
+def test_an_item_is_a_pair_and_one_prompt_that_says_all_but_the_explanation(pair, answer):
+    builder, made = item(pair)
+    assert (builder.family, builder.prompt.split("@")[0]) == ("explanations", "explain")
+    assert (made.data["relevant"], made.data["source"]) == (pair.relevant, "memory")
+    (prompt,) = made.prompts
+    assert prompt.id == made.id == f"{pair.query.id}/p1" and (prompt.max_tokens, prompt.temperature) == (256, 0.0)
+    ((role, text),) = prompt.turns
+    assert role == "user" and text.rpartition("Example 8:")[2].split("\n\n") == [
         *("", f"Question: {pair.query.text}", "Passage: Title: The sky Content: Air scatters blue light."),
         *(f"Final Answer: The passage {answer} to the question.", "Explanation:"),
     ]
@@ -88,8 +66,7 @@ def test_the_seven_worked_examples_have_the_published_structure():
 
 
 def test_a_long_passage_is_cut_in_the_prompt_and_whole_in_the_row():
-    long = Pair(Query("q1", "what"), Passage("p1", "word " * 900), True)
-    builder, made = item(long, words=50)
+    builder, made = item(Pair(Query("q1", "what"), Passage("p1", "word " * 900), True), words=50)
     assert made.prompts[0].turns[0][1].split("Example 8:")[1].count("word") == 50
     assert builder.row(made, [reply("Fine.")])["input"].count("word") == 900
 
@@ -122,89 +99,76 @@ def test_several_samples_are_asked_for_at_a_temperature_and_the_first_usable_one
     assert [(prompt.id, prompt.sample) for prompt in made.prompts] == [(f"q1/p1:{n}", n) for n in range(3)]
     row = builder.row(made, [reply(""), reply("It says so.", "length"), reply("It names the scattering.")])
     assert row["explanation"] == "It names the scattering."
-    with pytest.raises(Rejected, match="empty reply"):
-        builder.row(made, [reply(""), reply("x", "length")])
-    with pytest.raises(BadInput, match="temperature above 0"):
-        item(samples=2)
-    with pytest.raises(BadInput, match="samples is 0"):
-        item(samples=0)
+    for replies, reason in (
+        ([reply(""), reply("x", "length")], "empty reply"),
+        ([reply("It is", "length")], "cut at max_tokens"),
+        ([], "no reply"),
+    ):
+        with pytest.raises(Rejected, match=reason):
+            builder.row(made, replies)
+    for samples, complaint in ((2, "temperature above 0"), (0, "samples is 0")):
+        with pytest.raises(BadInput, match=complaint):
+            item(samples=samples)
 
 
-# -- what becomes of a reply -----------------------------------------------------------------------------------
-
-
-def test_input_and_target_are_the_published_strings():
-    assert input_text("a", "b") == 'Is the question: "a" answered by the document: "b"? Give an explanation.'
-    assert target_text(True, "Because.") == "true. Explanation: Because."
-    assert target_text(False, " It is\n\nnot. ") == "false. Explanation: It isnot."
-    assert target_text(False, "It is\r\n\r\nnot.", " ") == "false. Explanation: It is not."
-
-
-def test_a_row_has_the_fields_of_its_family():
+def test_a_row_has_the_fields_of_its_family_and_the_published_strings_which_the_ranker_reads():
     builder, made = item(line_breaks=" ")
-    row = check_row("explanations", builder.row(made, [reply(" It says\nwhy. ")]) | GIVEN_BY_BUILDING)
+    row = check_row("explanations", builder.row(made, [reply(" It says\r\n\r\nwhy. ")]) | GIVEN_BY_BUILDING)
     assert row["input"] == (
         'Is the question: "why is the sky blue" answered by the document: "The sky Air scatters blue light."? '
         "Give an explanation."
     )
-    assert (row["explanation"], row["target"]) == ("It says\nwhy.", "true. Explanation: It says why.")
+    assert (row["explanation"], row["target"]) == ("It says\r\n\r\nwhy.", "true. Explanation: It says why.")
     assert (row["source"], row["source_revision"], row["title"]) == ("memory", "1", "The sky")
-
-
-def test_the_rankers_part_reads_what_the_builder_writes():
+    builder, made = item(OTHER)
+    assert builder.row(made, [reply("It is\n\nnot.")])["target"] == "false. Explanation: It isnot."
+    builder, made = item(Pair(Query("q", "{query}"), Passage("p", "{passage}"), True, "So."))
     template = (PACKAGE / "parts" / "rerankers" / "exaranker.py").read_text(encoding="utf-8")
-    assert input_text("{query}", "{passage}") in template
+    assert builder.row(made, [])["input"] in template
 
 
-FAULTS = [
-    ("", "empty reply"),
-    (" \n\t ", "empty reply"),
-    ("Explanation: ", "empty reply"),
-    ("x" * 40 + "word " * 9000, "longer than max_tokens can be"),
-    ("It is \ufffd\ufffd.", "garbled characters"),
-    ("It is \x00 so.", "garbled characters"),
-    ("It is \ud800 so.", "garbled characters"),
-    ("I'm sorry, but I cannot help with that.", "refuses to answer"),
-    ("I cannot provide an explanation.", "refuses to answer"),
-    ("As an AI language model, I have no view.", "refuses to answer"),
-    ("False. The passage is about light.", "contradicts the label"),
-    ("The passage is not relevant to the question.", "contradicts the label"),
-    ("This document is irrelevant, since it is short.", "contradicts the label"),
-    ("It says so.\n\nExample 9:\n\nQuestion: why", "goes on with the prompt's examples"),
-    ("It says so.\n\n###\nmore", "goes on with the prompt's examples"),
-    ("Passage: Air scatters blue light.", "goes on with the prompt's examples"),
-    ("because " * 20, "repeats itself"),
-    ("It is so. " + "The passage says why. " * 6, "repeats itself"),
-    ("It says why" + "!" * 60, "repeats itself"),
-    ("天空很蓝" * 30, "repeats itself"),
-]
+FAULTS = {
+    "empty reply": ["", " \n\t ", "Explanation: "],
+    "longer than max_tokens can be": ["x" * 40 + "word " * 9000],
+    "garbled characters": ["It is \ufffd\ufffd.", "It is \x00 so.", "It is \ud800 so."],
+    "refuses to answer": [
+        "I'm sorry, but I cannot help with that.",
+        "I cannot explain it.",
+        "As an AI, I have no view.",
+    ],
+    "contradicts the label": [
+        "False. It is of light.",
+        "The passage is not relevant.",
+        "This text is irrelevant, being short.",
+    ],
+    "goes on with the prompt's examples": [
+        *(
+            "It says so.\n\nExample 9:\n\nQuestion: why",
+            "It says so.\n\n###\nmore",
+            "Passage: Air scatters blue light.",
+        ),
+    ],
+    "repeats itself": [
+        *("because " * 20, "It is so. " + "The passage says why. " * 6, "It says why" + "!" * 60, "天空很蓝" * 30),
+    ],
+}
 
 
-@pytest.mark.parametrize(("text", "reason"), FAULTS, ids=[f"{reason} {n}" for n, (_, reason) in enumerate(FAULTS)])
-def test_what_is_no_explanation_is_rejected_with_its_reason(text, reason):
+@pytest.mark.parametrize("reason", FAULTS)
+def test_what_is_no_explanation_is_rejected_with_its_reason(reason):
     builder, made = item()
-    with pytest.raises(Rejected) as rejected:
-        builder.row(made, [reply(text)])
-    assert rejected.value.reason == reason
-
-
-def test_an_answer_that_was_cut_off_and_one_that_never_came_are_rejected():
-    builder, made = item()
-    for replies, reason in (([reply("It is", "length")], "cut at max_tokens"), ([], "no reply")):
-        with pytest.raises(Rejected, match=reason):
-            builder.row(made, replies)
-
-
-@pytest.mark.parametrize("text", ["True, it is.", "The passage is relevant to the question.", "Relevant. It says so."])
-def test_a_pair_that_is_not_relevant_is_not_explained_as_relevant(text):
-    assert fault(text, False, 256) == "contradicts the label"
-    assert fault(text, True, 256) == ""
+    for text in FAULTS[reason]:
+        with pytest.raises(Rejected) as rejected:
+            builder.row(made, [reply(text)])
+        assert rejected.value.reason == reason
 
 
 @pytest.mark.parametrize(
     ("text", "relevant"),
     [
         ("The passage is relevant to the question because it names the scattering of light.", True),
+        ("True, it is.", True),
+        ("Relevant. It says so.", True),
         ("The passage is not relevant, since it is about the sky and the question is about grass.", False),
         ("I cannot find grass anywhere in the passage, which is about the sky.", False),
         ("Falsehoods about the sky are corrected: very, very, very little light is green.", True),
@@ -214,8 +178,9 @@ def test_a_pair_that_is_not_relevant_is_not_explained_as_relevant(text):
 )
 def test_what_may_be_an_explanation_is_kept_as_it_is(text, relevant):
     builder, made = item(PAIR if relevant else OTHER)
-    row = builder.row(made, [reply(text)])
-    assert row["explanation"] == text.removeprefix("**Explanation:** ")
+    assert builder.row(made, [reply(text)])["explanation"] == text.removeprefix("**Explanation:** ")
+    if text.startswith(("The passage is relevant", "True,", "Relevant.")):
+        assert fault(text, False, 256) == "contradicts the label"
 
 
 @given(
@@ -240,16 +205,6 @@ def test_whatever_stands_four_times_running_over_forty_characters_is_found(text)
     unit = f"{text[:15]}x"
     assert fault("It is so: " + unit * (60 // len(unit) + 5), True, 256) == "repeats itself"
 
-
-def test_a_planned_item_makes_the_same_row_after_its_way_through_json():
-    builder, made = item()
-    back = json.loads(json.dumps(asdict(made)))
-    prompts = tuple(Prompt(**{**prompt, "turns": tuple(map(tuple, prompt["turns"]))}) for prompt in back["prompts"])
-    assert Item(back["id"], prompts, back["data"]) == made
-    assert builder.row(Item(back["id"], prompts, back["data"]), [reply("So.")]) == builder.row(made, [reply("So.")])
-
-
-# -- the authors' files ----------------------------------------------------------------------------------------
 
 NO = (
     '0\t"Is the question: ""a ""b"" c"" answered by the document: ""d, e""? Give an explanation."\t'
@@ -278,20 +233,17 @@ def test_the_authors_files_are_read_with_query_and_passage_and_doubles_are_kept(
     assert (tmp_path / "again.tsv").read_bytes() == (tmp_path / "authors.tsv").read_bytes()
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
+def test_a_row_of_another_form_is_refused_by_its_line(tmp_path):
+    for line in (
         "1\ttext\ttrue. Explanation: x",
-        LINES[2].replace("1\t", "2\t", 1),
-        LINES[2].replace("true.", "false."),
-        LINES[2].replace('""d""', '""d"" answered by the document: ""e""'),
+        YES.replace("1\t", "2\t", 1),
+        YES.replace("true.", "false."),
+        YES.replace('""d""', '""d"" answered by the document: ""e""'),
         "1\ttwo columns",
-        LINES[2] + "\tfour",
-    ],
-)
-def test_a_row_of_another_form_is_refused_by_its_line(tmp_path, line):
-    with pytest.raises(BadInput, match=r"authors\.tsv:3: "):
-        list(rows_from_tsv(tsv(tmp_path, *LINES[:2], line), teacher="t"))
+        YES + "\tfour",
+    ):
+        with pytest.raises(BadInput, match=r"authors\.tsv:3: "):
+            list(rows_from_tsv(tsv(tmp_path, *LINES[:2], line), teacher="t"))
 
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters='"\t\n'), min_size=1).filter(
@@ -299,6 +251,7 @@ texts = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_character
 )
 
 
+@settings(max_examples=15)
 @given(st.lists(st.tuples(texts, texts, st.booleans(), texts), max_size=6))
 def test_rows_survive_the_way_through_such_a_file(tmp_path_factory, given):
     rows = []
@@ -312,35 +265,12 @@ def test_rows_survive_the_way_through_such_a_file(tmp_path_factory, given):
     assert [[row[key] for key in same] for row in back] == [[row[key] for key in same] for row in rows]
 
 
-# -- recipes ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("recipe", recipes("data").values(), ids=lambda recipe: recipe.name)
-def test_a_recipe_s_options_are_those_of_its_parts_and_it_says_whose_texts_these_are(recipe):
-    values = recipe.values
-    check_part(BUILDERS, values["builder"], values["options"])
-    assert values["licence"] and values["title"] and (values["licence"] != "other" or values["note"])
-
-
-def test_the_demo_s_every_pair_has_a_recorded_reply_that_makes_a_row():
-    page = recipes("data")["mini-explanations"].values
-    lines = (PACKAGE / page["teacher"]["file"]).read_text(encoding="utf-8").splitlines()
-    said = {line["id"]: line["text"] for line in map(json.loads, lines)}
-    assert len(said) == len(lines)
-    options = {key: value for key, value in page["options"]["pairs"].items() if key != "part"}
-    builder = Exaranker(Judged(BeirFolder(Task("mini", "mini")), **options))
-    rows = [builder.row(made, [reply(said[made.id])]) for made in builder.items()]
-    assert Counter(row["relevant"] for row in rows) == {True: 60, False: 60}
-    assert len({row["explanation"] for row in rows}) == 120
-    assert all(re.search(r"[.]$", row["explanation"]) for row in rows)
-
-
 def test_the_recorded_replies_are_the_written_explanations_and_some_of_what_is_not_relevant():
     written = (PACKAGE / "mini" / "explanations.jsonl").read_text(encoding="utf-8").splitlines()
     people = {f"{row['query_id']}/{row['passage_id']}": row["explanation"] for row in map(json.loads, written)}
     lines = (PACKAGE / "mini" / "replies-explain.jsonl").read_text(encoding="utf-8").splitlines()
     said = {line["id"]: line["text"] for line in map(json.loads, lines)}
-    assert len(people) == 201 and people.items() <= said.items()
+    assert len(said) == len(lines) and len(people) == 201 and people.items() <= said.items()
     qrels = BeirFolder(Task("mini", "mini")).qrels("train")
     others = [id.split("/") for id in said.keys() - people.keys()]
     assert len(others) == 60 and all(qrels[query][passage] == 0 for query, passage in others)

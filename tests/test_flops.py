@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import transformers
+from torch.utils.flop_counter import FlopCounterMode
 
 from exabench.core.errors import BadInput
 from exabench.models.flops import Shape, exact, paper, qpp, rpp, shape_of
-
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 ENCODER = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 ENCODER |= {"intermediate_size": 80, "num_labels": 1}
@@ -21,12 +20,13 @@ LLAMA = {"vocab_size": 300, "hidden_size": 48, "intermediate_size": 100, "num_hi
 LLAMA |= {"num_attention_heads": 6, "num_key_value_heads": 2}
 
 
-def made(kind: str, model: str, values: dict[str, Any]) -> tuple[Any, Shape]:
-    """A model of that class from a config of that class, and the Shape read from the config.json it would save."""
+def made(name: str, head: str, values: dict[str, Any]) -> tuple[Any, Shape]:
+    """A model of that class from its config, and the Shape read from the config.json it would save."""
     torch.manual_seed(0)
-    config = getattr(transformers, kind)(**values)
-    loaded = getattr(transformers, model)._from_config(config, attn_implementation="eager").eval().requires_grad_(False)
-    loaded.config.architectures = [model]
+    config = getattr(transformers, f"{name}Config")(**values)
+    model = getattr(transformers, f"{name}{head}")
+    loaded = model._from_config(config, attn_implementation="eager").eval().requires_grad_(False)
+    loaded.config.architectures = [model.__name__]
     return loaded, shape_of(loaded.config.to_dict())
 
 
@@ -41,84 +41,70 @@ def ids(rows: int, length: int) -> Any:
     return torch.arange(rows * length).reshape(rows, length) % 90 + 5
 
 
+DISTILBERT = {"vocab_size": 99, "dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 80, "num_labels": 1}
 ENCODERS = {
-    "bert": ("BertConfig", "BertForSequenceClassification", ENCODER),
-    "roberta": ("RobertaConfig", "RobertaForSequenceClassification", ENCODER),
-    "electra": ("ElectraConfig", "ElectraForSequenceClassification", ENCODER | {"embedding_size": 16}),
-    "albert": ("AlbertConfig", "AlbertForSequenceClassification", ENCODER | {"embedding_size": 16}),
-    "mpnet": ("MPNetConfig", "MPNetForSequenceClassification", ENCODER),
-    "distilbert": (
-        "DistilBertConfig",
-        "DistilBertForSequenceClassification",
-        {"vocab_size": 99, "dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 80, "num_labels": 1},
-    ),
-    "modernbert": (
-        "ModernBertConfig",
-        "ModernBertForSequenceClassification",
-        ENCODER | {"num_hidden_layers": 4, "pad_token_id": 0, "local_attention": 200},
-    ),
+    "Bert": ENCODER,
+    "Roberta": ENCODER,
+    "Electra": ENCODER | {"embedding_size": 16},
+    "Albert": ENCODER | {"embedding_size": 16},
+    "MPNet": ENCODER,
+    "DistilBert": DISTILBERT,
+    "ModernBert": ENCODER | {"num_hidden_layers": 4, "pad_token_id": 0, "local_attention": 200},
 }
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-@pytest.mark.parametrize("length", [1, 7, 64])
-def test_an_encoder_is_counted_to_the_last_product(name: str, length: int) -> None:
-    model, shape = made(*ENCODERS[name])
-    found = counted(lambda: model(input_ids=ids(1, length), attention_mask=torch.ones(1, length)))
-    assert exact(shape, length, 0, rows=1) == found
+def test_an_encoder_is_counted_to_the_last_product_and_a_batch_costs_what_its_rows_cost(name: str) -> None:
+    model, shape = made(name, "ForSequenceClassification", ENCODERS[name])
+    for rows, length in ((1, 1), (1, 7), (1, 64), (5, 20)):
+        mask = torch.ones(rows, length)
+        found = counted(lambda mask=mask: model(input_ids=ids(*mask.shape), attention_mask=mask))
+        assert exact(shape, np.full(rows, length), 0, rows=1).sum() == found
 
 
-def test_a_batch_costs_what_its_rows_cost() -> None:
-    model, shape = made(*ENCODERS["bert"])
-    found = counted(lambda: model(input_ids=ids(5, 20), attention_mask=torch.ones(5, 20)))
-    assert exact(shape, np.full(5, 20), 0, rows=1).sum() == found
-
-
-@pytest.mark.parametrize("first", [True, False], ids=["deberta", "deberta-v2"])
-def test_deberta_is_counted_but_for_its_position_table(first: bool) -> None:
+@pytest.mark.parametrize("name", ["Deberta", "DebertaV2"])
+def test_deberta_is_counted_but_for_its_position_table(name: str) -> None:
     values = ENCODER | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "max_position_embeddings": 40}
-    name = "Deberta" if first else "DebertaV2"
-    if not first:
+    if name == "DebertaV2":
         values |= {"position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True}
-    model, shape = made(f"{name}Config", f"{name}ForSequenceClassification", values)
+    model, shape = made(name, "ForSequenceClassification", values)
     rows, length = 6, 20
     found = counted(lambda: model(input_ids=ids(rows, length), attention_mask=torch.ones(rows, length)))
-    table = 2 * (length if first else 8)  # rows of the position table, projected once for the batch, for both sides
+    table = 2 * (length if name == "Deberta" else 8)  # rows of the position table, projected once for the batch
     shared = shape.layers * 2 * 2 * table * shape.width * shape.attention
     assert exact(shape, np.full(rows, length), 0, rows=1).sum() + shared == found
 
 
 def test_positions_of_deberta_may_be_named_in_one_text() -> None:
-    sizes = {"vocab_size": 99, "num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4}
-    config = {**sizes, "intermediate_size": 64, "model_type": "deberta-v2", "relative_attention": True}
-    config |= {"max_position_embeddings": 40, "position_buckets": 8}
+    config = {**ENCODER, "model_type": "deberta-v2", "relative_attention": True, "position_buckets": 8}
+    config |= {"max_position_embeddings": 40}
     listed = shape_of({**config, "pos_att_type": ["p2c", "c2p"]})
     assert listed.position_sides == 2 and listed == shape_of({**config, "pos_att_type": "p2c|c2p"})
 
 
-@pytest.mark.parametrize("activation", ["relu", "gated-gelu"])
-@pytest.mark.parametrize("outputs", [1, 4])
-def test_t5_is_counted_to_the_last_product(activation: str, outputs: int) -> None:
-    model, shape = made("T5Config", "T5ForConditionalGeneration", T5 | {"feed_forward_proj": activation})
+@pytest.mark.parametrize(("activation", "matrices"), [("relu", 2), ("gated-gelu", 3)])
+def test_t5_is_counted_to_the_last_product(activation: str, matrices: int) -> None:
+    model, shape = made("T5", "ForConditionalGeneration", T5 | {"feed_forward_proj": activation})
 
-    def decode() -> None:
+    def decode(outputs: int) -> None:
         states, kept, seen = model.encoder(input_ids=ids(1, 30)), None, torch.zeros(1, 1, dtype=torch.long)
         for _ in range(outputs):
             done = model(encoder_outputs=states, decoder_input_ids=seen, past_key_values=kept, use_cache=True)
             kept = done.past_key_values
 
-    assert (shape.attention, shape.width, shape.ffn_matrices) == (48, 32, 2 if activation == "relu" else 3)
-    assert exact(shape, 30, outputs, rows=200) == counted(decode)
+    assert (shape.attention, shape.width, shape.ffn_matrices) == (48, 32, matrices)
+    assert exact(shape, 30, 1, rows=200) == counted(lambda: decode(1))
+    assert exact(shape, 30, 4, rows=200) == counted(lambda: decode(4))
 
 
 def test_a_t5_encoder_alone_has_no_decoder() -> None:
-    model, shape = made("T5Config", "T5EncoderModel", T5)
+    model, shape = made("T5", "EncoderModel", T5)
     assert exact(shape, 30, 0, rows=0) == counted(lambda: model(input_ids=ids(1, 30)))
 
 
-@pytest.mark.parametrize(("kind", "more"), [("Llama", {}), ("Qwen3", {"head_dim": 16}), ("Mistral", {})])
+@pytest.mark.parametrize(("kind", "more"), [("Llama", {}), ("Qwen3", {"head_dim": 16})])
 def test_a_decoder_is_counted_but_for_the_scores_that_its_mask_throws_away(kind: str, more: dict[str, int]) -> None:
-    model, shape = made(f"{kind}Config", f"{kind}ForCausalLM", LLAMA | more)
+    model, shape = made(kind, "ForCausalLM", LLAMA | more)
     prompt, outputs = 40, 5
 
     def generate() -> None:
@@ -195,7 +181,6 @@ def test_a_shape_reads_what_files_leave_out() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({}, "unknown model_type in config.json ''"),
         ({"model_type": "lama"}, "did you mean llama"),
         ({"model_type": "mixtral"}, "unknown model_type"),
         ({"model_type": "bert", "hidden_size": 3}, "whole number for num_hidden_layers, not None"),
@@ -208,13 +193,9 @@ def test_a_config_that_says_nothing_is_refused_by_name(config: dict[str, Any], m
         shape_of(config)
 
 
-def test_rpp_and_qpp_are_the_published_quotients() -> None:
+def test_rpp_and_qpp_are_the_published_quotients_and_what_costs_nothing_has_none() -> None:
     values, flops = {"a": 0.5, "b": 1.0, "c": 0.0}, {"a": 1e15, "b": 4e15, "c": 1e15}
     assert rpp(values, flops) == pytest.approx((0.5 + 0.25 + 0) / 3)
     assert qpp(flops) == pytest.approx(0.5)  # 1e15 over a mean of 2e15
     assert rpp(values | {"d": 1.0}, flops | {"e": 9.0}) == pytest.approx(0.25)  # d cost nothing that is known
-
-
-def test_what_costs_nothing_has_no_quotient() -> None:
-    assert rpp({"a": 1.0}, {"a": 0.0}) is None and qpp({"a": 0.0}) is None
-    assert rpp({}, {}) is None and qpp({}) is None
+    assert rpp({"a": 1.0}, {"a": 0.0}) is rpp({}, {}) is qpp({"a": 0.0}) is qpp({}) is None

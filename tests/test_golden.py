@@ -13,13 +13,13 @@ from __future__ import annotations
 import contextlib
 import difflib
 import hashlib
+import html
 import io
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         patch.setenv("EXABENCH_CACHE", str(tmp_path_factory.mktemp("golden-cache")))
         patch.delenv("EXABENCH_DATA", raising=False)
         making = Making(work)
-        making.everything()
+        making.help_of(command_line, ())
+        for step in (making.listings, making.demo, making.submissions, making.scores, making.results, making.releases):
+            step()
+        for step in (making.pages, making.published, making.trained, making.functions):
+            step()
         yield making.files
 
 
@@ -127,14 +131,13 @@ def test_it_is_as_it_was(made: Mapping[str, str], kind: str) -> None:
     for file in folder.rglob("*"):
         if file.is_file():
             before[file.relative_to(GOLDEN).as_posix()] = file.read_text(encoding="utf-8")
-    differing = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
+    differing = [name for name in sorted(now.keys() | before.keys()) if now.get(name) != before.get(name)]
     lines: list[str] = []
     for name in differing:
         old, new = before.get(name, "").splitlines(), now.get(name, "").splitlines()
         lines += difflib.unified_diff(old, new, f"golden/{name}", f"now/{name}", lineterm="", n=1)
     shown = "\n".join(lines[:SHOWN_DIFFERENCES])
-    left = f"\n... {len(lines) - SHOWN_DIFFERENCES} more lines" if len(lines) > SHOWN_DIFFERENCES else ""
-    assert not differing, f"{len(differing)} files differ: {', '.join(differing)}\n{shown}{left}\n{REFRESH}"
+    assert not differing, f"{len(differing)} files differ: {', '.join(differing)}\n{shown}\n{REFRESH}"
 
 
 # How the files are made
@@ -146,19 +149,6 @@ class Making:
     def __init__(self, work: Path) -> None:
         self.work = work
         self.files: dict[str, str] = {}
-
-    def everything(self) -> None:
-        self.help_of(command_line, ())
-        self.listings()
-        self.demo()
-        self.submissions()
-        self.scores()
-        self.results()
-        self.releases()
-        self.pages()
-        self.published()
-        self.trained()
-        self.functions()
 
     def help_of(self, command: click.Command, path: tuple[str, ...]) -> None:
         self.files[f"help/{'-'.join(('exabench', *path))}.txt"] = self.printed(*path, "--help")
@@ -222,10 +212,8 @@ class Making:
         self.text(*pairs, "--per-query")
         self.json("bench", "compare", run, other, "--task", "mini", "--metric", "RR@10", suffix="runs")
         self.json("bench", "compare", MODEL, "exabench/reversed", "--board", "board", suffix="lists")
-        self.json("bench", "verify", "acme/good", "--board", "board")
-        self.text("bench", "verify", "acme/good", "--board", "board")
-        self.json("board", "check", "--board", "board")
-        self.text("board", "check", "--board", "board")
+        self.both("bench", "verify", "acme/good", "--board", "board")
+        self.both("board", "check", "--board", "board")
 
     def results(self) -> None:
         """Whole for the list bm25-20; of the others what does not follow from their runs and lists alone is enough."""
@@ -249,16 +237,13 @@ class Making:
         self.files["results/orders.txt"] = "".join(orders)
         candidates = []
         for file in sorted((board / "candidates").rglob("*.json")):
-            values = steady(json.loads(file.read_text(encoding="utf-8")))
+            candidates.append(steady(json.loads(file.read_text(encoding="utf-8"))))
             if "minilm" in file.stem:
-                values.pop("digest")
-            candidates.append(values)
+                candidates[-1].pop("digest")
         self.files["results/candidates.json"] = pretty(candidates)
-        changes = []
-        for line in (board / "changes.jsonl").read_text(encoding="utf-8").splitlines():
-            entry = steady(json.loads(line))
+        changes = [steady(json.loads(line)) for line in (board / "changes.jsonl").read_text("utf-8").splitlines()]
+        for entry in changes:
             entry.pop("digest", None)
-            changes.append(entry)
         self.files["results/changes.json"] = pretty(changes)
         submissions = sorted((board / "submissions").glob("*.toml"))
         self.files["results/submissions.txt"] = "\n".join(f"{f.name}\n{f.read_text('utf-8')}" for f in submissions)
@@ -272,12 +257,9 @@ class Making:
         self.json("data", "build", "mini-listwise", "--to", "work/few", "--limit", "4", suffix="limit")
         self.release("few")
         for name in ("mini-contrastive", "mini-listwise"):
-            self.json("data", "audit", f"work/{name}/release", suffix=name)
-            self.text("data", "audit", f"work/{name}/release", suffix=name)
-        self.json("data", "diff", "work/few/release", "work/mini-listwise/release")
-        self.text("data", "diff", "work/few/release", "work/mini-listwise/release")
-        self.json("data", "verify", "work/mini-listwise/release")
-        self.text("data", "verify", "work/mini-listwise/release")
+            self.both("data", "audit", f"work/{name}/release", suffix=name)
+        self.both("data", "diff", "work/few/release", "work/mini-listwise/release")
+        self.both("data", "verify", "work/mini-listwise/release")
         for layout, name in {"exaranker": "explanations", "twolar": "listwise"}.items():
             file = self.work / f"{layout}.txt"
             release = ("data", "export", f"work/mini-{name}/release", name)
@@ -374,6 +356,10 @@ class Making:
 
     def text(self, *arguments: str, suffix: str = "") -> None:
         self.files[f"text/{name_of(arguments, suffix)}.txt"] = cut(masked(self.printed(*arguments), digests=False), 150)
+
+    def both(self, *arguments: str, suffix: str = "") -> None:
+        self.json(*arguments, suffix=suffix)
+        self.text(*arguments, suffix=suffix)
 
     def page(self, site: Path, name: str, *, most: int = 260, mask: bool = False) -> None:
         text = masked("".join(f"{line}\n" for line in visible((site / f"{name}.html").read_text(encoding="utf-8"))))
@@ -497,47 +483,28 @@ BLOCKS = set(
     "address br button caption dd details div dl dt figcaption figure footer form h1 h2 h3 h4 h5 h6 header label li "
     "main nav ol option p pre section summary svg table tbody text tfoot thead title tr ul".split()
 )
-UNSEEN = ("script", "style", "template")
+TAG = re.compile(r"<(/?)([a-z][a-z0-9]*)[^>]*>", re.IGNORECASE)
+UNSEEN = re.compile(r"<(script|style|template)\b.*?</\1>|<!.*?>", re.DOTALL)
 
 
-class Text(HTMLParser):
+def lines_of(page: str) -> list[str]:
     """Lines of text: a block begins a new one, a table's row is one line with its cells behind bars."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.pieces: list[str] = []
-        self.hidden = 0
+    def sign(tag: re.Match[str]) -> str:
+        if tag[2] in BLOCKS:
+            return "\n"
+        return " | " if tag[2] in ("td", "th") and not tag[1] else ""
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag in UNSEEN:
-            self.hidden += 1
-        elif tag in BLOCKS:
-            self.pieces.append("\n")
-        elif tag in ("td", "th"):
-            self.pieces.append(" | ")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in UNSEEN:
-            self.hidden -= 1
-        elif tag in BLOCKS:
-            self.pieces.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        if not self.hidden:
-            self.pieces.append(re.sub(r"\s+", " ", data))
+    text = TAG.sub(sign, re.sub(r"\s+", " ", UNSEEN.sub("", page)))
+    return [" ".join(html.unescape(line).split()) for line in text.split("\n")]
 
 
 def visible(page: str) -> Iterator[str]:
     """The lines that a reader of a page sees, without measured times."""
-    reader = Text()
-    reader.feed(page)
     columns: list[str] = []
     before = ""
     in_latency_figure = False
-    for line in "".join(reader.pieces).split("\n"):
-        line = " ".join(line.split())
-        if not line:
-            continue
+    for line in filter(None, lines_of(page)):
         if line.startswith("| "):
             cells = line.removeprefix("| ").split(" | ")
             if len(cells) != len(columns) or TIMED in cells:

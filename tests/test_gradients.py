@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +15,7 @@ from exabench.parts.assembly import reranker
 from exabench.parts.losses import LOSSES
 from exabench.training.distributed import Ranks
 from exabench.training.evaluation import scores_of
+from exabench.training.gradients import CPU_BUDGETS
 from exabench.training.groups import Group
 
 GROUP_LOSSES = sorted(name for name in LOSSES if LOSSES[name].needs != "targets")
@@ -47,15 +47,15 @@ def bert(folders):
     return learner_of(folders["bert"][1], "cross_encoder")
 
 
+each_kind = pytest.mark.parametrize("kind", sorted(KINDS))
+
+
 def step(learner, loss, given, *, micro, mode, dropout=False, **options):
     """Loss and gradients of a step."""
     made = gradient_of(learner, loss, gradients=mode, batch_tokens=micro, dropout=dropout, **options)
     rows = encoded(learner, given, written=LOSSES[loss].needs == "targets")
     value = made(1, rows)
     return value, gradients(learner), made
-
-
-# -- cached and plain ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("loss", GROUP_LOSSES)
@@ -72,25 +72,37 @@ def test_cached_gradients_are_the_plain_ones_for_any_budget(bert, loss):
 @pytest.mark.parametrize("loss", GROUP_LOSSES)
 def test_with_dropout_both_passes_of_the_cache_see_the_same_masks(bert, loss):
     """The plain gradient through the very micro-batches of the cache, all of their graphs alive."""
-    given = encoded(bert, groups(loss))
-    for micro in (60, 100_000):
-        made = gradient_of(bert, loss, gradients="cached", batch_tokens=micro)
-        cached, found = made(7, given), gradients(bert)
-        bert.module.zero_grad(set_to_none=True)
-        plain, wanted = made.batches._part(7, 0, given, len(given), cached=False), gradients(bert)
-        assert cached == pytest.approx(plain, rel=1e-5)
-        assert apart(wanted, found) < 1e-5
-    still = step(bert, loss, groups(loss), micro=100_000, mode="cached")[1]
-    assert apart(wanted, still) > 1e-3  # dropout was on
+    given = encoded(bert, groups(loss, sizes=(3, 3)))
+    assert 60 < sum(sum(group.lengths) for group in given) <= 60 * CPU_BUDGETS
+    found = []
+    for mode, dropout in (("plain", True), ("cached", True), ("cached", False)):  # off at last: nothing turns it on
+        made = gradient_of(bert, loss, gradients=mode, dropout=dropout)
+        made.batches.budget = 60
+        found.append((made(7, given), gradients(bert)))
+    plain, cached, still = found
+    assert cached[0] == pytest.approx(plain[0], rel=1e-5)
+    assert apart(plain[1], cached[1]) < 1e-5
+    assert apart(plain[1], still[1]) > 1e-3  # dropout was on
 
 
-@pytest.mark.parametrize("kind", ["t5", "rankt5", "bi_encoder", "decoder"])
+@each_kind
 def test_every_kind_of_model_has_one_gradient(folders, kind):
+    """Plain or cached, by either implementation of attention; and near it in a lower precision."""
     part, folder = folders[kind]
     value, plain, _ = step(learner_of(folder, part), "ranknet", groups(), micro=100_000, mode="plain")
-    other, found, _ = step(learner_of(folder, part), "ranknet", groups(), micro=80, mode="cached")
-    assert other == pytest.approx(value, rel=1e-5)
-    assert apart(plain, found) < 1e-5
+    for attention in ("eager", "sdpa"):
+        learner = learner_of(folder, part)
+        other, found, _ = step(learner, "ranknet", groups(), micro=80, mode="cached", attention=attention)
+        assert learner.module.model.config._attn_implementation == attention
+        assert other == pytest.approx(value, rel=1e-5)
+        assert apart(plain, found) < 1e-5
+    learner = learner_of(folder, part)
+    loss = "lm" if kind == "t5" else "ranknet"
+    value, exact, _ = step(learner, loss, groups(loss), micro=200, mode="auto")
+    lower, found, _ = step(learner, loss, groups(loss), micro=200, mode="auto", autocast="bfloat16")
+    assert lower == pytest.approx(value, rel=0.05) and lower != value
+    assert apart(exact, found) < 0.5  # up to .24 with the vocabularies that training a tokenizer has given
+    assert {p.dtype for p in learner.module.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("kind", ["t5", "decoder"])
@@ -149,9 +161,6 @@ def test_the_loss_without_a_gradient_is_the_same_and_leaves_the_model_as_it_was(
         assert learner.module.training
 
 
-# -- dropout, precision, attention, checkpointing --------------------------------------------------------------------
-
-
 def test_masks_belong_to_seed_rank_step_and_micro_batch(bert):
     given = encoded(bert, groups())
 
@@ -200,31 +209,19 @@ def test_dropout_false_switches_off_every_dropout_of_every_architecture(tmp_path
     torch.testing.assert_close(learner.module(*learner.inputs(items)), one, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
-@pytest.mark.parametrize("mode", ["plain", "cached"])
-def test_gradient_checkpointing_gives_equal_gradients_with_dropout_on(folders, kind, mode):
+@each_kind
+def test_gradient_checkpointing_gives_equal_gradients_with_dropout_on(folders, kind):
     part, folder = folders[kind]
-    found = []
-    for checkpointing in (False, True):
-        learner = learner_of(folder, part)
-        options = {"micro": 120, "mode": mode, "dropout": True, "checkpointing": checkpointing}
-        found.append(step(learner, "ranknet", groups(), **options))
-        layers = [layer for layer in learner.module.modules() if hasattr(layer, "gradient_checkpointing")]
-        assert {layer.gradient_checkpointing for layer in layers} == {checkpointing}
-    assert found[0][0] == found[1][0]
-    assert apart(found[0][1], found[1][1]) < 1e-6
-
-
-@pytest.mark.parametrize("kind", sorted(KINDS))
-def test_two_implementations_of_attention_agree(folders, kind):
-    part, folder = folders[kind]
-    found = []
-    for attention in ("eager", "sdpa"):
-        learner = learner_of(folder, part)
-        found.append(step(learner, "ranknet", groups(), micro=120, mode="cached", attention=attention))
-        assert learner.module.model.config._attn_implementation == attention
-    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
-    assert apart(found[0][1], found[1][1]) < 1e-5
+    for mode in ("plain", "cached"):
+        found = []
+        for checkpointing in (False, True):
+            learner = learner_of(folder, part)
+            options = {"micro": 120, "mode": mode, "dropout": True, "checkpointing": checkpointing}
+            found.append(step(learner, "ranknet", groups(), **options))
+            layers = [layer for layer in learner.module.modules() if hasattr(layer, "gradient_checkpointing")]
+            assert {layer.gradient_checkpointing for layer in layers} == {checkpointing}
+        assert found[0][0] == found[1][0]
+        assert apart(found[0][1], found[1][1]) < 1e-6
 
 
 def test_an_attention_that_cannot_be_had_is_one_line(tmp_path, bert):
@@ -233,18 +230,6 @@ def test_an_attention_that_cannot_be_had_is_one_line(tmp_path, bert):
     learner = learner_of(classifier_folder(tmp_path / "deberta", "deberta"), "cross_encoder")
     with pytest.raises(BadInput, match="sdpa"):
         gradient_of(learner, "ranknet", attention="sdpa")
-
-
-@pytest.mark.parametrize("kind", sorted(KINDS))
-def test_bfloat16_autocast_stays_near_float32_and_weights_stay_float32(folders, kind):
-    part, folder = folders[kind]
-    loss = "lm" if kind == "t5" else "ranknet"
-    value, exact, _ = step(learner_of(folder, part), loss, groups(loss), micro=200, mode="auto")
-    learner = learner_of(folder, part)
-    lower, found, _ = step(learner, loss, groups(loss), micro=200, mode="auto", autocast="bfloat16")
-    assert lower == pytest.approx(value, rel=0.05) and lower != value
-    assert apart(exact, found) < 0.5  # up to .24 with the vocabularies that training a tokenizer has given
-    assert {p.dtype for p in learner.module.parameters()} == {torch.float32}
 
 
 @pytest.mark.slow
@@ -256,10 +241,7 @@ def test_a_compiled_model_has_the_same_gradient(bert):
     assert set(bert.module.state_dict()) == set(dict(bert.module.named_parameters()))
 
 
-# -- what learns is what scores --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@each_kind
 def test_a_learner_scores_as_its_reranker_does(folders, kind):
     part, folder = folders[kind]
     given = groups(sizes=(6,))[0]
@@ -267,9 +249,6 @@ def test_a_learner_scores_as_its_reranker_does(folders, kind):
     wanted = reranker(part, model=str(folder), devices=("cpu",), max_length=48).score(given.query, given.passages)
     assert scores_of(learner, learner.items(given.query, given.passages)).tolist() == pytest.approx(wanted, abs=1e-5)
     assert learner.module.training
-
-
-# -- memory ----------------------------------------------------------------------------------------------------------
 
 
 def poor(learner, tokens, error=torch.OutOfMemoryError):
@@ -282,8 +261,9 @@ def poor(learner, tokens, error=torch.OutOfMemoryError):
     return learner.module.register_forward_pre_hook(check)
 
 
-@pytest.mark.parametrize("loss", ["ranknet", "lm"])
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
+@pytest.mark.parametrize(
+    ("loss", "error"), [("ranknet", torch.OutOfMemoryError), ("lm", MemoryError), ("ranknet", RuntimeError)]
+)
 def test_out_of_memory_halves_the_micro_batch_and_the_step_is_that_of_the_small_budget(folders, loss, error):
     part, folder = folders["t5"]
     found = []
@@ -336,11 +316,8 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(bert):
 
 def test_ranks_that_hold_parts_of_one_model_do_not_halve_alone(bert):
     alone = Ranks()
-    shared = SimpleNamespace(
-        **{"sharded": True, "count": 2, "rank": 0, "reduce": alone.reduce},
-        add_gradients=lambda module: None,
-    )
-    made = gradient_of(bert, "ranknet", ranks=shared, batch_tokens=512)
+    alone.sharded = True
+    made = gradient_of(bert, "ranknet", ranks=alone, batch_tokens=512)
     poor(bert, 10)
     with pytest.raises(BadInput, match="lower steps.batch_tokens"):
         made(1, encoded(bert, groups()))

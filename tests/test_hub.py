@@ -1,4 +1,4 @@
-"""The one door to the Hub: what the real client does behind it, and that no secret ever comes out of it."""
+"""The one door to the Hub: what the real client does behind it, and that no secret ever comes out of it; requests."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pytest
 from hub_client import CANARY, point_at
-from hub_double import HubDouble
-from hub_faults import KINDS, seeded
-from huggingface_hub import HfApi, hf_hub_download
+from hub_double import PAGE, HubDouble
 
 from exabench.core.errors import BadInput, OutsideFailed
-from exabench.hub import client as hub
+from exabench.hub import client as hub, pull_requests
 from exabench.hub.client import Repository
-from exabench.hub.pull_requests import open_requests
+from exabench.hub.pull_requests import Listed, has_bytes, history, list_files, open_requests, read_comments
 
 REPO = "owner/set"
+SET = Repository(REPO)
 TABLE = "data/t/train-00000-of-00001.parquet"
 
 
@@ -30,31 +29,31 @@ def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDoubl
 
 
 def test_a_data_set_is_made_committed_to_read_and_tagged(double, tmp_path):
-    assert Repository(REPO).head() is None
-    Repository(REPO).create()
-    Repository(REPO).create()  # a second time changes nothing
-    first = Repository(REPO).head()
+    assert SET.head() is None
+    SET.create()
+    SET.create()  # a second time changes nothing
+    first = SET.head()
     (tmp_path / "table").write_bytes(b"PAR1" * 1000)
-    second = Repository(REPO).commit({TABLE: tmp_path / "table", "README.md": b"# Set\n"}, "one", first)
-    assert Repository(REPO).head() == second != first
-    assert Repository(REPO).read("README.md", second) == b"# Set\n"
-    assert Repository(REPO).read(TABLE, second) == b"PAR1" * 1000
-    assert Repository(REPO).read("README.md", first) is None
-    Repository(REPO).tag("v1.0.0", second)
-    Repository(REPO).tag("v1.0.0", second)  # it is there, where it should be
-    third = Repository(REPO).commit({"README.md": b"# Other\n"}, "two", second, delete=[TABLE])
+    second = SET.commit({TABLE: tmp_path / "table", "README.md": b"# Set\n"}, "one", first)
+    assert SET.head() == second != first
+    assert SET.read("README.md", second) == b"# Set\n"
+    assert SET.read(TABLE, second) == b"PAR1" * 1000
+    assert SET.read("README.md", first) is None
+    SET.tag("v1.0.0", second)
+    SET.tag("v1.0.0", second)  # it is there, where it should be
+    third = SET.commit({"README.md": b"# Other\n"}, "two", second, delete=[TABLE])
     assert sorted(double.repo(REPO).at("main").files) == [".gitattributes", "README.md"]
     with pytest.raises(BadInput, match="tags never move"):
-        Repository(REPO).tag("v1.0.0", third)
-    assert Repository(REPO).tags() == {"v1.0.0": second}
+        SET.tag("v1.0.0", third)
+    assert SET.tags() == {"v1.0.0": second}
 
 
 def test_a_commit_on_a_head_that_moved_does_nothing(double):
     first = double.commit(REPO, {"a.txt": b"a"})
     moved = double.commit(REPO, {"a.txt": b"b"})
     with pytest.raises(OutsideFailed, match="412"):
-        Repository(REPO).commit({"c.txt": b"c"}, "late", first)
-    assert Repository(REPO).head() == moved
+        SET.commit({"c.txt": b"c"}, "late", first)
+    assert SET.head() == moved
 
 
 def test_a_commit_is_sent_once_whatever_the_answer(double):
@@ -62,25 +61,15 @@ def test_a_commit_is_sent_once_whatever_the_answer(double):
     for kind in ("500", "503", "429", "no answer", "lost reply", "500 after"):
         double.faults.arm(rest=("/commit/", kind))
         with pytest.raises(OutsideFailed):
-            Repository(REPO).commit({"a.txt": kind.encode()}, kind, Repository(REPO).head())
+            SET.commit({"a.txt": kind.encode()}, kind, SET.head())
         assert sum("/commit/" in request for request in double.faults.seen) == 1
     titles = [commit.title for commit in double.repo(REPO).history(double.repo(REPO).at("main"))]
-    assert titles == ["500 after", "lost reply", "By hand"] and Repository(REPO).head() != head
-
-
-def test_large_files_go_in_parts_where_the_hub_wants_parts(tmp_path, monkeypatch):
-    data = bytes(range(256)) * 40
-    with HubDouble(chunk=1000) as double:
-        point_at(double.url, tmp_path, monkeypatch)
-        head = double.commit(REPO, {})
-        commit = Repository(REPO).commit({TABLE: data}, "parts", head)
-        assert Repository(REPO).read(TABLE, commit) == data
-        assert sum(request.startswith("PUT /lfs/") for request in double.requests) == 11
+    assert titles == ["500 after", "lost reply", "By hand"] and SET.head() != head
 
 
 def test_uploads_carry_no_token_and_a_store_elsewhere_sees_none(double):
     head = double.commit(REPO, {})
-    Repository(REPO).read(TABLE, Repository(REPO).commit({TABLE: b"PAR1"}, "one", head))
+    SET.read(TABLE, SET.commit({TABLE: b"PAR1"}, "one", head))
     asked = list(zip(double.requests, double.headers, strict=True))
     stored = [headers for request, headers in asked if request.startswith(("PUT /lfs/", "GET /lfs/"))]
     assert len(stored) == 2 and not any("authorization" in headers for headers in stored)
@@ -95,15 +84,15 @@ def test_an_answer_that_sends_uploads_elsewhere_does_not_send_the_token_there(do
         with monkeypatch.context() as patch:
             patch.setattr(hub, "_token_stays_here", contextlib.nullcontext)
             with pytest.raises(BadInput):
-                Repository(REPO).commit({TABLE: b"PAR0"}, "one", head)
+                SET.commit({TABLE: b"PAR0"}, "one", head)
         bare = [headers for headers in elsewhere.headers if "authorization" in headers]
         elsewhere.headers.clear()
         with pytest.raises(BadInput):  # the object is not where the Hub looks for it
-            Repository(REPO).commit({TABLE: b"PAR1"}, "two", head)
+            SET.commit({TABLE: b"PAR1"}, "two", head)
         assert bare, "the client alone is careful now: the guard may go"
         assert elsewhere.headers and not any("authorization" in headers for headers in elsewhere.headers)
     double.faults.arm()
-    assert Repository(REPO).commit({TABLE: b"PAR2"}, "three", head)
+    assert SET.commit({TABLE: b"PAR2"}, "three", head)
 
 
 def test_a_snapshot_is_pinned_to_a_commit_and_can_be_of_some_files(double, tmp_path):
@@ -127,7 +116,7 @@ def test_what_passes_is_read_whole_in_the_end_or_not_at_all(double, kind):
     for number in range(3):
         double.faults.arm({number: kind})
         try:
-            assert Repository(REPO).read(TABLE, commit) == b"0123456789" * 50
+            assert SET.read(TABLE, commit) == b"0123456789" * 50
         except OutsideFailed as error:
             assert "\n" not in str(error)
 
@@ -135,11 +124,11 @@ def test_what_passes_is_read_whole_in_the_end_or_not_at_all(double, kind):
 def test_what_the_hub_will_never_take_is_the_askers_mistake_in_one_line(double, monkeypatch):
     head = double.commit(REPO, {})
     with pytest.raises(BadInput, match="front matter has no end"):
-        Repository(REPO).commit({"README.md": b"---\nlicense: mit\n"}, "card", head)
+        SET.commit({"README.md": b"---\nlicense: mit\n"}, "card", head)
     with pytest.raises(BadInput, match="check the name, the token"):
         Repository("owner/none").commit({"a": b"a"}, "nowhere", head)
     monkeypatch.delenv("HF_TOKEN")
-    for ask in (lambda: Repository("owner/new").create(), lambda: Repository(REPO).tag("v1", head)):
+    for ask in (lambda: Repository("owner/new").create(), lambda: SET.tag("v1", head)):
         with pytest.raises(BadInput, match="refused") as caught:
             ask()
         assert "\n" not in str(caught.value)
@@ -156,64 +145,101 @@ def test_no_secret_is_in_an_error(monkeypatch):
             raise OSError(quoted)
         for secret in ("pass-word", "abc123", "hf_other99", "hf_another77", "plain-secret-token", "\n"):
             assert secret not in str(caught.value)
-    assert Repository(REPO).url("v1.0.0") == f"https://huggingface.co/datasets/{REPO}/tree/v1.0.0"
+    assert SET.url("v1.0.0") == f"https://huggingface.co/datasets/{REPO}/tree/v1.0.0"
 
 
 def test_a_model_is_listed_with_its_sizes_and_a_part_of_a_file_is_all_that_is_read(double):
     data = bytes(range(256)) * 40
-    commit = double.commit(
-        "models/owner/model", {"config.json": b"{}", "1_Pooling/a.json": b"[]", "m.safetensors": data}
-    )
-    assert hub.file_sizes("owner/model", commit) == {
-        "config.json": 2,
-        "1_Pooling/a.json": 2,
-        "m.safetensors": len(data),
-    }
+    files = {"config.json": b"{}", "1_Pooling/a.json": b"[]", "m.safetensors": data}
+    commit = double.commit("models/owner/model", files)
+    assert hub.file_sizes("owner/model", commit) == {path: len(content) for path, content in files.items()}
     assert hub.read_part("owner/model", "m.safetensors", commit, 8, 600) == data[8:600]
     assert hub.read_part("owner/model", "config.json", commit, 0, 99) == b"{}"
     read = [headers for request, headers in zip(double.requests, double.headers, strict=True) if "/lfs/" in request]
     assert [headers["range"] for headers in read] == ["bytes=8-599"]
     assert not any("authorization" in headers for headers in read), "the token stays at the Hub"
-    for path in ("none.json", "m.safetensors"):
+    for repo, path in (("owner/model", "none.json"), ("owner/none", "m.safetensors")):
         with pytest.raises(BadInput, match="refused"):
-            hub.read_part("owner/model" if path == "none.json" else "owner/none", path, commit, 0, 1)
+            hub.read_part(repo, path, commit, 0, 1)
 
 
-# -- the double itself, asked by the client that it stands in for ------------------------------------------------------
+# -- pull requests -------------------------------------------------------------------------------------------------
 
 
-def test_the_double_answers_the_client_as_the_hub_does(double):
-    api = HfApi()
-    assert api.whoami()["name"] == "tester"
-    assert api.create_repo("owner/model").repo_type == "model"
-    done = api.upload_file(path_or_fileobj=b"{}", path_in_repo="a/config.json", repo_id="owner/model")
-    assert [commit.title for commit in api.list_repo_commits("owner/model")][-1] == "initial"
-    assert Path(hf_hub_download("owner/model", "a/config.json")).read_bytes() == b"{}"
-    assert [entry.path for entry in api.list_repo_tree("owner/model", recursive=True)] == [
-        ".gitattributes",
-        "a",
-        "a/config.json",
-    ]
-    head = double.commit(REPO, {TABLE: b"PAR1", "a.txt": b"a"})
-    info = api.dataset_info(REPO, files_metadata=True)
-    table = next(file for file in info.siblings if file.rfilename == TABLE)
-    assert info.sha == head and table.lfs.sha256 == hashlib.sha256(b"PAR1").hexdigest()
-    assert [entry.size for entry in api.get_paths_info(REPO, [TABLE, "none"], repo_type="dataset")] == [4]
-    again = api.upload_file(path_or_fileobj=b"a", path_in_repo="a.txt", repo_id=REPO, repo_type="dataset")
-    assert again.oid == head  # the same file makes no commit
-    assert done.oid != head
+@pytest.fixture
+def asked(double: HubDouble) -> HubDouble:
+    """The Hub with a small repository and a pull request to it."""
+    head = double.commit(REPO, {"board.toml": b"x", "runs/a.trec.gz": b"run"})
+    url = SET.commit({"f1": b"1"}, "Request 1", head, pull_request=True, body="b")
+    assert url == f"{double.url}/datasets/{REPO}/discussions/1"
+    return double
 
 
-def test_a_request_stays_off_the_head_until_it_is_merged(double):
-    head = double.commit(REPO, {"a.txt": b"a"})
-    url = Repository(REPO).commit({"a.txt": b"b"}, "please", head, pull_request=True)
-    assert url.endswith("/discussions/1") and Repository(REPO).head() == head
-    assert [(one.url, one.revision) for one in open_requests(REPO)] == [(url, "refs/pr/1")]
-    assert Repository(REPO).read("a.txt", "refs/pr/1") == b"b"
-    double.merge(REPO, 1)
-    assert open_requests(REPO) == [] and Repository(REPO).read("a.txt", Repository(REPO).head()) == b"b"
+def test_requests_are_listed_oldest_first_over_all_pages(asked):
+    repo = asked.repo(REPO)
+    for number in range(2, PAGE + 4):
+        repo.requests.append(repo.requests[0] | {"num": number, "status": "closed" if number == 5 else "open"})
+    found = open_requests(REPO)
+    assert [one.number for one in found] == [n for n in range(1, PAGE + 4) if n != 5]
+    first = found[0]
+    assert (first.title, first.author, first.date) == ("Request 1", "tester", "2024-01-01")
+    assert first.revision == "refs/pr/1" and first.url.endswith(f"/datasets/{REPO}/discussions/1")
 
 
-def test_a_plan_of_faults_is_the_same_for_the_same_seed():
-    assert seeded(1, 200, 0.3) == seeded(1, 200, 0.3) != seeded(2, 200, 0.3)
-    assert set(seeded(3, 2000, 0.5).values()) == set(KINDS)
+def test_files_are_known_by_their_bytes(asked):
+    listed = list_files(REPO, "refs/pr/1")
+    assert set(listed) == {"board.toml", "runs/a.trec.gz", "f1"}
+    assert has_bytes(listed["board.toml"], b"x") and has_bytes(listed["runs/a.trec.gz"], b"run")
+    assert not has_bytes(listed["board.toml"], b"y") and not has_bytes(None, b"x")
+    assert listed["runs/a.trec.gz"] == Listed(hashlib.sha256(b"run").hexdigest(), 3)
+    main = history(REPO, "main")
+    assert history(REPO, "refs/pr/1")[1:] == main
+
+
+def test_what_is_said_is_heard_and_a_request_is_closed_once(asked):
+    assert read_comments(REPO, 1).comments == (("tester", "b"),) and read_comments(REPO, 1).open
+    pull_requests.comment(REPO, 1, "scores")
+    assert read_comments(REPO, 1).comments[1:] == (("tester", "scores"),)
+    pull_requests.close(REPO, 1)
+    assert not read_comments(REPO, 1).open and open_requests(REPO) == []
+    with pytest.raises(OutsideFailed, match="close pull request 1"):
+        pull_requests.close(REPO, 1)
+    assert pull_requests.user_name() == "tester"
+
+
+def test_a_request_stays_off_the_head_until_it_is_merged(asked):
+    head = SET.head()
+    assert head == asked.repo(REPO).refs["main"] and [one.revision for one in open_requests(REPO)] == ["refs/pr/1"]
+    assert SET.read("f1", "refs/pr/1") == b"1" and "f1" not in list_files(REPO, "main")
+    asked.merge(REPO, 1)
+    assert SET.read("f1", SET.head()) == b"1"
+    assert open_requests(REPO) == [] and not read_comments(REPO, 1).open
+
+
+CALLS = {
+    "open_requests": lambda: open_requests(REPO),
+    "talk": lambda: read_comments(REPO, 1),
+    "comment": lambda: pull_requests.comment(REPO, 1, "x"),
+    "close": lambda: pull_requests.close(REPO, 1),
+    "files": lambda: list_files(REPO, "main"),
+    "history": lambda: history(REPO, "main"),
+    "me": lambda: pull_requests.user_name(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_an_error_is_one_line_without_the_token(asked, call):
+    for fault in ("503", "truncated"):
+        asked.faults.arm(rest=(0, fault))
+        with pytest.raises(OutsideFailed) as caught:
+            call()
+        assert str(caught.value).isprintable() and CANARY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "about"),
+    [(open_requests, "acme/none"), (read_comments, 9), (list_files, "refs/pr/9"), (history, "0" * 40)],
+)
+def test_what_is_not_there_is_bad_input(asked, call, about):
+    with pytest.raises(BadInput, match="refused"):
+        call(about) if call is open_requests else call(REPO, about)

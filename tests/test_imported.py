@@ -46,30 +46,23 @@ def test_what_goes_out_comes_back_the_same(tmp_path: Path, layout: str) -> None:
 
 def test_doubles_in_a_file_are_counted_and_left_out(tmp_path: Path) -> None:
     line = (
-        '1\tIs the question: "{q}" answered by the document: "{p}"? Give an explanation.\ttrue. Explanation: Because.\n'
+        '1\t"Is the question: ""{}"" answered by the document: ""{}""? Give an explanation."\ttrue. Explanation: So.\n'
     )
-    file = tmp_path / "theirs.tsv"
-    texts = [
-        ("why is the sky blue", "Air scatters blue light more."),
+    first, second = (
+        ("why is the sky blue", "Air scatters it."),
         ("who wrote Faust", "Goethe wrote Faust, in two parts."),
-    ]
-    file.write_text(
-        "".join(line.format(q=q, p=p) for q, p in [*texts, texts[0]])
-        .replace('"', '""')
-        .replace("\tIs", '\t"Is')
-        .replace("explanation.\t", 'explanation."\t')
     )
-    counts = (
-        build(imported(file, "exaranker"), tmp_path / "work", sources=Sources(replies=tmp_path / "r.sqlite"))
-        .tables["theirs"]
-        .counts
-    )
-    assert counts == {"input": 3, "good": 2, "quarantined": 0, "skipped": 1, "reasons": {"skipped: exact duplicate": 1}}
+    (tmp_path / "theirs.tsv").write_text("".join(line.format(*texts) for texts in (first, second, first)))
+    release = build(imported(tmp_path / "theirs.tsv", "exaranker"), tmp_path / "work", sources=Sources())
+    counts = {"input": 3, "good": 2, "quarantined": 0, "skipped": 1, "reasons": {"skipped: exact duplicate": 1}}
+    assert release.tables["theirs"].counts == counts
 
 
 def test_a_layout_that_nobody_knows_or_other_rows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match='format must be "exaranker" or "twolar"'):
-        build(imported(tmp_path / "x", "twolr"), tmp_path / "work", sources=Sources(replies=tmp_path / "r.sqlite"))
+        build(imported(tmp_path / "x", "twolr"), tmp_path / "work", sources=Sources())
+    with pytest.raises(BadInput, match="answers order lists of passages"):
+        Imported(file="a.tsv", format="exaranker", made_by="someone", answers="b.json")
     with pytest.raises(BadInput, match="no row of listwise"):
         export([{"id": "a", "input": "b"}], "twolar", tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
@@ -111,8 +104,3 @@ def test_lists_and_answers_in_two_files_are_put_together_and_repairs_counted(tmp
 def test_answers_that_do_not_go_with_the_lists_are_refused(tmp_path: Path, answers: object, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         build(rankgpt(tmp_path, answers), tmp_path / "work", sources=Sources())
-
-
-def test_answers_order_lists_alone(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="answers order lists of passages"):
-        Imported(file="a.tsv", format="exaranker", made_by="someone", answers="b.json")

@@ -8,16 +8,14 @@ import io
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies as st
-from toys import Given, write_beir
+from hypothesis import given, settings, strategies as st
+from toys import Given, WithTriples, write_beir
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Task
-from exabench.data.pairs import PAIRS
 from exabench.data.pairs.docpairs import Docpairs
 from exabench.data.pairs.evidence import Evidence, evidence
 from exabench.data.pairs.judged import Judged
@@ -28,34 +26,23 @@ from exabench.tasks.collections.beir_folder import BeirFolder
 MINI = BeirFolder(Task("mini", "mini"))
 
 
-class Memory(Given):
-    """A collection in memory that is pinned, too."""
-
-    revision = "1"
-
-
-def collection(judged: dict[str, dict[str, int]], passages: int = 40) -> Memory:
+def collection(judged: dict[str, dict[str, int]], passages: int = 40) -> Given:
     queries = [Query(id, f"query {id}") for id in judged]
-    return Memory(queries, [Passage(f"p{i}", f"passage {i}") for i in range(passages)], judged)
+    return Given(queries, [Passage(f"p{i}", f"passage {i}") for i in range(passages)], judged)
 
 
 def ids(pairs: object) -> list[tuple[str, str, bool]]:
     return [(pair.query.id, pair.passage.id, pair.relevant) for pair in pairs]  # type: ignore[attr-defined]
 
 
-def test_every_source_of_pairs_is_on_the_shelf():
-    assert list(PAIRS) == ["docpairs", "evidence", "judged", "pubmedqa", "triples"]
-
-
-# -- judgements ------------------------------------------------------------------------------------------------
-
-
-def test_judged_pairs_alternate_and_begin_with_a_passage_that_is_not_relevant():
-    pairs = list(Judged(MINI, split="train"))
+def test_judged_pairs_alternate_in_an_order_of_the_seed_and_begin_with_a_passage_that_is_not_relevant():
+    source = Judged(MINI, split="train", seed=1)
+    pairs = list(source)
     assert [pair.relevant for pair in pairs] == [False, True] * 108
     qrels = MINI.qrels("train")
     assert all((qrels[pair.query.id][pair.passage.id] >= 1) == pair.relevant for pair in pairs)
-    assert len(set(ids(pairs))) == len(pairs)
+    assert len(set(ids(pairs))) == len(pairs) and ids(source) == ids(pairs) != ids(Judged(MINI, seed=2))
+    assert [pair.relevant for pair in Judged(MINI, classes="relevant")] == [True] * 108
 
 
 def test_a_threshold_moves_the_line_and_a_count_cuts_the_list():
@@ -64,17 +51,9 @@ def test_a_threshold_moves_the_line_and_a_count_cuts_the_list():
     assert len(strict) == 21 and Counter(pair.relevant for pair in strict) == {False: 11, True: 10}
     assert all((qrels[pair.query.id][pair.passage.id] == 3) == pair.relevant for pair in strict)
     assert ids(Judged(MINI, split="train", count=20)) == ids(Judged(MINI, split="train"))[:20]
-
-
-def test_one_seed_is_one_order_and_another_seed_another():
-    assert ids(Judged(MINI, seed=1)) == ids(Judged(MINI, seed=1)) != ids(Judged(MINI, seed=2))
-    again = Judged(MINI, seed=1)
-    next(iter(again))
-    assert ids(again) == ids(Judged(MINI, seed=1))
-
-
-def test_relevant_pairs_may_be_had_alone():
-    assert [pair.relevant for pair in Judged(MINI, classes="relevant")] == [True] * 108
+    for options in ({"count": 0}, {"threshold": 9}):
+        with pytest.raises(BadInput, match="give"):
+            list(Judged(MINI, **options))
 
 
 def test_a_collection_that_judges_relevant_passages_only_lends_others_that_nobody_judged():
@@ -85,22 +64,11 @@ def test_a_collection_that_judges_relevant_passages_only_lends_others_that_nobod
     assert all(pair.passage.id not in judged[pair.query.id] for pair in pairs if not pair.relevant)
 
 
-def test_a_collection_of_few_passages_gives_the_pairs_that_it_can():
+def test_a_collection_of_few_passages_or_without_a_judged_one_gives_the_pairs_that_it_can():
     assert [pair.relevant for pair in Judged(collection({"a": {"p0": 1}, "b": {"p1": 1}}, 2))] == [False, True] * 2
     assert list(Judged(collection({"a": {"p0": 1, "p1": 1}}, 2))) == []
-
-
-def test_a_judged_passage_whose_text_is_not_there_is_left_out():
-    assert ids(Judged(collection({"a": {"p1": 1, "gone": 1, "p2": 0, "away": 0}}))) == [
-        ("a", "p2", False),
-        ("a", "p1", True),
-    ]
-
-
-@pytest.mark.parametrize("options", [{"count": 0}, {"threshold": 9}])
-def test_odd_options_are_refused_in_one_line(options):
-    with pytest.raises(BadInput, match="give"):
-        list(Judged(MINI, **options))
+    lacking = collection({"a": {"p1": 1, "gone": 1, "p2": 0, "away": 0}})
+    assert ids(Judged(lacking)) == [("a", "p2", False), ("a", "p1", True)]
 
 
 grades = st.dictionaries(
@@ -117,9 +85,6 @@ def test_a_new_judgement_moves_no_other_pair(judged, passage, grade):
         for rows in (judged, more)
     )
     assert before == after
-
-
-# -- triples ---------------------------------------------------------------------------------------------------
 
 
 def triples_file(folder: Path, count: int = 400) -> Path:
@@ -143,13 +108,18 @@ def texts(pairs: object) -> list[tuple[bool, str, str]]:
     return [(pair.relevant, pair.query.text, pair.passage.text) for pair in pairs]  # type: ignore[attr-defined]
 
 
-def test_the_paper_s_walk_takes_the_lines_that_the_authors_code_takes(tmp_path):
+def test_the_paper_s_walk_takes_the_lines_that_the_authors_code_takes_and_the_balanced_one_both_passages_of_each(
+    tmp_path,
+):
     file = triples_file(tmp_path)
     pairs = list(Triples(file, count=50))
     assert texts(pairs) == walked(file.read_text(encoding="utf-8"), 50)
     assert texts(pairs)[:2] == [(False, "query 0", "bad 0"), (True, "query 2", "good 2")]  # seed 2 draws 0, then 2
     lines = [int(pair.passage.id.removeprefix("line").split("-")[0]) for pair in pairs]
     assert all(1 <= b - a <= 10 for a, b in zip(lines, lines[1:], strict=False)), "relevant texts are of other lines"
+    balanced = texts(Triples(file, count=40, way="balanced"))
+    for bad, good in zip(balanced[::2], balanced[1::2], strict=True):
+        assert good == (True, bad[1], bad[2].replace("bad", "good")) and not bad[0]
 
 
 def test_quotation_marks_are_read_as_the_authors_code_reads_them(tmp_path):
@@ -168,6 +138,7 @@ def test_quotation_marks_are_read_as_the_authors_code_reads_them(tmp_path):
 columns = st.text(alphabet='ab"\n', max_size=6)
 
 
+@settings(max_examples=15)
 @given(st.lists(st.tuples(columns, columns, columns), min_size=1, max_size=7), st.booleans())
 def test_any_quotation_marks_are_read_as_the_authors_code_reads_them(tmp_path_factory, rows, quoted):
     text, rows = io.StringIO(), rows * (120 // len(rows))
@@ -184,26 +155,15 @@ def test_any_quotation_marks_are_read_as_the_authors_code_reads_them(tmp_path_fa
     assert texts(Triples(file, count=11)) == expected
 
 
-def test_balanced_triples_give_both_passages_of_every_drawn_line(tmp_path):
-    pairs = list(Triples(triples_file(tmp_path), count=40, way="balanced"))
-    assert [pair.relevant for pair in pairs] == [False, True] * 20
-    for bad, good in zip(pairs[::2], pairs[1::2], strict=True):
-        assert bad.query == good.query
-        assert bad.passage.text.removeprefix("bad ") == good.passage.text.removeprefix("good ")
-
-
-def test_an_id_is_of_line_and_class_and_a_query_keeps_its_id_on_every_line(tmp_path):
-    pairs = list(Triples(triples_file(tmp_path), count=60, step=3))
+def test_an_id_is_of_line_and_class_and_a_longer_list_begins_with_the_shorter_one(tmp_path):
+    source = Triples(triples_file(tmp_path), count=60, step=3)
+    next(iter(source))
+    pairs = list(source)
     assert pairs[0].passage.id == f"line{int(pairs[0].passage.text.split()[1]) + 1}-negative"
     assert len({pair.passage.id for pair in pairs}) == 60
-    by_text = {(pair.query.text, pair.query.id) for pair in pairs}
+    by_text = {(pair.query.text, pair.query.id) for pair in pairs}  # a query keeps its id on every line
     assert len(by_text) == len({text for text, _ in by_text}) == len({id for _, id in by_text})
-
-
-def test_a_longer_list_begins_with_the_shorter_one_whatever_was_read_before(tmp_path):
-    source = Triples(triples_file(tmp_path), count=30)
-    next(iter(source))
-    assert ids(source) == ids(source) == ids(Triples(triples_file(tmp_path), count=60))[:30]
+    assert ids(source)[:30] == ids(pairs)[:30] == ids(Triples(source.file, count=30, step=3))
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -246,54 +206,33 @@ def test_a_file_that_ends_too_early_or_is_no_triples_is_refused_with_its_line(tm
         Triples(file, step=0)
 
 
-class ById(Memory):
-    """A collection with triples by id, as ir_datasets keeps them."""
-
-    def triples(self) -> Iterator[tuple[str, str, str]]:
-        for i in range(400):
-            yield f"q{i % 90}", f"good{i % 60}", f"bad{i}"
-
-
-def by_id(missing: str = "") -> ById:
-    passages = [Passage(f"{kind}{i}", f"{kind} {i}") for kind in ("good", "bad") for i in range(400)]
-    return ById([Query(f"q{i}", f"query {i}") for i in range(90)], [p for p in passages if p.id != missing], {})
-
-
-def test_triples_by_id_are_walked_like_the_file_and_get_their_texts(tmp_path):
-    found = texts(Docpairs(by_id(), count=30))
-    file = triples_file(tmp_path)
+def test_triples_by_id_are_walked_like_the_file_and_a_pair_that_is_met_again_is_given_once(tmp_path):
+    file = tmp_path / "triples.tsv"
     file.write_text("".join(f"query {i % 90}\tgood {i % 60}\tbad {i}\n" for i in range(400)), encoding="utf-8")
+    found = texts(Docpairs(WithTriples(), count=30))
     assert found == texts(Triples(file, count=30)) and len(set(found)) == 30
-    both = texts(Docpairs(by_id(), way="balanced", count=10))
+    both = texts(Docpairs(WithTriples(), way="balanced", count=10))
     assert [relevant for relevant, _, _ in both] == [False, True] * 5
-
-
-def test_a_pair_that_is_met_again_by_id_is_given_once(tmp_path):
-    found = ids(Docpairs(by_id(), step=1))
-    assert len(found) == len(set(found)) < 400
-    assert sum(relevant for _, _, relevant in found) == len({(i % 90, i % 60) for i in range(400) if i % 2})
+    every_line = ids(Docpairs(WithTriples(), step=1))
+    assert len(every_line) == len(set(every_line)) < 400
+    assert sum(relevant for _, _, relevant in every_line) == len({(i % 90, i % 60) for i in range(400) if i % 2})
 
 
 def test_triples_by_id_without_texts_or_too_few_of_them_are_refused():
-    with pytest.raises(BadInput, match="memory has no triples"):
-        list(Docpairs(collection({"a": {"p1": 1}})))
-    with pytest.raises(BadInput, match="memory ends after 6[0-9] pairs, before the 900"):
-        list(Docpairs(by_id(), count=900))
-    with pytest.raises(BadInput, match=r"has no passage of this id.*\(id 'bad0'\)"):
-        list(Docpairs(by_id(missing="bad0"), count=4))
+    for pairs, complaint in (
+        (Docpairs(collection({"a": {"p1": 1}})), "memory has no triples"),
+        (Docpairs(WithTriples(), count=900), "memory ends after 6[0-9] pairs, before the 900"),
+        (Docpairs(WithTriples(missing="bad0"), count=4), r"has no passage of this id.*\(id 'bad0'\)"),
+    ):
+        with pytest.raises(BadInput, match=complaint):
+            list(pairs)
 
 
-# -- what people explained -------------------------------------------------------------------------------------
-
-
-def test_evidence_is_the_marked_sentences_in_the_order_of_the_text():
+def test_evidence_is_the_marked_sentences_in_the_order_of_the_text_unless_their_end_is_doubtful():
     text = "One is here. Two follows! Is three asked? Four ends."
     assert evidence(text, [[3], [1]]) == "Two follows! Four ends."
     assert evidence(text, [[0], [0, 2]]) == "One is here. Is three asked?"
     assert evidence(text, []) == evidence(text, [[]]) == evidence(text, [[4]]) == ""
-
-
-def test_evidence_behind_a_doubtful_end_of_a_sentence_is_left_out():
     text = "We saw E. coli grow. It grew fast. The end."
     assert evidence(text, [[0]]) == evidence(text, [[1]]) == ""
     text = "It grew fast. Some (e.g. two) grew more. The end."
@@ -325,21 +264,16 @@ def test_only_pairs_with_evidence_in_the_split_are_given_and_all_are_relevant(tm
     assert Evidence(toy).source_revision != before
 
 
-@pytest.mark.parametrize(
-    "line", ["{", "[]", '{"claim_id": 1, "doc_id": "7", "sentences": [1]}', row("1", "7", -1), {"claim_id": "1"}]
-)
-def test_a_line_that_is_no_evidence_is_refused_by_its_number(tmp_path, line):
-    with pytest.raises(BadInput, match=r"evidence\.jsonl:2: "):
-        list(Evidence(scifact(tmp_path, row("1", "7", 0), line)))
-
-
-def test_evidence_of_texts_that_are_not_there_or_of_no_split_is_refused(tmp_path):
+def test_lines_that_are_no_evidence_or_of_no_text_or_no_split_are_refused(tmp_path):
+    for line in ("{", "[]", row("1", "7", -1), {"claim_id": "1"}):
+        with pytest.raises(BadInput, match=r"evidence\.jsonl:2: "):
+            list(Evidence(scifact(tmp_path, row("1", "7", 0), line)))
     toy = scifact(tmp_path, row("2", "9", 0))
     with pytest.raises(BadInput, match="holds no evidence for a pair of split train"):
         list(Evidence(toy))
     with pytest.raises(BadInput, match="give it as file="):
         Evidence(collection({"a": {"p1": 1}}))
-    gone = Memory([Query("1", "q")], [], {"1": {"7": 1}})
+    gone = Given([Query("1", "q")], [], {"1": {"7": 1}})
     scifact(tmp_path, row("1", "7", 0))
     with pytest.raises(BadInput, match=r"has no passage of this id.*\(id '7'\)"):
         list(Evidence(gone, file=tmp_path / "scifact" / "evidence.jsonl"))
@@ -395,8 +329,7 @@ def test_pubmedqa_gives_every_question_of_a_split_its_abstract_and_long_answer(r
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize(("task", "split", "pairs"), [("scifact", "train", 1838), ("trec-dl-2020", "test", 2242)])
-def test_real_judgements_give_balanced_pairs(real_data, task, split, pairs):
-    threshold = 2 if task == "trec-dl-2020" else 1
-    found = list(Judged(BeirFolder(Task(task, task), real_data), split=split, threshold=threshold))
-    assert [pair.relevant for pair in found] == [False, True] * (pairs // 2)
+def test_real_judgements_give_balanced_pairs(real_data):
+    for task, split, threshold, pairs in (("scifact", "train", 1, 1838), ("trec-dl-2020", "test", 2, 2242)):
+        found = Judged(BeirFolder(Task(task, task), real_data), split=split, threshold=threshold)
+        assert [pair.relevant for pair in found] == [False, True] * (pairs // 2)

@@ -14,37 +14,14 @@ from hypothesis import given, strategies as st
 
 from exabench.parts.permutation import KINDS, read_permutation
 
-PIECES = [
-    *(
-        "[",
-        "]",
-        "[[",
-        " > ",
-        ">",
-        ",",
-        ".",
-        "\n",
-        " ",
-        '"',
-        "'",
-        "PASSAGE",
-        "Passage ",
-        "document",
-        "\0",
-        "\u202e",
-        "é",
-    ),
-    *("0", "1", "7", "20", "21", "007", "-3", "1e9", "9" * 30, "٣", "３", "²", "😀", "[3] > [1]", "Sure! ", "\udc80"),
-]
-
-
-def repairs(**counts: int) -> dict[str, int]:
-    return dict.fromkeys(KINDS, 0) | counts
+PIECES = "[ ] [[ > >> , . \" ' PASSAGE Passage document 0 1 7 20 21 007 -3 1e9 ٣ ３ ² 😀 [3]>[1] Sure! é".split(" ")
+PIECES += [" > ", "\n", " ", "\0", "\u202e", "9" * 30, "[3] > [1]", "Passage ", "\udc80"]
 
 
 @pytest.mark.parametrize(
     ("answer", "order", "counts"),
     [
+        ("[1]", "", {"out_of_range": 1}),
         ("[2] > [1] > [3]", "213", {}),
         ("\n[2] > [1] > [3]  ", "213", {}),
         ("[PASSAGE2, PASSAGE1, PASSAGE3]", "213", {}),
@@ -58,11 +35,8 @@ def repairs(**counts: int) -> dict[str, int]:
         ("Sure, here are 2 lists: [3] > [1] > [2].", "312", {"malformed": 1}),
         ("3] > [1] > [2]", "312", {"malformed": 1}),
         ("3 > [1] > [2]", "312", {"malformed": 1}),
-        ("3 > 1 > 2", "312", {"malformed": 1}),
         ("The order is 3 > 1 > 2.", "312", {"malformed": 1}),
-        ("3, 1, 2", "312", {"malformed": 1}),
         ("[3, 1, 2]", "312", {"malformed": 1}),
-        ("3\n1\n2\n", "312", {"malformed": 1}),
         ("Passage 3, then document 1", "312", {"malformed": 1, "missing": 1}),
         ("1. [3] > 2. [1] > 3. [2]", "312", {"malformed": 1}),
         ("1. PASSAGE3\n2. PASSAGE1\n3. PASSAGE2", "312", {"malformed": 1}),
@@ -73,41 +47,31 @@ def repairs(**counts: int) -> dict[str, int]:
         ("[" + "9" * 5000 + "] > [2]", "213", {"missing": 2, "out_of_range": 1}),
         ("[-3] > [2]", "321", {"malformed": 1, "missing": 1}),
         ("[Passage 3] > [Passage 1]", "312", {"malformed": 1, "missing": 1}),
-        ("Passage 3 > Passage 1", "312", {"malformed": 1, "missing": 1}),
         ("[03] > [1] > [2]", "312", {}),
     ],
 )
 def test_an_answer_is_read_strictly_or_repaired(answer: str, order: str, counts: dict[str, int]) -> None:
-    read = read_permutation(answer, 3)
+    read = read_permutation(answer, len(order))
     assert read.order == tuple(int(place) - 1 for place in order)
-    assert read.repairs == repairs(**counts)
+    assert read.repairs == dict.fromkeys(KINDS, 0) | counts
 
 
-def test_no_passages_are_in_order_whatever_the_answer() -> None:
-    assert read_permutation("[1]", 0).order == ()
-    assert read_permutation("[1]", 0).repairs == repairs(out_of_range=1)
-
-
-@given(st.text(st.sampled_from("[]> ,0123456789PASGEpasge\n'\"")), st.integers(0, 30))
-def test_every_text_becomes_a_permutation(answer: str, n: int) -> None:
-    read = read_permutation(answer, n)
-    assert sorted(read.order) == list(range(n))
-    assert set(read.repairs) == set(KINDS) and min(read.repairs.values()) >= 0
-    assert read.repairs["missing"] <= n
+def in_style(style: str, order: list[int]) -> str:
+    """A perfect answer, as RankGPT or LRL ask for it."""
+    if style == "rankgpt":
+        return " > ".join(f"[{i}]" for i in order)
+    return "[" + ", ".join(f"PASSAGE{i}" for i in order) + "]"
 
 
 @given(st.permutations(range(1, 21)), st.sampled_from(["rankgpt", "lrl"]))
 def test_a_perfect_answer_needs_no_repair(order: list[int], style: str) -> None:
-    answer = {
-        "rankgpt": " > ".join(f"[{i}]" for i in order),
-        "lrl": "[" + ", ".join(f"PASSAGE{i}" for i in order) + "]",
-    }[style]
+    answer = in_style(style, order)
     assert read_permutation(answer, 20).order == tuple(i - 1 for i in order)
     assert not any(read_permutation(answer, 20).repairs.values())
 
 
 LONG = [
-    *("1" * 10**7, "[" * 10**6, "[1]" * 10**5, "[ " * 10**5, "[" + " " * 10**6, "> " * 10**5, "1 " * 10**5),
+    *("1" * 10**6, "[" * 10**6, "[1]" * 10**5, "[ " * 10**5, "[" + " " * 10**6, "> " * 10**5, "1 " * 10**5),
     *("1] " * 10**5, "passage" + " " * 10**6, "[PASSAGE1, " * 10**5, "[1] > " * 10**5 + "x", "１" * 10**5),
     *("1" + " " * 10**6 + "x", "> passage" + " " * 10**6, "passage" * 10**5, "[" + "1" * 10**6, ">" * 10**6),
 ]
@@ -125,9 +89,8 @@ def mutated(draw: random.Random, answer: str) -> str:
     for _ in range(draw.randint(1, 6)):
         a, b = sorted(draw.randint(0, len(answer)) for _ in range(2))
         piece = draw.choice(PIECES) * draw.choice((1, 1, 1, 3))
-        answer = draw.choice(
-            (answer[:a] + piece + answer[a:], answer[:a] + answer[b:], answer[:b] + answer[a:], answer[a:] + answer[:a])
-        )
+        head, tail = answer[:a], answer[a:]
+        answer = draw.choice((head + piece + tail, head + answer[b:], answer[:b] + tail, tail + head))
     return answer
 
 
@@ -137,16 +100,16 @@ def fuzz(answers: list[str], times: int) -> Counter[str]:
     for i in range(times):
         n = draw.choice((20, 20, 0, 1, 3, 100))
         read = read_permutation(mutated(draw, answers[i % len(answers)]), n)
-        assert len(read.order) == n and set(read.order) == set(range(n))
+        assert sorted(read.order) == list(range(n)) and set(read.repairs) == set(KINDS)
+        assert min(read.repairs.values()) >= 0 and read.repairs["missing"] <= n
         counts.update(kind for kind, count in read.repairs.items() if count)
     return counts
 
 
 def test_five_thousand_injured_answers_become_permutations() -> None:
     draw = random.Random(3)
-    perfect = [" > ".join(f"[{i}]" for i in draw.sample(range(1, 21), 20)) for _ in range(50)]
-    listed = ["[" + ", ".join(f'"PASSAGE{i}"' for i in draw.sample(range(1, 21), 20)) + "]" for _ in range(50)]
-    assert set(fuzz(perfect + listed, 5_000)) == set(KINDS)
+    perfect = [in_style(style, draw.sample(range(1, 21), 20)) for style in ("rankgpt", "lrl") for _ in range(50)]
+    assert set(fuzz(perfect, 5_000)) == set(KINDS)
 
 
 @pytest.fixture(scope="module")
@@ -176,9 +139,4 @@ def test_real_answers_are_counted_as_their_file_counts_them(real_answers: list[d
         answers["repaired"] += any(read.repairs.values())
     assert (answers["all"], answers["repaired"]) == (13_773, 3_409)
     assert counts == {"malformed": 2_328, "repeated": 6_066, "missing": 23_715, "out_of_range": 10}
-    assert {kind: answers[kind] for kind in KINDS} == {
-        "malformed": 2_328,
-        "repeated": 1_825,
-        "missing": 1_483,
-        "out_of_range": 10,
-    }
+    assert [answers[kind] for kind in ("malformed", "repeated", "missing", "out_of_range")] == [2_328, 1_825, 1_483, 10]

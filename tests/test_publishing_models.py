@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import shutil
@@ -10,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_client import CANARY, point_at, write_release
+from hub_client import point_at, write_release
 from hub_double import HubDouble
 from models import classifier_folder
 from test_model_folder import written
 from toys import contents
 
 from exabench.bench.submissions import read_submission
-from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
+from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.files import file_digest, json_text
 from exabench.hub import client as hub, commits
 from exabench.hub.commits import Published
@@ -56,10 +55,6 @@ def two(models: tuple[Path, Path]) -> Path:
     return models[1]
 
 
-def publish(folder: Path, to: str | Path, **options: object) -> Published:
-    return publish_model(folder, to, **options)
-
-
 def head(double: HubDouble) -> dict[str, bytes]:
     files = dict(double.repo(f"models/{REPO}").at("main").files)
     files.pop(".gitattributes", None)
@@ -81,7 +76,7 @@ def revision(folder: Path) -> str:
 
 
 def test_a_model_is_one_commit_and_one_tag(double, one):
-    done = publish(one, REPO)
+    done = publish_model(one, REPO)
     repo = double.repo(f"models/{REPO}")
     assert done == Published(REPO, "v1", repo.refs["main"], f"{double.url}/{REPO}/tree/v1", True)
     assert titles(double) == ["initial", f"{REPO} v1: model at {revision(one)}"]
@@ -90,7 +85,7 @@ def test_a_model_is_one_commit_and_one_tag(double, one):
 
 
 def test_what_is_published_bears_the_name_of_its_place_and_can_be_run_from_there(double, one, tmp_path):
-    publish(one, REPO)
+    publish_model(one, REPO)
     files = head(double)
     (tmp_path / "submission.toml").write_bytes(files["submission.toml"])
     submission = read_submission(tmp_path / "submission.toml")
@@ -107,32 +102,26 @@ def test_what_is_published_bears_the_name_of_its_place_and_can_be_run_from_there
     assert (read.path / "model.safetensors").read_bytes() == (one / "model.safetensors").read_bytes()
 
 
-def test_a_submission_whose_model_has_changed_on_the_hub_is_refused(double, one, two):
-    publish(one, REPO)
-    publish(two, REPO)
-    with pytest.raises(BadInput, match=f"model {REPO}@.* is not at revision sha256"):
-        hub.model_folder(REPO, revision(one))
-    assert hub.model_folder(REPO, revision(two)).path.is_dir()
-
-
 def test_what_is_there_already_makes_no_commit_but_gets_a_tag_that_was_lost(double, one):
-    first = publish(one, REPO)
+    first = publish_model(one, REPO)
     double.requests.clear()
-    assert publish(one, REPO) == dataclasses.replace(first, changed=False)
+    assert publish_model(one, REPO) == dataclasses.replace(first, changed=False)
     assert writes(double.requests) == []
     double.repo(f"models/{REPO}").tags.clear()
-    assert publish(one, REPO) == dataclasses.replace(first, changed=False)
+    assert publish_model(one, REPO) == dataclasses.replace(first, changed=False)
     assert double.repo(f"models/{REPO}").tags == {"v1": first.commit} and len(titles(double)) == 2
 
 
 def test_another_training_takes_the_place_of_the_one_before_it_and_what_people_wrote_stays(double, one, two):
-    publish(two, REPO)
+    publish_model(two, REPO)
     files = dict(double.repo(f"models/{REPO}").at("main").files)
     files["README.md"] = files["README.md"].replace(b"language: en", b"thanks: all") + b"\n## By hand\n\nMine.\n"
     double.commit(f"models/{REPO}", {**files, "notes.txt": b"mine"})
-    assert publish(two, REPO).changed is False  # a card that people wrote into is still the card
-    done = publish(one, REPO)
+    assert publish_model(two, REPO).changed is False  # a card that people wrote into is still the card
+    done = publish_model(one, REPO)
     assert (done.version, done.changed) == ("v2", True)
+    with pytest.raises(BadInput, match=f"model {REPO}@.* is not at revision sha256"):
+        hub.model_folder(REPO, revision(two))  # a submission of what was there before
     assert head(double)["notes.txt"] == b"mine" and "extra.safetensors" not in head(double)
     page = head(double)["README.md"].decode()
     assert "Mine." in page and "thanks: all" in page and revision(one) not in page
@@ -140,124 +129,79 @@ def test_another_training_takes_the_place_of_the_one_before_it_and_what_people_w
     assert "extra.safetensors" in repo.at("v1").files and repo.tags["v2"] == repo.refs["main"]
 
 
-def test_a_card_that_people_wrote_into_before_publishing_goes_with_it(double, one, tmp_path):
-    folder = Path(shutil.copytree(one, tmp_path / "edited"))
-    (folder / "README.md").write_text((folder / "README.md").read_text() + "\n## Thanks\n\nTo all.\n")
-    publish(folder, REPO)
-    assert b"To all." in head(double)["README.md"]
-
-
 def test_a_tag_may_be_named_and_never_moves(double, one, two):
-    assert publish(one, REPO, tag="paper").version == "paper"
-    assert publish(one, REPO, tag="paper").changed is False
+    assert publish_model(one, REPO, tag="paper").version == "paper"
+    assert publish_model(one, REPO, tag="paper").changed is False
     with pytest.raises(BadInput, match="tag paper is at .* which is not this model; tags never move"):
-        publish(two, REPO, tag="paper")
+        publish_model(two, REPO, tag="paper")
     assert len(titles(double)) == 2
-    assert publish(two, REPO).version == "v1" and publish(two, REPO, tag="final").changed is False
+    assert publish_model(two, REPO).version == "v1" and publish_model(two, REPO, tag="final").changed is False
     tags = double.repo(f"models/{REPO}").tags
     assert sorted(tags) == ["final", "paper", "v1"] and tags["final"] == tags["v1"] != tags["paper"]
     with pytest.raises(BadInput, match="must be of ASCII letters"):
-        publish(one, REPO, tag="a b")
+        publish_model(one, REPO, tag="a b")
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(double, one, two, tmp_path):
-    assert publish(one, REPO, dry_run=True) == Published(REPO, "v1", "", f"{double.url}/{REPO}/tree/v1", True)
-    publish(one, REPO)
+    assert publish_model(one, REPO, dry_run=True) == Published(REPO, "v1", "", f"{double.url}/{REPO}/tree/v1", True)
+    publish_model(one, REPO)
     double.requests.clear()
-    assert publish(two, REPO, dry_run=True).version == "v2" and publish(one, REPO, dry_run=True).changed is False
-    assert publish(one, tmp_path / "new", dry_run=True).changed and not (tmp_path / "new").exists()
+    assert (
+        publish_model(two, REPO, dry_run=True).version == "v2"
+        and publish_model(one, REPO, dry_run=True).changed is False
+    )
+    assert publish_model(one, tmp_path / "new", dry_run=True).changed and not (tmp_path / "new").exists()
     assert writes(double.requests) == []
 
 
-# -- faults ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["lost reply", "500 after", "overtaken"])
-@pytest.mark.parametrize("at", ["/commit/", "/tag/", "repos/create"])
-def test_a_lost_reply_makes_no_second_commit_and_no_second_tag(double, one, kind, at):
-    double.faults.arm({}, rest=(at, kind) if kind != "overtaken" else None)
-    assert publish(one, REPO).changed
+@pytest.mark.parametrize(
+    ("at", "kind"), [("/commit/", "lost reply"), ("/tag/", "500 after"), ("repos/create", "lost reply")]
+)
+def test_a_lost_reply_makes_no_second_commit_and_no_second_tag(double, one, at, kind):
+    double.faults.arm(rest=(at, kind))
+    assert publish_model(one, REPO).changed
     assert len(titles(double)) == 2
     assert double.repo(f"models/{REPO}").tags == {"v1": double.repo(f"models/{REPO}").refs["main"]}
-
-
-def test_a_fault_at_any_request_leaves_the_old_model_or_the_whole_new_one(double, one, two):
-    publish(one, REPO)
-    old, before, stored = head(double), copy.deepcopy(double.repos), dict(double.objects)
-    double.faults.arm()
-    publish(two, REPO)
-    new, number = head(double), len(double.faults.seen)
-    kinds = ("503", "lost reply", "412", "no answer", "500 after", "damaged object", "overtaken")
-    for at in range(0, number, 2):
-        double.repos.clear()
-        double.repos.update(copy.deepcopy(before))
-        double.objects.clear()
-        double.objects.update(stored)
-        double.faults.arm({at: kinds[at // 2 % len(kinds)]})
-        try:
-            publish(two, REPO)
-        except ExabenchError as error:
-            assert "\n" not in str(error) and CANARY not in str(error)
-            assert {**head(double), "notes.txt": b""} in ({**old, "notes.txt": b""}, {**new, "notes.txt": b""})
-            double.faults.arm()
-            publish(two, REPO)
-        found = head(double)
-        found.pop("notes.txt", None)
-        assert found == new, (at, double.faults.struck)
-        assert [title for title in titles(double) if title.startswith(REPO)] == [
-            f"{REPO} v1: model at {revision(one)}",
-            f"{REPO} v2: model at {revision(two)}",
-        ]
-        tags = double.repo(f"models/{REPO}").tags
-        assert sorted(tags) == ["v1", "v2"]
-        assert double.repo(f"models/{REPO}").at("v2").files["model.safetensors"] == new["model.safetensors"]
 
 
 def test_a_hub_that_goes_away_is_one_line(double, one):
     double.faults.arm(rest=("/commit/", "503"))
     with pytest.raises(OutsideFailed, match="the model was not seen there after .* all of it is there or nothing"):
-        publish(one, REPO)
+        publish_model(one, REPO)
     assert set(head(double)) <= {".gitattributes"}
-
-
-# -- pull requests -----------------------------------------------------------------------------------------------------
 
 
 def test_a_pull_request_is_opened_once_and_tagged_when_it_is_merged(double, one, two):
     with pytest.raises(BadInput, match="is not there"):
-        publish(one, REPO, pull_request=True)
-    publish(one, REPO)
+        publish_model(one, REPO, pull_request=True)
+    publish_model(one, REPO)
     for kind in ("lost reply", ""):
         double.faults.arm(rest=("/commit/", kind) if kind else None)
-        asked = publish(two, REPO, pull_request=True)
+        asked = publish_model(two, REPO, pull_request=True)
         assert asked.url == f"{double.url}/{REPO}/discussions/1" and asked.changed is bool(kind)
     assert len(double.repo(f"models/{REPO}").requests) == 1 and len(titles(double)) == 2
     double.faults.arm()
     merged = double.merge(f"models/{REPO}", 1)
-    assert publish(two, REPO, pull_request=True).commit == merged
-    assert publish(two, REPO) == Published(REPO, "v2", merged, f"{double.url}/{REPO}/tree/v2", changed=False)
-
-
-# -- folders -----------------------------------------------------------------------------------------------------------
+    assert publish_model(two, REPO, pull_request=True).commit == merged
+    assert publish_model(two, REPO) == Published(REPO, "v2", merged, f"{double.url}/{REPO}/tree/v2", changed=False)
 
 
 def test_a_folder_holds_what_the_training_left(one, two, tmp_path):
     place = tmp_path / "place"
-    assert publish(two, place) == Published(str(place), "", file_digest(place / "manifest.json"), str(place), True)
+    assert publish_model(two, place) == Published(
+        str(place), "", file_digest(place / "manifest.json"), str(place), True
+    )
     assert contents(place) == contents(two)
     (place / "notes.txt").write_text("mine")
-    done = publish(one, place)
-    assert done.changed and publish(one, place) == dataclasses.replace(done, changed=False)
+    done = publish_model(one, place)
+    assert done.changed and publish_model(one, place) == dataclasses.replace(done, changed=False)
     found = contents(place)
     assert found.pop("notes.txt") == b"mine" and found == contents(one)
     with pytest.raises(BadInput, match="a folder has no tags"):
-        publish(one, place, tag="v1")
+        publish_model(one, place, tag="v1")
     for wrong in (one, one / "deeper", one.parent):
         with pytest.raises(BadInput, match="publish to another folder"):
-            publish(one, wrong)
-
-
-# -- what is refused ---------------------------------------------------------------------------------------------------
+            publish_model(one, wrong)
 
 
 @pytest.mark.parametrize(
@@ -281,33 +225,36 @@ def test_a_folder_that_is_not_what_the_training_left_is_refused_before_anything_
     if data is not None:
         (folder / name).write_bytes(data)
     with pytest.raises(BadInput, match=said):
-        publish(folder, REPO)
+        publish_model(folder, REPO)
     assert double.requests == []
 
 
-def test_a_submission_of_other_weights_is_refused(double, one, tmp_path):
+def test_a_submission_of_other_weights_is_refused_and_a_card_that_people_wrote_into_goes_with_it(double, one, tmp_path):
     folder = Path(shutil.copytree(one, tmp_path / "folder"))
+    (folder / "README.md").write_text((folder / "README.md").read_text() + "\n## Thanks\n\nTo all.\n")
+    publish_model(folder, REPO)
+    assert b"To all." in head(double)["README.md"]
     file = folder / "submission.toml"
     file.write_text(file.read_text().replace(revision(one), "sha256:" + "0" * 64))
     listed = json.loads((folder / "manifest.json").read_text())
     listed["files"]["submission.toml"] = file_digest(file)
     (folder / "manifest.json").write_text(json_text(listed))
+    double.requests.clear()
     with pytest.raises(BadInput, match="submission.toml: names another revision than the folder's"):
-        publish(folder, REPO)
+        publish_model(folder, REPO)
     assert double.requests == []
 
 
-def test_a_place_that_holds_something_else_is_refused(double, one):
-    double.commit(f"models/{REPO}", {"manifest.json": b'{"format": 1, "tables": {}}'})
-    with pytest.raises(BadInput, match="owner/small@.*: manifest.json: is no manifest of a model"):
-        publish(one, REPO)
-    double.commit(f"models/{REPO}", {"manifest.json": b"\xff"})
-    with pytest.raises(BadInput, match="publish elsewhere"):
-        publish(one, REPO)
-
-
-def test_a_repository_made_by_hand_keeps_its_card(double, one):
+def test_a_place_that_holds_something_else_is_refused_and_one_made_by_hand_keeps_its_card(double, one):
+    for data, said in (
+        (b'{"format": 1, "tables": {}}', "owner/small@.*: manifest.json: is no manifest of a model"),
+        (b"\xff", "publish elsewhere"),
+    ):
+        double.commit(f"models/{REPO}", {"manifest.json": data})
+        with pytest.raises(BadInput, match=said):
+            publish_model(one, REPO)
     double.commit(f"models/{REPO}", {"README.md": b"---\nlanguage: pt\n---\n# Mine\n"})
-    publish(one, REPO)
+    publish_model(one, REPO)
     page = head(double)["README.md"].decode()
-    assert "language: pt" in page and "# Mine" in page and "## Results" in page and publish(one, REPO).changed is False
+    assert "language: pt" in page and "# Mine" in page and "## Results" in page
+    assert publish_model(one, REPO).changed is False

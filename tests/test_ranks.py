@@ -4,92 +4,49 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import fits
 import psutil
 import pytest
-from hub_client import row
 from models import classifier_folder, rankt5_folder, t5_folder, t5_tokenizer
 from safetensors.torch import load_file
 
-from exabench.core.rows import FAMILIES, Release, Table
-from exabench.data.releases import save, write_table
-
 HERE = Path(__file__).parent
-WORDS = "sky blue light wave sun moon tide sand salt wind cloud storm heat rain snow ice".split()
 GROUPS = 13  # in steps of four: the fourth step is a single group, and the second rank has none
-FREE = (
-    "key.bias",
-    "classifier.bias",
-    "dense.bias",
-)  # softmax and list losses do not see them: their gradient is rounding, which Adam
-# makes steps of (and no two sums round alike)
-
-
-# -- what is fitted ---------------------------------------------------------------------------------------------
-
-
-def lists() -> list[dict[str, Any]]:
-    """Lists of two to five passages, the teacher's order as they stand."""
-    rng = random.Random(3)
-    kinds: Mapping[str, Any] = {"string": "", "int64": 0, "list<string>": [], "list<int64>": []}
-    rows = []
-    for i in range(GROUPS):
-        passages = [" ".join(rng.choices(WORDS, k=rng.randint(3, 30))) for _ in range(rng.randint(2, 5))]
-        ids, query = [f"p{i}-{n}" for n in range(len(passages))], " ".join(rng.choices(WORDS, k=4))
-        blank = {name: kinds[kind] for name, kind in FAMILIES["listwise"].items()}
-        told = {"id": f"g{i}", "query_id": f"q{i}", "query": query, "passage_ids": ids, "passages": passages}
-        rows.append(blank | told | {"titles": [""] * len(ids), "first_stage_ranks": list(range(1, len(ids) + 1))})
-    return rows
-
-
-def recipe(base: Path, table: str, reranker: str, model: str, loss: str) -> None:
-    """A page for six steps: one epoch and a half, an odd step in the middle."""
-    page = f"""
-title = "Toy"
-reranker = "{reranker}"
-model = "{base / model}"
-licence = "mit"
-loss = {{ part = "{loss}" }}
-data = [{{ release = "{base / "release"}", table = "{table}" }}]
-[steps]
-steps = 6
-groups = 4
-rate = 2e-5
-warmup = 2
-batch_tokens = 96
-dropout = false
-"""
-    (base / f"{model}.toml").write_text(page, encoding="utf-8")
+FREE = ("key.bias", "classifier.bias", "dense.bias")
+"""No loss of lists sees them: their gradient is rounding, which Adam makes steps of (and no two sums round alike)."""
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A release with a table of lists and one of texts to write, tiny models, and a recipe for each."""
+    """A release with a table of lists and one of texts to write, tiny models, and a recipe of six steps for each."""
     folder = tmp_path_factory.mktemp("ranks")
-    texts = [row(f"w{i}", " ".join(WORDS[i % 9 : i % 9 + 3])) | {"relevant": i % 2 == 0} for i in range(GROUPS)]
-    tables = {}
-    for name, family, rows in (("lists", "listwise", lists()), ("texts", "explanations", texts)):
-        files = write_table(folder / "release", name, family, {"train": rows})
-        tables[name] = Table(family, "mit", {}, "f", {}, {}, "", {}, False, {}, files, dict(FAMILIES[family]))
-    save(Release("toy", "1.0.0", tables), folder / "release")
+    tables = {
+        "lists": ("listwise", {"train": fits.listwise(GROUPS, sizes=(2, 3, 4, 5))}),
+        "texts": ("explanations", {"train": fits.explanations(GROUPS)}),
+    }
+    fits.write_release(folder / "release", tables)
     classifier_folder(folder / "bert")
     t5_folder(folder / "t5", t5_tokenizer())
     rankt5_folder(folder / "rankt5", t5_tokenizer())
-    recipe(folder, "lists", "cross_encoder", "bert", "ranknet")
-    recipe(folder, "texts", "monot5", "t5", "lm")
-    recipe(folder, "lists", "rankt5", "rankt5", "softmax_ce")
+    steps = {"steps": 6, "groups": 4, "rate": 2e-5, "warmup": 2, "batch_tokens": 96, "dropout": False}
+    steps["schedule"] = "constant"
+    for table, reranker, model, loss in (
+        ("lists", "cross_encoder", "bert", "ranknet"),
+        ("texts", "monot5", "t5", "lm"),
+        ("lists", "rankt5", "rankt5", "softmax_ce"),
+    ):
+        given = {"reranker": reranker, "model": str(folder / model), "loss": {"part": loss}, "steps": steps}
+        data = [{"release": str(folder / "release"), "table": table}]
+        fits.recipe(folder / f"{model}.toml", data, options={"max_length": 128}, **given)
     return folder
 
-
-# -- how it is fitted -------------------------------------------------------------------------------------------
 
 SHARDED = ["steps.sharded=true"]
 JOBS: dict[str, dict[str, Any]] = {
@@ -99,12 +56,10 @@ JOBS: dict[str, dict[str, Any]] = {
     "then one": {"fault": "kill", "to": "resumed", "count": 1, "at": [0, 4]},
     "then two": {"to": "resumed"},
     "written by one": {"recipe": "t5", "count": 1},
-    "written by two": {"recipe": "t5"},
+    "written by two": {"recipe": "t5", "overrides": SHARDED},
     "stopped": {"fault": "stop", "timeout": 2},
     "held": {"fault": "held"},
-    "full disk": {"fault": "full disk", "at": [0, 2]},
     "memory": {"fault": "memory"},
-    "sharded": {"overrides": SHARDED},
 }
 LONG: dict[str, dict[str, Any]] = {
     "one": {"count": 1},
@@ -115,11 +70,11 @@ LONG: dict[str, dict[str, Any]] = {
     "sharded killed": {"overrides": SHARDED, "fault": "kill", "to": "sharded"},
     "then on one": {"overrides": SHARDED, "fault": "kill", "to": "sharded", "count": 1, "at": [0, 4]},
     "then on two": {"overrides": SHARDED, "to": "sharded"},
-    "sharded and killed": {"overrides": SHARDED, "fault": "kill", "at": [0, 2]},
     "sharded without memory": {"overrides": SHARDED, "fault": "memory"},
     "sharded adafactor": {"overrides": [*SHARDED, "steps.optimiser=adafactor"]},
     "written by one": {"recipe": "t5", "count": 1},
-    "written by two": {"recipe": "t5", "overrides": SHARDED},
+    "written by two": {"recipe": "t5"},
+    "full disk": {"fault": "full disk", "at": [0, 2]},
     "encoder on one": {"recipe": "rankt5", "count": 1},
     "encoder sharded": {"recipe": "rankt5", "overrides": SHARDED},
     "three": {"count": 3},
@@ -173,7 +128,7 @@ def weights(folder: Path) -> dict[str, Any]:
     return found
 
 
-def assert_same(one: Path, other: Path, among: float = 1e-6) -> None:
+def assert_same(one: Path, other: Path, among: float = 1e-6, curve: float = 5e-6) -> None:
     """The same order, and weights and curves that differ by no more than sums in another order do."""
     assert training(one)["order"] == training(other)["order"]
     mine, theirs = weights(one), weights(other)
@@ -184,7 +139,7 @@ def assert_same(one: Path, other: Path, among: float = 1e-6) -> None:
     mine_curves, their_curves = curves(one), curves(other)
     assert len(mine_curves) == len(their_curves) == 6
     for step, other_step in zip(mine_curves, their_curves, strict=True):
-        assert step == pytest.approx(other_step, rel=5e-6, abs=1e-6)
+        assert step == pytest.approx(other_step, rel=curve, abs=1e-6)
 
 
 def training(folder: Path) -> dict[str, Any]:
@@ -199,17 +154,10 @@ def assert_one_line(found: Any, rank: int, *words: str) -> None:
     assert found["said"][rank].startswith("exabench: ") and all(word in found["said"][rank] for word in words)
 
 
-# -- what must hold ---------------------------------------------------------------------------------------------
-
-
-def test_two_ranks_fit_what_one_fits(jobs: Any) -> None:
-    assert jobs["one"]["codes"] == [0] and jobs["two"]["codes"] == [0, 0]
-    assert_same(jobs["one"]["to"], jobs["two"]["to"])
-
-
-def test_two_ranks_learn_to_write_what_one_does(jobs: Any) -> None:
-    assert jobs["written by one"]["codes"] == [0] and jobs["written by two"]["codes"] == [0, 0]
-    assert_same(jobs["written by one"]["to"], jobs["written by two"]["to"])
+@pytest.mark.parametrize(("one", "two"), [("one", "two"), ("written by one", "written by two"), ("one", "memory")])
+def test_two_ranks_fit_what_one_fits_sharded_and_when_memory_runs_out_for_one(jobs: Any, one: str, two: str) -> None:
+    assert jobs[one]["codes"] == [0] and jobs[two]["codes"] == [0, 0]
+    assert_same(jobs[one]["to"], jobs[two]["to"])
 
 
 def test_a_checkpoint_of_two_ranks_goes_on_with_one_and_back(jobs: Any) -> None:
@@ -237,22 +185,11 @@ def test_a_folder_that_another_run_holds_is_refused_once_and_ends_all_ranks(jobs
     assert not jobs["held"]["to"].exists()
 
 
-def test_a_disk_that_is_full_for_the_first_rank_ends_all(jobs: Any) -> None:
-    assert_one_line(jobs["full disk"], 0, "step-000003: cannot be written")
-    assert [path.name for path in sorted((jobs["full disk"]["to"] / "checkpoints").iterdir())] == [
-        "step-000001",
-        "step-000002",
-    ]
-
-
-def test_when_one_rank_runs_out_of_memory_all_begin_the_step_again(jobs: Any) -> None:
-    assert jobs["memory"]["codes"] == [0, 0]
-    assert_same(jobs["one"]["to"], jobs["memory"]["to"])
-
-
-def test_a_sharded_model_learns_what_a_whole_one_does(jobs: Any) -> None:
-    assert jobs["sharded"]["codes"] == [0, 0]
-    assert_same(jobs["one"]["to"], jobs["sharded"]["to"])
+@pytest.mark.slow
+def test_a_disk_that_is_full_for_the_first_rank_ends_all(long_jobs: Any) -> None:
+    assert_one_line(long_jobs["full disk"], 0, "step-000003: cannot be written")
+    left = sorted((long_jobs["full disk"]["to"] / "checkpoints").iterdir())
+    assert [path.name for path in left] == ["step-000001", "step-000002"]
 
 
 @pytest.mark.slow
@@ -273,9 +210,11 @@ def test_dev_is_the_same_on_one_rank_on_two_and_on_shards(long_jobs: Any) -> Non
 
 @pytest.mark.slow
 def test_shards_of_other_heads_learn_the_same(long_jobs: Any) -> None:
-    for one, two in (("written by one", "written by two"), ("encoder on one", "encoder sharded")):
+    pairs = {"one": "sharded whole", "written by one": "written by two", "encoder on one": "encoder sharded"}
+    for one, two in pairs.items():
         assert long_jobs[two]["codes"] == [0, 0]
-        assert_same(long_jobs[one]["to"], long_jobs[two]["to"])
+        # The gradient of this T5 turns fast: a difference of 1e-6 in its weights is one of 3e-5 in the norm.
+        assert_same(long_jobs[one]["to"], long_jobs[two]["to"], curve=5e-5 if "encoder" in one else 5e-6)
 
 
 @pytest.mark.slow
@@ -308,12 +247,8 @@ def test_what_is_wrong_is_said_by_one_rank_in_one_line(long_jobs: Any, name: str
     said = [line for text in found["said"] for line in text.splitlines() if line.startswith("exabench: ")]
     assert not found["ended"] and 0 not in found["codes"] and len(said) == 1
     assert all(word in said[0] for word in words)
-
-
-@pytest.mark.slow
-def test_the_groups_of_all_ranks_are_named_where_one_met_what_is_no_number(long_jobs: Any) -> None:
-    said = "".join(long_jobs["nan"]["said"])
-    assert len(said.split("on groups ")[1].split(";")[0].split(", ")) == 4
+    if name == "nan":  # the groups of all ranks are named
+        assert len(said[0].split("on groups ")[1].split(";")[0].split(", ")) == 4
 
 
 @pytest.mark.slow
@@ -327,8 +262,6 @@ def test_a_bug_is_shown_by_the_rank_that_has_it(long_jobs: Any) -> None:
 def test_a_smaller_micro_batch_is_for_all_ranks_and_makes_the_same_step(long_jobs: Any) -> None:
     assert_same(long_jobs["less memory"]["to"], long_jobs["memory"]["to"], among=0.0)
 
-
-# -- the launchers themselves -----------------------------------------------------------------------------------
 
 LAUNCHERS = {
     "torchrun": ["torch.distributed.run", "--nproc-per-node", "2"],
@@ -366,7 +299,6 @@ def test_torchrun_leaves_no_process_behind(sign: signal.Signals, base: Path, tmp
     begin = time.monotonic()
     said, _ = process.communicate(timeout=120)
     assert process.returncode != 0 and "lost another one" in said
-    assert time.monotonic() - begin < (
-        15 if sign == signal.SIGKILL else 70
-    )  # 20 s, and torchrun gives a stopped one 30
+    most = 15 if sign == signal.SIGKILL else 70  # 20 s, and torchrun gives a stopped one 30
+    assert time.monotonic() - begin < most
     assert not any(rank.is_running() for rank in ranks)

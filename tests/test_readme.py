@@ -1,47 +1,123 @@
-"""The README is true: its Python and shell blocks run, in order, in an empty folder."""
+"""The README is true: its blocks run, in order, in an empty folder; and its three journeys with a Hub as well."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hub_client import environment
+from hub_double import HubDouble
+from toys import contents
+
+from exabench.cli import main
 
 README = Path(__file__).parents[1] / "README.md"
-BLOCK = re.compile(r"^```(python|bash|toml)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PART = re.compile(
+    r"^## (?P<title>[^\n]+)$|^```(?P<kind>python|bash|toml)(?P<hub> hub)?\n(?P<code>.*?)^```$", re.M | re.S
+)
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty folder in which every block of the README has run."""
-    folder = tmp_path_factory.mktemp("newcomer")
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    environment.pop("EXABENCH_DATA", None)
-    for language, code in BLOCK.findall(README.read_text(encoding="utf-8")):
-        if language == "toml":
-            (folder / code.split("\n")[0].removeprefix("# ")).write_text(code, encoding="utf-8")
+@dataclass(frozen=True)
+class Step:
+    """A block of the README: python, bash or toml; `hub`: it talks to the Hub."""
+
+    journey: str
+    kind: str
+    hub: bool
+    code: str
+
+
+def steps() -> list[Step]:
+    """The blocks in their order."""
+    found, journey = [], ""
+    for part in PART.finditer(README.read_text(encoding="utf-8")):
+        if part["title"]:
+            journey = part["title"].split(":")[0]
+        else:
+            found.append(Step(journey, part["kind"], bool(part["hub"]), part["code"]))
+    return found
+
+
+def write_toml(step: Step, folder: Path) -> None:
+    """The file that the first line of a block of TOML names."""
+    (folder / step.code.split("\n")[0].removeprefix("# ")).write_text(step.code, encoding="utf-8")
+
+
+def test_every_block_of_the_readme_runs_and_leads_to_a_page_that_shows_the_submission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EXABENCH_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for step in steps():
+        if step.hub:
             continue
-        command = [sys.executable, "-c", code] if language == "python" else ["bash", "-euo", "pipefail", "-c", code]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
-    return folder
+        if step.kind == "toml":
+            write_toml(step, tmp_path)
+        elif step.kind == "python":
+            exec(compile(step.code, "README.md", "exec"), {"__name__": "__main__"})
+        else:
+            for line in step.code.splitlines():
+                name, *arguments = shlex.split(line)
+                assert (name, main(arguments)) == ("exabench", 0), line
+    assert (tmp_path / "my-run.trec").is_file()
+    assert (tmp_path / "my-board/submissions/my-group--my-system.toml").is_file()
+    assert "my-group/my-system" in (tmp_path / "my-board/site/index.html").read_text(encoding="utf-8")
 
 
-def test_every_block_of_the_readme_runs(ran: Path) -> None:
-    assert (ran / "my-run.trec").is_file()
-    assert (ran / "my-board/submissions/my-group--my-system.toml").is_file()
-
-
-def test_the_readme_leads_to_a_page_that_shows_the_submission(ran: Path) -> None:
-    assert "my-group/my-system" in (ran / "my-board/site/index.html").read_text(encoding="utf-8")
-
-
-def test_the_readme_and_the_makefile_name_the_same_commands() -> None:
-    text = README.read_text(encoding="utf-8")
+def test_the_readme_and_the_makefile_name_the_same_commands_and_every_journey_goes_by_way_of_the_hub() -> None:
     makefile = (README.parent / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"`?make (\w[\w-]*)", text):
+    for target in re.findall(r"`?make (\w[\w-]*)", README.read_text(encoding="utf-8")):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    assert {step.journey for step in steps() if step.hub} == {"Journey 1", "Journey 2", "Journey 3"}
+
+
+def done(command: list[str], folder: Path, given: dict[str, str]) -> str:
+    """What a command that ends well prints."""
+    ended = subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, f"{command[-1]}\n{ended.stdout}\n{ended.stderr}"
+    assert "Traceback" not in ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.slow
+def test_the_three_journeys_run_word_for_word_each_block_in_a_process_of_its_own_with_a_hub(tmp_path: Path) -> None:
+    printed: dict[str, str] = {}
+    with HubDouble() as hub:
+        given = {**environment(hub.url, tmp_path / ".home"), "EXABENCH_CACHE": os.environ["EXABENCH_CACHE"]}
+        given.pop("EXABENCH_DATA", None)
+        given["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        # Somebody's board, without a submission, is on the Hub, and its clone lies here.
+        done(["exabench", "bench", "candidates", "mini", "--board", "their-board"], tmp_path, given)
+        hub.commit("their-group/board", contents(tmp_path / "their-board"))
+        for step in steps():
+            if step.kind == "toml":
+                write_toml(step, tmp_path)
+                continue
+            command = [sys.executable, "-c"] if step.kind == "python" else ["bash", "-euo", "pipefail", "-c"]
+            printed[step.code] = done([*command, step.code], tmp_path, given)
+
+        # A set that was published is loaded by name and version.
+        repo = hub.repo("my-group/exabench-mini")
+        assert repo.tags == {"v1.0.0": repo.refs["main"]}
+        [rows] = [text for code, text in printed.items() if 'exabench.load("my-group/exabench-mini"' in code]
+        assert re.fullmatch(r"[1-9]\d* 1\.0\.0\n", rows)
+
+        # A run is submitted by pull request, scored and answered.
+        [request] = hub.repo("their-group/board").requests
+        assert (request["title"], request["status"]) == ("Submit my-group/my-system (run)", "closed")
+        assert "nDCG@10" in hub.said("their-group/board", 1)[-1]
+        [pending] = [text for code, text in printed.items() if "bench pending" in code]
+        assert "my-group--my-system" in pending
+        assert (tmp_path / "their-board/results/my-group--my-system/mini.bm25-100.json").is_file()
+        assert (tmp_path / "my-board/results/my-group--my-model/mini.bm25-100.json").is_file()
+
+        # The pages are rebuilt, held against the files and published.
+        page = (tmp_path / "their-board/site/index.html").read_bytes()
+        files = hub.repo("spaces/their-group/pages").at("main").files
+        assert b"my-group/my-system" in page and files["index.html"] == page and b"sdk: static" in files["README.md"]

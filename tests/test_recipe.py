@@ -8,21 +8,27 @@ from exabench.core.errors import BadInput, UnknownName
 from exabench.core.recipe import merge, override, read_recipe, recipes
 
 KEYS = {"title": str, "depth": int, "tasks": list, "fast": bool}
+PAGE = 'title = "T"\ndepth = 10\ntasks = ["mini"]\n'
+VARIANTS = '[variants.small]\ndepth = 3\n[variants."large-1.5"]\ntasks = ["a"]\nfast = true\n'
 
 
 @pytest.fixture
 def page(tmp_path):
     file = tmp_path / "page.toml"
-    file.write_text('title = "T"\ndepth = 10\ntasks = ["mini"]\n')
+    file.write_text(PAGE)
     return file
 
 
-def test_a_recipe_is_read_from_its_page(page):
+@pytest.fixture
+def family(tmp_path):
+    file = tmp_path / "family.toml"
+    file.write_text(PAGE + VARIANTS)
+    return file
+
+
+def test_a_recipe_is_read_from_its_page_and_what_is_set_wins(page):
     recipe = read_recipe("board", page, KEYS)
     assert (recipe.name, dict(recipe.values)) == ("page", {"title": "T", "depth": 10, "tasks": ["mini"]})
-
-
-def test_what_is_set_wins_over_the_page(page):
     recipe = read_recipe("board", page, KEYS, ["depth=20", "title=plain words", 'tasks=["a", "b"]', "fast=true"])
     assert recipe.values == {"title": "plain words", "depth": 20, "tasks": ["a", "b"], "fast": True}
 
@@ -48,46 +54,37 @@ def test_a_wrong_setting_is_refused(page, given, message):
         read_recipe("board", page, KEYS, [given])
 
 
-@pytest.mark.parametrize("pair", ["depth", "=3", " =3", ""])
-def test_a_setting_reads_key_equals_value(pair):
-    with pytest.raises(BadInput, match="must read key=value"):
-        override({}, [pair])
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("1", 1),
-        ("1.5", 1.5),
-        ("x y", "x y"),
-        ("a=b", "a=b"),
-        ("", ""),
-        ("[1, 2]", [1, 2]),
-        ("[", "["),
-        ("9" * 5000, "9" * 5000),
-    ],
-)
-def test_a_value_is_toml_where_it_can_be(text, value):
-    assert override({}, [f"key={text}"]) == {"key": value}
-
-
 @pytest.mark.parametrize(
     ("pairs", "result"),
     [
+        (["key=1"], {"key": 1}),
+        (["key=1.5"], {"key": 1.5}),
+        (["key=[1, 2]"], {"key": [1, 2]}),
+        (["key=x y"], {"key": "x y"}),  # what is no TOML is a text
+        (["key=a=b"], {"key": "a=b"}),
+        (["key="], {"key": ""}),
+        (["key=["], {"key": "["}),
+        (["key=" + "9" * 5000], {"key": "9" * 5000}),
         (["a.b=1", "a.c.d=x"], {"a": {"b": 1, "c": {"d": "x"}}}),
         (["a={b=1, c=2}", "a.b=3"], {"a": {"b": 3, "c": 2}}),
         (["a.b=3", "a={c=2}"], {"a": {"c": 2}}),  # a key without a dot replaces the whole table
         ([" a . b = 1"], {"a": {"b": 1}}),
     ],
 )
-def test_a_dot_reaches_into_a_table(pairs, result):
+def test_a_value_is_toml_where_it_can_be_and_a_dot_reaches_into_a_table(pairs, result):
     assert override({}, pairs) == result
 
 
-@pytest.mark.parametrize("pair", ["model.name=x", "a.b.c=1", ".=1", "a.=1", ".a=1"])
-def test_a_dot_reaches_into_nothing_but_a_table(pair):
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        *[(pair, "must read key=value") for pair in ("depth", "=3", " =3", "", ".=1", "a.=1", ".a=1")],
+        *[(pair, "is no table that a dot could reach into") for pair in ("model.name=x", "a.b.c=1")],
+    ],
+)
+def test_what_is_no_setting_is_refused_in_one_line(pair, message):
     base = {"model": "m", "a": {"b": [1]}}
-    with pytest.raises(BadInput, match="--set ") as error:
+    with pytest.raises(BadInput, match=message) as error:
         override(base, [pair])
     assert "\n" not in str(error.value) and base == {"model": "m", "a": {"b": [1]}}
 
@@ -99,16 +96,6 @@ def test_what_is_laid_over_changes_no_table_below_it():
     assert base == {"a": {"b": 1, "c": {"d": 2}}}
 
 
-@pytest.fixture
-def family(tmp_path):
-    file = tmp_path / "family.toml"
-    file.write_text(
-        'title = "T"\ndepth = 10\ntasks = ["mini"]\n'
-        '[variants.small]\ndepth = 3\n[variants."large-1.5"]\ntasks = ["a"]\nfast = true\n'
-    )
-    return file
-
-
 def test_a_variant_is_the_recipe_above_it_with_its_own_values(family, page):
     small = read_recipe("board", f"{family}#small", KEYS)
     large = read_recipe("board", f"{family}#large-1.5", KEYS, ["title=L"])
@@ -117,11 +104,14 @@ def test_a_variant_is_the_recipe_above_it_with_its_own_values(family, page):
     assert small.fingerprint == read_recipe("board", page, KEYS, ["depth=3"]).fingerprint
 
 
-def test_a_variant_has_to_be_named_and_to_be_there(family):
+def test_a_recipe_or_a_variant_that_is_not_there_is_refused_with_the_choices(family):
     with pytest.raises(BadInput, match=r"several recipes; name one, as in family.toml#large-1.5"):
         read_recipe("board", family, KEYS)
     with pytest.raises(UnknownName, match="unknown variant 'smal'; did you mean small"):
         read_recipe("board", f"{family}#smal", KEYS)
+    with pytest.raises(UnknownName, match="unknown board recipe 'no-such'"):
+        read_recipe("board", "no-such", KEYS)
+    assert recipes("no such kind") == {}
 
 
 @pytest.mark.parametrize("text", ["variants = 3", "variants = {}", "[variants]\nsmall = 3"])
@@ -129,9 +119,3 @@ def test_variants_are_tables(tmp_path, text):
     (tmp_path / "odd.toml").write_text(text)
     with pytest.raises(BadInput, match="variants must be tables"):
         read_recipe("board", tmp_path / "odd.toml", KEYS)
-
-
-def test_an_unknown_recipe_is_refused_with_the_choices():
-    with pytest.raises(UnknownName, match="unknown board recipe 'no-such'"):
-        read_recipe("board", "no-such", KEYS)
-    assert recipes("no such kind") == {}

@@ -17,61 +17,57 @@ from exabench.board.ranking import Board
 from exabench.cli import main
 from exabench.core.errors import BadInput, CannotWrite
 
-
-def build(board: Path, site: Path, **how: int) -> set[str]:
-    """Build as the command does; returns the files that changed."""
-    return {str(file.relative_to(site)) for file in render(Board.read(board), site, **how)}
+CROWD = 200  # with those of the small board enough results for several processes to read them
 
 
-@pytest.fixture(scope="session")
-def _crowd(_board: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def many(_board: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A board of many submissions, one of which is withdrawn, with its site; whoever changes it makes a copy."""
     board = Path(shutil.copytree(_board, tmp_path_factory.mktemp("crowd") / "board"))
     crowd = Crowd(board)
-    for number in range(300):
+    for number in range(CROWD):
         crowd.add(number)
-    build(board, board / "site")
+    crowd.withdraw(1)
+    render(Board.read(board), board / "site", processes=2)
     return board
 
 
-@pytest.fixture
-def many(_crowd: Path, tmp_path: Path) -> Path:
-    """A board of 300 submissions with its site; the test's own copy."""
-    return Path(shutil.copytree(_crowd, tmp_path / "board"))
+def test_the_bytes_are_the_same_however_many_processes_make_them(many: Path, tmp_path: Path) -> None:
+    render(Board.read(many), tmp_path / "one", processes=1)
+    assert digests(tmp_path / "one") == digests(many / "site")
 
 
-def test_one_new_submission_writes_its_pages_and_what_shows_the_whole_board(many: Path) -> None:
-    site = many / "site"
-    before = {path: (site / path).stat().st_mtime_ns for path in digests(site)}
-    slug = Crowd(many).add(300)
-    changed = build(many, site)
-    own = {path for path in changed if slug in path}
-    assert len(own) >= 4 and all("/" in path for path in own)
-    others = {path for path in changed - own if path.startswith(("submissions/", "results/", "data/results/"))}
-    assert others == set()
-    assert all((site / path).stat().st_mtime_ns == before[path] for path in before if path not in changed)
-    assert build(many, site) == set()
-
-
-@pytest.mark.parametrize("processes", [2, 3])
-def test_the_bytes_are_the_same_however_many_processes_make_them(board: Path, tmp_path: Path, processes: int) -> None:
-    render(Board.read(board), tmp_path / "one", processes=1)
-    render(Board.read(board), tmp_path / "other", processes=processes)
-    assert digests(tmp_path / "other") == digests(tmp_path / "one")
-
-
-def test_a_table_of_a_page_is_short_and_the_data_files_hold_all(many: Path) -> None:
+def test_of_many_lines_the_first_stand_on_the_page_and_all_in_the_data(many: Path) -> None:
     site = many / "site"
     text = (site / "tasks" / "mini.html").read_text()
-    assert text.count('<th scope="row"><a href="../submissions/') <= 100 + 5 and "first 100 of 302" in text
-    assert len((site / "data" / "results.csv").read_text().splitlines()) == 1 + 306
+    competing = CROWD + 1  # with acme/good and the first stage, without what was withdrawn
+    assert (
+        100 <= text.count('<th scope="row"><a href="../submissions/') <= 100 + 5 and f"first 100 of {competing}" in text
+    )
+    total = CROWD + 6
+    assert len((site / "data" / "results.csv").read_text().splitlines()) == 1 + total
     whole = json.loads((site / "data" / "board.json").read_text())
-    assert len(whole["results"]) == 306 and len(whole["submissions"]) == 306
+    assert len(whole["results"]) == len(whole["submissions"]) == total
     assert (site / "feed.atom").read_text().count("<entry>") == 100
+    files = len(json.loads((site / "data" / "files.json").read_text())["files"])
+    assert files > 3 * CROWD and f"The first 100 of {files:,} files" in (site / "verify.html").read_text()
+
+
+def test_what_is_withdrawn_is_in_no_ranking_and_is_listed(many: Path) -> None:
+    slug, site, read = "owner1--system00001", many / "site", Board.read(many)
+    assert [one.slug for one in read.withdrawn] == [slug]
+    assert slug not in {row.submission.slug for row in read.rows}
+    assert slug not in {entry.submission.slug for entry in read.entries["mini"]}
+    assert (site / "submissions" / f"{slug}.html").is_file() and (site / f"results/{slug}/mini.bm25-20.html").is_file()
+    assert "its sender asked" in (site / "data" / "results.csv").read_text()
+    assert slug not in (site / "data" / "rows.csv").read_text()
+    page = (site / "index.html").read_text()
+    assert "its sender asked" in page and f"<b>{CROWD}</b> submissions" in page
 
 
 def test_check_finds_every_byte_that_differs(board: Path, capsys: pytest.CaptureFixture[str]) -> None:
     site, command = board / "site", ["board", "build", "--board", str(board), "--check", "--json"]
-    build(board, site)
+    render(Board.read(board), site)
     assert main(command) == 0
     page = bytearray((site / "about.html").read_bytes())
     page[100] ^= 1
@@ -82,72 +78,31 @@ def test_check_finds_every_byte_that_differs(board: Path, capsys: pytest.Capture
     assert json.loads(capsys.readouterr().out)["differing"] == ["about.html", "tasks/mini.html"]
 
 
-def test_an_edited_result_is_found_and_the_old_site_stays(many: Path) -> None:
-    file = many / "results" / "owner1--system00001" / "mini.bm25-20.json"
-    file.write_text(file.read_text().replace('"created": "2023', '"created": "2024', 1))
-    before = digests(many / "site")
-    with pytest.raises(BadInput, match="was edited"):
-        build(many, many / "site")
-    assert digests(many / "site") == before
-
-
-def test_what_fails_in_another_process_is_said_and_leaves_the_old_site(many: Path, tmp_path: Path) -> None:
-    board = Board.read(many)
-    file = many / "results" / "owner1--system00001" / "mini.bm25-20.json"
-    file.write_text("{}")
-    before = digests(many / "site")
-    with pytest.raises(BadInput, match="owner1--system00001"):
-        render(board, many / "site", processes=2)
-    assert digests(many / "site") == before and not (many / ".site.staging").exists()
-
-
-def test_a_process_that_is_ended_leaves_the_old_site(
-    board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_fails_or_ends_in_another_process_is_said_and_leaves_the_old_site(
+    many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build(board, board / "site")
-    before = digests(board / "site")
-    read, parent = Board.read(board), os.getpid()
+    own = Path(shutil.copytree(many, tmp_path / "board"))
+    read, before = Board.read(own), digests(own / "site")
+    (own / "results" / "owner1--system00001" / "mini.bm25-20.json").write_text("{}")
+    with pytest.raises(BadInput, match="owner1--system00001"):
+        render(read, own / "site", processes=2)
+    parent = os.getpid()
     monkeypatch.setattr(Board, "full", lambda board, score: os._exit(9) if os.getpid() != parent else None)
     with pytest.raises(CannotWrite, match="was ended"):
-        render(read, board / "site", processes=2)
-    assert digests(board / "site") == before
+        render(read, own / "site", processes=2)
+    assert digests(own / "site") == before and not (own / ".site.staging").exists()
 
 
-def test_what_is_withdrawn_is_in_no_ranking_and_is_listed(board: Path) -> None:
-    crowd = Crowd(board)
-    slug = crowd.add(1)
-    whole = Board.read(board)
-    assert slug in {row.submission.slug for row in whole.rows}
-    crowd.withdraw(1)
-    left = Board.read(board)
-    assert [one.slug for one in left.withdrawn] == [slug]
-    assert slug not in {row.submission.slug for row in left.rows}
-    assert slug not in {entry.submission.slug for entry in left.entries["mini"]}
-    build(board, board / "site")
-    site = board / "site"
-    assert (site / "submissions" / f"{slug}.html").is_file() and (site / f"results/{slug}/mini.bm25-20.html").is_file()
-    assert "its sender asked" in (site / "data" / "results.csv").read_text()
-    assert slug not in (site / "data" / "rows.csv").read_text()
-
-
-def test_a_score_says_what_its_result_says(board: Path) -> None:
+def test_a_summary_says_what_its_result_says_and_one_that_changed_since_is_refused(board: Path) -> None:
     read = Board.read(board)
-    for score in read.results:
-        result = read_result(score.file)
-        assert read.full(score) == result
+    for summary in read.results:
+        result = read_result(summary.file)
+        assert read.full(summary) == result
         name = result.measurement.headline
-        assert (score.value, score.first_stage, score.ceiling) == (
-            result[name],
-            result.first_stage[name],
-            result.ceiling[name],
-        )
-        assert dict(zip(score.queries, score.values.tolist(), strict=True)) == result.measurement.per_query[name]
-
-
-def test_a_result_that_changed_while_the_board_was_read_is_refused(board: Path) -> None:
-    read = Board.read(board)
-    score = read.results[0]
-    changed = dataclasses.replace(read_result(score.file), command="another")
-    Ledger(board).add_result(changed)
+        told = (summary.value, summary.first_stage, summary.ceiling)
+        assert told == (result[name], result.first_stage[name], result.ceiling[name])
+        assert dict(zip(summary.queries, summary.values.tolist(), strict=True)) == result.measurement.per_query[name]
+    first = read.results[0]
+    Ledger(board).add_result(dataclasses.replace(read_result(first.file), command="another"))
     with pytest.raises(BadInput, match="changed while the board was read"):
-        read.full(score)
+        read.full(first)

@@ -10,13 +10,8 @@ import pytest
 
 from exabench.core.errors import MissingExtra, UnknownName
 from exabench.core.shelf import Shelf
-from exabench.measure.metrics import METRICS
-from exabench.parts.rerankers import RERANKERS
-from exabench.parts.retrievers import RETRIEVERS
 from exabench.tasks.collections import COLLECTIONS, ORDER
 
-SHELVES = {"metric": METRICS, "collection": COLLECTIONS, "reranker": RERANKERS, "retriever": RETRIEVERS}
-PARTS = [(shelf, name) for shelf in SHELVES.values() for name in shelf]
 FILES = {
     "__init__.py": "",
     "_private.py": "raise RuntimeError('a private file was imported')\n",
@@ -40,19 +35,15 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     return Shelf("toy", package, str(tmp_path / package / "__init__.py"))
 
 
-def test_a_shelf_lists_its_files_but_not_the_private_ones(shelf):
-    assert list(shelf) == ["broken", "extra", "nameless", "needy", "plain", "two_words"]
-    assert len(shelf) == 6
+def test_a_shelf_lists_its_files_but_not_the_private_ones_and_reads_summaries_without_importing(shelf):
+    assert list(shelf) == ["broken", "extra", "nameless", "needy", "plain", "two_words"] and len(shelf) == 6
+    assert shelf.summary("plain") == "A plain part: summary."
+    assert shelf.summary("broken") == ""
 
 
 def test_a_part_is_the_object_with_the_name_of_its_file(shelf):
     assert shelf["plain"].__name__ == "Plain"
     assert shelf["two_words"].__name__ == "twoWords"
-
-
-def test_a_summary_is_read_without_importing(shelf):
-    assert shelf.summary("plain") == "A plain part: summary."
-    assert shelf.summary("broken") == ""
 
 
 @pytest.mark.parametrize("name", ["plian", "_private", "__init__", "../plain", "", "plain.py", "Plain"])
@@ -61,50 +52,31 @@ def test_an_unknown_name_is_refused_with_the_choices(shelf, name):
         shelf[name]
 
 
-def test_a_missing_package_is_answered_with_the_pip_line(shelf):
-    with pytest.raises(MissingExtra, match=r"^toy 'needy' needs a package: pip install no-such-package-anywhere$"):
-        shelf["needy"]
+@pytest.mark.parametrize(
+    ("name", "error", "told"),
+    [
+        ("needy", MissingExtra, r"^toy 'needy' needs a package: pip install no-such-package-anywhere$"),
+        ("extra", MissingExtra, r"pip install 'exabench\[dev\]'$"),
+        ("broken", ModuleNotFoundError, "no_such_module"),  # a bug of our own is not called a missing package
+        ("nameless", TypeError, "nothing called nameless"),
+    ],
+)
+def test_a_part_that_cannot_be_had_says_what_brings_it_or_what_is_wrong(shelf, name, error, told):
+    with pytest.raises(error, match=told):
+        shelf[name]
 
 
-def test_a_package_that_an_extra_brings_is_answered_with_the_extra(shelf):
-    with pytest.raises(MissingExtra, match=r"pip install 'exabench\[dev\]'$"):
-        shelf["extra"]
-
-
-def test_a_bug_of_our_own_is_not_called_a_missing_package(shelf):
-    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
-        shelf["broken"]
-
-
-def test_a_file_without_its_part_says_so(shelf):
-    with pytest.raises(TypeError, match="nothing called nameless"):
-        shelf["nameless"]
-
-
-def test_listing_and_summaries_import_nothing():
+def test_listing_and_summaries_import_no_part():
     script = """
 import sys
-from exabench.tasks.collections import COLLECTIONS
-from exabench.measure.metrics import METRICS
-from exabench.parts.rerankers import RERANKERS
-from exabench.parts.retrievers import RETRIEVERS
-before = set(sys.modules)
-for shelf in (COLLECTIONS, METRICS, RERANKERS, RETRIEVERS):
-    assert [shelf.summary(name) for name in shelf]
-print(sorted(set(sys.modules) - before))
-print(sorted(set(sys.modules) & {"bm25s", "ranx", "datasets", "ir_datasets", "scipy", "huggingface_hub"}))
+from exabench.cli import main
+main(["parts"])
+heavy = {"bm25s", "ranx", "datasets", "ir_datasets", "scipy", "huggingface_hub", "torch"}
+print(sorted(heavy & set(sys.modules)), file=sys.stderr)
+print([name for name in sys.modules if name.startswith("exabench.parts.rerankers.")], file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.split("\n")[:2] == ["[]", "[]"]
-
-
-@pytest.mark.parametrize(("shelf", "name"), PARTS, ids=[f"{shelf.kind}-{name}" for shelf, name in PARTS])
-def test_every_part_loads_and_says_what_it_is(shelf, name):
-    assert callable(shelf[name])
-    summary = shelf.summary(name)
-    assert summary.endswith(".")
-    assert 20 < len(summary) <= 120
-    assert shelf[name].__doc__
+    assert done.stderr == "[]\n[]\n" and "rerankers/monot5" in done.stdout
 
 
 def test_every_collection_has_its_place_in_the_order():

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 from models import bert_tokenizer, bpe_tokenizer, real_t5_tokenizer, t5_tokenizer, texts
 
 from exabench.core.errors import BadInput
 from exabench.models.answers import answer_ids, answer_words, spellings
 from exabench.models.templates import FIELDS, ids_of, pair_template, text_template
-from exabench.parts.rerankers import RERANKERS
 
 MONOT5 = "Query: {query} Document: {passage} Relevant:"
 TWOLAR = MONOT5 + " "
@@ -24,25 +22,9 @@ DUOT5 = "Query: {query} Document0: {passage} Document1: {passage_b} Relevant:"
 T5_TEMPLATES = (MONOT5, TWOLAR, EXARANKER, DUOT5, "Query: {query} Document: {passage}")
 YES_NO = "Passage: {passage}\nQuery: {query}\nDoes the passage answer the query?\nAnswer:"
 
-anything = st.text(max_size=60)
 words = st.lists(st.sampled_from(["The", "sky", "is", "blue.", "e\u0301", "(1)", "<extra_id_3>", "</s>", "東京", "\n"]))
-written = st.one_of(anything, words.map(" ".join))
-UNLIKE = (
-    "",
-    " ",
-    "  two  blanks ",
-    "\n",
-    '"',
-    "\u0301x",
-    "😀",
-    "[SEP] x",
-    "</s>",
-    "\u200bzero",
-    "a\u2028b",
-    "é",
-    "▁",
-    "?",
-)
+written = st.text(max_size=60) | words.map(" ".join)
+UNLIKE = [*' " \u0301x 😀 [SEP] </s> \u200bzero a\u2028b é ▁ ?'.split(" "), " ", "  two  blanks ", "\n"]
 
 
 @cache
@@ -69,60 +51,43 @@ def whole(text, tokenizer, filled):
 
 
 @pytest.fixture(scope="module")
-def own_t5(request, tmp_path_factory):
-    data = request.getfixturevalue("real_data")
-    return real_t5_tokenizer(data, tmp_path_factory.mktemp("t5"))
+def own_t5(real_data, tmp_path_factory):
+    return real_t5_tokenizer(real_data, tmp_path_factory.mktemp("t5"))
 
 
-def check_t5(tokenizer, template, filled):
-    assert glued(template, tokenizer, *filled).ids.tolist() == whole(template.text, tokenizer, filled)
+def check_glues(tokenizer, text):
+    template = text_template(text, tokenizer)
+
+    def check(filled):
+        assert glued(template, tokenizer, *filled).ids.tolist() == whole(text, tokenizer, filled)
+
+    given(st.tuples(*[written] * len(FIELDS)))(check)()
+    for filled in itertools.product(UNLIKE, UNLIKE):
+        check((*filled, "second passage"))
+    some = list(texts())
+    for query, passage in zip(some[::7], some, strict=False):
+        check((query, passage, query))
 
 
 @pytest.mark.parametrize("text", T5_TEMPLATES)
 def test_t5_templates_glue_to_the_whole_text(text):
-    tokenizer = t5_tokenizer()
-    template = text_template(text, tokenizer)
-    for filled in itertools.product(UNLIKE, UNLIKE):
-        check_t5(tokenizer, template, (*filled, "second passage"))
-    some = list(texts())
-    for query, passage in zip(some[::7], some, strict=False):
-        check_t5(tokenizer, template, (query, passage, query))
+    check_glues(t5_tokenizer(), text)
 
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("text", T5_TEMPLATES)
-@settings(max_examples=150)
-@given(st.data())
-def test_t5s_own_tokenizer_glues_to_the_whole_text(own_t5, text, data):
-    template = text_template(text, own_t5)
-    check_t5(own_t5, template, [data.draw(written) for _ in FIELDS])
-
-
-@pytest.mark.real_data
-def test_t5s_own_tokenizer_glues_real_passages_and_the_strange_ones(own_t5, real_data):
-    made = [text_template(text, own_t5) for text in T5_TEMPLATES]
-    with open(real_data / "scifact" / "corpus.jsonl", encoding="utf-8") as file:
-        passages = [json.loads(line)["text"] for line in itertools.islice(file, 300)]
-    for template in made:
-        for left, right in zip(passages, passages[1:], strict=False):
-            check_t5(own_t5, template, (left[:80], right, left))
-        for filled in itertools.product(UNLIKE, UNLIKE):
-            check_t5(own_t5, template, (*filled, "x"))
+def test_t5s_own_tokenizer_glues_to_the_whole_text(own_t5, text):
+    check_glues(own_t5, text)
 
 
 @pytest.mark.real_data
 def test_t5s_own_ids_are_those_the_papers_name(own_t5):
     assert answer_ids(own_t5, ("true", "false", "<extra_id_10>")) == (1176, 6136, 32089)
-    assert glued(text_template(MONOT5, own_t5), own_t5, "a", "b").ids.tolist() == [
-        *(3, 27569, 10, 3, 9),
-        *(11167, 10, 3, 115),
-        *(31484, 17, 10, 1),
-    ]
-    twolar = glued(text_template(TWOLAR, own_t5), own_t5, "a", "b").ids.tolist()
-    assert twolar == glued(text_template(MONOT5, own_t5), own_t5, "a", "b").ids.tolist(), "a trailing blank is nothing"
+    for text in (MONOT5, TWOLAR):  # whose trailing blank is nothing
+        ids = glued(text_template(text, own_t5), own_t5, "a", "b").ids.tolist()
+        assert ids == [*(3, 27569, 10, 3, 9), *(11167, 10, 3, 115), *(31484, 17, 10, 1)]
 
 
-@settings(max_examples=150)
 @given(written, written)
 @example("", "")
 @example("😀", "\u0301")
@@ -134,7 +99,6 @@ def test_a_pair_is_the_tokenizers_own_pair(query, passage):
     assert (made.ids.dtype, made.types.dtype) == (np.int32, np.int8)
 
 
-@settings(max_examples=150)
 @given(written.map(str.strip), written.map(str.strip))
 @example("", "")
 @example("Is it.", "Yes.\n\nNo?")
@@ -194,23 +158,16 @@ def test_a_query_gives_way_only_to_a_quarter_of_the_room_that_passages_can_fill(
         assert ids.count(-1) == room - sum(ids.count(-1 - field) for field in passages)
 
 
-def test_the_passage_is_cut_at_its_end_and_the_quotation_mark_stays():
+@pytest.mark.parametrize(("text", "end"), [(MONOT5, "Relevant:</s>"), (EXARANKER, '"?Giveanexplanation.</s>')])
+def test_the_passage_is_cut_at_its_end_and_a_query_last_and_from_its_beginning(text, end):
     tokenizer = t5_tokenizer()
-    template = text_template(EXARANKER, tokenizer)
-    made = glued(template, tokenizer, "why", "the " * 100, limit=template.own_tokens + 20)
-    said = tokenizer.decode(made.ids)
-    assert made.cut_passage and not made.cut_query and len(made.ids) == template.own_tokens + 20
-    assert said.replace(" ", "").endswith('the"?Giveanexplanation.</s>')
-
-
-def test_a_query_is_cut_last_and_from_its_beginning():
-    tokenizer = t5_tokenizer()
-    for text in (MONOT5, EXARANKER):
-        limit = made_once(text).own_tokens + 20
-        made = glued(made_once(text), tokenizer, "the " * 99 + "end", "sky " * 50, limit=limit)
+    template = made_once(text)
+    limit = template.own_tokens + 20
+    for query, is_cut in (("why the end", False), ("the " * 99 + "end", True)):
+        made = glued(template, tokenizer, query, "sky " * 100, limit=limit)
         said = tokenizer.decode(made.ids)
-        assert made.cut_passage and made.cut_query and len(made.ids) == limit
-        assert "end" in said and "sk" in said
+        assert made.cut_passage and made.cut_query == is_cut and len(made.ids) == limit
+        assert "end" in said and ("why" in said) != is_cut and said.replace(" ", "").endswith(end)
 
 
 def test_two_passages_are_cut_to_the_same_length_and_a_short_one_stays_whole():
@@ -223,20 +180,22 @@ def test_two_passages_are_cut_to_the_same_length_and_a_short_one_stays_whole():
 
 
 def test_a_template_longer_than_the_limit_is_refused():
-    template = text_template(EXARANKER, t5_tokenizer())
     with pytest.raises(BadInput, match="max_length 9 is shorter than the template"):
-        glued(template, t5_tokenizer(), "why", "because", limit=9)
+        glued(made_once(EXARANKER), t5_tokenizer(), "why", "because", limit=9)
 
 
-@pytest.mark.parametrize("text", ["no field", "{query} {query} {passage}", "{question}"])
-def test_a_template_without_its_fields_is_refused(text):
-    with pytest.raises(BadInput, match="each once"):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("no field", "each once"),
+        ("{query} {query} {passage}", "each once"),
+        ("{question}", "each once"),
+        ("{query}{passage}", "put blanks between"),
+    ],
+)
+def test_a_template_whose_fields_are_not_there_once_and_apart_is_refused(text, said):
+    with pytest.raises(BadInput, match=said):
         text_template(text, t5_tokenizer())
-
-
-def test_fields_that_touch_are_refused():
-    with pytest.raises(BadInput, match="put blanks between"):
-        text_template("{query}{passage}", t5_tokenizer())
 
 
 # -- answer words ----------------------------------------------------------------------------------------------
@@ -245,40 +204,28 @@ def test_fields_that_touch_are_refused():
 @pytest.mark.parametrize(
     ("reranker", "model", "positive_first"),
     [
-        ("monot5", "castorini/monot5-base-msmarco-10k", ("true", "false")),
-        ("monot5", "Dundalia/TWOLAR-xl", ("true", "false")),
         ("monot5", "unicamp-dl/mt5-base-mmarco-v2", ("yes", "no")),
         ("monot5", "unicamp-dl/ptt5-base-pt-msmarco-100k-v2", ("sim", "não")),
         ("monot5", "unicamp-dl/monoptt5-3b", ("Sim", "Não")),
         ("monot5", "unicamp-dl/mt5-13b-mmarco-100k", ("▁true", "▁")),
         ("monot5", "/home/me/folder", ("true", "false")),
-        ("exaranker", "any/thing", ("true", "false")),
         ("rankt5", "Soyoung97/RankT5-base", ("<extra_id_10>",)),
         ("yes_no", "any/thing", ("yes", "no")),
     ],
 )
 def test_the_registry_knows_the_words_of_a_family(reranker, model, positive_first):
     assert answer_words(reranker, model) == positive_first
-    assert (
-        answer_words(reranker, model, ("good", "bad")) == ("good", "bad") == answer_words(reranker, model, "good, bad")
-    )
-    assert reranker in RERANKERS
+    for given_words in (("good", "bad"), "good, bad"):
+        assert answer_words(reranker, model, given_words) == ("good", "bad")
 
 
-def test_an_answer_must_be_one_token():
+def test_an_answer_is_one_token_as_it_follows_the_cue_and_every_spelling_of_it_is_found():
     tokenizer = t5_tokenizer()
     assert tokenizer.convert_ids_to_tokens(answer_ids(tokenizer, ("sim", "▁"))) == ["▁sim", "▁"]
+    (false,) = answer_ids(tokenizer, ("false",))
+    assert set(tokenizer.convert_ids_to_tokens(spellings(tokenizer, false))) == {"▁false", "▁False"}
+    ids = answer_ids(bpe_tokenizer(), (" yes", " no"), after="Answer:")
+    assert bpe_tokenizer().convert_ids_to_tokens(ids) == ["Ġyes", "Ġno"]
     for word in ("incomprehensibilities", "", "▁incomprehensibilities", "😀"):
         with pytest.raises(BadInput, match="is not one token"):
             answer_ids(tokenizer, (word,))
-
-
-def test_an_answer_of_a_byte_level_vocabulary_is_the_token_that_follows_the_cue():
-    tokenizer = bpe_tokenizer()
-    assert tokenizer.convert_ids_to_tokens(answer_ids(tokenizer, (" yes", " no"), after="Answer:")) == ["Ġyes", "Ġno"]
-
-
-def test_every_spelling_of_a_token_is_found():
-    tokenizer = t5_tokenizer()
-    (false,) = answer_ids(tokenizer, ("false",))
-    assert set(tokenizer.convert_ids_to_tokens(spellings(tokenizer, false))) == {"▁false", "▁False"}

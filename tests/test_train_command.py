@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import fits
 import pytest
+from faults import killed_at_each_call
 from models import classifier_folder, encoder_folder
+from toys import contents
 
 from exabench.cli import main
 from exabench.core.recipe import recipes
@@ -23,10 +23,6 @@ def recipe(tmp_path: Path) -> Path:
     release = fits.write_release(tmp_path / "release", {"lists": ("listwise", {"train": fits.listwise()})})
     data = [{"release": str(release), "table": "lists"}]
     return fits.recipe(tmp_path / "toy.toml", data, model=str(classifier_folder(tmp_path / "start")))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
@@ -50,7 +46,7 @@ def test_the_list_names_every_recipe_with_what_it_starts_and_learns_from(capsys)
     assert all(name in line for name, line in zip(listed, printed(capsys).splitlines()[1:], strict=True))
 
 
-def test_a_run_is_fitted_once_and_then_found_finished(recipe, tmp_path, capsys):
+def test_a_run_is_fitted_once_then_found_finished_and_refuses_other_values(recipe, tmp_path, capsys):
     command = ["train", "run", str(recipe), "--to", str(tmp_path / "run"), "--device", "cpu", "--json"]
     assert main(command) == 0
     first = json.loads(printed(capsys))
@@ -60,12 +56,6 @@ def test_a_run_is_fitted_once_and_then_found_finished(recipe, tmp_path, capsys):
     assert "6 steps, the weights of step 6" in printed(capsys)
     assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == weights
     assert 'name = "acme/toy"' in (tmp_path / "run" / "model" / "submission.toml").read_text()
-
-
-def test_other_values_in_the_folder_of_a_run_are_refused_and_leave_it_as_it_was(recipe, tmp_path, capsys):
-    command = ["train", "run", str(recipe), "--to", str(tmp_path / "run"), "--device", "cpu"]
-    assert main(command) == 0
-    capsys.readouterr()
     before = contents(tmp_path / "run")
     assert main([*command, "--set", "seed=9"]) == 2
     assert "holds the run of another recipe" in refused(capsys)
@@ -106,63 +96,31 @@ def headless(recipe: Path, tmp_path: Path) -> list[str]:
     return ["train", "run", str(recipe), "--to", str(tmp_path / "run"), "--device", "cpu", "--set", model]
 
 
-def test_a_start_model_that_a_killed_run_left_half_written_stops_nobody(headless, tmp_path):
-    (tmp_path / "run" / ".start.unfinished").mkdir(parents=True)
-    (tmp_path / "run" / ".start.unfinished" / "config.json").write_text("{")
-    assert main(headless) == 0
-    assert (tmp_path / "run" / "start" / "model.safetensors").is_file()
-    assert not (tmp_path / "run" / ".start.unfinished").exists()
-
-
 def test_a_run_that_is_killed_while_the_start_model_is_written_ends_as_one_that_was_not(headless, tmp_path):
     assert main([*headless, "--to", str(tmp_path / "whole")]) == 0
-    assert fits.killed(dies_in_start, headless)
-    assert not (tmp_path / "run" / "start").exists() and list((tmp_path / "run").glob(".start*/model.safetensors"))
+    run, left = tmp_path / "run", set()
+    for _ in killed_at_each_call(lambda: main(headless), numbers=(8, 12)):
+        assert not (run / "start").exists()
+        left |= {path.name for path in run.glob(".start*/*")}
+    assert "model.safetensors" in left
     assert main(headless) == 0
-    assert fits.outcome(tmp_path / "run") == fits.outcome(tmp_path / "whole")
+    assert fits.outcome(run) == fits.outcome(tmp_path / "whole")
+    assert not list(run.glob(".start*"))
 
 
-def dies_in_start(command: list[str]) -> None:
-    """Killed between the weights of the start model and its tokenizer."""
-    from transformers import PreTrainedTokenizerBase
-
-    PreTrainedTokenizerBase.save_pretrained = lambda *_, **__: fits.kill()
-    main(command)
-
-
-@pytest.mark.parametrize(("times", "part"), [(0.5, "start"), (1.5, "checkpoints")])
-def test_a_disk_without_room_is_one_line_and_the_same_command_goes_on(headless, tmp_path, times, part):
+def test_a_disk_without_room_is_one_line_and_the_same_command_goes_on(headless, tmp_path, capsys):
     """No file may grow over so many times the size of the model; the optimiser's moments are twice as large as it."""
-    limit = int(times * (tmp_path / "encoder" / "model.safetensors").stat().st_size)
-
-    def small() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    run = [sys.executable, "-m", "exabench", *headless]
-    done = subprocess.run(run, capture_output=True, text=True, preexec_fn=small, check=False)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert f"/{part}" in done.stderr.splitlines()[-1] and "cannot be written" in done.stderr.splitlines()[-1]
+    size = (tmp_path / "encoder" / "model.safetensors").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for times, part in ((0.5, "start"), (1.5, "checkpoints")):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(times * size), before[1]))
+        try:
+            assert main(headless) == 2
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        line = refused(capsys)
+        assert f"/{part}" in line and "cannot be written" in line
     assert main(headless) == 0
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ("steps.pace=3", "unknown key 'pace' in steps"),
-        ("loss.part=ranknett", "ranknet"),
-        ("loss.part=lce", "holds listwise, but loss lce needs contrastive"),
-        ("loss.sigma=-1", "sigma"),
-        ('reranker="unchanged"', "cannot be trained"),
-        ('model="nowhere/at-all-here"', "nowhere/at-all-here"),
-        ("precision=int8", "int8"),
-        ("options.max_length=2", "max_length"),
-    ],
-)
-def test_a_recipe_that_cannot_be_fitted_is_one_line(recipe, tmp_path, capsys, monkeypatch, change, said):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert main(["train", "run", str(recipe), "--to", str(tmp_path / "run"), "--set", change]) in (2, 3)
-    assert said in refused(capsys)
-    assert not (tmp_path / "run" / "model").exists() and not (tmp_path / "run" / "checkpoints").exists()
 
 
 @pytest.mark.parametrize(
@@ -170,20 +128,49 @@ def test_a_recipe_that_cannot_be_fitted_is_one_line(recipe, tmp_path, capsys, mo
     [
         ("steps.pace=3", "has an unknown key 'pace' in steps; its keys: attention, autocast,"),
         ("steps.optimiser=sgd", "choose from: adamw, adafactor"),
+        ("steps.attention=fast", "steps.attention: invalid enum value 'fast'"),
+        ("loss.part=ranknett", "did you mean ranknet"),
+        ("loss.part=lce", "table lists holds listwise, but loss lce needs contrastive"),
         ("loss.sgima=2", "loss ranknet has no option 'sgima'; its options: sigma, weights"),
+        ("loss.sigma=-1", "sigma of a loss must be a number above 0"),
         ("loss.weights=all", 'weights must be "none" or "difference"'),
         ("options.max_length=long", "reranker cross_encoder: max_length must be a whole number"),
         ("options.tempalte=x", "reranker cross_encoder has no option 'tempalte'; its options: "),
-        ('reranker="unchanged"', "cannot be trained"),
+        ('reranker="unchanged"', "reranker unchanged cannot be trained; take one of bi_encoder, cross_encoder"),
+        ('reranker="bm25"', "unknown reranker 'bm25'"),
         ("title.a=b", "is no table"),
     ],
 )
-def test_a_dry_run_refuses_what_a_run_refuses(recipe, tmp_path, capsys, change, said):
+def test_a_dry_run_refuses_what_a_run_refuses_in_one_line(recipe, tmp_path, capsys, change, said):
     before = contents(tmp_path)
     for dry in (["--dry-run"], []):
         assert main(["train", "run", str(recipe), "--to", str(tmp_path / "run"), *dry, "--set", change]) == 2
         assert said in refused(capsys)
     assert {name for name in contents(tmp_path) if not name.startswith("run/")} - {".run.lock"} == before.keys()
+    assert not (tmp_path / "run" / "curves.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (['model="nowhere/at-all-here"'], "nowhere/at-all-here"),
+        (["model=/nowhere/at/all"], "is no folder here and no Hub id"),
+        (['reranker="rankt5"'], "encoder"),
+        (["precision=int8"], "precision 'int8'"),
+        (["options.max_length=2"], "max_length"),
+        (["dev.every=1", "dev.groups=2", "dev.metric=nDGC@10"], "did you mean ndcg"),
+        (["dev.every=1", "dev.groups=2", "dev.metric=RR@10"], "held-out groups are measured by nDCG@k, not RR@10"),
+        (["loss.part=lm"], "but loss lm needs explanations or contrastive"),
+    ],
+)
+def test_what_only_a_run_can_find_out_is_one_line_before_a_step_is_done(
+    recipe, tmp_path, capsys, monkeypatch, changes, said
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    sets = [word for change in changes for word in ("--set", change)]
+    assert main(["train", "run", str(recipe), "--to", str(tmp_path / "run"), *sets]) in (2, 3)
+    assert said in refused(capsys)
+    assert not any((tmp_path / "run" / name).exists() for name in ("model", "checkpoints", "curves.csv"))
 
 
 def test_a_recipe_that_is_not_there_names_one_that_is(tmp_path, capsys):

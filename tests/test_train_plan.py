@@ -11,8 +11,8 @@ from exabench.training.recipe import DevPlan, Steps, train_recipe
 DATA = [{"release": "acme/lists", "table": "one"}]
 
 
-def made(folder, data=DATA, **changes):
-    return recipe(folder / "recipe.toml", data, **changes)
+def made(folder, **changes):
+    return recipe(folder / "recipe.toml", changes.pop("data", DATA), **changes)
 
 
 def test_a_recipe_becomes_a_plan_with_defaults_where_it_says_nothing(tmp_path):
@@ -37,11 +37,9 @@ def test_an_override_reaches_into_a_table_and_changes_the_fingerprint(tmp_path):
         ({"seed": "three"}, "seed: expected `int`, got `str`"),
         ({"steps": {"rat": 1e-3}}, "has an unknown key 'rat' in steps; its keys: .*optimiser, rate,"),
         ({"steps": {"rate": "fast"}}, "steps.rate: expected `float`, got `str`"),
-        ({"steps": {"groups": 2.5}}, "steps.groups: expected `int`, got `float`"),
         ({"steps": {"compile": 1}}, "steps.compile: expected `bool`, got `int`"),
         ({"steps": {"groups": True}}, "steps.groups: expected `int`, got `bool`"),
         ({"steps": {"rate": 0.0}}, "steps.rate: expected `float` > 0.0"),
-        ({"steps": {"rate": -1.0}}, "steps.rate: expected `float` > 0.0"),
         ({"steps": {"groups": 0}}, "steps.groups: expected `int` >= 1"),
         ({"steps": {"epochs": 0.0}}, "steps.epochs: expected `float` > 0.0"),
         ({"steps": {"steps": -1}}, "steps.steps: expected `int` >= 0"),
@@ -58,6 +56,11 @@ def test_an_override_reaches_into_a_table_and_changes_the_fingerprint(tmp_path):
         ({"check": [{"metric": "nDCG@10"}]}, r"lacks the key 'task' in check\[0\]"),
         ({"loss": {"temperature": 2}}, "loss must name a part"),
         ({"model": ""}, "model: expected `str` of length >= 1"),
+        ({"data": []}, "data: expected `array` of length >= 1"),
+        ({"data": [{"release": "acme/lists"}]}, r"lacks the key 'table' in data\[0\]"),
+        ({"data": [{**DATA[0], "limit": "all"}]}, r"data\[0\].limit: expected `int`, got `str`"),
+        ({"data": [{**DATA[0], "passage": 3}]}, r"unknown key 'passage' in data\[0\]; its keys: .*passages"),
+        ({"data": ["acme/lists"]}, r"data\[0\]: expected `object`, got `str`"),
     ],
 )
 def test_a_key_that_is_unknown_mistyped_or_out_of_range_is_one_line(tmp_path, changes, said):
@@ -67,31 +70,10 @@ def test_a_key_that_is_unknown_mistyped_or_out_of_range_is_one_line(tmp_path, ch
     assert error.value.exit_code == 2
 
 
-@pytest.mark.parametrize(
-    ("data", "said"),
-    [
-        ([], "data: expected `array` of length >= 1"),
-        ([{"release": "acme/lists"}], r"lacks the key 'table' in data\[0\]"),
-        ([{"release": "acme/lists", "table": "one", "limit": "all"}], r"data\[0\].limit: expected `int`, got `str`"),
-        (
-            [{"release": "acme/lists", "table": "one", "passage": 3}],
-            r"unknown key 'passage' in data\[0\]; its keys: .*passages",
-        ),
-        (["acme/lists"], r"data\[0\]: expected `object`, got `str`"),
-    ],
-)
-def test_data_that_is_no_list_of_tables_is_one_line(tmp_path, data, said):
-    with pytest.raises(BadInput, match=said):
-        train_recipe(made(tmp_path, data))
-
-
-@pytest.mark.parametrize("pair", ["steps.rat=1", "stpes.rate=1", "stpes=1", "seed=x", "steps.rate=x", "rate"])
-def test_an_override_that_fits_nowhere_is_one_line(tmp_path, pair):
-    with pytest.raises(BadInput) as error:
-        train_recipe(made(tmp_path), [pair])
-    assert "\n" not in str(error.value)
-
-
-def test_a_recipe_that_is_not_there_is_named():
+def test_an_override_that_fits_nowhere_or_a_recipe_that_is_not_there_is_one_line(tmp_path):
+    for pair in ("steps.rat=1", "stpes.rate=1", "stpes=1", "seed=x", "steps.rate=x", "rate"):
+        with pytest.raises(BadInput) as error:
+            train_recipe(made(tmp_path), [pair])
+        assert "\n" not in str(error.value)
     with pytest.raises(UnknownName, match="unknown train recipe 'monot5-bse'; did you mean monot5-base"):
         train_recipe("monot5-bse")

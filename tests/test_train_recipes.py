@@ -25,7 +25,7 @@ from exabench.training.groups import FAMILIES_FOR
 from exabench.training.recipe import Check, Plan, train_recipe
 
 REPORTED = Path(__file__).parents[1] / "leaderboard" / "reported"
-NAMES = list(recipes("train"))
+PLANS = {name: train_recipe(recipe) for name, recipe in recipes("train").items()}
 DATA = {(r.values["dataset"], r.values["table"]): r for r in map(data_recipe, recipes("data"))}
 UNBUILT = {("msmarco-scored", "bert-cat-ensemble"): "scored"}
 """Tables that recipes name and that no data recipe builds yet, with the family that they must be of."""
@@ -48,7 +48,7 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "mixed": {"data": {"limit": 9500}},
 }
 """The rows of TWOLAR's Table 5 (and its code's third score): all that they change in twolar-small."""
-each = pytest.mark.parametrize("name", NAMES)
+each = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 
 
 def tables(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -91,9 +91,6 @@ def unlike(one: Recipe, other: Recipe) -> set[str]:
     return {key for key in keys if one.values.get(key) != other.values.get(key)}
 
 
-# -- every recipe --------------------------------------------------------------------------------------------------
-
-
 def test_the_published_rerankers_all_have_recipes():
     wanted = {f"monot5-{size}" for size in ("small", "base", "large", "3b")}
     wanted |= {f"rankt5-{size}" for size in ("base", "large", "3b")}
@@ -103,26 +100,20 @@ def test_the_published_rerankers_all_have_recipes():
     wanted |= {f"exaranker-{teacher}{end}" for teacher in teachers for end in ("", "-bin")}
     wanted |= {"rankgpt-deberta", "monobert-large", "minilm-l6", "medquad-lce", "mini-minilm", "scifact-minilm"}
     wanted |= {"nfcorpus-minilm", "trec-dl-2019-minilm", "trec-dl-2020-minilm", "medquad-minilm"}
-    assert wanted <= set(NAMES)
+    assert wanted <= PLANS.keys()
 
 
 def test_every_recipe_of_version_0_1_has_the_values_that_it_had():
     """The fingerprint of a recipe stands in models that were trained with it."""
-    fingerprints = {name: recipe.fingerprint for name, recipe in recipes("train").items()}
+    fingerprints = {name: plan.recipe.fingerprint for name, plan in PLANS.items()}
     assert len(fingerprints) == 46
     assert digest_of(fingerprints) == "sha256:3ffbf757da6ee2f7704336d543d2f27619ef5a5f21d5d249635479aad38ff49a"
 
 
 @each
-def test_every_key_of_a_recipe_is_known_and_those_that_a_card_shows_are_there(name):
-    plan = train_recipe(name)
+def test_every_part_of_a_recipe_exists_and_those_that_a_card_shows_are_there(plan):
     assert plan.title and plan.licence != "unknown" and plan.note and plan.steps.groups and plan.checks
     assert plan.recipe.file.read_text(encoding="utf-8").startswith("# ")
-
-
-@each
-def test_reranker_options_and_strategy_exist_and_fit(name):
-    plan = train_recipe(name)
     part = RERANKERS[plan.reranker]
     assert plan.options.keys() <= inspect.signature(part).parameters.keys() | Options.__annotations__.keys()
     assert plan.options.get("strategy", "softmax") in STRATEGIES
@@ -130,48 +121,31 @@ def test_reranker_options_and_strategy_exist_and_fit(name):
 
 
 @each
-def test_the_loss_takes_its_options_and_every_table_has_what_it_needs(name):
-    plan = train_recipe(name)
+def test_the_loss_takes_its_options_and_every_table_has_what_it_needs(plan):
     options = {key: value for key, value in plan.loss.items() if key != "part"}
     loss = LOSSES[plan.loss["part"]](**options)
     assert {family(key) for key in tables(plan)} <= set(FAMILIES_FOR[loss.needs])
-
-
-def test_every_table_has_a_data_recipe_and_those_that_have_none_are_listed():
-    named = {key for name in NAMES for key in tables(train_recipe(name))}
-    assert named - DATA.keys() == UNBUILT.keys()
-
-
-@each
-def test_only_a_table_with_a_validation_split_needs_no_groups_held_out(name):
-    plan = train_recipe(name)
-    if plan.dev.every:
+    if plan.dev.every:  # only a table with a validation split needs no groups held out
         assert plan.dev.groups or all(DATA[key].values.get("validation") for key in tables(plan))
         assert MetricName.parse(plan.dev.metric or "nDCG@10").metric == "nDCG"
 
 
-@each
-def test_every_check_names_a_task_and_a_metric(name):
-    for check in train_recipe(name).checks:
-        assert single_task(check.task).name == check.task
-        assert str(MetricName.parse(check.metric)) == check.metric
+def test_every_table_has_a_data_recipe_and_those_that_have_none_are_listed():
+    named = {key for plan in PLANS.values() for key in tables(plan)}
+    assert named - DATA.keys() == UNBUILT.keys()
 
 
 @each
-def test_a_value_is_the_cell_that_it_names_and_a_recipe_without_one_says_so(name):
-    plan = train_recipe(name)
+def test_a_check_names_a_task_that_was_not_learnt_from_and_the_cell_of_its_value_if_it_has_one(plan):
+    learnt = {task for key in tables(plan) for task in judged_queries(key)}
     for check in plan.checks:
+        assert single_task(check.task).name == check.task and check.task not in learnt
+        assert str(MetricName.parse(check.metric)) == check.metric
         assert (check.value is None) == (check.source == "") == (check.system == "")
         if check.value is not None:
             assert [float(cell) for cell in cells(check)] == [check.value], check
     without = any(check.value is None for check in plan.checks)
     assert without == plan.note.startswith("No published number is claimed.")
-
-
-@each
-def test_nothing_is_checked_on_the_queries_that_were_learnt_from(name):
-    plan = train_recipe(name)
-    assert not {check.task for check in plan.checks} & {task for key in tables(plan) for task in judged_queries(key)}
 
 
 def test_the_tables_of_judged_queries_are_known_as_such():
@@ -180,12 +154,9 @@ def test_the_tables_of_judged_queries_are_known_as_such():
     assert not found["scifact-mined"] and not found["medquad-questions"] and not found["gpt-3.5-turbo-16k"]
 
 
-# -- those that differ in one thing --------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("what", ABLATIONS)
 def test_an_ablation_of_twolar_changes_what_it_ablates_and_nothing_else(what):
-    whole, ablation = train_recipe("twolar-small").recipe, train_recipe(f"twolar-small-{what}").recipe
+    whole, ablation = PLANS["twolar-small"].recipe, PLANS[f"twolar-small-{what}"].recipe
     changes = ABLATIONS[what]
     assert unlike(whole, ablation) - {"title", "check", "note"} == changes.keys()
     if "data" in changes:
@@ -194,31 +165,24 @@ def test_an_ablation_of_twolar_changes_what_it_ablates_and_nothing_else(what):
         assert ablation.values["options"] == changes["options"]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("-bin")])
+@pytest.mark.parametrize("name", [name for name in PLANS if name.endswith("-bin")])
 def test_a_baseline_without_explanations_differs_by_its_input_and_its_target_alone(name):
-    with_them, without = train_recipe(name.removesuffix("-bin")), train_recipe(name)
+    with_them, without = PLANS[name.removesuffix("-bin")], PLANS[name]
     assert unlike(with_them.recipe, without.recipe) == {"title", "options", "data"}
     assert [data.explanations for data in (*with_them.data, *without.data)] == [True, False]
     own = inspect.getmodule(RERANKERS["exaranker"]).TEMPLATE
     assert f"{without.options['template']} Give an explanation." == own
 
 
-@pytest.mark.parametrize("size", ["large", "xl"])
-def test_the_sizes_of_twolar_differ_by_their_model_alone(size):
-    small, larger = train_recipe("twolar-small").recipe, train_recipe(f"twolar-{size}").recipe
-    assert unlike(small, larger) == {"title", "model", "check"}
-
-
-# -- the data of the ablations -------------------------------------------------------------------------------------
+def test_the_sizes_of_twolar_differ_by_their_model_alone():
+    for name in ("twolar-large", "twolar-xl"):
+        assert unlike(PLANS["twolar-small"].recipe, PLANS[name].recipe) == {"title", "model", "check"}
 
 
 @pytest.mark.parametrize(("column", "key"), [("first_stage", "retrievers"), ("query_source", "queries")])
 def test_an_ablation_of_twolar_keeps_the_lists_of_sources_that_its_table_has(column, key):
     given = set(data_recipe("twolar-gpt-3.5").values["options"][key])
-    kept = [set(change["data"]["only"][column]) for change in ABLATIONS.values() if column in _only(change)]
+    only = [change.get("data", {}).get("only", {}) for change in ABLATIONS.values()]
+    kept = [set(each[column]) for each in only if column in each]
     assert all(sources < given for sources in kept)
     assert sorted(next(iter(given - one)) for one in kept) == sorted(given)  # each of them is left out once
-
-
-def _only(change: Mapping[str, Any]) -> Mapping[str, Any]:
-    return change.get("data", {}).get("only", {})

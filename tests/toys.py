@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from exabench.bench.evaluation import run_board
 from exabench.bench.ledger import Ledger
 from exabench.bench.submitting import add_baselines, submit
 from exabench.core.files import toml_text
-from exabench.core.nouns import Passage, Qrels, Query, Run
+from exabench.core.nouns import Passage, Prompt, Qrels, Query, Reply, Run
 from exabench.core.rows import FAMILIES, Row, check_row
 from exabench.measure.runs import run_in_order, run_text
 from exabench.tasks.catalogue import task
@@ -38,6 +37,33 @@ class ShortestFirst:
         return [-float(len(passage.text)) for passage in passages]
 
 
+class Answering:
+    """A teacher that answers with a function of the prompt, last prompt first; it keeps the batches it was asked."""
+
+    def __init__(self, answer: Callable[[Prompt], str], config: Mapping[str, Any] | None = None) -> None:
+        self.identity: Mapping[str, Any] = {"engine": "toy", "model": "reader", "revision": "1", "precision": "exact"}
+        self.config, self._answer, self.batches = config, answer, list[list[Prompt]]()
+
+    def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
+        self.batches.append(list(prompts))
+        for prompt in reversed(self.batches[-1]):
+            yield Reply(prompt.id, self._answer(prompt), "stop", words_of(prompt), 7)
+
+
+def words_of(prompt: Prompt) -> int:
+    return sum(len(text.split()) for _, text in prompt.turns)
+
+
+def worths(*values: int) -> list[Passage]:
+    """Passages that say how good they are."""
+    return [Passage(f"d{i}", f"worth {value}") for i, value in enumerate(values)]
+
+
+def in_order(scores: Sequence[float], values: Sequence[int]) -> list[int]:
+    """The values in the order of their scores."""
+    return [values[place] for place in sorted(range(len(scores)), key=lambda place: -scores[place])]
+
+
 class Alphabet:
     """A retriever that returns every passage, by id."""
 
@@ -55,6 +81,7 @@ class Given:
     """A collection that holds what it was given."""
 
     source = "memory"
+    revision = "1"
 
     def __init__(self, queries: Sequence[Query], passages: Sequence[Passage], judged: Qrels) -> None:
         self._queries, self._passages, self._judged = queries, passages, judged
@@ -70,6 +97,24 @@ class Given:
 
     def qrels(self, split: str) -> dict[str, dict[str, int]]:
         return {query_id: dict(row) for query_id, row in self._judged.items()}
+
+
+class WithTriples(Given):
+    """A collection with 400 triples by id, as ir_datasets keeps them; it counts how often its passages are read."""
+
+    def __init__(self, missing: str = "") -> None:
+        queries = [Query(f"q{i}", f"query {i}") for i in range(90)]
+        passages = [Passage(f"{kind}{i}", f"{kind} {i}", f"Title {i}") for kind in ("good", "bad") for i in range(400)]
+        super().__init__(queries, [passage for passage in passages if passage.id != missing], {})
+        self.readings = 0
+
+    def passages(self) -> Iterator[Passage]:
+        self.readings += 1
+        return super().passages()
+
+    def triples(self) -> Iterator[tuple[str, str, str]]:
+        for i in range(400):
+            yield f"q{i % 90}", f"good{i % 60}", f"bad{i}"
 
 
 def write_beir(folder: Path, given: Given, split: str = "test") -> Path:
@@ -125,22 +170,6 @@ def finished_board(folder: Path) -> None:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder with its bytes."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-
-
-def scored_jobs(model: str, store: str) -> tuple[list[list[float]], int]:
-    """A fixed run scored by a cross-encoder over the store: its scores, and how many of them were computed now."""
-    from exabench.parts.assembly import reranker
-
-    rng = random.Random(1)
-    passages = [Passage(str(i), " ".join(rng.choices("sky blue light wave sun".split(), k=i % 40))) for i in range(60)]
-    part = reranker("cross_encoder", model=model, scores=store, batch_tokens=128)
-    scores = [values for values, _ in part.score_many((Query(str(i), f"query {i}"), passages) for i in range(25))]
-    return scores, part._engine.computed
-
-
-def killed_scoring(model: str, store: str) -> None:
-    """The same, for a process that is about to be killed."""
-    scored_jobs(model, store)
 
 
 def row(family: str = "explanations", **given: Any) -> Row:

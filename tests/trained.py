@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,19 @@ def _save(folder: Path) -> None:
 
 def model_folder(work: Path, release: Release, table: str, **changes: Any) -> Path:
     """The folder work/model of a model that was trained on a table of a release, but for the changes."""
-    work.mkdir(parents=True, exist_ok=True)
-    curves = Curves(work / "curves.csv")
-    curves.resume()
-    for step in range(1, 9):
-        curves.add(Point(step, step / 4, 8 * step, 1 / step, 5e-5, 1.0, 0.1 * step if step % 4 == 0 else None))
+    return write_model(work / "model", work / "curves.csv", [learnt_from(release, table)], **changes)
+
+
+def write_model(
+    to: Path, curves: Path, data: Sequence[Mapping[str, Any]], *, save: Any = _save, **changes: Any
+) -> Path:
+    """The model folder of eight steps, whose curve is written where it is missing."""
+    if not curves.exists():
+        curves.parent.mkdir(parents=True, exist_ok=True)
+        drawn = Curves(curves)
+        drawn.resume()
+        for step in range(1, 9):
+            drawn.add(Point(step, step / 4, 8 * step, 1 / step, 5e-5, 1.0, 0.1 * step if step % 4 == 0 else None))
     first = BaselineComparison(0.5, -0.125, (-0.2, -0.05), 0.01)
     begun = BaselineComparison(0.25, 0.125, (0.05, 0.2), 0.0001)
     published = {"value": 0.4, "source": "Somewhere 2020"}
@@ -64,13 +72,14 @@ def model_folder(work: Path, release: Release, table: str, **changes: Any) -> Pa
         "epochs": 2.0,
         "groups": 32,
         "best": 8,
-        "data": [learnt_from(release, table)],
+        "data": data,
         "dev": {"metric": "nDCG@10", "source": "4 held-out groups", "values": [(4, 0.4), (8, 0.8)]},
         "checks": [asdict(check) for check in checks],
         "versions": {"python": "3.11"},
     }
     sent = {"link": "https://example.org/small", "contact": "@acme"}
-    return write_folder(work / "model", {**report, **changes}, save=_save, curves=curves.file, **sent)
+    write_folder(to, {**report, **changes}, save=save, curves=curves, **sent)
+    return to
 
 
 def learnt_from(release: Release, table: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -65,21 +65,24 @@ def make_candidates(
         raise BadInput(f"depth must be at least 1, not {depth}")
     collection = open_collection(task, data, lock)
     qrels = read_checked_qrels(task, collection, lock)
-    part = RETRIEVERS[retriever]
-    passages = Passages(collection)
-    if part.whole and task.documents is not None:
-        held = sum(1 for _ in passages)
-        if held < task.documents:
-            raise BadInput(
-                f"task {task.name} has {task.documents} passages, {collection.source} holds {held}: "
-                "such a pool can be reranked but not searched; give a published run with --from RUN"
-            )
-    given = {"fields": task.convention.text_fields, "lock": lock, "progress": progress, **(options or {})}
-    first_stage = retriever_of(retriever, passages if part.whole else (), **given)
+    passages: Iterable[Passage] = ()  # a published run names its passages, and needs no text of them
+    if RETRIEVERS[retriever].whole:
+        passages = Passages(collection)
+        if task.documents is not None:
+            held = sum(1 for _ in passages)
+            if held < task.documents:
+                raise BadInput(
+                    f"task {task.name} has {task.documents} passages, {collection.source} holds {held}: "
+                    "such a pool can be reranked but not searched; give a published run with --from RUN"
+                )
+    convention = task.convention
+    given = {"fields": convention.text_fields, "lock": lock, "progress": progress, **(options or {})}
+    first_stage = retriever_of(retriever, passages, **given)
     queries = [query for query in collection.queries() if query.id in qrels]
     name = name or f"{retriever.replace('_', '-')}-{depth}"
-    run = search(first_stage, queries, depth, task.convention, name)
-    _, recall = measure(qrels, run, [f"R@{depth}"], threshold=task.convention.relevance_threshold)
+    run = search(first_stage, queries, depth, convention, name)
+    metric = f"R@{depth}"
+    _, recall = measure(qrels, run, [metric], threshold=convention.relevance_threshold)
     candidates = Candidates(
         name=name,
         task=task.name,
@@ -88,10 +91,10 @@ def make_candidates(
         depth=depth,
         digest=run_digest(run),
         queries=len(run),
-        recall=mean(recall[f"R@{depth}"]),
+        recall=mean(recall[metric]),
         source=collection.source,
         qrels_digest=qrels_digest(qrels),
-        convention_digest=task.convention.digest,
+        convention_digest=convention.digest,
         licence=task.licence,
     )
     return candidates, run
@@ -122,7 +125,8 @@ def freeze_candidates(
 def search(first_stage: Retriever, queries: Sequence[Query], depth: int, convention: Convention, name: str) -> Run:
     """The best `depth` passages of each query; self-matches go before the cut, where the convention says so."""
     if convention.self_match == "drop":
-        found = without_self_matches(first_stage.search(queries, depth + 1))  # a query has one self-match at most
+        # A query has one self-match at most, so one passage more fills the place that it leaves.
+        found = without_self_matches(first_stage.search(queries, depth + 1))
     else:
         found = first_stage.search(queries, depth)
     return top(found, depth, name)
@@ -142,6 +146,7 @@ class RerankEvaluator(CandidateEvaluator):
         """The candidates scored by a reranker, which is given texts if it reads them."""
         if getattr(reranker, "reads", "texts") == "texts":
             return rerank(reranker, self.run, self._queries, self._passages, name)
+        # One that needs ids or judgements alone, such as a baseline: the collection's texts need not be read for it.
         return rerank(reranker, self.run, {}, {}, name)
 
     def evaluate(
@@ -150,11 +155,12 @@ class RerankEvaluator(CandidateEvaluator):
         """Rerank and measure; the cost lacks the timing, which `time_latency` adds."""
         run, usages = self.rerank(reranker, submission)
         result = self.result(submission, kind, run, command)
-        if usages:
-            per_query = result.measurement.per_query[result.measurement.headline]
+        if usages:  # only what runs a model counts; a baseline has no cost
+            measured = result.measurement
+            per_query = measured.per_query[measured.headline]
             about: Any = reranker
-            cost = cost_of(usages, per_query, precision=about.precision, parameters=about.parameters, timing=None)
-            result = replace(result, model=dict(getattr(reranker, "identity", {})), cost=cost)
+            cost = cost_of(usages, per_query, precision=about.precision, parameters=about.parameters)
+            result = replace(result, model=getattr(reranker, "identity", {}), cost=cost)
         return result, run
 
     def time_latency(self, result: Result, reranker: Reranker) -> Result:
@@ -162,12 +168,13 @@ class RerankEvaluator(CandidateEvaluator):
         if result.cost is None or not len(self.run):
             return result
         step = max(1, len(self.run) // TIMED_QUERIES)
+        spread = self.run.query_ids[::step]
         seconds: list[float] = []
-        for query_id in self.run.query_ids[::step][:TIMED_QUERIES]:
+        for query_id in spread[:TIMED_QUERIES]:
             if sum(seconds) > TIMED_SECONDS:
                 break
             job = job_of(query_id, self.run, self._queries, self._passages)
-            started = time.perf_counter()
+            started = time.perf_counter()  # after the texts were looked up: a latency is the reranker's own
             reranker.score(*job)
             seconds.append(time.perf_counter() - started)
         p50, p95 = np.percentile(seconds, [50, 95]).tolist()
@@ -186,11 +193,16 @@ class RerankEvaluator(CandidateEvaluator):
 
     @cached_property
     def _passages(self) -> Mapping[str, Passage]:
-        """The candidates' texts, with those fields alone that the task's convention names."""
+        """The text of every candidate by passage id, with those fields alone that the task's convention names.
+
+        The collection is read once, and the texts wait in a temporary file, not in memory.
+        Raises BadInput with the first id that the collection does not hold.
+        """
         wanted = set(self.run.passage_ids.to_pylist())
-        passages = SelectedTexts(self.collection.passages(), wanted, self.task.convention.text_fields)
+        fields = self.task.convention.text_fields
+        passages = SelectedTexts(self.collection.passages(), wanted, fields)
         missing = wanted - set(passages)
-        if missing:
+        if missing:  # scored as an empty text it would look like a bad passage, and nobody would know
             raise BadInput(f"{self.collection.source} holds no text for a candidate", id=min(missing))
         return passages
 

@@ -71,22 +71,20 @@ class ComparisonTable(list[TaskComparison]):
         ]
         for one in self:
             low, high = one.test.interval
-            cells = [_latex_text(text) for text in (f"{one.task}, {one.metric}", *one.systems)]
-            cells += [
-                f"{one.a:.4f}",
-                f"{one.b:.4f}",
-                f"${one.test.difference:+.4f}$ [${low:+.4f}$, ${high:+.4f}$]",
-                f"{one.test.p:.4f}",
-                f"{one.corrected:.4f}",
-            ]
-            lines.append(" & ".join(cells) + r" \\")
+            names = (f"{one.task}, {one.metric}", *one.systems)
+            line = " & ".join(map(_latex_text, names))
+            line += f" & {one.a:.4f} & {one.b:.4f}"
+            line += f" & ${one.test.difference:+.4f}$ [${low:+.4f}$, ${high:+.4f}$]"
+            line += f" & {one.test.p:.4f} & {one.corrected:.4f}"
+            lines.append(line + r" \\")
         return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
 def _latex_text(text: str) -> str:
     """Text as LaTeX prints it, whatever signs are in it."""
-    for sign in "\\&%$#_{}":
-        text = text.replace(sign, r"\textbackslash " if sign == "\\" else f"\\{sign}")
+    text = text.replace("\\", r"\textbackslash ")  # first: the signs below get a backslash of their own
+    for sign in "&%$#_{}":
+        text = text.replace(sign, f"\\{sign}")
     return text
 
 
@@ -107,10 +105,16 @@ def compare(
     `test` is "t" (Student's paired test) or "permutation". Raises BadInput or OutsideFailed.
     """
     judged, convention, name = judgements_of(task, qrels, data, threshold, lock)
-    metric = metric or (single_task(task).headline if task else "nDCG@10")
-    runs = [run if isinstance(run, Run) else read_run(run) for run in (a, b, *others)]
-    measured = [measurement(run, judged, convention, [metric], task=task) for run in runs]
-    return _compare_pairs([(name, *pair) for pair in combinations(measured, 2)], metric, test)
+    if task and not metric:
+        metric = single_task(task).headline
+    metric = metric or "nDCG@10"
+    measured = []
+    for run in (a, b, *others):
+        if not isinstance(run, Run):
+            run = read_run(run)
+        measured.append(measurement(run, judged, convention, [metric], task=task))
+    pairs = [(name, *pair) for pair in combinations(measured, 2)]
+    return _compare_pairs(pairs, metric, test)
 
 
 def compare_submissions(
@@ -129,22 +133,33 @@ def compare_submissions(
     compared. Raises BadInput where none is left.
     """
     ledger = Ledger(Path(board))
-    slugs = [name.replace("/", "--") for name in (a, b)]
+    slugs = []
     found = []
-    for slug in slugs:
+    for name in (a, b):
+        slug = name.replace("/", "--")
         results = {(result.task, result.candidates.name): result.measurement for result in ledger.results(slug)}
         if not results:
             raise BadInput(f"{slug} has no result there", file=board)
+        slugs.append(slug)
         found.append(results)
     first, second = found
-    shared = sorted(first.keys() & second.keys())
-    chosen = [pair for pair in shared if task in (None, pair[0]) and candidates in (None, pair[1])]
-    if not chosen:
-        there = ", ".join(f"{pair[0]} ({pair[1]})" for pair in shared) or "nothing"
-        wanted = f" of {task or 'any task'} ({candidates or 'any candidates'})" if task or candidates else ""
+    shared = []
+    pairs = []
+    families = []
+    for key in sorted(first.keys() & second.keys()):
+        of_task, of_list = key
+        label = f"{of_task} ({of_list})"
+        shared.append(label)
+        if task in (None, of_task) and candidates in (None, of_list):
+            pairs.append((label, first[key], second[key]))
+            families.append(of_list)
+    if not pairs:
+        wanted = ""
+        if task or candidates:
+            wanted = f" of {task or 'any task'} ({candidates or 'any candidates'})"
+        there = ", ".join(shared) or "nothing"
         raise BadInput(f"{' and '.join(slugs)} share no result{wanted}; they share: {there}", file=board)
-    pairs = [(f"{pair[0]} ({pair[1]})", first[pair], second[pair]) for pair in chosen]
-    return _compare_pairs(pairs, metric, test, families=[pair[1] for pair in chosen])
+    return _compare_pairs(pairs, metric, test, families)
 
 
 def comparison_table(*_: Any, **__: Any) -> NoReturn:
@@ -161,7 +176,9 @@ def _compare_pairs(
     """The comparison of each (name, A, B); p is corrected within each of the `families`, one for each pair."""
     tested = []
     for name, first, second in pairs:
-        chosen = str(MetricName.parse(metric)) if metric else first.headline
+        chosen = first.headline
+        if metric:
+            chosen = str(MetricName.parse(metric))  # as results write it: ndcg@10 is nDCG@10
         for measured in (first, second):
             if chosen not in measured.per_query:
                 raise BadInput(f"{measured.run} has no {chosen} on {name}; it has {', '.join(measured.metrics)}")
@@ -171,5 +188,6 @@ def _compare_pairs(
         found = paired_test([own], [other], test)
         systems = (first.run, second.run)
         tested.append(TaskComparison(name, chosen, first[chosen], second[chosen], found, found.p, per_query, systems))
+    # The comparisons of one list are one family: they are over the same queries and candidates.
     corrected = holm([one.test.p for one in tested], families)
     return ComparisonTable(replace(one, corrected=p) for one, p in zip(tested, corrected, strict=True))

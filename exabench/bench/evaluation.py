@@ -26,8 +26,8 @@ from exabench.tasks.collections import judgements_of
 SAME = 1e-9  # two numbers that are no further apart are the same: sums in another order differ in the last bits
 _EVALUATORS = 64  # candidate lists with their judgements and texts that a worker holds
 
+# A new result with the run that exabench made for it; None where the filed result still holds.
 Computed = tuple[Result, Run | None] | None
-"""A new result with the run that exabench made for it; None where the filed result still holds."""
 
 
 # -- one run ---------------------------------------------------------------------------------------------------
@@ -48,10 +48,14 @@ def score(
     `metrics` default to the task's headline and METRICS; `threshold` (with `qrels` only) is the lowest grade
     that counts as relevant. Raises BadInput or OutsideFailed.
     """
-    read = run if isinstance(run, Run) else read_run(run)
+    if not isinstance(run, Run):
+        run = read_run(run)
     judged, convention, _ = judgements_of(task, qrels, data, threshold, lock)
-    defaults = metrics_of(single_task(task)) if task else METRICS
-    return measurement(read, judged, convention, metrics or defaults, task=task)
+    if not metrics:
+        metrics = METRICS
+        if task:
+            metrics = metrics_of(single_task(task))
+    return measurement(run, judged, convention, metrics, task=task)
 
 
 # -- results ---------------------------------------------------------------------------------------------------
@@ -73,8 +77,12 @@ def evaluate(
     `options` are the part's own: `model`, `revision`, `strategy`, `precision`, `teacher`, ...
     """
     results = {}
-    label = reranker if isinstance(reranker, str) else part_name(reranker)
-    part = None if isinstance(reranker, str) else reranker
+    if isinstance(reranker, str):
+        label = reranker
+        part = None  # made on the first task, since some parts are made from its judgements
+    else:
+        label = part_name(reranker)
+        part = reranker
     for name in expand(list(tasks)):
         task = single_task(name)
         candidates, run = make_candidates(
@@ -121,8 +129,9 @@ def run_board(
             raise BadInput(f"no submission {slug!r} is filed there; choose from: {names}", file=ledger.folder)
         if slug in filed and filed[slug].withdrawn:
             raise BadInput(f"{slug} was withdrawn ({filed[slug].withdrawn}): its results stay as they are")
-    failed: dict[str, ExabenchError] = {slug: unreadable[slug] for slug in unreadable if slug in (slugs or unreadable)}
-    chosen = [one for slug, one in filed.items() if slug in (slugs or filed) and not one.withdrawn]
+    wanted = slugs or [*filed, *unreadable]
+    failed: dict[str, ExabenchError] = {slug: error for slug, error in unreadable.items() if slug in wanted}
+    chosen = [one for slug, one in filed.items() if slug in wanted and not one.withdrawn]
 
     # One item for each submission and task, in the order of submissions and lists.
     board_lists = [(one.task, one.name) for one in ledger.candidates()]
@@ -165,7 +174,10 @@ def run_board(
         failures.update(failed)
     elif failed:
         raise_failures(failed)
-    return [file for place in sorted(files_of) for file in files_of[place]]
+    found = []
+    for place in sorted(files_of):  # workers finish in any order
+        found += files_of[place]
+    return found
 
 
 def raise_failures(failures: Mapping[str, ExabenchError]) -> NoReturn:
@@ -247,7 +259,9 @@ class BoardWorker:
         run_file = self._ledger.run_file(*names)
         if submission.kind in EXTERNAL_RUN_KINDS:
             result = evaluator.result(submission.slug, "run", read_run(run_file, submission.slug))
-            return None if _is_current(file, result) else (result, None)
+            if _is_current(file, result):
+                return None
+            return result, None
         if submission.kind == "baseline":
             reranker = reranker_of(submission.reranker, qrels=evaluator.qrels)
             command = evaluator.command(submission.slug)  # it runs anywhere without --trusted
@@ -255,7 +269,7 @@ class BoardWorker:
             reranker = self._load(submission)
             command = evaluator.command(submission.slug, trusted=self._trusted)
         result, run = evaluator.evaluate(reranker, submission.slug, submission.kind, command)
-        if run_file.is_file() and _is_current(file, result):
+        if run_file.is_file() and _is_current(file, result):  # a result without its run could not be verified
             return None
         return evaluator.time_latency(result, reranker), run
 
@@ -287,8 +301,9 @@ def reranker_options(submission: Submission) -> dict[str, Any]:
     options = {}
     known = accepts(RERANKERS[submission.reranker])
     for name in OPTION_KEYS:
-        if name in known and getattr(submission, name):
-            options[name] = getattr(submission, name)
+        value = getattr(submission, name)
+        if name in known and value:
+            options[name] = value
     options.update(submission.options)
     options["model"] = submission.model
     if submission.revision:
@@ -309,9 +324,11 @@ def _is_current(file: Path, result: Result) -> bool:
 
 def _read_filed(file: Path) -> Result | None:
     """The result that is filed there, if nobody edited it."""
+    if not file.is_file():
+        return None
     try:
-        return read_result(file) if file.is_file() else None
-    except BadInput:
+        return read_result(file)
+    except BadInput:  # edited, or of another format: it is made again
         return None
 
 
@@ -345,6 +362,8 @@ class ResultRecorder:
         if before is None or abs(before - after) > SAME:
             reason = self._reason or _explain_change(result, filed, before, file)
             changes.append(BoardChange(today(), *names, metric, before=before, after=after, reason=reason))
+        # The run first: whoever is killed after it leaves a run whose result is made again from it, never a result or a
+        # line of the log for a run that is not there.
         if run is not None:
             self._ledger.add_run(*names, run)
         self._log(changes)
@@ -369,8 +388,10 @@ class ResultRecorder:
 
 def _explain_change(result: Result, filed: Result | None, before: float | None, file: Path) -> str:
     """The reason for a changed number: what the `filed` result and the new one were made of, where that differs."""
+    if before is None and filed == result:
+        return "was there before the change log began"
     if before is None:
-        return "was there before the change log began" if filed == result else "first result"
+        return "first result"
     if filed is None:
         return "made again; the result before it is not there to compare"
     differences = []
@@ -404,4 +425,6 @@ def _parts(result: Result) -> dict[str, str]:
 
 
 def _short(text: str) -> str:
-    return text[:19] if text.startswith("sha256:") else text[:40] or "none"
+    if text.startswith("sha256:"):
+        return text[:19]  # with the twelve digits that messages show of a digest
+    return text[:40] or "none"

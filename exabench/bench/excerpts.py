@@ -138,6 +138,8 @@ def shorten(text: str, cut: int) -> str:
     """The first words of a text, with an ellipsis where something is left out: at most `cut` characters of it."""
     if len(text) <= cut:
         return text
-    before_last_word = text[:cut].rsplit(None, 1)
-    beginning = before_last_word[0] if len(before_last_word) == 2 else text[:cut]
+    beginning = text[:cut]
+    parts = beginning.rsplit(None, 1)
+    if len(parts) == 2:  # the last word may be torn; a text of one long word is torn all the same
+        beginning = parts[0]
     return beginning + "\N{HORIZONTAL ELLIPSIS}"

@@ -112,7 +112,7 @@ class Ledger:
         """The submissions that can be read, and why the others cannot, both by slug."""
         readable = {}
         problems = {}
-        for file in sorted((self.folder / "submissions").glob("*.toml")):
+        for file in sorted(self.folder.glob("submissions/*.toml")):
             try:
                 readable[file.stem] = self.submission(file)
             except BadInput as error:
@@ -140,12 +140,12 @@ class Ledger:
 
     def slugs_in_other_case(self, slug: str) -> list[str]:
         """The filed slugs that differ from this one in case only: one file system would take them for the same."""
-        slugs = sorted(file.stem for file in (self.folder / "submissions").glob("*.toml"))
+        slugs = sorted(file.stem for file in self.folder.glob("submissions/*.toml"))
         return [other for other in slugs if other != slug and other.lower() == slug.lower()]
 
     def trainings(self) -> dict[str, Training]:
         """The reports of trained models by slug. Raises BadInput for one that could not have been filed."""
-        files = sorted((self.folder / "models").glob(f"*/{TRAINING_FILES[0]}"))
+        files = sorted(self.folder.glob(f"models/*/{TRAINING_FILES[0]}"))
         return {file.parent.name: read_training(file.parent) for file in files}
 
     def training_folder(self, slug: str) -> Path:
@@ -170,7 +170,7 @@ class Ledger:
 
     def candidates(self, task: str | None = None) -> list[Candidates]:
         """Every candidate list (of one task), in the order of task and name."""
-        files = sorted((self.folder / "candidates").glob(f"{task or '*'}/*.json"))
+        files = sorted(self.folder.glob(f"candidates/{task or '*'}/*.json"))
         return [self._read_candidates(file) for file in files]
 
     def one_candidates(self, task: str, name: str) -> Candidates:
@@ -184,7 +184,7 @@ class Ledger:
         """The ranking of a candidate list. Raises BadInput where the file is not the one of the digest."""
         file = self.candidates_file(candidates.task, candidates.name)
         digest = digest_of(read_bytes(file))
-        if digest != candidates.digest:
+        if digest != candidates.digest:  # then results over it were measured on something else
             wanted = candidates.digest[:19]
             raise BadInput(f"is not the candidate list of digest {wanted}...: it has {digest[:19]}...", file=file)
         return read_run(file, candidates.name)
@@ -218,7 +218,8 @@ class Ledger:
     def _read_candidates(self, file: Path) -> Candidates:
         values = read_json(file)
         candidates = read(Candidates, values, file=file)
-        if candidates.as_json() != values:  # a key too many, or too few
+        # A key too many, or too few: results hold the description, so it must mean the same to every reader.
+        if candidates.as_json() != values:
             raise BadInput("does not hold the fields of a candidate list", file=file)
         if (candidates.task, candidates.name) != (file.parent.name, file.stem):
             raise BadInput(
@@ -231,7 +232,7 @@ class Ledger:
     def runs(self, slug: str) -> list[tuple[str, str]]:
         """The (task, candidates) pairs for which a run of `slug` is filed."""
         pairs = []
-        for file in sorted((self.folder / "runs" / slug).glob("*.trec.gz")):
+        for file in sorted(self.folder.glob(f"runs/{slug}/*.trec.gz")):
             task, dot, candidates = file.name.removesuffix(".trec.gz").partition(".")
             if not dot:
                 raise BadInput("must be called <task>.<candidates>.trec.gz", file=file)
@@ -258,7 +259,7 @@ class Ledger:
 
     def result_files(self, slug: str = "*") -> list[Path]:
         """Every result file (of one submission), sorted."""
-        return sorted((self.folder / "results").glob(f"{slug}/*.json"))
+        return sorted(self.folder.glob(f"results/{slug}/*.json"))
 
     def results(self, slug: str = "*") -> Iterator[Result]:
         """Every result, in the order of the files."""
@@ -323,7 +324,7 @@ class Ledger:
 
     def reported_files(self) -> list[Path]:
         """The tables of numbers printed elsewhere."""
-        return sorted((self.folder / "reported").glob("*.csv"))
+        return sorted(self.folder.glob("reported/*.csv"))
 
     @property
     def datasets(self) -> Path:
@@ -346,6 +347,7 @@ class Ledger:
                     yield "note", file
 
 
+# The kinds of files of a board, and where they lie.
 _FILES = (
     ("submission", "submissions/*.toml"),
     ("candidates", "candidates/*/*.json"),
@@ -357,7 +359,6 @@ _FILES = (
     ("reported", "reported/*.csv"),
     ("changes", "changes.jsonl"),
 )
-"""The kinds of files of a board, and where they lie."""
 
 REPORTED_COLUMNS = ("system", "dataset", "first_stage", "topk", "metric", "value", "source")
 """The head of a table in reported/ whose values can stand beside measured ones."""

@@ -53,9 +53,10 @@ def measurement(
         if len(run.scores) < rows and handed_in is None:
             notes.append(f"{rows - len(run.scores)} self-matches (passage id = query id) were dropped")
     threshold = convention.relevance_threshold
-    if positives_only(qrels):
-        metrics = [name for name in metrics if not name.lower().startswith("judged@")] or list(metrics)
+    if positives_only(qrels):  # of such judgements nobody can say what was judged and found not relevant
+        metrics = [name for name in metrics if not name.lower().startswith("judged@")] or metrics
     query_ids, values = measure(qrels, run, metrics, threshold=threshold)
+    # All metrics at once: each is resampled with the same queries.
     bounds = bootstrap_intervals(np.stack(list(values.values())))
     means = {}
     intervals = {}
@@ -132,14 +133,18 @@ class CandidateEvaluator:
         metrics = metrics_of(self.task)
         measured = measurement(whole, self.qrels, self.task.convention, metrics, task=self.task.name, handed_in=run)
         headline = measured.headline
-        own = [np.array(list(measured.per_query[headline].values()))]
+        values = list(measured.per_query[headline].values())
+        own = [np.array(values)]
         first_stage, best = self._bounds
         before = [first_stage[headline]]
         gain = paired_test_of_0_1(own, before) if as_of_0_1 else paired_test(own, before).as_json()
-        is_recomputed = kind == "run" or self.candidates.retriever in FROM_FILES
+        # A run that was sent in, or a list that exabench read from a file, cannot be made again from the model.
+        state = "reproduced"
+        if kind == "run" or self.candidates.retriever in FROM_FILES:
+            state = "re-computed"
         return Result(
             submission=submission,
-            state="re-computed" if is_recomputed else "reproduced",
+            state=state,
             candidates=self.candidates,
             measurement=measured,
             first_stage={name: mean(row) for name, row in first_stage.items()},
@@ -156,8 +161,10 @@ class CandidateEvaluator:
 
     def command(self, submission: str, *, trusted: bool = False) -> str:
         """The command that makes a result over these candidates again; `trusted`: its model ran without the sandbox."""
-        names = f"{submission} --task {self.task.name} --candidates {self.candidates.name}"
-        return f"exabench bench run {names}" + (" --trusted" if trusted else "")
+        command = f"exabench bench run {submission} --task {self.task.name} --candidates {self.candidates.name}"
+        if trusted:
+            command += " --trusted"
+        return command
 
     @cached_property
     def _bounds(self) -> tuple[dict[str, np.ndarray], dict[str, float]]:

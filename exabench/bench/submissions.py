@@ -28,6 +28,7 @@ _RUN_HERE = ("model", "api")
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 NAME = re.compile(rf"{_PART}/{_PART}")
+# No quote and no angle bracket can be in it: it becomes the target of a link on a page.
 LINK = re.compile(r"https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]*)?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -35,6 +36,7 @@ OPTION_KEYS = ("strategy", "template", "precision")
 """The keys that stand for options of the same name, where the part has them."""
 
 _LARGEST = 1 << 16  # bytes
+# No file on Windows can be called so, whatever its ending; both halves of a name become parts of file names.
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECASE)
 
 

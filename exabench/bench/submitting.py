@@ -21,7 +21,7 @@ from exabench.bench.submissions import (
     read_training,
     submission_text,
 )
-from exabench.core.errors import BadInput, ExabenchError, MissingExtra, UnknownName, printable
+from exabench.core.errors import BadInput, ExabenchError, MissingExtra, printable
 from exabench.core.files import digest_of, gzip_bytes, replacing_folder, write
 from exabench.core.nouns import Progress, Run, Submission, silent
 from exabench.core.options import NOT_OPTIONS, accepts
@@ -212,8 +212,6 @@ def _part_problems(submission: Submission) -> list[str]:
     name = submission.reranker
     if name in BASELINES:
         return [f"reranker {name} needs no model: it is a baseline of every board"]
-    if name not in RERANKERS:
-        return [str(UnknownName("reranker", name, RERANKERS))]
     for option in sorted(NOT_OPTIONS.intersection(submission.options)):
         return [f"reranker {name} has no option {option!r}: the board's own runner fills it in"]
     try:
@@ -357,7 +355,7 @@ def send(
     # Into an empty folder, as the files lie on a board.
     files = checked.files()
     folder = Path(to)
-    if folder.exists() and not folder.is_dir():
+    if folder.is_file():
         raise BadInput("is a file; name a new folder", file=folder)
     there = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     if there and there != files:
@@ -380,6 +378,7 @@ def _send_to_repo(
     slug = submission.slug
     files = checked.files()
     report = [f"models/{slug}/{name}" for name in TRAINING_FILES]
+    # A model that comes without a report takes the one of the model before it away.
     stale = [path for path in report if path in listed and path not in files]
     title = f"Submit {submission.name} ({submission.kind})"
     body = f"Opened by `exabench bench submit`.\n\n- slug: {slug}\n- kind: {submission.kind}"
@@ -398,7 +397,7 @@ def _send_to_repo(
 
     def look() -> Sent | None:
         url = opened
-        if not url:
+        if not url:  # the reply may have been lost, or an earlier call opened it: title and bytes tell
             for request in open_requests(repo):
                 if request.title == title and has_all(files_of(repo, request.revision)):
                     url = request.url

@@ -13,7 +13,7 @@ from typing import Any
 
 from exabench.bench.candidates import RerankEvaluator, read_evaluator
 from exabench.bench.excerpts import read_excerpts
-from exabench.bench.ledger import REPORTED_COLUMNS, Ledger, last_values, read_result, result_json
+from exabench.bench.ledger import REPORTED_COLUMNS, Ledger, NumberKey, last_values, read_result, result_json
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, read_training
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.core.files import digest_of, read_bytes, read_text
@@ -56,34 +56,43 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
     ledger = Ledger(Path(board))
     files = ledger.result_files(slug)
     if not files:
-        raise BadInput(f"holds no result{'' if slug == '*' else f' of {slug}'}", file=board)
-    evaluator_of = functools.cache(read_evaluator)
+        told = "holds no result"
+        if slug != "*":
+            told += f" of {slug}"
+        raise BadInput(told, file=board)
     filed, _ = ledger.readable_submissions()  # the others are named with the files
-    logged = None
-    with contextlib.suppress(ExabenchError):
+    evaluator_of = functools.cache(read_evaluator)  # a list, its texts and judgements are read once for all results
+    logged: dict[NumberKey, float | None] = {}
+    has_log = False
+    with contextlib.suppress(ExabenchError):  # a log that cannot be read is the verdict on every number
         logged = last_values(ledger.changes())
+        has_log = True
 
     for file in files:
         task, _, candidates = file.stem.partition(".")
         try:
             result = read_result(file)
-            found = _recompute(ledger, result, filed, evaluator_of(ledger, result.task, result.candidates.name, data))
-        except OutsideFailed:
+            evaluator = evaluator_of(ledger, result.task, result.candidates.name, data)
+            found = _recompute(ledger, result, filed, evaluator)
+        except OutsideFailed:  # a collection that cannot be reached says nothing about the board
             raise
         except ExabenchError as error:
             yield Cell(file.parent.name, task, candidates, "-", None, None, f"FAIL: {error}")
             continue
         cell = functools.partial(Cell, result.submission, task, candidates)
         for metric, value in result.measurement.metrics.items():
-            yield cell(metric, value, found.measurement.metrics.get(metric), _metric_verdict(metric, result, found))
+            verdict = _metric_verdict(metric, result, found)
+            yield cell(metric, value, found.measurement.metrics.get(metric), verdict)
         differing = _differences(result_json(result), result_json(found))
-        verdict = f"FAIL: differs in {', '.join(differing[:5])}" if differing else "OK"
+        verdict = "OK"
+        if differing:
+            verdict = f"FAIL: differs in {', '.join(differing[:5])}"
         yield cell("everything else", None, None, verdict)
 
         metric = result.measurement.headline
         value = result[metric]
-        last = None if logged is None else logged.get((result.submission, task, candidates, metric))
-        if logged is None:
+        last = logged.get((result.submission, task, candidates, metric))
+        if not has_log:
             verdict = "FAIL: the change log cannot be read"
         elif last is None:
             verdict = "FAIL: the number has no line in the change log; run `exabench bench run`"
@@ -97,27 +106,32 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
 
     # Numbers that the change log still has and no result holds.
     there = set(files)
-    for key, last in (logged or {}).items():
+    for key, last in logged.items():
         if last is not None and ledger.result_file(*key[:3]) not in there:
             verdict = "FAIL: the number went without a line in the change log; run `exabench bench run`"
             yield Cell(*key[:3], f"{key[3]} in the change log", None, last, verdict)
+    for path, verdict in _file_verdicts(ledger):
+        yield Cell("-", "-", "-", path.relative_to(ledger.folder).as_posix(), None, None, verdict)
 
-    # The files that no result is recomputed from; a dataset is one.
+
+def _file_verdicts(ledger: Ledger) -> Iterator[tuple[Path, str]]:
+    """The files that no result is recomputed from, and the folder of each dataset, with their verdicts."""
     for kind, file in ledger.files():
         if kind not in ("board", "submission", "training", "candidates", "shown", "changes"):
             continue
         try:
             _check_file(ledger, kind, file)
-            verdict = "OK"
+            yield file, "OK"
         except OutsideFailed:
             raise
         except ExabenchError as error:
-            verdict = f"FAIL: {error}"
-        yield Cell("-", "-", "-", file.relative_to(ledger.folder).as_posix(), None, None, verdict)
+            yield file, f"FAIL: {error}"
     for manifest in sorted(ledger.datasets.glob("*/manifest.json")):
         problems = release_problems(manifest.parent)
-        verdict = f"FAIL: {'; '.join(problems[:3])}" if problems else "OK"
-        yield Cell("-", "-", "-", manifest.parent.relative_to(ledger.folder).as_posix(), None, None, verdict)
+        verdict = "OK"
+        if problems:
+            verdict = f"FAIL: {'; '.join(problems[:3])}"
+        yield manifest.parent, verdict
 
 
 def _recompute(ledger: Ledger, result: Result, filed: Mapping[str, Submission], evaluator: RerankEvaluator) -> Result:
@@ -142,9 +156,12 @@ def _recompute(ledger: Ledger, result: Result, filed: Mapping[str, Submission], 
     found = evaluator.result(slug, kind, run, command, as_of_0_1=as_of_0_1)
     cost = result.cost
     if cost is not None:  # counts and times were taken while the reranker ran; quotients follow from the FLOPs
-        flops_of = {"paper": cost.flops_paper, "exact": cost.flops_exact}
-        rpp = {name: cost.rpp[name] if flops else None for name, flops in flops_of.items()}
-        queries = {name: None if flops is None else qpp({"mean": flops}) for name, flops in flops_of.items()}
+        rpp = dict(cost.rpp)
+        queries = {}
+        for name, flops in (("paper", cost.flops_paper), ("exact", cost.flops_exact)):
+            if not flops:
+                rpp[name] = None
+            queries[name] = qpp({"mean": flops or 0.0})
         cost = replace(cost, rpp=rpp, qpp=queries)
     return replace(found, model=result.model, cost=cost)
 
@@ -160,7 +177,9 @@ def _metric_verdict(metric: str, filed: Result, found: Result) -> str:
     off = abs(filed[metric] - found[metric])
     if off <= EXACT and all(abs(old[query_id] - new[query_id]) <= EXACT for query_id in new):
         return "OK"
-    return f"off by {off:.6f}" if off <= CLOSE else f"FAIL: off by {off:.4f}"
+    if off <= CLOSE:
+        return f"off by {off:.6f}"
+    return f"FAIL: off by {off:.4f}"
 
 
 def _differences(filed: Any, found: Any, path: str = "") -> list[str]:
@@ -179,8 +198,9 @@ def _differences(filed: Any, found: Any, path: str = "") -> list[str]:
         for i, (old, new) in enumerate(zip(filed, found, strict=True)):
             differing.extend(_differences(old, new, f"{path}[{i}]"))
         return differing
-    are_close = type(filed) is type(found) is float and abs(filed - found) <= EXACT
-    return [] if are_close or filed == found else [path]
+    if filed == found or (type(filed) is type(found) is float and abs(filed - found) <= EXACT):
+        return []
+    return [path]
 
 
 def check(board: str | Path) -> list[str]:

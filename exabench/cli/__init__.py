@@ -35,13 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         status = exabench.main(arguments, prog_name="exabench", standalone_mode=False)
         sys.stdout.flush()
-        return status if isinstance(status, int) else 0
+        return status or 0  # click gives the code of an Exit, and what a command returns: nothing
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 2
     except click.ClickException as error:
+        # click writes sentences, some over several lines; an error of exabench is one line in small letters.
         text = " ".join(error.format_message().split()).rstrip(".")
         text = text[:1].lower() + text[1:]
         if isinstance(error, click.UsageError) and error.ctx is not None:

@@ -43,12 +43,13 @@ class Command(click.Command):
         self._add_flag("--verbose", "verbosity", "verbose", "Print a line for every step.")
 
     def _add_flag(self, flag: str, name: str, value: object, help: str) -> None:
+        # Not handed to the command itself: its functions would all have to pass it on.
         option = click.Option([flag, name], flag_value=value, expose_value=False, callback=_keep_flag, help=help)
         self.params.append(option)
 
 
 def _keep_flag(context: click.Context, option: click.Parameter, value: object) -> None:
-    """Keep a flag of the command line where `_flag` finds it, so that no command has to pass it on."""
+    """Keep a flag of the command line where `_flag` finds it."""
     if value:
         context.meta[f"exabench.{option.name}"] = value
     if value == "quiet":  # libraries show bars of their own
@@ -150,12 +151,12 @@ def publish_to(
     answer(asdict(done), f"{name}: {what} ({done.commit})")
 
 
-def ready(board: Path, tasks: Sequence[str] = ()) -> Path:
+def ready(board: Path, tasks: list[str] | None = None) -> Path:
     """The board's folder. The default one, or any for which `tasks` are given, is made where it is missing."""
     if not board.exists() and (tasks or board == Path("leaderboard")):
         from exabench.bench.ledger import Ledger
 
-        Ledger(board).create("My leaderboard", list(tasks) or ["mini"])
+        Ledger(board).create("My leaderboard", tasks or ["mini"])
         note(f"made a fresh leaderboard in {board}/ (board.toml names its tasks)")
     return board
 
@@ -189,6 +190,7 @@ def progress(title: str) -> Iterator[Progress]:
 
         yield report
     else:
+        # Loaded where a person looks on: in a log, and for --help, nothing of it is needed.
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeElapsedColumn
 

@@ -49,13 +49,15 @@ def tasks() -> None:
     rows = []
     for name, task in tasks().items():
         described[name] = asdict(task) | {"convention": task.convention.as_json()}
+        # Of some tasks the table has no count: their queries are counted when they are first read.
         size = task.queries or "at first use"
         if task.members:
             size = f"mean of {len(task.members)}"
-        rows.append((name, size, task.judgements or "", task.headline, "yes" if task.needs_licence else ""))
-    sizes = [f"{name} ({len(members)})" for name, members in suites().items()]
+        licence = "yes" if task.needs_licence else ""
+        rows.append((name, size, task.judgements or "", task.headline, licence))
     listed = table(("task", "queries", "judgements", "headline", "needs a licence"), rows)
-    answer({"tasks": described, "suites": suites()}, f"{listed}\n\nsuites: {', '.join(sizes)}")
+    sizes = ", ".join(f"{name} ({len(members)})" for name, members in suites().items())
+    answer({"tasks": described, "suites": suites()}, f"{listed}\n\nsuites: {sizes}")
 
 
 @bench.command()
@@ -86,8 +88,10 @@ def candidates(
     if run is not None:
         retriever = "run_file"
         options = {"file": str(run), **options}
-        stem = run.name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt").lower()
-        name = name or f"{re.sub('[^a-z0-9+-]', '-', stem).strip('-+')}-{depth}"
+        # The ledger takes plain names alone, for they stand in paths and addresses.
+        stem = run.name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt")
+        plain = re.sub("[^a-z0-9+-]", "-", stem.lower()).strip("-+")
+        name = name or f"{plain}-{depth}"
     ledger = Ledger(ready(board, [single_task(task).name]))
     with progress("first stage") as report:
         frozen, file = freeze_candidates(
@@ -98,9 +102,11 @@ def candidates(
     shown: list[str] = []
     for listed in expand(ledger.settings()["tasks"]):
         shown += task_of(listed).members or [listed]
-    notes = [f"{plural(frozen.queries, 'query', 'queries')}, recall@{depth} {frozen.recall:.4f}, {frozen.digest}"]
+    notes = []
     if task not in shown:
-        notes.insert(0, f"{board / 'board.toml'} does not list {task}: add it to tasks, and the pages will show it")
+        notes.append(f"{board / 'board.toml'} does not list {task}: add it to tasks, and the pages will show it")
+    queries = plural(frozen.queries, "query", "queries")
+    notes.append(f"{queries}, recall@{depth} {frozen.recall:.4f}, {frozen.digest}")
     answer(frozen.as_json(), str(file), *notes)
 
 
@@ -137,7 +143,9 @@ def score(run: Path, per_query: bool, **choices: Any) -> None:
 
 def _lock_of_here() -> Path | None:
     """A leaderboard in this folder also holds what was resolved at first use."""
-    return Path("leaderboard/lock.json") if Path("leaderboard/board.toml").is_file() else None
+    if not Path("leaderboard/board.toml").is_file():
+        return None
+    return Path("leaderboard/lock.json")
 
 
 @bench.command()
@@ -182,33 +190,31 @@ def compare(
         for one in found:
             paired = one.test
             low, high = paired.interval
-            rows.append(
-                (
-                    one.task,
-                    one.metric,
-                    f"{one.a:.4f}",
-                    f"{one.b:.4f}",
-                    f"{paired.difference:+.4f} [{low:+.4f}, {high:+.4f}]",
-                    f"{paired.wins}/{paired.ties}/{paired.losses}",
-                    f"{paired.effect_size:+.2f}",
-                    _p_value(paired.p),
-                    _p_value(one.corrected),
-                    one.verdict,
-                )
-            )
+            difference = f"{paired.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
+            counts = f"{paired.wins}/{paired.ties}/{paired.losses}"
+            effect = f"{paired.effect_size:+.2f}"
+            row = [one.task, one.metric, f"{one.a:.4f}", f"{one.b:.4f}", difference, counts, effect]
+            row += [_p_value(paired.p), _p_value(one.corrected), one.verdict]
+            rows.append(row)
         header = "task|metric|A|B|A - B [95 %]|win/tie/loss|effect|p|p (Holm)|verdict"
-        tables = [table(header.split("|"), rows)]
-        for one in found if per_query else []:
-            # Both values of every query, the largest difference first.
-            values = sorted(one.per_query.items(), key=lambda item: (-abs(item[1][0] - item[1][1]), item[0]))
-            lines = [(query_id, f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}") for query_id, (a, b) in values]
-            tables.append(table((one.task, "A", "B", "A - B"), lines))
-        text = "\n\n".join(tables)
+        text = table(header.split("|"), rows)
+        if per_query:
+            for one in found:
+                values = one.per_query
+                # The largest difference first; by id where two are alike, so that the order is always the same.
+                query_ids = sorted(values, key=lambda id: (-abs(values[id][0] - values[id][1]), id))
+                lines = []
+                for query_id in query_ids:
+                    left, right = values[query_id]
+                    lines.append((query_id, f"{left:.4f}", f"{right:.4f}", f"{left - right:+.4f}"))
+                text += "\n\n" + table((one.task, "A", "B", "A - B"), lines)
     answer({"a": a, "b": b, "tasks": [one.as_json() for one in found]}, text)
 
 
 def _p_value(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
+    if value < 0.0001:  # four digits cannot tell such values apart
+        return "< 0.0001"
+    return f"{value:.4f}"
 
 
 @bench.command()
@@ -224,7 +230,9 @@ def verify(slug: str, data: Path | None, board: Path) -> None:
     for cell in verify(ready(board), slug.replace("/", "--"), data):
         wrong += not cell.holds
         cells.append(asdict(cell))
-        filed = "" if cell.filed is None else f"{cell.filed:.4f}"
+        filed = ""
+        if cell.filed is not None:
+            filed = f"{cell.filed:.4f}"
         # A large board takes long: each line as soon as it is known.
         show(f"{cell.submission} {cell.task} {cell.candidates} {cell.metric} {filed} {cell.verdict}")
     answer({"holds": not wrong, "cells": cells}, "")
@@ -270,10 +278,12 @@ def submit(
             )
             sent = asdict(done)
             files = list(done.files)
-            outcome = f"{'sent' if done.changed else 'there already'}: {done.url}"
+            outcome = f"there already: {done.url}"
+            if done.changed:
+                outcome = f"sent: {done.url}"
         else:
             submission, paths = submit(file, runs, ready(board), data=data, dry_run=dry_run, progress=report)
-            files = [str(path) for path in paths]
+            files = list(map(str, paths))
             outcome = f"filed; next: exabench bench run {submission.slug}"
     if dry_run:
         outcome = "in order; nothing was sent"
@@ -287,7 +297,9 @@ def pending(repo: str, board: Path) -> None:
     """List what waits: the pull requests of --repo, or the folders of the board's own queue."""
     from exabench.bench.queue import queue_of
 
-    waiting = queue_of(board if repo else ready(board), repo).waiting()
+    if not repo:  # requests are listed by the Hub alone, so no board has to be made here for them
+        ready(board)
+    waiting = queue_of(board, repo).waiting()
     rows = [(one.slug, one.number or "", one.kind, one.owner, one.date, one.url) for one in waiting]
     text = table(("submission", "number", "kind", "owner", "date", "where"), rows)
     answer({"pending": [asdict(one) for one in waiting]}, text, f"{len(rows)} waiting")
@@ -323,29 +335,34 @@ def run(
     from exabench.bench.queue import queue_of, raise_waiting, work_off
     from exabench.bench.submitting import add_baselines
 
-    folder = ready(board)
+    ready(board)
     if queued:
         if slugs or task or candidates or trusted:
             raise BadInput("--pending takes what others sent, whole and in the sandbox: leave the other choices out")
         answers = []
+        final = []
+        waiting = []
         with progress("results") as report:
-            for given in work_off(queue_of(folder, repo), note=note, progress=report, **choices):
+            for given in work_off(queue_of(board, repo), note=note, progress=report, **choices):
                 answers.append(given)
-                if given.reason and not given.waits:
+                if given.waits:
+                    waiting.append(given.slug)
+                    continue
+                final.append(given.as_json())
+                if given.reason:
                     show(f"{given.slug}: refused: {given.reason}: {given.message}")
-                elif not given.waits:
+                else:
                     show(f"{given.slug}: scored, {plural(len(given.scores), 'result')}")
-        final = [given.as_json() for given in answers if not given.waits]
-        answer({"answers": final, "waiting": [given.slug for given in answers if given.waits]}, "")
+        answer({"answers": final, "waiting": waiting}, "")
         raise_waiting(answers)
         return
     if repo:
         raise BadInput("--repo belongs to --pending")
     failures: dict[str, ExabenchError] = {}
-    with only_writer(folder), progress("results") as report:
-        add_baselines(folder)
+    with only_writer(board), progress("results") as report:
+        add_baselines(board)
         files = run_board(
-            folder,
+            board,
             slugs=slugs,
             task=task,
             candidates=candidates,

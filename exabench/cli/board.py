@@ -84,7 +84,7 @@ def serve(board: Path, port: int) -> None:
     site = board / "site"
     render(Board.read(ready(board)), site)
     try:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=str(site)))
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=site))
     except OSError as error:
         raise BadInput(f"port {port} cannot be opened ({error.strerror}); take another with --port") from error
     with server:
@@ -109,6 +109,7 @@ def publish(board: Path, no_check: bool, data: Path | None, **place: Any) -> Non
     from exabench.board.publishing import publish_board
     from exabench.hub.commits import Published
 
+    # After the check of --repo and --to: a command that is refused makes no board.
     def publish_ready(folder: Path, *where: Any, **options: Any) -> Published:
         return publish_board(ready(folder), *where, **options)
 

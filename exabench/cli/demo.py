@@ -23,9 +23,12 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
     """
     from exabench.demo import run_demo
 
-    source = click.get_current_context().get_parameter_source("data")
     if recipe is None:
-        recipe = "collections" if source is click.core.ParameterSource.COMMANDLINE else "mini"
+        recipe = "mini"
+        # Only --data itself asks for the long demo; EXABENCH_DATA may be set for other commands.
+        source = click.get_current_context().get_parameter_source("data")
+        if source is click.core.ParameterSource.COMMANDLINE:
+            recipe = "collections"
     with progress("demo") as report:
         made = run_demo(to, recipe, overrides=pairs, data=data, progress=report, note=note)
     wrong = len(made.wrong)
@@ -51,8 +54,10 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
             if row.is_first_stage:
                 name = f"first stage {row.candidates}"
             low, high = row.interval
-            values = [f"{100 * row.values[task]:.1f}" for task in tasks]  # times 100, as on the page
-            rows.append((name, row.group, f"{100 * row.mean:.1f}", f"[{100 * low:.1f}, {100 * high:.1f}]", *values))
+            # Times 100, as on the page.
+            interval = f"[{100 * low:.1f}, {100 * high:.1f}]"
+            values = [f"{100 * row.values[task]:.1f}" for task in tasks]
+            rows.append((name, row.group, f"{100 * row.mean:.1f}", interval, *values))
         if rows:
             overviews.append(table((ranking.title, "group", "mean", "95 %", *tasks), rows))
     lines = ["\n\n".join(overviews)]

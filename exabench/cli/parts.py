@@ -35,24 +35,32 @@ WITHOUT_OPTIONS = ("collections", "metrics")
 def parts(shelf: str | None, part: str | None) -> None:
     """List the parts of SHELF (or of all shelves), each with its one line; or the options of one PART."""
     if shelf is None or part is None:
+        names = list(SHELVES) if shelf is None else [shelf]
         summaries = {}
         lines = []
-        for name in SHELVES if shelf is None else [shelf]:
+        for name in names:
             found = _shelf(name)
             summaries[name] = {part: found.summary(part) for part in found}
-            lines += [f"{f'{name}/{part}':<28}{summary}" for part, summary in summaries[name].items()]
+            for part, summary in summaries[name].items():
+                place = f"{name}/{part}"
+                lines.append(f"{place:<28}{summary}")
         answer(summaries, "\n".join(lines))
         return
 
     found = _shelf(shelf)
-    constructor = found[part]
+    constructor = found[part]  # an unknown part is refused on every shelf
+    options = {}
+    if shelf not in WITHOUT_OPTIONS:
+        options = options_of(constructor)
     described = []
     rows = []
-    for option in [] if shelf in WITHOUT_OPTIONS else options_of(constructor).values():
+    for option in options.values():
         described.append(asdict(option))
-        default = "required" if option.required else ""
+        default = ""
         if option.default is not None:
             default = toml_text(option.default)
+        elif option.required:
+            default = "required"
         rows.append((option.name, option.type, default, option.meaning))
     summary = found.summary(part)
     text = "no options"

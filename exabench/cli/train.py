@@ -36,11 +36,14 @@ def train() -> None:
 @train.command("list")
 def list_() -> None:
     """List the recipes that come with exabench."""
-    recipe_values = {name: recipe.values for name, recipe in recipes("train").items()}
+    recipe_values = {}
     rows = []
-    for name, values in recipe_values.items():
-        tables = [data["table"] for data in values["data"]]
-        rows.append((name, values["reranker"], values["loss"]["part"], values["model"], ", ".join(tables)))
+    for name, recipe in recipes("train").items():
+        values = recipe.values
+        recipe_values[name] = values
+        tables = ", ".join(data["table"] for data in values["data"])
+        loss = values["loss"]["part"]
+        rows.append((name, values["reranker"], loss, values["model"], tables))
     answer(recipe_values, table(("recipe", "reranker", "loss", "starts from", "learns from"), rows))
 
 
@@ -74,7 +77,8 @@ def run(
         return
     folder = to or Path("exabench-train") / plan.recipe.name
     devices = [device] if device else []
-    is_first = os.environ.get("RANK", "0") == "0"  # torchrun's name for this process; the first speaks for all
+    # torchrun's name for this process. The first speaks for all: their lines would be the same.
+    is_first = os.environ.get("RANK", "0") == "0"
     with progress(plan.recipe.name) if is_first else nullcontext(silent) as report:
         trained = train(plan.recipe, folder, data=data, devices=devices, who=Author(owner), progress=report)
     if trained.rank != 0:
@@ -90,7 +94,7 @@ def run(
         row = [f"{check.task} ({check.candidates})", check.metric, f"{check.value:.4f}"]
         for gain in (check.first_stage, check.start):
             if gain is None:
-                row += ["", "", ""]
+                row += [""] * 3
             else:
                 row += [f"{gain.value:.4f}", f"{gain.difference:+.4f}", f"{gain.p_holm:.4f}"]
         rows.append(row)

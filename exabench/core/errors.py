@@ -63,10 +63,11 @@ class PromptsRefused(BadInput):
     """Prompts that their teacher does not take (too long, against its rules): `reasons` by prompt id."""
 
     def __init__(self, reasons: Mapping[str, str]) -> None:
+        # The first stands for all: hundreds of prompts may be refused for one reason.
         id, reason = next(iter(reasons.items()))
         others = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
         super().__init__(f"prompt {printable(id)!r}{others} cannot be asked: {reason}; show fewer passages or words")
-        self.reasons = dict(reasons)
+        self.reasons = reasons
 
 
 class MissingExtra(ExabenchError):
@@ -91,6 +92,7 @@ class OutsideFailed(ExabenchError):
 
 def printable(text: str, limit: int = 120) -> str:
     """`text` made safe for one line of a terminal: control characters escaped, long text cut."""
+    # A file or a server may send the escape codes of a terminal, which would rewrite what is on the screen.
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     if len(shown) > limit:
         shown = shown[: limit - 3] + "..."

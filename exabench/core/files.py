@@ -27,13 +27,14 @@ PACKAGE = Path(__file__).parents[1]
 """The installed package: what comes with it is read from here."""
 
 _UNFINISHED = ".unfinished"
+_GZIP = b"\x1f\x8b"  # RFC 1952, section 2.3.1: ID1 and ID2
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The bytes of a file; a gzip file (known by its first two bytes) is unpacked. Raises BadInput."""
+    """The bytes of a file; a gzip file, known by its first two bytes, is unpacked. Raises BadInput."""
     with _reading(path):
         data = Path(path).read_bytes()
-        if data[:2] == b"\x1f\x8b":
+        if data[:2] == _GZIP:
             data = gzip.decompress(data)
         return data
 
@@ -66,10 +67,12 @@ def lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """
     number = 0
     with _reading(path), open(path, "rb") as raw:
-        stream = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
+        stream = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP else raw
+        encoding = "utf-8-sig"  # a byte-order mark stands before the first line alone
         try:
             for number, line in enumerate(stream, 1):
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                yield number, line.decode(encoding).rstrip("\r\n")
+                encoding = "utf-8"
         except UnicodeDecodeError as error:
             raise BadInput("is not UTF-8 text", file=path, line=number) from error
 
@@ -126,15 +129,21 @@ def json_text(value: object) -> str:
 def toml_text(value: object) -> str:
     """A text, number, truth value, list or table as TOML writes it (a table in one line)."""
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{toml_text(str(key))} = {toml_text(item)}" for key, item in value.items()) + " }"
+        pairs = []
+        for key, item in value.items():
+            pairs.append(f"{toml_text(str(key))} = {toml_text(item)}")
+        return "{ " + ", ".join(pairs) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_text, value)) + "]"
+    # A basic string of TOML escapes what JSON does, and DEL besides.
     return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def toml_key(name: str) -> str:
     """A name as TOML writes it: bare where it can be, else quoted."""
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_text(name)
+    if re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        return name
+    return toml_text(name)
 
 
 def toml_lines(values: Iterable[tuple[str, object]]) -> str:
@@ -154,7 +163,9 @@ def flatten(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, A
 def flatten_to_text(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Tables in tables as lines of (dotted name, value), by name: texts as they are, all else as TOML writes it."""
     for name, value in flatten(table):
-        yield name, value if isinstance(value, str) else toml_text(value)
+        if not isinstance(value, str):
+            value = toml_text(value)
+        yield name, value
 
 
 def digest_of(value: bytes | str | object) -> str:
@@ -187,6 +198,7 @@ def write(path: str | Path, data: bytes | str) -> bool:
     if isinstance(data, str):
         data = data.encode()
     with writing(path):
+        # The size first: most files that differ need not be read.
         if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
             return False
     with replacing(path) as file:
@@ -236,7 +248,7 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
             for folder, _, names in os.walk(unfinished):
                 for name in names:
                     _sync(Path(folder, name))
-                _sync(Path(folder))
+                _sync(folder)  # its entries: a name is lost in a power cut where only the file is on the disk
             if path.exists():  # a folder cannot replace a full one in one step
                 os.rename(path, _set_aside_path(path))
             os.rename(unfinished, path)
@@ -259,8 +271,8 @@ def clear_leftovers(path: Path) -> None:
     """Leave one folder at `path`: the new one, or the one from before where no new one took its place."""
     if was_interrupted(path):
         os.rename(_set_aside_path(path), path)
-    for left in (_set_aside_path(path), path.with_name(f".{path.name}{_UNFINISHED}")):
-        _remove(left)
+    _remove(_set_aside_path(path))
+    _remove(path.with_name(f".{path.name}{_UNFINISHED}"))
 
 
 def _remove(path: Path) -> None:
@@ -271,7 +283,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def _sync(path: str | Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -303,6 +315,7 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
     """
     folder = Path(folder)
     lock = folder.parent / f".{folder.name}.lock"
+    # A lock of the kernel, not a file that is there or not: after kill -9 nobody has to clear it away.
     with contextlib.ExitStack() as held:
         with writing(lock):
             lock.parent.mkdir(parents=True, exist_ok=True)
@@ -317,9 +330,9 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
-        if sweep:
+        if sweep:  # whoever holds the folder knows that nobody else is in the middle of these
             with writing(folder):
-                for left in list(folder.rglob(f".*{_UNFINISHED}")):
+                for left in list(folder.rglob(f".*{_UNFINISHED}")):  # all found before any is removed
                     _remove(left)
         yield
 
@@ -329,7 +342,7 @@ class TemporaryRows:
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the object
-        self._ends = array("q", [0])
+        self._ends = array("q", [0])  # where each row ends, after the 0 at which the first begins
 
     def __len__(self) -> int:
         return len(self._ends) - 1

@@ -127,7 +127,10 @@ class Client:
         with self._connect() as loop:
             while True:
                 batch = []
-                while not self._closing and in_flight < self._limits.concurrency and (request := next(source, None)):
+                while not self._closing and in_flight < self._limits.concurrency:
+                    request = next(source, None)
+                    if request is None:
+                        break
                     batch.append((request, json.dumps(request.body).encode()))
                     in_flight += 1
                 if batch:  # all in one call: waking the loop costs as much as a request
@@ -183,10 +186,11 @@ class Client:
             # Too many requests are no failure of this one: they are counted apart, and waited for more patiently.
             if slowed:
                 refusals += 1
+                doublings = refusals - 1
             else:
                 failures += 1
+                doublings = failures - 1
             tries = failures + refusals
-            doublings = (refusals if slowed else failures) - 1
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(doublings, 10))  # 2 ** 1024 would be no float
             pause *= random.uniform(0.75, 1.25)  # requests that failed together are not sent again together
             if asked_pause is not None:
@@ -246,7 +250,9 @@ class Client:
             headers["authorization"] = f"Bearer {self._key}"
         place = urlsplit(self._url)
         # Looked up once: aiohttp's own trust_env reads the environment and ~/.netrc again for every request.
-        proxy = None if proxy_bypass(place.hostname or "") else getproxies().get(place.scheme)
+        proxy = None
+        if not proxy_bypass(place.hostname or ""):
+            proxy = getproxies().get(place.scheme)
         self._session = aiohttp.ClientSession(
             headers=headers,
             proxy=proxy,

@@ -47,7 +47,8 @@ class Passage:
 
     def flat(self, fields: tuple[str, ...] = ("title", "text")) -> str:
         """The named fields in one string, joined by a blank; empty ones leave no trace."""
-        return " ".join(part for name in fields if (part := str(getattr(self, name))))
+        parts = [str(getattr(self, name)) for name in fields]
+        return " ".join(filter(None, parts))
 
 
 @dataclass(frozen=True)
@@ -287,6 +288,8 @@ class Submission:
     @cached_property
     def slug(self) -> str:
         """The name as a file name: `owner/model` becomes `owner--model`."""
+        # No part of a name may hold `--` (bench.submissions), so two names never share a file, and the owner can be
+        # read off it.
         return self.name.replace("/", "--")
 
     @property
@@ -370,7 +373,7 @@ class Result:
     cost: Cost | None = None
 
     def __getitem__(self, metric: str) -> float:
-        return self.measurement.metrics[metric]
+        return self.measurement[metric]
 
     @property
     def interval(self) -> tuple[float, float]:

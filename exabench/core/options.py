@@ -187,7 +187,8 @@ def _in_words(annotation: Any) -> str:
     """A type as a person says it."""
     if annotation in _PLAIN:
         return _PLAIN[annotation]
-    origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
+    origin = typing.get_origin(annotation)
+    inside = typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(dict.fromkeys(_in_words(one) for one in inside))
     if origin is typing.Literal:

@@ -32,13 +32,6 @@ _inherited: tuple[Callable[[Any], Any], Sequence[Any]] | None = None
 """The function and its items, for the processes that are forked while a call of map_unordered runs."""
 
 
-def worker_count(items: int, at_least: int = 2) -> int:
-    """The number of processes for so many items: one for each core; 1 below `at_least` items or without fork."""
-    if items < at_least or sys.platform != "linux":
-        return 1
-    return min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
-
-
 def map_unordered(
     function: Callable[[_Given], _Got],
     items: Sequence[_Given],
@@ -49,11 +42,12 @@ def map_unordered(
 ) -> Iterator[_Got]:
     """Map `function` over `items` in forked processes, `chunk` items at a time; results come as they are ready.
 
-    0 `processes` are as many as `worker_count` says. The function and the items may be of any kind, for they are
-    inherited; results are pickled. With one process it all happens here. Raises what the function raises, and
-    CannotWrite where a process was ended from outside.
+    0 `processes`: one for each core, 8 at most; one below `at_least` items, and where processes cannot be forked. The
+    function and the items may be of any kind, for they are inherited; results are pickled. With one process it all
+    happens here. Raises what the function raises, and CannotWrite where a process was ended from outside.
     """
-    processes = processes or worker_count(len(items), at_least)
+    if not processes and len(items) >= at_least and sys.platform == "linux":
+        processes = min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
     if processes <= 1:
         yield from map(function, items)
         return
@@ -63,9 +57,10 @@ def map_unordered(
     _inherited = (function, items)
     gc.freeze()  # a collection in a forked process would touch, and so copy, every page that it inherited
     # Fork, not spawn: functions are closures over arrays of gigabytes, which cannot be pickled or copied.
-    pool = ProcessPoolExecutor(min(processes, len(starts) or 1), multiprocessing.get_context("fork"))
+    fork = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(min(processes, len(starts) or 1), fork)
     try:
-        running: list[Future[list[Any]]] = [pool.submit(_map_chunk, start, chunk) for start in starts]
+        running = [pool.submit(_map_chunk, start, chunk) for start in starts]
         for done in as_completed(running):
             yield from done.result()
     except BrokenProcessPool:
@@ -160,7 +155,8 @@ def run_items(
                 worker = idle.pop(0)
                 models = [model_of(items[place]) for place in waiting]
                 elsewhere = {other.model for other in pool if other is not worker}
-                # The first item whose model the worker has, else that no other worker has, else of all.
+                # Loading costs more than running: first an item whose model this worker has, then one whose model
+                # no other worker has, then the first of all.
                 ranks = [0 if model == worker.model else 1 + (model in elsewhere) for model in models]
                 first = ranks.index(min(ranks))
                 place = waiting.pop(first)
@@ -207,16 +203,18 @@ class _Runner:
                 self._function = self._begin()
             return Outcome(self._function(item), node=self._node)
         except ExabenchError as error:
-            return Outcome(error=error, node=self._node)
+            failure = error
         except Exception as error:
             # Nobody foresaw it: one line that says where it was raised.
-            kind = "out-of-memory" if isinstance(error, MemoryError) else "crashed"
+            kind = "crashed"
+            if isinstance(error, MemoryError):
+                kind = "out-of-memory"
             frame = traceback.extract_tb(error.__traceback__)[-1]
             text = printable(" ".join(str(error).split()), 300)
             place = f"{Path(frame.filename).name}:{frame.lineno}"
-            crash = ExabenchError(f"{kind}: {type(error).__name__}: {text} ({place})")
-            crash.__cause__ = error
-            return Outcome(error=crash, node=self._node)
+            failure = ExabenchError(f"{kind}: {type(error).__name__}: {text} ({place})")
+            failure.__cause__ = error
+        return Outcome(error=failure, node=self._node)
 
 
 _Started: TypeAlias = tuple[Callable[[Any], Future[Outcome]], Callable[[], None]]
@@ -280,7 +278,7 @@ def _actors(begin: Callable[[], Any], workers: int, items: int) -> list[_Worker]
     try:
         ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="error")
         resources = ray.cluster_resources()
-        nodes = sum(1 for node in ray.nodes() if node["Alive"])
+        nodes = sum(node["Alive"] for node in ray.nodes())
     except Exception as error:
         raise OutsideFailed(f"no Ray cluster can be reached ({_last_line(error)}); check RAY_ADDRESS") from error
     gpus = int(resources.get("GPU", 0))

@@ -35,9 +35,9 @@ class Recipe:
 
 def recipes(kind: str) -> dict[str, Recipe]:
     """The recipes of one kind that come with exabench, by name and in the order of their names."""
-    found: dict[str, Recipe] = {}
+    found = {}
     for file in (FOLDER / kind).glob("*.toml"):
-        found |= _recipes_of(file)
+        found.update(_recipes_of(file))
     return dict(sorted(found.items()))
 
 
@@ -101,7 +101,7 @@ def override(base: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, Any]:
             table = table[key]
         try:
             table[keys[-1]] = tomllib.loads(f"value = {text}")["value"]
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError):  # no TOML; a number of thousands of digits; brackets without end
             table[keys[-1]] = text
     return result
 

@@ -37,7 +37,7 @@ def read_lines(kind: type[Line], file: str | Path) -> Iterator[tuple[int, Line]]
 
     A msgspec.Struct that does not forbid other keys takes what it names from a line. Raises BadInput with the line.
     """
-    decoder = msgspec.json.Decoder(kind)
+    decoder = msgspec.json.Decoder(kind)  # one for all lines: the type is looked at when a decoder is made
     for number, line in lines(file):
         if not line.strip():
             continue
@@ -60,15 +60,18 @@ def _message(problem: str, kind: Any, what: str) -> str:
     """msgspec's message ("Expected `int`, got `str` - at `$.depth`") as a line of ours."""
     problem, _, place = problem.partition(" - at ")
     key = place.strip("`").removeprefix("$").removeprefix(".")
+    # msgspec has no codes for its errors: its sentences are all that tells them apart.
     unknown = re.fullmatch(r"Object contains unknown field `(.*)`", problem)
     missing = re.fullmatch(r"Object missing required field `(.*)`", problem)
     table = f"{what} " if what else ""
     inside = f" in {key}" if key else ""
     expected = _type_at(kind, key)
     if unknown:
+        message = f"{table}has an unknown key {printable(unknown[1])!r}{inside}"
         names = sorted(_names(expected))
-        keys = f"; its keys: {', '.join(names)}" if names else ""
-        return f"{table}has an unknown key {printable(unknown[1])!r}{inside}{keys}"
+        if names:
+            message += f"; its keys: {', '.join(names)}"
+        return message
     if missing:
         return f"{table}lacks the key {missing[1]!r}{inside}"
     if problem.startswith("Invalid enum value") and get_origin(expected) is Literal:

@@ -94,6 +94,7 @@ def check_row(family: str, row: Row) -> Row:
     for name, kind in fields.items():
         inner = kind.removeprefix("list<").removesuffix(">")
         values = [row[name]] if inner == kind else row[name]
+        # Not isinstance: True is a whole number to Python, and a file would hold it as one.
         if type(values) is not list or not all(type(value) is _TYPES[inner] for value in values):
             raise BadInput(f"field {name} must be {kind}", id=row["id"])
         if inner == "double" and not all(map(isfinite, values)):
@@ -201,7 +202,7 @@ class Release:
         return digest_of({**asdict(self), "version": ""})
 
     @property
-    def all_files(self) -> tuple[DataFile, ...]:
+    def all_files(self) -> list[DataFile]:
         """Every file that the manifest vouches for, sorted by path."""
         files = chain(self.files, *(table.files for table in self.tables.values()))
-        return tuple(sorted(files, key=lambda file: file.path))
+        return sorted(files, key=lambda file: file.path)

@@ -23,10 +23,13 @@ class Shelf(Mapping[str, Any]):
     """
 
     def __init__(self, kind: str, package: str, folder: str) -> None:
-        self.kind, self._package, self._folder = kind, package, Path(folder).parent
+        self.kind = kind
+        self._package = package
+        self._folder = Path(folder).parent  # of the __init__.py that makes the shelf
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(p.stem for p in self._folder.glob("*.py") if not p.name.startswith("_")))
+        names = (file.stem for file in self._folder.glob("[!_]*.py"))
+        return iter(sorted(names))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -103,6 +103,8 @@ class SqliteStore:
     def writing(self) -> Iterator[None]:
         """One transaction, whole or not at all; it waits its turn, since other processes write too."""
         with self._lock, self.complaints():
+            # IMMEDIATE takes the lock now. A plain BEGIN that reads first cannot wait for it later: where another
+            # process has written in between, SQLite refuses at once (SQLITE_BUSY_SNAPSHOT).
             self._base.execute("BEGIN IMMEDIATE")
             try:
                 yield

@@ -115,18 +115,20 @@ def build(
         making = Making(page, to, sources)
         shards = making.plan(limit, progress)
         todo = [number for number in range(shards) if making.work.shard_file(number) is None]
-        if engine == "ray" or (workers > 1 and len(todo) > 1):
-            # Each process gets one part, and so one stream of prompts; actors take shard after shard.
-            count = len(todo) if engine == "ray" else min(workers, len(todo))
+        # Each process gets one part, and so one stream of prompts; actors take shard after shard.
+        count = len(todo) if engine == "ray" else min(workers, len(todo))
+        if engine == "ray" or count > 1:
             parts = [_Shards(todo[first::count]) for first in range(count)]
+            begin = partial(_worker, page, to, sources)
             nodes = set()
-            for _, outcome in run_items(parts, partial(_worker, page, to, sources), engine=engine, workers=workers):
+            for _, outcome in run_items(parts, begin, engine=engine, workers=workers):
                 outcome.get()
                 nodes.add(outcome.node)
             if engine == "ray":
                 progress(shards, shards, f"shards, made on {len(nodes)} nodes")
         else:
-            making.finish(todo, lambda done: progress(shards - len(todo) + done, shards, "shards"))
+            before = shards - len(todo)
+            making.finish(todo, lambda done: progress(before + done, shards, "shards"))
         return _write_release(making, progress)
 
 
@@ -147,6 +149,7 @@ def plan_build(
             counts["items"] += len(items)
             counts["prompts"] += len(prompts)
             if making.teacher is not None:
+                # A set, as equal prompts under several ids are one call.
                 keys = set(map(making.teacher.key, prompts))
                 counts["answered before"] += len(making.store.look_up(keys))
         return counts
@@ -165,7 +168,7 @@ def record(recipe: Recipe, run_file: str | Path, to: str | Path, *, sources: Sou
     lists = parts.builder("twolar", recipe.values.get("options", {}))
     lines = []
     for reply in recorded_replies(lists.items(), run):
-        if reply.text:
+        if reply.text:  # empty where the run does not rank the query
             lines.append(json.dumps({"id": reply.id, "text": reply.text}, ensure_ascii=False) + "\n")
     write(to, "".join(lines))
     return len(lines)
@@ -209,31 +212,31 @@ class RecipeParts:
     def _make(self, shelf: Shelf, name: str, options: Mapping[str, Any], task: str, teacher: Teacher | None) -> Any:
         """A part with its options, in which every table of a part has become that part."""
         what = f"{shelf.kind} {name}"
-        places = accepts(shelf[name])
+        part = shelf[name]
         options = dict(options)
-        task = options.get("task", task)
-        if "task" not in places:
-            options.pop("task", None)
+        task = options.pop("task", task)  # said for the collections of this part and of those inside it
         if "teacher" in options:
-            engine, own = name_and_options(options["teacher"], "teacher")
-            teacher = options["teacher"] = self.cached_teacher({"part": engine, **own})
+            engine, own = name_and_options(options.pop("teacher"), "teacher")
+            teacher = self.cached_teacher({"part": engine, **own})
         for slot in _SOURCES:
             if slot in options:
                 options[slot] = self._source(slot, options[slot], task, teacher)
         if "retrievers" in options:
-            stages = {}
-            if not isinstance(options["retrievers"], Mapping):
+            tables = options["retrievers"]
+            if not isinstance(tables, Mapping):
                 raise BadInput('retrievers must be a table of first stages, as in { bm25 = "bm25" }')
-            for stage, table in options["retrievers"].items():
-                stages[stage] = _LazyRetriever(cache(partial(self._retriever, table, task)))
+            stages = {}
+            for stage, table in tables.items():
+                make_once = cache(partial(self._retriever, table, task))
+                stages[stage] = _LazyRetriever(make_once)
             options["retrievers"] = stages
         if "reranker" in options:
             stage, own = name_and_options(options["reranker"], "reranker")
             options["reranker"] = reranker(stage, lock=self.lock, **own)
         given: dict[str, Any] = {"data": self.data, "lock": self.lock, "teacher": teacher}
-        if "collection" in places:
+        if "collection" in accepts(part):
             given["collection"] = self._collection(task, what)
-        return make(what, shelf[name], given, options)
+        return make(what, part, given, options)
 
     def _source(self, slot: str, table: Any, task: str, teacher: Teacher | None) -> Any:
         """A source of pairs or queries, or several by names of the recipe's choice."""
@@ -248,6 +251,7 @@ class RecipeParts:
         name, own = name_and_options(table, "retrievers")
         if "file" in own and self.data:
             beside_the_collections = Path(self.data) / own["file"]
+            # The path of a published run may be one below --data, where the collections are.
             if beside_the_collections.is_file():
                 own["file"] = str(beside_the_collections)
         passages = Passages(self._collection(task, f"retriever {name}"))
@@ -277,12 +281,53 @@ class _LazyRetriever:
 
 @dataclass(eq=False)
 class _Shard:
-    """A shard in the making: its items, the replies to their prompts so far, and how many more are awaited."""
+    """A shard in the making: its items, how many replies are awaited, and what came: replies, or reasons to refuse."""
 
     number: int
     items: list[Item]
     awaited: int
     replies: dict[str, Reply] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class _Stream:
+    """Shards whose prompts are one stream to the teacher, so that it never runs dry between them.
+
+    A shard is written as soon as its last reply is there; `progress` is told how many are.
+    """
+
+    making: Making
+    numbers: Sequence[int]
+    progress: Callable[[int], None]
+    written: int = 0
+    unanswered: dict[str, _Shard] = field(default_factory=dict)  # by the id of the prompt
+
+    def prompts(self) -> Iterator[Prompt]:
+        """The prompts of every shard; a shard is read when its first prompt is wanted."""
+        for number in self.numbers:
+            items = self.making.work.items(number)
+            asked = [prompt for item in items for prompt in item.prompts]
+            shard = _Shard(number, items, len(asked))
+            for prompt in asked:
+                self.unanswered[prompt.id] = shard
+            if not asked:  # no reply will come that would complete it
+                self.write(shard)
+            yield from asked
+
+    def take(self, reply: Reply) -> None:
+        """Give a reply to the shard that waits for it."""
+        shard = self.unanswered.pop(reply.id)
+        shard.replies[reply.id] = reply
+        shard.awaited -= 1
+        if not shard.awaited:
+            self.write(shard)
+
+    def write(self, shard: _Shard) -> None:
+        """Write a shard to which no more replies will come."""
+        self.making.work.write_shard(shard.number, self.making.lines(shard))
+        self.written += 1
+        self.progress(self.written)
 
 
 class Making:
@@ -293,6 +338,7 @@ class Making:
     """
 
     def __init__(self, page: Recipe, to: str | Path, sources: Sources) -> None:
+        # What can be checked of a recipe is refused here, before a teacher is asked and paid.
         values = page.values
         for name in ("builder", "dataset", "table", "licence"):
             if not values.get(name):
@@ -322,6 +368,7 @@ class Making:
             self._teachers[name] = CachedTeacher(
                 lambda: teacher(table, lock=self.work.lock),
                 self.store,
+                # As the build began with it: a model that changed its revision since would be another teacher.
                 identity=self.work.description.get("teachers", {}).get(name),
                 budget=self.sources.budget,
             )
@@ -332,6 +379,7 @@ class Making:
 
         Raises BadInput where the folder holds another build.
         """
+        # Before the first item is planned, so that no folder ever mixes two builds.
         self.work.agree(self.about | {"limit": limit})
         if self.work.has_plan():
             return self.work.shard_count()
@@ -340,71 +388,51 @@ class Making:
         return self.work.plan(items, self.page.values.get("shard", SHARD))
 
     def finish(self, numbers: Sequence[int], progress: Callable[[int], None] = lambda done: None) -> None:
-        """Make these shards. All their prompts are one stream to the teacher, so that it never runs dry between them.
+        """Make these shards; `progress` is told how many are written.
 
-        A shard is written as soon as its last reply is there; `progress` is told how many are. Prompts that the teacher
-        refuses are their items' reason to be rejected. Raises what else the teacher raises, once every shard that is
-        complete by then is kept.
+        Prompts that the teacher refuses are their items' reason to be rejected. Raises what else the teacher raises,
+        once every shard that is complete by then is kept.
         """
-        written = []
-        shard_of: dict[str, _Shard] = {}  # by the id of a prompt that is not answered yet
-
-        def write_shard(shard: _Shard, refused: Mapping[str, str]) -> None:
-            self.work.write_shard(shard.number, self._lines(shard, refused))
-            written.append(shard.number)
-            progress(len(written))
-
-        def prompts() -> Iterator[Prompt]:
-            for number in numbers:
-                items = self.work.items(number)
-                asked = [prompt for item in items for prompt in item.prompts]
-                shard = _Shard(number, items, len(asked))
-                for prompt in asked:
-                    shard_of[prompt.id] = shard
-                if not asked:  # no reply will come that would complete it
-                    write_shard(shard, {})
-                yield from asked
-
-        if self.teacher is None:  # shards that ask nothing are written as the prompts are read
-            for prompt in prompts():
+        stream = _Stream(self, numbers, progress)
+        if self.teacher is None:  # shards that ask nothing are written as their prompts are read
+            prompt = next(stream.prompts(), None)
+            if prompt is not None:
                 raise BadInput(
                     "this builder asks a teacher, and the recipe names none", file=self.page.file, id=prompt.id
                 )
             return
         try:
-            for reply in self.teacher.complete(prompts()):
-                shard = shard_of.pop(reply.id)
-                shard.replies[reply.id] = reply
-                shard.awaited -= 1
-                if not shard.awaited:
-                    write_shard(shard, {})
+            for reply in self.teacher.complete(stream.prompts()):
+                stream.take(reply)
         except PromptsRefused as error:
-            unanswered = shard_of.keys() - error.reasons.keys()
-            if unanswered:
-                raise BadInput(f"{error}; prompt {min(unanswered)!r} was not answered either") from error
-            for shard in dict.fromkeys(shard_of.values()):
-                write_shard(shard, error.reasons)
-        if len(written) < len(numbers):
+            # The other prompts are answered by then, so that nothing else may be left.
+            unknown = stream.unanswered.keys() - error.reasons.keys()
+            if unknown:
+                raise BadInput(f"{error}; prompt {min(unknown)!r} was not answered either") from error
+            for shard in dict.fromkeys(stream.unanswered.values()):
+                shard.refused = error.reasons
+                stream.write(shard)
+        if stream.written < len(numbers):
             raise BadInput("the teacher stopped before every shard was asked for; run the same build again")
 
-    def _lines(self, shard: _Shard, refused: Mapping[str, str]) -> Iterator[Row]:
+    def lines(self, shard: _Shard) -> Iterator[Row]:
         """A row or a rejection for each item of a shard, with the keys of the replies behind it."""
         for item in shard.items:
             answered = [prompt for prompt in item.prompts if prompt.id in shard.replies]
             replies = [shard.replies[prompt.id] for prompt in answered]
-            keys = list(item.data.get("replies", ()))
+            keys = list(item.data.get("replies", ()))  # those that the item's query was made with
             identity = self.builder_identity
             if self.teacher is not None and item.prompts:
                 identity = self.teacher.identity
                 keys += map(self.teacher.key, answered)
             try:
                 for prompt in item.prompts:
-                    if prompt.id in refused:
-                        raise Rejected(f"the teacher refuses the prompt: {refused[prompt.id]}")
+                    if prompt.id in shard.refused:
+                        raise Rejected(f"the teacher refuses the prompt: {shard.refused[prompt.id]}")
                 # The row may say otherwise: a file of others names its own teacher.
                 provenance = {
-                    "teacher": str(identity.get("model", "human")),
-                    "teacher_revision": str(identity.get("revision", "")),
+                    "teacher": identity.get("model", "human"),
+                    "teacher_revision": identity.get("revision", ""),
                     "prompt": self.builder.prompt if item.prompts else "",
                     "replies": keys,
                 }
@@ -436,23 +464,28 @@ def _write_release(making: Making, progress: Progress) -> Release:
     report = Report()
     reasons = Counter[str]()
     most = values.get("validation", 0)
-    samples: dict[str, Sample[int]] = {}
+    samples: dict[Any, Sample[int]] = {}  # by source of queries, or by label
     splits = bytearray()  # of every row, in order
     with replacing(work.quarantine) as quarantine:
         for line in work.lines():
             if "rejected" in line:
-                quarantine.write((json.dumps(line["rejected"], sort_keys=True) + "\n").encode())
-                reasons[f"rejected: {line['rejected']['reason']}"] += 1
+                rejected = line["rejected"]
+                quarantine.write((json.dumps(rejected, sort_keys=True) + "\n").encode())
+                reasons[f"rejected: {rejected['reason']}"] += 1
                 continue
             row = line["row"]
             double = doubles.find_earlier(row)
-            marks = {} if double else leaks.marks(row)
-            if double or (marks and making.quality.leaks == "drop"):
-                reasons[f"skipped: {double.kind} duplicate" if double else "skipped: leak"] += 1
+            if double:  # counted under this reason alone, whether it leaks or not
+                reasons[f"skipped: {double.kind} duplicate"] += 1
+                splits.append(_LEFT_OUT)
+                continue
+            marks = leaks.marks(row)
+            if marks and making.quality.leaks == "drop":
+                reasons["skipped: leak"] += 1
                 splits.append(_LEFT_OUT)
                 continue
             report.add(row, marks)
-            kind = str(row.get("query_source", row.get("relevant")))
+            kind = row.get("query_source", row.get("relevant"))
             # Releases were split with 15 digits; another number would choose other rows.
             samples.setdefault(kind, Sample(most, digits=15)).offer(len(splits), row["id"])
             splits.append(_TRAIN)
@@ -477,6 +510,9 @@ def _write_release(making: Making, progress: Progress) -> Release:
     if making.store.export(_keys(work), replies):
         digest = file_digest(replies).removeprefix("sha256:")
         extra.append(DataFile(f"replies/{name}.parquet", digest, replies.stat().st_size))
+    answered_by = making.builder_identity
+    if making.teacher is not None:
+        answered_by = without_server(making.teacher.identity)
     table = Table(
         family=family,
         licence=values["licence"],
@@ -489,11 +525,11 @@ def _write_release(making: Making, progress: Progress) -> Release:
             "skipped": skipped,
             "reasons": dict(reasons),
         },
-        teacher=dict(without_server(making.teacher.identity) if making.teacher else making.builder_identity),
+        teacher=answered_by,
         prompt=making.builder.prompt,
         tokens=making.store.tokens(_keys(work)),
         replayable=True,
-        report=report.figures() | dict(making.builder.report(work.all_items())),
+        report={**report.figures(), **making.builder.report(work.all_items())},
         splits=files,
         fields=FAMILIES[family],
     )
@@ -505,7 +541,7 @@ def _write_release(making: Making, progress: Progress) -> Release:
     existing = read_text(page) if page.is_file() else ""
     write(page, card(release, template_for(release.name), existing=existing))
     write(work.release / "CHANGELOG.md", changelog(release, [], ""))
-    save(release, work.release)
+    save(release, work.release)  # last: a folder without a manifest is no release
     progress(3, 3, "the release")
     return release
 
@@ -514,7 +550,9 @@ def _rows(work: WorkFolder, splits: Iterable[int], split: int) -> Iterator[Row]:
     """The rows of a split, in order."""
     split_of_row = iter(splits)
     for line in work.lines():
-        if "row" in line and next(split_of_row) == split:
+        if "row" not in line:
+            continue  # a rejected item, of no split
+        if next(split_of_row) == split:
             yield line["row"]
 
 

@@ -20,7 +20,7 @@ def judgements_with_texts(collection: Collection, split: str, threshold: int) ->
         for passage_id, grade in qrels.get(query.id, {}).items():
             if passage_id in readable:
                 grades[query.id, passage_id] = grade
-    if not any(grade >= threshold for grade in grades.values()):
+    if not grades or max(grades.values()) < threshold:
         raise BadInput(
             f"split {split} of {collection.source} holds no text that was judged relevant "
             f"(a grade of {threshold} or more); give another split or threshold"

@@ -27,8 +27,11 @@ class Sample(Generic[T]):
     def offer(self, item: T, key: object) -> None:
         """Keep the item if its digest may be among the lowest."""
         number = int(digest_of(key)[-self._digits :], 16)
-        self._items[number] = min(self._items[number], item) if number in self._items else item
-        # Sorting only when the surplus is as large as the sample keeps the cost of an item logarithmic.
+        held = self._items.get(number)
+        if held is None or held > item:
+            self._items[number] = item
+        # Sorting only when the surplus is as large as the sample keeps the cost of an item logarithmic; the 1,000 keep
+        # small samples from sorting at every few items.
         if self._count is not None and len(self._items) > 2 * self._count + 1000:
             for surplus in sorted(self._items)[self._count :]:
                 del self._items[surplus]
@@ -39,7 +42,10 @@ class Sample(Generic[T]):
 
 
 def draw(items: Iterable[T], count: int | None, key: Callable[[T], object], digits: int = 64) -> list[T]:
-    """A Sample of `items` under the keys that `key` gives them, the lowest digest first."""
+    """A random sample of `count` of the items (None: all of them, in random order), the lowest digest first.
+
+    `key(item)` is what is hashed: the seed, and what names the item. The order of the items decides nothing.
+    """
     sample = Sample[T](count, digits)
     for item in items:
         sample.offer(item, key(item))

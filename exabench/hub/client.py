@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import importlib.util
 import os
 import random
@@ -34,7 +35,7 @@ MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 REPORTS = ("manifest.json", "training.json")
 CARD = "README.md"  # read for the licence alone, so an edit of it does not change the model's digest
 # Suffixes of files into which torch, numpy, joblib, dill and others may have pickled objects.
-_PICKLES = frozenset(".bin .ckpt .dill .joblib .npy .npz .pickle .pkl .pt .pth".split())
+_PICKLES = ".bin .ckpt .dill .joblib .npy .npz .pickle .pkl .pt .pth".split()
 
 
 def model_folder(model: str, revision: str = "", lock: str | Path | None = None) -> ModelFolder:
@@ -88,11 +89,11 @@ def _check_model(folder: Path) -> None:
         raise BadInput("holds no weights in safetensors; convert them first (pickles are never loaded)", file=folder)
     for index in sorted(folder.rglob("*.index.json")):
         value = read_json(index)
-        shards = value.get("weight_map") if isinstance(value, dict) else None
+        shards = isinstance(value, dict) and value.get("weight_map")
         if not isinstance(shards, dict):
             raise BadInput("has no weight_map", file=index)
         # A shard must lie beside its index, because transformers would open whatever path the index names.
-        for shard in sorted(set(map(str, shards.values()))):
+        for shard in sorted(map(str, shards.values())):
             if Path(shard).name != shard or "\\" in shard or not shard.isprintable():
                 problem = "which is no name of a file beside it"
             elif shard.endswith(".safetensors") and not (index.parent / shard).is_file():
@@ -133,7 +134,7 @@ def snapshot(repo: str, commit: str, only: Sequence[str] = (), to: Path | None =
     Of a model nothing but MODEL_FILES and CARD is fetched where no paths are given. Raises OutsideFailed.
     """
     # The client takes patterns; in brackets a special character stands for itself.
-    patterns = [re.sub(r"([*?[])", r"[\1]", path) for path in only]
+    patterns = list(map(glob.escape, only))
     if kind == "model" and not only:
         patterns = [*MODEL_FILES, CARD]
     with asking(f"{kind} {repo}@{commit}", refusals=False):
@@ -183,10 +184,13 @@ def pin_commit(repo: str, revision: str | None, lock: str | Path | None, *, kind
     """
     if revision and _COMMIT.fullmatch(revision):
         return revision
-    locked = read_json(lock) if lock and Path(lock).is_file() else {}
+    locked = {}
+    if lock and Path(lock).is_file():
+        locked = read_json(lock)
     commits = locked.setdefault("hub", {})
-    # Keys of datasets bear no kind, because lock files held nothing else at first.
-    key = f"{'' if kind == 'dataset' else kind + ' '}{repo}@{revision or 'main'}"
+    key = f"{repo}@{revision or 'main'}"
+    if kind != "dataset":  # lock files held nothing else at first
+        key = f"{kind} {key}"
     if key not in commits:
         with asking(f"{kind} {repo}", refusals=False):
             commits[key] = api().repo_info(repo, revision=revision or None, repo_type=kind).sha
@@ -261,7 +265,7 @@ class Repository:
         """
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-        operations: list[Any] = [CommitOperationDelete(path, is_folder=False) for path in sorted(delete)]
+        operations: list[Any] = [CommitOperationDelete(path) for path in sorted(delete)]
         operations += [CommitOperationAdd(path, file) for path, file in sorted(files.items())]
         # The client sends its token to whatever host the answer about uploads names for confirming them.
         with asking(f"{self._label}: commit"), _token_stays_here():
@@ -274,7 +278,9 @@ class Repository:
                 parent_commit=parent,
                 create_pr=pull_request,
             )
-        return commit.pr_url if pull_request else commit.oid
+        if pull_request:
+            return commit.pr_url
+        return commit.oid
 
     def tags(self) -> dict[str, str]:
         """The tags and the commits they are at."""
@@ -300,9 +306,13 @@ class Repository:
         """The address at which a person finds it, at a commit or a tag where one is given."""
         from huggingface_hub import constants
 
-        kind = "" if self.kind == "model" else f"{self.kind}s/"
+        kind = ""
+        if self.kind != "model":  # models stand at the top of the Hub's addresses
+            kind = f"{self.kind}s/"
         page = f"{_SECRET.sub('', constants.ENDPOINT)}/{kind}{self.name}"
-        return f"{page}/tree/{revision}" if revision else page
+        if revision:
+            page += f"/tree/{revision}"
+        return page
 
     @property
     def _label(self) -> str:

@@ -220,7 +220,9 @@ class Publication(ABC):
         if self.head is not None:
             version = self.version_at(self.head)
             if version is not None:
-                revision = self.head if self.pull_request else self._tag(self.head, version)
+                revision = self.head
+                if not self.pull_request:  # a request is not tagged: the next call without --pr tags what was merged
+                    revision = self._tag(self.head, version)
                 return Published(self.place.name, version, self.head, self.place.url(revision), changed)
             # Our own commit is the head, so nobody else can be the reason.
             if self._sent == self.head:
@@ -313,6 +315,7 @@ def files_in_manifest(manifest: bytes, kind: str, where: str) -> dict[str, str]:
     try:
         value = from_json(manifest.decode())
         files = dict(value["files"])
+        # Paths are joined to folders, so one that leads out of them would write or delete anywhere.
         if (value["kind"], value["format"]) == (kind, 1) and all(map(is_inside, files)):
             return files
     except (ValueError, TypeError, KeyError):
@@ -330,10 +333,13 @@ def _link(source: str, target: str) -> None:
     """The same file under another name where the disk can do that: it is never written to, only taken away."""
     try:
         os.link(source, target)
-    except OSError:
+    except OSError:  # another disk, or one without links
         shutil.copyfile(source, target)
 
 
 def _copy(source: Path, target: Path) -> None:
+    """Copy the bytes of `source` to `target`, and make the folders above it. Raises OSError."""
+    # No link as above: whoever owns `source` may write into it later.
+    # The bytes alone, so the copy has the permissions of any new file here.
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)

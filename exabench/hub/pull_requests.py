@@ -58,8 +58,11 @@ def read_comments(repo: str, number: int) -> Talk:
 
     with asking(f"{KIND} {repo}: pull request {number}"):
         found = api().get_discussion_details(repo, number, repo_type=KIND)
-    comments = tuple((one.author, one.content) for one in found.events if isinstance(one, DiscussionComment))
-    return Talk(found.status == "open", comments)
+    comments = []
+    for event in found.events:
+        if isinstance(event, DiscussionComment):  # others are commits, merges and the like
+            comments.append((event.author, event.content))
+    return Talk(found.status == "open", tuple(comments))
 
 
 def comment(repo: str, number: int, text: str) -> None:
@@ -83,18 +86,21 @@ def user_name() -> str:
 def list_files(repo: str, revision: str) -> dict[str, Listed]:
     """Every file of a revision, by path. Raises as `open_requests` does."""
     with asking(f"{KIND} {repo}@{revision}: files"):
-        listed = api().list_repo_tree(repo, recursive=True, revision=revision, repo_type=KIND)
         digests = {}
-        for entry in listed:
+        for entry in api().list_repo_tree(repo, recursive=True, revision=revision, repo_type=KIND):
             if hasattr(entry, "size"):  # a folder has none
-                digests[entry.path] = Listed(entry.lfs.sha256 if entry.lfs else entry.blob_id, entry.size)
+                digest = entry.lfs.sha256 if entry.lfs else entry.blob_id
+                digests[entry.path] = Listed(digest, entry.size)
     return digests
 
 
 def has_bytes(listed: Listed | None, data: bytes) -> bool:
     """Are these the bytes of a file that `list_files` names?"""
-    names = (hashlib.sha256(data).hexdigest(), hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest())
-    return listed is not None and listed.digest in names
+    if listed is None:
+        return False
+    # A large file is listed by the sha256 of its bytes, any other as git names it: the sha1 of a header and its bytes.
+    git_name = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    return listed.digest in (hashlib.sha256(data).hexdigest(), git_name)
 
 
 def history(repo: str, revision: str) -> list[str]:

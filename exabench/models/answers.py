@@ -22,7 +22,7 @@ def answer_words(reranker: str, model: str, answers: Sequence[str] = ()) -> tupl
     A local folder has no Hub id and so gets the reranker's own words ("*"): give `answers` for another family.
     """
     if isinstance(answers, str):
-        answers = list(map(str.strip, answers.split(",")))
+        answers = [word.strip() for word in answers.split(",")]
     families = read_toml(REGISTRY)[reranker]
     matching = [pattern for pattern in families if fnmatch.fnmatchcase(model, pattern)]
     return tuple(answers or families[max(matching, key=len)])
@@ -33,9 +33,10 @@ def answer_ids(tokenizer: Any, words: Sequence[str], after: str = "") -> tuple[i
     before = ids_of(tokenizer, after)
     answers = []
     for word in words:
-        if word.startswith("▁"):
+        if word.startswith("▁"):  # a token of the vocabulary itself
             ids = [tokenizer.convert_tokens_to_ids(word)]
         else:
+            # with the text before it, as some tokens exist only behind a blank or a line's end
             ids = ids_of(tokenizer, after + word)
             if ids[: len(before)] == before:
                 ids = ids[len(before) :]
@@ -47,12 +48,17 @@ def answer_ids(tokenizer: Any, words: Sequence[str], after: str = "") -> tuple[i
 
 
 def narrow_to_answers(loaded: Loaded, strategy: str, ids: tuple[int, ...]) -> tuple[Loaded, tuple[int, ...]]:
-    """The model narrowed to the rows that the strategy reads, and the answers' columns in its logits."""
+    """The model computing no more rows of its vocabulary than the strategy reads, and the answers' columns among them.
+
+    `ids` are the answers' token ids, positive first. Raises BadInput where the strategy needs more answers.
+    """
     part = STRATEGIES[strategy]
     check_strategy(strategy, len(ids))
-    if part.rows == "vocabulary":
+    if part.rows == "vocabulary":  # every token has a column, and a token's id is its place
         return loaded, ids
-    return loaded.only(ids[: part.needs]), tuple(range(part.needs))
+    # Two rows of T5's 32,128 make the last product next to nothing; they are columns 0 and 1 of the logits then.
+    narrowed = loaded.only(ids[: part.needs])
+    return narrowed, tuple(range(part.needs))
 
 
 def check_strategy(strategy: str, answers: int, rows: Sequence[str] = ("answers", "vocabulary")) -> None:
@@ -69,7 +75,11 @@ def check_strategy(strategy: str, answers: int, rows: Sequence[str] = ("answers"
 def spellings(tokenizer: Any, id: int) -> tuple[int, ...]:
     """Every token that reads as `id` does but for case and the blank before it, `id` first."""
     word = _read(tokenizer, id)
-    return id, *(other for other in range(len(tokenizer)) if other != id and _read(tokenizer, other) == word)
+    found = [id]
+    for other in range(len(tokenizer)):
+        if other != id and _read(tokenizer, other) == word:
+            found.append(other)
+    return tuple(found)
 
 
 def _read(tokenizer: Any, id: int) -> str:

@@ -42,7 +42,9 @@ def tokenise(tokenizer: Any, texts: Sequence[str], limit: int) -> list[np.ndarra
 
 def encodable(text: str) -> str:
     """The text with question marks for halves of surrogate pairs, which UTF-8 cannot hold."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    if text.isascii():  # as most are: there is nothing to replace
+        return text
+    return text.encode("utf-8", "replace").decode()
 
 
 def padded_batches(

@@ -7,13 +7,27 @@ import os
 import platform
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation, localcontext
+from typing import Any
 
 from exabench.core.errors import BadInput, plural
 from exabench.core.nouns import Cost, Timing, Usage
 from exabench.measure.metric_values import mean
-from exabench.models.flops import qpp, rpp
+from exabench.models.flops import Shape, exact, paper, qpp, rpp
+
+
+def usage_of(shape: Shape | None, read: Sequence[int], written: Sequence[int], *, rows: int, **counts: Any) -> Usage:
+    """The Usage of a query from the tokens that each of its prompts has, read and written.
+
+    `rows` are those of the vocabulary computed for a token that is written, as in flops.exact; `counts` are further
+    fields of Usage. Without a shape, of a model that nobody knows, FLOPs are None.
+    """
+    counts.update(prompts=len(read), input_tokens=sum(read), output_tokens=sum(written))
+    if shape is not None:
+        counts["flops_paper"] = float(paper(shape, read, written).sum())
+        counts["flops_exact"] = float(exact(shape, read, written, rows=rows).sum())
+    return Usage(**counts)
 
 
 def cost_of(
@@ -32,7 +46,7 @@ def cost_of(
     means: dict[str, float | None] = {"paper": None, "exact": None}
     rpps = dict(means)
     qpps = dict(means)
-    for estimate in ("paper", "exact"):
+    for estimate in means:
         flops = {query_id: getattr(usage, f"flops_{estimate}") for query_id, usage in usages.items()}
         if None not in flops.values():
             means[estimate] = mean(flops.values())
@@ -62,9 +76,11 @@ def hardware() -> str:
     """The hardware of this process: processor, cores that it may use, and where PyTorch is loaded, GPUs and PyTorch."""
     processor = platform.processor() or platform.machine() or "unknown processor"
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-        names = [line.partition(":")[2] for line in lines if line.startswith("model name")]
-        if names:
-            processor = " ".join(names[0].split())
+        for line in lines:
+            if line.startswith("model name"):
+                _, name = line.split(":", 1)
+                processor = " ".join(name.split())
+                break  # cores are all alike
     torch = sys.modules.get("torch")
     if torch is None:
         cores = os.cpu_count() or 1

@@ -55,14 +55,16 @@ class DualEncoder:
     ) -> None:
         if pooling and pooling not in POOLINGS:
             raise UnknownName("pooling", pooling, POOLINGS)
+        place = folder.path
+        device_name = str(device)
         self.folder = folder
         self._device = device
-        self._batch_tokens = batch_tokens or budget_of(str(device))
-        listed = modules_in(folder.path)
+        self._batch_tokens = batch_tokens or budget_of(device_name)
+        listed = modules_in(place)
 
         # Similarity and prompts. Where a folder names no similarity, sentence-transformers compares by the cosine; a
         # plain encoder, which it did not write, gets the dot product.
-        file = folder.path / "config_sentence_transformers.json"
+        file = place / "config_sentence_transformers.json"
         settings = read_json(file) if file.is_file() else {}
         if not isinstance(settings, dict) or settings.get("model_type", "SentenceTransformer") != "SentenceTransformer":
             raise BadInput("is not the settings of a dual encoder (model_type SentenceTransformer)", file=file)
@@ -72,7 +74,7 @@ class DualEncoder:
         if similarity and similarity not in SIMILARITIES:
             raise UnknownName("similarity", similarity, SIMILARITIES)
         if not similarity and own not in SIMILARITIES:
-            raise BadInput(f"is made for similarity {own!r}; known are {', '.join(SIMILARITIES)}", file=folder.path)
+            raise BadInput(f"is made for similarity {own!r}; known are {', '.join(SIMILARITIES)}", file=place)
         self.similarity = similarity or own
         self.unit = self.similarity == "cosine"  # do vectors have length 1?
         own_prompts = settings.get("prompts") or {}
@@ -85,33 +87,37 @@ class DualEncoder:
                         self.prompts[side] = own_prompts[name]
 
         # Modules, in evaluation mode on the device.
-        modules_file = folder.path / "modules.json"
-        path = str(folder.path)
-        weights = {"use_safetensors": True, "dtype": torch.float32 if precision == INT8 else dtype_of(precision)}
+        modules_file = place / "modules.json"
+        path = str(place)
+        dtype = torch.float32  # int8 is made of it, after it is loaded
+        if precision != INT8:
+            dtype = dtype_of(precision)
+        weights = {"use_safetensors": True, "dtype": dtype}
         with loading(folder, _WHAT):
             if listed and listed[0] != ("Transformer", ""):
                 raise BadInput("its first module is no Transformer in the folder itself", file=modules_file)
-            modules = [_WholeTransformer.load(path, local_files_only=True, model_kwargs=weights)]
+            transformer = _WholeTransformer.load(path, local_files_only=True, model_kwargs=weights)
+            modules = [transformer]
             for kind, inside in listed[1:]:
-                if kind == "Dense" and not (folder.path / inside / "model.safetensors").is_file():
+                if kind == "Dense" and not (place / inside / "model.safetensors").is_file():
                     wrong = f"module {inside!r} holds no model.safetensors (pickles are never loaded)"
-                    raise BadInput(wrong, file=folder.path)
+                    raise BadInput(wrong, file=place)
                 module = _CLASSES[kind].load(path, subfolder=inside, local_files_only=True)
                 if kind == "Pooling" and pooling:
                     module = Pooling(module.embedding_dimension, pooling, module.include_prompt)
                 modules.append(module)
             if not listed:
-                modules.append(Pooling(modules[0].get_embedding_dimension(), pooling or "mean"))
+                modules.append(Pooling(transformer.get_embedding_dimension(), pooling or "mean"))
             elif "Pooling" not in dict(listed):
                 raise BadInput("has no pooling, so a text is no single vector", file=modules_file)
             self.pooling = " + ".join(str(module.pooling_mode) for module in modules if isinstance(module, Pooling))
-            self.modules = SentenceTransformer(modules=modules, device=str(device), local_files_only=True)
+            self.modules = SentenceTransformer(modules=modules, device=device_name, local_files_only=True)
             self.modules.eval().requires_grad_(False)
-            self.tokenizer = modules[0].tokenizer
-            self.max_length = token_limit(self.tokenizer, modules[0].model, folder, max_length)
+            self.tokenizer = transformer.tokenizer
+            self.max_length = token_limit(self.tokenizer, transformer.model, folder, max_length)
             self.parameters = sum(tensor.numel() for tensor in self.modules.parameters())
             if precision == INT8:
-                modules[0].model = quantise(modules[0].model, str(device))
+                transformer.model = quantise(transformer.model, device_name)
 
     def encode(self, texts: Sequence[str], side: str) -> np.ndarray:
         """The vectors of texts, in the order given, at length 1 where the similarity is the cosine."""
@@ -162,7 +168,11 @@ class TextVectors:
 
     def add(self, texts: Iterable[str]) -> None:
         """Encode what is new among the texts. Raises BadInput where a vector is not finite."""
-        new = {key: text for text in texts if (key := text_key(text)) not in self._texts}
+        new = {}
+        for text in texts:
+            key = text_key(text)
+            if key not in self._texts:
+                new[key] = text
         if not new:
             return
         encoder = self._encoder
@@ -172,9 +182,14 @@ class TextVectors:
             raise BadInput(f"model {encoder.folder.name} gave a vector that is not finite; try precision float32")
         self._vectors.extend(vector.tobytes() for vector in vectors)
         # only a text that fills the whole input may have lost something: of those one token more is read
-        full = [text for text, row in zip(new.values(), rows, strict=True) if len(row) == encoder.max_length]
-        longer = encoder.tokenise(full, self._side, more=1)
-        cut = {text for text, row in zip(full, longer, strict=True) if len(row) > encoder.max_length}
+        full = []
+        for text, row in zip(new.values(), rows, strict=True):
+            if len(row) == encoder.max_length:
+                full.append(text)
+        cut = set()
+        for text, row in zip(full, encoder.tokenise(full, self._side, more=1), strict=True):
+            if len(row) > encoder.max_length:
+                cut.add(text)
         for (key, text), row in zip(new.items(), rows, strict=True):
             self._texts[key] = EncodedText(len(self._texts), len(row), text in cut)
 
@@ -193,11 +208,12 @@ def similarity_of_pairs(similarity: str, queries: np.ndarray, passages: np.ndarr
 
     Vectors compared by cosine have length 1 already. A distance is negative, so that higher is better.
     """
+    if similarity in ("cosine", "dot"):
+        return np.einsum("ij,ij->i", queries, passages, dtype=np.float64)
+    apart = queries.astype(np.float64) - passages
     if similarity == "euclidean":
-        return -np.sqrt(np.square(queries.astype(np.float64) - passages).sum(1))
-    if similarity == "manhattan":
-        return -np.abs(queries.astype(np.float64) - passages).sum(1)
-    return np.einsum("ij,ij->i", queries, passages, dtype=np.float64)
+        return -np.sqrt(np.square(apart).sum(1))
+    return -np.abs(apart).sum(1)
 
 
 class _WholeTransformer(Transformer):  # type: ignore[misc]  # sentence-transformers is not typed for mypy here

@@ -83,7 +83,7 @@ class Engine:
         self._tokens = Tokens(loaded.tokenizer)
         self.computed = 0
         self.seconds = 0.0
-        self.probed = self._probe()
+        self._probe()
 
     # -- the two ways in -----------------------------------------------------------------------------------
 
@@ -101,10 +101,9 @@ class Engine:
     def score_alone(self, group: Sequence[Texts]) -> list[StoredScore]:
         """The scores of one group with nothing remembered from before: what a service would do, and take."""
         window = self._window([group], Tokens(self.loaded.tokenizer))
-        keys = list(window.items)
         scored: dict[bytes, StoredScore] = {}
-        for batch in batches([len(item.ids) for item in window.items.values()], self._budget):
-            scored.update(self._batch([keys[i] for i in batch], window.items))
+        for keys in self._plan(list(window.items), window.items):
+            scored.update(self._batch(keys, window.items))
         return [scored[key] for key in window.groups[0]]
 
     # -- windows -------------------------------------------------------------------------------------------
@@ -125,22 +124,23 @@ class Engine:
     def _window(self, groups: Sequence[Sequence[Texts]], tokens: Tokens) -> Window:
         queries = {}
         passages: dict[bytes, str] = {}
-        texts_of_items = {}
+        keys_of_items = {}
         window = Window([], {})
         for group in groups:
             window.groups.append([])
             for item in group:
                 texts = self.template.wrap(item)
-                keys = list(map(text_key, texts))
+                keys = [text_key(text) for text in texts]
                 queries[keys[0]] = texts[0]
                 passages.update(zip(keys[1:], texts[1:], strict=True))
-                key = b"".join(keys)
-                texts_of_items[key] = keys
+                key = b"".join(keys)  # an item is known by its texts alone, whatever list or query id it came with
+                keys_of_items[key] = keys
                 window.groups[-1].append(key)
         tokens.add(queries)  # whole: the end of a query is never cut
         tokens.add(passages, keep=self.max_length)
-        for key, keys in texts_of_items.items():
-            window.items[key] = self.template.build([tokens[part] for part in keys], self.max_length)
+        for key, keys in keys_of_items.items():
+            fields = [tokens[part] for part in keys]
+            window.items[key] = self.template.build(fields, self.max_length)
         return window
 
     @cached_property
@@ -149,21 +149,22 @@ class Engine:
 
     def _score_window(self, window: Window) -> dict[bytes, StoredScore]:
         """A window's scores: from the store where another job left them, computed (and kept) where none did."""
+        # the same items in the same order are the same job, which goes on where it was stopped
         job = hashlib.blake2b(b"".join(window.items), digest_size=16).digest()
         scored, mine = self._store.look_up(list(window.items), job)
         # Those of `mine` are planned too: a score depends on its batch, so the plan must be that of the first start.
         planned = [key for key in window.items if key not in scored]
         scored.update(mine)
         todo = []
-        for batch in batches([len(window.items[key].ids) for key in planned], self._budget):
-            keys = [planned[i] for i in batch if planned[i] not in mine]
+        for batch in self._plan(planned, window.items):
+            keys = [key for key in batch if key not in mine]
             if keys:
                 todo.append(keys)
         started = time.perf_counter()
         done = 0
         total = sum(map(len, todo))
         with ThreadPoolExecutor(self._workers) as pool:  # starts no thread before it is asked
-            apply = map if self._workers == 1 else pool.map
+            apply = map if self._workers == 1 else pool.map  # both give batches in the order planned
             for rows in apply(self._batch, todo, repeat(window.items)):
                 self._store.add(rows, job)
                 scored.update(rows)
@@ -172,6 +173,14 @@ class Engine:
         self.computed += done
         self.seconds += time.perf_counter() - started
         return scored
+
+    def _plan(self, keys: Sequence[bytes], items: Mapping[bytes, ModelInput]) -> list[list[bytes]]:
+        """The keys of items in batches of nearly one length each, within the budget of padded tokens."""
+        lengths = [len(items[key].ids) for key in keys]
+        plan = []
+        for places in batches(lengths, self._budget):
+            plan.append([keys[place] for place in places])
+        return plan
 
     # -- batches -------------------------------------------------------------------------------------------
 
@@ -182,7 +191,8 @@ class Engine:
             raise BadInput(f"model {self.loaded.folder.name} gave a score that is not finite; try precision float32")
         rows = []
         for key, value, item in zip(keys, values, some, strict=True):
-            rows.append((key, StoredScore(float(value), len(item.ids), item.cut_passage + 2 * item.cut_query)))
+            cuts = item.cut_passage + 2 * item.cut_query  # bits, as the score store keeps them
+            rows.append((key, StoredScore(float(value), len(item.ids), cuts)))
         return rows
 
     def _forward(self, items: Sequence[ModelInput]) -> np.ndarray:
@@ -213,15 +223,18 @@ class Engine:
             if device.startswith("cuda"):
                 torch.cuda.empty_cache()
         half = len(items) // 2
-        return np.concatenate([self._in_memory(head, device, some) for some in (items[:half], items[half:])])
+        first = self._in_memory(head, device, items[:half])
+        second = self._in_memory(head, device, items[half:])
+        return np.concatenate([first, second])
 
     # -- the probe -----------------------------------------------------------------------------------------
 
-    def _probe(self) -> float:
-        """The largest move of a score, over batch sizes and orders, in parts of the largest score."""
+    def _probe(self) -> None:
+        """Raises BadInput where a score moves with the size or order of its batch, or is not finite."""
         passages_of_an_item = max(self.template.fields, default=1)
         group = [(query, *[passage] * passages_of_an_item) for query in _PROBES[:2] for passage in _PROBES]
-        items = list(self._window([group], Tokens(self.loaded.tokenizer)).items.values())
+        window = self._window([group], Tokens(self.loaded.tokenizer))
+        items = list(window.items.values())
         alone = np.concatenate([self._forward([item]) for item in items])
         together = self._forward(items)
         turned = self._forward(items[::-1])[::-1]
@@ -236,4 +249,3 @@ class Engine:
                 f"{fails}: a score alone and the same in a batch of {len(items)} differ by {moved:.2g} of the largest "
                 f"score (allowed in {precision}: {TOLERANCE[precision]:g}); is padding masked?"
             )
-        return moved

@@ -1,13 +1,13 @@
 """FLOPs of a Transformer from its config.json and token counts: as published (`paper`) and as done (`exact`).
 
 One multiply-add is 2 FLOPs. Both look at one prompt at a time (the sum over a query's prompts is the caller's), take
-whole numbers or numpy arrays of token counts, and never see padding.
+whole numbers or rows of token counts, and never see padding.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from exabench.core.errors import BadInput, UnknownName
 
-Tokens = int | np.ndarray
+Tokens = int | Sequence[int] | np.ndarray
 
 PETA = 1e15
 _ENCODERS = "albert bert camembert deberta deberta-v2 distilbert electra modernbert mpnet roberta xlm-roberta".split()
@@ -231,7 +231,7 @@ def exact(shape: Shape, prompt_tokens: Tokens, output_tokens: Tokens, *, rows: i
 
 
 def _plain(flops: Any) -> Any:
-    """A float where the token counts were plain numbers, else the array."""
+    """A float where the token counts were plain numbers, else an array."""
     return flops if np.ndim(flops) else float(flops)
 
 

@@ -44,9 +44,10 @@ def inputs_of(items: Sequence[ModelInput], pad: int, device: str) -> tuple[Tenso
     lengths = torch.tensor([len(item.ids) for item in items])
     mask = torch.arange(ids.shape[1])[None, :] < lengths[:, None]
     types = None
-    rows = [item.types for item in items if item.types is not None]
+    rows = [item.types for item in items if item.types is not None]  # of all items, or of none
     if rows:
-        types = _to_device(torch.from_numpy(pad_rows(rows, 0)), device)
+        types = torch.from_numpy(pad_rows(rows, 0))
+        types = _to_device(types, device)
     return _to_device(ids, device), _to_device(mask, device), types
 
 
@@ -89,6 +90,7 @@ class Head(ABC):
 
     @cached_property
     def _fixed_weight(self) -> Tensor:
+        """The same of a model that does not learn: picked and cast once, where every batch would do it again."""
         return self._read_weight()
 
     def _read_weight(self) -> Tensor:
@@ -159,7 +161,8 @@ class Decoder(Head):
         states = self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
         last = states[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1]
         config = self.model.config
-        logits = _linear(last.float(), self._weight) / (getattr(config, "logits_scaling", None) or 1.0)
+        scaling = getattr(config, "logits_scaling", None) or 1.0
+        logits = _linear(last.float(), self._weight) / scaling
         cap = getattr(config, "final_logit_softcapping", None)
         if cap:
             logits = cap * torch.tanh(logits / cap)
@@ -190,9 +193,11 @@ class Classifier(Head):
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The labels' logits."""
-        if types is None or (getattr(self.model.config, "type_vocab_size", 0) or 0) < 2:
-            return self.model(input_ids=ids, attention_mask=mask).logits.float()
-        return self.model(input_ids=ids, attention_mask=mask, token_type_ids=types).logits.float()
+        features = {"input_ids": ids, "attention_mask": mask}
+        known = getattr(self.model.config, "type_vocab_size", 0) or 0
+        if types is not None and known > 1:  # RoBERTa has a row for one type alone, and ModernBERT takes none
+            features["token_type_ids"] = types
+        return self.model(**features).logits.float()
 
 
 @dataclass(frozen=True)
@@ -209,7 +214,8 @@ class Encoder(Head):
 
     def on(self, device: str) -> Any:
         """This head, or a replica of it, on another device."""
-        return replace(super().on(device), dense=copy.deepcopy(self.dense).to(device))
+        dense = copy.deepcopy(self.dense).to(device)
+        return replace(super().on(device), dense=dense)
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The numbers `[n, 1]`."""
@@ -219,7 +225,7 @@ class Encoder(Head):
 
 @dataclass(frozen=True)
 class DualHead(Head):
-    """A dual encoder that learns: a number for each item of templates.Sides, the product of its two vectors.
+    """A dual encoder that learns: a number for each item of DualTemplate, the product of its two vectors.
 
     A vector is made of the states of a text as `pooling` (one of POOLINGS) says, at length 1 where `normal`. The
     trainer batches items, so the two texts of a pair go through it as one item and are taken apart here, by types.
@@ -335,8 +341,9 @@ def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
     without tokenizer, another architecture, weights that are missing or damaged, or more than two labels.
     """
     precision = options.get("precision", "float32")
-    if precision not in (*PRECISIONS, INT8):
-        raise UnknownName("precision", precision, (*PRECISIONS, INT8))
+    known = (*PRECISIONS, INT8)
+    if precision not in known:
+        raise UnknownName("precision", precision, known)
     devices = tuple(options.get("devices", ()))
     if not devices and precision != INT8:
         devices = tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
@@ -359,20 +366,22 @@ def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
             limit = int(min(positions, tokenizer.model_max_length))
         head = head_class(loaded, limit, pad_of(tokenizer, loaded))
         if isinstance(head, Encoder):
-            # RankT5's last layer: `dense.weight` `[1, width]` and, where there is one, `dense.bias` `[1]`.
-            tensors = {"bias": torch.zeros(1)}
-            for file in sorted(folder.path.glob("*.safetensors")):
-                with safe_open(file, "pt") as weights:
-                    for name in {"dense.weight", "dense.bias"} & set(weights.keys()):
-                        tensors[name.removeprefix("dense.")] = weights.get_tensor(name).float()
-            if "weight" not in tensors:
-                raise BadInput(
-                    "holds no dense.weight, the layer that scores: it was not trained to rank", file=folder.path
-                )
-            dense = nn.Linear(tensors["weight"].shape[1], 1, device="meta")  # nothing is drawn at random
-            dense.load_state_dict(tensors, assign=True)
-            head = replace(head, dense=dense.requires_grad_(False).to(devices[0]))
+            head = replace(head, dense=_dense_layer(folder).to(devices[0]))
     return Loaded(folder, tokenizer, head, shape, parameters, precision, devices)
+
+
+def _dense_layer(folder: ModelFolder) -> Any:
+    """RankT5's last layer: `dense.weight` `[1, width]` and, where there is one, `dense.bias` `[1]`."""
+    tensors = {"bias": torch.zeros(1)}
+    for file in sorted(folder.path.glob("*.safetensors")):
+        with safe_open(file, "pt") as weights:
+            for name in {"dense.weight", "dense.bias"} & set(weights.keys()):
+                tensors[name.removeprefix("dense.")] = weights.get_tensor(name).float()
+    if "weight" not in tensors:
+        raise BadInput("holds no dense.weight, the layer that scores: it was not trained to rank", file=folder.path)
+    dense = nn.Linear(tensors["weight"].shape[1], 1, device="meta")  # nothing is drawn at random
+    dense.load_state_dict(tensors, assign=True)
+    return dense.requires_grad_(False)
 
 
 def read_shape(folder: ModelFolder, families: Sequence[str], example: str) -> Shape:

@@ -6,6 +6,7 @@ What is fitted is what will rank: the same tokens, the same cut, the same logits
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +83,13 @@ class Learner:
     def items(self, query: Query, passages: Sequence[Passage]) -> list[ModelInput]:
         """One input of the model for each passage, as scoring would make it."""
         pairs = [self._template.wrap((query.text, passage.flat(self._fields))) for passage in passages]
-        distinct = list(dict.fromkeys(text for pair in pairs for text in pair))
-        ids = dict(zip(distinct, bare_ids(self._tokenizer, distinct), strict=True))
+        # Each text is tokenised once: all pairs share the query, and a passage may come twice.
+        texts = list(dict.fromkeys(chain.from_iterable(pairs)))
+        ids_of_texts = dict(zip(texts, bare_ids(self._tokenizer, texts), strict=True))
         items = []
-        for query_text, passage_text in pairs:
-            items.append(self._template.build([ids[query_text], ids[passage_text]], self._max_length))
+        for pair in pairs:
+            fields = [ids_of_texts[text] for text in pair]
+            items.append(self._template.build(fields, self._max_length))
         return items
 
     def target_ids(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -99,7 +102,8 @@ class Learner:
         rows = []
         for text in texts:
             ids = ids_of(self._tokenizer, text)[:511]
-            rows.append(np.array([*ids, self._tokenizer.eos_token_id], np.int64))
+            ids.append(self._tokenizer.eos_token_id)
+            rows.append(np.array(ids, np.int64))
         return rows
 
     def inputs(self, items: Sequence[ModelInput]) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Unpack
 
-import numpy as np
-
 from exabench.core.nouns import Passage, Query, Usage
+from exabench.models.costs import usage_of
 from exabench.models.engine import Engine
-from exabench.models.flops import exact, paper
 from exabench.models.heads import Loaded, Options
 from exabench.models.learner import Learner
 from exabench.models.strategies import STRATEGIES
@@ -19,7 +17,7 @@ from exabench.models.templates import Template
 class Pointwise:
     """A reranker on the engine: `score` for one query, afresh; `score_many` for a whole run, through the store.
 
-    `identity` is what makes a score what it is; `probed` is how far the probe saw a score move with its batch.
+    `identity` is what makes a score what it is.
     """
 
     reads = "texts"
@@ -33,15 +31,18 @@ class Pointwise:
         answers: tuple[int, ...],
         **options: Unpack[Options],
     ) -> None:
-        self._fields = tuple(options.get("fields", ("title", "text")))
+        fields = options.get("fields", ("title", "text"))
+        self._fields = tuple(fields)
         self._shape = loaded.shape
         self._rows = loaded.head.rows
         self.precision = loaded.precision
         self.parameters = loaded.parameters
-        max_length = min(options.get("max_length") or 512, loaded.head.limit)
+        max_length = options.get("max_length") or 512
+        max_length = min(max_length, loaded.head.limit)
+        *_, file_name = type(self).__module__.split(".")
         # what names the score store: where a model lies, and which fields made a text, changes no score of a pair
         scored_by: dict[str, Any] = {
-            "reranker": type(self).__module__.rsplit(".", 1)[-1],
+            "reranker": file_name,
             "revision": loaded.folder.revision,
             "template": template.text,
             "strategy": strategy,
@@ -49,20 +50,22 @@ class Pointwise:
             "precision": loaded.precision,
             "max_length": max_length,
         }
-        self.identity = {**scored_by, "model": loaded.folder.name, "fields": list(self._fields)}
+        self.identity = {**scored_by, "model": loaded.folder.name, "fields": list(fields)}
         function = STRATEGIES[strategy]()
         self._engine = Engine(
             loaded, template, function, answers, max_length=max_length, identity=scored_by, options=options
         )
-        self.probed = self._engine.probed
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given; nothing is looked up and nothing is kept."""
-        return [scored.score for scored in self._engine.score_alone(self._texts(query, passages))]
+        group = self._engine.score_alone(self._texts(query, passages))
+        return [scored.score for scored in group]
 
     def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
         """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""
-        output_tokens = 0 if self._shape.family == "encoder" else 1
+        writes = 1  # the one token whose logits are read; an encoder writes none
+        if self._shape.family == "encoder":
+            writes = 0
         for group in self._engine.score_groups(self._texts(query, passages) for query, passages in jobs):
             scores = []
             tokens = []
@@ -73,17 +76,9 @@ class Pointwise:
                 tokens.append(scored.tokens)
                 cut_passages += scored.cuts & 1
                 cut_queries += scored.cuts >> 1
-            prompt_tokens = np.array(tokens, np.int64)
-            usage = Usage(
-                prompts=len(group),
-                input_tokens=sum(tokens),
-                output_tokens=output_tokens * len(group),
-                flops_paper=float(paper(self._shape, prompt_tokens, output_tokens).sum()),
-                flops_exact=float(exact(self._shape, prompt_tokens, output_tokens, rows=self._rows).sum()),
-                cut_passages=cut_passages,
-                cut_queries=cut_queries,
-            )
-            yield scores, usage
+            written = [writes] * len(group)
+            cuts = {"cut_passages": cut_passages, "cut_queries": cut_queries}
+            yield scores, usage_of(self._shape, tokens, written, rows=self._rows, **cuts)
 
     def learner(self) -> Learner:
         """Its model, to be fitted: what it learns is what this reranker scores by."""

@@ -3,7 +3,7 @@
 Texts are tokenised one by one, once for a collection, and glued between a template's literal ids. What is glued equals
 the ids of the whole text tokenised at once, because a text is cut out only where tokenizers cut too: at blanks. What
 stands right against a field (the quotation marks of ExaRanker, the blank that a byte-level vocabulary keeps with its
-word) goes with the text into the tokenizer (`dressed`). Where some tokenizer would still merge across the seam,
+word) goes with the text into the tokenizer (Edges). Where some tokenizer would still merge across the seam,
 the glued ids are the input by definition.
 """
 
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from exabench.core.errors import BadInput
+from exabench.models.tokens import bare_ids
 
 QUERY = 0
 PASSAGE = 1
@@ -55,13 +56,15 @@ class Edges:
 
     before: str = ""
     after: str = ""
-    head: tuple[int, ...] = ()
-    tail: tuple[int, ...] = ()
+    head: Sequence[int] = ()
+    tail: Sequence[int] = ()
     strip: bool = False
 
     def around(self, text: str) -> str:
         """The text as it goes into the tokenizer."""
-        return f"{self.before}{text.strip() if self.strip else text}{self.after}"
+        if self.strip:
+            text = text.strip()
+        return f"{self.before}{text}{self.after}"
 
     @property
     def size(self) -> int:
@@ -81,18 +84,18 @@ class Template:
     """
 
     text: str
-    fields: tuple[int, ...]
-    literals: tuple[np.ndarray, ...]
-    literal_types: tuple[np.ndarray, ...] | None
-    field_types: tuple[int, ...]
-    edges: tuple[Edges, ...]
+    fields: Sequence[int]
+    literals: Sequence[np.ndarray]
+    literal_types: Sequence[np.ndarray] | None
+    field_types: Sequence[int]
+    edges: Sequence[Edges]
 
-    def wrap(self, texts: Sequence[str]) -> tuple[str, ...]:
+    def wrap(self, texts: Sequence[str]) -> list[str]:
         """The fields' texts as they are to be tokenised, one by one and without special tokens."""
-        return tuple(edges.around(text) for edges, text in zip(self.edges, texts, strict=False))
+        return [edges.around(text) for edges, text in zip(self.edges, texts, strict=False)]
 
     def build(self, fields: Sequence[np.ndarray], limit: int) -> ModelInput:
-        """The input for the ids of the dressed fields, of at most `limit` tokens.
+        """The input of at most `limit` tokens for the ids of the fields, which were tokenised as `wrap` gives them.
 
         The passage is cut first, at its end; two passages to the same length. A query is cut only where it would leave
         less than a quarter of the room to passages that could fill it (all candidates would look alike); it loses its
@@ -128,26 +131,30 @@ class Template:
             raise BadInput(f"max_length {room + self.own_tokens} is shorter than the template itself; raise it")
         kept = list(fields)
         if QUERY in self.fields:
-            share = room // (4 * max(1, len(passages)))
+            share = room // (4 * max(1, len(passages)))  # a quarter of the room, for all passages together
             length = room
             for field in passages:
                 length -= max(self.edges[field].size, min(share, len(fields[field])))
             query = fields[QUERY]
             if len(query) > length:
                 head = np.array(self.edges[QUERY].head, np.int32)
-                kept[QUERY] = np.concatenate([head, query[len(query) - length + len(head) :]])
+                end = query[len(query) - length + len(head) :]
+                kept[QUERY] = np.concatenate([head, end])
             room -= len(kept[QUERY])
 
         # The shortest first: what it leaves of its share is for the longer one.
+        own_sizes = {field: len(fields[field]) - self.edges[field].size for field in passages}
         room -= sum(self.edges[field].size for field in passages)
-        for done, field in enumerate(sorted(passages, key=lambda field: len(fields[field]) - self.edges[field].size)):
+        for done, field in enumerate(sorted(passages, key=lambda field: own_sizes[field])):
             edges = self.edges[field]
-            length = max(0, min(len(fields[field]) - edges.size, room // (len(passages) - done)))
+            share = room // (len(passages) - done)
+            length = max(0, min(own_sizes[field], share))
             room -= length
             length += edges.size
             if len(fields[field]) > length:
                 tail = np.array(edges.tail, np.int32)
-                kept[field] = np.concatenate([fields[field][: length - len(tail)], tail])
+                start = fields[field][: length - len(tail)]
+                kept[field] = np.concatenate([start, tail])
         return kept
 
 
@@ -161,9 +168,9 @@ class DualTemplate:
         self.prompts = prompts
         self._ends = text_template("{query}", tokenizer, needs=("query",)).literals
 
-    def wrap(self, texts: Sequence[str]) -> tuple[str, ...]:
+    def wrap(self, texts: Sequence[str]) -> list[str]:
         """The two texts as they are to be tokenised."""
-        return self.prompts["query"] + texts[QUERY], self.prompts["passage"] + texts[PASSAGE]
+        return [self.prompts["query"] + texts[QUERY], self.prompts["passage"] + texts[PASSAGE]]
 
     def build(self, fields: Sequence[np.ndarray], limit: int) -> ModelInput:
         """Both inputs behind one another, each cut at its end to `limit` tokens."""
@@ -192,33 +199,24 @@ def text_template(
     fields = [FIELDS.index(name) for name in names]
 
     def encode(texts: Sequence[str]) -> Any:
+        """The whole text at once, its fields filled in: what glued ids are held against."""
         filled = re.sub(_FIELD, lambda match: texts[FIELDS.index(match[1])], text)
         return tokenizer(filled, add_special_tokens=special)
 
+    # Which signs must go with a field into the tokenizer is its own affair, so both ways are tried, and the one whose
+    # glued ids are those of the whole text on more of the probes is taken; the first where both are as good.
     best = None
     most_exact = 0
     for touching in (_TOUCHING, _TOUCHING_WITH_BLANKS):
-        strips = touching is _TOUCHING_WITH_BLANKS
-        # the edges of each field: what stands between two fields without a blank belongs to the first of them
-        edges = list(_BARE)
-        for before, name, after in touching.findall(text):
-            rows = [ids_of(tokenizer, f"{before}{word}{after}") for word in _WORDS]
-            head: Sequence[int] = ()
-            tail: Sequence[int] = ()
-            if before.strip():
-                head = os.path.commonprefix(rows)
-            if after:
-                tail = os.path.commonprefix([row[::-1] for row in rows])[::-1]
-            edges[FIELDS.index(name)] = Edges(before, after, tuple(head), tuple(tail), strips)
-        template = _glue_template(text, encode, fields, tuple(edges), tokenizer)
+        edges = _edges_of(text, touching, tokenizer)
+        template = _glue_template(text, encode, fields, edges, tokenizer)
         if template is None:
             continue
-        # the probes on which the glued ids are those of the whole text
         exact = 0
         for probe in _PROBES:
-            parts = [np.array(ids_of(tokenizer, text), np.int32) for text in template.wrap(probe)]
-            words = [word.strip() for word in probe] if strips else probe
-            exact += template.build(parts, 1 << 30).ids.tolist() == encode(words)["input_ids"]
+            parts = bare_ids(tokenizer, template.wrap(probe))
+            glued = template.build(parts, 1 << 30)
+            exact += glued.ids.tolist() == encode(probe)["input_ids"]
         if exact > most_exact:
             best = template
             most_exact = exact
@@ -227,9 +225,34 @@ def text_template(
     return best
 
 
+def _edges_of(text: str, touching: re.Pattern[str], tokenizer: Any) -> list[Edges]:
+    """The edges of every field, of what `touching` finds around it.
+
+    What stands between two fields without a blank belongs to the first of them. The ids of an edge are those that stay
+    the same whatever word stands in the field.
+    """
+    edges = list(_BARE)
+    for before, name, after in touching.findall(text):
+        rows = [ids_of(tokenizer, f"{before}{word}{after}") for word in _WORDS]
+        head: Sequence[int] = ()
+        tail: Sequence[int] = ()
+        if before.strip():
+            head = os.path.commonprefix(rows)  # of any sequences, not of paths alone
+        if after:
+            backwards = [row[::-1] for row in rows]
+            tail = os.path.commonprefix(backwards)[::-1]
+        strips = touching is _TOUCHING_WITH_BLANKS  # the blanks that such a field has stand in the template
+        edges[FIELDS.index(name)] = Edges(before, after, head, tail, strips)
+    return edges
+
+
 def pair_template(tokenizer: Any) -> Template:
     """Query and passage as the tokenizer makes a pair of them: [CLS] q [SEP] p [SEP] in a BERT."""
-    template = _glue_template("pair", lambda texts: tokenizer(texts[0], texts[1]), [QUERY, PASSAGE], _BARE, tokenizer)
+
+    def encode(texts: Sequence[str]) -> Any:
+        return tokenizer(texts[QUERY], texts[PASSAGE])
+
+    template = _glue_template("pair", encode, [QUERY, PASSAGE], _BARE, tokenizer)
     if template is None:
         raise BadInput("this tokenizer does not keep the two texts of a pair in order; take a reranker with a template")
     return template
@@ -241,32 +264,32 @@ def ids_of(tokenizer: Any, text: str) -> list[int]:
 
 
 def _glue_template(
-    text: str, encode: Callable[[Sequence[str]], Any], fields: Sequence[int], edges: tuple[Edges, ...], tokenizer: Any
+    text: str, encode: Callable[[Sequence[str]], Any], fields: Sequence[int], edges: Sequence[Edges], tokenizer: Any
 ) -> Template | None:
     """The template whose literals are what the first probe's ids hold beside its fields; None where they hold no field.
 
     Literals are read off a whole text because alone some of them would be tokenised otherwise.
     """
-    encoded = encode(_PROBES[0])
+    probe = _PROBES[0]
+    encoded = encode(probe)
     ids = encoded["input_ids"]
     types = encoded.get("token_type_ids")
-    literals = []
+    places = []  # of the literals: each lies between the end of a field and the start of the next one
     field_types = []
     end = 0
     for field in fields:
-        part = ids_of(tokenizer, edges[field].around(_PROBES[0][field]))
-        starts = [start for start in range(end, len(ids)) if ids[start : start + len(part)] == part]
-        if not starts:
-            return None
-        literals.append(slice(end, starts[0]))
-        field_types.append(types[starts[0]] if types else 0)
-        end = starts[0] + len(part)
-    literals.append(slice(end, None))
-    return Template(
-        text,
-        tuple(fields),
-        tuple(np.array(ids[place], np.int32) for place in literals),
-        tuple(np.array(types[place], np.int8) for place in literals) if types else None,
-        tuple(field_types),
-        edges,
-    )
+        part = ids_of(tokenizer, edges[field].around(probe[field]))
+        start = end
+        while ids[start : start + len(part)] != part:
+            start += 1
+            if start >= len(ids):
+                return None
+        places.append(slice(end, start))
+        field_types.append(types[start] if types else 0)
+        end = start + len(part)
+    places.append(slice(end, None))
+    literals = [np.array(ids[place], np.int32) for place in places]
+    literal_types = None
+    if types:
+        literal_types = [np.array(types[place], np.int8) for place in places]
+    return Template(text, fields, literals, literal_types, field_types, edges)

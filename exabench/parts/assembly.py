@@ -39,22 +39,23 @@ def reranker(
     not take, MissingExtra.
     """
     part = RERANKERS[name]
-    options = _with_teacher_table(name, part, options)
+    _fill_teacher_table(name, part, options)
     if "teacher" in options:
-        options["teacher"] = CachedTeacher(teacher(options["teacher"], lock=lock), Replies(replies))
-    given = {"qrels": qrels or {}, "lock": lock, "scores": str(scores or cache_folder("scores")), "progress": progress}
+        engine = teacher(options["teacher"], lock=lock)
+        options["teacher"] = CachedTeacher(engine, Replies(replies))
+    scores = scores or cache_folder("scores")
+    given = {"qrels": qrels or {}, "lock": lock, "scores": str(scores), "progress": progress}
     return make(f"reranker {name}", part, given, options)
 
 
-def _with_teacher_table(name: str, part: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a reranker, in which `model` and `revision` of one that asks a teacher have become the teacher's.
+def _fill_teacher_table(name: str, part: Any, options: dict[str, Any]) -> None:
+    """Move `model` and `revision` among the options of a reranker that asks a teacher into the table of its teacher.
 
     Raises BadInput for a reranker that asks a language model and is told no engine.
     """
-    options = dict(options)
     takes = accepts(part)
     if "teacher" not in takes:
-        return options
+        return
     if "teacher" in options:
         engine, own = name_and_options(options["teacher"], "teacher")
         for key in ("model", "revision"):
@@ -63,13 +64,13 @@ def _with_teacher_table(name: str, part: Any, options: Mapping[str, Any]) -> dic
         options["teacher"] = {"part": engine, **own}
     elif "model" not in takes & options.keys():  # pairwise has a model where it has no teacher
         raise BadInput(f"reranker {name} asks a language model: say which engine, as in teacher=openai")
-    return options
 
 
 def teacher(part: str | Mapping[str, Any], *, lock: str | Path | None = None, **options: Any) -> Teacher:
     """The teacher engine that `part` names (or describes, as a table), with its options."""
     name, own = name_and_options(part, "teacher")
-    return make(f"teacher {name}", TEACHERS[name], {"lock": lock}, {**own, **options})
+    own.update(options)
+    return make(f"teacher {name}", TEACHERS[name], {"lock": lock}, own)
 
 
 def retriever(
@@ -89,10 +90,13 @@ def retriever(
             passages = list(passages)
         check_part(RETRIEVERS, name, options)  # before the first of the two is made
         first_stage, own = name_and_options(options["first_stage"], "first_stage")
-        options["first_stage"] = retriever(first_stage, passages, **{"fields": fields, **given, **own})
+        own = {"fields": fields, **given, **own}  # a stage's own options count before those of both
+        options["first_stage"] = retriever(first_stage, passages, **own)
         second_stage, own = name_and_options(options["reranker"], "reranker")
-        options["reranker"] = reranker(second_stage, **{**given, **own})
-    return make(f"retriever {name}", part, {"passages": passages, "fields": fields, **given}, options)
+        own = {**given, **own}
+        options["reranker"] = reranker(second_stage, **own)
+    given.update(passages=passages, fields=fields)
+    return make(f"retriever {name}", part, given, options)
 
 
 SLOTS = {"teacher": TEACHERS, "reranker": RERANKERS, "first_stage": RETRIEVERS, "retrievers": RETRIEVERS}
@@ -114,24 +118,32 @@ def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mappi
     with the valid options, and MissingExtra where a part's packages are missing.
     """
     part = shelf[name]
+    options = dict(options)
     if shelf is RERANKERS:
-        options = _with_teacher_table(name, part, options)
+        _fill_teacher_table(name, part, options)
     if "task" not in accepts(part):
-        options = {key: value for key, value in options.items() if key != "task"}  # of the collection, not the part
-    check(f"{shelf.kind} {name}", part, options, _FILLED_IN.get(shelf.kind, _FILLED_IN_BY_BUILDS))
+        options.pop("task", None)  # of the collection, not the part
+    filled_in = _FILLED_IN.get(shelf.kind, _FILLED_IN_BY_BUILDS)
+    check(f"{shelf.kind} {name}", part, options, filled_in)
     for slot, inner in slots.items():
         if slot not in options:
             continue
         value = options[slot]
-        has_several = isinstance(value, Mapping) and "part" not in value  # each under a name of the recipe's choice
-        for one in value.values() if has_several else [value]:
-            check_part(inner, *name_and_options(one, slot), slots)
+        parts = [value]
+        if isinstance(value, Mapping) and "part" not in value:
+            parts = list(value.values())  # several, each under a name of the recipe's choice
+        for one in parts:
+            inner_name, own = name_and_options(one, slot)
+            check_part(inner, inner_name, own, slots)
 
 
 def name_and_options(part: object, what: str) -> tuple[str, dict[str, Any]]:
     """The name of a part and its options, from a name or a table. Raises BadInput; `what` names the option."""
     if isinstance(part, str):
         return part, {}
-    if isinstance(part, Mapping) and isinstance(part.get("part"), str):
-        return part["part"], {key: value for key, value in part.items() if key != "part"}
+    if isinstance(part, Mapping):
+        own = dict(part)
+        name = own.pop("part", None)
+        if isinstance(name, str):
+            return name, own
     raise BadInput(f'{what} must name a part, as in "monot5" or {{ part = "monot5", model = "..." }}, not {part!r}')

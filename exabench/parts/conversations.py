@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from exabench.core.errors import OutsideFailed, PromptsRefused, printable
 from exabench.core.nouns import Prompt, Reply
@@ -42,40 +43,54 @@ def replies_of(teacher: Teacher, prompts: Sequence[Prompt], *, skip_refused: boo
     return replies
 
 
+class _Talk(Generic[T]):
+    """A conversation while it goes on: the prompts whose replies it waits for, in order, or its result."""
+
+    def __init__(self, number: int, conversation: Conversation[T]) -> None:
+        self._number = number
+        self._send: Any = conversation.send
+        self.ended = False
+        self.result: Any = None  # of type T once it has ended
+        self.go_on(None)
+
+    def go_on(self, replies: list[Reply] | None) -> None:
+        """Give it the replies to its prompts; None begins it, as it does every generator."""
+        try:
+            prompts = self._send(replies)
+        except StopIteration as end:
+            self.ended = True
+            self.result = end.value
+            prompts = []
+        # Under ids that no other conversation has, though it be about the same query.
+        self.prompts = [replace(prompt, id=f"{prompt.id}#{self._number}") for prompt in prompts]
+
+
 def converse(teacher: Teacher, conversations: Iterable[Conversation[T]]) -> Iterator[T]:
     """The result of each conversation, in order; what all open ones want to ask next is one batch to the teacher.
 
     Conversations are read as there is room for their prompts.
     """
-    source = enumerate(conversations)
-    # The open conversations and the prompts whose replies each waits for, in order.
-    waiting: dict[int, tuple[Conversation[T], list[Prompt]]] = {}
-    results = {}
-    given_out = 0
+    # In the order of their results: one that ended behind another that goes on waits in memory, and counts too.
+    talks = deque[_Talk[T]]()
+    prompts = 0
+    for number, conversation in enumerate(conversations):
+        talks.append(_Talk(number, conversation))
+        prompts += len(talks[-1].prompts)
+        while max(prompts, len(talks)) >= AT_ONCE:
+            yield from _ask(teacher, talks)
+            prompts = sum(len(talk.prompts) for talk in talks)
+    while talks:
+        yield from _ask(teacher, talks)
 
-    def go_on(number: int, conversation: Conversation[T], replies: list[Reply] | None) -> None:
-        try:
-            prompts = next(conversation) if replies is None else conversation.send(replies)
-        except StopIteration as end:
-            results[number] = end.value
-            waiting.pop(number, None)
-            return
-        # Under ids that no other conversation has, though it be about the same query.
-        waiting[number] = (conversation, [replace(prompt, id=f"{prompt.id}#{number}") for prompt in prompts])
 
-    while True:
-        asked = [prompt for _, prompts in waiting.values() for prompt in prompts]
-        # Conversations that ended behind one that goes on count, too: their results wait in memory.
-        if len(asked) < AT_ONCE and len(waiting) + len(results) < AT_ONCE:
-            following = next(source, None)
-            if following is not None:
-                go_on(*following, None)
-                continue
-        if not waiting and not results:
-            return
-        replies = replies_of(teacher, asked) if asked else {}
-        for number, (conversation, prompts) in list(waiting.items()):
-            go_on(number, conversation, [replies[prompt.id] for prompt in prompts])
-        while given_out in results:
-            yield results.pop(given_out)
-            given_out += 1
+def _ask(teacher: Teacher, talks: deque[_Talk[T]]) -> Iterator[T]:
+    """Let every conversation go on by one batch; gives the results of those at the head that ended, and drops them."""
+    asked = [prompt for talk in talks for prompt in talk.prompts]
+    replies = {}
+    if asked:
+        replies = replies_of(teacher, asked)
+    for talk in talks:
+        if not talk.ended:
+            talk.go_on([replies[prompt.id] for prompt in talk.prompts])
+    while talks and talks[0].ended:
+        yield talks.popleft().result

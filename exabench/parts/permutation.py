@@ -15,7 +15,7 @@ Digits are ASCII digits. Every pattern here runs in linear time: runs of digits 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 KINDS = ("malformed", "repeated", "missing", "out_of_range")
@@ -54,7 +54,9 @@ def read_permutation(answer: str, n: int) -> Permutation:
     repairs["malformed"] = int(not any(form.fullmatch(answer.strip()) for form in _STRICT))
     order: dict[int, None] = {}
     for digits in _mentions(answer):
-        place = int(digits) - 1 if len(digits) < 10 else n  # int() refuses the digits of a huge number
+        place = n  # out of range, as is any number of ten digits: int() refuses thousands of them
+        if len(digits) < 10:
+            place = int(digits) - 1
         if not 0 <= place < n:
             repairs["out_of_range"] += 1
         elif place in order:
@@ -62,12 +64,17 @@ def read_permutation(answer: str, n: int) -> Permutation:
         else:
             order[place] = None
     repairs["missing"] = n - len(order)
-    return Permutation((*order, *(place for place in range(n) if place not in order)), repairs)
+    for place in range(n):
+        order.setdefault(place)  # behind those that were mentioned, in the order they came in
+    return Permutation(tuple(order), repairs)
 
 
-def _mentions(answer: str) -> Iterator[str]:
+def _mentions(answer: str) -> list[str]:
     """The numbers of an answer that are ids, as they are written."""
     for pattern in (_LINKED, _LABELLED):
-        if pattern.search(answer):
-            return (match[match.lastindex or 0] for match in pattern.finditer(answer))
-    return iter(()) if _WORD.search(answer) else (match[0] for match in _NUMBER.finditer(answer))
+        mentions = [match[match.lastindex or 0] for match in pattern.finditer(answer)]
+        if mentions:
+            return mentions
+    if _WORD.search(answer):  # numbers beside words may count anything: "20 passages are provided."
+        return []
+    return _NUMBER.findall(answer)

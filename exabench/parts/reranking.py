@@ -14,19 +14,27 @@ def rerank(
 ) -> tuple[Run, dict[str, Usage]]:
     """The candidates in the order of a reranker's scores, and what each query took, where the reranker counts it."""
     jobs = (job_of(query_id, candidates, queries, passages) for query_id in candidates.query_ids)
+    outcomes = score_jobs(reranker, jobs)
     scores = {}
     usages = {}
-    for query_id, (values, usage) in zip(candidates.query_ids, score_jobs(reranker, jobs), strict=True):
-        scores[query_id] = dict(zip(candidates.ranking(query_id), values, strict=True))
+    for query_id, (values, usage) in zip(candidates.query_ids, outcomes, strict=True):
+        ids = candidates.ranking(query_id)
+        scores[query_id] = dict(zip(ids, values, strict=True))
         if usage is not None:
             usages[query_id] = usage
     return run_of(name, scores), usages
 
 
 def job_of(query_id: str, candidates: Run, queries: Mapping[str, Query], passages: Mapping[str, Passage]) -> Job:
-    """A query and its candidates, best first; one whose text is not given has an empty text."""
-    given = [passages.get(id) or Passage(id, "") for id in candidates.ranking(query_id)]
-    return queries.get(query_id) or Query(query_id, ""), given
+    """A query and its candidates, best first.
+
+    One whose text is not given has an empty text: parts that look at ids alone are given no texts.
+    """
+    query = queries.get(query_id) or Query(query_id, "")
+    given = []
+    for id in candidates.ranking(query_id):
+        given.append(passages.get(id) or Passage(id, ""))
+    return query, given
 
 
 def part_name(reranker: object) -> str:

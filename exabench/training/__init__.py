@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,9 @@ def train(
         # The first rank looks commits up, downloads and makes start/; the others then find all of it there.
         with ranks.first_rank_first():
             lock = folder / "recipe.lock.json"
-            locked = read_json(lock) if lock.is_file() else {}
+            locked = {}
+            if lock.is_file():
+                locked = read_json(lock)
             fingerprint = plan.recipe.fingerprint
             if locked and locked.get("fingerprint") != fingerprint:
                 if (folder / "checkpoints").is_dir():
@@ -111,7 +114,7 @@ def train(
         loader = GroupLoader(learner, groups, order, written=loss.needs == "targets", loaders=plan.steps.loaders)
         gradient = Gradient(learner, loss, plan.steps, ranks, plan.seed)
         with ranks.first_rank_first():
-            dev = make_evaluation(plan, learner, held_out, loader, gradient, collections)
+            dev = make_evaluation(plan, held_out, loader, gradient, collections)
         versions = {"python": platform.python_version()}
         for name in LIBRARIES:
             with suppress(PackageNotFoundError):  # exabench itself, where it runs from its source
@@ -119,7 +122,6 @@ def train(
         fit = Fit(plan, learner, gradient, folder, ranks).run(loader, dev, progress)
 
         model = folder / "model"
-        checks: list[CheckResult] = []  # as long as they run, the model lies there without them
         dev_source = "rows held out"
         if plan.dev.task:
             dev_source = f"split {plan.dev.split} of {plan.dev.task}"
@@ -150,22 +152,21 @@ def train(
             "versions": versions,
         }
 
-        def write_model() -> None:
-            write_folder(
-                model,
-                {**report, "checks": [asdict(check) for check in checks]},
-                save=lambda to: learner.save(to, fit.weights),
-                curves=folder / "curves.csv",
-                link=who.link,
-                contact=who.contact,
-            )
-
+        write_model = partial(
+            write_folder,
+            model,
+            save=lambda to: learner.save(to, fit.weights),
+            curves=folder / "curves.csv",
+            link=who.link,
+            contact=who.contact,
+        )
         if ranks.first:
-            write_model()
-        ranks.wait_for_all()  # for the model alone: checks take long, and the first rank runs them without the others
+            write_model({**report, "checks": []})  # checks take long, and a kill among them must not cost the model
+        ranks.wait_for_all()  # for the model alone: the first rank runs the checks without the others
+        checks = []
         if ranks.first and plan.checks:
             checks = run_checks(plan, model, lock, collections, progress)
-            write_model()
+            write_model({**report, "checks": [asdict(check) for check in checks]})
     return Trained(model, fit.steps, fit.best, fit.journal.values, checks, fit.skipped, ranks.rank)
 
 

@@ -37,7 +37,6 @@ class Checkpoint:
     `skipped` has a line for each later checkpoint that is not whole: which file, and what is wrong with it.
     """
 
-    path: Path
     step: int
     fingerprint: str
     tensors: Mapping[str, Mapping[str, Tensor]]
@@ -92,10 +91,11 @@ def save_checkpoint(
         write(fresh / _DIGESTS, json_text({file.name: file_digest(file) for file in sorted(fresh.iterdir())}))
     with writing(folder):
         # Later ones are damaged ones that were skipped: they do not count, and their turn to be replaced will come.
-        older = [number for number in _list_checkpoints(folder) if number <= step]
+        found = _list_checkpoints(folder)
+        older = [number for number in found if number <= step]
         for old in older[:-keep]:
             if old != protect:
-                shutil.rmtree(_list_checkpoints(folder)[old])
+                shutil.rmtree(found[old])
     return path
 
 
@@ -144,7 +144,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         except (SafetensorError, OSError, KeyError) as error:
             raise BadInput(f"does not hold the tensors of a run ({printable(str(error))})", file=file) from error
         tensors[stem] = named
-    return Checkpoint(path, about.step, about.fingerprint, tensors, about.state)
+    return Checkpoint(about.step, about.fingerprint, tensors, about.state)
 
 
 def optimiser_state(

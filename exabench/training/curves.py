@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import msgspec
@@ -27,10 +27,11 @@ class Point:
     dev: float | None = None
 
 
-COLUMNS = tuple(field.name for field in fields(Point))
+COLUMNS = tuple(Point.__annotations__)
 HEADER = ",".join(COLUMNS)
 
 
+@dataclass(frozen=True)
 class Curves:
     """curves.csv, a line for each step in order. It holds no time, so that a resumed run writes the same bytes.
 
@@ -38,8 +39,7 @@ class Curves:
     a power cut loses no line of a step that the checkpoint holds. A line is written whole by one call.
     """
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    file: Path
 
     def resume(self, step: int = 0) -> None:
         """Keep the steps up to `step` (0: begin anew) and no byte behind them.
@@ -47,9 +47,11 @@ class Curves:
         Raises BadInput where the file is none, or ends before that step; CannotWrite.
         """
         kept = []
+        last = 0
         if step:
             kept = [point for point in self if point.step <= step]
-        last = kept[-1].step if kept else 0
+        if kept:
+            last = kept[-1].step
         if last != step:
             raise BadInput(f"ends at step {last}, before step {step}; resume from an older checkpoint", file=self.file)
         write(self.file, f"{HEADER}\n".encode() + b"".join(map(_line, kept)))
@@ -67,7 +69,7 @@ class Curves:
     def __iter__(self) -> Iterator[Point]:
         """The steps. A last line that was cut is passed over. Raises BadInput with the line for anything else odd."""
         *lines, _cut = read_text(self.file).split("\n")  # a kill may cut the last line; a whole one ends with \n
-        if not lines or lines[0] != HEADER:
+        if lines[:1] != [HEADER]:
             raise BadInput(f"must begin with {HEADER}", file=self.file, line=1)
         last = 0
         for number, line in enumerate(lines[1:], 2):
@@ -86,8 +88,6 @@ class Curves:
 
 
 def _line(point: Point) -> bytes:
-    """A step as a line of the file: the same bytes for numbers of Python, of numpy, and read back from a file."""
-    cells = [str(int(point.step)), repr(float(point.epoch)), str(int(point.groups))]
-    for value in (point.loss, point.rate, point.gradient_norm, point.dev):
-        cells.append("" if value is None else repr(float(value)))
+    """A step as a line of the file; repr gives the shortest digits that are read back as the same number."""
+    cells = ["" if value is None else repr(value) for value in astuple(point)]
     return f"{','.join(cells)}\n".encode()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -67,13 +67,13 @@ class Ranks:
         """
         if self.count == 1:
             return
+        # Here, and not at the top: most trainings are of one rank, and need none of it.
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
         self.sharded = True
         mesh = init_device_mesh(torch.device(self.device).type, (self.count,))
-        units = [*_layers(module), module]
-        for unit in units:
+        for unit in [*_layers(module), module]:  # the whole last: it takes what no layer has taken
             fully_shard(unit, mesh=mesh)
             unit.set_gradient_divide_factor(1.0)  # a sum, as without shards, and no mean
             unit.set_force_sum_reduction_for_comms(True)
@@ -93,7 +93,7 @@ class Ranks:
                 parameter.grad = torch.zeros_like(parameter)
             dist.all_reduce(parameter.grad)
 
-    def clip(self, parameters: Sequence[Tensor], most: float) -> float:
+    def clip(self, parameters: Iterable[Tensor], most: float) -> float:
         """Scale all gradients together down to a norm of `most`, and return the norm that they had."""
         norm = nn.utils.clip_grad_norm_(parameters, most)
         return float(norm.full_tensor() if self.sharded else norm)
@@ -165,9 +165,9 @@ class Ranks:
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
-    """The layers of every stack in a model, of nested stacks those of the outermost."""
+    """The layers of a model in their order: the members of each stack in it."""
     for child in module.children():
         if isinstance(child, nn.ModuleList):
-            yield from child
+            yield from child  # not searched any further: a layer of T5 keeps its own parts in such a list
         else:
             yield from _layers(child)

@@ -29,7 +29,7 @@ from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import Passages, SelectedTexts, open_collection
 from exabench.training.gradients import Gradient
 from exabench.training.groups import EncodedGroup, GroupLoader, Groups
-from exabench.training.recipe import Plan
+from exabench.training.recipe import Check, Plan
 
 SAMPLED_GROUPS = 20  # held-out groups, to see whether any has an order
 
@@ -43,7 +43,7 @@ class Evaluation:
 
 
 def make_evaluation(
-    plan: Plan, learner: Learner, held_out: Groups, loader: GroupLoader, gradient: Gradient, data: Path | None
+    plan: Plan, held_out: Groups, loader: GroupLoader, gradient: Gradient, data: Path | None
 ) -> Evaluation | None:
     """The evaluation that the plan asks for, or None.
 
@@ -53,7 +53,7 @@ def make_evaluation(
     if not dev.every:
         return None
     if dev.task:
-        return _ranking_of_task(plan, learner, data)
+        return _ranking_of_task(plan, loader.learner, data)
     if not len(held_out):
         raise BadInput(
             "dev asks for evaluations, but no rows are held out; give dev.groups or dev.task", file=plan.recipe.file
@@ -61,7 +61,7 @@ def make_evaluation(
     groups = [loader.encode(held_out[number]) for number in range(len(held_out))]
     has_lists = any(len(group.items) > 1 for group in groups[:SAMPLED_GROUPS])
     if has_lists and dev.metric != "loss":
-        return held_out_ndcg(dev.metric or "nDCG@10", learner, groups)
+        return held_out_ndcg(dev.metric or "nDCG@10", loader.learner, groups)
     return Evaluation("held-out -loss", lambda: -gradient.value(groups))  # single passages make no ranking
 
 
@@ -79,7 +79,8 @@ def held_out_ndcg(metric: str, learner: Learner, groups: Sequence[EncodedGroup])
 
     def value() -> float:
         values = []
-        for scores, group in zip(np.split(scores_of(learner, items), ends[:-1]), groups, strict=True):
+        lists = np.split(scores_of(learner, items), ends[:-1])
+        for scores, group in zip(lists, groups, strict=True):
             values.append(ndcg(scores, gains_of(group.labels), name.k))
         return mean(values)
 
@@ -150,7 +151,9 @@ def ndcg(scores: np.ndarray, gains: np.ndarray, k: int | None) -> float:
     ranked = gains[np.lexsort((gains, -scores))][:k]  # by score downwards, and by gain upwards within one score
     best = np.sort(gains)[::-1][:k]
     ideal = float((best * discounts).sum())
-    return float((ranked * discounts).sum()) / ideal if ideal else 0.0
+    if not ideal:
+        return 0.0
+    return float((ranked * discounts).sum()) / ideal
 
 
 @dataclass
@@ -191,8 +194,9 @@ def check_result_of(result: Result, start: Result, published: Mapping[str, Any] 
     metric = result.measurement.headline
     gain = result.gain
     ours = result.measurement.per_query[metric]
-    values_of_start = np.array([start.measurement.per_query[metric][query] for query in ours])
-    test = paired_test([np.array([*ours.values()])], [values_of_start])
+    theirs = start.measurement.per_query[metric]
+    test = paired_test([np.array([*ours.values()])], [np.array([theirs[query] for query in ours])])
+    first_stage = BaselineComparison(result.first_stage[metric], gain["difference"], tuple(gain["interval"]), gain["p"])
     return CheckResult(
         task=result.task,
         candidates=result.candidates.name,
@@ -201,9 +205,7 @@ def check_result_of(result: Result, start: Result, published: Mapping[str, Any] 
         queries=result.measurement.queries,
         value=result[metric],
         interval=result.interval,
-        first_stage=BaselineComparison(
-            result.first_stage[metric], gain["difference"], tuple(gain["interval"]), gain["p"]
-        ),
+        first_stage=first_stage,
         start=BaselineComparison(start[metric], test.difference, test.interval, test.p),
         published=published,
     )
@@ -222,30 +224,12 @@ def run_checks(plan: Plan, folder: Path, lock: Path, data: Path | None, progress
         over = (check.task, check.candidates, check.depth)
         if over not in rankings:
             try:
-                # A published run beside the collection, else what a first stage finds in it.
-                task = single_task(check.task)
-                file = Path(data or ".") / task.name / "runs" / f"{check.candidates}.trec"
-                first_stage = check.candidates
-                options = {}
-                if data and file.is_file():
-                    first_stage = "run_file"
-                    options["file"] = str(file)
-                elif first_stage not in RETRIEVERS:
-                    raise BadInput(
-                        f"{first_stage!r} is no first stage, and no run {file.name} lies beside the collection"
-                    )
-                candidates, run = make_candidates(task, first_stage, check.depth, data=data, lock=lock, options=options)
-                evaluator = RerankEvaluator(task, candidates, run, data, lock)
+                evaluator = _evaluator_of(check, data, lock)
             except ExabenchError as error:
                 progress(done, len(plan.checks), f"check on {check.task} left out: {error}")
                 continue
-            if not models:
-                given: dict[str, Any] = {"model": plan.model, "revision": plan.revision, "lock": lock}
-                try:
-                    start_model = reranker(plan.reranker, **given, **plan.options)
-                except BadInput:  # its head is new: it began as the bi-encoder that its weights were
-                    start_model = reranker("bi_encoder", **given)
-                models = [reranker(plan.reranker, model=str(folder), **plan.options), start_model]
+            if not models:  # only now: where every check is left out, nothing is loaded
+                models = [reranker(plan.reranker, model=str(folder), **plan.options), _start_model(plan, lock)]
             runs = [evaluator.rerank(model, plan.recipe.name)[0] for model in models]
             rankings[over] = (evaluator, *runs)
         evaluator, run, run_of_start = rankings[over]
@@ -259,6 +243,30 @@ def run_checks(plan: Plan, folder: Path, lock: Path, data: Path | None, progress
         progress(done, len(plan.checks), f"checked on {check.task}")
     correct_p_values(results)
     return results
+
+
+def _evaluator_of(check: Check, data: Path | None, lock: Path) -> RerankEvaluator:
+    """What ranks the candidates of a check: a published run that lies beside the collection, else of a first stage."""
+    task = single_task(check.task)
+    file = Path(data or ".") / task.name / "runs" / f"{check.candidates}.trec"
+    first_stage = check.candidates
+    options = {}
+    if data and file.is_file():
+        first_stage = "run_file"
+        options["file"] = str(file)
+    elif first_stage not in RETRIEVERS:
+        raise BadInput(f"{first_stage!r} is no first stage, and no run {file.name} lies beside the collection")
+    candidates, run = make_candidates(task, first_stage, check.depth, data=data, lock=lock, options=options)
+    return RerankEvaluator(task, candidates, run, data, lock)
+
+
+def _start_model(plan: Plan, lock: Path) -> Any:
+    """The reranker that the training began with."""
+    given: dict[str, Any] = {"model": plan.model, "revision": plan.revision, "lock": lock}
+    try:
+        return reranker(plan.reranker, **given, **plan.options)
+    except BadInput:  # its head is new: it began as the bi-encoder that its weights were
+        return reranker("bi_encoder", **given)
 
 
 def correct_p_values(checks: Sequence[CheckResult]) -> None:

@@ -72,22 +72,33 @@ class Gradient:
 
     def _try_step(self, step: int, groups: Sequence[EncodedGroup], weight: float) -> float | None:
         """This rank's part of the loss, its gradient in the parameters; None where memory ran out and less may do."""
-        device = self._learner.device
         self._learner.module.zero_grad(set_to_none=True)
         try:
             return self.batches.backward(step, groups, weight)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            if self._ranks.sharded:
-                what = "the others wait for each of this rank's micro-batches"
-                raise BadInput(f"{device} is out of memory, and {what}; lower steps.batch_tokens") from error
-            longest = max((length for group in groups for length in group.lengths), default=0)
-            if self.batches.budget <= longest:
-                if isinstance(self.batches, ListBatches) and self.batches.mode == "plain":
-                    raise BadInput(f'{device} has no memory for one group; give steps.gradients = "cached"') from error
-                raise BadInput(f"{device} has no memory for one input of {longest} tokens; lower max_length") from error
+            reason = self._why_no_smaller_budget(groups)
+            if reason:
+                raise BadInput(reason) from error
         return None  # out here, so that the traceback no longer holds the tensors of the failed step
+
+    def _why_no_smaller_budget(self, groups: Sequence[EncodedGroup]) -> str:
+        """Why half the budget would be too much for these groups as well; empty where it may do."""
+        device = self._learner.device
+        if self._ranks.sharded:
+            # The step cannot be begun again by one rank alone: it would gather layers while the others do not.
+            return (
+                f"{device} is out of memory, and the others wait for each of this rank's micro-batches; "
+                "lower steps.batch_tokens"
+            )
+        longest = max((length for group in groups for length in group.lengths), default=0)
+        if self.batches.budget > longest:
+            return ""
+        # Every forward is one input by now. Plain gradients still hold the graphs of a whole group of them.
+        if isinstance(self.batches, ListBatches) and self.batches.mode == "plain":
+            return f'{device} has no memory for one group; give steps.gradients = "cached"'
+        return f"{device} has no memory for one input of {longest} tokens; lower max_length"
 
 
 @dataclass
@@ -114,16 +125,22 @@ class MicroBatches:
             return CPU_BUDGETS * self.budget
         return self.budget
 
-    def cut(self, lengths: Sequence[int]) -> list[np.ndarray]:
-        """Positions of items by micro-batch.
+    def chunks_of(self, groups: Sequence[EncodedGroup]) -> tuple[list[ModelInput], list[np.ndarray]]:
+        """The items of groups in their order, and positions among them by micro-batch.
 
         Sharded, all ranks must go through as many forwards: those with fewer get empty ones at the end.
         """
+        items: list[ModelInput] = []
+        lengths = []
+        for group in groups:
+            items += group.items
+            lengths += group.lengths
         chunks = batches(lengths, self.budget)
         if self.ranks.sharded:
-            missing = int(self.ranks.reduce(len(chunks), torch.distributed.ReduceOp.MAX)) - len(chunks)
-            chunks += [np.zeros(0, np.int64)] * missing
-        return chunks
+            most = self.ranks.reduce(len(chunks), torch.distributed.ReduceOp.MAX)
+            while len(chunks) < most:
+                chunks.append(np.zeros(0, np.int64))
+        return items, chunks
 
     def forward(
         self, place: tuple[int, int, int], items: Sequence[ModelInput], chunk: np.ndarray, targets: Tensor | None = None
@@ -134,8 +151,10 @@ class MicroBatches:
         With `targets` int64 `[n, t]`, the logits `[n, t, vocabulary]` of writing them. An empty chunk is a forward
         whose result is thrown away.
         """
-        seed = hashlib.blake2b(repr((self.seed, self.ranks.rank, *place)).encode(), digest_size=7).digest()
-        torch.manual_seed(int.from_bytes(seed, "big"))  # seven bytes: torch takes a signed number of eight
+        stream = repr((self.seed, self.ranks.rank, *place)).encode()
+        # A hash, so that neighbouring places share no masks. Seven bytes: torch takes a signed number of eight.
+        digest = hashlib.blake2b(stream, digest_size=7).digest()
+        torch.manual_seed(int.from_bytes(digest, "big"))
         inputs = self.learner.inputs([items[i] for i in chunk] or [self.learner.blank])
         device = torch.device(self.learner.device).type
         with torch.autocast(device, torch.bfloat16, enabled=self.steps.autocast == "bfloat16"):
@@ -147,8 +166,9 @@ class MicroBatches:
     def scores(self, step: int, part: int, items: Sequence[ModelInput], chunks: Sequence[np.ndarray]) -> Tensor:
         """The scores float32 `[n]` of items in their order, which go through the model by `chunks`."""
         rows = [self.forward((step, part, number), items, chunk) for number, chunk in enumerate(chunks)]
-        back = torch.from_numpy(np.argsort(np.concatenate(chunks)))
-        return torch.cat(rows)[back.to(rows[0].device)]
+        scores = torch.cat(rows)
+        back = torch.from_numpy(np.argsort(np.concatenate(chunks)))  # chunks are cut by length
+        return scores[back.to(scores.device)]
 
 
 class ListBatches(MicroBatches):
@@ -165,46 +185,58 @@ class ListBatches(MicroBatches):
 
     def backward(self, step: int, groups: Sequence[EncodedGroup], weight: float) -> float:
         """Groups with their graphs alive, as many as the budget takes, or all of them cached."""
-        longest = max((sum(group.lengths) for group in groups), default=0)
-        if self.mode == "cached" or (self.mode == "auto" and longest > self.tokens_in_memory):
-            return self._part(step, 0, groups, weight, cached=True)
+        mode = self.mode
+        if mode == "auto":
+            longest = max((sum(group.lengths) for group in groups), default=0)
+            mode = "cached" if longest > self.tokens_in_memory else "plain"
+        if mode == "cached":
+            return self._cached(step, groups, weight)
         value = 0.0
         for part, some in enumerate(_by_tokens(groups, self.tokens_in_memory)):
-            value += self._part(step, part, some, weight, cached=False)
+            value += self._plain(step, part, some, weight)
         return value
+
+    def _plain(self, step: int, part: int, groups: Sequence[EncodedGroup], weight: float) -> float:
+        """The loss of some groups, and its gradient through the graphs of all their micro-batches."""
+        items, chunks = self.chunks_of(groups)
+        scores = self.scores(step, part, items, chunks)
+        value = self._loss(scores, groups) / weight
+        value.backward()
+        return float(value.detach())
+
+    def _cached(self, step: int, groups: Sequence[EncodedGroup], weight: float) -> float:
+        """The same with the graph of one micro-batch at a time, each computed twice."""
+        items, chunks = self.chunks_of(groups)
+        if not chunks:  # a rank without groups, where the others do not wait for its forwards
+            return 0.0
+        with torch.no_grad():
+            scores = self.scores(step, 0, items, chunks)
+        scores.requires_grad_()  # a leaf: the loss's gradient stops here, and is what goes on below
+        value = scores.sum()  # 0, of a rank without groups, which only keeps in step with the others
+        if groups:
+            value = self._loss(scores, groups) / weight
+        value.backward()
+        assert scores.grad is not None
+        for number, chunk in enumerate(chunks):
+            rows = torch.from_numpy(chunk).to(scores.device)
+            again = self.forward((step, 0, number), items, chunk)  # the same place, so the same masks as above
+            again.backward(scores.grad[rows])
+        return float(value.detach())
 
     def value(self, groups: Sequence[EncodedGroup]) -> float:
         """The sum over groups; one by one, so that rounding does not depend on which are looked at together."""
-        items, chunks = self._chunk(groups)
+        items, chunks = self.chunks_of(groups)
         scores = self.scores(0, 0, items, chunks)
-        total = 0.0
-        for row, group in zip(scores.split([len(group.items) for group in groups]), groups, strict=True):
-            total += float(self.loss(*_padded_lists(row, [group])))
-        return total
+        rows = scores.split([len(group.items) for group in groups])
+        return sum(float(self._loss(row, [group])) for row, group in zip(rows, groups, strict=True))
 
-    def _part(self, step: int, part: int, groups: Sequence[EncodedGroup], weight: float, *, cached: bool) -> float:
-        """The loss of some groups and its gradient: with all graphs alive, or `cached`, one micro-batch at a time."""
-        items, chunks = self._chunk(groups)
-        if not chunks:
-            return 0.0
-        with torch.set_grad_enabled(not cached):
-            scores = self.scores(step, part, items, chunks)
-        if cached:
-            scores.requires_grad_()  # a leaf now: the loss's gradient stops here, and goes on below
-        value = scores.sum()  # 0, of a rank without groups, which only keeps in step with the others
-        if groups:
-            value = self.loss(*_padded_lists(scores, groups)).sum() / weight
-        value.backward()
-        if cached:
-            gradient = torch.zeros_like(scores) if scores.grad is None else scores.grad
-            for number, chunk in enumerate(chunks):
-                again = self.forward((step, part, number), items, chunk)
-                again.backward(gradient[torch.from_numpy(chunk).to(gradient.device)])
-        return float(value.detach())
-
-    def _chunk(self, groups: Sequence[EncodedGroup]) -> tuple[list[ModelInput], list[np.ndarray]]:
-        items = [item for group in groups for item in group.items]
-        return items, self.cut([len(item.ids) for item in items])
+    def _loss(self, scores: Tensor, groups: Sequence[EncodedGroup]) -> Tensor:
+        """The sum of the losses of groups, given their flat scores: a row of the loss is a group, padded and masked."""
+        sizes = [len(group.items) for group in groups]
+        rows = pad_sequence(scores.split(sizes), batch_first=True)
+        labels = pad_sequence([torch.tensor(group.labels) for group in groups], batch_first=True)
+        mask = torch.arange(rows.shape[1]) < torch.tensor(sizes)[:, None]
+        return self.loss(rows, labels.to(rows.device), mask.to(rows.device)).sum()
 
 
 class TextBatches(MicroBatches):
@@ -233,14 +265,9 @@ class TextBatches(MicroBatches):
 
     def _losses(self, step: int, groups: Sequence[EncodedGroup]) -> Iterator[Tensor]:
         """Each micro-batch's sum of weighted token losses."""
-        items: list[ModelInput] = []
-        texts: list[np.ndarray] = []
-        lengths = []
-        for group in groups:
-            items += group.items
-            texts += group.targets
-            lengths += group.lengths
-        for number, chunk in enumerate(self.cut(lengths)):
+        items, chunks = self.chunks_of(groups)
+        texts = [text for group in groups for text in group.targets]
+        for number, chunk in enumerate(chunks):
             targets = self.learner.targets([texts[i] for i in chunk] or [np.zeros(1, np.int64)])
             weights = (targets >= 0).float()
             weights[:, 0] *= self._label_weight
@@ -248,15 +275,6 @@ class TextBatches(MicroBatches):
                 weights *= 0  # a forward that only keeps this rank in step with the others
             logits = self.forward((step, 0, number), items, chunk, targets)
             yield self.loss(logits, targets, weights).sum()
-
-
-def _padded_lists(scores: Tensor, groups: Sequence[EncodedGroup]) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores, labels and mask `[groups, longest]` of the flat scores of some groups."""
-    sizes = [len(group.items) for group in groups]
-    rows = pad_sequence(scores.split(sizes), batch_first=True)
-    labels = pad_sequence([torch.tensor(group.labels) for group in groups], batch_first=True)
-    mask = torch.arange(rows.shape[1]) < torch.tensor(sizes)[:, None]
-    return rows, labels.to(rows.device), mask.to(rows.device)
 
 
 def _by_tokens(groups: Sequence[EncodedGroup], budget: int) -> Iterator[list[EncodedGroup]]:

@@ -126,7 +126,9 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
         rows = _matching(rows, data)
         count = len(rows)
         if not count:
-            such = f" with {', '.join(map(str, data.only.items()))}" if data.only else ""
+            such = ""
+            if data.only:
+                such = f" with {', '.join(map(str, data.only.items()))}"
             raise BadInput(f"table {data.table} of {data.release} has no rows in split {data.split}{such}")
         if data.limit:
             rows = rows.select(range(min(data.limit, count)))
@@ -143,20 +145,24 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
             if problem:
                 raise BadInput(f"table {part.data.table}: {problem}; leave this row out", id=row["id"])
 
-    evaluates = plan.dev.every > 0
-    if evaluates and plan.dev.groups and not any(len(part.rows) for part in held_out):
-        # The last rows of each table, half of them at most; a query of theirs is in no row that is fitted.
+    if plan.dev.every and plan.dev.groups and not any(len(part.rows) for part in held_out):
         held_out = []
         for number, part in enumerate(fitted):
-            count = len(part.rows)
-            start = max(count // 2, count - plan.dev.groups)
-            queries = list(part.rows["query_id"])
-            asked = set(queries[start:])
-            rest = [place for place in range(start) if queries[place] not in asked]
-            fitted[number] = replace(part, rows=part.rows.select(rest))
-            held_out.append(replace(part, rows=part.rows.select(range(start, count))))
+            fitted[number], last = _without_last(part, plan.dev.groups)
+            held_out.append(last)
     sources = [source_of(part.release, part.data, len(part.rows)) for part in fitted]
     return Groups(fitted), Groups(held_out), sources
+
+
+def _without_last(table: _Table, most: int) -> tuple[_Table, _Table]:
+    """A table without its last rows, at most half of them, and those; no query of theirs is in the first one."""
+    count = len(table.rows)
+    start = max(count // 2, count - most)
+    queries = list(table.rows["query_id"])
+    held_out = set(queries[start:])
+    rest = [place for place in range(start) if queries[place] not in held_out]
+    fitted = replace(table, rows=table.rows.select(rest))
+    return fitted, replace(table, rows=table.rows.select(range(start, count)))
 
 
 def source_of(release: Release, data: Data, rows: int) -> dict[str, Any]:
@@ -165,7 +171,10 @@ def source_of(release: Release, data: Data, rows: int) -> dict[str, Any]:
     `repository` is empty where the release is a folder of this machine.
     """
     table = release.tables[data.table]
-    is_folder = Path(data.release).is_dir()
+    repository = data.release
+    if Path(repository).is_dir():
+        repository = ""
+    teacher = {key: value for key, value in table.teacher.items() if key != "server"}
     return {
         "name": release.name,
         "version": release.version,
@@ -174,8 +183,8 @@ def source_of(release: Release, data: Data, rows: int) -> dict[str, Any]:
         "family": table.family,
         "rows": rows,
         "licence": table.licence,
-        "repository": "" if is_folder else data.release,
-        "teacher": {key: value for key, value in table.teacher.items() if key != "server"},
+        "repository": repository,
+        "teacher": teacher,
         "leaks": table.report.get("leaks", {}),
     }
 
@@ -186,7 +195,8 @@ def _matching(rows: Any, data: Data) -> Any:
         if column not in rows.column_names:
             names = ", ".join(rows.column_names)
             raise BadInput(f"table {data.table} has no column {column}; data.only may name {names}")
-        rows = rows.select([number for number, value in enumerate(rows[column]) if value in values])
+        matching = [number for number, value in enumerate(rows[column]) if value in values]
+        rows = rows.select(matching)
     return rows
 
 
@@ -219,21 +229,28 @@ def _group(row: Row, data: Data, epoch: int) -> Group:
         return Group(row["id"], query, (passage,), (float(row["relevant"]),), (target,))
 
     if "positive" in row:  # contrastive
-        positive = Passage(row["positive_id"], row["positive"], row["positive_title"])
         negatives = list(zip(row["negative_ids"], row["negatives"], row["negative_titles"], strict=True))
-        passages = [positive]
+        passages = [Passage(row["positive_id"], row["positive"], row["positive_title"])]
+        labels = [1.0]
+        targets = [WORDS[0]]
         for place in _places(row, len(negatives), data.passages - 1, data, epoch):  # the positive is one of `passages`
             passages.append(Passage(*negatives[place]))
-        others = len(passages) - 1
-        return Group(row["id"], query, tuple(passages), (1.0, *[0.0] * others), (WORDS[0], *[WORDS[1]] * others))
+            labels.append(0.0)
+            targets.append(WORDS[1])
+        return Group(row["id"], query, tuple(passages), tuple(labels), tuple(targets))
 
     # Listwise and scored: the teacher's scores; of an order without scores, n passages have the labels n, n - 1, ... 1.
     listed = list(zip(row["passage_ids"], row["passages"], row["titles"], strict=True))
     places = _places(row, len(listed), data.passages, data, epoch)
-    labels = [float(label) for label in range(len(places), 0, -1)]
-    if "scores" in row:
-        labels = [float(row["scores"][place]) for place in places]
-    return Group(row["id"], query, tuple(Passage(*listed[place]) for place in places), tuple(labels))
+    passages = []
+    labels = []
+    for before, place in enumerate(places):
+        passages.append(Passage(*listed[place]))
+        label = len(places) - before
+        if "scores" in row:
+            label = row["scores"][place]
+        labels.append(float(label))
+    return Group(row["id"], query, tuple(passages), tuple(labels))
 
 
 def _places(row: Row, count: int, most: int, data: Data, epoch: int) -> Sequence[int]:
@@ -278,7 +295,7 @@ class GroupLoader:
         """This rank's groups of each step from `begin` up to `end` (from 0, without `end`)."""
 
         def encode_step(step: int) -> list[EncodedGroup]:
-            epoch = self.order.epoch(step)
+            epoch = step // self.order.steps_per_epoch
             numbers = self.order.rank_share(step, ranks.rank, ranks.count)
             return [self.encode(self.groups.read(number, epoch)) for number in numbers]
 

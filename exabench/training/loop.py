@@ -135,7 +135,7 @@ class Fit:
     def _step(self, step: int, groups: list[EncodedGroup], total: int, loader: GroupLoader) -> Point:
         """Step number `step` (from 1)."""
         loss = self._gradient(step, groups)
-        norm = self._ranks.clip(list(self._parameters.values()), self._plan.steps.clip or math.inf)  # 0 clips nothing
+        norm = self._ranks.clip(self._parameters.values(), self._plan.steps.clip or math.inf)  # 0 clips nothing
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._divergence(step, f"loss {loss}, gradient norm {norm}", loader.ids(step - 1))
         rate = rate_at(self._plan.steps, step - 1, total)
@@ -229,14 +229,7 @@ def optimiser_of(steps: Steps, parameters: Iterable[Tensor]) -> Any:
         return torch.optim.AdamW(parameters, lr=steps.rate, weight_decay=steps.decay)
     from transformers.optimization import Adafactor
 
-    return Adafactor(
-        parameters,
-        lr=steps.rate,
-        weight_decay=steps.decay,
-        scale_parameter=False,
-        relative_step=False,
-        warmup_init=False,
-    )
+    return Adafactor(parameters, lr=steps.rate, weight_decay=steps.decay, scale_parameter=False, relative_step=False)
 
 
 def rate_at(steps: Steps, step: int, total: int) -> float:

@@ -35,7 +35,7 @@ def write_folder(
     curves: Path,
     link: str,
     contact: str,
-) -> Path:
+) -> None:
     """Write the model folder `to`, in place of one that is there: whole or not at all.
 
     `report` holds what training.json says (any path of this machine in it is cut to its last name); `save` puts model
@@ -51,7 +51,8 @@ def write_folder(
         for file in sorted(folder.glob("*config.json")):
             # Some versions of transformers write down where a model was loaded from.
             values = read_json(file)
-            clean = {key: _portable(value) if isinstance(value, str) else value for key, value in values.items()}
+            texts = {key: value for key, value in values.items() if isinstance(value, str)}
+            clean = values | _portable(texts)
             if clean != values:
                 write(file, json_text(clean))
         write(folder / "recipe.toml", recipe_text(training["recipe"]))
@@ -82,18 +83,21 @@ def write_folder(
             if file.is_file() and file.name != "README.md":
                 digests[file.relative_to(folder).as_posix()] = file_digest(file)
         write(folder / "manifest.json", json_text({"format": FORMAT, "kind": "model", "files": digests}))
-    return to
 
 
 def recipe_text(values: Mapping[str, Any]) -> str:
     """A recipe as TOML that reads back as the same values: keys sorted, tables after what is on one line."""
-    pairs = sorted(values.items())
-    plain = toml_lines(pair for pair in pairs if not isinstance(pair[1], Mapping))
-    parts = [plain] if plain else []
-    for name, table in pairs:
-        if isinstance(table, Mapping):
-            parts.append(f"[{toml_key(name)}]\n{toml_lines(sorted(table.items()))}")
-    return "\n".join(parts)
+    plain = []
+    tables = []
+    for name, value in sorted(values.items()):
+        if isinstance(value, Mapping):
+            lines = toml_lines(sorted(value.items()))
+            tables.append(f"[{toml_key(name)}]\n{lines}")
+        else:
+            plain.append((name, value))
+    if plain:
+        tables.insert(0, toml_lines(plain))
+    return "\n".join(tables)
 
 
 def _portable(value: Any) -> Any:

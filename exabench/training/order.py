@@ -41,10 +41,6 @@ class Order:
         """One rank's share: position i of the global batch goes to rank i % `ranks`, so a short step may leave none."""
         return self.groups(step)[rank::ranks]
 
-    def epoch(self, step: int) -> int:
-        """The epoch (from 0) that a step belongs to."""
-        return step // self.steps_per_epoch
-
     def steps(self, epochs: float) -> int:
         """The optimiser steps of `epochs`, a part of one rounded up; exact for decimals (0.1 of 30 steps are 3)."""
         if not 0 < epochs < math.inf:

@@ -69,7 +69,9 @@ class _ModelPublication(Publication):
         files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
         odd = sorted((files - {CARD, MANIFEST}) ^ listed.keys())
         if odd:
-            how = "not listed in" if odd[0] in files else "missing, but listed in"
+            how = "missing, but listed in"
+            if odd[0] in files:
+                how = "not listed in"
             raise BadInput(f"{odd[0]} is {how} {MANIFEST}; publish what the training wrote", file=folder)
         for path, digest in listed.items():
             if file_digest(folder / path) != digest:
@@ -95,9 +97,10 @@ class _ModelPublication(Publication):
         version = self.tag
         if not version and self._has_numbers:
             version = _next_number(self.place.tags() if self.head else {})
+        name = f"{self._name} {version}".rstrip()
         return Commit(
             version=version,
-            message=" ".join(filter(None, [self._name, version])) + f": model at {self._submission.revision}",
+            message=f"{name}: model at {self._submission.revision}",
             files={**self._files, CARD: self._card(self.head)},
             delete=sorted(self.old_files().keys() - self._files.keys()),
         )
@@ -115,7 +118,9 @@ class _ModelPublication(Publication):
     @property
     def _name(self) -> str:
         """The name of the model in that place."""
-        return self.place.name if isinstance(self.place, Repository) else self._training["name"]
+        if isinstance(self.place, Repository):
+            return self.place.name
+        return self._training["name"]
 
     @cached_property
     def _training(self) -> dict[str, Any]:
@@ -133,7 +138,8 @@ class _ModelPublication(Publication):
         if isinstance(self.place, Repository):
             page = self.place.url()
             link = page if LINK.fullmatch(page) else self._submission.link
-            text = submission_text(replace(self._submission, name=self.place.name, model=self.place.name, link=link))
+            there = replace(self._submission, name=self.place.name, model=self.place.name, link=link)
+            text = submission_text(there)
             files[SUBMISSION] = text.encode()
             manifest["files"][SUBMISSION] = digest_of(text)
         files[MANIFEST] = json_text(manifest).encode()

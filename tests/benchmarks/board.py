@@ -14,7 +14,6 @@ import dataclasses
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -44,9 +43,9 @@ class Crowd:
         self.pattern = read_result(board / "results" / PATTERN / "mini.bm25-20.json")
         self.run = (board / "runs" / PATTERN / "mini.bm25-20.trec.gz").read_bytes()
 
-    def add(self, number: int, draw: int = 0) -> str:
-        """One submission; another `draw` gives it other values. Returns its slug."""
-        rng = np.random.default_rng([number, draw])
+    def add(self, number: int) -> None:
+        """One submission."""
+        rng = np.random.default_rng([number, 0])
         one = dataclasses.replace(self.submission, name=f"owner{number % 97}/system{number:05}", description="")
         result = self._result(rng, one.slug)
         texts = {
@@ -58,23 +57,11 @@ class Crowd:
             file = self.board / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
-        return one.slug
-
-    def toml(self, number: int) -> Path:
-        """The file of a submission."""
-        return self.board / "submissions" / f"owner{number % 97}--system{number:05}.toml"
 
     def withdraw(self, number: int) -> None:
         """Take a submission out of the rankings."""
-        file = self.toml(number)
+        file = self.board / "submissions" / f"owner{number % 97}--system{number:05}.toml"
         file.write_text(file.read_text() + 'withdrawn = "its sender asked"\n')
-
-    def remove(self, number: int) -> None:
-        """Take a submission and its files away."""
-        slug = f"owner{number % 97}--system{number:05}"
-        (self.board / "submissions" / f"{slug}.toml").unlink()
-        shutil.rmtree(self.board / "runs" / slug)
-        shutil.rmtree(self.board / "results" / slug)
 
     def _result(self, rng: np.random.Generator, slug: str) -> Result:
         measured, name = self.pattern.measurement, self.pattern.measurement.headline

@@ -13,14 +13,14 @@ import resource
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
+from reranking import timed
 from sentence_transformers import SentenceTransformer
 
 from exabench.core.nouns import Passage, Query
@@ -37,12 +37,6 @@ from models import MINILM, bert_tokenizer  # noqa: E402
 
 PASSAGES, ROUNDS = 64, 3
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
-
-
-def timed(action: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
-    start = time.perf_counter()
-    value = action(*arguments)
-    return time.perf_counter() - start, value
 
 
 def against_sentence_transformers(task: str) -> None:

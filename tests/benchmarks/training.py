@@ -34,7 +34,7 @@ from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import open_collection
 from exabench.training.distributed import Ranks
 from exabench.training.gradients import Gradient
-from exabench.training.groups import EncodedGroup, Group
+from exabench.training.groups import Group, GroupLoader
 from exabench.training.loop import optimiser_of
 from exabench.training.recipe import Steps
 from exabench.training.start_model import prepare
@@ -66,16 +66,16 @@ class Ours:
 
     def __init__(self, folder: Path, loss: str, groups: Sequence[Group], **steps: Any) -> None:
         made: Any = reranker("cross_encoder", model=str(folder), max_length=LENGTH, devices=("cpu",))
-        self.learner, self._groups = made.learner(), groups
-        self.module = self.learner.module.train()
+        learner, self._groups = made.learner(), groups
+        self._loader = GroupLoader(learner, None, None, written=False, loaders=0)
+        self.module = learner.module.train()
         plan = Steps(**steps)
         prepare(self.module, plan)
-        self._gradient = Gradient(self.learner, LOSSES[loss](), plan, Ranks(), 0)
+        self._gradient = Gradient(learner, LOSSES[loss](), plan, Ranks(), 0)
         self._optimiser = optimiser_of(plan, list(self.module.parameters()))
 
     def gradient(self) -> float:
-        rows = [EncodedGroup(g.id, self.learner.items(g.query, g.passages), g.labels) for g in self._groups]
-        return self._gradient(1, rows)
+        return self._gradient(1, [self._loader.encode(group) for group in self._groups])
 
     def __call__(self) -> None:
         self.gradient()

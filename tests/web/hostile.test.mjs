@@ -60,8 +60,7 @@ describe("Hostile text does nothing", () => {
   test("when it comes in the address of the overview", async () => {
     const page = await newPage(browser);
     for (const text of ["<img src=x onerror=window.__pwned=1>", "\"><script>window.__pwned=1</script>", "javascript:window.__pwned=1"]) {
-      for (const key of ["q", "search", "text", "sort", "stage", "first", "depth", "state"]) {
-        await page.goto(address("hostile", "index.html"));
+      for (const key of ["q", "sort", "stage", "depth", "state"]) {
         await page.goto(`${address("hostile", "index.html")}#${key}=${encodeURIComponent(text)}`);
         const { found, pwned } = await page.evaluate(actors);
         assert.equal(pwned, null);
@@ -74,8 +73,11 @@ describe("Hostile text does nothing", () => {
 });
 
 describe("Hostile text is shown as it is", () => {
+  let page;
+  before(async () => { page = await newPage(browser); });
+  after(() => page?.context().close());
+
   test("every one of the 10,000 names has its row", async () => {
-    const page = await newPage(browser);
     let rows = 0, cells = new Set();
     for (const name of REPORTED) {
       await page.goto(address("hostile", name));
@@ -93,21 +95,17 @@ describe("Hostile text is shown as it is", () => {
     for (const text of ["<script>window.__pwned=", "{{ config.__class__", "{{ 7 * ", "&lt;script&gt;", "${7*", "\\u003cscript"]) {
       assert.ok(shown.includes(text), `${text} is not shown as it is`);
     }
-    await page.context().close();
   });
 
   test("the description and the title stand there in full", async () => {
-    const page = await newPage(browser);
     await page.goto(address("hostile", "submissions/tester--hostile.html"));
     const text = await page.locator("body").innerText();
     assert.ok(text.includes("<script>window.__pwned=1</script>") && text.includes("{{ 7 * 7 }}") && text.includes("&lt;b&gt;"));
     await page.goto(address("hostile", "index.html"));
     assert.ok((await page.title()).includes("<b>Hostile</b> & <script>window.__pwned=0</script> {{ 7 * 7 }}"));
-    await page.context().close();
   });
 
   test("no sign that turns the direction of writing reaches beyond its own cell", async () => {
-    const page = await newPage(browser);
     await page.goto(address("hostile", REPORTED[0]));
     // Such a sign acts to the end of the nearest isolate or block; nothing else may stand in there.
     const loose = await page.evaluate(() => [...document.querySelectorAll("*")].filter((node) => {
@@ -120,6 +118,5 @@ describe("Hostile text is shown as it is", () => {
       return reach.textContent.trim() !== node.textContent.trim();
     }).slice(0, 3).map((node) => node.outerHTML.slice(0, 150)));
     assert.deepEqual(loose, []);
-    await page.context().close();
   });
 });

@@ -1,6 +1,9 @@
 // What the tests share: the sites that site.py made, a browser, and pages that remember what went wrong in them.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { readFileSync, readdirSync, statSync } from "node:fs";
 import { createServer } from "node:http";
+import { createRequire } from "node:module";
 import { dirname, extname, join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
@@ -96,4 +99,28 @@ export async function serve(site) {
 export function visibleRows(page) {
   return page.locator("table").first().locator("tbody tr").evaluateAll((rows) =>
     rows.filter((row) => row.checkVisibility()).map((row) => row.innerText.replace(/\s+/g, " ").trim()));
+}
+
+const require = createRequire(import.meta.url);
+const AXE = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+
+// What axe-core would have mended on an open page, whose policy must be switched off (bypassCSP).
+export async function faultsFor(page) {
+  await page.evaluate(AXE);
+  const found = await page.evaluate(
+    (values) => window.axe.run(document, { runOnly: { type: "tag", values }, resultTypes: ["violations"] }), RULES);
+  return found.violations.flatMap((rule) =>
+    rule.nodes.slice(0, 3).map((node) => `${rule.id}: ${node.html.slice(0, 200)} -- ${node.failureSummary}`));
+}
+
+// What the Nu checker complains of. A template's fault is on every page; twenty lines are enough to mend it.
+export function complaints(options, files) {
+  const vnu = join(require.resolve("vnu-jar/package.json"), "..", "build", "dist", "vnu.jar");
+  const told = ["--errors-only", "--exit-zero-always", "--format", "json", ...options, ...files];
+  const run = spawnSync("java", ["-Xss4m", "-jar", vnu, ...told], { encoding: "utf8", maxBuffer: 2 ** 28 });
+  assert.equal(run.error, undefined);
+  const found = JSON.parse(run.stderr || run.stdout).messages.map((m) =>
+    `${m.url.split("/site/").pop()}:${m.lastLine}: ${m.message} ${m.extract ?? ""}`.replace(/\s+/g, " ").slice(0, 300));
+  return [...new Set(found)].slice(0, 20);
 }

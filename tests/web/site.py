@@ -33,7 +33,9 @@ from exabench.parts.rerankers import RERANKERS
 from exabench.parts.reranking import rerank
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from trained import model_folder  # noqa: E402 (a test's own module, beside this folder)
+# Tests' own modules, in the folder above this one.
+from toys import write_submission  # noqa: E402
+from trained import model_folder  # noqa: E402
 
 REPORTED = Path(__file__).resolve().parents[2] / "leaderboard" / "reported"
 COLUMNS = ("system", "dataset", "first_stage", "topk", "metric", "value", "source")
@@ -154,18 +156,9 @@ def _run(
             file = Path(temporary, f"{candidates}.trec")
             file.write_bytes(run_text(ranked, "lot"))
             runs.append(f"mini@{candidates}={file}")
-        lines = {
-            "name": name,
-            "kind": "run",
-            "licence": "apache-2.0",
-            "link": "https://example.org/model?a=1&b='2'",
-            "contact": "@tester",
-            "description": description,
-        }
-        text = "".join(f"{key} = {_toml(value)}\n" for key, value in lines.items())
-        text += f"training_data = [{_toml(training_data) if training_data else ''}]\n"
-        Path(temporary, "submission.toml").write_text(text, encoding="utf-8")
-        submit(Path(temporary, "submission.toml"), runs, board)
+        told = {"name": name, "description": description, "training_data": [training_data] if training_data else []}
+        link = "https://example.org/model?a=1&b='2'"
+        submit(write_submission(Path(temporary), contact="@tester", link=link, **told), runs, board)
 
 
 def _model(board: Path, name: str, of: str, *, flops: float | None, seconds: float | None, words: str = "") -> None:
@@ -214,10 +207,6 @@ def _trained(board: Path, name: str, words: str = "") -> None:
             report.write_text(json.dumps(values), encoding="utf-8")
             sent = replace(Ledger(board).submissions()[name.replace("/", "--")], options=options)
             (board / "submissions" / f"{sent.slug}.toml").write_text(submission_text(sent), encoding="utf-8")
-
-
-def _toml(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _hostile_tables(folder: Path) -> None:

@@ -54,7 +54,7 @@ class FolderQueue:
     def waiting(self) -> list[Pending]:
         """The folders without an answer, by date and name; `revision` changes with any file of a folder."""
         found = []
-        for folder in Ledger(self.board).pending.glob("*"):
+        for folder in Ledger(self.board).pending.glob("[!.]*"):
             if not folder.is_dir() or (folder / ANSWER).is_file():
                 continue
             newest = 0.0
@@ -101,12 +101,15 @@ class FolderQueue:
         """Take a scored one out of the queue."""
         folder = Path(pending.url)
         if not (folder / ANSWER).is_file():
+            # It goes in one step: of what a kill left of it, the next run would make a refusal. `only_writer` sweeps.
+            leftover = folder.with_name(f".{folder.name}.unfinished")
             with writing(folder):
-                shutil.rmtree(folder)
+                os.rename(folder, leftover)
+                shutil.rmtree(leftover)
 
 
+# Where submissions wait for a board.
 Queue = FolderQueue | PullRequestQueue
-"""Where submissions wait for a board."""
 
 
 def queue_of(board: Path, repo: str) -> Queue:
@@ -136,7 +139,8 @@ def work_off(
     board = queue.board
     with only_writer(board):
         for pending in queue.waiting():
-            # Beside the board, which holds only what belongs to it.
+            # Beside the board, which holds only what belongs to it. A newer revision begins afresh: what an older one
+            # left there was fetched, and perhaps answered, from other files.
             name = f"{pending.number or pending.slug}-{pending.revision.removeprefix('sha256:')[:12]}"
             staging = board.parent / f".{board.name}.taken" / name
             try:
@@ -186,6 +190,7 @@ def _answer_to(
         sent = queue.fetch(pending, staging / "sent")
 
         # A board with the same settings and candidates, and no result but those of this submission.
+        # The list itself is a link: it can be large, and nothing here writes to it.
         with writing(own.folder):
             own.folder.mkdir(parents=True, exist_ok=True)
             for name in ("board.toml", "lock.json"):
@@ -198,7 +203,7 @@ def _answer_to(
                 os.symlink((real.folder / "candidates").resolve(), link)
 
         runs = []
-        for run in sorted((sent / "runs").glob("*.trec.gz")):
+        for run in sorted(sent.glob("runs/*.trec.gz")):
             task, _, candidates = run.name.removesuffix(".trec.gz").partition(".")
             runs.append(f"{task}@{candidates}={run}")
         checked = check(sent / "submission.toml", runs, real, public=queue.public, queued=True)
@@ -209,7 +214,7 @@ def _answer_to(
         # Everything is there: the real board gets it.
         real.add_submission(checked.submission)
         real.add_training(slug, checked.training)
-        merge_results(real, own, slug, options.get("reason", ""))
+        merge_results(real, own, slug, options["reason"])
         answer = acceptance(slug, real.results(slug))
     except (OutsideFailed, CannotWrite):
         raise

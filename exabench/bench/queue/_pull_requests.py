@@ -28,7 +28,6 @@ _PLACE = re.compile(
     r"|runs/([A-Za-z0-9._-]+)/[a-z0-9][a-z0-9._+-]{0,200}\.trec\.gz"
     rf"|models/([A-Za-z0-9._-]+)/(?:{_REPORT})"
 )
-_UNPACKED = 1 << 30  # bytes of the largest run, unpacked
 _MOST = 2000  # files of one submission: a run for each task and list, and a report
 _RETRIES = 4  # with a pause doubled each time: about 15 seconds, then the next run of the queue tries again
 
@@ -38,12 +37,13 @@ class PullRequestQueue:
     """The pull requests of `repo`; the board itself lies in `board`. Answers are comments, each given once.
 
     A pull request may touch exactly the three places of one submission. One that was answered is closed: its files
-    come with the board's own commit. `pause`: seconds before the first retry.
+    come with the board's own commit. `pause`: seconds before the first retry; `unpacked`: bytes that a run may have.
     """
 
     board: Path
     repo: str
     pause: float = 1.0
+    unpacked: int = 1 << 30
     public = True  # anybody may send something, so a model is a Hub id at a commit
 
     def waiting(self) -> list[Pending]:
@@ -162,7 +162,7 @@ class PullRequestQueue:
             (folder / "runs").mkdir()
             for path in sorted(runs):
                 run = fetch(path)
-                _check_unpacked(run)
+                _check_unpacked(run, self.unpacked)
                 os.replace(run, folder / "runs" / run.name)
             for path in sorted(listed):
                 if path.startswith(f"models/{slug}/"):
@@ -175,14 +175,14 @@ def _mark(pending: Pending) -> str:
     return f"<!-- exabench answer {pending.revision} -->"
 
 
-def _check_unpacked(file: Path) -> None:
+def _check_unpacked(file: Path, largest: int) -> None:
     """Raises SubmissionRefused for a run that unpacks to more than a run can be, without unpacking all of it."""
     size = 0
     try:
         with gzip.open(file) as stream:
             while piece := stream.read(1 << 20):
                 size += len(piece)
-                if size > _UNPACKED:
-                    raise SubmissionRefused("too-large", f"{file.name} unpacks to more than {_UNPACKED:,} bytes")
+                if size > largest:
+                    raise SubmissionRefused("too-large", f"{file.name} unpacks to more than {largest:,} bytes")
     except (OSError, EOFError, zlib.error) as error:
         raise SubmissionRefused("invalid-submission", f"{file.name} is not a whole gzip file") from error

@@ -27,8 +27,7 @@ from exabench.core.errors import printable
 from exabench.core.files import PACKAGE
 from exabench.models.screening import SubmissionRefused
 
-MODEL = "/model"
-"""Where the model folder lies inside."""
+MODEL = "/model"  # where the model folder lies inside
 
 _PACKAGE = PACKAGE.resolve()
 _COLLECTION = str(_PACKAGE / "mini")  # it comes with the package, and its judgements with it
@@ -164,7 +163,7 @@ class JailedProcess:
     It dies with the thread that began it, so that nothing outlives the caller.
     """
 
-    def __init__(self, program: Sequence[str], model: Path | None = None, limits: JailLimits = LIMITS) -> None:
+    def __init__(self, program: Sequence[str], model: Path | None, limits: JailLimits) -> None:
         self._limits = limits
         self._refused: SubmissionRefused | None = None
         self._received = bytearray()

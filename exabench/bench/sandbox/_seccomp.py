@@ -11,6 +11,8 @@ from __future__ import annotations
 import platform
 import struct
 
+# Calls that fail, with their numbers on x86_64 and aarch64. Some change the mode, the owner or the attributes of a
+# file: the devices are this machine's own, and root's.
 _DENIED = """
 ptrace              101  117
 syslog              103  116
@@ -86,11 +88,9 @@ open_tree_attr      467  467
 file_getattr        468  468
 file_setattr        469  469
 """
-"""Calls that fail, with their numbers on x86_64 and aarch64. Some change the mode, the owner or the attributes of a
-file: the devices are this machine's own, and root's."""
 
+# The first number that Linux 6.18 does not use: whatever a later kernel puts there, the jail does not have it.
 _UNKNOWN = 470
-"""The first number that Linux 6.18 does not use: whatever a later kernel puts there, the jail does not have it."""
 
 _CLONE3 = 435
 _CLONE_THREAD = 0x00010000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -23,7 +24,7 @@ from exabench.board.pages._page import (
 )
 from exabench.board.pages.downloads import row_record, short
 from exabench.board.pages.figures import VALUE, CostPoint, ListScores, frontier, panels
-from exabench.board.ranking import Board, CostSummary, Ranking, Row, group_by, members
+from exabench.board.ranking import Board, CostSummary, Ranking, ResultSummary, Row, group_by, members
 from exabench.core.licences import is_open_for_software
 from exabench.core.nouns import FIRST_STAGE, Submission, Task
 from exabench.measure.metric_values import mean
@@ -79,6 +80,7 @@ def pages(board: Board) -> Iterator[Page]:
 
 def overview(board: Board, ranking: Ranking) -> Values:
     """An overview: the board seen through the tasks of one ranking."""
+    # An owner's submissions are counted, not their lines.
     owners = {row.submission.slug: row.submission.owner for row in ranking.rows}
     lines = [(row, exposure(board, ranking.tasks, row.submission)) for row in ranking.rows[:WRITTEN]]
 
@@ -88,15 +90,22 @@ def overview(board: Board, ranking: Ranking) -> Values:
     for t in ranking.tasks:
         lists = []
         for _, rows in sorted(by_list.items()):
-            finished = [row for row in rows if t.name in row.values]
-            if not finished:  # lists without a result on this task have no column
-                continue
-            best = finished[0]
-            first_stages = [row.values[t.name] for row in finished if row.is_first_stage]
-            others = [row.values[t.name] for row in finished if not row.is_first_stage]
-            ceiling = mean(summary.ceiling for summary in best.results if summary.task in members(t))
-            first_stage = first_stages[0] if first_stages else None
-            lists.append(ListScores(best.stage, f"top {best.depth}", first_stage, ceiling, others[:DRAWN]))
+            best = None
+            first_stage = None
+            others = []
+            for row in rows:
+                value = row.values.get(t.name)
+                if value is None:
+                    continue
+                best = best or row
+                if row.is_first_stage:
+                    first_stage = value
+                else:
+                    others.append(value)
+            if best:  # lists without a result on this task have no column
+                # A ceiling is of the candidates, so that any row that finished the task tells it.
+                ceiling = mean(summary.ceiling for summary in best.results if summary.task in members(t))
+                lists.append(ListScores(best.stage, f"top {best.depth}", first_stage, ceiling, others[:DRAWN]))
         if lists:
             drawn.append((t.name, lists))
     about = "For each task and candidate list: the first stage, those who reranked it, and the ceiling."
@@ -107,10 +116,17 @@ def overview(board: Board, ranking: Ranking) -> Values:
         "columns": COLUMNS,
         "lines": lines,
         "owners": Counter(owners.values()),
-        "shown_tasks": ranking.tasks if _shows_tasks(ranking) else (),
+        "shows_tasks": _shows_tasks(ranking),
         "scores": figure,
-        "stamp": stamp(summary for row in ranking.rows for summary in row.results),
+        "stamp": _stamp(ranking.rows),
     }
+
+
+def _stamp(rows: Sequence[Row]) -> tuple[str, str]:
+    shown: list[ResultSummary] = []
+    for row in rows:
+        shown += row.results
+    return stamp(shown)
 
 
 def exposure(board: Board, tasks: Sequence[Task], submission: Submission) -> str:
@@ -118,7 +134,10 @@ def exposure(board: Board, tasks: Sequence[Task], submission: Submission) -> str
     if submission.slug == FIRST_STAGE:
         return "n" * len(tasks)
     training = board.trainings.get(submission.slug)
-    return "".join(exposure_of(submission, task.name, training)[0] for task in tasks)
+    letters = ""
+    for task in tasks:
+        letters += exposure_of(submission, task.name, training)[0]
+    return letters
 
 
 def columns_script(board: Board, ranking: Ranking) -> bytes:
@@ -141,7 +160,9 @@ def columns_script(board: Board, ranking: Ranking) -> bytes:
         }
         # By column: a key is written once, not once for each line.
         for key, value in record.items():
-            columns.setdefault(key, []).append(short(value) if isinstance(value, float) else value)
+            if isinstance(value, float):
+                value = short(value)
+            columns.setdefault(key, []).append(value)
     return script(
         "overview",
         {
@@ -157,7 +178,9 @@ def columns_script(board: Board, ranking: Ranking) -> bytes:
 
 def scores_script(board: Board, ranking: Ranking) -> bytes:
     """The columns of an overview's tasks, loaded when a reader asks for one."""
-    values = [[short(row.values.get(t.name)) for row in ranking.rows] for t in ranking.tasks]
+    values = []
+    for t in ranking.tasks:
+        values.append([short(row.values.get(t.name)) for row in ranking.rows])
     return script("scores", {"build": board.build_digest[:12], "values": values})
 
 
@@ -168,8 +191,13 @@ def _shows_tasks(ranking: Ranking) -> bool:
 
 def heat(board: Board, ranking: Ranking) -> Values:
     """The first lines against their first stage; the browser turns to the others and to other baselines."""
-    first_stages = {row.candidates: row.values for row in ranking.rows if row.is_first_stage}
-    rows = [row for row in ranking.rows if not row.is_first_stage]
+    first_stages = {}
+    rows = []
+    for row in ranking.rows:
+        if row.is_first_stage:
+            first_stages[row.candidates] = row.values
+        else:
+            rows.append(row)
     lines = []
     for row in rows[:WRITTEN]:
         before = first_stages.get(row.candidates, {})
@@ -187,7 +215,7 @@ def heat(board: Board, ranking: Ranking) -> Values:
         "lines": lines,
         "shade": shade,
         "count": len(rows),
-        "stamp": stamp(summary for row in ranking.rows for summary in row.results),
+        "stamp": _stamp(ranking.rows),
     }
 
 
@@ -195,9 +223,11 @@ def shade(difference: float | None) -> str:
     """The class of a cell's colour; a hatched one where there is no difference."""
     if difference is None:
         return "gap"
-    step = sum(abs(difference) >= limit for limit in _STEPS)
+    step = bisect_right(_STEPS, abs(difference))
+    if step == 0:
+        return "level"
     direction = "up" if difference > 0 else "down"
-    return f"{direction}{step}" if step else "level"
+    return f"{direction}{step}"
 
 
 class CostMeasure(NamedTuple):
@@ -219,12 +249,21 @@ MEASURES = (
 
 def efficiency(ranking: Ranking) -> Values:
     """The page: a figure for each measure of cost, then the table behind them: its fronts and the best means."""
-    rows = [row for row in ranking.rows if row.mean is not None]
+    rows = []
+    places = set()
+    for row in ranking.rows:
+        if row.mean is not None:
+            rows.append(row)
+            places.add(row.spent.hardware)
+    hardware = sorted(places - {""})
     measures = list(MEASURES)
-    hardware = sorted({row.spent.hardware for row in rows} - {""})
     for number, place in enumerate(hardware or [""], 1):  # seconds of two machines do not compare
-        key = "latency" if number == 1 else f"latency-{number}"
-        title = f"Latency on {place}" if place else "Latency"
+        key = "latency"
+        if number > 1:
+            key = f"{key}-{number}"
+        title = "Latency"
+        if place:
+            title = f"{title} on {place}"
         measures.append(CostMeasure(key, title, "seconds per query, median", 1, partial(_seconds, place)))
 
     sections = []
@@ -234,14 +273,15 @@ def efficiency(ranking: Ranking) -> Values:
     for measure in measures:
         # The front comes first, so that a long list of points loses none of it.
         front = pareto_front(rows, measure.of)
-        others = [number for number in range(len(rows)) if number not in front]
+        order = dict.fromkeys((*front, *range(len(rows))))
         points = []
-        for number in front + others:
+        for number in order:
             row = rows[number]
             cost = measure.of(row.spent)
             if cost and row.mean is not None and row.interval is not None:
                 label = f"{row.name} over {row.candidates}"
-                short = f"{row.name.split('/')[-1]} ({row.candidates})"
+                model = row.name.split("/")[-1]
+                short = f"{model} ({row.candidates})"
                 points.append(CostPoint(label, short, cost / measure.unit, row.mean, row.interval, number in front))
         figure = None
         if points:  # some cost is known in this measure
@@ -263,7 +303,7 @@ def efficiency(ranking: Ranking) -> Values:
         "lines": lines,
         "count": len(rows),
         "sections": sections,
-        "stamp": stamp(summary for row in rows for summary in row.results),
+        "stamp": _stamp(rows),
     }
 
 

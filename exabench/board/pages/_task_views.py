@@ -21,11 +21,11 @@ BOUND = "exabench--oracle"
 
 def pages(board: Board) -> Iterator[Page]:
     """A page for each task, and for each table of numbers reported elsewhere."""
-    for one in {t.name: t for t in (*board.tasks, *board.single_tasks)}.values():
+    for one in board.tasks:
         if one.members:
             yield Page(task_page(one.name), partial(composite_task, board, one), "composite.html")
-        else:
-            yield Page(task_page(one.name), partial(single_task, board, one), "task.html")
+    for one in board.single_tasks:
+        yield Page(task_page(one.name), partial(single_task, board, one), "task.html")
     yield Page("reported/index.html", dict, "reported_index.html")
     for table in board.reported:
         yield Page(reported_page(table.name), partial(reported_table, table), "reported.html")
@@ -33,13 +33,16 @@ def pages(board: Board) -> Iterator[Page]:
 
 def single_task(board: Board, one: Task) -> Values:
     """The page of a task that has judgements."""
-    entries = board.entries.get(one.name, ())
+    entries = board.entries[one.name]
     ranked = []
     bounds = []
     others = []
+    oracle = []
     ceilings: dict[str, float] = {}
     for entry in entries:
         ceilings.setdefault(entry.result.candidates, entry.result.ceiling)
+        if entry.submission.slug == BOUND:
+            oracle.append(entry)
         if not entry.alike:
             others.append(entry)
         elif entry.group is None:
@@ -48,33 +51,39 @@ def single_task(board: Board, one: Task) -> Values:
             ranked.append(entry)
 
     # The hardest queries are those that no system ranks well; of these, what a reranker could have got comes first.
-    best = _best_by_query(ranked)
-    oracle = _best_by_query([entry for entry in entries if entry.submission.slug == BOUND])
-    possible = {query: value for query, (value, _) in oracle.items()}
-    lowest = sorted(best, key=lambda query: (best[query][0], -possible.get(query, 0.0), query))
+    possible = _best_by_query(oracle)
+    hardest = []
+    for query, (value, entry) in _best_by_query(ranked).items():
+        ceiling = None
+        if query in possible:
+            ceiling = possible[query][0]
+        hardest.append((query, value, entry, ceiling))
+    hardest.sort(key=lambda line: (line[1], -(line[3] or 0.0), line[0]))
 
     # The figure: a column for each candidate list.
-    by_list = group_by((entry.result for entry in ranked), lambda one: one.candidates)
+    by_list = group_by(ranked, lambda entry: entry.result.candidates)
     lists = []
-    for name, summaries in sorted(by_list.items()):
-        top = summaries[0]
-        values = [summary.value for summary in summaries if summary.submission != FIRST_STAGE]
+    for name, listed in sorted(by_list.items()):
+        values = []
+        for entry in listed:
+            if entry.submission.slug != FIRST_STAGE:
+                values.append(entry.result.value)
+        # Every result over a list has the same first stage and the same ceiling.
+        top = listed[0].result
         lists.append(ListScores(first_stage(name), f"top {top.depth}", top.first_stage, top.ceiling, values))
     about = "For each candidate list: the first stage's score, the scores of all who reranked it, and the ceiling."
     about = f"{about} The numbers are in the table below."
     figure = panels("scores", [(f"{one.headline} x 100", lists)], f"{one.title}: score by first stage", about)
     return {
         "task": one,
-        "frozen": [candidates for candidates in board.candidates if candidates.task == one.name],
         "ceilings": ceilings,
         "ranked": ranked[:WRITTEN],
         "competing": len(ranked),
         "bounds": bounds,
         "others": others[:WRITTEN],
-        "read_from": sorted({entry.result.result.qrels_source for entry in entries}),
-        "hardest": [(query, *best[query], possible.get(query)) for query in lowest[:HARDEST]],
+        "results": [entry.result.result for entry in entries],
+        "hardest": hardest[:HARDEST],
         "overlaps": overlaps(board, one)[:WRITTEN],
-        "judgements": sorted({entry.result.result.qrels_digest for entry in entries}),
         "scores": figure,
         "stamp": stamp(entry.result for entry in entries),
     }
@@ -106,14 +115,19 @@ def composite_task(board: Board, one: Task) -> Values:
 
 def reported_table(table: Reported) -> Values:
     """One reported table as it is; columns whose every cell is a number, or empty, are set as such."""
-    numeric = dict.fromkeys(range(len(table.columns)), True)
+    width = len(table.columns)
+    numeric = dict.fromkeys(range(width), True)
     sources = set()
     is_whole = True
     for row in table.rows:
-        is_whole = is_whole and len(row) == len(table.columns)
+        sources.add(row[-1])
+        if len(row) != width:
+            is_whole = False
+        # A row may be longer than the head: such columns have no name, but a page shows them.
         for place, text in enumerate(row):
             is_number = text in ("", "-") or text.replace(".", "", 1).removeprefix("-").isdigit()
             numeric[place] = numeric.get(place, True) and is_number
-    if is_whole and "source" in table.columns:
-        sources = {row[table.columns.index("source")] for row in table.rows}
+    # The sources of a table with gaps cannot be counted.
+    if not is_whole:
+        sources.clear()
     return {"table": table, "numeric": numeric, "sources": len(sources), "measured": table.columns == REPORTED_COLUMNS}

@@ -62,7 +62,10 @@ def count_values(items: Iterable[Item], *fields: str) -> list[Counter[str]]:
     for item in items:
         for field, count in zip(fields, counts, strict=True):
             value = item.data[field]
-            count.update([value] if isinstance(value, str) else value)
+            if isinstance(value, str):
+                count[value] += 1
+            else:
+                count.update(value)
     return counts
 
 
@@ -86,7 +89,7 @@ class SourcedQuery:
 def sources_by_name(queries: Mapping[str, QuerySource] | QuerySource) -> dict[str, QuerySource]:
     """The sources by name, sorted; one alone has the name of its class."""
     if isinstance(queries, Mapping):
-        return dict(sorted(queries.items()))
+        return dict(sorted(queries.items()))  # the order in a recipe decides nothing
     return {type(queries).__name__.lower(): queries}
 
 
@@ -97,6 +100,7 @@ def read_queries(sources: Mapping[str, QuerySource]) -> dict[str, list[SourcedQu
     for name, source in sources.items():
         found[name] = []
         for query, origin in source:
+            # The id of a query becomes the id of its row and of its prompts, whatever its source.
             if query.id in seen:
                 raise BadInput(f"two queries have this id, one of them of {name}; keep one", id=query.id)
             seen.add(query.id)
@@ -119,15 +123,18 @@ def rankings(stage: Retriever, queries: Sequence[Query], depth: int) -> dict[str
 def all_rankings(stages: FirstStages, queries: Sequence[Query], depth: int) -> dict[str, dict[str, list[str]]]:
     """The rankings of every first stage, as `{query id: {stage: passage ids}}`, stages by name."""
     found: dict[str, dict[str, list[str]]] = {query.id: {} for query in queries}
-    for stage in sorted(stages):
-        for query_id, ids in rankings(stages[stage], queries, depth).items():
-            found[query_id][stage] = ids
+    for name, stage in sorted(stages.items()):
+        for query_id, ids in rankings(stage, queries, depth).items():
+            found[query_id][name] = ids
     return found
 
 
 def best_stages(lists: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """The passages of one query's lists, each with the stage that ranks it highest: of equals the first in `lists`."""
+    tagged = []
+    for stage, ids in lists.items():
+        tagged.append([(id, stage) for id in ids])
     best: dict[str, str] = {}
-    for id, stage in interleave([(id, stage) for id in ids] for stage, ids in lists.items()):
+    for id, stage in interleave(tagged):  # all first places, then all second places
         best.setdefault(id, stage)
     return best

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from exabench.data.queries import QuerySource
 
 _LABEL = re.compile(
-    r"[\W_]*(?:((?:not|non)[\s-]?relevant|irrelevant)"
+    r"[\W_]*"  # quotes, or the asterisks and underscores of bold and italic text
+    r"(?:((?:not|non)[\s-]?relevant|irrelevant)"
     r"|relevant(?!\W*(?:or|not|non)\b))(?![^\W_])",  # "relevant or not relevant" echoes the question
     re.IGNORECASE,
 )
@@ -80,19 +81,14 @@ class Contrastive:
             if not origin["passage_id"]:
                 raise BadInput("was made of no passage, so it has no positive; give generated queries", id=query.id)
 
-        # The own passage (of no first stage), then candidates in the order in which they are drawn.
-        chosen = {}
         # One more than `depth`, since the query's own passage is no candidate.
         found = all_rankings(self.retrievers, [query for query, _ in asked], self.depth + 1)
+        chosen = {}
+        wanted = set[str]()
         for query, origin in asked:
-            own = origin["passage_id"]
-            lists = {}
-            for stage, ids in found[query.id].items():
-                lists[stage] = [id for id in ids if id != own][: self.depth]
-            stages = best_stages(lists)
-            drawn = draw(stages, self.candidates, lambda id: f"{self.seed}:{query.id}:{id}")  # noqa: B023
-            chosen[query.id] = {own: "", **{id: stages[id] for id in drawn}}
-        texts = texts_of(self.collection, (id for stages in chosen.values() for id in stages))
+            chosen[query.id] = self._choose(query.id, origin["passage_id"], found[query.id])
+            wanted.update(chosen[query.id])
+        texts = texts_of(self.collection, wanted)
 
         about = {"source": self.queries.source, "source_revision": self.queries.source_revision}
         answer_tokens = self._prompt_file.number("answer_tokens")
@@ -114,36 +110,46 @@ class Contrastive:
         for prompt, reason in getattr(self.queries, "rejections", ()):
             yield Item(prompt.id, (prompt,), {"rejected": f"query: {reason}", "passages": []})
 
+    def _choose(self, query_id: str, own: str, found: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """The passages that are judged for a query, each with the first stage that brought it, as in `found`.
+
+        The query's own passage (of no stage) comes first, then the candidates in the order in which they are drawn.
+        """
+        lists = {}
+        for stage, ids in found.items():
+            lists[stage] = [id for id in ids if id != own][: self.depth]
+        stages = best_stages(lists)
+        chosen = {own: ""}
+        for id in draw(stages, self.candidates, lambda id: f"{self.seed}:{query_id}:{id}"):
+            chosen[id] = stages[id]
+        return chosen
+
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
         """The group of an Item. Raises Rejected where the positive is none, or negatives are too few."""
         data = item.data
         if "rejected" in data:
             raise Rejected(data["rejected"])
-        judged = self.labels(item, replies)
-        if all(label is None for label in judged.values()):
+        answers = {reply.id: reply.text for reply in replies}
+        own, *candidates = data["passages"]
+        judged = {}
+        for prompt, passage in zip(item.prompts, data["passages"], strict=True):
+            judged[passage["id"]] = label(answers.get(prompt.id, ""))
+        is_positive = judged[own["id"]]
+        if set(judged.values()) == {None}:
             raise Rejected("no judgement can be read")
-        stage_of = {Passage(one["id"], one["text"], one["title"]): one["source"] for one in data["passages"]}
-        positive, *candidates = stage_of
-        if judged[positive.id] is None:
+        if is_positive is None:
             raise Rejected("the judgement of the positive cannot be read")
-        if not judged[positive.id]:
+        if not is_positive:
             raise Rejected("positive judged not relevant")
-        negatives = [passage for passage in candidates if judged[passage.id] is False][: self.negatives]
+        negatives = dict[Passage, str]()
+        for passage in candidates:  # in the order in which they were drawn
+            if judged[passage["id"]] is False and len(negatives) < self.negatives:
+                negatives[_passage(passage)] = passage["source"]
         if len(negatives) < self.least:
             raise Rejected(f"fewer than {self.least} negatives")
-        chosen = group(positive, {passage: stage_of[passage] for passage in negatives})
-        row = {"id": item.id, **data, **chosen}
+        row = {"id": item.id, **data, **group(_passage(own), negatives)}
         del row["passages"], row["replies"]
         return row
-
-    def labels(self, item: Item, replies: Sequence[Reply]) -> dict[str, bool | None]:
-        """The judge's label of each passage of an Item, None where no reply says one.
-
-        A relevant passage that is not the first is a false negative.
-        """
-        answers = {reply.id: reply.text for reply in replies}
-        pairs = zip(item.prompts, item.data["passages"], strict=False)  # a rejected query has no passages
-        return {passage["id"]: label(answers.get(prompt.id, "")) for prompt, passage in pairs}
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """Good queries, the candidates judged for them, and which first stage brought how many."""
@@ -151,7 +157,8 @@ class Contrastive:
         queries = 0
         for item in items:
             queries += "rejected" not in item.data
-            candidates.update(passage["source"] for passage in item.data["passages"][1:])
+            for passage in item.data["passages"][1:]:  # the first is the query's own
+                candidates[passage["source"]] += 1
         return {
             "queries": queries,
             "candidates": candidates.total(),
@@ -159,7 +166,13 @@ class Contrastive:
         }
 
 
+def _passage(planned: Mapping[str, str]) -> Passage:
+    return Passage(planned["id"], planned["text"], planned["title"])
+
+
 def label(answer: str) -> bool | None:
     """True for an answer that begins with "relevant", False for "not relevant" or "irrelevant", None for all else."""
     match = _LABEL.match(answer)
-    return match[1] is None if match else None
+    if match is None:
+        return None
+    return match[1] is None  # the group is what denies it

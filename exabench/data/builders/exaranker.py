@@ -12,16 +12,18 @@ from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Reply
 from exabench.core.rows import Item, Rejected, Row
 from exabench.data.builders._exaranker_format import input_text, target_text
-from exabench.parts.prompting import prompt_file, truncate_passage
+from exabench.parts.prompting import PromptFile, prompt_file, truncate_passage
 
 if TYPE_CHECKING:
     from exabench.data.pairs import Pairs
 
+# What may stand before the label that an answer repeats, as in "This passage is not relevant".
 _SUBJECT = r"(?:final answer:\s*)?(?:(?:the|this) (?:passage|document|text) is\s+)?"
 _OPPOSITE = {
     True: re.compile(rf"{_SUBJECT}(?:false|not relevant|irrelevant)\b", re.IGNORECASE),
     False: re.compile(rf"{_SUBJECT}(?:true|relevant|(?:highly|very|directly) relevant)\b", re.IGNORECASE),
 }
+# The worked examples of the prompt look like this: a model that does not stop writes the next one.
 _ECHO = re.compile(r"(?:^|\n)\s*(?:#{2,}|(?:Example \d+|Question|Passage|Final Answer|Explanation)\s*:)", re.IGNORECASE)
 _REFUSAL = re.compile(
     r"(?:(?:i['’]m |i am )?(?:very )?sorry\b|as an ai\b"
@@ -29,9 +31,8 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _CHARACTERS_PER_TOKEN = 32  # no tokenizer has words that long
-_CUE = re.compile(
-    r"\A\**explanation\**\s*:\**\s*", re.IGNORECASE
-)  # the prompt's last word, which chat models say again
+# The prompt ends with this word, and chat models say it again, some of them in bold.
+_CUE = re.compile(r"\A\**explanation\**\s*:\**\s*", re.IGNORECASE)
 _NO_TEXT = ("Cc", "Cs", "Co")  # control characters, halves of surrogate pairs, private characters
 
 
@@ -58,16 +59,22 @@ class Exaranker:
     line_breaks: str = ""
 
     def __post_init__(self) -> None:
+        # At temperature 0 every sample would be the same.
         if self.samples < 1 or (self.samples > 1 and self.temperature <= 0):
             raise BadInput(
                 f"samples is {self.samples} at temperature {self.temperature}; ask once, or with a temperature above 0"
             )
-        self._prompt_file = prompt_file(self.prompt) if self.prompt else None
-        self._max_tokens = self.max_tokens or 0
-        if self._prompt_file is not None:
-            self.prompt = self._prompt_file.label  # the same name, with the digest of the text
-            if self.max_tokens is None:
-                self._max_tokens = self._prompt_file.number("answer_tokens")
+        # Without a prompt nobody is asked, and no answer has a length to keep to.
+        self._prompt_file: PromptFile | None = None
+        self._max_tokens = 0
+        if not self.prompt:
+            return
+        self._prompt_file = prompt_file(self.prompt)
+        self.prompt = self._prompt_file.label  # the same name, with the digest of the text
+        if self.max_tokens is None:
+            self._max_tokens = self._prompt_file.number("answer_tokens")
+        else:
+            self._max_tokens = self.max_tokens
 
     def items(self) -> Iterator[Item]:
         """One item a pair; it holds the pair and, where nobody explained it, the prompts for the teacher."""
@@ -110,11 +117,13 @@ class Exaranker:
         faults = []
         for reply in replies:
             text = explanation_of(reply.text)
-            cut = reply.finish == "length"
-            faults.append("cut at max_tokens" if cut else fault(text, data["relevant"], self._max_tokens))
-            if not faults[-1]:
+            reason = fault(text, data["relevant"], self._max_tokens)
+            if reply.finish == "length":  # whatever else is wrong with it
+                reason = "cut at max_tokens"
+            if not reason:
                 explanation = text
                 break
+            faults.append(reason)
         if not explanation:
             raise Rejected(faults[0] if faults else "no reply")
         passage = Passage(data["passage_id"], data["passage"], data["title"]).flat()
@@ -143,7 +152,9 @@ def fault(text: str, relevant: bool, max_tokens: int) -> str:
     if len(text) > max_tokens * _CHARACTERS_PER_TOKEN:
         return "longer than max_tokens can be"
     for character in text:
-        if character == "\ufffd" or (character not in "\n\r\t" and unicodedata.category(character) in _NO_TEXT):
+        # Tabs and line breaks are control characters that a good answer may hold.
+        is_no_text = character not in "\n\r\t" and unicodedata.category(character) in _NO_TEXT
+        if is_no_text or character == "\ufffd":
             return "garbled characters"
     if _REFUSAL.match(text):
         return "refuses to answer"
@@ -151,6 +162,8 @@ def fault(text: str, relevant: bool, max_tokens: int) -> str:
         return "contradicts the label"
     if _ECHO.search(text):
         return "goes on with the prompt's examples"
+    # Words first; characters find what repeats in scripts without blanks, and lone marks.
+    # Less than 12 words or 40 characters of it may be meant, as in "very, very, very little".
     if _loops(text.split(), 12) or _loops(text, 40):
         return "repeats itself"
     return ""
@@ -162,7 +175,10 @@ def _loops(units: Sequence[str], least: int) -> bool:
     for length in range(1, 21):
         run = 0
         for before, now in zip(units, units[length:], strict=False):
-            run = run + 1 if before == now else 0
+            if before != now:
+                run = 0
+                continue
+            run += 1
             if run >= max(3 * length, least):
                 return True
     return False

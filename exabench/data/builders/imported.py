@@ -95,6 +95,7 @@ def export(rows: Iterable[Row], format: Literal["exaranker", "twolar"], file: st
             if not row.keys() >= FAMILIES[family].keys():
                 raise BadInput(f"is no row of {family}, which {format} files hold", id=row.get("id"))
             if format == "exaranker":
+                # The labels are 1 and 0, as in the authors' file.
                 table.writerow((int(row["relevant"]), row["input"], row["target"]))
             else:
                 passages = []  # the authors' lines have no titles
@@ -113,12 +114,13 @@ def rows_from_tsv(file: Path, *, teacher: str, teacher_revision: str = "") -> It
     Query and passage are cut out of the input. The file has no ids, so they are made of texts and line numbers; rows
     that double others are kept. Raises BadInput with the line for a row that is not of the authors' form.
     """
+    # With the line ends again: a quoted column may run over several lines.
     reader = csv.reader((f"{line}\n" for _, line in lines(file)), delimiter="\t")
     try:
         for record in reader:
             number = reader.line_num
             if number == 1 and tuple(record) == COLUMNS:
-                continue
+                continue  # the names of the columns, which a file may leave out
             if len(record) != len(COLUMNS):
                 raise BadInput(f"has {plural(len(record), 'column')} where there are 3", file=file, line=number)
             label, text, target = record
@@ -181,7 +183,8 @@ def rows_from_jsonl(
     revision = file_digest(file)
     for number, line in read_lines(_ListLine, file):
         passages = [passage for passage in line.retrieved_passages if passage.text != PADDING]
-        if len({str(passage.docid) for passage in passages}) < max(2, len(passages)):
+        ids = {str(passage.docid) for passage in passages}
+        if len(ids) < max(2, len(passages)):
             raise BadInput("needs two or more retrieved_passages, each once", file=file, line=number)
         if not line.teacher and not teacher:
             raise BadInput("names no teacher; say who made these orders, as in teacher=NAME", file=file, line=number)
@@ -192,9 +195,9 @@ def rows_from_jsonl(
             if answer is None:
                 raise BadInput(f"{answers} ends before this line's answer", file=file, line=number)
             permutation = read_permutation(answer, len(passages))
+            repairs = dict(permutation.repairs)
             passages = [passages[place] for place in permutation.order]
             first_stage_ranks = [place + 1 for place in permutation.order]
-            repairs = dict(permutation.repairs)
         id = f"{file.name.partition('.')[0]}-{number}"
         yield {
             "id": id,
@@ -214,5 +217,6 @@ def rows_from_jsonl(
             "prompt": "",
             "replies": [],
         }
+    # One answer too many means that the two files are not of one list of queries.
     if next(unread, None) is not None:
         raise BadInput(f"{answers} has more answers than this file has lines", file=file)

@@ -77,7 +77,7 @@ class Mined:
         if len(relevant) < self.count:
             have = plural(len(relevant), "judged query", "judged queries")
             raise BadInput(f"mined: {self.collection.source} has {have}, not {self.count}")
-        drawn = draw(relevant, self.count or None, lambda id: [self.seed, id])
+        drawn = self._draw(relevant, self.count or None)
         query_of = queries_of(self.collection, drawn)
 
         stages_of = {}
@@ -90,18 +90,24 @@ class Mined:
         about = origin(self.collection)
         for query_id in drawn:
             query = query_fields(query_of[query_id], "human")
+            stage_of = stages_of[query_id]
+            grade_of = relevant[query_id]
             # No relevant passage is a negative, nor one with the same words.
-            said = [texts[id].text.split() for id in relevant[query_id]]
-            pool = [id for id in stages_of[query_id] if texts[id].text.split() not in said]
-            positives = draw(relevant[query_id], None, lambda id: [self.seed, query_id, id])  # noqa: B023
+            said = [texts[id].text.split() for id in grade_of]
+            pool = [id for id in stage_of if texts[id].text.split() not in said]
+            positives = self._draw(grade_of, None, query_id)
             # Sorting keeps the seeded order among equal grades.
-            positives.sort(key=lambda id: -relevant[query_id][id])  # noqa: B023
+            positives.sort(key=grade_of.__getitem__, reverse=True)
             for positive in positives[: self.per_query or None]:
                 # The positive is part of the key, so that the groups of a query get different negatives.
-                chosen = draw(pool, self.negatives, lambda id: [self.seed, query_id, positive, id])  # noqa: B023
-                negatives = {texts[id]: stages_of[query_id][id] for id in chosen}
+                chosen = self._draw(pool, self.negatives, query_id, positive)
+                negatives = {texts[id]: stage_of[id] for id in chosen}
                 data = {**query, **group(texts[positive], negatives), **about}
                 yield Item(f"{query_id}/{positive}", (), data)
+
+    def _draw(self, ids: Iterable[str], count: int | None, *about: str) -> list[str]:
+        """A sample of the ids, by the seed and the ids of what they are drawn for."""
+        return draw(ids, count, lambda id: [self.seed, *about, id])
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
         """The group of an Item. Raises Rejected where negatives are too few."""

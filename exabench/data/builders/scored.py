@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
@@ -72,6 +73,7 @@ class ScoredBuilder:
     def identity(self) -> Mapping[str, Any]:
         """The scorer, as a release names its teacher."""
         if self.reranker is None:
+            # Sorted, since the fusion of the same stages in another order is the same.
             return {"model": f"rrf({','.join(sorted(self.retrievers))})", "k": self.k}
         return {"model": part_name(self.reranker), **getattr(self.reranker, "identity", {})}
 
@@ -80,23 +82,29 @@ class ScoredBuilder:
 
         Raises BadInput for an id that two queries have.
         """
-        asked = interleave(read_queries(sources_by_name(self.queries)).values())
+        queries = read_queries(sources_by_name(self.queries))
+        asked = interleave(queries.values())
         found = all_rankings(self.retrievers, [one.query for one in asked], self.depth)
         chosen = {}
+        wanted = set[str]()
         for one in asked:
             # No passage has an empty id, so "" leaves nothing out.
             left_out = "" if self.keep_origin else one.origin["passage_id"]
-            lists = found[one.query.id].values()
-            scores = fuse([[id for id in ids if id != left_out] for ids in lists], k=self.k)
-            chosen[one.query.id] = dict(list(scores.items())[: self.documents])
+            lists = []
+            for ids in found[one.query.id].values():
+                lists.append([id for id in ids if id != left_out])
+            scores = fuse(lists, k=self.k)
+            chosen[one.query.id] = dict(islice(scores.items(), self.documents))
+            wanted.update(chosen[one.query.id])
 
-        texts = texts_of(self.collection, (id for scores in chosen.values() for id in scores))
+        texts = texts_of(self.collection, wanted)
         about = origin(self.collection)
         for one in asked:
             scores = chosen[one.query.id]
             stages = []
             for id in scores:
-                stages.append(",".join(stage for stage, ids in found[one.query.id].items() if id in ids))
+                brought_by = [stage for stage, ids in found[one.query.id].items() if id in ids]
+                stages.append(",".join(brought_by))
             data = {
                 **one.fields,
                 **passage_list([texts[id] for id in scores]),
@@ -114,10 +122,11 @@ class ScoredBuilder:
         if len(ids) < self.least:
             raise Rejected(f"the first stages found fewer than {self.least} passages")
         if self.reranker is not None:
-            passages = [Passage(*fields) for fields in zip(ids, row["passages"], row["titles"], strict=True)]
             query = Query(row["query_id"], row["query"])
+            passages = list(map(Passage, ids, row["passages"], row["titles"]))
             values = map(float, self.reranker.score(query, passages))
             scores = best_first(dict(zip(ids, values, strict=True)))
+            # What stands beside the ids goes into their new order.
             order = [ids.index(id) for id in scores]
             for name in ("passage_ids", "titles", "passages", "first_stages"):
                 row[name] = [row[name][place] for place in order]

@@ -17,7 +17,8 @@ from exabench.core.rows import Item, Row
 from exabench.data.builders._sources import count_values, group, origin, query_fields
 from exabench.tasks.collections import Collection, queries_of, texts_of, triples_of
 
-_AT_ONCE = 500_000  # triples whose texts are fetched together, in one reading of the collection
+AT_ONCE = 500_000
+"""Triples whose texts are held together: the collection is read once for so many."""
 
 
 @dataclass
@@ -44,9 +45,10 @@ class TriplesBuilder:
         triples = islice(triples_of(self.collection), self.count or None)
         about = origin(self.collection)
         made = 0
-        while block := list(islice(triples, _AT_ONCE)):
-            queries = queries_of(self.collection, (query_id for query_id, _, _ in block))
-            texts = texts_of(self.collection, (passage_id for _, *pair in block for passage_id in pair))
+        while block := list(islice(triples, AT_ONCE)):
+            query_ids, good_ids, other_ids = zip(*block, strict=True)
+            queries = queries_of(self.collection, query_ids)
+            texts = texts_of(self.collection, good_ids + other_ids)
             for query_id, good, other in block:
                 negatives = {texts[other]: ""}  # the triples do not say where it was drawn from
                 data = {**query_fields(queries[query_id], "human"), **group(texts[good], negatives), **about}

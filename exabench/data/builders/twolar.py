@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from itertools import combinations
@@ -11,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Prompt, Query, Reply, Run
 from exabench.core.rows import Item, Rejected, Row
-from exabench.data.builders._sources import origin, passage_list, rankings, read_queries, sources_by_name
+from exabench.data.builders._sources import (
+    SourcedQuery,
+    origin,
+    passage_list,
+    rankings,
+    read_queries,
+    sources_by_name,
+)
 from exabench.data.sampling import draw, interleave
 from exabench.parts.permutation import read_permutation
 from exabench.parts.prompting import prompt_file, truncate_passage
@@ -65,7 +71,50 @@ class Twolar:
 
     def items(self) -> Iterator[Item]:
         """One item a query. One with fewer than two passages has no prompt, and its row is rejected."""
-        # Every query with its first stage. The order in the recipe decides nothing, hence the sorting.
+        assigned = self._assign()
+        lists = {}
+        wanted = set[str]()
+        # One more where the passage of a query is taken out, so that the list is full all the same.
+        depth = self.documents if self.keep_origin else self.documents + 1
+        for stage, retriever in self.retrievers.items():
+            asked = [one for one, its_stage in assigned if its_stage == stage]
+            found = rankings(retriever, [one.query for one in asked], depth)
+            for one in asked:
+                left_out = "" if self.keep_origin else one.origin["passage_id"]
+                ids = [id for id in found[one.query.id] if id != left_out]
+                lists[one.query.id] = ids[: self.documents]
+                wanted.update(lists[one.query.id])
+
+        texts = texts_of(self.collection, wanted)
+        about = origin(self.collection)
+        answer_tokens = self._prompt_file.number("answer_tokens_per_passage")
+        for one, stage in assigned:
+            query = one.query
+            passages = [texts[id] for id in lists[query.id]]
+            shown = []
+            cut = 0
+            for passage in passages:
+                excerpt, is_cut = truncate_passage(passage, self.fields, self.words)
+                shown.append(excerpt)
+                cut += is_cut
+            prompts = []
+            if len(passages) >= 2:  # one alone has an order already
+                turns = self._prompt_file.turns(query=query.text, passages=shown)
+                # The answer names every passage once, so it grows with the list.
+                pattern = self._prompt_file.pattern
+                prompts.append(Prompt(query.id, turns, answer_tokens * len(passages), pattern=pattern))
+            data = {
+                **one.fields,
+                "first_stage": stage,
+                **about,
+                "origin": one.origin,
+                **passage_list(passages),
+                "cut": cut,
+            }
+            yield Item(query.id, tuple(prompts), data)
+
+    def _assign(self) -> list[tuple[SourcedQuery, str]]:
+        """Every query with its first stage, sources and stages in turn. The order in the recipe decides nothing."""
         stages = sorted(self.retrievers)
         by_stage_and_source = {}
         for place, (source, queries) in enumerate(read_queries(self._sources).items()):
@@ -80,40 +129,7 @@ class Twolar:
                     )
             for stage, ids in blocks(by_id, stages, self.seed, share).items():
                 by_stage_and_source[stage, source] = [(by_id[id], stage) for id in ids]
-        assigned = interleave(by_stage_and_source[key] for key in sorted(by_stage_and_source))
-
-        lists = {}
-        # One more where the passage of a query is taken out, so that the list is full all the same.
-        depth = self.documents if self.keep_origin else self.documents + 1
-        for stage in stages:
-            asked = [one for one, its_stage in assigned if its_stage == stage]
-            found = rankings(self.retrievers[stage], [one.query for one in asked], depth)
-            for one in asked:
-                left_out = "" if self.keep_origin else one.origin["passage_id"]
-                ids = [id for id in found[one.query.id] if id != left_out]
-                lists[one.query.id] = ids[: self.documents]
-
-        texts = texts_of(self.collection, (id for ids in lists.values() for id in ids))
-        about = origin(self.collection)
-        answer_tokens = self._prompt_file.number("answer_tokens_per_passage")
-        for one, stage in assigned:
-            query = one.query
-            passages = [texts[id] for id in lists[query.id]]
-            excerpts = [truncate_passage(passage, self.fields, self.words) for passage in passages]
-            prompts = []
-            if len(passages) >= 2:
-                turns = self._prompt_file.turns(query=query.text, passages=[text for text, _ in excerpts])
-                pattern = self._prompt_file.pattern
-                prompts.append(Prompt(query.id, turns, answer_tokens * len(passages), pattern=pattern))
-            data = {
-                **one.fields,
-                "first_stage": stage,
-                **about,
-                "origin": dict(one.origin),
-                **passage_list(passages),
-                "cut": sum(is_cut for _, is_cut in excerpts),
-            }
-            yield Item(query.id, tuple(prompts), data)
+        return interleave(by_stage_and_source[key] for key in sorted(by_stage_and_source))
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
         """The list in the teacher's order. Raises Rejected for a short list, and an answer that is no order of it."""
@@ -122,6 +138,7 @@ class Twolar:
         if size < 2:
             raise Rejected("the first stage found fewer than two passages")
         [reply] = replies  # the whole list stands in one window
+        # A cut answer could be repaired, but its end would be the first stage's order and not the teacher's.
         if reply.finish != "stop":
             raise Rejected("the answer is cut short")
         read = read_permutation(reply.text, size)
@@ -141,13 +158,14 @@ class Twolar:
 
         Table 1 needs every first stage's answer to the same queries: the first `overlap_queries` of each source.
         """
-        sizes = {source: Counter[str]() for source in self._sources}
+        sizes: dict[str, dict[str, int]] = {source: {} for source in self._sources}
         first: dict[str, list[Query]] = {source: [] for source in self._sources}
         passages = 0
         cut = 0
         for item in items:
             source = item.data["query_source"]
-            sizes[source][item.data["first_stage"]] += 1
+            stage = item.data["first_stage"]
+            sizes[source][stage] = sizes[source].get(stage, 0) + 1
             passages += len(item.data["passage_ids"])
             cut += item.data["cut"]
             if len(first[source]) < self.overlap_queries:
@@ -157,14 +175,16 @@ class Twolar:
         about_queries = {}
         for name, read in self._sources.items():
             asked = first[name]
-            found = {stage: rankings(self.retrievers[stage], asked, self.documents) for stage in self.retrievers}
+            found = {}
+            for stage, retriever in self.retrievers.items():
+                found[stage] = rankings(retriever, asked, self.documents)
             rates = overlap(found, [query.id for query in asked], self.documents)
             overlaps[name] = {"queries": len(asked), "documents": self.documents, "rates": rates}
             about_queries[name] = {"source": read.source, "source_revision": read.source_revision}
-            if hasattr(read, "report"):
+            if hasattr(read, "report"):  # a source that asked a teacher tells what came of it
                 about_queries[name] |= read.report()
         return {
-            "blocks": {source: dict(counts) for source, counts in sizes.items()},
+            "blocks": sizes,
             "passages": passages,
             "cut_passages": cut,
             "overlap": overlaps,
@@ -178,8 +198,13 @@ def blocks(ids: Iterable[str], stages: Sequence[str], seed: int, count: int | No
     Seed and ids alone decide which block an id is in, and where.
     """
     order = draw(ids, count, lambda id: [seed, id])
-    cuts = [place * len(order) // len(stages) for place in range(len(stages) + 1)]
-    return {stage: order[cuts[place] : cuts[place + 1]] for place, stage in enumerate(stages)}
+    blocks = {}
+    start = 0
+    for place, stage in enumerate(stages, 1):
+        end = place * len(order) // len(stages)
+        blocks[stage] = order[start:end]
+        start = end
+    return blocks
 
 
 def overlap(
@@ -193,8 +218,8 @@ def overlap(
     for one, other in combinations(sorted(found), 2):
         shared = 0
         for id in queries:
-            shared += len(set(found[one].get(id, ())) & set(found[other].get(id, ())))
-        rates.setdefault(one, {})[other] = shared / (documents * len(queries)) if queries else 0.0
+            shared += len(set(found[one][id]).intersection(found[other][id]))
+        rates.setdefault(one, {})[other] = shared / (documents * len(queries) or 1)  # no queries share nothing
     return rates
 
 
@@ -205,8 +230,8 @@ def recorded_replies(items: Iterable[Item], run: Run) -> Iterator[Reply]:
     does not rank has an empty reply and its row is rejected. Tokens are 0: none were read or written.
     """
     for item in items:
-        numbers = {id: number for number, id in enumerate(item.data["passage_ids"], 1)}
-        ranking = run.ranking(item.data["query_id"])
-        answer = " > ".join(f"[{numbers[id]}]" for id in ranking if id in numbers)
+        ids = item.data["passage_ids"]
+        marks = {id: f"[{number}]" for number, id in enumerate(ids, 1)}
+        ranked = [marks[id] for id in run.ranking(item.data["query_id"]) if id in marks]
         for prompt in item.prompts:
-            yield Reply(prompt.id, answer, "stop", 0, 0)
+            yield Reply(prompt.id, " > ".join(ranked), "stop", 0, 0)

@@ -90,6 +90,7 @@ class Walk:
 
     def walk(self, lines: Iterable[T]) -> Iterator[tuple[T, bool]]:
         """The lines that the walk meets, each with the class of the pair that it gives."""
+        # The generator and the two kinds of draws are the authors', or their lines would not be met.
         chance = random.Random(self.seed)
         wanted = chance.randint(0, self.step)
         relevant = False

@@ -25,6 +25,7 @@ class Docpairs(Walk, FromCollection):
         for (query_id, good, other), relevant in self.walk(triples_of(self.collection)):
             if len(chosen) == self.count:
                 break
+            # A pair that is met again keeps its place and the class it was met with first.
             chosen.setdefault((query_id, good if relevant else other), relevant)
         if self.count is not None and len(chosen) < self.count:
             raise BadInput(

@@ -15,6 +15,8 @@ from exabench.core.records import read_lines
 from exabench.core.rows import Pair
 from exabench.data.pairs._orders import ExplainedPairs, Ids, read_pairs
 
+# A bold reading ends a sentence at every such place; a careful one needs what `_OPENING` begins with after it, and none
+# of these abbreviations before it.
 _END = re.compile(r"(?<=[.?!])\s+")
 _ABBREVIATED = re.compile(
     r"(?:\b(?:e\.g|i\.e|vs|cf|etc|al|approx|ca|Figs?|No|Dr|Prof|St|spp?|subsp|var|ref|Eq|resp|Inc|Ltd)|\b[A-Z])\.\Z"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from exabench.core.rows import Pair
 from exabench.data.judgements import judgements_with_texts
 from exabench.data.pairs._orders import SeededPairs, read_pairs
-from exabench.data.sampling import draw, interleave
+from exabench.data.sampling import draw
 
 
 @dataclass(kw_only=True)
@@ -32,8 +33,7 @@ class Judged(SeededPairs):
         order = self.seeded_order(grades)
         relevant = [pair for pair in order if grades[pair] >= self.threshold]
         others = [pair for pair in order if grades[pair] < self.threshold]
-
-        chosen = [(pair, True) for pair in relevant]
+        chosen = dict.fromkeys(relevant, True)
         if self.classes == "balanced":
             if not others:
                 # A query passes over its judged passages alone, so that twice as many passages as pairs are enough.
@@ -46,6 +46,8 @@ class Judged(SeededPairs):
                         break  # a collection with hardly more passages than relevant pairs
                     others.append((query_id, pool.popleft()))
                     pool.extendleft(reversed(passed_over))  # another query may take them
-            size = min(len(relevant), len(others))
-            chosen = interleave([[(pair, False) for pair in others[:size]], chosen[:size]])
-        yield from read_pairs(self.collection, dict(chosen[: self.count]))
+            chosen = {}
+            for pair, other in zip(relevant, others, strict=False):  # as far as the smaller class goes
+                chosen[other] = False
+                chosen[pair] = True
+        yield from read_pairs(self.collection, dict(islice(chosen.items(), self.count)))

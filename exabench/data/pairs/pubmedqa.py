@@ -40,6 +40,7 @@ class PubMedQA(ExplainedPairs):
         for query_id, row in self.collection.qrels(self.split).items():
             pairs += [(query_id, passage_id) for passage_id, grade in row.items() if grade > 0]
         chosen = self.seeded_order(pairs)[: self.count]
+        # The reader of collections leaves the metadata of a query out, so the file is read again.
         answers = {line.id: line.metadata.long_answer.strip() for _, line in read_lines(_AnnotatedQuestion, self.path)}
         for pair in read_pairs(self.collection, dict.fromkeys(chosen, True)):
             answer = answers.get(pair.query.id)

@@ -60,6 +60,7 @@ class Triples(Walk):
         for (number, columns), relevant in self.walk(self._records(text)):
             if isinstance(columns, str):  # only lines that the walk meets are split
                 columns = columns[:-1].split("\t")
+            # The authors' code takes the first three of a CSV line, however many there are.
             if len(columns) < 3 or (self.way == "balanced" and len(columns) > 3):
                 raise BadInput(
                     f"has {plural(len(columns), 'column')} where triples have 3", file=self.path, line=number

@@ -16,9 +16,11 @@ _ABBREVIATIONS = frozenset(
     "mr mrs ms dr prof st sr jr rev hon gen col sgt lt sen rep gov vs cf ca approx fig figs eq no nos vol pp ed eds al "
     "inc ltd co corp dept est".split()
 )
+# Possessive quantifiers (`*+`, `++`) never go back over what they took, which keeps the time linear even in texts of
+# stops or blanks alone.
 _EMPTY_LINE = re.compile(r"\n[^\S\n]*+\n")
 _STOP = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]]*+\s++(?=\S)")
-_LETTERS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
+_LETTERS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")  # the J of "J. Smith", the U.S of "U.S."
 _LONGEST = 1 + max(map(len, _ABBREVIATIONS))
 
 
@@ -45,18 +47,20 @@ class Cropped(FromCollection):
             )
 
     def __iter__(self) -> Iterator[tuple[Query, Mapping[str, Any]]]:
-        long_enough = (
-            (passage.id, number, sentence)
-            for passage in self.collection.passages()
-            for number, sentence in enumerate(sentences(passage.text), 1)
-            if len(sentence.split()) >= self.fewest_words
-        )
-        found = draw(long_enough, self.count, lambda one: f"{self.seed} {one[2]}")
+        # The text alone is the key: one that stands in several places is one sentence.
+        found = draw(self._long_sentences(), self.count, lambda one: f"{self.seed} {one[2]}")
         if len(found) < self.count:
             have = f"{plural(len(found), 'different sentence')} of {self.fewest_words} words or more"
             raise BadInput(f"cropped: {self.source} has {have}, fewer than count = {self.count}")
         for id, number, text in found:
             yield Query(f"c-{id}-{number}", text), {"kind": "cropped", "passage_id": id, "replies": []}
+
+    def _long_sentences(self) -> Iterator[tuple[str, int, str]]:
+        """Passage id, place in the passage and text of every sentence that has words enough."""
+        for passage in self.collection.passages():
+            for number, sentence in enumerate(sentences(passage.text), 1):
+                if len(sentence.split()) >= self.fewest_words:
+                    yield passage.id, number, sentence
 
 
 def sentences(text: str) -> Iterator[str]:

@@ -62,6 +62,7 @@ class Given(FromCollection):
         file = Path(self.file)
         seen = set()
         for number, id, text in _lines_of(file):
+            # A line without a tab has no text.
             if not id or not text.strip():
                 raise BadInput("is no query: it needs an id and a text", file=file, line=number)
             if id in seen:

@@ -145,9 +145,9 @@ class LlmQueries(FromCollection):
         replies = replies_of(self.teacher, [answer.prompt for answer in answers], skip_refused=True)
         seen = set()
         for answer in answers:
-            if answer.prompt.id not in replies:
-                continue
-            reply = replies[answer.prompt.id]
+            reply = replies.get(answer.prompt.id)
+            if reply is None:
+                continue  # refused
             text, more = first_line(reply.text)
             answer.query = Query(reply.id, text)
             answer.fault = fault(text, answer.passage, self.min_words, self.max_words)
@@ -160,12 +160,11 @@ class LlmQueries(FromCollection):
 
         good = [answer for answer in answers if not answer.fault]
         if self.retrievers and good:
-            found = set[str]()
-            for first_stage in self.retrievers.values():
-                run = first_stage.search([answer.query for answer in good], self.round_trip)
-                found.update(answer.query.id for answer in good if answer.passage.id in run.ranking(answer.query.id))
+            queries = [answer.query for answer in good]
+            runs = [first_stage.search(queries, self.round_trip) for first_stage in self.retrievers.values()]
             for answer in good:
-                if answer.query.id not in found:
+                # One first stage that brings the passage back is enough.
+                if not any(answer.passage.id in run.ranking(answer.query.id) for run in runs):
                     answer.fault = f"passage not among the best {self.round_trip}"
             good = [answer for answer in good if not answer.fault]
         if self.reranker is not None:

@@ -33,16 +33,19 @@ class DuoT5(Pointwise):
         **options: Unpack[Options],
     ) -> None:
         loaded = load(model, "seq2seq", **options)
-        ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
+        words = answer_words("monot5", model, answers)  # duoT5 was trained to say what monoT5 says
+        ids = answer_ids(loaded.tokenizer, words)
         narrowed, columns = narrow_to_answers(loaded, "softmax", ids)
-        super().__init__(narrowed, text_template(TEMPLATE, loaded.tokenizer), "softmax", columns, **options)
+        asking = text_template(TEMPLATE, loaded.tokenizer)
+        super().__init__(narrowed, asking, "softmax", columns, **options)
         self.identity["reranker"] = "pairwise"  # the name of the shelf, not of this file
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given."""
         if len(passages) < 2:  # no pair to ask the model about
             return [0.0] * len(passages)
-        return _sums(super().score(query, passages), len(passages))
+        probabilities = super().score(query, passages)
+        return _sums(probabilities, len(passages))
 
     def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""

@@ -7,11 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Reply, Usage
-from exabench.models.flops import Shape, exact, paper, shape_of
+from exabench.models.costs import usage_of
+from exabench.models.flops import Shape, shape_of
 from exabench.parts.conversations import Conversation, converse
 from exabench.parts.prompting import PromptFile, truncate_passage
 from exabench.parts.rerankers import Job, Outcome
@@ -24,7 +23,7 @@ class Asking(ABC):
     """A reranker that asks a teacher. A part of the shelf says how it ranks one query, as a conversation."""
 
     reads = "texts"
-    name = ""
+    part = ""
 
     def __init__(
         self, teacher: Teacher, prompt: PromptFile, strategy: str, *, words: int, fields: Sequence[str]
@@ -41,7 +40,7 @@ class Asking(ABC):
         self.precision = str(teacher.identity.get("precision", "unknown"))
         self.parameters: int | None = getattr(self._engine, "parameters", None)
         self.identity = {
-            "reranker": self.name,
+            "reranker": self.part,
             "model": teacher.identity.get("model", ""),
             "revision": teacher.identity.get("revision", ""),
             "prompt": prompt.label,
@@ -77,18 +76,10 @@ class Asking(ABC):
 
     def _usage(self, replies: Sequence[Reply], cut: int, repairs: Mapping[str, int]) -> Usage:
         """The usage of one query: the replies to it, how many passages were cut, and repairs of answers by kind."""
-        read = np.array([reply.prompt_tokens for reply in replies], np.int64)
-        written = np.array([reply.output_tokens for reply in replies], np.int64)
-        shape = self._shape
-        return Usage(
-            prompts=len(replies),
-            input_tokens=int(read.sum()),
-            output_tokens=int(written.sum()),
-            flops_paper=float(np.sum(paper(shape, read, written))) if shape else None,
-            flops_exact=float(np.sum(exact(shape, read, written, rows=shape.vocabulary))) if shape else None,
-            cut_passages=cut,
-            repairs=dict(repairs),
-        )
+        read = [reply.prompt_tokens for reply in replies]
+        written = [reply.output_tokens for reply in replies]
+        rows = self._shape.vocabulary if self._shape else 0  # a token is drawn from the whole vocabulary
+        return usage_of(self._shape, read, written, rows=rows, cut_passages=cut, repairs=dict(repairs))
 
 
 def by_place(order: Sequence[int]) -> list[float]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from exabench.core.errors import BadInput
-from exabench.core.nouns import Passage, Query, Usage
+from exabench.core.nouns import Passage, Query
 from exabench.hub.client import model_folder
+from exabench.models.costs import usage_of
 from exabench.models.dual_encoder import DualEncoder, TextVectors, similarity_of_pairs
-from exabench.models.flops import exact, paper
 from exabench.models.heads import POOLINGS, DualHead, Loaded, pad_of, read_shape
 from exabench.models.learner import Learner
 from exabench.models.loading import INT8, device_of
@@ -54,8 +55,12 @@ class BiEncoder:
         folder = model_folder(model, revision, lock)
         self._fields = tuple(fields)
         self._shape = read_shape(folder, ("encoder", "decoder"), "a BERT")
-        default = "cpu" if precision == INT8 else ""  # int8 layers run on a CPU alone
-        self._device = device_of(devices[0] if devices else default)
+        device = ""
+        if devices:
+            device = devices[0]
+        elif precision == INT8:  # its layers run on a CPU alone
+            device = "cpu"
+        self._device = device_of(device)
         encoder = DualEncoder(
             folder,
             self._device,
@@ -142,12 +147,16 @@ class BiEncoder:
     @property
     def pairs_per_second(self) -> float | None:
         """How fast `score_many` was, encoding included; None before it scored anything."""
-        return self._pairs / self._seconds if self._pairs else None
+        if not self._pairs:
+            return None
+        return self._pairs / self._seconds
 
     def _score_jobs(self, jobs: Sequence[Job], queries: TextVectors, passages: TextVectors) -> list[Outcome]:
-        texts_of_jobs = [[passage.flat(self._fields) for passage in some] for _, some in jobs]
         queries.add(query.text for query, _ in jobs)
-        passages.add(text for texts in texts_of_jobs for text in texts)
+        texts_of_jobs = []
+        for _, some in jobs:
+            texts_of_jobs.append([passage.flat(self._fields) for passage in some])
+        passages.add(chain.from_iterable(texts_of_jobs))  # the texts of all jobs are batched together
         scored = []
         for (query, _), texts in zip(jobs, texts_of_jobs, strict=True):
             scores = []
@@ -157,15 +166,12 @@ class BiEncoder:
                 pairs = similarity_of_pairs(self._encoder.similarity, one, passages.vectors(texts))
                 scores = pairs.astype(np.float32).tolist()
             [read_query] = queries.inputs([query.text])
-            read_passages = passages.inputs(texts)
-            tokens = np.array([read_query.tokens, *(read.tokens for read in read_passages)], np.int64)
-            usage = Usage(
-                prompts=len(tokens),
-                input_tokens=int(tokens.sum()),
-                flops_paper=float(np.sum(paper(self._shape, tokens, 0))),
-                flops_exact=float(np.sum(exact(self._shape, tokens, 0, rows=0))),
-                cut_passages=sum(read.cut for read in read_passages),
-                cut_queries=int(read_query.cut),
-            )
-            scored.append((scores, usage))
+            tokens = [read_query.tokens]
+            cut_passages = 0
+            for read in passages.inputs(texts):
+                tokens.append(read.tokens)
+                cut_passages += read.cut
+            cuts = {"cut_passages": cut_passages, "cut_queries": int(read_query.cut)}
+            written = [0] * len(tokens)
+            scored.append((scores, usage_of(self._shape, tokens, written, rows=0, **cuts)))
         return scored

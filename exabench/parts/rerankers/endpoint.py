@@ -75,7 +75,7 @@ class Endpoint:
     def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Scores and usage of each job, in order, several asked at a time."""
         client = Client(self._server, "/rerank", self._key(), self._limits)
-        waiting: deque[_Waiting] = deque()
+        waiting = deque[_Waiting]()
 
         def requests() -> Iterator[Request[tuple[_Waiting, range]]]:
             for query, passages in jobs:

@@ -13,7 +13,8 @@ from exabench.core.nouns import Passage, Query
 from exabench.models.answers import answer_ids, answer_words, narrow_to_answers, spellings
 from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
-from exabench.models.templates import ids_of, text_template
+from exabench.models.templates import text_template
+from exabench.models.tokens import bare_ids
 
 TEMPLATE = 'Is the question: "{query}" answered by the document: "{passage}"? Give an explanation.'
 
@@ -34,14 +35,15 @@ class ExaRanker(Pointwise):
         answers: Sequence[str] = (),
         **options: Unpack[Options],
     ) -> None:
-        self._loaded = load(model, "seq2seq", **options)
-        tokenizer = self._loaded.tokenizer
-        positive, *negative = answer_ids(tokenizer, answer_words("exaranker", model, answers))
-        ids = (positive, *(other for id in negative for other in spellings(tokenizer, id)))
-        self._template = text_template(template, tokenizer)
-        self._limit = min(options.get("max_length") or 512, self._loaded.head.limit)
-        narrowed, columns = narrow_to_answers(self._loaded, strategy, ids)
-        super().__init__(narrowed, self._template, strategy, columns, **options)
+        loaded = load(model, "seq2seq", **options)
+        tokenizer = loaded.tokenizer
+        words = answer_words("exaranker", model, answers)
+        positive, *negative = answer_ids(tokenizer, words)
+        ids = [positive]
+        for id in negative:
+            ids.extend(spellings(tokenizer, id))  # "False" as the first token says no less than "false"
+        narrowed, columns = narrow_to_answers(loaded, strategy, tuple(ids))
+        super().__init__(narrowed, text_template(template, tokenizer), strategy, columns, **options)
 
     def explain(self, query: Query, passage: Passage, max_tokens: int = 256) -> str:
         """The label and the explanation that the model writes for this pair, greedily; its first token is the score's.
@@ -50,10 +52,13 @@ class ExaRanker(Pointwise):
         """
         if max_tokens < 1:
             raise BadInput(f"max_tokens is {max_tokens}; an explanation takes at least one token")
-        tokenizer = self._loaded.tokenizer
-        head: Any = self._loaded.head  # a Seq2Seq, which writes too
-        texts = self._template.wrap((query.text, passage.flat(self._fields)))
-        item = self._template.build([np.array(ids_of(tokenizer, text), np.int32) for text in texts], self._limit)
+        engine = self._engine
+        tokenizer = engine.loaded.tokenizer
+        head: Any = engine.loaded.head  # a Seq2Seq, which writes too
+        [texts] = self._texts(query, [passage])
+        fields = bare_ids(tokenizer, engine.template.wrap(texts))
+        item = engine.template.build(fields, engine.max_length)
+        ids = torch.from_numpy(item.ids.astype(np.int64))
         with torch.inference_mode():
-            written = head.write(torch.from_numpy(item.ids.astype(np.int64))[None], max_tokens)
+            written = head.write(ids[None], max_tokens)
         return tokenizer.decode(written[0], skip_special_tokens=True)

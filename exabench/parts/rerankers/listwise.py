@@ -29,7 +29,7 @@ class Listwise(Asking):
     counted by kind (permutation.py). Sun et al. 2023, arXiv 2304.09542; Ma et al. 2023, arXiv 2305.02156.
     """
 
-    name = "listwise"
+    part = "listwise"
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Listwise(Asking):
         texts, cut = self._show(passages)
         order = list(range(len(passages)))
         replies: list[Reply] = []
-        repairs: Counter[str] = Counter()
+        repairs = Counter[str]()
         for start, end in windows(len(passages), self._window, self._step, self._passes):
             inside = order[start:end]
             turns = self._prompt.turns(query=query.text, passages=[texts[place] for place in inside])

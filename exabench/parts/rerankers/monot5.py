@@ -30,6 +30,8 @@ class MonoT5(Pointwise):
         **options: Unpack[Options],
     ) -> None:
         loaded = load(model, "seq2seq", **options)
-        ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
+        words = answer_words("monot5", model, answers)
+        ids = answer_ids(loaded.tokenizer, words)
         narrowed, columns = narrow_to_answers(loaded, strategy, ids)
-        super().__init__(narrowed, text_template(template, loaded.tokenizer), strategy, columns, **options)
+        asking = text_template(template, loaded.tokenizer)
+        super().__init__(narrowed, asking, strategy, columns, **options)

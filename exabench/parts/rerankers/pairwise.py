@@ -86,8 +86,6 @@ class PromptedPairs(Asking):
 
     part = "pairwise"
 
-    name = "pairwise"
-
     def __init__(
         self,
         teacher: Teacher,

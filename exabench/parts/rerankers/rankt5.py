@@ -39,6 +39,8 @@ class RankT5(Pointwise):
         if is_encoder:
             check_strategy(strategy, 1, rows=("answers",))
         else:
-            ids = answer_ids(loaded.tokenizer, answer_words("rankt5", model, answers))
+            words = answer_words("rankt5", model, answers)
+            ids = answer_ids(loaded.tokenizer, words)
             loaded, columns = narrow_to_answers(loaded, strategy, ids)
-        super().__init__(loaded, text_template(template, loaded.tokenizer), strategy, columns, **options)
+        asking = text_template(template, loaded.tokenizer)
+        super().__init__(loaded, asking, strategy, columns, **options)

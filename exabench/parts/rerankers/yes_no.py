@@ -43,5 +43,6 @@ class YesNo(Pointwise):
         asking = text_template(template, tokenizer, special=not chat)
         _, cue = asking.text.rsplit("}", 1)  # what stands after the last field: the words that the answer follows
         words = [word if chat else f" {word}" for word in answer_words("yes_no", model, answers)]
-        narrowed, columns = narrow_to_answers(loaded, strategy, answer_ids(tokenizer, words, after=cue))
+        ids = answer_ids(tokenizer, words, after=cue)
+        narrowed, columns = narrow_to_answers(loaded, strategy, ids)
         super().__init__(narrowed, asking, strategy, columns, **options)

@@ -48,7 +48,6 @@ def write_board(folder: Path, tasks: list[str] = TASKS) -> Ledger:
 
 
 def write_submission(ledger: Ledger, name: str) -> None:
-    """File a submission that says little."""
     sent = Submission(name, "run", "apache-2.0", "https://example.org/", "@acme", ("msmarco",), description="By lot")
     file = ledger.folder / "submissions" / f"{sent.slug}.toml"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -75,16 +74,15 @@ def _odd(ledger: Ledger, name: str, values: dict[str, float]) -> None:
     if name != "fiqa":
         one = result("acme--gaps", name, "bm25-100", values)
         ledger.add_result(replace(one, measurement=replace(one.measurement, missing_queries=3)))
+    else:
+        values = {f"other-{query}": value for query, value in values.items()}
     one = result("acme--odd", name, "bm25-100", values)
-    if name == "trec-dl-2019":
-        one = replace(one, candidates=replace(one.candidates, digest="sha256:" + "0" * 64))
-    elif name == "nfcorpus":
-        one = replace(one, measurement=replace(one.measurement, convention=Convention(gain="exponential")))
-    elif name == "scifact":
-        one = replace(one, qrels_digest="sha256:" + "1" * 64)
-    elif name == "fiqa":
-        one = result("acme--odd", name, "bm25-100", {f"other-{query}": value for query, value in values.items()})
-    ledger.add_result(one)
+    changes = {
+        "trec-dl-2019": {"candidates": replace(one.candidates, digest="sha256:" + "0" * 64)},
+        "nfcorpus": {"measurement": replace(one.measurement, convention=Convention(gain="exponential"))},
+        "scifact": {"qrels_digest": "sha256:" + "1" * 64},
+    }
+    ledger.add_result(replace(one, **changes.get(name, {})))
 
 
 def _near(base: np.ndarray, gain: float, rng: np.random.Generator) -> np.ndarray:

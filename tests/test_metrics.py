@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+import ranx
 
 from exabench.bench.measurement import measurement
 from exabench.core.errors import BadInput
@@ -36,7 +37,6 @@ for case in json.load(sys.stdin):
     answers.append(made.evaluate(case["run"]))
 json.dump(answers, sys.stdout)
 """
-CASES = 450
 
 
 def generated(seed: int) -> dict:
@@ -64,19 +64,15 @@ def generated(seed: int) -> dict:
 @pytest.fixture(scope="module")
 def answered() -> list[tuple[dict, dict, dict]]:
     """The generated cases with what trec_eval says and what we do; trec_eval in a process, so that it may crash."""
-    cases = [generated(seed) for seed in range(CASES)]
+    cases = [generated(seed) for seed in range(450)]
+    command, asked = [sys.executable, "-c", WITNESS], json.dumps(cases)
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=120, check=True)
     found = []
-    for case, answer in zip(cases, witness(WITNESS, cases), strict=True):
+    for case, answer in zip(cases, json.loads(done.stdout), strict=True):
         ids, ours = measure(case["qrels"], run_of("run", case["run"]), list(TREC_EVAL), threshold=case["threshold"])
         assert ids == tuple(sorted(case["qrels"]))
         found.append((case, answer, ours))
     return found
-
-
-def witness(code: str, asked: object) -> list:
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=120, check=True)
-    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("metric", TREC_EVAL)
@@ -102,7 +98,13 @@ def test_every_metric_is_alone_what_it_is_among_many_and_rr_is_trec_evals_cut_of
             assert values == pytest.approx([v if v >= 1 / k - 1e-12 else 0.0 for v in whole], abs=1e-9)
 
 
-# -- known answers ---------------------------------------------------------------------------------------------
+def test_ranx_agrees_as_a_second_witness_where_nothing_ties():
+    rng = random.Random(3)
+    qrels = {f"q{i}": {f"d{j}": rng.randint(1, 3) for j in rng.sample(range(60), 8)} for i in range(20)}
+    run = {q: {f"d{j}": float(score) for j, score in enumerate(rng.sample(range(1000), 60))} for q in qrels}
+    theirs = ranx.evaluate(ranx.Qrels(qrels), ranx.Run(run), ["ndcg@10", "mrr", "map"])
+    ours = measure(qrels, run_of("run", run), ["nDCG@10", "RR", "AP"])[1]
+    assert [mean(values) for values in ours.values()] == pytest.approx(list(theirs.values()), abs=1e-9)
 
 
 def one(metric: str, ranking: list[int | None], rest: list[int] = ()) -> float:
@@ -117,12 +119,9 @@ def one(metric: str, ranking: list[int | None], rest: list[int] = ()) -> float:
 @pytest.mark.parametrize(
     ("metric", "ranking", "rest", "value"),
     [
-        ("nDCG", [1, 3], [], 0.7967),  # linear gain
-        ("nDCG_exp", [1, 3], [], 0.7098),  # exponential gain
-        ("nDCG@10", [None, 1], [], 1 / math.log2(3)),
-        ("nDCG@10", [-2, 1], [], 1 / math.log2(3)),  # a negative grade gains nothing and costs nothing
+        ("nDCG_exp", [1, 3], [], 0.7098),  # exponential gain: a linear one gives 0.7967
+        ("nDCG_exp@10", [-2, 1], [], 1 / math.log2(3)),  # a negative grade gains nothing and costs nothing
         ("nDCG_exp@2", [2, 1], [3], (3 + 1 / math.log2(3)) / (7 + 3 / math.log2(3))),
-        ("nDCG@2", [2, 1], [3], (2 + 1 / math.log2(3)) / (3 + 2 / math.log2(3))),
         ("Judged@4", [0, None, -1, 1], [1, 1], 0.75),
         ("Judged@10", [0, None, -1, 1], [], 0.3),
     ],
@@ -134,14 +133,11 @@ def test_what_trec_eval_lacks_has_known_answers(metric, ranking, rest, value):
 EVERY = "nDCG nDCG@10 nDCG_exp nDCG_exp@10 RR RR@10 AP AP@10 R R@10 P@10 Success@5 Success Rprec Judged@10".split()
 
 
-@pytest.mark.parametrize("metric", EVERY[:-1])
-def test_a_query_without_a_relevant_passage_is_worth_0(metric):
-    for grades in ([-1, -1], [-2, -3], [0, 0], [0, -2]):
-        assert one(metric, [*grades, None]) == 0.0
-
-
-def test_the_list_above_names_every_metric():
+def test_a_query_without_a_relevant_passage_is_worth_0_by_every_metric_but_judged():
     assert {name.split("@")[0].lower() for name in EVERY} == set(METRICS)
+    for metric in EVERY[:-1]:
+        for grades in ([-2, -3], [0, 0], [0, -2]):
+            assert one(metric, [*grades, None]) == 0.0, metric
 
 
 @pytest.mark.parametrize("metric", EVERY)
@@ -162,17 +158,13 @@ def test_every_metric_keeps_to_0_and_1_and_gives_0_to_queries_not_answered(metri
     assert (ids, [v.tolist() for v in values.values()]) == (("q",), [[0.0]])
 
 
-# -- names -----------------------------------------------------------------------------------------------------
-
-
 def test_a_metric_is_read_in_any_case_and_printed_as_published():
-    for printed in ("nDCG@10", "nDCG", "RR@5", "Success@1", "Rprec", "nDCG_exp@3"):
-        for given in (printed.lower(), printed.upper()):
+    for printed in EVERY:
+        for given in (printed, printed.lower(), printed.upper()):
             assert str(MetricName.parse(given)) == printed
-            assert MetricName.parse(printed) == MetricName.parse(given)
 
 
-NONE = ["nDCG@0", "nDCG@-1", "nDCG@", "@10", "", "nDCG@1.5", "nDCG@10 ", "nDCG@99999999", "../ndcg"]
+NONE = ["nDCG@0", "nDCG@-1", "nDCG@", "@10", "", "nDCG@10 ", "nDCG@99999999", "../ndcg"]
 
 
 @pytest.mark.parametrize(
@@ -188,9 +180,6 @@ NONE = ["nDCG@0", "nDCG@-1", "nDCG@", "@10", "", "nDCG@1.5", "nDCG@10 ", "nDCG@9
 def test_a_name_that_is_none_and_a_cutoff_where_it_makes_no_sense_are_refused(name, message):
     with pytest.raises(BadInput, match=message):
         one(name, [1])
-
-
-# -- means, ties -----------------------------------------------------------------------------------------------
 
 
 def test_the_mean_has_the_same_bits_in_every_order():
@@ -260,31 +249,22 @@ def test_a_constant_scorer_is_worth_its_order_of_ids_and_says_so():
     assert tie_report({"q": {"a": 1}}, run_of("run", {})) == {"rate": 0.0, "worst": 0.0, "best": 0.0}
 
 
-# -- a measurement -----------------------------------------------------------------------------------------------
-
-
-def test_a_measurement_counts_missing_and_extra_queries():
+def test_a_measurement_counts_missing_and_extra_queries_and_shows_no_judged_where_only_positives_were_judged():
     qrels = {"a": {"x": 1, "y": 0}, "b": {"x": 1}}
     found = measurement(run_in_order("run", {"a": ["x"], "z": ["x"]}), qrels, Convention(), ["RR@10", "nDCG@10"])
     assert (found.queries, found.missing_queries, found.extra_queries) == (2, 1, 1)
     assert (found.headline, found["RR@10"], found.per_query["RR@10"]) == ("RR@10", 0.5, {"a": 1.0, "b": 0.0})
     assert json.loads(json.dumps(found.as_json()))["metrics"] == {"RR@10": 0.5, "nDCG@10": 0.5}
-
-
-def test_judged_is_not_shown_where_only_positives_were_judged():
     run = run_in_order("run", {"a": ["x"]})
     for judged, shown in (({"x": 1}, ["RR@10"]), ({"x": 1, "y": 0}, ["RR@10", "Judged@10"])):
         assert list(measurement(run, {"a": judged}, Convention(), ["RR@10", "Judged@10"]).metrics) == shown
 
 
-def test_foreign_judgements_and_unicode_forms_are_remarked_upon():
+def test_foreign_judgements_unicode_forms_and_self_matches_are_remarked_upon():
     foreign = measurement(run_in_order("run", {"z": ["x"]}), {"a": {"x": 1}}, Convention(), ["RR"])
     assert "no query of the run is judged: are these the right judgements?" in foreign.notes
     forms = measurement(run_in_order("run", {"a": ["e\u0301"]}), {"a": {"\u00e9": 1}}, Convention(), ["RR"])
     assert (forms["RR"], forms.notes[0][:54]) == (0.0, "1 passage ids meet a judged one only after Unicode NFC")
-
-
-def test_self_matches_are_dropped_before_measuring_where_the_convention_says_so():
     run, qrels = run_in_order("run", {"a": ["a", "x"]}), {"a": {"x": 1}}
     assert measurement(run, qrels, Convention(), ["RR"])["RR"] == 0.5
     dropped = measurement(run, qrels, Convention(self_match="drop"), ["RR"])
@@ -293,10 +273,8 @@ def test_self_matches_are_dropped_before_measuring_where_the_convention_says_so(
 
 PUBLISHED = {
     "bm25": (0.5058, 0.4796),
-    "bm25-rm3": (0.5216, 0.4896),
     "splade-pp-ed": (0.7308, 0.7197),
     "distilbert-kd-tasb": (0.7210, 0.6854),
-    "openai-ada2": (0.7035, 0.6759),
     "repllama": (0.7384, 0.7195),
 }
 

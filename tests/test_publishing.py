@@ -40,7 +40,6 @@ def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDoubl
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A release of one table."""
     folder = tmp_path_factory.mktemp("one")
     write_release(folder, {"first": ["sky", "sea"]})
     return folder
@@ -153,12 +152,7 @@ def test_a_version_may_be_raised_alone_and_a_dry_run_says_what_would_be_done(dou
     assert sorted(double.repo(REPO).tags) == ["v1.0.0", "v3.0.0"]  # the lost one is made good
 
 
-# -- faults ------------------------------------------------------------------------------------------------------------
-
-
 class Scene:
-    """A repository with the first release, to which the second is published again and again."""
-
     def __init__(self, double: HubDouble, one: Path, two: Path) -> None:
         publish(one, REPO)
         self.double, self.two = double, two
@@ -199,8 +193,11 @@ class Scene:
         return said
 
 
-def test_a_fault_at_any_request_leaves_the_old_version_or_the_whole_new_one(double, one, two):
+def test_faults_and_a_hub_that_goes_away_leave_the_old_version_or_the_whole_new_one(double, one, two):
     scene = Scene(double, one, two)
+    for number in range(0, len(scene.requests), 8):
+        kind = ("503", "no answer")[number // 8 % 2]
+        assert "all of it is there or nothing" in scene.meet(rest=(number, kind))
     some = ("503", "lost reply", "truncated", "412", "no answer", "cut", "500 after", "wrong etag", "damaged object")
     for number, request in enumerate(scene.requests):
         scene.meet({number: some[number % len(some)]})
@@ -219,13 +216,6 @@ def test_every_kind_of_fault_at_every_request(double, one, two):
                 scene.meet({number: kind})
         assert elsewhere.requests
         assert not any("authorization" in headers for headers in elsewhere.headers)
-
-
-def test_a_hub_that_goes_away_at_any_request_is_no_half_version(double, one, two):
-    scene = Scene(double, one, two)
-    for number in range(0, len(scene.requests), 8):
-        kind = ("503", "no answer")[number // 8 % 2]
-        assert "all of it is there or nothing" in scene.meet(rest=(number, kind))
 
 
 @pytest.mark.parametrize("kind", ["lost reply", "500 after"])
@@ -250,9 +240,6 @@ def test_retries_end_with_one_clear_line(double, one, two, monkeypatch):
     with pytest.raises(OutsideFailed, match="was not seen there after"):
         publish(two, REPO)
     assert sum("/commit/" in request for request in double.faults.seen) <= client.OVERTAKEN + 2
-
-
-# -- many publishers ---------------------------------------------------------------------------------------------------
 
 
 def _one_of_four(url: str, home: Path, folder: Path) -> str:
@@ -296,9 +283,6 @@ def test_a_repository_that_somebody_else_makes_and_fills_first_is_joined(double,
     assert sorted(manifest(head(double), tmp_path / "tree").tables) == ["first", "other"]
 
 
-# -- pull requests -----------------------------------------------------------------------------------------------------
-
-
 def test_a_pull_request_is_opened_once_and_tagged_when_it_is_merged(double, one, two):
     with pytest.raises(BadInput, match="is not there"):
         publish(one, REPO, pull_request=True)
@@ -310,21 +294,15 @@ def test_a_pull_request_is_opened_once_and_tagged_when_it_is_merged(double, one,
     assert len(double.repo(REPO).requests) == 1 and asked.changed is False
     assert double.repo(REPO).refs["main"] == start.commit and list(double.repo(REPO).tags) == ["v1.0.0"]
     merged = double.merge(REPO, 1)
-    assert publish(two, REPO) == Published(
-        REPO, "1.1.0", merged, f"{double.url}/datasets/{REPO}/tree/v1.1.0", changed=False
-    )
-    assert double.repo(REPO).tags["v1.1.0"] == merged
-
-
-# -- what is refused ---------------------------------------------------------------------------------------------------
+    done = publish(two, REPO)
+    assert (done.version, done.commit, done.changed) == ("1.1.0", merged, False)
+    assert done.url.endswith("/tree/v1.1.0") and double.repo(REPO).tags["v1.1.0"] == merged
 
 
 def test_a_tag_that_stands_elsewhere_is_said_and_never_moved(double, one, two):
     first = publish(one, REPO).commit
     double.repo(REPO).tags["v1.1.0"] = first
-    with pytest.raises(
-        BadInput, match=f"tag v1.1.0 is at {first}, which is not this release; tags never move: raise the version"
-    ):
+    with pytest.raises(BadInput, match=f"tag v1.1.0 is at {first}, .*; tags never move: raise the version"):
         publish(two, REPO)
     assert double.repo(REPO).refs["main"] == first
     assert publish(two, REPO, version="1.2.0").version == "1.2.0"
@@ -360,9 +338,6 @@ def test_a_place_that_holds_something_else_is_refused_and_a_card_made_by_hand_is
     assert "language: en" in card and "# Mine, über alles" in card
 
 
-# -- folders -----------------------------------------------------------------------------------------------------------
-
-
 def test_a_folder_holds_what_the_hub_holds(double, one, two, tmp_path):
     place = tmp_path / "place"
     assert publish(one, place).version == "1.0.0"
@@ -390,17 +365,20 @@ def test_a_folder_is_whole_after_every_full_disk_and_every_kill(one, two, tmp_pa
 
     shutil.copytree(tmp_path / "old", place)
     # Without "link": where one fails, the file is copied, which is what "sendfile" is for.
-    for _ in full_disk_at_each_call(publish_two, calls=("sendfile", "fsync", "rename", "replace")):
-        assert contents(place) in (old, new)
+    full = full_disk_at_each_call(publish_two, calls=("sendfile", "fsync", "rename", "replace"))
+    found = [contents(place) for _ in full]
+    assert len(found) > 3 and all(tree in (old, new) for tree in found)
     assert contents(place) == new
-    for number in range(1, 100, 5):
+    for kills in range(1, 100):
         shutil.rmtree(place.parent)
         shutil.copytree(tmp_path / "old", place)
-        for _ in killed_at_each_call(publish_two, numbers=[number]):
-            seen = publish(two, place, dry_run=True)  # a look puts the old tree back, where it was on its way
-            assert contents(place) == (old if seen.changed else new)
-            publish_two()
+        if not list(killed_at_each_call(publish_two, numbers=[5 * kills - 4])):
+            break
+        seen = publish(two, place, dry_run=True)  # a look puts the old tree back, where it was on its way
+        assert contents(place) == (old if seen.changed else new)
+        publish_two()
         assert contents(place) == new
+    assert kills > 3 and contents(place) == new
 
 
 def test_a_folder_that_is_no_dataset_is_left_alone(double, one, tmp_path, monkeypatch):
@@ -421,8 +399,6 @@ def test_a_folder_that_is_no_dataset_is_left_alone(double, one, tmp_path, monkey
     monkeypatch.chdir(one)
     assert publish(".", REPO).changed
 
-
-# -- readers with nothing of ours installed ----------------------------------------------------------------------------
 
 READER = """
 import json, socket, sys
@@ -445,11 +421,9 @@ print(json.dumps([hub, {table: loaded(folder, table) for table in tables}, sorte
 
 
 def test_load_dataset_reads_a_tag_and_a_folder_alike_and_streaming(double, one, two, tmp_path):
-    publish(one, REPO)
-    publish(two, REPO)
-    publish(one, tmp_path / "place")
-    publish(two, tmp_path / "place")
-
+    for place in (REPO, tmp_path / "place"):
+        publish(one, place)
+        publish(two, place)
     command = [sys.executable, "-c", READER, REPO, "v1.1.0", str(tmp_path / "place"), "first", "second"]
     away = environment(double.url, tmp_path / "reader")
     done = subprocess.run(command, env=away, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
@@ -459,9 +433,6 @@ def test_load_dataset_reads_a_tag_and_a_folder_alike_and_streaming(double, one, 
     assert hub == folder == {name: list(rows(two, name, "train")) for name in ("first", "second")}
     assert set(hosts) <= {"127.0.0.1", "localhost"}  # the parquet-export service has a host of its own
     assert not any("datasets-server" in headers.get("host", "") for headers in double.headers)
-
-
-# -- secrets -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_token_comes_out_nowhere(double, one, two, tmp_path, caplog, capfd):

@@ -20,8 +20,7 @@ LAYOUTS = {
     "TREC with tabs": "q1\t0\td1\t1\nq1\t0\td2\t0\nq2\t0\td1\t-2\n",
     "TREC, other order and blanks": "q2   Q0 d1  -2 \n\nq1 0 d2 0\r\nq1 0 d1 +1",
     "BEIR": "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td2\t0\nq2\td1\t-2\n",
-    "BEIR, CRLF": "query-id\tcorpus-id\tscore\r\nq1\td1\t1\r\nq1\td2\t0\r\nq2\td1\t-2\r\n",
-    "BEIR, byte-order mark": "\ufeffquery-id\tcorpus-id\tscore\nq2\td1\t-2\nq1\td1\t1\nq1\td2\t0\n",
+    "BEIR, byte-order mark, CRLF": "\ufeffquery-id\tcorpus-id\tscore\r\nq2\td1\t-2\r\nq1\td1\t1\r\nq1\td2\t0\r\n",
 }
 
 
@@ -52,20 +51,16 @@ def test_the_digest_does_not_depend_on_order_but_on_every_grade(qrels):
 
 BAD = {
     "": "holds no judgement",
-    "\n \n": "columns|holds no judgement",
     "query-id\tcorpus-id\tscore\n": "holds no judgement",
     "q1 0 d1 1\nq1 0 d2 1.0\n": ":2: grade '1.0' is not an integer.*'d2'",
-    "q1 0 d1 1\nq1 0 d2 yes\n": ":2: grade 'yes' is not an integer.*'d2'",
     "q1 0 d1 1\nq1 0 d2 12345678901\n": ":2: grade",
     "q1 0 d1 1\nq1 d2 1\n": ":2: has 3 columns where qrels have 4",
-    "q1 0 d1 1\nq1 0 d2 1 x\n": ":2: has 5 columns where qrels have 4",
     "query-id\tcorpus-id\tscore\nq1\t0\td1\t1\n": ":2: has 4 columns where qrels have 3",
     "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td1\t1\n": ":3: judged twice for query 'q1'.*'d1'",
     "q1 0 d1 1\nq2 0 d1 1\nq1 0 d1 0\n": ":3: judged twice for query 'q1'.*'d1'",
     "q1\t0\td 1\t1\n": ":1: an id may not be empty nor hold blanks.*'d 1'",
     "q1\t0\t\t1\n": ":1: an id may not be empty",
     "q1\t0\td\x001\t1\n": ":1: an id may not be empty nor hold blanks or control",
-    "q1 Q0 d1 1 2.5 run\n": ":1: has 6 columns",
 }
 
 
@@ -84,20 +79,13 @@ def test_counts_positives_and_digest():
     assert qrels_digest(JUDGED) == f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
 
-# How the files of castorini/anserini-tools were laid out, so that their md5 can be recomputed from ours.
-LINES = {
-    "scifact": "%s 0 %s %s\n",
-    "nfcorpus": "%s 0 %s %s\n",
-    "trec-dl-2019": "%s Q0 %s %s\n",
-    "trec-dl-2020": "%s 0 %s %s\n",
-}
-
-
 @pytest.mark.real_data
-@pytest.mark.parametrize("name", LINES)
+@pytest.mark.parametrize("name", ["scifact", "nfcorpus", "trec-dl-2019", "trec-dl-2020"])
 def test_real_judgements_are_those_of_the_table(real_data, name):
     entry, qrels = task(name), read_qrels(real_data / name / "qrels" / "test.tsv")
-    text = "".join(LINES[name] % (q, p, grade) for q, row in qrels.items() for p, grade in row.items())
+    # How the files of castorini/anserini-tools were laid out, so that their md5 can be recomputed from ours.
+    middle = "Q0" if name == "trec-dl-2019" else "0"
+    text = "".join(f"{q} {middle} {p} {grade}\n" for q, row in qrels.items() for p, grade in row.items())
     assert (len(qrels), count(qrels)) == (entry.queries, entry.judgements)
     assert qrels_digest(qrels) == entry.qrels_digest
     assert hashlib.md5(text.encode()).hexdigest() == entry.qrels_md5

@@ -8,23 +8,16 @@ from collections import Counter
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from toys import Given, write_beir
+from toys import Given, row, write_beir
 
 from exabench.core.nouns import Passage, Query
-from exabench.core.rows import FAMILIES, check_row
+from exabench.core.rows import FAMILIES
 from exabench.data.quality import Duplicates, Leaks, Report, collection_of
 from exabench.data.quality.duplicates import Buckets
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import benchmarks, local_collections
 
-EMPTY = {"string": "", "bool": False, "int64": 0, "double": 0.0}
 VOCABULARY = [f"word{i}" for i in range(3000)]
-
-
-def row(family: str = "explanations", **given):
-    """A row of a family: what is given, and nothing in every other field."""
-    fields = {name: EMPTY.get(kind, []) for name, kind in FAMILIES[family].items()}
-    return check_row(family, {**fields, **given})
 
 
 def text(rng: random.Random, n: int) -> str:
@@ -43,25 +36,18 @@ def first_of(doubles: Duplicates, row: dict) -> str | None:
 
 
 def leaked(leaks: Leaks, row: dict) -> list[str]:
-    """The benchmarks that a row leaks."""
     return list(leaks.marks(row))
 
 
-# -- words and grams -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("said", "words"),
-    [
+def test_words_are_lower_case_without_punctuation_in_any_script():
+    for said, words in (
         ("The U.S. won't, e-mail_me: 2x!", "the u s won t e mail me 2x"),
         ("Ärzte heißen ÄRZTE", "ärzte heißen ärzte"),
         ("東京は big", "東 京 は big"),
         (" \n—…", ""),
-    ],
-)
-def test_words_are_lower_case_without_punctuation_in_any_script(said, words):
-    assert same_words(said, words)
-    assert figures([row(query=said)])["query words"]["max"] == len(words.split())
+    ):
+        assert same_words(said, words)
+        assert figures([row(query=said)])["query words"]["max"] == len(words.split())
 
 
 @given(st.text(st.characters(max_codepoint=127)))
@@ -99,9 +85,6 @@ def test_thirteen_words_are_found_however_long_the_text_and_no_two_of_a_million_
     leaks.add(task("nfcorpus"), [Query("1", inner)], [])
     assert leaks.marks(row(passage=long)) == {}
     assert leaks.marks(row(passage=f"{long} {inner}, {long}")) == {"nfcorpus": ["query text"]}
-
-
-# -- duplicates ----------------------------------------------------------------------------------------------------
 
 
 def test_the_first_of_equal_rows_stays_and_case_and_punctuation_do_not_count():
@@ -179,15 +162,6 @@ def test_near_doubles_are_those_that_exact_jaccard_finds_but_for_the_error_of_th
     assert found == KNOWN
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=40))
-def test_without_near_doubles_a_row_is_dropped_if_and_only_if_an_equal_one_came_before(pairs):
-    doubles, first = Duplicates(), {}
-    for i, (query, passage) in enumerate(pairs):
-        given = {"query": f"q{query}", "passage": f"passage of quite another kind {passage} " * 2}
-        assert first_of(doubles, row(id=str(i), **given)) == first.get((query, passage))
-        first.setdefault((query, passage), str(i))
-
-
 def test_rows_are_found_however_long_ago_they_came(monkeypatch):
     monkeypatch.setattr(Buckets, "NEWEST", 64)  # so that those in the dict are often sorted into the array
     doubles = Duplicates(near=0)
@@ -195,8 +169,6 @@ def test_rows_are_found_however_long_ago_they_came(monkeypatch):
     assert not any(map(doubles.find_earlier, rows))
     assert [first_of(doubles, each) for each in rows[::7]] == [each["id"] for each in rows[::7]]
 
-
-# -- leaks ---------------------------------------------------------------------------------------------------------
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
 
@@ -237,16 +209,6 @@ def test_a_collection_has_one_name_wherever_it_was_read():
     assert {source: collection_of(source) for source in NAMES} == NAMES
 
 
-def test_thirteen_words_in_a_row_are_a_leak_and_twelve_are_none():
-    leaks = known()
-    thirteen, twelve = " ".join(LONG.split()[:13]), " ".join(LONG.split()[:12])
-    both = {"scifact": ["query text", "passage text"]}
-    assert leaks.marks(row(passage=f"some words, {thirteen.upper()}. And more")) == both
-    assert leaks.marks(row(query=thirteen)) == both
-    assert leaks.marks(row(passage=f"some words, {twelve}. And more")) == {}
-    assert leaks.marks(row(passage="before " + " ".join(["a", *LONG.split()[:12]]))) == {"scifact": ["passage text"]}
-
-
 def test_a_short_query_leaks_where_the_whole_of_it_is_the_same_and_empty_texts_never_do():
     leaks = known()
     assert leaked(leaks, row(query="what is x")) == ["scifact"]
@@ -262,7 +224,7 @@ def test_a_short_query_leaks_where_the_whole_of_it_is_the_same_and_empty_texts_n
 def test_a_row_can_leak_several_benchmarks_and_any_of_its_passages_will_do():
     leaks = known()
     leaks.add(task("nfcorpus"), [Query("7", "what is x")], [])
-    given = {"negative_ids": ["n1", "n2"], "negative_titles": ["", ""], "negatives": ["harmless", LONG]}
+    given = {"negative_ids": ["n1", "n2"], "negative_titles": ["", ""], "negatives": ["harmless", LONG.upper()]}
     found = leaks.marks(row("contrastive", query="What is X?", positive_id="p", negative_sources=["b", "b"], **given))
     assert found == {"scifact": ["query text", "passage text"], "nfcorpus": ["query text"]}
 
@@ -276,27 +238,33 @@ def test_what_leaks_does_not_depend_on_the_order_of_benchmarks(benchmarks):
     assert [sorted(leaked(leaks, each)) for each in rows] == [["scifact"], ["fiqa", "nfcorpus"], ["fiqa"]]
 
 
-def test_mini_is_known_everywhere_and_knows_its_own():
-    assert list(local_collections(None)) == ["mini"]
-    leaks = Leaks()
-    [(name, queries, passages)] = benchmarks(None)
-    queries, passages = list(queries), list(passages)
-    leaks.add(name, queries, passages)
-    assert leaks.tasks == ["mini"]
-    assert leaked(leaks, row(query=queries[0].text)) == leaked(leaks, row(passage=passages[0].text)) == ["mini"]
-
-
 def test_the_benchmarks_of_a_folder_are_known_with_their_judged_passages_those_without_a_text_too(tmp_path):
     held = [Passage("a", "judged"), Passage("b", "not judged")]
     for name in ("scifact", "medquad"):  # medquad is no benchmark
         write_beir(tmp_path / name, Given([Query("q", "x"), Query("r", "y")], held, {"q": {"a": 1, "lost": 1}}))
+    assert list(local_collections(None)) == ["mini"]
     assert {"mini", "scifact", "medquad"} == set(local_collections(tmp_path))
     known = {task.name: (queries, list(passages)) for task, queries, passages in benchmarks(tmp_path)}
     assert known.keys() == {"mini", "scifact"}
     assert known["scifact"] == ([Query("q", "x")], [held[0], Passage("lost", "")])
 
 
-# -- figures -------------------------------------------------------------------------------------------------------
+@pytest.mark.real_data
+def test_scifact_for_training_shares_passages_with_its_test_set_and_no_query(real_data):
+    leaks, marked = Leaks(), Counter()
+    leaks.add(*next(known for known in benchmarks(real_data) if known[0].name == "scifact"))
+    place = local_collections(real_data)["scifact"]
+    judged = {id for row in place.qrels("test").values() for id in row}
+    passages = {passage.id: passage for passage in place.passages()}
+    queries = {query.id: query.text for query in place.queries()}
+    for query_id, judgements in place.qrels("train").items():
+        for id in judgements:
+            given = {"query": queries[query_id], "title": passages[id].title, "passage": passages[id].text}
+            marks = leaks.marks(row(query_id=query_id, passage_id=id, source=place.source, **given))
+            kinds = marks.get("scifact", [])
+            assert ("passage id" in kinds) == (id in judged) <= ("passage text" in kinds)
+            marked.update(kinds)
+    assert marked["query id"] == 0 < marked["passage id"]
 
 
 def explanations(n: int) -> list:
@@ -312,8 +280,11 @@ def figures(rows) -> dict:
     return report.figures()
 
 
-def test_figures_of_explanations_are_known():
-    found = figures(explanations(100))
+def test_figures_of_explanations_are_known_in_any_order_of_rows_and_a_report_of_nothing_is_one():
+    rows = explanations(100)
+    found = figures(rows)
+    assert repr(figures(random.Random(9).sample(rows, 100))) == repr(found)
+    assert Report().figures() == {"rows": 0}
     assert found["rows"] == 100
     assert found["labels"] == {"not relevant": 0.75, "relevant": 0.25}
     assert found["passage words"] == {"mean": 50.5, "p5": 5, "p50": 50, "p95": 95, "min": 1, "max": 100}
@@ -332,28 +303,9 @@ def test_figures_of_lists_count_repairs_by_kind_and_repaired_lists():
     assert found["list"]["mean"] == 2
 
 
-def test_figures_of_contrastive_rows_count_negatives_and_where_they_come_from():
-    given = {"negative_ids": ["a", "b"], "negative_titles": ["", ""], "negatives": ["x", "y"]}
-    some = row("contrastive", positive="p", negative_sources=["bm25", "dense"], **given)
-    none = row("contrastive", positive="p")
-    found = figures([some, none])
-    assert found["negatives"]["mean"] == 1 and found["negative sources"] == {"bm25": 1, "dense": 1}
-
-
 def test_leaks_are_counted_by_row_benchmark_and_kind():
     report = Report()
     for marks in ({}, {"scifact": ["query id", "query text"]}, {"scifact": ["query id"], "nfcorpus": ["passage text"]}):
         report.add(row(), marks)
-    scifact = {"rows": 2, "query id": 2, "query text": 1}
-    assert report.figures()["leaks"] == {
-        "rows": 2,
-        "rate": 0.666667,
-        "benchmarks": {"nfcorpus": {"rows": 1, "passage text": 1}, "scifact": scifact},
-    }
-
-
-def test_figures_do_not_depend_on_the_order_of_rows_and_a_report_of_nothing_is_one():
-    rows = explanations(40)
-    shuffled = random.Random(9).sample(rows, 40)
-    assert repr(figures(shuffled)) == repr(figures(rows))
-    assert Report().figures() == {"rows": 0}
+    by_name = {"nfcorpus": {"rows": 1, "passage text": 1}, "scifact": {"rows": 2, "query id": 2, "query text": 1}}
+    assert report.figures()["leaks"] == {"rows": 2, "rate": 0.666667, "benchmarks": by_name}

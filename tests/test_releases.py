@@ -66,9 +66,6 @@ def manifest(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
 
 
-# -- writing ----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_files_of_a_family_have_its_fields_in_the_order_of_the_contract(tmp_path: Path, family: str) -> None:
     files = releases.write_table(tmp_path, "t", family, {"train": many(2, family)})
@@ -79,8 +76,7 @@ def test_the_files_of_a_family_have_its_fields_in_the_order_of_the_contract(tmp_
 
 
 @pytest.mark.parametrize("sizes", [[1], [3], [3, 2], [3, 3], [3, 3, 1]])
-def test_rows_are_cut_into_files_whose_names_say_how_many_there_are(tmp_path: Path, sizes: list[int]) -> None:
-    """A full last file is followed by no empty one, and a stream gives the same bytes as a list."""
+def test_rows_are_cut_into_files_whose_names_say_how_many_and_none_is_empty(tmp_path: Path, sizes: list[int]) -> None:
     rows = many(sum(sizes))
     files = releases.write_table(tmp_path / "a", "t", "explanations", {"train": rows}, rows_per_file=3)
     assert [(file.path, file.rows) for file in files["train"]] == [
@@ -91,7 +87,7 @@ def test_rows_are_cut_into_files_whose_names_say_how_many_there_are(tmp_path: Pa
     assert sorted(contents(tmp_path / "a")) == [file.path for file in files["train"]]
 
 
-def test_row_groups_are_of_a_thousand_rows_whatever_the_rows(tmp_path: Path) -> None:
+def test_row_groups_are_of_a_thousand_rows(tmp_path: Path) -> None:
     [file] = releases.write_table(tmp_path, "t", "explanations", {"train": many(2001)})["train"]
     parquet = pq.ParquetFile(tmp_path / file.path).metadata
     assert [parquet.row_group(i).num_rows for i in range(parquet.num_row_groups)] == [1000, 1000, 1]
@@ -107,51 +103,44 @@ def test_a_table_takes_the_place_of_the_old_one_and_what_has_no_rows_leaves_noth
 
 
 @pytest.mark.parametrize(
-    ("family", "change", "told"),
+    ("change", "told"),
     [
-        ("explanations", {"relevant": "yes"}, "relevant must be bool"),
-        ("explanations", {"replies": [1]}, "replies must be list<string>"),
-        ("explanations", {"extra": 1}, "extra"),
-        ("explanations", {"query": "\ud800"}, "cannot be stored"),
-        ("listwise", {"malformed": 2**63}, "cannot be stored"),
+        ({"replies": [1]}, "replies must be list<string>"),
+        ({"extra": 1}, "extra"),
+        ({"query": "\ud800"}, "cannot be stored"),
+        ({"malformed": 2**63}, "cannot be stored"),
     ],
 )
-def test_a_bad_row_is_refused_with_its_id_and_the_old_table_stays(
-    tmp_path: Path, family: str, change: Row, told: str
-) -> None:
-    before = releases.write_table(tmp_path, "t", family, {"train": many(2, family)})
+def test_a_bad_row_is_refused_with_its_id_and_the_old_table_stays(tmp_path: Path, change: Row, told: str) -> None:
+    before = releases.write_table(tmp_path, "t", "listwise", {"train": many(2, "listwise")})
+    rows = [*many(5, "listwise"), a_row("bad", "listwise", **change)]
     with pytest.raises(BadInput, match=told) as error:
-        releases.write_table(tmp_path, "t", family, {"train": [*many(5, family), a_row("bad", family, **change)]})
+        releases.write_table(tmp_path, "t", "listwise", {"train": rows})
     assert "'bad'" in str(error.value)
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["t"]
     assert pq.read_table(tmp_path / before["train"][0].path).num_rows == 2
 
 
-@pytest.mark.parametrize("splits", [{"train": [*many(5), *many(1, start=3)]}, {"a": many(5), "b": many(1, start=3)}])
-def test_two_rows_of_a_table_never_have_one_id(tmp_path: Path, splits: dict[str, list[Row]]) -> None:
-    with pytest.raises(BadInput, match="two rows have one id.*'r3'"):
-        releases.write_table(tmp_path, "t", "explanations", splits, rows_per_file=2)
-    assert list((tmp_path / "data").iterdir()) == []
-
-
-@pytest.mark.parametrize("names", [
-    ("", "train"), ("..", "train"), ("a/b", "train"), (".hidden", "train"), ("a*", "train"), ("a\nb", "train"),
-    ("ä", "train"), ("t", ""), ("t", "train-2"), ("t", "Train"), ("t", "a b"), ("t", "../x"),
-])  # fmt: skip
-def test_a_table_or_split_whose_name_cannot_be_a_path_is_refused(tmp_path: Path, names: tuple[str, str]) -> None:
-    table, split = names
-    with pytest.raises(BadInput, match="name it with"):
-        releases.write_table(tmp_path, table, "explanations", {split: many(1)})
-
-
-def test_what_the_rows_themselves_raise_comes_through_and_nothing_stays(tmp_path: Path) -> None:
+def test_one_id_twice_and_what_the_rows_themselves_raise_leave_nothing(tmp_path: Path) -> None:
     def torn() -> Iterator[Row]:
         yield from many(3)
         raise ConnectionError("the source went away")
 
+    again = many(1, start=3)
+    for splits in ({"train": [*many(5), *again]}, {"a": many(5), "b": again}):
+        with pytest.raises(BadInput, match="two rows have one id.*'r3'"):
+            releases.write_table(tmp_path, "t", "explanations", splits, rows_per_file=2)
+        assert list((tmp_path / "data").iterdir()) == []
     with pytest.raises(ConnectionError, match="went away"):
         releases.write_table(tmp_path, "t", "explanations", {"train": torn()})
     assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_table_or_split_whose_name_cannot_be_a_path_is_refused(tmp_path: Path) -> None:
+    tables = [(table, "train") for table in ("", "..", "a/b", ".hidden", "a*", "a\nb", "ä")]
+    for table, split in (*tables, ("t", ""), ("t", "train-2"), ("t", "Train"), ("t", "a b"), ("t", "../x")):
+        with pytest.raises(BadInput, match="name it with"):
+            releases.write_table(tmp_path, table, "explanations", {split: many(1)})
 
 
 def test_a_disk_that_fills_up_under_the_rows_is_one_line_and_leaves_the_old_table(tmp_path: Path) -> None:
@@ -177,8 +166,8 @@ def test_a_table_is_the_old_one_or_the_new_one_after_every_full_disk_and_whole_a
     new = contents(tmp_path)
     releases.write_table(tmp_path, "t", "explanations", {"train": many(2)})
     old = contents(tmp_path)
-    for _ in full_disk_at_each_call(write):
-        assert contents(tmp_path) in (old, new)
+    found = [contents(tmp_path) for _ in full_disk_at_each_call(write)]
+    assert len(found) > 3 and all(tree in (old, new) for tree in found)
     assert contents(tmp_path) == new
     for _ in killed_at_each_call(write, numbers=[3]):
         write()
@@ -187,8 +176,6 @@ def test_a_table_is_the_old_one_or_the_new_one_after_every_full_disk_and_whole_a
     with pytest.raises(CannotWrite, match="cannot be written"):
         releases.write_table(tmp_path / "a file", "t", "explanations", {"train": many(1)})
 
-
-# -- the manifest -----------------------------------------------------------------------------------------------------
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
@@ -214,21 +201,11 @@ def test_a_release_comes_back_from_its_manifest_exactly(
     assert list(again.tables["a.b-c"].fields) == list(FAMILIES["explanations"])
 
 
-@pytest.mark.parametrize("value", [float("nan"), {1, 2}, "\ud800", Path("x")])
-def test_a_release_that_json_cannot_hold_is_not_written(tmp_path: Path, value: Any) -> None:
-    with pytest.raises(BadInput, match="JSON"):
-        releases.save(Release("n", "1.0.0", {"t": table_of({}, recipe={"odd": value})}), tmp_path)
-    assert not (tmp_path / "manifest.json").exists()
-
-
-def set_in(value: Any, path: str, item: Any) -> None:
-    """Set, or take away, what lies at a path."""
-    *parents, last = path.split("/")
-    for key in parents:
-        value = value[int(key) if isinstance(value, list) else key]
-    value[last] = item
-    if item is None:
-        del value[last]
+def test_a_release_that_json_cannot_hold_is_not_written(tmp_path: Path) -> None:
+    for value in (float("nan"), {1, 2}, "\ud800", Path("x")):
+        with pytest.raises(BadInput, match="JSON"):
+            releases.save(Release("n", "1.0.0", {"t": table_of({}, recipe={"odd": value})}), tmp_path)
+        assert not (tmp_path / "manifest.json").exists()
 
 
 FILE = "tables/small/splits/train/0"
@@ -237,36 +214,30 @@ FILE = "tables/small/splits/train/0"
 @pytest.mark.parametrize(
     ("path", "item", "told"),
     [
-        ("format", 2, "format 1 but of 2"),
         ("format", True, "format 1 but of True"),
-        ("name", None, "name"),
         ("extra", 1, "was edited: its digest does not fit"),
         ("version", "1.0", "major.minor.patch"),
-        ("version", 1, "the manifest version: expected `str`, got `int`"),
-        ("tables", [], "tables: expected `object`, got `array`"),
-        ("tables", {"../x": {}}, "lacks the key"),
         ("tables/small/licence", None, "licence"),
         ("tables/small/tokens", {"a": "b"}, r"tables\[...\].tokens"),
-        ("tables/small/fields", {"id": 1}, r"tables\[...\].fields"),
-        ("tables/small/replayable", 1, "replayable: expected `bool`"),
         ("tables/small/splits/train", [], "must list its files"),
         ("tables/small/splits/train-x", [], "split 'train-x'"),
-        (f"{FILE}/path", "../../etc/passwd", "no plain path"),
-        (f"{FILE}/path", "/etc/passwd", "no plain path"),
-        (f"{FILE}/path", "data\\small", "no plain path"),
-        (f"{FILE}/path", "data/small/a\nb", "no plain path"),
+        *((f"{FILE}/path", path, "no plain path") for path in ("../passwd", "/etc/passwd", "data\\small", "data/a\nb")),
         (f"{FILE}/path", "data/other/train-00000-of-00003.parquet", "in place of data/small/train-00000"),
         (f"{FILE}/sha256", "zz", "64 hex"),
         (f"{FILE}/bytes", -1, "counts from 0"),
-        (f"{FILE}/rows", 1.5, "rows: expected `int`, got `float`"),
         ("files", [{"path": "manifest.json", "sha256": "0" * 64, "bytes": 0, "rows": 0}], "no plain path"),
         ("files", [{"path": "a", "sha256": "0" * 64, "bytes": 0, "rows": 0}] * 2, "lists a twice"),
     ],
 )
 def test_an_odd_manifest_is_one_line_that_names_the_file(tmp_path: Path, path: str, item: Any, told: str) -> None:
     a_release(tmp_path)
-    value = manifest(tmp_path)
-    set_in(value, path, item)
+    inner = value = manifest(tmp_path)
+    *parents, last = path.split("/")
+    for key in parents:
+        inner = inner[int(key) if isinstance(inner, list) else key]
+    inner[last] = item
+    if item is None:
+        del inner[last]
     (tmp_path / "manifest.json").write_text(json.dumps(value))
     with pytest.raises(BadInput, match=told) as error:
         releases.read(tmp_path)
@@ -274,16 +245,12 @@ def test_an_odd_manifest_is_one_line_that_names_the_file(tmp_path: Path, path: s
     assert releases.verify(tmp_path) == [str(error.value)]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '"x"', "null", '{"format": 1}', "[" * 100_000, "\ud800"])
-def test_no_text_in_place_of_a_manifest_gives_a_traceback(tmp_path: Path, text: str) -> None:
-    assert "manifest.json is missing" in releases.verify(tmp_path)[0]
+def test_no_text_in_place_of_a_manifest_gives_a_traceback(tmp_path: Path) -> None:
     assert "manifest.json is missing" in releases.verify(tmp_path / "nowhere")[0]
-    (tmp_path / "manifest.json").write_bytes(text.encode("utf-8", "surrogatepass"))
-    with pytest.raises(BadInput, match="manifest.json"):
-        releases.read(tmp_path)
-
-
-# -- verifying --------------------------------------------------------------------------------------------------------
+    for text in ("", "[]", '{"format": 1}', "[" * 100_000, "\ud800"):
+        (tmp_path / "manifest.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+        with pytest.raises(BadInput, match="manifest.json"):
+            releases.read(tmp_path)
 
 
 def test_a_whole_release_gives_its_rows_back_and_files_beside_its_tables_are_checked_too(tmp_path: Path) -> None:
@@ -332,13 +299,8 @@ def test_each_way_that_a_release_can_be_wrong_is_a_line_that_names_the_file(tmp_
     extra = "data/small/train-00003-of-00003.parquet"
     (tmp_path / extra).write_bytes(b"PAR1")
     (tmp_path / "data" / "linked").symlink_to("/")
-    told = {
-        first: "is missing",
-        second: "bytes where the manifest says",
-        third: "is a link",
-        "data/linked": "is not in the manifest",
-        extra: "is not in the manifest",
-    }
+    told = {first: "is missing", second: "bytes where the manifest says", third: "is a link"}
+    told |= dict.fromkeys(("data/linked", extra), "is not in the manifest")
     for problem, (path, words) in zip(releases.verify(tmp_path), told.items(), strict=True):
         assert problem.startswith(f"{path}: ") and words in problem
 
@@ -368,9 +330,6 @@ def test_a_file_that_contradicts_the_manifest_is_a_problem_though_its_digest_fit
     with pytest.raises(BadInput, match="another order"):
         releases.rows(tmp_path, "small", "train")
     assert "is not a Parquet file" in put_in_place(tmp_path, release, b"PAR1 no table PAR1", 3)
-
-
-# -- what changed -----------------------------------------------------------------------------------------------------
 
 
 def changes(tmp_path: Path, old: Any, new: Any) -> releases.Diff:
@@ -406,10 +365,8 @@ def test_rows_in_another_order_are_the_same_and_one_that_moves_to_another_split_
     assert back.breaking and "table small: split validation removed" in back.lines()
 
 
-def test_a_field_that_comes_does_not_make_every_row_a_changed_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
+def test_a_field_that_comes_does_not_make_every_row_a_changed_one(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
         fields = dict(FAMILIES["explanations"]) | {"prompt": "list<string>"}
         del fields["title"]
         patch.setitem(FAMILIES, "explanations", fields)  # type: ignore[arg-type]
@@ -460,9 +417,6 @@ def test_a_diff_counts_what_two_dicts_tell_apart(
     counts = (found.rows_added, found.rows_removed, found.rows_changed) if found else (0, 0, 0)
     changed = sum(old[id] != new[id] for id in old.keys() & new.keys())
     assert counts == (len(new.keys() - old.keys()), len(old.keys() - new.keys()), changed)
-
-
-# -- versions ---------------------------------------------------------------------------------------------------------
 
 
 def test_versions_follow_from_what_changed(tmp_path: Path) -> None:

@@ -46,9 +46,6 @@ def read(folder: Path, data: bytes | str) -> Run:
     return read_run(file)
 
 
-# -- the ranking rule ------------------------------------------------------------------------------------------
-
-
 @given(SCORES)
 def test_a_run_is_sorted_by_query_then_score_then_id_downwards(scores):
     run = run_of("run", scores)
@@ -82,32 +79,21 @@ def test_what_ties_and_what_does_not(scores, ranking):
 
 
 @given(SCORES, st.randoms(use_true_random=False))
-def test_the_order_of_lines_does_not_matter(tmp_path_factory, scores, shuffled):
-    folder = tmp_path_factory.mktemp("order")
-    lines = run_text(run_of("run", scores), "tag").decode().splitlines(keepends=True)
-    straight = read(folder, "".join(lines))
+@example({"q": {"a": GREATEST, "b": -GREATEST, "c": 1e-45, "d": -0.0, "e": 16777217.0}}, random.Random(0))
+@example({"q": {"a": 9.999999e-5, "b": 1e-4, "c": 1e9, "d": 999999940.0, "e": 0.1}}, random.Random(0))
+def test_a_run_reads_back_exactly_as_it_was_written_in_any_order_of_lines(tmp_path_factory, scores, shuffled):
+    folder, run = tmp_path_factory.mktemp("trip"), run_of("run", scores)
+    lines = run_text(run, "tag").decode().splitlines(keepends=True)
+    assert same(read(folder, "".join(lines)), run)
     shuffled.shuffle(lines)  # so queries interleave, too
-    assert same(straight, read(folder, "".join(lines)))
-
-
-# -- reading and writing ---------------------------------------------------------------------------------------
-
-
-@given(SCORES)
-@example({"q": {"a": GREATEST, "b": -GREATEST, "c": 1e-45, "d": -0.0, "e": 16777217.0}})
-@example({"q": {"a": 9.999999e-5, "b": 1e-4, "c": 1e9, "d": 999999940.0, "e": 0.1}})
-def test_a_run_reads_back_exactly_as_it_was_written(tmp_path_factory, scores):
-    run = run_of("run", scores)
-    assert same(read(tmp_path_factory.mktemp("trip"), run_text(run, "tag")), run)
+    assert same(read(folder, "".join(lines)), run)
 
 
 LINES = "q1 Q0 a 1 2.5 t\nq1 Q0 b 2 1 t\nq2 Q0 a 1 -3 t\n"
 LAYOUTS = {
     "gzip": gzip.compress(LINES.encode()),
     "tabs": LINES.replace(" ", "\t"),
-    "mixed": LINES.replace(" ", "\t", 9),
     "tabs in the second line only": LINES.replace("q1 Q0 b 2", "q1\tQ0\tb\t2"),
-    "several blanks": LINES.replace(" ", "   "),
     "blanks and tabs around words": LINES.replace(" ", " \t "),
     "blanks before": "  " + LINES.replace("\n", "\n  "),
     "blanks after": LINES.replace("\n", "  \n"),
@@ -115,7 +101,6 @@ LAYOUTS = {
     "byte-order mark": b"\xef\xbb\xbf" + LINES.encode(),
     "blank lines": "\n" + LINES.replace("\n", "\n\n"),
     "no last newline": LINES.rstrip("\n"),
-    "interleaved": "q1 Q0 b 9 1 t\nq2 Q0 a 1 -3 t\nq1 Q0 a 9 2.5 t\n",
     "other numbers": LINES.replace("2.5", "+25e-1").replace(" 1 t", " 1.000 t").replace("-3", "-3.E0"),
     "ranks that are none": LINES.replace(" 1 2.5", " first 2.5"),
     "unicode tag": LINES.replace(" t\n", " \u00e9\n"),
@@ -125,11 +110,6 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_of_a_run_reads_the_same(tmp_path, layout):
     assert same(read(tmp_path, LAYOUTS[layout]), run_of("x", {"q1": {"a": 2.5, "b": 1.0}, "q2": {"a": -3.0}}))
-
-
-def test_quotes_and_signs_belong_to_ids(tmp_path):
-    run = read(tmp_path, 'q"1 Q0 "a\'#,;\\ 1 1 t\n')
-    assert run['q"1'] == {"\"a'#,;\\": 1.0}
 
 
 def test_a_run_is_named_after_its_file_and_its_digest_is_that_of_the_stored_text(tmp_path):
@@ -150,27 +130,19 @@ BAD = {
     "blank lines only": (b"\n \n\r\n", "holds no ranking"),
     "only a byte-order mark": (b"\xef\xbb\xbf", "holds no ranking"),
     "five columns": (GOOD + b"q1 Q0 d9 9 1\n", ":5: has 5 columns"),
-    "five columns and two blanks": (GOOD + b"q1 Q0  d9 9 1\n", ":5: has 5 columns"),
-    "five columns and a blank after": (GOOD + b"q1 Q0 d9 9 1 \n", ":5: has 5 columns"),
-    "five columns and a blank before": (GOOD + b" q1 Q0 d9 9 1\n", ":5: has 5 columns"),
     "five columns everywhere": (GOOD.replace(b" t\n", b"\n"), ":1: has 5 columns"),
-    "five columns everywhere and two blanks": (GOOD.replace(b" t", b"").replace(b"Q0 ", b"Q0  "), ":1: has 5 columns"),
     "seven columns": (GOOD + b"q1 Q0 d9 9 1 t x\n", ":5: has 7 columns"),
     "a blank in an id between tabs": (GOOD.replace(b" ", b"\t") + b"q 1\tQ0\td9\t9\t1\tt\n", ":5: has 7 columns"),
     "a tab in an id between blanks": (GOOD + b"q1 Q0 d\t9 9 1 t\n", ":5: has 7 columns"),
-    "qrels": (b"q1 0 d1 1\n", ":1: has 4 columns"),
-    "JSON": (b'{"q1": {"d1": 1.0}}\n', ":1: has 3 columns"),
     "a document twice": (GOOD + b"q1 Q0 d2 9 1 t\n", r":5: .*twice for query 'q1' \(first on line 2\).*'d2'"),
-    "a document twice with one score": (GOOD + b"q1 Q0 d2 2 -2 t\n", r":5: .*first on line 2"),
     "a document twice after others": (GOOD + b"q2 Q0 d2 1 1 t\nq1 Q0 d1 1 1 t\n", r":6: .*first on line 1.*'d1'"),
     "Latin-1": (GOOD + b"q1 Q0 d\xe9 9 1 t\n", ":5: is not UTF-8 text"),
-    "UTF-16": (GOOD.decode().encode("utf-16"), ":1: "),
     "half a gzip file": (gzip.compress(GOOD * 9)[:40], "is not a whole gzip file"),
     "gzip with a changed byte": (PACKED[:-6] + b"\0" + PACKED[-5:], "is not a whole gzip file"),
 }
 
 
-for score in "nan -inf Infinity 3.5e38 1e999 high 0x1p3 1_0 1,5 ٣".split():
+for score in "nan -inf Infinity 3.5e38 1e300 1e999 high 0x1p3 1_0 1,5 ٣".split():
     line = f"q1 Q0 d9 9 {score} t\n".encode()
     BAD[f"score {score}"] = (GOOD + line, f":5: score '{score}' of query 'q1' is not a finite number.*'d9'")
 # NUL, escape, delete, form feed and a bare carriage return; then blanks and controls beyond ASCII
@@ -179,6 +151,7 @@ for mark in "\x00\x1b\x7f\x0c\r\u00a0\u3000\u2028\u0085\u009b":
     BAD[f"mark {ord(mark):x}"] = (GOOD + f"q1 Q0 d{mark}9 9 1 t\n".encode(), f":5: {told}")
 
 
+@pytest.mark.filterwarnings("error")  # a score too great for single precision is no warning
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_run_is_refused_with_file_line_and_id(tmp_path, case):
     data, message = BAD[case]
@@ -190,16 +163,6 @@ def test_a_bad_run_is_refused_with_file_line_and_id(tmp_path, case):
     assert str(caught.value).startswith(str(file))
     assert str(caught.value).isprintable()
 
-
-@pytest.mark.filterwarnings("error")
-def test_a_folder_is_no_run_and_a_score_too_great_is_no_warning(tmp_path):
-    with pytest.raises(BadInput, match="cannot be read"):
-        read_run(tmp_path)
-    with pytest.raises(BadInput, match="not a finite number"):
-        read(tmp_path, "q Q0 d 1 1e300 t\n")
-
-
-# -- the fast reader and the slow one --------------------------------------------------------------------------
 
 PIECES = [*"q1 d1 d1 d2 Q0 1 1 2.5 -0 nan 1e39 t é".split(), " ", " ", "  ", "\t", "\n", "\r\n", '"']
 
@@ -247,15 +210,6 @@ def test_no_duplicate_is_ever_missed(tmp_path_factory, pairs, data):
     assert len(read_run(write_pairs(file, unique)).scores) == len(unique)
 
 
-def test_a_duplicate_of_any_length_is_seen_and_a_near_one_is_none(tmp_path):
-    for length in range(1, 41):
-        ids = ["x" * length, "x" * (length - 1) + "y", "y" + "x" * (length - 1), "x" * (length + 1)]
-        pairs = [*dict.fromkeys(("q", id) for id in ids), ("r", ids[0])]
-        assert len(read_run(write_pairs(tmp_path / "x.trec", pairs)).scores) == len(pairs)
-        with pytest.raises(BadInput, match=f":{len(pairs) + 1}: .*first on line 1"):
-            read_run(write_pairs(tmp_path / "x.trec", [*pairs, ("q", ids[0])]))
-
-
 def test_one_duplicate_is_found_among_many_passages(tmp_path):
     """So many that some of their hashes share a bucket."""
     pairs = [("q", f"passage-{i}") for i in random.Random(0).sample(range(10**9), 20_000)]
@@ -269,9 +223,6 @@ def write_pairs(file: Path, pairs: list[tuple[str, str]]) -> Path:
     lines = [f"{query_id} Q0 {passage_id} 1 1 t\n" for query_id, passage_id in pairs]
     file.write_text("".join(lines), encoding="utf-8")
     return file
-
-
-# -- making and cutting runs -----------------------------------------------------------------------------------
 
 
 def test_a_score_that_is_not_finite_and_a_bad_id_are_refused():
@@ -309,15 +260,12 @@ def test_a_cut_run_is_what_it_is_cut_to_in_the_same_order(scores, depth):
         assert {q: cut.ranking(q) for q in cut} == {q: ids for q, ids in expected.items() if ids}
 
 
-def test_left_out_candidates_follow_in_first_stage_order():
+def test_left_out_candidates_follow_in_first_stage_order_and_a_passage_outside_them_is_refused_by_name():
     candidates = run_in_order("first", {"q": ["a", "b", "c", "d", "e"], "r": ["a"]})
     whole, added = complete_run(run_in_order("run", {"q": ["d", "b"]}), candidates)
     assert (whole.ranking("q"), added) == (["d", "b", "a", "c", "e"], 3)
     assert list(whole) == ["q"]  # a query that is not answered stays missing
 
-
-@pytest.mark.parametrize(("query", "passage"), [("q", "stranger"), ("unknown", "a")])
-def test_a_passage_outside_the_candidates_is_refused_by_name(query, passage):
-    candidates = run_in_order("first", {"q": ["a", "b"]})
-    with pytest.raises(BadInput, match=f"query '{query}' .* not among the candidates 'first'.*'{passage}'"):
-        complete_run(run_in_order("run", {query: ["a", passage] if passage != "a" else ["a"]}), candidates)
+    for query, ids in (("q", ["a", "stranger"]), ("unknown", ["a"])):
+        with pytest.raises(BadInput, match=f"query '{query}' .* not among the candidates 'first'.*'{ids[-1]}'"):
+            complete_run(run_in_order("run", {query: ids}), candidates)

@@ -13,7 +13,7 @@ from exabench.bench.ledger import Ledger
 from exabench.bench.submitting import add_baselines, submit
 from exabench.core.files import toml_text
 from exabench.core.nouns import Passage, Prompt, Qrels, Query, Reply, Run
-from exabench.core.rows import FAMILIES
+from exabench.core.rows import FAMILIES, Row, check_row
 from exabench.measure.runs import run_in_order, run_text
 from exabench.tasks.catalogue import task
 
@@ -170,6 +170,13 @@ def finished_board(folder: Path) -> None:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder with its bytes."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def row(family: str = "explanations", **given: Any) -> Row:
+    """A row of a family: what is given, and nothing in every other field."""
+    blank = {"string": "", "bool": False, "int64": 0, "double": 0.0}
+    fields = {name: blank.get(kind, []) for name, kind in FAMILIES[family].items()}
+    return check_row(family, {**fields, **given})
 
 
 def features_of(family: str) -> Any:

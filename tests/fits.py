@@ -91,8 +91,6 @@ def explanations(count: int = 8, *, seed: int = 0) -> list[Row]:
 
 
 ROWS = {"listwise": listwise, "scored": scored, "contrastive": contrastive, "explanations": explanations}
-FAMILY_FOR = {"targets": "explanations", "binary": "explanations", "positive": "contrastive"}
-FAMILY_FOR |= {"order": "listwise", "scores": "scored"}
 
 
 def write_release(folder: Path, tables: Mapping[str, tuple[str, Mapping[str, Sequence[Row]]]]) -> Path:
@@ -132,9 +130,6 @@ def recipe(file: Path, data: Sequence[Mapping[str, Any]], **changes: Any) -> Pat
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(f"{key} = {toml_text(value)}\n" for key, value in values.items()), encoding="utf-8")
     return file
-
-
-# -- one step by hand ----------------------------------------------------------------------------------------------
 
 
 KINDS = {
@@ -178,9 +173,6 @@ def apart(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> flo
     return float(np.sqrt(gap / sum(float((row.astype(np.float64) ** 2).sum()) for row in one.values())))
 
 
-# -- a fit without its folder's lock, its card and its checks ----------------------------------------------------------
-
-
 class Watched(Gradient):
     """A Gradient that keeps the ids of the groups of each step."""
 
@@ -222,9 +214,6 @@ def parts(file: Path, to: Path, **changes: Any) -> Parts:
     groups, held, _ = groups_of(plan, loss.needs)
     learner, _ = load_start(plan, to, to / "lock.json", ("cpu",))
     return replace(Parts(plan, learner, loss, groups, held, to), **changes)
-
-
-# -- runs that end before their time ---------------------------------------------------------------------------------
 
 
 class Stopped(Exception):

@@ -7,7 +7,7 @@ import json
 import pickle
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,22 +51,20 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.dtype == other.dtype and one.shape == other.shape and raw(one) == raw(other)
 
 
+def all_same(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(same_bits(one[name], other[name]) for name in other)
+
+
 def is_step(found: Checkpoint, step: int) -> bool:
     """Whether a checkpoint is that of `saved(folder, step)`, to the last bit."""
     wanted = tensors_of(step)
-    return (
-        (found.step, found.fingerprint, found.state) == (step, RECIPE, STATE | {"at": step})
-        and {file: set(inner) for file, inner in found.tensors.items()}
-        == {f: set(inner) for f, inner in wanted.items()}
-        and all(same_bits(found.tensors[f][name], each) for f, inner in wanted.items() for name, each in inner.items())
-    )
+    if (found.step, found.fingerprint, found.state) != (step, RECIPE, STATE | {"at": step}):
+        return False
+    return found.tensors.keys() == wanted.keys() and all(all_same(found.tensors[f], wanted[f]) for f in wanted)
 
 
 def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-# What is saved comes back
 
 
 def test_a_checkpoint_comes_back_as_it_was_and_is_the_same_bytes_each_time(tmp_path):
@@ -96,7 +94,7 @@ def test_every_type_keeps_its_bits(tmp_path, dtype):
         odd["strange"] = torch.tensor([float("nan"), float("inf"), -0.0, torch.finfo(dtype).tiny / 2], dtype=dtype)
     path = save_checkpoint(tmp_path, 1, {"model": odd}, {}, fingerprint=RECIPE)
     for found in (newest(tmp_path).tensors["model"], load_file(path / "model.safetensors")):
-        assert set(found) == set(odd) and all(same_bits(found[name], each) for name, each in odd.items())
+        assert all_same(found, odd)
 
 
 def test_tied_tensors_are_stored_once_and_come_back_under_every_name(tmp_path):
@@ -107,8 +105,6 @@ def test_tied_tensors_are_stored_once_and_come_back_under_every_name(tmp_path):
     found = newest(tmp_path).tensors["model"]
     assert found["a"] is found["z"] and same_bits(found["z"], shared)
 
-
-# Learning goes on as if nothing had happened
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": lambda groups: torch.optim.AdamW(groups, lr=1e-2, weight_decay=0.1, betas=(0.9, 0.98)),
@@ -165,14 +161,10 @@ def test_five_steps_are_three_steps_a_checkpoint_and_two_steps(tmp_path, kind, d
     restore_optimiser(fresh, parameters, moments, numbers, lambda whole, like: whole)
     shutil.rmtree(path)  # nothing of it is needed any more
     again, plain_again = optimiser_state(fresh, parameters)
-    assert plain_again == plain and set(again) == set(state) and all(same_bits(again[n], state[n]) for n in state)
+    assert plain_again == plain and all_same(again, state)
     learn(second, fresh, range(3, 5))
-    for name, each in whole.state_dict().items():
-        assert same_bits(second.state_dict()[name], each), name
+    assert all_same(second.state_dict(), whole.state_dict())
     assert second.outer.weight is second.inner.weight
-
-
-# Which are kept
 
 
 def test_the_newest_are_kept_and_the_protected_ones_always(tmp_path):
@@ -199,37 +191,22 @@ def test_damaged_later_ones_neither_count_nor_stay_when_their_step_comes_again(t
     assert newest(tmp_path).skipped == () and is_step(newest(tmp_path), 3)
 
 
-# Damage is named
-
-
-def flipped(place: float) -> Callable[[Path], None]:
-    def flip(file: Path) -> None:
-        data = bytearray(file.read_bytes())
-        data[int(place * (len(data) - 1))] ^= 1
-        file.write_bytes(data)
-
-    return flip
+def flip(file: Path) -> None:
+    """One bit in the middle."""
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
 
 
 def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-2])  # the last byte of a JSON file is an end of line, which nobody misses
 
 
-DAMAGES: dict[str, Callable[[Path], Any]] = {
-    "first bit": flipped(0),
-    "middle": flipped(0.5),
-    "last byte": flipped(1),
-    "cut": cut,
-    "emptied": lambda file: file.write_bytes(b""),
-    "gone": Path.unlink,
-}
-
-
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink], ids=["flipped", "cut", "gone"])
 def test_a_damaged_file_is_skipped_and_named(tmp_path, name, damage):
     saved(tmp_path, 1)
-    DAMAGES[damage](saved(tmp_path, 2) / name)
+    damage(saved(tmp_path, 2) / name)
     found = newest(tmp_path)
     assert is_step(found, 1) and len(found.skipped) == 1 and "\n" not in found.skipped[0]
     assert "step-000002" in found.skipped[0] and name in found.skipped[0]
@@ -257,8 +234,6 @@ class Canary:
     [
         ({"more": 1}, "unknown key 'more'; its keys: aliases, "),
         ({"format": 1}, "format: invalid enum value 1"),  # as version 0.1
-        ({"state": []}, "state: expected `object`"),
-        ({"fingerprint": 3}, "fingerprint: expected `str`"),
         ({"aliases": {"model": {"x": "y"}, "optimiser": {}}}, "model.safetensors: does not hold the tensors of a run"),
         (b"[]", "state.json: is wrong: Expected `object`, got `array`"),
         (b'{"step": NaN}', "is not JSON"),
@@ -303,16 +278,7 @@ def test_where_none_is_whole_or_the_recipe_is_another_nobody_starts_anew_by_acci
         load_newest(tmp_path, RECIPE)
 
 
-# No pickle
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("model.pt", "step-000001/pytorch_model.bin", "step-000002/state.pkl"),
-        *("step-000002/deep/weights.ckpt", "other/notes", "other/.hidden.pkl"),
-    ],
-)
+@pytest.mark.parametrize("name", ["model.pt", "step-000002/deep/weights.ckpt", "other/notes", "other/.hidden.pkl"])
 def test_a_pickle_is_refused_by_name_wherever_it_lies(tmp_path, name):
     saved(tmp_path, 1)
     saved(tmp_path, 2)
@@ -339,20 +305,14 @@ def opens_pickles(source: str) -> bool:
 
 
 def test_nothing_in_the_package_can_open_a_pickle():
-    for bad in (
-        *("import pickle", "import os, dill", "from joblib import load", "def f():\n    import pickle as p"),
-        *("__import__('pickle')", "importlib.import_module('pickle')", "from torch import (\n    nn,\n    load)"),
-        *("torch.load('x')", "read = torch.load", "import torch as t", "np.load('x', allow_pickle=True)"),
-        *("numpy.load('x', allow_pickle=flag)", "np.load('x', **options)"),
-    ):
+    for bad in ("import os, dill", "importlib.import_module('pickle')", "from torch import (\n    nn,\n    load)"):
+        assert opens_pickles(bad), bad
+    for bad in ("read = torch.load", "import torch as t", "np.load('x', allow_pickle=flag)", "np.load('x', **options)"):
         assert opens_pickles(bad), bad
     for good in ("np.load('x', allow_pickle=False)", "numpy.load('x')", "json.load(x)", "from x import pickles"):
         assert not opens_pickles(good), good
     for file in sorted(PACKAGE.rglob("*.py")):
         assert not opens_pickles(file.read_text(encoding="utf-8")), file
-
-
-# A kill and a full disk
 
 
 def test_a_kill_at_any_call_leaves_the_checkpoint_before_it_or_the_new_one(tmp_path):

@@ -6,20 +6,17 @@ import random
 
 import pytest
 import torch
-from fits import KINDS, apart, encoded, gradient_of, gradients, learner_of
+from fits import KINDS, WORDS, apart, encoded, gradient_of, gradients, learner_of
 from models import CLASSIFIERS, DECODERS, classifier_folder, decoder_folder
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
-from exabench.parts.assembly import reranker
 from exabench.parts.losses import LOSSES
 from exabench.training.distributed import Ranks
-from exabench.training.evaluation import scores_of
 from exabench.training.gradients import CPU_BUDGETS
 from exabench.training.groups import Group
 
 GROUP_LOSSES = sorted(name for name in LOSSES if LOSSES[name].needs != "targets")
-WORDS = "sky blue light wave sun star red dust cloud night".split()
 
 
 def groups(loss: str = "ranknet", sizes: tuple[int, ...] = (3, 5, 1, 2, 4), seed: int = 0) -> list[Group]:
@@ -241,22 +238,12 @@ def test_a_compiled_model_has_the_same_gradient(bert):
     assert set(bert.module.state_dict()) == set(dict(bert.module.named_parameters()))
 
 
-@each_kind
-def test_a_learner_scores_as_its_reranker_does(folders, kind):
-    part, folder = folders[kind]
-    given = groups(sizes=(6,))[0]
-    learner = learner_of(folder, part)
-    wanted = reranker(part, model=str(folder), devices=("cpu",), max_length=48).score(given.query, given.passages)
-    assert scores_of(learner, learner.items(given.query, given.passages)).tolist() == pytest.approx(wanted, abs=1e-5)
-    assert learner.module.training
-
-
-def poor(learner, tokens, error=torch.OutOfMemoryError):
+def poor(learner, tokens, error=torch.OutOfMemoryError, text="out of memory: tried to allocate more than there is"):
     """The device holds no batch of more than so many padded tokens."""
 
     def check(module, args):
         if args[0].numel() > tokens:
-            raise error("out of memory: tried to allocate more than there is")
+            raise error(text)
 
     return learner.module.register_forward_pre_hook(check)
 
@@ -293,7 +280,11 @@ def test_memory_that_runs_out_on_the_way_back_leaves_no_gradient_of_the_first_tr
     assert other == value and apart(wanted, found) == 0
 
 
-def test_an_input_that_never_fits_is_one_line(bert, folders):
+def test_an_input_that_never_fits_is_one_line_and_no_other_error_is_taken_for_it(bert, folders):
+    handle = poor(bert, 10, RuntimeError, "shapes do not fit")
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        step(bert, "ranknet", groups(), micro=100, mode="cached")
+    handle.remove()
     poor(bert, 10)
     with pytest.raises(BadInput, match=r"cpu has no memory for one input of 3\d tokens; lower max_length"):
         step(bert, "ranknet", groups(), micro=512, mode="cached")
@@ -305,19 +296,10 @@ def test_an_input_that_never_fits_is_one_line(bert, folders):
         step(learner, "lm", groups("lm"), micro=512, mode="auto")
 
 
-def test_another_error_is_not_taken_for_a_lack_of_memory(bert):
-    def broken(module, args):
-        raise RuntimeError("shapes do not fit")
-
-    bert.module.register_forward_pre_hook(broken)
-    with pytest.raises(RuntimeError, match="shapes do not fit"):
-        step(bert, "ranknet", groups(), micro=100, mode="cached")
-
-
 def test_ranks_that_hold_parts_of_one_model_do_not_halve_alone(bert):
-    alone = Ranks()
-    alone.sharded = True
-    made = gradient_of(bert, "ranknet", ranks=alone, batch_tokens=512)
+    ranks = Ranks()
+    ranks.sharded = True
+    made = gradient_of(bert, "ranknet", ranks=ranks, batch_tokens=512)
     poor(bert, 10)
     with pytest.raises(BadInput, match="lower steps.batch_tokens"):
         made(1, encoded(bert, groups()))

@@ -21,11 +21,10 @@ from hypothesis import given, strategies as st
 from models import classifier_folder
 from safetensors.torch import save_file
 from toys import contents
-from trained import write_model
+from trained import RECIPE, write_model
 
-from exabench.bench.evaluation import evaluate, run_board
+from exabench.bench.evaluation import evaluate
 from exabench.bench.submissions import read_submission
-from exabench.bench.submitting import submit
 from exabench.core.errors import BadInput
 from exabench.core.files import file_digest, json_text
 from exabench.core.rows import Release
@@ -36,16 +35,6 @@ from exabench.training.groups import source_of
 from exabench.training.model_folder import recipe_text
 from exabench.training.recipe import Data
 
-RECIPE: dict[str, Any] = {
-    "title": "A small cross-encoder",
-    "reranker": "cross_encoder",
-    "model": "owner/start",
-    "seed": 7,
-    "data": [{"release": "/home/somebody/releases/toy", "table": "first"}],
-    "loss": {"part": "ranknet", "sigma": 1.0},
-    "steps": {"rate": 5e-5, "epochs": 2, "schedule": "linear"},
-    "options": {"max_length": 128},
-}
 OWN = {
     *("README.md", "curves.csv", "manifest.json", "recipe.toml", "submission.toml", "training.json"),
     *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
@@ -79,8 +68,7 @@ def written(to: Path, weights: Path, release: Release, curves: Path, **changes: 
     about = {
         "name": "local/small",
         "title": "A small cross-encoder",
-        "licence": "apache-2.0",
-        "recipe": RECIPE,
+        "recipe": {**RECIPE, "data": [{"release": "/home/somebody/releases/toy", "table": "first"}]},
         "best": 4,
         "dev": {"metric": "nDCG@10", "source": "16 held-out groups", "values": [(2, 0.5), (4, 1.0)]},
         "checks": [dataclasses.asdict(each) for each in checks],
@@ -107,13 +95,6 @@ def test_everything_that_a_model_needs_is_there_and_the_manifest_vouches_for_it(
     assert training["base"] == {"model": "owner/start", "revision": "a" * 40, "licence": "mit"}
     assert tomllib.loads(files["recipe.toml"].decode()) == training["recipe"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.csv", "model"]
-
-
-def test_the_same_training_is_the_same_bytes_wherever_it_is_written(made, start, release, tmp_path):
-    before = contents(made)
-    again = written(tmp_path / "elsewhere" / "other", start, release, tmp_path / "curves.csv")
-    assert contents(again) == before
-    assert contents(written(made, start, release, tmp_path / "curves.csv")) == before
 
 
 def test_no_path_of_the_machine_is_left_in_it(start, release, tmp_path):
@@ -149,13 +130,6 @@ def test_the_submission_is_pinned_by_the_weights_and_not_by_what_is_said_of_them
     (made / "config.json").write_text(json_text({**config, "hidden_act": "relu"}))
     with pytest.raises(BadInput, match="is not at revision"):
         hub.model_folder(str(made), submission.revision)
-
-
-def test_the_submission_is_taken_and_run_as_it_stands(made, board, monkeypatch):
-    monkeypatch.chdir(made)
-    filed, _ = submit("submission.toml", [], board)
-    results = run_board(board, slugs=[filed.slug])
-    assert results and json.loads(results[0].read_text())["model"]["revision"] == filed.revision
 
 
 def test_a_licence_that_the_submission_cannot_bear_is_said_and_nothing_is_written(start, release, tmp_path):
@@ -222,12 +196,6 @@ def test_a_check_says_how_much_is_gained_over_the_first_stage_and_over_the_start
     assert lost.start.value == best[found.metric]
 
 
-def test_p_values_are_corrected_over_all_checks(made):
-    checks = json.loads((made / "training.json").read_text())["checks"]
-    assert [each["first_stage"]["p_holm"] for each in checks] == pytest.approx([0.03, 0.04, 0.3])
-    assert [each["start"] and each["start"]["p_holm"] for each in checks] == [0.04, None, 0.0004]
-
-
 def card_of(made: Path, *, existing: str = "", name: str = "", **changes: Any) -> str:
     training = json.loads((made / "training.json").read_text())
     return model_card({**training, **changes}, model_template(), name=name, existing=existing)
@@ -248,8 +216,6 @@ def test_the_card_says_what_the_hub_wants_to_know(made):
         "0.2500: +0.3750, p &lt; 0.001 |",
         "| `owner/toy` | `v1.0.0` | `first` | explanations | 2 | nobody (0) | mit | `sha256:",
         "| kept | step 4, nDCG@10 1 on 16 held-out groups |",
-        "`curves.csv` holds loss, learning rate and dev metric of every step.",
-        "| `steps.rate` | `5e-05` |",
         "query text",  # the release's leaks
     ):
         assert said in text, said

@@ -47,9 +47,6 @@ def explained() -> list[Group]:
     return made
 
 
-# -- models of one layer, their weights drawn so that they learn fast -------------------------------------------------
-
-
 def bert(folder: Path, _: Path | None) -> Path:
     tokenizer = bert_tokenizer()
     return written(folder, "ForSequenceClassification", tokenizer, "bert", **WIDE, num_labels=1, initializer_range=0.2)

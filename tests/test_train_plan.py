@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fits import recipe
 
-from exabench.core.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput
 from exabench.training.recipe import DevPlan, Steps, train_recipe
 
 DATA = [{"release": "acme/lists", "table": "one"}]
@@ -37,30 +37,15 @@ def test_an_override_reaches_into_a_table_and_changes_the_fingerprint(tmp_path):
         ({"seed": "three"}, "seed: expected `int`, got `str`"),
         ({"steps": {"rat": 1e-3}}, "has an unknown key 'rat' in steps; its keys: .*optimiser, rate,"),
         ({"steps": {"rate": "fast"}}, "steps.rate: expected `float`, got `str`"),
-        ({"steps": {"compile": 1}}, "steps.compile: expected `bool`, got `int`"),
-        ({"steps": {"groups": True}}, "steps.groups: expected `int`, got `bool`"),
         ({"steps": {"rate": 0.0}}, "steps.rate: expected `float` > 0.0"),
         ({"steps": {"groups": 0}}, "steps.groups: expected `int` >= 1"),
-        ({"steps": {"epochs": 0.0}}, "steps.epochs: expected `float` > 0.0"),
-        ({"steps": {"steps": -1}}, "steps.steps: expected `int` >= 0"),
-        ({"steps": {"warmup": -1}}, "steps.warmup: expected `int` >= 0"),
-        ({"steps": {"clip": -1.0}}, "steps.clip: expected `float` >= 0.0"),
         ({"steps": {"optimiser": "sgd"}}, "steps.optimiser: invalid enum value 'sgd'; choose from: adamw, adafactor"),
-        ({"steps": {"schedule": "lineer"}}, "choose from: constant, linear, cosine"),
-        ({"steps": {"gradients": "cache"}}, "choose from: auto, plain, cached"),
-        ({"steps": {"autocast": "int8"}}, "steps.autocast: .*; choose from: bfloat16"),
         ({"steps": {"sharded": True, "optimiser": "adafactor"}}, "steps.sharded takes adamw, not adafactor"),
-        ({"dev": {"evry": 3}}, "unknown key 'evry' in dev; its keys: .*every"),
         ({"steps": {"attention": "some/kernel"}}, "steps.attention: .*some/kernel"),  # it would be fetched, and run
         ({"check": [{"tsak": "mini"}]}, r"unknown key 'tsak' in check\[0\]; its keys: .*task"),
         ({"check": [{"metric": "nDCG@10"}]}, r"lacks the key 'task' in check\[0\]"),
         ({"loss": {"temperature": 2}}, "loss must name a part"),
-        ({"model": ""}, "model: expected `str` of length >= 1"),
         ({"data": []}, "data: expected `array` of length >= 1"),
-        ({"data": [{"release": "acme/lists"}]}, r"lacks the key 'table' in data\[0\]"),
-        ({"data": [{**DATA[0], "limit": "all"}]}, r"data\[0\].limit: expected `int`, got `str`"),
-        ({"data": [{**DATA[0], "passage": 3}]}, r"unknown key 'passage' in data\[0\]; its keys: .*passages"),
-        ({"data": ["acme/lists"]}, r"data\[0\]: expected `object`, got `str`"),
     ],
 )
 def test_a_key_that_is_unknown_mistyped_or_out_of_range_is_one_line(tmp_path, changes, said):
@@ -70,10 +55,8 @@ def test_a_key_that_is_unknown_mistyped_or_out_of_range_is_one_line(tmp_path, ch
     assert error.value.exit_code == 2
 
 
-def test_an_override_that_fits_nowhere_or_a_recipe_that_is_not_there_is_one_line(tmp_path):
+def test_an_override_that_fits_nowhere_is_one_line(tmp_path):
     for pair in ("steps.rat=1", "stpes.rate=1", "stpes=1", "seed=x", "steps.rate=x", "rate"):
         with pytest.raises(BadInput) as error:
             train_recipe(made(tmp_path), [pair])
         assert "\n" not in str(error.value)
-    with pytest.raises(UnknownName, match="unknown train recipe 'monot5-bse'; did you mean monot5-base"):
-        train_recipe("monot5-bse")

@@ -74,9 +74,6 @@ def stopped(file, to, step):
         train(file, to, progress=fits.stops_at(step))
 
 
-# -- stopped, and taken up again -------------------------------------------------------------------------------------
-
-
 def test_a_run_that_is_killed_ends_with_the_same_bytes(place, whole, tmp_path):
     """Dropout is on, so a mask that is drawn anew would be seen."""
     still = made(place, tmp_path / "still.toml", dev={}, steps={"steps": 1, "dropout": False})
@@ -165,9 +162,6 @@ def test_a_kill_at_every_call_of_every_checkpoint_and_of_the_model(place, tmp_pa
     assert number > 30
 
 
-# -- numbers that are none -------------------------------------------------------------------------------------------
-
-
 class Spoilt:
     """RankNet, but at one of its calls the loss, or only its gradient, is no number."""
 
@@ -211,49 +205,26 @@ def test_weights_that_became_infinite_are_neither_saved_nor_evaluated(place, tmp
     assert not (tmp_path / "run" / "checkpoints").exists() and run.fit.journal.dev.keys() == {"0"}
 
 
-# -- a device that is full -------------------------------------------------------------------------------------------
+def test_memory_that_runs_out_in_the_first_step_gives_the_run_that_began_small_and_is_remembered(place, tmp_path):
+    def fitted(name, tokens, *, full=False, progress=silent):
+        """The weights of a run with dropout, whose device may hold 40 tokens at once."""
+        file = made(place, tmp_path / f"{tokens}.toml", dev={}, steps={"steps": 3, "batch_tokens": tokens})
+        run = fits.parts(file, tmp_path / name)
 
+        def check(module, args):
+            if full and args[0].numel() > 40:
+                raise torch.OutOfMemoryError("no room")
 
-def budget_in(to, step):
-    return read_json(to / "checkpoints" / f"step-{step:06d}" / "state.json")["state"]["budget"]
+        run.learner.module.register_forward_pre_hook(check)
+        return {name: tensor.clone() for name, tensor in run.run(progress).weights.items()}
 
-
-def fitted(place, file, to, full=None, progress=silent, **steps):
-    """The weights of a run whose device holds 40 tokens in some of the steps."""
-    run = fits.parts(made(place, file, dev={}, steps={"batch_tokens": 64, **steps}), to)
-
-    def check(module, args):
-        if full and len(run.seen) in full and args[0].numel() > 40:
-            raise torch.OutOfMemoryError("no room")
-
-    run.learner.module.register_forward_pre_hook(check)
-    return {name: tensor.clone() for name, tensor in run.run(progress).weights.items()}, run
-
-
-def test_memory_that_runs_out_in_the_first_step_gives_the_run_that_began_small(place, tmp_path):
-    small, _ = fitted(place, tmp_path / "small.toml", tmp_path / "small", steps=3, batch_tokens=32)
-    halved, run = fitted(place, tmp_path / "large.toml", tmp_path / "large", full=range(1, 9), steps=3)
-    assert budget_in(tmp_path / "large", 3) == 32 and len(run.seen) == 3
-    assert all(torch.equal(small[name], halved[name]) for name in small)  # with dropout
+    small, halved = fitted("small", 32), fitted("large", 64, full=True)
+    assert all(torch.equal(small[name], halved[name]) for name in small)
     assert (tmp_path / "small" / "curves.csv").read_bytes() == (tmp_path / "large" / "curves.csv").read_bytes()
-    stopped = (place, tmp_path / "large.toml", tmp_path / "stopped")
     with pytest.raises(fits.Stopped):
-        fitted(*stopped, full=range(1, 9), progress=fits.stops_at(2), steps=3)
-    resumed, _ = fitted(*stopped, steps=3)  # there is memory again, but masks belong to the smaller micro-batches
+        fitted("stopped", 64, full=True, progress=fits.stops_at(2))
+    resumed = fitted("stopped", 64)  # there is memory again, but masks belong to the smaller micro-batches
     assert all(torch.equal(small[name], resumed[name]) for name in small)
-
-
-def test_memory_that_runs_out_later_changes_no_gradient_and_is_remembered(place, tmp_path):
-    steps = {"dropout": False, "steps": 4}
-    plenty, _ = fitted(place, tmp_path / "a.toml", tmp_path / "a", **steps)
-    halved, _ = fitted(place, tmp_path / "b.toml", tmp_path / "b", full=range(4, 9), **steps)
-    assert budget_in(tmp_path / "b", 3) == 64 and budget_in(tmp_path / "b", 4) == 32
-    plenty.pop("dense.bias")  # no order depends on it: its gradient is rounding, of which Adam makes whole steps
-    for name in plenty:
-        torch.testing.assert_close(plenty[name], halved[name], rtol=1e-4, atol=1e-6)
-
-
-# -- which groups, and when ------------------------------------------------------------------------------------------
 
 
 def test_each_step_gets_the_groups_of_the_order_and_never_one_that_is_held_out(place, whole, tmp_path):
@@ -276,9 +247,6 @@ def test_a_loader_that_fails_is_heard_and_leaves_no_thread(place, tmp_path):
     with pytest.raises(BadInput, match="this row cannot be read"):
         list(loading.steps(0, 3, Ranks()))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
-
-
-# -- the optimiser ---------------------------------------------------------------------------------------------------
 
 
 def test_rates_are_those_worked_out_by_hand():
@@ -317,9 +285,6 @@ def test_an_epoch_may_be_cut_and_steps_win_over_epochs(place, tmp_path):
     for number, (steps, count) in enumerate([({"epochs": 0.5}, 2), ({"epochs": 3, "steps": 1}, 1)]):
         file = made(place, tmp_path / f"{number}.toml", dev={}, steps=steps)
         assert fits.parts(file, tmp_path / str(number)).run().steps == count
-
-
-# -- dev -------------------------------------------------------------------------------------------------------------
 
 
 class Scripted:
@@ -413,9 +378,6 @@ def test_dev_on_a_task_never_reads_what_boards_test_on_and_needs_rows_without_on
     assert done.journal.dev.keys() == {"0", "4", "8"} and all(0 < value < 1 for value in done.journal.dev.values())
 
 
-# -- what it starts from ---------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_a_head_that_is_missing_is_drawn_from_the_seed_and_the_body_is_kept(place, tmp_path, kind):
     model = encoder_folder(tmp_path / kind, kind)
@@ -455,14 +417,12 @@ def test_every_kind_of_model_comes_back_from_its_folder_as_it_was_fitted(place, 
     done = run.run()
     query, passages = Query("q", "blue sky"), [Passage("a", "light waves"), Passage("b", "sun and moon " * 9)]
     now = scores_of(run.learner, run.learner.items(query, passages)).tolist()
+    assert run.learner.module.training  # as it was before
     run.learner.save(tmp_path / "saved", done.weights)
     read = reranker(part, model=str(tmp_path / "saved"), devices=("cpu",), max_length=64).score(query, passages)
     assert read == pytest.approx(now, abs=1e-5)
     before = reranker(part, model=str(tmp_path / "m"), devices=("cpu",), max_length=64).score(query, passages)
     assert max(abs(one - other) for one, other in zip(before, now, strict=True)) > 1e-3
-
-
-# -- one line for what is wrong --------------------------------------------------------------------------------------
 
 
 def test_a_language_model_loss_needs_a_model_that_writes(place, tmp_path):

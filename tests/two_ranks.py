@@ -34,10 +34,7 @@ from exabench.training import train
 
 @dataclass
 class Job:
-    """One start of `count` ranks on a recipe; `fault` comes over rank `at[0]`, behind step `at[1]`.
-
-    Ranks that are still there after `limit` seconds are killed, and named in `ended`.
-    """
+    """One start of `count` ranks on a recipe; `fault` comes over rank `at[0]`, behind step `at[1]`."""
 
     recipe: str
     to: str
@@ -46,7 +43,6 @@ class Job:
     fault: str = ""
     at: tuple[int, int] = (1, 2)
     timeout: float = 60
-    limit: float = 60
 
 
 def main(file: str) -> None:
@@ -56,7 +52,10 @@ def main(file: str) -> None:
 
 
 def run(job: Job) -> dict[str, Any]:
-    """By rank: exit codes (minus the signal of one that was killed), seconds that it lived, what it said at last."""
+    """By rank: exit codes (minus the signal of one that was killed), seconds that it lived, what it said at last.
+
+    Ranks that are still there after a minute are killed, and named in `ended`.
+    """
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     begin, folder = time.monotonic(), Path(job.to)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +69,7 @@ def run(job: Job) -> dict[str, Any]:
                 rank = running.pop(done)
                 codes[rank], seconds[rank] = os.waitstatus_to_exitcode(status), time.monotonic() - begin
             alone = job.fault == "stop" and set(running.values()) == {job.at[0]}  # all others have left
-            if alone or time.monotonic() - begin > job.limit:
+            if alone or time.monotonic() - begin > 60:
                 ended = sorted(running.values())
                 for process in running:
                     os.kill(process, signal.SIGKILL)

@@ -61,7 +61,16 @@ def groups_of(count: int) -> list[Group]:
     return [Group(q, queries[q], tuple(passages[p] for p in ids), LABELS) for q, ids in chosen[:count]]
 
 
-class Ours:
+class Step:
+    """A whole step, after the gradient that a class below takes."""
+
+    def __call__(self) -> None:
+        self.gradient()
+        torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
+        self._optimiser.step()
+
+
+class Ours(Step):
     """A step of this package."""
 
     def __init__(self, folder: Path, loss: str, groups: Sequence[Group], **steps: Any) -> None:
@@ -77,13 +86,8 @@ class Ours:
     def gradient(self) -> float:
         return self._gradient(1, [self._loader.encode(group) for group in self._groups])
 
-    def __call__(self) -> None:
-        self.gradient()
-        torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
-        self._optimiser.step()
 
-
-class Theirs:
+class Theirs(Step):
     """The same step as CrossEncoderTrainer takes it."""
 
     def __init__(self, folder: Path, loss: str, groups: Sequence[Group], mini_batch: int | None) -> None:
@@ -99,11 +103,6 @@ class Theirs:
         value.backward()
         return float(value.detach())
 
-    def __call__(self) -> None:
-        self.gradient()
-        torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
-        self._optimiser.step()
-
 
 def timed(action: Callable[[], Any]) -> tuple[float, float]:
     """Seconds, and seconds of this process's own."""
@@ -113,9 +112,8 @@ def timed(action: Callable[[], Any]) -> tuple[float, float]:
 
 
 def vector(module: Any) -> torch.Tensor:
-    return torch.cat(
-        [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in module.parameters()]
-    )
+    gradients = (torch.zeros_like(p) if p.grad is None else p.grad for p in module.parameters())
+    return torch.cat([gradient.flatten() for gradient in gradients])
 
 
 def equal(folder: Path, groups: Sequence[Group]) -> None:

@@ -42,6 +42,13 @@ def test_an_override_reaches_into_a_table_and_changes_the_fingerprint(tmp_path):
         ({"steps": {"optimiser": "sgd"}}, "steps.optimiser: invalid enum value 'sgd'; choose from: adamw, adafactor"),
         ({"steps": {"sharded": True, "optimiser": "adafactor"}}, "steps.sharded takes adamw, not adafactor"),
         ({"steps": {"attention": "some/kernel"}}, "steps.attention: .*some/kernel"),  # it would be fetched, and run
+        ({"steps": {"epochs": 0.0}}, "steps.epochs: expected `float` > 0.0"),
+        ({"steps": {"steps": -1}}, "steps.steps: expected `int` >= 0"),
+        ({"steps": {"warmup": -1}}, "steps.warmup: expected `int` >= 0"),
+        ({"steps": {"clip": -1.0}}, "steps.clip: expected `float` >= 0.0"),
+        ({"steps": {"schedule": "lineer"}}, "choose from: constant, linear, cosine"),
+        ({"steps": {"gradients": "cache"}}, "choose from: auto, plain, cached"),
+        ({"steps": {"autocast": "int8"}}, "steps.autocast: .*; choose from: bfloat16"),
         ({"check": [{"tsak": "mini"}]}, r"unknown key 'tsak' in check\[0\]; its keys: .*task"),
         ({"check": [{"metric": "nDCG@10"}]}, r"lacks the key 'task' in check\[0\]"),
         ({"loss": {"temperature": 2}}, "loss must name a part"),

@@ -361,7 +361,6 @@ def test_a_server_that_fails_half_the_time_gives_the_same_rows_and_each_is_paid_
         calm = made(tmp_path, by_endpoint(server), name="calm").tables["explanations"]
     with endpoint(slow=0.3, broken=0.1, hang=0.05, delay=0.002, spread=3.0) as server:
         rough = made(tmp_path, by_endpoint(server), name="rough").tables["explanations"]
-        answers = server.told("answers")
     assert rough.counts == calm.counts and rough.counts["input"] == 120
     assert rough.splits == calm.splits and rough.tokens == calm.tokens
-    assert set(answers.values()) == {1} and len(answers) == 120
+    assert set(server.answers.values()) == {1} and len(server.answers) == 120

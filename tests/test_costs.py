@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Timing, Usage
@@ -19,14 +20,15 @@ B = Usage(50, 1000, 50, 3e15, 1e15, 1, 1, {"missing": 1, "repeated": 4})
 
 
 def test_a_cost_holds_means_per_query_and_totals_of_counts() -> None:
-    cost = cost_of({"a": A, "b": B}, {"a": 0.5, "b": 1.0}, precision="float32", parameters=22)
+    timing = Timing(0.1, 0.2, 10, None, "a machine")
+    cost = cost_of({"a": A, "b": B}, {"a": 0.5, "b": 1.0}, precision="float32", parameters=22, timing=timing)
     assert (cost.prompts, cost.input_tokens, cost.output_tokens) == (75, 3000, 75)
     assert (cost.flops_paper, cost.flops_exact) == (2e15, 2.5e15)
     assert cost.rpp == pytest.approx({"paper": (0.5 + 1 / 3) / 2, "exact": (0.125 + 1) / 2})
     assert cost.qpp == pytest.approx({"paper": 0.5, "exact": 0.4})
     assert (cost.cut_passages, cost.cut_queries) == (4, 1)
     assert cost.repairs == {"missing": 3, "repeated": 4}
-    assert (cost.precision, cost.parameters, cost.timing) == ("float32", 22, None)
+    assert (cost.precision, cost.parameters, cost.timing) == ("float32", 22, timing)
 
 
 def test_flops_unknown_for_one_query_are_unknown_for_all() -> None:
@@ -49,16 +51,10 @@ def test_nothing_ranked_cost_nothing() -> None:
 def test_the_order_of_the_queries_changes_no_bit() -> None:
     usages = {str(i): Usage(i, i, i, 0.1 * i + 1, 0.7 * i + 1) for i in range(50)}
     values = {query_id: 1 / (int(query_id) + 3) for query_id in usages}
-    there, back = (
-        cost_of(dict(items), values, precision="", parameters=None)
-        for items in (usages.items(), reversed(usages.items()))
+    back = dict(reversed(usages.items()))
+    assert cost_of(back, values, precision="", parameters=None) == cost_of(
+        usages, values, precision="", parameters=None
     )
-    assert there == back
-
-
-def test_a_timing_is_carried() -> None:
-    timing = Timing(0.1, 0.2, 10, None, "a machine")
-    assert cost_of({"a": A}, {"a": 1.0}, precision="int8", parameters=1, timing=timing).timing == timing
 
 
 def test_the_hardware_is_named_and_the_machine_is_not() -> None:
@@ -67,15 +63,12 @@ def test_the_hardware_is_named_and_the_machine_is_not() -> None:
     assert socket.gethostname() not in named and os.getcwd() not in named and "\n" not in named
 
 
-def test_hardware_loads_no_torch_of_its_own() -> None:
-    code = (
-        "import sys; from exabench.models.costs import hardware; print(hardware()); assert 'torch' not in sys.modules"
-    )
+def test_hardware_loads_no_torch_of_its_own_and_names_the_one_that_is_there() -> None:
+    code = "import sys; from exabench.models.costs import hardware; print(hardware()); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "core" in done.stdout and "torch" not in done.stdout
-    code = "import torch; from exabench.models.costs import hardware; torch.set_num_threads(1); print(hardware())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "1 core, torch " in done.stdout or " x " in done.stdout
+    named, loaded = done.stdout.splitlines()
+    assert "core" in named and "torch" not in named and loaded == "False"
+    assert f"torch {torch.__version__}" in hardware() or " x " in hardware()
 
 
 # -- the price of tokens ---------------------------------------------------------------------------------------

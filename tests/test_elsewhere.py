@@ -79,6 +79,10 @@ def computed(model: Any, given: Mapping[str, torch.Tensor]) -> Any:
         return model.eval()(**given)
 
 
+def masked(given: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: given[name] for name in ("input_ids", "attention_mask")}
+
+
 def prompts(template: str) -> list[str]:
     return [template.format(query=query, passage=passage) for query, passage in PAIRS]
 
@@ -97,37 +101,32 @@ def test_a_trained_cross_encoder_scores_alike_in_transformers(trained, name):
     np.testing.assert_allclose(ours(name, folder), scores.numpy(), **ALIKE)
 
 
-def first_logits(folder: Path, inputs: list[str]) -> tuple[torch.Tensor, Any]:
-    """What a T5 would write first, over the whole vocabulary, and its tokenizer."""
+@pytest.mark.parametrize(
+    ("name", "template", "words"),
+    [
+        ("t5", "Query: {query} Document: {passage} Relevant:", ["▁true", "▁false"]),
+        ("flan", "Query: {query} Document: {passage}", ["<extra_id_10>"]),
+    ],
+)
+def test_a_trained_t5_scores_alike_in_transformers_by_what_it_would_write_first(trained, name, template, words):
+    """monoT5 by its published template and two words, RankT5 by the logit of its extra token."""
+    folder = trained(name)
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    start = torch.full((len(inputs), 1), model.config.decoder_start_token_id)
-    told = tokenizer(inputs, padding=True, return_tensors="pt")
-    given = {"input_ids": told["input_ids"], "attention_mask": told["attention_mask"]}
-    return computed(model, {**given, "decoder_input_ids": start}).logits[:, 0], tokenizer
-
-
-def test_a_trained_monot5_scores_alike_in_transformers_with_its_published_template(trained):
-    folder = trained("t5")
-    logits, tokenizer = first_logits(folder, prompts("Query: {query} Document: {passage} Relevant:"))
-    words = tokenizer.convert_tokens_to_ids(["▁true", "▁false"])
-    np.testing.assert_allclose(ours("t5", folder), logits[:, words].log_softmax(-1)[:, 0].numpy(), **ALIKE)
-
-
-def test_a_trained_rankt5_scores_alike_in_transformers_by_the_logit_of_its_extra_token(trained):
-    folder = trained("flan")
-    logits, tokenizer = first_logits(folder, prompts("Query: {query} Document: {passage}"))
-    extra = tokenizer.convert_tokens_to_ids("<extra_id_10>")
-    np.testing.assert_allclose(ours("flan", folder), logits[:, extra].numpy(), **ALIKE)
+    given = tokenizer(prompts(template), padding=True, return_tensors="pt")
+    start = torch.full((len(PAIRS), 1), model.config.decoder_start_token_id)
+    logits = computed(model, {**masked(given), "decoder_input_ids": start}).logits[:, 0]
+    logits = logits[:, tokenizer.convert_tokens_to_ids(words)]
+    scores = logits.log_softmax(-1)[:, 0] if name == "t5" else logits[:, 0]
+    np.testing.assert_allclose(ours(name, folder), scores.numpy(), **ALIKE)
 
 
 def test_a_trained_rankt5_encoder_scores_alike_in_transformers_with_its_dense_layer(trained):
     folder = trained("encoder")
     encoder = transformers.T5EncoderModel.from_pretrained(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    told = tokenizer(prompts("Query: {query} Document: {passage}"), padding=True, return_tensors="pt")
-    given = {"input_ids": told["input_ids"], "attention_mask": told["attention_mask"]}
-    states = computed(encoder, given).last_hidden_state[:, 0]
+    given = tokenizer(prompts("Query: {query} Document: {passage}"), padding=True, return_tensors="pt")
+    states = computed(encoder, masked(given)).last_hidden_state[:, 0]
     weights = load_file(folder / "model.safetensors")
     scores = states @ weights["dense.weight"].T + weights["dense.bias"]
     np.testing.assert_allclose(ours("encoder", folder), scores[:, 0].numpy(), **ALIKE)
@@ -183,22 +182,13 @@ def test_a_trained_bi_encoder_scores_alike_in_sentence_transformers(trained, tmp
 # -- rerankers ----------------------------------------------------------------------------------------------------
 
 
-def ranked(made: Any) -> np.ndarray:
-    """Scores of the package `rerankers`, which sorts them, in the order of the passages."""
-    found = made.rank(QUERY.text, [text for _, text in PAIRS], doc_ids=list(range(len(PAIRS)))).results
-    return np.array([result.score for result in sorted(found, key=lambda result: result.document.doc_id)])
-
-
-def test_a_trained_cross_encoder_scores_alike_in_rerankers(trained):
+@pytest.mark.parametrize(
+    ("name", "kind", "options"), [("bert", "cross-encoder", {}), ("t5", "t5", {"strategy": "softmax"})]
+)
+def test_a_trained_model_scores_alike_in_rerankers(trained, name, kind, options):
+    """It sorts its scores; T5Ranker's are the probabilities whose logarithms are monoT5's."""
     rerankers = pytest.importorskip("rerankers")
-    folder = trained("bert")
-    theirs = rerankers.Reranker(str(folder), model_type="cross-encoder", device="cpu", verbose=0)
-    np.testing.assert_allclose(ours("bert", folder), ranked(theirs), **ALIKE)
-
-
-def test_a_trained_monot5_scores_alike_in_rerankers(trained):
-    """T5Ranker gives the probability whose logarithm is monoT5's score."""
-    rerankers = pytest.importorskip("rerankers")
-    folder = trained("t5")
-    theirs = rerankers.Reranker(str(folder), model_type="t5", device="cpu", verbose=0)
-    np.testing.assert_allclose(ours("t5", folder, strategy="softmax"), ranked(theirs), **ALIKE)
+    theirs = rerankers.Reranker(str(trained(name)), model_type=kind, device="cpu", verbose=0)
+    ranked = theirs.rank(QUERY.text, [text for _, text in PAIRS], doc_ids=list(range(len(PAIRS)))).results
+    ranked.sort(key=lambda result: result.document.doc_id)
+    np.testing.assert_allclose(ours(name, trained(name), **options), [one.score for one in ranked], **ALIKE)

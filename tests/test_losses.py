@@ -1,7 +1,8 @@
-"""Losses: cases worked out by hand, each formula again in plain loops, and a contract that every loss keeps."""
+"""Losses: each formula again in plain loops, and a contract that every loss keeps."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from exabench.parts.losses import LOSSES
 from exabench.training import plan_training, train_recipe
 
 GROUP_LOSSES = sorted(name for name in LOSSES if LOSSES[name].needs != "targets")
-RANKING = sorted(name for name in GROUP_LOSSES if LOSSES[name].needs != "binary")
 VARIANTS = [
     *((name, {}) for name in GROUP_LOSSES),
     ("ranknet", {"sigma": 2.0, "weights": "difference"}),
@@ -71,51 +71,7 @@ def groups(draw, needs, largest=7):
     return scores, list(draw(LABELS[needs](n)))
 
 
-# Hand-computed cases: every number was worked out with a pocket calculator from the equation in the docstring.
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "scores", "labels", "expected"),
-    [
-        ("ranknet", {}, (2, 1, 0), (3, 2, 1), (0.3132617 + 0.1269280 + 0.3132617) / 3),
-        ("ranknet", {}, (0, 1, 2), (3, 2, 1), (1.3132617 + 2.1269280 + 1.3132617) / 3),
-        ("ranknet", {}, (2, 1, 0), (1, 0, 0), (0.3132617 + 0.1269280) / 2),
-        ("ranknet", {"sigma": 2.0}, (1, 0), (1, 0), 0.1269280),
-        ("ranknet", {"weights": "difference"}, (2, 1, 0), (3, 2, 1), (0.3132617 + 2 * 0.1269280 + 0.3132617) / 3),
-        ("lce", {}, (1, 0, -1), (1, 0, 0), 0.4076060),
-        ("lce", {}, (0, 1, -1), (0, 1, 0), 0.4076060),
-        ("lce", {"temperature": 0.5}, (1, 0), (1, 0), 0.1269280),
-        ("softmax_ce", {}, (1, 0, -1), (1, 0, 0), 0.4076060),
-        ("softmax_ce", {}, (1, 0, -1), (1, 1, 0), 0.4076060 + 1.4076060),
-        ("softmax_ce", {"normalised": True}, (1, 0, -1), (1, 1, 0), 0.9076060),
-        ("listnet", {}, (0, 0), (1, 0), 0.6931472),
-        ("listnet", {}, (1, 0), (1, 0), 0.5822031),
-        ("listnet", {"temperature": 0.5}, (0, 0), (9, 1), 0.6931472),
-        ("lambda_ndcg", {"weighting": "lambdarank"}, (0, 1), (1, 0), 0.3690702 * 1.8946361),
-        ("lambda_ndcg", {"weighting": "ndcg2"}, (0, 1), (1, 0), 0.3690702 * 1.8946361),
-        ("lambda_ndcg", {}, (0, 1), (1, 0), 11 * 0.3690702 * 1.8946361),
-        ("lambda_ndcg", {"log": "natural"}, (0, 1), (1, 0), 11 * 0.3690702 * 1.3132617),
-        (
-            *("lambda_ndcg", {"weighting": "lambdarank", "k": 1}, (0, 1, 2), (2, 1, 0)),
-            (0.5 * 1 * 3.0685085 + 0.3690702 / 3 * 1.8946361) / 2,
-        ),
-        ("pointwise", {}, (0,), (1,), 0.6931472),
-        ("pointwise", {}, (2, -1), (1, 0), (0.1269280 + 0.3132617) / 2),
-        ("margin_mse", {}, (3, 1), (5, 4), 1.0),
-        ("margin_mse", {}, (3, 1, 0), (5, 4, 0), (1 + 4 + 9) / 3),
-        ("margin_mse", {"pairs": "best"}, (3, 1, 0), (5, 4, 0), (1 + 4) / 2),
-        ("kl", {}, (0, 0), (1, 0), 0.1109441),
-        ("kl", {}, (7, 6), (1, 0), 0.0),
-        ("kl", {"temperature": 2.0, "squared": True}, (0, 0), (2, 0), 4 * 0.1109441),
-        ("contrastive", {}, (1, 0, -1), (1, 1, 0), (0.1269280 + 0.3132617) / 2),
-        ("contrastive", {"temperature": 0.5}, (1, 0), (1, 0), 0.1269280),
-    ],
-)
-def test_values_are_those_worked_out_by_hand(name, options, scores, labels, expected):
-    assert value(made(name, **options), scores, labels) == pytest.approx(expected, abs=2e-6)
-
-
-# Every formula again, in plain loops over Python floats.
+# Every formula of a docstring, in plain loops over Python floats.
 
 
 def softmax(values, temperature=1.0):
@@ -206,7 +162,7 @@ def test_every_loss_has_its_formula_here():
 def test_a_loss_is_its_formula(name, options):
     loss = made(name, **options)
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=25)
     @given(groups(loss.needs))
     def holds(group):
         scores, labels = group
@@ -248,43 +204,26 @@ def test_masked_cells_change_nothing_whatever_they_hold(name, options, rest):
     values, gradient = slope(made(name, **options), *padded(name, rest))
     clean_values, clean_gradient = slope(made(name, **options), *padded(name))
     assert torch.equal(values, clean_values) and torch.equal(gradient, clean_gradient)
-    assert (gradient[~torch.tensor(padded(name)[2])] == 0).all()
+    assert (gradient[~torch.tensor(padded(name)[2])] == 0).all() and values[2] == 0, "an empty group is nothing"
+    assert values[0] != 0 and (gradient[0] != 0).any()
     alone, alone_gradient = slope(made(name, **options), [[1.0, 0.5]], [TWO[LOSSES[name].needs]])
     torch.testing.assert_close(values[1:2], alone)
     torch.testing.assert_close(gradient[1:2, :2], alone_gradient)
 
 
 @each_variant
-def test_an_empty_group_is_exactly_nothing(name, options):
-    values, gradient = slope(made(name, **options), *padded(name, math.nan))
-    assert values[2] == 0 and (gradient[2] == 0).all()
-    assert values[0] != 0 and (gradient[0] != 0).any()
-
-
-@each_variant
-def test_the_order_of_passages_in_a_group_does_not_matter(name, options):
+def test_neither_the_order_of_passages_nor_what_is_added_to_all_scores_of_a_ranking_matters(name, options):
     loss = made(name, **options)
 
-    @settings(max_examples=25, deadline=None)
-    @given(groups(loss.needs), st.randoms(use_true_random=False))
-    def holds(group, random):
+    @settings(max_examples=15)
+    @given(groups(loss.needs), st.randoms(use_true_random=False), st.integers(-100, 100))
+    def holds(group, random, shift):
         cells = list(zip(*group, strict=True))
         random.shuffle(cells)
-        assert value(loss, *zip(*cells, strict=True)) == pytest.approx(value(loss, *group), rel=1e-9, abs=1e-12)
-
-    holds()
-
-
-@pytest.mark.parametrize(("name", "options"), [v for v in VARIANTS if v[0] in RANKING], ids=str)
-def test_a_ranking_loss_sees_only_differences_of_scores(name, options):
-    loss = made(name, **options)
-
-    @settings(max_examples=25, deadline=None)
-    @given(groups(loss.needs), st.integers(-100, 100))
-    def holds(group, shift):
-        scores, labels = group
-        moved = value(loss, [score + shift for score in scores], labels)
-        assert moved == pytest.approx(value(loss, scores, labels), rel=1e-8, abs=1e-10)
+        scores, labels = zip(*cells, strict=True)
+        if loss.needs != "binary":
+            scores = [score + shift for score in scores]
+        assert value(loss, scores, labels) == pytest.approx(value(loss, *group), rel=1e-8, abs=1e-10)
 
     holds()
 
@@ -309,81 +248,6 @@ def test_from_equal_scores_the_best_is_pushed_up_and_the_worst_down(name, option
     labels = FOUR[LOSSES[name].needs]
     _, gradient = slope(made(name, **options), [[0.0] * 4], [labels])
     assert gradient[0, labels.index(max(labels))] < 0 < gradient[0, labels.index(min(labels))]
-
-
-@pytest.mark.parametrize("name", ["ranknet", "lambda_ndcg", "lce", "contrastive", "pointwise"])
-def test_raising_the_best_passage_lowers_the_loss(name):
-    options = {"weighting": "lambdarank"} if name == "lambda_ndcg" else {}
-    loss = made(name, **options)
-
-    @settings(max_examples=40, deadline=None)
-    @given(groups("positive"))
-    def holds(group):
-        scores, labels = group
-        best = labels.index(1.0)
-        _, gradient = slope(loss, [scores], [labels])
-        assert gradient[0, best] < 0
-        assert all(gradient[0, other] >= 0 for other in range(len(labels)) if other != best)
-
-    holds()
-
-
-@each_variant
-def test_following_the_gradient_puts_the_best_first(name, options):
-    labels = torch.tensor([FOUR[LOSSES[name].needs]], dtype=torch.float32)
-    scores = torch.tensor([[0.0, 1.0, 0.5, -1.0]], requires_grad=True)
-    descent = torch.optim.Adam([scores], lr=0.1)
-    for _ in range(100):
-        descent.zero_grad()
-        made(name, **options)(scores, labels, torch.ones_like(labels, dtype=torch.bool)).mean().backward()
-        descent.step()
-    wins = labels == labels.max()
-    assert scores[wins].min() > scores[~wins].max()
-
-
-# What single losses promise.
-
-
-@settings(max_examples=40, deadline=None)
-@given(groups("positive"))
-def test_lce_softmax_ce_and_contrastive_are_one_where_there_is_one_positive(group):
-    expected = value(made("lce"), *group)
-    assert value(made("softmax_ce"), *group) == pytest.approx(expected)
-    assert value(made("softmax_ce", normalised=True), *group) == pytest.approx(expected)
-    assert value(made("contrastive"), *group) == pytest.approx(expected)
-
-
-def test_contrastive_does_not_set_positives_against_each_other():
-    _, gradient = slope(made("contrastive"), [[9.0, 0.0, 0.0]], [[1, 1, 0]])
-    _, other = slope(made("softmax_ce"), [[9.0, 0.0, 0.0]], [[1, 1, 0]])
-    assert gradient[0, 0] < 0 < other[0, 0]
-
-
-@settings(max_examples=40, deadline=None)
-@given(groups("scores"))
-def test_kl_has_the_gradient_of_listnet_and_is_zero_at_the_teacher(group):
-    scores, labels = group
-    _, gradient = slope(made("kl"), [scores], [labels])
-    _, other = slope(made("listnet"), [scores], [labels])
-    torch.testing.assert_close(gradient, other, atol=1e-6, rtol=1e-4)
-    assert value(made("kl"), labels, labels) == 0 <= value(made("kl"), scores, labels) + 1e-12
-
-
-def test_pointwise_on_differences_is_the_two_way_softmax_of_monot5():
-    logits = torch.randn(6, 2, generator=torch.Generator().manual_seed(3))  # of "true" and of "false"
-    relevant = torch.tensor([1.0, 0, 0, 1, 1, 0])
-    two_way = torch.nn.functional.cross_entropy(logits, (1 - relevant).long())
-    difference = (logits[:, 0] - logits[:, 1])[None]
-    ours = made("pointwise")(difference, relevant[None], torch.ones(1, 6, dtype=torch.bool))
-    torch.testing.assert_close(ours[0], two_way)
-
-
-def test_thirty_ordered_passages_make_435_pairs_of_equal_weight():
-    labels = torch.arange(30, 0, -1.0)[None]
-    tied = made("ranknet")(torch.zeros(1, 30), labels, torch.ones(1, 30, dtype=torch.bool))
-    assert tied.item() == pytest.approx(math.log(2))
-    first, *_ = slope(made("ranknet"), [[0.0] * 30], [labels[0].tolist()])[1][0].tolist()
-    assert first == pytest.approx(-0.5 * 29 / 435)
 
 
 def test_gains_of_long_lists_do_not_overflow():
@@ -422,8 +286,6 @@ def test_an_option_out_of_range_is_refused(name, options, message):
     [
         ("ranknet", {"weights": "diference"}, 'weights must be "none" or "difference", not \'diference\'; its options'),
         ("ranknet", {"sigma": "1"}, "sigma must be a number, not '1'; its options: sigma, weights"),
-        ("lambda_ndcg", {"weighting": "ndcg3"}, 'weighting must be "lambdarank" or "ndcg2" or "ndcg2pp"'),
-        ("lambda_ndcg", {"k": 2.5}, "k must be a whole number or none"),
         ("margin_mse", {"pair": "all"}, "has no option 'pair'; its options: pairs"),
     ],
 )
@@ -444,29 +306,14 @@ def tokens(seed=5, dtype=torch.float64):
     return logits, torch.tensor([[1, 5, 2], [3, 6, -100]]), torch.tensor([[4.0, 1, 1], [4, 1, 0]])
 
 
-def test_lm_sums_weighted_tokens():
-    logits, weights = torch.zeros(1, 3, 4), torch.tensor([[2.0, 1.0, 0.0]])
-    assert made("lm")(logits, torch.tensor([[0, 3, -100]]), weights).tolist() == pytest.approx([3 * 1.3862944])
-
-
 def test_lm_is_its_formula():
     logits, targets, weights = tokens()
-    expected = [
-        -sum(
-            weight * math.log(softmax(row.tolist())[target])
-            for row, target, weight in zip(*item, strict=True)
-            if weight > 0
-        )
-        for item in zip(logits, targets.tolist(), weights.tolist(), strict=True)
-    ]
+    expected = [0.0, 0.0]
+    for item, place in itertools.product(range(2), range(3)):
+        if weights[item, place] > 0:
+            probability = softmax(logits[item, place].tolist())[targets[item, place]]
+            expected[item] -= weights[item, place].item() * math.log(probability)
     assert made("lm")(logits, targets, weights).tolist() == pytest.approx(expected)
-
-
-def test_lm_over_the_sum_of_weights_is_the_mean_that_transformers_take():
-    logits, targets, weights = tokens()
-    weights = (weights > 0).double()
-    theirs = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
-    torch.testing.assert_close(made("lm")(logits, targets, weights).sum() / weights.sum(), theirs)
 
 
 def test_lm_has_the_gradient_of_finite_differences():
@@ -528,10 +375,8 @@ class Echo:
 @pytest.mark.parametrize(
     ("name", "options", "theirs"),
     [
-        ("ranknet", {}, lambda losses: losses.RankNetLoss(Echo(), reduction_log="natural")),
         ("ranknet", {"sigma": 2.0}, lambda losses: losses.RankNetLoss(Echo(), reduction_log="natural", sigma=2.0)),
         ("listnet", {}, lambda losses: losses.ListNetLoss(Echo())),
-        ("lambda_ndcg", {}, lambda losses: losses.LambdaLoss(Echo())),
         ("lambda_ndcg", {"k": 2}, lambda losses: losses.LambdaLoss(Echo(), k=2)),
         (
             *("lambda_ndcg", {"weighting": "lambdarank", "log": "natural"}),
@@ -544,7 +389,7 @@ class Echo:
 def test_values_are_those_of_sentence_transformers(name, options, theirs):
     loss = theirs(pytest.importorskip("sentence_transformers.cross_encoder.losses"))
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(groups("order"))
     def holds(group):
         scores, labels = group

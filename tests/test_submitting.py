@@ -467,7 +467,7 @@ def test_an_api_that_speaks_chat_is_called_by_a_teacher(board, tmp_path):
             endpoint=here.url.replace("127.0.0.1", "localhost"),
         )  # fmt: skip
         _, files = submit(file, [], board)
-        assert sum(here.told("answers").values()) >= 24
+        assert sum(here.answers.values()) >= 24
     assert len(files) == 2
 
 

@@ -408,19 +408,25 @@ class CachedTeacher:
 
     def _ask(self, calls: _Calls) -> Iterator[Reply]:
         """The engine's replies, each stored first, until it was asked everything or too many replies are held."""
+        # Two threads. The writer's takes calls from `arrived` and commits them, one future of `writes` for each commit.
+        # All else is the caller's alone: an engine asks `questions` for more between two of its replies, so that
+        # prompts are looked up, and known replies made ready, in the middle of its `complete`.
         identity = self.engine.identity
         arrived: SimpleQueue[Call] = SimpleQueue()
         writes: deque[Future[dict[str, Reply]]] = deque()
 
         def write() -> dict[str, Reply]:
-            return self.replies.add(identity, [arrived.get() for _ in range(arrived.qsize())])
+            came = [arrived.get() for _ in range(arrived.qsize())]
+            return self.replies.add(identity, came)
 
         def take_stored(*, wait: bool) -> Iterator[Reply]:
             while writes and (wait or writes[0].done()):
-                for key, reply in writes.popleft().result().items():
+                stored = writes.popleft().result()
+                for key, reply in stored.items():
                     ids = calls.ids_of_key.pop(key)
                     self.count(found=len(ids) - 1)  # one reply answers every prompt of its call
-                    calls.ready.extend(replace(reply, id=id) for id in ids)
+                    for id in ids:
+                        calls.ready.append(replace(reply, id=id))
             yield from calls.take_ready()
 
         failure: ExabenchError | None = None
@@ -434,7 +440,8 @@ class CachedTeacher:
                     key, prompt, since = calls.in_flight.pop(reply.id)
                     kept = storable(reply)
                     self.count(prompt_tokens=kept.prompt_tokens, output_tokens=kept.output_tokens)
-                    arrived.put(Call(key, prompt, kept, time.monotonic() - since))
+                    seconds = time.monotonic() - since
+                    arrived.put(Call(key, prompt, kept, seconds))
                     if not writes or writes[-1].running() or writes[-1].done():
                         writes.append(writer.submit(write))  # one that has not begun takes this reply along
                     yield from take_stored(wait=False)
@@ -451,14 +458,15 @@ class CachedTeacher:
             for id, reason in failure.reasons.items():
                 if id in calls.in_flight:
                     key, _, _ = calls.in_flight.pop(id)
-                    calls.refused.update(dict.fromkeys(calls.ids_of_key.pop(key), reason))
+                    for asking in calls.ids_of_key.pop(key):  # all that ask the same
+                        calls.refused[asking] = reason
             if not calls.engine_has_all or calls.in_flight:
                 raise PromptsRefused(calls.refused or failure.reasons) from failure
         elif failure is not None:
             raise failure
         elif calls.in_flight or not calls.engine_has_all:
             left = [*calls.in_flight, *(prompt.id for _, prompt in calls.missing)]
-            first = printable(left[0] if left else "")
+            first = printable(left[0]) if left else ""
             raise OutsideFailed(f"the teacher gave no answer to prompt {first!r} ({len(left)} in all); run again")
 
 
@@ -479,7 +487,8 @@ class _Calls:
     def look_up_next(self) -> bool:
         """Read some prompts and look them up in the store; False when there were none left."""
         block = [(self._teacher.key(prompt), prompt) for prompt in islice(self._source, AT_ONCE)]
-        stored = self._teacher.replies.look_up({key for key, _ in block} - self.ids_of_key.keys())
+        keys = {key for key, _ in block}
+        stored = self._teacher.replies.look_up(keys - self.ids_of_key.keys())  # those on their way need no look
         for key, prompt in block:
             if prompt.id in self._held_ids:
                 raise BadInput("two prompts have one id", id=prompt.id)
@@ -499,6 +508,8 @@ class _Calls:
 
         The engine draws them while it works, so that a slow answer does not keep it from the next block.
         """
+        # It ends early where known replies pile up: nobody takes those while the engine waits for its next prompt.
+        # `complete` then gives them out and asks the engine anew.
         self.engine_has_all = False
         while True:
             while self.missing and not self._teacher.is_spent:

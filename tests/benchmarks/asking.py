@@ -1,20 +1,23 @@
 """Asking a teacher through the reply store, against the teacher alone and against the bare client library.
 
-A toy endpoint (tests/endpoint.py, in a process of its own) answers at once: requests per second, aim 1,000 on two
-cores. Then it takes 200 ms for each: what the store costs there, aim 5 %. Then the store alone. Prints figures and
+A toy endpoint (tests/endpoint.py, here in a process of its own) answers at once: requests per second, aim 1,000 on
+two cores. Then it takes 200 ms for each: what the store costs there, aim 5 %. Then the store alone. Prints figures and
 ratios of paired rounds; equal replies are asserted, speeds are not.
 """
 
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import resource
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,18 +72,36 @@ def bare_library(url: str, count: int) -> Rate:
     return asyncio.run(ask())
 
 
+def serve(delay: float, urls: Any) -> None:
+    with endpoint(delay=delay) as server:
+        urls.put(server.url)
+        threading.Event().wait()
+
+
+@contextmanager
+def served(delay: float) -> Iterator[str]:
+    """The address of an endpoint in a process of its own, so that it takes no time of this one."""
+    urls: Any = multiprocessing.Queue()
+    process = multiprocessing.Process(target=serve, args=(delay, urls))
+    process.start()
+    try:
+        yield urls.get()
+    finally:
+        process.kill()
+
+
 def against_the_engine(folder: Path, count: int, delay: float) -> None:
     """Rounds of the teacher alone and of the teacher behind a new store."""
     alone, through = [], []
-    with endpoint(delay=delay) as server:
-        teacher = TEACHERS["openai"]("m", base_url=server.url, concurrency=CONCURRENCY)
+    with served(delay) as url:
+        teacher = TEACHERS["openai"]("m", base_url=url, concurrency=CONCURRENCY)
         timed(teacher.complete, CONCURRENCY, "warm")
         for number in range(ROUNDS):
             alone.append(timed(teacher.complete, count, f"a{number}"))
             store = Replies(folder / f"{delay}-{number}.sqlite")
             through.append(timed(CachedTeacher(teacher, store).complete, count, f"b{number}"))
             store.close()
-        library = None if delay else bare_library(server.url, count // 4)
+        library = None if delay else bare_library(url, count // 4)
     ratio = statistics.median(b.rate / a.rate for a, b in zip(alone, through, strict=True))
     print(
         f"answers after {delay * 1000:.0f} ms, {CONCURRENCY} in flight: through the store {ratio:.3f} of the rate alone"

@@ -20,7 +20,8 @@ def at_least_float32(values: Tensor) -> Tensor:
 def zero_outside_mask(scores: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Scores and labels in one precision, float32 at least, with 0 in every cell outside the mask."""
     scores = at_least_float32(scores)
-    return torch.where(mask, scores, 0.0), torch.where(mask, labels.to(scores.dtype), 0.0)
+    labels = labels.to(scores.dtype)
+    return torch.where(mask, scores, 0.0), torch.where(mask, labels, 0.0)
 
 
 def lowest(values: Tensor, mask: Tensor) -> Tensor:
@@ -52,7 +53,8 @@ def ordered_pairs(labels: Tensor, mask: Tensor) -> Tensor:
 def mean_where(chosen: Tensor, values: Tensor) -> Tensor:
     """`[groups]`: mean of the chosen values of each group, 0 where none is chosen."""
     counts = chosen.flatten(1).sum(-1)
-    return torch.where(chosen, values, 0.0).flatten(1).sum(-1) / counts.clamp(min=1)
+    sums = torch.where(chosen, values, 0.0).flatten(1).sum(-1)
+    return sums / counts.clamp(min=1)
 
 
 def positive(name: str, value: float) -> float:
@@ -64,5 +66,5 @@ def positive(name: str, value: float) -> float:
 
 def not_negative(labels: Tensor, loss: str) -> None:
     """Raises BadInput if a label is below 0: this loss reads labels as weights or gains, and would reward errors."""
-    if bool((labels < 0).any()):
+    if (labels < 0).any():
         raise BadInput(f"loss {loss} reads labels as gains, which are 0 or more; for scores below 0 use kl or listnet")

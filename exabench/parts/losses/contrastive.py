@@ -25,6 +25,7 @@ class ContrastiveLoss:
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`."""
         scores, labels = zero_outside_mask(scores, labels, mask)
-        scores, positives = scores / self.temperature, best(labels, mask)
+        scores = scores / self.temperature
+        positives = best(labels, mask)
         negatives = lowest(scores, mask & ~positives).logsumexp(-1, keepdim=True)
         return mean_where(positives, -logsigmoid(scores - negatives))

@@ -24,6 +24,9 @@ class Kl:
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`."""
         scores, labels = zero_outside_mask(scores, labels, mask)
-        teacher, student = (log_softmax(values / self.temperature, mask) for values in (labels, scores))
+        teacher = log_softmax(labels / self.temperature, mask)
+        student = log_softmax(scores / self.temperature, mask)
         divergence = (teacher.exp() * (teacher - student)).sum(-1)
-        return divergence * self.temperature**2 if self.squared else divergence
+        if self.squared:
+            divergence = divergence * self.temperature**2
+        return divergence

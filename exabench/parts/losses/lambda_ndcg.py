@@ -58,13 +58,16 @@ class LambdaNdcg:
         self.k = k
         self.mu = positive("mu", mu)
         self.sigma = positive("sigma", sigma)
-        self.unit = math.log(2) if log == "binary" else 1.0
+        self.unit = 1.0
+        if log == "binary":
+            self.unit = math.log(2)
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`. Raises BadInput for a label below 0."""
         scores, labels = zero_outside_mask(scores, labels, mask)
         not_negative(labels, "lambda_ndcg")
-        ranks = lowest(scores, mask).argsort(descending=True, stable=True).argsort() + 1
+        order = lowest(scores, mask).argsort(descending=True, stable=True)
+        ranks = order.argsort() + 1
         pairs = ordered_pairs(labels, mask)
         if self.k is not None:
             first = ranks <= self.k
@@ -81,7 +84,10 @@ class LambdaNdcg:
             gains = torch.exp2(labels - highest) - torch.exp2(-highest)
         ideal = gains.sort(-1, descending=True).values[:, : self.k]
         discounts = torch.log2(torch.arange(2, 2 + ideal.shape[1], dtype=gains.dtype, device=gains.device))
-        gains = gains / (ideal / discounts).sum(-1, keepdim=True).clamp(min=torch.finfo(gains.dtype).tiny)
+        best_dcg = (ideal / discounts).sum(-1, keepdim=True)
+        tiny = torch.finfo(gains.dtype).tiny  # a group without gains, as padding is, has no pairs; but 0 / 0 is NaN
+        gains = gains / best_dcg.clamp(min=tiny)
         weights = {"lambdarank": rho, "ndcg2": delta, "ndcg2pp": rho + self.mu * delta}[self.weighting]
         weights = weights * differences(gains).abs()
-        return mean_where(pairs, -weights * logsigmoid(self.sigma * differences(scores)) / self.unit)
+        losses = -weights * logsigmoid(self.sigma * differences(scores)) / self.unit
+        return mean_where(pairs, losses)

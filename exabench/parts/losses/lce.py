@@ -23,4 +23,5 @@ class Lce:
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`."""
         scores, labels = zero_outside_mask(scores, labels, mask)
-        return mean_where(best(labels, mask), -log_softmax(scores / self.temperature, mask))
+        losses = -log_softmax(scores / self.temperature, mask)
+        return mean_where(best(labels, mask), losses)

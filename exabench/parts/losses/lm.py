@@ -32,5 +32,7 @@ class Lm:
         Where a weight is 0, logits and target are not looked at: any id is allowed there.
         """
         used = weights > 0
-        losses = cross_entropy(at_least_float32(logits[used]), targets[used], reduction="none") * weights[used]
-        return torch.zeros(used.shape, dtype=losses.dtype, device=losses.device).masked_scatter(used, losses).sum(-1)
+        logits = at_least_float32(logits[used])
+        losses = cross_entropy(logits, targets[used], reduction="none") * weights[used]
+        placed = torch.zeros(used.shape, dtype=losses.dtype, device=losses.device).masked_scatter(used, losses)
+        return placed.sum(-1)

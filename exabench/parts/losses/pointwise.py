@@ -21,4 +21,5 @@ class PointwiseLoss:
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`; labels between 0 and 1 ask for that probability."""
         scores, labels = zero_outside_mask(scores, labels, mask)
-        return mean_where(mask, -labels * logsigmoid(scores) - (1 - labels) * logsigmoid(-scores))
+        losses = -labels * logsigmoid(scores) - (1 - labels) * logsigmoid(-scores)
+        return mean_where(mask, losses)

@@ -26,5 +26,6 @@ class SoftmaxCe:
         scores, labels = zero_outside_mask(scores, labels, mask)
         not_negative(labels, "softmax_ce")
         if self.normalised:
-            labels = labels / labels.sum(-1, keepdim=True).clamp(min=torch.finfo(labels.dtype).tiny)
+            tiny = torch.finfo(labels.dtype).tiny  # a group of padding sums to 0, and 0 / 0 is NaN
+            labels = labels / labels.sum(-1, keepdim=True).clamp(min=tiny)
         return -(labels * log_softmax(scores, mask)).sum(-1)

@@ -13,22 +13,21 @@ import io
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from exabench.core.errors import BadInput
 from exabench.core.files import cache_folder, digest_of, from_json, json_text, only_writer, read_text, write
-from exabench.core.nouns import Passage, Progress, silent
+from exabench.core.nouns import Passage, Progress
+from exabench.core.sqlite_store import chunks
 
 SHARD = 1024
 """Passages encoded at a time: what memory holds of a collection, and what a kill can cost."""
 
 
-@dataclass(frozen=True)
-class Shard:
+class Shard(NamedTuple):
     """One shard of a collection: its digest, the row of its first passage, and how many it holds."""
 
     digest: str
@@ -44,56 +43,54 @@ class Vectors:
     shard's arrays. Memory holds one shard at a time.
     """
 
-    def __init__(
-        self, cache: str | Path | None, about: Mapping[str, Any], arrays: Sequence[str], *, shard: int = SHARD
-    ) -> None:
+    def __init__(self, cache: str | None, about: Mapping[str, Any], arrays: Sequence[str], shard: int) -> None:
         if shard < 1:
             raise BadInput(f"a shard holds at least 1 passage, not {shard}")
         # The digest tells folders apart; the model's name is for people, who clear the cache by hand.
-        slug = re.sub(r"[^A-Za-z0-9]", "-", str(about["model"]))[-40:].strip("-")
+        slug = re.sub(r"[^A-Za-z0-9]", "-", about["model"])[-40:].strip("-")
         digest = digest_of(about).removeprefix("sha256:")[:16]
         self.folder = Path(cache or cache_folder("vectors"), f"{slug}-{digest}")
         self.shards: list[Shard] = []
-        self.encoded = 0
         self._about = about
         self._arrays = arrays
         self._size = shard
-
-    def __len__(self) -> int:
-        return self.shards[-1].first + self.shards[-1].rows if self.shards else 0
+        self._passages = 0
 
     def fill(
         self,
         passages: Iterable[Passage],
         fields: tuple[str, ...],
         encode: Callable[[Sequence[str], Sequence[str]], Mapping[str, np.ndarray]],
-        progress: Progress = silent,
+        progress: Progress,
     ) -> None:
-        """Stream a collection through: shards that are there are kept, the others are encoded (counted in `encoded`).
+        """Stream a collection through: shards that are there are kept, the others are encoded.
 
         `encode` makes the arrays of a shard, by name, from the ids and the texts of its passages.
         Raises BadInput for an empty collection, CannotWrite where another process is encoding into the folder.
         """
         total = len(passages) if isinstance(passages, Sized) else 0
-        stream = iter(passages)
+        is_writer = False
         with contextlib.ExitStack() as writing:
-            while some := list(itertools.islice(stream, self._size)):  # passages may come from a generator
+            for some in chunks(passages, self._size):
                 ids = [passage.id for passage in some]
                 texts = [passage.flat(fields) for passage in some]
-                shard = Shard(digest_of([ids, texts]).removeprefix("sha256:"), len(self), len(ids))
+                name = digest_of([ids, texts]).removeprefix("sha256:")
+                shard = Shard(name, self._passages, len(ids))
                 if not self._is_whole(shard, ids):
-                    if not self.encoded:  # a collection that is all there is read without the lock
+                    if not is_writer:  # a collection that is all there is read without the lock
+                        is_writer = True
                         writing.enter_context(only_writer(self.folder))
                         write(self.folder / "about.json", json_text(self._about))
                     arrays = encode(ids, texts)
-                    for name in self._arrays:
+                    for array in self._arrays:
+                        values = np.ascontiguousarray(arrays[array])
                         file = io.BytesIO()
-                        np.save(file, np.ascontiguousarray(arrays[name]), allow_pickle=False)
-                        write(self._file(shard, name), file.getvalue())
-                    write(self.folder / f"{shard.digest}.ids", json_text(ids))  # last: it marks the shard as whole
-                    self.encoded += len(ids)
+                        np.save(file, values, allow_pickle=False)
+                        write(self._file(shard, array), file.getvalue())
+                    write(self.folder / f"{name}.ids", json_text(ids))  # last: it marks the shard as whole
                 self.shards.append(shard)
-                progress(len(self), max(total, len(self)), "passages encoded")
+                self._passages += len(ids)
+                progress(self._passages, max(total, self._passages), "passages encoded")
         if not self.shards:
             raise BadInput("there is no passage to encode")
 
@@ -111,21 +108,24 @@ class Vectors:
         `rescore` gives the final scores: of pairs of a query number and a row (ascending) of a shard.
         """
         by_id: list[dict[str, float]] = [{} for _ in best]
-        numbers = np.repeat(np.arange(len(best)), [len(one.rows) for one in best])
+        counts = [len(one.rows) for one in best]
+        numbers = np.repeat(np.arange(len(best)), counts)
         rows = np.concatenate([one.rows for one in best])
         scores = np.concatenate([one.scores for one in best])
 
         # All queries shard by shard, so that each shard is read once.
         order = np.argsort(rows, kind="stable")
         firsts = [shard.first for shard in self.shards]
-        starts = np.searchsorted(rows[order], [*firsts, len(self)])
+        starts = np.searchsorted(rows[order], [*firsts, self._passages])
         for shard, (start, end) in zip(self.shards, itertools.pairwise(starts), strict=True):
             if start == end:
                 continue
             places = order[start:end]
             asking = numbers[places]
             inside = rows[places] - shard.first
-            final = scores[places] if rescore is None else rescore(shard, asking, inside)
+            final = scores[places]
+            if rescore is not None:
+                final = rescore(shard, asking, inside)
             ids = self._ids(shard)
             for number, row, score in zip(asking.tolist(), inside.tolist(), final.tolist(), strict=True):
                 by_id[number][ids[row]] = score
@@ -149,9 +149,10 @@ class Vectors:
 
 def refuse_not_finite(values: np.ndarray, ids: Sequence[str], what: str) -> None:
     """Raise BadInput with the id of the first row that holds NaN or infinity."""
-    wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    if len(wrong):
-        raise BadInput(f"the model's vector of this {what} is not finite; check model and precision", id=ids[wrong[0]])
+    finite = np.isfinite(values).all(axis=1)
+    if not finite.all():
+        first = ids[finite.argmin()]
+        raise BadInput(f"the model's vector of this {what} is not finite; check model and precision", id=first)
 
 
 class BestRows:
@@ -173,7 +174,7 @@ class BestRows:
         scores = np.concatenate([self.scores, scores])
         if len(rows) > self._depth:
             cut = np.partition(scores, -self._depth)[-self._depth]
-            self.floor = max(self.floor, float(cut) - margin)
+            self.floor = max(self.floor, cut - margin)
         good = scores >= self.floor
         self.rows = rows[good]
         self.scores = scores[good]

@@ -16,10 +16,10 @@ from exabench.core.nouns import Passage, Query, Run
 from exabench.measure.runs import run_of, top
 
 # The 33 words that Lucene's EnglishAnalyzer leaves out.
-STOP_WORDS = tuple(
+STOP_WORDS = (
     "a an and are as at be but by for if in into is it no not of on or such that the their then there these they "
-    "this to was will with".split()
-)
+    "this to was will with"
+).split()
 # Words as Lucene's StandardTokenizer cuts them (Unicode TR 29): letters hold together over . : and apostrophes,
 # digits over . and commas. A possessive 's is dropped.
 WORD = r"(?u)\b\w+(?:(?:(?<=[^\W\d_])[.:'\u2019](?=[^\W\d_])|(?<=\d)[.,](?=\d))\w+)*\b"
@@ -62,7 +62,7 @@ class Bm25:
             "lucene": sorted(set(lucene)),
         }
         self._lucene_words = LuceneWords()
-        self._ids: list[str] = []
+        self._ids = []
         texts = []
         for passage in passages:
             self._ids.append(passage.id)
@@ -73,8 +73,9 @@ class Bm25:
         self._index = engine(method="lucene", k1=k1, b=b)
         with np.errstate(invalid="ignore"):  # passages without a word have no mean length
             self._index.index(self._tokenise(texts), create_empty_token=False, show_progress=False)
+        order = np.argsort(np.array(self._ids, object), kind="stable")
         self._places = np.empty(len(texts), np.int64)  # the place of each passage by its id, ascending
-        self._places[np.argsort(np.array(self._ids, object), kind="stable")] = np.arange(len(texts))
+        self._places[order] = np.arange(len(texts))
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The best `depth` passages; those that share no word with the query are never returned."""
@@ -83,9 +84,12 @@ class Bm25:
             known = [word for word in words if word in self._index.vocab_dict]
             values = self._index.get_scores(known) if known else np.zeros(0, np.float32)
             found = np.flatnonzero(values > 0)
-            if len(found) > depth:  # hardly any of a large collection is sorted; ties at the cut are settled below
-                found = found[values[found] >= np.partition(values[found], -depth)[-depth]]
             values = values[found]
+            if len(found) > depth:  # hardly any of a large collection is sorted; ties at the cut are settled below
+                cut = np.partition(values, -depth)[-depth]
+                is_best = values >= cut
+                found = found[is_best]
+                values = values[is_best]
             if self._like_lucene:
                 order = np.lexsort((self._places[found], -values))[:depth]
                 found = found[order]
@@ -132,7 +136,7 @@ class LuceneIndex(bm25s.BM25):  # type: ignore[misc]  # bm25s has no types
         postings, counts = np.unique(words * passages + of_passage, return_counts=True)
         columns, rows = np.divmod(postings, passages)
 
-        filled = max(int((lengths > 0).sum()), 1)
+        filled = max((lengths > 0).sum(), 1)
         holding = np.bincount(columns, minlength=len(unique_token_ids))  # passages that hold each word
         idf = np.log1p((filled - holding + 0.5) / (holding + 0.5)).astype(np.float32)
         weight = idf[columns]
@@ -141,11 +145,14 @@ class LuceneIndex(bm25s.BM25):  # type: ignore[misc]  # bm25s has no types
         b = np.float32(self.b)
         mean = np.float32(lengths.sum() / filled)
         with np.errstate(divide="ignore", invalid="ignore"):  # k1 0: any count is as good as endless ones
-            norm = 1 / (self.k1 * ((1 - b) + b * one_byte(lengths).astype(np.float32) / mean))
+            kept = one_byte(lengths).astype(np.float32)
+            norm = 1 / (self.k1 * ((1 - b) + b * kept / mean))
+        times = counts.astype(np.float32)
+        ends = np.cumsum(holding)
         return {
-            "data": weight - weight / (1 + counts.astype(np.float32) * norm[rows]),
+            "data": weight - weight / (1 + times * norm[rows]),
             "indices": rows.astype(np.int32),
-            "indptr": np.concatenate([[0], np.cumsum(holding)]).astype(np.int32),
+            "indptr": np.concatenate([[0], ends]).astype(np.int32),
             "num_docs": passages,
         }
 
@@ -172,7 +179,9 @@ def without_ties(scores: np.ndarray) -> np.ndarray:
     step = np.float32(1e-6)
     tied = 0
     for i in range(1, len(written)):
-        tied = tied + 1 if written[i - 1] - written[i] <= width else 0
+        tied += 1
+        if written[i - 1] - written[i] > width:
+            tied = 0
         written[i] -= step * np.float32(tied)
     return written
 
@@ -213,7 +222,8 @@ _PART = f"(?:(?:{_LETTERS}|{_DIGITS})++|K[Kmj]*)"
 _LUCENE_WORD = re.compile(rf"(?:_[mj]*)*{_PART}(?:(?:_[mj]*)++{_PART})*(?:_[mj]*)*|\*m*(?:jm*\*m*)*|i[mj]*")
 _LOWER = {0x3A3: "\u03c3", 0x130: "i"}  # Java lowers letter by letter, Python knows a sigma that ends a word
 # Where Lucene's Porter leaves the paper: -bli becomes -ble and -logi becomes -log, after a syllable with m > 0.
-_BLY, _LOGY = re.compile("bl(?:y|ies|i)$"), re.compile("log(?:y|ies|i)$")
+_BLY = re.compile("bl(?:y|ies|i)$")
+_LOGY = re.compile("log(?:y|ies|i)$")
 _SYLLABLE = re.compile("(?:[aeiou]|(?<=[^aeiou])y)[^aeiou]")
 
 
@@ -222,8 +232,10 @@ class _Signs(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         category = unicodedata.category(chr(code))
-        is_letter = category.startswith("L")
-        self[code] = _BY_CATEGORY.get(category, "A" if is_letter else " ")
+        other = " "
+        if category.startswith("L"):
+            other = "A"
+        self[code] = _BY_CATEGORY.get(category, other)
         return self[code]
 
 
@@ -238,8 +250,9 @@ class LuceneWords:
         self._signs = _Signs()
         for sign, ranges in _RANGES.items():
             for part in ranges.split(" "):
-                for code in range(ord(part[0]), ord(part[-1]) + 1):
-                    self._signs[code] = sign
+                first = ord(part[0])
+                last = ord(part[-1])
+                self._signs.update(dict.fromkeys(range(first, last + 1), sign))
         self._porter = Stemmer.Stemmer("porter")
         self._stems = dict.fromkeys(STOP_WORDS, "")  # stop words end as nothing
 
@@ -247,12 +260,18 @@ class LuceneWords:
         words = []
         for match in _LUCENE_WORD.finditer(text.translate(self._signs)):
             for start in range(match.start(), match.end(), _LONGEST):  # once, but for words of more than 255 letters
-                word = _POSSESSIVE_END.sub("", text[start : min(match.end(), start + _LONGEST)])
-                word = word.lower() if word.isascii() else word.translate(_LOWER).lower()
-                if word not in self._stems:
-                    self._stems[word] = self._stem(word)
-                words.append(self._stems[word])
-        return [word for word in words if word]
+                end = min(match.end(), start + _LONGEST)
+                word = _POSSESSIVE_END.sub("", text[start:end])
+                if not word.isascii():
+                    word = word.translate(_LOWER)
+                word = word.lower()
+                stem = self._stems.get(word)
+                if stem is None:
+                    stem = self._stem(word)
+                    self._stems[word] = stem
+                if stem:
+                    words.append(stem)
+        return words
 
     def _stem(self, word: str) -> str:
         """The stem; words of one or two letters stay. Lucene's two departures come before the paper's algorithm."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import faiss
@@ -23,8 +22,10 @@ from exabench.parts.retrievers._vectors import SHARD, BestRows, Shard, Vectors, 
 KEPT = ("float32", "float16")
 BACKENDS = ("torch", "faiss")
 _PRODUCTS = ("cosine", "dot")  # cosine is the product of vectors of length 1
-_QUERIES = 512  # searched at once: with a shard's scores and their rows, about 40 MB
-_PAIRS = 4096  # query-passage pairs whose scores are settled at once
+QUERIES_AT_ONCE = 512
+"""Queries searched together: with a shard's scores and their rows, about 40 MB."""
+PAIRS_AT_ONCE = 4096
+"""Query-passage pairs whose final scores are computed together."""
 
 
 class Dense:
@@ -105,7 +106,7 @@ class Dense:
             self.parameters["query_model"] = query_folder.name
             self.parameters["query_revision"] = query_folder.revision
         self._kept_as = vectors
-        self._index = Vectors(cache, about, ["vectors"], shard=shard)
+        self._index = Vectors(cache, about, ["vectors"], shard)
         self._index.fill(passages, fields, self._encode_shard, progress)
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
@@ -113,36 +114,38 @@ class Dense:
         ordered = sorted(queries, key=lambda query: query.text)  # so that the order of queries leaves no trace
         vectors = self._encode_queries(ordered)
         scores = {}
-        for start in range(0, len(ordered), _QUERIES):
-            some = vectors[start : start + _QUERIES]
-            lengths = np.linalg.norm(some, axis=1)
-            width = some.shape[1]
-            longest = 0.0  # of the passages so far
-
-            # First the best rows of each query with all ties, by scores in single precision.
-            best = [BestRows(depth) for _ in some]
-            for shard in self._index.shards:
-                block = np.array(self._index.read(shard, "vectors"), np.float32)
-                longest = max(longest, float(np.linalg.norm(block, axis=1).max()))
-                largest = lengths * longest
-                if self._similarity not in _PRODUCTS:
-                    largest = np.sqrt(width) * (lengths + longest)
-                # A sum of `width` terms in single precision is off by at most width * 2^-24 of the sum of their sizes,
-                # in whatever order it is made. Two scores are compared, and a half more is for rounding the bound.
-                slack = 2.5 * width * 2.0**-24 * largest
-                floors = np.array([one.floor for one in best], np.float32)
-                numbers, rows, found = find_rows(
-                    self._backend, self._similarity, self._device, some, block, floors, depth
-                )
-                ends = np.searchsorted(numbers, np.arange(len(best) + 1))
-                for one, margin, (first, end) in zip(best, slack, pairwise(ends), strict=True):
-                    one.offer(rows[first:end] + shard.first, found[first:end], margin)
-
-            # Then their final scores, each row's computed anew.
-            by_id = self._index.scores_by_id(best, partial(self._rescore, some))
-            for query, row in zip(ordered[start : start + _QUERIES], by_id, strict=True):
+        for start in range(0, len(ordered), QUERIES_AT_ONCE):
+            some = slice(start, start + QUERIES_AT_ONCE)
+            best = self._best_rows(vectors[some], depth)
+            by_id = self._index.scores_by_id(best, partial(self._rescore, vectors[some]))
+            for query, row in zip(ordered[some], by_id, strict=True):
                 scores[query.id] = row
         return top(run_of("dense", scores), depth)
+
+    def _best_rows(self, queries: np.ndarray, depth: int) -> list[BestRows]:
+        """The best rows of each query with all ties, by scores in single precision: the final ones come later."""
+        lengths = np.linalg.norm(queries, axis=1)
+        width = queries.shape[1]
+        longest = 0.0  # of the passages so far
+        best = [BestRows(depth) for _ in queries]
+        for shard in self._index.shards:
+            block = np.array(self._index.read(shard, "vectors"), np.float32)
+            norms = np.linalg.norm(block, axis=1)
+            longest = max(longest, norms.max())
+            largest = lengths * longest
+            if self._similarity not in _PRODUCTS:
+                largest = np.sqrt(width) * (lengths + longest)
+            # A sum of `width` terms in single precision is off by at most width * 2^-24 of the sum of their sizes,
+            # in whatever order it is made. Two scores are compared, and a half more is for rounding the bound.
+            margins = 2.5 * width * 2.0**-24 * largest
+            floors = np.array([one.floor for one in best], np.float32)
+            numbers, rows, scores = self._find_rows(queries, block, floors, depth)
+            rows = rows + shard.first
+            starts = np.searchsorted(numbers, np.arange(len(best) + 1))
+            for number, one in enumerate(best):
+                own = slice(starts[number], starts[number + 1])
+                one.offer(rows[own], scores[own], margins[number])
+        return best
 
     def _encode_shard(self, ids: Sequence[str], texts: Sequence[str]) -> dict[str, np.ndarray]:
         with np.errstate(over="ignore"):  # what float16 cannot hold becomes infinite, and is refused
@@ -162,45 +165,43 @@ class Dense:
             raise BadInput(f"{wrong}; the two models do not match")
         return vectors
 
+    def _find_rows(
+        self, queries: np.ndarray, block: np.ndarray, floors: np.ndarray, depth: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Query number, row and score of all in a block that reach the floor of their query, in the queries' order."""
+        if self._backend == "faiss":  # inner products on the CPU
+            # A search finds a fixed number: twice as many while more than those may reach a floor, as ties do.
+            k = depth + 1
+            while True:
+                scores, rows = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+                if k >= len(block) or not (scores[:, -1] >= floors).any():
+                    break
+                k *= 2
+            above = np.nonzero(scores >= floors[:, None])
+            return above[0], rows[above], scores[above]
+
+        left = torch.from_numpy(queries).to(self._device)
+        right = torch.from_numpy(block).to(self._device)
+        if self._similarity in _PRODUCTS:
+            products = left @ right.T
+        else:
+            power = 1.0
+            if self._similarity == "euclidean":
+                power = 2.0
+            # The faster way to a distance, over inner products, loses digits where vectors are close.
+            exactly = "donot_use_mm_for_euclid_dist"
+            products = -torch.cdist(left, right, p=power, compute_mode=exactly)
+        lowest_scores = torch.from_numpy(floors).to(self._device)
+        numbers, places = torch.nonzero(products >= lowest_scores[:, None], as_tuple=True)
+        found = products[numbers, places]
+        return numbers.cpu().numpy(), places.cpu().numpy(), found.cpu().numpy()
+
     def _rescore(self, queries: np.ndarray, shard: Shard, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """The final scores of pairs of a query and a row, computed anew, whoever found them; summed in double."""
         block = self._index.read(shard, "vectors")
         scores = np.empty(len(rows), np.float32)
-        for start in range(0, len(rows), _PAIRS):
-            some = slice(start, start + _PAIRS)
-            passages = np.array(block[rows[some]])
+        for start in range(0, len(rows), PAIRS_AT_ONCE):
+            some = slice(start, start + PAIRS_AT_ONCE)
+            passages = block[rows[some]]
             scores[some] = similarity_of_pairs(self._similarity, queries[numbers[some]], passages)
         return scores
-
-
-def find_rows(
-    backend: str,
-    similarity: str,
-    device: torch.device,
-    queries: np.ndarray,
-    block: np.ndarray,
-    floors: np.ndarray,
-    depth: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Query number, row and score of all in a block that reach the floor of a query, in the order of the queries."""
-    if backend == "faiss":  # inner products on the CPU: the `depth` best, and more where more may be above a floor
-        k = depth + 1
-        while True:
-            best, rows = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
-            if k >= len(block) or not (best[:, -1] >= floors).any():
-                break
-            k *= 2
-        numbers, places = np.nonzero(best >= floors[:, None])
-        return numbers, rows[numbers, places], best[numbers, places]
-
-    left = torch.from_numpy(queries).to(device)
-    right = torch.from_numpy(block).to(device)
-    if similarity in _PRODUCTS:
-        scores = left @ right.T
-    else:
-        # The faster way to a distance, over inner products, loses digits where vectors are close.
-        exactly = "donot_use_mm_for_euclid_dist"
-        scores = -torch.cdist(left, right, p=2.0 if similarity == "euclidean" else 1.0, compute_mode=exactly)
-    above = torch.nonzero(scores >= torch.from_numpy(floors).to(device)[:, None], as_tuple=True)
-    numbers, rows = (indices.cpu().numpy() for indices in above)
-    return numbers, rows, scores[above].cpu().numpy()

@@ -103,10 +103,10 @@ class Pyserini:
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The best `depth` passages; those that share no word with the query are never returned."""
-        scores: dict[str, dict[str, float]] = {}
+        scores = {}
         with java_errors("searching"), ThreadPoolExecutor(THREADS) as pool:
             for part in pool.map(lambda i: self._search_some(queries[i::THREADS], depth), range(THREADS)):
-                scores |= part
+                scores.update(part)
         return top(run_of("pyserini", scores), depth)
 
     def _search_some(self, queries: Sequence[Query], depth: int) -> dict[str, dict[str, float]]:

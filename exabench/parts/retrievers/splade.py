@@ -78,7 +78,7 @@ class Splade:
             self.parameters["query_model"] = query_folder.name
             self.parameters["query_revision"] = query_folder.revision
         self._terms = terms
-        self._index = Vectors(cache, about, ARRAYS, shard=shard)
+        self._index = Vectors(cache, about, ARRAYS, shard)
         self._index.fill(passages, fields, self._encode_shard, progress)
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
@@ -96,9 +96,11 @@ class Splade:
                     wrong = f"queries have {vectors.shape[1]} words and passages {words}"
                     raise BadInput(f"{wrong}; the two models do not match")
                 # The columns of words x passages, read as the rows of its transpose: one list of postings a word.
-                products = vectors @ csr_matrix((weights, rows, starts), (words, shard.rows))
+                postings = csr_matrix((weights, rows, starts), (words, shard.rows))
+                products = vectors @ postings
+                found = products.indices + np.int64(shard.first)  # 32 bits count the passages of a shard, not all
                 for one, (first, end) in zip(best, pairwise(products.indptr), strict=True):
-                    one.offer(products.indices[first:end] + np.int64(shard.first), products.data[first:end])
+                    one.offer(found[first:end], products.data[first:end])
             for query, row in zip(some, self._index.scores_by_id(best), strict=True):
                 scores[query.id] = row
         return top(run_of("splade", scores), depth)
@@ -146,14 +148,18 @@ class SparseEncoder:
                 logits = self._model(**features).logits
                 logits[features["attention_mask"] == 0] = 0  # padding then adds nothing: relu cuts at 0
                 # relu and log(1 + x) never fall, so they may wait for the maximum.
-                weights = logits.amax(dim=1).relu().float().log1p().cpu().numpy()
+                highest = logits.amax(dim=1)
+                weights = highest.relu().float().log1p().cpu().numpy()
             refuse_not_finite(weights, [ids[i] for i in some], what)
             rows = csr_matrix(weights)
             if terms:
                 for start, end in pairwise(rows.indptr):
                     row = rows.data[start:end]  # a view: writing to it changes the matrix
-                    row[np.argsort(-row, kind="stable")[terms:]] = 0
+                    order = np.argsort(-row, kind="stable")
+                    row[order[terms:]] = 0
                 rows.eliminate_zeros()
             parts.append(rows)
             places.append(some)
-        return vstack(parts, format="csr")[np.argsort(np.concatenate(places))]
+        rows = vstack(parts, format="csr")
+        order = np.argsort(np.concatenate(places))
+        return rows[order]

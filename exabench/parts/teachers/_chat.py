@@ -64,7 +64,8 @@ def identity_of(
 def seed_of(prompt: Prompt, seed: int) -> int:
     """The seed that a prompt is sampled with: of its turns and sample number, not of its id, place or batch."""
     asked = json.dumps([seed, prompt.sample, prompt.turns])
-    return int.from_bytes(hashlib.sha256(asked.encode()).digest()[:4], "big") >> 1
+    digest = hashlib.sha256(asked.encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1  # 31 bits: a signed 32-bit integer holds it
 
 
 def tokenise_fitting(

@@ -50,10 +50,11 @@ class Replay:
                 if self._replies.setdefault(one.id, reply) != reply:
                     raise BadInput("a second, other answer to this prompt", file=path, line=number, id=one.id)
             digests.append(file_digest(path))
+        revision = digests[0] if len(digests) == 1 else digest_of(digests)
         self.identity = {
             "engine": "replay",
             "model": model,
-            "revision": digests[0] if len(digests) == 1 else digest_of(digests),
+            "revision": revision,
             "recorded": True,
         }
 

@@ -42,7 +42,10 @@ class Transformers:
     ) -> None:
         folder = model_folder(model, revision, lock)
         self._device = device_of(device)
-        precision = precision or ("float32" if self._device.type == "cpu" else "bfloat16")
+        if not precision:
+            precision = "bfloat16"
+            if self._device.type == "cpu":
+                precision = "float32"
         with loading(folder, "a language model"):
             config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
             self._seq2seq = config.is_encoder_decoder
@@ -54,7 +57,9 @@ class Transformers:
 
         # Of the folder's generation_config only the special tokens count: how answers are sampled is said here.
         own = self._model.generation_config
-        end = own.eos_token_id if own.eos_token_id is not None else self._tokenizer.eos_token_id
+        end = own.eos_token_id
+        if end is None:
+            end = self._tokenizer.eos_token_id
         self._stops = end if isinstance(end, list) else [end]
         paddings = [own.pad_token_id, self._tokenizer.pad_token_id, *self._stops, 0]
         self._padding = next(token for token in paddings if token is not None)
@@ -64,8 +69,10 @@ class Transformers:
             pad_token_id=self._padding,
             decoder_start_token_id=own.decoder_start_token_id,
         )
-        limit = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        self._limit = None if self._seq2seq else limit  # an encoder-decoder's positions are relative (T5)
+        self._limit = None  # an encoder-decoder's positions are relative (T5)
+        if not self._seq2seq:
+            text_config = self._model.config.get_text_config()
+            self._limit = getattr(text_config, "max_position_embeddings", None)
         self._batch_tokens = batch_tokens
         self._top_k = top_k
         self._seed = seed
@@ -103,9 +110,11 @@ class Transformers:
         input_ids = torch.full((len(batch), width), self._padding)
         attention_mask = torch.zeros((len(batch), width), dtype=torch.long)
         for number, (_, ids) in enumerate(batch):
-            start = 0 if self._seq2seq else width - len(ids)
-            input_ids[number, start : start + len(ids)] = torch.tensor(ids)
-            attention_mask[number, start : start + len(ids)] = 1
+            place = slice(width - len(ids), width)
+            if self._seq2seq:
+                place = slice(len(ids))
+            input_ids[number, place] = torch.tensor(ids)
+            attention_mask[number, place] = 1
         is_sampled = first.temperature > 0
         sampling = {}
         if is_sampled:
@@ -129,14 +138,21 @@ class Transformers:
             if len(batch) == 1:
                 raise BadInput("does not fit the device's memory with the model", id=first.id)
             torch.cuda.empty_cache()  # or the halves meet the fragments of the whole
-            yield from self._answer(batch[: len(batch) // 2])
-            yield from self._answer(batch[len(batch) // 2 :])
+            half = len(batch) // 2
+            yield from self._answer(batch[:half])
+            yield from self._answer(batch[half:])
             return
 
-        start = 1 if self._seq2seq else width  # behind the decoder's start token, or the prompts
+        start = width  # behind the prompts
+        if self._seq2seq:
+            start = 1  # behind the decoder's start token
         for (prompt, ids), row in zip(batch, rows.tolist(), strict=True):
-            tokens = row[start:]
-            ends = [place for place, token in enumerate(tokens) if token in self._stops]
-            tokens = tokens[: ends[0] + 1] if ends else tokens
+            tokens = []
+            finish = "length"
+            for token in row[start:]:
+                tokens.append(token)
+                if token in self._stops:
+                    finish = "stop"
+                    break
             text = self._tokenizer.decode(tokens, skip_special_tokens=True)
-            yield Reply(prompt.id, text, "stop" if ends else "length", len(ids), len(tokens))
+            yield Reply(prompt.id, text, finish, len(ids), len(tokens))

@@ -449,32 +449,7 @@ def cut(text: str, most: int) -> str:
 
 
 def pretty(value: Any) -> str:
-    """JSON with sorted keys, in which what fits on a line is on one, and rows of plain values are wrapped."""
-    return _pretty(value, "") + "\n"
-
-
-def _pretty(value: Any, indent: str, width: int = 110) -> str:
-    flat = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    if not isinstance(value, dict | list) or len(flat) + len(indent) <= width:
-        return flat
-    inner = indent + " "
-    if isinstance(value, dict):
-        opening, closing, below = "{", "}", list(value.values())
-        items = [f"{json.dumps(key)}: {_pretty(value[key], inner)}" for key in sorted(value)]
-    else:
-        opening, closing, below = "[", "]", value
-        items = [_pretty(item, inner) for item in value]
-    if max(map(len, items)) > 40 or any(isinstance(item, dict | list) for item in below):
-        lines = items
-    else:
-        lines = [items[0]]
-        for item in items[1:]:
-            if len(lines[-1]) + len(item) + 2 > width - len(inner):
-                lines.append(item)
-            else:
-                lines[-1] += f", {item}"
-    separator = f",\n{inner}"
-    return f"{opening}\n{inner}{separator.join(lines)}\n{indent}{closing}"
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1) + "\n"
 
 
 # What a reader of a page sees

@@ -1,4 +1,4 @@
-"""What was trained here scores alike elsewhere: in plain transformers, in sentence-transformers, in rerankers."""
+"""What was trained here scores alike elsewhere: in plain transformers and in sentence-transformers."""
 
 from __future__ import annotations
 
@@ -87,9 +87,6 @@ def prompts(template: str) -> list[str]:
     return [template.format(query=query, passage=passage) for query, passage in PAIRS]
 
 
-# -- transformers -----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["bert", "monobert", "deberta"])
 def test_a_trained_cross_encoder_scores_alike_in_transformers(trained, name):
     folder = trained(name)
@@ -144,9 +141,6 @@ def test_a_trained_decoder_scores_alike_in_transformers_one_prompt_at_a_time(tra
     np.testing.assert_allclose(ours("llama", folder), (last[:, yes] - last[:, no]).numpy(), **ALIKE)
 
 
-# -- sentence-transformers -----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["bert", "deberta"])
 def test_a_trained_cross_encoder_scores_alike_in_sentence_transformers(trained, name):
     """CrossEncoder puts a sigmoid over a model with one label, unless its config.json says otherwise."""
@@ -177,18 +171,3 @@ def test_a_trained_bi_encoder_scores_alike_in_sentence_transformers(trained, tmp
     vectors = theirs.encode_query(QUERY.text), theirs.encode_document([text for _, text in PAIRS])
     found = reranker("bi_encoder", model=str(folder), **options).score(QUERY, PASSAGES)
     np.testing.assert_allclose(found, theirs.similarity(*vectors)[0].numpy(), **ALIKE)
-
-
-# -- rerankers ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "options"), [("bert", "cross-encoder", {}), ("t5", "t5", {"strategy": "softmax"})]
-)
-def test_a_trained_model_scores_alike_in_rerankers(trained, name, kind, options):
-    """It sorts its scores; T5Ranker's are the probabilities whose logarithms are monoT5's."""
-    rerankers = pytest.importorskip("rerankers")
-    theirs = rerankers.Reranker(str(trained(name)), model_type=kind, device="cpu", verbose=0)
-    ranked = theirs.rank(QUERY.text, [text for _, text in PAIRS], doc_ids=list(range(len(PAIRS)))).results
-    ranked.sort(key=lambda result: result.document.doc_id)
-    np.testing.assert_allclose(ours(name, trained(name), **options), [one.score for one in ranked], **ALIKE)

@@ -140,9 +140,6 @@ def test_it_is_as_it_was(made: Mapping[str, str], kind: str) -> None:
     assert not differing, f"{len(differing)} files differ: {', '.join(differing)}\n{shown}\n{REFRESH}"
 
 
-# How the files are made
-
-
 class Making:
     """The commands in their order, and what is kept of each."""
 
@@ -379,14 +376,11 @@ def name_of(arguments: Iterable[str], suffix: str) -> str:
 
 
 def write_trec(file: Path, rankings: Mapping[str, list[str]]) -> None:
-    lines = []
-    for query_id, ranking in rankings.items():
-        for rank, passage_id in enumerate(ranking, 1):
-            lines.append(f"{query_id} Q0 {passage_id} {rank} {len(ranking) - rank} golden\n")
-    file.write_text("".join(lines), encoding="utf-8")
+    with file.open("w", encoding="utf-8") as lines:
+        for query_id, ranking in rankings.items():
+            for rank, passage_id in enumerate(ranking, 1):
+                lines.write(f"{query_id} Q0 {passage_id} {rank} {len(ranking) - rank} golden\n")
 
-
-# What is kept of a value
 
 UNSTEADY = {"created", "date", "versions", "timing", "hardware", "commit", "sha256", "bytes", "exabench"}
 DIGEST = re.compile(r"(?<![0-9a-f])(?=[0-9a-f]*[a-f])[0-9a-f]{32,64}(?![0-9a-f])")
@@ -451,8 +445,6 @@ def cut(text: str, most: int) -> str:
 def pretty(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1) + "\n"
 
-
-# What a reader of a page sees
 
 BLOCKS = set(
     "address br button caption dd details div dl dt figcaption figure footer form h1 h2 h3 h4 h5 h6 header label li "

@@ -90,6 +90,9 @@ def test_what_the_hub_will_never_take_is_the_askers_mistake_in_one_line(double, 
         SET.commit({"README.md": b"---\nlicense: mit\n"}, "card", head)
     with pytest.raises(BadInput, match="check the name, the token"):
         Repository("owner/none").commit({"a": b"a"}, "nowhere", head)
+    SET.tag("v1.0.0", head)
+    with pytest.raises(BadInput, match="tags never move"):
+        SET.tag("v1.0.0", double.commit(REPO, {}))
     monkeypatch.delenv("HF_TOKEN")
     for ask in (lambda: Repository("owner/new").create(), lambda: SET.tag("v1", head)):
         with pytest.raises(BadInput, match="refused") as caught:

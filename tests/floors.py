@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -50,11 +49,12 @@ def sources() -> tuple[Source, ...]:
     found = []
     for file in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        found.append(Source(file, tree, tuple(_imports(tree, True, False))))
+        found.append(Source(file, tree, tuple(imports_of(tree))))
     return tuple(found)
 
 
-def _imports(node: ast.AST, at_top: bool, for_types: bool) -> Iterator[Import]:
+def imports_of(node: ast.AST, at_top: bool = True, for_types: bool = False) -> Iterator[Import]:
+    """Every import below a node."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             for alias in child.names:
@@ -64,7 +64,7 @@ def _imports(node: ast.AST, at_top: bool, for_types: bool) -> Iterator[Import]:
         else:
             inside_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
             typing_only = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
-            yield from _imports(child, at_top and not inside_function, for_types or typing_only)
+            yield from imports_of(child, at_top and not inside_function, for_types or typing_only)
 
 
 def _imports_from(node: ast.ImportFrom, at_top: bool, for_types: bool) -> Iterator[Import]:
@@ -85,16 +85,12 @@ def below(module: str) -> str | None:
 
 def arrows() -> dict[str, set[str]]:
     """Each folder at the top with the folders that it imports, for types too."""
-    found: dict[str, set[str]] = defaultdict(set)
+    found: dict[str, set[str]] = {}
     for source in sources():
-        if source.folder in ("__init__", "__main__"):
-            continue  # the lazy face names everything and imports nothing
-        found[source.folder] |= set()
-        for one in source.imports:
-            other = below(one.module)
-            if other and other != source.folder:
-                found[source.folder].add(other)
-    return dict(found)
+        if source.folder not in ("__init__", "__main__"):  # the lazy face names everything and imports nothing
+            named = {below(one.module) for one in source.imports}
+            found.setdefault(source.folder, set()).update(name for name in named if name and name != source.folder)
+    return found
 
 
 def floors() -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 
 import huggingface_hub.constants
 import huggingface_hub.utils._http
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from exabench.core.rows import FAMILIES, DataFile, Release, Row, Table
 from exabench.data.releases import read, save, write_table
+from exabench.parts.replies import SCHEMA
 
 CANARY = "hf_canary0123456789abcdefghijklmnop"
 """The token that every test publishes with: it must never come out again."""
@@ -47,19 +51,17 @@ def row(id: str, text: str) -> Row:
 
 
 def write_release(
-    folder: Path, tables: Mapping[str, Iterable[str]], *, name: str = "toy", replies: bool = True, licence: str = "mit"
+    folder: Path, tables: Mapping[str, Iterable[str]], *, name: str = "toy", replies: bool = True
 ) -> Release:
     """A release of tables with one row for each text."""
     found, files = {}, []
     for table, texts in tables.items():
-        splits = write_table(
-            folder, table, "explanations", {"train": [row(f"{table}-{i}", t) for i, t in enumerate(texts)]}
-        )
-        count = sum(file.rows for file in splits["train"])
+        rows = [row(f"{table}-{i}", text) for i, text in enumerate(texts)]
+        splits, count = write_table(folder, table, "explanations", {"train": rows}), len(rows)
         found[table] = Table(
             family="explanations",
-            licence=licence,
-            recipe={"dataset": name, "table": table, "licence": licence, "builder": "exaranker"},
+            licence="mit",
+            recipe={"dataset": name, "table": table, "licence": "mit", "builder": "exaranker"},
             fingerprint="sha256:" + "0" * 64,
             counts={"input": count, "good": count, "quarantined": 0, "skipped": 0, "reasons": {}},
             teacher={"model": "nobody", "revision": "0"},
@@ -78,13 +80,6 @@ def write_release(
 
 def _replies(folder: Path, table: str, text: str) -> DataFile:
     """The one reply behind every row of a table."""
-    import hashlib
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from exabench.parts.replies import SCHEMA
-
     path = folder / "replies" / f"{table}.parquet"
     path.parent.mkdir(exist_ok=True)
     blank: dict[str, Any] = {field.name: "" if pa.types.is_string(field.type) else None for field in SCHEMA}

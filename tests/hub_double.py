@@ -138,7 +138,8 @@ class Answer(Faulty):
         with self.server.lock:
             self.server.requests.append(f"{self.command} {self.path}")
             self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
-        self.body, self.faults, url = self._read(), self.server.faults, urlsplit(self.path)
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.faults, url = self.server.faults, urlsplit(self.path)
         self.query = parse_qs(url.query)
         if self.meets():
             return
@@ -159,16 +160,6 @@ class Answer(Faulty):
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _answer
 
-    def _read(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        data = b""
-        while size := int(self.rfile.readline(), 16):
-            data += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return data
-
     def json(self, value: object, status: int = 200) -> None:
         self.send(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
@@ -176,11 +167,9 @@ class Answer(Faulty):
         about = {"X-Error-Code": code, "X-Error-Message": message, "Content-Type": "application/json", **headers}
         self.send(status, json.dumps({"error": message}).encode(), about)
 
-    # -- the API -------------------------------------------------------------------------------------------------------
-
     def _api(self, parts: list[str], method: str) -> None:
         known = "Authorization" in self.headers
-        if method not in ("GET", "HEAD") and "paths-info" not in parts and not known:
+        if method not in ("GET", "HEAD") and not known:
             return self.refuse(401, "", "Invalid username or password.")
         if parts == ["whoami-v2"]:
             return self.json({"name": USER, "type": "user", "orgs": []})
@@ -196,12 +185,9 @@ class Answer(Faulty):
         revision = parts[4] if len(parts) > 4 else "main"
         if (commit := repo.at(revision)) is None:
             return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
-        answers = {"revision": self._info, "tree": self._tree, "paths-info": self._paths, "commits": self._commits}
+        answers = {"revision": self._info, "tree": self._tree, "commits": self._commits}
         answers |= {"preupload": self._preupload, "commit": self._commit, "tag": self._tag}
-        answer = answers.get(what)
-        if answer is None:
-            return self.refuse(404, "EntryNotFound", f"{what} is not answered here")
-        answer(parts, repo, commit)
+        answers[what](parts, repo, commit)
 
     def _validate(self, card: str) -> None:
         if card.startswith("---\n") and "\n---\n" not in card[3:]:
@@ -265,10 +251,6 @@ class Answer(Faulty):
         entries = _tree(self._listing(repo, commit).files, "/".join(parts[5:]), recursive=recursive)
         self.json(entries) if entries else self.refuse(404, "EntryNotFound", "does not exist on this revision")
 
-    def _paths(self, parts: list[str], repo: Repo, commit: Commit) -> None:
-        entries = {entry["path"]: entry for entry in _tree(commit.files, "", recursive=True)}
-        self.json([entries[path] for path in parse_qs(self.body.decode()).get("paths", []) if path in entries])
-
     def _commits(self, parts: list[str], repo: Repo, commit: Commit) -> None:
         about = {"message": "", "authors": [{"user": USER}], "date": DATE}
         self.json([{"id": one.sha, "title": one.title, **about} for one in repo.history(commit)])
@@ -323,8 +305,6 @@ class Answer(Faulty):
         repo.tags[tag] = commit.sha
         self.json({})
 
-    # -- large objects -------------------------------------------------------------------------------------------------
-
     def _batch(self) -> None:
         objects = []
         for asked in json.loads(self.body)["objects"]:
@@ -346,8 +326,6 @@ class Answer(Faulty):
             objects.pop(oid, None)
             return self.refuse(422, "", "The object is not what its name says")
         self.json({})
-
-    # -- files ---------------------------------------------------------------------------------------------------------
 
     def _resolve(self, parts: list[str]) -> None:
         repo, name = self.server.repos.get("/".join(parts[:3])), "/".join(parts[5:])

@@ -8,17 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 
-REFUSALS: Mapping[str, tuple[int, Mapping[str, str]]] = {
-    "429": (429, {}),
+REFUSALS: dict[str, tuple[int, Mapping[str, str]]] = {
     "429 with headers": (429, {"RateLimit": '"api";r=0;t=1', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'}),
     "429 retry-after": (429, {"Retry-After": "1"}),
-    "500": (500, {}),
-    "503": (503, {}),
-    "409": (409, {}),  # another commit is in progress
-    "412": (412, {}),  # somebody else committed
-    "307": (307, {}),  # to another host, `Faults.elsewhere`
 }
-"""Answered instead of the right answer; nothing has happened then."""
+"""Answered instead of the right answer; nothing has happened then. 307 goes to another host, `Faults.elsewhere`."""
+REFUSALS |= {str(status): (status, {}) for status in (307, 409, 412, 429, 500, 503)}
 
 KINDS = (
     *REFUSALS,

@@ -32,8 +32,8 @@ def trained(tmp_path_factory) -> Any:
     return made, told, place
 
 
-def test_each_check_has_the_value_of_the_metric_that_it_names(trained):
-    made, _, place = trained
+def test_each_check_has_the_value_of_its_metric_and_one_whose_collection_is_not_at_hand_is_named(trained):
+    made, told, place = trained
     results = []
     for model in (made.folder, place / "start"):
         part = reranker("cross_encoder", model=str(model), max_length=64)
@@ -46,9 +46,5 @@ def test_each_check_has_the_value_of_the_metric_that_it_names(trained):
         assert check.start.difference == pytest.approx(check.value - check.start.value, abs=1e-9)
     published = {check.metric: check.published for check in made.checks}
     assert published == {"nDCG@10": None, "RR@10": {"value": 0.5, "source": "nowhere.csv"}}
-
-
-def test_a_check_whose_collection_is_not_at_hand_is_left_out_and_named(trained):
-    _, told, _ = trained
     assert [text for text in told if "left out" in text and "medquad" in text]
     assert sum("checked on mini" in text for text in told) == 2

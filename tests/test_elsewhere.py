@@ -87,9 +87,6 @@ def prompts(template: str) -> list[str]:
     return [template.format(query=query, passage=passage) for query, passage in PAIRS]
 
 
-# -- transformers -----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["bert", "monobert", "deberta"])
 def test_a_trained_cross_encoder_scores_alike_in_transformers(trained, name):
     folder = trained(name)
@@ -144,9 +141,6 @@ def test_a_trained_decoder_scores_alike_in_transformers_one_prompt_at_a_time(tra
     np.testing.assert_allclose(ours("llama", folder), (last[:, yes] - last[:, no]).numpy(), **ALIKE)
 
 
-# -- sentence-transformers -----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["bert", "deberta"])
 def test_a_trained_cross_encoder_scores_alike_in_sentence_transformers(trained, name):
     """CrossEncoder puts a sigmoid over a model with one label, unless its config.json says otherwise."""
@@ -177,9 +171,6 @@ def test_a_trained_bi_encoder_scores_alike_in_sentence_transformers(trained, tmp
     vectors = theirs.encode_query(QUERY.text), theirs.encode_document([text for _, text in PAIRS])
     found = reranker("bi_encoder", model=str(folder), **options).score(QUERY, PASSAGES)
     np.testing.assert_allclose(found, theirs.similarity(*vectors)[0].numpy(), **ALIKE)
-
-
-# -- rerankers ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from endpoint import Endpoint as Server, Handler, serving
 from exabench.core import http
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.nouns import Passage, Query
-from exabench.core.options import check
 from exabench.parts.rerankers.endpoint import Endpoint
 
 KEY = "a-secret-that-is-never-shown"
@@ -87,12 +86,8 @@ def results(*pairs: tuple[Any, Any]) -> bytes:
 WRONG = {
     "one is missing": results((0, 1.0)),
     "one is there twice": results((0, 1.0), (0, 1.0)),
-    "one too many": results((0, 1.0), (1, 1.0), (2, 1.0)),
-    "before the first": results((-1, 1.0), (0, 1.0)),
     "a truth for a score": results((0, True), (1, 1.0)),
-    "text for a score": results((0, "1.0"), (1, 1.0)),
     "text for an index": results(("0", 1.0), (1, 1.0)),
-    "no score": results((0, None), (1, 1.0)),
     "no results": b'{"data": []}',
     "a number": b"3",
     "other results": b'{"results": [1, 2]}',
@@ -105,15 +100,8 @@ def test_an_answer_that_is_not_whole_is_no_answer():
             pytest.fail(f"{case}: {Endpoint('m', endpoint=here.url).score(QUERY, PASSAGES[:2])}")
 
 
-@pytest.mark.parametrize(
-    "passing",
-    [
-        (b"", b"<html>", b'{"results": [{"index": 0, "relevance_score": NaN}]}', b"\xff", b"[" * 9999),
-        (500, 408, 0, (429, {"retry_after": "0.1"}), (503, {"retry_after": "soon"})),
-    ],
-    ids=["no JSON", "failures"],
-)
-def test_what_may_pass_is_asked_again_until_it_is_given_up(passing):
+def test_what_may_pass_is_asked_again_until_it_is_given_up():
+    passing = (b"<html>", b"\xff", b"[" * 9999, 408, (503, {"retry_after": "soon"}))
     with server(*passing) as here:
         assert Endpoint("m", endpoint=here.url).score(QUERY, PASSAGES) == SCORES
     assert len(here.seen) == len(passing) + 1
@@ -121,13 +109,6 @@ def test_what_may_pass_is_asked_again_until_it_is_given_up(passing):
     with server(*passing) as here, pytest.raises(OutsideFailed, match=said):
         Endpoint("m", endpoint=here.url, retries=2).score(QUERY, PASSAGES)
     assert len(here.seen) == 3
-
-
-@pytest.mark.parametrize("status", [400, 401, 404])
-def test_what_asking_again_will_not_change_is_asked_once(status):
-    with server(status) as here, pytest.raises(BadInput, match=f"refuses: {status}"):
-        Endpoint("m", endpoint=here.url).score(QUERY, PASSAGES)
-    assert len(here.seen) == 1
 
 
 def test_the_key_is_sent_and_never_told(monkeypatch):
@@ -145,33 +126,23 @@ def test_the_key_is_sent_and_never_told(monkeypatch):
         Endpoint("m", endpoint=here.url, api_key_env="MY_KEY")
 
 
-@pytest.mark.parametrize("status", [301, 307])
-def test_no_redirect_is_followed(monkeypatch, status):
-    monkeypatch.setenv("MY_KEY", KEY)
+def test_no_redirect_is_followed_and_what_asking_again_will_not_change_is_asked_once():
     with (
         server() as elsewhere,
-        server((status, {"location": elsewhere.url + "/rerank"})) as here,
-        pytest.raises(BadInput, match=f"refuses: {status}"),
+        server((307, {"location": elsewhere.url + "/rerank"})) as here,
+        pytest.raises(BadInput, match="refuses: 307"),
     ):
-        Endpoint("m", endpoint=here.url, api_key_env="MY_KEY").score(QUERY, PASSAGES)
-    assert not elsewhere.seen
+        Endpoint("m", endpoint=here.url).score(QUERY, PASSAGES)
+    assert not elsewhere.seen and len(here.seen) == 1
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         *(({"endpoint": url}, "endpoint must be") for url in ("", "ftp://x", "http://user:pw@x/", "https://x/?key=1")),
-        ({"batch": 0}, "asks nothing"),
-        ({"concurrency": 0}, "asks nothing"),
-        ({"timeout": 0}, "asks nothing"),
-        ({"retries": -1}, "asks nothing"),
+        *(({name: -1}, "asks nothing") for name in ("batch", "concurrency", "timeout", "retries")),
     ],
 )
 def test_an_address_with_secrets_and_options_that_ask_nothing_are_refused(options, message):
     with pytest.raises(BadInput, match=message):
         Endpoint("m", **{"endpoint": "http://localhost", **options})
-
-
-def test_a_form_that_no_server_has_is_refused_before_anything_is_asked():
-    with pytest.raises(BadInput, match='form must be "documents" or "texts"'):
-        check("reranker endpoint", Endpoint, {"model": "m", "endpoint": "http://localhost", "form": "other"})

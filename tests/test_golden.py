@@ -140,9 +140,6 @@ def test_it_is_as_it_was(made: Mapping[str, str], kind: str) -> None:
     assert not differing, f"{len(differing)} files differ: {', '.join(differing)}\n{shown}\n{REFRESH}"
 
 
-# How the files are made
-
-
 class Making:
     """The commands in their order, and what is kept of each."""
 
@@ -379,14 +376,11 @@ def name_of(arguments: Iterable[str], suffix: str) -> str:
 
 
 def write_trec(file: Path, rankings: Mapping[str, list[str]]) -> None:
-    lines = []
-    for query_id, ranking in rankings.items():
-        for rank, passage_id in enumerate(ranking, 1):
-            lines.append(f"{query_id} Q0 {passage_id} {rank} {len(ranking) - rank} golden\n")
-    file.write_text("".join(lines), encoding="utf-8")
+    with file.open("w", encoding="utf-8") as lines:
+        for query_id, ranking in rankings.items():
+            for rank, passage_id in enumerate(ranking, 1):
+                lines.write(f"{query_id} Q0 {passage_id} {rank} {len(ranking) - rank} golden\n")
 
-
-# What is kept of a value
 
 UNSTEADY = {"created", "date", "versions", "timing", "hardware", "commit", "sha256", "bytes", "exabench"}
 DIGEST = re.compile(r"(?<![0-9a-f])(?=[0-9a-f]*[a-f])[0-9a-f]{32,64}(?![0-9a-f])")
@@ -449,35 +443,8 @@ def cut(text: str, most: int) -> str:
 
 
 def pretty(value: Any) -> str:
-    """JSON with sorted keys, in which what fits on a line is on one, and rows of plain values are wrapped."""
-    return _pretty(value, "") + "\n"
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1) + "\n"
 
-
-def _pretty(value: Any, indent: str, width: int = 110) -> str:
-    flat = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    if not isinstance(value, dict | list) or len(flat) + len(indent) <= width:
-        return flat
-    inner = indent + " "
-    if isinstance(value, dict):
-        opening, closing, below = "{", "}", list(value.values())
-        items = [f"{json.dumps(key)}: {_pretty(value[key], inner)}" for key in sorted(value)]
-    else:
-        opening, closing, below = "[", "]", value
-        items = [_pretty(item, inner) for item in value]
-    if max(map(len, items)) > 40 or any(isinstance(item, dict | list) for item in below):
-        lines = items
-    else:
-        lines = [items[0]]
-        for item in items[1:]:
-            if len(lines[-1]) + len(item) + 2 > width - len(inner):
-                lines.append(item)
-            else:
-                lines[-1] += f", {item}"
-    separator = f",\n{inner}"
-    return f"{opening}\n{inner}{separator.join(lines)}\n{indent}{closing}"
-
-
-# What a reader of a page sees
 
 BLOCKS = set(
     "address br button caption dd details div dl dt figcaption figure footer form h1 h2 h3 h4 h5 h6 header label li "

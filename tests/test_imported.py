@@ -45,14 +45,9 @@ def test_what_goes_out_comes_back_the_same(tmp_path: Path, layout: str) -> None:
 
 
 def test_doubles_in_a_file_are_counted_and_left_out(tmp_path: Path) -> None:
-    line = (
-        '1\t"Is the question: ""{}"" answered by the document: ""{}""? Give an explanation."\ttrue. Explanation: So.\n'
-    )
-    first, second = (
-        ("why is the sky blue", "Air scatters it."),
-        ("who wrote Faust", "Goethe wrote Faust, in two parts."),
-    )
-    (tmp_path / "theirs.tsv").write_text("".join(line.format(*texts) for texts in (first, second, first)))
+    asked = '1\t"Is the question: ""{0}?"" answered by the document: ""{0}.""? Give an explanation."'
+    lines = [f"{asked.format(text)}\ttrue. Explanation: So.\n" for text in ("sky", "sea", "sky")]
+    (tmp_path / "theirs.tsv").write_text("".join(lines))
     release = build(imported(tmp_path / "theirs.tsv", "exaranker"), tmp_path / "work", sources=Sources())
     counts = {"input": 3, "good": 2, "quarantined": 0, "skipped": 1, "reasons": {"skipped: exact duplicate": 1}}
     assert release.tables["theirs"].counts == counts
@@ -97,7 +92,6 @@ def test_lists_and_answers_in_two_files_are_put_together_and_repairs_counted(tmp
     [
         (["[1] > [2] > [3]"], r"lists.jsonl:2: .*answers.json ends before this line's answer"),
         (["[1]"] * 3, r"answers.json has more answers than this file has lines"),
-        ({"a": "[1]"}, "answers.json: .*xpected `"),
         ([1, 2], "answers.json: .*xpected `"),
     ],
 )

@@ -46,7 +46,6 @@ def test_the_fingerprint_depends_on_values_alone(page, tmp_path):
     [
         ("depht=3", "unknown key 'depht'; did you mean depth"),
         ("depth=deep", "depth must be int, not str"),
-        ("title=3", "title must be str, not int"),
     ],
 )
 def test_a_wrong_setting_is_refused(page, given, message):
@@ -57,13 +56,9 @@ def test_a_wrong_setting_is_refused(page, given, message):
 @pytest.mark.parametrize(
     ("pairs", "result"),
     [
-        (["key=1"], {"key": 1}),
-        (["key=1.5"], {"key": 1.5}),
-        (["key=[1, 2]"], {"key": [1, 2]}),
+        (["key=[1, 2.5]"], {"key": [1, 2.5]}),
         (["key=x y"], {"key": "x y"}),  # what is no TOML is a text
         (["key=a=b"], {"key": "a=b"}),
-        (["key="], {"key": ""}),
-        (["key=["], {"key": "["}),
         (["key=" + "9" * 5000], {"key": "9" * 5000}),
         (["a.b=1", "a.c.d=x"], {"a": {"b": 1, "c": {"d": "x"}}}),
         (["a={b=1, c=2}", "a.b=3"], {"a": {"b": 3, "c": 2}}),

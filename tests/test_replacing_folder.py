@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from faults import full_disk_at_each_call, killed_at_each_call
+from toys import contents
 
 from exabench.core.errors import CannotWrite
 from exabench.core.files import only_writer, replacing_folder
@@ -20,12 +21,8 @@ def save(place: Path, text: str) -> None:
         (folder / "inside" / "b.txt").write_text(text)
 
 
-def content(folder: Path) -> dict[str, str]:
-    return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*.txt")}
-
-
-NEW = {"a.txt": "new", "inside/b.txt": "new"}
-OLD = {"a.txt": "old", "inside/b.txt": "old"}
+NEW = {"a.txt": b"new", "inside/b.txt": b"new"}
+OLD = {"a.txt": b"old", "inside/b.txt": b"old"}
 
 
 @pytest.mark.parametrize("leftover", ["folder", "file"])
@@ -56,13 +53,13 @@ def test_killed_at_any_call_leaves_the_old_folder_or_the_new_one(tmp_path: Path,
             raise ValueError("this writer gives up, and so only clears")
         assert [name for name in os.listdir(tmp_path) if name != "model"] == []
         if place.exists():
-            assert content(place) in (OLD, NEW)
+            assert contents(place) in (OLD, NEW)
             shutil.rmtree(place)
         else:
             assert not stood, "the folder that stood there is lost"
         if stood:
             save(place, "old")
-    assert kills >= 8 and content(place) == NEW and os.listdir(tmp_path) == ["model"]
+    assert kills >= 8 and contents(place) == NEW and os.listdir(tmp_path) == ["model"]
 
 
 def test_a_full_disk_at_any_call_is_one_line_and_leaves_the_old_folder_or_the_new_one(tmp_path: Path) -> None:
@@ -71,9 +68,9 @@ def test_a_full_disk_at_any_call_is_one_line_and_leaves_the_old_folder_or_the_ne
     fullnesses = 0
     for _ in full_disk_at_each_call(lambda: save(place, "new")):
         fullnesses += 1
-        assert os.listdir(tmp_path) == ["model"] and content(place) in (OLD, NEW)
+        assert os.listdir(tmp_path) == ["model"] and contents(place) in (OLD, NEW)
         save(place, "old")
-    assert fullnesses >= 8 and content(place) == NEW
+    assert fullnesses >= 8 and contents(place) == NEW
 
 
 def test_a_library_that_reports_a_full_disk_in_its_own_words_is_one_line_too(tmp_path: Path) -> None:

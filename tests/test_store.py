@@ -12,14 +12,6 @@ from exabench.models.score_store import Store, StoredScore
 ONE, TWO = StoredScore(0.5, 12, 0), StoredScore(-3.25, 500, 3)
 
 
-def test_a_pair_comes_back_exactly_as_it_was_kept_in_the_store_of_its_identity(tmp_path: Path) -> None:
-    Store(tmp_path, {"precision": "float32"}).add([(b"k1", ONE), (b"k2", TWO)], b"job")
-    again = Store(tmp_path, {"precision": "float32"})
-    assert again.look_up([b"k1", b"k2", b"k3"], b"other") == ({b"k1": ONE, b"k2": TWO}, {}) and len(again) == 2
-    assert len(Store(tmp_path, {"precision": "bfloat16"})) == 0
-    assert len(list(tmp_path.glob("*.sqlite"))) == 2
-
-
 def test_a_job_tells_its_own_pairs_from_those_it_found_and_the_first_score_stays(tmp_path: Path) -> None:
     store = Store(tmp_path, {})
     store.add([(b"k1", ONE)], b"first")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 import time
 import tracemalloc
 
@@ -42,16 +40,7 @@ def test_the_order_is_this_one_on_every_machine_and_version():
     stream = hashlib.shake_256(b"exabench order, seed 7, epoch 1").digest(80)
     by_hand = sorted(range(10), key=lambda i: int.from_bytes(stream[8 * i : 8 * i + 8], "little"))
     assert epoch_of(Order(10, 7, 4), 1) == by_hand
-    assert Order(10, 7, 4).digest(6) == ORDER_OF_TEN
-
-
-ORDER_OF_TEN = "sha256:bef132035f1fa87d1cca4e716a2d7959c5f5b3db2a39616455a03e24f735d66c"
-
-
-def test_another_process_gets_the_same_order():
-    code = "from exabench.training.order import Order; print(Order(1000, 3, 32).digest(64))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == Order(1000, 3, 32).digest(64)
+    assert Order(10, 7, 4).digest(6) == "sha256:bef132035f1fa87d1cca4e716a2d7959c5f5b3db2a39616455a03e24f735d66c"
 
 
 def test_any_step_is_asked_alone_and_in_any_order():
@@ -118,19 +107,3 @@ def test_a_million_groups_take_little_time_and_memory():
     seen = np.concatenate([order.groups(step) for step in range(order.steps_per_epoch)])
     assert time.process_time() - started < 3
     assert np.array_equal(np.sort(seen), np.arange(1_000_000))
-
-
-def test_every_place_is_as_likely_for_every_group():
-    """Chi-square of 12 groups by 12 places over 6,000 epochs: 121 degrees of freedom, mean 121, sd 15.6."""
-    counts, order = np.zeros((12, 12)), Order(12, 11, 12)
-    for epoch in range(6000):
-        counts[order.groups(epoch), range(12)] += 1
-    chi_square = float(((counts - 500) ** 2 / 500).sum())
-    assert 121 - 4 * 15.6 < chi_square < 121 + 4 * 15.6
-
-
-def test_neighbours_are_not_kept_together():
-    """Of 100,000 random neighbours two are one apart on average in either direction (Poisson of mean 2)."""
-    places = np.array(Order(100_000, 2, 100_000).groups(0))
-    assert (np.abs(np.diff(places)) == 1).sum() < 12
-    assert abs(np.corrcoef(places[:-1], places[1:])[0, 1]) < 0.015

@@ -73,13 +73,6 @@ def test_deberta_is_counted_but_for_its_position_table(name: str) -> None:
     assert exact(shape, np.full(rows, length), 0, rows=1).sum() + shared == found
 
 
-def test_positions_of_deberta_may_be_named_in_one_text() -> None:
-    config = {**ENCODER, "model_type": "deberta-v2", "relative_attention": True, "position_buckets": 8}
-    config |= {"max_position_embeddings": 40}
-    listed = shape_of({**config, "pos_att_type": ["p2c", "c2p"]})
-    assert listed.position_sides == 2 and listed == shape_of({**config, "pos_att_type": "p2c|c2p"})
-
-
 @pytest.mark.parametrize(("activation", "matrices"), [("relu", 2), ("gated-gelu", 3)])
 def test_t5_is_counted_to_the_last_product_and_its_encoder_alone_has_no_decoder(activation: str, matrices: int) -> None:
     model, shape = made("T5", "ForConditionalGeneration", T5 | {"feed_forward_proj": activation})
@@ -159,6 +152,10 @@ def test_a_shape_reads_what_files_leave_out() -> None:
     gemma = {"model_type": "gemma2", **LLAMA, "num_hidden_layers": 5, "sliding_window": 8}
     assert shape_of(gemma).local_layers == 3
     assert shape_of({"model_type": "electra", **ENCODER, "embedding_size": 16}).embedding == 16
+    sizes = {"relative_attention": True, "position_buckets": 8, "max_position_embeddings": 40}
+    listed = shape_of({"model_type": "deberta-v2", **ENCODER, **sizes, "pos_att_type": ["p2c", "c2p"]})
+    named = shape_of({"model_type": "deberta-v2", **ENCODER, **sizes, "pos_att_type": "p2c|c2p"})
+    assert listed.position_sides == 2 and listed == named
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,6 @@ def one(folder, family, rows, needs, **options):
     return list(fitted)
 
 
-# -- what a family becomes -------------------------------------------------------------------------------------------
-
-
 def test_a_teachers_order_becomes_labels_that_fall_by_one(tmp_path):
     rows = listwise(3, sizes=(3, 4, 2))
     found = one(tmp_path, "listwise", rows, "order")
@@ -65,9 +62,6 @@ def test_an_explanation_is_one_passage_with_its_label_and_the_text_to_write_or_o
     assert [group.targets for group in bare] == [("true",), ("false",)]
 
 
-# -- how much of it --------------------------------------------------------------------------------------------------
-
-
 def test_limit_takes_the_first_rows_and_passages_the_first_of_a_list(tmp_path):
     rows = [*listwise(3, sizes=(4,)), listwise(4, sizes=(1,))[3]]  # nobody minds a bad row behind the limit
     found = one(tmp_path / "l", "listwise", rows, "order", limit=3, passages=2)
@@ -93,9 +87,6 @@ def test_tables_of_several_families_stand_one_behind_the_other(tmp_path):
     assert [(one["table"], one["rows"]) for one in sources] == [("lists", 3), ("pairs", 2), ("soft", 2)]
     with pytest.raises(IndexError):
         fitted[-1]
-
-
-# -- what is held out ------------------------------------------------------------------------------------------------
 
 
 def test_held_out_are_a_validation_split_or_the_last_groups_where_something_is_evaluated(tmp_path):
@@ -124,9 +115,6 @@ def test_a_query_that_is_held_out_is_fitted_nowhere(tmp_path):
     fitted, held, _ = made(tmp_path, {"t": ("listwise", {"train": rows})}, "order", dev={"every": 1, "groups": 2})
     assert {group.query.id for group in held} == {"q1", "q2"}
     assert {group.query.id for group in fitted} == {"q0"}
-
-
-# -- what cannot be learnt -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("needs", sorted(FAMILIES_FOR))

@@ -128,24 +128,31 @@ def refused(folder, kind="seq2seq", **options):
     return str(caught.value)
 
 
-def test_a_folder_that_cannot_be_trusted_is_refused(t5, tmp_path):
-    for number, (spoil, said) in enumerate(
-        [
-            (lambda folder: [file.unlink() for file in folder.glob("tokenizer*")], "holds no tokenizer"),
-            (lambda folder: (folder / "tokenizer.json").write_text("{}"), "cannot be loaded"),
-            (bpe_tokenizer().save_pretrained, "its tokenizer has 1200 tokens, but the model only 1152"),
-            (lambda folder: edited(folder, model_type="mamba9"), "architecture 'mamba9' is not supported"),
-            (lambda folder: edited(folder, model_type=None), "architecture None is not supported"),
-            (lambda folder: (folder / "config.json").write_text("[1]"), "config.json"),
-            (lambda folder: (folder / "model.safetensors").rename(folder / "model.bin"), "pickles are never loaded"),
-            (lambda folder: edited(folder, d_ff=96), "cannot be loaded"),  # weights of another size than it says
-            (lambda folder: os.truncate(folder / "model.safetensors", 40_000), "cannot be loaded"),
-            (lambda folder: (folder / "model.safetensors").write_bytes(b"PK\x03\x04"), "cannot be loaded"),
-        ]
-    ):
-        folder = shutil.copytree(t5, tmp_path / str(number))
-        spoil(folder)
-        assert said in refused(folder)
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "tokenizer.json").unlink(), "holds no tokenizer"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{}"), "cannot be loaded"),
+        (
+            lambda folder: bpe_tokenizer().save_pretrained(folder),
+            "its tokenizer has 1200 tokens, but the model only 1152",
+        ),
+        (lambda folder: edited(folder, model_type="mamba9"), "architecture 'mamba9' is not supported"),
+        (lambda folder: edited(folder, model_type=None), "architecture None is not supported"),
+        (lambda folder: (folder / "config.json").write_text("[1]"), "config.json"),
+        (lambda folder: (folder / "model.safetensors").rename(folder / "model.bin"), "pickles are never loaded"),
+        (lambda folder: edited(folder, d_ff=96), "cannot be loaded"),  # weights of another size than it says
+        (lambda folder: os.truncate(folder / "model.safetensors", 40_000), "cannot be loaded"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"PK\x03\x04"), "cannot be loaded"),
+    ],
+)
+def test_a_folder_that_cannot_be_trusted_is_refused(t5, tmp_path, spoil, said):
+    folder = shutil.copytree(t5, tmp_path / "copy")
+    spoil(folder)
+    assert said in refused(folder)
+
+
+def test_options_that_cannot_be_are_refused(t5):
     assert "unknown precision 'fp8'" in refused(t5, precision="fp8")
     assert "int8 runs on the CPU" in refused(t5, precision="int8", devices=["cuda:0"])
 

@@ -79,9 +79,6 @@ def token(tokenizer, piece):
     return id
 
 
-# -- T5 --------------------------------------------------------------------------------------------------------
-
-
 def check_monot5(folder, strategies):
     logits, tokenizer = first_logits(folder, filled(MONOT5))
     yes, no = logits[:, token(tokenizer, "▁true")], logits[:, token(tokenizer, "▁false")]
@@ -219,8 +216,6 @@ def test_a_bi_encoder_counts_every_text_of_a_query_whatever_came_before():
     scores = [scored for scored, _ in reranker.score_many(iter(jobs))]
     assert scores[3] == [] and scores[0] == scores[2] and scores[4][0] == scores[4][1]
 
-
-# -- whatever comes --------------------------------------------------------------------------------------------
 
 ALL = [
     *(("monot5", "t5"), ("exaranker", "t5"), ("rankt5", "flan"), ("rankt5", "rankt5"), ("yes_no", "llama")),

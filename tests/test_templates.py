@@ -32,12 +32,8 @@ def made_once(text):
     return text_template(text, t5_tokenizer())
 
 
-def fields_of(template, tokenizer, *filled):
-    return [np.array(ids_of(tokenizer, text), np.int32) for text in template.wrap(filled)]
-
-
 def glued(template, tokenizer, *filled, limit=1 << 30):
-    return template.build(fields_of(template, tokenizer, *filled), limit)
+    return template.build([np.array(ids_of(tokenizer, text), np.int32) for text in template.wrap(filled)], limit)
 
 
 def whole(text, tokenizer, filled):
@@ -45,9 +41,6 @@ def whole(text, tokenizer, filled):
     values = {"{" + name + "}": value for name, value in zip(FIELDS, filled, strict=False)}
     text = "".join(values.get(part, part) for part in re.split(r"(\{\w+\})", text))
     return tokenizer(text)["input_ids"]
-
-
-# -- glued is whole --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +101,6 @@ def test_a_byte_level_vocabulary_glues_to_the_whole_text_of_stripped_fields(quer
     assert glued(template, tokenizer, f" {query}\n", passage).ids.tolist() == whole(YES_NO, tokenizer, (query, passage))
 
 
-# -- what is cut -----------------------------------------------------------------------------------------------
-
 lengths = st.integers(0, 40)
 
 
@@ -169,9 +160,6 @@ def test_two_passages_are_cut_to_the_same_length_and_a_short_one_stays_whole():
 def test_a_template_whose_fields_are_not_there_once_and_apart_is_refused(text, said):
     with pytest.raises(BadInput, match=said):
         text_template(text, t5_tokenizer())
-
-
-# -- answer words ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,8 @@ def timed(action: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
 
 def apart(action: Callable[..., Any], *arguments: Any) -> Any:
     """The action's value, from a new process."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+    # a process that was spawned begins with the peak memory of its parent, a forked one with none
+    with ProcessPoolExecutor(1, get_context("forkserver")) as process:
         return process.submit(action, *arguments).result()
 
 

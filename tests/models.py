@@ -69,9 +69,6 @@ def texts() -> Iterator[str]:
             yield f"{row.get('title', '')} {row['text']}"
 
 
-# -- tokenizers ------------------------------------------------------------------------------------------------
-
-
 @cache
 def t5_tokenizer() -> Any:
     """A T5 tokenizer in all but its vocabulary, which are the signs and the frequent words of `mini`."""
@@ -138,9 +135,6 @@ def bpe_tokenizer() -> Any:
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=made, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHAT
     )
-
-
-# -- models ----------------------------------------------------------------------------------------------------
 
 
 def t5_folder(

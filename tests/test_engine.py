@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import random
+import shutil
 import signal
 import sqlite3
 import time
@@ -32,13 +33,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Counted:
-    """A reranker over a score store; `computed` counts the pairs of its last run that the store did not have.
-
-    Who runs it loses patience after `most` pairs.
-    """
+    """A reranker over a score store that says how many pairs the store did not have; it is stopped after `most`."""
 
     def __init__(self, name: str, *, most: int = 1 << 30, **options: Any) -> None:
-        self.computed = 0
         self._most = most
         self.part: Any = reranker(name, progress=self._told, **options)
 
@@ -113,31 +110,26 @@ def test_a_pair_is_scored_once_whatever_list_it_comes_in(made) -> None:
     assert again.computed == len(given) and again.part.pairs_per_second > 0
 
 
-def test_equal_words_are_one_pair_in_one_list_or_under_another_id(made) -> None:
+def test_equal_words_are_one_pair_and_asking_for_one_query_neither_reads_nor_fills_the_store(made) -> None:
     part = made()
+    part.part.score(*jobs()[0])
+    part.scores(jobs()[:1])
+    assert part.computed == 20
     [values] = part.scores([(Query("1", "blue sky"), [Passage("a", "light", "of waves")] * 5)])
     assert len(set(values)) == 1 and part.computed == 1
     part.scores([(Query("2", "blue sky"), [Passage("b", "of waves light")])])
     assert part.computed == 0
 
 
-def test_asking_for_one_query_neither_reads_nor_fills_the_store(made) -> None:
-    part = made()
-    part.part.score(*jobs()[0])
-    assert part.computed == 0
-    part.scores(jobs()[:1])
-    assert part.computed == 20
-
-
 def test_a_model_shares_its_scores_with_its_copies_and_with_no_other_identity(tmp_path) -> None:
     given = jobs(queries=1, passages=3)
-    here, there, other = (
-        str(t5_folder(tmp_path / name, t5_tokenizer(), seed=name == "other")) for name in ("here", "there", "other")
-    )
+    here = str(t5_folder(tmp_path / "here", t5_tokenizer()))
+    there = shutil.copytree(here, tmp_path / "there")
+    other = t5_folder(tmp_path / "other", t5_tokenizer(), seed=1)
     for computed, options in (
         (3, {"model": here}),
-        (0, {"model": there}),
-        (3, {"model": other}),
+        (0, {"model": str(there)}),
+        (3, {"model": str(other)}),
         (3, {"model": here, "strategy": "softmax"}),
         (3, {"model": here, "precision": "bfloat16"}),
         (3, {"model": here, "max_length": 64}),
@@ -145,9 +137,6 @@ def test_a_model_shares_its_scores_with_its_copies_and_with_no_other_identity(tm
         part = Counted("monot5", scores=tmp_path / "scores", **options)
         part.scores(given)
         assert part.computed == computed, options
-
-
-# -- faults ----------------------------------------------------------------------------------------------------
 
 
 def scored_jobs(model: str, store: str, most: int = 1 << 30) -> tuple[list[list[float]], int]:

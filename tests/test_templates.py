@@ -24,7 +24,7 @@ YES_NO = "Passage: {passage}\nQuery: {query}\nDoes the passage answer the query?
 
 words = st.lists(st.sampled_from(["The", "sky", "is", "blue.", "e\u0301", "(1)", "<extra_id_3>", "</s>", "東京", "\n"]))
 written = st.text(max_size=60) | words.map(" ".join)
-UNLIKE = [*' " \u0301x 😀 [SEP] </s> \u200bzero a\u2028b é ▁ ?'.split(" "), " ", "  two  blanks ", "\n"]
+UNLIKE = [*' " \u0301x 😀 [SEP] </s> \u200bzero a\u2028b {query} é ▁ ?'.split(" "), " ", "  two  blanks ", "\n"]
 
 
 @cache
@@ -32,12 +32,8 @@ def made_once(text):
     return text_template(text, t5_tokenizer())
 
 
-def fields_of(template, tokenizer, *filled):
-    return [np.array(ids_of(tokenizer, text), np.int32) for text in template.wrap(filled)]
-
-
 def glued(template, tokenizer, *filled, limit=1 << 30):
-    return template.build(fields_of(template, tokenizer, *filled), limit)
+    return template.build([np.array(ids_of(tokenizer, text), np.int32) for text in template.wrap(filled)], limit)
 
 
 def whole(text, tokenizer, filled):
@@ -45,9 +41,6 @@ def whole(text, tokenizer, filled):
     values = {"{" + name + "}": value for name, value in zip(FIELDS, filled, strict=False)}
     text = "".join(values.get(part, part) for part in re.split(r"(\{\w+\})", text))
     return tokenizer(text)["input_ids"]
-
-
-# -- glued is whole --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -108,58 +101,32 @@ def test_a_byte_level_vocabulary_glues_to_the_whole_text_of_stripped_fields(quer
     assert glued(template, tokenizer, f" {query}\n", passage).ids.tolist() == whole(YES_NO, tokenizer, (query, passage))
 
 
-def test_a_chat_template_glues_too():
-    tokenizer = bpe_tokenizer()
-    turns = [{"role": "user", "content": YES_NO}]
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    made = glued(text_template(text, tokenizer, special=False), tokenizer, "why?", "because. {query}")
-    filled = YES_NO.replace("{query}", "why?").replace("{passage}", "because. {query}")
-    turns = [{"role": "user", "content": filled}]
-    own = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)["input_ids"]
-    assert made.ids.tolist() == own
-
-
-# -- what is cut -----------------------------------------------------------------------------------------------
-
 lengths = st.integers(0, 40)
-
-
-@pytest.mark.parametrize("text", [MONOT5, EXARANKER, DUOT5])
-@given(query=lengths, first=lengths, second=lengths, room=st.integers(8, 90))
-def test_what_is_cut_fits_and_keeps_every_literal_and_the_querys_end(text, query, first, second, room):
-    tokenizer = t5_tokenizer()
-    template = made_once(text)
-    limit = template.own_tokens + room
-    filled = [" ".join(["the"] * query), " ".join(["sky"] * first), " ".join(["blue"] * second)]
-    fields = fields_of(template, tokenizer, *filled)
-    made, full = template.build(fields, limit), template.build(fields, 1 << 30)
-    assert len(made.ids) == min(limit, len(full.ids))
-    assert (made.cut_passage or made.cut_query) == (len(full.ids) > limit)
-    literals = [i for piece in template.literals for i in piece.tolist()]
-    kept = list(made.ids)
-    for i in literals:
-        assert i in kept, "a literal is gone"
-        kept = kept[kept.index(i) + 1 :] if text != EXARANKER else kept
 
 
 @pytest.mark.parametrize("text", [MONOT5, DUOT5])
 @given(query=lengths, first=lengths, second=lengths, room=st.integers(8, 90))
-def test_a_query_gives_way_only_to_a_quarter_of_the_room_that_passages_can_fill(text, query, first, second, room):
+def test_literals_stay_and_a_query_gives_way_only_to_a_quarter_of_the_room(text, query, first, second, room):
     template = made_once(text)
-    fields = [np.full(n, -1 - i, np.int32) for i, n in enumerate((query, first, second))]
+    fields = [np.full(n, -1 - i, np.int32) for i, n in enumerate((query, first, second))]  # no ids of the tokenizer
     made = template.build(fields, template.own_tokens + room)
     ids = made.ids.tolist()
+    wanted = sum(len(fields[field]) for field in template.fields)
+    assert [id for id in ids if id >= 0] == np.concatenate(template.literals).tolist()
+    assert len(ids) == template.own_tokens + min(room, wanted)
+    assert (made.cut_passage or made.cut_query) == (wanted > room)
     passages = [field for field in template.fields if field]
     share = room // (4 * len(passages))
     for field in passages:
         assert ids.count(-1 - field) >= min(share, len(fields[field])), "a passage vanished"
-    if made.cut_query:
-        assert all(ids.count(-1 - field) <= max(share, 1) for field in passages), "the query was cut before the passage"
-        assert ids.count(-1) == room - sum(ids.count(-1 - field) for field in passages)
+        assert not made.cut_query or ids.count(-1 - field) <= max(share, 1), "the query was cut before the passage"
 
 
-@pytest.mark.parametrize(("text", "end"), [(MONOT5, "Relevant:</s>"), (EXARANKER, '"?Giveanexplanation.</s>')])
-def test_the_passage_is_cut_at_its_end_and_a_query_last_and_from_its_beginning(text, end):
+@pytest.mark.parametrize(
+    ("text", "begin", "end"),
+    [(MONOT5, "Query:", "Relevant:</s>"), (EXARANKER, 'Isthequestion:"', '"?Giveanexplanation.</s>')],
+)
+def test_the_passage_is_cut_at_its_end_and_a_query_last_and_from_its_beginning(text, begin, end):
     tokenizer = t5_tokenizer()
     template = made_once(text)
     limit = template.own_tokens + 20
@@ -167,21 +134,19 @@ def test_the_passage_is_cut_at_its_end_and_a_query_last_and_from_its_beginning(t
         made = glued(template, tokenizer, query, "sky " * 100, limit=limit)
         said = tokenizer.decode(made.ids)
         assert made.cut_passage and made.cut_query == is_cut and len(made.ids) == limit
-        assert "end" in said and ("why" in said) != is_cut and said.replace(" ", "").endswith(end)
+        assert "end" in said and ("why" in said) != is_cut
+        assert said.replace(" ", "").startswith(begin) and said.replace(" ", "").endswith(end)
+    with pytest.raises(BadInput, match="max_length 5 is shorter than the template"):
+        glued(template, tokenizer, "why", "because", limit=5)
 
 
 def test_two_passages_are_cut_to_the_same_length_and_a_short_one_stays_whole():
     template = made_once(DUOT5)
-    a, b = -1, -2  # no ids of the tokenizer
+    a, b = -1, -2
     for lengths, kept in (((60, 60), (10, 10)), ((60, 4), (16, 4)), ((4, 60), (4, 16)), ((4, 5), (4, 5))):
         fields = [np.full(n, i, np.int32) for n, i in zip((3, *lengths), (-3, a, b), strict=True)]
         ids = template.build(fields, template.own_tokens + 3 + 20).ids.tolist()
         assert (ids.count(-3), ids.count(a), ids.count(b)) == (3, *kept)
-
-
-def test_a_template_longer_than_the_limit_is_refused():
-    with pytest.raises(BadInput, match="max_length 9 is shorter than the template"):
-        glued(made_once(EXARANKER), t5_tokenizer(), "why", "because", limit=9)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +154,6 @@ def test_a_template_longer_than_the_limit_is_refused():
     [
         ("no field", "each once"),
         ("{query} {query} {passage}", "each once"),
-        ("{question}", "each once"),
         ("{query}{passage}", "put blanks between"),
     ],
 )
@@ -198,14 +162,10 @@ def test_a_template_whose_fields_are_not_there_once_and_apart_is_refused(text, s
         text_template(text, t5_tokenizer())
 
 
-# -- answer words ----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("reranker", "model", "positive_first"),
     [
         ("monot5", "unicamp-dl/mt5-base-mmarco-v2", ("yes", "no")),
-        ("monot5", "unicamp-dl/ptt5-base-pt-msmarco-100k-v2", ("sim", "não")),
         ("monot5", "unicamp-dl/monoptt5-3b", ("Sim", "Não")),
         ("monot5", "unicamp-dl/mt5-13b-mmarco-100k", ("▁true", "▁")),
         ("monot5", "/home/me/folder", ("true", "false")),

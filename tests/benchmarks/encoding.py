@@ -7,7 +7,6 @@ memory of encoding and searching growing collections, each in a process of its o
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import resource
 import statistics
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from reranking import timed
+from reranking import apart, timed
 from sentence_transformers import SentenceTransformer
 
 from exabench.core.nouns import Passage, Query
@@ -33,10 +32,9 @@ from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import open_collection
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from models import MINILM, bert_tokenizer  # noqa: E402
+from models import MINILM, bert_tokenizer, encoder_folder  # noqa: E402
 
 PASSAGES, ROUNDS = 64, 3
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 
 
 def against_sentence_transformers(task: str) -> None:
@@ -46,7 +44,7 @@ def against_sentence_transformers(task: str) -> None:
     folder = model_folder(MINILM)
     encoder = DualEncoder(folder, torch.device("cpu"), batch_tokens=CPU_SHARD_TOKENS)
     theirs = SentenceTransformer(str(folder.path), device="cpu")
-    timed(encoder.encode, texts[:8])
+    timed(encoder.encode, texts[:8], "passage")
     ratios = []
     for _ in range(ROUNDS):
         their_time, expected = timed(lambda: theirs.encode(texts, batch_size=32))
@@ -76,8 +74,8 @@ def synthetic(count: int) -> Iterator[Passage]:
         yield Passage(f"p{i}", f"passage number {i} has {i % 97} words " + "and more " * (i % 5))
 
 
-def peak_of(part: str, folder: str, count: int, answer: Any) -> None:
-    """Encode and search `count` short passages and say the peak resident size in MiB."""
+def peak_of(part: str, folder: str, count: int) -> float:
+    """Encode and search `count` short passages and return the peak resident size in MiB."""
     with tempfile.TemporaryDirectory() as cache:
         if part == "dense":
             stage: Any = Dense(synthetic(count), model=folder, cache=cache)
@@ -85,32 +83,21 @@ def peak_of(part: str, folder: str, count: int, answer: Any) -> None:
             stage = Splade(synthetic(count), model=folder, cache=cache, terms=64, shard=128)
         run = stage.search([Query(str(i), f"number {i * 31}") for i in range(64)], 100)
         assert len(run.scores) == 6400
-    answer.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def memory(work: Path) -> None:
-    """The same model over collections that grow; what grows with them is the disk alone."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["exabench.parts.retrievers.dense", "exabench.parts.retrievers.splade"])
+    """The same models over collections that grow; what grows with them is the disk alone."""
+    encoder_folder(work / "dense")
+    config = transformers.AutoConfig.from_pretrained(work / "dense")
+    model = transformers.AutoModelForMaskedLM.from_config(config)
+    torch.nn.init.constant_(model.get_output_embeddings().bias, -3.0)
+    model.save_pretrained(work / "splade")
+    bert_tokenizer().save_pretrained(work / "splade")
     for part, sizes in (("dense", (5_000, 20_000, 80_000)), ("splade", (256, 1_024))):
         for count in sizes:
-            answer: Any = context.Queue()
-            process = context.Process(target=peak_of, args=(part, str(work / part), count, answer))
-            process.start()
-            print(f"{part}: peak memory over {count:>6} passages: {answer.get():.0f} MiB")
-            process.join()
-
-
-def tiny_models(work: Path) -> None:
-    """A bi-encoder and a masked language model of random weights."""
-    told = {**SIZES, "vocab_size": 30_522, "initializer_range": 0.3}
-    for part, kind in (("dense", transformers.AutoModel), ("splade", transformers.AutoModelForMaskedLM)):
-        torch.manual_seed(0)
-        model = kind.from_config(transformers.BertConfig(**told))
-        if part == "splade":
-            torch.nn.init.constant_(model.get_output_embeddings().bias, -3.0)
-        model.save_pretrained(work / part)
-        bert_tokenizer().save_pretrained(work / part)
+            peak = apart(peak_of, part, str(work / part), count)
+            print(f"{part}: peak memory over {count:>6} passages: {peak:.0f} MiB")
 
 
 def main() -> int:
@@ -121,7 +108,6 @@ def main() -> int:
         against_sentence_transformers("mini")
     backends()
     with tempfile.TemporaryDirectory() as work:
-        tiny_models(Path(work))
         memory(Path(work))
     return 0
 

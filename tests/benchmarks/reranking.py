@@ -7,7 +7,6 @@ scores are asserted (1e-5), speeds are not. Uses TREC-DL 2019 where EXABENCH_DAT
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import statistics
@@ -15,6 +14,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,13 @@ def timed(action: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
     return time.perf_counter() - start, value
 
 
+def apart(action: Callable[..., Any], *arguments: Any) -> Any:
+    """The action's value, from a new process."""
+    # a process that was spawned begins with the peak memory of its parent, a forked one with none
+    with ProcessPoolExecutor(1, get_context("forkserver")) as process:
+        return process.submit(action, *arguments).result()
+
+
 def ours(part: Any, jobs: Sequence[Job]) -> tuple[np.ndarray, float]:
     """Scores of all jobs in order, tokenising included and no score remembered, and the exact FLOPs they took."""
     scores, flops = [], 0.0
@@ -116,9 +124,8 @@ def against_sentence_transformers(folder: Path, jobs: Sequence[Job]) -> None:
         rate = max(rate, product_rate())
         ratios.append(their_time / our_time)
         shares.append(flops / our_time / rate)
-        print(
-            f"  MiniLM {len(pairs)} pairs: theirs {len(pairs) / their_time:.1f}/s, ours {len(pairs) / our_time:.1f}/s"
-        )
+        rates = f"theirs {len(pairs) / their_time:.1f}/s, ours {len(pairs) / our_time:.1f}/s"
+        print(f"  MiniLM {len(pairs)} pairs: {rates}")
     print(
         f"MiniLM cross-encoder, float32: {statistics.median(ratios):.2f} times sentence-transformers (aim 1.3), "
         f"{statistics.median(shares):.0%} of the matrix-product rate by real tokens (aim 75 %)"
@@ -197,26 +204,21 @@ def int8() -> None:
     )
 
 
-def peak_of(folder: str, copies: int, answer: Any) -> None:
-    """Score `copies` times 5,000 pairs, all different by their queries, and say the peak resident size in MiB."""
+def peak_of(folder: Path, copies: int) -> float:
+    """Score `copies` times 5,000 pairs, all different by their queries, and return the resident size in MiB."""
     torch.set_num_threads(1)
     passages = [Passage(str(i), f"passage {i} " + "of some words " * (i % 12)) for i in range(100)]
     with tempfile.TemporaryDirectory() as scores:
-        part = reranker("cross_encoder", model=folder, scores=scores, batch_tokens=2048)
+        part = reranker("cross_encoder", model=str(folder), scores=scores, batch_tokens=2048)
         for _ in part.score_many((Query(str(i), f"query {i}"), passages) for i in range(50 * copies)):
             pass
-    answer.put(psutil.Process().memory_info().rss / 2**20)
+    return psutil.Process().memory_info().rss / 2**20
 
 
 def memory(folder: Path) -> None:
     """The resident size after 20,000 and 60,000 pairs, each in a process of its own."""
-    context = multiprocessing.get_context("spawn")
     for copies in (4, 12):
-        answer: Any = context.Queue()
-        process = context.Process(target=peak_of, args=(str(folder), copies, answer))
-        process.start()
-        print(f"memory after {5000 * copies:>6} pairs: {answer.get():.0f} MiB")
-        process.join()
+        print(f"memory after {5000 * copies:>6} pairs: {apart(peak_of, folder, copies):.0f} MiB")
 
 
 def main() -> int:

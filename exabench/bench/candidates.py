@@ -168,9 +168,8 @@ class RerankEvaluator(CandidateEvaluator):
         if result.cost is None or not len(self.run):
             return result
         step = max(1, len(self.run) // TIMED_QUERIES)
-        spread = self.run.query_ids[::step]
         seconds: list[float] = []
-        for query_id in spread[:TIMED_QUERIES]:
+        for query_id in self.run.query_ids[::step][:TIMED_QUERIES]:
             if sum(seconds) > TIMED_SECONDS:
                 break
             job = job_of(query_id, self.run, self._queries, self._passages)

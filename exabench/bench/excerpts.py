@@ -98,7 +98,7 @@ def build_excerpts(candidates: Candidates, run: Run, collection: Collection, qre
 
 def _first_passages(queries: Sequence[ShownQuery]) -> set[str]:
     """The passages whose texts are kept: rank by rank over all queries, until there are MOST."""
-    wanted: set[str] = set()
+    wanted = set[str]()
     for rank in range(max((len(query.passages) for query in queries), default=0)):
         for query in queries:
             if len(wanted) >= MOST:

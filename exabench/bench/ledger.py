@@ -360,7 +360,7 @@ _FILES = (
     ("changes", "changes.jsonl"),
 )
 
-REPORTED_COLUMNS = ("system", "dataset", "first_stage", "topk", "metric", "value", "source")
+REPORTED_COLUMNS = tuple("system dataset first_stage topk metric value source".split())
 """The head of a table in reported/ whose values can stand beside measured ones."""
 
 

@@ -22,7 +22,7 @@ from exabench.measure.runs import complete_run, run_digest, without_self_matches
 from exabench.measure.statistics import bootstrap_intervals, paired_test, paired_test_of_0_1
 from exabench.measure.ties import ceiling, tie_report
 
-METRICS = ("nDCG@10", "RR@10", "AP@100", "R@100", "P@10", "Success@5", "Judged@10")
+METRICS = tuple("nDCG@10 RR@10 AP@100 R@100 P@10 Success@5 Judged@10".split())
 TIE_WARNING = 0.01  # of the ranked passages
 FROM_FILES = ("run_file", "fusion")  # first stages that exabench read and did not run itself
 

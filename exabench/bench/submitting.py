@@ -193,7 +193,7 @@ def check(
             for other in ledger.slugs_in_other_case(slug):
                 problems.append(f"{name} differs from the filed {other} in case only; take another name")
 
-    checked_runs: dict[tuple[str, str], Run] = {}
+    checked_runs = {}
     for text in runs:
         try:
             task, candidates, run = _read_run(ledger, text)

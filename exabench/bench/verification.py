@@ -13,7 +13,7 @@ from typing import Any
 
 from exabench.bench.candidates import RerankEvaluator, read_evaluator
 from exabench.bench.excerpts import read_excerpts
-from exabench.bench.ledger import REPORTED_COLUMNS, Ledger, NumberKey, last_values, read_result, result_json
+from exabench.bench.ledger import REPORTED_COLUMNS, Ledger, last_values, read_result, result_json
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, read_training
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.core.files import digest_of, read_bytes, read_text
@@ -26,7 +26,7 @@ from exabench.tasks.catalogue import expand
 EXACT = 1e-9  # sums in another order differ in the last bits
 CLOSE = 5e-4  # half of the last of three digits
 # Metrics have their own cells, and the rest names the day and the machine.
-_NOT_COMPARED = ("measurement.metrics", "measurement.per_query", "created", "qrels_source", "versions", "digest")
+_NOT_COMPARED = "measurement.metrics measurement.per_query created qrels_source versions digest".split()
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
         raise BadInput(told, file=board)
     filed, _ = ledger.readable_submissions()  # the others are named with the files
     evaluator_of = functools.cache(read_evaluator)  # a list, its texts and judgements are read once for all results
-    logged: dict[NumberKey, float | None] = {}
+    logged = {}
     has_log = False
     with contextlib.suppress(ExabenchError):  # a log that cannot be read is the verdict on every number
         logged = last_values(ledger.changes())
@@ -117,7 +117,7 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
 def _file_verdicts(ledger: Ledger) -> Iterator[tuple[Path, str]]:
     """The files that no result is recomputed from, and the folder of each dataset, with their verdicts."""
     for kind, file in ledger.files():
-        if kind not in ("board", "submission", "training", "candidates", "shown", "changes"):
+        if kind not in "board submission training candidates shown changes".split():
             continue
         try:
             _check_file(ledger, kind, file)

@@ -228,7 +228,7 @@ class Board:
                 competing[summary.digest] = summary
 
         # The views of the board in their order, then all tasks: `Board.rows` takes the last.
-        rankings: dict[str, Ranking] = {}
+        rankings = {}
         for title, names in {**settings.get("views", {}), ALL: settings["tasks"]}.items():
             slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "view"
             if slug in rankings:

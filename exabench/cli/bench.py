@@ -179,8 +179,7 @@ def compare(
     if qrels is not None or Path(a).is_file() or Path(b).is_file():
         if candidates:
             raise BadInput("--candidates chooses among the results of submissions; runs are compared as they are")
-        lock = _lock_of_here()
-        found = compare(a, b, qrels=qrels, threshold=threshold, data=data, lock=lock, **choices)
+        found = compare(a, b, qrels=qrels, threshold=threshold, data=data, lock=_lock_of_here(), **choices)
     else:
         found = compare_submissions(a, b, board, candidates=candidates, **choices)
     if latex:
@@ -301,7 +300,7 @@ def pending(repo: str, board: Path) -> None:
         ready(board)
     waiting = queue_of(board, repo).waiting()
     rows = [(one.slug, one.number or "", one.kind, one.owner, one.date, one.url) for one in waiting]
-    text = table(("submission", "number", "kind", "owner", "date", "where"), rows)
+    text = table("submission number kind owner date where".split(), rows)
     answer({"pending": [asdict(one) for one in waiting]}, text, f"{len(rows)} waiting")
 
 

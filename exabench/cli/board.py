@@ -107,10 +107,12 @@ def publish(board: Path, no_check: bool, data: Path | None, **place: Any) -> Non
     Only a board whose files are in order and whose numbers can be recomputed is published.
     """
     from exabench.board.publishing import publish_board
-    from exabench.hub.commits import Published
 
-    # After the check of --repo and --to: a command that is refused makes no board.
-    def publish_ready(folder: Path, *where: Any, **options: Any) -> Published:
-        return publish_board(ready(folder), *where, **options)
-
-    publish_to(publish_ready, board, check=not no_check, data=data, **place)
+    publish_to(
+        # Made ready after the check of --repo and --to: a command that is refused makes no board.
+        lambda folder, *where, **options: publish_board(ready(folder), *where, **options),
+        board,
+        check=not no_check,
+        data=data,
+        **place,
+    )

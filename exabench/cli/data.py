@@ -152,9 +152,8 @@ def card(folder: Path) -> None:
 
     release = read(folder)
     page = folder / "README.md"
-    existing = ""  # what people wrote into the old card is taken over
-    if page.is_file():
-        existing = read_text(page)
+    # What people wrote into the old card is taken over.
+    existing = read_text(page) if page.is_file() else ""
     text = card(release, template_for(release.name), existing=existing)
     answer({"card": text}, text)
 

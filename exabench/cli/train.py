@@ -42,8 +42,7 @@ def list_() -> None:
         values = recipe.values
         recipe_values[name] = values
         tables = ", ".join(data["table"] for data in values["data"])
-        loss = values["loss"]["part"]
-        rows.append((name, values["reranker"], loss, values["model"], tables))
+        rows.append((name, values["reranker"], values["loss"]["part"], values["model"], tables))
     answer(recipe_values, table(("recipe", "reranker", "loss", "starts from", "learns from"), rows))
 
 

@@ -129,9 +129,7 @@ def json_text(value: object) -> str:
 def toml_text(value: object) -> str:
     """A text, number, truth value, list or table as TOML writes it (a table in one line)."""
     if isinstance(value, Mapping):
-        pairs = []
-        for key, item in value.items():
-            pairs.append(f"{toml_text(str(key))} = {toml_text(item)}")
+        pairs = [f"{toml_text(str(key))} = {toml_text(item)}" for key, item in value.items()]
         return "{ " + ", ".join(pairs) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_text, value)) + "]"
@@ -168,10 +166,15 @@ def flatten_to_text(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield name, value
 
 
+def canonical_json(value: object) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, so that equal values are equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def digest_of(value: bytes | str | object) -> str:
     """`sha256:...` of bytes, of text, or of anything JSON can hold (sorted keys, no spaces)."""
     if not isinstance(value, bytes | str):
-        value = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        value = canonical_json(value)
     if isinstance(value, str):
         value = value.encode()
     return "sha256:" + hashlib.sha256(value).hexdigest()

@@ -111,8 +111,8 @@ class Client:
         will not change, OutsideFailed the end of all tries. Requests are read only as fast as they are sent.
         """
         source = iter(requests)
-        outcomes: SimpleQueue[tuple[K, T | OutsideFailed | StatusError]] = SimpleQueue()
-        tasks: set[asyncio.Task[None]] = set()
+        outcomes = SimpleQueue[tuple[K, T | OutsideFailed | StatusError]]()
+        tasks = set()
         in_flight = 0
 
         async def bring_outcome(request: Request[K], body: bytes) -> None:

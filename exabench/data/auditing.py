@@ -68,7 +68,7 @@ def audit(folder: str | Path, *, data: str | Path | None = None, progress: Progr
         row_counts = Counter[str]()
         doubles = Counter[str]()
         doubles_of_other_splits = 0
-        agreements: dict[str, _Agreement] = {}
+        agreements = {}
         for split in table.splits:
             for row in rows(folder, name, split):
                 row_counts[split] += 1

@@ -206,8 +206,7 @@ class RecipeParts:
     def builder(self, name: str, options: Mapping[str, Any], teacher: Teacher | None = None) -> Builder:
         """The builder called `name`. Raises UnknownName, BadInput for options that it or a part does not take."""
         check_part(BUILDERS, name, options, {**SLOTS, **_SOURCES})
-        made: Builder = self._make(BUILDERS, name, options, "", teacher)
-        return made
+        return self._make(BUILDERS, name, options, "", teacher)
 
     def _make(self, shelf: Shelf, name: str, options: Mapping[str, Any], task: str, teacher: Teacher | None) -> Any:
         """A part with its options, in which every table of a part has become that part."""

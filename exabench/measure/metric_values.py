@@ -12,7 +12,7 @@ import numpy as np
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Qrels, Run
 from exabench.measure.graded import Graded, grade
-from exabench.measure.metrics import METRICS, Metric
+from exabench.measure.metrics import METRICS
 
 _NAME = re.compile(r"([A-Za-z_]+)(?:@([1-9]\d{0,6}))?")
 
@@ -44,8 +44,7 @@ class MetricName:
 
         Raises BadInput for a metric that needs a cutoff and has none, and for one that takes none and has one.
         """
-        function: Metric = METRICS[self.metric.lower()]
-        values = function(graded, self.k)
+        values = METRICS[self.metric.lower()](graded, self.k)
         # A metric of somebody's own may count in bools or whole numbers.
         return np.asarray(values, np.float64)
 

@@ -63,7 +63,7 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
 
 def run_of(name: str, scores: Mapping[str, Mapping[str, float]]) -> Run:
     """A Run from `{query_id: {passage_id: score}}`. Raises BadInput for a bad id or a score that is not finite."""
-    queries: list[str] = []
+    queries = []
     passages: list[str] = []
     values: list[float] = []
     for query_id, row in scores.items():

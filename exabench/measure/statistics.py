@@ -240,9 +240,8 @@ def _resample_counts(size: int) -> Iterator[np.ndarray]:
     """Blocks of bootstrap resamples, (resamples in the block, size), int64: how often each query was drawn."""
     rng = np.random.default_rng(SEED)
     for rows in _blocks(size):
-        drawn = rng.integers(0, size, (rows, size))
         # Every resample counts in cells of its own, so that one call counts them all.
-        cells = drawn + np.arange(rows)[:, None] * size
+        cells = rng.integers(0, size, (rows, size)) + np.arange(rows)[:, None] * size
         counts = np.bincount(cells.ravel(), minlength=rows * size)
         yield counts.reshape(rows, size)
 

@@ -57,8 +57,7 @@ def narrow_to_answers(loaded: Loaded, strategy: str, ids: tuple[int, ...]) -> tu
     if part.rows == "vocabulary":  # every token has a column, and a token's id is its place
         return loaded, ids
     # Two rows of T5's 32,128 make the last product next to nothing; they are columns 0 and 1 of the logits then.
-    narrowed = loaded.only(ids[: part.needs])
-    return narrowed, tuple(range(part.needs))
+    return loaded.only(ids[: part.needs]), tuple(range(part.needs))
 
 
 def check_strategy(strategy: str, answers: int, rows: Sequence[str] = ("answers", "vocabulary")) -> None:

@@ -214,8 +214,7 @@ class Encoder(Head):
 
     def on(self, device: str) -> Any:
         """This head, or a replica of it, on another device."""
-        dense = copy.deepcopy(self.dense).to(device)
-        return replace(super().on(device), dense=dense)
+        return replace(super().on(device), dense=copy.deepcopy(self.dense).to(device))
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The numbers `[n, 1]`."""

@@ -136,7 +136,7 @@ class Learner:
         for place, (part, path) in enumerate(parts.items()):
             kind = f"sentence_transformers.models.{part}"
             modules.append({"idx": place, "name": str(place), "path": path, "type": kind})
-        pooling: dict[str, Any] = {"word_embedding_dimension": head.model.config.hidden_size}
+        pooling = {"word_embedding_dimension": head.model.config.hidden_size}
         for mode, old_name in _OLD_NAMES.items():
             pooling[f"pooling_mode_{old_name}"] = mode == head.pooling
         prompts = self._template.prompts

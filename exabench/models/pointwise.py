@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Unpack
+from typing import Unpack
 
 from exabench.core.nouns import Passage, Query, Usage
 from exabench.models.costs import usage_of
@@ -41,7 +41,7 @@ class Pointwise:
         max_length = min(max_length, loaded.head.limit)
         *_, file_name = type(self).__module__.split(".")
         # what names the score store: where a model lies, and which fields made a text, changes no score of a pair
-        scored_by: dict[str, Any] = {
+        scored_by = {
             "reranker": file_name,
             "revision": loaded.folder.revision,
             "template": template.text,

@@ -37,7 +37,7 @@ _PROBES = (
     ("7", '"Rayleigh"', "x-ray"),
     ("été", "東京 is 1st", "ß!"),
 )
-_WORDS = ("zebra", "Violin", "marble.", "7", "(quick)", "ox!")
+_WORDS = "zebra Violin marble. 7 (quick) ox!".split()
 
 
 @dataclass(frozen=True)
@@ -239,8 +239,7 @@ def _edges_of(text: str, touching: re.Pattern[str], tokenizer: Any) -> list[Edge
         if before.strip():
             head = os.path.commonprefix(rows)  # of any sequences, not of paths alone
         if after:
-            backwards = [row[::-1] for row in rows]
-            tail = os.path.commonprefix(backwards)[::-1]
+            tail = os.path.commonprefix([row[::-1] for row in rows])[::-1]
         strips = touching is _TOUCHING_WITH_BLANKS  # the blanks that such a field has stand in the template
         edges[FIELDS.index(name)] = Edges(before, after, head, tail, strips)
     return edges

@@ -31,7 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, PromptsRefused, printable
-from exabench.core.files import cache_folder, digest_of, from_json, replacing
+from exabench.core.files import cache_folder, canonical_json, digest_of, from_json, replacing
 from exabench.core.nouns import Prompt, Reply
 from exabench.core.sqlite_store import AT_ONCE, SqliteStore, chunks
 from exabench.parts.teachers import Teacher
@@ -258,8 +258,8 @@ def _row(identity: Mapping[str, Any], call: Call, asked: str) -> _Row:
         engine=str(who.get("engine", "")),
         model=str(who.get("model", "")),
         revision=str(who.get("revision", "")),
-        identity=_json(who),
-        turns=_json(prompt.turns),
+        identity=canonical_json(who),
+        turns=canonical_json(prompt.turns),
         max_tokens=prompt.max_tokens,
         temperature=prompt.temperature + 0.0,  # as in the key
         sample=prompt.sample,
@@ -271,10 +271,6 @@ def _row(identity: Mapping[str, Any], call: Call, asked: str) -> _Row:
         seconds=max(0.0, call.seconds),
         asked=asked,
     )
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _batches(file: str | Path) -> Iterator[list[dict[str, Any]]]:
@@ -412,8 +408,8 @@ class CachedTeacher:
         # All else is the caller's alone: an engine asks `questions` for more between two of its replies, so that
         # prompts are looked up, and known replies made ready, in the middle of its `complete`.
         identity = self.engine.identity
-        arrived: SimpleQueue[Call] = SimpleQueue()
-        writes: deque[Future[dict[str, Reply]]] = deque()
+        arrived = SimpleQueue[Call]()
+        writes = deque[Future[dict[str, Reply]]]()
 
         def write() -> dict[str, Reply]:
             came = [arrived.get() for _ in range(arrived.qsize())]
@@ -429,7 +425,7 @@ class CachedTeacher:
                         calls.ready.append(replace(reply, id=id))
             yield from calls.take_ready()
 
-        failure: ExabenchError | None = None
+        failure = None
         with ThreadPoolExecutor(1, "replies") as writer:  # one thread: SQLite lets one write at a time
             replies = self.engine.complete(calls.questions())
             try:
@@ -440,8 +436,7 @@ class CachedTeacher:
                     key, prompt, since = calls.in_flight.pop(reply.id)
                     kept = storable(reply)
                     self.count(prompt_tokens=kept.prompt_tokens, output_tokens=kept.output_tokens)
-                    seconds = time.monotonic() - since
-                    arrived.put(Call(key, prompt, kept, seconds))
+                    arrived.put(Call(key, prompt, kept, time.monotonic() - since))
                     if not writes or writes[-1].running() or writes[-1].done():
                         writes.append(writer.submit(write))  # one that has not begun takes this reply along
                     yield from take_stored(wait=False)

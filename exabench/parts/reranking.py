@@ -18,8 +18,7 @@ def rerank(
     scores = {}
     usages = {}
     for query_id, (values, usage) in zip(candidates.query_ids, outcomes, strict=True):
-        ids = candidates.ranking(query_id)
-        scores[query_id] = dict(zip(ids, values, strict=True))
+        scores[query_id] = dict(zip(candidates.ranking(query_id), values, strict=True))
         if usage is not None:
             usages[query_id] = usage
     return run_of(name, scores), usages
@@ -31,10 +30,7 @@ def job_of(query_id: str, candidates: Run, queries: Mapping[str, Query], passage
     One whose text is not given has an empty text: parts that look at ids alone are given no texts.
     """
     query = queries.get(query_id) or Query(query_id, "")
-    given = []
-    for id in candidates.ranking(query_id):
-        given.append(passages.get(id) or Passage(id, ""))
-    return query, given
+    return query, [passages.get(id) or Passage(id, "") for id in candidates.ranking(query_id)]
 
 
 def part_name(reranker: object) -> str:

@@ -56,7 +56,7 @@ def single_task(name: str) -> Task:
 
 def expand(names: Iterable[str]) -> list[str]:
     """Task names with every suite among `names` replaced by its tasks, each once. Raises UnknownName."""
-    found: dict[str, Task] = {}
+    found = {}
     for name in names:
         for member in suites().get(name, (name,)):
             found[member] = task(member)

@@ -199,8 +199,7 @@ class ListBatches(MicroBatches):
     def _plain(self, step: int, part: int, groups: Sequence[EncodedGroup], weight: float) -> float:
         """The loss of some groups, and its gradient through the graphs of all their micro-batches."""
         items, chunks = self.chunks_of(groups)
-        scores = self.scores(step, part, items, chunks)
-        value = self._loss(scores, groups) / weight
+        value = self._loss(self.scores(step, part, items, chunks), groups) / weight
         value.backward()
         return float(value.detach())
 

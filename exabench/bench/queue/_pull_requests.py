@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -112,7 +111,7 @@ class PullRequestQueue:
         # The paths that the request changes: against the newest commit of the board that it knows, since files that
         # the board added later are no change of its own.
         known = set(hub.history(self.repo, "main"))
-        before: Mapping[str, hub.Listed] = {}
+        before = {}
         for commit in hub.history(self.repo, pending.revision):
             if commit in known:
                 before = hub.list_files(self.repo, commit)

@@ -33,8 +33,8 @@ _PACKAGE = PACKAGE.resolve()
 _COLLECTION = str(_PACKAGE / "mini")  # it comes with the package, and its judgements with it
 _NOBODY = "65534"  # the kernel's own id for users that a namespace does not map
 # Root's own processes may write some of these although they have no capability left.
-_READ_ONLY = ("sys", "fs", "irq", "bus", "acpi", "driver", "pressure", "scsi", "tty")
-_EMPTY = ("kcore", "keys", "key-users", "kmsg", "mtrr", "sysrq-trigger", "timer_list", "slabinfo", "kallsyms")
+_READ_ONLY = "sys fs irq bus acpi driver pressure scsi tty".split()
+_EMPTY = "kcore keys key-users kmsg mtrr sysrq-trigger timer_list slabinfo kallsyms".split()
 _ENVIRONMENT = {
     "HOME": "/tmp",
     "USER": "nobody",
@@ -88,13 +88,13 @@ def jail_command(
     Descriptors: `seccomp` to read its filter from, `info` to say there which process is its first.
     """
     command = [shutil.which("bwrap") or "bwrap"]
-    command += ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"]
+    command += "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session".split()
     command += ["--clearenv", "--cap-drop", "ALL", "--uid", _NOBODY, "--gid", _NOBODY, "--hostname", "jail"]
     command += ["--size", str(limits.files), "--tmpfs", "/tmp"]  # first: this very installation may lie in /tmp
 
     # The system, the Python installation, the environment and the package, each where it lies.
     shown = ["/usr"]
-    for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
+    for name in "/bin /sbin /lib /lib32 /lib64".split():
         if os.path.islink(name):
             command += ["--symlink", os.readlink(name), name]
         elif os.path.isdir(name):
@@ -136,7 +136,7 @@ def jail_command(
     if info is not None:
         command += ["--info-fd", str(info)]
     # Last: whatever was mounted before must not be written to.
-    command += ["--chdir", "/tmp", "--remount-ro", "/dev", "--remount-ro", "/", "--"]
+    command += "--chdir /tmp --remount-ro /dev --remount-ro / --".split()
 
     # prlimit's own limits are the kernel's: what `JailedProcess` may see too late.
     cores = os.cpu_count() or 1

@@ -175,7 +175,7 @@ class Conversation:
 
         A caller that leaves before the end ends the jail. Raises SubmissionRefused.
         """
-        sizes: deque[int] = deque()  # of the questions that wait for an answer
+        sizes = deque[int]()  # of the questions that wait for an answer
         asked_all = False
 
         def questions() -> Iterator[bytes]:

@@ -26,7 +26,7 @@ def main() -> None:
         stdout.write(json.dumps(value) + "\n")
         stdout.flush()
 
-    part: Any = None
+    part = None
     reason = "invalid-submission"  # of a BadInput, until the part is loaded
     try:
         from exabench.parts.assembly import check_part, reranker

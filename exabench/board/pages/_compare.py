@@ -96,8 +96,7 @@ def vector_script(summary: ResultSummary) -> bytes:
         "queries": digest_of(summary.queries),
     }
     for name, digest in shared.items():
-        digits = digest.removeprefix("sha256:")
-        told[name] = digits[:_DIGITS]
+        told[name] = digest.removeprefix("sha256:")[:_DIGITS]
     told["missing"] = summary.missing
     told["values"] = summary.values.tolist()
     return script("vector", told)

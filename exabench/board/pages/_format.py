@@ -119,7 +119,7 @@ def training(submission: Submission, most: int = sys.maxsize) -> str:
     return ", ".join(data) or "none"
 
 
-_SIZES = {name: place for place, name in enumerate(("min", "p5", "p50", "mean", "p95", "max"), 1)}
+_SIZES = {name: place for place, name in enumerate("min p5 p50 mean p95 max".split(), 1)}
 
 
 def flat(value: Any, before: str = "") -> str:

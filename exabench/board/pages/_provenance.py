@@ -55,7 +55,7 @@ class Input(NamedTuple):
 def list_inputs(board: Board) -> list[Input]:
     """Every file that the board was made from: what all results share first, then each submission with its own."""
     ledger = board.ledger
-    inputs: list[Input] = []
+    inputs = []
 
     def add(kind: str, file: Path, digest: str, of: str = BYTES) -> None:
         inputs.append(Input(kind, file.relative_to(board.folder).as_posix(), digest, of))

@@ -169,9 +169,8 @@ def submission(board: Board, slug: str, history: Sequence[BoardChange]) -> Value
     """The page of a submission; `history` is what became of its numbers, newest first."""
     one = board.submissions[slug]
     summaries = board.by_submission[slug]
-    spans = []  # of the figure, a line for each result
-    for s in summaries:
-        spans.append(Span(s.task, s.candidates, s.first_stage, s.value, s.result.interval, s.ceiling))
+    # The figure has a line for each result.
+    spans = [Span(s.task, s.candidates, s.first_stage, s.value, s.result.interval, s.ceiling) for s in summaries]
     about = "Headline metric x 100, from 0 to 100. The numbers are in the table below."
     return {
         "submission": one,
@@ -224,9 +223,7 @@ def _rows(summary: ResultSummary, changes: Sequence[QueryChange], places: Mappin
 
     Each has an address (#query=...) and, where the rankings hold it, its place in them.
     """
-    rows = []
-    for one in changes:
-        rows.append((one.query, [score(one.own), score(one.before), signed(one.difference)]))
+    rows = [(one.query, [score(one.own), score(one.before), signed(one.difference)]) for one in changes]
     if not changes:
         for query, value in zip(summary.queries, summary.values.tolist(), strict=True):
             rows.append((query, [score(value)]))
@@ -264,9 +261,7 @@ def _releases_of(board: Board, one: Submission, names: Sequence[str] | str) -> l
     if isinstance(names, str):
         return []
     # A report names the repository, the board the dataset in it.
-    repositories = {}
-    for table in board.training_tables(one.slug):
-        repositories[table.told["repository"]] = table.told["name"]
+    repositories = {table.told["repository"]: table.told["name"] for table in board.training_tables(one.slug)}
     declared = []
     for name in names:
         bare = name.partition("@")[0]

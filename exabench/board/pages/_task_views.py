@@ -64,10 +64,7 @@ def single_task(board: Board, one: Task) -> Values:
     by_list = group_by(ranked, lambda entry: entry.result.candidates)
     lists = []
     for name, listed in sorted(by_list.items()):
-        values = []
-        for entry in listed:
-            if entry.submission.slug != FIRST_STAGE:
-                values.append(entry.result.value)
+        values = [entry.result.value for entry in listed if entry.submission.slug != FIRST_STAGE]
         # Every result over a list has the same first stage and the same ceiling.
         top = listed[0].result
         lists.append(ListScores(first_stage(name), f"top {top.depth}", top.first_stage, top.ceiling, values))

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from exabench.board.pages._format import count
 from exabench.board.pages._page import WRITTEN, Page, Values, dataset_page, model_file, model_page, rows_page
-from exabench.board.ranking import Board, ResultSummary
+from exabench.board.ranking import Board
 from exabench.core.errors import BadInput
 from exabench.core.files import file_digest, flatten_to_text
 from exabench.core.nouns import Task
@@ -57,7 +57,7 @@ def model(board: Board, slug: str) -> Values:
 def dataset(board: Board, release: Release) -> Values:
     """One dataset, the models that learnt from it, and what came of them."""
     models = []
-    results: list[ResultSummary] = []
+    results = []
     for slug in board.trainings:
         tables = [table for table in board.training_tables(slug) if table.release is release]
         models += [(slug, table) for table in tables]
@@ -151,7 +151,7 @@ def overlaps(board: Board, one: Task) -> list[Overlap]:
 
     listed = []
     for place, (leaks, total) in reports.items():
-        overlapping: int | None = None
+        overlapping = None
         shared = []
         by_task = leaks.get("benchmarks") if isinstance(leaks, Mapping) else None
         if isinstance(by_task, Mapping):

@@ -48,7 +48,7 @@ def pages(board: Board) -> Iterator[Page]:
 
 def result_records(board: Board) -> list[dict[str, Any]]:
     """Every result as a flat record, all with the same columns; FLOPs and tokens are means per query."""
-    names: set[str] = set()
+    names = set[str]()
     for summary in board.shown_results:
         names.update(summary.result.measurement.metrics)
     metrics = sorted(names)
@@ -77,21 +77,25 @@ def result_records(board: Board) -> list[dict[str, Any]]:
             tested = vars(test) | {"p_holm": corrected}
             for name in _TEST:
                 record[name] = tested[name]
-            record["queries"] = measured.queries
-            record["missing_queries"] = measured.missing_queries
-            record["completed"] = result.completed
-            record["tie_rate"] = float(measured.ties["rate"])
+            record |= {
+                "queries": measured.queries,
+                "missing_queries": measured.missing_queries,
+                "completed": result.completed,
+                "tie_rate": float(measured.ties["rate"]),
+            }
             for name in metrics:
                 record[name] = measured.metrics.get(name)
-            record["run_digest"] = result.run_digest
-            record["candidates_digest"] = result.candidates.digest
-            record["qrels_digest"] = result.qrels_digest
-            record["convention_digest"] = measured.convention.digest
-            record["model"] = ""
+            record |= {
+                "run_digest": result.run_digest,
+                "candidates_digest": result.candidates.digest,
+                "qrels_digest": result.qrels_digest,
+                "convention_digest": measured.convention.digest,
+                "model": "",
+            }
             if result.model:
                 record["model"] = json.dumps(result.model, sort_keys=True, ensure_ascii=False)
 
-            cost: dict[str, Any] = {}
+            cost = {}
             if result.cost:
                 cost = vars(result.cost) | {"repairs": sum(result.cost.repairs.values())}
                 for name in ("rpp", "qpp"):
@@ -155,8 +159,7 @@ def board_json(board: Board) -> bytes:
     }
     submissions = []
     for slug, one in board.submissions.items():
-        pair = compact_json({slug: asdict(one)})
-        submissions.append(pair[1:-1])  # without its braces
+        submissions.append(compact_json({slug: asdict(one)})[1:-1])  # without its braces
     rows = []
     for row in board.rows:
         record = row_record(row)

@@ -225,7 +225,7 @@ def frontier(
     if best:
         stairs = "".join(f"H{x_of(point.cost):.1f}V{y_of(point.value):.1f}" for point in best[1:])
         parts.append(_line("front", f"M{x_of(best[0].cost):.1f} {y_of(best[0].value):.1f}{stairs}"))
-    there: Counter[tuple[int, int]] = Counter()  # those of one place step aside, so that none hides another
+    there = Counter[tuple[int, int]]()  # those of one place step aside, so that none hides another
     for point in ordered:
         x = x_of(point.cost)
         y = y_of(point.value)

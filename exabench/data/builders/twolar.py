@@ -175,9 +175,7 @@ class Twolar:
         about_queries = {}
         for name, read in self._sources.items():
             asked = first[name]
-            found = {}
-            for stage, retriever in self.retrievers.items():
-                found[stage] = rankings(retriever, asked, self.documents)
+            found = {stage: rankings(one, asked, self.documents) for stage, one in self.retrievers.items()}
             rates = overlap(found, [query.id for query in asked], self.documents)
             overlaps[name] = {"queries": len(asked), "documents": self.documents, "rates": rates}
             about_queries[name] = {"source": read.source, "source_revision": read.source_revision}
@@ -230,8 +228,7 @@ def recorded_replies(items: Iterable[Item], run: Run) -> Iterator[Reply]:
     does not rank has an empty reply and its row is rejected. Tokens are 0: none were read or written.
     """
     for item in items:
-        ids = item.data["passage_ids"]
-        marks = {id: f"[{number}]" for number, id in enumerate(ids, 1)}
+        marks = {id: f"[{number}]" for number, id in enumerate(item.data["passage_ids"], 1)}
         ranked = [marks[id] for id in run.ranking(item.data["query_id"]) if id in marks]
         for prompt in item.prompts:
             yield Reply(prompt.id, " > ".join(ranked), "stop", 0, 0)

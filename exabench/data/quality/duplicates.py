@@ -84,9 +84,7 @@ class Duplicates:
         if self._near and len(places):
             # The array of all signatures gets no name: a bytearray cannot grow while an array looks at it.
             same = np.frombuffer(self._signatures, np.uint8).reshape(-1, _WIDTH)[places] == signature
-            queries_alike = _similarity(same[:, :_QUERY])
-            passages_alike = _similarity(same[:, _QUERY:])
-            alike = np.minimum(queries_alike, passages_alike)
+            alike = np.minimum(_similarity(same[:, :_QUERY]), _similarity(same[:, _QUERY:]))
             near = places[alike > self._near - 1e-9]
             if len(near):
                 return Double(self._ids[near[0]], "near")
@@ -143,7 +141,7 @@ class Buckets:
 
     def rows(self, keys: np.ndarray) -> np.ndarray:
         """The rows under any of these keys, each once, in order (int64)."""
-        found: set[int] = set()
+        found = set[int]()
         for key in keys.tolist():
             found.update(self._newest.get(key, ()))
         lowest = keys << _HALF

@@ -103,7 +103,7 @@ def diff(old_folder: str | Path, new_folder: str | Path) -> Diff:
     """
     before = read(old_folder).tables
     after = read(new_folder).tables
-    changes: dict[str, TableDiff] = {}
+    changes = {}
     for name in sorted(before.keys() | after.keys()):
         old = before.get(name)
         new = after.get(name)

@@ -86,8 +86,8 @@ def write_table(
         raise BadInput(f"rows_per_file must be 1 or more, not {rows_per_file}")
     place = Path(folder) / "data" / name
     kinds = schema(family)
-    ids: set[str] = set()
-    files: dict[str, tuple[DataFile, ...]] = {}
+    ids = set[str]()
+    files = {}
     try:
         with replacing_folder(place) as new:
             for split, rows in rows_by_split.items():

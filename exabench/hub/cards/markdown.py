@@ -105,8 +105,7 @@ def _natural(key: object) -> list[tuple[bool, int, str]]:
     """Sorts p5 before p50 before p100, so that nothing hangs on the order in which a mapping was made."""
     order = []
     for part in re.split(r"([0-9]+)", str(key)):
-        number = int(part) if part.isdecimal() else 0
-        order.append((not part.isdecimal(), number, part))
+        order.append((not part.isdecimal(), int(part) if part.isdecimal() else 0, part))
     return order
 
 
@@ -155,7 +154,7 @@ def _grid(records: Mapping[str, Mapping[str, Any]]) -> Markdown:
 
 
 def _is_simple(value: object) -> bool:
-    return value is None or isinstance(value, str | int | float)
+    return isinstance(value, str | int | float | None)
 
 
 def _is_record(value: object) -> bool:

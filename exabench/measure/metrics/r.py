@@ -9,6 +9,5 @@ from exabench.measure.graded import Graded
 
 def R(graded: Graded, k: int | None) -> np.ndarray:
     """Relevant passages within k over all relevant passages, 0 where there are none: trec_eval's recall."""
-    found = graded.relevant(k).sum(axis=1)
     # Where nothing is relevant nothing is found, and the value is 0.
-    return found / np.maximum(graded.relevant_count, 1)
+    return graded.relevant(k).sum(axis=1) / np.maximum(graded.relevant_count, 1)

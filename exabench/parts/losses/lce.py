@@ -23,5 +23,4 @@ class Lce:
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`."""
         scores, labels = zero_outside_mask(scores, labels, mask)
-        losses = -log_softmax(scores / self.temperature, mask)
-        return mean_where(best(labels, mask), losses)
+        return mean_where(best(labels, mask), -log_softmax(scores / self.temperature, mask))

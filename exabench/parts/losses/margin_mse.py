@@ -32,5 +32,4 @@ class MarginMse:
             chosen = top[:, :, None] & (mask & ~top)[:, None, :]
         else:
             chosen = torch.triu(mask[:, :, None] & mask[:, None, :], diagonal=1)
-        errors = differences(scores - labels)
-        return mean_where(chosen, errors**2)
+        return mean_where(chosen, differences(scores - labels) ** 2)

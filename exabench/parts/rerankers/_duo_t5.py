@@ -33,8 +33,8 @@ class DuoT5(Pointwise):
         **options: Unpack[Options],
     ) -> None:
         loaded = load(model, "seq2seq", **options)
-        words = answer_words("monot5", model, answers)  # duoT5 was trained to say what monoT5 says
-        ids = answer_ids(loaded.tokenizer, words)
+        # duoT5 was trained to say what monoT5 says.
+        ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
         narrowed, columns = narrow_to_answers(loaded, "softmax", ids)
         asking = text_template(TEMPLATE, loaded.tokenizer)
         super().__init__(narrowed, asking, "softmax", columns, **options)
@@ -44,8 +44,7 @@ class DuoT5(Pointwise):
         """One score for each passage, in the order given."""
         if len(passages) < 2:  # no pair to ask the model about
             return [0.0] * len(passages)
-        probabilities = super().score(query, passages)
-        return _sums(probabilities, len(passages))
+        return _sums(super().score(query, passages), len(passages))
 
     def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""

@@ -30,8 +30,7 @@ class MonoT5(Pointwise):
         **options: Unpack[Options],
     ) -> None:
         loaded = load(model, "seq2seq", **options)
-        words = answer_words("monot5", model, answers)
-        ids = answer_ids(loaded.tokenizer, words)
+        ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
         narrowed, columns = narrow_to_answers(loaded, strategy, ids)
         asking = text_template(template, loaded.tokenizer)
         super().__init__(narrowed, asking, strategy, columns, **options)

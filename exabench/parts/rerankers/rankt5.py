@@ -39,8 +39,7 @@ class RankT5(Pointwise):
         if is_encoder:
             check_strategy(strategy, 1, rows=("answers",))
         else:
-            words = answer_words("rankt5", model, answers)
-            ids = answer_ids(loaded.tokenizer, words)
+            ids = answer_ids(loaded.tokenizer, answer_words("rankt5", model, answers))
             loaded, columns = narrow_to_answers(loaded, strategy, ids)
         asking = text_template(template, loaded.tokenizer)
         super().__init__(loaded, asking, strategy, columns, **options)

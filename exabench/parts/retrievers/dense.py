@@ -103,8 +103,7 @@ class Dense:
         }
         self.parameters = {**about, "query_prompt": self._queries.prompts["query"]}
         if query_model:
-            self.parameters["query_model"] = query_folder.name
-            self.parameters["query_revision"] = query_folder.revision
+            self.parameters |= {"query_model": query_folder.name, "query_revision": query_folder.revision}
         self._kept_as = vectors
         self._index = Vectors(cache, about, ["vectors"], shard)
         self._index.fill(passages, fields, self._encode_shard, progress)
@@ -130,8 +129,7 @@ class Dense:
         best = [BestRows(depth) for _ in queries]
         for shard in self._index.shards:
             block = np.array(self._index.read(shard, "vectors"), np.float32)
-            norms = np.linalg.norm(block, axis=1)
-            longest = max(longest, norms.max())
+            longest = max(longest, np.linalg.norm(block, axis=1).max())
             largest = lengths * longest
             if self._similarity not in _PRODUCTS:
                 largest = np.sqrt(width) * (lengths + longest)

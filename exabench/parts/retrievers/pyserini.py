@@ -116,7 +116,7 @@ class Pyserini:
         words = of("io.anserini.search.query.BagOfWordsQueryGenerator")()
         order = of("io.anserini.search.SearchCollection").BREAK_SCORE_TIES_BY_DOCID
         ties = of("io.anserini.rerank.lib.ScoreTiesAdjusterReranker")()
-        where: Any = "contents"
+        where = "contents"
         if self._extra:
             where = of("java.util.HashMap")()
             for field in ("contents", *self._extra):

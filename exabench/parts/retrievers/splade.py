@@ -75,8 +75,7 @@ class Splade:
         if query_model:
             query_folder = model_folder(query_model, query_revision, lock)
             self._queries = SparseEncoder(query_folder, place, max_length, precision)
-            self.parameters["query_model"] = query_folder.name
-            self.parameters["query_revision"] = query_folder.revision
+            self.parameters |= {"query_model": query_folder.name, "query_revision": query_folder.revision}
         self._terms = terms
         self._index = Vectors(cache, about, ARRAYS, shard)
         self._index.fill(passages, fields, self._encode_shard, progress)
@@ -148,8 +147,7 @@ class SparseEncoder:
                 logits = self._model(**features).logits
                 logits[features["attention_mask"] == 0] = 0  # padding then adds nothing: relu cuts at 0
                 # relu and log(1 + x) never fall, so they may wait for the maximum.
-                highest = logits.amax(dim=1)
-                weights = highest.relu().float().log1p().cpu().numpy()
+                weights = logits.amax(dim=1).relu().float().log1p().cpu().numpy()
             refuse_not_finite(weights, [ids[i] for i in some], what)
             rows = csr_matrix(weights)
             if terms:

@@ -55,7 +55,7 @@ class TwoStage:
         """The reranked passages of every query that the first stage answers, cut at `depth`."""
         by_id = {query.id: query for query in queries}
         found = select_queries(top(self._first_stage.search(queries, self._depth), self._depth), set(by_id))
-        passages: dict[str, Passage] = {}
+        passages = {}
         if self._reranker.reads != "ids":  # else a pass over the collection is saved
             wanted = {id for query_id in found for id in found.ranking(query_id)}
             passages = {passage.id: passage for passage in self._passages if passage.id in wanted}

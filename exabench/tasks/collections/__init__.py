@@ -169,8 +169,7 @@ def benchmarks(data: str | Path | None) -> Iterator[tuple[Task, list[Query], Ite
         if task.benchmark:
             qrels = place.qrels(task.split)
             queries = [query for query in place.queries() if query.id in qrels]
-            judged = set().union(*qrels.values())
-            yield task, queries, _judged_passages(place, judged)
+            yield task, queries, _judged_passages(place, set().union(*qrels.values()))
 
 
 def _judged_passages(place: Collection, wanted: set[str]) -> Iterator[Passage]:

@@ -71,9 +71,6 @@ def test_hardware_loads_no_torch_of_its_own_and_names_the_one_that_is_there() ->
     assert f"torch {torch.__version__}" in hardware() or " x " in hardware()
 
 
-# -- the price of tokens ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("tokens", "prices", "price"),
     [

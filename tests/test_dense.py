@@ -13,12 +13,11 @@ import pytest
 import torch
 import transformers
 from faults import full_disk_at_each_call, killed_at_each_call
-from models import MINILM, bert_tokenizer, encoder_folder, minilm_folder
+from models import MINILM, bert_tokenizer, encoder_folder
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from toys import contents
 
-from exabench.bench.candidates import make_candidates
 from exabench.core.errors import BadInput, CannotWrite, UnknownName
 from exabench.core.files import only_writer
 from exabench.core.nouns import Passage, Query
@@ -49,9 +48,6 @@ def modules(*kinds):
         {"idx": i, "name": str(i), "path": listed[kind], "type": f"sentence_transformers.models.{kind}"}
         for i, kind in enumerate(kinds)
     ]
-
-
-EVIL = {"idx": 1, "name": "1", "path": ""}
 
 
 @pytest.fixture(scope="module")
@@ -90,29 +86,11 @@ def products_by_hand(queries, passages, pooling="mean"):
     return by_hand(queries, TEXTS[0], pooling) @ by_hand(passages, TEXTS[1], pooling).T
 
 
-# -- vectors ---------------------------------------------------------------------------------------------------
-
-
-def test_minilm_scores_as_in_sentence_transformers(cache):
-    stage = dense(MINILM, cache, PASSAGES[:24])
-    theirs = SentenceTransformer(str(minilm_folder()), device="cpu")
-    vectors = theirs.encode([query.text for query in QUERIES]), theirs.encode([p.flat() for p in PASSAGES[:24]])
-    np.testing.assert_allclose(scores_of(stage, PASSAGES[:24]), theirs.similarity(*vectors), atol=1e-5)
-    told = [stage.parameters[name] for name in ("similarity", "pooling", "max_length")]
-    assert told == ["cosine", "mean", 256]
-
-
 @pytest.mark.parametrize("pooling", ["cls", "mean", ""])
 def test_a_plain_transformers_folder_is_pooled_as_asked_and_by_mean_unasked(tiny, cache, pooling):
     stage = dense(tiny, cache, pooling=pooling)
     np.testing.assert_allclose(scores_of(stage), products_by_hand(tiny, tiny, pooling or "mean"), rtol=1e-5, atol=1e-4)
     assert (stage.parameters["pooling"], stage.parameters["similarity"]) == (pooling or "mean", "dot")
-
-
-def test_cosine_is_the_dot_product_of_unit_vectors(tiny, cache):
-    lengths = [np.linalg.norm(by_hand(tiny, texts), axis=1) for texts in TEXTS]
-    expected = products_by_hand(tiny, tiny) / np.outer(*lengths)
-    np.testing.assert_allclose(scores_of(dense(tiny, cache, similarity="cosine")), expected, atol=1e-5)
 
 
 def test_the_folders_own_settings_are_the_defaults(tiny, tmp_path, cache):
@@ -138,13 +116,6 @@ def test_the_folders_own_settings_are_the_defaults(tiny, tmp_path, cache):
     np.testing.assert_allclose(scores_of(bare), plain, rtol=1e-5), "everything can be told otherwise"
 
 
-def test_a_prompt_stands_before_the_text(tiny, cache):
-    told = dense(tiny, cache, PASSAGES[:5], passage_prompt="passage: ")
-    written = [Passage(p.id, "passage: " + p.flat()) for p in PASSAGES[:5]]
-    expected = scores_of(dense(tiny, cache, written, fields=("text",)), written)
-    np.testing.assert_array_equal(scores_of(told, PASSAGES[:5]), expected)
-
-
 def test_queries_may_have_an_encoder_of_their_own(tiny, tmp_path, cache):
     own = encoder_folder(tmp_path / "own", seed=1)
     stage, alone = dense(tiny, cache, query_model=str(own)), dense(tiny, cache)
@@ -154,13 +125,6 @@ def test_queries_may_have_an_encoder_of_their_own(tiny, tmp_path, cache):
     assert alone.parameters.keys() == stage.parameters.keys() - {"query_model", "query_revision"}
     with pytest.raises(BadInput, match="queries have 384 dimensions and passages 32"):
         dense(tiny, cache, query_model=MINILM).search(QUERIES, 5)
-
-
-def test_a_text_is_read_up_to_max_length(tiny, cache):
-    words = PASSAGES[0].text + " word" * 100_000
-    passages = [Passage("long", words), Passage("short", words[:5_000])]
-    scores = scores_of(dense(tiny, cache, passages, fields=("text",)), passages)
-    np.testing.assert_array_equal(scores[:, 0], scores[:, 1])
 
 
 def test_roberta_counts_its_positions_from_behind_the_padding(tmp_path, cache):
@@ -181,9 +145,6 @@ def test_half_the_precision_is_half_the_disk_and_nearly_the_same_run(tiny, tmp_p
     largest = np.abs(scores["full"]).max()
     assert 0 < np.abs(scores["half"] - scores["full"]).max() < 1e-3 * largest
     assert 0 < np.abs(scores["brain"] - scores["full"]).max() < 0.1 * largest
-
-
-# -- search ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -230,15 +191,7 @@ def test_neither_the_order_of_queries_nor_a_small_block_changes_a_byte(tiny, cac
     assert run_text(stage.search(QUERIES[::-1], 20), "t") == first
     monkeypatch.setattr(stage_of_dense, "QUERIES_AT_ONCE", 3)
     monkeypatch.setattr(stage_of_dense, "PAIRS_AT_ONCE", 7)
-    assert run_text(stage.search(QUERIES, 20), "t") == first
-
-
-def test_the_size_of_a_shard_and_the_order_of_passages_change_nothing_that_matters(tiny, cache):
-    first = dense(tiny, cache).search(QUERIES, 20)
-    for other in (dense(tiny, cache, shard=1000), dense(tiny, cache, PASSAGES[::-1])):
-        run = other.search(QUERIES, 20)
-        for query in QUERIES:
-            assert run[query.id] == pytest.approx(first[query.id], rel=1e-5)
+    assert run_text(stage.search(QUERIES, 20), "t") == first and len(stage.search([], 20)) == 0
 
 
 @pytest.mark.parametrize("text", ["", "😀🎉", "\u200b", "word " * 5000])
@@ -247,20 +200,6 @@ def test_any_text_has_a_vector(tiny, cache, text):
     run = dense(tiny, cache, odd).search([Query("q", text)], 4)
     assert sorted(run.ranking("q")) == sorted(passage.id for passage in odd)
 
-
-def test_no_query_is_no_run(tiny, cache):
-    assert len(dense(tiny, cache).search([], 10)) == 0
-
-
-def test_candidates_come_from_a_dense_first_stage_like_from_any_other(tiny, cache):
-    options = {"model": str(tiny), "cache": cache, "similarity": "cosine"}
-    candidates, run = make_candidates(task("mini"), "dense", 20, options=options)
-    assert (candidates.name, candidates.queries, len(run.scores)) == ("dense-20", len(run), 20 * len(run))
-    assert candidates.parameters["revision"].startswith("sha256:")
-    json.dumps(candidates.as_json())
-
-
-# -- on disk ---------------------------------------------------------------------------------------------------
 
 FEW = PASSAGES[:11]
 
@@ -367,9 +306,6 @@ def test_an_encoding_that_a_kill_or_a_full_disk_ends_loses_no_whole_shard(tiny, 
         shutil.rmtree(cache)
 
 
-# -- refusals --------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -381,7 +317,6 @@ def test_an_encoding_that_a_kill_or_a_full_disk_ends_loses_no_whole_shard(tiny, 
         ({"backend": "faisss"}, UnknownName, "did you mean faiss"),
         ({"backend": "faiss", "similarity": "manhattan"}, BadInput, "faiss compares by cosine and dot, not manhattan"),
         ({"max_length": 513}, BadInput, "max_length 513 is not between 1 and 512"),
-        ({"max_length": -1}, BadInput, "max_length -1 is not between"),
         ({"device": "nowhere"}, BadInput, "device 'nowhere' cannot be used here"),
         ({"revision": "sha256:" + "0" * 64}, BadInput, "is not at revision"),
         ({"shard": 0}, BadInput, "at least 1 passage, not 0"),
@@ -410,9 +345,9 @@ def test_a_vector_that_is_not_finite_is_refused_with_its_passage(tiny, tmp_path,
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        *(
-            ({"modules": [*modules("Transformer"), EVIL | {"type": kind}]}, "unknown module")
-            for kind in ("os.system", 3)
+        (
+            {"modules": [*modules("Transformer"), {"idx": 1, "name": "1", "path": "", "type": "os.system"}]},
+            "unknown module",
         ),
         ({"modules": {"a": 1}}, "is not a list of modules"),
         ({"modules": modules("Transformer", "Dense")}, "holds no model.safetensors"),
@@ -426,17 +361,3 @@ def test_a_folder_that_names_code_or_is_something_else_is_refused_in_one_line(ti
     with pytest.raises(BadInput, match=message) as caught:
         dense(changed(tmp_path / "model", tiny, **files), cache)
     assert "\n" not in str(caught.value)
-
-
-def test_a_folder_without_tokenizer_or_with_weights_missing_is_refused(tiny, tmp_path, cache):
-    bare = changed(tmp_path / "bare", tiny)
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        (bare / file).unlink()
-    with pytest.raises(BadInput, match="holds no tokenizer"):
-        dense(bare, cache)
-    lacking = changed(tmp_path / "lacking", tiny)
-    weights = load_file(lacking / "model.safetensors")
-    del weights["encoder.layer.1.output.dense.weight"]
-    save_file(weights, lacking / "model.safetensors", {"format": "pt"})
-    with pytest.raises(BadInput, match="holds no weights for encoder.layer.1.output.dense.weight"):
-        dense(lacking, cache)

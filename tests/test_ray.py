@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from toys import contents
 
 from exabench.data.building import Sources, build
 
@@ -23,10 +24,6 @@ def two_nodes() -> Iterator[str]:
     cluster.shutdown()
 
 
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
-
-
 @pytest.mark.slow
 def test_two_nodes_build_the_same_bytes_and_both_take_part(
     two_nodes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -38,5 +35,5 @@ def test_two_nodes_build_the_same_bytes_and_both_take_part(
     told: list[str] = []
     cluster = {"engine": "ray", "workers": 2, "progress": lambda done, total, what: told.append(what)}
     build("mini-explanations", tmp_path / "cluster", sources=shared, **cluster)
-    assert bytes_of(tmp_path / "cluster" / "release") == bytes_of(tmp_path / "alone" / "release")
+    assert contents(tmp_path / "cluster" / "release") == contents(tmp_path / "alone" / "release")
     assert "shards, made on 2 nodes" in told

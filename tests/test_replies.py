@@ -89,9 +89,6 @@ def filled(file: Path, count: int = 20) -> tuple[Replies, list[str]]:
     return made, [teacher.key(one) for one in prompts(count)]
 
 
-# -- keys ------------------------------------------------------------------------------------------------------
-
-
 def test_all_that_an_answer_depends_on_is_part_of_a_call_but_neither_the_prompts_id_nor_the_server() -> None:
     one = prompt("a", "why?")
     key = call_key(WHO, one)
@@ -118,22 +115,6 @@ def test_a_prompt_that_no_file_can_hold_is_named() -> None:
             call_key(WHO, replace(prompt("a"), **odd))
 
 
-# -- asked once ------------------------------------------------------------------------------------------------
-
-
-def test_nobody_pays_for_the_same_call_twice(tmp_path: Path) -> None:
-    first = CachedTeacher(Toy(), Replies(tmp_path / "r.sqlite"))
-    expected = {one.id: reply_to(one) for one in prompts(50)}
-    assert answered(first, prompts(50)) == expected
-    assert (first.asked, first.found, first.prompt_tokens, first.output_tokens) == (50, 0, 350, 150)
-
-    toy = Toy()
-    later = CachedTeacher(toy, Replies(tmp_path / "r.sqlite"))
-    assert answered(later, [prompt("new"), *prompts(50)]) == {"new": reply_to(prompt("new")), **expected}
-    assert [one.id for one in toy.asked] == ["new"]
-    assert (later.asked, later.found, later.prompt_tokens) == (1, 50, 7)
-
-
 def test_each_call_is_asked_once_whatever_is_inserted_left_out_or_shuffled_between_runs(store: Replies) -> None:
     """G9b: a fifth of the texts repeated, two samples of each, which are calls of their own."""
     asked = [
@@ -143,10 +124,13 @@ def test_each_call_is_asked_once_whatever_is_inserted_left_out_or_shuffled_betwe
     ]
     toy = Toy()
     first = CachedTeacher(toy, store)
-    assert len(answered(first, asked)) == 200 and (first.asked, first.found) == (160, 40) and len(store) == 160
+    assert answered(first, asked) == {one.id: reply_to(one) for one in asked}
+    assert (first.asked, first.found, first.prompt_tokens, first.output_tokens) == (160, 40, 160 * 7, 160 * 3)
     changed = [*asked[20:], *prompts(1500)]
     random.Random(1).shuffle(changed)
-    assert answered(CachedTeacher(toy, store), changed) == {one.id: reply_to(one) for one in changed}
+    later = CachedTeacher(toy, Replies(store.file))
+    assert answered(later, changed) == {one.id: reply_to(one) for one in changed}
+    assert (later.asked, later.found, later.prompt_tokens) == (1500, 180, 1500 * 7)
     calls = Counter(call_key(WHO, one) for one in toy.asked)
     assert set(calls.values()) == {1} and len(calls) == 80 * 2 + 1500
 
@@ -197,9 +181,6 @@ def test_a_long_known_stretch_does_not_pile_up_behind_an_engine_that_waits_for_m
     assert most <= most_held + 2 * AT_ONCE
 
 
-# -- engines that misbehave ------------------------------------------------------------------------------------
-
-
 def test_replies_in_any_order_find_their_prompts(store: Replies) -> None:
     shuffled = Toy(lambda batch: random.Random(len(batch)).sample(batch, len(batch)), at_once=32)
     assert answered(CachedTeacher(shuffled, store), prompts(100)) == {one.id: reply_to(one) for one in prompts(100)}
@@ -238,42 +219,28 @@ def test_what_came_before_a_failure_is_kept_and_given_out(store: Replies) -> Non
     assert len(answered(CachedTeacher(toy, store), prompts(100))) == 100 and len(toy.asked) == 80
 
 
-def refusing(*ids: str) -> Callable[[list[Reply]], Iterator[Reply]]:
-    """Answers all but these, and says so after the last batch, which is not a full one."""
-    refused: dict[str, str] = {}
+def test_refused_prompts_are_named_with_all_that_ask_the_same_once_the_others_are_answered(store: Replies) -> None:
+    refused = {"p3": "too long", "p7": "too long"}
 
-    def answer(batch: list[Reply]) -> Iterator[Reply]:
-        for reply in batch:
-            if reply.id in ids:
-                refused[reply.id] = "too long"
-            else:
-                yield reply
-        if len(batch) < 4 and refused:
+    def refusing(batch: list[Reply]) -> Iterator[Reply]:
+        yield from (reply for reply in batch if reply.id not in refused)
+        if len(batch) < 4:  # the last
             raise PromptsRefused(refused)
 
-    return answer
-
-
-def test_refused_prompts_are_named_with_all_that_ask_the_same_once_the_others_are_answered(store: Replies) -> None:
     asked = [*prompts(30), replace(prompt("p3"), id="again")]
     got = []
     with pytest.raises(PromptsRefused) as told:
-        for reply in CachedTeacher(Toy(refusing("p3", "p7")), store).complete(asked):
+        for reply in CachedTeacher(Toy(refusing), store).complete(asked):
             got.append(reply.id)
-    assert told.value.reasons == dict.fromkeys(["p3", "again", "p7"], "too long")
+    assert told.value.reasons == {**refused, "again": "too long"}
     assert len(got) == 28 == len(store)
 
 
 def test_an_engine_that_gives_up_on_everything_is_not_asked_again(store: Replies) -> None:
-    class Hopeless(Toy):
-        def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
-            for one in prompts:
-                self.asked.append(one)
-                if len(self.asked) == 20:
-                    raise PromptsRefused({one.id: "no" for one in self.asked})
-            yield from ()
+    def hopeless(batch: list[Reply]) -> Iterator[Reply]:
+        raise PromptsRefused({reply.id: "no" for reply in batch})
 
-    toy = Hopeless()
+    toy = Toy(hopeless, at_once=20)
     with pytest.raises(PromptsRefused, match="'p0' and 19 more cannot be asked: no"):
         list(CachedTeacher(toy, store).complete(prompts(2000)))
     assert len(toy.asked) == 20
@@ -304,18 +271,17 @@ def test_a_reader_that_stops_leaves_no_thread_and_keeps_what_came(store: Replies
 
 def test_a_reply_is_on_disk_while_the_engine_still_thinks_about_the_next(tmp_path: Path) -> None:
     seen: list[int] = []
-
-    class Slow(Toy):
-        def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
-            for one in prompts:
-                yield reply_to(one)
-                until = time.monotonic() + 2
-                while len(other) <= len(seen) and time.monotonic() < until:
-                    time.sleep(0.005)
-                seen.append(len(other))
-
     other = Replies(tmp_path / "r.sqlite")
-    list(CachedTeacher(Slow(), Replies(tmp_path / "r.sqlite")).complete(prompts(5)))
+
+    def slow(batch: list[Reply]) -> Iterator[Reply]:
+        for reply in batch:
+            yield reply
+            until = time.monotonic() + 2
+            while len(other) <= len(seen) and time.monotonic() < until:
+                time.sleep(0.005)
+            seen.append(len(other))
+
+    list(CachedTeacher(Toy(slow, at_once=1), Replies(tmp_path / "r.sqlite")).complete(prompts(5)))
     assert seen == [1, 2, 3, 4, 5]
 
 
@@ -326,8 +292,6 @@ def test_whatever_an_engine_says_is_said_again(store: Replies) -> None:
     assert first == answered(CachedTeacher(Toy(), Replies(store.file)), prompts(5))
     assert [first[one.id].text for one in prompts(5)] == [text.replace("\ud800", "\ufffd") for text in texts]
 
-
-# -- the file --------------------------------------------------------------------------------------------------
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
@@ -389,19 +353,6 @@ def test_a_changed_cell_is_noticed_asked_again_and_repaired(store: Replies) -> N
     assert not (store.file.parent / "x.parquet").exists() and len(store) == 20
 
 
-def sound_or_refused(file: Path, expected: Mapping[str, Reply]) -> str:
-    """Whatever was done to the file: each reply is the right one or is not there, or one line says what is wrong."""
-    try:
-        store = Replies(file)
-        found = store.look_up(expected)
-        store.close()
-    except ExabenchError as error:
-        assert "\n" not in str(error) and str(file) in str(error)
-        return "refused"
-    assert found.items() <= expected.items()
-    return "whole" if found == expected else "less"
-
-
 def test_a_flipped_byte_or_a_torn_file_or_log_is_never_believed(tmp_path: Path) -> None:
     store, keys = filled(tmp_path / "r.sqlite", 6)
     expected = store.look_up(keys)
@@ -415,7 +366,15 @@ def test_a_flipped_byte_or_a_torn_file_or_log_is_never_believed(tmp_path: Path) 
         file.write_bytes(data)
         if log:
             Path(f"{file}-wal").write_bytes(log)
-        return sound_or_refused(file, expected)
+        try:
+            damaged = Replies(file)
+            found = damaged.look_up(expected)
+            damaged.close()
+        except ExabenchError as error:
+            assert "\n" not in str(error) and str(file) in str(error)
+            return "refused"
+        assert found.items() <= expected.items()
+        return "whole" if found == expected else "less"
 
     def flipped(place: int) -> bytes:
         return whole[:place] + bytes([whole[place] ^ 1 << rng.randrange(8)]) + whole[place + 1 :]
@@ -471,9 +430,6 @@ def test_many_processes_make_and_fill_one_store_at_once(tmp_path: Path) -> None:
     assert len(pickle.loads(pickle.dumps(Replies(file)))) == 200
 
 
-# -- from hand to hand -----------------------------------------------------------------------------------------
-
-
 def test_an_export_is_sorted_typed_free_of_times_and_the_same_on_every_machine(tmp_path: Path) -> None:
     (one, keys), (other, _) = filled(tmp_path / "1.sqlite"), filled(tmp_path / "2.sqlite")
     assert one.export(keys, tmp_path / "1.parquet") == 20
@@ -502,25 +458,14 @@ def test_who_takes_replies_in_asks_nothing_and_keeps_their_own(tmp_path: Path) -
 WHO_AS_JSON = '{"engine":"toy","model":"owner/model","revision":"r1","seed":0}'
 POISON: list[dict[str, Any]] = [
     {"key": "0" * 64},
-    {"key": "../../etc"},
     {"model": "another/model"},
-    {"revision": "r2"},
-    {"identity": WHO_AS_JSON.replace("0", "1")},
     {"identity": WHO_AS_JSON.replace("}", ',"server":"http://evil"}')},
-    {"identity": WHO_AS_JSON.replace(",", ", ")},
-    {"identity": "[]"},
     {"identity": "[" * 100_000},
     {"identity": None},
     {"turns": [{"role": "user", "content": "something else"}]},
-    {"turns": [{"role": "user", "content": None}]},
-    {"turns": None},
-    {"max_tokens": 13},
     {"temperature": float("nan")},
-    {"sample": None},
     {"text": None},
     {"finish": "done"},
-    {"prompt_tokens": -1},
-    {"output_tokens": 2**60},
 ]
 
 
@@ -544,9 +489,6 @@ def test_a_file_that_holds_no_replies_is_named(tmp_path: Path, store: Replies) -
     for name, said in (("a", "is no Parquet file"), ("b", "is no file of replies: .*text"), ("c", "is no Parquet")):
         with pytest.raises(BadInput, match=f"{name}: {said}"):
             store.take_in(tmp_path / name)
-
-
-# -- over the wire ---------------------------------------------------------------------------------------------
 
 
 def test_g7_g12_a_bad_day_is_survived_and_leaves_no_secret_behind(

@@ -11,10 +11,8 @@ import pytest
 from toys import Given, write_beir, write_run
 
 from exabench.bench.candidates import make_candidates
-from exabench.bench.measurement import measurement
 from exabench.core.errors import BadInput, ExabenchError, UnknownName
 from exabench.core.nouns import Convention, Passage, Query, Task
-from exabench.measure.qrels import read_qrels
 from exabench.measure.runs import run_in_order, run_text
 from exabench.parts.retrievers import RETRIEVERS
 from exabench.parts.retrievers.bm25 import WAYS, Bm25
@@ -30,9 +28,6 @@ PASSAGES = [Passage(id, text) for id, text in TEXTS.items()]
 def searched(text: str, passages=PASSAGES, depth: int = 10, **options) -> dict[str, float]:
     run = Bm25(passages, **options).search([Query("q", text)], depth)
     return run["q"] if len(run) else {}
-
-
-# -- BM25 --------------------------------------------------------------------------------------------------------
 
 
 def test_a_passage_that_shares_no_word_is_never_returned():
@@ -77,15 +72,6 @@ def test_impossible_parameters_and_an_empty_collection_are_refused():
     with pytest.raises(BadInput, match="no passage"):
         Bm25([])
 
-
-@pytest.mark.real_data
-def test_bm25_is_anserinis_to_four_decimals(real_data):
-    _, run = make_candidates(task("nfcorpus"), "bm25", 1000, data=real_data)
-    qrels = read_qrels(real_data / "nfcorpus" / "qrels" / "test.tsv")
-    assert round(measurement(run, qrels, Convention(), ["nDCG@10"])["nDCG@10"], 4) == 0.3218
-
-
-# -- other runs ----------------------------------------------------------------------------------------------------
 
 A = {"q": ["a", "b", "c"], "only-a": ["x", "y"]}
 B = {"q": ["c", "d"], "only-b": ["z"]}
@@ -153,9 +139,6 @@ def test_a_run_file_is_cut_to_queries_and_depth(two_runs):
     assert stage.parameters["file"] == "a.trec"
 
 
-# -- candidates ------------------------------------------------------------------------------------------------------
-
-
 def test_all_but_published_runs_need_the_whole_collection():
     assert {name for name in RETRIEVERS if not RETRIEVERS[name].whole} == {"fusion", "run_file"}
 
@@ -183,26 +166,6 @@ def test_a_pool_is_not_searched_but_may_be_reranked(tmp_path):
     candidates, same = make_candidates(larger, "run_file", 10, options={"file": str(file)})
     assert run_text(same, "t") == run_text(run, "t")
     assert candidates.parameters["file"] == "first.trec"
-
-
-def test_candidates_carry_what_is_needed_to_make_them_again():
-    candidates, run = make_candidates(task("mini"), "bm25", 5, options={"k1": 1.2})
-    assert (candidates.name, candidates.depth, candidates.queries) == ("bm25-5", 5, len(run))
-    assert candidates.parameters["k1"] == 1.2
-    assert (candidates.qrels_digest, candidates.convention_digest) == (
-        task("mini").qrels_digest,
-        task("mini").convention.digest,
-    )
-    assert make_candidates(task("mini"), "bm25", 5, options={"k1": 1.2})[0] == candidates
-
-
-def test_recall_is_that_of_the_candidates():
-    candidates, run = make_candidates(task("mini"), "bm25", 5)
-    shares = []
-    for query_id, grades in open_collection(task("mini")).qrels("test").items():
-        relevant = {id for id, grade in grades.items() if grade > 0}
-        shares.append(len(relevant & set(run.ranking(query_id))) / len(relevant))
-    assert candidates.recall == pytest.approx(sum(shares) / len(shares))
 
 
 def test_a_self_match_is_dropped_before_the_cut(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ import transformers
 from models import MINILM, bert_tokenizer
 from safetensors.torch import load_file, save_file
 
-from exabench.bench.candidates import make_candidates
 from exabench.core.errors import BadInput
 from exabench.core.files import only_writer
 from exabench.core.nouns import Passage, Query
@@ -77,9 +75,6 @@ def scores_of(stage, passages=PASSAGES):
     return np.array([[row.get(passage.id, 0.0) for passage in passages] for row in found])
 
 
-# -- weights ---------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])
 def test_scores_are_inner_products_of_the_formula_on_each_text_alone(tmp_path, cache, kind):
     model = masked_lm(tmp_path / "model", kind=kind)
@@ -92,17 +87,6 @@ def test_scores_are_inner_products_of_the_formula_on_each_text_alone(tmp_path, c
 def test_only_the_heaviest_terms_stay_where_that_is_asked(tiny, cache):
     expected = products(tiny, tiny, terms=20)
     np.testing.assert_allclose(scores_of(splade(tiny, cache, terms=20)), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_a_text_is_read_up_to_max_length(tiny, cache):
-    words = PASSAGES[0].text + " word" * 100_000
-    passages = [Passage("long", words), Passage("short", words[:5_000])]
-    scores = scores_of(splade(tiny, cache, passages), passages)
-    assert (scores[:, 0] > 0).any()
-    np.testing.assert_array_equal(scores[:, 0], scores[:, 1])
-
-
-# -- search ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("depth", [1, 10])
@@ -149,17 +133,6 @@ def test_queries_may_have_an_encoder_of_their_own(tiny, tmp_path, cache):
     wide = masked_lm(tmp_path / "wide", vocabulary=WORDS + 8)
     with pytest.raises(BadInput, match="queries have 30530 words and passages 30522"):
         splade(tiny, cache, query_model=str(wide)).search(QUERIES, 5)
-
-
-def test_candidates_come_from_a_sparse_first_stage_like_from_any_other(tiny, cache):
-    options = {"model": str(tiny), "cache": cache, "terms": 50, "max_length": 32}
-    candidates, run = make_candidates(task("mini"), "splade", 10, options=options)
-    assert (candidates.name, set(Counter(np.diff(run.offsets).tolist()))) == ("splade-10", {10})
-    assert (candidates.parameters["terms"], candidates.parameters["max_length"]) == (50, 32)
-    json.dumps(candidates.as_json())
-
-
-# -- refusals --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,7 @@ from tiny_llama import TEMPLATE, tiny_llama
 
 from exabench.core import http
 from exabench.core.errors import BadInput, OutsideFailed
-from exabench.core.nouns import Passage, Prompt, Query, Reply
-from exabench.parts.assembly import reranker
+from exabench.core.nouns import Prompt, Reply
 from exabench.parts.teachers import TEACHERS
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -39,9 +38,6 @@ def prompt(id: str, text: str = "the heart of a bat", **options: Any) -> Prompt:
 
 
 PROMPTS = [prompt(f"p{i}", "the heart of " + "a bat " * (i * 5 % 13), max_tokens=8 + 8 * (i % 2)) for i in range(12)]
-
-
-# -- transformers, in this process -----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -152,10 +148,9 @@ def missing_weights(folder: Path) -> None:
     [
         (no_tokenizer, "holds no tokenizer"),
         (lambda folder: changed(folder / "config.json", model_type="tomorrow"), "cannot be loaded as a language model"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), "cannot be loaded as a language model"),
         (missing_weights, "holds no weights for model.norm.weight: it is not a language model"),
     ],
-    ids=["no tokenizer", "unknown architecture", "broken weights", "missing weights"],
+    ids=["no tokenizer", "unknown architecture", "missing weights"],
 )
 def test_a_folder_that_is_no_language_model_is_one_line(
     copied: Path, damage: Callable[[Path], object], said: str
@@ -175,16 +170,6 @@ def test_a_template_without_system_turns_gets_the_text_with_the_first_user_turn(
     template.write_text("{{ raise_exception('roles must\\nalternate') }}")
     with pytest.raises(BadInput, match=r"template refuses the prompt: \w+: roles must \(id 'p'\)"):
         list(TEACHERS["transformers"](str(copied)).complete([prompt("p")]))
-
-
-def test_a_listwise_ranking_with_a_local_teacher_says_what_it_took(folder: Path) -> None:
-    listwise = reranker("listwise", teacher="transformers", model=str(folder), window=4, step=2, words=6)
-    assert listwise.identity["model"] == str(folder)
-    with pytest.raises(BadInput, match=r"prompt 'q:\d+-\d+:0#0' cannot be asked: \d+ tokens and \d+ for the answer"):
-        listwise.score(Query("q", "bats " * 200), [Passage(f"d{i}", "bees dance") for i in range(5)])
-
-
-# -- openai, against a server that misbehaves ------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
@@ -384,12 +369,11 @@ def test_a_server_that_refuses_everything_is_not_asked_everything() -> None:
     assert len(server.seen) < 60
 
 
-@pytest.mark.parametrize("status", [401, 404])
-def test_a_wrong_key_or_model_is_said_at_once_and_without_the_key(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_key_is_said_at_once_and_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", CANARY)
 
     def refuses(server: Endpoint, handler: Handler, body: Any) -> None:
-        handler.send(status, {"error": {"message": f"wrong key {handler.headers['authorization']}"}})
+        handler.send(401, {"error": {"message": f"wrong key {handler.headers['authorization']}"}})
 
     with serving(refuses) as server, pytest.raises(BadInput, match=r"refuses: .*\*\*\*.*check base_url") as told:
         list(teacher(server).complete(asked(9)))

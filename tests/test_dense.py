@@ -361,3 +361,17 @@ def test_a_folder_that_names_code_or_is_something_else_is_refused_in_one_line(ti
     with pytest.raises(BadInput, match=message) as caught:
         dense(changed(tmp_path / "model", tiny, **files), cache)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_tokenizer_or_with_weights_missing_is_refused(tiny, tmp_path, cache):
+    bare = changed(tmp_path / "bare", tiny)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (bare / file).unlink()
+    with pytest.raises(BadInput, match="holds no tokenizer"):
+        dense(bare, cache)
+    lacking = changed(tmp_path / "lacking", tiny)
+    weights = load_file(lacking / "model.safetensors")
+    del weights["encoder.layer.1.output.dense.weight"]
+    save_file(weights, lacking / "model.safetensors", {"format": "pt"})
+    with pytest.raises(BadInput, match="holds no weights for encoder.layer.1.output.dense.weight"):
+        dense(lacking, cache)

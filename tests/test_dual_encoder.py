@@ -9,6 +9,7 @@ import pytest
 from models import MINILM, encoder_folder, minilm_folder
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
+from transformers import AutoModel
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
@@ -140,3 +141,17 @@ def test_int8_is_nearly_the_same():
     small = reranker("bi_encoder", model=MINILM, precision="int8")
     assert small.score(QUERIES[0], PASSAGES) == pytest.approx(whole.score(QUERIES[0], PASSAGES), abs=0.05)
     assert small.parameters == whole.parameters == 22_713_216  # the 22.7 million that its card says
+
+
+def test_a_model_is_read_once(encoder, monkeypatch):
+    """sentence-transformers reads it for the modules, and again would be seconds of a large one."""
+    loads = []
+    real = AutoModel.from_pretrained
+
+    def counted(*given, **options):
+        loads.append(given)
+        return real(*given, **options)
+
+    monkeypatch.setattr(AutoModel, "from_pretrained", counted)
+    reranker("bi_encoder", model=encoder)
+    assert len(loads) == 1

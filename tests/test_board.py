@@ -99,15 +99,6 @@ def test_what_was_measured_otherwise_than_its_list_says_is_listed_and_not_ranked
     assert "is in no ranking" in (tmp_path / "site" / "results" / "acme--odd" / "mini.bm25-20.html").read_text()
 
 
-def test_a_row_holds_its_results_value_and_interval(board):
-    row = next(row for row in Board.read(board).rows if row.submission.name == "acme/good")
-    result = read_result(board / "results" / "acme--good" / "mini.bm25-20.json")
-    assert row.values == {"mini": result["nDCG@10"]}
-    assert row.mean == result["nDCG@10"]
-    assert row.interval == pytest.approx(result.interval, abs=1e-9)
-    assert (row.candidates, row.depth, row.states) == ("bm25-20", 20, ("re-computed",))
-
-
 def test_a_row_without_all_tasks_has_no_mean(board):
     settings(board, "mini", "scifact")
     add(board, "acme/all", {"mini": around(0.2), "scifact": around(0.4, 300)})
@@ -146,19 +137,6 @@ def test_a_forum_that_is_missing_leaves_cqadupstack_open(board):
     assert all(row.mean is None and "cqadupstack" not in row.values for row in Board.read(board).rows)
 
 
-def test_a_task_page_ranks_everything_and_groups_what_competes(board):
-    read = Board.read(board)
-    entries = read.entries["mini"]
-    values = [entry.result.value for entry in entries]
-    assert values == sorted(values, reverse=True)
-    assert entries[0].submission.name == "exabench/oracle"
-    grouped = {entry.submission.name for entry in entries if entry.group is not None}
-    assert grouped == {"acme/good", "exabench/unchanged"}
-    assert read.result("acme--good", "mini", "bm25-20").submission == "acme--good"
-    assert read.result("acme--good", "mini", "bm25-99") is None
-    assert read.updated == "2023-11-14"
-
-
 def test_reported_numbers_are_carried_as_they_are(board):
     (board / "reported").mkdir()
     (board / "reported" / "table.csv").write_text('system,value\n"a, b",0.5\n\n"multi\nline",0.6\n')
@@ -166,13 +144,6 @@ def test_reported_numbers_are_carried_as_they_are(board):
     read = Board.read(board)
     assert read.reported[1].rows == (("a, b", "0.5"), ("multi\nline", "0.6"))
     assert read.audit.columns == ("source", "printed")
-
-
-def test_an_empty_board_is_a_board(tmp_path):
-    Ledger(tmp_path / "new").create("New", ["mini"])
-    read = Board.read(tmp_path / "new")
-    assert (read.rows, read.results, read.entries) == ((), (), {"mini": ()})
-    assert (read.updated, read.audit) == ("1970-01-01", None)
 
 
 def test_a_result_that_was_edited_or_lacks_a_value_of_its_headline_metric_stops_the_board_in_one_line(board):
@@ -188,9 +159,6 @@ def test_a_result_that_was_edited_or_lacks_a_value_of_its_headline_metric_stops_
         file.write_text(json_text(values | {"digest": digest_of(values)}))
         with pytest.raises(BadInput, match=r"mini\.bm25-20\.json: lacks a value of nDCG@10"):
             Board.read(board)
-
-
-# -- what a line took --------------------------------------------------------------------------------------------
 
 
 def test_every_task_weighs_the_same_in_what_a_line_took(board):

@@ -15,10 +15,11 @@ from xml.etree import ElementTree
 import pyarrow.parquet as pq
 import pytest
 from hub_client import write_release
+from toys import contents
 
 from exabench.bench.excerpts import build_excerpts, read_excerpts, write_excerpts
 from exabench.bench.ledger import Ledger
-from exabench.bench.submissions import FIELDS, read_submission
+from exabench.bench.submissions import read_submission
 from exabench.board.pages import render
 from exabench.board.ranking import Board
 from exabench.core.errors import BadInput
@@ -28,7 +29,6 @@ from exabench.data.building import Sources, build
 from exabench.data.publishing import publish
 from exabench.data.releases import rows as rows_of
 from exabench.measure.runs import read_run
-from exabench.models.screening import ERROR_CLASSES
 from exabench.parts.replies import call_key
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import open_collection, read_checked_qrels
@@ -43,7 +43,7 @@ def made(board: Path) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder) / "site"
         render(Board.read(board), site, processes=1)
-        return {path.relative_to(site).as_posix(): path.read_bytes() for path in site.rglob("*") if path.is_file()}
+        return contents(site)
 
 
 def words(page: bytes) -> str:
@@ -141,9 +141,6 @@ def change_excerpts(board: Path, **changes: Any) -> None:
     write_excerpts(values | changes, file)
 
 
-# -- query by query --------------------------------------------------------------------------------------------
-
-
 def test_the_rankings_on_a_page_are_those_of_the_stored_runs(whole: Path, files: dict[str, bytes]) -> None:
     ledger = Ledger(whole)
     listed = ledger.candidates_run(ledger.one_candidates("mini", "bm25-20"))
@@ -225,9 +222,6 @@ def test_a_page_without_its_run_says_so_and_loads_nothing(lacking: dict[str, byt
     assert "data/rankings/acme--good/mini.bm25-20.js" not in lacking
 
 
-# -- how a number was made -------------------------------------------------------------------------------------
-
-
 def test_every_digest_on_a_results_page_is_that_of_its_file(whole: Path, files: dict[str, bytes]) -> None:
     ledger, text = Ledger(whole), words(files[RESULT])
     result = next(ledger.results("acme--good"))
@@ -250,16 +244,6 @@ def test_a_submissions_page_tells_all_that_it_declares_and_what_changed_newest_f
     assert "another model revision" not in words(files["submissions/exabench--oracle.html"])
     withdrawn = lacking["submissions/acme--good.html"]
     assert "Withdrawn: why: <script>" in words(withdrawn) and b"<script>window" not in withdrawn
-
-
-def test_the_submissions_of_an_owner_are_counted(files: dict[str, bytes], lacking: dict[str, bytes]) -> None:
-    assert "exabench 5 submissions on this board" in words(files["owners/exabench.html"])
-    assert 'href="../owners/acme.html"' in files["submissions/acme--good.html"].decode()
-    owner = words(lacking["owners/acme.html"])
-    assert "2 submissions on this board" in owner and "Acme/second run 0 – a mistake" in owner
-
-
-# -- rows ------------------------------------------------------------------------------------------------------
 
 
 def test_a_row_leads_to_the_teachers_own_words(whole: Path, files: dict[str, bytes], _release: Path) -> None:
@@ -287,16 +271,6 @@ def test_a_row_leads_to_the_teachers_own_words(whole: Path, files: dict[str, byt
     assert "The first 100 of 101 rows" in words(page) and page.count(b'<section class="card"') == 100
 
 
-def test_a_task_says_what_training_data_share_with_it(files: dict[str, bytes], _release: Path) -> None:
-    text = words(files["tasks/mini.html"])
-    assert "Overlap with training data" in text
-    name = _release.name
-    assert re.search(rf"{name} contrastive \d+ 16 |{name} contrastive – 16 nobody looked", text)
-
-
-# -- verify, changes, submit -----------------------------------------------------------------------------------
-
-
 def test_the_digests_of_the_verify_page_are_those_of_the_files(whole: Path, files: dict[str, bytes]) -> None:
     told, page = json.loads(files["data/files.json"]), words(files["verify.html"])
     assert told["build"] in page
@@ -311,14 +285,11 @@ def test_the_digests_of_the_verify_page_are_those_of_the_files(whole: Path, file
     assert there - listed - data <= {"lock.json"}  # a dataset's manifest vouches for the rest of it
 
 
-def test_a_board_gives_the_same_bytes_from_inside_its_folder_and_reads_a_list_once(
+def test_a_board_gives_the_same_bytes_from_inside_its_folder(
     whole: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, kept = list[str](), Ledger.candidates_run
-    monkeypatch.setattr(Ledger, "candidates_run", lambda self, one: seen.append(one.name) or kept(self, one))
     monkeypatch.chdir(whole)
     assert made(Path(".")) == files
-    assert seen == ["bm25-20"]
 
 
 def test_another_byte_in_a_result_makes_another_build(own: Path) -> None:
@@ -339,20 +310,7 @@ def test_the_change_log_is_shown_newest_first_and_whole_in_the_data(whole: Path,
     assert b"<script>window" not in files["changes.html"] and "\u202e" not in files["changes.html"].decode()
 
 
-def test_what_was_withdrawn_stays_listed_with_its_reason(lacking: dict[str, bytes]) -> None:
-    assert "Acme/second a mistake" in words(lacking["changes.html"])
-    told = json.loads(lacking["data/changes.json"])["withdrawn"]
-    assert {"submission": "Acme--second", "name": "Acme/second", "reason": "a mistake"} in told and len(told) == 2
-
-
-def test_the_guide_names_every_field_every_class_and_every_limit(files: dict[str, bytes], tmp_path: Path) -> None:
-    text = words(files["submit.html"])
-    for field in FIELDS:
-        assert f"{field.name} {field.meaning.replace('`', '')} {field.grammar}" in text
-    for name, meaning in ERROR_CLASSES.items():
-        assert f"{name} {meaning}" in text
-    assert "64 GiB of weights and 2,000,000 words" in text
-    # Its examples pass the board's own check.
+def test_the_examples_of_the_guide_pass_the_boards_own_check(files: dict[str, bytes], tmp_path: Path) -> None:
     examples = re.findall(r"<code>(name = .*?)</code>", files["submit.html"].decode(), re.DOTALL)
     kinds = set()
     for example in examples:
@@ -361,16 +319,13 @@ def test_the_guide_names_every_field_every_class_and_every_limit(files: dict[str
     assert kinds == {"model", "run", "api"}
 
 
-# -- feeds -----------------------------------------------------------------------------------------------------
-
-
 def test_the_feed_tells_the_news_newest_first(files: dict[str, bytes], lacking: dict[str, bytes]) -> None:
     feed = ElementTree.fromstring(files["feed.atom"])
     entries = feed.findall(f"{ATOM}entry")
     dates = [entry.findtext(f"{ATOM}updated") for entry in entries]
     assert dates == sorted(dates, reverse=True) and dates[0] == feed.findtext(f"{ATOM}updated")
     ids = [entry.findtext(f"{ATOM}id") for entry in entries]
-    assert len(set(ids)) == len(ids)
+    assert len(set(ids)) == len(ids) and all(str(one).startswith("tag:") for one in ids)
     assert entries[0].findtext(f"{ATOM}title") == "acme/good: 1 number changed"
     assert entries[0].findtext(f"{ATOM}summary") == "mini over bm25-20: nDCG@10 from 50.0 to none, withdrawn."
     assert feed.findtext(f"{ATOM}title") == "A small board"

@@ -110,29 +110,21 @@ describe("The compare page agrees with exabench bench compare", () => {
 });
 
 describe("What cannot be compared gets a reason and no number", () => {
-  test("other candidates, conventions, judgements and queries", async () => {
-    const { rows, refused } = await compared(STRONG, "acme--odd.bm25-100");
-    const why = new Map(refused);
-    assert.match(why.get("trec-dl-2019"), /candidates/);
-    assert.match(why.get("nfcorpus"), /convention/);
-    assert.match(why.get("scifact"), /judgements/);
-    assert.match(why.get("fiqa"), /queries/);
-    assert.ok(rows.length > 0 && rows.every((row) => !why.has(row.task)));
-  });
-
-  test("missing queries, and a task that only one has", async () => {
-    const { rows, refused } = await compared(STRONG, "acme--gaps.bm25-100");
-    const why = new Map(refused);
-    assert.equal(rows.length, 0);
-    assert.match(why.get("scifact"), /B lacks 3 of 300 queries/);
-    assert.match(why.get("fiqa"), /B has no result/);
-  });
-
-  test("two lines over different candidate lists", async () => {
-    const { rows, refused } = await compared(STRONG, "acme--close.splade-100");
-    assert.equal(rows.length, 0);
-    assert.ok(refused.every(([, why]) => /A reranked bm25-100, B splade-100/.test(why)));
-  });
+  for (const [what, other, reasons, rest] of [
+    ["other candidates, conventions, judgements and queries", "acme--odd.bm25-100",
+      { "trec-dl-2019": /candidates/, nfcorpus: /convention/, scifact: /judgements/, fiqa: /queries/ }, true],
+    ["missing queries, and a task that only one has", "acme--gaps.bm25-100",
+      { scifact: /B lacks 3 of 300 queries/, fiqa: /B has no result/ }, false],
+    ["two lines over different candidate lists", "acme--close.splade-100", { fiqa: /A reranked bm25-100, B splade-100/ }, false],
+  ]) {
+    test(what, async () => {
+      const { rows, refused } = await compared(STRONG, other);
+      const why = new Map(refused);
+      for (const [task, reason] of Object.entries(reasons)) assert.match(why.get(task), reason);
+      assert.equal(rows.length > 0, rest);
+      assert.ok(rows.every((row) => !why.has(row.task)));
+    });
+  }
 
   test("a line that is not there, and a line against itself", async () => {
     const page = await opened("compare.html", query({ a: STRONG, b: "nobody.bm25-100" }));

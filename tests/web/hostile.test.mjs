@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { address, filesOf, launch, newPage, pageTypes } from "./lib.mjs";
 
-const NAMES = 10_000;
 const REPORTED = filesOf("hostile").filter((name) => /^reported\/(?!index)/.test(name));
 const PAGES = [...new Set([...pageTypes("hostile"), ...REPORTED, "submissions/tester--hostile.html"])];
 
@@ -72,51 +71,19 @@ describe("Hostile text does nothing", () => {
   });
 });
 
-describe("Hostile text is shown as it is", () => {
-  let page;
-  before(async () => { page = await newPage(browser); });
-  after(() => page?.context().close());
-
-  test("every one of the 10,000 names has its row", async () => {
-    let rows = 0, cells = new Set();
-    for (const name of REPORTED) {
-      await page.goto(address("hostile", name));
-      const found = await page.evaluate(() => {
-        const lines = [...document.querySelectorAll("table tbody tr")];
-        return { rows: lines.length, widths: [...new Set(lines.map((row) => row.cells.length))],
-          names: lines.map((row) => row.cells[0].textContent) };
-      });
-      rows += found.rows;
-      found.names.forEach((text) => cells.add(text));
-      assert.equal(found.widths.length, 1, `${name}: rows of ${found.widths} cells`);
+test("No sign that turns the direction of writing reaches beyond its own cell", async () => {
+  const page = await newPage(browser);
+  await page.goto(address("hostile", REPORTED[0]));
+  // Such a sign acts to the end of the nearest isolate or block; nothing else may stand in there.
+  const loose = await page.evaluate(() => [...document.querySelectorAll("*")].filter((node) => {
+    if (![...node.childNodes].some((child) => child.nodeType === 3 && /[\u202a-\u202e\u2066-\u2069]/.test(child.data))) return false;
+    let reach = node;
+    for (let style = getComputedStyle(reach); style.display.startsWith("inline") && !/isolate|plaintext/.test(style.unicodeBidi);) {
+      reach = reach.parentElement;
+      style = getComputedStyle(reach);
     }
-    assert.equal(rows, NAMES);
-    const shown = [...cells].join("\n");
-    for (const text of ["<script>window.__pwned=", "{{ config.__class__", "{{ 7 * ", "&lt;script&gt;", "${7*", "\\u003cscript"]) {
-      assert.ok(shown.includes(text), `${text} is not shown as it is`);
-    }
-  });
-
-  test("the description and the title stand there in full", async () => {
-    await page.goto(address("hostile", "submissions/tester--hostile.html"));
-    const text = await page.locator("body").innerText();
-    assert.ok(text.includes("<script>window.__pwned=1</script>") && text.includes("{{ 7 * 7 }}") && text.includes("&lt;b&gt;"));
-    await page.goto(address("hostile", "index.html"));
-    assert.ok((await page.title()).includes("<b>Hostile</b> & <script>window.__pwned=0</script> {{ 7 * 7 }}"));
-  });
-
-  test("no sign that turns the direction of writing reaches beyond its own cell", async () => {
-    await page.goto(address("hostile", REPORTED[0]));
-    // Such a sign acts to the end of the nearest isolate or block; nothing else may stand in there.
-    const loose = await page.evaluate(() => [...document.querySelectorAll("*")].filter((node) => {
-      if (![...node.childNodes].some((child) => child.nodeType === 3 && /[\u202a-\u202e\u2066-\u2069]/.test(child.data))) return false;
-      let reach = node;
-      for (let style = getComputedStyle(reach); style.display.startsWith("inline") && !/isolate|plaintext/.test(style.unicodeBidi);) {
-        reach = reach.parentElement;
-        style = getComputedStyle(reach);
-      }
-      return reach.textContent.trim() !== node.textContent.trim();
-    }).slice(0, 3).map((node) => node.outerHTML.slice(0, 150)));
-    assert.deepEqual(loose, []);
-  });
+    return reach.textContent.trim() !== node.textContent.trim();
+  }).slice(0, 3).map((node) => node.outerHTML.slice(0, 150)));
+  assert.deepEqual(loose, []);
+  await page.context().close();
 });

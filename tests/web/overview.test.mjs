@@ -113,16 +113,6 @@ describe("Sorting the overview", () => {
     const up = (await headers().filter({ hasText: "Depth" }).first().getAttribute("aria-sort")) === "ascending" ? 1 : -1;
     assert.deepEqual(pairs, [...pairs].sort((a, b) => up * (a[0] - b[0]) || a[1].localeCompare(b[1])));
   });
-
-  test("keeps every row where none has a mean", async () => {
-    await page.goto(address("gaps", "index.html"));
-    const rows = [...await visibleRows(page)].sort();
-    for (let i = 0; i < await headers().count(); i++) {
-      await pressed(headers().nth(i));
-      assert.deepEqual([...await visibleRows(page)].sort(), rows);
-    }
-    assert.deepEqual(page.troubles, []);
-  });
 });
 
 describe("Searching and filtering the overview", () => {
@@ -324,7 +314,6 @@ describe("Choosing what the overview shows", () => {
     assert.equal((await visibleRows(other)).length, 2);
     await other.context().close();
   });
-
 });
 
 test("Without scripts the overview holds every row, a caption, its heads and no control that does nothing", async () => {

@@ -69,7 +69,7 @@ def edited(folder, **changes):
     return folder
 
 
-@pytest.mark.parametrize(("kind", "make"), OF_EVERY_KIND, ids=str)
+@pytest.mark.parametrize(("kind", "make"), OF_EVERY_KIND)
 def test_a_head_in_a_padded_batch_gives_the_logits_of_transformers_one_at_a_time(kind, make, tmp_path):
     loaded = load(str(make(tmp_path)), kind)
     rows, made = logits(loaded)

@@ -115,6 +115,8 @@ def run_demo(
     tasks = values["tasks"]
     board = Path(to).resolve()  # trained models are made and run from another folder
     collections = None if data is None else Path(data).resolve()
+    if collections is None and "recorded" in values:
+        raise BadInput(f"recipe {page.name} replays published runs; name the folder that holds them with --data DIR")
     ledger = Ledger(board)
     job = _DemoRun(page, ledger, collections, progress, note)
     with only_writer(board):
@@ -165,8 +167,7 @@ def run_demo(
             folder = Path.cwd()
             if run is not None:  # the teacher replays a published run: its order is first written as replies
                 folder = job.builds / f"{dataset.name}-replies"
-                if collections is not None:
-                    record(dataset, collections / run, folder / dataset.values["teacher"]["file"], sources=sources)
+                record(dataset, collections / run, folder / dataset.values["teacher"]["file"], sources=sources)
             with contextlib.chdir(folder):
                 release = build(dataset, work, sources=sources, progress=report)
             publish(work / "release", ledger.datasets / release.name, progress=report)

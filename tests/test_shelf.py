@@ -35,6 +35,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
 
 def test_a_shelf_lists_its_public_files_without_importing_and_a_part_is_the_object_with_the_name_of_its_file(shelf):
     assert list(shelf) == ["broken", "extra", "nameless", "needy", "plain", "two_words"] and len(shelf) == 6
+    assert "broken" in shelf and "plian" not in shelf
     assert shelf.summary("plain") == "A plain part: summary."
     assert shelf.summary("broken") == ""
     assert shelf["plain"].__name__ == "Plain"

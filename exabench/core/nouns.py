@@ -288,8 +288,8 @@ class Submission:
     @cached_property
     def slug(self) -> str:
         """The name as a file name: `owner/model` becomes `owner--model`."""
-        # No part of a name may hold `--` (bench.submissions), so two names never share a file, and the owner can be
-        # read off it.
+        # No part of a name may hold `--` or end in `-` (bench.submissions), so two names never share a file, and the
+        # owner can be read off it.
         return self.name.replace("/", "--")
 
     @property

@@ -131,6 +131,8 @@ def make(
 ) -> Any:
     """`part(*first, ...)` with its checked options, and with those of the `given` values that it has a place for.
 
+    `first` are the values of its first parameters, by position.
+
     Raises BadInput as `check` does, and whatever the part itself raises.
     """
     keywords = accepts(part)

@@ -111,8 +111,9 @@ def run_items(
 ) -> Iterator[tuple[int, Outcome]]:
     """Run every item in workers that keep what they loaded; yields (place of the item, its outcome) as items end.
 
-    Every worker calls `begin` once, with its first item, and runs all of its items with the function that `begin`
-    returned, so that whatever this function loads stays loaded. `begin` and the items must be picklable.
+    Every worker calls `begin` with its first item (and with the next one where that failed), and runs all of its items
+    with the function that `begin` returned, so that whatever this function loads stays loaded. `begin` and the items
+    must be picklable.
     `model_of(item)` names what an item needs loaded: a worker gets an item whose model it has, else one whose model no
     other worker has. An exception is the outcome of its item and stops no other. An item whose worker dies is run
     again by a new one; after DEATHS of them its error is OutsideFailed. `str(item)` names it there.

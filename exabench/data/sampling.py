@@ -42,9 +42,10 @@ class Sample(Generic[T]):
 
 
 def draw(items: Iterable[T], count: int | None, key: Callable[[T], object], digits: int = 64) -> list[T]:
-    """A random sample of `count` of the items (None: all of them, in random order), the lowest digest first.
+    """A random sample of `count` of the items (None: all of them, in random order); of equal keys only the least item.
 
-    `key(item)` is what is hashed: the seed, and what names the item. The order of the items decides nothing.
+    The lowest digest comes first. `key(item)` is what is hashed: the seed, and what names the item. The order of the
+    items decides nothing.
     """
     sample = Sample[T](count, digits)
     for item in items:

@@ -339,7 +339,7 @@ def _link(source: str, target: str) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     """Copy the bytes of `source` to `target`, and make the folders above it. Raises OSError."""
-    # No link as above: whoever owns `source` may write into it later.
+    # No link, unlike `_link`: whoever owns `source` may write into it later.
     # The bytes alone, so the copy has the permissions of any new file here.
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)

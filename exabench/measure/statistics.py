@@ -229,9 +229,9 @@ def _student(differences: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarra
         freedom = variance**2 / below
         p_values = 2 * stdtr(freedom, -np.abs(means) / error)
         reach = error * stdtrit(freedom, _BOUNDS[1])
-    # Where no two differences of a system differ, they are certain, unless there is but one to each task.
-    certain = float(max(lengths) <= 1)
-    constant = np.where(means == 0, 1.0, certain)
+    # Where a system's differences are all equal, p is 0, or 1 where each task has but one of them.
+    p_if_constant = float(max(lengths) <= 1)
+    constant = np.where(means == 0, 1.0, p_if_constant)
     varies = variance > 0
     return np.where(varies, p_values, constant), np.where(varies, reach, 0.0)
 

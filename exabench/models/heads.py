@@ -90,7 +90,7 @@ class Head(ABC):
 
     @cached_property
     def _fixed_weight(self) -> Tensor:
-        """The same of a model that does not learn: picked and cast once, where every batch would do it again."""
+        """The same of a model that does not learn: picked and cast once, not again for every batch."""
         return self._read_weight()
 
     def _read_weight(self) -> Tensor:

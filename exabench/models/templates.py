@@ -25,11 +25,11 @@ QUERY = 0
 PASSAGE = 1
 FIELDS = ("query", "passage", "passage_b")
 _FIELD = r"\{(query|passage_b|passage)\}"
-_BEFORE_FIELD = r"(?!\{(?:query|passage_b|passage)\})"
+_NO_FIELD = r"(?!\{(?:query|passage_b|passage)\})"
 # What touches a field: for vocabularies that mark where a word begins, the signs up to the next blank; for byte-level
 # ones, which keep a blank with the word behind it, the blank before them and the line's end after them too.
-_TOUCHING = re.compile(rf"(\S*?){_FIELD}((?:{_BEFORE_FIELD}\S)*)")
-_TOUCHING_WITH_BLANKS = re.compile(rf"(\s*\S*?){_FIELD}((?:{_BEFORE_FIELD}\S)*\n*)")
+_TOUCHING = re.compile(rf"(\S*?){_FIELD}((?:{_NO_FIELD}\S)*)")
+_TOUCHING_WITH_BLANKS = re.compile(rf"(\s*\S*?){_FIELD}((?:{_NO_FIELD}\S)*\n*)")
 # Each row fills the fields of a template once. The first is made of words that no template uses.
 _PROBES = (
     ("zebra", "violin", "marble"),
@@ -240,7 +240,7 @@ def _edges_of(text: str, touching: re.Pattern[str], tokenizer: Any) -> list[Edge
             head = os.path.commonprefix(rows)  # of any sequences, not of paths alone
         if after:
             tail = os.path.commonprefix([row[::-1] for row in rows])[::-1]
-        strips = touching is _TOUCHING_WITH_BLANKS  # the blanks that such a field has stand in the template
+        strips = touching is _TOUCHING_WITH_BLANKS  # blanks around such a field are the template's: the text's own go
         edges[FIELDS.index(name)] = Edges(before, after, head, tail, strips)
     return edges
 
@@ -265,7 +265,7 @@ def ids_of(tokenizer: Any, text: str) -> list[int]:
 def _glue_template(
     text: str, encode: Callable[[Sequence[str]], Any], fields: Sequence[int], edges: Sequence[Edges], tokenizer: Any
 ) -> Template | None:
-    """The template whose literals are what the first probe's ids hold beside its fields; None where they hold no field.
+    """The template whose literals are what the first probe's ids hold beside its fields; None if these are not there.
 
     Literals are read off a whole text because alone some of them would be tokenised otherwise.
     """

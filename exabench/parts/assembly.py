@@ -40,7 +40,7 @@ def reranker(
     """
     part = RERANKERS[name]
     _fill_teacher_table(name, part, options)
-    if "teacher" in options:
+    if "teacher" in options and "teacher" in accepts(part):
         engine = teacher(options["teacher"], lock=lock)
         options["teacher"] = CachedTeacher(engine, Replies(replies))
     scores = scores or cache_folder("scores")

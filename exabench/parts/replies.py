@@ -455,11 +455,11 @@ class CachedTeacher:
                     key, _, _ = calls.in_flight.pop(id)
                     for asking in calls.ids_of_key.pop(key):  # all that ask the same
                         calls.refused[asking] = reason
-            if not calls.engine_has_all or calls.in_flight:
+            if not calls.questions_ended or calls.in_flight:
                 raise PromptsRefused(calls.refused or failure.reasons) from failure
         elif failure is not None:
             raise failure
-        elif calls.in_flight or not calls.engine_has_all:
+        elif calls.in_flight or not calls.questions_ended:
             left = [*calls.in_flight, *(prompt.id for _, prompt in calls.missing)]
             first = printable(left[0]) if left else ""
             raise OutsideFailed(f"the teacher gave no answer to prompt {first!r} ({len(left)} in all); run again")
@@ -476,7 +476,7 @@ class _Calls:
         self.ids_of_key: dict[str, list[str]] = {}  # of calls without a reply yet: all prompts that it will answer
         self.missing: deque[tuple[str, Prompt]] = deque()
         self.in_flight: dict[str, tuple[str, Prompt, float]] = {}  # by prompt id: key, prompt, time of asking
-        self.engine_has_all = False  # the engine took questions until there were no more
+        self.questions_ended = False  # the engine took all that `questions` gave
         self.refused: dict[str, str] = {}
 
     def look_up_next(self) -> bool:
@@ -505,7 +505,7 @@ class _Calls:
         """
         # It ends early where known replies pile up: nobody takes those while the engine waits for its next prompt.
         # `complete` then gives them out and asks the engine anew.
-        self.engine_has_all = False
+        self.questions_ended = False
         while True:
             while self.missing and not self._teacher.is_spent:
                 key, prompt = self.missing.popleft()
@@ -515,7 +515,7 @@ class _Calls:
             waiting = len(self._held_ids) - len(self.in_flight)
             if self.missing or waiting > MOST_HELD or not self.look_up_next():
                 break
-        self.engine_has_all = True
+        self.questions_ended = True
 
     def take_ready(self) -> Iterator[Reply]:
         """The replies to be given out now."""

@@ -51,7 +51,7 @@ class Gradient:
         # Divided by the weight of all ranks, the sum of their gradients is that of one large batch.
         weight = self._ranks.reduce(self.batches.weight(groups))
         value = self._try_step(step, groups, weight)
-        while self._ranks.reduce(value is None):  # all ranks halve together, or their masks would differ on resume
+        while self._ranks.reduce(value is None):  # on all ranks together: one budget is saved for all
             self.batches.budget //= 2
             if self._learner.device.startswith("cuda"):
                 torch.cuda.empty_cache()
@@ -95,7 +95,8 @@ class Gradient:
         longest = max((length for group in groups for length in group.lengths), default=0)
         if self.batches.budget > longest:
             return ""
-        # Every forward is one input by now. Plain gradients still hold the graphs of a whole group of them.
+        # By now no forward is larger than the longest input alone. Plain gradients still hold the graphs of a whole
+        # group of them.
         if isinstance(self.batches, ListBatches) and self.batches.mode == "plain":
             return f'{device} has no memory for one group; give steps.gradients = "cached"'
         return f"{device} has no memory for one input of {longest} tokens; lower max_length"

@@ -155,7 +155,7 @@ def columns_script(board: Board, ranking: Ranking) -> bytes:
             "family": sent.family,
             "why": row.spent.why,
         }
-        # By column: a key is written once, not once for each line.
+        # By column: a key is written once, not once for each line. overview.js renames some (difference: gain).
         for key, value in record.items():
             if isinstance(value, float):
                 value = short(value)

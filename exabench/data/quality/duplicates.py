@@ -113,7 +113,7 @@ class Buckets:
     """Row numbers under 32-bit keys. The newest are in a dict, all others in one sorted array, 8 bytes an entry.
 
     An entry is `key << 32 | row`, so that all rows of a key stand together. Once NEWEST rows have come in, and an
-    eighth of those in the array, they are sorted into it: each entry is then moved some ten times at most.
+    eighth of those in the array, they are sorted into it: each entry is then moved some ten times on average.
     """
 
     NEWEST = 4096

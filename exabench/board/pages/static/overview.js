@@ -382,7 +382,7 @@
   exabench.overview = (told) => {
     data = told;
     const given = data.lines, scaled = (values, unit) => values.map((value) => value === null ? null : value / unit);
-    count = given.name?.length || 0;
+    count = given.name.length;
     lines = {
       ...given, list: given.candidates, stage: given.first_stage, state: given.states, gain: given.difference, training: given.training_data,
       flops: scaled(given.flops_exact, 1e12), parameters: scaled(given.parameters, 1e6), latency: given.seconds_p50

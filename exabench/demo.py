@@ -115,7 +115,8 @@ def run_demo(
     tasks = values["tasks"]
     board = Path(to).resolve()  # trained models are made and run from another folder
     collections = None if data is None else Path(data).resolve()
-    if collections is None and "recorded" in values:
+    recorded = values.get("recorded", {})
+    if collections is None and any(data_recipe(name).name in recorded for name in values.get("datasets", [])):
         raise BadInput(f"recipe {page.name} replays published runs; name the folder that holds them with --data DIR")
     ledger = Ledger(board)
     job = _DemoRun(page, ledger, collections, progress, note)
@@ -163,7 +164,7 @@ def run_demo(
             work = job.builds / dataset.name
             report = job.report("datasets")
             sources = Sources(collections, job.builds / "replies.sqlite")
-            run = values.get("recorded", {}).get(dataset.name)
+            run = recorded.get(dataset.name)
             folder = Path.cwd()
             if run is not None:  # the teacher replays a published run: its order is first written as replies
                 folder = job.builds / f"{dataset.name}-replies"

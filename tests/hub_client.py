@@ -51,7 +51,7 @@ def row(id: str, text: str) -> Row:
 
 
 def write_release(
-    folder: Path, tables: Mapping[str, Iterable[str]], *, name: str = "toy", replies: bool = True
+    folder: Path, tables: Mapping[str, Iterable[str]], *, name: str = "toy", replies: bool = True, licence: str = "mit"
 ) -> Release:
     """A release of tables with one row for each text."""
     found, files = {}, []
@@ -60,7 +60,7 @@ def write_release(
         splits, count = write_table(folder, table, "explanations", {"train": rows}), len(rows)
         found[table] = Table(
             family="explanations",
-            licence="mit",
+            licence=licence,
             recipe={"dataset": name, "table": table, "licence": "mit", "builder": "exaranker"},
             fingerprint="sha256:" + "0" * 64,
             counts={"input": count, "good": count, "quarantined": 0, "skipped": 0, "reasons": {}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,11 @@ def test_two_submissions_are_compared_on_the_chosen_candidates(board: Path, caps
     for more, lists in ((), ["mini (bm25-20)", "mini (bm25-5)"]), (("--candidates", "bm25-5"), ["mini (bm25-5)"]):
         assert main([*two, *more, "--json"]) == 0
         assert [one["task"] for one in json.loads(capsys.readouterr().out)["tasks"]] == lists
+    assert main([*two, "--candidates", "bm25-5", "--latex"]) == 0
+    table = capsys.readouterr().out.strip().splitlines()
+    assert table[0] == r"\begin{tabular}{lllrrrrr}" and table[-1] == r"\end{tabular}"
+    [line] = [line for line in table if "exabench" in line]
+    assert re.fullmatch(r"mini .*nDCG@10 & exabench/oracle & exabench/reversed & [\d.]+ & 0\.\d{4} & \$\+.*\\\\", line)
     assert main([*two, "--candidates", "bm25-9"]) == 2
     told = "share no result of any task (bm25-9); they share: mini (bm25-20), mini (bm25-5)"
     assert told in capsys.readouterr().err

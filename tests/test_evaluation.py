@@ -17,7 +17,7 @@ from exabench.bench.ledger import Ledger, read_result
 from exabench.bench.measurement import measurement, metrics_of, today
 from exabench.bench.submitting import submit, withdraw
 from exabench.board.ranking import Board
-from exabench.cli.bench import bench
+from exabench.cli import exabench as commands
 from exabench.core.errors import BadInput, CheckFailed, ExabenchError
 from exabench.core.files import PACKAGE, only_writer
 from exabench.core.nouns import BoardChange, Convention, Passage, Query, Task
@@ -258,7 +258,7 @@ def test_whatever_is_wrong_with_one_submission_the_others_are_scored(board):
     assert not any("\n" in str(error) for error in failures.values())
     assert len(files) == 7 and filed(board, "zz--last")["nDCG@10"] > 0
     assert not any(change.after is None for change in Ledger(board).changes())
-    done = CliRunner().invoke(bench, ["run", "--trusted", "--board", str(board)])
+    done = CliRunner().invoke(commands, ["bench", "run", "--trusted", "--board", str(board)])
     assert isinstance(done.exception, BadInput) and done.exception.exit_code == 2
     told = str(done.exception)
     assert "5 submissions have no new results, all others do: " in told and "acme--option: " in told

@@ -52,24 +52,26 @@ def test_a_positive_stands_before_its_negatives_and_each_has_a_word_to_write(tmp
         assert group.targets == ("true", "false", "false")
 
 
-def test_an_explanation_is_one_passage_with_its_label_and_the_text_to_write_or_only_the_labels_word(tmp_path):
+def test_an_explanation_is_one_passage_with_its_label_and_the_text_or_the_word_to_write(tmp_path):
     rows = explanations(2)
-    found = one(tmp_path, "explanations", rows, "targets")
+    found = one(tmp_path / "a", "explanations", rows, "targets")
     assert [group.targets for group in found] == [(row["target"],) for row in rows]
     assert [group.labels for group in found] == [(1.0,), (0.0,)]
     assert [len(group.passages) for group in found] == [1, 1]
-    bare = one(tmp_path, "explanations", rows, "targets", explanations=False)
-    assert [group.targets for group in bare] == [("true",), ("false",)]
+    found = one(tmp_path / "b", "explanations", rows, "targets", explanations=False)
+    assert [group.targets for group in found] == [("true",), ("false",)]
 
 
 def test_limit_takes_the_first_rows_and_passages_the_first_of_a_list(tmp_path):
-    rows = [*listwise(3, sizes=(4,)), listwise(4, sizes=(1,))[3]]  # nobody minds a bad row behind the limit
-    found = one(tmp_path / "l", "listwise", rows, "order", limit=3, passages=2)
+    found = one(tmp_path, "listwise", listwise(5, sizes=(4,)), "order", limit=3, passages=2)
     assert [group.id for group in found] == ["row-0", "row-1", "row-2"]
     assert {group.labels for group in found} == {(2.0, 1.0)}  # the labels of a list of two
     assert {tuple(p.id for p in group.passages) for group in found} == {("p0", "p1")}
+
+
+def test_passages_counts_the_positive_and_falls_on_scores_alike(tmp_path):
     (group,) = one(tmp_path / "c", "contrastive", contrastive(1, negatives=4), "positive", passages=3)
-    assert [passage.id for passage in group.passages] == ["good", "n0", "n1"], "the positive is one of them"
+    assert [passage.id for passage in group.passages] == ["good", "n0", "n1"]
     assert (group.labels, group.targets) == ((1.0, 0.0, 0.0), ("true", "false", "false"))
     (group,) = one(tmp_path / "s", "scored", scored(1, sizes=(4,)), "scores", passages=3)
     assert (len(group.passages), group.labels) == (3, (2.0, 1.5, 1.0))
@@ -83,30 +85,30 @@ def test_tables_of_several_families_stand_one_behind_the_other(tmp_path):
     }
     fitted, held, sources = made(tmp_path, tables, "order")
     assert len(fitted) == 7 and len(held) == 4
-    assert [len(group.labels) for group in fitted] == [3, 4, 2, 3, 3, 3, 4]
+    assert [len(fitted[number].labels) for number in range(7)] == [3, 4, 2, 3, 3, 3, 4]
     assert [(one["table"], one["rows"]) for one in sources] == [("lists", 3), ("pairs", 2), ("soft", 2)]
+    with pytest.raises(IndexError):
+        fitted[7]
     with pytest.raises(IndexError):
         fitted[-1]
 
 
-def test_held_out_are_a_validation_split_or_the_last_groups_where_something_is_evaluated(tmp_path):
-    tables = {"t": ("listwise", {"train": listwise(8)})}
-    fitted, held, (source,) = made(tmp_path / "cut", tables, "order", dev={"every": 1, "groups": 3})
-    assert [group.id for group in fitted] == [f"row-{i}" for i in range(5)]
-    assert [group.id for group in held] == [f"row-{i}" for i in range(5, 8)]
-    assert source["rows"] == 5
-    fitted, held, _ = made(tmp_path / "cut", tables, "order", dev={"groups": 3})
-    assert (len(fitted), len(held)) == (8, 0), "nothing is evaluated"
-    tables["t"][1]["validation"] = listwise(4, seed=1)
-    fitted, held, _ = made(tmp_path / "split", tables, "order", limit=2, dev={"every": 1, "groups": 3})
-    assert (len(fitted), len(held)) == (2, 4), "the validation split is held out whole"
+def test_the_validation_split_is_held_out_whole(tmp_path):
+    splits = {"train": listwise(6), "validation": listwise(4, seed=1)}
+    fitted, held, (source,) = made(
+        tmp_path, {"t": ("listwise", splits)}, "order", limit=2, dev={"every": 1, "groups": 3}
+    )
+    assert (len(fitted), len(held), source["rows"]) == (2, 4, 2)
 
 
-def test_at_most_half_of_a_table_is_cut_off(tmp_path):
-    tables = {"a": ("listwise", {"train": listwise(3)}), "b": ("listwise", {"train": listwise(8)})}
-    fitted, held, sources = made(tmp_path, tables, "order", dev={"every": 1, "groups": 4})
-    assert [one["rows"] for one in sources] == [1, 4]
-    assert (len(fitted), len(held)) == (5, 6)
+def test_without_one_the_last_groups_of_each_table_are_cut_off_at_most_half_and_only_for_evaluations(tmp_path):
+    tables = {"a": ("listwise", {"train": listwise(8)}), "b": ("listwise", {"train": listwise(3)})}
+    fitted, held, sources = made(tmp_path, tables, "order", dev={"every": 1, "groups": 3})
+    assert [group.id for group in fitted] == [f"row-{i}" for i in (0, 1, 2, 3, 4, 0)]
+    assert [group.id for group in held] == [f"row-{i}" for i in (5, 6, 7, 1, 2)]
+    assert [one["rows"] for one in sources] == [5, 1]
+    fitted, held, _ = made(tmp_path, tables, "order", dev={"groups": 3})
+    assert (len(fitted), len(held)) == (11, 0)
 
 
 def test_a_query_that_is_held_out_is_fitted_nowhere(tmp_path):
@@ -117,22 +119,16 @@ def test_a_query_that_is_held_out_is_fitted_nowhere(tmp_path):
     assert {group.query.id for group in fitted} == {"q0"}
 
 
-@pytest.mark.parametrize("needs", sorted(FAMILIES_FOR))
 @pytest.mark.parametrize("family", sorted(ROWS))
-def test_a_family_that_has_not_what_a_loss_needs_is_one_line(tmp_path, needs, family):
-    def ask():
-        return one(tmp_path, family, ROWS[family](3), needs)
-
-    if family in FAMILIES_FOR[needs]:
-        assert len(ask()) == 3
-        return
-    with pytest.raises(BadInput, match=f"table holds {family}, but loss {NEEDS[needs]} needs ") as error:
-        ask()
-    assert "recipe.toml" in str(error.value) and "\n" not in str(error.value)
-
-
-def test_every_loss_needs_something_that_families_have():
+def test_a_family_that_has_not_what_a_loss_needs_is_one_line(tmp_path, family):
     assert {LOSSES[name].needs for name in LOSSES} <= set(FAMILIES_FOR)
+    for needs, families in FAMILIES_FOR.items():
+        if family in families:
+            assert len(one(tmp_path, family, ROWS[family](3), needs)) == 3
+            continue
+        with pytest.raises(BadInput, match=f"table holds {family}, but loss {NEEDS[needs]} needs ") as error:
+            one(tmp_path, family, ROWS[family](3), needs)
+        assert "recipe.toml" in str(error.value) and "\n" not in str(error.value)
 
 
 def broken(family, **values):
@@ -149,9 +145,12 @@ ONE = {"passage_ids": ["p"], "passages": ["x"], "titles": [""]}
     ("needs", "case", "options", "said"),
     [
         ("positive", broken("contrastive", positive="", positive_title=" "), {}, "no positive passage"),
+        ("binary", broken("contrastive", positive="", positive_title=""), {}, "no positive passage"),
         ("positive", broken("contrastive", **NOTHING), {}, "no negative passage"),
+        ("order", broken("contrastive", **NOTHING), {}, "no negative passage"),
         ("order", broken("listwise", **ONE), {}, "fewer than two passages"),
         ("scores", broken("scored", **ONE, scores=[1.0]), {}, "fewer than two passages"),
+        ("order", broken("scored", scores=[0.5] * 4), {}, "all of its scores are equal"),
         ("order", broken("scored", scores=[0.5, 0.5, 0.4, 0.3]), {"passages": 2}, "all of its scores are equal"),
         ("targets", broken("explanations", target=""), {}, "no text to write"),
     ],
@@ -163,14 +162,38 @@ def test_a_row_that_cannot_be_learnt_from_is_named_before_anything_is_computed(t
     assert "\n" not in str(error.value)
 
 
+def test_passages_that_leave_a_list_of_one_are_refused(tmp_path):
+    for family, said in (("contrastive", "no negative passage"), ("listwise", "fewer than two")):
+        with pytest.raises(BadInput, match=said):
+            one(tmp_path / family, family, ROWS[family](3), "order", passages=1)
+
+
+def test_rows_of_some_values_are_learnt_and_others_drawn_in_each_epoch(tmp_path):
+    """What `only` and `draw` of a table say."""
+    rows = [
+        {**row, "first_stage": ("bm25", "dragon")[number % 2]} for number, row in enumerate(listwise(6, sizes=(9,)))
+    ]
+    tables = {"table": ("listwise", {"train": rows})}
+    fitted, _, _ = made(tmp_path, tables, "order", only={"first_stage": ["bm25"]}, passages=3, draw=True)
+    assert [group.id for group in fitted] == ["row-0", "row-2", "row-4"]
+    drawn = [[passage.id for passage in fitted.read(0, epoch).passages] for epoch in range(9)]
+    assert all(ids == sorted(set(ids)) and len(ids) == 3 for ids in drawn) and len({*map(tuple, drawn)}) > 5
+    assert fitted.read(0, 4) == fitted.read(0, 4) and fitted[0] == fitted.read(0, 0)
+    with pytest.raises(BadInput, match=r"has no rows in split train with \('first_stage', \['splade'\]\)"):
+        made(tmp_path, tables, "order", only={"first_stage": ["splade"]})
+    with pytest.raises(BadInput, match="table table has no column stage; data.only may name .*first_stage"):
+        made(tmp_path, tables, "order", only={"stage": ["bm25"]})
+
+
 def test_what_a_loss_does_not_need_may_be_missing(tmp_path):
     assert len(one(tmp_path / "a", *broken("contrastive", **NOTHING), "binary")) == 3
     assert len(one(tmp_path / "b", *broken("contrastive", **NOTHING), "targets")) == 3
     assert len(one(tmp_path / "c", *broken("explanations", target=""), "targets", explanations=False)) == 3
     assert len(one(tmp_path / "d", *broken("scored", scores=[0.5] * 4), "scores")) == 3
+    assert len(one(tmp_path / "e", *broken("listwise", **ONE), "order", limit=1)) == 1  # a bad row behind the limit
 
 
-def test_a_table_or_release_that_is_not_there_or_whose_bytes_changed_is_named(tmp_path):
+def test_a_table_split_or_version_that_is_not_there_or_has_changed_is_named(tmp_path):
     tables = {"table": ("listwise", {"train": listwise(3)})}
     made(tmp_path, tables, "order")
     with pytest.raises(UnknownName, match="table"):
@@ -182,8 +205,6 @@ def test_a_table_or_release_that_is_not_there_or_whose_bytes_changed_is_named(tm
     with pytest.raises(BadInput, match="no release folder here and no Hub id"):
         groups_of(train_recipe(recipe(tmp_path / "r.toml", [{"release": "./gone", "table": "t"}])), "order")
     (file,) = tmp_path.rglob("*.parquet")
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
-    file.write_bytes(data)
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
     with pytest.raises(BadInput, match="is not the manifest's file"):
         made(tmp_path, tables, "order")

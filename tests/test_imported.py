@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from exabench.cli.data import data
+from exabench.cli import exabench as commands
 from exabench.core.errors import BadInput
 from exabench.core.recipe import Recipe
 from exabench.data.builders.imported import Imported, export
@@ -35,8 +35,8 @@ def test_what_goes_out_comes_back_the_same(tmp_path: Path, layout: str) -> None:
     build(f"mini-{table}", tmp_path / "ours", sources=sources)
     ours = list(rows(tmp_path / "ours" / "release", table, "train"))
     file = tmp_path / "theirs.txt"
-    asked = ["export", str(tmp_path / "ours" / "release"), table, "--format", layout, "--to", str(file)]
-    assert f"{len(ours)} rows" in CliRunner().invoke(data, asked, catch_exceptions=False).output
+    asked = ["data", "export", str(tmp_path / "ours" / "release"), table, "--format", layout, "--to", str(file)]
+    assert f"{len(ours)} rows" in CliRunner().invoke(commands, asked, catch_exceptions=False).output
     release = build(imported(file, layout), tmp_path / "theirs", sources=sources)
     back = list(rows(tmp_path / "theirs" / "release", "theirs", "train"))
     assert [[row[name] for name in fields] for row in back] == [[row[name] for name in fields] for row in ours]

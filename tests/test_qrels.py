@@ -54,6 +54,7 @@ BAD = {
     "query-id\tcorpus-id\tscore\n": "holds no judgement",
     "q1 0 d1 1\nq1 0 d2 1.0\n": ":2: grade '1.0' is not an integer.*'d2'",
     "q1 0 d1 1\nq1 0 d2 12345678901\n": ":2: grade",
+    "q1 0 d1 1\n\t\t\nq1 0 d2 1\n": ":2: has 3 columns where qrels have 4",
     "q1 0 d1 1\nq1 d2 1\n": ":2: has 3 columns where qrels have 4",
     "query-id\tcorpus-id\tscore\nq1\t0\td1\t1\n": ":2: has 4 columns where qrels have 3",
     "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td1\t1\n": ":3: judged twice for query 'q1'.*'d1'",

@@ -160,7 +160,7 @@ class RerankEvaluator(CandidateEvaluator):
             per_query = measured.per_query[measured.headline]
             about: Any = reranker
             cost = cost_of(usages, per_query, precision=about.precision, parameters=about.parameters)
-            result = replace(result, model=getattr(reranker, "identity", {}), cost=cost)
+            result = replace(result, model=dict(getattr(reranker, "identity", {})), cost=cost)
         return result, run
 
     def time_latency(self, result: Result, reranker: Reranker) -> Result:

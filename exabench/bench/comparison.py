@@ -108,10 +108,10 @@ def compare(
     if task and not metric:
         metric = single_task(task).headline
     metric = metric or "nDCG@10"
+    # All are read before the first is measured: a file that is missing is told at once.
+    runs = [run if isinstance(run, Run) else read_run(run) for run in (a, b, *others)]
     measured = []
-    for run in (a, b, *others):
-        if not isinstance(run, Run):
-            run = read_run(run)
+    for run in runs:
         measured.append(measurement(run, judged, convention, [metric], task=task))
     pairs = [(name, *pair) for pair in combinations(measured, 2)]
     return _compare_pairs(pairs, metric, test)
@@ -188,6 +188,6 @@ def _compare_pairs(
         found = paired_test([own], [other], test)
         systems = (first.run, second.run)
         tested.append(TaskComparison(name, chosen, first[chosen], second[chosen], found, found.p, per_query, systems))
-    # The comparisons of one list are one family: they are over the same queries and candidates.
+    # The comparisons over lists of one name, whatever their tasks, are one family; without lists all are one.
     corrected = holm([one.test.p for one in tested], families)
     return ComparisonTable(replace(one, corrected=p) for one, p in zip(tested, corrected, strict=True))

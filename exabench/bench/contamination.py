@@ -27,7 +27,7 @@ def exposure_of(submission: Submission, task: str, training: Training | None = N
     """
     for table in training.values["data"] if training else ():
         for benchmark in table["leaks"].get("benchmarks") or {}:
-            if _possible_names(benchmark) & _names_of(task):
+            if _possible_names(str(benchmark)) & _names_of(task):
                 return "yes"
     return _declared_exposure(submission.training_data, submission.synthetic_data, task)
 

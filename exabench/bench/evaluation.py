@@ -129,7 +129,7 @@ def run_board(
             raise BadInput(f"no submission {slug!r} is filed there; choose from: {names}", file=ledger.folder)
         if slug in filed and filed[slug].withdrawn:
             raise BadInput(f"{slug} was withdrawn ({filed[slug].withdrawn}): its results stay as they are")
-    wanted = slugs or [*filed, *unreadable]
+    wanted = set(slugs) or {*filed, *unreadable}
     failed: dict[str, ExabenchError] = {slug: error for slug, error in unreadable.items() if slug in wanted}
     chosen = [one for slug, one in filed.items() if slug in wanted and not one.withdrawn]
 
@@ -362,8 +362,8 @@ class ResultRecorder:
         if before is None or abs(before - after) > SAME:
             reason = self._reason or _explain_change(result, filed, before, file)
             changes.append(BoardChange(today(), *names, metric, before=before, after=after, reason=reason))
-        # The run first: whoever is killed after it leaves a run whose result is made again from it, never a result or a
-        # line of the log for a run that is not there.
+        # The run first: whoever is killed after it leaves a run without its result, which the next call files; never a
+        # result or a line of the log for a run that is not there.
         if run is not None:
             self._ledger.add_run(*names, run)
         self._log(changes)

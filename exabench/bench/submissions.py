@@ -28,7 +28,7 @@ _RUN_HERE = ("model", "api")
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 NAME = re.compile(rf"{_PART}/{_PART}")
-# No quote and no angle bracket can be in it: it becomes the target of a link on a page.
+# No double quote, angle bracket or space can be in it: it becomes the target of a link on a page.
 LINK = re.compile(r"https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]*)?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 

@@ -355,7 +355,7 @@ def send(
     # Into an empty folder, as the files lie on a board.
     files = checked.files()
     folder = Path(to)
-    if folder.is_file():
+    if folder.exists() and not folder.is_dir():
         raise BadInput("is a file; name a new folder", file=folder)
     there = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     if there and there != files:

@@ -204,7 +204,7 @@ class _Runner:
                 self._function = self._begin()
             return Outcome(self._function(item), node=self._node)
         except ExabenchError as error:
-            failure = error
+            return Outcome(error=error, node=self._node)
         except Exception as error:
             # Nobody foresaw it: one line that says where it was raised.
             kind = "crashed"
@@ -213,9 +213,9 @@ class _Runner:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             text = printable(" ".join(str(error).split()), 300)
             place = f"{Path(frame.filename).name}:{frame.lineno}"
-            failure = ExabenchError(f"{kind}: {type(error).__name__}: {text} ({place})")
-            failure.__cause__ = error
-        return Outcome(error=failure, node=self._node)
+            crash = ExabenchError(f"{kind}: {type(error).__name__}: {text} ({place})")
+            crash.__cause__ = error
+            return Outcome(error=crash, node=self._node)
 
 
 _Started: TypeAlias = tuple[Callable[[Any], Future[Outcome]], Callable[[], None]]

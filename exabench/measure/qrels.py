@@ -25,11 +25,11 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     layout: tuple[str, ...] = ("query", "iteration", "document", "grade")
     for number, line in enumerate(read_text(path).split("\n"), 1):
         words = line.split()
-        if not words:
-            continue
         # Between tabs an id may be empty or hold blanks, and is then refused by name.
         if "\t" in line:
             words = line.rstrip("\r").split("\t")
+        if not words:
+            continue
         if tuple(words) == _BEIR_HEADER and not qrels:
             layout = _BEIR_HEADER
             continue

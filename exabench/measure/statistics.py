@@ -71,8 +71,9 @@ def paired_test(a: Sequence[np.ndarray], b: Sequence[np.ndarray], test: str = "t
     differences = []
     lengths = []
     for ours, theirs in zip(a, b, strict=True):
-        differences.append(np.asarray(ours, np.float64) - theirs)
-        lengths.append(len(ours))
+        difference = np.asarray(ours, np.float64) - theirs
+        differences.append(difference)
+        lengths.append(len(difference))
     every = np.concatenate(differences)
     # Each task weighs the same, and within it each query.
     weights = 1 / (np.array(lengths) * len(lengths))
@@ -126,7 +127,7 @@ def holm(p_values: Sequence[float], families: Sequence[Hashable] | None = None) 
     `families` names the family of each; only p-values of one family are corrected together.
     """
     by_family: dict[Hashable, list[int]] = {}
-    for place, family in enumerate(families or [""] * len(p_values)):
+    for place, (_, family) in enumerate(zip(p_values, families or [""] * len(p_values), strict=True)):
         by_family.setdefault(family, []).append(place)
     adjusted = [0.0] * len(p_values)
     for places in by_family.values():
@@ -229,7 +230,7 @@ def _student(differences: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarra
         freedom = variance**2 / below
         p_values = 2 * stdtr(freedom, -np.abs(means) / error)
         reach = error * stdtrit(freedom, _BOUNDS[1])
-    # Where a system's differences are all equal, p is 0, or 1 where each task has but one of them.
+    # Where a system's differences are all equal, p is 0; it is 1 where they are 0, or each task has but one.
     p_if_constant = float(max(lengths) <= 1)
     constant = np.where(means == 0, 1.0, p_if_constant)
     varies = variance > 0

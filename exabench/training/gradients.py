@@ -84,7 +84,7 @@ class Gradient:
         return None  # out here, so that the traceback no longer holds the tensors of the failed step
 
     def _why_no_smaller_budget(self, groups: Sequence[EncodedGroup]) -> str:
-        """Why half the budget would be too much for these groups as well; empty where it may do."""
+        """Why the step cannot be tried again with half the budget; empty where it can."""
         device = self._learner.device
         if self._ranks.sharded:
             # The step cannot be begun again by one rank alone: it would gather layers while the others do not.
@@ -228,7 +228,10 @@ class ListBatches(MicroBatches):
         items, chunks = self.chunks_of(groups)
         scores = self.scores(0, 0, items, chunks)
         rows = scores.split([len(group.items) for group in groups])
-        return sum(float(self._loss(row, [group])) for row, group in zip(rows, groups, strict=True))
+        total = 0.0
+        for row, group in zip(rows, groups, strict=True):  # `sum` would round otherwise from Python 3.12 on
+            total += float(self._loss(row, [group]))
+        return total
 
     def _loss(self, scores: Tensor, groups: Sequence[EncodedGroup]) -> Tensor:
         """The sum of the losses of groups, given their flat scores: a row of the loss is a group, padded and masked."""

@@ -155,7 +155,7 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
 
 
 def _without_last(table: _Table, most: int) -> tuple[_Table, _Table]:
-    """A table without its last rows, at most half of them, and those; no query of theirs is in the first one."""
+    """A table without its last rows (at most half, rounded up), and those; no query of theirs is in the first one."""
     count = len(table.rows)
     start = max(count // 2, count - most)
     queries = list(table.rows["query_id"])

@@ -190,7 +190,7 @@ def _answer_to(
         sent = queue.fetch(pending, staging / "sent")
 
         # A board with the same settings and candidates, and no result but those of this submission.
-        # The list itself is a link: it can be large, and nothing here writes to it.
+        # The folder of candidate lists is a link: it can be large, and nothing here writes to it.
         with writing(own.folder):
             own.folder.mkdir(parents=True, exist_ok=True)
             for name in ("board.toml", "lock.json"):

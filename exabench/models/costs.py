@@ -78,9 +78,9 @@ def hardware() -> str:
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if line.startswith("model name"):
-                _, name = line.split(":", 1)
+                _, _, name = line.partition(":")
                 processor = " ".join(name.split())
-                break  # cores are all alike
+                break  # the first core stands for all
     torch = sys.modules.get("torch")
     if torch is None:
         cores = os.cpu_count() or 1

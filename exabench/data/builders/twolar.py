@@ -196,13 +196,13 @@ def blocks(ids: Iterable[str], stages: Sequence[str], seed: int, count: int | No
     Seed and ids alone decide which block an id is in, and where.
     """
     order = draw(ids, count, lambda id: [seed, id])
-    blocks = {}
+    found = {}
     start = 0
     for place, stage in enumerate(stages, 1):
         end = place * len(order) // len(stages)
-        blocks[stage] = order[start:end]
+        found[stage] = order[start:end]
         start = end
-    return blocks
+    return found
 
 
 def overlap(

@@ -137,7 +137,9 @@ class Dense:
             # in whatever order it is made. Two scores are compared, and a half more is for rounding the bound.
             margins = 2.5 * width * 2.0**-24 * largest
             floors = np.array([one.floor for one in best], np.float32)
-            numbers, rows, scores = self._find_rows(queries, block, floors, depth)
+            numbers, rows, scores = find_rows(
+                self._backend, self._similarity, self._device, queries, block, floors, depth
+            )
             rows = rows + shard.first
             starts = np.searchsorted(numbers, np.arange(len(best) + 1))
             for number, one in enumerate(best):
@@ -163,37 +165,6 @@ class Dense:
             raise BadInput(f"{wrong}; the two models do not match")
         return vectors
 
-    def _find_rows(
-        self, queries: np.ndarray, block: np.ndarray, floors: np.ndarray, depth: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Query number, row and score of all in a block that reach the floor of their query, in the queries' order."""
-        if self._backend == "faiss":  # inner products on the CPU
-            # A search finds a fixed number: twice as many while more than those may reach a floor, as ties do.
-            k = depth + 1
-            while True:
-                scores, rows = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
-                if k >= len(block) or not (scores[:, -1] >= floors).any():
-                    break
-                k *= 2
-            above = np.nonzero(scores >= floors[:, None])
-            return above[0], rows[above], scores[above]
-
-        left = torch.from_numpy(queries).to(self._device)
-        right = torch.from_numpy(block).to(self._device)
-        if self._similarity in _PRODUCTS:
-            products = left @ right.T
-        else:
-            power = 1.0
-            if self._similarity == "euclidean":
-                power = 2.0
-            # The faster way to a distance, over inner products, loses digits where vectors are close.
-            exactly = "donot_use_mm_for_euclid_dist"
-            products = -torch.cdist(left, right, p=power, compute_mode=exactly)
-        lowest_scores = torch.from_numpy(floors).to(self._device)
-        numbers, places = torch.nonzero(products >= lowest_scores[:, None], as_tuple=True)
-        found = products[numbers, places]
-        return numbers.cpu().numpy(), places.cpu().numpy(), found.cpu().numpy()
-
     def _rescore(self, queries: np.ndarray, shard: Shard, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """The final scores of pairs of a query and a row, computed anew, whoever found them; summed in double."""
         block = self._index.read(shard, "vectors")
@@ -203,3 +174,41 @@ class Dense:
             passages = block[rows[some]]
             scores[some] = similarity_of_pairs(self._similarity, queries[numbers[some]], passages)
         return scores
+
+
+def find_rows(
+    backend: str,
+    similarity: str,
+    device: torch.device,
+    queries: np.ndarray,
+    block: np.ndarray,
+    floors: np.ndarray,
+    depth: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Query number, row and score of all in a block that reach the floor of their query, in the queries' order."""
+    if backend == "faiss":  # inner products on the CPU
+        # A search finds a fixed number: twice as many while more than those may reach a floor, as ties do.
+        k = depth + 1
+        while True:
+            scores, rows = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+            if k >= len(block) or not (scores[:, -1] >= floors).any():
+                break
+            k *= 2
+        above = np.nonzero(scores >= floors[:, None])
+        return above[0], rows[above], scores[above]
+
+    left = torch.from_numpy(queries).to(device)
+    right = torch.from_numpy(block).to(device)
+    if similarity in _PRODUCTS:
+        products = left @ right.T
+    else:
+        power = 1.0
+        if similarity == "euclidean":
+            power = 2.0
+        # The faster way to a distance, over inner products, loses digits where vectors are close.
+        exactly = "donot_use_mm_for_euclid_dist"
+        products = -torch.cdist(left, right, p=power, compute_mode=exactly)
+    lowest_scores = torch.from_numpy(floors).to(device)
+    numbers, places = torch.nonzero(products >= lowest_scores[:, None], as_tuple=True)
+    found = products[numbers, places]
+    return numbers.cpu().numpy(), places.cpu().numpy(), found.cpu().numpy()

@@ -569,6 +569,8 @@ def test_hostile_text_is_text_on_every_page_and_nothing_else(own: Path, site: Pa
     for name, page in hostile.items():
         assert not any(key.startswith("on") or key == "style" for e in page.elements for key in e.attributes), name
         assert not any(re.match(r"(?i)\s*(javascript|data|vbscript):", link) for link in page.links()), name
+        for target in {link.partition("#")[0] for link in page.links() if not link.startswith(("https://", "#"))}:
+            assert (tmp_path / "out" / "site" / name).parent.joinpath(target).is_file(), f"{name}: {target}"
         now, then = (Counter(e.tag for e in one.elements) for one in (page, plain[name]))
         # A description is a line more, a link that is no https address is none, a free table is as long as it is.
         grown = {*"p bdi a dt dd span code tr th td".split()} if not name.startswith("reported/") else set()
@@ -668,6 +670,9 @@ def test_shapes_of_figures_stand_out_from_the_page_in_both_schemes(bare: Path) -
         for shape in ("own", "first", "ceiling", "front", "spot", "bar", "gain", "loss", "same", "axis"):
             low, high = sorted((luminance(colours["bg"]), luminance(colours[shapes[shape]])))
             assert high / low >= 3, shape  # WCAG 2.1, success criterion 1.4.11
+        for ground in ("bg", "tint", "level", *(f"{way}{n}" for way in ("up", "down") for n in range(1, 5))):
+            low, high = sorted((luminance(colours[ground]), luminance(colours["ink"])))
+            assert high / low >= 4.5, ground  # success criterion 1.4.3
 
 
 def test_script_and_style_stay_small_and_plain(bare: Path) -> None:
@@ -683,3 +688,12 @@ def test_script_and_style_stay_small_and_plain(bare: Path) -> None:
     for name in {*comparing, *overview}:
         text = files[name].decode()
         assert text.isascii() and '"use strict";' in text and not re.search(acting, text), name
+
+
+def test_every_page_says_what_its_parts_are_to_those_who_cannot_see_it(site: Path) -> None:
+    for name, page in pages(site).items():
+        assert page.all("a")[0].attributes["href"] == "#main" and len(page.all("h1")) == 1, name
+        assert all(th.attributes.get("scope") in {"col", "row", "rowgroup"} for th in page.all("th")), name
+        assert all(svg.attributes.get("role") == "img" for svg in page.all("svg")), name
+        for region in (e.attributes for e in page.elements if e.attributes.get("role") == "region"):
+            assert region.get("tabindex") == "0" and region.keys() & {"aria-label", "aria-labelledby"}, name

@@ -288,8 +288,9 @@ def test_the_digests_of_the_verify_page_are_those_of_the_files(whole: Path, file
 def test_a_board_gives_the_same_bytes_from_inside_its_folder(
     whole: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = contents(whole)
     monkeypatch.chdir(whole)
-    assert made(Path(".")) == files
+    assert made(Path(".")) == files and contents(whole) == before
 
 
 def test_another_byte_in_a_result_makes_another_build(own: Path) -> None:
@@ -333,3 +334,13 @@ def test_the_feed_tells_the_news_newest_first(files: dict[str, bytes], lacking: 
     links = [link.get("href", "") for link in ElementTree.fromstring(lacking["feed.atom"]).iter(f"{ATOM}link")]
     assert links[0] == "https://example.org/board/index.html"
     assert all(link.startswith("https://example.org/board/submissions/") for link in links[2:])
+
+
+def test_what_was_withdrawn_stays_listed_and_owners_whose_names_differ_in_case_share_a_page(
+    lacking: dict[str, bytes],
+) -> None:
+    told = json.loads(lacking["data/changes.json"])["withdrawn"]
+    assert {"submission": "Acme--second", "name": "Acme/second", "reason": "a mistake"} in told and len(told) == 2
+    assert "Acme/second a mistake" in words(lacking["changes.html"])
+    page = words(lacking["owners/acme.html"])
+    assert "2 submissions on this board" in page and "Acme/second run 0 – a mistake" in page

@@ -332,6 +332,7 @@ def test_what_this_machine_lacks_or_cannot_reach_ends_the_command_with_its_code(
             done = invoked(*command)
         assert type(done.exception) is type(error) and done.exception.exit_code == code
         assert str(done.exception).startswith("acme--better: left waiting: ") and done.stdout == ""
+        assert (code == 3) == ("put off: no net" in done.stderr)
     assert invoked(*command).stdout == "acme--better: scored, 1 result\n"
 
 

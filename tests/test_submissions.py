@@ -47,7 +47,7 @@ BAD = {
     "name": [
         "", "a", "a/", "/b", "a//b", "a/b/c", "../x", "a/..", "a/.b", "a/b.", "a/-b", "a/b-", "a/_b", "a/b..c",
         "a/b--c", "a--b/c", "a/b c", " a/b", "a/b\n", "a/b\0", "a\\b", "<b>/x", "a/b%2fc", "a/é", "a/\u202eb",
-        "con/x", "a/CON", "a/nul.txt", "LPT9/x", f"{LONG}a/b", f"a/{LONG}a", "a" * 5000 + "/b",
+        "con/x", "a/CON", "a/nul.txt", "LPT9/x", "a/com1", "prn/x", f"{LONG}a/b", f"a/{LONG}a", "a" * 5000 + "/b",
     ],
     "kind": ["docker", "", 1, ["run"]],
     "licence": ["", "MIT or so", "<b>", "a" * 65, 3],
@@ -113,6 +113,7 @@ def test_every_kind_says_what_it_needs(told):
         (MODEL | {"options": {"model": "x/y"}}, "options must not hold model"),  # the one that was checked runs
         (MODEL | {"options": {"revision": "x"}}, "options must not hold revision"),
         (MODEL | {"strategy": "one", "options": {"strategy": "other"}}, "strategy and options.strategy must say the"),
+        (MODEL | {"precision": "one", "options": {"precision": "other"}}, "precision and options.precision must"),
         (MODEL | {"template": "one", "options": {"template": "one"}}, ""),
         (SUBMISSION | {"license": "mit"}, "unknown key 'license' (did you mean licence?)"),
     ],

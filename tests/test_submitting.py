@@ -373,3 +373,11 @@ def test_what_is_withdrawn_stays_and_cannot_come_back(board, sent, tmp_path):
     ):
         with pytest.raises(BadInput, match=told):
             withdraw(board, slug, reason)
+
+
+def test_all_problems_are_told_at_once(board, sent, tmp_path):
+    bad = write_submission(tmp_path / "bad", name="../x", licence="")
+    with pytest.raises(BadInput) as caught:
+        submit(bad, ["minni=a", f"mini={sent[1]}x", "nonsense"], board)
+    for told in ("name must", "licence must", "unknown task 'minni'", "cannot be read", "must read TASK=RUN"):
+        assert told in str(caught.value)

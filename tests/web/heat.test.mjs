@@ -35,6 +35,11 @@ test("A line chosen as the baseline is all zeros, and the address keeps the choi
   const rows = await shades(page);
   const own = rows.find((row) => row.name === "tester/random" && row.candidates === over);
   assert.ok(own.cells.every(([kind, text]) => kind.includes("level") && text === "0.0"), JSON.stringify(own));
+  for (const [kind, text] of rows.flatMap((row) => row.cells)) {
+    const value = number(text), step = [0.5, 2, 5, 10].filter((limit) => Math.abs(value) >= limit).length;
+    if ([0.5, 2, 5, 10].includes(Math.abs(value))) continue; // shown on a limit, it may lie a little below it
+    assert.ok(kind.split(" ").includes(step ? `${value > 0 ? "up" : "down"}${step}` : "level"), `${text} is ${kind}`);
+  }
   const stage = rows.find((row) => row.name.startsWith("first stage"));
   assert.ok(number(stage.cells[0][1]) > 0, "the first stage is a line now, and it is better than chance");
   const other = await newPage(browser);
@@ -53,11 +58,18 @@ test("What is missing is hatched and says so, and what was trained on has a sign
   assert.match(await gaps.first().evaluate((cell) => getComputedStyle(cell).backgroundImage), /repeating-linear-gradient/);
   await open();
   const trained = page.locator("#board td.trained");
+  assert.ok(await trained.count() > 0);
   for (let i = 0; i < await trained.count(); i++) assert.match(await trained.nth(i).innerText(), /†/);
 });
 
-test("The overview's sorting works here, too", async () => {
+test("The overview's search and sorting work here, too", async () => {
   await open();
+  const all = (await shades(page)).length;
+  await page.getByRole("searchbox").fill("small");
+  await page.waitForFunction((n) => document.querySelectorAll("#board tbody tr").length < n, all);
+  assert.ok((await shades(page)).every((row) => /small/.test(row.name)));
+  await page.locator("#reset").click();
+  await page.waitForFunction((n) => document.querySelectorAll("#board tbody tr").length === n, all);
   await page.locator("#board thead button", { hasText: "Mean" }).click();
   await page.waitForFunction(() => document.querySelector("#board th[aria-sort]"));
   const means = (await shades(page)).map((row) => number(row.cells[0][1]));

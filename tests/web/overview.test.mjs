@@ -218,6 +218,10 @@ describe("Searching and filtering the overview", () => {
     const all = (await visibleRows(page)).length;
     assert.ok(all > 0, "incomplete rows are shown at first");
     for (const row of await visibleRows(page)) assert.match(row, /\b1\s*(of|\/)\s*2\b/, "no plain mean");
+    for (let i = 0; i < await headers().count(); i++) {
+      await pressed(headers().nth(i));
+      assert.equal((await visibleRows(page)).length, all, "a row without a mean went");
+    }
     await page.getByRole("checkbox").first().check();
     await untilRows(0);
     await saysHowMany(0, all);

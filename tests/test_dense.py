@@ -298,12 +298,15 @@ def test_an_encoding_that_a_kill_or_a_full_disk_ends_loses_no_whole_shard(tiny, 
         torch.set_num_threads(1)  # a forked process has none of the pool's threads, and would wait for them
         dense(tiny, cache, FEW, shard=4)
 
+    stops = 0
     for _ in interrupted(encode):
+        stops += 1
         there = sum(len(json.loads(file.read_text())) for file in cache.glob("*/*.ids"))
         encoded.clear()
         dense(tiny, cache, FEW, shard=4)
         assert whole(cache) == whole(kept) and sum(encoded) == len(FEW) - there
         shutil.rmtree(cache)
+    assert stops >= 4
 
 
 @pytest.mark.parametrize(

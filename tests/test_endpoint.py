@@ -88,6 +88,9 @@ WRONG = {
     "one is there twice": results((0, 1.0), (0, 1.0)),
     "a truth for a score": results((0, True), (1, 1.0)),
     "text for an index": results(("0", 1.0), (1, 1.0)),
+    "before the first": results((-1, 1.0), (0, 1.0)),
+    "no score": results((0, None), (1, 1.0)),
+    "too large a score": results((0, 10**400), (1, 1.0)),
     "no results": b'{"data": []}',
     "a number": b"3",
     "other results": b'{"results": [1, 2]}',
@@ -101,9 +104,10 @@ def test_an_answer_that_is_not_whole_is_no_answer():
 
 
 def test_what_may_pass_is_asked_again_until_it_is_given_up():
-    passing = (b"<html>", b"\xff", b"[" * 9999, 408, (503, {"retry_after": "soon"}))
+    not_a_number = results((0, float("nan")), (1, 1.0))
+    passing = (b"<html>", b"\xff", b"[" * 9999, 408, (503, {"retry_after": "soon"}), not_a_number)
     with server(*passing) as here:
-        assert Endpoint("m", endpoint=here.url).score(QUERY, PASSAGES) == SCORES
+        assert Endpoint("m", endpoint=here.url, retries=6).score(QUERY, PASSAGES) == SCORES
     assert len(here.seen) == len(passing) + 1
     said = "gives no answer to query 'q1' after 3 tries .last: "
     with server(*passing) as here, pytest.raises(OutsideFailed, match=said):
@@ -140,7 +144,8 @@ def test_no_redirect_is_followed_and_what_asking_again_will_not_change_is_asked_
     ("options", "message"),
     [
         *(({"endpoint": url}, "endpoint must be") for url in ("", "ftp://x", "http://user:pw@x/", "https://x/?key=1")),
-        *(({name: -1}, "asks nothing") for name in ("batch", "concurrency", "timeout", "retries")),
+        *(({name: 0}, "asks nothing") for name in ("batch", "concurrency", "timeout")),
+        ({"retries": -1}, "asks nothing"),
     ],
 )
 def test_an_address_with_secrets_and_options_that_ask_nothing_are_refused(options, message):

@@ -175,6 +175,17 @@ def test_kills_lose_nothing_repeat_nothing_and_move_no_bit(folder, tmp_path, see
     assert scored_jobs(str(folder), str(store)) == (undisturbed, pairs - kept), "a finished pair was scored again"
 
 
+def test_scores_are_on_disk_before_their_progress_is_told(folder, tmp_path) -> None:
+    told: list[tuple[int, int]] = []
+
+    def note(done: int, total: int, what: str) -> None:
+        told.append((done, stored(tmp_path)))
+
+    part = reranker("cross_encoder", model=str(folder), scores=tmp_path, batch_tokens=128, progress=note)
+    list(part.score_many(jobs()))
+    assert len(told) > 5 and all(done == kept for done, kept in told)
+
+
 def stored(folder: Path) -> int:
     """The pairs of a score store that somebody may be writing at this moment, or about to create."""
     count = 0

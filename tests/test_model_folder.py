@@ -161,11 +161,15 @@ def test_a_pickle_is_known_by_how_it_begins_and_weights_are_not_taken_for_one(tm
 def test_a_kill_or_a_full_disk_leaves_the_folder_before_it_or_the_new_one(made, start, release, tmp_path):
     given = (start, release, tmp_path / "curves.csv")
     before, new = contents(made), contents(written(tmp_path / "twin", *given, seed=8))
-    for _ in full_disk_at_each_call(lambda: written(made, *given, seed=8), numbers=(3,), calls=("fsync",)):
+    stops = []
+    for number in full_disk_at_each_call(lambda: written(made, *given, seed=8), numbers=(3,), calls=("fsync",)):
+        stops.append(number)
         assert contents(made) == before
-    for _ in killed_at_each_call(lambda: written(made, *given, seed=8), numbers=(4, 12, 20, 24)):
+    for number in killed_at_each_call(lambda: written(made, *given, seed=8), numbers=(4, 12, 20, 24)):
+        stops.append(number)
         there = [path for path in (made, made.with_name(".model.replaced")) if path.exists()]
         assert contents(there[0]) in (before, new)
+    assert stops == [3, 4, 12, 20, 24]
     assert contents(written(made, *given, seed=8)) == new
     assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.csv", "model", "twin"]
 

@@ -173,3 +173,11 @@ def test_weights_that_are_not_finite_are_refused_with_their_passage(tiny, tmp_pa
     save_file(weights, model / "model.safetensors", {"format": "pt"})
     with pytest.raises(BadInput, match=r"this passage is not finite.*\(id 'bad'\)"):
         splade(model, cache, [Passage("bad", "a poison")])
+
+
+def test_ties_at_the_cut_go_by_id_even_across_shards(tiny, cache):
+    twins = [Passage(f"t{i:02d}", "the same words") for i in range(30)]
+    stage = splade(tiny, cache, [*PASSAGES[:9], *twins], shard=1)
+    alike = stage.search([Query("q", "the same words")], 39).ranking("q")
+    assert [id for id in alike if id.startswith("t")] == sorted((p.id for p in twins), reverse=True)
+    assert stage.search([Query("q", "the same words")], 5).ranking("q") == alike[:5]

@@ -416,3 +416,11 @@ def test_a_reader_that_stops_reading_leaves_no_request_behind() -> None:
         time.sleep(0.2)
         assert len(server.seen) == asked_so_far < 100
     assert threading.active_count() <= threads
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_wrong_model_is_said_at_once(status: int) -> None:
+    said = rf"refuses: {status} no such model.*check base_url"
+    with serving(error(status, "no such model")) as server, pytest.raises(BadInput, match=said):
+        list(teacher(server).complete(asked(40)))
+    assert len(server.seen) < 40

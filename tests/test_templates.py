@@ -167,6 +167,7 @@ def test_a_template_whose_fields_are_not_there_once_and_apart_is_refused(text, s
     [
         ("monot5", "unicamp-dl/mt5-base-mmarco-v2", ("yes", "no")),
         ("monot5", "unicamp-dl/monoptt5-3b", ("Sim", "Não")),
+        ("monot5", "unicamp-dl/ptt5-base-pt-msmarco-100k-v2", ("sim", "não")),
         ("monot5", "unicamp-dl/mt5-13b-mmarco-100k", ("▁true", "▁")),
         ("monot5", "/home/me/folder", ("true", "false")),
         ("rankt5", "Soyoung97/RankT5-base", ("<extra_id_10>",)),

@@ -108,8 +108,10 @@ def test_a_finished_run_is_not_run_again_and_holds_one_recipes_run(place, whole,
         train(place / "recipe.toml", run)
     pickled.unlink()
     other = made(place, tmp_path / "other.toml", seed=4)
+    locked = (run / "recipe.lock.json").read_bytes()
     with pytest.raises(BadInput, match="another recipe"):
         train(other, run)
+    assert (run / "recipe.lock.json").read_bytes() == locked
     (run / "recipe.lock.json").unlink()  # and its checkpoints know it too
     with pytest.raises(BadInput, match="is of another recipe"):
         train(other, run)
@@ -200,7 +202,9 @@ def test_weights_that_became_infinite_are_neither_saved_nor_evaluated(place, tmp
     """The gradient was finite; the step with it was too large."""
     changes = {"dev": {"every": 1}, "steps": {"rate": 1.0, "decay": 1e39}}
     run = fits.parts(made(place, tmp_path / "recipe.toml", **changes), tmp_path / "run")
-    with pytest.raises(BadInput, match="^step 1: weights that are no finite numbers, on groups .*no checkpoint yet"):
+    with pytest.raises(
+        BadInput, match="^step 1: weights that are no finite numbers, on groups .*no checkpoint yet; lower steps.rate"
+    ):
         run.run()
     assert not (tmp_path / "run" / "checkpoints").exists() and run.fit.journal.dev.keys() == {"0"}
 

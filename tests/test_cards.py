@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from toys import features_of
@@ -140,6 +140,7 @@ def test_a_card_does_not_hang_on_the_order_of_mappings(tmp_path: Path) -> None:
     assert made(read(tmp_path)) == made(release)
 
 
+@example("---\nx: 1", "x\n---\n", "no")
 @settings(max_examples=15)
 @given(NASTY, NASTY, NASTY)
 def test_front_matter_parses_back_to_what_was_written(title: str, tag: str, licence: str) -> None:

@@ -40,6 +40,7 @@ def all_of(collection, split="test"):
 
 BAD_LINES = {
     "not JSON": ("{", "is not JSON"),
+    "nesting without end": ('{"_id": "d9", "text": "x", "n": ' + "[" * 100_000, "is not JSON"),
     "an empty id": ('{"_id": "", "text": "x"}', "has an empty _id"),
     "no text": ('{"_id": "d9"}', "lacks the key 'text'; a line holds text, _id, title"),
     "an id twice": ('{"_id": "d1", "text": "x"}', "stands twice.*'d1'"),

@@ -28,6 +28,7 @@ def test_every_error_has_the_exit_code_of_the_tree():
         ({}, "is wrong"),
         ({"file": "a.trec", "line": 7}, "a.trec:7: is wrong"),
         ({"file": "a.trec", "line": 7, "id": "d1"}, "a.trec:7: is wrong (id 'd1')"),
+        ({"file": "a\x1b\nb"}, r"a\x1b\nb: is wrong"),
         ({"id": "d\x1b[31m\n"}, r"is wrong (id 'd\\x1b[31m\\n')"),
         ({"file": LONG, "line": 3}, f"{LONG}:3: is wrong"),
     ],

@@ -153,6 +153,7 @@ CALLS = {
     "talk": lambda: read_comments(REPO, 1),
     "comment": lambda: pull_requests.comment(REPO, 1, "x"),
     "files": lambda: list_files(REPO, "main"),
+    "me": pull_requests.user_name,
 }
 
 

@@ -69,7 +69,10 @@ def test_no_process_is_left_behind_when_the_rest_is_not_taken() -> None:
             os.kill(pid, 0)
 
 
-def test_few_items_are_not_worth_a_process() -> None:
+def test_few_items_are_not_worth_a_process_and_eight_processes_are_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(map_unordered(lambda item: os.getpid(), range(9), at_least=10)) == {os.getpid()}
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda pid: range(64))
+        assert len({pid for pid in map_unordered(lambda item: os.getpid(), range(500))}) <= 8
     if len(os.sched_getaffinity(0)) > 1:
         assert os.getpid() not in set(map_unordered(lambda item: os.getpid(), range(10), at_least=10))

@@ -369,10 +369,10 @@ def test_a_folder_is_whole_after_every_full_disk_and_every_kill(one, two, tmp_pa
     found = [contents(place) for _ in full]
     assert len(found) > 3 and all(tree in (old, new) for tree in found)
     assert contents(place) == new
-    for kills in range(1, 100):
+    for kills in range(1, 100):  # between any two renames: what else is written goes into the new folder alone
         shutil.rmtree(place.parent)
         shutil.copytree(tmp_path / "old", place)
-        if not list(killed_at_each_call(publish_two, numbers=[5 * kills - 4])):
+        if not list(killed_at_each_call(publish_two, numbers=[kills], calls=("rename", "rmdir"))):
             break
         seen = publish(two, place, dry_run=True)  # a look puts the old tree back, where it was on its way
         assert contents(place) == (old if seen.changed else new)

@@ -65,7 +65,9 @@ def test_no_letter_is_lost_and_no_sentence_is_empty(text: str) -> None:
     assert all(sentence == " ".join(sentence.split()) != "" for sentence in found)
 
 
-@pytest.mark.parametrize("text", [". " * 10**5, "a. " * 10**5, "\n " * 10**5, "A" * 10**6 + ". B", " " * 10**6])
+@pytest.mark.parametrize(
+    "text", ["." * 10**6, ". " * 10**5, "a. " * 10**5, "\n " * 10**5, "A" * 10**6 + ". B", " " * 10**6]
+)
 def test_long_texts_take_time_in_proportion(text: str) -> None:
     started = time.process_time()
     list(sentences(text))

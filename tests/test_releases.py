@@ -215,6 +215,7 @@ FILE = "tables/small/splits/train/0"
     ("path", "item", "told"),
     [
         ("format", True, "format 1 but of True"),
+        ("format", 2, "format 1 but of 2"),
         ("extra", 1, "was edited: its digest does not fit"),
         ("version", "1.0", "major.minor.patch"),
         ("tables/small/licence", None, "licence"),

@@ -46,6 +46,15 @@ def test_two_submissions_are_compared_on_the_chosen_candidates(board: Path, caps
     assert main(["bench", "compare", run, run, "--task", "mini", "--candidates", "bm25-5"]) == 2
 
 
+def test_a_run_of_ones_own_is_frozen_under_a_plain_name(board: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = board.parent / "My_Run.trec.gz"
+    run.write_bytes((board / "candidates/mini/bm25-20.trec.gz").read_bytes())
+    (board / "board.toml").write_text('title = "T"\ntasks = ["scifact"]\n')
+    assert main(["bench", "candidates", "mini", "--from", str(run), "--depth", "5", "--board", str(board)]) == 0
+    assert (board / "candidates/mini/my-run-5.trec.gz").is_file()
+    assert "does not list mini: add it to tasks" in "".join(capsys.readouterr())
+
+
 def test_an_edited_result_makes_verify_and_check_end_with_one(board: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = board / "results/exabench--unchanged/mini.bm25-20.json"
     file.write_text(file.read_text().replace("0.7", "0.8", 1))

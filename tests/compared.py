@@ -1,4 +1,4 @@
-"""A board of many tasks whose values are made by lot, for the pages that compare lines.
+"""A board of many tasks whose values are drawn at random, for the pages that compare lines.
 
     python tests/compared.py DIR
 
@@ -19,7 +19,6 @@ import numpy as np
 
 from exabench.bench.comparison import compare_submissions
 from exabench.bench.ledger import Ledger, read_result
-from exabench.bench.submissions import submission_text
 from exabench.board.pages import render
 from exabench.board.ranking import Board
 from exabench.core.nouns import FIRST_STAGE, Convention, Result, Submission
@@ -48,10 +47,10 @@ def write_board(folder: Path, tasks: list[str] = TASKS) -> Ledger:
 
 
 def write_submission(ledger: Ledger, name: str) -> None:
-    sent = Submission(name, "run", "apache-2.0", "https://example.org/", "@acme", ("msmarco",), description="By lot")
-    file = ledger.folder / "submissions" / f"{sent.slug}.toml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(submission_text(sent), encoding="utf-8")
+    sent = Submission(
+        name, "run", "apache-2.0", "https://example.org/", "@acme", ("msmarco",), description="Drawn at random"
+    )
+    ledger.add_submission(sent)
 
 
 def _task(ledger: Ledger, name: str, listed: str, rng: np.random.Generator) -> None:

@@ -1,7 +1,7 @@
 """A toy endpoint in threads of this process: what it does with a request is said by a function, an `Act`.
 
 `endpoint` speaks OpenAI's chat completions, quick, counted, and faulty on demand: the answer to a prompt is a function
-of its last turn alone, so that it is what was recorded; the lot of a request depends on that text and on how often it
+of its last turn alone, so it equals what was recorded; whether a request fails depends on that text and on how often it
 was asked.
 """
 
@@ -108,7 +108,8 @@ def completion(body: Any) -> dict[str, Any]:
 def endpoint(
     *, slow: float = 0, broken: float = 0, hang: float = 0, delay: float = 0, spread: float = 0
 ) -> AbstractContextManager[Endpoint]:
-    """Serves completions. Faults: shares `slow` (429, half of them with a pause), `broken` (502), `hang`.
+    """Serves completions. Faults: shares `slow` (429, half of them with a pause), `broken` (502), `hang` (up,
+    after 2 seconds).
 
     `delay` in seconds, up to 1 + 4 * `spread` times as long for some texts.
     """

@@ -148,7 +148,7 @@ class Answer(Faulty):
                 self.server.overtake()
             parts = [unquote(part) for part in url.path.strip("/").split("/")]
             if parts[0] == "api":
-                self._api(parts[1:], self.command)
+                self._api(parts[1:])
             elif parts[0] == "lfs":
                 self._object(parts[1])
             elif url.path.endswith(".git/info/lfs/objects/batch"):
@@ -167,9 +167,9 @@ class Answer(Faulty):
         about = {"X-Error-Code": code, "X-Error-Message": message, "Content-Type": "application/json", **headers}
         self.send(status, json.dumps({"error": message}).encode(), about)
 
-    def _api(self, parts: list[str], method: str) -> None:
+    def _api(self, parts: list[str]) -> None:
         known = "Authorization" in self.headers
-        if method not in ("GET", "HEAD") and not known:
+        if self.command not in ("GET", "HEAD") and not known:
             return self.refuse(401, "", "Invalid username or password.")
         if parts == ["whoami-v2"]:
             return self.json({"name": USER, "type": "user", "orgs": []})
@@ -181,7 +181,7 @@ class Answer(Faulty):
         if repo is None:
             return self.refuse(404 if known else 401, "RepoNotFound", "Repository not found")
         if what in ("refs", "discussions"):
-            return self._refs(repo) if what == "refs" else self._discussions(parts, repo, method)
+            return self._refs(repo) if what == "refs" else self._discussions(parts, repo)
         revision = parts[4] if len(parts) > 4 else "main"
         if (commit := repo.at(revision)) is None:
             return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
@@ -206,7 +206,7 @@ class Answer(Faulty):
         main = {"name": "main", "ref": "refs/heads/main", "targetCommit": repo.refs["main"]}
         self.json({"branches": [main], "tags": tags, "converts": []})
 
-    def _discussions(self, parts: list[str], repo: Repo, method: str) -> None:
+    def _discussions(self, parts: list[str], repo: Repo) -> None:
         about = {"repo": {"name": "/".join(parts[1:3]), "type": parts[0].removesuffix("s")}}
         if len(parts) == 4:
             shown = [about | one for one in reversed(repo.requests) if one["status"] in self.query["status"]]

@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler
 REFUSALS: dict[str, tuple[int, Mapping[str, str]]] = {
     "429 with headers": (429, {"RateLimit": '"api";r=0;t=1', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'}),
     "429 retry-after": (429, {"Retry-After": "1"}),
+    **{str(status): (status, {}) for status in (307, 409, 412, 429, 500, 503)},
 }
 """Answered instead of the right answer; nothing has happened then. 307 goes to another host, `Faults.elsewhere`."""
-REFUSALS |= {str(status): (status, {}) for status in (307, 409, 412, 429, 500, 503)}
 
 KINDS = (
     *REFUSALS,

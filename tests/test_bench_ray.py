@@ -90,7 +90,7 @@ def names(found: list[Outcome]) -> list[str]:
     return [file.name for file in files_of(found)]
 
 
-def contents(board: Path) -> dict[str, Any]:
+def results_and_runs(board: Path) -> dict[str, Any]:
     """Results and runs of a board, but for the dates and the times that differ from one run to the next."""
     found: dict[str, Any] = {}
     for file in sorted(board.glob("results/*/*.json")):
@@ -187,8 +187,8 @@ def test_two_nodes_give_the_results_of_one_process_byte_for_byte(
     alone, shared = two_boards
     made = [alone / file.relative_to(shared) for file in run_board(shared, engine="ray", workers=2)]
     assert made == run_board(alone)
-    assert "results/me--minilm/mini.other-20.json" in contents(alone)
-    assert contents(shared) == contents(alone)
+    assert "results/me--minilm/mini.other-20.json" in results_and_runs(alone)
+    assert results_and_runs(shared) == results_and_runs(alone)
 
 
 @pytest.mark.slow

@@ -113,7 +113,7 @@ def test_the_folders_own_settings_are_the_defaults(tiny, tmp_path, cache):
     np.testing.assert_allclose(scores_of(stage), theirs.similarity(*vectors), atol=1e-5)
     bare = dense(model, cache, query_prompt="", passage_prompt="", pooling="mean", similarity="dot", max_length=30)
     plain = scores_of(dense(tiny, cache, max_length=30))
-    np.testing.assert_allclose(scores_of(bare), plain, rtol=1e-5), "everything can be told otherwise"
+    np.testing.assert_allclose(scores_of(bare), plain, rtol=1e-5)  # everything can be set otherwise
 
 
 def test_queries_may_have_an_encoder_of_their_own(tiny, tmp_path, cache):

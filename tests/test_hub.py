@@ -12,7 +12,7 @@ from hub_double import PAGE, HubDouble
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.hub import client as hub, pull_requests
 from exabench.hub.client import Repository
-from exabench.hub.pull_requests import history, list_files, open_requests, read_comments
+from exabench.hub.pull_requests import has_bytes, history, list_files, open_requests, read_comments
 
 REPO = "owner/set"
 SET = Repository(REPO)
@@ -74,7 +74,7 @@ def test_a_snapshot_is_pinned_to_a_commit_and_can_be_of_some_files(double, tmp_p
 
 
 @pytest.mark.parametrize("kind", ["429", "429 with headers", "503", "no answer", "cut", "truncated", "slow"])
-def test_what_passes_is_read_whole_in_the_end_or_not_at_all(double, kind):
+def test_what_passes_is_read_whole_or_is_one_line(double, kind):
     commit = double.commit(REPO, {TABLE: b"0123456789" * 50})
     for number in range(3):
         double.faults.arm({number: kind})
@@ -149,11 +149,24 @@ def test_requests_are_listed_oldest_first_over_all_pages(asked):
     assert first.revision == "refs/pr/1" and first.url.endswith(f"/datasets/{REPO}/discussions/1")
 
 
+def test_files_are_known_by_their_bytes_and_a_request_is_closed_once(asked):
+    listed = list_files(REPO, "refs/pr/1")
+    assert has_bytes(listed["board.toml"], b"x") and has_bytes(listed["runs/a.trec.gz"], b"run")
+    assert not has_bytes(listed["board.toml"], b"y") and not has_bytes(None, b"x")
+    pull_requests.close(REPO, 1)
+    assert not read_comments(REPO, 1).open and open_requests(REPO) == []
+    with pytest.raises(OutsideFailed, match="close pull request 1"):
+        pull_requests.close(REPO, 1)
+
+
 CALLS = {
     "talk": lambda: read_comments(REPO, 1),
     "comment": lambda: pull_requests.comment(REPO, 1, "x"),
     "files": lambda: list_files(REPO, "main"),
     "me": pull_requests.user_name,
+    "close": lambda: pull_requests.close(REPO, 1),
+    "requests": lambda: list(open_requests(REPO)),
+    "history": lambda: list(history(REPO, "main")),
 }
 
 

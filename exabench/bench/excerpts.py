@@ -5,7 +5,6 @@ Written once beside the frozen list, so that a site is built from the leaderboar
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from msgspec import Meta
 
 from exabench.core.errors import BadInput
-from exabench.core.files import digest_of, gzip_bytes, read_json, write
+from exabench.core.files import canonical_json, digest_of, gzip_bytes, read_json, write
 from exabench.core.licences import is_open_for_texts
 from exabench.core.nouns import Candidates, Qrels, Run
 from exabench.core.records import Record, as_builtins, read
@@ -113,7 +112,7 @@ def write_excerpts(values: dict[str, Any], file: str | Path) -> bool:
     False if it was there already.
     """
     whole = {**values, "digest": digest_of(values)}
-    text = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = canonical_json(whole)
     return write(file, gzip_bytes(text.encode()))
 
 

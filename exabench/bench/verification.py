@@ -117,7 +117,7 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
 def _file_verdicts(ledger: Ledger) -> Iterator[tuple[Path, str]]:
     """The files that no result is recomputed from, and the folder of each dataset, with their verdicts."""
     for kind, file in ledger.files():
-        if kind not in "board submission training candidates shown changes".split():
+        if kind not in ("board", "submission", "training", "candidates", "shown", "changes"):
             continue
         try:
             _check_file(ledger, kind, file)
@@ -157,12 +157,12 @@ def _recompute(ledger: Ledger, result: Result, filed: Mapping[str, Submission], 
     cost = result.cost
     if cost is not None:  # counts and times were taken while the reranker ran; quotients follow from the FLOPs
         rpp = dict(cost.rpp)
-        queries = {}
-        for name, flops in (("paper", cost.flops_paper), ("exact", cost.flops_exact)):
+        quotients = {}
+        for estimate, flops in (("paper", cost.flops_paper), ("exact", cost.flops_exact)):
             if not flops:
-                rpp[name] = None
-            queries[name] = qpp({"mean": flops or 0.0})
-        cost = replace(cost, rpp=rpp, qpp=queries)
+                rpp[estimate] = None
+            quotients[estimate] = qpp({"mean": flops or 0.0})
+        cost = replace(cost, rpp=rpp, qpp=quotients)
     return replace(found, model=result.model, cost=cost)
 
 

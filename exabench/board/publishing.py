@@ -105,7 +105,7 @@ class _SitePublication(Publication):
             if old.get(path) != digest:
                 files[path] = self.folder / path
         gone = sorted(old.keys() - self._digests.keys())
-        if not self._has_card(self.head):  # for the Hub its header, for people the line below
+        if not self._has_card(self.head):  # the Hub reads the header, people the line below
             head = f"title: {json.dumps(self.title)}\nsdk: static\napp_file: {START}\npinned: false\n"
             text = "The built pages of a leaderboard. They are made from its files by exabench."
             files[CARD] = f"---\n{head}---\n\n{text}\n".encode()

@@ -318,7 +318,7 @@ class Board:
     @cached_property
     def single_tasks(self) -> list[Task]:
         """The board's tasks that have judgements; one that is the mean of several is replaced by its members."""
-        return [task(name) for name in single_names(self.tasks)]
+        return [task(name) for name in self.entries]
 
     @cached_property
     def build_digest(self) -> str:
@@ -426,7 +426,7 @@ def first_stage(candidates: str) -> str:
 
 
 NEVER = "1970-01-01"
-"""The date of pages about nothing: a feed needs one."""
+"""The date where there is no result: a feed needs one."""
 
 
 def newest_day(summaries: Iterable[ResultSummary]) -> str:

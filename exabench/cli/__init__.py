@@ -35,9 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         status = exabench.main(arguments, prog_name="exabench", standalone_mode=False)
         sys.stdout.flush()
-        return status or 0  # click gives the code of an Exit, and what a command returns: nothing
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
+        return status or 0  # an Exit's code; a command returns None
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 2

@@ -190,7 +190,7 @@ def progress(title: str) -> Iterator[Progress]:
 
         yield report
     else:
-        # Loaded where a person looks on: in a log, and for --help, nothing of it is needed.
+        # Only for a terminal: a log and --help need none of it.
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeElapsedColumn
 

@@ -49,7 +49,7 @@ def tasks() -> None:
     rows = []
     for name, task in tasks().items():
         described[name] = asdict(task) | {"convention": task.convention.as_json()}
-        # Of some tasks the table has no count: their queries are counted when they are first read.
+        # Some tasks have no count in the table: their queries are counted when they are first read.
         size = task.queries or "at first use"
         if task.members:
             size = f"mean of {len(task.members)}"
@@ -296,7 +296,7 @@ def pending(repo: str, board: Path) -> None:
     """List what waits: the pull requests of --repo, or the folders of the board's own queue."""
     from exabench.bench.queue import queue_of
 
-    if not repo:  # requests are listed by the Hub alone, so no board has to be made here for them
+    if not repo:  # the Hub lists requests: no board is needed here
         ready(board)
     waiting = queue_of(board, repo).waiting()
     rows = [(one.slug, one.number or "", one.kind, one.owner, one.date, one.url) for one in waiting]
@@ -334,10 +334,12 @@ def run(
     from exabench.bench.queue import queue_of, raise_waiting, work_off
     from exabench.bench.submitting import add_baselines
 
+    if queued and (slugs or task or candidates or trusted):
+        raise BadInput("--pending takes what others sent, whole and in the sandbox: leave the other choices out")
+    if repo and not queued:
+        raise BadInput("--repo belongs to --pending")
     ready(board)
     if queued:
-        if slugs or task or candidates or trusted:
-            raise BadInput("--pending takes what others sent, whole and in the sandbox: leave the other choices out")
         answers = []
         final = []
         waiting = []
@@ -355,8 +357,6 @@ def run(
         answer({"answers": final, "waiting": waiting}, "")
         raise_waiting(answers)
         return
-    if repo:
-        raise BadInput("--repo belongs to --pending")
     failures: dict[str, ExabenchError] = {}
     with only_writer(board), progress("results") as report:
         add_baselines(board)

@@ -109,8 +109,8 @@ def publish(board: Path, no_check: bool, data: Path | None, **place: Any) -> Non
     from exabench.board.publishing import publish_board
 
     publish_to(
-        # Made ready after the check of --repo and --to: a command that is refused makes no board.
-        lambda folder, *where, **options: publish_board(ready(folder), *where, **options),
+        # Made ready after the check of --repo and --to, so that refusing them leaves no board.
+        lambda folder, to, **options: publish_board(ready(folder), to, **options),
         board,
         check=not no_check,
         data=data,

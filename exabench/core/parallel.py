@@ -13,7 +13,7 @@ import os
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def map_unordered(
     *,
     at_least: int = 2,
     chunk: int = 1,
-) -> Iterator[_Got]:
+) -> Generator[_Got, None, None]:
     """Map `function` over `items` in forked processes, `chunk` items at a time; results come as they are ready.
 
     0 `processes`: one for each core, 8 at most; one below `at_least` items, and where processes cannot be forked. The
@@ -111,7 +111,7 @@ def run_items(
 ) -> Iterator[tuple[int, Outcome]]:
     """Run every item in workers that keep what they loaded; yields (place of the item, its outcome) as items end.
 
-    Every worker calls `begin` with its first item (and with the next one where that failed), and runs all of its items
+    Every worker calls `begin` before its first item (again before the next where it failed), and runs all of its items
     with the function that `begin` returned, so that whatever this function loads stays loaded. `begin` and the items
     must be picklable.
     `model_of(item)` names what an item needs loaded: a worker gets an item whose model it has, else one whose model no

@@ -216,17 +216,13 @@ class _Agreement:
 
     def _scores(self, lists: Sequence[_JudgedList]) -> dict[str, Any]:
         # Each list is measured as a query of its own: a query asked of two first stages has two.
-        qrels = {}
-        orders: dict[str, dict[str, list[str]]] = {"teacher": {}, "first stage": {}}
-        for number, one in enumerate(lists):
-            qrels[str(number)] = one.grades
-            orders["teacher"][str(number)] = one.teacher
-            orders["first stage"][str(number)] = one.first_stage
-        if not lists[0].first_stage:
-            del orders["first stage"]
+        qrels = {str(number): one.grades for number, one in enumerate(lists)}
+        orders = {"teacher": [one.teacher for one in lists]}
+        if lists[0].first_stage:
+            orders["first stage"] = [one.first_stage for one in lists]
         scores: dict[str, Any] = {"lists": len(lists)}
         for judge, rankings in orders.items():
-            run = run_in_order("audit", rankings)
+            run = run_in_order("audit", {str(number): order for number, order in enumerate(rankings)})
             _, values = measure(qrels, run, [METRIC], threshold=self._threshold)
             scores[f"{judge} {METRIC}"] = mean(values[METRIC])
         return scores

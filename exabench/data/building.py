@@ -222,7 +222,7 @@ class RecipeParts:
                 options[slot] = self._source(slot, options[slot], task, teacher)
         if "retrievers" in options:
             tables = options["retrievers"]
-            if not isinstance(tables, Mapping):
+            if not isinstance(tables, Mapping) or "part" in tables:
                 raise BadInput('retrievers must be a table of first stages, as in { bm25 = "bm25" }')
             stages = {}
             for stage, table in tables.items():

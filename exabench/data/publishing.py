@@ -97,8 +97,7 @@ class _ReleasePublication(Publication):
                         if table.splits != self.release.tables[name].splits:
                             fetched += table.files
                 save(replace(old, tables=tables, files=()), scratch)
-                if fetched:
-                    self.place.fetch([file.path for file in fetched], self.head, Path(scratch))
+                self.place.fetch([file.path for file in fetched], self.head, Path(scratch))
                 for file in fetched:
                     copy = Path(scratch, file.path)
                     if not copy.is_file() or file_digest(copy) != f"sha256:{file.sha256}":

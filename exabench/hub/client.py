@@ -93,7 +93,7 @@ def _check_model(folder: Path) -> None:
         if not isinstance(shards, dict):
             raise BadInput("has no weight_map", file=index)
         # A shard must lie beside its index, because transformers would open whatever path the index names.
-        for shard in sorted(map(str, shards.values())):
+        for shard in sorted(set(map(str, shards.values()))):
             if Path(shard).name != shard or "\\" in shard or not shard.isprintable():
                 problem = "which is no name of a file beside it"
             elif shard.endswith(".safetensors") and not (index.parent / shard).is_file():

@@ -127,8 +127,8 @@ def holm(p_values: Sequence[float], families: Sequence[Hashable] | None = None) 
     `families` names the family of each; only p-values of one family are corrected together.
     """
     by_family: dict[Hashable, list[int]] = {}
-    for place, (_, family) in enumerate(zip(p_values, families or [""] * len(p_values), strict=True)):
-        by_family.setdefault(family, []).append(place)
+    for place in range(len(p_values)):
+        by_family.setdefault(families[place] if families else "", []).append(place)
     adjusted = [0.0] * len(p_values)
     for places in by_family.values():
         # Smallest p first, times the number of hypotheses that are left; never below the one before.

@@ -23,7 +23,7 @@ def tie_report(qrels: Qrels, run: Run, metric: str = "nDCG@10", *, threshold: in
     scores = run.scores[row]
     same_score = scores[1:] == scores[:-1]
     same_query = query[1:] == query[:-1]
-    # At i: does the passage at i tie with the one before it? The first has none before it, the last none behind.
+    # At i: does the passage at i tie with the one before it?
     ties = np.zeros(len(row) + 1, bool)
     ties[1:-1] = same_score & same_query
     tied = ties[1:] | ties[:-1]

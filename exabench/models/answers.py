@@ -56,7 +56,7 @@ def narrow_to_answers(loaded: Loaded, strategy: str, ids: tuple[int, ...]) -> tu
     check_strategy(strategy, len(ids))
     if part.rows == "vocabulary":  # every token has a column, and a token's id is its place
         return loaded, ids
-    # Two rows of T5's 32,128 make the last product next to nothing; they are the first columns of the logits then.
+    # With 2 of T5's 32,128 rows the last product is next to free; those rows are the first columns of the logits.
     return loaded.only(ids[: part.needs]), tuple(range(part.needs))
 
 

@@ -18,10 +18,10 @@ from exabench.models.flops import Shape, exact, paper, qpp, rpp
 
 
 def usage_of(shape: Shape | None, read: Sequence[int], written: Sequence[int], *, rows: int, **counts: Any) -> Usage:
-    """The Usage of a query from the tokens that each of its prompts has, read and written.
+    """The Usage of a query from the tokens read and written for each of its prompts.
 
     `rows` are those of the vocabulary computed for a token that is written, as in flops.exact; `counts` are further
-    fields of Usage. Without a shape, of a model that nobody knows, FLOPs are None.
+    fields of Usage. Without a shape (an unknown model) FLOPs are None.
     """
     counts.update(prompts=len(read), input_tokens=sum(read), output_tokens=sum(written))
     if shape is not None:

@@ -84,13 +84,13 @@ class Head(ABC):
     @property
     def _weight(self) -> Tensor:
         """The needed rows of the output embedding, in float32: scores that differ by little must stay different."""
-        if self.model.get_output_embeddings().weight.requires_grad:  # one that learns is never the same twice
+        if self.model.get_output_embeddings().weight.requires_grad:  # it changes with every step
             return self._read_weight()
         return self._fixed_weight
 
     @cached_property
     def _fixed_weight(self) -> Tensor:
-        """The same of a model that does not learn: picked and cast once, not again for every batch."""
+        """The rows of a model that does not learn: picked and cast once, not again for every batch."""
         return self._read_weight()
 
     def _read_weight(self) -> Tensor:

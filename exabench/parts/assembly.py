@@ -121,8 +121,7 @@ def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mappi
     options = dict(options)
     if shelf is RERANKERS:
         _fill_teacher_table(name, part, options)
-    if "task" not in accepts(part):
-        options.pop("task", None)  # of the collection, not the part
+    options.pop("task", None)  # of the collection, not the part
     filled_in = _FILLED_IN.get(shelf.kind, _FILLED_IN_BY_BUILDS)
     check(f"{shelf.kind} {name}", part, options, filled_in)
     for slot, inner in slots.items():

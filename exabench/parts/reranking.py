@@ -34,5 +34,5 @@ def job_of(query_id: str, candidates: Run, queries: Mapping[str, Query], passage
 
 
 def part_name(reranker: object) -> str:
-    """The name under which a reranker is recorded: its `part` where it has one, else its class in lower case."""
-    return str(getattr(reranker, "part", type(reranker).__name__.lower()))
+    """The name under which a reranker is recorded: its identity's, else its class in lower case."""
+    return str(getattr(reranker, "identity", {}).get("reranker", type(reranker).__name__.lower()))

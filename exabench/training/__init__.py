@@ -117,7 +117,7 @@ def train(
             dev = make_evaluation(plan, held_out, loader, gradient, collections)
         versions = {"python": platform.python_version()}
         for name in LIBRARIES:
-            with suppress(PackageNotFoundError):  # exabench itself, where it runs from its source
+            with suppress(PackageNotFoundError):  # what is not installed has no version
                 versions[name] = version(name)
         fit = Fit(plan, learner, gradient, folder, ranks).run(loader, dev, progress)
 

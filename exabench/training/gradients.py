@@ -9,6 +9,7 @@ drawn from (seed, rank, step, micro-batch), so both passes see the same masks, a
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -251,7 +252,8 @@ class TextBatches(MicroBatches):
 
     def weight(self, groups: Sequence[EncodedGroup]) -> float:
         """The sum of the weights of all tokens to write."""
-        return sum(len(target) - 1 + self._label_weight for group in groups for target in group.targets)
+        # Not `sum`, which rounds otherwise from Python 3.12 on.
+        return math.fsum(len(target) - 1 + self._label_weight for group in groups for target in group.targets)
 
     def backward(self, step: int, groups: Sequence[EncodedGroup], weight: float) -> float:
         """One micro-batch after the other."""
@@ -264,7 +266,7 @@ class TextBatches(MicroBatches):
 
     def value(self, groups: Sequence[EncodedGroup]) -> float:
         """The weighted sum over tokens."""
-        return sum(float(losses) for losses in self._losses(0, groups))
+        return math.fsum(float(losses) for losses in self._losses(0, groups))
 
     def _losses(self, step: int, groups: Sequence[EncodedGroup]) -> Iterator[Tensor]:
         """Each micro-batch's sum of weighted token losses."""

@@ -271,7 +271,7 @@ def _places(row: Row, count: int, most: int, data: Data, epoch: int) -> Sequence
 class GroupLoader:
     """The groups of each step as token ids, in the order of an Order.
 
-    `loaders` threads encode steps ahead (0: nothing is ahead), which moves nothing but time.
+    `loaders` threads encode steps ahead (0: none ahead), which moves nothing but time.
     `written`: the texts to write are encoded, too.
     """
 

@@ -203,7 +203,7 @@ class Fit:
         if newest is not None:
             held = self._module.state_dict()
             weights = newest.tensors[WEIGHTS]
-            if not weights.keys() <= held.keys():
+            if weights.keys() != held.keys():
                 what = "holds weights under other names: another version began it; remove checkpoints/ and start anew"
                 raise BadInput(what, file=self._folder)
             parts = {name: self._ranks.local_part(weight, held[name]) for name, weight in weights.items()}

@@ -101,7 +101,7 @@ class FolderQueue:
         """Take a scored one out of the queue."""
         folder = Path(pending.url)
         if not (folder / ANSWER).is_file():
-            # It goes in one step: of what a kill left of it, the next run would make a refusal. `only_writer` sweeps.
+            # Renamed first: half a folder, left by a kill, would be refused by the next run. `only_writer` sweeps.
             leftover = folder.with_name(f".{folder.name}.unfinished")
             with writing(folder):
                 os.rename(folder, leftover)

@@ -102,7 +102,7 @@ def _compare_site(
         board=board,
         FIRST_STAGE=FIRST_STAGE,
         states=STATES,
-        paths={page.path for page in pages},  # a link to a page that not every board has asks whether it is there
+        paths={page.path for page in pages},  # templates link to an optional page only where it is here
         # Of a page that shows no result; the others have their own.
         stamp=("", stamp(board.shown_results)[1]),
     )

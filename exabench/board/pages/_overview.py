@@ -103,7 +103,7 @@ def overview(board: Board, ranking: Ranking) -> Values:
                 else:
                     others.append(value)
             if best:  # lists without a result on this task have no column
-                # A ceiling is of the candidates, so that any row that finished the task tells it.
+                # The ceiling belongs to the candidates, so any finished row has it.
                 ceiling = mean(summary.ceiling for summary in best.results if summary.task in members(t))
                 lists.append(ListScores(best.stage, f"top {best.depth}", first_stage, ceiling, others[:DRAWN]))
         if lists:
@@ -277,8 +277,8 @@ def efficiency(ranking: Ranking) -> Values:
             if cost and row.mean is not None and row.interval is not None:
                 label = f"{row.name} over {row.candidates}"
                 model = row.name.split("/")[-1]
-                short = f"{model} ({row.candidates})"
-                points.append(CostPoint(label, short, cost / measure.unit, row.mean, row.interval, number in front))
+                brief = f"{model} ({row.candidates})"
+                points.append(CostPoint(label, brief, cost / measure.unit, row.mean, row.interval, number in front))
         figure = None
         if points:  # some cost is known in this measure
             names = ", ".join(rows[number].name for number in front)

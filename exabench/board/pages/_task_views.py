@@ -54,9 +54,7 @@ def single_task(board: Board, one: Task) -> Values:
     possible = _best_by_query(oracle)
     hardest = []
     for query, (value, entry) in _best_by_query(ranked).items():
-        ceiling = None
-        if query in possible:
-            ceiling = possible[query][0]
+        ceiling, _ = possible.get(query, (None, None))
         hardest.append((query, value, entry, ceiling))
     hardest.sort(key=lambda line: (line[1], -(line[3] or 0.0), line[0]))
 
@@ -79,7 +77,8 @@ def single_task(board: Board, one: Task) -> Values:
         "competing": len(ranked),
         "bounds": bounds,
         "others": others[:WRITTEN],
-        "results": results,
+        "read_from": sorted({one.result.qrels_source for one in results}),
+        "judgements": sorted({one.result.qrels_digest for one in results}),
         "hardest": hardest[:HARDEST],
         "overlaps": overlaps(board, one)[:WRITTEN],
         "scores": figure,

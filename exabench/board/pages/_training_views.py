@@ -167,6 +167,6 @@ def overlaps(board: Board, one: Task) -> list[Overlap]:
                 else:
                     shared.append(f"{key} {count(value)}")
         listed.append(Overlap(*place, overlapping, total if isinstance(total, int) else None, ", ".join(shared)))
-    # Who did not look stands with those that share nothing.
+    # A table that was not checked sorts with those that share nothing.
     listed.sort(key=lambda o: (-1 if o.rows is None else -o.rows - 1, o.name, o.table, o.page))
     return listed

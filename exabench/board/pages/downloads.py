@@ -20,7 +20,7 @@ from exabench.board.pages._page import Page, compact_json, result_data
 from exabench.board.ranking import Board, ResultSummary, Row, first_stage, newest_day
 
 FORMAT = 2  # 2: one paired test, `p` and `p_holm`
-# Text that begins with one of these is run as a formula by spreadsheets.
+# Spreadsheets run text that begins with one of these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _TEXTS = """
 submission kind withdrawn state task candidates first_stage headline precision
@@ -30,7 +30,6 @@ _COUNTS = """
 depth wins losses ties queries missing_queries completed
 parameters cut_passages cut_queries repairs timed_queries
 """.split()
-_TEST = "difference p p_holm effect_size wins losses ties".split()
 _COST = """
 precision prompts input_tokens output_tokens flops_exact flops_paper
 rpp_exact rpp_paper qpp_exact qpp_paper p50 p95 pairs_per_second
@@ -73,11 +72,13 @@ def result_records(board: Board) -> list[dict[str, Any]]:
                 "high": float(high),
                 "first_stage_value": summary.first_stage,
                 "ceiling": summary.ceiling,
-            }
-            tested = vars(test) | {"p_holm": corrected}
-            for name in _TEST:
-                record[name] = tested[name]
-            record |= {
+                "difference": test.difference,
+                "p": test.p,
+                "p_holm": corrected,
+                "effect_size": test.effect_size,
+                "wins": test.wins,
+                "losses": test.losses,
+                "ties": test.ties,
                 "queries": measured.queries,
                 "missing_queries": measured.missing_queries,
                 "completed": result.completed,
@@ -166,7 +167,7 @@ def board_json(board: Board) -> bytes:
         record["values"] = row.values
         rows.append(compact_json(record))
     results = map(compact_json, result_records(board))
-    # Put together here, for no layout of `json` has one line for each entry.
+    # By hand: `json` cannot lay out one line for each entry.
     start = compact_json(head, sort_keys=True).removesuffix("}")
     text = f'{start},"submissions":{{\n'
     text += ",\n".join(submissions)

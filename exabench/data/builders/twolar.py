@@ -217,7 +217,7 @@ def overlap(
         shared = 0
         for id in queries:
             shared += len(set(found[one][id]).intersection(found[other][id]))
-        rates.setdefault(one, {})[other] = shared / (documents * len(queries) or 1)  # no queries share nothing
+        rates.setdefault(one, {})[other] = shared / (documents * len(queries) or 1)  # without queries: 0
     return rates
 
 

@@ -41,8 +41,7 @@ def passages_of(row: Row) -> list[Passage]:
     if "positive_id" in row:
         passages.append(Passage(row["positive_id"], row["positive"], row["positive_title"]))
         columns = ("negative_ids", "negatives", "negative_titles")
-    for fields in zip(*map(row.get, columns), strict=True):
-        passages.append(Passage(*fields))
+    passages += map(Passage, *(row[name] for name in columns))
     return passages
 
 

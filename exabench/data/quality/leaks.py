@@ -105,7 +105,7 @@ def collection_of(source: str) -> str:
     if parts[:2] == ["beir", "cqadupstack"]:
         depth = 3
     root = "/".join(parts[:depth])
-    # In the copy that BEIR has one id means the same passage.
+    # BEIR's copy has the same passage ids.
     if root == "beir/msmarco":
         return "msmarco-passage"
     return root

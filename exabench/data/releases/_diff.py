@@ -14,6 +14,7 @@ from exabench.core.rows import Release, Table
 from exabench.data.releases._manifest import numbers, read
 from exabench.data.releases._reading import batches
 
+FIRST_VERSION = "1.0.0"  # of a new dataset; publishing counts on from it
 EXAMPLES = 5  # ids that are named for each kind of change
 
 
@@ -120,9 +121,6 @@ def diff(old_folder: str | Path, new_folder: str | Path) -> Diff:
                 "removed", old.rows, 0, fields_removed=old.columns, splits_removed=tuple(sorted(old.splits))
             )
     return Diff(changes)
-
-
-FIRST_VERSION = "1.0.0"  # of a release that nothing came before; publishing counts on from what is published
 
 
 def next_version(old: Release | None, new: Release, changes: Diff | None) -> str:

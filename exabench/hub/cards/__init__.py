@@ -64,7 +64,7 @@ def card(release: Release, template_text: str, *, existing: str = "") -> str:
     """
     tables = dict(sorted(release.tables.items()))
     listed = {file.path for file in release.files}
-    replies = [path for path in map("replies/{}.parquet".format, tables) if path in listed]
+    replies = [f"replies/{name}.parquet" for name in tables if f"replies/{name}.parquet" in listed]
     values = {"release": release, "tables": tables, "replies": replies}
     template_block, template_body = split(template_text)
     old_block, old_body = split(existing)
@@ -285,7 +285,7 @@ def merge(new: str, old: str) -> str:
 def _sections(text: str, file: str) -> dict[str, str]:
     """Our sections by name. Raises BadInput where a mark has no partner."""
     matches = list(_SECTION.finditer(text))
-    # A section runs to the first end: one that begins inside it has lost its own.
+    # A section runs to the first end mark: a start inside it has no end.
     are_whole = all(len(_MARK.findall(match[0])) == 2 for match in matches)
     if not are_whole or len(_MARK.findall(text)) != 2 * len(matches):
         raise BadInput("a mark <!-- exabench: ... --> has no <!-- /exabench -->, or the other way round", file=file)

@@ -23,8 +23,6 @@ class DuoT5(Pointwise):
     one scores 0. In the usage each pair is a prompt, and a passage is cut as often as it is cut in a pair.
     """
 
-    part = "pairwise"
-
     def __init__(
         self,
         model: str,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-import numpy as np
 import torch
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
 from exabench.models.answers import answer_ids, answer_words, narrow_to_answers, spellings
-from exabench.models.heads import Options, load
+from exabench.models.heads import Options, inputs_of, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
 from exabench.models.tokens import bare_ids
@@ -58,7 +57,7 @@ class ExaRanker(Pointwise):
         [texts] = self._texts(query, [passage])
         fields = bare_ids(tokenizer, engine.template.wrap(texts))
         item = engine.template.build(fields, engine.max_length)
-        ids = torch.from_numpy(item.ids.astype(np.int64))
+        ids, _, _ = inputs_of([item], head.pad, engine.loaded.devices[0])
         with torch.inference_mode():
-            written = head.write(ids[None], max_tokens)
+            written = head.write(ids, max_tokens)
         return tokenizer.decode(written[0], skip_special_tokens=True)

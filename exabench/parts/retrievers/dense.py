@@ -187,7 +187,7 @@ def find_rows(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Query number, row and score of all in a block that reach the floor of their query, in the queries' order."""
     if backend == "faiss":  # inner products on the CPU
-        # A search finds a fixed number: twice as many while more than those may reach a floor, as ties do.
+        # A search finds a fixed number, doubled while more rows (ties, say) may reach a floor.
         k = depth + 1
         while True:
             scores, rows = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import resource
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -105,3 +107,14 @@ def full_disk_at_each_call(
                 assert not struck, f"the disk was full at call {number}, and nobody said so"
                 return
         yield number
+
+
+@contextmanager
+def no_file_over(size: int) -> Iterator[None]:
+    """As on a full disk, no file can grow over this many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

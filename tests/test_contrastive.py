@@ -1,4 +1,4 @@
-"""Contrastive groups: the positive is judged too, negatives are hard and judged, and every other query is accounted for."""
+"""Contrastive groups: the positive is judged too, negatives are hard and judged, and no query goes uncounted."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -31,8 +32,8 @@ OTHER = Pair(Query("q2", "why is grass green"), SKY, False)
 HUMAN = Pair(Query("q1", "why is the sky blue"), SKY, True, "Air scatters\nblue light.")
 
 
-def item(pair: Pair = PAIR, **options: object) -> tuple[Exaranker, Item]:
-    builder = Exaranker(These([pair]), **options)  # type: ignore[arg-type]
+def item(pair: Pair = PAIR, **options: Any) -> tuple[Exaranker, Item]:
+    builder = Exaranker(These([pair]), **options)
     return builder, next(builder.items())
 
 

@@ -150,6 +150,10 @@ def test_a_release_of_them_agrees_with_people_and_names_them_as_its_teacher(tmp_
         '[options]\ntask = "mini"\nnegatives = 5\nleast = 1\ndepth = 50\nper_query = 2\n'
         'retrievers = {bm25 = {part = "bm25"}}\n'
     )
+    lone = tmp_path / "lone.toml"  # one first stage in the place of a table of them
+    lone.write_text(recipe.read_text().replace('{bm25 = {part = "bm25"}}', '{part = "bm25", k1 = 0.9}'))
+    with pytest.raises(BadInput, match="retrievers must be a table of first stages"):
+        build(lone, tmp_path / "none")
     table = build(recipe, tmp_path / "work", sources=Sources(replies=tmp_path / "replies")).tables["mined"]
     found = list(rows(tmp_path / "work" / "release", "mined", "train"))
     counts = table.counts

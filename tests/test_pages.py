@@ -9,7 +9,6 @@ import json
 import os
 import random
 import re
-import resource
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from xml.etree import ElementTree
 
 import pyarrow.parquet as pq
 import pytest
-from faults import killed_at_each_call
+from faults import killed_at_each_call, no_file_over
 from hub_client import write_release
 from toys import TIME, contents, good_run, write_run, write_submission
 from trained import model_folder
@@ -299,17 +298,11 @@ def rename_board(board: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_old_site_as_it_was(own: Path) -> None:
-    """No file of the next build may be larger than this many bytes: as on a full disk, writing one fails."""
     rename_board(own)
     before = contents(own / "site")
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     for largest in (100, 3_000):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, limit[1]))
-        try:
-            with pytest.raises(CannotWrite, match="cannot be written"):
-                render(Board.read(own), own / "site", processes=1)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        with no_file_over(largest), pytest.raises(CannotWrite, match="cannot be written"):
+            render(Board.read(own), own / "site", processes=1)
         assert contents(own / "site") == before
         assert not (own / ".site.staging").exists()
 

@@ -8,6 +8,7 @@ import io
 import json
 import random
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from toys import Given, WithTriples, write_beir
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Task
+from exabench.core.rows import Pair
 from exabench.data.pairs.docpairs import Docpairs
 from exabench.data.pairs.evidence import Evidence, evidence
 from exabench.data.pairs.judged import Judged
@@ -31,8 +33,8 @@ def collection(judged: dict[str, dict[str, int]], passages: int = 40) -> Given:
     return Given(queries, [Passage(f"p{i}", f"passage {i}") for i in range(passages)], judged)
 
 
-def ids(pairs: object) -> list[tuple[str, str, bool]]:
-    return [(pair.query.id, pair.passage.id, pair.relevant) for pair in pairs]  # type: ignore[attr-defined]
+def ids(pairs: Iterable[Pair]) -> list[tuple[str, str, bool]]:
+    return [(pair.query.id, pair.passage.id, pair.relevant) for pair in pairs]
 
 
 def test_judged_pairs_alternate_in_an_order_of_the_seed_and_begin_with_a_passage_that_is_not_relevant():
@@ -104,8 +106,8 @@ def walked(text: str, count: int) -> list[tuple[bool, str, str]]:
     return [(bool(i % 2), row[0], (row[2], row[1])[i % 2]) for i, row in enumerate(chosen)]
 
 
-def texts(pairs: object) -> list[tuple[bool, str, str]]:
-    return [(pair.relevant, pair.query.text, pair.passage.text) for pair in pairs]  # type: ignore[attr-defined]
+def texts(pairs: Iterable[Pair]) -> list[tuple[bool, str, str]]:
+    return [(pair.relevant, pair.query.text, pair.passage.text) for pair in pairs]
 
 
 def test_the_paper_s_walk_takes_the_lines_that_the_authors_code_takes_and_the_balanced_one_both_passages_of_each(

@@ -63,7 +63,7 @@ def test_a_process_that_is_killed_is_one_line() -> None:
 def test_no_process_is_left_behind_when_the_rest_is_not_taken() -> None:
     results = map_unordered(lambda item: os.getpid(), range(1000), 3)
     pids = {next(results) for _ in range(200)}
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)

@@ -253,8 +253,8 @@ def test_four_publishers_at_once_lose_nothing(double, tmp_path):
     for name in names:
         write_release(tmp_path / name, {name: [name]})
     context = multiprocessing.get_context("forkserver")
-    client = ("hf_api", "_commit_api", "lfs", "file_download", "_snapshot_download", "utils._detect_agent")
-    context.set_forkserver_preload(["test_publishing", *(f"huggingface_hub.{name}" for name in client)])
+    used = ("hf_api", "_commit_api", "lfs", "file_download", "_snapshot_download", "utils._detect_agent")
+    context.set_forkserver_preload(["test_publishing", *(f"huggingface_hub.{name}" for name in used)])
     with context.Pool(4) as pool:
         tasks = [(double.url, tmp_path / "home", tmp_path / name) for name in names]
         versions = pool.starmap(_one_of_four, tasks, chunksize=1)

@@ -149,13 +149,19 @@ def test_a_board_that_does_not_hold_is_published_only_by_who_insists(
     assert "acme--good mini bm25-20 nDCG@10 FAIL: off by" in capsys.readouterr().err
 
 
-def test_a_publication_needs_one_place_and_makes_no_board_without(
+def test_choices_that_do_not_go_together_are_refused_and_no_board_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for places in ([], ["--repo", REPO, "--to", "x"]):
         assert main(["board", "publish", *places]) == 2
     assert "one of the two" in capsys.readouterr().err
+    for choices, message in (
+        (["--repo", REPO], "belongs to --pending"),
+        (["--pending", "--task", "mini"], "leave the"),
+    ):
+        assert main(["bench", "run", *choices]) == 2
+        assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

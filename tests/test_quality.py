@@ -29,14 +29,14 @@ def shingles(passage: str) -> set[tuple[str, ...]]:
     return {tuple(found[i : i + 5]) for i in range(max(1, len(found) - 4))}
 
 
-def first_of(doubles: Duplicates, row: dict) -> str | None:
+def first_of(doubles: Duplicates, one: dict) -> str | None:
     """The id of the earlier row that this one doubles."""
-    double = doubles.find_earlier(row)
+    double = doubles.find_earlier(one)
     return double.id if double else None
 
 
-def leaked(leaks: Leaks, row: dict) -> list[str]:
-    return list(leaks.marks(row))
+def leaked(leaks: Leaks, one: dict) -> list[str]:
+    return list(leaks.marks(one))
 
 
 def test_words_are_lower_case_without_punctuation_in_any_script():
@@ -48,6 +48,11 @@ def test_words_are_lower_case_without_punctuation_in_any_script():
     ):
         assert same_words(said, words)
         assert figures([row(query=said)])["query words"]["max"] == len(words.split())
+
+
+def test_a_row_of_others_with_fewer_titles_than_passages_is_measured_too():
+    ragged = {**row("listwise"), "passage_ids": ["a", "b"], "passages": ["one", "one two"], "titles": [""]}
+    assert figures([ragged])["passage words"]["max"] == 1
 
 
 @given(st.text(st.characters(max_codepoint=127)))

@@ -238,9 +238,9 @@ LAUNCHERS = {
 def launched(launcher: str, page: Path, to: Path, **more: str) -> subprocess.Popen[str]:
     """The command under a launcher, on a port of its own."""
     port = {"torchrun": "--standalone", "accelerate": "--main_process_port=0"}[launcher]
-    command = [sys.executable, "-m", *LAUNCHERS[launcher], port, "-m", "exabench", "train", "run", str(page)]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen([*command, "--to", str(to)], env=environment() | more, **streams)  # type: ignore[call-overload, no-any-return]
+    run = ["-m", "exabench", "train", "run", str(page), "--to", str(to)]
+    command, given = [sys.executable, "-m", *LAUNCHERS[launcher], port, *run], environment() | more
+    return subprocess.Popen(command, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 @pytest.mark.slow

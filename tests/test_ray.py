@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +28,7 @@ def test_two_nodes_build_the_same_bytes_and_both_take_part(
     two_nodes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", two_nodes)
-    monkeypatch.setitem(os.environ, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     build("mini-explanations", tmp_path / "alone", sources=Sources(replies=tmp_path / "alone.sqlite"))
     shared = Sources(replies=tmp_path / "shared.sqlite")
     told: list[str] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import resource
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from faults import full_disk_at_each_call, killed_at_each_call
+from faults import full_disk_at_each_call, killed_at_each_call, no_file_over
 from hypothesis import given, settings, strategies as st
 from toys import contents, features_of
 
@@ -148,13 +147,8 @@ def test_a_disk_that_fills_up_under_the_rows_is_one_line_and_leaves_the_old_tabl
     before = contents(tmp_path)
     rng = random.Random(1)
     rows = (a_row(str(i), explanation=rng.randbytes(300).hex()) for i in range(2000))
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
-    try:
-        with pytest.raises(CannotWrite, match="^[^\n]*cannot be written[^\n]*$"):
-            releases.write_table(tmp_path, "small", "explanations", {"train": rows})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with no_file_over(300_000), pytest.raises(CannotWrite, match="^[^\n]*cannot be written[^\n]*$"):
+        releases.write_table(tmp_path, "small", "explanations", {"train": rows})
     assert contents(tmp_path) == before
 
 
@@ -370,7 +364,7 @@ def test_a_field_that_comes_does_not_make_every_row_a_changed_one(tmp_path: Path
     with pytest.MonkeyPatch.context() as patch:
         fields = dict(FAMILIES["explanations"]) | {"prompt": "list<string>"}
         del fields["title"]
-        patch.setitem(FAMILIES, "explanations", fields)  # type: ignore[arg-type]
+        patch.setitem(FAMILIES, "explanations", fields)
         a_release(tmp_path / "old", many(4))
     a_release(tmp_path / "new", many(4))
     found = releases.diff(tmp_path / "old", tmp_path / "new")

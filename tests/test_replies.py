@@ -116,7 +116,7 @@ def test_a_prompt_that_no_file_can_hold_is_named() -> None:
 
 
 def test_each_call_is_asked_once_whatever_is_inserted_left_out_or_shuffled_between_runs(store: Replies) -> None:
-    """G9b: a fifth of the texts repeated, two samples of each, which are calls of their own."""
+    """A fifth of the texts repeated, two samples of each, which are calls of their own."""
     asked = [
         replace(prompt(f"t{i % 80}"), id=f"{i}#{sample}", sample=sample, temperature=1.0)
         for i in range(100)
@@ -491,7 +491,7 @@ def test_a_file_that_holds_no_replies_is_named(tmp_path: Path, store: Replies) -
             store.take_in(tmp_path / name)
 
 
-def test_g7_g12_a_bad_day_is_survived_and_leaves_no_secret_behind(
+def test_a_bad_day_is_survived_and_leaves_no_secret_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """30 % 429 with and without Retry-After, 10 % 502, 5 % hangs, answers out of order; a key in env, header, URL."""
@@ -524,7 +524,7 @@ def ask(url: str, file: str, count: int, told: Any) -> None:
         told.value = number
 
 
-def test_g1_killed_at_random_points_it_asks_again_only_what_was_in_flight(tmp_path: Path) -> None:
+def test_killed_at_random_points_it_asks_again_only_what_was_in_flight(tmp_path: Path) -> None:
     count, kills, in_flight = 100, 6, 8
     rng = random.Random(os.environ.get("SEED", "0"))
     file, one = str(tmp_path / "replies.sqlite"), TEACHERS["openai"]("m", base_url="http://127.0.0.1/v1")

@@ -25,13 +25,16 @@ from exabench.measure.runs import run_in_order
 PROVENANCE = {"teacher": "toy", "teacher_revision": "", "prompt": "", "replies": []}
 
 
-class Typed(list[str]):
+class Typed:
     """A query source: for each id a query that was made of the passage of this id."""
 
     source, source_revision = "typed", "1"
 
-    def __iter__(self) -> Iterator[tuple[Query, Mapping[str, Any]]]:  # type: ignore[override]
-        for id in super().__iter__():
+    def __init__(self, *ids: str) -> None:
+        self._ids = ids
+
+    def __iter__(self) -> Iterator[tuple[Query, Mapping[str, Any]]]:
+        for id in self._ids:
             yield Query(f"c-{id}", f"a sentence of {id}"), {"kind": "cropped", "passage_id": id, "replies": [f"r {id}"]}
 
 
@@ -56,7 +59,7 @@ def collection(count: int = 20) -> Given:
 def scored(*queries: str, stages: Mapping[str, Any] | None = None, **options: Any) -> ScoredBuilder:
     held = collection()
     stages = stages or {"up": Alphabet(held.passages()), "down": Alphabet(held.passages(), backwards=True)}
-    return ScoredBuilder(held, Typed(queries), stages, **{"documents": 10, "depth": 15} | options)
+    return ScoredBuilder(held, Typed(*queries), stages, **{"documents": 10, "depth": 15} | options)
 
 
 def lists(made: ScoredBuilder) -> list[Row]:
@@ -150,7 +153,7 @@ def test_a_list_of_less_than_two_passages_is_rejected():
 
 
 def test_several_sources_take_turns_and_share_no_id():
-    sources = {"one": Typed(["p01", "p02"]), "two": Typed(["p03"])}
+    sources = {"one": Typed("p01", "p02"), "two": Typed("p03")}
     made = ScoredBuilder(collection(), sources, {"a": Fixed("p01", "p02")}, documents=2)
     assert [item.data["query_source"] for item in made.items()] == ["one", "two", "one"]
     with pytest.raises(BadInput, match="two queries have this id.*c-p01"):
@@ -170,7 +173,7 @@ def test_options_that_make_no_sense_are_refused():
         with pytest.raises(BadInput, match="scored needs 2 <= least <= documents <= depth"):
             scored("p03", **{"documents": 30, "depth": 100, **options})
     with pytest.raises(BadInput, match="needs a source of queries and a first stage"):
-        ScoredBuilder(collection(), Typed(["p03"]), {})
+        ScoredBuilder(collection(), Typed("p03"), {})
 
 
 def test_the_family_is_read_back_bit_by_bit(tmp_path: Path):

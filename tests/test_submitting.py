@@ -225,10 +225,10 @@ def requested(hub) -> dict[str, bytes]:
     return {name: data for name, data in request.items() if name not in main}
 
 
-def test_a_pull_request_holds_what_would_have_been_filed(hub, board, sent, tmp_path):
-    submission, done = send(sent[0], [f"mini={sent[1]}"], repo=REPO, dry_run=True)
+def test_a_pull_request_holds_what_would_have_been_filed(hub, board, sent):
+    _, done = send(sent[0], [f"mini={sent[1]}"], repo=REPO, dry_run=True)
     assert done.changed and not hub.repo(REPO).requests
-    submission, done = send(sent[0], [f"mini={sent[1]}"], repo=REPO)
+    _, done = send(sent[0], [f"mini={sent[1]}"], repo=REPO)
     assert done.changed and done.url.endswith("/datasets/acme/board/discussions/1")
     _, files = submit(sent[0], [f"mini={sent[1]}"], board)
     assert requested(hub) == {str(file.relative_to(board)): file.read_bytes() for file in files}

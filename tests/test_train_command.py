@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import resource
 from pathlib import Path
 
 import fits
 import pytest
-from faults import killed_at_each_call
+from faults import killed_at_each_call, no_file_over
 from models import classifier_folder, encoder_folder
 from toys import contents
 
@@ -105,13 +104,9 @@ def test_a_run_that_is_killed_while_the_start_model_is_written_ends_as_one_that_
 def test_a_disk_without_room_is_one_line_and_the_same_command_goes_on(headless, tmp_path, capsys):
     """No file may grow over so many times the size of the model; the optimiser's moments are twice as large as it."""
     size = (tmp_path / "encoder" / "model.safetensors").stat().st_size
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     for times, part in ((0.5, "start"), (1.5, "checkpoints")):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(times * size), before[1]))
-        try:
+        with no_file_over(int(times * size)):
             assert main(headless) == 2
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
         line = refused(capsys)
         assert f"/{part}" in line and "cannot be written" in line
     assert main(headless) == 0

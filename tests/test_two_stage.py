@@ -55,10 +55,10 @@ def test_the_best_of_the_first_stage_come_in_the_rerankers_order(reranker):
 
 class Generous(Alphabet):
     def search(self, queries: Sequence[Query], depth: int) -> Run:
-        return super().search(queries, depth + 3)
+        return super().search([*queries, Query("q9", "")], depth + 3)
 
 
-def test_what_is_below_first_depth_is_dropped():
+def test_what_is_below_first_depth_or_was_not_asked_is_dropped():
     stage = TwoStage(PASSAGES, first_stage=Generous(PASSAGES), reranker=ShortestFirst(), first_depth=2)
     run = stage.search(QUERIES, 100)
     assert {query: run.ranking(query) for query in run} == {query.id: ["b", "a"] for query in QUERIES}

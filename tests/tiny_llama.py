@@ -17,7 +17,7 @@ TEMPLATE = (
 SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 
 
-def tiny_tokenizer(template: str = TEMPLATE) -> PreTrainedTokenizerFast:
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
     """Byte-level BPE over the texts of the embedded collection."""
     texts = [json.loads(line)["text"] for line in (MINI / "corpus.jsonl").read_text("utf-8").splitlines()]
     made = Tokenizer(models.BPE())
@@ -27,14 +27,14 @@ def tiny_tokenizer(template: str = TEMPLATE) -> PreTrainedTokenizerFast:
     trainer = trainers.BpeTrainer(vocab_size=800, special_tokens=SPECIAL, initial_alphabet=letters, show_progress=False)
     made.train_from_iterator(texts, trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<|pad|>", eos_token="<|end|>")
-    fast.chat_template = template or None
+    fast.chat_template = TEMPLATE
     return fast
 
 
-def tiny_llama(folder: Path, template: str = TEMPLATE, positions: int = 8192) -> Path:
+def tiny_llama(folder: Path, positions: int = 8192) -> Path:
     """The folder with the model in it; the same weights every time."""
     torch.manual_seed(7)
-    tokenizer = tiny_tokenizer(template)
+    tokenizer = tiny_tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=64,

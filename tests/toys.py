@@ -86,7 +86,7 @@ class Given:
     def __init__(self, queries: Sequence[Query], passages: Sequence[Passage], judged: Qrels) -> None:
         self._queries, self._passages, self._judged = queries, passages, judged
 
-    def there(self) -> bool:
+    def is_available(self) -> bool:
         return True
 
     def queries(self) -> Iterator[Query]:
@@ -174,7 +174,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def row(family: str = "explanations", **given: Any) -> Row:
     """A row of a family: what is given, and nothing in every other field."""
-    blank = {"string": "", "bool": False, "int64": 0, "double": 0.0}
+    blank = {"string": "", "bool": False, "int64": 0}
     fields = {name: blank.get(kind, []) for name, kind in FAMILIES[family].items()}
     return check_row(family, {**fields, **given})
 

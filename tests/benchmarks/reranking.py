@@ -95,7 +95,7 @@ def timed(action: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
 
 def apart(action: Callable[..., Any], *arguments: Any) -> Any:
     """The action's value, from a new process."""
-    # a process that was spawned begins with the peak memory of its parent, a forked one with none
+    # Not spawn: a spawned process inherits the peak memory of its parent.
     with ProcessPoolExecutor(1, get_context("forkserver")) as process:
         return process.submit(action, *arguments).result()
 
@@ -204,7 +204,7 @@ def int8() -> None:
     )
 
 
-def peak_of(folder: Path, copies: int) -> float:
+def size_after(folder: Path, copies: int) -> float:
     """Score `copies` times 5,000 pairs, all different by their queries, and return the resident size in MiB."""
     torch.set_num_threads(1)
     passages = [Passage(str(i), f"passage {i} " + "of some words " * (i % 12)) for i in range(100)]
@@ -218,7 +218,7 @@ def peak_of(folder: Path, copies: int) -> float:
 def memory(folder: Path) -> None:
     """The resident size after 20,000 and 60,000 pairs, each in a process of its own."""
     for copies in (4, 12):
-        print(f"memory after {5000 * copies:>6} pairs: {apart(peak_of, folder, copies):.0f} MiB")
+        print(f"memory after {5000 * copies:>6} pairs: {apart(size_after, folder, copies):.0f} MiB")
 
 
 def main() -> int:

@@ -11,7 +11,6 @@ torch's own costs 5 to 25 % more CPU time there (MiniLM, lists of 8 and of 30 pa
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import statistics
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from reranking import minilm_cross_encoder
+from reranking import apart, minilm_cross_encoder
 from sentence_transformers import CrossEncoder
 from sentence_transformers.cross_encoder.losses import LambdaLoss, RankNetLoss
 
@@ -146,15 +145,15 @@ def speed(folder: Path, groups: Sequence[Group]) -> dict[str, float]:
     return medians
 
 
-def peak_of(folder: str, mode: str, count: int, answer: Any) -> None:
-    """One step and its optimiser, and how far the resident size rose above that of the loaded model, in MiB."""
+def peak_of(folder: str, mode: str, count: int) -> float:
+    """One step and its optimiser; how far the resident size rose above that of the loaded model, in MiB."""
     groups = groups_of(count)
     ours = mode in ("plain", "cached")
     step: Any = Ours(Path(folder), "ranknet", groups, gradients=mode) if ours else None
     step = step or Theirs(Path(folder), "ranknet", groups, MINI_BATCHES[mode])
     loaded = most_held()
     step()
-    answer.put((most_held() - loaded) / 1024)
+    return (most_held() - loaded) / 1024
 
 
 def most_held() -> int:
@@ -165,13 +164,9 @@ def most_held() -> int:
 
 def memory(folder: Path, count: int = 4) -> float:
     """Ours with cached gradients as a part of the least of theirs."""
-    context, found = multiprocessing.get_context("spawn"), {}
+    found = {}
     for mode in ("cached", "plain", *MINI_BATCHES):
-        answer: Any = context.Queue()
-        process = context.Process(target=peak_of, args=(str(folder), mode, count, answer))
-        process.start()
-        found[mode] = answer.get()
-        process.join()
+        found[mode] = apart(peak_of, str(folder), mode, count)
         whose = "ours" if mode in ("cached", "plain") else "theirs"
         print(f"memory of a step over {count} groups, {whose}, {mode}: {found[mode]:.0f} MiB")
     return found["cached"] / min(found[mode] for mode in MINI_BATCHES)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from exabench.bench.measurement import measurement
 from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra
@@ -337,6 +337,19 @@ ALPHABET = st.sampled_from(
 
 @given(st.text(ALPHABET, max_size=40))
 def test_any_text_has_lucenes_words(words, text):
+    assert words(text) == analysed(text)
+
+
+PIECES = st.sampled_from(
+    ["b", "7", "#", "*", " ", "\U0001f1e8", "\U0001f1f3", "\U0001f600", "\u2764", "\U0001f44d", "\U0001f3fd"]
+    + ["\ufe0f", "\ufe0e", "\u20e3", "\u0301", "\u200d", "\U000e0067", "\U000e007f", "_", "\u65e5"]
+)
+
+
+@settings(max_examples=1500)
+@given(st.lists(PIECES, max_size=14))
+def test_any_sequence_of_emoji_has_lucenes_words(words, pieces):
+    text = "".join(pieces)
     assert words(text) == analysed(text)
 
 

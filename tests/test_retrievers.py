@@ -15,7 +15,7 @@ from exabench.core.errors import BadInput, ExabenchError, UnknownName
 from exabench.core.nouns import Convention, Passage, Query, Task
 from exabench.measure.runs import run_in_order, run_text
 from exabench.parts.retrievers import RETRIEVERS
-from exabench.parts.retrievers.bm25 import WAYS, Bm25
+from exabench.parts.retrievers.bm25 import WAYS, Bm25, LuceneWords
 from exabench.parts.retrievers.fusion import METHODS, Fusion
 from exabench.parts.retrievers.run_file import RunFile
 from exabench.tasks.catalogue import task
@@ -43,6 +43,39 @@ def test_words_meet_as_lucene_cuts_and_stems_them(lucene):
         assert "x" in searched(query, [Passage("x", text), Passage("y", "other words")], lucene=lucene), query
     for query, text in (("35", "3.5"), ("the", "the"), ("a", "a b")):
         assert searched(query, [Passage("x", text), Passage("y", "more words")], lucene=lucene) == {}, query
+
+
+CHINA, BOTSWANA = "\U0001f1e8\U0001f1f3", "\U0001f1e7\U0001f1fc"
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
+RUNNER, RAINBOW = "\U0001f3c3\U0001f3fd\u200d\u2640\ufe0f", "\U0001f3f3\ufe0f\u200d\U0001f308"
+
+EMOJI = {  # texts and their words, as Lucene 10 gave them
+    f"China {CHINA} tourism": ["china", CHINA, "tourism"],
+    CHINA + BOTSWANA + "\U0001f1e8": [CHINA, BOTSWANA],  # half a flag is no word
+    f"x{CHINA}y": ["x", CHINA, "y"],
+    "#\ufe0f\u20e3 *\u20e3 # * #\ufe0f": ["#\ufe0f\u20e3", "*\u20e3"],
+    "1\ufe0f\u20e3 7\u20e3": ["1\ufe0f\u20e3", "7\u20e3"],
+    FAMILY + RUNNER + RAINBOW: [FAMILY, RUNNER, RAINBOW],
+    ENGLAND: [ENGLAND],
+    "\U0001f44d\U0001f3fd \U0001f3fd": ["\U0001f44d\U0001f3fd", "\U0001f3fd"],
+    "\u2764\ufe0e \u2764\ufe0f": ["\u2764", "\u2764\ufe0f"],  # the text selector goes
+    "\U0001f7e2\U0001f7e7": ["\U0001f7e2", "\U0001f7e7"],
+    "a\U0001f3fdb": ["a\U0001f3fdb"],
+    "\u32d0\u3314": ["\u32d0\u3314"],
+    "\u3044\u3059\u309e": ["\u3044", "\u3059", "\u309e"],
+}
+
+
+@pytest.mark.parametrize("text", EMOJI)
+def test_emoji_are_the_words_that_lucene_makes_of_them(text):
+    assert LuceneWords()(text) == EMOJI[text]
+
+
+def test_a_flag_is_found():
+    passages = [Passage("x", f"China {CHINA} tourism report"), Passage("y", "China tourism travel report")]
+    found = searched(f"tourism {CHINA}", passages)
+    assert found == pytest.approx({"x": 0.4608, "y": 0.096}, abs=1e-6), "as Lucene scores them"
 
 
 def test_ties_at_the_cut_go_by_id_not_by_place():

@@ -190,8 +190,10 @@ def without_ties(scores: np.ndarray) -> np.ndarray:
 _LONGEST = 255  # longer words are cut here, as StandardTokenizer does
 _POSSESSIVE_END = re.compile("['\u2019\uff07][sS]$")
 # What a letter means to Unicode's word boundaries (TR 29), one sign for each class: A letter, 0 digit, _ connector,
-# : joins letters, comma joins digits, full stop joins both, m mark or format, j zero-width joiner, * pictograph,
-# i ideograph or Hiragana (each a word by itself), K Katakana, blank anything else.
+# : joins letters, comma joins digits, full stop joins both, m mark or format, i ideograph or Hiragana (each a word by
+# itself), K Katakana, blank anything else. Emoji have more: * pictograph, s skin tone, R regional indicator (two make
+# a flag), # keycap base that is no digit, k the keycap itself, j zero-width joiner, v and t the emoji and the text
+# presentation selector.
 _BY_CATEGORY = {"Nl": "A", "Nd": "0", "Pc": "_", "Mn": "m", "Mc": "m", "Me": "m", "Cf": "m"}
 _RANGES = {
     "A": "\u02c2-\u02c5 \u02d2-\u02d7 \u02de-\u02df \u02ed \u02ef-\u02ff \u055b-\u055c \u055e \u05f3 \u24b6-\u24e9 "
@@ -203,23 +205,43 @@ _RANGES = {
     ".": ". ' \u2018-\u2019 \u2024 \ufe52 \uff07 \uff0e",
     "_": "\u202f",
     "j": "\u200d",
-    "m": "\U0001f3fb-\U0001f3ff",
-    "i": "\u2e80-\u2fd5 \u3005 \u3007 \u3021-\u3029 \u3038-\u303b \u3041-\u3096 \u309f \u3400-\u4dbf \u4e00-\u9fff "
-    "\uf900-\ufad9 \U00020000-\U0003134f",
-    "K": "\u3031-\u3035 \u309b-\u309c \u30a0-\u30fa \u30fc-\u30ff \u31f0-\u31ff \uff66-\uff9d",
+    "m": "\uff9e-\uff9f",
+    "s": "\U0001f3fb-\U0001f3ff",
+    "R": "\U0001f1e6-\U0001f1ff",
+    "#": "# *",
+    "k": "\u20e3",
+    "v": "\ufe0f",
+    "t": "\ufe0e",
+    "i": "\u2e80-\u2fd5 \u3005 \u3007 \u3021-\u3029 \u3038-\u303b \u3041-\u3096 \u309d-\u309f \u3400-\u4dbf "
+    "\u4e00-\u9fff \uf900-\ufad9 \U0001f200 \U00020000-\U0003134f",
+    "K": "\u3031-\u3035 \u309b-\u309c \u30a0-\u30fa \u30fc-\u30ff \u31f0-\u31ff \u32d0-\u32fe \u3300-\u3357 "
+    "\uff66-\uff9d",
     "*": "\u00a9 \u00ae \u203c \u2049 \u2122 \u2194-\u2199 \u21a9-\u21aa \u231a-\u231b \u2328 \u2388 \u23cf "
     "\u23e9-\u23f3 \u23f8-\u23fa \u25aa-\u25ab \u25b6 \u25c0 \u25fb-\u25fe \u2600-\u2605 \u2607-\u2612 "
     "\u2614-\u2685 \u2690-\u2705 \u2708-\u2712 \u2714 \u2716 \u271d \u2721 \u2728 \u2733-\u2734 \u2744 \u2747 \u274c "
     "\u274e \u2753-\u2755 \u2757 \u2763-\u2767 \u2795-\u2797 \u27a1 \u27b0 \u27bf \u2934-\u2935 \u2b05-\u2b07 "
-    "\u2b1b-\u2b1c \u2b50 \u2b55 \u3030 \u303d \u3297 \u3299 \U0001f000-\U0001f0ff \U0001f10d-\U0001f10f "
-    "\U0001f16c-\U0001f16f \U0001f18e \U0001f191-\U0001f19a \U0001f201-\U0001f202 \U0001f21a \U0001f22f "
-    "\U0001f232-\U0001f23a \U0001f250-\U0001f251 \U0001f300-\U0001f3fa \U0001f400-\U0001f53d \U0001f546-\U0001f64f "
-    "\U0001f680-\U0001f6ff \U0001f90c-\U0001f93a \U0001f93c-\U0001f945 \U0001f947-\U0001faff",
+    "\u2b1b-\u2b1c \u2b50 \u2b55 \u3030 \u303d \u3297 \u3299 \U0001f000-\U0001f0ff \U0001f10d-\U0001f10f \U0001f12f "
+    "\U0001f16c-\U0001f16f \U0001f18e \U0001f191-\U0001f19a \U0001f1ad-\U0001f1e5 \U0001f201-\U0001f20f \U0001f21a "
+    "\U0001f22f \U0001f232-\U0001f23a \U0001f23c-\U0001f23f \U0001f249-\U0001f3fa \U0001f400-\U0001f53d "
+    "\U0001f546-\U0001f64f \U0001f680-\U0001f6ff \U0001f774-\U0001f77f \U0001f7d5-\U0001f7ff \U0001f80c-\U0001f80f "
+    "\U0001f848-\U0001f84f \U0001f85a-\U0001f85f \U0001f888-\U0001f88f \U0001f8ae-\U0001f8ff \U0001f90c-\U0001f93a "
+    "\U0001f93c-\U0001f945 \U0001f947-\U0001fffd",
 }
-_LETTERS = "A[mj]*(?:(?:[:.][mj]*)?A[mj]*)*+"
-_DIGITS = "0[mj]*(?:(?:[,.][mj]*)?0[mj]*)*+"
-_PART = f"(?:(?:{_LETTERS}|{_DIGITS})++|K[Kmj]*)"
-_LUCENE_WORD = re.compile(rf"(?:_[mj]*)*{_PART}(?:(?:_[mj]*)++{_PART})*(?:_[mj]*)*|\*m*(?:jm*\*m*)*|i[mj]*")
+_MARK = "[mjskvt]"  # holds on to the letter before it
+_LETTERS = f"A{_MARK}*(?:(?:[:.]{_MARK}*)?A{_MARK}*)*+"
+_DIGITS = f"0{_MARK}*(?:(?:[,.]{_MARK}*)?0{_MARK}*)*+"
+_KATAKANA = f"K(?:K|{_MARK})*"
+_PART = f"(?:(?:{_LETTERS}|{_DIGITS})++|{_KATAKANA})"
+_JOINED = f"(?:_{_MARK}*)*{_PART}(?:(?:_{_MARK}*)++{_PART})*(?:_{_MARK}*)*"
+_FLAG = f"R{_MARK}*R{_MARK}*"
+# Emoji (TR 51): a selector of a presentation is no mark here. The emoji one belongs to the word as its end, or before
+# a joiner that another pictograph follows; the text one is left out.
+_SIGN = "[mjsk]"
+_KEYCAP = f"#{_SIGN}*v?k{_SIGN}*"
+_SKIN_TONE = f"s{_SIGN}*"
+_TO_NEXT = f"(?:(?<=j)|vj+|vj{_SKIN_TONE}(?<=j))"
+_PICTOGRAPH = f"(?:j*|{_SKIN_TONE}(?<=j))\\*{_SIGN}*(?:{_TO_NEXT}\\*{_SIGN}*)*(?:vj{_SKIN_TONE}|v)?"
+_LUCENE_WORD = re.compile(f"{_JOINED}|{_FLAG}|{_KEYCAP}|{_PICTOGRAPH}|{_SKIN_TONE}|i{_MARK}*")
 _LOWER = {0x3A3: "\u03c3", 0x130: "i"}  # Java lowers letter by letter, Python knows a sigma that ends a word
 # Where Lucene's Porter leaves the paper: -bli becomes -ble and -logi becomes -log, after a syllable with m > 0.
 _BLY = re.compile("bl(?:y|ies|i)$")
@@ -242,8 +264,9 @@ class _Signs(dict[int, str]):
 class LuceneWords:
     """Texts as lists of words, equal to what Lucene's analysis makes of English.
 
-    They differ for scripts without blanks that only a dictionary can cut (Thai, Khmer, ...), for letters younger
-    than the Unicode of Lucene's tokenizer, and in the stem of what holds "yy".
+    Emoji are words as well: flags, keycaps, skin tones and joined pictographs. The lists differ for scripts without
+    blanks that only a dictionary can cut (Thai, Khmer, ...), for letters younger than the Unicode of Lucene's
+    tokenizer, where a joiner follows a letter in a square or circle, and in the stem of what holds "yy".
     """
 
     def __init__(self) -> None:

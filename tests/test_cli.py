@@ -110,7 +110,9 @@ def commands(group: click.Group = exabench, path: str = "exabench") -> Iterator[
             yield f"{path} {name}", command
 
 
-def test_an_option_means_the_same_in_every_command_and_each_but_a_server_prints_json_and_can_be_quiet() -> None:
+def test_an_option_means_the_same_in_every_command_and_each_but_a_server_and_help_prints_json_and_can_be_quiet() -> (
+    None
+):
     shared = {"--retriever", "--depth", "--data", "--board", "--set", "--json", "--dry-run", "--quiet", "--verbose"}
     found: dict[str, set[str]] = {name: set() for name in shared}
     for path, command in commands():
@@ -120,7 +122,7 @@ def test_an_option_means_the_same_in_every_command_and_each_but_a_server_prints_
                 found[name].add(option.help or "")
         options = {name for option in command.params for name in option.opts}
         assert {"--quiet", "--verbose"} <= options, path
-        assert "--json" in options or path == "exabench board serve", path
+        assert "--json" in options or path in ("exabench board serve", "exabench help"), path
     assert {name for name, helps in found.items() if len(helps) != 1} == set()
 
 

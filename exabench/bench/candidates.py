@@ -111,10 +111,14 @@ def freeze_candidates(
 ) -> tuple[Candidates, Path]:
     """Make candidates and file them on a board, with what its pages may show of them.
 
-    `choices` are `name`, `options` and `progress` of `make_candidates`. Returns them and the file that describes them.
+    `choices` are `name`, `options` and `progress` of `make_candidates`. Where nothing is there yet, a board is made.
+    Returns the candidates and the file that describes them.
     Raises BadInput as `make_candidates` does, and where the board holds another list of that name.
     """
+    is_new = ledger.is_new()
     candidates, run = make_candidates(task, retriever, depth, data=data, lock=ledger.lock, **choices)
+    if is_new:  # after the work, so that a task or an option that is refused leaves no board behind
+        ledger.create("My leaderboard", [candidates.task])
     file = ledger.add_candidates(candidates, run)
     evaluator = RerankEvaluator(single_task(task), candidates, run, data, ledger.lock)
     values = build_excerpts(candidates, run, evaluator.collection, evaluator.qrels)

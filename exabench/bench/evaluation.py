@@ -122,6 +122,7 @@ def run_board(
     a dict it is raised when all others are done (see `raise_failures`). A disk that is full stops everything.
     """
     ledger = Ledger(Path(board))
+    ledger.check_exists()
     filed, unreadable = ledger.readable_submissions()
     for slug in slugs:
         if slug not in filed and slug not in unreadable:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ from exabench.core.files import (
 from exabench.core.nouns import BoardChange, Candidates, Result, Run, Submission
 from exabench.core.records import Record, as_builtins, read
 from exabench.measure.runs import read_run, write_run
+from exabench.tasks.catalogue import expand
 
 FORMAT = 3  # of a result. 2: results carry the model and what it cost; 3: the gain is one paired test
 _READABLE = (2, 3)
@@ -66,6 +68,20 @@ class _Settings(Record, frozen=True):
     views: dict[str, list[str]] = {}
 
 
+def make_board(folder: str | Path, title: str, tasks: Sequence[str], url: str = "") -> Path:
+    """Make a new leaderboard over `tasks` (tasks or suites) and return its board.toml.
+
+    `url` is where its pages will be read. Raises BadInput for a task that is not known, and where a leaderboard is.
+    """
+    ledger = Ledger(Path(folder))
+    file = ledger.folder / "board.toml"
+    if file.exists():
+        raise BadInput("is there already; edit it, or name another folder with --board", file=file)
+    expand(tasks)
+    ledger.create(title, list(tasks), url=url)
+    return file
+
+
 @dataclass(frozen=True)
 class Ledger:
     """A leaderboard folder. Nothing is cached: every call reads what is there."""
@@ -78,21 +94,36 @@ class Ledger:
         return self.folder / "lock.json"
 
     def settings(self) -> dict[str, Any]:
-        """board.toml: title, tasks, url, views."""
+        """board.toml: title, tasks, url, views. Raises BadInput."""
+        self.check_exists()
         file = self.folder / "board.toml"
-        if not file.is_file():
-            raise BadInput(
-                "is not a leaderboard: board.toml is missing (exabench demo --to DIR makes one)", file=self.folder
-            )
         values = read_toml(file)
         read(_Settings, values, file=file)
         return values
 
-    def create(self, title: str, tasks: list[str], views: Mapping[str, list[str]] | None = None) -> None:
+    def check_exists(self) -> None:
+        """Raise BadInput where the folder is not a leaderboard."""
+        if not (self.folder / "board.toml").is_file():
+            raise BadInput(
+                "is not a leaderboard: board.toml is missing; name another folder with --board, or make one there with "
+                f"exabench board init --board {shlex.quote(str(self.folder))}",
+                file=self.folder,
+            )
+
+    def is_new(self) -> bool:
+        """Is there nothing here yet? Raises BadInput where the folder holds anything but a leaderboard."""
+        if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
+            return True
+        self.check_exists()
+        return False
+
+    def create(self, title: str, tasks: list[str], views: Mapping[str, list[str]] | None = None, url: str = "") -> None:
         """A fresh board.toml, unless one is there; `views` are overviews over some of the tasks, by title."""
         if (self.folder / "board.toml").is_file():
             return
         text = f"title = {toml_text(title)}\ntasks = {toml_text(tasks)}\n"
+        if url:
+            text += f"url = {toml_text(url)}\n"
         if views:
             text += "\n[views]\n"
             for name, names in views.items():

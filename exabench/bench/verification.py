@@ -54,6 +54,7 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
     recomputed from: submissions, reports of trainings, lists and what is shown of them, the change log, datasets.
     """
     ledger = Ledger(Path(board))
+    ledger.check_exists()
     files = ledger.result_files(slug)
     if not files:
         told = "holds no result"
@@ -206,6 +207,7 @@ def _differences(filed: Any, found: Any, path: str = "") -> list[str]:
 def check(board: str | Path) -> list[str]:
     """Every problem of every file under a leaderboard's folder, one line each; an empty list is a good board."""
     ledger = Ledger(Path(board))
+    ledger.check_exists()
     problems = []
     known = set()
     for kind, file in ledger.files():

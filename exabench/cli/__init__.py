@@ -13,10 +13,14 @@ from exabench.cli.data import data
 from exabench.cli.demo import demo
 from exabench.cli.parts import parts
 from exabench.cli.train import train
-from exabench.core.errors import ExabenchError
+from exabench.core.errors import BadInput, ExabenchError, printable
 
 
-@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=CommandGroup,
+    examples=("exabench demo", "exabench bench tasks", "exabench bench score run.trec --task scifact"),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="exabench", message="%(package)s %(version)s")
 def exabench() -> None:
     """Build datasets for rerankers, train them, and keep a leaderboard whose every number can be followed.
@@ -24,6 +28,24 @@ def exabench() -> None:
     Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 a check did not
     hold, 2 bad input or usage, 3 an outside service failed.
     """
+
+
+@exabench.command("help", has_result=False, examples=("exabench help bench score",))
+@click.argument("command", nargs=-1, help="The words of a command, as in bench score.")
+@click.pass_context
+def help_(context: click.Context, command: tuple[str, ...]) -> None:
+    """Print the help of COMMAND, or of exabench itself."""
+    found: click.Command = exabench
+    of = context.find_root()
+    for word in command:
+        inner = None
+        if isinstance(found, click.Group):
+            inner = found.get_command(of, word)
+        if inner is None:
+            raise BadInput(f"{of.command_path} is a command: {printable(word)!r} is none below it")
+        found = inner
+        of = click.Context(found, info_name=word, parent=of)
+    click.echo(found.get_help(of))
 
 
 for command in (demo, data, train, bench, board, parts):
@@ -37,8 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         return status or 0  # an Exit's code; a command returns None
     except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return 2
+        # A place without a verb asks what there is, as with cargo, gh and docker.
+        click.echo(error.format_message())
+        return 0
     except click.ClickException as error:
         # click writes sentences, some over several lines; an error of exabench is one line in small letters.
         text = " ".join(error.format_message().split()).rstrip(".")

@@ -6,9 +6,13 @@ Results go to standard output, notes and progress to standard error.
 from __future__ import annotations
 
 import contextlib
+import difflib
+import logging
 import os
+import shlex
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from exabench.core.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import json_text
 from exabench.core.nouns import Progress, silent
 
@@ -32,7 +36,22 @@ EXISTING_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 PAUSE = 2.0  # seconds between two lines of progress: few enough for a log, often enough to see that work goes on
 
 
-class Command(click.Command):
+class WithExamples(click.Command):
+    """What commands and groups share: `examples` are command lines, which --help prints as they are typed."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, one a line, however long: a wrapped one could not be copied."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+
+
+class Command(WithExamples):
     """A command. Each has --quiet and --verbose (the last one given holds), and --json where it has a result."""
 
     def __init__(self, *args: Any, has_result: bool = True, **kwargs: Any) -> None:
@@ -47,14 +66,30 @@ class Command(click.Command):
         option = click.Option([flag, name], flag_value=value, expose_value=False, callback=_keep_flag, help=help)
         self.params.append(option)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, and let other libraries speak with --verbose alone."""
+        if _flag("verbosity") != "verbose":
+            _silence_libraries()
+        return super().invoke(ctx)
+
+
+def _silence_libraries() -> None:
+    """No bars, warnings and logs of other libraries: what went wrong is said once, by the error of the command."""
+    for library in ("HF_HUB", "HF_DATASETS"):
+        os.environ[f"{library}_DISABLE_PROGRESS_BARS"] = "1"
+    for library in ("HF_HUB", "DATASETS", "TRANSFORMERS"):
+        os.environ.setdefault(f"{library}_VERBOSITY", "critical")
+    os.environ["TQDM_DISABLE"] = "1"
+    os.environ["IR_DATASETS_DL_DISABLE_PBAR"] = "true"
+    # Logs at every level, whatever level a library gives its own logger.
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+
 
 def _keep_flag(context: click.Context, option: click.Parameter, value: object) -> None:
     """Keep a flag of the command line where `_flag` finds it."""
     if value:
         context.meta[f"exabench.{option.name}"] = value
-    if value == "quiet":  # libraries show bars of their own
-        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-        os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 
 
 def _flag(name: str) -> Any:
@@ -63,7 +98,7 @@ def _flag(name: str) -> Any:
     return None if context is None else context.meta.get(f"exabench.{name}")
 
 
-class CommandGroup(click.Group):
+class CommandGroup(WithExamples, click.Group):
     """A group of commands in the order of their declaration."""
 
     command_class = Command
@@ -74,16 +109,34 @@ class CommandGroup(click.Group):
         return list(self.commands)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name. Raises UnknownName, with the nearest ones."""
-        if cmd_name not in self.commands and not cmd_name.startswith("-"):
-            raise UnknownName("command", cmd_name, self.commands)
-        return super().get_command(ctx, cmd_name)
+        """The command of that name. Raises UnknownName, with the nearest ones here, else those of other groups."""
+        if cmd_name in self.commands or cmd_name.startswith("-"):
+            return super().get_command(ctx, cmd_name)
+        paths = _paths_by_name(ctx.find_root().command)
+        elsewhere = paths.get(cmd_name, [])
+        if not elsewhere and not difflib.get_close_matches(cmd_name, self.commands):
+            for name in difflib.get_close_matches(cmd_name, paths, n=2):
+                elsewhere += paths[name]
+        if elsewhere:
+            raise BadInput(f"unknown command {printable(cmd_name)!r}; did you mean {' or '.join(elsewhere)}?")
+        raise UnknownName("command", cmd_name, self.commands)
+
+
+def _paths_by_name(command: click.Command, path: str = "exabench") -> dict[str, list[str]]:
+    """Every command below a group by its last word: {"publish": ["exabench data publish", ...]}."""
+    paths: dict[str, list[str]] = {}
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            paths.setdefault(name, []).append(f"{path} {name}")
+            for below, known in _paths_by_name(inner, f"{path} {name}").items():
+                paths.setdefault(below, []).extend(known)
+    return paths
 
 
 data_option = click.option(
     "--data",
     envvar="EXABENCH_DATA",
-    type=PATH,
+    type=EXISTING_FOLDER,
     help="Folder of test collections in BEIR layout (DATA/<task>/); else EXABENCH_DATA.",
 )
 board_option = click.option("--board", type=PATH, default="leaderboard", show_default=True, help="Leaderboard folder.")
@@ -151,14 +204,22 @@ def publish_to(
     answer(asdict(done), f"{name}: {what} ({done.commit})")
 
 
-def ready(board: Path, tasks: list[str] | None = None) -> Path:
-    """The board's folder. The default one, or any for which `tasks` are given, is made where it is missing."""
-    if not board.exists() and (tasks or board == Path("leaderboard")):
-        from exabench.bench.ledger import Ledger
+def open_board(board: Path) -> Path:
+    """The folder of a leaderboard that is there. Raises BadInput, before anything is computed or written."""
+    from exabench.bench.ledger import Ledger
 
-        Ledger(board).create("My leaderboard", tasks or ["mini"])
-        note(f"made a fresh leaderboard in {board}/ (board.toml names its tasks)")
+    Ledger(board).check_exists()
     return board
+
+
+def command_line(*words: str, board: Path | None = None, data: Path | None = None) -> str:
+    """A command to type next, which runs as printed: with --board and --data where they are not the default."""
+    line = ["exabench", *words]
+    if board is not None and board != Path("leaderboard"):
+        line += ["--board", str(board)]
+    if data is not None and str(data) != os.environ.get("EXABENCH_DATA"):
+        line += ["--data", str(data)]
+    return shlex.join(line)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> str:

@@ -14,11 +14,12 @@ from exabench.cli._command import (
     CommandGroup,
     answer,
     board_option,
+    command_line,
     data_option,
     dry_run_option,
     note,
+    open_board,
     progress,
-    ready,
     set_option,
     show,
     table,
@@ -82,7 +83,7 @@ def candidates(
     """Freeze the list of passages for TASK that everybody reranks: a run, and a JSON file that describes it."""
     from exabench.bench.candidates import freeze_candidates
     from exabench.bench.ledger import Ledger
-    from exabench.tasks.catalogue import expand, single_task, task as task_of
+    from exabench.tasks.catalogue import expand, task as task_of
 
     options = override({}, pairs)
     if run is not None:
@@ -92,7 +93,8 @@ def candidates(
         stem = run.name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt")
         plain = re.sub("[^a-z0-9+-]", "-", stem.lower()).strip("-+")
         name = name or f"{plain}-{depth}"
-    ledger = Ledger(ready(board, [single_task(task).name]))
+    ledger = Ledger(board)
+    is_new = ledger.is_new()
     with progress("first stage") as report:
         frozen, file = freeze_candidates(
             ledger, task, retriever, depth, data=data, name=name, options=options, progress=report
@@ -103,6 +105,8 @@ def candidates(
     for listed in expand(ledger.settings()["tasks"]):
         shown += task_of(listed).members or [listed]
     notes = []
+    if is_new:
+        notes.append(f"made a fresh leaderboard in {board}/ (board.toml names its tasks)")
     if task not in shown:
         notes.append(f"{board / 'board.toml'} does not list {task}: add it to tasks, and the pages will show it")
     queries = plural(frozen.queries, "query", "queries")
@@ -226,7 +230,7 @@ def verify(slug: str, data: Path | None, board: Path) -> None:
 
     wrong = 0
     cells = []
-    for cell in verify(ready(board), slug.replace("/", "--"), data):
+    for cell in verify(board, slug.replace("/", "--"), data):
         wrong += not cell.holds
         cells.append(asdict(cell))
         filed = ""
@@ -281,9 +285,12 @@ def submit(
             if done.changed:
                 outcome = f"sent: {done.url}"
         else:
-            submission, paths = submit(file, runs, ready(board), data=data, dry_run=dry_run, progress=report)
+            submission, paths = submit(file, runs, board, data=data, dry_run=dry_run, progress=report)
             files = list(map(str, paths))
-            outcome = f"filed; next: exabench bench run {submission.slug}"
+            words = ["bench", "run", submission.slug]
+            if submission.kind == "model":  # the sandbox is for the models of others
+                words.append("--trusted")
+            outcome = f"filed; next: {command_line(*words, board=board, data=data)}"
     if dry_run:
         outcome = "in order; nothing was sent"
     answer({"slug": submission.slug, **sent, "files": files}, "\n".join(files), outcome)
@@ -297,7 +304,7 @@ def pending(repo: str, board: Path) -> None:
     from exabench.bench.queue import queue_of
 
     if not repo:  # the Hub lists requests: no board is needed here
-        ready(board)
+        open_board(board)
     waiting = queue_of(board, repo).waiting()
     rows = [(one.slug, one.number or "", one.kind, one.owner, one.date, one.url) for one in waiting]
     text = table("submission number kind owner date where".split(), rows)
@@ -338,7 +345,7 @@ def run(
         raise BadInput("--pending takes what others sent, whole and in the sandbox: leave the other choices out")
     if repo and not queued:
         raise BadInput("--repo belongs to --pending")
-    ready(board)
+    open_board(board)
     if queued:
         answers = []
         final = []
@@ -385,6 +392,6 @@ def withdraw(slug: str, reason: str, board: Path) -> None:
     """Mark the submission SLUG as withdrawn: it stays listed with its results, and ranks no more."""
     from exabench.bench.submitting import withdraw
 
-    with only_writer(board):
+    with only_writer(open_board(board)):
         file = withdraw(board, slug.replace("/", "--"), reason)
     answer({"file": file}, str(file))

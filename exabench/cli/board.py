@@ -12,12 +12,12 @@ from exabench.cli._command import (
     CommandGroup,
     answer,
     board_option,
+    command_line,
     data_option,
     note,
     place_options,
     progress,
     publish_to,
-    ready,
     show,
     to_option,
 )
@@ -29,13 +29,34 @@ def board() -> None:
     """Check, build, show and publish a leaderboard."""
 
 
+@board.command(
+    examples=("exabench board init --title 'Our rerankers' --task scifact --task trec-dl --board our-board",)
+)
+@click.option("--title", default="My leaderboard", show_default=True, help="The title of the pages.")
+@click.option(
+    "--task", "tasks", multiple=True, default=("mini",), show_default=True, help="A task or suite; repeat for more."
+)
+@click.option("--url", default="", help="Where the pages will be read: feeds need an address.")
+@board_option
+def init(title: str, tasks: tuple[str, ...], url: str, board: Path) -> None:
+    """Make a new leaderboard: a folder with its board.toml."""
+    from exabench.bench.ledger import make_board
+
+    file = make_board(board, title, tasks, url)
+    answer(
+        {"file": file, "tasks": list(tasks)},
+        str(file),
+        f"next: {command_line('bench', 'candidates', tasks[0], board=board)}",
+    )
+
+
 @board.command()
 @board_option
 def check(board: Path) -> None:
     """Validate every file of a leaderboard; prints one line for each problem."""
     from exabench.bench.verification import check
 
-    problems = check(ready(board))
+    problems = check(board)
     text = "\n".join(problems) or f"{board}: every file is in order"
     answer({"holds": not problems, "problems": problems}, text)
     if problems:
@@ -53,7 +74,7 @@ def build(board: Path, to: Path | None, check: bool) -> None:
 
     site = to or board / "site"
     page = site / "index.html"
-    content = Board.read(ready(board))
+    content = Board.read(board)
     if check:
         differing = differences(content, site)
         text = "\n".join(differing) or f"{site}: every file is as a build would make it"
@@ -82,7 +103,7 @@ def serve(board: Path, port: int) -> None:
             """No line for each request."""
 
     site = board / "site"
-    render(Board.read(ready(board)), site)
+    render(Board.read(board), site)
     try:
         server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=site))
     except OSError as error:
@@ -108,11 +129,4 @@ def publish(board: Path, no_check: bool, data: Path | None, **place: Any) -> Non
     """
     from exabench.board.publishing import publish_board
 
-    publish_to(
-        # Made ready after the check of --repo and --to, so that refusing them leaves no board.
-        lambda folder, to, **options: publish_board(ready(folder), to, **options),
-        board,
-        check=not no_check,
-        data=data,
-        **place,
-    )
+    publish_to(publish_board, board, check=not no_check, data=data, **place)

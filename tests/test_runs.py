@@ -122,6 +122,27 @@ def test_a_run_is_named_after_its_file_and_its_digest_is_that_of_the_stored_text
     assert run_digest(run) == f"sha256:{hashlib.sha256(stored).hexdigest()}"
 
 
+RANKED = {  # ranks of q1 (a 3, b 2, c 2, d 1) and of r (a 2, b 1): in how many queries do they contradict the scores?
+    ("1 2 3 4", "1 2"): 0,
+    ("1 3 2 4", "1 2"): 0,  # b and c tie
+    ("0 0 0 0", "0 0"): 0,  # BEIR writes 0 for every rank
+    ("4 3 2 1", "1 2"): 1,
+    ("1 2 4 3", "2 1"): 2,
+    ("-1 2 3 4", "7 8"): 0,
+    ("first 2 3 4", "2 1"): 0,  # no ranks
+}
+
+
+@pytest.mark.parametrize("ranks", RANKED, ids=" / ".join)
+@pytest.mark.parametrize("end", ["\n", "\n\n"], ids=["fast reader", "slow reader"])
+def test_queries_in_which_the_rank_column_says_another_order_than_the_scores_are_counted(tmp_path, ranks, end):
+    lines = [f"q1 Q0 {p} {r} {s} t" for p, r, s in zip("abcd", ranks[0].split(), (3, 2, 2, 1), strict=True)]
+    lines += [f"r Q0 {p} {r} {s} t" for p, r, s in zip("ab", ranks[1].split(), (2, 1), strict=True)]
+    for order in (lines, lines[::-1], lines[1::2] + lines[::2]):
+        assert read(tmp_path, end.join(order) + "\n").rank_disagreements == RANKED[ranks]
+    assert top(read(tmp_path, end.join(lines)), 1).rank_disagreements == RANKED[ranks]
+
+
 GOOD = b"".join(b"q1 Q0 d%d %d %d t\n" % (i, i, -i) for i in range(1, 5))
 PACKED = gzip.compress(GOOD)
 BAD = {

@@ -191,6 +191,8 @@ class Run:
 
     `passage_ids` and `scores` are columns over all queries; `offsets[i]:offsets[i + 1]` are the rows of
     `query_ids[i]`, best first. `query_ids` is sorted. As a mapping it reads `{query_id: {passage_id: score}}`.
+    `rank_disagreements` counts the queries in which the file's own ranks say another order than its scores (ties
+    apart); 0 where there were no ranks.
     """
 
     name: str
@@ -198,6 +200,7 @@ class Run:
     offsets: np.ndarray[Any, np.dtype[np.int64]]
     passage_ids: pa.StringArray
     scores: np.ndarray[Any, np.dtype[np.float32]]
+    rank_disagreements: int = 0
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.query_ids)

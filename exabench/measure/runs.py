@@ -6,6 +6,7 @@ document id that is greater as a string first; the rank column is ignored. Every
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from exabench.core.nouns import Run
 
 _COLUMNS = "query q0 passage rank score tag".split()
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_RANK = re.compile(rb"[+-]?\d{1,9}")  # these fit 32 bits
 _PIECE = 1 << 17  # bytes that are looked at together: they stay in a cache of the processor
 _CONTROL = re.compile(rb"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -53,7 +55,10 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
         with np.errstate(over="ignore"):
             singles = scores.astype(np.float32)
         if np.isfinite(singles).all() and not _may_hold_duplicates(queries, passages):
-            return _rank(name, queries, passages, scores)
+            ranks = None
+            if "rank" in table.column_names:
+                ranks = np.from_dlpack(table["rank"].combine_chunks())
+            return _rank(name, queries, passages, scores, ranks)
     # Something is unusual or wrong: the slow reader takes any white space, and knows every line by number.
     control = _CONTROL.search(data)
     if control:
@@ -96,13 +101,24 @@ def rank_scores(ranking: Sequence[str]) -> dict[str, float]:
     return {passage_id: float(len(ranking) - i) for i, passage_id in enumerate(ranking)}
 
 
-def _rank_lists(name: str, queries: list[str], passages: list[str], scores: list[float]) -> Run:
+def _rank_lists(
+    name: str, queries: list[str], passages: list[str], scores: list[float], ranks: np.ndarray | None = None
+) -> Run:
     codes = pa.array(queries, pa.string()).dictionary_encode()
-    return _rank(name, codes, pa.array(passages, pa.string()), np.array(scores, np.float64))
+    return _rank(name, codes, pa.array(passages, pa.string()), np.array(scores, np.float64), ranks)
 
 
-def _rank(name: str, queries: pa.DictionaryArray, passages: pa.StringArray, scores: np.ndarray) -> Run:
-    """The ranking rule over columns of equal length, in any order; scores finite, no passage twice for a query."""
+def _rank(
+    name: str,
+    queries: pa.DictionaryArray,
+    passages: pa.StringArray,
+    scores: np.ndarray,
+    ranks: np.ndarray | None = None,
+) -> Run:
+    """The ranking rule over columns of equal length, in any order; scores finite, no passage twice for a query.
+
+    `ranks` (whole numbers) are only compared with it.
+    """
     singles = scores.astype(np.float32) + np.float32(0)  # + 0 turns -0.0 into 0.0, which it ties with
     ids = queries.dictionary.to_pylist()
     by_id = sorted(range(len(ids)), key=ids.__getitem__)
@@ -110,12 +126,32 @@ def _rank(name: str, queries: pa.DictionaryArray, passages: pa.StringArray, scor
     place[by_id] = np.arange(len(ids))
     query = place[np.from_dlpack(queries.indices)]
     order = _order(query, singles, passages)
+    disagreements = 0
+    if ranks is not None:
+        disagreements = _rank_disagreements(query, singles, ranks, order)
     # Most runs are written in ranking order, and need not be copied.
     if not np.array_equal(order, np.arange(len(order))):
         passages = passages.take(_rows(order))
         singles = singles[order]
     sizes = np.bincount(query, minlength=len(ids))
-    return Run(name, tuple(ids[i] for i in by_id), _offsets(sizes), passages, singles)
+    return Run(name, tuple(ids[i] for i in by_id), _offsets(sizes), passages, singles, disagreements)
+
+
+def _rank_disagreements(query: np.ndarray, scores: np.ndarray, ranks: np.ndarray, order: np.ndarray) -> int:
+    """In how many queries does a passage with a lower score have a better rank? `order` is that of the scores."""
+    sorted_ranks = ranks[order]
+    sorted_query = query[order]
+    if not _falls(sorted_ranks, sorted_query).any():
+        return 0
+    # Among passages of one score any rank is right: they are put in the order of their ranks.
+    by_rank = np.lexsort((ranks, -scores, query))
+    falls = _falls(ranks[by_rank], sorted_query)
+    return len(np.unique(sorted_query[1:][falls]))
+
+
+def _falls(ranks: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Is a rank smaller than the one before it, of the same query?"""
+    return (ranks[1:] < ranks[:-1]) & (query[1:] == query[:-1])
 
 
 def _offsets(sizes: np.ndarray) -> np.ndarray:
@@ -235,7 +271,7 @@ def select(run: Run, keep: np.ndarray, name: str | None = None) -> Run:
     left = np.flatnonzero(sizes)
     ids = tuple(run.query_ids[i] for i in left)
     passages = run.passage_ids.filter(pa.array(keep))
-    return Run(name or run.name, ids, _offsets(sizes[left]), passages, run.scores[keep])
+    return Run(name or run.name, ids, _offsets(sizes[left]), passages, run.scores[keep], run.rank_disagreements)
 
 
 def select_queries(run: Run, query_ids: set[str]) -> Run:
@@ -294,17 +330,18 @@ def _read_columns(data: bytes) -> pa.Table | None:
         return None
     first_line = data[: data.find(b"\n") + 1]
     words = pa.dictionary(pa.int32(), pa.string())
-    types = {"query": words, "passage": pa.string(), "score": pa.float64()}
-    # Blocks of 4 MB; of the three other columns nothing is kept.
+    types = {"query": words, "passage": pa.string(), "rank": pa.int32(), "score": pa.float64()}
+    # Blocks of 4 MB; of the two other columns nothing is kept.
     read_options = pyarrow.csv.ReadOptions(column_names=_COLUMNS, block_size=1 << 22)
     parse_options = pyarrow.csv.ParseOptions(delimiter="\t" if b"\t" in first_line else " ", quote_char=False)
-    convert_options = pyarrow.csv.ConvertOptions(
-        column_types=types, include_columns=list(types), null_values=[], strings_can_be_null=False
-    )
-    try:
-        return pyarrow.csv.read_csv(pa.BufferReader(data), read_options, parse_options, convert_options)
-    except pa.ArrowInvalid:
-        return None
+    # trec_eval ignores ranks, so that they may be anything: then the columns are read again without them.
+    for names in (["query", "passage", "score", "rank"], ["query", "passage", "score"]):
+        convert_options = pyarrow.csv.ConvertOptions(
+            column_types=types, include_columns=names, null_values=[], strings_can_be_null=False
+        )
+        with contextlib.suppress(pa.ArrowInvalid):
+            return pyarrow.csv.read_csv(pa.BufferReader(data), read_options, parse_options, convert_options)
+    return None
 
 
 def _is_tidy(data: bytes) -> bool:
@@ -332,11 +369,12 @@ def _is_tidy(data: bytes) -> bool:
     return data[:1] > b" " and data[-1:] not in (b" ", b"\t")
 
 
-def _read_lines(data: bytes, path: str | Path) -> tuple[list[str], list[str], list[float]]:
+def _read_lines(data: bytes, path: str | Path) -> tuple[list[str], list[str], list[float], np.ndarray | None]:
     """The same columns line by line; raises BadInput at the first line that is wrong."""
     queries = []
     passages = []
     scores = []
+    ranks = []
     seen: dict[tuple[str, str], int] = {}
     for number, line in enumerate(data.splitlines(), 1):
         words = line.split()
@@ -370,6 +408,9 @@ def _read_lines(data: bytes, path: str | Path) -> tuple[list[str], list[str], li
         queries.append(query)
         passages.append(passage)
         scores.append(score)
+        ranks.append(words[3])
     if not queries:
         raise BadInput("holds no ranking", file=path)
-    return queries, passages, scores
+    if not all(map(_RANK.fullmatch, ranks)):
+        return queries, passages, scores, None
+    return queries, passages, scores, np.array(ranks, np.int64)

@@ -122,7 +122,7 @@ def make_it_a_models(board) -> None:
         (False, "ceiling.nDCG@10", 1.0, ""),
         (False, "gain.p", 0.0001, ""),
         (False, "measurement.intervals.nDCG@10", [0.7, 0.8], ""),
-        (False, "measurement.notes", ["trust me"], ""),
+        (False, "measurement.missing_queries", 5, ""),
         (False, "command", "rm -rf /", ""),
         (True, "cost.qpp.exact", 1e9, ""),
         (True, "cost.flops_paper", None, "cost.rpp.paper"),
@@ -135,6 +135,11 @@ def test_whatever_else_a_result_says_is_recomputed_too(board, of_a_model, path, 
     forge(board, {path: value})
     wrong = verdicts(board)["everything else"]
     assert wrong.startswith("FAIL: differs in ") and (where or path) in wrong
+
+
+def test_notes_in_the_words_of_another_version_are_no_other_result(board):
+    forge(board, {"measurement.notes": ["as version 0.1 said it"]})
+    assert set(verdicts(board).values()) == {"OK"}
 
 
 @pytest.mark.parametrize("more", ["", " --trusted"], ids=["in the sandbox", "trusted"])

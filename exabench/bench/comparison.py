@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from exabench.bench.ledger import Ledger
 from exabench.bench.measurement import measurement
+from exabench.bench.notes import equal_runs
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Measurement, Qrels, Run
 from exabench.measure.metric_values import MetricName
@@ -59,7 +60,27 @@ class TaskComparison:
 
 
 class ComparisonTable(list[TaskComparison]):
-    """Comparisons in order, as a list that also makes a table of itself."""
+    """Comparisons in order, as a list that also makes a table of itself.
+
+    `measurements` are those of the systems, in the order given (of submissions, one for each task and system), and
+    `notes` say what is odd about several runs at once; what is odd about one is among the notes of its measurement.
+    """
+
+    def __init__(
+        self, comparisons: Iterable[TaskComparison], measurements: Sequence[Measurement], notes: Sequence[str] = ()
+    ) -> None:
+        super().__init__(comparisons)
+        self.measurements = tuple(measurements)
+        self.notes = tuple(notes)
+
+    def as_json(self) -> dict[str, Any]:
+        """The comparisons with every query's values, what else `score` says of each system, and the notes."""
+        runs = []
+        for measured in self.measurements:
+            said = measured.as_json()
+            del said["per_query"]
+            runs.append(said)
+        return {"tasks": [one.as_json() for one in self], "runs": runs, "notes": list(self.notes)}
 
     def latex(self) -> str:
         """The numbers as a LaTeX table (it needs the package booktabs), a line for each comparison."""
@@ -114,7 +135,7 @@ def compare(
     for run in runs:
         measured.append(measurement(run, judged, convention, [metric], task=task))
     pairs = [(name, *pair) for pair in combinations(measured, 2)]
-    return _compare_pairs(pairs, metric, test)
+    return ComparisonTable(_compare_pairs(pairs, metric, test), measured, equal_runs(runs))
 
 
 def compare_submissions(
@@ -159,7 +180,8 @@ def compare_submissions(
             wanted = f" of {task or 'any task'} ({candidates or 'any candidates'})"
         there = ", ".join(shared) or "nothing"
         raise BadInput(f"{' and '.join(slugs)} share no result{wanted}; they share: {there}", file=board)
-    return _compare_pairs(pairs, metric, test, families)
+    measured = [one for _, *pair in pairs for one in pair]
+    return ComparisonTable(_compare_pairs(pairs, metric, test, families), measured)
 
 
 def comparison_table(*_: Any, **__: Any) -> NoReturn:
@@ -172,7 +194,7 @@ def _compare_pairs(
     metric: str | None,
     test: str,
     families: Sequence[str] | None = None,
-) -> ComparisonTable:
+) -> list[TaskComparison]:
     """The comparison of each (name, A, B); p is corrected within each of the `families`, one for each pair."""
     tested = []
     for name, first, second in pairs:
@@ -190,4 +212,4 @@ def _compare_pairs(
         tested.append(TaskComparison(name, chosen, first[chosen], second[chosen], found, found.p, per_query, systems))
     # The comparisons over lists of one name, whatever their tasks, are one family; without lists all are one.
     corrected = holm([one.test.p for one in tested], families)
-    return ComparisonTable(replace(one, corrected=p) for one, p in zip(tested, corrected, strict=True))
+    return [replace(one, corrected=p) for one, p in zip(tested, corrected, strict=True)]

@@ -6,7 +6,6 @@ import datetime
 import os
 import platform
 import time
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -14,6 +13,7 @@ from importlib.metadata import version
 
 import numpy as np
 
+from exabench.bench import notes
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Candidates, Convention, Measurement, Qrels, Result, Run, Task
 from exabench.measure.metric_values import mean, measure
@@ -23,7 +23,7 @@ from exabench.measure.statistics import bootstrap_intervals, paired_test, paired
 from exabench.measure.ties import ceiling, tie_report
 
 METRICS = tuple("nDCG@10 RR@10 AP@100 R@100 P@10 Success@5 Judged@10".split())
-TIE_WARNING = 0.01  # of the ranked passages
+TIE_METRIC = "nDCG@10"  # whose bounds every result carries; the headline's where it was not asked for
 FROM_FILES = ("run_file", "fusion")  # first stages that exabench read and did not run itself
 
 
@@ -46,12 +46,11 @@ def measurement(
     Ties and notes are those of the run as it was `handed_in`, where that is another one: what was added to it says
     nothing about it.
     """
-    notes = []
+    self_matches = 0
     if convention.self_match == "drop":
         rows = len(run.scores)
         run = without_self_matches(run)
-        if len(run.scores) < rows and handed_in is None:
-            notes.append(f"{rows - len(run.scores)} self-matches (passage id = query id) were dropped")
+        self_matches = rows - len(run.scores)
     threshold = convention.relevance_threshold
     if positives_only(qrels):  # of such judgements nobody can say what was judged and found not relevant
         metrics = [name for name in metrics if not name.lower().startswith("judged@")] or metrics
@@ -66,38 +65,41 @@ def measurement(
         intervals[name] = (float(low), float(high))
         per_query[name] = dict(zip(query_ids, row.tolist(), strict=True))
 
-    # Warnings to a reader: judgements of other queries, many ties, ids that differ from judged ones in Unicode form.
-    given = run if handed_in is None else handed_in
-    if not set(given.query_ids) & set(qrels):
-        notes.append("no query of the run is judged: are these the right judgements?")
-    ties = tie_report(qrels, given, "nDCG@10", threshold=threshold)
-    if ties["rate"] > TIE_WARNING:
-        notes.append(
-            f"{ties['rate']:.1%} of the ranked passages tie in single precision; nDCG@10 lies between "
-            f"{ties['worst']:.4f} and {ties['best']:.4f} depending on how ties fall (export logits, not probabilities)"
-        )
-    judged = {passage_id for row in qrels.values() for passage_id in row}
-    composed = {unicodedata.normalize("NFC", passage_id) for passage_id in judged if not passage_id.isascii()}
-    if composed:
-        unjudged = set(given.passage_ids.to_pylist()) - judged
-        odd = [passage_id for passage_id in unjudged if unicodedata.normalize("NFC", passage_id) in composed]
-        if odd:
-            notes.append(f"{len(odd)} passage ids meet a judged one only after Unicode NFC; they count as unjudged")
+    given = run
+    if handed_in is not None:
+        given = handed_in
+        self_matches = 0
+    ties = tie_report(qrels, given, list(values), threshold=threshold)
+    headline = next(iter(values))
+    tie_metric = headline
+    if TIE_METRIC in values:
+        tie_metric = TIE_METRIC
+    # The metrics that every result carries were not asked for.
+    asked = [name for name in values if name == headline or name not in METRICS]
+    remarks = [
+        notes.nothing_judged(given, qrels),
+        *notes.other_forms(given, qrels),
+        notes.missing_queries(given, qrels),
+        notes.unjudged_queries(given, qrels),
+        notes.dropped_passages(self_matches),
+        notes.ties(ties),
+        notes.short_lists(given, asked),
+    ]
 
     answered = set(run.query_ids)
     return Measurement(
         run=run.name,
         task=task,
         convention=convention,
-        headline=next(iter(values)),
+        headline=headline,
         metrics=means,
         intervals=intervals,
         queries=len(query_ids),
         missing_queries=len(set(query_ids) - answered),
         extra_queries=len(answered - set(query_ids)),
-        ties=ties,
+        ties={"rate": ties.rate, "worst": ties.worst[tie_metric], "best": ties.best[tie_metric]},
         per_query=per_query,
-        notes=tuple(notes),
+        notes=tuple(filter(None, remarks)),
     )
 
 

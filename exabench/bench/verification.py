@@ -25,8 +25,11 @@ from exabench.tasks.catalogue import expand
 
 EXACT = 1e-9  # sums in another order differ in the last bits
 CLOSE = 5e-4  # half of the last of three digits
-# Metrics have their own cells, and the rest names the day and the machine.
-_NOT_COMPARED = "measurement.metrics measurement.per_query created qrels_source versions digest".split()
+# Metrics have their own cells, notes are sentences that the next version may word in another way, and the rest names
+# the day and the machine.
+_NOT_COMPARED = (
+    "measurement.metrics measurement.per_query measurement.notes created qrels_source versions digest".split()
+)
 
 
 @dataclass(frozen=True)

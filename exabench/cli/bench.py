@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,6 +28,9 @@ from exabench.cli._command import (
 from exabench.core.errors import BadInput, CheckFailed, ExabenchError, plural
 from exabench.core.files import only_writer
 from exabench.core.recipe import override
+
+if TYPE_CHECKING:
+    from exabench.core.nouns import Measurement
 
 task_option = click.option("--task", help="A task of the table (exabench bench tasks).")
 qrels_option = click.option("--qrels", type=PATH, help="Judgements of your own: TREC or BEIR layout, plain or .gz.")
@@ -139,10 +142,13 @@ def score(run: Path, per_query: bool, **choices: Any) -> None:
             values = [f"{found.per_query[name][query_id]:.4f}" for name in names]
             lines.append((query_id, *values))
         text += "\n\n" + table(("query", *names), lines)
-    judged = plural(found.queries, "judged query", "judged queries")
-    extra = plural(found.extra_queries, "query", "queries")
-    counts = f"{judged}; {found.missing_queries} of them missing from the run, {extra} of the run not judged"
-    answer(found.as_json(), text, counts, *(f"note: {text}" for text in found.notes))
+    answer(found.as_json(), text, *_remarks(found))
+
+
+def _remarks(measured: Measurement) -> list[str]:
+    """What `score` and `compare` say beside the numbers of a run: the queries that they are of, and the notes."""
+    judged = plural(measured.queries, "judged query", "judged queries")
+    return [judged, *(f"note: {text}" for text in measured.notes)]
 
 
 def _lock_of_here() -> Path | None:
@@ -211,7 +217,12 @@ def compare(
                     left, right = values[query_id]
                     lines.append((query_id, f"{left:.4f}", f"{right:.4f}", f"{left - right:+.4f}"))
                 text += "\n\n" + table((one.task, "A", "B", "A - B"), lines)
-    answer({"a": a, "b": b, "tasks": [one.as_json() for one in found]}, text)
+    remarks = []
+    for measured in found.measurements:
+        for remark in _remarks(measured):
+            remarks.append(f"{measured.run}: {remark}")
+    remarks += [f"note: {text}" for text in found.notes]
+    answer({"a": a, "b": b, **found.as_json()}, text, *remarks)
 
 
 def _p_value(value: float) -> str:

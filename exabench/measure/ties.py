@@ -1,9 +1,9 @@
-"""Ties of a run: their share, and the best and worst value of a metric that they allow."""
+"""Ties of a run: their share, and the best and worst value of each metric that they allow."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,26 +12,57 @@ from exabench.measure.graded import Graded, cells, grade
 from exabench.measure.metric_values import MetricName, mean
 
 
-def tie_report(qrels: Qrels, run: Run, metric: str = "nDCG@10", *, threshold: int = 1) -> dict[str, float]:
-    """`rate`: share of the ranked passages that tie with another of the same query (single precision);
-    `worst` and `best`: the mean of `metric` when every tie is broken against, or in favour of, the system.
+@dataclass(frozen=True)
+class Ties:
+    """`rate`: share of the judged queries' passages that tie with another one of their query (single precision).
+
+    `worst` and `best`: the mean of each metric when every tie is broken against, or in favour of, the system.
     """
-    graded = grade(qrels, run, threshold=threshold)
-    query, rank, row = cells(run, graded.query_ids, None)
-    if not len(row):
-        return {"rate": 0.0, "worst": 0.0, "best": 0.0}
-    scores = run.scores[row]
-    same_score = scores[1:] == scores[:-1]
-    same_query = query[1:] == query[:-1]
+
+    rate: float
+    worst: dict[str, float]
+    best: dict[str, float]
+
+
+def tie_report(qrels: Qrels, run: Run, metrics: Sequence[str], *, threshold: int = 1) -> Ties:
+    """The ties of a run, and what they can change in each of `metrics`."""
+    names = [MetricName.parse(text) for text in metrics]
+    sizes = np.diff(run.offsets)
+    starts = run.offsets[:-1]
     # At i: does the passage at i tie with the one before it?
-    ties = np.zeros(len(row) + 1, bool)
-    ties[1:-1] = same_score & same_query
+    ties = np.zeros(len(run.scores) + 1, bool)
+    ties[1:-1] = run.scores[1:] == run.scores[:-1]
+    ties[starts] = False  # a query's first passage follows another query's last
     tied = ties[1:] | ties[:-1]
-    group = np.cumsum(~ties[:-1])  # passages of one tie share a number
-    worst = _reorder(graded, query, rank, group, 1)
-    best = _reorder(graded, query, rank, group, -1)
-    name = MetricName.parse(metric)
-    return {"rate": float(tied.mean()), "worst": mean(name.values(worst)), "best": mean(name.values(best))}
+    judged = np.array([bool(qrels.get(query_id)) for query_id in run.query_ids], bool)
+    ranked = int(sizes[judged].sum())
+    rate = 0.0
+    if ranked:
+        rate = int(np.add.reduceat(tied, starts, dtype=np.int64)[judged].sum()) / ranked
+
+    # Only the ranks that a metric looks at are graded, and what ties with one of them.
+    cutoffs = [name.k for name in names if name.k]
+    depth = None
+    if len(cutoffs) == len(names):
+        depth = max(cutoffs, default=0)
+        first = np.flatnonzero(ties[1:-1] & ~ties[:-2])
+        last = np.flatnonzero(tied & ~ties[1:])
+        places = np.searchsorted(run.offsets, first, side="right") - 1
+        rank_of_first = first - run.offsets[places]
+        rank_of_last = last - run.offsets[places]
+        depth = max(depth, int(rank_of_last[rank_of_first < depth].max(initial=-1)) + 1)
+    graded = grade(qrels, run, threshold=threshold, depth=depth)
+    query, rank, row = cells(run, graded.query_ids, depth)
+    in_tie = tied[row]
+    group = np.cumsum(~ties[:-1])[row]  # passages of one tie share a number
+    chosen = (query[in_tie], rank[in_tie], group[in_tie])
+    worst = _reorder(graded, *chosen, 1)
+    best = _reorder(graded, *chosen, -1)
+    return Ties(
+        rate=rate,
+        worst={str(name): mean(name.values(worst)) for name in names},
+        best={str(name): mean(name.values(best)) for name in names},
+    )
 
 
 def ceiling(qrels: Qrels, run: Run, metrics: Sequence[str], *, threshold: int = 1) -> dict[str, float]:

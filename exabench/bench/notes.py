@@ -1,0 +1,212 @@
+"""Notes: what is odd about a run, its judgements or its candidate list.
+
+Each function looks for one thing and says it in a sentence, with counts and at most one id; where nothing is odd it
+returns an empty text. They are cheap: a run of a million passages is looked through in a few hundredths of a second.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from exabench.core.errors import plural, printable
+from exabench.core.nouns import Qrels, Query, Run
+from exabench.measure.metric_values import MetricName
+from exabench.measure.ties import Ties
+
+_DEPTH_IN_NAME = re.compile(r"(?:^|\D)([125]0{1,4})$")  # bm25-100, top1000; not trec-dl-2020
+_DEEP = 100  # a cutoff from which on somebody expects long lists
+_COUNTS_JUDGED = ("judged", "hole")  # metrics of the judgements: their best order is another one
+
+
+def missing_queries(run: Run, qrels: Qrels) -> str:
+    """Judged queries that the run does not answer."""
+    judged = _judged_queries(qrels)
+    missing = judged.difference(run.query_ids)
+    if not missing:
+        return ""
+    are = "is missing from the run, and counts 0"
+    if len(missing) > 1:
+        are = "are missing from the run, and count 0"
+    return f"{len(missing)} of {plural(len(judged), 'judged query', 'judged queries')} {are} ({_example(missing)})"
+
+
+def unjudged_queries(run: Run, qrels: Qrels) -> str:
+    """Queries of the run that nobody judged."""
+    extra = set(run.query_ids).difference(_judged_queries(qrels))
+    if not extra:
+        return ""
+    one = "query of the run is not judged, and is left aside"
+    many = "queries of the run are not judged, and are left aside"
+    return f"{plural(len(extra), one, many)} ({_example(extra)})"
+
+
+def nothing_judged(run: Run, qrels: Qrels) -> str:
+    """No query of the run is judged, or no passage: the judgements may be those of something else."""
+    answered = False
+    for query_id in run.query_ids:
+        judged = qrels.get(query_id)
+        if judged:
+            answered = True
+            if not judged.keys().isdisjoint(run.ranking(query_id)):
+                return ""
+    if not answered:
+        return "no query of the run is judged: are these the right judgements?"
+    return (
+        "none of the run's passages is judged: "
+        "are these the right judgements, and is this the version of the collection that they were made for?"
+    )
+
+
+def dropped_passages(self_matches: int, excluded: int = 0) -> str:
+    """Passages that the task's convention leaves out of every ranking."""
+    parts = []
+    if self_matches:
+        parts.append(plural(self_matches, "self-match", "self-matches") + " (passage id = query id)")
+    if excluded:
+        parts.append(plural(excluded, "passage") + " that the task excludes")
+    if not parts:
+        return ""
+    were = "was dropped" if self_matches + excluded == 1 else "were dropped"
+    return f"{' and '.join(parts)} {were}"
+
+
+def ties(report: Ties) -> str:
+    """Ties, where they change a printed digit of a metric."""
+    changed = []
+    for metric, worst in report.worst.items():
+        best = report.best[metric]
+        if metric.lower().startswith(_COUNTS_JUDGED) or f"{worst:.4f}" == f"{best:.4f}":
+            continue
+        changed.append(f"{metric} lies between {worst:.4f} and {best:.4f}")
+    if not changed:
+        return ""
+    share = "fewer than 0.1%" if report.rate < 0.001 else f"{report.rate:.1%}"
+    return (
+        f"{share} of the ranked passages tie in single precision: {', '.join(changed)}, "
+        "depending on how ties fall (export logits, not probabilities)"
+    )
+
+
+def short_lists(run: Run, metrics: Iterable[str]) -> str:
+    """Lists that all end before a metric's cutoff, or before the depth that the run's name promises."""
+    longest = int(np.diff(run.offsets).max(initial=0))
+    if not longest:
+        return ""
+    deeper = []
+    for text in metrics:
+        name = MetricName.parse(text)
+        if name.k and name.k > longest and name.k >= _DEEP:
+            deeper.append(str(name))
+    found = f"no list is longer than {plural(longest, 'passage')}"
+    if deeper:
+        look = "looks" if len(deeper) == 1 else "look"
+        return f"{found}, and {', '.join(deeper)} {look} further"
+    named = _DEPTH_IN_NAME.search(run.name)
+    if named and int(named[1]) > longest:
+        return f"{found}, though the run is called {printable(run.name)!r}"
+    return ""
+
+
+def short_of_depth(run: Run, depth: int) -> str:
+    """Lists that all end before the depth that was asked for."""
+    longest = int(np.diff(run.offsets).max(initial=0))
+    if longest >= depth:
+        return ""
+    return f"no list is longer than {plural(longest, 'passage')}, where {depth} were asked for"
+
+
+def queries_without_text(qrels: Qrels, queries: Iterable[Query], source: str) -> list[str]:
+    """Judged queries of which the collection has no text, or an empty one: nothing can be searched or reranked."""
+    judged = _judged_queries(qrels)
+    empty = set()
+    absent = set(judged)
+    for query in queries:
+        absent.discard(query.id)
+        if query.id in judged and not query.text.strip():
+            empty.add(query.id)
+    found = []
+    for ids, what in ((absent, "no text"), (empty, "an empty text")):
+        if ids:
+            have = plural(len(ids), "judged query has", "judged queries have")
+            found.append(f"{have} {what} in {source} ({_example(ids)})")
+    return found
+
+
+def equal_runs(runs: Sequence[Run]) -> list[str]:
+    """Runs that rank the same passages in the same order, whatever they are called."""
+    found = []
+    groups: list[list[Run]] = []
+    for run in runs:
+        for group in groups:
+            if same_ranking(group[0], run):
+                group.append(run)
+                break
+        else:
+            groups.append([run])
+    for group in groups:
+        if len(group) > 1:
+            names = " and ".join(printable(run.name) for run in group)
+            found.append(f"{names} are one run under {len(group)} names: same passages in the same order")
+    return found
+
+
+def same_ranking(a: Run, b: Run) -> bool:
+    """Do two runs rank the same passages in the same order for the same queries? Names and scores may differ."""
+    if a.query_ids != b.query_ids or not np.array_equal(a.offsets, b.offsets):
+        return False
+    return bool(a.passage_ids.equals(b.passage_ids))
+
+
+# -- ids that differ from judged ones in their spelling ----------------------------------------------------------------
+
+_Fold = Callable[[pa.StringArray], pa.StringArray]
+
+_FORMS: tuple[tuple[str, _Fold], ...] = (
+    ("without leading zeros", lambda ids: pc.ascii_ltrim(ids, "0")),
+    ("in another letter case", lambda ids: pc.utf8_lower(ids)),
+    ("after Unicode NFC", lambda ids: pc.utf8_normalize(ids, "NFC")),
+)
+
+
+def other_forms(run: Run, qrels: Qrels) -> list[str]:
+    """Ids of queries or passages that nobody judged, and that would be judged in another spelling."""
+    found = []
+    judged_queries = pa.array(sorted(_judged_queries(qrels)), pa.string())
+    query_ids = pa.array(run.query_ids, pa.string())
+    judged_passages = pa.array({passage_id for row in qrels.values() for passage_id in row}, pa.string())
+    for form, fold in _FORMS:
+        queries = _ids_in_form(query_ids, judged_queries, fold)
+        if queries:
+            meet = plural(len(queries), "query id meets", "query ids meet")
+            found.append(f"{meet} a judged one only {form} ({_example(queries)})")
+        passages = _ids_in_form(run.passage_ids, judged_passages, fold)
+        if passages:
+            meet = plural(len(passages), "passage id meets", "passage ids meet")
+            found.append(f"{meet} a judged one only {form} ({_example(passages)})")
+    return found
+
+
+def _ids_in_form(ids: pa.StringArray, judged: pa.StringArray, fold: _Fold) -> set[str]:
+    """Those of `ids` that are not judged, and are when both sides are folded."""
+    folded = fold(ids)
+    folded_judged = fold(judged)
+    if folded.equals(ids) and folded_judged.equals(judged):  # by far the most runs: no look-up is needed
+        return set()
+    is_judged = pc.is_in(ids, judged)
+    odd = pc.and_not(pc.is_in(folded, folded_judged), is_judged)
+    # Where a judged id is in the run as well, the other spelling is another passage: Iron_man beside Iron_Man.
+    both = pc.is_in(folded.filter(odd), fold(ids.filter(is_judged)))
+    return set(ids.filter(odd).filter(pc.invert(both)).to_pylist())
+
+
+def _judged_queries(qrels: Qrels) -> set[str]:
+    return {query_id for query_id, row in qrels.items() if row}
+
+
+def _example(ids: Iterable[str]) -> str:
+    return f"e.g. {printable(min(ids))!r}"

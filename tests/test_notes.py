@@ -1,0 +1,137 @@
+"""Notes on what is odd: a sentence with counts where something is, and none where nothing is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toys import write_run
+
+from exabench import compare, score
+from exabench.cli import main
+from exabench.measure.runs import run_in_order, run_of
+
+IDS = [f"d{i}" for i in range(10)]
+QRELS = {f"q{i}": {"d0": 1, "d1": 0} for i in range(4)}
+ANSWERED = {query_id: IDS for query_id in QRELS}
+
+
+def write_qrels(folder: Path, qrels: dict[str, dict[str, int]]) -> Path:
+    file = folder / "qrels.txt"
+    file.write_text("".join(f"{q} 0 {p} {grade}\n" for q, row in qrels.items() for p, grade in row.items()))
+    return file
+
+
+def notes_on(run: Any, qrels: dict[str, dict[str, int]] = QRELS, **choices: Any) -> list[str]:
+    return list(score(run, qrels=qrels, **choices).notes)
+
+
+def test_a_run_with_nothing_odd_has_no_note():
+    assert notes_on(run_in_order("run", ANSWERED)) == []
+
+
+def test_queries_that_the_run_leaves_out_and_queries_that_nobody_judged_are_counted_with_one_id_each():
+    run = run_in_order("run", {"q0": IDS, "q3": IDS, "x1": IDS, "x2": IDS})
+    assert notes_on(run) == [
+        "2 of 4 judged queries are missing from the run, and count 0 (e.g. 'q1')",
+        "2 queries of the run are not judged, and are left aside (e.g. 'x1')",
+    ]
+    run = run_in_order("run", {"q0": IDS, "q1": IDS, "q2": IDS, "x": IDS})
+    assert notes_on(run) == [
+        "1 of 4 judged queries is missing from the run, and counts 0 (e.g. 'q3')",
+        "1 query of the run is not judged, and is left aside (e.g. 'x')",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ranked", "judged", "told"),
+    [
+        (["007", "012"], ["7", "12"], "2 passage ids meet a judged one only without leading zeros (e.g. '007')"),
+        (["7"], ["007"], "1 passage id meets a judged one only without leading zeros (e.g. '7')"),
+        (["WSJ001"], ["wsj001"], "1 passage id meets a judged one only in another letter case (e.g. 'WSJ001')"),
+        (["a", "wsj1"], ["WSJ1"], "1 passage id meets a judged one only in another letter case (e.g. 'wsj1')"),
+        (["e\u0301"], ["\u00e9"], "1 passage id meets a judged one only after Unicode NFC (e.g. 'e\u0301')"),
+    ],
+)
+def test_ids_that_meet_judged_ones_in_another_spelling_are_counted(ranked, judged, told):
+    run = run_in_order("run", {"q": ranked})
+    found = notes_on(run, {"q": dict.fromkeys(judged, 1)})
+    assert told in found and any(note.startswith("none of the run's passages is judged: ") for note in found)
+
+
+def test_query_ids_in_another_spelling_are_counted_too():
+    found = notes_on(run_in_order("run", {"007": ["a"], "008": ["a"]}), {"7": {"a": 1}, "8": {"a": 1}})
+    assert found[:2] == [
+        "no query of the run is judged: are these the right judgements?",
+        "2 query ids meet a judged one only without leading zeros (e.g. '007')",
+    ]
+
+
+def test_a_passage_that_stands_beside_its_judged_namesake_is_another_passage():
+    run = run_in_order("run", {"q": ["Iron_Man", "Iron_man", "07", "7"]})
+    assert notes_on(run, {"q": {"Iron_Man": 1, "7": 1}}) == []
+
+
+def test_judgements_of_another_version_of_the_collection_are_remarked_upon():
+    run = run_in_order("run", {"1": ["197beaca-2019-04-18T11:28:59Z-00001-000"]})
+    found = notes_on(run, {"1": {"S197beaca-A971412e6": 1, "S1b03f390-Aa73ba80f": 2}})
+    assert [note.partition(":")[0] for note in found] == ["none of the run's passages is judged"]
+
+
+def test_ties_are_told_where_they_change_a_metric_that_was_asked_for_and_about_that_metric():
+    below = {"q": {"a": 3.0, "b": 2.0, "c": 1.0, "d": 1.0}}
+    above = {"q": {"a": 3.0, "b": 3.0, "c": 1.0}}
+    qrels = {"q": {"a": 1, "d": 1}}
+    assert notes_on(run_of("run", below), qrels, metrics=["RR@10"]) == []
+    [note] = notes_on(run_of("run", below), qrels, metrics=["AP"])
+    assert note.startswith("50.0% of the ranked passages tie in single precision: AP lies between 0.7500 and 0.8333, ")
+    [note] = notes_on(run_of("run", above), qrels, metrics=["RR@10", "P@2", "Success@1"])
+    assert ": RR@10 lies between 0.5000 and 1.0000, Success@1 lies between 0.0000 and 1.0000, depending on" in note
+
+
+def test_ties_that_cross_the_cutoff_are_seen():
+    scores = {"a": 9.0} | dict.fromkeys("bcdefgh", 1.0)
+    [note] = notes_on(run_of("run", {"q": scores}), {"q": {"b": 1}}, metrics=["P@2"])
+    assert "P@2 lies between 0.0000 and 0.5000" in note
+
+
+def test_lists_that_end_before_a_deep_cutoff_or_the_depth_in_their_name_are_remarked_upon():
+    assert notes_on(run_in_order("bm25-1000", ANSWERED)) == [
+        "no list is longer than 10 passages, though the run is called 'bm25-1000'"
+    ]
+    assert notes_on(run_in_order("run-of-2020", ANSWERED)) == []
+    assert notes_on(run_in_order("run", ANSWERED), metrics=["nDCG@10", "R@1000"]) == [
+        "no list is longer than 10 passages, and R@1000 looks further"
+    ]
+
+
+def test_compare_says_of_each_run_what_score_says_of_it(tmp_path, capsys):
+    qrels = write_qrels(tmp_path, QRELS)
+    whole = write_run(tmp_path / "whole.trec", run_in_order("whole", ANSWERED))
+    part = write_run(tmp_path / "part.trec", run_in_order("part", {"q0": IDS, "x": IDS}))
+    foreign = write_run(tmp_path / "foreign.trec", run_in_order("foreign", {"x": IDS}))
+    for other in (part, foreign):
+        said = {}
+        for run in (whole, other):
+            assert main(["bench", "score", str(run), "--qrels", str(qrels), "--metric", "nDCG@10", "--json"]) == 0
+            said[run.stem] = json.loads(capsys.readouterr().out)
+        two = ["bench", "compare", str(whole), str(other), "--qrels", str(qrels)]
+        assert main([*two, "--json"]) == 0
+        for run in json.loads(capsys.readouterr().out)["runs"]:
+            assert {**run, "per_query": said[run["run"]]["per_query"]} == said[run["run"]]
+        for more in ([], ["--latex"]):
+            assert main([*two, *more]) == 0
+            told = capsys.readouterr().err
+            assert f"{other.stem}: 4 judged queries\n" in told
+            for note in said[other.stem]["notes"]:
+                assert f"{other.stem}: note: {note}\n" in told
+    assert "foreign: note: no query of the run is judged: are these the right judgements?" in told
+
+
+def test_equal_runs_are_told_whatever_they_are_called():
+    runs = [run_in_order("one", ANSWERED), run_in_order("two", {"q0": IDS}), run_in_order("three", ANSWERED)]
+    found = compare(*runs, qrels=QRELS)
+    assert found.notes == ("one and three are one run under 2 names: same passages in the same order",)
+    assert compare(*runs[:2], qrels=QRELS).notes == ()

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toys import write_run
+from toys import Given, good_run, write_beir, write_run, write_submission
 
 from exabench import compare, score
+from exabench.bench.ledger import Ledger, make_board
+from exabench.bench.verification import check, verify
 from exabench.cli import main
-from exabench.measure.runs import run_in_order, run_of
+from exabench.core.nouns import Passage, Query
+from exabench.measure.runs import read_run, run_in_order, run_of
 
 IDS = [f"d{i}" for i in range(10)]
 QRELS = {f"q{i}": {"d0": 1, "d1": 0} for i in range(4)}
@@ -135,3 +138,91 @@ def test_equal_runs_are_told_whatever_they_are_called():
     found = compare(*runs, qrels=QRELS)
     assert found.notes == ("one and three are one run under 2 names: same passages in the same order",)
     assert compare(*runs[:2], qrels=QRELS).notes == ()
+
+
+def test_a_rank_column_that_contradicts_the_scores_is_told(tmp_path):
+    file = tmp_path / "distances.trec"
+    file.write_text("q Q0 near 1 0.5 x\nq Q0 far 2 0.9 x\nr Q0 near 1 0.9 x\nr Q0 far 2 0.5 x\n")
+    [note] = notes_on(file, {"q": {"near": 1}, "r": {"near": 1}})
+    assert note.startswith("the rank column contradicts the scores for 1 of 2 queries (lower is better?)")
+
+
+# -- what is submitted -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def arguana(tmp_path: Path) -> Path:
+    """Toy texts in the number of ArguAna's, whose queries are passages of the collection."""
+    queries = [Query(f"test-a{i:04d}a", "text") for i in range(1406)]
+    passages = []
+    judged = {}
+    for query in queries:
+        answer = query.id[:-1] + "b"
+        passages += [Passage(query.id, "text"), Passage(answer, "text")]
+        judged[query.id] = {answer: 1}
+    return write_beir(tmp_path / "data" / "arguana", Given(queries, passages, judged)).parent
+
+
+@pytest.fixture
+def with_self_matches(tmp_path: Path) -> Path:
+    """A run that ranks each query's own passage first, and its answer second."""
+    rankings = {f"test-a{i:04d}a": [f"test-a{i:04d}a", f"test-a{i:04d}b"] for i in range(1406)}
+    return write_run(tmp_path / "selves.trec", run_in_order("selves", rankings))
+
+
+def filed_run(board: Path, slug: str, name: str = "mini.bm25-20"):
+    return read_run(board / "runs" / slug / f"{name}.trec.gz")
+
+
+def first_stage(board: Path):
+    return Ledger(board).candidates_run(Ledger(board).one_candidates("mini", "bm25-20"))
+
+
+def test_a_submitted_run_over_more_queries_than_are_judged_is_stored_without_them(board, tmp_path, capsys):
+    whole = good_run(first_stage(board))
+    more = {query_id: whole.ranking(query_id) for query_id in whole} | {f"topic{i}": ["d1", "d2"] for i in range(157)}
+    run = write_run(tmp_path / "more.trec", run_in_order("more", more))
+    file = write_submission(tmp_path / "new", name="acme/more")
+    given = ["bench", "submit", str(file), "--run", f"mini={run}", "--board", str(board)]
+    assert main([*given, "--dry-run"]) == 0
+    told = capsys.readouterr().err
+    assert (
+        "note: mini: 157 queries of the run are not judged, or not in bm25-20, and are left aside (e.g. 'topic0')"
+        in told
+    )
+    rows = len(whole.scores)
+    assert f"note: mini: what ranks the queries of bm25-20 is stored: 24 queries, {rows} passages" in told
+    assert main([*given, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["notes"]) == 3  # the last: acme/good ranks alike
+    assert filed_run(board, "acme--more").query_ids == whole.query_ids
+    assert main(["bench", "run", "acme--more", "--board", str(board)]) == 0
+    assert all(cell.holds for cell in verify(board)) and check(board) == []
+
+
+def test_a_submitted_run_loses_the_self_matches_that_the_task_drops(arguana, with_self_matches, tmp_path, capsys):
+    board = tmp_path / "board"
+    make_board(board, "A board", ["arguana"])
+    place = ["--data", str(arguana), "--board", str(board)]
+    frozen = ["bench", "candidates", "arguana", "--from", str(with_self_matches), "--depth", "10", "--name", "toy-10"]
+    assert main([*frozen, *place]) == 0
+    file = write_submission(tmp_path / "new", name="acme/selves")
+    capsys.readouterr()
+    assert main(["bench", "submit", str(file), "--run", f"arguana={with_self_matches}", *place]) == 0
+    assert "note: arguana: 1406 self-matches (passage id = query id) were dropped" in capsys.readouterr().err
+    assert filed_run(board, "acme--selves", "arguana.toy-10").ranking("test-a0000a") == ["test-a0000b"]
+    assert main(["bench", "run", "acme--selves", *place]) == 0
+    assert all(cell.holds for cell in verify(board, data=arguana))
+
+
+def test_a_ranking_that_is_filed_under_another_name_or_is_the_first_stage_is_told(board, tmp_path, capsys):
+    first = first_stage(board)
+    scored = {query_id: {p: 100.0 - place for place, p in enumerate(first.ranking(query_id))} for query_id in first}
+    for name, run, same in (
+        ("acme/copy", good_run(first), "acme/copy and acme/good"),
+        ("acme/lazy", run_of("lazy", scored), "acme/lazy and the first stage"),
+    ):
+        file = write_submission(tmp_path / "new", name=name)
+        given = ["--run", f"mini={write_run(tmp_path / 'copy.trec', run)}", "--board", str(board)]
+        assert main(["bench", "submit", str(file), *given]) == 0
+        told = f"note: {same} rank the same passages of mini (bm25-20) in the same order\n"
+        assert told in capsys.readouterr().err

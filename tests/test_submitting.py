@@ -46,6 +46,25 @@ def test_a_run_goes_to_the_list_that_it_names_or_the_only_one_that_it_fits(board
         submit(sent[0], [f"mini={sent[1]}"], board)
 
 
+def test_a_run_that_fits_no_list_is_told_its_first_passage_outside_the_nearest(board, sent, tmp_path):
+    ledger = Ledger(board)
+    candidates, run = make_candidates(task("mini"), "bm25", 5, name="bm25-5")
+    ledger.add_candidates(candidates, run)
+    whole = ledger.candidates_run(ledger.one_candidates("mini", "bm25-20"))
+    odd = {query_id: whole.ranking(query_id) for query_id in whole}
+    first, second = list(odd)[2:4]
+    odd[first].insert(7, "stranger")
+    odd[second].append("another")
+    file = write_run(tmp_path / "odd.trec", run_in_order("odd", odd))
+    with pytest.raises(BadInput) as refused:
+        submit(sent[0], [f"mini={file}"], board)
+    told = (
+        "odd.trec: fits no candidate list of mini on this board (bm25-20, bm25-5); of the nearest, bm25-20, 2 passages "
+    )
+    told += f"of the run are not among the candidates, the first for query '{first}'"
+    assert told in str(refused.value) and str(refused.value).endswith("(id 'stranger')")
+
+
 def foreign(run):
     return run_of("run", {q: {"stranger": 1.0} if i == 3 else run[q] for i, q in enumerate(run)})
 
@@ -55,9 +74,9 @@ def unknown_query(run):
 
 
 WRONG = {
-    "a foreign document": (foreign, "mini={}", "outside every candidate list of mini on this board .bm25-20."),
-    "a foreign document, list named": (foreign, "mini@bm25-20={}", "not among the candidates 'bm25-20'.*'stranger'"),
-    "an unknown query": (unknown_query, "mini@bm25-20={}", "query 'nobody-asked'"),
+    "a foreign document": (foreign, "mini={}", "ranks 1 passage outside the candidates bm25-20 of mini, the first for"),
+    "a foreign document, list named": (foreign, "mini@bm25-20={}", "the first for query 'q08'; .*id 'stranger'"),
+    "an unknown query": (unknown_query, "mini@bm25-20={}", "answers no query of the candidate lists of mini"),
     "an unknown task": (None, "minni={}", "unknown task 'minni'; did you mean mini"),
     "a mean of tasks": (None, "cqadupstack={}", "is the mean of 12 tasks"),
     "unknown candidates": (None, "mini@bm25-21={}", "unknown candidates for mini 'bm25-21'; did you mean bm25-20"),

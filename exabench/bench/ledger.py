@@ -270,6 +270,10 @@ class Ledger:
             pairs.append((task, candidates))
         return pairs
 
+    def slugs_with_run(self, task: str, candidates: str) -> list[str]:
+        """The submissions of which a run over this list is kept, sorted."""
+        return sorted(file.parent.name for file in self.folder.glob(run_path("*", task, candidates)))
+
     def run_file(self, slug: str, task: str, candidates: str) -> Path:
         """Where a run is kept."""
         return self.folder / run_path(slug, task, candidates)

@@ -82,6 +82,7 @@ def measurement(
         notes.missing_queries(given, qrels),
         notes.unjudged_queries(given, qrels),
         notes.dropped_passages(self_matches),
+        notes.contradicting_ranks(given),
         notes.ties(ties),
         notes.short_lists(given, asked),
     ]

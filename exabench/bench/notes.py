@@ -25,14 +25,23 @@ _COUNTS_JUDGED = ("judged", "hole")  # metrics of the judgements: their best ord
 
 def missing_queries(run: Run, qrels: Qrels) -> str:
     """Judged queries that the run does not answer."""
-    judged = _judged_queries(qrels)
-    missing = judged.difference(run.query_ids)
+    return _missing(run, _judged_queries(qrels), "judged query", "judged queries")
+
+
+def missing_candidates(run: Run, candidates: Run) -> str:
+    """Queries of a candidate list that the run does not answer."""
+    name = candidates.name
+    return _missing(run, set(candidates.query_ids), f"query of {name}", f"queries of {name}")
+
+
+def _missing(run: Run, wanted: set[str], one: str, many: str) -> str:
+    missing = wanted.difference(run.query_ids)
     if not missing:
         return ""
     are = "is missing from the run, and counts 0"
     if len(missing) > 1:
         are = "are missing from the run, and count 0"
-    return f"{len(missing)} of {plural(len(judged), 'judged query', 'judged queries')} {are} ({_example(missing)})"
+    return f"{len(missing)} of {plural(len(wanted), one, many)} {are} ({_example(missing)})"
 
 
 def unjudged_queries(run: Run, qrels: Qrels) -> str:
@@ -42,6 +51,16 @@ def unjudged_queries(run: Run, qrels: Qrels) -> str:
         return ""
     one = "query of the run is not judged, and is left aside"
     many = "queries of the run are not judged, and are left aside"
+    return f"{plural(len(extra), one, many)} ({_example(extra)})"
+
+
+def queries_outside(run: Run, candidates: Run) -> str:
+    """Queries of the run that a candidate list does not hold; it holds those that are judged."""
+    extra = set(run.query_ids).difference(candidates.query_ids)
+    if not extra:
+        return ""
+    one = f"query of the run is not judged, or not in {candidates.name}, and is left aside"
+    many = f"queries of the run are not judged, or not in {candidates.name}, and are left aside"
     return f"{plural(len(extra), one, many)} ({_example(extra)})"
 
 
@@ -89,6 +108,16 @@ def ties(report: Ties) -> str:
     return (
         f"{share} of the ranked passages tie in single precision: {', '.join(changed)}, "
         "depending on how ties fall (export logits, not probabilities)"
+    )
+
+
+def contradicting_ranks(run: Run) -> str:
+    """Queries whose rank column says another order than their scores."""
+    if not run.rank_disagreements:
+        return ""
+    return (
+        f"the rank column contradicts the scores for {run.rank_disagreements} of {len(run)} queries "
+        "(lower is better?); the scores decide, as in trec_eval"
     )
 
 
@@ -140,19 +169,24 @@ def queries_without_text(qrels: Qrels, queries: Iterable[Query], source: str) ->
 def equal_runs(runs: Sequence[Run]) -> list[str]:
     """Runs that rank the same passages in the same order, whatever they are called."""
     found = []
-    groups: list[list[Run]] = []
-    for run in runs:
-        for group in groups:
-            if same_ranking(group[0], run):
-                group.append(run)
-                break
-        else:
-            groups.append([run])
-    for group in groups:
+    for group in group_equal(runs):
         if len(group) > 1:
-            names = " and ".join(printable(run.name) for run in group)
+            names = " and ".join(printable(runs[place].name) for place in group)
             found.append(f"{names} are one run under {len(group)} names: same passages in the same order")
     return found
+
+
+def group_equal(runs: Iterable[Run]) -> list[list[int]]:
+    """The places of the runs, those of equal rankings together."""
+    groups: list[tuple[Run, list[int]]] = []
+    for place, run in enumerate(runs):
+        for first, places in groups:
+            if same_ranking(first, run):
+                places.append(place)
+                break
+        else:
+            groups.append((run, [place]))
+    return [places for _, places in groups]
 
 
 def same_ranking(a: Run, b: Run) -> bool:

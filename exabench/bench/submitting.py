@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from exabench.bench.candidates import RerankEvaluator
+from exabench.bench.copies import copies_of
 from exabench.bench.evaluation import reranker_options
 from exabench.bench.ledger import Ledger, run_path
+from exabench.bench.sent_runs import read_sent_run
 from exabench.bench.submissions import (
     COMMIT,
     EXTERNAL_RUN_KINDS,
@@ -27,13 +27,12 @@ from exabench.core.nouns import Progress, Run, Submission, silent
 from exabench.core.options import NOT_OPTIONS, accepts
 from exabench.hub.client import Repository, is_repo, snapshot, until_seen
 from exabench.hub.pull_requests import Listed, has_bytes, list_files as files_of, open_requests
-from exabench.measure.runs import complete_run, read_run, run_digest, run_text
+from exabench.measure.runs import run_digest, run_text
 from exabench.parts.assembly import check_part, reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS
 from exabench.tasks.catalogue import single_task
 
 BASELINES = ("unchanged", "oracle", "reversed", "random", "constant")
-_RUN = re.compile(r"(?P<task>[^=@]+)(?:@(?P<candidates>[^=]+))?=(?P<file>.+)", re.DOTALL)
 
 
 # -- filing ------------------------------------------------------------------------------------------------------------
@@ -47,17 +46,21 @@ def submit(
     data: str | Path | None = None,
     dry_run: bool = False,
     progress: Progress = silent,
+    note: Callable[[str], None] = lambda line: None,
 ) -> tuple[Submission, list[Path]]:
     """Check a submission and its runs (`TASK=RUN` or `TASK@CANDIDATES=RUN`) and file them under `board`.
 
     Where no candidates are named, the run must fit exactly one list of the board. The model "." is the folder that
     the file lies in, and of a trained one the report beside it is filed too. Of kind api without runs, the runs are
-    made here. Raises BadInput that lists every problem; nothing is filed unless everything is in order, and on a
-    `dry_run` nothing at all. Returns the submission and the files.
+    made here. `note` gets what is odd about the runs: what is left aside, and filed ones that rank alike. Raises
+    BadInput that lists every problem; nothing is filed unless everything is in order, and on a `dry_run` nothing at
+    all. Returns the submission and the files.
     """
     ledger = Ledger(Path(board))
     ledger.settings()
     checked = check(file, runs, ledger)
+    for line in checked.notes:
+        note(line)
     if not dry_run:
         checked = with_api_runs(checked, ledger, data, progress)
         return checked.submission, file_on(checked, ledger)
@@ -109,11 +112,15 @@ def add_baselines(board: str | Path) -> None:
 
 @dataclass(frozen=True)
 class CheckedSubmission:
-    """A submission in order: with the report of its training, where it has one, and its runs by task and candidates."""
+    """A submission in order: with the report of its training, where it has one, and its runs by task and candidates.
+
+    `runs` are as they are stored (see bench.sent_runs); `notes` say what is odd about those that were given.
+    """
 
     submission: Submission
     training: Training | None
     runs: Mapping[tuple[str, str], Run]
+    notes: tuple[str, ...] = ()
 
     def files(self) -> dict[str, bytes]:
         """The bytes of each of its files on a board, by the path there."""
@@ -193,18 +200,23 @@ def check(
             for other in ledger.slugs_in_other_case(slug):
                 problems.append(f"{name} differs from the filed {other} in case only; take another name")
 
-    checked_runs = {}
+    checked_runs: dict[tuple[str, str], Run] = {}
+    remarks: list[str] = []
     for text in runs:
         try:
-            task, candidates, run = _read_run(ledger, text)
-            if (task, candidates) in checked_runs:
-                raise BadInput(f"two runs are given for {task} over {candidates}; keep one")
-            checked_runs[task, candidates] = run
+            sent = read_sent_run(ledger, text)
+            key = (sent.task, sent.candidates)
+            if key in checked_runs:
+                raise BadInput(f"two runs are given for {sent.task} over {sent.candidates}; keep one")
+            checked_runs[key] = sent.run
+            remarks += [f"{text.partition('=')[0]}: {remark}" for remark in sent.notes]
+            if submission:
+                remarks.append(copies_of(sent.run, submission.slug, ledger, *key))
         except ExabenchError as error:
             problems.append(str(error))
     if problems or submission is None:
         raise BadInput("\n".join(problems))
-    return CheckedSubmission(submission, training, checked_runs)
+    return CheckedSubmission(submission, training, checked_runs, tuple(filter(None, remarks)))
 
 
 def _part_problems(submission: Submission) -> list[str]:
@@ -222,34 +234,6 @@ def _part_problems(submission: Submission) -> list[str]:
     except BadInput as error:
         return [str(error)]
     return []
-
-
-def _read_run(ledger: Ledger, given: str) -> tuple[str, str, Run]:
-    """`given` (TASK=RUN or TASK@CANDIDATES=RUN) as a task, the name of the list that the run fits, and the run."""
-    match = _RUN.fullmatch(given)
-    if not match:
-        raise BadInput(f"--run {given!r} must read TASK=RUN or TASK@CANDIDATES=RUN")
-    file = match["file"]
-    task = single_task(match["task"]).name
-    run = read_run(file)
-    if match["candidates"]:
-        chosen = ledger.one_candidates(task, match["candidates"])
-        complete_run(run, ledger.candidates_run(chosen))
-        return task, chosen.name, run
-    names = []
-    fitting = []
-    for candidates in ledger.candidates(task):
-        names.append(candidates.name)
-        ranking = ledger.candidates_run(candidates)
-        with contextlib.suppress(BadInput):  # it ranks a passage or answers a query that is not in this list
-            complete_run(run, ranking)
-            fitting.append(candidates.name)
-    if not fitting:
-        there = ", ".join(names) or "none"
-        raise BadInput(f"ranks passages outside every candidate list of {task} on this board ({there})", file=file)
-    if len(fitting) > 1:
-        raise BadInput(f"fits {' and '.join(fitting)}; say which with --run {task}@{fitting[0]}=RUN", file=file)
-    return task, fitting[0], run
 
 
 def with_api_runs(
@@ -311,6 +295,7 @@ def send(
     data: str | Path | None = None,
     dry_run: bool = False,
     progress: Progress = silent,
+    note: Callable[[str], None] = lambda line: None,
 ) -> tuple[Submission, Sent]:
     """Check a submission and send it: to a pull request on `repo`, or into the folder `to`.
 
@@ -347,6 +332,8 @@ def send(
     ledger = Ledger(folder)
     ledger.settings()
     checked = check(file, runs, ledger, public=True)
+    for line in checked.notes:
+        note(line)
     if not dry_run:
         checked = with_api_runs(checked, ledger, data, progress)
     if repo:

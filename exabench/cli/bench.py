@@ -277,6 +277,7 @@ def submit(
     from exabench.bench.submitting import send, submit
 
     sent = {}
+    remarks: list[str] = []
     with progress("runs") as report:
         if repo or to or branch:
             submission, done = send(
@@ -289,6 +290,7 @@ def submit(
                 data=data,
                 dry_run=dry_run,
                 progress=report,
+                note=remarks.append,
             )
             sent = asdict(done)
             files = list(done.files)
@@ -296,7 +298,9 @@ def submit(
             if done.changed:
                 outcome = f"sent: {done.url}"
         else:
-            submission, paths = submit(file, runs, board, data=data, dry_run=dry_run, progress=report)
+            submission, paths = submit(
+                file, runs, board, data=data, dry_run=dry_run, progress=report, note=remarks.append
+            )
             files = list(map(str, paths))
             words = ["bench", "run", submission.slug]
             if submission.kind == "model":  # the sandbox is for the models of others
@@ -304,7 +308,8 @@ def submit(
             outcome = f"filed; next: {command_line(*words, board=board, data=data)}"
     if dry_run:
         outcome = "in order; nothing was sent"
-    answer({"slug": submission.slug, **sent, "files": files}, "\n".join(files), outcome)
+    found = {"slug": submission.slug, **sent, "files": files, "notes": remarks}
+    answer(found, "\n".join(files), *(f"note: {remark}" for remark in remarks), outcome)
 
 
 @bench.command()

@@ -1,0 +1,58 @@
+"""Copies: submissions whose runs over one candidate list rank the same passages in the same order.
+
+A stored run carries its submission's name as its tag, so that the digests of two copies differ: rankings are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from exabench.bench.ledger import Ledger
+from exabench.bench.notes import group_equal, same_ranking
+from exabench.core.nouns import FIRST_STAGE, Result, Run
+from exabench.measure.runs import read_run
+
+_BASELINES = FIRST_STAGE.partition("--")[0] + "--"  # how their slugs begin; exabench's own are copies of nothing
+
+
+def copies_of(run: Run, slug: str, ledger: Ledger, task: str, candidates: str) -> str:
+    """A note on the filed submissions that rank as this run of `slug` does, and on the first stage; "" for none."""
+    same = [slug]
+    if same_ranking(run, ledger.candidates_run(ledger.one_candidates(task, candidates))):
+        same.append(FIRST_STAGE)
+    for other in ledger.slugs_with_run(task, candidates):
+        if other == slug or other.startswith(_BASELINES):
+            continue
+        if same_ranking(run, read_run(ledger.run_file(other, task, candidates))):
+            same.append(other)
+    return _sentence(task, candidates, same)
+
+
+def copies_among(results: Iterable[Result], ledger: Ledger) -> list[str]:
+    """A note on each group of results that were made from one ranking under several names."""
+    # Rankings that are equal have equal values: few runs are left to be read.
+    groups: dict[tuple[str, str, frozenset[tuple[str, float]]], list[str]] = {}
+    for result in results:
+        slug = result.submission
+        if slug == FIRST_STAGE or not slug.startswith(_BASELINES):
+            key = (result.task, result.candidates.name, frozenset(result.measurement.metrics.items()))
+            groups.setdefault(key, []).append(slug)
+    found = []
+    for (task, candidates, _), slugs in groups.items():
+        if len(slugs) > 1:
+            runs = [read_run(ledger.run_file(slug, task, candidates)) for slug in slugs]
+            for places in group_equal(runs):
+                found.append(_sentence(task, candidates, [slugs[place] for place in places]))
+    return list(filter(None, found))
+
+
+def _sentence(task: str, candidates: str, slugs: Sequence[str]) -> str:
+    if len(slugs) < 2:
+        return ""
+    names = []
+    for slug in slugs:
+        name = slug.replace("--", "/", 1)
+        if slug == FIRST_STAGE:
+            name = "the first stage"
+        names.append(name)
+    return f"{' and '.join(names)} rank the same passages of {task} ({candidates}) in the same order"

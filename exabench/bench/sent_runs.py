@@ -1,0 +1,123 @@
+"""Runs of a submission: which candidate list each one fits, and what of it is stored.
+
+Stored is what ranks the list's queries and passages. Queries that the list does not hold (nobody judged them, or the
+first stage has nothing for them) and self-matches that the task's convention drops are left aside and counted.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from exabench.bench import notes
+from exabench.bench.ledger import Ledger
+from exabench.core.errors import BadInput, plural, printable
+from exabench.core.nouns import Candidates, Run
+from exabench.measure.runs import read_run, select_queries, without_self_matches
+from exabench.tasks.catalogue import single_task
+
+_RUN = re.compile(r"(?P<task>[^=@]+)(?:@(?P<candidates>[^=]+))?=(?P<file>.+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class SentRun:
+    """A run over the candidates that it fits, as it is stored, and notes on what was left aside."""
+
+    task: str
+    candidates: str
+    run: Run
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A run held against one list: the part that ranks its queries, and how many of its passages are not in the list.
+
+    `stranger` is the first of them, a query and a passage.
+    """
+
+    candidates: Candidates
+    ranking: Run
+    run: Run
+    strangers: int
+    stranger: tuple[str, str]
+
+
+def read_sent_run(ledger: Ledger, given: str) -> SentRun:
+    """Read `given`, TASK=RUN or TASK@CANDIDATES=RUN, and find the list that it fits.
+
+    Raises BadInput where it fits none, with the first passage outside the nearest list, or more than one.
+    """
+    match = _RUN.fullmatch(given)
+    if not match:
+        raise BadInput(f"--run {given!r} must read TASK=RUN or TASK@CANDIDATES=RUN")
+    file = match["file"]
+    task = single_task(match["task"])
+    run = read_run(file)
+    self_matches = 0
+    if task.convention.self_match == "drop":
+        whole = run
+        run = without_self_matches(run)
+        self_matches = len(whole.scores) - len(run.scores)
+    if match["candidates"]:
+        lists = [ledger.one_candidates(task.name, match["candidates"])]
+    else:
+        lists = ledger.candidates(task.name)
+    fits = [_hold_against(run, candidates, ledger) for candidates in lists]
+    chosen = _choose(fits, task.name, file)
+    remarks = [
+        notes.missing_candidates(chosen.run, chosen.ranking),
+        notes.queries_outside(run, chosen.ranking),
+        notes.dropped_passages(self_matches),
+        notes.contradicting_ranks(run),
+    ]
+    name = chosen.candidates.name
+    if len(chosen.run.scores) < len(run.scores) + self_matches:
+        queries = plural(len(chosen.run), "query", "queries")
+        passages = plural(len(chosen.run.scores), "passage")
+        remarks.append(f"what ranks the queries of {name} is stored: {queries}, {passages}")
+    return SentRun(task.name, name, chosen.run, tuple(filter(None, remarks)))
+
+
+def _hold_against(run: Run, candidates: Candidates, ledger: Ledger) -> _Fit:
+    ranking = ledger.candidates_run(candidates)
+    part = select_queries(run, set(ranking.query_ids))
+    strangers = 0
+    first = ("", "")
+    for query_id in part.query_ids:
+        known = set(ranking.ranking(query_id))
+        foreign = [passage_id for passage_id in part.ranking(query_id) if passage_id not in known]
+        if foreign and not strangers:
+            first = (query_id, foreign[0])
+        strangers += len(foreign)
+    return _Fit(candidates, ranking, part, strangers, first)
+
+
+def _choose(fits: list[_Fit], task: str, file: str) -> _Fit:
+    """The list that the run fits: of several, the only one of which it answers the most queries."""
+    there = "there is none"
+    if fits:
+        there = ", ".join(fit.candidates.name for fit in fits)
+    answering = [fit for fit in fits if len(fit.run)]
+    if not answering:
+        raise BadInput(f"answers no query of the candidate lists of {task} on this board ({there})", file=file)
+    fitting = [fit for fit in answering if not fit.strangers]
+    if not fitting:
+        nearest = min(answering, key=lambda fit: fit.strangers)
+        query_id, passage_id = nearest.stranger
+        count = plural(nearest.strangers, "passage")
+        what = f"ranks {count} outside the candidates {nearest.candidates.name} of {task}"
+        if len(fits) > 1:
+            what = f"fits no candidate list of {task} on this board ({there}); of the nearest, "
+            what += f"{nearest.candidates.name}, {count} of the run are not among the candidates"
+        raise BadInput(
+            f"{what}, the first for query {printable(query_id)!r}; rerank only what the candidates hold",
+            file=file,
+            id=passage_id,
+        )
+    most = max(len(fit.run) for fit in fitting)
+    fitting = [fit for fit in fitting if len(fit.run) == most]
+    if len(fitting) > 1:
+        names = [fit.candidates.name for fit in fitting]
+        raise BadInput(f"fits {' and '.join(names)}; say which with --run {task}@{names[0]}=RUN", file=file)
+    return fitting[0]

@@ -3,7 +3,7 @@
     import exabench
 
     exabench.score("my-run.trec", task="scifact", data="collections")["nDCG@10"]
-    exabench.evaluate("unchanged", ["mini"])["mini"].interval
+    exabench.evaluate("unchanged", "mini")["mini"].interval
     exabench.reranker("monot5", model="castorini/monot5-base-msmarco").score(query, passages)
     exabench.build("mini-explanations", "work").tables["explanations"].counts
     exabench.train("mini-minilm", "work").folder
@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from exabench.bench.candidates import make_candidates as make_candidates
     from exabench.bench.comparison import compare as compare, comparison_table as comparison_table
-    from exabench.bench.evaluation import evaluate as evaluate, run_board as run_board, score as score
+    from exabench.bench.evaluation import run_board as run_board, score as score
+    from exabench.bench.model_evaluation import evaluate as evaluate
     from exabench.bench.submitting import submit as submit
     from exabench.bench.verification import check as check, verify as verify
     from exabench.board.pages import render as render

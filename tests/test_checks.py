@@ -8,7 +8,7 @@ import fits
 import pytest
 from models import classifier_folder
 
-from exabench.bench.evaluation import evaluate
+from exabench.bench.model_evaluation import evaluate
 from exabench.parts.assembly import reranker
 from exabench.training import train
 

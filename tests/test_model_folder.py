@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from toys import contents
 from trained import RECIPE, write_model
 
-from exabench.bench.evaluation import evaluate
+from exabench.bench.model_evaluation import evaluate
 from exabench.bench.submissions import read_submission
 from exabench.core.errors import BadInput
 from exabench.core.files import file_digest, json_text

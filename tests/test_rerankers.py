@@ -11,6 +11,7 @@ import pytest
 from toys import ShortestFirst
 
 from exabench.bench.candidates import rerank
+from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
 from exabench.measure.metric_values import mean, measure
 from exabench.measure.runs import run_in_order
@@ -83,5 +84,5 @@ def test_a_reranker_that_reads_is_given_texts_and_one_that_loses_a_score_is_caug
     first = run_in_order("first", {"q": ["d0", "d1", "d2"]})
     given = first, {"q": QUERY}, {passage.id: passage for passage in PASSAGES}
     assert rerank(ShortestFirst(), *given, "shortest")[0].ranking("q") == ["d2", "d1", "d0"]
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(BadInput, match="reranker short answered 2 scores for query 'q'; expected 3 finite numbers"):
         rerank(Short(), *given, "short")

@@ -34,7 +34,7 @@ from exabench.measure.runs import run_digest, top, without_self_matches
 from exabench.models.costs import cost_of, hardware
 from exabench.parts.assembly import retriever as retriever_of
 from exabench.parts.rerankers import Reranker
-from exabench.parts.reranking import job_of, rerank
+from exabench.parts.reranking import PairProgress, job_of, rerank
 from exabench.parts.retrievers import RETRIEVERS, Retriever
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import Passages, SelectedTexts, open_collection, read_checked_qrels
@@ -140,30 +140,42 @@ class RerankEvaluator(CandidateEvaluator):
     """A candidate list together with its collection: the queries and texts that rerankers are given, read once."""
 
     def __init__(
-        self, task: Task, candidates: Candidates, run: Run, data: str | Path | None, lock: str | Path | None
+        self,
+        task: Task,
+        candidates: Candidates,
+        run: Run,
+        data: str | Path | None,
+        lock: str | Path | None,
+        metrics: Sequence[str] = (),
     ) -> None:
         self.collection = open_collection(task, data, lock)
         qrels = read_checked_qrels(task, self.collection, lock)
-        super().__init__(task, candidates, run, qrels, self.collection.source)
+        super().__init__(task, candidates, run, qrels, self.collection.source, metrics)
 
-    def rerank(self, reranker: Reranker, name: str) -> tuple[Run, dict[str, Usage]]:
+    def rerank(self, reranker: Reranker, name: str, pairs: PairProgress | None = None) -> tuple[Run, dict[str, Usage]]:
         """The candidates scored by a reranker, which is given texts if it reads them."""
         if getattr(reranker, "reads", "texts") == "texts":
-            return rerank(reranker, self.run, self._queries, self._passages, name)
+            return rerank(reranker, self.run, self._queries, self._passages, name, pairs)
         # One that needs ids or judgements alone, such as a baseline: the collection's texts need not be read for it.
-        return rerank(reranker, self.run, {}, {}, name)
+        return rerank(reranker, self.run, {}, {}, name, pairs)
 
     def evaluate(
-        self, reranker: Reranker, submission: str, kind: str, command: str | None = None
+        self,
+        reranker: Reranker,
+        submission: str,
+        kind: str,
+        command: str | None = None,
+        pairs: PairProgress | None = None,
     ) -> tuple[Result, Run]:
         """Rerank and measure; the cost lacks the timing, which `time_latency` adds."""
-        run, usages = self.rerank(reranker, submission)
+        run, usages = self.rerank(reranker, submission, pairs)
         result = self.result(submission, kind, run, command)
         if usages:  # only what runs a model counts; a baseline has no cost
             measured = result.measurement
             per_query = measured.per_query[measured.headline]
-            about: Any = reranker
-            cost = cost_of(usages, per_query, precision=about.precision, parameters=about.parameters)
+            precision = getattr(reranker, "precision", "unknown")
+            parameters = getattr(reranker, "parameters", None)
+            cost = cost_of(usages, per_query, precision=precision, parameters=parameters)
             result = replace(result, model=dict(getattr(reranker, "identity", {})), cost=cost)
         return result, run
 
@@ -210,8 +222,10 @@ class RerankEvaluator(CandidateEvaluator):
         return passages
 
 
-def read_evaluator(ledger: Ledger, task: str, name: str, data: str | Path | None) -> RerankEvaluator:
+def read_evaluator(
+    ledger: Ledger, task: str, name: str, data: str | Path | None, metrics: Sequence[str] = ()
+) -> RerankEvaluator:
     """The evaluator of a board's candidate list. Raises BadInput, OutsideFailed."""
     candidates = ledger.one_candidates(task, name)
     run = ledger.candidates_run(candidates)
-    return RerankEvaluator(single_task(task), candidates, run, data, ledger.lock)
+    return RerankEvaluator(single_task(task), candidates, run, data, ledger.lock, metrics)

@@ -13,8 +13,9 @@ import numpy as np
 from exabench.bench.ledger import Ledger
 from exabench.bench.measurement import measurement
 from exabench.bench.notes import equal_runs
-from exabench.core.errors import BadInput
+from exabench.core.errors import BadInput, plural
 from exabench.core.nouns import Measurement, Qrels, Run
+from exabench.core.tables import data_frame, html_table
 from exabench.measure.metric_values import MetricName
 from exabench.measure.runs import read_run
 from exabench.measure.statistics import ALPHA, PairedTest, holm, paired_test
@@ -81,6 +82,32 @@ class ComparisonTable(list[TaskComparison]):
             del said["per_query"]
             runs.append(said)
         return {"tasks": [one.as_json() for one in self], "runs": runs, "notes": list(self.notes)}
+
+    def __repr__(self) -> str:
+        lines = [f"{one.task}: {one.metric} {one.a:.4f} and {one.b:.4f}, {one.verdict}" for one in self]
+        return f"<ComparisonTable of {plural(len(self), 'comparison')}: {'; '.join(lines)}>"
+
+    def _repr_html_(self) -> str:
+        header = ("task", "metric", "A", "B", "A", "B", "A - B [95 %]", "p", "p (Holm)", "verdict")
+        rows = []
+        for one in self:
+            low, high = one.test.interval
+            difference = f"{one.test.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
+            row = (one.task, one.metric, *one.systems, one.a, one.b, difference, one.test.p, one.corrected)
+            rows.append((*row, one.verdict))
+        return html_table(plural(len(self), "comparison"), header, rows)
+
+    def to_pandas(self) -> Any:
+        """A row for each comparison, as a pandas DataFrame. Raises MissingExtra where pandas is not installed."""
+        rows = []
+        for one in self:
+            first, second = one.systems
+            low, high = one.test.interval
+            row: dict[str, Any] = {"task": one.task, "metric": one.metric, "system_a": first, "system_b": second}
+            row |= {"a": one.a, "b": one.b}
+            row |= {"difference": one.test.difference, "low": low, "high": high, "p": one.test.p}
+            rows.append({**row, "p_holm": one.corrected, "verdict": one.verdict})
+        return data_frame(rows)
 
     def latex(self) -> str:
         """The numbers as a LaTeX table (it needs the package booktabs), a line for each comparison."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from exabench.bench.candidates import RerankEvaluator, make_candidates, read_evaluator
+from exabench.bench.candidates import RerankEvaluator, read_evaluator
 from exabench.bench.ledger import Ledger, last_values, read_result
 from exabench.bench.measurement import METRICS, measurement, metrics_of, today
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, OPTION_KEYS
@@ -19,8 +19,7 @@ from exabench.core.parallel import run_items
 from exabench.measure.runs import read_run
 from exabench.parts.assembly import reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS, Reranker
-from exabench.parts.reranking import part_name
-from exabench.tasks.catalogue import expand, single_task
+from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import judgements_of
 
 SAME = 1e-9  # two numbers that are no further apart are the same: sums in another order differ in the last bits
@@ -59,41 +58,6 @@ def score(
 
 
 # -- results ---------------------------------------------------------------------------------------------------
-
-
-def evaluate(
-    reranker: str | Reranker,
-    tasks: Sequence[str],
-    *,
-    retriever: str = "bm25",
-    depth: int = 100,
-    data: str | Path | None = None,
-    retriever_options: Mapping[str, Any] | None = None,
-    progress: Progress = silent,
-    **options: Any,
-) -> dict[str, Result]:
-    """Rerank a first stage's candidates with a reranker (a part's name, or an object with `score`), per task.
-
-    `options` are the part's own: `model`, `revision`, `strategy`, `precision`, `teacher`, ...
-    """
-    results = {}
-    if isinstance(reranker, str):
-        label = reranker
-        part = None  # made on the first task, since some parts are made from its judgements
-    else:
-        label = part_name(reranker)
-        part = reranker
-    for name in expand(list(tasks)):
-        task = single_task(name)
-        candidates, run = make_candidates(
-            task, retriever, depth, data=data, options=retriever_options, progress=progress
-        )
-        evaluator = RerankEvaluator(task, candidates, run, data, None)
-        if part is None or getattr(part, "reads", "") == "judgements":
-            part = reranker_of(label, qrels=evaluator.qrels, progress=progress, **options)
-        result, _ = evaluator.evaluate(part, label, "model", f"exabench.evaluate({label!r}, [{name!r}])")
-        results[name] = evaluator.time_latency(result, part)
-    return results
 
 
 def run_board(

@@ -107,11 +107,15 @@ def measurement(
 class CandidateEvaluator:
     """A task's judgements and one frozen candidate list: whatever is ranked over it is measured here.
 
-    Raises BadInput where the list was frozen with other judgements or under another convention.
+    `metrics`, the headline first, default to those of the task. Raises BadInput where the list was frozen with other
+    judgements or under another convention.
     """
 
-    def __init__(self, task: Task, candidates: Candidates, run: Run, qrels: Qrels, source: str) -> None:
+    def __init__(
+        self, task: Task, candidates: Candidates, run: Run, qrels: Qrels, source: str, metrics: Sequence[str] = ()
+    ) -> None:
         self.task = task
+        self.metrics = tuple(metrics) or metrics_of(task)
         self.candidates = candidates
         self.run = run
         self.qrels = qrels
@@ -133,8 +137,9 @@ class CandidateEvaluator:
     ) -> Result:
         """Measure a run over these candidates; `kind` is the submission's; `as_of_0_1`: the tests of version 0.1."""
         whole, added = complete_run(run, self.run)
-        metrics = metrics_of(self.task)
-        measured = measurement(whole, self.qrels, self.task.convention, metrics, task=self.task.name, handed_in=run)
+        measured = measurement(
+            whole, self.qrels, self.task.convention, self.metrics, task=self.task.name, handed_in=run
+        )
         headline = measured.headline
         values = list(measured.per_query[headline].values())
         own = [np.array(values)]
@@ -172,10 +177,9 @@ class CandidateEvaluator:
     @cached_property
     def _bounds(self) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """Values of the list in its own order for each query, and the means of its best order, by metric."""
-        metrics = metrics_of(self.task)
         threshold = self.task.convention.relevance_threshold
-        _, first_stage = measure(self.qrels, self.run, metrics, threshold=threshold)
-        return first_stage, ceiling(self.qrels, self.run, metrics, threshold=threshold)
+        _, first_stage = measure(self.qrels, self.run, self.metrics, threshold=threshold)
+        return first_stage, ceiling(self.qrels, self.run, self.metrics, threshold=threshold)
 
 
 def today() -> str:

@@ -27,6 +27,8 @@ class ExabenchError(Exception):
     """Root of everything exabench raises on purpose; a caller that catches this one catches all."""
 
     exit_code = 2
+    done: Any = None
+    """Results that were ready before it, of a call that makes several."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process gets the same line: most errors are built from more than their message."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from exabench.core.files import digest_of
+from exabench.core.tables import data_frame, html_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -315,7 +316,7 @@ class BoardChange:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Measurement:
     """The worth of a run on a set of judgements: values, intervals, per-query values, ties, conventions."""
 
@@ -335,6 +336,33 @@ class Measurement:
     def __getitem__(self, metric: str) -> float:
         return self.metrics[metric]
 
+    def __repr__(self) -> str:
+        low, high = self.interval
+        value = f"{self.headline} {self.metrics[self.headline]:.4f} [{low:.4f}, {high:.4f}]"
+        return f"<Measurement of {self._title}: {value}, {len(self.metrics)} metrics, {self.queries} queries>"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for row in self.rows():
+            rows.append((row["metric"], row["value"], f"[{row['low']:.4f}, {row['high']:.4f}]"))
+        return html_table(self._title, ("metric", "value", "95 % interval"), rows)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each metric: its value and the bounds of its 95 % interval."""
+        rows = []
+        for metric, value in self.metrics.items():
+            low, high = self.intervals[metric]
+            rows.append({"metric": metric, "value": value, "low": low, "high": high})
+        return rows
+
+    def to_pandas(self) -> Any:
+        """`rows` as a pandas DataFrame. Raises MissingExtra where pandas is not installed."""
+        return data_frame(self.rows())
+
+    @property
+    def _title(self) -> str:
+        return f"{self.run} on {self.task}" if self.task else self.run
+
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the headline metric."""
@@ -349,7 +377,7 @@ class Measurement:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """The result of one Submission on one Task and Candidates, with everything needed to compute it again.
 
@@ -377,6 +405,35 @@ class Result:
 
     def __getitem__(self, metric: str) -> float:
         return self.measurement[metric]
+
+    def __repr__(self) -> str:
+        headline = self.measurement.headline
+        low, high = self.interval
+        value = f"{headline} {self[headline]:.4f} [{low:.4f}, {high:.4f}]"
+        before = f"{self.candidates.name} {self.first_stage[headline]:.4f}"
+        return f"<Result of {self.submission} on {self.task}: {value}, first stage {before}>"
+
+    def _repr_html_(self) -> str:
+        title = f"{self.submission} on {self.task} ({self.candidates.name})"
+        rows = []
+        for row in self.rows():
+            interval = f"[{row['low']:.4f}, {row['high']:.4f}]"
+            rows.append((row["metric"], row["value"], interval, row["first_stage"], row["ceiling"]))
+        return html_table(title, ("metric", "value", "95 % interval", "first stage", "ceiling"), rows)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each metric: its value, the bounds of its 95 % interval, the first stage's value, the ceiling."""
+        rows = []
+        for row in self.measurement.rows():
+            metric = row["metric"]
+            row["first_stage"] = self.first_stage[metric]
+            row["ceiling"] = self.ceiling[metric]
+            rows.append(row)
+        return rows
+
+    def to_pandas(self) -> Any:
+        """`rows` as a pandas DataFrame. Raises MissingExtra where pandas is not installed."""
+        return data_frame(self.rows())
 
     @property
     def interval(self) -> tuple[float, float]:

@@ -30,7 +30,8 @@ _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 # Secrets: a token, and in a URL a password before the host or a signature behind the question mark.
 _SECRET = re.compile(r"(?<=://)[^/@\s]+@|(?<=\?)[^\s'\"]+|\bhf_\w+|(?<=Bearer )\S+")
 # The files that are read of a model: weights as safetensors, and texts. A pickle is never fetched and never opened.
-MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+WEIGHTS = "*.safetensors"
+MODEL_FILES = (WEIGHTS, "*.json", "*.txt", "*.model", "*.jinja")
 # Reports of a training lie beside them. They name the digest of the model, so they cannot be a part of it.
 REPORTS = ("manifest.json", "training.json")
 CARD = "README.md"  # read for the licence alone, so an edit of it does not change the model's digest
@@ -47,22 +48,12 @@ def model_folder(model: str, revision: str = "", lock: str | Path | None = None)
     """
     is_digest = revision.startswith("sha256:")
     commit = ""
-    if model.startswith("pypi:"):
-        package = model.removeprefix("pypi:")
-        spec = importlib.util.find_spec(package.replace("-", "_"))
-        if spec is None or spec.origin is None:
-            raise BadInput(f"package {package} is not installed: pip install {package}")
-        configs = sorted(Path(spec.origin).parent.rglob("config.json"), key=lambda file: len(file.parts))
-        if not configs:
-            raise BadInput(f"package {package} holds no model (no config.json)")
-        folder = configs[0].parent
-    elif Path(model).is_dir():
-        folder = Path(model)
-    elif is_repo(model):
+    found = local_model(model)
+    if found is None:
         commit = pin_commit(model, "" if is_digest else revision, lock, kind="model")
         folder = snapshot(model, commit)
     else:
-        raise BadInput(f"model {model!r} is no folder here and no Hub id (owner/name); give one of the two")
+        folder = found
     _check_model(folder)
     if commit and not is_digest:
         return ModelFolder(model, folder, commit)
@@ -79,6 +70,40 @@ def model_folder(model: str, revision: str = "", lock: str | Path | None = None)
         place = f"model {model}@{commit}" if commit else folder
         raise BadInput(f"is not at revision {revision[:19]}... but at {digest}", file=place)
     return ModelFolder(model, folder, commit or digest)
+
+
+def local_model(model: str) -> Path | None:
+    """The folder of a model that is here: itself, or inside the package of `pypi:<package>`; None for a Hub id.
+
+    Raises BadInput for what is none of the three. Nothing is loaded, and nobody asked.
+    """
+    if model.startswith("pypi:"):
+        package = model.removeprefix("pypi:")
+        module = package.replace("-", "_")
+        spec = importlib.util.find_spec(module) if module.isidentifier() else None
+        if spec is None or spec.origin is None:
+            raise BadInput(f"package {printable(package)} is not installed: pip install {printable(package)}")
+        configs = sorted(Path(spec.origin).parent.rglob("config.json"), key=lambda file: len(file.parts))
+        if not configs:
+            raise BadInput(f"package {package} holds no model (no config.json)")
+        return configs[0].parent
+    if Path(model).is_dir():
+        return Path(model)
+    if is_repo(model) and not model.startswith((".", "/")):
+        return None
+    raise BadInput(f"model {printable(model)!r} is no folder here and no Hub id (owner/name); give one of the two")
+
+
+def settings_of(model: str, revision: str = "", lock: str | Path | None = None) -> Path:
+    """A folder with a model's settings and tokenizer: its own, or of a Hub id what is read of it but the weights.
+
+    Raises BadInput as `local_model` does, OutsideFailed.
+    """
+    folder = local_model(model)
+    if folder is None:
+        commit = pin_commit(model, "" if revision.startswith("sha256:") else revision, lock, kind="model")
+        folder = snapshot(model, commit, weights=False)
+    return folder
 
 
 def _check_model(folder: Path) -> None:
@@ -128,15 +153,26 @@ def _may_be_pickle(file: Path) -> bool:
     return start[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
-def snapshot(repo: str, commit: str, only: Sequence[str] = (), to: Path | None = None, *, kind: str = "model") -> Path:
+def snapshot(
+    repo: str,
+    commit: str,
+    only: Sequence[str] = (),
+    to: Path | None = None,
+    *,
+    kind: str = "model",
+    weights: bool = True,
+) -> Path:
     """A folder with the files of a commit, or `only` those at these paths: the client's cache, or a fresh copy at `to`.
 
-    Of a model nothing but MODEL_FILES and CARD is fetched where no paths are given. Raises OutsideFailed.
+    Of a model nothing but MODEL_FILES and CARD is fetched where no paths are given, and without `weights` no
+    safetensors either. Raises OutsideFailed.
     """
     # The client takes patterns; in brackets a special character stands for itself.
     patterns = list(map(glob.escape, only))
     if kind == "model" and not only:
         patterns = [*MODEL_FILES, CARD]
+        if not weights:
+            patterns.remove(WEIGHTS)
     with asking(f"{kind} {repo}@{commit}", refusals=False):
         folder = api().snapshot_download(
             repo, repo_type=kind, revision=commit, allow_patterns=patterns or None, local_dir=to, max_workers=4

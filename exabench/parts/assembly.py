@@ -15,6 +15,7 @@ from exabench.core.files import cache_folder
 from exabench.core.nouns import Passage, Progress, Qrels, silent
 from exabench.core.options import accepts, check, make
 from exabench.core.shelf import Shelf
+from exabench.parts.recognition import AUTO, choose_reranker
 from exabench.parts.replies import CachedTeacher, Replies
 from exabench.parts.rerankers import RERANKERS, Reranker
 from exabench.parts.retrievers import RETRIEVERS, Retriever
@@ -35,9 +36,13 @@ def reranker(
 
     A model on a teacher engine is given by `teacher`: an engine's name or table; `model` and `revision` are then
     the teacher's. `scores` is the folder of the score store, `replies` the file of the reply store (default: the
-    user's): neither a pair nor a call is paid for twice. Raises UnknownName, BadInput for options that the part does
-    not take, MissingExtra.
+    user's): neither a pair nor a call is paid for twice. "auto" takes the reranker that reads the `model`
+    (recognition.py). Raises UnknownName, BadInput for options that the part does not take, MissingExtra.
     """
+    if name == AUTO:
+        found = choose_reranker(AUTO, options)
+        name = found.reranker
+        options = dict(found.options)
     part = RERANKERS[name]
     _fill_teacher_table(name, part, options)
     if "teacher" in options and "teacher" in accepts(part):

@@ -4,23 +4,77 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from exabench.core.nouns import Passage, Query, Run, Usage
+from exabench.core.nouns import Passage, Progress, Query, Run, Usage, silent
 from exabench.measure.runs import run_of
+from exabench.parts.own_rerankers import refuse_failures, scores_of
 from exabench.parts.rerankers import Job, Reranker, score_jobs
 
 
+class PairProgress:
+    """Progress in pairs over a whole candidate list.
+
+    Some rerankers report the window of pairs that they score together, others nothing: what they say is added to the
+    pairs of the queries that are done.
+    """
+
+    def __init__(self, progress: Progress = silent) -> None:
+        self._progress = progress
+        self._what = "pairs"
+        self._total = 0
+        self._finished = 0
+        self._reported = 0
+
+    def begin(self, total: int, what: str) -> None:
+        """A list of `total` pairs begins; `what` names it."""
+        self._what = what
+        self._total = total
+        self._finished = 0
+        self._reported = 0
+
+    def finish(self, pairs: int) -> None:
+        """The pairs of one more query are done."""
+        self._finished += pairs
+        self._report(self._finished)
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """The Progress of a reranker: pairs that are done of its window. Without a list the window is all there is."""
+        if not self._total:
+            self._progress(done, total, what)
+            return
+        self._report(min(self._total, self._finished + done))
+
+    def _report(self, done: int) -> None:
+        if done > self._reported:  # queries of a window are finished after its pairs
+            self._reported = done
+            self._progress(done, self._total, self._what)
+
+
 def rerank(
-    reranker: Reranker, candidates: Run, queries: Mapping[str, Query], passages: Mapping[str, Passage], name: str
+    reranker: Reranker,
+    candidates: Run,
+    queries: Mapping[str, Query],
+    passages: Mapping[str, Passage],
+    name: str,
+    pairs: PairProgress | None = None,
 ) -> tuple[Run, dict[str, Usage]]:
-    """The candidates in the order of a reranker's scores, and what each query took, where the reranker counts it."""
+    """The candidates in the order of a reranker's scores, and what each query took, where the reranker counts it.
+
+    Raises BadInput for an answer that is not one finite number for each passage, and whatever the reranker raises.
+    """
+    pairs = pairs or PairProgress()
+    pairs.begin(len(candidates.passage_ids), f"pairs of {name}")
     jobs = (job_of(query_id, candidates, queries, passages) for query_id in candidates.query_ids)
-    outcomes = score_jobs(reranker, jobs)
+    outcomes = iter(score_jobs(reranker, jobs))
     scores = {}
     usages = {}
-    for query_id, (values, usage) in zip(candidates.query_ids, outcomes, strict=True):
-        scores[query_id] = dict(zip(candidates.ranking(query_id), values, strict=True))
+    for query_id in candidates.query_ids:
+        with refuse_failures(name, query_id):
+            values, usage = next(outcomes, (None, None))
+        ids = candidates.ranking(query_id)
+        scores[query_id] = dict(zip(ids, scores_of(values, name, query_id, ids), strict=True))
         if usage is not None:
             usages[query_id] = usage
+        pairs.finish(len(ids))
     return run_of(name, scores), usages
 
 
@@ -31,8 +85,3 @@ def job_of(query_id: str, candidates: Run, queries: Mapping[str, Query], passage
     """
     query = queries.get(query_id) or Query(query_id, "")
     return query, [passages.get(id) or Passage(id, "") for id in candidates.ranking(query_id)]
-
-
-def part_name(reranker: object) -> str:
-    """The name under which a reranker is recorded: its identity's, else its class in lower case."""
-    return str(getattr(reranker, "identity", {}).get("reranker", type(reranker).__name__.lower()))

@@ -24,8 +24,8 @@ from exabench.data.builders._sources import (
 )
 from exabench.data.sampling import interleave
 from exabench.measure.rank_fusion import best_first, fuse
+from exabench.parts.own_rerankers import reranker_name
 from exabench.parts.rerankers import Reranker
-from exabench.parts.reranking import part_name
 from exabench.parts.retrievers import FirstStages
 from exabench.tasks.collections import Collection, texts_of
 
@@ -75,7 +75,7 @@ class ScoredBuilder:
         if self.reranker is None:
             # Sorted, since the fusion of the same stages in another order is the same.
             return {"model": f"rrf({','.join(sorted(self.retrievers))})", "k": self.k}
-        return {"model": part_name(self.reranker), **getattr(self.reranker, "identity", {})}
+        return {"model": reranker_name(self.reranker), **getattr(self.reranker, "identity", {})}
 
     def items(self) -> Iterator[Item]:
         """One Item a query: its passages in the order of the fusion, each with its fused score and its first stages.

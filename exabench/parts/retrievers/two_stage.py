@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Run
 from exabench.measure.runs import select_queries, top
-from exabench.parts.reranking import part_name, rerank
+from exabench.parts.own_rerankers import reranker_name
+from exabench.parts.reranking import rerank
 from exabench.parts.retrievers import Retriever
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class TwoStage:
         self.parameters = {
             "first_depth": first_depth,
             "first_stage": {"part": type(first_stage).__name__.lower(), **first_stage.parameters},
-            "reranker": {"part": part_name(reranker), **getattr(reranker, "identity", {})},
+            "reranker": {"part": reranker_name(reranker), **getattr(reranker, "identity", {})},
         }
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:

@@ -1,0 +1,196 @@
+"""Recognition of a model: which reranker reads it, and which of its files says so. Settings are read, never weights.
+
+| what the folder holds | reranker |
+|---|---|
+| training.json: a model that exabench trained | the one that it was trained as, with its options |
+| a Hub id of CHECKPOINTS | the one that its authors describe |
+| a classification head of one or two labels on an encoder | cross_encoder |
+| modules.json with a pooling | bi_encoder |
+| a T5 (mT5, umT5) that writes | monot5 |
+| the encoder of a T5 | rankt5 |
+| a causal language model | yes_no, with its chat template where it has one |
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from exabench.core.errors import BadInput, UnknownName, printable
+from exabench.core.files import read_json, read_text
+from exabench.hub.client import local_model, settings_of
+from exabench.models.flops import shape_of
+from exabench.models.screening import MODULES
+from exabench.parts.rerankers import RERANKERS
+
+AUTO = "auto"
+MODEL_PARTS = ("bi_encoder", "cross_encoder", "exaranker", "monot5", "pairwise", "rankt5", "yes_no")
+"""The rerankers that load a model."""
+
+# Checkpoints whose settings alone say less than their authors do, by pattern of their Hub id in small letters.
+CHECKPOINTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
+    ("castorini/duot5-*", "pairwise", {}),
+    ("*/*exaranker*", "exaranker", {}),
+    ("dundalia/twolar-*", "monot5", {"strategy": "difference"}),
+    ("soyoung97/rankt5-*", "rankt5", {}),
+)
+_CLASSIFIER = "ForSequenceClassification"
+
+
+class Recognised(NamedTuple):
+    """The reranker of a model, the options that its folder asks for, and why it is this one."""
+
+    reranker: str
+    options: Mapping[str, Any]
+    why: str
+
+
+def choose_reranker(given: str, options: Mapping[str, Any], reranker: str = "") -> Recognised:
+    """The reranker that `given` stands for: a part's name, AUTO with a `model` among the options, or a model.
+
+    With `reranker`, a part's name, `given` is its model. The options that come back are those of the folder under
+    those that were given. Raises UnknownName and BadInput for what is none of these, OutsideFailed.
+    """
+    options = dict(options)
+    if reranker and reranker != AUTO:
+        if reranker not in RERANKERS:
+            raise UnknownName("reranker", reranker, RERANKERS)
+        if given != AUTO:
+            options["model"] = given
+        return Recognised(reranker, options, "it was named")
+    if given in RERANKERS:
+        return Recognised(given, options, "it is the name of a part")
+    if given != AUTO:
+        options["model"] = given
+    if not isinstance(options.get("model"), str):
+        raise BadInput("reranker auto needs a model: a folder, pypi:<package> or a Hub id (owner/name)")
+    found = recognise(options["model"], str(options.get("revision", "")))
+    return Recognised(found.reranker, {**found.options, **options}, found.why)
+
+
+def check_given(given: str) -> None:
+    """Raise UnknownName or BadInput where a text is no reranker, no folder and no Hub id; nobody is asked."""
+    if given == AUTO or given in RERANKERS:
+        return
+    is_path = "/" in given or given.startswith(("pypi:", "."))
+    if not is_path and not Path(given).is_dir():
+        near = difflib.get_close_matches(given, [*RERANKERS, AUTO], n=2, cutoff=0.6)
+        hint = f"; did you mean {' or '.join(near)}?" if near else "; exabench parts rerankers lists the parts"
+        raise BadInput(f"{printable(given)!r} is no reranker, no folder here and no Hub id (owner/name){hint}")
+    local_model(given)
+
+
+def recognise(model: str, revision: str = "", lock: str | Path | None = None) -> Recognised:
+    """The reranker that reads a model: a folder, `pypi:<package>` or a Hub id.
+
+    Raises BadInput for a model that is not there, and where its files do not say what it is, with the rerankers to
+    name; OutsideFailed.
+    """
+    folder = settings_of(model, revision, lock)
+
+    def refuse(why: str) -> NoReturn:
+        names = ", ".join(MODEL_PARTS)
+        raise BadInput(f"{printable(model)}: {why}; if a part reads it, name the part (--reranker NAME): {names}")
+
+    report = folder / "training.json"
+    if report.is_file():
+        values = read_json(report)
+        if isinstance(values, Mapping) and values.get("reranker") in MODEL_PARTS:
+            options = values.get("options") or {}
+            if isinstance(options, Mapping):
+                name = str(values["reranker"])
+                return Recognised(name, dict(options), f"training.json says that it was trained as {name}")
+    for pattern, name, options in CHECKPOINTS:
+        if fnmatch.fnmatchcase(model.lower(), pattern):
+            return Recognised(name, dict(options), f"the checkpoint {model} is known as one")
+
+    if (folder / "adapter_config.json").is_file():
+        refuse("adapter_config.json: it holds a LoRA adapter, which is not read; merge it into its model (peft)")
+    file = folder / "config.json"
+    if not file.is_file():
+        refuse("it is no model folder: config.json is missing")
+    config = read_json(file)
+    if not isinstance(config, Mapping):
+        refuse("config.json is not the description of a model")
+    architectures = config.get("architectures") or []
+    architecture = "no architecture"
+    if isinstance(architectures, list) and architectures:
+        architecture = str(architectures[0])
+    kind = printable(str(config.get("model_type")), 40)
+    said = f"config.json says {printable(architecture, 60)}"
+    if config.get("auto_map"):
+        refuse(f"{said} and needs code of its own (auto_map), which is never run")
+    try:
+        family = shape_of(config).family
+    except BadInput as error:
+        refuse(f"{said}, a model that is not read here ({error})")
+
+    settings = folder / "config_sentence_transformers.json"
+    made_as = ""
+    if settings.is_file():
+        values = read_json(settings)
+        made_as = str(values.get("model_type", "")) if isinstance(values, Mapping) else ""
+    modules = _modules(folder)
+    if made_as in ("SparseEncoder", "MultiVectorEncoder"):
+        refuse(f"config_sentence_transformers.json says {made_as}, which is no reranker here (a first stage: splade)")
+    if made_as == "CrossEncoder" and len(modules) > 1:
+        refuse(
+            f"modules.json: a cross-encoder of {', '.join(modules)}, and only one with a classification head is read"
+        )
+
+    if architecture.endswith(_CLASSIFIER):
+        labels = config.get("num_labels") or len(config.get("id2label") or {}) or 2  # 2: as transformers takes it
+        if labels not in (1, 2):
+            refuse(f"{said} with {labels} labels, and a reranker has one or two")
+        if family != "encoder":
+            refuse(f"{said}: a classification head on a {family} is not read")
+        return Recognised("cross_encoder", {}, f"{said} with {labels} label{'s' * (labels > 1)}")
+    strange = sorted(set(modules) - set(MODULES))
+    if strange:
+        refuse(f"modules.json lists {', '.join(strange)}, and {', '.join(MODULES)} are read")
+    if "Pooling" in modules:
+        return Recognised("bi_encoder", {}, f"modules.json lists {', '.join(modules)}")
+    if architecture.endswith("EncoderModel") and kind in ("t5", "mt5", "umt5"):
+        return Recognised("rankt5", {}, said)
+    if family == "encoder-decoder":
+        return Recognised("monot5", {}, said)
+    if family == "decoder" and architecture.endswith(("ForCausalLM", "LMHeadModel")):
+        chat = _chat_template(folder)
+        if "'document'" in chat or '"document"' in chat:
+            refuse(f"{said} with a chat template of query and document, which is not read here")
+        if chat:
+            return Recognised("yes_no", {"chat": True}, f"{said}, with a chat template")
+        return Recognised("yes_no", {}, said)
+    if family == "encoder":
+        refuse(f"{said}: an encoder without a head that scores pairs, and without modules.json that says how to pool")
+    refuse(f"{said}, a {family} that writes no answer")
+
+
+def _modules(folder: Path) -> list[str]:
+    """The names of the modules of sentence-transformers that modules.json lists, whatever they are."""
+    file = folder / "modules.json"
+    if not file.is_file():
+        return []
+    listed = read_json(file)
+    names = []
+    if isinstance(listed, list):
+        for module in listed:
+            if isinstance(module, Mapping):
+                names.append(printable(str(module.get("type")).rpartition(".")[2], 40))
+    return names
+
+
+def _chat_template(folder: Path) -> str:
+    """The chat template of a folder's tokenizer, "" without one."""
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return read_text(file)
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            values = read_json(folder / name)
+            if isinstance(values, Mapping) and values.get("chat_template"):
+                return str(values["chat_template"])
+    return ""

@@ -11,6 +11,7 @@ from toys import Given, good_run, write_beir, write_run, write_submission
 
 from exabench import compare, score
 from exabench.bench.ledger import Ledger, make_board
+from exabench.bench.submitting import submit
 from exabench.bench.verification import check, verify
 from exabench.cli import main
 from exabench.core.nouns import Passage, Query
@@ -226,3 +227,32 @@ def test_a_ranking_that_is_filed_under_another_name_or_is_the_first_stage_is_tol
         assert main(["bench", "submit", str(file), *given]) == 0
         told = f"note: {same} rank the same passages of mini (bm25-20) in the same order\n"
         assert told in capsys.readouterr().err
+
+
+# -- results and verification end with numbers -------------------------------------------------------------------------
+
+
+def test_bench_run_prints_each_headline_with_its_interval_and_first_stage_and_tells_copies(board, tmp_path, capsys):
+    for name in ("acme/copy", "acme/other"):
+        file = write_submission(tmp_path / "new", name=name)
+        submit(file, [f"mini={write_run(tmp_path / 'copy.trec', good_run(first_stage(board)))}"], board)
+    assert main(["bench", "run", "--board", str(board)]) == 0
+    shown = capsys.readouterr()
+    [line] = [line for line in shown.out.splitlines() if line.startswith("acme--copy ")]
+    [first] = [line for line in shown.out.splitlines() if line.startswith("exabench--unchanged ")]
+    cells = line.split()
+    assert cells[:4] == ["acme--copy", "mini", "bm25-20", "nDCG@10"] and cells[-1] == first.split()[4]
+    told = "note: acme/copy and acme/good and acme/other rank the same passages of mini (bm25-20) in the same order"
+    assert shown.err.count(told) == 1
+    assert main(["bench", "run", "acme--copy", "--board", str(board), "--json"]) == 0
+    [value] = json.loads(capsys.readouterr().out)["values"]
+    assert f"{value['value']:.4f}" == cells[4] and f"{value['first_stage']:.4f}" == cells[-1]
+    assert value["interval"][0] < value["value"] < value["interval"][1]
+
+
+def test_bench_verify_ends_with_a_total(board, capsys):
+    assert main(["bench", "verify", "acme--good", "--board", str(board)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "8 numbers: 8 hold; 1 other check: 1 holds"
+    Ledger(board).add_run("acme--good", "mini", "bm25-20", first_stage(board))
+    assert main(["bench", "verify", "acme--good", "--board", str(board)]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "0 numbers: 0 hold; 1 other check: 0 hold, 1 does not"

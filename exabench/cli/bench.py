@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,9 @@ from exabench.core.files import only_writer
 from exabench.core.recipe import override
 
 if TYPE_CHECKING:
-    from exabench.core.nouns import Measurement
+    from collections.abc import Sequence
+
+    from exabench.core.nouns import Measurement, Result
 
 task_option = click.option("--task", help="A task of the table (exabench bench tasks).")
 qrels_option = click.option("--qrels", type=PATH, help="Judgements of your own: TREC or BEIR layout, plain or .gz.")
@@ -241,17 +244,34 @@ def verify(slug: str, data: Path | None, board: Path) -> None:
 
     wrong = 0
     cells = []
+    numbers = Counter[bool]()  # how many hold, and how many do not
+    others = Counter[bool]()
     for cell in verify(board, slug.replace("/", "--"), data):
         wrong += not cell.holds
         cells.append(asdict(cell))
+        if cell.filed is None and cell.found is None:
+            others[cell.holds] += 1
+        else:
+            numbers[cell.holds] += 1
         filed = ""
         if cell.filed is not None:
             filed = f"{cell.filed:.4f}"
         # A large board takes long: each line as soon as it is known.
         show(f"{cell.submission} {cell.task} {cell.candidates} {cell.metric} {filed} {cell.verdict}")
-    answer({"holds": not wrong, "cells": cells}, "")
+    total = _total("number", numbers)
+    if others.total():
+        total += f"; {_total('other check', others)}"
+    answer({"holds": not wrong, "total": total, "cells": cells}, total)
     if wrong:
         raise CheckFailed(f"{board}: {plural(wrong, 'number does not hold', 'numbers do not hold')}")
+
+
+def _total(what: str, holding: Counter[bool]) -> str:
+    """How many hold, in words: "244 numbers: 244 hold", "2 numbers: 1 holds, 1 does not"."""
+    text = f"{plural(holding.total(), what)}: {plural(holding[True], 'holds', 'hold')}"
+    if holding[False]:
+        text += f", {plural(holding[False], 'does not', 'do not')}"
+    return text
 
 
 @bench.command()
@@ -353,7 +373,9 @@ def run(
 
     With --pending those that wait are taken instead: checked, run in the sandbox, filed with their results, answered.
     """
+    from exabench.bench.copies import copies_among
     from exabench.bench.evaluation import raise_failures, run_board
+    from exabench.bench.ledger import Ledger, read_result
     from exabench.bench.queue import queue_of, raise_waiting, work_off
     from exabench.bench.submitting import add_baselines
 
@@ -393,11 +415,38 @@ def run(
             failures=failures,
             **choices,
         )
-    answer({"results": files}, "\n".join(map(str, files)))
+    results = [read_result(file) for file in files]
+    _answer_results(files, results, copies_among(results, Ledger(board)))
     if any("no-sandbox: " in str(error) for error in failures.values()):
         note("models of your own run without the sandbox, with --trusted")
     if failures:
         raise_failures(failures)
+
+
+def _answer_results(files: Sequence[Path], results: Sequence[Result], remarks: Sequence[str]) -> None:
+    """The headline number of each result beside its first stage's, and the notes."""
+    values = []
+    rows = []
+    for result in results:
+        metric = result.measurement.headline
+        value = {
+            "submission": result.submission,
+            "task": result.task,
+            "candidates": result.candidates.name,
+            "metric": metric,
+            "value": result[metric],
+            "interval": list(result.interval),
+            "first_stage": result.first_stage[metric],
+        }
+        values.append(value)
+        low, high = result.interval
+        names = (result.submission, result.task, result.candidates.name, metric)
+        rows.append((*names, f"{result[metric]:.4f}", f"[{low:.4f}, {high:.4f}]", f"{result.first_stage[metric]:.4f}"))
+    text = ""
+    if rows:
+        text = table("submission|task|candidates|metric|value|95 % interval|first stage".split("|"), rows, left=4)
+    notes = [f"note: {remark}" for remark in remarks]
+    answer({"results": files, "values": values, "notes": remarks}, text, *notes)
 
 
 @bench.command()

@@ -130,14 +130,14 @@ def run_demo(
         stages = []  # task, name, retriever, depth, options
         if collections is not None:
             depth = values.get("published", {}).get("depth", 100)
-            for task in expand(tasks):
+            for task in [one.name for one in expand(tasks, data=data)]:
                 for file in sorted((collections / task / "runs").glob("*.trec")):
                     stages.append((task, f"{file.stem}-{depth}", "run_file", depth, {"file": str(file)}))
         for name, about in values["first_stages"].items():
             shared = dict(about)  # what is no option is taken out of it
             retriever = shared.pop("retriever")
             depth = shared.pop("depth")
-            for task in expand(shared.pop("tasks", tasks)):
+            for task in [one.name for one in expand(shared.pop("tasks", tasks), data=data)]:
                 options = dict(shared)
                 if retriever == "fusion":  # a recipe names the lists of this board that it fuses
                     options["runs"] = [str(ledger.candidates_file(task, run)) for run in shared["runs"]]
@@ -208,7 +208,7 @@ def _submit_published_runs(job: _DemoRun) -> None:
     if not published or job.data is None:
         return
     runs_of: dict[str, list[str]] = {}  # as `submit` takes them
-    for task in expand(job.recipe.values["tasks"]):
+    for task in [one.name for one in expand(job.recipe.values["tasks"], data=job.data)]:
         for file in sorted((job.data / task / "rerank_runs").glob("*.trec")):
             first_stage, _, sample = file.stem.partition("+")  # <first stage>+<system>.<sample>.trec
             runs_of.setdefault(sample, []).append(f"{task}@{first_stage}-{published['depth']}={file}")

@@ -39,8 +39,8 @@ def write_board(folder: Path, tasks: list[str] = TASKS) -> Ledger:
     ledger.create("Compared", tasks, {})
     for name in (*SKILL, "acme/gaps", "acme/odd", FIRST_STAGE.replace("--", "/")):
         write_submission(ledger, name)
-    for place, name in enumerate(expand(tasks)):
-        for member in task(name).members or (name,):
+    for place, one in enumerate(expand(tasks)):
+        for member in one.members or (one.name,):
             for listed in NAMES:
                 _task(ledger, member, listed, np.random.default_rng([place, len(member), len(listed)]))
     return ledger

@@ -154,20 +154,21 @@ def test_only_the_command_line_prints() -> None:
 
 
 GROUPS = ("bench", "bench score", "board build", "demo", "data", "data build")
-LIGHT = ["--help", "--version", *(f"{command} --help" for command in GROUPS), "bench tasks --json"]
+LIGHT = ["--help", "--version", *(f"{command} --help" for command in GROUPS)]
 
 
 def test_help_loads_no_heavy_library() -> None:
     code = f"""
 import sys
 from exabench.cli import main
-for line in {[*LIGHT, "parts"]}:
+for line in {[*LIGHT, "bench tasks --json", "parts"]}:
     main(line.split())
     found = {HEAVY | {"exabench.parts.rerankers.monot5"}}.intersection(sys.modules)
     print(line, *sorted(found), sep="|", file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = [*LIGHT, "parts|msgspec|numpy|pyarrow"]  # the parts themselves are listed without an import
+    # The table of tasks is checked as it is read; the parts themselves are listed without an import.
+    loaded = [*LIGHT, "bench tasks --json|msgspec", "parts|msgspec|numpy|pyarrow"]
     assert done.stderr.splitlines() == loaded, "a heavy library stands behind the command that loads it"
 
 

@@ -21,7 +21,7 @@ from exabench.core.files import PACKAGE, read_json
 from exabench.core.nouns import Passage, Query, Task
 from exabench.measure.qrels import qrels_digest
 from exabench.tasks.catalogue import task
-from exabench.tasks.collections import open_collection, read_checked_qrels
+from exabench.tasks.collections import lock_judgements, open_collection, read_checked_qrels
 from exabench.tasks.collections.beir_folder import BeirFolder
 from exabench.tasks.collections.ir_datasets import IrDatasets
 
@@ -130,7 +130,7 @@ def test_another_honest_count_is_accepted_and_where_the_table_has_no_digest_the_
     entry, lock = dataclasses.replace(entry, qrels_digest=None), folder / "lock.json"
     another = dataclasses.replace(entry, judgements=999, also_judgements={"351": "without one"})
     assert read_checked_qrels(another, open_collection(entry, folder))
-    read_checked_qrels(entry, open_collection(entry, folder), lock)
+    lock_judgements(lock, entry, read_checked_qrels(entry, open_collection(entry, folder), lock))
     assert read_json(lock) == {"qrels": {"copy/351": task("mini").qrels_digest}}
     before = lock.read_bytes()
     read_checked_qrels(entry, open_collection(entry, folder), lock)

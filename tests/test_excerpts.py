@@ -36,7 +36,7 @@ def candidates(task: str = "mini") -> Candidates:
 
 
 def of(task: str = "mini") -> dict[str, Any]:
-    return build_excerpts(candidates(task), RUN, COLLECTION, QRELS)
+    return build_excerpts(tasks()[task], candidates(task), RUN, COLLECTION, QRELS)
 
 
 def test_passages_stand_in_first_stage_order_with_their_grades_and_relevant_counts_all_judgements() -> None:

@@ -65,7 +65,9 @@ def keep_shown(board: Path) -> None:
     for listed in ledger.candidates():
         task = single_task(listed.task)
         collection = open_collection(task)
-        values = build_excerpts(listed, ledger.candidates_run(listed), collection, read_checked_qrels(task, collection))
+        values = build_excerpts(
+            task, listed, ledger.candidates_run(listed), collection, read_checked_qrels(task, collection)
+        )
         write_excerpts(values, ledger.shown_file(listed.task, listed.name))
 
 

@@ -245,7 +245,7 @@ def _whole(_board, tmp_path_factory):
     ledger = Ledger(board)
     list_ = ledger.one_candidates("mini", "bm25-20")
     collection = open_collection(task("mini"))
-    values = build_excerpts(list_, ledger.candidates_run(list_), collection, collection.qrels("test"))
+    values = build_excerpts(task("mini"), list_, ledger.candidates_run(list_), collection, collection.qrels("test"))
     write_excerpts(values, ledger.shown_file("mini", "bm25-20"))
     release = write_release(board / "datasets" / "toy", {"explanations": ["sky"]})
     submit(model_folder(folder / "work", release, "explanations") / "submission.toml", [], board)

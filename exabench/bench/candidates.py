@@ -37,7 +37,13 @@ from exabench.parts.rerankers import Reranker
 from exabench.parts.reranking import PairProgress, job_of, rerank
 from exabench.parts.retrievers import RETRIEVERS, Retriever
 from exabench.tasks.catalogue import single_task
-from exabench.tasks.collections import Passages, SelectedTexts, open_collection, read_checked_qrels
+from exabench.tasks.collections import (
+    Passages,
+    SelectedTexts,
+    lock_judgements,
+    open_collection,
+    read_checked_qrels,
+)
 
 TIMED_QUERIES = 10  # each scored alone, for the latency of a result
 TIMED_SECONDS = 5.0  # no query is begun after that
@@ -59,8 +65,7 @@ def make_candidates(
     Self-matches go before the cut, where the task's convention says so. Raises BadInput where the collection
     at hand holds fewer passages than the task (a pool can be reranked, not searched).
     """
-    if isinstance(task, str):
-        task = single_task(task)
+    task = single_task(task, data=data)
     if depth < 1:
         raise BadInput(f"depth must be at least 1, not {depth}")
     collection = open_collection(task, data, lock)
@@ -102,7 +107,7 @@ def make_candidates(
 
 def freeze_candidates(
     ledger: Ledger,
-    task: str,
+    task: str | Task,
     retriever: str,
     depth: int,
     *,
@@ -116,12 +121,16 @@ def freeze_candidates(
     Raises BadInput as `make_candidates` does, and where the board holds another list of that name.
     """
     is_new = ledger.is_new()
+    task = single_task(task, data=data, board=ledger.folder)
+    ledger.check_task(task)
     candidates, run = make_candidates(task, retriever, depth, data=data, lock=ledger.lock, **choices)
     if is_new:  # after the work, so that a task or an option that is refused leaves no board behind
         ledger.create("My leaderboard", [candidates.task])
     file = ledger.add_candidates(candidates, run)
-    evaluator = RerankEvaluator(single_task(task), candidates, run, data, ledger.lock)
-    values = build_excerpts(candidates, run, evaluator.collection, evaluator.qrels)
+    ledger.add_task(task)
+    evaluator = RerankEvaluator(task, candidates, run, data, ledger.lock)
+    lock_judgements(ledger.lock, task, evaluator.qrels)
+    values = build_excerpts(task, candidates, run, evaluator.collection, evaluator.qrels)
     write_excerpts(values, ledger.shown_file(candidates.task, candidates.name))
     return candidates, file
 
@@ -228,4 +237,5 @@ def read_evaluator(
     """The evaluator of a board's candidate list. Raises BadInput, OutsideFailed."""
     candidates = ledger.one_candidates(task, name)
     run = ledger.candidates_run(candidates)
-    return RerankEvaluator(single_task(task), candidates, run, data, ledger.lock, metrics)
+    found = single_task(task, data=data, board=ledger.folder)
+    return RerankEvaluator(found, candidates, run, data, ledger.lock, metrics)

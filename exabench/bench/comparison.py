@@ -14,12 +14,11 @@ from exabench.bench.ledger import Ledger
 from exabench.bench.measurement import measurement
 from exabench.bench.notes import equal_runs
 from exabench.core.errors import BadInput, plural
-from exabench.core.nouns import Measurement, Qrels, Run
+from exabench.core.nouns import Measurement, Qrels, Run, Task
 from exabench.core.tables import data_frame, html_table
 from exabench.measure.metric_values import MetricName
 from exabench.measure.runs import read_run
 from exabench.measure.statistics import ALPHA, PairedTest, holm, paired_test
-from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import judgements_of
 
 
@@ -140,28 +139,31 @@ def compare(
     a: str | Path | Run,
     b: str | Path | Run,
     *others: str | Path | Run,
-    task: str | None = None,
+    task: str | Task | None = None,
     qrels: str | Path | Qrels | None = None,
     data: str | Path | None = None,
     metric: str | None = None,
-    threshold: int = 1,
+    threshold: int | None = None,
     lock: str | Path | None = None,
+    board: str | Path | None = None,
     test: str = "t",
 ) -> ComparisonTable:
     """Compare two runs, or each two of several, on a task or on any qrels.
 
     `test` is "t" (Student's paired test) or "permutation". Raises BadInput or OutsideFailed.
     """
-    judged, convention, name = judgements_of(task, qrels, data, threshold, lock)
-    if task and not metric:
-        metric = single_task(task).headline
+    judged = judgements_of(task, qrels, data, threshold, lock, board)
+    name = None
+    if judged.task:
+        name = judged.task.name
+        metric = metric or judged.task.headline
     metric = metric or "nDCG@10"
     # All are read before the first is measured: a file that is missing is told at once.
     runs = [run if isinstance(run, Run) else read_run(run) for run in (a, b, *others)]
     measured = []
     for run in runs:
-        measured.append(measurement(run, judged, convention, [metric], task=task))
-    pairs = [(name, *pair) for pair in combinations(measured, 2)]
+        measured.append(measurement(run, judged.qrels, judged.convention, [metric], task=name))
+    pairs = [(judged.name, *pair) for pair in combinations(measured, 2)]
     return ComparisonTable(_compare_pairs(pairs, metric, test), measured, equal_runs(runs))
 
 

@@ -6,7 +6,7 @@ import functools
 import re
 
 from exabench.bench.submissions import Training
-from exabench.core.nouns import Submission
+from exabench.core.nouns import Submission, Task
 from exabench.tasks.catalogue import suites, task as task_of, tasks
 
 _SPLIT = re.compile(
@@ -15,7 +15,7 @@ _SPLIT = re.compile(
 _SUITE = re.compile(r"^(irds:|beir-|mteb-)+")
 
 
-def exposure_of(submission: Submission, task: str, training: Training | None = None) -> str:
+def exposure_of(submission: Submission, task: str | Task, training: Training | None = None) -> str:
     """ "yes", "no" or "unknown": was the model trained on what the task is made of?
 
     Declared names (`training_data` and `synthetic_data`) meet a task by its own name, those of its members or of the
@@ -25,16 +25,18 @@ def exposure_of(submission: Submission, task: str, training: Training | None = N
     nothing meets it and something is not said ("unknown"), the answer is "unknown"; else "no". What `exabench train`
     recorded (the rows that share texts or ids with a benchmark) can only turn the answer into "yes".
     """
+    names = _names_of(task_of(task))
     for table in training.values["data"] if training else ():
         for benchmark in table["leaks"].get("benchmarks") or {}:
-            if _possible_names(str(benchmark)) & _names_of(task):
+            if _possible_names(str(benchmark)) & names:
                 return "yes"
-    return _declared_exposure(submission.training_data, submission.synthetic_data, task)
+    return _declared_exposure(submission.training_data, submission.synthetic_data, names)
 
 
 @functools.lru_cache(maxsize=65536)
-def _declared_exposure(data: tuple[str, ...] | str, synthetic: tuple[str, ...] | str, task: str) -> str:
-    names_of_task = _names_of(task)
+def _declared_exposure(
+    data: tuple[str, ...] | str, synthetic: tuple[str, ...] | str, names_of_task: frozenset[str]
+) -> str:
     unknown = False
     for names in (data, synthetic):
         if isinstance(names, str):  # "unknown"
@@ -48,19 +50,25 @@ def _declared_exposure(data: tuple[str, ...] | str, synthetic: tuple[str, ...] |
     return "unknown" if unknown else "no"
 
 
+def _names_of(task: Task) -> frozenset[str]:
+    return _plain_names(task.name, task.ir_datasets, (task.hub or {}).get("repo"), task.members)
+
+
 @functools.cache
-def _names_of(name: str) -> frozenset[str]:
+def _plain_names(name: str, ir_datasets: str | None, repo: str | None, members: tuple[str, ...]) -> frozenset[str]:
     """All names of a task, in plain form: its own, those of its members and of the wholes it is in, its suites."""
-    relatives = [task_of(name)]
-    relatives += [one for one in tasks().values() if name in one.members]
-    relatives += [task_of(member) for member in task_of(name).members]
+    relatives = [one for one in tasks().values() if name in one.members]
+    relatives += [task_of(member) for member in members]
+    all_names = {name: (ir_datasets, repo)}
+    for one in relatives:
+        all_names[one.name] = (one.ir_datasets, (one.hub or {}).get("repo"))
     names = set()
-    for task in relatives:
-        for called in (task.name, task.ir_datasets, (task.hub or {}).get("repo")):
+    for own, others in all_names.items():
+        for called in (own, *others):
             if called:
                 names.add(_plain_name(called))
-        for suite, members in suites().items():
-            if task.name in members:
+        for suite, suite_tasks in suites().items():
+            if own in suite_tasks:
                 names.add(suite)
                 if suite.startswith("beir-"):
                     names.add("beir")

@@ -13,13 +13,12 @@ from exabench.bench.ledger import Ledger, last_values, read_result
 from exabench.bench.measurement import METRICS, measurement, metrics_of, today
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, OPTION_KEYS
 from exabench.core.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
-from exabench.core.nouns import BoardChange, Measurement, Progress, Qrels, Result, Run, Submission, silent
+from exabench.core.nouns import BoardChange, Measurement, Progress, Qrels, Result, Run, Submission, Task, silent
 from exabench.core.options import accepts
 from exabench.core.parallel import run_items
 from exabench.measure.runs import read_run
 from exabench.parts.assembly import reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS, Reranker
-from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import judgements_of
 
 SAME = 1e-9  # two numbers that are no further apart are the same: sums in another order differ in the last bits
@@ -35,26 +34,27 @@ Computed = tuple[Result, Run | None] | None
 def score(
     run: str | Path | Run,
     *,
-    task: str | None = None,
+    task: str | Task | None = None,
     qrels: str | Path | Qrels | None = None,
     data: str | Path | None = None,
     metrics: Sequence[str] = (),
-    threshold: int = 1,
+    threshold: int | None = None,
     lock: str | Path | None = None,
+    board: str | Path | None = None,
 ) -> Measurement:
-    """Measure a run against a task of the table (`task`, read from `data` or its public source) or any qrels.
+    """Measure a run against a task (`tasks.catalogue.task` says what names it) or any qrels.
 
-    `metrics` default to the task's headline and METRICS; `threshold` (with `qrels` only) is the lowest grade
-    that counts as relevant. Raises BadInput or OutsideFailed.
+    `metrics` default to the task's headline and METRICS; `threshold` is the lowest grade that counts as relevant, by
+    default the task's own, or 1. Raises BadInput or OutsideFailed.
     """
     if not isinstance(run, Run):
         run = read_run(run)
-    judged, convention, _ = judgements_of(task, qrels, data, threshold, lock)
-    if not metrics:
-        metrics = METRICS
-        if task:
-            metrics = metrics_of(single_task(task))
-    return measurement(run, judged, convention, metrics, task=task)
+    judged = judgements_of(task, qrels, data, threshold, lock, board)
+    name = None
+    if judged.task:
+        name = judged.task.name
+        metrics = metrics or metrics_of(judged.task)
+    return measurement(run, judged.qrels, judged.convention, metrics or METRICS, task=name)
 
 
 # -- results ---------------------------------------------------------------------------------------------------

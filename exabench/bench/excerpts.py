@@ -14,9 +14,8 @@ from msgspec import Meta
 from exabench.core.errors import BadInput
 from exabench.core.files import canonical_json, digest_of, gzip_bytes, read_json, write
 from exabench.core.licences import is_open_for_texts
-from exabench.core.nouns import Candidates, Qrels, Run
+from exabench.core.nouns import Candidates, Qrels, Run, Task
 from exabench.core.records import Record, as_builtins, read
-from exabench.tasks.catalogue import task
 
 if TYPE_CHECKING:
     from exabench.tasks.collections import Collection
@@ -51,14 +50,15 @@ class Shown(Record, frozen=True):
     passages: dict[str, Annotated[list[str], Meta(min_length=2, max_length=2)]]
 
 
-def build_excerpts(candidates: Candidates, run: Run, collection: Collection, qrels: Qrels) -> dict[str, Any]:
+def build_excerpts(
+    about: Task, candidates: Candidates, run: Run, collection: Collection, qrels: Qrels
+) -> dict[str, Any]:
     """Everything that a page may show of a list: for each query its passages in first-stage order, with their grades.
 
     A grade is None where a passage was not judged. Where the licence of the task is open also the query's text and, as
     `passages`, the title and the first CUT characters of MOST passages. `relevant` counts the query's judgements from
     the task's threshold on, wherever those passages are.
     """
-    about = task(candidates.task)
     texts = is_open_for_texts(about.licence)
     query_texts = {query.id: query.text for query in collection.queries()} if texts else {}
     queries = []

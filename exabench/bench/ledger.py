@@ -1,6 +1,7 @@
 """The ledger: a leaderboard's folder on disk, and the only code that knows its layout.
 
 board.toml                             title and tasks
+tasks/<name>.toml                      the custom tasks: what they are, and where they are read
 submissions/<slug>.toml                what was sent
 candidates/<task>/<name>.trec.gz .json the frozen lists that everybody reranks
 candidates/<task>/<name>.shown.json.gz what pages show of them: queries, grades, excerpts where the licence allows it
@@ -42,14 +43,16 @@ from exabench.core.files import (
     read_bytes,
     read_json,
     read_toml,
+    toml_lines,
     toml_text,
     write,
     writing,
 )
-from exabench.core.nouns import BoardChange, Candidates, Result, Run, Submission
+from exabench.core.nouns import BoardChange, Candidates, Result, Run, Submission, Task
 from exabench.core.records import Record, as_builtins, read
 from exabench.measure.runs import read_run, write_run
-from exabench.tasks.catalogue import expand
+from exabench.tasks.catalogue import expand, tasks as table
+from exabench.tasks.custom import description_of, file_task, place_of
 
 FORMAT = 3  # of a result. 2: results carry the model and what it cost; 3: the gain is one paired test
 _READABLE = (2, 3)
@@ -77,7 +80,7 @@ def make_board(folder: str | Path, title: str, tasks: Sequence[str], url: str = 
     file = ledger.folder / "board.toml"
     if file.exists():
         raise BadInput("is there already; edit it, or name another folder with --board", file=file)
-    expand(tasks)
+    expand(tasks, board=folder)
     ledger.create(title, list(tasks), url=url)
     return file
 
@@ -196,6 +199,38 @@ class Ledger:
         for name in reversed(files):  # training.json comes last: without it nothing is taken for a report
             write(folder / name, files[name])
         return [folder / name for name in files]
+
+    # -- tasks ---------------------------------------------------------------------------------------------
+
+    def task_file(self, name: str) -> Path:
+        """Where a custom task is described."""
+        return self.folder / "tasks" / f"{name}.toml"
+
+    def check_task(self, task: Task) -> None:
+        """Raise BadInput where the board describes a custom task of this name otherwise."""
+        file = self.task_file(task.name)
+        if task.name in table() or not file.is_file():
+            return
+        own = description_of(task)
+        filed = description_of(file_task(file.resolve()))
+        differing = sorted(key for key in own.keys() | filed.keys() if own.get(key) != filed.get(key))
+        if differing:
+            raise BadInput(
+                f"describes {task.name} otherwise ({', '.join(differing)}); make the two alike, or give this task "
+                "another name",
+                file=file,
+            )
+
+    def add_task(self, task: Task) -> Path | None:
+        """Describe a custom task, unless the board does already; one of the table needs no file."""
+        file = self.task_file(task.name)
+        if task.name in table() or file.is_file():
+            return None
+        source = place_of(task)
+        if task.folder:  # as a path from the file, so that board and collection can be moved together
+            source = os.path.relpath(task.folder.resolve(), file.parent.resolve())
+        write(file, toml_lines([*description_of(task).items(), ("source", source)]))
+        return file
 
     # -- candidates ----------------------------------------------------------------------------------------
 
@@ -384,6 +419,7 @@ class Ledger:
 
 # The kinds of files of a board, and where they lie.
 _FILES = (
+    ("task", "tasks/*.toml"),
     ("submission", "submissions/*.toml"),
     ("candidates", "candidates/*/*.json"),
     ("shown", "candidates/*/*.shown.json.gz"),

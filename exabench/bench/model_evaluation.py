@@ -22,13 +22,13 @@ from exabench.parts.recognition import check_given, choose_reranker
 from exabench.parts.rerankers import RERANKERS
 from exabench.parts.reranking import PairProgress
 from exabench.parts.retrievers import RETRIEVERS
-from exabench.tasks.catalogue import expand, single_task, suites, task as task_of
+from exabench.tasks.catalogue import expand, suites
 from exabench.tasks.collections import open_collection, read_checked_qrels
 
 
 def evaluate(
     reranker: Any,
-    tasks: str | Sequence[str],
+    tasks: str | Task | Sequence[str | Task],
     *,
     part: str = "",
     retriever: str = "bm25",
@@ -52,7 +52,7 @@ def evaluate(
     Everything is checked before the first query is reranked. Raises BadInput, OutsideFailed; where one of several
     tasks fails, the error names those that are done and holds their results as `done`.
     """
-    chosen, table = tasks_of(tasks)
+    chosen, table = tasks_of(tasks, data, board)
     names = [str(MetricName.parse(metric)) for metric in metrics]
     ledger = check_candidates(chosen, retriever, depth, candidates, board)
     pairs = PairProgress(progress)
@@ -103,26 +103,27 @@ def evaluate(
     return table
 
 
-def tasks_of(tasks: str | Sequence[str]) -> tuple[list[Task], ResultTable]:
+def tasks_of(
+    tasks: str | Task | Sequence[str | Task], data: str | Path | None = None, board: str | Path | None = None
+) -> tuple[list[Task], ResultTable]:
     """The tasks that names of tasks and suites stand for, and an empty table that knows what belongs together.
 
-    Raises UnknownName, and BadInput where there is none.
+    Raises as `tasks.catalogue.task` does, and BadInput where there is none.
     """
-    names = [tasks] if isinstance(tasks, str) else list(tasks)
+    names = [tasks] if isinstance(tasks, str | Task) else list(tasks)
     if not names:
         raise BadInput("no task is given; exabench bench tasks lists them")
     groups = {}
     chosen = []
-    for name in expand(names):
-        members = task_of(name).members
-        if members:
-            groups[name] = members
-        for member in members or (name,):
-            task = single_task(member)
-            if task not in chosen:
-                chosen.append(task)
+    for task in expand(names, data=data, board=board):
+        if task.members:
+            groups[task.name] = task.members
+        for member in expand(task.members or task):
+            if member not in chosen:
+                chosen.append(member)
     known = suites()
-    return chosen, ResultTable(groups, {name: known[name] for name in names if name in known})
+    asked = [name.lower() for name in names if isinstance(name, str)]
+    return chosen, ResultTable(groups, {name: known[name] for name in asked if name in known})
 
 
 def check_candidates(

@@ -52,7 +52,7 @@ def read_sent_run(ledger: Ledger, given: str) -> SentRun:
     if not match:
         raise BadInput(f"--run {given!r} must read TASK=RUN or TASK@CANDIDATES=RUN")
     file = match["file"]
-    task = single_task(match["task"])
+    task = single_task(match["task"], board=ledger.folder)
     run = read_run(file)
     self_matches = 0
     if task.convention.self_match == "drop":

@@ -252,9 +252,8 @@ def with_api_runs(
     reranker = reranker_of(submission.reranker, **_api_options(submission))
     runs = {}
     for done, candidates in enumerate(lists, 1):
-        evaluator = RerankEvaluator(
-            single_task(candidates.task), candidates, ledger.candidates_run(candidates), data, None
-        )
+        task = single_task(candidates.task, data=data, board=ledger.folder)
+        evaluator = RerankEvaluator(task, candidates, ledger.candidates_run(candidates), data, None)
         runs[candidates.task, candidates.name], _ = evaluator.rerank(reranker, submission.slug)
         progress(done, len(lists), f"{submission.slug} on {candidates.task} ({candidates.name})")
     return replace(checked, runs=runs)
@@ -319,12 +318,12 @@ def send(
         if "board.toml" not in listed:
             raise BadInput(f"Hub dataset {repo} is no leaderboard: board.toml is missing")
 
-        # What a verdict needs: settings, candidates, and what is filed under this name in any case.
+        # What a verdict needs: settings, tasks, candidates, and what is filed under this name in any case.
         filed = f"submissions/{slug}.toml".lower()
         wanted = []
         for path in listed:
             is_list = path.startswith("candidates/") and not path.endswith(".shown.json.gz")
-            if is_list or path.lower() in ("board.toml", filed):
+            if is_list or path.startswith("tasks/") or path.lower() in ("board.toml", filed):
                 wanted.append(path)
         folder = snapshot(repo, commit, wanted, kind="dataset")
     else:

@@ -21,7 +21,7 @@ from exabench.core.nouns import Result, Submission
 from exabench.data.releases import verify as release_problems
 from exabench.measure.runs import complete_run, read_run
 from exabench.models.flops import qpp
-from exabench.tasks.catalogue import expand
+from exabench.tasks.catalogue import expand, task as task_of
 
 EXACT = 1e-9  # sums in another order differ in the last bits
 CLOSE = 5e-4  # half of the last of three digits
@@ -121,7 +121,7 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
 def _file_verdicts(ledger: Ledger) -> Iterator[tuple[Path, str]]:
     """The files that no result is recomputed from, and the folder of each dataset, with their verdicts."""
     for kind, file in ledger.files():
-        if kind not in ("board", "submission", "training", "candidates", "shown", "changes"):
+        if kind not in ("board", "task", "submission", "training", "candidates", "shown", "changes"):
             continue
         try:
             _check_file(ledger, kind, file)
@@ -238,7 +238,10 @@ def _check_file(ledger: Ledger, kind: str, file: Path) -> None:
     if kind == "board":
         settings = ledger.settings()
         for names in (settings["tasks"], *settings.get("views", {}).values()):
-            expand(names)
+            expand(names, board=ledger.folder)
+
+    elif kind == "task":
+        task_of(file.stem, board=ledger.folder)
 
     elif kind == "submission":
         ledger.submission(file)

@@ -202,7 +202,7 @@ class Board:
         """Read and rank a leaderboard's folder. Raises BadInput for any file that is not what it says."""
         ledger = Ledger(Path(folder))
         settings = ledger.settings()
-        tasks = tuple(task(name) for name in expand(settings["tasks"]))
+        tasks = tuple(expand(settings["tasks"], board=ledger.folder))
         submissions = dict(sorted(ledger.submissions().items()))
         results = _read_results(ledger)
         candidates = tuple(ledger.candidates())
@@ -233,7 +233,7 @@ class Board:
             slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "view"
             if slug in rankings:
                 raise BadInput(f"two views of the board would be called {slug}; give them other titles")
-            chosen = tuple(task(name) for name in expand(names))
+            chosen = tuple(expand(names, board=ledger.folder))
             rankings[slug] = Ranking(title, slug, chosen, _rank_rows(chosen, submissions, competing.values()))
 
         # Task pages also list bounds and results that are not alike, without a group.
@@ -318,7 +318,7 @@ class Board:
     @cached_property
     def single_tasks(self) -> list[Task]:
         """The board's tasks that have judgements; one that is the mean of several is replaced by its members."""
-        return [task(name) for name in self.entries]
+        return [task(name, board=self.folder) for name in self.entries]
 
     @cached_property
     def build_digest(self) -> str:

@@ -35,11 +35,9 @@ if TYPE_CHECKING:
 
     from exabench.core.nouns import Measurement, Result
 
-task_option = click.option("--task", help="A task of the table (exabench bench tasks).")
+task_option = click.option("--task", help="A task (exabench bench tasks), or the path of a collection of your own.")
 qrels_option = click.option("--qrels", type=PATH, help="Judgements of your own: TREC or BEIR layout, plain or .gz.")
-threshold_option = click.option(
-    "--threshold", type=int, default=1, show_default=True, help="Lowest relevant grade, with --qrels."
-)
+threshold_option = click.option("--threshold", type=int, help="Lowest relevant grade.  [default: the task's, or 1]")
 
 
 @click.group(cls=CommandGroup)
@@ -89,8 +87,9 @@ def candidates(
     """Freeze the list of passages for TASK that everybody reranks: a run, and a JSON file that describes it."""
     from exabench.bench.candidates import freeze_candidates
     from exabench.bench.ledger import Ledger
-    from exabench.tasks.catalogue import expand, task as task_of
+    from exabench.tasks.catalogue import expand, single_task
 
+    chosen = single_task(task, data=data, board=board)
     options = override({}, pairs)
     if run is not None:
         retriever = "run_file"
@@ -103,18 +102,18 @@ def candidates(
     is_new = ledger.is_new()
     with progress("first stage") as report:
         frozen, file = freeze_candidates(
-            ledger, task, retriever, depth, data=data, name=name, options=options, progress=report
+            ledger, chosen, retriever, depth, data=data, name=name, options=options, progress=report
         )
 
     # The board shows a task that it lists, and the members of one that it lists.
     shown: list[str] = []
-    for listed in expand(ledger.settings()["tasks"]):
-        shown += task_of(listed).members or [listed]
+    for listed in expand(ledger.settings()["tasks"], data=data, board=board):
+        shown += listed.members or [listed.name]
     notes = []
     if is_new:
         notes.append(f"made a fresh leaderboard in {board}/ (board.toml names its tasks)")
-    if task not in shown:
-        notes.append(f"{board / 'board.toml'} does not list {task}: add it to tasks, and the pages will show it")
+    if chosen.name not in shown:
+        notes.append(f"{board / 'board.toml'} does not list {chosen.name}: add it to tasks, and the pages will show it")
     queries = plural(frozen.queries, "query", "queries")
     notes.append(f"{queries}, recall@{depth} {frozen.recall:.4f}, {frozen.digest}")
     answer(frozen.as_json(), str(file), *notes)
@@ -178,7 +177,7 @@ def compare(
     a: str,
     b: str,
     qrels: Path | None,
-    threshold: int,
+    threshold: int | None,
     candidates: str | None,
     per_query: bool,
     latex: bool,

@@ -149,22 +149,32 @@ class Convention:
     missing_queries: str = "count 0"
     text_fields: tuple[str, ...] = ("title", "text")
     ties: str = "scores as float32, then score descending, then document id descending as a string"
+    excluded_ids: str = "keep"
 
     @property
     def digest(self) -> str:
-        """sha256 of all fields."""
-        return digest_of(asdict(self))
+        """sha256 of all fields that say something."""
+        return digest_of(self._fields())
 
     def as_json(self) -> dict[str, Any]:
-        """All fields and the digest, as JSON holds them."""
-        return asdict(self) | {"text_fields": list(self.text_fields), "digest": self.digest}
+        """All fields that say something and the digest, as JSON holds them."""
+        return self._fields() | {"text_fields": list(self.text_fields), "digest": self.digest}
+
+    def _fields(self) -> dict[str, Any]:
+        fields = asdict(self)
+        # Results from before there were excluded ids keep their digests and their files.
+        if self.excluded_ids == "keep":
+            del fields["excluded_ids"]
+        return fields
 
 
 @dataclass(frozen=True)
 class Task:
     """A test collection by name: where it is read, what it must hold, and the convention of its numbers.
 
-    One that is no `benchmark` is what training sets are made of.
+    One that is no `benchmark` is what training sets are made of. `aliases` are its names in other tools, `folder` is
+    where a custom task lies, and `query_field` the field of ir_datasets' queries that is searched with ("": the one
+    that ir_datasets takes by default).
     """
 
     name: str
@@ -184,6 +194,10 @@ class Task:
     needs_licence: str | None = None
     members: tuple[str, ...] = ()
     benchmark: bool = True
+    language: str = "en"
+    aliases: tuple[str, ...] = ()
+    folder: Path | None = None
+    query_field: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from exabench.data.quality import Duplicates, Leaks, Report, collection_of
 from exabench.data.releases import read, rows
 from exabench.measure.metric_values import mean, measure
 from exabench.measure.runs import run_in_order
-from exabench.tasks.catalogue import tasks
+from exabench.tasks.catalogue import own_tasks, tasks
 from exabench.tasks.collections import all_judgements, benchmarks, local_collections, open_collection
 
 METRIC = "nDCG@10"
@@ -138,7 +138,7 @@ class _People:
         source = row["source"]
         if source not in self._judged:
             self._judged[source] = []
-            for task in tasks().values():
+            for task in [*tasks().values(), *own_tasks(self._data).values()]:
                 if task.members or collection_of(task.name) != collection_of(source):
                     continue
                 # A collection on the network is read only where the rows were read from that very place.

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from exabench.core.errors import BadInput, PromptsRefused
 from exabench.core.files import digest_of, file_digest, only_writer, read_text, replacing, write
-from exabench.core.nouns import Progress, Prompt, Query, Reply, Run, silent
+from exabench.core.nouns import Progress, Prompt, Query, Reply, Run, Task, silent
 from exabench.core.options import accepts, make
 from exabench.core.parallel import run_items
 from exabench.core.recipe import Recipe, read_recipe
@@ -254,14 +254,17 @@ class RecipeParts:
             if beside_the_collections.is_file():
                 own["file"] = str(beside_the_collections)
         passages = Passages(self._collection(task, f"retriever {name}"))
-        return retriever(name, passages, fields=single_task(task).convention.text_fields, lock=self.lock, **own)
+        return retriever(name, passages, fields=self._task(task).convention.text_fields, lock=self.lock, **own)
 
     def _collection(self, task: str, what: str) -> Collection:
         if not task:
             raise BadInput(f'{what} reads a collection: say which in the recipe\'s options, as in task = "mini"')
-        found = open_collection(single_task(task), self.data, self.lock)
+        found = open_collection(self._task(task), self.data, self.lock)
         self.sources[found.source] = found.revision
         return found
+
+    def _task(self, name: str) -> Task:
+        return single_task(name, data=self.data)
 
 
 @dataclass

@@ -218,7 +218,7 @@ def pin_commit(repo: str, revision: str | None, lock: str | Path | None, *, kind
 
     A commit looked up here is written to the lock file, so that it is looked up once. Raises OutsideFailed.
     """
-    if revision and _COMMIT.fullmatch(revision):
+    if revision and is_commit(revision):
         return revision
     locked = {}
     if lock and Path(lock).is_file():
@@ -241,6 +241,11 @@ def rows(repo: str, config: str, split: str, commit: str) -> Iterator[dict[str, 
 
     with asking(f"dataset {repo}@{commit} config {config}", refusals=False):
         return iter(datasets.load_dataset(repo, config, split=split, revision=commit))
+
+
+def is_commit(revision: str) -> bool:
+    """Is a revision a commit, which never moves?"""
+    return _COMMIT.fullmatch(revision) is not None
 
 
 def is_repo(name: str) -> bool:

@@ -1,33 +1,56 @@
-"""The table of tasks and suites, read from the TOML pages in tasks/."""
+"""The table of tasks and suites, read from the TOML pages in tasks/, and the custom tasks beside it."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import read_toml
-from exabench.core.nouns import Convention, Task
+from exabench.core.nouns import Task
+from exabench.core.records import read
+from exabench.tasks.custom import (
+    DESCRIPTION,
+    TaskValues,
+    file_task,
+    folder_task,
+    is_collection,
+    plain_name,
+    remote_task,
+    task_of,
+)
 
 FOLDER = Path(__file__).parent
-_OF_CONVENTION = ("relevance_threshold", "self_match")
+
+
+class _TableTask(TaskValues, frozen=True):
+    """A task of a page of the table: also where it is read, and what was published of its judgements."""
+
+    aliases: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    also_judgements: dict[str, str] = {}
+    qrels_md5: str | None = None
+    ir_datasets: str | None = None
+    hub: dict[str, str] | None = None
+    needs_licence: str | None = None
+
+
+_OF_TABLE = [key for key in _TableTask.__struct_fields__ if key not in TaskValues.__struct_fields__]
 
 
 @functools.cache
 def tasks() -> dict[str, Task]:
-    """Every task by name, in the order of the pages."""
+    """Every task of the table by name, in the order of the pages."""
     found = {}
     for page in sorted(FOLDER.glob("*.toml")):
         if page.name == "suites.toml":
             continue
         for name, values in read_toml(page).items():
-            of_convention = {key: values.pop(key) for key in _OF_CONVENTION if key in values}
-            if "text_fields" in values:
-                of_convention["text_fields"] = tuple(values.pop("text_fields"))
-            convention = Convention(**of_convention)
-            members = tuple(values.pop("members", ()))
-            found[name] = Task(name=name, convention=convention, members=members, **values)
+            row = read(_TableTask, values, file=page, what=f"[{name}]")
+            found[name] = task_of(name, row, page, **{key: getattr(row, key) for key in _OF_TABLE})
     return found
 
 
@@ -37,27 +60,165 @@ def suites() -> dict[str, tuple[str, ...]]:
     return {name: tuple(suite["tasks"]) for name, suite in read_toml(FOLDER / "suites.toml").items()}
 
 
-def task(name: str) -> Task:
-    """The task called `name`. Raises UnknownName with the nearest names."""
-    if name not in tasks():
-        raise UnknownName("task", name, tasks())
-    return tasks()[name]
+@functools.cache
+def aliases() -> Mapping[str, str]:
+    """The name of a task in the table by each other name that it has, in lower case.
+
+    Those are the names of ir_datasets (with and without the split), of the Hub repository, of BEIR, and the `aliases`
+    of its page (MTEB, Anserini).
+    """
+    found: dict[str, str] = {}
+    for name, task in tasks().items():
+        others = [name, *task.aliases]
+        if task.ir_datasets:
+            others.append(task.ir_datasets)
+            for split in ("test", "judged"):
+                others.append(task.ir_datasets.removesuffix(f"/{split}"))
+        if task.hub:
+            others.append(task.hub["repo"])
+        for other in others:
+            found.setdefault(other.lower(), name)
+    return found
 
 
-def single_task(name: str) -> Task:
-    """The task called `name`, which must have judgements of its own (CQADupStack is scored by its forums)."""
-    found = task(name)
+def task(name: str | Task, *, data: str | Path | None = None, board: str | Path | None = None) -> Task:
+    """The task that `name` stands for.
+
+    That is, in this order: a Task; a name of the table or another name of such a task, in any case; `irds:ID` or
+    `hub:OWNER/NAME[@COMMIT]`; the path of a folder in BEIR layout or of a task.toml; a task that `board` describes
+    in tasks/<name>.toml; a folder of `data`. Raises UnknownName with the nearest names, BadInput.
+    """
+    if isinstance(name, Task):
+        return name
+    is_path = _is_path(name)
+    if not is_path and name.lower() in aliases():
+        return tasks()[aliases()[name.lower()]]
+    if name.startswith(("irds:", "hub:")):
+        found = remote_task(name)
+        return _like_the_table(found) if found.ir_datasets else found
+    if is_path:
+        path = Path(name).expanduser()
+        return _beside_the_table(file_task(path) if path.is_file() else folder_task(path), path)
+    if board is not None:
+        file = Path(board) / "tasks" / f"{name}.toml"
+        if file.is_file():
+            return _on_board(file, data)
+    if data is not None:
+        folder = Path(data) / name
+        if is_collection(folder):
+            return _beside_the_table(folder_task(folder), folder)
+        if plain_name(name) == name:
+            for folder in _collections_in(data):
+                with contextlib.suppress(BadInput):  # of a folder that nobody asked for
+                    found = folder_task(folder)
+                    if found.name == name:
+                        return _beside_the_table(found, folder)
+    if is_collection(Path(name)):
+        return _beside_the_table(folder_task(Path(name)), Path(name))
+    choices = [*tasks(), *_names_on(board), *own_tasks(data)]
+    raise UnknownName("task", name, choices)
+
+
+def own_tasks(data: str | Path | None) -> dict[str, Task]:
+    """The custom tasks in the folders of `data` by name. Raises BadInput for a task.toml that is wrong."""
+    found = {}
+    for folder in _collections_in(data):
+        task = folder_task(folder)
+        if task.name not in tasks() and folder.name.lower() not in aliases():
+            found[task.name] = task
+    return found
+
+
+def board_tasks(board: str | Path | None, data: str | Path | None = None) -> dict[str, Task]:
+    """The custom tasks that a board describes, by name. Raises BadInput."""
+    return {name: task(name, data=data, board=board) for name in _names_on(board)}
+
+
+def single_task(name: str | Task, *, data: str | Path | None = None, board: str | Path | None = None) -> Task:
+    """The task that `name` stands for, which must have judgements (CQADupStack is scored by its forums)."""
+    found = task(name, data=data, board=board)
     if found.members:
         raise BadInput(
-            f"{name} is the mean of {len(found.members)} tasks; name one of them: {', '.join(found.members)}"
+            f"{found.name} is the mean of {len(found.members)} tasks; name one of them: {', '.join(found.members)}"
         )
     return found
 
 
-def expand(names: Iterable[str]) -> list[str]:
-    """Task names with every suite among `names` replaced by its tasks, each once. Raises UnknownName."""
+def expand(
+    names: str | Task | Iterable[str | Task], *, data: str | Path | None = None, board: str | Path | None = None
+) -> list[Task]:
+    """The tasks that `names` stand for, with every suite replaced by its tasks, each once. Raises as `task` does."""
+    if isinstance(names, str | Task):
+        names = [names]
     found = {}
     for name in names:
-        for member in suites().get(name, (name,)):
-            found[member] = task(member)
-    return list(found)
+        members: Iterable[str | Task] = (name,)
+        if isinstance(name, str):
+            members = suites().get(name.lower(), (name,))
+        for member in members:
+            one = task(member, data=data, board=board)
+            found[one.name] = one
+    return list(found.values())
+
+
+def _is_path(name: str) -> bool:
+    """Is `name` meant as a path? A bare name is one of the table or of a folder's, whatever lies here."""
+    if name.startswith((".", "/", "~")) or name.endswith(".toml"):
+        return True
+    return "/" in name and ":" not in name and name.lower() not in aliases()
+
+
+def _collections_in(data: str | Path | None) -> list[Path]:
+    if data is None or not Path(data).is_dir():
+        return []
+    return sorted(folder for folder in Path(data).iterdir() if is_collection(folder))
+
+
+def _names_on(board: str | Path | None) -> list[str]:
+    if board is None:
+        return []
+    return sorted(file.stem for file in Path(board).glob("tasks/*.toml"))
+
+
+def _on_board(file: Path, data: str | Path | None) -> Task:
+    """The task of a board's file; where `data` holds a folder of that name, it is read there."""
+    # A board in the making may be a link to the real one: a relative source begins where the file truly lies.
+    found = file_task(file.resolve())
+    if found.name != file.stem:
+        raise BadInput(f"describes {found.name}, so it must be called {found.name}.toml", file=file)
+    if found.name in tasks():
+        raise BadInput(f"{found.name} is a task of the table; give this one another name", file=file)
+    if data is not None:
+        for folder in (Path(data) / found.name, *_collections_in(data)):
+            with contextlib.suppress(BadInput):
+                if folder_task(folder).name == found.name:
+                    return replace(found, folder=folder)
+    return found
+
+
+def _like_the_table(task: Task) -> Task:
+    """A task by its id of ir_datasets under its own name; what the table knows of that id holds for it, too."""
+    for known in tasks().values():
+        if known.ir_datasets == task.ir_datasets:
+            return replace(known, name=task.name, hub=None, aliases=())
+    return task
+
+
+def _beside_the_table(task: Task, path: Path) -> Task:
+    """A task from a path; one that is called like a task of the table is that task, read there.
+
+    It is then held against the table's judgements. Raises BadInput where a task.toml describes it otherwise.
+    """
+    known = tasks().get(aliases().get(task.name, ""))
+    if known is None:
+        return task
+    is_alike = task.folder is not None and not known.members
+    if is_alike and path.is_dir() and not (path / DESCRIPTION).is_file():
+        return replace(known, folder=task.folder)
+    if is_alike and (task.convention, task.headline, task.split) == (known.convention, known.headline, known.split):
+        return replace(known, folder=task.folder)
+    raise BadInput(
+        f"{task.name} is a task of the table, and is not described so; give this one a name in {DESCRIPTION}, "
+        'as in name = "my-task"',
+        file=path,
+    )

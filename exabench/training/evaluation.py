@@ -90,7 +90,7 @@ def held_out_ndcg(metric: str, learner: Learner, groups: Sequence[EncodedGroup])
 def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluation:
     """A task's metric over a first stage's candidates, on a split that is not the one that boards test on."""
     dev = plan.dev
-    task = single_task(dev.task)
+    task = single_task(dev.task, data=data)
     convention = task.convention
     if dev.split == task.split:
         raise BadInput(
@@ -247,7 +247,7 @@ def run_checks(plan: Plan, folder: Path, lock: Path, data: Path | None, progress
 
 def _evaluator_of(check: Check, data: Path | None, lock: Path) -> RerankEvaluator:
     """What ranks the candidates of a check: a published run that lies beside the collection, else of a first stage."""
-    task = single_task(check.task)
+    task = single_task(check.task, data=data)
     file = Path(data or ".") / task.name / "runs" / f"{check.candidates}.trec"
     first_stage = check.candidates
     options = {}

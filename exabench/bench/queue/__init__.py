@@ -189,8 +189,9 @@ def _answer_to(
     try:
         sent = queue.fetch(pending, staging / "sent")
 
-        # A board with the same settings and candidates, and no result but those of this submission.
-        # The folder of candidate lists is a link: it can be large, and nothing here writes to it.
+        # A board with the same settings, tasks and candidates, and no result but those of this submission.
+        # The folder of candidate lists is a link, since it can be large and nothing here writes to it; that of tasks is
+        # one, since what they name begins at their own place.
         with writing(own.folder):
             own.folder.mkdir(parents=True, exist_ok=True)
             for name in ("board.toml", "lock.json"):
@@ -198,9 +199,10 @@ def _answer_to(
                 copy = own.folder / name
                 if original.is_file() and not copy.is_file():
                     write(copy, original.read_bytes())
-            link = own.folder / "candidates"
-            if not link.is_symlink():
-                os.symlink((real.folder / "candidates").resolve(), link)
+            for name in ("candidates", "tasks"):
+                link = own.folder / name
+                if (real.folder / name).is_dir() and not link.is_symlink():
+                    os.symlink((real.folder / name).resolve(), link)
 
         runs = []
         for run in sorted(sent.glob("runs/*.trec.gz")):

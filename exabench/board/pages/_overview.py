@@ -134,7 +134,7 @@ def exposure(board: Board, tasks: Sequence[Task], submission: Submission) -> str
     if submission.slug == FIRST_STAGE:
         return "n" * len(tasks)
     training = board.trainings.get(submission.slug)
-    return "".join(exposure_of(submission, task.name, training)[0] for task in tasks)
+    return "".join(exposure_of(submission, task, training)[0] for task in tasks)
 
 
 def columns_script(board: Board, ranking: Ranking) -> bytes:

@@ -7,8 +7,8 @@ at no cost whether it could serve the task. To add a source, add its file and it
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +19,8 @@ from exabench.core.files import TemporaryRows, json_text, read_json, write
 from exabench.core.nouns import Convention, Passage, Qrels, Query, Task
 from exabench.core.shelf import Shelf
 from exabench.measure.qrels import count, qrels_digest, read_qrels
-from exabench.tasks.catalogue import single_task, tasks
+from exabench.tasks.catalogue import own_tasks, single_task, tasks
+from exabench.tasks.custom import splits_in
 
 COLLECTIONS = Shelf("collection", "exabench.tasks.collections", __file__)
 
@@ -99,62 +100,139 @@ def open_collection(task: Task, data: str | Path | None = None, lock: str | Path
     )
 
 
+@dataclass(frozen=True)
+class Judgements:
+    """Judgements and how runs are measured on them; `task` is None for a file or a mapping.
+
+    `excluded` are passages that are left out of each query's ranking, by query.
+    """
+
+    qrels: Qrels
+    convention: Convention
+    name: str
+    source: str
+    excluded: Mapping[str, Set[str]] = field(default_factory=dict)
+    task: Task | None = None
+
+
 def judgements_of(
-    task: str | None, qrels: str | Path | Qrels | None, data: str | Path | None, threshold: int, lock: str | Path | None
-) -> tuple[Qrels, Convention, str]:
-    """Judgements, convention and name of a task of the table, or of any qrels (`threshold` is for these alone)."""
+    task: str | Task | None,
+    qrels: str | Path | Qrels | None,
+    data: str | Path | None,
+    threshold: int | None,
+    lock: str | Path | None,
+    board: str | Path | None = None,
+) -> Judgements:
+    """The judgements of a task, or any qrels; `threshold` is the lowest relevant grade where it is given.
+
+    Without one it is the task's own, or 1. Raises BadInput for a threshold below 1, and as `open_collection` does.
+    """
+    if threshold is not None and threshold < 1:
+        raise BadInput(f"threshold {threshold} would count what was judged not relevant; it must be at least 1")
     if task is not None and qrels is None:
-        found = single_task(task)
-        return read_checked_qrels(found, open_collection(found, data, lock), lock), found.convention, found.name
+        found = single_task(task, data=data, board=board)
+        convention = found.convention
+        if threshold is not None:
+            convention = replace(convention, relevance_threshold=threshold)
+        place = open_collection(found, data, lock)
+        checked = read_checked_qrels(found, place, lock)
+        return Judgements(checked, convention, found.name, place.source, excluded_of(found, place), found)
     if task is not None or qrels is None:
         raise BadInput("give either a task or qrels")
-    convention = Convention(relevance_threshold=threshold)
+    convention = Convention(relevance_threshold=threshold or 1)
     if isinstance(qrels, str | Path):
-        return read_qrels(qrels), convention, Path(qrels).name
-    return qrels, convention, "qrels"
+        return Judgements(read_qrels(qrels), convention, Path(qrels).name, str(qrels))
+    return Judgements(qrels, convention, "qrels", "qrels")
+
+
+def excluded_of(task: Task, collection: Collection) -> Mapping[str, Set[str]]:
+    """The passages that are left out of each query's ranking, where the task's convention says so (BRIGHT)."""
+    if task.convention.excluded_ids == "keep":
+        return {}
+    if not hasattr(collection, "excluded"):
+        raise BadInput(f"{collection.source} holds no excluded ids for {task.name}; read it from another source")
+    found: Mapping[str, Set[str]] = collection.excluded()
+    return found
 
 
 def read_checked_qrels(task: Task, collection: Collection, lock: str | Path | None = None) -> Qrels:
     """The judgements of the task's split, held against the table's counts and digest.
 
-    Where the table has no digest, the first one seen is written to the lock file and held against from then on.
+    Where the table has no digest, they are held against the one in the lock file, if it has one (`lock_judgements`).
     Raises BadInput for any difference: silently other judgements make silently other numbers.
     """
     qrels = collection.qrels(task.split)
     judgements = count(qrels)
-    _check(task, collection.source, "queries", len(qrels), [task.queries])
-    _check(task, collection.source, "judgements", judgements, [task.judgements, *map(int, task.also_judgements)])
-    digest = qrels_digest(qrels)
+    where = "the table says"
+    _check(task, collection.source, "queries", len(qrels), [task.queries], where)
+    allowed = [task.judgements, *map(int, task.also_judgements)]
+    _check(task, collection.source, "judgements", judgements, allowed, where)
+    compared = qrels
     expected = task.qrels_digest
     if not expected and lock is not None:
-        entries = read_json(lock) if Path(lock).is_file() else {}
-        known = entries.setdefault("qrels", {})
-        key = f"{task.name}/{judgements}"  # other honest copies have other counts
-        if key not in known:
-            known[key] = digest
-            write(lock, json_text(entries))
-        expected = known[key]
-    _check(task, collection.source, "judgements of digest", digest, [expected])
+        where = f"{lock} says"
+        expected = read_lock(lock).get("qrels", {}).get(_lock_key(task, judgements))
+    elif expected and judgements != task.judgements:
+        compared = _without_extra(qrels, task.judgements)
+    _check(task, collection.source, "judgements of digest", qrels_digest(compared), [expected], where)
     return qrels
 
 
-def _check(task: Task, source: str, what: str, found: object, allowed: list[Any]) -> None:
+def _without_extra(qrels: Qrels, judgements: int | None) -> Qrels:
+    """Another honest copy without what it has more: judgements of grade -1, or all those that are not relevant."""
+    for lowest in (0, 1):
+        kept = {}
+        for query_id, row in qrels.items():
+            kept[query_id] = {passage_id: grade for passage_id, grade in row.items() if grade >= lowest}
+        if count(kept) == judgements:
+            return kept
+    return qrels
+
+
+def lock_judgements(lock: str | Path, task: Task, qrels: Qrels) -> None:
+    """Write the digest of a task's judgements to the lock file, unless the table or the file has one."""
+    entries = read_lock(lock)
+    known = entries.setdefault("qrels", {})
+    key = _lock_key(task, count(qrels))
+    if not task.qrels_digest and key not in known:
+        known[key] = qrels_digest(qrels)
+        write(lock, json_text(entries))
+
+
+def read_lock(lock: str | Path) -> dict[str, Any]:
+    """The entries of a lock file; none where it is not there. Raises BadInput."""
+    if not Path(lock).is_file():
+        return {}
+    entries = read_json(lock)
+    if not isinstance(entries, dict):
+        raise BadInput("does not hold the entries of a lock file; take it away", file=lock)
+    return entries
+
+
+def _lock_key(task: Task, judgements: int) -> str:
+    return f"{task.name}/{judgements}"  # other honest copies have other counts
+
+
+def _check(task: Task, source: str, what: str, found: object, allowed: list[Any], where: str) -> None:
     known = [value for value in allowed if value is not None]
     if known and found not in known:
         raise BadInput(
-            f"task {task.name} from {source} has {found} {what} where the table says {' or '.join(map(str, known))}; "
+            f"task {task.name} from {source} has {found} {what} where {where} {' or '.join(map(str, known))}; "
             "these are not the judgements that published numbers were made with"
         )
 
 
 def local_collections(data: str | Path | None) -> dict[str, Collection]:
-    """The tasks that lie in a folder here, by name: what can be read without asking the network."""
+    """The tasks that lie in a folder here, by name: what can be read without asking the network.
+
+    The custom tasks of `data` are among them. Raises BadInput for a task.toml that is wrong.
+    """
     found = {}
-    for task in tasks().values():
+    for task in [*tasks().values(), *own_tasks(data).values()]:
         if task.members:
             continue
         place = COLLECTIONS["beir_folder"](task, data)
-        if place.is_available() and (place.folder / "qrels" / f"{task.split}.tsv").is_file():
+        if place.is_available() and task.split in splits_in(place.folder):
             found[task.name] = place
     return found
 
@@ -164,8 +242,9 @@ def benchmarks(data: str | Path | None) -> Iterator[tuple[Task, list[Query], Ite
 
     A judged passage whose text is not there (a pool holds some of them) has an empty one.
     """
+    known = {**tasks(), **own_tasks(data)}
     for name, place in local_collections(data).items():
-        task = tasks()[name]
+        task = known[name]
         if task.benchmark:
             qrels = place.qrels(task.split)
             queries = [query for query in place.queries() if query.id in qrels]
@@ -188,8 +267,8 @@ def all_judgements(task: Task, place: Collection) -> Qrels:
     folder = getattr(place, "folder", None)
     if folder is None:
         return found
-    for file in sorted((folder / "qrels").glob("*.tsv")):
-        if file.stem == task.split:
+    for split, file in splits_in(folder).items():
+        if split == task.split:
             continue
         for query_id, row in read_qrels(file).items():
             found[query_id] = {**row, **found.get(query_id, {})}

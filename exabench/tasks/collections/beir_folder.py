@@ -11,6 +11,7 @@ from exabench.core.nouns import Passage, Qrels, Query, Task
 from exabench.core.records import read_lines
 from exabench.measure.qrels import read_qrels
 from exabench.tasks.collections import TextLine
+from exabench.tasks.custom import splits_in
 
 
 class BeirFolder:
@@ -18,9 +19,12 @@ class BeirFolder:
 
     def __init__(self, task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> None:
         own = PACKAGE / task.name
-        self.folder = own if (own / "corpus.jsonl").is_file() else Path(data or "") / task.name
+        if (own / "corpus.jsonl").is_file():
+            self.folder = own
+        else:
+            self.folder = task.folder or Path(data or "") / task.name
         # Without a folder given, one of the task's name in the working folder is none of ours.
-        self._given = self.folder == own or data is not None
+        self._given = self.folder in (own, task.folder) or data is not None
         self.source = f"folder {task.name} in BEIR layout"
 
     @property
@@ -43,8 +47,9 @@ class BeirFolder:
             yield Passage(line.id, line.text, str(line.title or ""))
 
     def qrels(self, split: str) -> Qrels:
-        """qrels/<split>.tsv."""
-        return read_qrels(self.folder / "qrels" / f"{split}.tsv")
+        """qrels/<split>.tsv, or .txt or .qrels in TREC's layout."""
+        file = splits_in(self.folder).get(split, self.folder / "qrels" / f"{split}.tsv")
+        return read_qrels(file)
 
     def _lines(self, name: str) -> Iterator[TextLine]:
         file = self.folder / name

@@ -29,9 +29,16 @@ class IrDatasets:
         return self._task.ir_datasets is not None
 
     def queries(self) -> Iterator[Query]:
-        """Queries; `text` is what ir_datasets calls the default text of a query."""
+        """Queries; `text` is the task's `query_field`, else what ir_datasets calls the default text of a query."""
+        field = self._task.query_field
         for query in self._read("queries_iter"):
-            yield Query(query.query_id, query.default_text())
+            if not field:
+                yield Query(query.query_id, query.default_text())
+                continue
+            if field not in query._fields:
+                names = ", ".join(query._fields)
+                raise BadInput(f"{self.source} has no query field {field!r}; its fields: {names}")
+            yield Query(query.query_id, getattr(query, field))
 
     def passages(self) -> Iterator[Passage]:
         """Documents with their title where they have one."""

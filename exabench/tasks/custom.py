@@ -1,0 +1,202 @@
+"""Custom tasks: a folder in BEIR layout, a task.toml, an id of ir_datasets, or a repository of the Hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from exabench.core.errors import BadInput, printable
+from exabench.core.files import read_toml
+from exabench.core.nouns import Convention, Task
+from exabench.core.records import Record, as_builtins, read
+from exabench.hub.client import is_commit, is_repo
+
+DESCRIPTION = "task.toml"
+"""The file beside a collection that describes it."""
+
+_OF_CONVENTION = ("relevance_threshold", "self_match", "excluded_ids", "text_fields")
+_SPLIT = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}", re.ASCII)
+_SUFFIXES = (".tsv", ".tsv.gz", ".txt", ".txt.gz", ".qrels", ".qrels.gz", ".trec", ".trec.gz")
+
+Count = Annotated[int, Meta(ge=1)]
+Field = Literal["title", "text"]
+
+
+class TaskValues(Record, frozen=True):
+    """What the table of tasks and a task.toml alike say of a task."""
+
+    title: str = ""
+    language: str = "en"
+    split: str = "test"
+    headline: str = "nDCG@10"
+    licence: str | None = None
+    benchmark: bool = True
+    text_fields: Annotated[tuple[Field, ...], Meta(min_length=1)] = ("title", "text")
+    self_match: Literal["keep", "drop"] = "keep"
+    excluded_ids: Literal["keep", "drop"] = "keep"
+    relevance_threshold: Count = 1
+    queries: Count | None = None
+    judgements: Count | None = None
+    documents: Count | None = None
+    qrels_digest: str | None = None
+    query_field: str = ""
+
+
+class _TaskFile(TaskValues, frozen=True):
+    """A task.toml."""
+
+    name: str = ""
+    source: str = ""
+    license: str | None = None
+    threshold: Count | None = None
+
+
+def task_of(name: str, values: TaskValues, file: Path, **places: Any) -> Task:
+    """The Task that a record describes; `places` are further fields. Raises BadInput for the name of a split."""
+    if not _SPLIT.fullmatch(values.split):
+        raise BadInput(f"split {printable(values.split)!r} is no name of a split", file=file)
+    described = {key: getattr(values, key) for key in TaskValues.__struct_fields__ if key not in _OF_CONVENTION}
+    convention = Convention(**{key: getattr(values, key) for key in _OF_CONVENTION})
+    return Task(**(described | {"name": name, "convention": convention} | places))
+
+
+def plain_name(text: str) -> str:
+    """A name that can stand in paths and addresses: a-z, 0-9, - and + of `text`. Raises BadInput where none is left."""
+    name = re.sub("[^a-z0-9+]+", "-", text.lower()).strip("-+")[:80]
+    if not name:
+        raise BadInput(f'{printable(text)!r} makes no name of a task; give it one in {DESCRIPTION}: name = "..."')
+    return name
+
+
+def is_collection(folder: Path) -> bool:
+    """Does a folder describe a task, or hold judgements in BEIR layout?"""
+    return (folder / DESCRIPTION).is_file() or bool(splits_in(folder))
+
+
+def splits_in(folder: Path) -> dict[str, Path]:
+    """The files of judgements in a folder by their split: qrels/<split>.tsv, or TREC's .txt, .qrels; plain or .gz."""
+    found: dict[str, Path] = {}
+    for suffix in _SUFFIXES:
+        for file in sorted((folder / "qrels").glob(f"*{suffix}")):
+            if not file.name.startswith("."):
+                found.setdefault(file.name.removesuffix(suffix), file)
+    return found
+
+
+def folder_task(folder: Path) -> Task:
+    """The task of a folder: as its task.toml says, else under the folder's own name. Raises BadInput."""
+    file = folder / DESCRIPTION
+    if file.is_file():
+        return file_task(file)
+    if not folder.is_dir():
+        raise BadInput(f"is no folder and no {DESCRIPTION}", file=folder)
+    if not splits_in(folder):
+        raise BadInput("holds no judgements: qrels/<split>.tsv is missing", file=folder)
+    return _in_folder(plain_name(folder.resolve().name), TaskValues(split=_only_split(folder)), folder, folder)
+
+
+def file_task(file: Path) -> Task:
+    """The task that a task.toml describes; it lies beside the file, unless `source` names another place.
+
+    Raises BadInput for a key that it cannot have, and for a source that cannot be read as one.
+    """
+    given = read_toml(file)
+    values = read(_TaskFile, given, file=file)
+    for key, other in (("licence", "license"), ("relevance_threshold", "threshold")):
+        if key in given and other in given:
+            raise BadInput(f"says both {key} and {other}; keep one", file=file)
+        if other in given:
+            given[key] = given.pop(other)
+    folder = file.resolve().parent
+    default = folder.name if file.name == DESCRIPTION else file.stem
+    source = values.source
+    if source.startswith(("irds:", "hub:")):
+        default = source.partition(":")[2] if file.name == DESCRIPTION else default
+        places = dict([remote_place(source)])
+    else:
+        folder = (folder / source).resolve()
+        places = {}
+        if "split" not in given and splits_in(folder):
+            given["split"] = _only_split(folder)
+    for key in ("name", "source"):
+        given.pop(key, None)
+    described = read(TaskValues, {**given, "headline": _headline(values.headline, file)}, file=file)
+    name = values.name or plain_name(default)
+    if name != plain_name(name):
+        raise BadInput(f"name {printable(name)!r} must be of a-z, 0-9, - and +", file=file)
+    if places:
+        return task_of(name, described, file, title=described.title or name, **places)
+    return _in_folder(name, described, folder, file)
+
+
+def remote_task(place: str) -> Task:
+    """The task of `irds:ID` or `hub:OWNER/NAME[@COMMIT]`, called as its id is. Raises BadInput."""
+    field, value = remote_place(place)
+    id = place.partition(":")[2].partition("@")[0]
+    name = plain_name(id)
+    return Task(name=name, title=id, **{field: value})
+
+
+def remote_place(place: str) -> tuple[str, Any]:
+    """`irds:ID` or `hub:OWNER/NAME[@COMMIT]` as the field of a Task that says so, and its value. Raises BadInput."""
+    kind, _, id = place.partition(":")
+    if kind == "irds":
+        if not re.fullmatch(r"[\w.+-]+(/[\w.+-]+)*", id, re.ASCII):
+            raise BadInput(f"{printable(place)!r} must read irds:ID, as in irds:beir/scifact/test")
+        return "ir_datasets", id
+    repo, at, revision = id.partition("@")
+    if not is_repo(repo) or (at and not is_commit(revision)):
+        raise BadInput(f"{printable(place)!r} must read hub:OWNER/NAME or hub:OWNER/NAME@COMMIT (40 hex digits)")
+    if at:
+        return "hub", {"repo": repo, "revision": revision}
+    return "hub", {"repo": repo}
+
+
+def place_of(task: Task) -> str:
+    """Where a custom task is read, as the `source` of a task.toml names it; of a folder its path."""
+    if task.ir_datasets:
+        return f"irds:{task.ir_datasets}"
+    if task.hub:
+        commit = task.hub.get("revision")
+        return f"hub:{task.hub['repo']}@{commit}" if commit else f"hub:{task.hub['repo']}"
+    return str(task.folder)
+
+
+def description_of(task: Task) -> dict[str, Any]:
+    """What a task.toml must say to give this task again, but for its source: the keys that are not at their default."""
+    stated: dict[str, Any] = {"name": task.name}
+    defaults = as_builtins(TaskValues())
+    for key, default in defaults.items():
+        owner = task.convention if key in _OF_CONVENTION else task
+        value = getattr(owner, key)
+        if value != (tuple(default) if isinstance(default, list) else default):
+            stated[key] = list(value) if isinstance(value, tuple) else value
+    return stated
+
+
+def _headline(metric: str, file: Path) -> str:
+    """A metric as results write it. Raises BadInput for one that is not known."""
+    from exabench.measure.metric_values import MetricName  # numpy, which a listing of the table does not need
+
+    try:
+        return str(MetricName.parse(metric))
+    except BadInput as error:
+        raise BadInput(f"headline: {error}", file=file) from None
+
+
+def _in_folder(name: str, values: TaskValues, folder: Path, file: Path) -> Task:
+    return task_of(name, values, file, title=values.title or folder.name, folder=folder)
+
+
+def _only_split(folder: Path) -> str:
+    """The split that boards test on where nobody says: "test", else the only one. Raises BadInput."""
+    splits = splits_in(folder)
+    if "test" in splits:
+        return "test"
+    if len(splits) > 1:
+        names = ", ".join(sorted(splits))
+        raise BadInput(f'holds the splits {names}; say which in {DESCRIPTION}, as in split = "dev"', file=folder)
+    return next(iter(splits))

@@ -1,0 +1,171 @@
+"""A task of one's own: a folder, a task.toml, an id of ir_datasets, a Hub repository or a board's description."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from toys import Given, write_beir
+
+from exabench.bench.candidates import make_candidates
+from exabench.bench.verification import check
+from exabench.cli import main
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import read_json, read_toml
+from exabench.core.nouns import Passage, Query
+from exabench.tasks.catalogue import expand, task
+
+GIVEN = Given(
+    [Query("q1", "how bats hear"), Query("q2", "why the sky is blue"), Query("q3", "nobody judged this")],
+    [
+        Passage("d1", "Bats hear echoes of their own calls.", "Bats"),
+        Passage("d2", "Blue light is scattered most, so the sky is blue."),
+        Passage("d3", "Whales hear far under water."),
+    ],
+    {"q1": {"d1": 2, "d3": 1}, "q2": {"d2": 1}},
+)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of collections that holds `animals`; the working folder holds nothing."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    write_beir(tmp_path / "data" / "animals", GIVEN)
+    return tmp_path / "data"
+
+
+def describe(folder: Path, text: str) -> Path:
+    file = folder / "task.toml"
+    file.write_text(text)
+    return file
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def test_a_folder_is_named_by_path_or_within_data_and_is_one_task(data: Path) -> None:
+    by_path = task(str(data / "animals"))
+    assert by_path == task("animals", data=data) == task(by_path)
+    assert (by_path.name, by_path.split, by_path.folder) == ("animals", "test", data / "animals")
+
+
+def test_a_task_file_says_what_the_folder_cannot(data: Path) -> None:
+    file = describe(
+        data / "animals",
+        'name = "fauna"\ntitle = "Fauna"\nlicense = "CC0-1.0"\nlanguage = "de"\nthreshold = 2\nself_match = "drop"\n'
+        'text_fields = ["text"]\nheadline = "RR@10"\nbenchmark = false\n',
+    )
+    found = task(str(file))
+    assert found == task("fauna", data=data) == task(str(data / "animals"))
+    assert (found.title, found.licence, found.language, found.headline) == ("Fauna", "CC0-1.0", "de", "RR@10")
+    assert (found.convention.relevance_threshold, found.convention.self_match) == (2, "drop")
+    assert found.convention.text_fields == ("text",) and not found.benchmark
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tilte = 'x'", r"task\.toml: has an unknown key 'tilte'; its keys: .*headline, judgements, language, licence"),
+        ("threshold = 0", r"task\.toml: threshold: expected `int` >= 1"),
+        ("threshold = '2'", r"task\.toml: threshold: expected `int"),
+        ("text_fields = ['body']", r"task\.toml: .*choose from: title, text|task\.toml: .*'body'"),
+        ("self_match = 'maybe'", r"task\.toml: .*choose from: keep, drop"),
+        ("headline = 'nGCD@10'", r"task\.toml: headline: "),
+        ("split = '../dev'", r"task\.toml: split '\.\./dev' is no name of a split"),
+        ("licence = 'MIT'\nlicense = 'MIT'", r"task\.toml: says both licence and license; keep one"),
+        ("name = 'My Task'", r"task\.toml: name 'My Task' must be of a-z, 0-9, - and \+"),
+        ("source = 'hub:nobody'", r"'hub:nobody' must read hub:OWNER/NAME"),
+        ("name = 'quora'", r"quora is a task of the table, and is not described so; give this one a name"),
+    ],
+)
+def test_a_task_file_that_is_wrong_is_one_line(data: Path, text: str, message: str) -> None:
+    describe(data / "animals", text)
+    with pytest.raises(BadInput, match=message) as caught:
+        task(str(data / "animals"))
+    assert "\n" not in str(caught.value)
+
+
+def test_names_in_other_places_are_plain(data: Path) -> None:
+    nfcorpus = task("irds:beir/nfcorpus/test")
+    assert (nfcorpus.name, nfcorpus.ir_datasets) == ("beir-nfcorpus-test", "beir/nfcorpus/test")
+    assert task("irds:beir/arguana").convention == task("arguana").convention
+    commit = "0123456789" * 4
+    on_hub = task(f"hub:zeta-alpha-ai/NanoSciFact@{commit}")
+    assert (on_hub.name, on_hub.hub) == (
+        "zeta-alpha-ai-nanoscifact",
+        {"repo": "zeta-alpha-ai/NanoSciFact", "revision": commit},
+    )
+    for wrong in ("irds:", "irds:a b", "hub:noslash", "hub:owner/name@main"):
+        with pytest.raises(BadInput, match="must read"):
+            task(wrong)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SciFact", "beir/scifact", "BeIR/scifact", "beir/scifact/test", "mteb/scifact", "beir-v1.0.0-scifact", "SCIFACT"],
+)
+def test_names_of_other_tools_are_names_of_the_table(name: str) -> None:
+    assert task(name) is task("scifact")
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_also_of_ones_own(data: Path) -> None:
+    with pytest.raises(UnknownName, match="did you mean animals"):
+        task("animal", data=data)
+    with pytest.raises(BadInput, match=r"is no folder and no task\.toml"):
+        task(str(data / "plants"))
+
+
+def test_a_path_with_a_name_of_the_table_is_that_task_and_is_held_against_its_judgements(data: Path) -> None:
+    write_beir(data / "scifact", GIVEN)
+    assert task(str(data / "scifact")).convention == task("scifact").convention
+    with pytest.raises(BadInput, match="has 2 queries where the table says 300"):
+        make_candidates(str(data / "scifact"), "bm25", 2)
+    describe(data / "scifact", 'name = "my-scifact"\n')
+    candidates, _ = make_candidates(str(data / "scifact"), "bm25", 2)
+    assert (candidates.task, candidates.queries) == ("my-scifact", 2)
+
+
+def test_suites_names_and_custom_tasks_are_expanded_together(data: Path) -> None:
+    found = expand(["trec-dl", "animals", "mini"], data=data)
+    assert [one.name for one in found] == ["trec-dl-2019", "trec-dl-2020", "animals", "mini"]
+    assert expand("mini") == [task("mini")] == expand(task("mini"))
+
+
+def test_a_frozen_custom_task_is_described_on_its_board_and_found_there_without_data(data: Path, capsys) -> None:
+    describe(data / "animals", 'title = "Animals"\nlicence = "CC0-1.0"\nrelevance_threshold = 2\n')
+    board = data.parent / "work" / "board"
+    assert run("bench", "candidates", data / "animals", "--depth", 3, "--board", board) == 0
+    assert read_toml(board / "tasks" / "animals.toml") == {
+        "name": "animals",
+        "title": "Animals",
+        "licence": "CC0-1.0",
+        "relevance_threshold": 2,
+        "source": "../../../data/animals",
+    }
+    assert task("animals", board=board) == task("animals", data=data)
+    assert list(read_json(board / "lock.json")["qrels"]) == ["animals/3"]
+    assert run("bench", "run", "--board", board) == 0
+    assert run("bench", "verify", "--board", board) == 0
+    assert check(board) == []
+    assert run("board", "build", "--board", board) == 0
+    capsys.readouterr()
+
+    describe(data / "animals", 'title = "Animals"\nlicence = "CC0-1.0"\n')
+    assert run("bench", "candidates", data / "animals", "--board", board) == 2
+    assert "describes animals otherwise (relevance_threshold)" in capsys.readouterr().err
+
+
+def test_a_threshold_beside_a_task_is_taken_and_one_below_1_is_refused(tmp_path: Path, data: Path, capsys) -> None:
+    file = tmp_path / "run.trec"
+    file.write_text("q1 Q0 d3 1 9 a\nq1 Q0 d1 2 8 a\nq2 Q0 d2 1 9 a\n")
+    values = []
+    for threshold in (1, 2):
+        options = ("--task", data / "animals", "--threshold", threshold, "--metric", "P@10", "--json")
+        assert run("bench", "score", file, *options) == 0
+        values.append(json.loads(capsys.readouterr().out)["metrics"]["P@10"])
+    assert values == [pytest.approx(0.15), pytest.approx(0.05)]
+    assert run("bench", "score", file, "--task", "mini", "--threshold", 0) == 2
+    assert "threshold 0 would count what was judged not relevant" in capsys.readouterr().err

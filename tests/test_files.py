@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
 import gzip
 import io
 import json
+import lzma
 import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import time
 import tomllib
+import zipfile
+from collections.abc import Callable
 
+import pyarrow as pa
 import pytest
 from faults import full_disk_at_each_call, killed_at_each_call
 from hypothesis import given, settings, strategies as st
@@ -199,6 +206,99 @@ def test_every_damaged_gzip_file_is_refused_or_reads_the_same(tmp_path):
             refused += 1
             assert "is not a whole gzip file" in str(error)
     assert refused > 0.9 * len(damaged)
+
+
+def zip_archive(**members: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.mkdir("folder")
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return packed.getvalue()
+
+
+PACKINGS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "Zstandard": lambda data: pa.compress(data, "zstd", asbytes=True),
+    "LZ4": lambda data: pa.compress(data, "lz4", asbytes=True),
+    "zip": lambda data: zip_archive(run=data),
+}
+LINES = b"".join(b"%d a line of a file\n" % i for i in range(5000))
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_a_packed_file_is_known_by_its_first_bytes_and_reads_as_what_was_packed(tmp_path, packing, monkeypatch):
+    file = tmp_path / "file.txt"
+    pack = PACKINGS[packing]
+    for data in (LINES, b"", b"\n", os.urandom(3 << 20)):
+        file.write_bytes(pack(data))
+        assert read_bytes(file) == data
+    file.write_bytes(pack(LINES))
+    assert [line for _, line in files.lines(file)] == LINES.decode().splitlines()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(pack(LINES))))
+        assert read_bytes("-") == LINES
+        assert read_bytes("-") == LINES  # whoever reads it again finds it there
+    if packing != "zip":  # of parts that were packed one by one
+        file.write_bytes(pack(LINES) * 3)
+        assert read_bytes(file) == LINES * 3
+    file.write_bytes(pack(LINES)[:-30])
+    with pytest.raises(BadInput, match=f"is not a whole {packing} file"):
+        read_bytes(file)
+
+
+def test_a_pipe_is_read_to_its_end_and_an_archive_of_several_files_is_refused(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen([sys.executable, "-c", f"open({str(pipe)!r}, 'wb').write({gzip.compress(LINES)!r})"]):
+        assert read_bytes(pipe) == LINES
+    (tmp_path / "two.zip").write_bytes(zip_archive(a=b"1", b=b"2"))
+    with pytest.raises(BadInput, match="holds 2 files, and one is read: unpack it"):
+        read_bytes(tmp_path / "two.zip")
+    (tmp_path / "text").write_text("BZh9 is the name of a query\n")
+    assert read_bytes(tmp_path / "text") == b"BZh9 is the name of a query\n"
+
+
+def bomb(packing: str) -> bytes:
+    """Lines of a run that unpack to ten gigabytes."""
+    part = b"q1 Q0 d1 1 1.0 t\n" * 61681  # 1 MB
+    pack = PACKINGS[packing]
+    if packing in ("bzip2", "xz"):  # which know of parts far apart
+        return pack(part * 10) * 1024
+    return pack(part) * 10240
+
+
+@pytest.mark.parametrize("packing", [name for name in PACKINGS if name != "zip"])
+def test_a_file_that_unpacks_to_ten_gigabytes_is_refused_at_once(tmp_path, packing):
+    file = tmp_path / "bomb"
+    file.write_bytes(bomb(packing))
+    command = [sys.executable, "-m", "exabench", "bench", "score", str(file), "--qrels", str(file)]
+    start = time.monotonic()
+    with (tmp_path / "told").open("wb") as told:
+        process = subprocess.Popen(command, stdout=told, stderr=told)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)  # it is over, which Popen cannot know
+    took = time.monotonic() - start
+    [line] = (tmp_path / "told").read_text().splitlines()
+    assert (process.returncode, "would unpack to about" in line) == (2, True), line
+    assert took < 5
+    assert usage.ru_maxrss < 300 << 10  # KB
+
+
+def test_a_larger_file_than_is_read_is_refused_whatever_it_holds(tmp_path):
+    file = tmp_path / "file"
+    with file.open("wb") as stream:
+        stream.truncate(10 << 30)  # it takes no place on the disk
+    with pytest.raises(BadInput, match="holds 10,737,418,240 bytes; files of up to 2,147,483,648 bytes"):
+        read_bytes(file)
+    file.write_bytes(lzma.compress(b"\n" * 50_000_001, preset=0))
+    with pytest.raises(BadInput, match="holds more lines; files of up to 2,147,483,648 bytes and 50,000,000 lines"):
+        read_bytes(file)
+    file.write_bytes(b"short\n" + b"x" * (1 << 26) + b"\n")
+    with pytest.raises(BadInput, match="file:2: is longer than 67,108,864 bytes"):
+        list(files.lines(file))
 
 
 @pytest.mark.parametrize("name", ["nothing", ".", "a\0b"])

@@ -5,54 +5,123 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import gzip
 import hashlib
+import io
 import json
 import math
 import os
 import re
 import shutil
 import socket
+import stat
+import sys
 import tempfile
 import tomllib
-import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 from exabench.core.errors import BadInput, CannotWrite
+from exabench.core.unpacking import BROKEN, TooLarge, packing_of, unpack
 
 PACKAGE = Path(__file__).parents[1]
 """The installed package: what comes with it is read from here."""
 
+LARGEST_FILE = 1 << 31
+"""Bytes, unpacked, of a file that is read as a whole: 2 GB, six times a run of MS MARCO's 6,980 x 1,000 lines."""
+
+MOST_LINES = 50_000_000
+"""Lines of such a file, seven times that run's: a line of an empty word costs more memory than its byte."""
+
+LONGEST_LINE = 1 << 26
+"""Bytes of a line of a file that is read line by line: 64 MB, more than any book."""
+
 _UNFINISHED = ".unfinished"
-_GZIP = b"\x1f\x8b"  # RFC 1952, section 2.3.1: ID1 and ID2
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The bytes of a file; a gzip file, known by its first two bytes, is unpacked. Raises BadInput."""
-    with _reading(path):
-        data = Path(path).read_bytes()
-        if data[:2] == _GZIP:
-            data = gzip.decompress(data)
+    """The content of a file, or of standard input for "-"; a packed one, known by its first bytes, is unpacked.
+
+    gzip, bzip2, xz, Zstandard, LZ4 and zip archives of one file. Raises BadInput, also for more than LARGEST_FILE bytes
+    or MOST_LINES lines, before they fill the memory.
+    """
+    with _content(path, LARGEST_FILE) as (content, packing):
+        if packing:
+            return _read_within_bounds(content)
+        data = content.read()
+        if len(data) > MOST_LINES and data.count(b"\n") > MOST_LINES:  # no file has more lines than bytes
+            raise TooLarge("holds more lines")
         return data
+
+
+def _read_within_bounds(stream: IO[bytes]) -> bytes:
+    """All that a stream holds. Raises TooLarge as soon as it is more than a file may hold."""
+    whole = io.BytesIO()
+    count = 0
+    while piece := stream.read(1 << 20):
+        count += piece.count(b"\n")
+        whole.write(piece)
+        if count > MOST_LINES:
+            raise TooLarge("holds more lines")
+        if whole.tell() > LARGEST_FILE:
+            raise TooLarge("holds more bytes")
+    return whole.getvalue()  # CPython hands out the buffer itself: nothing is copied
+
+
+@contextlib.contextmanager
+def _content(path: str | Path, bound: float) -> Iterator[tuple[IO[bytes], str]]:
+    """A file's content, unpacked, and the name of its packing; what goes wrong in reading it is one BadInput line."""
+    packing = ""
+    with contextlib.ExitStack() as opened:
+        opened.enter_context(_reading(path))
+        try:
+            if str(path) == "-":
+                raw: IO[bytes] = io.BytesIO(_standard_input(sys.stdin))
+            else:
+                raw = opened.enter_context(open(path, "rb"))
+                if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):  # a pipe cannot go back to its beginning
+                    raw = io.BytesIO(_read_within_bounds(raw))
+            size = raw.seek(0, os.SEEK_END)
+            if size > bound:
+                raise TooLarge(f"holds {size:,} bytes")
+            raw.seek(0)
+            packing = packing_of(raw.read(16))
+            raw.seek(0)
+            yield unpack(raw, size, bound), packing
+        except TooLarge as error:
+            most = f"{LARGEST_FILE:,} bytes and {MOST_LINES:,} lines"
+            raise BadInput(f"{error}; files of up to {most} are read", file=path) from error
+        except BROKEN as error:
+            if not packing:
+                raise
+            raise BadInput(f"is not a whole {packing} file ({error})", file=path) from error
 
 
 @contextlib.contextmanager
 def _reading(path: str | Path) -> Iterator[None]:
-    """Turn what goes wrong in reading `path` into one BadInput line."""
+    """Turn the system's complaint about reading `path` into one BadInput line."""
     try:
         yield
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BadInput(f"is not a whole gzip file ({error})", file=path) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise BadInput(f"cannot be read ({getattr(error, 'strerror', None) or error})", file=path) from error
 
 
+@functools.lru_cache(maxsize=1)
+def _standard_input(stream: TextIO) -> bytes:
+    """All that standard input holds. It can be read only once, so it is kept for whoever reads it again."""
+    return _read_within_bounds(stream.buffer)
+
+
 def read_text(path: str | Path) -> str:
-    """The text of a UTF-8 file, gzip or plain, without a byte-order mark. Raises BadInput with the line."""
-    data = read_bytes(path)
+    """The text of a UTF-8 file, packed or plain, without a byte-order mark. Raises BadInput with the line."""
+    return text_of(read_bytes(path), path)
+
+
+def text_of(data: bytes, path: str | Path) -> str:
+    """The UTF-8 text of what was read from `path`, without a byte-order mark. Raises BadInput with the line."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -61,20 +130,23 @@ def read_text(path: str | Path) -> str:
 
 
 def lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 file, gzip or plain, with their numbers from 1; one at a time, whatever the file's size.
+    """The lines of a UTF-8 file, packed or plain, with their numbers from 1; one at a time, whatever the file's size.
 
-    Raises BadInput with the line.
+    Raises BadInput with the line, also for one of more than LONGEST_LINE bytes.
     """
     number = 0
-    with _reading(path), open(path, "rb") as raw:
-        stream = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP else raw
-        encoding = "utf-8-sig"  # a byte-order mark stands before the first line alone
-        try:
-            for number, line in enumerate(stream, 1):
-                yield number, line.decode(encoding).rstrip("\r\n")
-                encoding = "utf-8"
-        except UnicodeDecodeError as error:
-            raise BadInput("is not UTF-8 text", file=path, line=number) from error
+    encoding = "utf-8-sig"  # a byte-order mark stands before the first line alone
+    with _content(path, math.inf) as (content, _):
+        while line := content.readline(LONGEST_LINE + 1):
+            number += 1
+            if len(line) > LONGEST_LINE:
+                raise BadInput(f"is longer than {LONGEST_LINE:,} bytes", file=path, line=number)
+            try:
+                text = line.decode(encoding)
+            except UnicodeDecodeError as error:
+                raise BadInput("is not UTF-8 text", file=path, line=number) from error
+            yield number, text.rstrip("\r\n")
+            encoding = "utf-8"
 
 
 def read_json(path: str | Path) -> Any:

@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,6 +133,31 @@ def test_every_query_gets_what_anserinis_own_searcher_gives_it(tmp_path):
     for query in queries:
         expected = {hit.docid: hit.score for hit in searcher.search(query.text, 20)}
         assert found(run, query.id) == expected
+
+
+@pytest.mark.parametrize("index", ["flat", "multifield"])
+def test_an_index_that_is_there_is_searched_without_passages(tmp_path, monkeypatch, index):
+    query = Query("q", "red fish")
+    built = run_text(Pyserini(PASSAGES, cache=tmp_path / "built", index=index).search([query], 10), "t")
+    folder = indexes(tmp_path / "built")[0]
+    monkeypatch.chdir(tmp_path)
+    there = Pyserini((), index=str(folder))
+    assert run_text(there.search([query], 10), "t") == built
+    assert there.parameters["index"] == f"built/{folder.name}"
+    assert there.parameters["segments"].startswith("sha256:")
+
+    # A prebuilt one that pyserini has downloaded before is taken from where it lies.
+    name = "lucene-inverted.beir-v1.0.0-scifact.flat.20221116.505594.59777038fe0539e600658591e322ea57"
+    shutil.copytree(folder, tmp_path / "theirs" / "indexes" / name)
+    monkeypatch.setenv("PYSERINI_CACHE", str(tmp_path / "theirs"))
+    prebuilt = Pyserini((), index="beir-v1.0.0-scifact.flat", cache=tmp_path / "none")
+    assert run_text(prebuilt.search([query], 10), "t") == built
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_without_an_index_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="is no folder of a Lucene index: it holds no segments_N"):
+        Pyserini((), index=str(tmp_path))
 
 
 @pytest.mark.parametrize("index", ["flat", "multifield"])

@@ -165,15 +165,17 @@ def test_fusion_needs_two_runs_and_a_known_method(two_runs):
         Fusion(runs=two_runs, method="rff")
 
 
-def test_a_run_file_is_cut_to_queries_and_depth(two_runs):
+def test_a_run_file_is_cut_to_queries_and_depth(two_runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     stage = RunFile(file=two_runs[0])
     run = stage.search([Query("q", ""), Query("nobody", "")], 2)
     assert {q: run.ranking(q) for q in run} == {"q": ["a", "b"]}
     assert stage.parameters["file"] == "a.trec"
 
 
-def test_all_but_published_runs_need_the_whole_collection():
-    assert {name for name in RETRIEVERS if not RETRIEVERS[name].whole} == {"fusion", "run_file"}
+def test_all_but_published_lists_need_the_whole_collection():
+    published = {"fusion", "hub_list", "run_file", "scoreddocs"}
+    assert {name for name in RETRIEVERS if not RETRIEVERS[name].whole} == published
 
 
 @pytest.mark.parametrize(
@@ -190,7 +192,8 @@ def test_what_no_first_stage_can_do_is_refused(retriever, depth, options, messag
         make_candidates(task("mini"), retriever, depth, options=options)
 
 
-def test_a_pool_is_not_searched_but_may_be_reranked(tmp_path):
+def test_a_pool_is_not_searched_but_may_be_reranked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     larger = dataclasses.replace(task("mini"), documents=241)
     with pytest.raises(BadInput, match="has 241 passages, folder mini in BEIR layout holds 240: .* --from RUN"):
         make_candidates(larger, "bm25", 10)

@@ -187,6 +187,11 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise BadInput(f"is not TOML ({error})", file=path) from error
 
 
+def relative_path(path: str | Path) -> str:
+    """A path as a description records it: from the working folder on, for descriptions are published."""
+    return Path(os.path.relpath(path)).as_posix()
+
+
 def cache_folder(name: str) -> Path:
     """Where what can be made again is kept between runs: EXABENCH_CACHE, else the user's cache folder."""
     users = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -85,20 +85,24 @@ def retriever(
     fields: tuple[str, ...] = ("title", "text"),
     lock: str | Path | None = None,
     progress: Progress = silent,
+    defaults: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Retriever:
-    """The first stage called `name` over `passages`, ready to search; those made of two stages get both."""
+    """The first stage called `name` over `passages`, ready to search; those made of two stages get both.
+
+    `defaults` are values for options that are not given, where the part has them: what the task says of itself.
+    """
     part = RETRIEVERS[name]
-    given: dict[str, Any] = {"lock": lock, "progress": progress}
+    given: dict[str, Any] = {**(defaults or {}), "lock": lock, "progress": progress}
     if getattr(part, "composes", False):
         if isinstance(passages, Iterator):  # both stages read them
             passages = list(passages)
         check_part(RETRIEVERS, name, options)  # before the first of the two is made
         first_stage, own = name_and_options(options["first_stage"], "first_stage")
-        own = {"fields": fields, **given, **own}  # a stage's own options count before those of both
+        own = {"fields": fields, "lock": lock, "progress": progress, "defaults": defaults, **own}
         options["first_stage"] = retriever(first_stage, passages, **own)
         second_stage, own = name_and_options(options["reranker"], "reranker")
-        own = {**given, **own}
+        own = {"lock": lock, "progress": progress, **own}
         options["reranker"] = reranker(second_stage, **own)
     given.update(passages=passages, fields=fields)
     return make(f"retriever {name}", part, given, options)

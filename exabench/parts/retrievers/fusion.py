@@ -7,17 +7,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from exabench.core.errors import BadInput, UnknownName
-from exabench.core.files import digest_of, read_bytes
+from exabench.core.files import file_digest, relative_path
 from exabench.core.nouns import Passage, Query, Run
 from exabench.measure.rank_fusion import fuse
-from exabench.measure.runs import rank_scores, read_run, run_of, top
+from exabench.measure.runs import rank_scores, read_run, run_digest, run_of, top
 
 METHODS = ("rrf", "isr", "log_isr")
 """isr and log_isr (inverse square rank) are those of Mourao, Martins and Magalhaes 2015, computed by ranx."""
 
 
 class Fusion:
-    """`runs` are TREC files. `method` is "rrf" with its `k`, "isr" or "log_isr": each looks at ranks alone."""
+    """`runs` are files. `method` is "rrf" with its `k`, "isr" or "log_isr": each looks at ranks alone.
+
+    The parameters hold each file's path from the working folder on, and its digest.
+    """
 
     whole = False
 
@@ -34,10 +37,20 @@ class Fusion:
             raise BadInput('fusion needs at least two runs, as in --set \'runs=["a.trec", "b.trec"]\'')
         if method not in METHODS:
             raise UnknownName("fusion method", method, METHODS)
-        self._runs = [read_run(file) for file in runs]
+        self._runs = []
         self._method = method
         self._k = k
-        digests = {run.name: digest_of(read_bytes(file)) for run, file in zip(self._runs, runs, strict=True)}
+        digests: dict[str, str] = {}
+        content: dict[str, str] = {}
+        for file in runs:
+            run = read_run(file)
+            path = relative_path(file)
+            # Fused with itself a run would count twice, whatever its copies are called and however they are packed.
+            first = content.setdefault(run_digest(run, "fused"), path)
+            if path in digests or first != path:
+                raise BadInput(f"holds the same run as {first}; fuse each run once", file=file)
+            digests[path] = file_digest(file)
+            self._runs.append(run)
         self.parameters: dict[str, Any] = {"method": method}
         if method == "rrf":
             self.parameters["k"] = k

@@ -16,10 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, UnknownName, printable
-from exabench.core.files import cache_folder, digest_of, only_writer, replacing_folder
-from exabench.core.nouns import Passage, Query, Run
+from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, printable
+from exabench.core.files import cache_folder, digest_of, file_digest, only_writer, relative_path, replacing_folder
+from exabench.core.nouns import Passage, Progress, Query, Run, silent
 from exabench.measure.runs import run_of, top
+from exabench.parts.retrievers._prebuilt import PrebuiltIndex, fetch_prebuilt, find_prebuilt
 
 KINDS = {"flat": (), "multifield": ("title",)}  # the fields beside `contents`
 THREADS = 2
@@ -43,6 +44,10 @@ class Pyserini:
     the version of Anserini; it lies in `cache` (`lucene` in the user's cache folder of exabench unless given). As in
     Anserini, a passage without `contents` (of multifield: without text) is never found.
 
+    `index` may also be one of pyserini's prebuilt indexes ("msmarco-v1-passage", "beir-v1.0.0-scifact.flat", ...),
+    which is downloaded at the first search and needs no passages, or the folder of an index that Anserini made. Both
+    fields are searched where an index has two.
+
     Ties: Anserini sorts by score, then by document id ascending, rounds every score to four decimals and takes
     0.000001 more from each further one of a tie. Exactly these scores are returned, so that the one ranking rule
     (single precision, then document id descending) sees hardly a tie and ranks as in Anserini's own run files;
@@ -60,26 +65,41 @@ class Pyserini:
         k1: float = 0.9,
         b: float = 0.4,
         cache: str | Path = "",
+        progress: Progress = silent,
     ) -> None:
         if not (0 <= k1 < math.inf and 0 <= b <= 1):
             raise BadInput(f"BM25 needs k1 >= 0 and 0 <= b <= 1, not k1 {k1} and b {b}")
-        if index not in KINDS:
-            raise UnknownName("index", index, KINDS)
-        if index == "multifield" and set(fields) != {"title", "text"}:
-            raise BadInput(f"a multifield index needs the fields title and text, not {' and '.join(fields)}")
-        version = anserini_jar().name.removesuffix("-fatjar.jar")
-        self.parameters = {
-            "k1": k1,
-            "b": b,
-            "index": index,
-            "text": " + ".join(fields),
-            "engine": version,
-        }
+        self._jar = anserini_jar()
+        version = self._jar.name.removesuffix("-fatjar.jar")
+        self.parameters: dict[str, Any] = {"k1": k1, "b": b, "index": index, "engine": version}
+        self._cache = cache
+        self._progress = progress
+        self._searcher: Any = None
+        self._extra: tuple[str, ...] = ()
+        self._prebuilt: PrebuiltIndex | None = None
+        if index in KINDS:
+            if index == "multifield" and set(fields) != {"title", "text"}:
+                raise BadInput(f"a multifield index needs the fields title and text, not {' and '.join(fields)}")
+            self.parameters["text"] = " + ".join(fields)
+            self._extra = KINDS[index]
+            self._jnius = java()
+            self._open(self._index_of(passages, fields, version))
+        elif Path(index).is_dir():
+            segments = sorted(Path(index).glob("segments_*"))
+            if not segments:
+                raise BadInput("is no folder of a Lucene index: it holds no segments_N", file=index)
+            # Lucene gives every index ids of its own, which stand in this small file.
+            self.parameters |= {"index": relative_path(index), "segments": file_digest(segments[-1])}
+            self._jnius = java()
+            self._open(Path(index))
+        else:
+            self._prebuilt = find_prebuilt(index, _folder_of("pyserini"), self._jar, KINDS)
+            self.parameters |= {"md5": self._prebuilt.md5, "documents": self._prebuilt.documents}
+
+    def _index_of(self, passages: Iterable[Passage], fields: tuple[str, ...], version: str) -> Path:
+        """The folder of the index over these passages, which is built where it is not there."""
         if isinstance(passages, Iterator):  # they are read twice: for their digest, and to be indexed
             passages = list(passages)
-        self._jnius = java()
-        self._extra = KINDS[index]
-
         # The index is named by what it holds, so one that is there is right.
         content = hashlib.sha256()
         count = 0
@@ -92,17 +112,30 @@ class Pyserini:
             raise BadInput("there is no passage to index")
         about = {"passages": content.hexdigest(), "fields": fields, "beside": self._extra, "version": version}
         name = digest_of(about).removeprefix("sha256:")[:32]
-        self._folder = Path(cache or cache_folder("lucene")) / name
-        if not self._folder.is_dir():
-            self._build((line for line, _ in self._lines(passages, fields)), with_contents)  # a second pass, not a copy
+        folder = Path(self._cache or cache_folder("lucene")) / name
+        if not folder.is_dir():
+            lines = (line for line, _ in self._lines(passages, fields))  # a second pass, not a copy
+            self._build(folder, lines, with_contents)
+        return folder
 
+    def _open(self, folder: Path) -> None:
+        """Make the index in `folder` the one that is searched."""
         of = self._jnius.autoclass
-        with java_errors(f"opening the index {self._folder} (remove that folder to have it built again)"):
-            self._searcher = of("org.apache.lucene.search.IndexSearcher")(self._open_index(self._folder))
+        with java_errors(f"opening the index {folder} (remove that folder to have it built again)"):
+            reader = self._open_index(folder)
+            indexed = of("org.apache.lucene.index.FieldInfos").getIndexedFields(reader)
+            self._extra = tuple(field for field in ("title",) if indexed.contains(field))
+            self._searcher = of("org.apache.lucene.search.IndexSearcher")(reader)
+            k1 = self.parameters["k1"]
+            b = self.parameters["b"]
             self._searcher.setSimilarity(of("org.apache.lucene.search.similarities.BM25Similarity")(k1, b))
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The best `depth` passages; those that share no word with the query are never returned."""
+        if self._prebuilt is not None and self._searcher is None:
+            folder = fetch_prebuilt(self._prebuilt, self._cache, self._progress)
+            self._jnius = java()
+            self._open(folder)
         scores = {}
         with java_errors("searching"), ThreadPoolExecutor(THREADS) as pool:
             for part in pool.map(lambda i: self._search_some(queries[i::THREADS], depth), range(THREADS)):
@@ -142,16 +175,16 @@ class Pyserini:
                 row[name] = getattr(passage, name)
             yield json.dumps(row).encode() + b"\n", bool(row["contents"].strip(_BLANKS))
 
-    def _build(self, lines: Iterable[bytes], expected: int) -> None:
-        """Index the lines, of which `expected` have contents; the folder then appears in one piece.
+    def _build(self, folder: Path, lines: Iterable[bytes], expected: int) -> None:
+        """Index the lines, of which `expected` have contents, in a folder that then appears in one piece.
 
         Fewer documents in the index are an error. One writer at a time; what a killed writer left half-made goes.
         Raises CannotWrite.
         """
-        with only_writer(self._folder):
-            if self._folder.is_dir():
+        with only_writer(folder):
+            if folder.is_dir():
                 return
-            with replacing_folder(self._folder) as unfinished:
+            with replacing_folder(folder) as unfinished:
                 corpus = unfinished / "corpus"  # Lucene looks at no folder inside its own
                 corpus.mkdir()
                 with open(corpus / "passages.jsonl", "wb") as file:
@@ -159,7 +192,7 @@ class Pyserini:
                 settings = [*_INDEXING.split(), "-input", str(corpus), "-index", str(unfinished)]
                 if self._extra:
                     settings += ["-fields", *self._extra]
-                cache = self._folder.parent
+                cache = folder.parent
                 with java_errors(f"indexing into {cache}"):
                     self._jnius.autoclass("io.anserini.index.IndexCollection").main(settings)
                     reader = self._open_index(unfinished)

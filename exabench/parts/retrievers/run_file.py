@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from exabench.core.files import digest_of, read_bytes
+from exabench.core.files import file_digest, relative_path
 from exabench.core.nouns import Passage, Query, Run
 from exabench.measure.runs import read_run, select_queries, top
 
 
 class RunFile:
-    """The run in `file`; its parameters are the file's name and digest."""
+    """The run in `file`; its parameters are the file's path from the working folder on, and its digest."""
 
     whole = False
 
     def __init__(self, passages: Iterable[Passage] = (), fields: tuple[str, ...] = (), *, file: str = "") -> None:
         self._run = read_run(file)
-        self.parameters = {"file": Path(file).name, "digest": digest_of(read_bytes(file))}
+        self.parameters = {"file": relative_path(file), "digest": file_digest(file)}
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The rankings of these queries in the file, cut at `depth`."""

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toys import Given, good_run, write_beir, write_run, write_submission
+from toys import Given, ShortestFirst, good_run, write_beir, write_run, write_submission
 
 from exabench import compare, score
+from exabench.bench.candidates import RerankEvaluator, make_candidates
 from exabench.bench.ledger import Ledger, make_board
 from exabench.bench.submitting import submit
 from exabench.bench.verification import check, verify
 from exabench.cli import main
-from exabench.core.nouns import Passage, Query
+from exabench.core.nouns import Passage, Query, Task
 from exabench.measure.runs import read_run, run_in_order, run_of
 
 IDS = [f"d{i}" for i in range(10)]
@@ -256,3 +257,36 @@ def test_bench_verify_ends_with_a_total(board, capsys):
     Ledger(board).add_run("acme--good", "mini", "bm25-20", first_stage(board))
     assert main(["bench", "verify", "acme--good", "--board", str(board)]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "0 numbers: 0 hold; 1 other check: 0 hold, 1 does not"
+
+
+# -- candidates and rerankers ------------------------------------------------------------------------------------------
+
+
+def test_what_is_odd_about_a_list_is_told_before_it_is_frozen(board, tmp_path, capsys):
+    first = first_stage(board)
+    part = {query_id: first.ranking(query_id)[:7] for query_id in first.query_ids[:8]}
+    run = write_run(tmp_path / "part.trec", run_in_order("part", part))
+    frozen = ["bench", "candidates", "mini", "--from", str(run), "--depth", "1000", "--board", str(board)]
+    assert main([*frozen, "--json"]) == 0
+    shown = capsys.readouterr()
+    missing, short = json.loads(shown.out)["notes"]
+    assert missing.startswith("16 of 24 judged queries are missing from the list, and count 0 (e.g. ")
+    assert short == "no list is longer than 7 passages, where 1000 were asked for"
+    assert f"note: {missing}\nnote: {short}\n" in shown.err
+
+
+def test_judged_queries_without_a_text_are_told_of_lists_and_of_results(tmp_path):
+    queries = [Query("q1", "apple"), Query("q2", " "), Query("x", "apple")]
+    passages = [Passage("d1", "apple pie"), Passage("d2", "apple tree"), Passage("d3", "plum")]
+    judged = {"q1": {"d1": 1}, "q2": {"d3": 1}, "q9": {"d2": 1}}
+    write_beir(tmp_path / "fruit", Given(queries, passages, judged))
+    toy, told = Task("fruit", "Fruit"), []
+    candidates, run = make_candidates(toy, "bm25", 2, data=tmp_path, note=told.append)
+    without = [
+        f"1 judged query has no text in {candidates.source} (e.g. 'q9')",
+        f"1 judged query has an empty text in {candidates.source} (e.g. 'q2')",
+    ]
+    assert told[:2] == without and told[2].startswith("2 of 3 judged queries are missing from the list")
+    evaluator = RerankEvaluator(toy, candidates, run, tmp_path, None)
+    result, _ = evaluator.evaluate(ShortestFirst(), "acme--short", "model")
+    assert list(result.measurement.notes[:2]) == without

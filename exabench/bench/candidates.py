@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from exabench.bench import notes
 from exabench.bench.excerpts import build_excerpts, write_excerpts
 from exabench.bench.ledger import Ledger
 from exabench.bench.measurement import CandidateEvaluator
@@ -59,11 +60,13 @@ def make_candidates(
     name: str | None = None,
     options: Mapping[str, Any] | None = None,
     progress: Progress = silent,
+    note: Callable[[str], None] = lambda line: None,
 ) -> tuple[Candidates, Run]:
     """Run a first stage over a task's judged queries and freeze its best `depth` passages each.
 
-    Self-matches go before the cut, where the task's convention says so. Raises BadInput where the collection
-    at hand holds fewer passages than the task (a pool can be reranked, not searched).
+    Self-matches go before the cut, where the task's convention says so. `note` gets what is odd about the list.
+    Raises BadInput where the collection at hand holds fewer passages than the task (a pool can be reranked, not
+    searched).
     """
     task = single_task(task, data=data)
     if depth < 1:
@@ -84,8 +87,12 @@ def make_candidates(
     given = {"fields": convention.text_fields, "lock": lock, "progress": progress, **(options or {})}
     first_stage = retriever_of(retriever, passages, **given)
     queries = [query for query in collection.queries() if query.id in qrels]
+    for remark in notes.queries_without_text(qrels, queries, collection.source):
+        note(remark)
     name = name or f"{retriever.replace('_', '-')}-{depth}"
     run = search(first_stage, queries, depth, convention, name)
+    for remark in notes.on_candidates(run, qrels, depth):
+        note(remark)
     metric = f"R@{depth}"
     _, recall = measure(qrels, run, [metric], threshold=convention.relevance_threshold)
     candidates = Candidates(
@@ -116,7 +123,8 @@ def freeze_candidates(
 ) -> tuple[Candidates, Path]:
     """Make candidates and file them on a board, with what its pages may show of them.
 
-    `choices` are `name`, `options` and `progress` of `make_candidates`. Where nothing is there yet, a board is made.
+    `choices` are `name`, `options`, `progress` and `note` of `make_candidates`: notes come before anything is written.
+    Where nothing is there yet, a board is made.
     Returns the candidates and the file that describes them.
     Raises BadInput as `make_candidates` does, and where the board holds another list of that name.
     """
@@ -163,7 +171,7 @@ class RerankEvaluator(CandidateEvaluator):
 
     def rerank(self, reranker: Reranker, name: str, pairs: PairProgress | None = None) -> tuple[Run, dict[str, Usage]]:
         """The candidates scored by a reranker, which is given texts if it reads them."""
-        if getattr(reranker, "reads", "texts") == "texts":
+        if _reads_texts(reranker):
             return rerank(reranker, self.run, self._queries, self._passages, name, pairs)
         # One that needs ids or judgements alone, such as a baseline: the collection's texts need not be read for it.
         return rerank(reranker, self.run, {}, {}, name, pairs)
@@ -179,6 +187,10 @@ class RerankEvaluator(CandidateEvaluator):
         """Rerank and measure; the cost lacks the timing, which `time_latency` adds."""
         run, usages = self.rerank(reranker, submission, pairs)
         result = self.result(submission, kind, run, command)
+        if _reads_texts(reranker):
+            remarks = notes.queries_without_text(self.qrels, self._queries.values(), self.source)
+            measured = replace(result.measurement, notes=(*remarks, *result.measurement.notes))
+            result = replace(result, measurement=measured)
         if usages:  # only what runs a model counts; a baseline has no cost
             measured = result.measurement
             per_query = measured.per_query[measured.headline]
@@ -229,6 +241,10 @@ class RerankEvaluator(CandidateEvaluator):
         if missing:  # scored as an empty text it would look like a bad passage, and nobody would know
             raise BadInput(f"{self.collection.source} holds no text for a candidate", id=min(missing))
         return passages
+
+
+def _reads_texts(reranker: Reranker) -> bool:
+    return getattr(reranker, "reads", "texts") == "texts"
 
 
 def read_evaluator(

@@ -23,24 +23,24 @@ _DEEP = 100  # a cutoff from which on somebody expects long lists
 _COUNTS_JUDGED = ("judged", "hole")  # metrics of the judgements: their best order is another one
 
 
-def missing_queries(run: Run, qrels: Qrels) -> str:
-    """Judged queries that the run does not answer."""
-    return _missing(run, _judged_queries(qrels), "judged query", "judged queries")
+def missing_queries(run: Run, qrels: Qrels, what: str = "run") -> str:
+    """Judged queries that the run, or the candidate list, does not answer."""
+    return _missing(run, _judged_queries(qrels), "judged query", "judged queries", what)
 
 
 def missing_candidates(run: Run, candidates: Run) -> str:
     """Queries of a candidate list that the run does not answer."""
     name = candidates.name
-    return _missing(run, set(candidates.query_ids), f"query of {name}", f"queries of {name}")
+    return _missing(run, set(candidates.query_ids), f"query of {name}", f"queries of {name}", "run")
 
 
-def _missing(run: Run, wanted: set[str], one: str, many: str) -> str:
+def _missing(run: Run, wanted: set[str], one: str, many: str, what: str) -> str:
     missing = wanted.difference(run.query_ids)
     if not missing:
         return ""
-    are = "is missing from the run, and counts 0"
+    are = f"is missing from the {what}, and counts 0"
     if len(missing) > 1:
-        are = "are missing from the run, and count 0"
+        are = f"are missing from the {what}, and count 0"
     return f"{len(missing)} of {plural(len(wanted), one, many)} {are} ({_example(missing)})"
 
 
@@ -139,6 +139,18 @@ def short_lists(run: Run, metrics: Iterable[str]) -> str:
     if named and int(named[1]) > longest:
         return f"{found}, though the run is called {printable(run.name)!r}"
     return ""
+
+
+def on_candidates(run: Run, qrels: Qrels, depth: int) -> list[str]:
+    """Everything that is odd about a candidate list of that depth, before it is frozen."""
+    remarks = [
+        nothing_judged(run, qrels),
+        *other_forms(run, qrels),
+        missing_queries(run, qrels, "list"),
+        contradicting_ranks(run),
+        short_of_depth(run, depth),
+    ]
+    return list(filter(None, remarks))
 
 
 def short_of_depth(run: Run, depth: int) -> str:

@@ -100,9 +100,15 @@ def candidates(
         name = name or f"{plain}-{depth}"
     ledger = Ledger(board)
     is_new = ledger.is_new()
+    remarks: list[str] = []
+
+    def tell(remark: str) -> None:  # at once, before anything is frozen
+        remarks.append(remark)
+        note(f"note: {remark}")
+
     with progress("first stage") as report:
         frozen, file = freeze_candidates(
-            ledger, chosen, retriever, depth, data=data, name=name, options=options, progress=report
+            ledger, chosen, retriever, depth, data=data, name=name, options=options, progress=report, note=tell
         )
 
     # The board shows a task that it lists, and the members of one that it lists.
@@ -116,7 +122,7 @@ def candidates(
         notes.append(f"{board / 'board.toml'} does not list {chosen.name}: add it to tasks, and the pages will show it")
     queries = plural(frozen.queries, "query", "queries")
     notes.append(f"{queries}, recall@{depth} {frozen.recall:.4f}, {frozen.digest}")
-    answer(frozen.as_json(), str(file), *notes)
+    answer({**frozen.as_json(), "notes": remarks}, str(file), *notes)
 
 
 @bench.command()

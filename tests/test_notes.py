@@ -11,7 +11,7 @@ from toys import Given, ShortestFirst, good_run, write_beir, write_run, write_su
 
 from exabench import compare, score
 from exabench.bench.candidates import RerankEvaluator, make_candidates
-from exabench.bench.ledger import Ledger, make_board
+from exabench.bench.ledger import Ledger
 from exabench.bench.submitting import submit
 from exabench.bench.verification import check, verify
 from exabench.cli import main
@@ -153,22 +153,24 @@ def test_a_rank_column_that_contradicts_the_scores_is_told(tmp_path):
 
 
 @pytest.fixture
-def arguana(tmp_path: Path) -> Path:
-    """Toy texts in the number of ArguAna's, whose queries are passages of the collection."""
-    queries = [Query(f"test-a{i:04d}a", "text") for i in range(1406)]
+def forum(tmp_path: Path) -> Path:
+    """A folder with a task whose queries are passages of the collection; it drops self-matches as ArguAna does."""
+    queries = [Query(f"a{i}", "text") for i in range(6)]
     passages = []
     judged = {}
     for query in queries:
-        answer = query.id[:-1] + "b"
+        answer = f"b{query.id}"
         passages += [Passage(query.id, "text"), Passage(answer, "text")]
         judged[query.id] = {answer: 1}
-    return write_beir(tmp_path / "data" / "arguana", Given(queries, passages, judged)).parent
+    folder = write_beir(tmp_path / "data" / "forum", Given(queries, passages, judged))
+    (folder / "task.toml").write_text('self_match = "drop"\n')
+    return folder.parent
 
 
 @pytest.fixture
 def with_self_matches(tmp_path: Path) -> Path:
     """A run that ranks each query's own passage first, and its answer second."""
-    rankings = {f"test-a{i:04d}a": [f"test-a{i:04d}a", f"test-a{i:04d}b"] for i in range(1406)}
+    rankings = {f"a{i}": [f"a{i}", f"ba{i}"] for i in range(6)}
     return write_run(tmp_path / "selves.trec", run_in_order("selves", rankings))
 
 
@@ -201,19 +203,26 @@ def test_a_submitted_run_over_more_queries_than_are_judged_is_stored_without_the
     assert all(cell.holds for cell in verify(board)) and check(board) == []
 
 
-def test_a_submitted_run_loses_the_self_matches_that_the_task_drops(arguana, with_self_matches, tmp_path, capsys):
-    board = tmp_path / "board"
-    make_board(board, "A board", ["arguana"])
-    place = ["--data", str(arguana), "--board", str(board)]
-    frozen = ["bench", "candidates", "arguana", "--from", str(with_self_matches), "--depth", "10", "--name", "toy-10"]
+def test_a_submitted_run_loses_the_self_matches_that_the_task_drops(forum, with_self_matches, tmp_path, capsys):
+    place = ["--data", str(forum), "--board", str(tmp_path / "board")]
+    frozen = ["bench", "candidates", "forum", "--from", str(with_self_matches), "--depth", "1", "--name", "toy-1"]
     assert main([*frozen, *place]) == 0
     file = write_submission(tmp_path / "new", name="acme/selves")
     capsys.readouterr()
-    assert main(["bench", "submit", str(file), "--run", f"arguana={with_self_matches}", *place]) == 0
-    assert "note: arguana: 1406 self-matches (passage id = query id) were dropped" in capsys.readouterr().err
-    assert filed_run(board, "acme--selves", "arguana.toy-10").ranking("test-a0000a") == ["test-a0000b"]
+    assert main(["bench", "submit", str(file), "--run", f"forum={with_self_matches}", *place]) == 0
+    assert "note: forum: 6 self-matches (passage id = query id) were dropped" in capsys.readouterr().err
+    assert filed_run(tmp_path / "board", "acme--selves", "forum.toy-1").ranking("a0") == ["ba0"]
     assert main(["bench", "run", "acme--selves", *place]) == 0
-    assert all(cell.holds for cell in verify(board, data=arguana))
+    assert all(cell.holds for cell in verify(tmp_path / "board", data=forum))
+
+
+def test_self_matches_are_dropped_in_a_table_of_latex_too(forum, with_self_matches, capsys):
+    for more in ([], ["--latex"]):
+        two = ["bench", "compare", str(with_self_matches), str(with_self_matches), "--task", "forum"]
+        assert main([*two, "--data", str(forum), *more]) == 0
+        shown = capsys.readouterr()
+        assert shown.out.count("1.0000") >= 2 and "0.6309" not in shown.out
+        assert shown.err.count("selves: note: 6 self-matches (passage id = query id) were dropped") == 2
 
 
 def test_a_ranking_that_is_filed_under_another_name_or_is_the_first_stage_is_told(board, tmp_path, capsys):

@@ -22,8 +22,8 @@ SHELVES = {
 }
 HEAVY = set(
     """
-    aiohttp bm25s datasets faiss huggingface_hub ir_datasets jinja2 msgspec numba numpy pandas pyarrow pyserini ranx
-    rich scipy sentence_transformers torch transformers vllm yaml
+    aiohttp bm25s cwl datasets faiss huggingface_hub ir_datasets ir_measures jinja2 msgspec numba numpy pandas pyarrow
+    pyserini ranx rich scipy sentence_transformers torch transformers vllm yaml
     """.split()
 )
 KNOWS = {  # each of these outside libraries is known to the folders that name it here, and to no other
@@ -32,6 +32,7 @@ KNOWS = {  # each of these outside libraries is known to the folders that name i
     "core": "aiohttp pandas ray",  # pandas: for `to_pandas` alone
     "data": "datasets",
     "hub": "datasets huggingface_hub jinja2 yaml",
+    "measure": "ir_measures",
     "models": "faiss sentence_transformers torch transformers",
     "parts": "bm25s faiss jinja2 jnius pyserini ranx torch transformers vllm",
     "tasks": "ir_datasets",

@@ -8,10 +8,10 @@ import json
 import pytest
 
 from exabench.bench.candidates import make_candidates
-from exabench.bench.ledger import FORMAT, Ledger, last_values, read_result, result_json
+from exabench.bench.ledger import Ledger, last_values, read_result, result_json
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import digest_of, json_text
-from exabench.core.nouns import BoardChange, Timing, Usage
+from exabench.core.nouns import RESULT_FORMAT, BoardChange, Timing, Usage
 from exabench.models.costs import cost_of
 
 RESULT = "results/acme--good/mini.bm25-20.json"
@@ -60,7 +60,7 @@ def test_a_forged_result_of_another_shape_is_bad_input(board, change):
 @pytest.mark.parametrize("number", [1, None])
 def test_a_result_of_another_format_says_what_to_do(board, number):
     forged(board / RESULT, lambda v: v.update(format=number))
-    message = rf"format {FORMAT} but of {number}; take it away and run `exabench bench run` again"
+    message = rf"format {RESULT_FORMAT} but of {number}; take it away and run `exabench bench run` again"
     with pytest.raises(BadInput, match=message):
         read_result(board / RESULT)
 

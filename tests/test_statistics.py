@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
+import shutil
+import subprocess
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -85,11 +89,83 @@ def test_a_paired_test_counts_and_measures():
 def test_equal_systems_do_not_differ_and_a_pair_turned_around_turns_the_signs_only():
     a, b = RNG.random(40), RNG.random(40)
     test = paired_test([a], [a])
-    assert (test.difference, test.p, test.effect_size, test.interval) == (0.0, 1.0, 0.0, (0.0, 0.0))
+    assert (test.difference, test.p, test.effect_size, test.interval) == (0.0, 1.0, None, (0.0, 0.0))
     assert paired_test([a], [a], "permutation").p == 1.0
     one, other = paired_test([a], [b]), paired_test([b], [a])
     assert (one.difference, one.wins, one.losses) == (-other.difference, other.losses, other.wins)
     assert one.p == other.p and one.interval == pytest.approx((-other.interval[1], -other.interval[0]))
+
+
+NOISE = np.random.default_rng(17).normal(0, 3e-16, 30)
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.1309, -0.5])
+@pytest.mark.parametrize("noise", [np.zeros(30), NOISE])
+def test_differences_that_do_not_vary_have_no_effect_size(gain, noise):
+    test = paired_test([0.5 + gain + noise], [np.full(30, 0.5)])
+    assert (test.effect_size, test.p, test.wins + test.losses) == (None, 0.0, 30)
+    assert test.interval == pytest.approx((gain, gain))
+    assert paired_test([np.array([0.9])], [np.array([0.1])]).effect_size is None
+
+
+@pytest.mark.parametrize("name", ["t", "permutation"])
+def test_rounding_wins_nothing_and_is_never_significant(name):
+    a = np.linspace(0, 1, 30)
+    for noise in (NOISE, np.abs(NOISE), np.full(30, 1e-13)):
+        test = paired_test([a + noise], [a], name)
+        assert (test.wins, test.losses, test.ties, test.effect_size, test.p) == (0, 0, 30, None, 1.0)
+    # Two tasks that take from each other what they give: a mean of rounding alone.
+    test = paired_test([np.full(9, 0.4), np.full(9, 0.3)], [np.full(9, 0.3), np.full(9, 0.4)], name)
+    assert test.p > 0.05 and test.difference == pytest.approx(0, abs=1e-15)
+    assert rank_groups([[a + np.abs(NOISE)], [a]]) == [1, 1]
+    real = paired_test([np.append(a, 0.9) + 1e-16], [np.append(a, 0.1)], name)
+    assert (real.wins, real.ties) == (1, 30)
+
+
+def test_what_is_no_number_wins_no_test():
+    a, b = np.linspace(0, 1, 20), np.linspace(1, 0, 20)
+    for broken in (np.nan, np.inf):
+        b[3] = broken
+        for compared in (lambda: paired_test([a], [b]), lambda: paired_test([b], [b]), lambda: rank_groups([[a], [b]])):
+            with pytest.raises(BadInput, match="no finite number"):
+                compared()
+    with pytest.raises(BadInput, match="a p-value is no number"):
+        holm([0.01, float("nan")])
+    with pytest.raises(BadInput, match="there is none"):
+        paired_test([np.zeros(0)], [np.zeros(0)])
+
+
+IN_A_BROWSER = """
+require(process.argv[1]);
+const pairs = JSON.parse(require("fs").readFileSync(0, "utf8"));
+console.log(JSON.stringify(pairs.map(([a, b]) => globalThis.exabench.paired.pairedTest(a, b))));
+"""
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="the pages' script needs Node")
+def test_the_script_of_the_pages_computes_the_same():
+    rng = np.random.default_rng(23)
+    pairs = []
+    for size in (1, 2, 5, 60):
+        for sizes in ([size], [size, 7]):
+            a = [rng.random(size).round(1) for size in sizes]
+            noise = [rng.normal(0, 1e-16, size) for size in sizes]
+            pairs.append((a, [rng.random(size).round(1) for size in sizes]))
+            pairs.append((a, a))
+            pairs.append((a, [values + noisy for values, noisy in zip(a, noise, strict=True)]))
+            pairs.append((a, [values + 0.1309 + noisy for values, noisy in zip(a, noise, strict=True)]))
+            pairs.append(([np.full(size, 0.4) for size in sizes], [np.full(size, 0.4 - 1e-13) for size in sizes]))
+    pairs.append(([np.full(9, 0.4), np.full(9, 0.3)], [np.full(9, 0.3), np.full(9, 0.4)]))
+    asked = json.dumps([[[list(task) for task in side] for side in pair] for pair in pairs])
+    script = resources.files("exabench") / "board" / "pages" / "static" / "paired.js"
+    done = subprocess.run(
+        ["node", "-e", IN_A_BROWSER, str(script)], input=asked, capture_output=True, text=True, check=True
+    )
+    for (a, b), found in zip(pairs, json.loads(done.stdout), strict=True):
+        expected = paired_test(a, b).as_json()
+        del expected["test"]
+        assert found.pop("interval") == pytest.approx(expected.pop("interval"), abs=1e-9)
+        assert found == pytest.approx(expected, abs=1e-9)
 
 
 def test_over_several_tasks_every_task_weighs_the_same():

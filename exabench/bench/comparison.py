@@ -152,6 +152,8 @@ def compare(
 
     `test` is "t" (Student's paired test) or "permutation". Raises BadInput or OutsideFailed.
     """
+    if metric:
+        MetricName.parse(metric)  # told before a file is read
     judged = judgements_of(task, qrels, data, threshold, lock, board)
     name = None
     if judged.task:

@@ -16,6 +16,7 @@ from exabench.core.errors import BadInput, CannotWrite, CheckFailed, ExabenchErr
 from exabench.core.nouns import BoardChange, Measurement, Progress, Qrels, Result, Run, Submission, Task, silent
 from exabench.core.options import accepts
 from exabench.core.parallel import run_items
+from exabench.measure.metric_values import MetricName
 from exabench.measure.runs import read_run
 from exabench.parts.assembly import reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS, Reranker
@@ -37,7 +38,7 @@ def score(
     task: str | Task | None = None,
     qrels: str | Path | Qrels | None = None,
     data: str | Path | None = None,
-    metrics: Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
     threshold: int | None = None,
     lock: str | Path | None = None,
     board: str | Path | None = None,
@@ -47,6 +48,10 @@ def score(
     `metrics` default to the task's headline and METRICS; `threshold` is the lowest grade that counts as relevant, by
     default the task's own, or 1. Raises BadInput or OutsideFailed.
     """
+    if isinstance(metrics, str):
+        metrics = (metrics,)
+    for metric in metrics:
+        MetricName.parse(metric)  # told before a file is read
     if not isinstance(run, Run):
         run = read_run(run)
     judged = judgements_of(task, qrels, data, threshold, lock, board)

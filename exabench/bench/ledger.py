@@ -22,7 +22,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +48,14 @@ from exabench.core.files import (
     write,
     writing,
 )
-from exabench.core.nouns import BoardChange, Candidates, Result, Run, Submission, Task
+from exabench.core.nouns import RESULT_FORMAT, BoardChange, Candidates, Result, Run, Submission, Task
 from exabench.core.records import Record, as_builtins, read
+from exabench.measure.metric_values import ByMetric
 from exabench.measure.runs import read_run, write_run
 from exabench.tasks.catalogue import expand, tasks as table
 from exabench.tasks.custom import description_of, file_task, place_of
 
-FORMAT = 3  # of a result. 2: results carry the model and what it cost; 3: the gain is one paired test
-_READABLE = (2, 3)
+_READABLE = range(2, RESULT_FORMAT + 1)
 _CANDIDATES_NAME = re.compile(r"[a-z0-9][a-z0-9+-]{0,62}-\d{1,6}")
 
 NumberKey = tuple[str, str, str, str]
@@ -452,9 +452,8 @@ def result_json(result: Result) -> dict[str, Any]:
 
 
 def _result_body(result: Result) -> dict[str, Any]:
-    """The part that the digest covers; a result of format 2, whose gain holds another test, keeps its number."""
-    number = 2 if "randomisation" in result.gain else FORMAT
-    return {"format": number, **as_builtins(result), "measurement": result.measurement.as_json()}
+    """The part that the digest covers."""
+    return {**as_builtins(result), "measurement": result.measurement.as_json()}
 
 
 def read_result(file: Path, *, of: str = "") -> Result:
@@ -468,10 +467,10 @@ def read_result(file: Path, *, of: str = "") -> Result:
     body = read_json(file)
     if not isinstance(body, dict):
         raise BadInput("does not hold a result", file=file)
-    number = body.get("format", FORMAT)
+    number = body.get("format", RESULT_FORMAT)
     if number not in _READABLE:
         raise BadInput(
-            f"is not a result of format {FORMAT} but of {printable(str(number), 20)}; "
+            f"is not a result of format {RESULT_FORMAT} but of {printable(str(number), 20)}; "
             "take it away and run `exabench bench run` again",
             file=file,
         )
@@ -486,7 +485,14 @@ def read_result(file: Path, *, of: str = "") -> Result:
         raise BadInput("does not hold a result: `exabench bench run` writes other fields", file=file)
     if (file.parent.name, file.stem) != (result.submission, f"{result.task}.{result.candidates.name}"):
         raise BadInput("lies under another name than its content says", file=file)
-    return result
+    measured = result.measurement
+    measured = replace(
+        measured,
+        metrics=ByMetric(measured.metrics),
+        intervals=ByMetric(measured.intervals),
+        per_query=ByMetric(measured.per_query),
+    )
+    return replace(result, measurement=measured)
 
 
 def _has_negative(value: Any) -> bool:

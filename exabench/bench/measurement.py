@@ -8,18 +8,18 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from importlib.metadata import version
 
 import numpy as np
 
 from exabench.bench import notes
 from exabench.core.errors import BadInput
-from exabench.core.nouns import Candidates, Convention, Measurement, Qrels, Result, Run, Task
-from exabench.measure.metric_values import mean, measure
+from exabench.core.nouns import RESULT_FORMAT, Candidates, Convention, Measurement, Qrels, Result, Run, Task
+from exabench.measure.graded import Graded
+from exabench.measure.metric_values import ByMetric, MetricName, mean, measure
 from exabench.measure.qrels import positives_only, qrels_digest
 from exabench.measure.runs import complete_run, run_digest, without_self_matches
-from exabench.measure.statistics import bootstrap_intervals, paired_test, paired_test_of_0_1
+from exabench.measure.statistics import bootstrap_intervals, paired_test_of_format
 from exabench.measure.ties import ceiling, tie_report
 
 METRICS = tuple("nDCG@10 RR@10 AP@100 R@100 P@10 Success@5 Judged@10".split())
@@ -29,14 +29,15 @@ FROM_FILES = ("run_file", "fusion")  # first stages that exabench read and did n
 
 def metrics_of(task: Task) -> tuple[str, ...]:
     """The task's headline metric first, then the others that every result carries."""
-    return tuple(dict.fromkeys((task.headline, *METRICS)))
+    headline = str(MetricName.parse(task.headline))
+    return tuple(dict.fromkeys((headline, *METRICS)))
 
 
 def measurement(
     run: Run,
     qrels: Qrels,
     convention: Convention,
-    metrics: Sequence[str],
+    metrics: Sequence[str | MetricName],
     *,
     task: str | None = None,
     handed_in: Run | None = None,
@@ -46,6 +47,7 @@ def measurement(
     Ties and notes are those of the run as it was `handed_in`, where that is another one: what was added to it says
     nothing about it.
     """
+    names = [MetricName.parse(text) for text in metrics]
     self_matches = 0
     if convention.self_match == "drop":
         rows = len(run.scores)
@@ -53,13 +55,13 @@ def measurement(
         self_matches = rows - len(run.scores)
     threshold = convention.relevance_threshold
     if positives_only(qrels):  # of such judgements nobody can say what was judged and found not relevant
-        metrics = [name for name in metrics if not name.lower().startswith("judged@")] or metrics
-    query_ids, values = measure(qrels, run, metrics, threshold=threshold)
+        names = [name for name in names if name.metric not in ("Judged", "Hole")] or names
+    query_ids, values = measure(qrels, run, names, threshold=threshold)
     # All metrics at once: each is resampled with the same queries.
     bounds = bootstrap_intervals(np.stack(list(values.values())))
-    means = {}
-    intervals = {}
-    per_query = {}
+    means = ByMetric[float]()
+    intervals = ByMetric[tuple[float, float]]()
+    per_query = ByMetric[dict[str, float]]()
     for (name, row), (low, high) in zip(values.items(), bounds, strict=True):
         means[name] = mean(row)
         intervals[name] = (float(low), float(high))
@@ -121,6 +123,7 @@ class CandidateEvaluator:
         self.qrels = qrels
         self.source = source
         self._qrels_digest = qrels_digest(qrels)
+        self._bounds: dict[int, tuple[dict[str, np.ndarray], dict[str, float]]] = {}  # by format
         if (candidates.qrels_digest, candidates.convention_digest) != (self._qrels_digest, task.convention.digest):
             raise BadInput(
                 f"candidates {candidates.name} of {task.name} were frozen with other judgements or another convention; "
@@ -133,19 +136,17 @@ class CandidateEvaluator:
         return CandidateEvaluator(task, self.candidates, self.run, self.qrels, self.source)
 
     def result(
-        self, submission: str, kind: str, run: Run, command: str | None = None, *, as_of_0_1: bool = False
+        self, submission: str, kind: str, run: Run, command: str | None = None, *, number: int = RESULT_FORMAT
     ) -> Result:
-        """Measure a run over these candidates; `kind` is the submission's; `as_of_0_1`: the tests of version 0.1."""
+        """Measure a run over these candidates; `kind` is the submission's, `number` the result's format."""
         whole, added = complete_run(run, self.run)
-        measured = measurement(
-            whole, self.qrels, self.task.convention, self.metrics, task=self.task.name, handed_in=run
-        )
+        metrics = _metrics_of_format(number, self.metrics)
+        measured = measurement(whole, self.qrels, self.task.convention, metrics, task=self.task.name, handed_in=run)
         headline = measured.headline
         values = list(measured.per_query[headline].values())
         own = [np.array(values)]
-        first_stage, best = self._bounds
-        before = [first_stage[headline]]
-        gain = paired_test_of_0_1(own, before) if as_of_0_1 else paired_test(own, before).as_json()
+        first_stage, best = self._bounds_of_format(number)
+        gain = paired_test_of_format(number, own, [first_stage[headline]])
         # A run that was sent in, or a list that exabench read from a file, cannot be made again from the model.
         state = "reproduced"
         if kind == "run" or self.candidates.retriever in FROM_FILES:
@@ -165,6 +166,7 @@ class CandidateEvaluator:
             versions={"exabench": version("exabench"), "numpy": np.__version__, "python": platform.python_version()},
             command=command or self.command(submission),
             created=today(),
+            format=number,
         )
 
     def command(self, submission: str, *, trusted: bool = False) -> str:
@@ -174,12 +176,33 @@ class CandidateEvaluator:
             command += " --trusted"
         return command
 
-    @cached_property
-    def _bounds(self) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    def _bounds_of_format(self, number: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """Values of the list in its own order for each query, and the means of its best order, by metric."""
-        threshold = self.task.convention.relevance_threshold
-        _, first_stage = measure(self.qrels, self.run, self.metrics, threshold=threshold)
-        return first_stage, ceiling(self.qrels, self.run, self.metrics, threshold=threshold)
+        if number not in self._bounds:
+            metrics = _metrics_of_format(number, self.metrics)
+            threshold = self.task.convention.relevance_threshold
+            _, first_stage = measure(self.qrels, self.run, metrics, threshold=threshold)
+            self._bounds[number] = (first_stage, ceiling(self.qrels, self.run, metrics, threshold=threshold))
+        return self._bounds[number]
+
+
+class _JudgedOverCutoff(MetricName):
+    """Judged@k as results before format 4 hold it: over k, however few passages are ranked."""
+
+    def values(self, graded: Graded) -> np.ndarray:
+        """Judged passages within k over k."""
+        return graded.judged(self.k).sum(axis=1) / (self.k or 1)
+
+
+def _metrics_of_format(number: int, metrics: Sequence[str]) -> list[MetricName]:
+    """The metrics, by the rules of a result of that format."""
+    names = []
+    for text in metrics:
+        name = MetricName.parse(text)
+        if number < 4 and name.metric == "Judged":
+            name = _JudgedOverCutoff(name.metric, name.k)
+        names.append(name)
+    return names
 
 
 def today() -> str:

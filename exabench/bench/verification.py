@@ -151,13 +151,12 @@ def _recompute(ledger: Ledger, result: Result, filed: Mapping[str, Submission], 
     if digest_of(read_bytes(file)) != result.run_digest:
         raise BadInput("is not the run that the result was made from", file=file)
     run = read_run(file, slug)
-    as_of_0_1 = "randomisation" in result.gain
     kind = filed[slug].kind
     if kind in EXTERNAL_RUN_KINDS:  # exabench did not make such a ranking: it knows of no model and of no cost
-        return evaluator.result(slug, "run", run, as_of_0_1=as_of_0_1)
+        return evaluator.result(slug, "run", run, number=result.format)
     trusted = kind == "model" and result.command.endswith(" --trusted")  # where its model ran, no run can tell
     command = evaluator.command(slug, trusted=trusted)
-    found = evaluator.result(slug, kind, run, command, as_of_0_1=as_of_0_1)
+    found = evaluator.result(slug, kind, run, command, number=result.format)
     cost = result.cost
     if cost is not None:  # counts and times were taken while the reranker ran; quotients follow from the FLOPs
         rpp = dict(cost.rpp)

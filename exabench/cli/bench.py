@@ -209,7 +209,9 @@ def compare(
             low, high = paired.interval
             difference = f"{paired.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
             counts = f"{paired.wins}/{paired.ties}/{paired.losses}"
-            effect = f"{paired.effect_size:+.2f}"
+            effect = "-"  # the differences do not vary
+            if paired.effect_size is not None:
+                effect = f"{paired.effect_size:+.2f}"
             row = [one.task, one.metric, f"{one.a:.4f}", f"{one.b:.4f}", difference, counts, effect]
             row += [_p_value(paired.p), _p_value(one.corrected), one.verdict]
             rows.append(row)

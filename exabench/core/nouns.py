@@ -22,6 +22,10 @@ Qrels: TypeAlias = Mapping[str, Mapping[str, int]]
 Progress: TypeAlias = Callable[[int, int, str], None]
 """Called by long work as it goes on: (pieces done, pieces in all, the piece just done)."""
 
+RESULT_FORMAT = 4
+"""Of results. 2: they carry the model and what it cost; 3: the gain is one paired test; 4: Judged@k is over what is
+ranked within k, and rounding is no difference."""
+
 FIRST_STAGE = "exabench--unchanged"
 """The slug of the baseline that keeps the candidates' own order: the first stage itself, as a line of the board."""
 
@@ -397,7 +401,8 @@ class Result:
 
     `first_stage` and `ceiling` are the same metrics of the candidates as they were and in their best order;
     `gain` is the paired test of the headline metric against the first stage (statistics.PairedTest). `model` is
-    the reranker as it was loaded (name, revision, template, strategy, precision), empty where there was none.
+    the reranker as it was loaded (name, revision, template, strategy, precision), empty where there was none; `format`
+    says by which rules the numbers were made.
     """
 
     submission: str
@@ -416,6 +421,7 @@ class Result:
     created: str
     model: Mapping[str, Any] = field(default_factory=dict)
     cost: Cost | None = None
+    format: int = RESULT_FORMAT
 
     def __getitem__(self, metric: str) -> float:
         return self.measurement[metric]

@@ -13,30 +13,44 @@ from exabench.core.nouns import Qrels, Run
 from exabench.measure.runs import ranks_in
 
 UNJUDGED = np.iinfo(np.int32).min
+ELSEWHERE = UNJUDGED + 1  # below every grade, so that it is relevant at no level
 
 
 @dataclass(frozen=True, eq=False)
 class Graded:
     """Grades in ranking order for every query of the qrels (sorted by id), whether the run answers it or not.
 
-    `grades` is int32 (queries, depth), UNJUDGED where the passage has no judgement or the list has ended;
-    `ideal` is int32 (queries, most judged), each row the query's own grades, best first, then UNJUDGED;
-    `threshold` is the lowest grade that counts as relevant for metrics that need a yes or a no.
+    `grades` is int32 (queries, depth): UNJUDGED where nobody judged the passage or the list has ended, ELSEWHERE where
+    the passage was judged for other queries only; `lengths` is int64 (queries,), the passages of each list, 0 where the
+    run does not answer the query; `ideal` is int32 (queries, most judged), each row the query's own grades, best first,
+    then UNJUDGED; `threshold` is the lowest grade that counts as relevant for metrics that need a yes or a no.
     """
 
     query_ids: tuple[str, ...]
     grades: np.ndarray
+    lengths: np.ndarray
     ideal: np.ndarray
     threshold: int
 
-    def relevant(self, k: int | None) -> np.ndarray:
-        """bool (queries, k): is the passage at this rank relevant?"""
-        return self.grades[:, :k] >= self.threshold
+    def relevant(self, k: int | None, rel: int | None = None) -> np.ndarray:
+        """bool (queries, k): has the passage at this rank a grade of `rel` or more? None: of the threshold."""
+        level = self.threshold if rel is None else rel
+        return self.grades[:, :k] >= level
 
-    @property
-    def relevant_count(self) -> np.ndarray:
+    def relevant_count(self, rel: int | None = None) -> np.ndarray:
         """int64 (queries,): how many passages are relevant to each query, retrieved or not."""
-        return (self.ideal >= self.threshold).sum(axis=1)
+        level = self.threshold if rel is None else rel
+        return (self.ideal >= level).sum(axis=1)
+
+    def judged(self, k: int | None) -> np.ndarray:
+        """bool (queries, k): has the passage at this rank a judgement for its query, whatever the grade?"""
+        return self.grades[:, :k] > ELSEWHERE
+
+    def ranked_count(self, k: int | None) -> np.ndarray:
+        """int64 (queries,): how many passages are ranked within k."""
+        if k is None:
+            return self.lengths
+        return np.minimum(self.lengths, k)
 
 
 def grade(qrels: Qrels, run: Run, *, threshold: int, depth: int | None = None) -> Graded:
@@ -56,7 +70,8 @@ def grade(qrels: Qrels, run: Run, *, threshold: int, depth: int | None = None) -
 
     # Grades of the run's passages, by one hash look-up of the run's ids among the judged ones.
     query, rank, row = cells(run, query_ids, depth)
-    grades = np.full((len(rows), rank.max(initial=-1) + 1), UNJUDGED, np.int32)
+    lengths = np.bincount(query, minlength=len(rows))
+    grades = np.full((len(rows), lengths.max(initial=0)), UNJUDGED, np.int32)
     if len(judged) and len(row):
         # A judgement's key is its query and the number of its passage id, so that one search finds all.
         known = names.dictionary_encode()
@@ -66,13 +81,15 @@ def grade(qrels: Qrels, run: Run, *, threshold: int, depth: int | None = None) -
         keys = keys[order]
         ids = run.passage_ids.take(pa.array(row))
         numbers = pc.index_in(ids, known.dictionary).fill_null(-1).to_numpy()
-        wanted = np.where(numbers < 0, -1, query * width + numbers)
+        known_rows = np.flatnonzero(numbers >= 0)
+        query = query[known_rows]
+        rank = rank[known_rows]
+        wanted = query * width + numbers[known_rows]
         # A key beyond the last one would be found one place behind it.
         places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        hit = keys[places] == wanted
-        judgements = order[places[hit]]
-        grades[query[hit], rank[hit]] = values[judgements]
-    return Graded(query_ids, grades, ideal, threshold)
+        judgements = order[places]
+        grades[query, rank] = np.where(keys[places] == wanted, values[judgements], ELSEWHERE)
+    return Graded(query_ids, grades, lengths, ideal, threshold)
 
 
 def cells(run: Run, query_ids: tuple[str, ...], depth: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -25,6 +25,9 @@ _BOUNDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 TESTS = ("t", "permutation")
 _BLOCK = 4_000_000  # random draws held at a time
 _AT_ONCE = 64  # systems whose intervals are computed together
+ROUNDING = 1e-12
+"""A difference of two values up to this is rounding: a metric sums some thousand terms of at most 1, each off by 1e-16
+or so, while rankings that differ do so by far more (in nDCG by 1e-7 where passages 1,000 and 1,001 change places)."""
 _STEPS = 2.0**36  # of a value in mean_intervals; times 100,000 queries this is a whole number that float64 still holds
 
 
@@ -33,14 +36,14 @@ class PairedTest:
     """System A against system B on the same queries; differences are A - B.
 
     `test` says where `p` (two-sided) and `interval` (95 % of the difference) come from: "t" is Student's paired test,
-    "permutation" the sign flips and the bootstrap.
+    "permutation" the sign flips and the bootstrap. `effect_size` is None where the differences do not vary.
     """
 
     queries: int
     difference: float
     interval: tuple[float, float]
     p: float
-    effect_size: float
+    effect_size: float | None
     wins: int
     losses: int
     ties: int
@@ -56,36 +59,42 @@ class PairedTest:
         raise AttributeError(name)
 
 
-def paired_test(a: Sequence[np.ndarray], b: Sequence[np.ndarray], test: str = "t") -> PairedTest:
+def paired_test(
+    a: Sequence[np.ndarray], b: Sequence[np.ndarray], test: str = "t", *, rounding: float = ROUNDING
+) -> PairedTest:
     """Compare two systems on the same queries, given as one array of values for each task.
 
     The difference is the mean over tasks of the mean over queries. The t-test is Student's paired test; over several
     tasks it takes the variance of the mean of means, and Welch and Satterthwaite's degrees of freedom. Of one query
     alone it says nothing: p is 1. The permutation test flips the sign of each query's difference 10,000 times (Smucker,
     Allan and Carterette, CIKM 2007), seeded; its p counts the observed labelling, so it is never 0. The effect size is
-    the mean difference over the standard deviation of the differences (Cohen's d for pairs). Raises BadInput for a test
-    of another name.
+    the mean difference over the standard deviation of the differences (Cohen's d for pairs), None where that is 0.
+
+    Differences up to `rounding` are ties, and a spread up to it is none: results of older formats were made with 0.
+    Raises BadInput for a test of another name, for no queries, and for a value that is no number.
     """
     if test not in TESTS:
         raise BadInput(f"there is no paired test {test!r}; choose from: {', '.join(TESTS)}")
     differences = []
     lengths = []
     for ours, theirs in zip(a, b, strict=True):
-        difference = np.asarray(ours, np.float64) - theirs
+        difference = _differences(np.asarray(ours, np.float64), theirs, rounding)
         differences.append(difference)
         lengths.append(len(difference))
+    if not lengths or min(lengths) == 0:
+        raise BadInput("systems are compared on queries, and there is none")
     every = np.concatenate(differences)
     # Each task weighs the same, and within it each query.
     weights = 1 / (np.array(lengths) * len(lengths))
     terms = every * np.repeat(weights, lengths)
     observed = math.fsum(terms)
-    effect_size = 0.0
+    effect_size = None
     if len(every) > 1:
         spread = every.std(ddof=1)
-        if spread:
+        if spread > rounding:
             effect_size = float(every.mean() / spread)
     if test == "t":
-        p_values, reaches = _student(every[None], lengths)
+        p_values, reaches = _student(every[None], lengths, rounding)
         p = float(p_values[0])
         reach = float(reaches[0])
         interval = (observed - reach, observed + reach)
@@ -96,7 +105,7 @@ def paired_test(a: Sequence[np.ndarray], b: Sequence[np.ndarray], test: str = "t
         for count in _blocks(len(terms)):
             signs = rng.integers(0, 2, (count, len(terms)), dtype=np.int8)
             sums = (2.0 * signs - 1.0) @ terms
-            extreme += int((np.abs(sums) >= abs(observed) - 1e-12).sum())
+            extreme += int((np.abs(sums) >= abs(observed) - ROUNDING).sum())
         p = extreme / (RESAMPLES + 1)
         interval = mean_intervals([differences])[0]
     return PairedTest(
@@ -112,20 +121,32 @@ def paired_test(a: Sequence[np.ndarray], b: Sequence[np.ndarray], test: str = "t
     )
 
 
-def paired_test_of_0_1(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Both tests as a result made by version 0.1 holds them, so that it can still be verified."""
-    held = paired_test(a, b, "permutation").as_json()
-    del held["test"]
-    held["randomisation"] = held.pop("p")
-    held["t_test"] = paired_test(a, b).p
+def paired_test_of_format(number: int, a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> dict[str, Any]:
+    """The paired test as a result of format 2, 3 or 4 holds it, so that an older one can still be verified."""
+    if number >= 4:
+        return paired_test(a, b).as_json()
+    # Until then rounding could win, and an effect size that there was none of was 0.
+    held = paired_test(a, b, rounding=0).as_json()
+    if number == 2:  # version 0.1 held both tests
+        permuted = paired_test(a, b, "permutation", rounding=0).as_json()
+        held["interval"] = permuted["interval"]
+        held["t_test"] = held.pop("p")
+        held["randomisation"] = permuted["p"]
+        del held["test"]
+    if held["effect_size"] is None:
+        held["effect_size"] = 0.0
     return held
 
 
 def holm(p_values: Sequence[float], families: Sequence[Hashable] | None = None) -> list[float]:
     """Holm's step-down correction (1979) of p-values, in the order given.
 
-    `families` names the family of each; only p-values of one family are corrected together.
+    `families` names the family of each; only p-values of one family are corrected together. Raises BadInput for a
+    p-value that is no number: it would be neither above a limit nor below.
     """
+    for p in p_values:
+        if math.isnan(p):
+            raise BadInput("a p-value is no number: its test had nothing to test")
     by_family: dict[Hashable, list[int]] = {}
     for place in range(len(p_values)):
         by_family.setdefault(families[place] if families else "", []).append(place)
@@ -146,7 +167,7 @@ def rank_groups(systems: Sequence[Sequence[np.ndarray]], families: Sequence[Hash
 
     Walking down from a group's best system, every next one is tested against it (paired t-test; Holm over the systems
     below that leader which rerank the same candidate list, named in `families`); the first that is significantly worse
-    opens the next group.
+    opens the next group. Raises BadInput for a value that is no number.
     """
     if not systems:
         return []
@@ -162,7 +183,8 @@ def rank_groups(systems: Sequence[Sequence[np.ndarray]], families: Sequence[Hash
         below = rows[leader + 1 :]
         if not len(below):
             break
-        p_values, _ = _student(rows[leader] - below, lengths)
+        differences = _differences(rows[leader], below, ROUNDING)
+        p_values, _ = _student(differences, lengths, ROUNDING)
         for p in holm(p_values.tolist(), families[leader + 1 :]):
             if p < ALPHA:
                 break
@@ -207,10 +229,18 @@ def mean_intervals(systems: Sequence[Sequence[np.ndarray]]) -> list[tuple[float,
     return intervals
 
 
-def _student(differences: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def _differences(a: np.ndarray, b: np.ndarray, rounding: float) -> np.ndarray:
+    """A - B, 0 where they are up to `rounding` apart. Raises BadInput for a value that is no number."""
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise BadInput("a query's value is no finite number, and nothing can be compared with it")
+    differences = a - b
+    return np.where(np.abs(differences) <= rounding, 0.0, differences)
+
+
+def _student(differences: np.ndarray, lengths: Sequence[int], rounding: float) -> tuple[np.ndarray, np.ndarray]:
     """Student's paired test of many systems: p-values, and how far their intervals reach to either side.
 
-    (systems, queries of all tasks) in, twice (systems,) out.
+    (systems, queries of all tasks) in, twice (systems,) out. A standard deviation or a mean up to `rounding` is 0.
     """
     from scipy.special import stdtr, stdtrit  # a third of what a small board takes to build
 
@@ -222,7 +252,9 @@ def _student(differences: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarra
     for task in tasks:
         size = task.shape[1]
         if size > 1:
-            share = task.var(axis=1, ddof=1) / size / len(tasks) ** 2
+            spread = task.var(axis=1, ddof=1)
+            spread[spread <= rounding**2] = 0.0
+            share = spread / size / len(tasks) ** 2
             variance += share
             below += share**2 / (size - 1)
     error = np.sqrt(variance)
@@ -232,7 +264,7 @@ def _student(differences: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarra
         reach = error * stdtrit(freedom, _BOUNDS[1])
     # Where a system's differences are all equal, p is 0; it is 1 where they are 0, or each task has but one.
     p_if_constant = float(max(lengths) <= 1)
-    constant = np.where(means == 0, 1.0, p_if_constant)
+    constant = np.where(np.abs(means) <= rounding, 1.0, p_if_constant)
     varies = variance > 0
     return np.where(varies, p_values, constant), np.where(varies, reach, 0.0)
 

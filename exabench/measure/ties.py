@@ -65,7 +65,7 @@ def tie_report(qrels: Qrels, run: Run, metrics: Sequence[str], *, threshold: int
     )
 
 
-def ceiling(qrels: Qrels, run: Run, metrics: Sequence[str], *, threshold: int = 1) -> dict[str, float]:
+def ceiling(qrels: Qrels, run: Run, metrics: Sequence[str | MetricName], *, threshold: int = 1) -> dict[str, float]:
     """The mean of each metric if the run's passages stood in their best order: what no reranker can exceed."""
     graded = grade(qrels, run, threshold=threshold)
     query, rank, _ = cells(run, graded.query_ids, None)

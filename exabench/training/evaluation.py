@@ -96,7 +96,7 @@ def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluat
         raise BadInput(
             f"split {dev.split} of {task.name} is what boards test on; take another one for dev", file=plan.recipe.file
         )
-    metric = dev.metric or task.headline
+    metric = str(MetricName.parse(dev.metric or task.headline))
 
     # Candidates are searched and inputs built once: between evaluations only the weights change.
     collection = open_collection(task, data, None)

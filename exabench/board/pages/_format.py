@@ -82,8 +82,10 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def effect(value: float) -> str:
-    """An effect size with its sign."""
+def effect(value: float | None) -> str:
+    """An effect size with its sign; None where the differences do not vary."""
+    if value is None:
+        return NOTHING
     text = f"{value:+.2f}".replace("-", MINUS)
     return "0.00" if text[1:] == "0.00" else text
 

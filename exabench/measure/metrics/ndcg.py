@@ -10,4 +10,4 @@ from exabench.measure.metrics._gain import normalised_gain
 
 def nDCG(graded: Graded, k: int | None) -> np.ndarray:
     """Linear gain max(grade, 0), discount log2(rank + 1), ideal over all judged passages: trec_eval's ndcg_cut."""
-    return normalised_gain(graded, k, lambda grade: grade)
+    return normalised_gain(graded, k, lambda grades, highest: grades)

@@ -7,6 +7,6 @@ import numpy as np
 from exabench.measure.graded import Graded
 
 
-def Success(graded: Graded, k: int | None) -> np.ndarray:
+def Success(graded: Graded, k: int | None, *, rel: int | None = None) -> np.ndarray:
     """trec_eval's success."""
-    return np.asarray(graded.relevant(k).any(axis=1), np.float64)
+    return np.asarray(graded.relevant(k, rel).any(axis=1), np.float64)

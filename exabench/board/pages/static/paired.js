@@ -1,9 +1,10 @@
-/* The paired t-test of per-query values and Holm's correction, as exabench.statistics computes them. */
+/* The paired t-test of per-query values and Holm's correction, as exabench.measure.statistics computes them. */
 (() => {
   "use strict";
 
   const exabench = globalThis.exabench = globalThis.exabench || {};
   const ALPHA = 0.05;
+  const ROUNDING = 1e-12; // a difference up to this is none, as in exabench.measure.statistics
 
   /* ln Gamma(z) for z > 0: shifted up to where Stirling's series is exact in double precision. */
   function lnGamma(z) {
@@ -73,15 +74,23 @@
     return parts.length === 1 ? parts[0] : parts.flatMap((part) => part.map((value) => value * (all / (parts.length * part.length))));
   }
 
+  const withoutRounding = (value) => Math.abs(value) <= ROUNDING ? 0 : value;
+
+  /* Variance of differences, 0 where they differ by rounding alone. */
+  function spreadOf(values) {
+    const found = variance(values);
+    return found <= ROUNDING ** 2 ? 0 : found;
+  }
+
   /* A against B: one array of values for each task. Over several tasks the variance is that of the mean of means, with
      Welch and Satterthwaite's degrees of freedom. */
   function pairedTest(a, b) {
-    const tasks = a.map((values, i) => values.map((value, j) => value - b[i][j])), every = tasks.flat();
+    const tasks = a.map((values, i) => values.map((value, j) => withoutRounding(value - b[i][j]))), every = tasks.flat();
     const difference = sum(tasks.flatMap((task) => task.map((value) => value / (task.length * tasks.length))));
     const parts = tasks.filter((task) => task.length > 1)
-      .map((task) => ({ v: variance(task) / task.length / tasks.length ** 2, n: task.length - 1 }));
-    const whole = sum(parts.map(({ v }) => v)), spread = Math.sqrt(variance(every));
-    let p = difference === 0 || !parts.length ? 1 : 0, reach = 0;
+      .map((task) => ({ v: spreadOf(task) / task.length / tasks.length ** 2, n: task.length - 1 }));
+    const whole = sum(parts.map(({ v }) => v)), spread = Math.sqrt(spreadOf(every));
+    let p = Math.abs(difference) <= ROUNDING || !parts.length ? 1 : 0, reach = 0;
     if (whole > 0) {
       const freedom = whole ** 2 / sum(parts.map(({ v, n }) => v ** 2 / n));
       p = studentP(difference / Math.sqrt(whole), freedom);
@@ -89,7 +98,7 @@
     }
     return {
       queries: every.length, difference, interval: [difference - reach, difference + reach], p,
-      effect_size: spread ? mean(every) / spread : 0, wins: every.filter((value) => value > 0).length,
+      effect_size: spread ? mean(every) / spread : null, wins: every.filter((value) => value > 0).length,
       losses: every.filter((value) => value < 0).length, ties: every.filter((value) => value === 0).length
     };
   }

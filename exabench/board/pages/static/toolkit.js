@@ -61,7 +61,7 @@
     signed: (value) => missing(value) ? NOTHING : withSign((100 * value).toFixed(1)),
     between: (low, high) => `${say.score(low)}${NOTHING}${say.score(high)}`,
     p: (value) => value < 0.001 ? "< 0.001" : value.toFixed(3),
-    effect: (value) => withSign(value.toFixed(2)),
+    effect: (value) => missing(value) ? NOTHING : withSign(value.toFixed(2)),
     count: (value) => String(value).replace(/\B(?=(\d{3})+$)/g, ","),
     counted: (number, what, many) => `${say.count(number)} ${number === 1 ? what : many || `${what}s`}`,
     three: (value) => missing(value) ? NOTHING : value === 0 ? "0" : amounts.format(value)

@@ -1,0 +1,20 @@
+"""Hole: the share of the ranks within the cutoff that hold a passage which nobody judged."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from exabench.core.errors import BadInput
+from exabench.measure.graded import UNJUDGED, Graded
+
+
+def Hole(graded: Graded, k: int | None) -> np.ndarray:
+    """Passages within k that were judged for no query at all, over k, also where fewer are ranked: BEIR's hole.
+
+    A passage judged for another query is no hole, so that Judged (this query's judgements) says more.
+    """
+    if k is None:
+        raise BadInput("Hole needs a cutoff, as in Hole@10")
+    unjudged = graded.grades[:, :k] == UNJUDGED
+    ranked = np.arange(unjudged.shape[1]) < graded.lengths[:, None]
+    return (unjudged & ranked).sum(axis=1) / k

@@ -1,0 +1,112 @@
+"""Metrics that exabench does not compute itself: ir_measures computes them, from the same graded rankings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from exabench.core.errors import BadInput, MissingExtra
+from exabench.measure.graded import ELSEWHERE, Graded
+from exabench.measure.metric_spellings import Spelling
+
+
+def names() -> list[str]:
+    """The names that ir_measures knows, as it writes them."""
+    from ir_measures import measures
+
+    return sorted(measures.registry)
+
+
+def read_measure(spelling: Spelling) -> str | None:
+    """The metric as ir_measures prints it, or None where ir_measures does not know the name.
+
+    Raises BadInput for options that it does not take, and MissingExtra where a package that computes it is missing.
+    """
+    import ir_measures
+
+    by_small_letters = {name.lower(): measure for name, measure in ir_measures.measures.registry.items()}
+    measure = by_small_letters.get(spelling.name)
+    if measure is None:
+        return None
+    options = dict(spelling.options)
+    if spelling.at is not None:
+        # What stands behind @ is a recall for IPrec, and a cutoff for all others.
+        number = float if measure.AT_PARAM == "recall" else int
+        try:
+            options[measure.AT_PARAM] = number(spelling.at)
+        except ValueError:
+            raise BadInput(f"{measure.NAME} takes a whole number behind @, not {spelling.at}") from None
+    missing = [name for name, about in measure.SUPPORTED_PARAMS.items() if about.required and name not in options]
+    if missing:
+        raise BadInput(f"{measure.NAME} needs {' and '.join(missing)}, as in NERR9(max_rel=3)@10")
+    try:
+        measure = measure(**options)
+        measure.validate_params()
+    except AssertionError as error:  # how ir_measures refuses an option
+        known = ", ".join(measure.SUPPORTED_PARAMS) or "none"
+        raise BadInput(f"ir_measures does not take {measure.NAME} so: {error}; its options: {known}") from None
+    _check_support(measure)
+    return str(measure)
+
+
+def _check_support(measure: Any) -> None:
+    """Raise BadInput or MissingExtra where no tool behind ir_measures computes `measure` on this machine."""
+    import ir_measures
+
+    if type(measure).__module__.endswith(".diversity"):
+        raise BadInput(f"{measure} needs judgements by subtopic, and qrels here have one grade for each passage")
+    tools = [tool for tool in ir_measures.DefaultPipeline.providers if tool.supports(measure)]
+    if not tools:
+        raise BadInput(f"no tool behind ir_measures computes {measure}; see https://ir-measur.es for its options")
+    if not any(tool.is_available() for tool in tools):
+        raise MissingExtra(f"{measure} is computed by {tools[0].NAME}: {tools[0].install_instructions()}")
+
+
+def values(text: str, graded: Graded) -> np.ndarray:
+    """The values, float64 (queries,), of a metric that `read_measure` gave; 0 for a query that is not answered.
+
+    Passages get invented ids, and falling scores from the ranking as it stands, so that no tool breaks a tie in its own
+    way. A relevance level that the name leaves open is the threshold.
+    """
+    import logging
+
+    import ir_measures
+
+    # It warns of grades below 0, which are usual.
+    logging.getLogger("ir_measures").setLevel(logging.ERROR)
+    measure = ir_measures.parse_measure(text)
+    level = measure.SUPPORTED_PARAMS.get("rel")
+    # Without a default of 1 a missing level has another meaning: all passages, or grades as gains.
+    if level is not None and level.default == 1 and "rel" not in measure.params:
+        measure = measure(rel=graded.threshold)
+    qrels, run = _as_dicts(graded)
+    found = np.zeros(len(graded.query_ids))
+    if run:
+        for one in ir_measures.iter_calc([measure], qrels, run):
+            found[int(one.query_id)] = one.value
+    return found
+
+
+def _as_dicts(graded: Graded) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, float]]]:
+    """Judgements and a run that give the same graded rankings; queries are called by their number."""
+    qrels: dict[str, dict[str, int]] = {}
+    run: dict[str, dict[str, float]] = {}
+    for query, length in enumerate(graded.lengths.tolist()):
+        judged = graded.ideal[query]
+        judged = judged[judged > ELSEWHERE]
+        # trec_eval's library reads beyond its memory where every grade is below 0; nothing is relevant there.
+        if not length or judged.max() < 0:
+            continue
+        ranked = graded.grades[query, :length].tolist()
+        row = {f"ranked{rank}": grade for rank, grade in enumerate(ranked) if grade > ELSEWHERE}
+        grades, counts = np.unique(judged, return_counts=True)
+        left = dict(zip(grades.tolist(), counts.tolist(), strict=True))
+        for grade in row.values():
+            left[grade] -= 1
+        for grade, count in left.items():
+            for number in range(count):
+                row[f"missed{grade}-{number}"] = grade
+        qrels[str(query)] = row
+        run[str(query)] = {f"ranked{rank}": float(length - rank) for rank in range(length)}
+    return qrels, run

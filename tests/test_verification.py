@@ -15,6 +15,7 @@ from hub_client import write_release
 from toys import contents
 from trained import model_folder
 
+from exabench.bench.candidates import read_evaluator
 from exabench.bench.evaluation import run_board
 from exabench.bench.excerpts import build_excerpts, write_excerpts
 from exabench.bench.ledger import Ledger, read_result
@@ -23,7 +24,8 @@ from exabench.bench.submitting import submit
 from exabench.bench.verification import check, verify
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, json_text
-from exabench.core.nouns import BoardChange, Usage
+from exabench.core.nouns import FIRST_STAGE, BoardChange, Usage
+from exabench.measure.runs import read_run
 from exabench.models.costs import cost_of
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
@@ -51,6 +53,25 @@ def forge(board, changes) -> None:
 
 def verdicts(board) -> dict[str, str]:
     return {cell.metric: cell.verdict for cell in verify(board, "acme--good")}
+
+
+@pytest.mark.parametrize(("number", "judged", "gain"), [(2, 0.7, "randomisation"), (3, 0.7, "p"), (4, 1.0, "p")])
+def test_a_result_is_verified_by_the_rules_of_its_format(board, number, judged, gain):
+    """Before format 4 Judged@10 was over 10 however short a list is, and no effect size was 0."""
+    ledger = Ledger(board)
+    evaluator = read_evaluator(ledger, "mini", "bm25-20", None)
+    for slug, kind in (("acme--good", "run"), (FIRST_STAGE, "baseline")):
+        run = read_run(ledger.run_file(slug, "mini", "bm25-20"), slug)
+        result = evaluator.result(slug, kind, run, number=number)
+        file = ledger.add_result(result)
+        assert json.loads(file.read_text())["format"] == number
+        assert read_result(file) == result
+        assert result.measurement.per_query["Judged@10"]["q15"] == judged  # seven passages are ranked
+        assert gain in result.gain
+        assert {cell.verdict for cell in verify(board, slug)} == {"OK"}
+    assert result.gain["effect_size"] == (None if number == 4 else 0.0)  # the first stage against itself
+    forge(board, {"format": 3 if number == 4 else 4})
+    assert "FAIL" in verdicts(board)["everything else"]
 
 
 def test_a_good_board_holds(board):

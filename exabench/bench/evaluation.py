@@ -10,13 +10,12 @@ from typing import Any, NamedTuple, NoReturn
 
 from exabench.bench.candidates import RerankEvaluator, read_evaluator
 from exabench.bench.ledger import Ledger, last_values, read_result
-from exabench.bench.measurement import METRICS, measurement, metrics_of, today
+from exabench.bench.measurement import METRICS, measurement, metrics_of, read_metrics, today
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, OPTION_KEYS
 from exabench.core.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
 from exabench.core.nouns import BoardChange, Measurement, Progress, Qrels, Result, Run, Submission, Task, silent
 from exabench.core.options import accepts
 from exabench.core.parallel import run_items
-from exabench.measure.metric_values import MetricName
 from exabench.measure.runs import read_run
 from exabench.parts.assembly import reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS, Reranker
@@ -50,8 +49,7 @@ def score(
     """
     if isinstance(metrics, str):
         metrics = (metrics,)
-    for metric in metrics:
-        MetricName.parse(metric)  # told before a file is read
+    read_metrics(metrics)  # what is wrong there is told before a file is read
     if not isinstance(run, Run):
         run = read_run(run)
     judged = judgements_of(task, qrels, data, threshold, lock, board)

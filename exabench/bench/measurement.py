@@ -6,7 +6,7 @@ import datetime
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -15,6 +15,7 @@ import numpy as np
 from exabench.bench import notes
 from exabench.core.errors import BadInput
 from exabench.core.nouns import RESULT_FORMAT, Candidates, Convention, Measurement, Qrels, Result, Run, Task
+from exabench.measure.abstention import Abstention
 from exabench.measure.graded import Graded
 from exabench.measure.metric_values import ByMetric, MetricName, mean, measure
 from exabench.measure.qrels import positives_only, qrels_digest
@@ -33,6 +34,26 @@ def metrics_of(task: Task) -> tuple[str, ...]:
     return tuple(dict.fromkeys((headline, *METRICS)))
 
 
+def read_metrics(metrics: Iterable[str | MetricName]) -> tuple[list[MetricName], list[Abstention]]:
+    """The metrics that have a value for each query, and those of a whole run, whose own metric is among the first.
+
+    Raises BadInput, UnknownName or MissingExtra as MetricName.parse does.
+    """
+    names = []
+    abstentions = []
+    for text in metrics:
+        abstention = None
+        if isinstance(text, str):
+            abstention = Abstention.parse(text)
+        if abstention is None:
+            names.append(MetricName.parse(text))
+        else:
+            abstentions.append(abstention)
+    asked = set(names)
+    names += [one.metric for one in abstentions if one.metric not in asked]
+    return names, abstentions
+
+
 def measurement(
     run: Run,
     qrels: Qrels,
@@ -47,7 +68,7 @@ def measurement(
     Ties and notes are those of the run as it was `handed_in`, where that is another one: what was added to it says
     nothing about it.
     """
-    names = [MetricName.parse(text) for text in metrics]
+    names, abstentions = read_metrics(metrics)
     self_matches = 0
     if convention.self_match == "drop":
         rows = len(run.scores)
@@ -55,7 +76,8 @@ def measurement(
         self_matches = rows - len(run.scores)
     threshold = convention.relevance_threshold
     if positives_only(qrels):  # of such judgements nobody can say what was judged and found not relevant
-        names = [name for name in names if name.metric not in ("Judged", "Hole")] or names
+        kept = {one.metric for one in abstentions}
+        names = [name for name in names if name in kept or name.metric not in ("Judged", "Hole")] or names
     query_ids, values = measure(qrels, run, names, threshold=threshold)
     # All metrics at once: each is resampled with the same queries.
     bounds = bootstrap_intervals(np.stack(list(values.values())))
@@ -103,6 +125,7 @@ def measurement(
         ties={"rate": ties.rate, "worst": ties.worst[tie_metric], "best": ties.best[tie_metric]},
         per_query=per_query,
         notes=tuple(filter(None, remarks)),
+        abstention={str(one): one.value(run, query_ids, values[str(one.metric)]) for one in abstentions},
     )
 
 

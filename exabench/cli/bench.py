@@ -142,6 +142,11 @@ def score(run: Path, per_query: bool, **choices: Any) -> None:
     for name, value in found.metrics.items():
         low, high = found.intervals[name]
         rows.append((name, f"{value:.4f}", f"[{low:.4f}, {high:.4f}]"))
+    for name, whole in found.abstention.items():
+        shown = "-"  # undefined: every query has the same value
+        if whole is not None:
+            shown = f"{whole:.4f}"
+        rows.append((name, shown, "one number of the run"))
     text = table((found.run, "value", "95 % interval"), rows)
     if per_query:
         names = list(found.metrics)

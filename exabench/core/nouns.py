@@ -336,7 +336,10 @@ class BoardChange:
 
 @dataclass(frozen=True, repr=False)
 class Measurement:
-    """The worth of a run on a set of judgements: values, intervals, per-query values, ties, conventions."""
+    """The worth of a run on a set of judgements: values, intervals, per-query values, ties, conventions.
+
+    `abstention` holds what is one number of the whole run and has no value for a query: nAUC, None where undefined.
+    """
 
     run: str
     task: str | None
@@ -350,6 +353,7 @@ class Measurement:
     ties: Mapping[str, float]
     per_query: Mapping[str, Mapping[str, float]]
     notes: tuple[str, ...] = ()
+    abstention: Mapping[str, float | None] = field(default_factory=dict)
 
     def __getitem__(self, metric: str) -> float:
         return self.metrics[metric]
@@ -388,11 +392,14 @@ class Measurement:
 
     def as_json(self) -> dict[str, Any]:
         """The object that `bench score --json` prints."""
-        return vars(self) | {
+        values = vars(self) | {
             "convention": self.convention.as_json(),
             "intervals": {name: list(bounds) for name, bounds in self.intervals.items()},
             "notes": list(self.notes),
         }
+        if not self.abstention:  # results of a board have none
+            del values["abstention"]
+        return values
 
 
 @dataclass(frozen=True, repr=False)

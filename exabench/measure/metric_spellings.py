@@ -95,6 +95,10 @@ def read_spelling(text: str, known: Collection[str]) -> Spelling:
         at = behind[2]
     if name in NOT_COMPUTED:
         raise BadInput(NOT_COMPUTED[name])
+    if name.startswith("nauc"):
+        raise BadInput(
+            "nAUC is one number of a whole run: exabench bench score takes it, and nothing that asks by query"
+        )
     if name in NEED_CUTOFF and at is None:
         raise BadInput(NEED_CUTOFF[name])
     name = OTHER_NAMES.get(name, name)

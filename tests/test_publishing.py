@@ -350,7 +350,7 @@ def test_a_folder_holds_what_the_hub_holds(double, one, two, tmp_path):
     publish(two, REPO)
     on_the_hub = {path: data for path, data in head(double).items() if path != ".gitattributes"}
     assert without_notes(contents(place)) == on_the_hub
-    assert sorted(file.name for file in tmp_path.iterdir()) == [".place.lock", "place"]  # no tree left on its way
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["place"]  # no tree left on its way
 
 
 def test_a_folder_is_whole_after_every_full_disk_and_every_kill(one, two, tmp_path):

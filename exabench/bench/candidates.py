@@ -13,7 +13,7 @@ import numpy as np
 
 from exabench.bench import notes
 from exabench.bench.excerpts import build_excerpts, write_excerpts
-from exabench.bench.ledger import Ledger
+from exabench.bench.ledger import Ledger, check_candidates_name
 from exabench.bench.measurement import CandidateEvaluator
 from exabench.core.errors import BadInput
 from exabench.core.nouns import (
@@ -29,11 +29,12 @@ from exabench.core.nouns import (
     Usage,
     silent,
 )
+from exabench.hub.client import check_model
 from exabench.measure.metric_values import mean, measure
 from exabench.measure.qrels import qrels_digest
 from exabench.measure.runs import run_digest, top, without_self_matches
 from exabench.models.costs import cost_of, hardware
-from exabench.parts.assembly import retriever as retriever_of
+from exabench.parts.assembly import check_part, retriever as retriever_of
 from exabench.parts.rerankers import Reranker
 from exabench.parts.reranking import PairProgress, job_of, rerank
 from exabench.parts.retrievers import RETRIEVERS, Retriever
@@ -46,6 +47,7 @@ from exabench.tasks.collections import (
     read_checked_qrels,
 )
 
+DEEPEST = 999_999  # the name of a list ends in its depth, of six digits at most
 TIMED_QUERIES = 10  # each scored alone, for the latency of a result
 TIMED_SECONDS = 5.0  # no query is begun after that
 
@@ -71,6 +73,14 @@ def make_candidates(
     task = single_task(task, data=data)
     if depth < 1:
         raise BadInput(f"depth must be at least 1, not {depth}")
+    if depth > DEEPEST:
+        raise BadInput(f"depth must be at most {DEEPEST:,}, not {depth}")
+    # What can be refused without the collection is refused before it is read, or fetched.
+    options = dict(options or {})
+    check_part(RETRIEVERS, retriever, options)
+    for name_of_model in ("model", "query_model"):
+        if options.get(name_of_model):
+            check_model(str(options[name_of_model]))
     collection = open_collection(task, data, lock)
     qrels = read_checked_qrels(task, collection, lock)
     passages: Iterable[Passage] = ()  # a published run names its passages, and needs no text of them
@@ -84,13 +94,15 @@ def make_candidates(
                     "such a pool can be reranked but not searched; give a published run with --from RUN"
                 )
     convention = task.convention
-    given = {"fields": convention.text_fields, "lock": lock, "progress": progress, **(options or {})}
+    given = {"fields": convention.text_fields, "lock": lock, "progress": progress, **options}
     first_stage = retriever_of(retriever, passages, **given)
     queries = [query for query in collection.queries() if query.id in qrels]
     for remark in notes.queries_without_text(qrels, queries, collection.source):
         note(remark)
     name = name or f"{retriever.replace('_', '-')}-{depth}"
     run = search(first_stage, queries, depth, convention, name)
+    if not len(run):
+        raise BadInput(f"first stage {name} finds nothing for any judged query of {task.name}; is it of another task?")
     for remark in notes.on_candidates(run, qrels, depth):
         note(remark)
     metric = f"R@{depth}"
@@ -129,6 +141,8 @@ def freeze_candidates(
     Raises BadInput as `make_candidates` does, and where the board holds another list of that name.
     """
     is_new = ledger.is_new()
+    if choices.get("name"):
+        check_candidates_name(choices["name"])
     task = single_task(task, data=data, board=ledger.folder)
     ledger.check_task(task)
     candidates, run = make_candidates(task, retriever, depth, data=data, lock=ledger.lock, **choices)

@@ -13,7 +13,7 @@ import numpy as np
 from exabench.bench.ledger import Ledger
 from exabench.bench.measurement import measurement
 from exabench.bench.notes import equal_runs
-from exabench.core.errors import BadInput, plural
+from exabench.core.errors import BadInput, UnknownName, plural
 from exabench.core.nouns import Measurement, Qrels, Run, Task
 from exabench.core.tables import data_frame, html_table
 from exabench.measure.metric_values import MetricName
@@ -154,14 +154,14 @@ def compare(
     """
     if metric:
         MetricName.parse(metric)  # told before a file is read
+    # All are read before judgements are looked for and the first is measured: a file that is missing is told at once.
+    runs = [run if isinstance(run, Run) else read_run(run) for run in (a, b, *others)]
     judged = judgements_of(task, qrels, data, threshold, lock, board)
     name = None
     if judged.task:
         name = judged.task.name
         metric = metric or judged.task.headline
     metric = metric or "nDCG@10"
-    # All are read before the first is measured: a file that is missing is told at once.
-    runs = [run if isinstance(run, Run) else read_run(run) for run in (a, b, *others)]
     measured = []
     for run in runs:
         measured.append(measurement(run, judged.qrels, judged.convention, [metric], task=name))
@@ -185,13 +185,14 @@ def compare_submissions(
     compared. Raises BadInput where none is left.
     """
     ledger = Ledger(Path(board))
+    ledger.check_exists()
     slugs = []
     found = []
     for name in (a, b):
         slug = name.replace("/", "--")
         results = {(result.task, result.candidates.name): result.measurement for result in ledger.results(slug)}
         if not results:
-            raise BadInput(f"{slug} has no result there", file=board)
+            raise UnknownName("submission with results", slug, ledger.slugs_with_results(), file=board)
         slugs.append(slug)
         found.append(results)
     first, second = found

@@ -91,6 +91,7 @@ def run_board(
     ledger = Ledger(Path(board))
     ledger.check_exists()
     filed, unreadable = ledger.readable_submissions()
+    slugs = [slug.replace("/", "--") for slug in slugs]
     for slug in slugs:
         if slug not in filed and slug not in unreadable:
             names = ", ".join(filed) or "none"
@@ -103,6 +104,14 @@ def run_board(
 
     # One item for each submission and task, in the order of submissions and lists.
     board_lists = [(one.task, one.name) for one in ledger.candidates()]
+    if task is not None and board_lists:
+        tasks_there = {of_task for of_task, _ in board_lists}
+        if task not in tasks_there:
+            raise UnknownName("task", task, tasks_there, file=ledger.folder)
+    if candidates is not None and board_lists:
+        names_there = {name for of_task, name in board_lists if task in (None, of_task)}
+        if candidates not in names_there:
+            raise UnknownName("candidates", candidates, names_there, file=ledger.folder)
     names_of: dict[tuple[str, str], list[str]] = {}
     for submission in chosen:
         pairs = board_lists

@@ -71,6 +71,14 @@ class _Settings(Record, frozen=True):
     views: dict[str, list[str]] = {}
 
 
+def check_candidates_name(name: str) -> None:
+    """Raise BadInput for what cannot be the name of a candidate list."""
+    if not _CANDIDATES_NAME.fullmatch(name):
+        raise BadInput(
+            f"candidates {printable(name)!r} must be called <retriever>-<depth> in a-z, 0-9, + and -, as in bm25-100"
+        )
+
+
 def make_board(folder: str | Path, title: str, tasks: Sequence[str], url: str = "") -> Path:
     """Make a new leaderboard over `tasks` (tasks or suites) and return its board.toml.
 
@@ -265,8 +273,7 @@ class Ledger:
 
     def add_candidates(self, candidates: Candidates, run: Run) -> Path:
         """Freeze a list; the JSON comes last, so that a list is there whole or not at all."""
-        if not _CANDIDATES_NAME.fullmatch(candidates.name):
-            raise BadInput(f"candidates {candidates.name!r} must be called <retriever>-<depth> in a-z, 0-9, + and -")
+        check_candidates_name(candidates.name)
         file = self.description_file(candidates.task, candidates.name)
         if file.is_file() and self._read_candidates(file).digest != candidates.digest:
             raise BadInput(
@@ -330,6 +337,10 @@ class Ledger:
     def result_files(self, slug: str = "*") -> list[Path]:
         """Every result file (of one submission), sorted."""
         return sorted(self.folder.glob(f"results/{slug}/*.json"))
+
+    def slugs_with_results(self) -> list[str]:
+        """The submissions that have a result, sorted."""
+        return sorted({file.parent.name for file in self.result_files()})
 
     def results(self, slug: str = "*") -> Iterator[Result]:
         """Every result, in the order of the files."""

@@ -239,7 +239,9 @@ def _problems(values: dict[str, Any]) -> list[str]:
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            hint = f" (its keys: {', '.join(known)})"
+            if near:
+                hint = f" (did you mean {near[0]}?)"
             problems.append(f"unknown key {printable(key)!r}{hint}")
 
     kind = values.get("kind")

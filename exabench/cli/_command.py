@@ -33,6 +33,14 @@ PATH = click.Path(path_type=Path)
 EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 EXISTING_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
+
+class Count(click.IntRange):
+    """A whole number in a range, called so in messages and in --help."""
+
+    name = "integer"
+
+
+DEPTH = Count(1, 999_999)  # the name of a candidate list ends in its depth, of six digits at most
 PAUSE = 2.0  # seconds between two lines of progress: few enough for a log, often enough to see that work goes on
 
 
@@ -146,9 +154,10 @@ set_option = click.option(
 dry_run_option = click.option("--dry-run", is_flag=True, help="Plan and check alone: say what would be done.")
 
 
-def to_option(help: str, **settings: Any) -> Callable[[Function], Function]:
-    """--to PATH, where a command writes; `settings` are those of click."""
-    return click.option("--to", type=PATH, show_default=True, help=help, **settings)
+def to_option(help: str, *, is_file: bool = False, **settings: Any) -> Callable[[Function], Function]:
+    """--to PATH, where a command writes: a folder, or a file; `settings` are those of click."""
+    kind = click.Path(path_type=Path, file_okay=is_file, dir_okay=not is_file)
+    return click.option("--to", type=kind, show_default=True, help=help, **settings)
 
 
 def place_options(function: Function) -> Function:
@@ -197,6 +206,11 @@ def publish_to(
     """Publish `folder` as the `place_options` say, and print what came of it. Raises BadInput for no place, or two."""
     if bool(repo) == (to is not None):
         raise BadInput("say where to publish: --repo owner/name or --to FOLDER, one of the two")
+    if repo:
+        from exabench.hub.client import is_repo
+
+        if not is_repo(repo):
+            raise BadInput(f"--repo {printable(repo)!r} must be a repository of the Hub (owner/name)")
     with progress("publish") as report:
         done = publish(folder, repo or to, progress=report, **options)
     name = f"{done.to} {done.version}".strip()  # a folder keeps no versions

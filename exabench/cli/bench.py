@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from exabench.cli._command import (
+    DEPTH,
+    EXISTING_FILE,
     PATH,
     CommandGroup,
+    Count,
     answer,
     board_option,
     command_line,
@@ -69,7 +72,7 @@ def tasks() -> None:
 @click.argument("task")
 @click.option("--retriever", default="bm25", show_default=True, help="A first stage (exabench parts retrievers).")
 @click.option("--from", "run", type=PATH, help="Freeze this published run instead.")
-@click.option("--depth", type=click.IntRange(1), default=100, show_default=True, help="Passages for each query.")
+@click.option("--depth", type=DEPTH, default=100, show_default=True, help="Passages for each query.")
 @click.option("--name", help="Else <retriever>-<depth>.")
 @set_option
 @data_option
@@ -204,6 +207,8 @@ def compare(
             raise BadInput("--candidates chooses among the results of submissions; runs are compared as they are")
         found = compare(a, b, qrels=qrels, threshold=threshold, data=data, lock=_lock_of_here(), **choices)
     else:
+        if not (board / "board.toml").is_file():
+            raise BadInput(f"{a!r} and {b!r} are no run files here, and {board} is no leaderboard that has submissions")
         found = compare_submissions(a, b, board, candidates=candidates, **choices)
     if latex:
         text = found.latex()
@@ -287,7 +292,7 @@ def _total(what: str, holding: Counter[bool]) -> str:
 
 
 @bench.command()
-@click.argument("file", type=PATH)
+@click.argument("file", type=EXISTING_FILE)
 @click.option("--run", "runs", multiple=True, metavar="TASK[@CANDIDATES]=RUN", help="A run file; repeat for more.")
 @click.option("--repo", default="", help="Open a pull request on this board of the Hub (owner/name).")
 @to_option("Write the submission's files into this new folder instead.")
@@ -368,7 +373,7 @@ def pending(repo: str, board: Path) -> None:
 @click.option("--repo", default="", help="With --pending: the board's repository on the Hub (owner/name).")
 @click.option("--reason", default="", help="Why numbers change, for the change log.")
 @click.option("--engine", default="local", show_default=True, help="Who computes: local, or ray.")
-@click.option("--workers", type=click.IntRange(0), default=0, help="How many at a time; 0: one for each GPU.")
+@click.option("--workers", type=Count(0), default=0, help="How many at a time; 0: one for each GPU.")
 @data_option
 @board_option
 def run(

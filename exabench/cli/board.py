@@ -10,6 +10,7 @@ import click
 
 from exabench.cli._command import (
     CommandGroup,
+    Count,
     answer,
     board_option,
     command_line,
@@ -90,7 +91,7 @@ def build(board: Path, to: Path | None, check: bool) -> None:
 
 @board.command(has_result=False)
 @board_option
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option("--port", type=Count(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 def serve(board: Path, port: int) -> None:
     """Build the pages and show them on this machine until Ctrl-C."""
     import http.server

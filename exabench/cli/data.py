@@ -13,6 +13,7 @@ from exabench.cli._command import (
     EXISTING_FOLDER,
     PATH,
     CommandGroup,
+    Count,
     answer,
     data_option,
     dry_run_option,
@@ -68,14 +69,12 @@ def show_(recipe: str, pairs: tuple[str, ...]) -> None:
 @data.command()
 @click.argument("recipe")
 @to_option("Work folder; else exabench-data/<recipe>. Run again, it goes on there.")
-@click.option("--limit", type=click.IntRange(0), default=0, help="Build the first so many items alone.")
+@click.option("--limit", type=Count(0), default=0, help="Build the first so many items alone.")
 @click.option(
     "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Processes here, or Ray."
 )
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="How many share the shards.")
-@click.option(
-    "--budget", type=click.IntRange(0), default=0, help="Stop when the teacher has read and written so many tokens."
-)
+@click.option("--workers", type=Count(1), default=1, show_default=True, help="How many share the shards.")
+@click.option("--budget", type=Count(0), default=0, help="Stop when the teacher has read and written so many tokens.")
 @dry_run_option
 @replies_option
 @set_option
@@ -162,8 +161,10 @@ def card(folder: Path) -> None:
 @folder_argument
 def verify(folder: Path) -> None:
     """Hold every file of the copy of a release in FOLDER against its manifest."""
-    from exabench.data.releases import read, verify
+    from exabench.data.releases import MANIFEST, read, verify
 
+    if not (folder / MANIFEST).is_file():
+        read(folder)  # says what it lacks: this is no copy of a release that differs
     problems = verify(folder)
     text = "\n".join(problems)
     if not problems:
@@ -222,7 +223,7 @@ def cost(folder: Path, input_price: str | None, output_price: str | None, prices
 @data.command()
 @click.argument("recipe")
 @click.argument("run", type=EXISTING_FILE)
-@to_option("The file of replies.", default="replies.jsonl")
+@to_option("The file of replies.", is_file=True, default="replies.jsonl")
 @set_option
 @data_option
 def record(recipe: str, run: Path, to: Path, pairs: tuple[str, ...], data: Path | None) -> None:
@@ -238,7 +239,7 @@ def record(recipe: str, run: Path, to: Path, pairs: tuple[str, ...], data: Path 
 @click.argument("table")
 @click.option("--split", default="train", show_default=True)
 @click.option("--format", "layout", type=click.Choice(["exaranker", "twolar"]), required=True)
-@to_option("The file: TSV for exaranker, JSON lines for twolar.", required=True)
+@to_option("The file: TSV for exaranker, JSON lines for twolar.", is_file=True, required=True)
 def export(folder: Path, table: str, split: str, layout: Literal["exaranker", "twolar"], to: Path) -> None:
     """Write TABLE of the release in FOLDER as ExaRanker's or TWOLAR's own training code reads it."""
     from exabench.data.builders.imported import export
@@ -258,8 +259,9 @@ def replies() -> None:
 @replies_option
 def import_(file: Path, replies: Path | None) -> None:
     """Take over the replies of a release (FILE is its replies/<table>.parquet), so that nobody pays for them again."""
-    from exabench.parts.replies import Replies
+    from exabench.parts.replies import Replies, check_export
 
+    check_export(file)  # before a store is made
     store = Replies(replies)
     count = store.take_in(file)
     answer({"new": count, "disputed": store.disputed}, f"{plural(count, 'reply is', 'replies are')} new")

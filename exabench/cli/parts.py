@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from exabench.cli._command import Command, answer, table
-from exabench.core.errors import UnknownName
+from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import toml_text
 from exabench.core.options import table as options_of
 from exabench.core.shelf import Shelf
@@ -72,5 +72,9 @@ def parts(shelf: str | None, part: str | None) -> None:
 
 def _shelf(name: str) -> Shelf:
     if name not in SHELVES:
+        homes = [shelf for shelf in SHELVES if name in _shelf(shelf)]
+        if homes:
+            lines = [f"exabench parts {shelf} {name}" for shelf in homes]
+            raise BadInput(f"{name!r} is a part: its options are shown by {' or '.join(lines)}")
         raise UnknownName("shelf", name, SHELVES)
     return getattr(importlib.import_module(f"exabench.{SHELVES[name]}.{name}"), name.upper())

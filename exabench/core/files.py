@@ -390,22 +390,29 @@ def writing(path: str | Path) -> Iterator[None]:
 def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
     """Hold `folder` for this process alone; the kernel lets go of it however the process ends.
 
-    Files and folders that a killed writer was in the middle of are removed, unless there is nothing to `sweep`.
+    Files and folders that a killed writer was in the middle of are removed, unless there is nothing to `sweep`. The
+    lock file goes at the end, and so do the folders above `folder` in which nothing was written after all.
     Raises CannotWrite naming the holder's process and host when somebody else is writing there.
     """
     folder = Path(folder)
     lock = folder.parent / f".{folder.name}.lock"
+    made = [parent for parent in lock.parents if not parent.exists()]
     # A lock of the kernel, not a file that is there or not: after kill -9 nobody has to clear it away.
     with contextlib.ExitStack() as held:
-        with writing(lock):
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            file = held.enter_context(open(lock, "a+", encoding="utf-8"))
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)  # "a+" opens it at its end
-            holder = file.read().strip() or "another process"
-            raise CannotWrite(f"{folder}: {holder} is writing here; wait for it to end") from error
+        while True:
+            with writing(lock):
+                lock.parent.mkdir(parents=True, exist_ok=True)
+                file = held.enter_context(open(lock, "a+", encoding="utf-8"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.seek(0)  # "a+" opens it at its end
+                holder = file.read().strip() or "another process"
+                raise CannotWrite(f"{folder}: {holder} is writing here; wait for it to end") from error
+            # A holder that ended meanwhile took its file away: a lock on that one keeps nobody out.
+            if lock.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
+                break
+        held.callback(_remove_lock, lock, made)
         with writing(lock):
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
@@ -415,6 +422,14 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
                 for left in list(folder.rglob(f".*{_UNFINISHED}")):  # all found before any is removed
                     _remove(left)
         yield
+
+
+def _remove_lock(lock: Path, made: Iterable[Path]) -> None:
+    """Remove the file of a lock, while it is held, and those of the folders `made` for it that are still empty."""
+    with contextlib.suppress(OSError):
+        lock.unlink()
+        for folder in made:
+            folder.rmdir()
 
 
 class TemporaryRows:

@@ -68,14 +68,18 @@ def read_recipe(
             raise UnknownName(f"{kind} recipe", text, known)
         recipe = known[text]
 
-    recipe = replace(recipe, values=override(recipe.values, overrides))
+    written = recipe.values
+    recipe = replace(recipe, values=override(written, overrides))
     if keys is None:
         return recipe
     for key, value in recipe.values.items():
+        place: str | Path = recipe.file
+        if key not in written:
+            place = "--set"
         if key not in keys:
-            raise UnknownName("key", key, keys, file=recipe.file)
+            raise UnknownName("key", key, keys, file=place)
         if not isinstance(value, keys[key]):
-            raise BadInput(f"{key} must be {keys[key].__name__}, not {type(value).__name__}", file=recipe.file)
+            raise BadInput(f"{key} must be {keys[key].__name__}, not {type(value).__name__}", file=place)
     return recipe
 
 

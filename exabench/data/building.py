@@ -111,6 +111,7 @@ def build(
     build, CannotWrite where somebody else builds there, and what the teacher raises.
     """
     page = recipe if isinstance(recipe, Recipe) else data_recipe(recipe)
+    _check_recipe(page)
     with only_writer(to):
         making = Making(page, to, sources)
         shards = making.plan(limit, progress)
@@ -140,6 +141,7 @@ def plan_build(
     The plan itself is written, so that the build goes on from it. (A builder whose queries a teacher writes asks for
     these: its later prompts cannot be known before.)
     """
+    _check_recipe(recipe)
     with only_writer(to):
         making = Making(recipe, to, sources)
         counts = {"items": 0, "prompts": 0, "answered before": 0}
@@ -332,6 +334,20 @@ class _Stream:
         self.progress(self.written)
 
 
+def _check_recipe(page: Recipe) -> None:
+    """Refuse what can be told from a recipe alone, before a file is written, or a teacher is asked and paid."""
+    values = page.values
+    for name in ("builder", "dataset", "table", "licence"):
+        if not values.get(name):
+            raise BadInput(f"does not say its {name}", file=page.file)
+    _quality_of(page)
+    check_part(BUILDERS, values["builder"], values.get("options", {}), {**SLOTS, **_SOURCES})
+
+
+def _quality_of(page: Recipe) -> Quality:
+    return read(Quality, page.values.get("quality", {}), file=page.file, what="quality")
+
+
 class Making:
     """A recipe with its parts made: the builder, and the teacher behind the reply store.
 
@@ -340,15 +356,11 @@ class Making:
     """
 
     def __init__(self, page: Recipe, to: str | Path, sources: Sources) -> None:
-        # What can be checked of a recipe is refused here, before a teacher is asked and paid.
         values = page.values
-        for name in ("builder", "dataset", "table", "licence"):
-            if not values.get(name):
-                raise BadInput(f"does not say its {name}", file=page.file)
         self.page = page
         self.sources = sources
         self.work = WorkFolder(to)
-        self.quality = read(Quality, values.get("quality", {}), file=page.file, what="quality")
+        self.quality = _quality_of(page)
         self.store = Replies(sources.replies)
         self._teachers: dict[str, CachedTeacher] = {}
         parts = RecipeParts(sources.data, self.work.lock, self._cached_teacher)

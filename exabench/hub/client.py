@@ -39,6 +39,13 @@ CARD = "README.md"  # read for the licence alone, so an edit of it does not chan
 _PICKLES = ".bin .ckpt .dill .joblib .npy .npz .pickle .pkl .pt .pth".split()
 
 
+def check_model(model: str) -> None:
+    """Raise BadInput for what is no model here and can be none on the Hub; the network is not asked."""
+    folder = local_model(model)
+    if folder is not None:
+        _check_model(folder)
+
+
 def model_folder(model: str, revision: str = "", lock: str | Path | None = None) -> ModelFolder:
     """A model on disk: a local folder, `pypi:<package>` (a folder inside an installed package) or a Hub id.
 
@@ -461,8 +468,19 @@ def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
         message = _SECRET.sub("...", message)[:200]
         status = getattr(getattr(error, "response", None), "status_code", None)
         bad_card = str(error).startswith("Invalid metadata in README.md")
-        if refusals and (status in (400, 401, 403, 404) or bad_card):
-            raise BadInput(f"Hub {what}: refused ({message}); check the name, the token and what it may do") from error
-        raise OutsideFailed(
-            f"Hub {what}: {type(error).__name__}: {message}; check the network and try again"
-        ) from error
+        is_refused = bad_card or status in (400, 401, 403, 404)
+        advice = "check the network and try again"
+        if is_refused:
+            advice = "check the name, the token and what it may do"
+        if status == 401 and not _has_token():
+            advice = "check the name; if it is private or gated, log in with `hf auth login` or set HF_TOKEN"
+        if refusals and is_refused:
+            raise BadInput(f"Hub {what}: refused ({message}); {advice}") from error
+        raise OutsideFailed(f"Hub {what}: {type(error).__name__}: {message}; {advice}") from error
+
+
+def _has_token() -> bool:
+    """Does the client send a token: HF_TOKEN, or the one of `hf auth login`?"""
+    from huggingface_hub import get_token
+
+    return bool(get_token())

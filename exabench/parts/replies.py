@@ -273,6 +273,11 @@ def _row(identity: Mapping[str, Any], call: Call, asked: str) -> _Row:
     )
 
 
+def check_export(parquet_file: str | Path) -> None:
+    """Raise BadInput for a file that does not begin as `Replies.export` writes it."""
+    next(_batches(parquet_file), None)
+
+
 def _batches(file: str | Path) -> Iterator[list[dict[str, Any]]]:
     """The rows of a Parquet file of replies, some at a time. Raises BadInput."""
     try:

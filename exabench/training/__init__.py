@@ -14,26 +14,25 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
 from exabench.core.files import json_text, only_writer, read_json, write
 from exabench.core.nouns import Progress, silent
 from exabench.core.options import make
 from exabench.core.recipe import Recipe
+from exabench.hub.client import check_model, is_repo
 from exabench.models.costs import hardware
 from exabench.parts.assembly import check_part
 from exabench.parts.losses import LOSSES
 from exabench.parts.rerankers import RERANKERS
-from exabench.training.distributed import Ranks
-from exabench.training.evaluation import CheckResult, make_evaluation, run_checks
-from exabench.training.gradients import Gradient
 from exabench.training.groups import GroupLoader, groups_of
-from exabench.training.loop import Fit
 from exabench.training.model_folder import write_folder
 from exabench.training.order import Order
 from exabench.training.recipe import Plan as Plan, train_recipe as train_recipe
-from exabench.training.start_model import load_start, trainable_class
+
+if TYPE_CHECKING:
+    from exabench.training.evaluation import CheckResult
 
 LIBRARIES = "accelerate exabench safetensors tokenizers torch transformers".split()
 
@@ -80,6 +79,15 @@ def train(
     there is one). Started by torchrun, every process fits its share of each step. Run again after any stop it goes on
     from its newest whole checkpoint. Raises BadInput where the folder holds another run, CannotWrite, OutsideFailed.
     """
+    plan = train_recipe(recipe, overrides)
+    _check_sources(plan)
+    # These load torch: a recipe that is refused need not wait for it.
+    from exabench.training.distributed import Ranks
+    from exabench.training.evaluation import make_evaluation, run_checks
+    from exabench.training.gradients import Gradient
+    from exabench.training.loop import Fit
+    from exabench.training.start_model import load_start
+
     folder = Path(to)
     ranks = Ranks()
     if devices and ranks.count > 1:
@@ -87,7 +95,6 @@ def train(
     collections = Path(data) if data else None
     who = who or Author()
     with ranks.together(), only_writer(folder) if ranks.first else nullcontext():
-        plan = train_recipe(recipe, overrides)
         loss = _loss(plan)
         # The first rank looks commits up, downloads and makes start/; the others then find all of it there.
         with ranks.first_rank_first():
@@ -170,11 +177,24 @@ def train(
     return Trained(model, fit.steps, fit.best, fit.journal.values, checks, fit.skipped, ranks.rank)
 
 
+def _check_sources(plan: Plan) -> None:
+    """Refuse a model or a release that is neither here nor a name of the Hub, before anything is loaded or written."""
+    check_model(plan.model)
+    for data in plan.data:
+        if not Path(data.release).is_dir() and not is_repo(data.release):
+            raise BadInput(
+                f"{data.release!r} is no release folder here and no Hub id (owner/name); give one of the two"
+            )
+
+
 def plan_training(plan: Plan) -> dict[str, Any]:
     """A summary of what `train` would fit: reranker, loss, numbers of groups and steps, and releases.
 
     Raises BadInput for options that reranker or loss do not have, and for data that cannot be learnt from.
     """
+    _check_sources(plan)
+    from exabench.training.start_model import trainable_class  # loads torch
+
     trainable_class(plan)
     check_part(RERANKERS, plan.reranker, {"model": plan.model, **plan.options})
     groups, held, sources = groups_of(plan, _loss(plan).needs)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,11 +19,13 @@ from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
 from exabench.core.rows import Release, Row
 from exabench.data.releases import MANIFEST, load
-from exabench.models.learner import Learner
 from exabench.models.templates import ModelInput
-from exabench.training.distributed import Ranks
 from exabench.training.order import Order
 from exabench.training.recipe import Data, Plan
+
+if TYPE_CHECKING:  # both load torch
+    from exabench.models.learner import Learner
+    from exabench.training.distributed import Ranks
 
 FAMILIES_FOR = {
     "targets": ("explanations", "contrastive"),

@@ -14,7 +14,7 @@ class RunFile:
 
     whole = False
 
-    def __init__(self, passages: Iterable[Passage] = (), fields: tuple[str, ...] = (), *, file: str = "") -> None:
+    def __init__(self, passages: Iterable[Passage] = (), fields: tuple[str, ...] = (), *, file: str) -> None:
         self._run = read_run(file)
         self.parameters = {"file": relative_path(file), "digest": file_digest(file)}
 

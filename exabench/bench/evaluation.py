@@ -104,14 +104,6 @@ def run_board(
 
     # One item for each submission and task, in the order of submissions and lists.
     board_lists = [(one.task, one.name) for one in ledger.candidates()]
-    if task is not None and board_lists:
-        tasks_there = {of_task for of_task, _ in board_lists}
-        if task not in tasks_there:
-            raise UnknownName("task", task, tasks_there, file=ledger.folder)
-    if candidates is not None and board_lists:
-        names_there = {name for of_task, name in board_lists if task in (None, of_task)}
-        if candidates not in names_there:
-            raise UnknownName("candidates", candidates, names_there, file=ledger.folder)
     names_of: dict[tuple[str, str], list[str]] = {}
     for submission in chosen:
         pairs = board_lists

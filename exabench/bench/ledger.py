@@ -254,6 +254,16 @@ class Ledger:
             raise UnknownName(f"candidates for {task}", name, found, file=self.folder)
         return found[name]
 
+    def check_has_candidates(self, task: str | None, name: str | None) -> None:
+        """Raise UnknownName where no list is of `task`, or none (of it) is called `name`; None is any."""
+        lists = self.candidates()
+        tasks = {one.task for one in lists}
+        if task is not None and task not in tasks:
+            raise UnknownName("task with candidates", task, tasks, file=self.folder)
+        names = {one.name for one in lists if task in (None, one.task)}
+        if name is not None and name not in names:
+            raise UnknownName("candidates", name, names, file=self.folder)
+
     def candidates_run(self, candidates: Candidates) -> Run:
         """The ranking of a candidate list. Raises BadInput where the file is not the one of the digest."""
         file = self.candidates_file(candidates.task, candidates.name)

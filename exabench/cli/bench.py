@@ -393,6 +393,7 @@ def run(
     from exabench.bench.copies import copies_among
     from exabench.bench.evaluation import raise_failures, run_board
     from exabench.bench.ledger import Ledger, read_result
+    from exabench.bench.ledger import Ledger
     from exabench.bench.queue import queue_of, raise_waiting, work_off
     from exabench.bench.submitting import add_baselines
 
@@ -400,7 +401,7 @@ def run(
         raise BadInput("--pending takes what others sent, whole and in the sandbox: leave the other choices out")
     if repo and not queued:
         raise BadInput("--repo belongs to --pending")
-    open_board(board)
+    Ledger(open_board(board)).check_has_candidates(task, candidates)
     if queued:
         answers = []
         final = []

@@ -9,7 +9,7 @@
     +- CheckFailed         1   a check ran and did not hold
     +- OutsideFailed       3   a service outside this machine failed
 
-Every message says what is wrong, where, and what to do next; `printable` and `plural` help to write it.
+Every message says what is wrong, where, and what to do next; `nearest`, `printable` and `plural` help to write it.
 """
 
 from __future__ import annotations
@@ -53,12 +53,7 @@ class UnknownName(BadInput):
     """A name that nothing answers to; the message lists the nearest or all choices."""
 
     def __init__(self, kind: str, name: str, choices: Iterable[str], *, file: str | Path | None = None) -> None:
-        known = sorted(choices)
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"choose from: {', '.join(known) or 'none'}"
-        if near:
-            hint = f"did you mean {' or '.join(near)}?"
-        super().__init__(f"unknown {kind} {printable(name)!r}; {hint}", file=file)
+        super().__init__(f"unknown {kind} {printable(name)!r}; {nearest(name, choices)}", file=file)
 
 
 class PromptsRefused(BadInput):
@@ -90,6 +85,15 @@ class OutsideFailed(ExabenchError):
     """A service outside this machine (a Hub, a download) failed or cannot be reached."""
 
     exit_code = 3
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """What to say of a `name` that is none of `choices`: the nearest ones, else all."""
+    known = sorted(choices)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"choose from: {', '.join(known) or 'none'}"
 
 
 def printable(text: str, limit: int = 120) -> str:

@@ -16,18 +16,6 @@ T = TypeVar("T")
 Line = TypeVar("Line", bound=msgspec.Struct)
 
 
-_WORDS = {
-    "array": "a list",
-    "bool": "true or false",
-    "float": "a number",
-    "int": "a whole number",
-    "null": "nothing",
-    "object": "a table",
-    "str": "a text",
-}
-"""What msgspec calls types, for those who write TOML."""
-
-
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of a file: its fields are the keys that the table may hold, with their types and defaults."""
 
@@ -71,7 +59,6 @@ def as_builtins(record: Any) -> Any:
 def _message(problem: str, kind: Any, what: str) -> str:
     """msgspec's message ("Expected `int`, got `str` - at `$.depth`") as a line of ours."""
     problem, _, place = problem.partition(" - at ")
-    problem = re.sub(r"`(\w+)`", lambda named: _WORDS.get(named[1], named[0]), problem)
     key = place.strip("`").removeprefix("$").removeprefix(".")
     # msgspec has no codes for its errors: its sentences are all that tells them apart.
     unknown = re.fullmatch(r"Object contains unknown field `(.*)`", problem)

@@ -73,8 +73,12 @@ SCORES = [
     Mistake("a score that is no number", "exabench bench score nan --task mini", "nan:1: score 'NaN' of query 'q01'"),
     Mistake("a passage twice", "exabench bench score twice --task mini", "twice:2: "),
     Mistake("an unknown metric", "exabench bench score run.trec --task mini --metric ndgc@10", "did you mean ndcg"),
-    Mistake("a cutoff of 0", "exabench bench score run.trec --task mini --metric nDCG@0", "'nDCG@0'"),
-    Mistake("a negative cutoff", "exabench bench score run.trec --task mini --metric P@-5", "'P@-5'"),
+    Mistake(
+        "a cutoff of 0",
+        "exabench bench score run.trec --task mini --metric nDCG@0",
+        "nDCG is a whole number from 1, not 0",
+    ),
+    Mistake("a negative cutoff", "exabench bench score run.trec --task mini --metric P@-5", "P@-5"),
     Mistake(
         "a threshold in words", "exabench bench score run.trec --qrels qrels --threshold two", "'two' is not a valid"
     ),

@@ -393,7 +393,6 @@ def run(
     from exabench.bench.copies import copies_among
     from exabench.bench.evaluation import raise_failures, run_board
     from exabench.bench.ledger import Ledger, read_result
-    from exabench.bench.ledger import Ledger
     from exabench.bench.queue import queue_of, raise_waiting, work_off
     from exabench.bench.submitting import add_baselines
 

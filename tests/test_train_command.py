@@ -142,7 +142,7 @@ def test_a_dry_run_refuses_what_a_run_refuses_in_one_line(recipe, tmp_path, caps
         (['reranker="rankt5"'], "encoder"),
         (["precision=int8"], "precision 'int8'"),
         (["options.max_length=2"], "max_length"),
-        (["dev.every=1", "dev.groups=2", "dev.metric=nDGC@10"], "did you mean ndcg"),
+        (["dev.every=1", "dev.groups=2", "dev.metric=nDGC@10"], "did you mean nDCG"),
         (["dev.every=1", "dev.groups=2", "dev.metric=RR@10"], "held-out groups are measured by nDCG@k, not RR@10"),
         (["loss.part=lm"], "but loss lm needs explanations or contrastive"),
     ],

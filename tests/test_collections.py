@@ -21,7 +21,7 @@ from exabench.core.files import PACKAGE, read_json
 from exabench.core.nouns import Passage, Query, Task
 from exabench.measure.qrels import qrels_digest
 from exabench.tasks.catalogue import task
-from exabench.tasks.collections import lock_judgements, open_collection, read_checked_qrels
+from exabench.tasks.collections import lock_collection, open_collection, read_checked_qrels
 from exabench.tasks.collections.beir_folder import BeirFolder
 from exabench.tasks.collections.ir_datasets import IrDatasets
 
@@ -130,8 +130,10 @@ def test_another_honest_count_is_accepted_and_where_the_table_has_no_digest_the_
     entry, lock = dataclasses.replace(entry, qrels_digest=None), folder / "lock.json"
     another = dataclasses.replace(entry, judgements=999, also_judgements={"351": "without one"})
     assert read_checked_qrels(another, open_collection(entry, folder))
-    lock_judgements(lock, entry, read_checked_qrels(entry, open_collection(entry, folder), lock))
-    assert read_json(lock) == {"qrels": {"copy/351": task("mini").qrels_digest}}
+    place = open_collection(entry, folder)
+    lock_collection(lock, entry, place, read_checked_qrels(entry, place, lock))
+    locked = {"queries": 24, "judgements": 351, "digest": task("mini").qrels_digest}
+    assert read_json(lock) == {"judgements": {"copy": locked}}
     before = lock.read_bytes()
     read_checked_qrels(entry, open_collection(entry, folder), lock)
     changed(folder, "q03\tbats-09\t3", "q03\tbats-09\t2")
@@ -193,7 +195,9 @@ def elsewhere(lock: Path, revision: str | None = None):
     """The source, queries and passages of mini on the Hub, and its judgements."""
     entry = dataclasses.replace(task("mini"), name="elsewhere", hub={"repo": REPO, "revision": revision})
     place = open_collection(entry, None, lock)
-    return list(place.queries()), list(place.passages()), read_checked_qrels(entry, place, lock), place.source
+    found = list(place.queries()), list(place.passages()), read_checked_qrels(entry, place, lock), place.source
+    lock_collection(lock, entry, place)
+    return found
 
 
 def hub_files(last_title: str = "") -> dict[str, bytes]:

@@ -146,7 +146,8 @@ def test_a_frozen_custom_task_is_described_on_its_board_and_found_there_without_
         "source": "../../../data/animals",
     }
     assert task("animals", board=board) == task("animals", data=data)
-    assert list(read_json(board / "lock.json")["qrels"]) == ["animals/3"]
+    locked = read_json(board / "lock.json")["judgements"]["animals"]
+    assert (locked["queries"], locked["judgements"]) == (2, 3)
     assert run("bench", "run", "--board", board) == 0
     assert run("bench", "verify", "--board", board) == 0
     assert check(board) == []

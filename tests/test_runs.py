@@ -13,9 +13,10 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from exabench.core.errors import BadInput
-from exabench.core.nouns import Run
+from exabench.core.nouns import Convention, Run
 from exabench.measure.runs import (
     complete_run,
+    leave_out,
     read_run,
     run_digest,
     run_in_order,
@@ -290,3 +291,19 @@ def test_left_out_candidates_follow_in_first_stage_order_and_a_passage_outside_t
     for query, ids in (("q", ["a", "stranger"]), ("unknown", ["a"])):
         with pytest.raises(BadInput, match=f"query '{query}' .* not among the candidates 'first'.*'{ids[-1]}'"):
             complete_run(run_in_order("run", {query: ids}), candidates)
+
+
+def test_self_matches_and_excluded_passages_leave_a_ranking_where_the_convention_says_so():
+    run = run_in_order("r", {"q": ["q", "a", "b", "c"], "p": ["a", "p"]})
+    excluded = {"q": {"a", "c"}, "elsewhere": {"a"}}
+    kept, self_matches, left_out = leave_out(run, Convention(), excluded)
+    assert same(kept, run) and (self_matches, left_out) == (0, 0)
+    kept, self_matches, left_out = leave_out(run, Convention(self_match="drop", excluded_ids="drop"), excluded)
+    assert {query: kept.ranking(query) for query in kept} == {"q": ["b"], "p": ["a"]}
+    assert (self_matches, left_out) == (2, 2)
+
+
+def test_a_convention_that_keeps_all_ids_has_the_digest_that_it_had_before_there_were_excluded_ones():
+    assert Convention().digest == "sha256:751083053e65ab9a68138fe5fc00522ce1f4bcdb9c58d7a3116d3d81c4aa54f8"
+    assert Convention(excluded_ids="drop").digest != Convention().digest
+    assert "excluded_ids" not in Convention().as_json()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from exabench.core.nouns import (
 from exabench.hub.client import check_model
 from exabench.measure.metric_values import mean, measure
 from exabench.measure.qrels import qrels_digest
-from exabench.measure.runs import run_digest, top, without_self_matches
+from exabench.measure.runs import leave_out, run_digest, top
 from exabench.models.costs import cost_of, hardware
 from exabench.parts.assembly import check_part, retriever as retriever_of
 from exabench.parts.rerankers import Reranker
@@ -42,8 +43,11 @@ from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import (
     Passages,
     SelectedTexts,
-    lock_judgements,
+    elsewhere,
+    excluded_of,
+    lock_collection,
     open_collection,
+    passages_of,
     read_checked_qrels,
 )
 
@@ -83,6 +87,9 @@ def make_candidates(
             check_model(str(options[name_of_model]))
     collection = open_collection(task, data, lock)
     qrels = read_checked_qrels(task, collection, lock)
+    remark = elsewhere(task, data, collection)
+    if remark:
+        note(remark)
     passages: Iterable[Passage] = ()  # a published run names its passages, and needs no text of them
     if RETRIEVERS[retriever].whole:
         passages = Passages(collection)
@@ -100,7 +107,7 @@ def make_candidates(
     for remark in notes.queries_without_text(qrels, queries, collection.source):
         note(remark)
     name = name or f"{retriever.replace('_', '-')}-{depth}"
-    run = search(first_stage, queries, depth, convention, name)
+    run = search(first_stage, queries, depth, convention, name, excluded_of(task, collection))
     if not len(run):
         raise BadInput(f"first stage {name} finds nothing for any judged query of {task.name}; is it of another task?")
     for remark in notes.on_candidates(run, qrels, depth):
@@ -149,21 +156,30 @@ def freeze_candidates(
     if is_new:  # after the work, so that a task or an option that is refused leaves no board behind
         ledger.create("My leaderboard", [candidates.task])
     file = ledger.add_candidates(candidates, run)
-    ledger.add_task(task)
     evaluator = RerankEvaluator(task, candidates, run, data, ledger.lock)
-    lock_judgements(ledger.lock, task, evaluator.qrels)
+    if task.hub and not task.hub.get("revision"):  # the commit that was read here is the one that counts
+        task = replace(task, hub={**task.hub, "revision": evaluator.collection.revision})
+    ledger.add_task(task)
+    lock_collection(ledger.lock, task, evaluator.collection, evaluator.qrels)
     values = build_excerpts(task, candidates, run, evaluator.collection, evaluator.qrels)
     write_excerpts(values, ledger.shown_file(candidates.task, candidates.name))
     return candidates, file
 
 
-def search(first_stage: Retriever, queries: Sequence[Query], depth: int, convention: Convention, name: str) -> Run:
-    """The best `depth` passages of each query; self-matches go before the cut, where the convention says so."""
+def search(
+    first_stage: Retriever,
+    queries: Sequence[Query],
+    depth: int,
+    convention: Convention,
+    name: str,
+    excluded: Mapping[str, Set[str]] = MappingProxyType({}),
+) -> Run:
+    """The best `depth` passages of each query; self-matches and excluded ids go before the cut (`leave_out`)."""
+    # As many passages more as can go fill the places that they leave: a query has one self-match at most.
+    more = max(map(len, excluded.values()), default=0)
     if convention.self_match == "drop":
-        # A query has one self-match at most, so one passage more fills the place that it leaves.
-        found = without_self_matches(first_stage.search(queries, depth + 1))
-    else:
-        found = first_stage.search(queries, depth)
+        more += 1
+    found, _, _ = leave_out(first_stage.search(queries, depth + more), convention, excluded)
     return top(found, depth, name)
 
 
@@ -250,7 +266,7 @@ class RerankEvaluator(CandidateEvaluator):
         """
         wanted = set(self.run.passage_ids.to_pylist())
         fields = self.task.convention.text_fields
-        passages = SelectedTexts(self.collection.passages(), wanted, fields)
+        passages = SelectedTexts(passages_of(self.collection, wanted), wanted, fields)
         missing = wanted - set(passages)
         if missing:  # scored as an empty text it would look like a bad passage, and nobody would know
             raise BadInput(f"{self.collection.source} holds no text for a candidate", id=min(missing))

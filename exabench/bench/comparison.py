@@ -164,7 +164,9 @@ def compare(
     metric = metric or "nDCG@10"
     measured = []
     for run in runs:
-        measured.append(measurement(run, judged.qrels, judged.convention, [metric], task=name))
+        measured.append(
+            measurement(run, judged.qrels, judged.convention, [metric], task=name, excluded=judged.excluded)
+        )
     pairs = [(judged.name, *pair) for pair in combinations(measured, 2)]
     return ComparisonTable(_compare_pairs(pairs, metric, test), measured, equal_runs(runs))
 

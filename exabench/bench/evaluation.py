@@ -57,7 +57,10 @@ def score(
     if judged.task:
         name = judged.task.name
         metrics = metrics or metrics_of(judged.task)
-    return measurement(run, judged.qrels, judged.convention, metrics or METRICS, task=name)
+    measured = measurement(
+        run, judged.qrels, judged.convention, metrics or METRICS, task=name, excluded=judged.excluded
+    )
+    return replace(measured, notes=(*measured.notes, *filter(None, [judged.note])))
 
 
 # -- results ---------------------------------------------------------------------------------------------------

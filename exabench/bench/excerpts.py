@@ -16,6 +16,7 @@ from exabench.core.files import canonical_json, digest_of, gzip_bytes, read_json
 from exabench.core.licences import is_open_for_texts
 from exabench.core.nouns import Candidates, Qrels, Run, Task
 from exabench.core.records import Record, as_builtins, read
+from exabench.tasks.collections import passages_of
 
 if TYPE_CHECKING:
     from exabench.tasks.collections import Collection
@@ -78,9 +79,8 @@ def build_excerpts(
     excerpts = {}
     if texts:
         wanted = _first_passages(queries)
-        for passage in collection.passages():
-            if passage.id in wanted:
-                excerpts[passage.id] = [shorten(passage.title, _TITLE), shorten(passage.text, CUT)]
+        for passage in passages_of(collection, wanted):
+            excerpts[passage.id] = [shorten(passage.title, _TITLE), shorten(passage.text, CUT)]
     shown = Shown(
         format=1,
         task=candidates.task,

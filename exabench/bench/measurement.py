@@ -6,9 +6,10 @@ import datetime
 import os
 import platform
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from importlib.metadata import version
+from types import MappingProxyType
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from exabench.measure.abstention import Abstention
 from exabench.measure.graded import Graded
 from exabench.measure.metric_values import ByMetric, MetricName, mean, measure
 from exabench.measure.qrels import positives_only, qrels_digest
-from exabench.measure.runs import complete_run, run_digest, without_self_matches
+from exabench.measure.runs import complete_run, leave_out, run_digest
 from exabench.measure.statistics import bootstrap_intervals, paired_test_of_format
 from exabench.measure.ties import ceiling, tie_report
 
@@ -62,18 +63,15 @@ def measurement(
     *,
     task: str | None = None,
     handed_in: Run | None = None,
+    excluded: Mapping[str, Set[str]] = MappingProxyType({}),
 ) -> Measurement:
-    """Values, intervals and ties of one run under one convention.
+    """Values, intervals and ties of one run under one convention, without the passages `excluded` for each query.
 
     Ties and notes are those of the run as it was `handed_in`, where that is another one: what was added to it says
     nothing about it.
     """
     names, abstentions = read_metrics(metrics)
-    self_matches = 0
-    if convention.self_match == "drop":
-        rows = len(run.scores)
-        run = without_self_matches(run)
-        self_matches = rows - len(run.scores)
+    run, self_matches, left_out = leave_out(run, convention, excluded)
     threshold = convention.relevance_threshold
     if positives_only(qrels):  # of such judgements nobody can say what was judged and found not relevant
         kept = {one.metric for one in abstentions}
@@ -92,7 +90,7 @@ def measurement(
     given = run
     if handed_in is not None:
         given = handed_in
-        self_matches = 0
+        self_matches = left_out = 0
     ties = tie_report(qrels, given, list(values), threshold=threshold)
     headline = next(iter(values))
     tie_metric = headline
@@ -105,7 +103,7 @@ def measurement(
         *notes.other_forms(given, qrels),
         notes.missing_queries(given, qrels),
         notes.unjudged_queries(given, qrels),
-        notes.dropped_passages(self_matches),
+        notes.dropped_passages(self_matches, left_out),
         notes.contradicting_ranks(given),
         notes.ties(ties),
         notes.short_lists(given, asked),

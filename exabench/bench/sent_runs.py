@@ -13,7 +13,7 @@ from exabench.bench import notes
 from exabench.bench.ledger import Ledger
 from exabench.core.errors import BadInput, plural, printable
 from exabench.core.nouns import Candidates, Run
-from exabench.measure.runs import read_run, select_queries, without_self_matches
+from exabench.measure.runs import leave_out, read_run, select_queries
 from exabench.tasks.catalogue import single_task
 
 _RUN = re.compile(r"(?P<task>[^=@]+)(?:@(?P<candidates>[^=]+))?=(?P<file>.+)", re.DOTALL)
@@ -53,12 +53,8 @@ def read_sent_run(ledger: Ledger, given: str) -> SentRun:
         raise BadInput(f"--run {given!r} must read TASK=RUN or TASK@CANDIDATES=RUN")
     file = match["file"]
     task = single_task(match["task"], board=ledger.folder)
-    run = read_run(file)
-    self_matches = 0
-    if task.convention.self_match == "drop":
-        whole = run
-        run = without_self_matches(run)
-        self_matches = len(whole.scores) - len(run.scores)
+    # Excluded passages are in no candidate list: only whoever reads the collection knows them.
+    run, self_matches, _ = leave_out(read_run(file), task.convention, {})
     if match["candidates"]:
         lists = [ledger.one_candidates(task.name, match["candidates"])]
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,13 +43,29 @@ def read_lines(kind: type[Line], file: str | Path) -> Iterator[tuple[int, Line]]
         if not line.strip():
             continue
         try:
-            record = decoder.decode(line)
+            record = _decode(decoder, line)
         except msgspec.ValidationError as error:
             keys = ", ".join(kind.__struct_encode_fields__)
             raise BadInput(f"{_message(str(error), kind, '')}; a line holds {keys}", file=file, line=number) from None
         except (msgspec.DecodeError, RecursionError) as error:
             raise BadInput("is not JSON", file=file, line=number) from error
         yield number, record
+
+
+def _decode(decoder: msgspec.json.Decoder[Line], line: str) -> Line:
+    """A line as a record. NaN is no JSON, but Python writes it: in a field that nobody reads it does no harm."""
+    try:
+        return decoder.decode(line)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        if "NaN" not in line and "Infinity" not in line:
+            raise
+    try:
+        value = json.loads(line, parse_constant=lambda constant: None)
+    except ValueError as error:
+        raise msgspec.DecodeError(str(error)) from None
+    return msgspec.convert(value, decoder.type, strict=True)
 
 
 def as_builtins(record: Any) -> Any:

@@ -35,7 +35,7 @@ from exabench.parts.replies import CachedTeacher, Replies, without_server
 from exabench.parts.retrievers import Retriever
 from exabench.parts.teachers import Teacher
 from exabench.tasks.catalogue import single_task
-from exabench.tasks.collections import Collection, Passages, benchmarks, open_collection
+from exabench.tasks.collections import Collection, Passages, benchmarks, lock_collection, open_collection
 
 KEYS = {
     "builder": str,
@@ -263,6 +263,8 @@ class RecipeParts:
             raise BadInput(f'{what} reads a collection: say which in the recipe\'s options, as in task = "mini"')
         found = open_collection(self._task(task), self.data, self.lock)
         self.sources[found.source] = found.revision
+        if self.lock is not None:
+            lock_collection(self.lock, self._task(task), found)
         return found
 
     def _task(self, name: str) -> Task:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exabench.core.errors import BadInput
-from exabench.tasks.collections import Collection
+from exabench.tasks.collections import Collection, passages_of
 
 
 def judgements_with_texts(collection: Collection, split: str, threshold: int) -> dict[tuple[str, str], int]:
@@ -14,7 +14,7 @@ def judgements_with_texts(collection: Collection, split: str, threshold: int) ->
     """
     qrels = collection.qrels(split)
     wanted = set().union(*qrels.values())
-    readable = {passage.id for passage in collection.passages() if passage.id in wanted}
+    readable = {passage.id for passage in passages_of(collection, wanted)}
     grades = {}
     for query in collection.queries():
         for passage_id, grade in qrels.get(query.id, {}).items():

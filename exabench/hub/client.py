@@ -221,25 +221,62 @@ def read_part(repo: str, path: str, commit: str, start: int, end: int) -> bytes:
 
 
 def pin_commit(repo: str, revision: str | None, lock: str | Path | None, *, kind: str = "dataset") -> str:
+    """The commit to read `repo` at (`find_commit`), written to the lock file, so that it is looked up once."""
+    commit = find_commit(repo, revision, lock, kind=kind)
+    if lock:
+        lock_commit(lock, repo, revision, commit, kind=kind)
+    return commit
+
+
+def find_commit(repo: str, revision: str | None, lock: str | Path | None, *, kind: str = "dataset") -> str:
     """The commit to read `repo` at: `revision` where it is one, else what the lock file says, else today's head.
 
-    A commit looked up here is written to the lock file, so that it is looked up once. Raises OutsideFailed.
+    Raises OutsideFailed.
     """
     if revision and is_commit(revision):
         return revision
-    locked = {}
     if lock and Path(lock).is_file():
-        locked = read_json(lock)
+        known = read_json(lock).get("hub", {})
+        key = _lock_key(repo, revision, kind)
+        if key in known:
+            return str(known[key])
+    with asking(f"{kind} {repo}", refusals=False):
+        return str(api().repo_info(repo, revision=revision or None, repo_type=kind).sha)
+
+
+def lock_commit(lock: str | Path, repo: str, revision: str | None, commit: str, *, kind: str = "dataset") -> None:
+    """Write the commit that `repo` was read at to the lock file, unless `revision` says it or the file has one."""
+    if revision and is_commit(revision):
+        return
+    locked = read_json(lock) if Path(lock).is_file() else {}
     commits = locked.setdefault("hub", {})
+    key = _lock_key(repo, revision, kind)
+    if key not in commits:
+        commits[key] = commit
+        write(lock, json_text(locked))
+
+
+def _lock_key(repo: str, revision: str | None, kind: str) -> str:
     key = f"{repo}@{revision or 'main'}"
     if kind != "dataset":  # lock files held nothing else at first
         key = f"{kind} {key}"
-    if key not in commits:
-        with asking(f"{kind} {repo}", refusals=False):
-            commits[key] = api().repo_info(repo, revision=revision or None, repo_type=kind).sha
-        if lock:
-            write(lock, json_text(locked))
-    return commits[key]
+    return key
+
+
+def configs(repo: str, commit: str) -> list[str]:
+    """The configs of a dataset at a commit. Raises OutsideFailed."""
+    import datasets
+
+    with asking(f"dataset {repo}@{commit}: configs", refusals=False):
+        return list(datasets.get_dataset_config_names(repo, revision=commit))
+
+
+def splits(repo: str, config: str, commit: str) -> list[str]:
+    """The splits of a config of a dataset at a commit. Raises OutsideFailed."""
+    import datasets
+
+    with asking(f"dataset {repo}@{commit} config {config}: splits", refusals=False):
+        return list(datasets.get_dataset_split_names(repo, config, revision=commit))
 
 
 def rows(repo: str, config: str, split: str, commit: str) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ import pyarrow.csv
 
 from exabench.core.errors import BadInput, plural
 from exabench.core.files import digest_of, gzip_bytes, read_bytes, write
-from exabench.core.nouns import Run
+from exabench.core.nouns import Convention, Run
 
 _COLUMNS = "query q0 passage rank score tag".split()
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -286,6 +286,28 @@ def without_self_matches(run: Run) -> Run:
     own_ids = pa.array(run.query_ids, pa.string()).take(pa.array(query))
     is_other = pc.not_equal(run.passage_ids, own_ids)
     return select(run, is_other.to_numpy(zero_copy_only=False))
+
+
+def without_excluded(run: Run, excluded: Mapping[str, Set[str]]) -> Run:
+    """The run without the passages that are excluded for their query (BRIGHT: where the query was made from)."""
+    keep = np.ones(len(run.scores), bool)
+    for query_id, passage_ids in excluded.items():
+        rows = run.rows(query_id)
+        if rows is not None and passage_ids:
+            is_excluded = pc.is_in(run.passage_ids[rows], pa.array(sorted(passage_ids), pa.string()))
+            keep[rows] = ~is_excluded.to_numpy(zero_copy_only=False)
+    return select(run, keep)
+
+
+def leave_out(run: Run, convention: Convention, excluded: Mapping[str, Set[str]]) -> tuple[Run, int, int]:
+    """The run without what the convention leaves out of every ranking; how many self-matches and excluded passages."""
+    rows = len(run.scores)
+    if convention.self_match == "drop":
+        run = without_self_matches(run)
+    self_matches = rows - len(run.scores)
+    if convention.excluded_ids == "drop":
+        run = without_excluded(run, excluded)
+    return run, self_matches, rows - self_matches - len(run.scores)
 
 
 def top(run: Run, depth: int, name: str | None = None) -> Run:

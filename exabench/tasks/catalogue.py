@@ -62,23 +62,27 @@ def suites() -> dict[str, tuple[str, ...]]:
 
 @functools.cache
 def aliases() -> Mapping[str, str]:
-    """The name of a task in the table by each other name that it has, in lower case.
-
-    Those are the names of ir_datasets (with and without the split), of the Hub repository, of BEIR, and the `aliases`
-    of its page (MTEB, Anserini).
-    """
+    """The name of a task in the table by each name that it has (`names_of`), in lower case."""
     found: dict[str, str] = {}
     for name, task in tasks().items():
-        others = [name, *task.aliases]
-        if task.ir_datasets:
-            others.append(task.ir_datasets)
-            for split in ("test", "judged"):
-                others.append(task.ir_datasets.removesuffix(f"/{split}"))
-        if task.hub:
-            others.append(task.hub["repo"])
-        for other in others:
+        for other in names_of(task):
             found.setdefault(other.lower(), name)
     return found
+
+
+def names_of(task: Task) -> list[str]:
+    """The names of a task: its own, those of its page (BEIR, MTEB, Anserini), of ir_datasets and of the Hub.
+
+    That of ir_datasets is also taken without the split behind it.
+    """
+    names = [task.name, *task.aliases]
+    if task.ir_datasets:
+        names.append(task.ir_datasets)
+        for split in ("test", "judged"):
+            names.append(task.ir_datasets.removesuffix(f"/{split}"))
+    if task.hub:
+        names.append(task.hub["repo"])
+    return names
 
 
 def task(name: str | Task, *, data: str | Path | None = None, board: str | Path | None = None) -> Task:

@@ -26,7 +26,7 @@ from exabench.models.templates import ModelInput
 from exabench.parts.assembly import reranker, retriever
 from exabench.parts.retrievers import RETRIEVERS
 from exabench.tasks.catalogue import single_task
-from exabench.tasks.collections import Passages, SelectedTexts, open_collection
+from exabench.tasks.collections import Passages, SelectedTexts, open_collection, passages_of
 from exabench.training.gradients import Gradient
 from exabench.training.groups import EncodedGroup, GroupLoader, Groups
 from exabench.training.recipe import Check, Plan
@@ -104,7 +104,8 @@ def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluat
     queries = {query.id: query for query in collection.queries() if query.id in qrels}
     first_stage = retriever(dev.retriever, Passages(collection), fields=convention.text_fields)
     run = search(first_stage, list(queries.values()), dev.depth, convention, "dev")
-    passages = SelectedTexts(collection.passages(), set(run.passage_ids.to_pylist()), convention.text_fields)
+    wanted = set(run.passage_ids.to_pylist())
+    passages = SelectedTexts(passages_of(collection, wanted), wanted, convention.text_fields)
 
     rankings = {query_id: run.ranking(query_id) for query_id in run.query_ids}
     items = []

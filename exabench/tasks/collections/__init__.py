@@ -15,17 +15,18 @@ from typing import Any, Protocol
 import msgspec
 
 from exabench.core.errors import BadInput, MissingExtra, OutsideFailed
-from exabench.core.files import TemporaryRows, json_text, read_json, write
+from exabench.core.files import TemporaryRows
 from exabench.core.nouns import Convention, Passage, Qrels, Query, Task
 from exabench.core.shelf import Shelf
-from exabench.measure.qrels import count, qrels_digest, read_qrels
+from exabench.measure.qrels import count, read_qrels
 from exabench.tasks.catalogue import own_tasks, single_task, tasks
 from exabench.tasks.custom import splits_in
+from exabench.tasks.locks import described, lock_judgements, locked_judgements
 
 COLLECTIONS = Shelf("collection", "exabench.tasks.collections", __file__)
 
-ORDER = ("beir_folder", "medquad", "ir_datasets", "hub")
-"""The places in which a task is looked for, one after the other."""
+ORDER = ("medquad", "ir_datasets", "hub")
+"""The places in which a task is looked for, one after the other, if no folder in BEIR layout holds it."""
 
 
 class Collection(Protocol):
@@ -67,6 +68,20 @@ class FromCollection:
         return self.collection.revision
 
 
+def query_of(id: str, text: Any, source: str) -> Query:
+    """A query as a collection holds it, without a carriage return at the end. Raises BadInput for one without text."""
+    if not isinstance(text, str):
+        raise BadInput(f"{source}: a query has no text", id=id)
+    return Query(id, text.rstrip("\r"))
+
+
+def passage_of(id: str, text: Any, title: Any, source: str) -> Passage:
+    """A passage as a collection holds it, without carriage returns at the ends. Raises BadInput as `query_of` does."""
+    if not isinstance(text, str):
+        raise BadInput(f"{source}: a passage has no text", id=id)
+    return Passage(id, text.rstrip("\r"), str(title or "").rstrip("\r"))
+
+
 class TextLine(msgspec.Struct):
     """A line of a JSONL file of queries or passages in BEIR layout; what else it holds is not read."""
 
@@ -75,24 +90,34 @@ class TextLine(msgspec.Struct):
     title: Any = None
 
 
-def open_collection(task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> Collection:
+def open_collection(
+    task: Task, data: str | Path | None = None, lock: str | Path | None = None, *, needs: str = "texts"
+) -> Collection:
     """The first place of ORDER that can serve the task; a local folder is taken without asking the network.
 
-    Raises BadInput where no place is known, OutsideFailed where every known one failed, with all reasons.
+    `needs` is "judgements" where no text will be read: then a folder without a corpus serves, too. Raises BadInput
+    where no place is known and for a folder that is not whole, OutsideFailed where every known place failed, with all
+    reasons.
     """
+    if data is not None and not Path(data).is_dir():
+        raise BadInput("is no folder; --data names the folder that holds DATA/<task>/", file=data)
+    local = COLLECTIONS["beir_folder"](task, data, lock)
+    if local.is_available() or (needs == "judgements" and local.holds(task.split)):
+        return local
+    local.check_whole(needs)
     failures = []
     for name in ORDER:
         try:
-            place = COLLECTIONS[name](task, data, lock)
+            place: Collection = COLLECTIONS[name](task, data, lock)
             if not place.is_available():
                 continue
-            if name != "beir_folder":
-                next(iter(place.queries()))  # a place that fails does so at its first query, and not later
+            next(iter(place.queries()))  # a place that fails does so at its first query, and not later
             return place
         except (OutsideFailed, MissingExtra) as error:
             failures.append(str(error))
     if failures:
-        raise OutsideFailed(f"task {task.name} cannot be read: {' | '.join(failures)}; or give --data DIR")
+        where = "or give --data DIR" if data is None else f"and {data} does not hold it"
+        raise OutsideFailed(f"task {task.name} cannot be read: {' | '.join(failures)}; {where}")
     licence = f" It needs {task.needs_licence}." if task.needs_licence else ""
     raise BadInput(
         f"task {task.name} is not in a folder given by --data or EXABENCH_DATA, and no public source is known."
@@ -100,11 +125,19 @@ def open_collection(task: Task, data: str | Path | None = None, lock: str | Path
     )
 
 
+def elsewhere(task: Task, data: str | Path | None, collection: Collection) -> str:
+    """A note on where a task was read, if `data` was given and does not hold it; else nothing."""
+    if data is None or getattr(collection, "folder", None) is not None or hasattr(collection, "file"):
+        return ""
+    return f"{task.name} is not in {data}; it was read from {collection.source}"
+
+
 @dataclass(frozen=True)
 class Judgements:
     """Judgements and how runs are measured on them; `task` is None for a file or a mapping.
 
-    `excluded` are passages that are left out of each query's ranking, by query.
+    `excluded` are passages that are left out of each query's ranking, by query; `note` says where a task was read that
+    is not where it was looked for.
     """
 
     qrels: Qrels
@@ -113,6 +146,7 @@ class Judgements:
     source: str
     excluded: Mapping[str, Set[str]] = field(default_factory=dict)
     task: Task | None = None
+    note: str = ""
 
 
 def judgements_of(
@@ -134,9 +168,11 @@ def judgements_of(
         convention = found.convention
         if threshold is not None:
             convention = replace(convention, relevance_threshold=threshold)
-        place = open_collection(found, data, lock)
+        place = open_collection(found, data, lock, needs="judgements")
         checked = read_checked_qrels(found, place, lock)
-        return Judgements(checked, convention, found.name, place.source, excluded_of(found, place), found)
+        excluded = excluded_of(found, place)
+        note = elsewhere(found, data, place)
+        return Judgements(checked, convention, found.name, place.source, excluded, found, note)
     if task is not None or qrels is None:
         raise BadInput("give either a task or qrels")
     convention = Convention(relevance_threshold=threshold or 1)
@@ -158,23 +194,42 @@ def excluded_of(task: Task, collection: Collection) -> Mapping[str, Set[str]]:
 def read_checked_qrels(task: Task, collection: Collection, lock: str | Path | None = None) -> Qrels:
     """The judgements of the task's split, held against the table's counts and digest.
 
-    Where the table has no digest, they are held against the one in the lock file, if it has one (`lock_judgements`).
+    Where the table has no digest, they are held against those in the lock file, if it has any (tasks/locks.py).
     Raises BadInput for any difference: silently other judgements make silently other numbers.
     """
     qrels = collection.qrels(task.split)
-    judgements = count(qrels)
-    where = "the table says"
-    _check(task, collection.source, "queries", len(qrels), [task.queries], where)
-    allowed = [task.judgements, *map(int, task.also_judgements)]
-    _check(task, collection.source, "judgements", judgements, allowed, where)
-    compared = qrels
-    expected = task.qrels_digest
-    if not expected and lock is not None:
-        where = f"{lock} says"
-        expected = read_lock(lock).get("qrels", {}).get(_lock_key(task, judgements))
-    elif expected and judgements != task.judgements:
-        compared = _without_extra(qrels, task.judgements)
-    _check(task, collection.source, "judgements of digest", qrels_digest(compared), [expected], where)
+    found = described(qrels)
+    queries = [task.queries]
+    judgements = [task.judgements, *map(int, task.also_judgements)]
+    digest = task.qrels_digest
+    says = "the table says"
+    advice = "these are not the judgements that published numbers were made with"
+    if task.folder is not None:
+        if task.name not in tasks():
+            says = "its description says"
+        advice = 'give a collection with other judgements another name, as in name = "my-task" in its task.toml'
+    locked = None if digest else locked_judgements(lock, task.name)
+    if locked is not None:
+        queries = [locked.queries or None]
+        judgements = [locked.judgements]
+        digest = locked.digest
+        says = f"{lock} says"
+        advice = f"`exabench bench judgements {task.name}` shows what differs, and takes corrected judgements over"
+    found_digest = found.digest
+    if found.judgements != judgements[0]:  # another honest copy, by its count
+        found_digest = described(_without_extra(qrels, judgements[0])).digest
+    comparisons: list[tuple[str, object, list[Any]]] = [
+        ("queries", found.queries, queries),
+        ("judgements", found.judgements, judgements),
+        ("judgements of digest", found_digest, [digest]),
+    ]
+    for what, value, expected in comparisons:
+        known = [one for one in expected if one is not None]
+        if known and value not in known:
+            allowed = " or ".join(map(str, known))
+            raise BadInput(
+                f"task {task.name} from {collection.source} has {value} {what} where {says} {allowed}; {advice}"
+            )
     return qrels
 
 
@@ -189,37 +244,12 @@ def _without_extra(qrels: Qrels, judgements: int | None) -> Qrels:
     return qrels
 
 
-def lock_judgements(lock: str | Path, task: Task, qrels: Qrels) -> None:
-    """Write the digest of a task's judgements to the lock file, unless the table or the file has one."""
-    entries = read_lock(lock)
-    known = entries.setdefault("qrels", {})
-    key = _lock_key(task, count(qrels))
-    if not task.qrels_digest and key not in known:
-        known[key] = qrels_digest(qrels)
-        write(lock, json_text(entries))
-
-
-def read_lock(lock: str | Path) -> dict[str, Any]:
-    """The entries of a lock file; none where it is not there. Raises BadInput."""
-    if not Path(lock).is_file():
-        return {}
-    entries = read_json(lock)
-    if not isinstance(entries, dict):
-        raise BadInput("does not hold the entries of a lock file; take it away", file=lock)
-    return entries
-
-
-def _lock_key(task: Task, judgements: int) -> str:
-    return f"{task.name}/{judgements}"  # other honest copies have other counts
-
-
-def _check(task: Task, source: str, what: str, found: object, allowed: list[Any], where: str) -> None:
-    known = [value for value in allowed if value is not None]
-    if known and found not in known:
-        raise BadInput(
-            f"task {task.name} from {source} has {found} {what} where {where} {' or '.join(map(str, known))}; "
-            "these are not the judgements that published numbers were made with"
-        )
+def lock_collection(lock: str | Path, task: Task, collection: Collection, qrels: Qrels | None = None) -> None:
+    """Write to the lock file what the collection was read at, and the `qrels` of a task whose table has no digest."""
+    if hasattr(collection, "write_lock"):
+        collection.write_lock(lock)
+    if qrels is not None and not task.qrels_digest and locked_judgements(lock, task.name) is None:
+        lock_judgements(lock, task.name, qrels)
 
 
 def local_collections(data: str | Path | None) -> dict[str, Collection]:
@@ -252,10 +282,9 @@ def benchmarks(data: str | Path | None) -> Iterator[tuple[Task, list[Query], Ite
 
 
 def _judged_passages(place: Collection, wanted: set[str]) -> Iterator[Passage]:
-    for passage in place.passages():
-        if passage.id in wanted:
-            wanted.remove(passage.id)
-            yield passage
+    for passage in passages_of(place, frozenset(wanted)):
+        wanted.remove(passage.id)
+        yield passage
     # A row may still share the id of one whose text is not there.
     for id in sorted(wanted):
         yield Passage(id, "")
@@ -308,10 +337,20 @@ class SelectedTexts(Mapping[str, Passage]):
         return len(self._places)
 
 
+def passages_of(collection: Collection, wanted: Set[str]) -> Iterator[Passage]:
+    """Those passages of a collection whose ids are `wanted`: looked up where it can do that, else in one reading."""
+    if hasattr(collection, "passages_of"):
+        yield from collection.passages_of(wanted)
+        return
+    for passage in collection.passages():
+        if passage.id in wanted:
+            yield passage
+
+
 def texts_of(collection: Collection, ids: Iterable[str]) -> SelectedTexts:
-    """The passages of these ids, in one reading of the collection. Raises BadInput for one that it does not hold."""
+    """The passages of these ids (`passages_of`). Raises BadInput for one that the collection does not hold."""
     wanted = set(ids)
-    texts = SelectedTexts(collection.passages(), wanted)
+    texts = SelectedTexts(passages_of(collection, wanted), wanted)
     if len(texts) < len(wanted):
         lost = min(wanted - texts.keys())
         raise BadInput(f"{collection.source} has no passage of this id; queries and first stages must read it", id=lost)

@@ -1,27 +1,40 @@
-"""The Hugging Face Hub: a dataset repository with the configs corpus, queries and default (judgements)."""
+"""The Hugging Face Hub: a dataset repository in the layout of BEIR, MTEB or NanoBEIR."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from exabench.core.errors import BadInput, printable
 from exabench.core.nouns import Passage, Qrels, Query, Task
-from exabench.hub.client import pin_commit, rows
+from exabench.hub.client import configs, find_commit, lock_commit, rows, splits
+from exabench.tasks.collections import passage_of, query_of
+
+_QRELS = ("qrels", "default")
 
 
 class Hub:
-    """The task's Hub repository at its pinned commit, or at the commit that the lock file recorded first."""
+    """The task's Hub repository at its pinned commit, or at the commit that the lock file recorded first.
+
+    Configs are `corpus`, `queries` and, for the judgements, `qrels` or `default`, or those of the repository
+    `<repo>-qrels` (BEIR); a repository of many languages has each language's code before them (`de-corpus`). A split is
+    the one named by the task or like its config (BEIR: `corpus`), else the only one; in NanoBEIR all are `train`.
+    """
 
     def __init__(self, task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> None:
+        self._task = task
         self._place = task.hub or {}
+        self._repo = self._place.get("repo", "")
         self._lock = lock
-        self.source = f"Hub dataset {self._place['repo']}" if task.hub else "the Hub"
+        self._read_at: dict[str, str] = {}  # the commits of repositories that were looked up, by name
+        self.source = f"Hub dataset {self._repo}" if task.hub else "the Hub"
 
     @property
     def revision(self) -> str:
         """The commit."""
-        return pin_commit(self._place["repo"], self._place.get("revision"), self._lock)
+        return self._commit(self._repo)
 
     def is_available(self) -> bool:
         """True where the task has a Hub repository."""
@@ -29,22 +42,95 @@ class Hub:
 
     def queries(self) -> Iterator[Query]:
         """The config `queries`."""
-        for row in self._rows("queries", "queries"):
-            yield Query(str(row["_id"]), row["text"])
+        for row in self._texts("queries"):
+            yield query_of(self._id(row), row.get("text"), self.source)
 
     def passages(self) -> Iterator[Passage]:
         """The config `corpus`."""
-        for row in self._rows("corpus", "corpus"):
-            yield Passage(str(row["_id"]), row["text"], row.get("title") or "")
+        for row in self._texts("corpus"):
+            yield passage_of(self._id(row), row.get("text"), row.get("title"), self.source)
 
     def qrels(self, split: str) -> Qrels:
-        """The config `default`: one row for each judgement."""
+        """One row for each judgement; NanoBEIR's rows have no grade, and all are relevant. Raises BadInput."""
+        repo = self._repo
+        config = self._config("qrels")
+        if not config:
+            repo = f"{repo}-qrels"
+            config = "default"
+        there = splits(repo, config, self._commit(repo))
+        if split == self._task.split and there == ["train"] == self._splits("corpus"):
+            split = "train"  # NanoBEIR calls the split of everything so
+        if split not in there:
+            raise BadInput(f"{self.source} holds the splits {', '.join(there)}, not {split!r}")
         qrels: dict[str, dict[str, int]] = {}
-        for row in self._rows("default", split):
-            qrels.setdefault(str(row["query-id"]), {})[str(row["corpus-id"])] = int(row["score"])
+        for row in self._rows(repo, config, split):
+            query_id = self._field(row, "query-id", "query_id")
+            passage_id = self._field(row, "corpus-id", "corpus_id")
+            grade = row.get("score", 1)
+            # A fraction that is cut would be another judgement: 0.5 would say "not relevant".
+            if not isinstance(grade, int) and not (isinstance(grade, float) and grade.is_integer()):
+                where = f"{self.source}, query {printable(query_id)!r}"
+                raise BadInput(f"{where}: grade {printable(str(grade))} is not an integer", id=passage_id)
+            qrels.setdefault(query_id, {})[passage_id] = int(grade)
         return qrels
 
-    def _rows(self, config: str, split: str) -> Iterator[dict[str, Any]]:
-        commit = self.revision
-        self.source = f"Hub dataset {self._place['repo']}@{commit}"
-        return rows(self._place["repo"], config, split, commit)
+    def write_lock(self, lock: str | Path) -> None:
+        """Write the commits that were read to a lock file."""
+        for repo, commit in self._read_at.items():
+            revision = self._place.get("revision") if repo == self._repo else None
+            lock_commit(lock, repo, revision, commit)
+
+    def _commit(self, repo: str) -> str:
+        if repo not in self._read_at:
+            revision = self._place.get("revision") if repo == self._repo else None
+            self._read_at[repo] = find_commit(repo, revision, self._lock)
+        return self._read_at[repo]
+
+    @cached_property
+    def _configs(self) -> list[str]:
+        return configs(self._repo, self.revision)
+
+    def _config(self, what: str) -> str:
+        """The config that holds `what` (corpus, queries, qrels); "" where the judgements lie in another repository."""
+        language = self._task.language
+        names = [what]
+        if what == "qrels":
+            names = list(_QRELS)
+        for name in (*names, *(f"{language}-{name}" for name in names)):
+            if name in self._configs:
+                return name
+        if what == "qrels":
+            return ""
+        languages = [name.removesuffix(f"-{what}") for name in self._configs if name.endswith(f"-{what}")]
+        if languages:
+            there = ", ".join(sorted(languages))
+            raise BadInput(f"{self.source} is not in {language!r}; say language in a task.toml, one of: {there}")
+        raise BadInput(f"{self.source} has no config {what!r}; its configs: {', '.join(self._configs)}")
+
+    def _texts(self, what: str) -> Iterator[dict[str, Any]]:
+        """The rows of queries or passages."""
+        config = self._config(what)
+        there = self._splits(what)
+        for split in (what, self._task.split):
+            if split in there:
+                return self._rows(self._repo, config, split)
+        if len(there) == 1:
+            return self._rows(self._repo, config, there[0])
+        raise BadInput(f"{self.source} config {config} has no split {what!r}; its splits: {', '.join(there)}")
+
+    def _splits(self, what: str) -> list[str]:
+        return splits(self._repo, self._config(what), self.revision)
+
+    def _rows(self, repo: str, config: str, split: str) -> Iterator[dict[str, Any]]:
+        self.source = f"Hub dataset {self._repo}@{self.revision}"
+        return rows(repo, config, split, self._commit(repo))
+
+    def _id(self, row: Mapping[str, Any]) -> str:
+        return self._field(row, "_id", "id")
+
+    def _field(self, row: Mapping[str, Any], *names: str) -> str:
+        """The first of these fields that a row has, as an id."""
+        for name in names:
+            if row.get(name) is not None:
+                return str(row[name])
+        raise BadInput(f"{self.source}: a row has no {names[0]!r}; its fields: {', '.join(map(str, row))}")

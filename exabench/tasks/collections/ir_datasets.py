@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import ir_datasets
 
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.nouns import Passage, Qrels, Query, Task
+from exabench.tasks.collections import passage_of, query_of
 
 
 class IrDatasets:
@@ -33,19 +34,28 @@ class IrDatasets:
         field = self._task.query_field
         for query in self._read("queries_iter"):
             if not field:
-                yield Query(query.query_id, query.default_text())
+                yield query_of(query.query_id, query.default_text(), self.source)
                 continue
             if field not in query._fields:
                 names = ", ".join(query._fields)
                 raise BadInput(f"{self.source} has no query field {field!r}; its fields: {names}")
-            yield Query(query.query_id, getattr(query, field))
+            yield query_of(query.query_id, getattr(query, field), self.source)
 
     def passages(self) -> Iterator[Passage]:
         """Documents with their title where they have one."""
         for document in self._read("docs_iter"):
-            title = str(getattr(document, "title", "") or "")
-            text = getattr(document, "text", None)
-            yield Passage(document.doc_id, document.default_text() if text is None else text, title)
+            yield self._passage(document)
+
+    def passages_of(self, wanted: Set[str]) -> Iterator[Passage]:
+        """The documents of these ids, from the package's index of them; it is built when it is first asked."""
+        for document in self._read("docs_store", lambda store: store.get_many_iter(sorted(wanted))):
+            yield self._passage(document)
+
+    def _passage(self, document: Any) -> Passage:
+        text = getattr(document, "text", None)
+        if text is None:
+            text = document.default_text()
+        return passage_of(document.doc_id, text, getattr(document, "title", ""), self.source)
 
     def qrels(self, split: str) -> Qrels:
         """The judgements of the task's own split (an ir_datasets id stands for one split)."""
@@ -61,9 +71,9 @@ class IrDatasets:
         for triple in self._read("docpairs_iter"):
             yield triple.query_id, triple.doc_id_a, triple.doc_id_b
 
-    def _read(self, what: str) -> Iterator[Any]:
+    def _read(self, what: str, rows_of: Callable[[Any], Iterable[Any]] = iter) -> Iterator[Any]:
         try:
-            yield from getattr(ir_datasets.load(str(self._task.ir_datasets)), what)()
+            yield from rows_of(getattr(ir_datasets.load(str(self._task.ir_datasets)), what)())
         except (BadInput, GeneratorExit):
             raise
         except Exception as error:  # a download can fail in as many ways as there are mirrors

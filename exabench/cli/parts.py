@@ -25,8 +25,8 @@ SHELVES = {  # each with the folder of the package that holds it
     "strategies": "models",
     "teachers": "parts",
 }
-WITHOUT_OPTIONS = ("collections", "metrics")
-"""A collection is chosen by its task, and a metric has its cut-off in its name (nDCG@10)."""
+WITHOUT_OPTIONS = ("collections",)
+"""A collection is chosen by its task."""
 
 
 @click.command(cls=Command, short_help="What can be named in recipes and submissions, and its options.")
@@ -52,6 +52,8 @@ def parts(shelf: str | None, part: str | None) -> None:
     options = {}
     if shelf not in WITHOUT_OPTIONS:
         options = options_of(constructor)
+    if shelf == "metrics":  # the first two are what is measured, and the cutoff, which stands behind @
+        options = dict(list(options.items())[2:])
     described = []
     rows = []
     for option in options.values():

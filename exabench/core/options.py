@@ -43,6 +43,7 @@ SHARED_MEANINGS = {
     "queries": "The source of queries as a table, or several under names of their choice.",
     "query_prompt": "Text before each query; without it the folder's own.",
     "query_revision": "The commit of the query model.",
+    "rel": "The lowest grade that is relevant; without it the task's threshold.",
     "reranker": "The reranker, as a name or a table.",
     "retrievers": "The first stages, each as a table under a name of its choice.",
     "revision": "The commit of a model on the Hub.",

@@ -404,6 +404,17 @@ def test_the_front_holds_those_that_nothing_cheaper_beats_and_every_point_is_in_
     assert {point.split(" over ")[0] for point in points} <= rows.keys()
 
 
+def test_the_page_of_an_older_result_says_that_its_judged_at_10_is_over_ten_ranks(board: Path, tmp_path: Path) -> None:
+    ledger = Ledger(board)
+    older = read_result(ledger.result_file("acme--good", "mini", "bm25-20"))
+    ledger.add_result(replace(older, format=3))
+    render(Board.read(board), tmp_path / "site")
+    said = "Judged@10 is over 10 ranks here"
+    pages = {file.parent.name: said in file.read_text() for file in tmp_path.glob("site/results/*/mini.bm25-20.html")}
+    assert [slug for slug, is_said in pages.items() if is_said] == ["acme--good"]
+    assert len(pages) == 6
+
+
 def test_a_result_page_says_what_the_model_was_and_took(site: Path) -> None:
     text = page_at(site, "results/acme--dear/mini.bm25-20.html").main
     for part in (
